@@ -1,0 +1,2 @@
+//! The `convex-peer-monitor` program.
+fn main() {}
