@@ -1,18 +1,121 @@
-//! What the operator wants, valid by construction: parsed, checked and resolved. Only [`file`] knows YAML.
+//! What the operator wants, valid by construction: parsed, checked and resolved. Only `file` knows YAML.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderMap;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::cad3::Hash;
 use crate::peer::endpoint::Endpoint;
 
+mod access;
+mod document;
+mod error;
+mod file;
+mod fleet;
+mod keys;
+mod render;
+mod scalar;
+mod section;
+
+pub use error::{Errors, Position, Problem};
+pub use keys::keys;
+pub use render::{SECRET, render};
+
+/// Where a configuration is looked for when none is named, in this order.
+const PLACES: [&str; 2] = [
+    "convex-peer-monitor.yml",
+    "/etc/convex-peer-monitor/config.yml",
+];
+
+/// Where the agent listens unless configured.
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 18880);
+
+/// Reads the configuration file at `path`. `env` gives the value of an environment variable.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
+    let file = path.to_string_lossy();
+    let unreadable = |position, message| {
+        Errors::new(vec![Problem {
+            file: file.clone().into_owned(),
+            position,
+            path: String::new(),
+            message,
+        }])
+    };
+    let bytes = access::read_file(path, file::MAX_BYTES)
+        .map_err(|error| unreadable(None, format!("cannot read the configuration: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let position = Position {
+            line: before.matches('\n').count() + 1,
+            column: line.chars().count() + 1,
+        };
+        let message = "not UTF-8 from here on; save the file as UTF-8".to_owned();
+        unreadable(Some(position), message)
+    })?;
+    parse(&text, &file, path.parent().unwrap_or(Path::new("")), env)
+}
+
+/// Reads a configuration from its text. `file_name` is for messages; relative file names in the text start at `base_dir`.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Errors> {
+    let source = section::Source::new(file_name, base_dir, env);
+    let config = match file::read(text) {
+        Ok(root) => document::config(&source, &root),
+        Err(broken) => Err(source.report(broken.position, "", broken.message)),
+    };
+    source.finish(config)
+}
+
+/// What runs without a configuration file: Protonet's public peer, watched as a reference.
+///
+/// # Panics
+/// Never: the text is part of the program and a test reads it.
+#[must_use]
+pub fn embedded() -> Config {
+    parse(
+        include_str!("default.yml"),
+        "default.yml",
+        Path::new(""),
+        &|_| None,
+    )
+    .expect(
+        "the embedded configuration is valid, whatever the host: it names no file and no variable",
+    )
+}
+
+/// The configuration file to use when none is named; none: run on [`embedded`].
+#[must_use]
+pub fn find() -> Option<PathBuf> {
+    // One that is there but cannot be read is found, for its reader to say why; silence would watch the wrong peers.
+    let there = |path: &PathBuf| match fs::symlink_metadata(path) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    };
+    PLACES.iter().map(PathBuf::from).find(there)
+}
+
 /// A whole, valid configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the agent's own HTTP listener binds.
     pub listen: SocketAddr,
@@ -39,8 +142,8 @@ pub struct Network {
     pub genesis: Option<Hash>,
 }
 
-/// One peer to poll.
-#[derive(Clone, Debug)]
+/// One peer to poll. Equal when every setting is, secrets included.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     /// The `peer` label; unique.
     pub name: String,
@@ -95,8 +198,27 @@ pub struct HttpOptions {
     pub bearer_token: Option<SecretString>,
     /// Certificates (DER) trusted instead of the system's roots, from `ca_file`.
     pub ca: Option<Vec<Vec<u8>>>,
+    /// Where `ca` was read from.
+    pub ca_file: Option<PathBuf>,
     /// The name asked for and verified in TLS instead of the URL's host.
     pub server_name: Option<String>,
+    /// An HTTP proxy to go through (`http` or `https`, no userinfo); the environment's proxies are never used.
+    pub proxy: Option<Url>,
+}
+
+impl PartialEq for HttpOptions {
+    fn eq(&self, other: &Self) -> bool {
+        let token = |options: &Self| {
+            let token = options.bearer_token.as_ref();
+            token.map(|token| token.expose_secret().to_owned())
+        };
+        self.headers == other.headers
+            && token(self) == token(other)
+            && self.ca == other.ca
+            && self.ca_file == other.ca_file
+            && self.server_name == other.server_name
+            && self.proxy == other.proxy
+    }
 }
 
 /// A peer's rhythm.
