@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::file::{Content, Node};
-use super::fleet::{self, Defaults, Networks};
 use super::keys::{FILE, LIMITS, METRICS, VERDICTS, WEB};
+use super::networks::Networks;
+use super::peers::peers;
+use super::rhythm::{self, Defaults};
 use super::scalar::{choice, count, listen, name, size, web_url};
 use super::section::{Refused, Section, Source};
 use super::{Config, DEFAULT_LISTEN, Detail, Limits};
@@ -48,8 +50,8 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
             Some(metrics) => metrics.read("detail", |value| choice(value, &details)),
             None => Ok(None),
         });
-    let rhythm = fleet::rhythm(&file);
-    let certificate = fleet::certificate(&file, &VERDICTS);
+    let rhythm = rhythm::defaults(&file);
+    let certificate = rhythm::certificate(&file, &VERDICTS);
     let defaults = rhythm.and_then(|rhythm| {
         Ok(Defaults {
             rhythm,
@@ -57,7 +59,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         })
     });
     let networks = Networks::read(&file);
-    let peers = fleet::peers(
+    let peers = peers(
         &file,
         networks.as_ref().map_err(|refused| *refused),
         defaults,

@@ -59,7 +59,7 @@ pub(super) struct Broken {
 /// Reads one YAML document.
 pub(super) fn read(text: &str) -> Result<Node, Broken> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let marked = Located::document(text)?;
+    let marked = Located::document(text).map_err(|broken| broken.with_advice(text))?;
     Typing(&marked)
         .deserialize(serde_yaml::Deserializer::from_str(text))
         .map_err(|error| {
@@ -86,6 +86,17 @@ impl Broken {
             position,
             message: message.into(),
         }
+    }
+}
+
+impl Broken {
+    /// Inside `[]` and `{}` a variable's own braces end a plain text: a trap worth a word.
+    fn with_advice(mut self, text: &str) -> Self {
+        let line = text.lines().nth(self.position.line - 1);
+        if line.is_some_and(|line| line.contains("${")) {
+            self.message += "; inside [] and {} put a text with ${NAME} in quotes";
+        }
+        self
     }
 }
 
@@ -151,8 +162,12 @@ impl Located {
             }
         }
         let first = Position { line: 1, column: 1 };
-        let root = root
-            .ok_or_else(|| Broken::at(first, "the file is empty; name at least one of `peers`"))?;
+        let root = root.ok_or_else(|| {
+            Broken::at(
+                first,
+                "the file is empty; a configuration has at least `peers`",
+            )
+        })?;
         if root.values > MAX_VALUES {
             return Err(Broken::at(
                 root.position,

@@ -18,9 +18,12 @@ mod access;
 mod document;
 mod error;
 mod file;
-mod fleet;
 mod keys;
+mod labels;
+mod networks;
+mod peers;
 mod render;
+mod rhythm;
 mod scalar;
 mod section;
 

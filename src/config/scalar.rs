@@ -219,6 +219,11 @@ pub(super) fn web_url(value: &Value) -> Result<Url, String> {
     Ok(url)
 }
 
+/// Whether a character has no place in a one-line text: control characters and Unicode's line separators.
+pub(super) fn breaks_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// A name that is a metric's label value and, for a peer, one segment of a path.
 pub(super) fn name(value: &Value) -> Result<String, String> {
     const LONGEST: usize = 128;
@@ -229,7 +234,7 @@ pub(super) fn name(value: &Value) -> Result<String, String> {
         "is longer than 128 bytes"
     } else if text.trim() != text {
         "begins or ends with a blank; remove it"
-    } else if text.contains(['/', '\\']) || text.chars().any(char::is_control) {
+    } else if text.contains(['/', '\\']) || text.chars().any(breaks_line) {
         "has a slash, a backslash or a control character; remove it"
     } else if matches!(text.as_str(), "." | "..") {
         "cannot stand in the address of a page; choose another name"

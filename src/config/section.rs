@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Errors, Position, Problem};
 use super::file::{Content, Key, Node};
 use super::keys::{Keys, nearest};
+use super::scalar::name;
 
 /// Stands for a value that is not there because what is wrong with it has been reported.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +102,7 @@ impl<'a> Section<'a> {
                 let advice = match nearest(text, all()) {
                     Some(key) => format!("did you mean `{key}`?"),
                     None if keys.known.is_empty() => "remove it".to_owned(),
-                    None => format!("allowed are {}", keys.known.join(", ")),
+                    None => format!("allowed: {}", keys.known.join(", ")),
                 };
                 section.report(key.position, text, format!("unknown key; {advice}"));
             }
@@ -272,6 +273,24 @@ fn entries<'a>(
     Ok(entries)
 }
 
+/// Names given so far, each with its line.
+#[derive(Default)]
+pub(super) struct Names(HashMap<String, usize>);
+
+impl Names {
+    /// The section's name, which no earlier one has.
+    pub(super) fn claim(&mut self, section: &Section) -> Result<String, Refused> {
+        let text = section.need("name", name)?;
+        let position = section.value_position("name").unwrap_or(section.position);
+        if let Some(line) = self.0.get(&text) {
+            let message = format!("{text:?} is already the name on line {line}; names are unique");
+            return Err(section.report(position, "name", message));
+        }
+        self.0.insert(text.clone(), position.line);
+        Ok(text)
+    }
+}
+
 /// A value to be read, with what its text may refer to.
 pub(super) struct Value<'a> {
     pub(super) node: &'a Node,
@@ -308,7 +327,7 @@ impl Value<'_> {
             Content::Number { .. } | Content::Bool(_) => {
                 Err(format!("{} is not text; put it in quotes", self.found()))
             }
-            _ => Err(format!("{} is not text", self.found())),
+            _ => Err(format!("{} is not text; give a single text", self.found())),
         }
     }
 

@@ -1,0 +1,247 @@
+//! `check-config`: says everything that is wrong with configuration files, and what a valid one will cost.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::{self, Config, Errors};
+
+/// What else the agent holds open: its listener, its scrapers and page readers, standard streams, certificates.
+const OWN_DESCRIPTORS: u64 = 128;
+
+/// How to answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Show the effective configuration, secrets hidden.
+    pub print: bool,
+    /// Answer as one JSON array, one object a file.
+    pub json: bool,
+}
+
+/// What a configuration asks of the machine and of Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// Time series on `/metrics`.
+    pub series: u64,
+    /// Polls a second, all peers together.
+    pub polls_per_second: f64,
+    /// Connections kept open: one an endpoint.
+    pub connections: u64,
+    /// File descriptors: the connections and the agent's own.
+    pub descriptors: u64,
+}
+
+impl Cost {
+    /// What `config` costs, given its number of series.
+    #[must_use]
+    pub fn of(config: &Config, series: u64) -> Self {
+        let peers = config.peers.iter();
+        let connections = peers.clone().map(|peer| peer.endpoints.len() as u64).sum();
+        Self {
+            series,
+            polls_per_second: peers
+                .map(|peer| peer.cadence.interval.as_secs_f64().recip())
+                .sum(),
+            connections,
+            descriptors: connections + OWN_DESCRIPTORS,
+        }
+    }
+}
+
+/// How many file descriptors a process may have (`RLIMIT_NOFILE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DescriptorLimit {
+    /// In force.
+    pub soft: u64,
+    /// How far the process may raise it itself.
+    pub hard: u64,
+}
+
+impl DescriptorLimit {
+    /// This process' limit.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn current() -> io::Result<Self> {
+        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
+        Ok(Self { soft, hard })
+    }
+
+    /// Whether the limit carries `descriptors`, in words, with what to change when it does not.
+    #[must_use]
+    pub fn verdict(self, descriptors: u64) -> String {
+        let Self { soft, hard } = self;
+        if descriptors <= soft {
+            return format!(
+                "needs {descriptors} file descriptors; the limit of {soft} carries them"
+            );
+        }
+        let change = if descriptors <= hard {
+            format!("raise it with `ulimit -n {descriptors}`")
+        } else {
+            format!("raise the hard limit of {hard} too, as root")
+        };
+        format!(
+            "needs {descriptors} file descriptors, which the limit of {soft} does not carry; \
+             {change}, or set `LimitNOFILE={descriptors}` in the systemd unit"
+        )
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    file: &'a Path,
+    ok: bool,
+    errors: Vec<Wrong<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    descriptor_limit: Option<DescriptorLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Wrong<'a> {
+    file: &'a str,
+    line: Option<usize>,
+    column: Option<usize>,
+    path: &'a str,
+    message: &'a str,
+}
+
+/// Checks `files`: errors to `err`, costs and effective configurations to `out`, with JSON everything to `out`.
+/// `series` tells how many time series a configuration makes. True when every file is valid; a descriptor limit that is too
+/// low is told and is no error, the agent may run elsewhere or with another limit.
+///
+/// # Errors
+/// When the answer cannot be written or the limit cannot be read.
+pub fn run(
+    files: &[PathBuf],
+    options: Options,
+    series: &dyn Fn(&Config) -> u64,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<bool> {
+    let limit = DescriptorLimit::current()?;
+    let environment = |name: &str| env::var(name).ok();
+    let loaded: Vec<_> = files
+        .iter()
+        .map(|file| (file, config::load(file, &environment)))
+        .collect();
+    if options.json {
+        let answers: Vec<_> = loaded
+            .iter()
+            .map(|(file, loaded)| answer(file, loaded, options, series, limit))
+            .collect();
+        serde_json::to_writer_pretty(&mut *out, &answers)?;
+        writeln!(out)?;
+    } else {
+        for (file, loaded) in &loaded {
+            match loaded {
+                Ok(config) => tell(
+                    file,
+                    config,
+                    Cost::of(config, series(config)),
+                    limit,
+                    options,
+                    out,
+                )?,
+                Err(errors) => writeln!(err, "{errors}")?,
+            }
+        }
+    }
+    Ok(loaded.iter().all(|(_, loaded)| loaded.is_ok()))
+}
+
+fn tell(
+    file: &Path,
+    config: &Config,
+    cost: Cost,
+    limit: DescriptorLimit,
+    options: Options,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Cost {
+        series,
+        polls_per_second,
+        connections,
+        descriptors,
+    } = cost;
+    // Before an effective configuration the rest is comment: the whole stays YAML.
+    let mark = if options.print { "# " } else { "" };
+    let (peers, networks) = (config.peers.len(), config.networks.len());
+    writeln!(out, "{mark}{}: ok", file.display())?;
+    writeln!(
+        out,
+        "{mark}  {peers} peers in {networks} networks: {series} series, {polls_per_second:.2} polls a second, \
+         {connections} connections"
+    )?;
+    writeln!(out, "{mark}  {}", limit.verdict(descriptors))?;
+    if options.print {
+        write!(out, "---\n{}", config::render(config))?;
+    }
+    Ok(())
+}
+
+fn answer<'a>(
+    file: &'a Path,
+    loaded: &'a Result<Config, Errors>,
+    options: Options,
+    series: &dyn Fn(&Config) -> u64,
+    limit: DescriptorLimit,
+) -> Answer<'a> {
+    let config = loaded.as_ref().ok();
+    let problems = loaded.as_ref().err().map_or(&[][..], Errors::problems);
+    let wrong = problems.iter().map(|problem| Wrong {
+        file: &problem.file,
+        line: problem.position.map(|at| at.line),
+        column: problem.position.map(|at| at.column),
+        path: &problem.path,
+        message: &problem.message,
+    });
+    Answer {
+        file,
+        ok: config.is_some(),
+        errors: wrong.collect(),
+        cost: config.map(|config| Cost::of(config, series(config))),
+        descriptor_limit: config.map(|_| limit),
+        config: config.filter(|_| options.print).map(config::render),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_too_low_is_told_with_what_to_change() {
+        let limit = DescriptorLimit {
+            soft: 1024,
+            hard: 4096,
+        };
+        assert_eq!(
+            limit.verdict(130),
+            "needs 130 file descriptors; the limit of 1024 carries them"
+        );
+        assert_eq!(
+            limit.verdict(2000),
+            "needs 2000 file descriptors, which the limit of 1024 does not carry; raise it with `ulimit -n 2000`, \
+             or set `LimitNOFILE=2000` in the systemd unit"
+        );
+        assert_eq!(
+            limit.verdict(20128),
+            "needs 20128 file descriptors, which the limit of 1024 does not carry; raise the hard limit of 4096 too, \
+             as root, or set `LimitNOFILE=20128` in the systemd unit"
+        );
+    }
+
+    #[test]
+    fn the_embedded_configuration_costs_one_poll_every_15_seconds_over_two_connections() {
+        let cost = Cost::of(&config::embedded(), 100);
+        assert_eq!((cost.series, cost.connections), (100, 2));
+        assert!((cost.polls_per_second - 1.0 / 15.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,149 @@
+//! The peers of the file, defaults filled in.
+
+use super::access::http_options;
+use super::error::Position;
+use super::keys::{PEER, PEER_VERDICTS};
+use super::labels::labels;
+use super::networks::Networks;
+use super::rhythm::{Defaults, Rhythm, certificate};
+use super::scalar::{account, choice, hash};
+use super::section::{Names, Refused, Section, Value};
+use super::{Peer, Role};
+use crate::peer::endpoint::{Endpoint, EndpointError};
+
+/// The peers of the file; at least one.
+pub(super) fn peers(
+    file: &Section,
+    networks: Result<&Networks, Refused>,
+    defaults: Result<Defaults, Refused>,
+) -> Result<Vec<Peer>, Refused> {
+    let mut names = Names::default();
+    let mut peers = Vec::new();
+    let mut sound = Ok(());
+    let items = file.list("peers")?;
+    let missing = items.is_none();
+    for (path, node) in items.into_iter().flatten() {
+        let peer = Section::open(file.source, path, node, &PEER).and_then(|section| {
+            let name = names.claim(&section);
+            peer(&section, name, networks, defaults)
+        });
+        match peer {
+            Ok(peer) => peers.push(peer),
+            Err(refused) => sound = Err(refused),
+        }
+    }
+    sound?;
+    if peers.is_empty() {
+        let what = if missing { "is missing" } else { "is empty" };
+        let position = file.value_position("peers").unwrap_or(file.position);
+        let message = format!("{what}; there is nothing to watch without a peer");
+        return Err(file.report(position, "peers", message));
+    }
+    Ok(peers)
+}
+
+fn peer(
+    section: &Section,
+    name: Result<String, Refused>,
+    networks: Result<&Networks, Refused>,
+    defaults: Result<Defaults, Refused>,
+) -> Result<Peer, Refused> {
+    let network = networks.and_then(|networks| networks.of(section));
+    let roles = [Role::Own, Role::Reference].map(|role| (role.as_str(), role));
+    let role = section.read("role", |value| choice(value, &roles));
+    let endpoints = endpoints(section);
+    let key = section.read("key", hash);
+    let labels = labels(section);
+    let account = section.read("account", account);
+    let http = http_options(section);
+    let rhythm = Rhythm::read(section, defaults.map(|defaults| defaults.rhythm));
+    let certificate = certificate(section, &PEER_VERDICTS);
+    let (network, network_certificate) = network?;
+    Ok(Peer {
+        name: name?,
+        network: network.name.clone(),
+        genesis: network.genesis,
+        role: role?.unwrap_or(Role::Own),
+        endpoints: endpoints?,
+        key: key?,
+        labels: labels?,
+        account: account?,
+        http: http?,
+        cadence: rhythm?.cadence(),
+        certificate: certificate?
+            .or(*network_certificate)
+            .unwrap_or(defaults?.certificate),
+    })
+}
+
+/// The peer's endpoints, HTTP first; at least one, at most one a transport.
+fn endpoints(peer: &Section) -> Result<Vec<Endpoint>, Refused> {
+    let mut endpoints: Vec<(Endpoint, Position)> = Vec::new();
+    let mut sound = Ok(());
+    for (path, node) in peer.list("endpoints")?.into_iter().flatten() {
+        let value = Value {
+            node,
+            source: peer.source,
+        };
+        let endpoint = endpoint(&value).and_then(|endpoint| {
+            let transport = endpoint.transport();
+            match endpoints
+                .iter()
+                .find(|(other, _)| other.transport() == transport)
+            {
+                Some((_, first)) => Err(format!(
+                    "a second {transport} endpoint, the first is on line {}; \
+                     a peer has at most one http(s) and one tcp endpoint",
+                    first.line
+                )),
+                None => Ok(endpoint),
+            }
+        });
+        match endpoint {
+            Ok(endpoint) => endpoints.push((endpoint, node.position)),
+            Err(message) => sound = Err(peer.source.report(node.position, path, message)),
+        }
+    }
+    sound?;
+    if endpoints.is_empty() {
+        let position = peer.value_position("endpoints").unwrap_or(peer.position);
+        return Err(peer.report(
+            position,
+            "endpoints",
+            "no endpoint; give at least one, as in `[http://127.0.0.1:8080, tcp://127.0.0.1:18888]`",
+        ));
+    }
+    endpoints.sort_by_key(|(endpoint, _)| endpoint.transport());
+    Ok(endpoints
+        .into_iter()
+        .map(|(endpoint, _)| endpoint)
+        .collect())
+}
+
+fn endpoint(value: &Value) -> Result<Endpoint, String> {
+    let text = value.text()?;
+    if text.contains('@') && !text.contains("://") {
+        // The suggestion would repeat the password.
+        return Err(EndpointError::Userinfo.to_string());
+    }
+    Endpoint::parse(&text).map_err(|error| {
+        if !value.is_substituted() {
+            return error.to_string();
+        }
+        // What the environment gave may be a secret in the wrong place: tell the text as written.
+        let found = value.found();
+        match error {
+            EndpointError::NoScheme { .. } => {
+                format!("{found} has no scheme; expected http://, https:// or tcp://")
+            }
+            EndpointError::Scheme { .. } => {
+                format!("{found} has another scheme; expected http, https or tcp")
+            }
+            EndpointError::Url { reason, .. } => format!("{found} is not a URL: {reason}"),
+            EndpointError::Userinfo => error.to_string(),
+            EndpointError::Excess { what, .. } => {
+                format!("{found} carries {what}, which an endpoint does not have")
+            }
+        }
+    })
+}

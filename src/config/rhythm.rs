@@ -1,0 +1,128 @@
+//! When to poll and when to warn: the cadence keys and `verdicts`, each over what holds without them.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use super::Cadence;
+use super::keys::{DEFAULTS, Keys};
+use super::scalar::{DAY, count, duration};
+use super::section::{Refused, Section};
+
+/// Shorter intervals would measure the monitor's own load; longer ones hide more than a day.
+pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
+/// Up to ten years, as humantime counts them.
+const CERTIFICATE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(10 * 31_557_600);
+
+/// What a peer has when it does not say otherwise.
+#[derive(Clone, Copy)]
+pub(super) struct Defaults {
+    pub(super) rhythm: Rhythm,
+    pub(super) certificate: Duration,
+}
+
+/// A cadence whose longest interval may still follow its interval.
+#[derive(Clone, Copy)]
+pub(super) struct Rhythm {
+    interval: Duration,
+    timeout: Duration,
+    retries: u32,
+    down_after: u32,
+    up_after: u32,
+    max_interval: Option<Duration>,
+}
+
+impl Rhythm {
+    pub(super) const DEFAULT: Self = Self {
+        interval: Duration::from_secs(15),
+        timeout: Duration::from_secs(5),
+        retries: 1,
+        down_after: 2,
+        up_after: 2,
+        max_interval: None,
+    };
+
+    /// Reads the cadence keys of a section over what holds without them.
+    pub(super) fn read(section: &Section, base: Result<Self, Refused>) -> Result<Self, Refused> {
+        let interval = section.read("interval", |value| duration(value, INTERVAL));
+        let timeout = section.read("timeout", |value| duration(value, TIMEOUT));
+        let retries = section.read("retries", |value| count(value, 0..=100));
+        let down_after = section.read("down_after", |value| count(value, 1..=1000));
+        let up_after = section.read("up_after", |value| count(value, 1..=1000));
+        let max_interval = section.read("max_interval", |value| duration(value, INTERVAL));
+        let base = base?;
+        let mut rhythm = Self {
+            interval: interval?.unwrap_or(base.interval),
+            timeout: timeout?.unwrap_or(base.timeout),
+            max_interval: max_interval?.or(base.max_interval),
+            ..base
+        };
+        rhythm.check(section)?;
+        rhythm.retries = retries?.unwrap_or(base.retries);
+        rhythm.down_after = down_after?.unwrap_or(base.down_after);
+        rhythm.up_after = up_after?.unwrap_or(base.up_after);
+        Ok(rhythm)
+    }
+
+    /// Holds the durations against each other; what is wrong stands at the key that this section has.
+    fn check(&self, section: &Section) -> Result<(), Refused> {
+        let report = |key, message| {
+            let at = |key| section.value_position(key).map(|position| (key, position));
+            let (key, position) = at(key)
+                .or_else(|| at("interval"))
+                .unwrap_or((key, section.position));
+            Err(section.report(position, key, message))
+        };
+        let interval = format_duration(self.interval);
+        let mut sound = Ok(());
+        if self.timeout >= self.interval {
+            let timeout = format_duration(self.timeout);
+            sound = report(
+                "timeout",
+                format!(
+                    "timeout {timeout} is not shorter than interval {interval}; set `timeout` below it"
+                ),
+            );
+        }
+        if let Some(longest) = self.max_interval.filter(|longest| *longest < self.interval) {
+            let longest = format_duration(longest);
+            sound = report(
+                "max_interval",
+                format!(
+                    "max_interval {longest} is shorter than interval {interval}; set `max_interval` to at least that"
+                ),
+            );
+        }
+        sound
+    }
+
+    pub(super) fn cadence(self) -> Cadence {
+        Cadence {
+            interval: self.interval,
+            timeout: self.timeout,
+            retries: self.retries,
+            down_after: self.down_after,
+            up_after: self.up_after,
+            max_interval: self.max_interval.unwrap_or(self.interval),
+        }
+    }
+}
+
+/// The file's `defaults`, over the built-in ones.
+pub(super) fn defaults(file: &Section) -> Result<Rhythm, Refused> {
+    match file.section("defaults", &DEFAULTS)? {
+        Some(section) => Rhythm::read(&section, Ok(Rhythm::DEFAULT)),
+        None => Ok(Rhythm::DEFAULT),
+    }
+}
+
+/// The certificate threshold under `verdicts` of a section.
+pub(super) fn certificate(section: &Section, keys: &Keys) -> Result<Option<Duration>, Refused> {
+    match section.section("verdicts", keys)? {
+        Some(verdicts) => verdicts.read("certificate", |value| duration(value, CERTIFICATE)),
+        None => Ok(None),
+    }
+}

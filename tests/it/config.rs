@@ -1,0 +1,744 @@
+//! Reading configurations: what is taken, what bad input is told, and that the reference tells of every key.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use convex_peer_monitor::cad3::Hash;
+use convex_peer_monitor::check;
+use convex_peer_monitor::config::{
+    self, Cadence, Config, Detail, Errors, HttpOptions, Limits, Network, Peer, Role,
+};
+use convex_peer_monitor::peer::endpoint::Endpoint;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+
+const PEER: &str = "peers:\n  - name: a\n    endpoints: [http://a]\n";
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "HOST" => Some("peer.example".to_owned()),
+        "TOKEN" => Some("s3cret".to_owned()),
+        "BAD_TOKEN" => Some("s3cret with blanks".to_owned()),
+        _ => None,
+    }
+}
+
+fn parse_in(dir: &Path, text: &str) -> Result<Config, Errors> {
+    config::parse(text, "c.yml", dir, &environment)
+}
+
+fn parse(text: &str) -> Result<Config, Errors> {
+    parse_in(Path::new("/nonexistent"), text)
+}
+
+fn errors(text: &str) -> String {
+    parse(text).expect_err(text).to_string()
+}
+
+fn valid(text: &str) -> Config {
+    parse(text).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"))
+}
+
+/// A configuration with one peer, to whose entry `lines` are added.
+fn with_peer(lines: &str) -> String {
+    let mut text = PEER.to_owned();
+    for line in lines.lines() {
+        writeln!(text, "    {line}").expect("a String takes all");
+    }
+    text
+}
+
+#[test]
+fn everything_wrong_with_a_file_is_told_at_once() {
+    insta::assert_snapshot!(errors(include_str!("config/everything-wrong.yml")));
+}
+
+#[test]
+fn every_section_of_a_later_version_is_refused_as_not_yet_supported() {
+    insta::assert_snapshot!(errors(include_str!("config/later.yml")));
+}
+
+#[test]
+fn every_supported_key_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    fs::write(dir.path().join("ca.pem"), ca.cert.pem()).unwrap();
+    fs::write(dir.path().join("token"), "s3cret\n").unwrap();
+    fs::write(
+        dir.path().join("headers"),
+        "X-Tenant: one\r\n\nX-Key: s3cret\n",
+    )
+    .unwrap();
+    let config = parse_in(dir.path(), include_str!("config/every-key.yml")).unwrap();
+
+    let [a, b] = config.peers.as_slice() else {
+        panic!("two peers, found {}", config.peers.len());
+    };
+    let token = a
+        .http
+        .bearer_token
+        .as_ref()
+        .map(ExposeSecret::expose_secret);
+    assert_eq!(
+        token,
+        Some("s3cret"),
+        "without the newline at the file's end"
+    );
+    assert_eq!(b.http.headers["x-key"], "s3cret");
+    assert!(b.http.headers["x-key"].is_sensitive());
+    assert_eq!(a.http.ca, Some(vec![ca.cert.der().to_vec()]));
+    assert_eq!(a.certificate, Duration::from_secs(86_400));
+    assert_eq!(
+        b.certificate,
+        Duration::from_secs(2 * 86_400),
+        "its network's"
+    );
+    let debug = format!("{config:?}");
+    assert!(!debug.contains("s3cret"), "{debug}");
+
+    let shown = config::render(&config);
+    assert!(!shown.contains("s3cret"), "{shown}");
+    let dir_name = dir.path().to_str().unwrap();
+    insta::assert_snapshot!(shown.replace(dir_name, "DIR"));
+    let again =
+        parse(&shown.replace("<secret>", "s3cret")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(again.peers[0], config.peers[0]);
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let config = valid(PEER);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:18880");
+    assert_eq!(config.external_url, None);
+    assert!(!config.vantage.is_empty());
+    assert_eq!(
+        config.networks,
+        [Network {
+            name: "default".to_owned(),
+            genesis: None
+        }]
+    );
+    assert_eq!(config.detail, Detail::Full);
+    let limits = Limits {
+        max_inflight: 512,
+        max_response_bytes: 1_048_576,
+        per_host_inflight: 8,
+    };
+    assert_eq!(config.limits, limits);
+    let peer = &config.peers[0];
+    assert_eq!((peer.network.as_str(), peer.role), ("default", Role::Own));
+    assert_eq!(peer.certificate, Duration::from_secs(21 * 86_400));
+    let cadence = Cadence {
+        interval: Duration::from_secs(15),
+        timeout: Duration::from_secs(5),
+        retries: 1,
+        down_after: 2,
+        up_after: 2,
+        max_interval: Duration::from_secs(15),
+    };
+    assert_eq!(peer.cadence, cadence);
+}
+
+#[test]
+fn the_embedded_configuration_watches_protonet_over_both_transports_as_a_reference() {
+    let config = config::embedded();
+    let genesis = "b0e44f2a645abfa539f5b96b7a0eabb0f902866feaff0f7c12d1213e02333f13"
+        .parse()
+        .unwrap();
+    assert_eq!(
+        config.networks,
+        [Network {
+            name: "protonet".to_owned(),
+            genesis: Some(genesis)
+        }]
+    );
+    let [peer] = config.peers.as_slice() else {
+        panic!("one peer");
+    };
+    assert_eq!((peer.genesis, peer.role), (Some(genesis), Role::Reference));
+    let endpoints: Vec<_> = peer.endpoints.iter().map(Endpoint::to_string).collect();
+    assert_eq!(
+        endpoints,
+        ["https://peer.convex.live", "tcp://peer.convex.live:18888"]
+    );
+}
+
+#[test]
+fn a_peer_overrides_the_defaults_key_by_key() {
+    let config = valid(
+        "defaults: { interval: 10s, timeout: 2s, max_interval: 1m }\n\
+         peers:\n\
+         - { name: a, endpoints: [tcp://a, http://a] }\n\
+         - { name: b, endpoints: [tcp://b], interval: 1m 30s, max_interval: 90s, retries: 0 }\n",
+    );
+    let seconds = |peer: &Peer| {
+        let cadence = &peer.cadence;
+        [cadence.interval, cadence.timeout, cadence.max_interval].map(|d| d.as_secs())
+    };
+    assert_eq!(seconds(&config.peers[0]), [10, 2, 60]);
+    assert_eq!(seconds(&config.peers[1]), [90, 2, 90]);
+    assert_eq!(
+        (
+            config.peers[0].cadence.retries,
+            config.peers[1].cadence.retries
+        ),
+        (1, 0)
+    );
+    let endpoints = &config.peers[0].endpoints;
+    assert_eq!(
+        endpoints[0].to_string(),
+        "http://a",
+        "HTTP first, whatever the order in the file"
+    );
+}
+
+#[test]
+fn bad_input_is_told_where_it_stands_and_what_would_be_right() {
+    let mut told = String::new();
+    for text in include_str!("config/bad-peers.txt").split("\n\n") {
+        let text = with_peer(text.trim_end());
+        // The three lines before the peer's own are the same in all.
+        let added: Vec<_> = text.lines().skip(3).map(str::trim_start).collect();
+        let added = added.join(
+            "
+",
+        );
+        writeln!(told, "{added}\n{}\n", errors(&text)).unwrap();
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_bad_file_is_told_where_it_breaks() {
+    let mut told = String::new();
+    for text in [
+        "",
+        "# nothing yet\n",
+        "---\n",
+        "peers: []\n",
+        "listen: 127.0.0.1:1\n",
+        "- a\n",
+        "just words\n",
+        "peers:\n\t- name: a\n",
+        "peers: [\n",
+        "peers: \"a\n",
+        "listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n",
+        "peers: [{ name: ${HOST} }]\n",
+        "peers: *nowhere\n",
+        "peers: &a [*a]\n",
+        "peers:\n  - &a { name: a }\n  - { <<: *a }\n",
+        "peers: !secret x\n",
+        "? [a]\n: b\n",
+        "networks: []\n",
+        "networks:\npeers:\n",
+        "peers:\n  - name: a\n    name: b\n    endpoints: [http://a]\n    endpoints: [http://b]\n",
+        "mode: central\nmode: central\n",
+        "networks: [{ name: a }, { name: b }]\npeers: [{ name: x, endpoints: [http://x] }]\n",
+        "networks: [{ name: mainnet }]\npeers: [{ name: x, network: mianet, endpoints: [http://x] }]\n",
+        "networks: [{ name: mainnet }]\npeers: [{ name: x, network: other, endpoints: [http://x] }]\n",
+        "peers: [{ name: x, network: protonet, endpoints: [http://x] }]\n",
+        "networks: [7]\npeers: [{ name: x, endpoints: [http://x] }]\n",
+        "networks: 7\npeers: [{ name: x, endpoints: [http://x] }]\n",
+    ] {
+        writeln!(told, "{text:?}\n{}\n", errors(text)).unwrap();
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_value_that_the_environment_gave_is_never_told() {
+    for lines in [
+        "bearer_token: ${BAD_TOKEN}",
+        "bearer_token_file: ${TOKEN}",
+        "headers: { X-Key: \"${TOKEN}\\n\" }",
+        "interval: ${TOKEN}",
+        "account: ${TOKEN}",
+        "key: ${TOKEN}",
+        "role: ${TOKEN}",
+        "network: ${TOKEN}",
+        "server_name: \"${BAD_TOKEN}\"",
+        "proxy: ${TOKEN}",
+        "proxy: http://h/${TOKEN}",
+        "ca_file: ${TOKEN}",
+        "key: 5s3cret",
+        "bearer_token: s3cret\nbearer_token: s3cret",
+        "proxy: http://u:s3cret@h",
+        "proxy: u:s3cret@h",
+    ] {
+        let told = errors(&with_peer(lines));
+        let given = lines.contains("key: 5s3cret");
+        assert!(
+            given == told.contains("s3cret"),
+            "{lines} is told as {told}"
+        );
+    }
+    for endpoint in [
+        "${TOKEN}",
+        "http://h/?${TOKEN}",
+        "tcp://h/${TOKEN}",
+        "${TOKEN}://h",
+        "http://h:${TOKEN}",
+        "u:s3cret@h:18888",
+        "http://u:s3cret@h",
+    ] {
+        let told = errors(&format!(
+            "peers: [{{ name: a, endpoints: [\"{endpoint}\"] }}]"
+        ));
+        assert!(!told.contains("s3cret"), "{endpoint} is told as {told}");
+    }
+}
+
+#[test]
+fn texts_take_the_environment_and_two_dollars_are_one() {
+    let config = valid(&with_peer(
+        "labels: { a: \"x-${HOST}-y\", b: \"$${HOST}\", c: \"$$$$\" }\nbearer_token: ${TOKEN}",
+    ));
+    let labels: Vec<_> = config.peers[0]
+        .labels
+        .values()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(labels, ["x-peer.example-y", "${HOST}", "$$"]);
+    let token = config.peers[0].http.bearer_token.as_ref().unwrap();
+    assert_eq!(token.expose_secret(), "s3cret");
+}
+
+#[test]
+fn accounts_sizes_and_hashes_are_read_as_people_write_them() {
+    for account in ["11", "\"#11\"", "\"11\""] {
+        let config = valid(&with_peer(&format!("account: {account}")));
+        assert_eq!(config.peers[0].account, Some(11), "{account}");
+    }
+    for (size, bytes) in [
+        ("65536", 65_536),
+        ("64KiB", 65_536),
+        ("1MiB", 1_048_576),
+        ("1 MB", 1_000_000),
+    ] {
+        let config = valid(&format!("limits: {{ max_response_bytes: {size} }}\n{PEER}"));
+        assert_eq!(config.limits.max_response_bytes, bytes, "{size}");
+    }
+    let digits = "1234567890".repeat(6) + "1234";
+    for key in [
+        digits.clone(),
+        format!("0x{digits}"),
+        format!("\"{digits}\""),
+    ] {
+        let config = valid(&with_peer(&format!("key: {key}")));
+        assert_eq!(config.peers[0].key, Some(digits.parse().unwrap()), "{key}");
+    }
+}
+
+#[test]
+fn an_alias_stands_for_what_its_anchor_marks() {
+    let config = valid(
+        "peers:\n\
+         - { name: a, endpoints: [http://a], labels: &l { region: eu } }\n\
+         - { name: b, endpoints: [http://b], labels: *l }\n",
+    );
+    assert_eq!(config.peers[0].labels, config.peers[1].labels);
+    assert_eq!(config.peers[1].labels["region"], "eu");
+}
+
+#[test]
+fn an_alias_bomb_is_refused_before_it_is_written_out() {
+    let mut bomb = "a: &l0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..20 {
+        let alias = format!("*l{}", level - 1);
+        writeln!(bomb, "a{level}: &l{level} [{}]", vec![alias; 10].join(", ")).unwrap();
+    }
+    let told = errors(&bomb);
+    assert!(
+        told.contains("with every alias written out, at most 1000000"),
+        "{told}"
+    );
+
+    let mut chain = "a: &l0 [x]\n".to_owned();
+    for level in 1..100_000 {
+        writeln!(chain, "a{level}: &l{level} [*l{}]", level - 1).unwrap();
+    }
+    let told = errors(&chain);
+    assert!(
+        told.contains("nested more than 32 deep, aliases followed"),
+        "{told}"
+    );
+    let told = errors(&format!("a: {}", "[".repeat(100_000)));
+    assert!(told.contains("recursion limit exceeded"), "{told}");
+}
+
+#[test]
+fn ten_thousand_peers_are_read_and_seen_lean() {
+    let mut text = "networks: [{ name: main }]\npeers:\n".to_owned();
+    for i in 0..10_000 {
+        write!(
+            text,
+            "  - name: peer-{i}\n    role: reference\n    endpoints: [http://10.0.0.1:{port}, \"tcp://10.0.0.1:{port}\"]\n    \
+             labels: {{ region: eu, rack: r{i} }}\n    interval: 30s\n    key: \"0x{i:064x}\"\n",
+            port = i + 1
+        )
+        .unwrap();
+    }
+    let config = valid(&text);
+    assert_eq!((config.peers.len(), config.detail), (10_000, Detail::Lean));
+    assert_eq!(config.peers[9_999].labels["rack"], "r9999");
+
+    let broken = text.replace("interval: 30s", "interval: 30");
+    let told = parse(&broken).expect_err("every peer is wrong");
+    assert_eq!(told.problems().len(), 10_000);
+}
+
+#[test]
+fn detail_is_full_up_to_two_hundred_peers_unless_configured() {
+    let peers = |n: usize| {
+        (0..n).fold("peers:\n".to_owned(), |text, i| {
+            format!("{text}- {{ name: p{i}, endpoints: [tcp://h:{}] }}\n", i + 1)
+        })
+    };
+    assert_eq!(valid(&peers(200)).detail, Detail::Full);
+    assert_eq!(valid(&peers(201)).detail, Detail::Lean);
+    assert_eq!(
+        valid(&format!("metrics: {{ detail: full }}\n{}", peers(201))).detail,
+        Detail::Full
+    );
+    assert_eq!(
+        valid(&format!("metrics: {{ detail: lean }}\n{PEER}")).detail,
+        Detail::Lean
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_with_what_the_system_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |name: &str, content: Option<&[u8]>| {
+        let path = dir.path().join(name);
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let told = config::load(&path, &environment)
+            .expect_err(name)
+            .to_string();
+        told.replace(dir.path().to_str().unwrap(), "DIR")
+    };
+    assert_eq!(
+        told("missing.yml", None),
+        "DIR/missing.yml: cannot read the configuration: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        told("", None),
+        "DIR/: cannot read the configuration: not a regular file"
+    );
+    assert_eq!(
+        told("latin1.yml", Some(b"listen: x\nvantage: caf\xe9\n")),
+        "DIR/latin1.yml:2:13: not UTF-8 from here on; save the file as UTF-8"
+    );
+    assert_eq!(
+        told("large.yml", Some(&vec![b'#'; (16 << 20) + 1])),
+        "DIR/large.yml: cannot read the configuration: larger than 16777216 bytes"
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_text() {
+    assert_eq!(valid(&format!("\u{feff}{PEER}")), valid(PEER));
+    assert!(errors("\u{feff}listn: x\n").contains("c.yml:1:1: listn"));
+}
+
+#[test]
+fn names_of_files_are_relative_to_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("token"), "abc\r\n").unwrap();
+    let path = dir.path().join("config.yml");
+    fs::write(&path, with_peer("bearer_token_file: token")).unwrap();
+    let config = config::load(&path, &environment).unwrap();
+    let token = config.peers[0].http.bearer_token.as_ref().unwrap();
+    assert_eq!(token.expose_secret(), "abc");
+}
+
+#[test]
+fn a_file_with_a_bad_secret_is_told_without_the_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = String::new();
+    for (key, content) in [
+        ("bearer_token_file", b"s3cret\nline\n".as_slice()),
+        ("bearer_token_file", b""),
+        ("bearer_token_file", b"\n"),
+        ("bearer_token_file", b"s3cret\xff"),
+        ("headers_file", b"X-A: 1\ns3cret\n"),
+        ("headers_file", b"X-A: s3cret\x01\n"),
+        ("headers_file", b"X-A: s3cret\nx-a: s3cret\n"),
+        ("headers_file", b"Content-Type: s3cret\n"),
+        ("ca_file", b"s3cret"),
+        (
+            "ca_file",
+            b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+        (
+            "ca_file",
+            b"-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
+        ),
+    ] {
+        fs::write(dir.path().join("f"), content).unwrap();
+        let told = parse_in(dir.path(), &with_peer(&format!("{key}: f"))).expect_err(key);
+        writeln!(all, "{told}").unwrap();
+    }
+    assert!(!all.contains("s3cret"), "{all}");
+    insta::assert_snapshot!(all.replace(dir.path().to_str().unwrap(), "DIR"));
+}
+
+#[test]
+fn a_peer_differs_when_any_of_its_secrets_does() {
+    let peer = |lines: &str| valid(&with_peer(lines)).peers.remove(0);
+    assert_eq!(peer("bearer_token: a"), peer("bearer_token: a"));
+    assert_ne!(peer("bearer_token: a"), peer("bearer_token: b"));
+    assert_ne!(peer("headers: { X-A: a }"), peer("headers: { X-A: b }"));
+    assert_ne!(peer("proxy: http://a"), peer("proxy: http://b"));
+    assert_ne!(peer("server_name: a"), peer("server_name: b"));
+}
+
+#[test]
+fn the_reference_tells_of_every_key() {
+    let reference = include_str!("../../docs/configuration.md");
+    let (supported, later) = reference
+        .split_once("## Not yet supported")
+        .expect("the list of later keys");
+    let missing: Vec<_> = config::keys()
+        .filter(|(key, known)| {
+            let part = if *known { supported } else { later };
+            !part.contains(&format!("`{key}`"))
+        })
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/configuration.md does not tell of {missing:?}"
+    );
+}
+
+#[test]
+fn the_example_of_the_reference_is_valid() {
+    let reference = include_str!("../../docs/configuration.md");
+    let example = reference
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    assert_eq!(valid(example.expect("an example")).peers.len(), 2);
+}
+
+fn check(files: &[PathBuf], options: check::Options) -> (bool, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let series = |config: &Config| config.peers.len() as u64 * 50;
+    let ok = check::run(files, options, &series, &mut out, &mut err).expect("a Vec takes all");
+    (
+        ok,
+        String::from_utf8(out).expect("UTF-8"),
+        String::from_utf8(err).expect("UTF-8"),
+    )
+}
+
+#[test]
+fn checking_tells_every_file_and_what_it_costs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (good, bad) = (dir.path().join("good.yml"), dir.path().join("bad.yml"));
+    fs::write(&good, PEER).unwrap();
+    fs::write(&bad, "listn: x\n").unwrap();
+    let files = [bad, good.clone()];
+
+    let (ok, out, err) = check(&files, check::Options::default());
+    assert!(!ok);
+    assert!(err.contains("bad.yml:1:1: listn: unknown key"), "{err}");
+    assert!(out.contains("good.yml: ok\n"), "{out}");
+    assert!(
+        out.contains("1 peers in 1 networks: 50 series, 0.07 polls a second, 1 connections"),
+        "{out}"
+    );
+    assert!(out.contains("needs 129 file descriptors"), "{out}");
+
+    let (ok, out, err) = check(
+        &files,
+        check::Options {
+            json: true,
+            print: true,
+        },
+    );
+    assert!(!ok && err.is_empty(), "{err}");
+    let answers: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(answers[0]["ok"], false);
+    assert_eq!(answers[0]["errors"][0]["line"], 1);
+    assert_eq!(answers[0]["errors"][0]["path"], "listn");
+    assert_eq!(answers[1]["cost"]["connections"], 1);
+
+    let (ok, out, _) = check(
+        &[good],
+        check::Options {
+            print: true,
+            json: false,
+        },
+    );
+    assert!(ok);
+    assert_eq!(
+        valid(&out),
+        valid(PEER),
+        "what is printed is a configuration:\n{out}"
+    );
+    assert_eq!(answers[1]["config"], config::render(&valid(PEER)));
+}
+
+/// Anything that a label can be: no control characters, no line separators.
+fn text() -> impl Strategy<Value = String> {
+    "[\\PC&&[^\u{2028}\u{2029}]]{0,12}"
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[\\PC&&[^\u{2028}\u{2029}]]{1,12}".prop_filter("a name", |text| {
+        text.trim() == text && !text.contains(['/', '\\']) && !matches!(text.as_str(), "." | "..")
+    })
+}
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash::new)
+}
+
+fn endpoints() -> impl Strategy<Value = Vec<Endpoint>> {
+    let http = prop::sample::select(vec!["http://h", "https://h:8443/a/$b", "http://[::1]:80"]);
+    let tcp = prop::sample::select(vec!["tcp://h", "tcp://[::1]:1", "tcp://10.0.0.1:18888"]);
+    (prop::option::of(http), prop::option::of(tcp))
+        .prop_filter("one at least", |(http, tcp)| {
+            http.is_some() || tcp.is_some()
+        })
+        .prop_map(|(http, tcp)| {
+            let both = [http, tcp].into_iter().flatten();
+            both.map(|text| Endpoint::parse(text).expect(text))
+                .collect()
+        })
+}
+
+fn cadence() -> impl Strategy<Value = Cadence> {
+    (
+        1_000u64..10_000_000,
+        0u64..1_000_000,
+        10u64..1_000,
+        0u32..100,
+        1u32..1000,
+        1u32..1000,
+    )
+        .prop_map(
+            |(interval, longer, timeout, retries, down_after, up_after)| Cadence {
+                interval: Duration::from_millis(interval),
+                timeout: Duration::from_millis(timeout),
+                retries,
+                down_after,
+                up_after,
+                max_interval: Duration::from_millis(interval + longer),
+            },
+        )
+}
+
+fn http_options() -> impl Strategy<Value = HttpOptions> {
+    let header_names = prop::collection::btree_set("x-[a-z!#$&]{1,8}", 0..3);
+    let server_name = prop::option::of("[a-z]{1,9}\\.example");
+    let proxy = prop::option::of(Just("http://proxy:3128/".parse().expect("a URL")));
+    (header_names, any::<bool>(), server_name, proxy).prop_map(
+        |(names, token, server_name, proxy)| {
+            let mut headers = HeaderMap::new();
+            for name in names {
+                headers.insert(
+                    HeaderName::try_from(name).expect("a header name"),
+                    HeaderValue::from_static("filled-in"),
+                );
+            }
+            HttpOptions {
+                headers,
+                bearer_token: token.then(|| "filled-in".into()),
+                server_name,
+                proxy,
+                ..HttpOptions::default()
+            }
+        },
+    )
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    let labels = prop::collection::btree_map("my_[a-z0-9]{1,8}", text(), 0..3);
+    let account = prop::option::of(0..=i64::MAX.cast_unsigned());
+    let role = prop::sample::select(vec![Role::Own, Role::Reference]);
+    let seconds = 1u64..100_000_000;
+    (
+        name(),
+        role,
+        endpoints(),
+        prop::option::of(hash()),
+        labels,
+        account,
+        http_options(),
+        cadence(),
+        seconds,
+    )
+        .prop_map(
+            |(name, role, endpoints, key, labels, account, http, cadence, seconds)| Peer {
+                name,
+                network: String::new(),
+                genesis: None,
+                role,
+                endpoints,
+                key,
+                labels,
+                account,
+                http,
+                cadence,
+                certificate: Duration::from_secs(seconds),
+            },
+        )
+}
+
+prop_compose! {
+    fn any_config()(
+        port in any::<u16>(),
+        external_url in prop::option::of("https://[a-z]{1,9}/[a-z$]{0,9}"),
+        vantage in name(),
+        networks in prop::collection::btree_map(name(), prop::option::of(hash()), 1..4),
+        peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
+        inflight in 1usize..1_000_000,
+        bytes in 1024usize..50_000_000,
+        detail in prop::sample::select(vec![Detail::Full, Detail::Lean]),
+    ) -> Config {
+        let networks: Vec<_> = networks.into_iter().map(|(name, genesis)| Network { name, genesis }).collect();
+        let peers: BTreeMap<_, _> = peers.into_iter().map(|(mut peer, index)| {
+            let network: &Network = index.get(&networks);
+            peer.network.clone_from(&network.name);
+            peer.genesis = network.genesis;
+            (peer.name.clone(), peer)
+        }).collect();
+        Config {
+            listen: ([127, 0, 0, 1], port).into(),
+            external_url: external_url.map(|url| url.parse().expect("a URL")),
+            vantage,
+            networks,
+            peers: peers.into_values().collect(),
+            limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },
+            detail,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_shown_configuration_with_its_secrets_filled_in_reads_back_equal(config in any_config()) {
+        let shown = config::render(&config);
+        prop_assert!(!shown.contains("filled-in"));
+        let text = shown.replace(config::SECRET, "filled-in");
+        match parse(&text) {
+            Ok(again) => prop_assert_eq!(again, config),
+            Err(errors) => prop_assert!(false, "{}\n{}", errors, text),
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_told_to_be_wrong(text in "[a-z:\\-\\[\\]{}&*!|>'\"#%@`,? \n\t$]{0,80}") {
+        if let Err(errors) = parse(&text) {
+            prop_assert!(!errors.problems().is_empty());
+        }
+    }
+}
