@@ -176,8 +176,8 @@ fn tell(
     writeln!(out, "{mark}{}: ok", file.display())?;
     writeln!(
         out,
-        "{mark}  {peers} peers in {networks} networks: {series} series, {polls_per_second:.2} polls a second, \
-         {connections} connections"
+        "{mark}  peers: {peers}, networks: {networks}, series: {series}, polls a second: {polls_per_second:.2}, \
+         connections: {connections}"
     )?;
     writeln!(out, "{mark}  {}", limit.verdict(descriptors))?;
     if options.print {

@@ -243,8 +243,9 @@ fn shown(value: &Value, path: &Path) -> String {
 /// The whole of a file of at most `limit` bytes.
 pub(super) fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // A pipe without a writer would hold this up forever, a device would never end.
-    if !std::fs::metadata(path)?.is_file() {
+    // A pipe without a writer would hold this up forever. A directory is left to the system's own words.
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
         return Err(io::Error::other("not a regular file"));
     }
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;

@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod keys;
 mod labels;
+mod located;
 mod networks;
 mod peers;
 mod render;
@@ -109,12 +110,15 @@ pub fn embedded() -> Config {
 /// The configuration file to use when none is named; none: run on [`embedded`].
 #[must_use]
 pub fn find() -> Option<PathBuf> {
-    // One that is there but cannot be read is found, for its reader to say why; silence would watch the wrong peers.
-    let there = |path: &PathBuf| match fs::symlink_metadata(path) {
+    PLACES.iter().map(PathBuf::from).find(|path| is_there(path))
+}
+
+/// One that is there but cannot be read counts, for its reader to say why: silence would watch the wrong peers.
+fn is_there(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-    };
-    PLACES.iter().map(PathBuf::from).find(there)
+    }
 }
 
 /// A whole, valid configuration.
@@ -259,4 +263,20 @@ pub enum Detail {
     Full,
     /// What the shipped rules need; reasons and histograms per network.
     Lean,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_is_there_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("config.yml");
+        assert!(!is_there(&link));
+        std::os::unix::fs::symlink("gone.yml", &link).unwrap();
+        assert!(is_there(&link));
+        assert!(is_there(dir.path()));
+        assert!(!is_there(&dir.path().join("no/such/config.yml")));
+    }
 }

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::error::{Errors, Position, Problem};
-use super::file::{Content, Key, Node};
+use super::file::{Content, Node};
 use super::keys::{Keys, nearest};
+use super::located::Key;
 use super::scalar::name;
 
 /// Stands for a value that is not there because what is wrong with it has been reported.

@@ -429,7 +429,7 @@ fn a_file_that_cannot_be_read_is_named_with_what_the_system_says() {
     );
     assert_eq!(
         told("", None),
-        "DIR/: cannot read the configuration: not a regular file"
+        "DIR/: cannot read the configuration: Is a directory (os error 21)"
     );
     assert_eq!(
         told("latin1.yml", Some(b"listen: x\nvantage: caf\xe9\n")),
@@ -445,6 +445,21 @@ fn a_file_that_cannot_be_read_is_named_with_what_the_system_says() {
 fn a_byte_order_mark_is_no_part_of_the_text() {
     assert_eq!(valid(&format!("\u{feff}{PEER}")), valid(PEER));
     assert!(errors("\u{feff}listn: x\n").contains("c.yml:1:1: listn"));
+}
+
+#[test]
+fn line_ends_of_windows_and_texts_of_several_lines_are_read() {
+    let text = with_peer(
+        "labels:\n  a: |-\n    one\n  b: >-\n    two\n    three\n  c: \"four\n    five\"\n  d: six\n    seven",
+    );
+    let config = valid(&text);
+    let labels: Vec<_> = config.peers[0]
+        .labels
+        .values()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(labels, ["one", "two three", "four five", "six seven"]);
+    assert_eq!(valid(&text.replace('\n', "\r\n")), config);
 }
 
 #[test]
@@ -551,7 +566,7 @@ fn checking_tells_every_file_and_what_it_costs() {
     assert!(err.contains("bad.yml:1:1: listn: unknown key"), "{err}");
     assert!(out.contains("good.yml: ok\n"), "{out}");
     assert!(
-        out.contains("1 peers in 1 networks: 50 series, 0.07 polls a second, 1 connections"),
+        out.contains("peers: 1, networks: 1, series: 50, polls a second: 0.07, connections: 1"),
         "{out}"
     );
     assert!(out.contains("needs 129 file descriptors"), "{out}");
