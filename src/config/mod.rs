@@ -1,4 +1,4 @@
-//! What the operator wants, valid by construction: parsed, checked and resolved. Only `file` knows YAML.
+//! What the operator wants, valid by construction: parsed, checked and resolved. Only `file` and `located` know YAML.
 
 use std::collections::BTreeMap;
 use std::fs;
