@@ -1,0 +1,27 @@
+.PHONY: help run test bench lint fmt fuzz clean
+
+help:
+	@echo "make run     start two real Convex peers and the agent that watches them"
+	@echo "make test    run every check"
+	@echo "make lint    formatting, clippy, licences, shell scripts"
+	@echo "make fmt     format the code"
+	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (15)"
+	@echo "make bench   run the benchmarks"
+	@echo "make clean   remove what was built"
+
+run test:
+	@scripts/$@
+
+lint fuzz:
+	@scripts/test $@
+
+bench:
+	@scripts/need rust cc
+	cargo bench --locked
+
+fmt:
+	cargo fmt
+
+clean:
+	cargo clean
+	rm -rf tests/peer/target fuzz/target
