@@ -1,5 +1,7 @@
 package launcher;
 
+import java.io.OutputStream;
+import java.io.PrintStream;
 import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.net.InetAddress;
@@ -39,7 +41,14 @@ final class Loopback {
 		Method buildApp = RESTServer.class.getDeclaredMethod("buildApp", boolean.class);
 		buildApp.setAccessible(true);
 		boolean withTls = false;
-		Javalin app = (Javalin) buildApp.invoke(rest, withTls);
+		Javalin app;
+		PrintStream err = System.err;
+		System.setErr(new PrintStream(OutputStream.nullOutputStream())); // it prints a stack trace for the lack of a certificate
+		try {
+			app = (Javalin) buildApp.invoke(rest, withTls);
+		} finally {
+			System.setErr(err);
+		}
 		Field javalin = RESTServer.class.getDeclaredField("javalin"); // the server asks it for the port
 		javalin.setAccessible(true);
 		javalin.set(rest, app);
