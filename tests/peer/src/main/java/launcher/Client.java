@@ -6,6 +6,7 @@ import convex.api.Convex;
 import convex.core.ErrorCodes;
 import convex.core.Result;
 import convex.core.data.ACell;
+import convex.core.lang.RT;
 import convex.core.lang.Reader;
 import convex.peer.Server;
 
@@ -71,7 +72,9 @@ final class Client {
 		return Convex.connect(server, server.getPeerController(), server.getKeyPair());
 	}
 
+	/** One line, with strings quoted and escaped. */
 	private static String print(Result result) {
-		return result.isError() ? "ERROR " + result.getErrorCode() + " " + result.getValue() : "OK " + result.getValue();
+		String value = RT.print(result.getValue()).toString();
+		return result.isError() ? "ERROR " + result.getErrorCode() + " " + value : "OK " + value;
 	}
 }
