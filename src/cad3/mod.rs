@@ -1,35 +1,49 @@
-//! CAD3: the encoding of Convex values (cells).
+//! CAD3, the encoding of Convex values: cells in and out of bytes, their hashes, their printed form, and query text.
+//!
+//! Sans-IO: slices in, values out. Knows no sockets, no clock, no configuration and nothing of the peer protocol
+//! above a message's cells.
+//!
+//! ```text
+//! bytes ──message──> decode ──> Cell ──> encode ──> bytes
+//!                      │         │  └──> print  ──> text
+//!                    check     build <── reader <── text
+//! ```
+//!
+//! Section numbers in comments are those of the protocol description the vectors come with.
 
-/// SHA3-256 of an encoding: the identity of a cell, a state or a network; also 32-byte public keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hash(pub [u8; 32]);
+mod build;
+mod cell;
+mod check;
+mod core_names;
+mod decode;
+mod encode;
+mod error;
+mod hash;
+mod items;
+mod leaf;
+mod message;
+mod node;
+mod print;
+pub mod reader;
 
-impl std::fmt::Debug for Hash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "0x{}", hex::encode(self.0))
-    }
-}
+pub mod vlq;
 
-impl Hash {
-    /// A hash from its bytes.
-    #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
+pub use cell::{Cell, Elements, MAX_GATHERED};
+pub use decode::Limits;
+pub use encode::encode;
+pub use error::{DecodeError, Problem};
+pub use hash::{Hash, HashError};
+pub use leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
+pub use message::{Message, decode_message, encode_message};
+pub use node::Node;
+pub use print::{PRINT_LIMIT, Printed};
 
-impl std::fmt::Display for Hash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "0x{}", hex::encode(self.0))
-    }
-}
+/// The longest encoding, in bytes, that stands inline where a child does; a longer one is replaced by its hash
+/// (section 5.3).
+pub const MAX_EMBEDDED: usize = 140;
 
-impl std::str::FromStr for Hash {
-    type Err = hex::FromHexError;
+/// The longest run of bytes, in bytes, in one String, Blob or big integer cell (sections 5.2 and 5.5).
+pub const MAX_CHUNK: usize = 4096;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes)?;
-        Ok(Self(bytes))
-    }
-}
+/// The longest name, in bytes, of a Symbol or Keyword (section 5.2).
+pub const MAX_NAME: usize = 128;

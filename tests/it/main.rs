@@ -1,3 +1,4 @@
 //! The integration tests, one binary.
 
+mod cad3;
 mod config;

@@ -1,0 +1,136 @@
+//! Cells to bytes, in the one canonical form.
+
+use super::hash::Hash;
+use super::node::{Node, tag};
+use super::{Cell, vlq};
+
+/// The encoding of one cell: children of more than 140 bytes as refs.
+#[must_use]
+pub fn encode(cell: &Cell) -> Vec<u8> {
+    let mut out = Vec::with_capacity(cell.encoded_len());
+    write(cell, &mut out);
+    out
+}
+
+impl Cell {
+    /// The hash of the value: SHA3-256 of its encoding. Kept once computed, where the cell has children.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        match self {
+            Self::Tree(node) => node.hash_or(|| Hash::of(&encode(self))),
+            Self::Ref(hash) => **hash,
+            leaf => embedded_hash(leaf),
+        }
+    }
+}
+
+/// The hash of a cell, computed anew.
+pub(super) fn embedded_hash(cell: &Cell) -> Hash {
+    Hash::of(&encode(cell))
+}
+
+/// Appends the encoding. A ref on top has none of its own: its 33 bytes stand for it.
+pub(super) fn write(cell: &Cell, out: &mut Vec<u8>) {
+    match cell {
+        Cell::Tree(node) => return write_node(node, out),
+        Cell::Ref(hash) => return write_ref(hash, out),
+        leaf => out.push(leaf.tag()),
+    }
+    match cell {
+        Cell::Integer(value) => out.extend(shortest(&value.to_be_bytes())),
+        Cell::BigInteger(big) => write_bytes(big.as_bytes(), out),
+        Cell::Double(value) => out.extend(value.to_be_bytes()),
+        Cell::Char(point) => out.extend(point.bytes()),
+        Cell::String(chunk) | Cell::Blob(chunk) => write_bytes(chunk.as_bytes(), out),
+        // A name's length is one plain byte, so 128 is `80`.
+        Cell::Symbol(name) | Cell::Keyword(name) => {
+            out.push(u8::try_from(name.as_bytes().len()).unwrap_or(u8::MAX));
+            out.extend(name.as_bytes());
+        }
+        Cell::Extension(extension) => vlq::write(extension.value(), out),
+        Cell::Nil | Cell::Bool(_) | Cell::Flag(_) | Cell::Tree(_) | Cell::Ref(_) => {}
+    }
+}
+
+/// Length of the encoding of a cell without children.
+pub(super) fn leaf_len(cell: &Cell) -> usize {
+    1 + match cell {
+        Cell::Integer(value) => shortest(&value.to_be_bytes()).len(),
+        Cell::BigInteger(big) => vlq::len(big.as_bytes().len() as u64) + big.as_bytes().len(),
+        Cell::Double(_) => 8,
+        Cell::Char(point) => point.bytes().len(),
+        Cell::String(chunk) | Cell::Blob(chunk) => {
+            vlq::len(chunk.as_bytes().len() as u64) + chunk.as_bytes().len()
+        }
+        Cell::Symbol(name) | Cell::Keyword(name) => 1 + name.as_bytes().len(),
+        Cell::Extension(extension) => vlq::len(extension.value()),
+        Cell::Nil | Cell::Bool(_) | Cell::Flag(_) | Cell::Tree(_) | Cell::Ref(_) => 0,
+    }
+}
+
+/// Two's complement without superfluous first bytes; nothing at all for zero.
+fn shortest(bytes: &[u8; 8]) -> &[u8] {
+    let mut rest = &bytes[..];
+    while !super::leaf::is_shortest(rest) {
+        rest = &rest[1..];
+    }
+    if rest == [0] { &[] } else { rest }
+}
+
+fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    vlq::write(bytes.len() as u64, out);
+    out.extend(bytes);
+}
+
+fn write_ref(hash: &Hash, out: &mut Vec<u8>) {
+    out.push(tag::REF);
+    out.extend(hash.as_bytes());
+}
+
+/// A cell where a child stands: inline if it is short, else its hash (section 5.3).
+fn write_child(cell: &Cell, out: &mut Vec<u8>) {
+    if cell.is_embedded() {
+        write(cell, out)
+    } else {
+        write_ref(&cell.hash(), out)
+    }
+}
+
+fn write_node(node: &Node, out: &mut Vec<u8>) {
+    out.push(node.tag);
+    let mut children = &*node.children;
+    match node.tag {
+        tag::SYNTAX => {
+            write_child(&children[0], out);
+            return write(&children[1], out);
+        }
+        tag::SIGNED | tag::SIGNED_BARE => {
+            for bare in &children[..children.len() - 1] {
+                if let Cell::Blob(chunk) = bare {
+                    out.extend(chunk.as_bytes());
+                }
+            }
+            children = &children[children.len() - 1..];
+        }
+        0xc0..=0xcf => {}
+        _ => vlq::write(node.count, out),
+    }
+    if node.is_radix() {
+        if let Some((key, value)) = node.own_entry() {
+            out.push(OWN_ENTRY);
+            write_child(key, out);
+            write_child(value, out);
+            children = &children[2..];
+        } else if node.tag == tag::INDEX {
+            out.push(NO_ENTRY);
+        }
+        out.push(node.shift);
+        out.extend(node.mask.to_be_bytes());
+    }
+    children.iter().for_each(|child| write_child(child, out));
+}
+
+/// Before an entry that ends at a node of an Index (section 5.7).
+pub(super) const OWN_ENTRY: u8 = 0x80;
+/// In place of such an entry.
+pub(super) const NO_ENTRY: u8 = 0x00;

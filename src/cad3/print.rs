@@ -1,0 +1,572 @@
+//! The printed form, one line, as the peer's own library prints it.
+
+use std::fmt::{self, Write};
+
+use super::core_names;
+use super::hash::Hash;
+use super::items::{Item, Items};
+use super::leaf::{CodePoint, Extension};
+use super::node::{Node, tag};
+use super::{Cell, encode};
+
+/// The most bytes that a cell's `Display` writes: shared branches can make a small message print without end. The
+/// whole state of a network with 132 accounts takes 600 kB.
+pub const PRINT_LIMIT: usize = 16 << 20;
+
+/// What stands at the end of a text that met its limit.
+const LIMIT_MARK: &str = "<<Print limit exceeded>>";
+
+impl Cell {
+    /// The printed form, cut after `limit` bytes and then marked.
+    #[must_use]
+    pub const fn printed(&self, limit: usize) -> Printed<'_> {
+        Printed {
+            cell: self,
+            limit,
+            record_names: false,
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.printed(PRINT_LIMIT), f)
+    }
+}
+
+/// A cell to be printed with a limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Printed<'a> {
+    cell: &'a Cell,
+    limit: usize,
+    record_names: bool,
+}
+
+impl Printed<'_> {
+    /// With the names of records, and all fields of a Result.
+    #[must_use]
+    pub const fn with_record_names(mut self) -> Self {
+        self.record_names = true;
+        self
+    }
+}
+
+impl fmt::Display for Printed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut printer = Printer {
+            out: Bounded {
+                out: f,
+                left: self.limit,
+                full: false,
+            },
+            record_names: self.record_names,
+        };
+        match printer.cell(self.cell) {
+            Err(fmt::Error) if printer.out.full => f.write_str(LIMIT_MARK),
+            result => result,
+        }
+    }
+}
+
+/// Passes on as many bytes as are left, then fails.
+struct Bounded<'a, 'b> {
+    out: &'a mut fmt::Formatter<'b>,
+    left: usize,
+    full: bool,
+}
+
+impl Write for Bounded<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if let Some(left) = self.left.checked_sub(text.len()) {
+            self.left = left;
+            return self.out.write_str(text);
+        }
+        self.full = true;
+        self.out
+            .write_str(&text[..text.floor_char_boundary(self.left)])?;
+        Err(fmt::Error)
+    }
+}
+
+struct Printer<'a, 'b> {
+    out: Bounded<'a, 'b>,
+    record_names: bool,
+}
+
+impl Printer<'_, '_> {
+    fn cell(&mut self, cell: &Cell) -> fmt::Result {
+        match cell {
+            Cell::Nil => self.out.write_str("nil"),
+            Cell::Bool(value) => write!(self.out, "{value}"),
+            Cell::Integer(value) => write!(self.out, "{value}"),
+            Cell::BigInteger(big) => write!(self.out, "{}", big.to_bigint()),
+            Cell::Double(value) => self.double(*value, cell),
+            Cell::Char(point) => self.character(*point),
+            Cell::String(chunk) => {
+                self.out.write_char('"')?;
+                self.text(chunk.as_bytes())?;
+                self.out.write_char('"')
+            }
+            Cell::Blob(chunk) => {
+                self.out.write_str("0x")?;
+                self.hex(chunk.as_bytes())
+            }
+            Cell::Symbol(name) => self
+                .out
+                .write_str(&String::from_utf8_lossy(name.as_bytes())),
+            Cell::Keyword(name) => {
+                write!(self.out, ":{}", String::from_utf8_lossy(name.as_bytes()))
+            }
+            Cell::Extension(extension) => self.extension(*extension, cell),
+            Cell::Flag(_) => self.raw(cell),
+            Cell::Tree(node) => self.node(node, cell),
+            Cell::Ref(hash) => self.missing(hash),
+        }
+    }
+
+    /// A branch that is not carried, by the first digits of its hash.
+    fn missing(&mut self, hash: &Hash) -> fmt::Result {
+        write!(
+            self.out,
+            "#[missing {}]",
+            hex::encode(&hash.as_bytes()[..4])
+        )
+    }
+
+    /// What has no form of its own: the encoding.
+    fn raw(&mut self, cell: &Cell) -> fmt::Result {
+        self.out.write_str("#[")?;
+        self.hex(&encode(cell))?;
+        self.out.write_char(']')
+    }
+
+    fn hex(&mut self, bytes: &[u8]) -> fmt::Result {
+        bytes
+            .chunks(64)
+            .try_for_each(|part| self.out.write_str(&hex::encode(part)))
+    }
+
+    /// A double as Java's `Double.toString` writes it: plain between 10^-3 and 10^7, else with an exponent; a digit at
+    /// least on each side of the point; of a lone digit's neighbours with two digits the nearest, so 4.9E-324.
+    fn double(&mut self, value: f64, cell: &Cell) -> fmt::Result {
+        if value.is_nan() {
+            // The peer's NaN is the usual one; others it shows as bytes.
+            return if value.to_bits() == f64::NAN.to_bits() {
+                self.out.write_str("##NaN")
+            } else {
+                self.raw(cell)
+            };
+        }
+        if value.is_infinite() {
+            return self
+                .out
+                .write_str(if value > 0.0 { "##Inf" } else { "##-Inf" });
+        }
+        if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
+            return write!(self.out, "{value:?}");
+        }
+        let shortest = format!("{value:e}");
+        let exact = if shortest.contains('.') {
+            shortest
+        } else {
+            format!("{value:.1e}")
+        };
+        self.out.write_str(&exact.replace('e', "E"))
+    }
+
+    fn character(&mut self, point: CodePoint) -> fmt::Result {
+        self.out.write_char('\\')?;
+        match point.value() {
+            0x0a => self.out.write_str("newline"),
+            0x0d => self.out.write_str("return"),
+            0x20 => self.out.write_str("space"),
+            0x09 => self.out.write_str("tab"),
+            value => self
+                .out
+                .write_char(char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER)),
+        }
+    }
+
+    /// The inside of a String. As in the peer's library a byte that begins no character takes the next one with it.
+    fn text(&mut self, mut bytes: &[u8]) -> fmt::Result {
+        while !bytes.is_empty() {
+            let valid = match std::str::from_utf8(bytes) {
+                Ok(text) => text.len(),
+                Err(error) => error.valid_up_to(),
+            };
+            let (text, rest) = bytes.split_at(valid);
+            for character in String::from_utf8_lossy(text).chars() {
+                match character {
+                    '"' => self.out.write_str("\\\"")?,
+                    '\\' => self.out.write_str("\\\\")?,
+                    '\t' => self.out.write_str("\\t")?,
+                    '\n' => self.out.write_str("\\n")?,
+                    '\r' => self.out.write_str("\\r")?,
+                    '\u{8}' => self.out.write_str("\\b")?,
+                    '\u{c}' => self.out.write_str("\\f")?,
+                    other => self.out.write_char(other)?,
+                }
+            }
+            if rest.is_empty() {
+                break;
+            }
+            self.out.write_char(char::REPLACEMENT_CHARACTER)?;
+            bytes = rest.get(2..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn extension(&mut self, extension: Extension, cell: &Cell) -> fmt::Result {
+        let value = extension.value();
+        let name = match extension.tag() {
+            Extension::ADDRESS => return write!(self.out, "#{value}"),
+            Extension::LOCAL => return write!(self.out, "%{value}"),
+            Extension::CORE => core_names::core(value),
+            Extension::SPECIAL => core_names::special(value),
+            _ => None,
+        };
+        match name {
+            Some(name) => self.out.write_str(name),
+            None => self.raw(cell),
+        }
+    }
+
+    fn node(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
+        match node.tag {
+            tag::STRING | tag::BLOB => self.chunks(node),
+            tag::VECTOR => self.sequence("[", node, "]"),
+            tag::LIST => self.sequence("(", node, ")"),
+            tag::SET => self.set(node),
+            tag::MAP => self.entries("{", node),
+            tag::INDEX => self.entries("#Index {", node),
+            tag::SYNTAX => {
+                self.out.write_char('^')?;
+                match &node.children[1] {
+                    Cell::Nil => self.out.write_str("{}")?,
+                    metadata => self.cell(metadata)?,
+                }
+                self.out.write_char(' ')?;
+                self.cell(&node.children[0])
+            }
+            tag::SIGNED => self.fields(
+                "#Signed ",
+                &[":public-key", ":signature", ":value"],
+                node.children.iter(),
+            ),
+            tag::SIGNED_BARE => {
+                self.fields("#Signed ", &[":signature", ":value"], node.children.iter())
+            }
+            0xc0..=0xcf => self.operation(node, cell),
+            _ => self.record(node, cell),
+        }
+    }
+
+    /// A String or Blob of several chunks.
+    fn chunks(&mut self, node: &Node) -> fmt::Result {
+        let is_string = node.tag == tag::STRING;
+        self.out.write_str(if is_string { "\"" } else { "0x" })?;
+        // A character may lie across chunks: what ends one unfinished begins the next.
+        let mut rest = Vec::new();
+        for item in Items::of(node) {
+            match item {
+                Item::Value(Cell::Blob(chunk)) if is_string => {
+                    rest.extend_from_slice(chunk.as_bytes());
+                    let done = whole_characters(&rest);
+                    self.text(&rest[..done])?;
+                    rest.drain(..done);
+                }
+                Item::Value(Cell::Blob(chunk)) => self.hex(chunk.as_bytes())?,
+                Item::Value(other) | Item::Missing(other) => self.cell(other)?,
+            }
+        }
+        self.text(&rest)?;
+        self.out.write_str(if is_string { "\"" } else { "" })
+    }
+
+    fn sequence(&mut self, open: &str, node: &Node, close: &str) -> fmt::Result {
+        self.out.write_str(open)?;
+        for (index, item) in Items::of(node).enumerate() {
+            if index > 0 {
+                self.out.write_char(' ')?;
+            }
+            let (Item::Value(cell) | Item::Missing(cell)) = item;
+            self.cell(cell)?;
+        }
+        self.out.write_str(close)
+    }
+
+    fn set(&mut self, node: &Node) -> fmt::Result {
+        self.out.write_str("#{")?;
+        for (index, item) in Items::of(node).enumerate() {
+            if index > 0 {
+                self.out.write_char(',')?;
+            }
+            let (Item::Value(cell) | Item::Missing(cell)) = item;
+            self.cell(cell)?;
+        }
+        self.out.write_char('}')
+    }
+
+    fn entries(&mut self, open: &str, node: &Node) -> fmt::Result {
+        self.out.write_str(open)?;
+        let mut before = "";
+        for item in Items::of(node) {
+            self.out.write_str(before)?;
+            // After a key comes its value, after a value or a whole node that is not there the next entry.
+            before = match item {
+                Item::Value(_) if before != " " => " ",
+                _ => ",",
+            };
+            let (Item::Value(cell) | Item::Missing(cell)) = item;
+            self.cell(cell)?;
+        }
+        self.out.write_char('}')
+    }
+
+    fn fields<'c>(
+        &mut self,
+        open: &str,
+        names: &[&str],
+        values: impl Iterator<Item = &'c Cell>,
+    ) -> fmt::Result {
+        self.out.write_str(open)?;
+        for (index, (name, value)) in names.iter().zip(values).enumerate() {
+            write!(self.out, "{}{name} ", if index == 0 { "{" } else { "," })?;
+            self.cell(value)?;
+        }
+        self.out.write_char('}')
+    }
+
+    fn record(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
+        match node.tag {
+            0xda => return self.operations("(do", node),
+            0xdb => return self.sequence("(", node, ")"),
+            0xdc => return self.operations("(cond", node),
+            0xdf => return self.function(node, cell),
+            _ => {}
+        }
+        let Some((name, fields)) =
+            record_fields(node.tag).filter(|(_, fields)| fields.len() as u64 == node.count)
+        else {
+            return self.raw(cell);
+        };
+        let values = node.children.iter();
+        if self.record_names {
+            return self.fields(&format!("#{name} "), fields, values);
+        }
+        if node.tag != tag::RESULT {
+            return self.fields("", fields, values);
+        }
+        // A Result leaves out what is nil, but for the result itself.
+        let shown: Vec<_> = fields
+            .iter()
+            .zip(values)
+            .filter(|(name, value)| **name == ":result" || !value.is_nil())
+            .collect();
+        let names: Vec<_> = shown.iter().map(|(name, _)| **name).collect();
+        self.fields(
+            "#Result ",
+            &names,
+            shown.into_iter().map(|(_, value)| value),
+        )
+    }
+
+    /// An operation with any number of operands.
+    fn operations(&mut self, open: &str, node: &Node) -> fmt::Result {
+        self.out.write_str(open)?;
+        for item in Items::of(node) {
+            self.out.write_char(' ')?;
+            let (Item::Value(cell) | Item::Missing(cell)) = item;
+            self.cell(cell)?;
+        }
+        self.out.write_char(')')
+    }
+
+    /// A compiled operation in code form.
+    fn operation(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
+        let [code, value] = &*node.children else {
+            return self.raw(cell);
+        };
+        match (node.tag, code, value) {
+            (0xc0, Cell::Bool(false), value) => self.cell(value),
+            (0xc0, Cell::Flag(flag), Cell::Tree(operands)) => match (flag.tag(), operands.tag) {
+                (0xba, tag::VECTOR) => self.operations("(try", operands),
+                (0xbb, tag::VECTOR) => self.operations("(query", operands),
+                (0xbf, 0xdf) => self.cell(value),
+                _ => self.raw(cell),
+            },
+            (0xc0, Cell::Integer(position), value) => {
+                write!(self.out, "(set! %{position} ")?;
+                self.cell(value)?;
+                self.out.write_char(')')
+            }
+            (0xc1, address, Cell::Symbol(_)) => {
+                if !address.is_nil() {
+                    self.cell(address)?;
+                    self.out.write_char('/')?;
+                }
+                self.cell(value)
+            }
+            (0xc2 | 0xc3, Cell::Tree(names), Cell::Tree(operands))
+                if names.tag == tag::VECTOR
+                    && operands.tag == tag::VECTOR
+                    && names.count <= operands.count =>
+            {
+                self.out.write_str(if node.tag == 0xc2 {
+                    "(let ["
+                } else {
+                    "(loop ["
+                })?;
+                self.bindings(names, operands)
+            }
+            (0xcd, Cell::Symbol(_) | Cell::Tree(_), value) => {
+                self.out.write_str("(def ")?;
+                self.cell(code)?;
+                self.out.write_char(' ')?;
+                self.cell(value)?;
+                self.out.write_char(')')
+            }
+            _ => self.raw(cell),
+        }
+    }
+
+    /// The inside of `let` and `loop`, with the library's own blanks: `a 1  b 2 ]  body)`.
+    fn bindings(&mut self, names: &Node, operands: &Node) -> fmt::Result {
+        let mut operands = Items::of(operands).map(|item| {
+            let (Item::Value(cell) | Item::Missing(cell)) = item;
+            cell
+        });
+        for (index, (name, operand)) in Items::of(names).zip(operands.by_ref()).enumerate() {
+            if index > 0 {
+                self.out.write_char(' ')?;
+            }
+            let (Item::Value(name) | Item::Missing(name)) = name;
+            self.cell(name)?;
+            self.out.write_char(' ')?;
+            self.cell(operand)?;
+            self.out.write_char(' ')?;
+        }
+        self.out.write_str("] ")?;
+        for operand in operands {
+            self.out.write_char(' ')?;
+            self.cell(operand)?;
+        }
+        self.out.write_char(')')
+    }
+
+    /// A function: one of its own, or several by number of arguments.
+    fn function(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
+        if let Some((parameters, body)) = closure(node) {
+            self.out.write_str("(fn ")?;
+            self.closure(parameters, body)?;
+            return self.out.write_char(')');
+        }
+        let parts: Option<Vec<_>> = Items::of(node)
+            .map(|item| match item {
+                Item::Value(Cell::Tree(part)) if part.tag == 0xdf => closure(part),
+                _ => None,
+            })
+            .collect();
+        let Some(parts) = parts.filter(|parts| !parts.is_empty()) else {
+            return self.raw(cell);
+        };
+        self.out.write_str("(fn ")?;
+        for (index, (parameters, body)) in parts.into_iter().enumerate() {
+            self.out.write_str(if index > 0 { " (" } else { "(" })?;
+            self.closure(parameters, body)?;
+            self.out.write_char(')')?;
+        }
+        self.out.write_char(')')
+    }
+
+    fn closure(&mut self, parameters: &Node, body: &Cell) -> fmt::Result {
+        self.sequence("[", parameters, "] ")?;
+        self.cell(body)
+    }
+}
+
+/// Parameters and body of a function record `[false parameters environment body]`.
+fn closure(node: &Node) -> Option<(&Node, &Cell)> {
+    match &*node.children {
+        [Cell::Bool(false), Cell::Tree(parameters), _, body] if parameters.tag == tag::VECTOR => {
+            Some((parameters, body))
+        }
+        _ => None,
+    }
+}
+
+/// How many of the bytes can be printed without waiting for more: all but an unfinished character at the end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let tail = bytes.len().saturating_sub(3);
+    match bytes[tail..].iter().rposition(|byte| *byte >= 0xc0) {
+        Some(index) => {
+            let lead = bytes[tail + index];
+            let needed = if lead >= 0xf0 {
+                4
+            } else if lead >= 0xe0 {
+                3
+            } else {
+                2
+            };
+            if tail + index + needed > bytes.len() {
+                tail + index
+            } else {
+                bytes.len()
+            }
+        }
+        None => bytes.len(),
+    }
+}
+
+/// Names of a record and of its fields (section 5.9).
+fn record_fields(tag: u8) -> Option<(&'static str, &'static [&'static str])> {
+    Some(match tag {
+        0xd0 => ("Invoke", &[":origin", ":sequence", ":command"]),
+        0xd1 => ("Transfer", &[":origin", ":sequence", ":target", ":amount"]),
+        0xd2 => (
+            "Call",
+            &[
+                ":origin",
+                ":sequence",
+                ":target",
+                ":offer",
+                ":call",
+                ":args",
+            ],
+        ),
+        0xd3 => ("Multi", &[":origin", ":sequence", ":mode", ":txs"]),
+        0xd4 => ("Belief", &[":orders"]),
+        0xd5 => ("State", &[":accounts", ":peers", ":globals", ":schedule"]),
+        0xd6 => ("Block", &[":timestamp", ":transactions"]),
+        0xd7 => ("Order", &[":timestamp", ":consensus", ":blocks"]),
+        0xd8 => (
+            "AccountStatus",
+            &[
+                ":sequence",
+                ":key",
+                ":balance",
+                ":allowance",
+                ":holdings",
+                ":controller",
+                ":environment",
+                ":metadata",
+                ":parent",
+            ],
+        ),
+        0xd9 => (
+            "PeerStatus",
+            &[
+                ":controller",
+                ":stake",
+                ":stakes",
+                ":delegated-stake",
+                ":metadata",
+                ":timestamp",
+                ":balance",
+            ],
+        ),
+        tag::RESULT => ("Result", &[":id", ":result", ":error", ":log", ":info"]),
+        0xde => ("BlockResult", &[":state", ":results"]),
+        _ => return None,
+    })
+}
