@@ -3,7 +3,7 @@
 use super::check::key_bytes;
 use super::hash::{Hash, digit, shared_digits};
 use super::leaf::{BigInteger, Chunk};
-use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, tag, vector_bits};
+use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, tag, vector_bits};
 use super::{Cell, MAX_CHUNK};
 
 impl Cell {
@@ -106,7 +106,7 @@ fn chunked(tag: u8, bytes: &[u8]) -> Cell {
             Cell::Blob(chunk)
         };
     }
-    let span = chunk_span(bytes.len() as u64) as usize;
+    let span = small(chunk_span(bytes.len() as u64));
     let children = bytes
         .chunks(span)
         .map(|chunk| chunked(tag::BLOB, chunk))
@@ -117,7 +117,7 @@ fn chunked(tag: u8, bytes: &[u8]) -> Cell {
 /// A Vector body; `elements` stand in the order of the encoding.
 fn sequence(tag: u8, elements: &[Cell]) -> Cell {
     let count = elements.len() as u64;
-    let tail = elements.len() % VECTOR_LEAF as usize;
+    let tail = small(count % VECTOR_LEAF);
     let children = if count <= VECTOR_LEAF {
         elements.to_vec()
     } else if tail > 0 {

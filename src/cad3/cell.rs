@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::encode::{embedded_hash, leaf_len};
+use super::encode::{embedded_hash, integer_len, leaf_len};
 use super::hash::Hash;
 use super::items::{Item, Items};
 use super::leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
@@ -86,11 +86,10 @@ impl Cell {
             Self::Nil => tag::NIL,
             Self::Bool(false) => tag::FALSE,
             Self::Bool(true) => tag::TRUE,
-            // Zero is the tag alone, any other is 1 to 8 bytes long: the payload's length is in the tag.
-            Self::Integer(_) => tag::ZERO + (leaf_len(self) - 1) as u8,
+            Self::Integer(value) => tag::ZERO + integer_len(*value),
             Self::BigInteger(_) => tag::BIG_INTEGER,
             Self::Double(_) => tag::DOUBLE,
-            Self::Char(point) => tag::CHAR + (point.bytes().len() - 1) as u8,
+            Self::Char(point) => tag::CHAR + point.len() - 1,
             Self::String(_) => tag::STRING,
             Self::Blob(_) => tag::BLOB,
             Self::Symbol(_) => tag::SYMBOL,
@@ -317,6 +316,7 @@ impl Cell {
     }
 
     /// The entries of a Map or Index in the order of the encoding. Nodes that the message does not carry are left out.
+    #[must_use]
     pub fn entries(&self) -> Option<impl Iterator<Item = (&Self, &Self)>> {
         let Self::Tree(node) = self else { return None };
         if !matches!(node.tag, tag::MAP | tag::INDEX) {

@@ -73,7 +73,7 @@ pub(super) fn vector(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     let count = shape.count;
     let holds = if count <= VECTOR_LEAF {
         true
-    } else if count % VECTOR_LEAF > 0 {
+    } else if !count.is_multiple_of(VECTOR_LEAF) {
         shape
             .children
             .last()

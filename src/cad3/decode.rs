@@ -7,7 +7,7 @@ use super::encode::{NO_ENTRY, OWN_ENTRY};
 use super::error::{DecodeError, Problem};
 use super::hash::Hash;
 use super::leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name, is_shortest};
-use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, tag, vector_bits};
+use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, tag, vector_bits};
 use super::{Cell, MAX_CHUNK, MAX_EMBEDDED, MAX_NAME, check, vlq};
 
 /// What a reader of bytes takes at most.
@@ -93,7 +93,7 @@ impl<'a> Decoder<'a> {
                 if count > MAX_CHUNK as u64 {
                     return self.chunks(first, count, cursor, start, level);
                 }
-                let bytes = cursor.take(usize::try_from(count).unwrap_or(usize::MAX), "string")?;
+                let bytes = cursor.take(small(count), "string")?;
                 Ok(if first == tag::STRING {
                     Cell::String(Chunk::new(bytes))
                 } else {
@@ -239,7 +239,7 @@ impl<'a> Decoder<'a> {
         level: u16,
     ) -> Result<Cell, DecodeError> {
         // At most 16 children, whatever the count.
-        let number = count.div_ceil(chunk_span(count)) as usize;
+        let number = small(count.div_ceil(chunk_span(count)));
         let children = self.children(number, cursor, level)?;
         let shape = Shape::flat(first, count, children);
         check::chunks(&shape, start)?;
@@ -262,7 +262,7 @@ impl<'a> Decoder<'a> {
         } else {
             count % VECTOR_LEAF + 1
         };
-        let shape = Shape::flat(first, count, self.children(number as usize, cursor, level)?);
+        let shape = Shape::flat(first, count, self.children(small(number), cursor, level)?);
         check::vector(&shape, start)?;
         Ok(shape)
     }
@@ -290,7 +290,7 @@ impl<'a> Decoder<'a> {
             return Ok(shape);
         }
         let width = if first == tag::MAP { 2 } else { 1 };
-        let number = count as usize * width;
+        let number = small(count) * width;
         let mut children = Vec::with_capacity(number);
         let mut previous = None;
         for index in 0..number {
@@ -325,7 +325,7 @@ impl<'a> Decoder<'a> {
             let shape = Shape::flat(
                 tag::INDEX,
                 count,
-                self.children(count as usize * 2, cursor, level)?,
+                self.children(small(count) * 2, cursor, level)?,
             );
             check::index(&shape, start)?;
             return Ok(shape);
@@ -399,7 +399,7 @@ fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<Cell, Decode
                 };
                 return Err(DecodeError::new(start, problem));
             }
-            match BigInteger::new(cursor.take(size as usize, "big integer")?) {
+            match BigInteger::new(cursor.take(small(size), "big integer")?) {
                 Some(big) => Cell::BigInteger(big),
                 None => return broken("big integer", "must be as short as it can"),
             }
@@ -464,20 +464,15 @@ impl<'a> Cursor<'a> {
 
     fn take(&mut self, needed: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
         let rest = &self.bytes[self.position..];
-        match rest.get(..needed) {
-            Some(bytes) => {
-                self.position += needed;
-                Ok(bytes)
-            }
-            None => {
-                let problem = Problem::CutShort {
-                    what,
-                    needed,
-                    left: rest.len(),
-                };
-                Err(DecodeError::new(self.position, problem))
-            }
-        }
+        let Some(bytes) = rest.get(..needed) else {
+            let left = rest.len();
+            return Err(DecodeError::new(
+                self.position,
+                Problem::CutShort { what, needed, left },
+            ));
+        };
+        self.position += needed;
+        Ok(bytes)
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {

@@ -37,7 +37,10 @@ pub(super) fn write(cell: &Cell, out: &mut Vec<u8>) {
         leaf => out.push(leaf.tag()),
     }
     match cell {
-        Cell::Integer(value) => out.extend(shortest(&value.to_be_bytes())),
+        Cell::Integer(value) => {
+            let len = usize::from(integer_len(*value));
+            out.extend(&value.to_be_bytes()[8 - len..]);
+        }
         Cell::BigInteger(big) => write_bytes(big.as_bytes(), out),
         Cell::Double(value) => out.extend(value.to_be_bytes()),
         Cell::Char(point) => out.extend(point.bytes()),
@@ -55,10 +58,10 @@ pub(super) fn write(cell: &Cell, out: &mut Vec<u8>) {
 /// Length of the encoding of a cell without children.
 pub(super) fn leaf_len(cell: &Cell) -> usize {
     1 + match cell {
-        Cell::Integer(value) => shortest(&value.to_be_bytes()).len(),
+        Cell::Integer(value) => integer_len(*value).into(),
         Cell::BigInteger(big) => vlq::len(big.as_bytes().len() as u64) + big.as_bytes().len(),
         Cell::Double(_) => 8,
-        Cell::Char(point) => point.bytes().len(),
+        Cell::Char(point) => point.len().into(),
         Cell::String(chunk) | Cell::Blob(chunk) => {
             vlq::len(chunk.as_bytes().len() as u64) + chunk.as_bytes().len()
         }
@@ -68,13 +71,26 @@ pub(super) fn leaf_len(cell: &Cell) -> usize {
     }
 }
 
-/// Two's complement without superfluous first bytes; nothing at all for zero.
-fn shortest(bytes: &[u8; 8]) -> &[u8] {
-    let mut rest = &bytes[..];
-    while !super::leaf::is_shortest(rest) {
-        rest = &rest[1..];
+/// How many bytes an integer takes after its tag, which is `10` and this number: none for zero, else 1 to 8.
+pub(super) const fn integer_len(value: i64) -> u8 {
+    // Of the leading bits that equal the sign one must stay.
+    let bits = 65
+        - if value < 0 {
+            value.leading_ones()
+        } else {
+            value.leading_zeros()
+        };
+    match (value, bits) {
+        (0, _) => 0,
+        (_, ..=8) => 1,
+        (_, ..=16) => 2,
+        (_, ..=24) => 3,
+        (_, ..=32) => 4,
+        (_, ..=40) => 5,
+        (_, ..=48) => 6,
+        (_, ..=56) => 7,
+        _ => 8,
     }
-    if rest == [0] { &[] } else { rest }
 }
 
 fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
@@ -90,9 +106,9 @@ fn write_ref(hash: &Hash, out: &mut Vec<u8>) {
 /// A cell where a child stands: inline if it is short, else its hash (section 5.3).
 fn write_child(cell: &Cell, out: &mut Vec<u8>) {
     if cell.is_embedded() {
-        write(cell, out)
+        write(cell, out);
     } else {
-        write_ref(&cell.hash(), out)
+        write_ref(&cell.hash(), out);
     }
 }
 
@@ -127,7 +143,9 @@ fn write_node(node: &Node, out: &mut Vec<u8>) {
         out.push(node.shift);
         out.extend(node.mask.to_be_bytes());
     }
-    children.iter().for_each(|child| write_child(child, out));
+    for child in children {
+        write_child(child, out);
+    }
 }
 
 /// Before an entry that ends at a node of an Index (section 5.7).

@@ -101,9 +101,18 @@ impl CodePoint {
     }
 
     /// The big-endian bytes without leading zeros, at least one.
-    pub(super) fn bytes(self) -> impl Iterator<Item = u8> + ExactSizeIterator {
-        let skip = usize::min(3, self.0.leading_zeros() as usize / 8);
+    pub(super) fn bytes(self) -> impl Iterator<Item = u8> {
+        let skip = usize::from(4 - self.len());
         self.0.to_be_bytes().into_iter().skip(skip)
+    }
+
+    /// How many bytes that is: 1 to 3.
+    pub(super) const fn len(self) -> u8 {
+        match self.0 {
+            0..=0xff => 1,
+            0x100..=0xffff => 2,
+            _ => 3,
+        }
     }
 }
 

@@ -116,7 +116,7 @@ fn split(content: &[u8], start: usize) -> Result<Vec<Branch>, DecodeError> {
             cell: None,
         });
     }
-    branches.sort_unstable_by(|a, b| a.hash.cmp(&b.hash));
+    branches.sort_unstable_by_key(|branch| branch.hash);
     branches.dedup_by(|a, b| a.hash == b.hash);
     Ok(branches)
 }

@@ -232,6 +232,11 @@ fn inline_len(child: &Cell) -> usize {
     }
 }
 
+/// A number of children or bytes in one cell, which the rules keep small.
+pub(super) fn small(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 /// The bit width s of a vector tree of `count` elements, a multiple of 16 above 16: each child has 2^s elements, the
 /// last what is left (section 5.6).
 pub(super) fn vector_bits(count: u64) -> u32 {

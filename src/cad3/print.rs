@@ -82,8 +82,11 @@ impl Write for Bounded<'_, '_> {
             return self.out.write_str(text);
         }
         self.full = true;
-        self.out
-            .write_str(&text[..text.floor_char_boundary(self.left)])?;
+        let cut = (0..=self.left)
+            .rev()
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(0);
+        self.out.write_str(&text[..cut])?;
         Err(fmt::Error)
     }
 }

@@ -12,6 +12,9 @@ use token::Text;
 /// within what cells are made for.
 const MAX_NESTING: usize = 100;
 
+/// How deep the cell of a `#[…]` may be, which adds to that.
+const MAX_ENCODED_DEPTH: u16 = 50;
+
 /// Why a text is no form, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
@@ -248,7 +251,7 @@ impl Reader<'_> {
         let bytes = hex::decode(digits).map_err(|_| at.error("an odd number of hex digits"))?;
         // Inside a form the cell adds to its depth.
         let limits = Limits {
-            max_depth: MAX_NESTING as u16 / 2,
+            max_depth: MAX_ENCODED_DEPTH,
             ..Limits::default()
         };
         match decode_message(&bytes, &limits) {

@@ -7,12 +7,30 @@ use super::data::{bytes, content, file, message, rows, text};
 
 #[test]
 fn every_exchange_with_an_0_8_0_peer_decodes_and_prints_as_its_library_does() {
-    assert_eq!(exchanges("frames-0.8.0.json"), Tally::default());
+    let wanted = Tally {
+        exchanges: 167,
+        broken_requests: 21,
+        responses: 131,
+        printed: 128,
+        cut: 1,
+        partial: 5,
+        without_nodes: 1,
+    };
+    assert_eq!(exchanges("frames-0.8.0.json"), wanted);
 }
 
 #[test]
 fn every_exchange_with_an_0_8_6_peer_decodes_and_prints_as_its_library_does() {
-    assert_eq!(exchanges("frames-0.8.6.json"), Tally::default());
+    let wanted = Tally {
+        exchanges: 166,
+        broken_requests: 21,
+        responses: 156,
+        printed: 153,
+        cut: 1,
+        partial: 5,
+        without_nodes: 1,
+    };
+    assert_eq!(exchanges("frames-0.8.6.json"), wanted);
 }
 
 /// What was checked in a file.
@@ -26,6 +44,8 @@ struct Tally {
     /// Printed forms that the file cuts.
     cut: usize,
     partial: usize,
+    /// Partial ones in which a vector lacks inner nodes.
+    without_nodes: usize,
 }
 
 fn exchanges(name: &str) -> Tally {
@@ -70,6 +90,16 @@ fn check_reply(content: &[u8], print: Option<&Value>, tally: &mut Tally, name: &
     let Some(print) = print.and_then(Value::as_str) else {
         return;
     };
+    if print.contains("#[partial vec]") {
+        // Where an inner node is missing the file has no more than this; here the elements that are carried show too.
+        tally.without_nodes += 1;
+        let printed = message.to_string();
+        assert!(
+            printed.contains("[#[missing b442b0ed] #AccountStatus {"),
+            "{name}: {printed}"
+        );
+        return;
+    }
     let printed = message.to_string();
     tally.printed += 1;
     if print.len() == 6000 {

@@ -29,15 +29,12 @@ fn every_cell_of_the_java_libraries_decodes_prints_hashes_and_encodes_alike() {
     let (mut carried, mut rebuilt, mut printed) = (0, 0, 0);
     for row in &rows {
         let id = text(row, "id");
-        let cell = match row["message"].as_str() {
-            Some(content) => {
-                carried += 1;
-                whole(&hex::decode(content).unwrap())
-            }
-            None => {
-                rebuilt += 1;
-                rebuild(text(row, "how"))
-            }
+        let cell = if let Some(content) = row["message"].as_str() {
+            carried += 1;
+            whole(&hex::decode(content).unwrap())
+        } else {
+            rebuilt += 1;
+            rebuild(text(row, "how"))
         };
         assert_eq!(hex::encode(encode(&cell)), text(row, "cell"), "{id}");
         assert_eq!(format!("{:x}", cell.hash()), text(row, "hash"), "{id}");
@@ -64,7 +61,7 @@ fn every_cell_of_the_java_libraries_decodes_prints_hashes_and_encodes_alike() {
             cell.kind()
         );
     }
-    assert_eq!((carried, rebuilt, printed), (260, 6, 266 - 31));
+    assert_eq!((carried, rebuilt, printed), (260, 6, 236));
 }
 
 /// The value of a row too long to carry its bytes.
@@ -103,7 +100,7 @@ fn cells_built_from_their_parts_encode_as_the_vectors() {
             text(row, "id")
         );
     }
-    assert_eq!(built, 1);
+    assert_eq!(built, 182);
 }
 
 fn build(kind: &str, how: &str) -> Option<Cell> {
@@ -114,7 +111,8 @@ fn build(kind: &str, how: &str) -> Option<Cell> {
         return Some(Cell::address(number.parse().unwrap()));
     }
     if let Some(last) = how.strip_prefix("longs 0..") {
-        let elements = (0..=last.parse().unwrap()).map(Cell::integer);
+        let last = last.split(' ').next().unwrap().parse().unwrap();
+        let elements = (0..=last).map(Cell::integer);
         return Some(match kind {
             "vector" => Cell::vector(elements),
             "list" => Cell::list(elements),
@@ -126,8 +124,10 @@ fn build(kind: &str, how: &str) -> Option<Cell> {
             (0..=last.parse().unwrap()).map(|i| (Cell::integer(i), Cell::integer(i))),
         ));
     }
-    if let Some((number, letter)) = how.split_once(" x ") {
-        let name = letter.trim_matches('\'').repeat(number.parse().unwrap());
+    if let Some((number, letter)) = how.split_once(" x ")
+        && let Ok(number) = number.parse()
+    {
+        let name = letter.trim_matches('\'').repeat(number);
         return Some(match kind {
             "string" => Cell::string(&name),
             "symbol" => Cell::symbol(&name),
@@ -175,7 +175,7 @@ fn what_a_client_should_reject_is_rejected_and_what_it_should_accept_reads() {
             other => panic!("{other}"),
         }
     }
-    assert_eq!((rejected, accepted, either), (1, 1, 1));
+    assert_eq!((rejected, accepted, either), (71, 13, 16));
 }
 
 fn check_accepted(row: &Value, content: &[u8]) {
