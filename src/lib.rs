@@ -3,4 +3,5 @@
 pub mod cad3;
 pub mod check;
 pub mod config;
+pub mod decode;
 pub mod peer;

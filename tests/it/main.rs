@@ -1,5 +1,5 @@
 //! The integration tests, one binary.
 
-#[cfg(test)]
 mod cad3;
 mod config;
+mod decode;
