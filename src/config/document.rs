@@ -16,7 +16,7 @@ const FULL_DETAIL_PEERS: usize = 200;
 /// The largest message a peer sends or takes (PEER-PROTOCOL, section 2).
 const LARGEST_MESSAGE: usize = 50_000_000;
 /// When a certificate's end becomes a condition.
-const CERTIFICATE: Duration = Duration::from_secs(21 * 86_400);
+pub(super) const CERTIFICATE: Duration = Duration::from_secs(21 * 86_400);
 
 pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     if matches!(root.content, Content::Null) {
@@ -86,11 +86,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
 }
 
 fn limits(file: &Section) -> Result<Limits, Refused> {
-    let default = Limits {
-        max_inflight: 512,
-        max_response_bytes: 1 << 20,
-        per_host_inflight: 8,
-    };
+    let default = Limits::default();
     let Some(section) = file.section("limits", &LIMITS)? else {
         return Ok(default);
     };

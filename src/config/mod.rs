@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::cad3::Hash;
-use crate::peer::endpoint::Endpoint;
+use crate::peer::Endpoint;
 
 mod access;
 mod document;
@@ -176,6 +176,26 @@ pub struct Peer {
     pub certificate: Duration,
 }
 
+impl Peer {
+    /// A peer of no network that is known by one endpoint alone and named by it; everything else as by default.
+    #[must_use]
+    pub fn at(endpoint: Endpoint) -> Self {
+        Self {
+            name: endpoint.to_string(),
+            network: String::new(),
+            genesis: None,
+            role: Role::Own,
+            endpoints: vec![endpoint],
+            key: None,
+            labels: BTreeMap::new(),
+            account: None,
+            http: HttpOptions::default(),
+            cadence: Cadence::default(),
+            certificate: document::CERTIFICATE,
+        }
+    }
+}
+
 /// Whether a peer is the operator's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -245,6 +265,12 @@ pub struct Cadence {
     pub max_interval: Duration,
 }
 
+impl Default for Cadence {
+    fn default() -> Self {
+        rhythm::Rhythm::DEFAULT.cadence()
+    }
+}
+
 /// Bounds on what the agent takes in and has under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -254,6 +280,16 @@ pub struct Limits {
     pub max_response_bytes: usize,
     /// Polls under way at once to one host.
     pub per_host_inflight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_inflight: 512,
+            max_response_bytes: 1 << 20,
+            per_host_inflight: 8,
+        }
+    }
 }
 
 /// How much `/metrics` tells of each peer.

@@ -9,7 +9,7 @@ use super::rhythm::{Defaults, Rhythm, certificate};
 use super::scalar::{account, choice, hash};
 use super::section::{Names, Refused, Section, Value};
 use super::{Peer, Role};
-use crate::peer::endpoint::{Endpoint, EndpointError};
+use crate::peer::{Endpoint, EndpointError};
 
 /// The peers of the file; at least one.
 pub(super) fn peers(

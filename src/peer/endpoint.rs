@@ -90,6 +90,9 @@ impl Endpoint {
     /// [`EndpointError`], with the nearest right text where there is one.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         if !text.contains("://") {
+            if text.contains('@') {
+                return Err(EndpointError::Userinfo);
+            }
             let scheme = if text.ends_with(":18888") {
                 "tcp"
             } else {
@@ -255,6 +258,7 @@ mod tests {
             "http://u:secret@x",
             "tcp://u:secret@x:1",
             "http://u:secret@x:99999",
+            "u:secret@x:1",
         ] {
             let message = error(text);
             assert!(!message.contains("secret"), "{message}");

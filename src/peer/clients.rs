@@ -1,0 +1,143 @@
+//! The HTTP clients: one per distinct TLS settings, shared by all endpoints that have the same.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, Proxy, redirect};
+use tower::{Layer, Service};
+use url::Url;
+
+use super::{resolve, tls, trace};
+
+/// Peers close a connection that is idle for about 30 s; a younger one is reused (PEER-PROTOCOL, section 1).
+pub(super) const KEEP_IDLE: Duration = Duration::from_secs(20);
+
+/// What makes two endpoints unable to share a client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Settings {
+    /// Certificates (DER) trusted instead of the system's roots.
+    pub ca: Option<Vec<Vec<u8>>>,
+    /// An HTTP proxy; the environment's are never used.
+    pub proxy: Option<Url>,
+    /// With `server_name` configured: the host to dial when that name is asked for.
+    pub dial: Option<String>,
+}
+
+/// Clients by their settings.
+#[derive(Debug, Default)]
+pub struct HttpClients(Mutex<HashMap<Settings, Client>>);
+
+impl HttpClients {
+    /// The client for `settings`, made when first asked for.
+    ///
+    /// # Errors
+    /// A text that says which setting is not usable.
+    pub(super) fn get(&self, settings: &Settings) -> Result<Client, String> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(settings) {
+            return Ok(client.clone());
+        }
+        let client = build(settings)?;
+        clients.insert(settings.clone(), client.clone());
+        Ok(client)
+    }
+}
+
+/// A client for anything but a peer: no proxy, no redirect, the system's roots.
+///
+/// # Errors
+/// The TLS library does not start.
+pub fn plain_client(timeout: Duration) -> anyhow::Result<Client> {
+    Ok(Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .timeout(timeout)
+        .tls_backend_preconfigured(tls::client_config(None).map_err(anyhow::Error::msg)?)
+        .build()?)
+}
+
+fn build(settings: &Settings) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .user_agent(concat!("convex-peer-monitor/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .pool_idle_timeout(KEEP_IDLE)
+        .tcp_nodelay(true)
+        .tls_backend_preconfigured(tls::client_config(settings.ca.as_deref())?)
+        .dns_resolver(TracedResolver {
+            dial: settings.dial.as_deref().map(Arc::from),
+        })
+        .connector_layer(TraceLayer);
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|error| error.to_string())?);
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// Resolves for reqwest and tells the trace how long it took.
+struct TracedResolver {
+    /// Dialled whatever name is asked for.
+    dial: Option<Arc<str>>,
+}
+
+impl Resolve for TracedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let dial = self.dial.clone();
+        Box::pin(async move {
+            let host = dial.as_deref().unwrap_or(name.as_str());
+            if resolve::is_literal(host) {
+                let addresses = resolve::resolve(host, 0).await?;
+                return Ok(Box::new(addresses.into_iter()) as Addrs);
+            }
+            trace::resolving();
+            let addresses: Vec<SocketAddr> = resolve::resolve(host, 0).await?;
+            trace::resolved();
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Wraps reqwest's connector, which dials and shakes hands, and tells the trace when it begins and ends.
+#[derive(Clone)]
+struct TraceLayer;
+
+#[derive(Clone)]
+struct TracedConnector<S>(S);
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = TracedConnector<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        TracedConnector(inner)
+    }
+}
+
+impl<S, Request> Service<Request> for TracedConnector<S>
+where
+    S: Service<Request>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let connecting = self.0.call(request);
+        Box::pin(async move {
+            trace::connecting();
+            let connection = connecting.await?;
+            trace::connected();
+            Ok(connection)
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! What one try to ask an endpoint brought, on any transport.
+
+use std::time::{Duration, SystemTime};
+
+use super::failure::{Failure, Reason};
+use super::figures::Figures;
+use super::message::{Api, ErrorReply, Reply};
+use super::status::Status;
+
+/// One try: whatever was learned, and what went wrong if something did. Answers that came before a failure are kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exchange {
+    /// How long connecting took; all absent when the connection was kept from before.
+    pub phases: Phases,
+    /// Kept connections that were found dead and replaced.
+    pub reconnects: u32,
+    /// Messages that nobody waited for: pushed ones, and replies with an unknown id.
+    pub ignored: u32,
+    /// When the certificate that the endpoint showed ends; also of a handshake that failed because of it.
+    pub certificate_ends: Option<SystemTime>,
+    /// Bytes of the answers.
+    pub response_bytes: usize,
+    /// The STATUS answer.
+    pub status: Option<Answered<Status>>,
+    /// The query's answer.
+    pub query: Option<Answered<Answer>>,
+    /// The interface that the query's answer shows.
+    pub api: Option<Api>,
+    /// The peer's clock, where it answers PING.
+    pub clock: Option<Answered<ClockSample>>,
+    /// From the first byte of the request to the last byte of the needed answers; only of a try without failure.
+    pub took: Option<Duration>,
+    /// Why the try failed.
+    pub failure: Option<Failure>,
+}
+
+/// A value with the time it took to be answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered<T> {
+    /// What was answered.
+    pub value: T,
+    /// From the first byte of its request to the last byte of its answer.
+    pub took: Duration,
+}
+
+/// A query's answer: figures, or an error that proves that the query thread works.
+pub type Answer = Result<Figures, ErrorReply>;
+
+/// The steps of connecting. A step that did not happen, or cannot be told from its neighbour, is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Name to addresses; absent for an address literal.
+    pub resolve: Option<Duration>,
+    /// The TCP handshake.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+}
+
+/// The peer's clock against ours, as Cristian's algorithm bounds it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClockSample {
+    /// Peer minus monitor, seconds.
+    pub skew: f64,
+    /// Half the round trip, seconds: the skew is this exact.
+    pub uncertainty: f64,
+}
+
+impl ClockSample {
+    /// A sample from the peer's clock `peer_ms`, asked at the wall time `sent` and answered `round_trip` later.
+    #[must_use]
+    pub fn new(peer_ms: i64, sent: SystemTime, round_trip: Duration) -> Self {
+        let uncertainty = round_trip.as_secs_f64() / 2.0;
+        Self {
+            skew: seconds_of_ms(peer_ms) - (seconds_since_epoch(sent) + uncertainty),
+            uncertainty,
+        }
+    }
+}
+
+/// Milliseconds as seconds.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a time in this era is far below 2^53 ms"
+)]
+pub fn seconds_of_ms(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// Seconds since the epoch; negative before it.
+#[must_use]
+pub fn seconds_since_epoch(time: SystemTime) -> f64 {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => since.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
+    }
+}
+
+impl Exchange {
+    /// Takes the reply to STATUS.
+    ///
+    /// # Errors
+    /// The peer reports an error, or the value is no status.
+    pub fn take_status(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
+        let cell = reply.outcome.map_err(|error| {
+            Failure::new(
+                Reason::PeerError,
+                format!(
+                    "the status is refused with :{}: {}",
+                    error.code, error.message
+                ),
+            )
+        })?;
+        let value = Status::from_cell(&cell)?;
+        self.status = Some(Answered { value, took });
+        Ok(())
+    }
+
+    /// Takes the reply to the query. An error of the query itself is an answer; one that says that the query thread
+    /// was not reached is a failure.
+    ///
+    /// # Errors
+    /// The query did not run, or the value is no answer to it.
+    pub fn take_query(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
+        self.api = Some(reply.api);
+        let value = match reply.outcome {
+            Ok(cell) => Ok(Figures::from_cell(&cell)?),
+            Err(error) => match reason_of_code(&error.code) {
+                Some(reason) => {
+                    return Err(Failure::new(
+                        reason,
+                        format!(
+                            "the query is answered with :{}: {}",
+                            error.code, error.message
+                        ),
+                    ));
+                }
+                None => Err(error),
+            },
+        };
+        self.query = Some(Answered { value, took });
+        Ok(())
+    }
+}
+
+/// The codes by which a peer says that a query did not reach its query thread (PEER-PROTOCOL, section 4).
+fn reason_of_code(code: &str) -> Option<Reason> {
+    match code {
+        "TIMEOUT" => Some(Reason::QueryHangs),
+        "LOAD" => Some(Reason::Overloaded),
+        "CONNECT" => Some(Reason::PeerError),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_skew_is_measured_at_the_middle_of_the_round_trip() {
+        let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let sample = ClockSample::new(1_005_100, sent, Duration::from_millis(200));
+        assert!((sample.skew - 5.0).abs() < 1e-9, "{sample:?}");
+        assert!((sample.uncertainty - 0.1).abs() < 1e-9, "{sample:?}");
+    }
+}

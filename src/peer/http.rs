@@ -1,0 +1,398 @@
+//! The HTTP transport: the query, then the status where it exists, on one connection, as raw cells.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use reqwest::{Client, Response};
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use crate::cad3::{Limits, decode_message};
+use crate::config::HttpOptions;
+
+use super::clients::{HttpClients, KEEP_IDLE, Settings};
+use super::exchange::{Answered, Exchange};
+use super::failure::{Failure, Reason};
+use super::message::Reply;
+use super::status::Status;
+use super::trace::{Progress, TRACE, Trace};
+use super::{Endpoint, figures};
+
+/// The reply as message content, on every version: exact types and one decoder for both transports.
+const RAW: HeaderValue = HeaderValue::from_static("application/cvx-raw");
+
+/// After a peer said that it has no status route, it is asked again this much later: it may have been upgraded.
+const STATUS_AGAIN: Duration = Duration::from_secs(600);
+
+/// The client side of one `http://` or `https://` endpoint.
+#[derive(Debug)]
+pub struct HttpClient {
+    client: Result<Client, String>,
+    query_url: Url,
+    status_url: Url,
+    headers: HeaderMap,
+    query_body: String,
+    limits: Limits,
+    /// When the last good answer came: a connection that young should still be open.
+    last_used: Option<Instant>,
+    /// The peer has no status route; do not ask before this.
+    no_status_until: Option<Instant>,
+}
+
+/// One HTTP answer, read to its end.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+    took: Duration,
+}
+
+impl HttpClient {
+    /// A client that connects when first asked.
+    #[must_use]
+    pub fn new(
+        endpoint: &Endpoint,
+        options: &HttpOptions,
+        account: Option<u64>,
+        max_response_bytes: usize,
+        clients: &Arc<HttpClients>,
+    ) -> Self {
+        let mut base = endpoint.url().clone();
+        let mut dial = None;
+        if let Some(name) = &options.server_name {
+            dial = Some(endpoint.host());
+            if let Err(error) = base.set_host(Some(name)) {
+                tracing::error!(%error, server_name = %name, "server_name is no host name; the URL's host is used");
+            }
+        }
+        let route = |path: &str| {
+            let mut url = base.clone();
+            url.set_path(&format!(
+                "{}/api/v1/{path}",
+                base.path().trim_end_matches('/')
+            ));
+            url
+        };
+        let mut headers = options.headers.clone();
+        headers.insert(ACCEPT, RAW);
+        if let Some(token) = &options.bearer_token {
+            // Checked when the configuration was read.
+            if let Ok(mut value) =
+                HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
+            {
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+        }
+        let mut query = serde_json::json!({ "source": *figures::SOURCE });
+        if let Some(account) = account {
+            query["address"] = format!("#{account}").into();
+        }
+        let settings = Settings {
+            ca: options.ca.clone(),
+            proxy: options.proxy.clone(),
+            dial,
+        };
+        Self {
+            client: clients.get(&settings),
+            query_url: route("query"),
+            status_url: route("status"),
+            headers,
+            query_body: query.to_string(),
+            limits: Limits {
+                max_bytes: max_response_bytes,
+                ..Limits::default()
+            },
+            last_used: None,
+            no_status_until: None,
+        }
+    }
+
+    /// Asks the query and, where the peer has it, the status; done by `deadline`.
+    pub async fn ask(&mut self, deadline: Instant) -> Exchange {
+        let mut exchange = Exchange::default();
+        let expected_kept = self
+            .last_used
+            .is_some_and(|used| used.elapsed() < KEEP_IDLE);
+        let mut stale_once = expected_kept;
+        loop {
+            let trace = Trace::default();
+            let (result, trace) = TRACE
+                .scope(trace, async {
+                    let result = match timeout_at(deadline, self.converse(&mut exchange)).await {
+                        Ok(result) => result,
+                        Err(_) => Err(overdue(TRACE.with(Trace::progress), &exchange)),
+                    };
+                    (
+                        result,
+                        TRACE.with(|trace| {
+                            (trace.progress(), trace.phases(), trace.certificate_ends())
+                        }),
+                    )
+                })
+                .await;
+            let (progress, phases, certificate_ends) = trace;
+            exchange.phases = phases;
+            exchange.certificate_ends = certificate_ends;
+            if expected_kept && stale_once && progress != Progress::Kept {
+                exchange.reconnects += 1;
+                stale_once = false;
+            }
+            match result {
+                Ok(took) => {
+                    exchange.took = Some(took);
+                    self.last_used = Some(Instant::now());
+                }
+                // A kept connection that the peer had closed: no fault of this poll, so once more on a new one.
+                Err(failure)
+                    if stale_once
+                        && failure.reason == Reason::Closed
+                        && progress == Progress::Kept
+                        && exchange.response_bytes == 0 =>
+                {
+                    exchange.reconnects += 1;
+                    stale_once = false;
+                    continue;
+                }
+                Err(failure) => {
+                    exchange.failure = Some(failure);
+                    self.last_used = None;
+                }
+            }
+            return exchange;
+        }
+    }
+
+    async fn converse(&mut self, exchange: &mut Exchange) -> Result<Duration, Failure> {
+        let body = self.query_body.clone();
+        let answer = self
+            .request(Method::POST, self.query_url.clone(), Some(body), exchange)
+            .await?;
+        let reply = self.reply_of(&answer)?;
+        exchange.take_query(reply, answer.took)?;
+        let mut took = answer.took;
+        if self
+            .no_status_until
+            .is_none_or(|until| Instant::now() >= until)
+        {
+            let answer = self
+                .request(Method::GET, self.status_url.clone(), None, exchange)
+                .await?;
+            took += answer.took;
+            self.take_status(&answer, exchange)?;
+        }
+        Ok(took)
+    }
+
+    /// One request and its whole answer, of at most the accepted size.
+    async fn request(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<String>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Failure> {
+        let client = self.client.as_ref().map_err(|why| {
+            Failure::new(
+                Reason::Monitor,
+                format!("no HTTP client could be made: {why}"),
+            )
+        })?;
+        let mut request = client.request(method, url).headers(self.headers.clone());
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let began = Instant::now();
+        let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+        let status = response.status();
+        let body = self.read_body(&mut response, exchange).await?;
+        // On a new connection the request is written once the connection is made.
+        let sent = TRACE
+            .with(Trace::connected)
+            .map_or(began, |connected| connected.max(began));
+        Ok(Answer {
+            status,
+            body,
+            took: sent.elapsed(),
+        })
+    }
+
+    async fn read_body(
+        &self,
+        response: &mut Response,
+        exchange: &mut Exchange,
+    ) -> Result<Vec<u8>, Failure> {
+        let limit = self.limits.max_bytes;
+        let too_large = |bytes: String| {
+            Failure::new(
+                Reason::TooLarge,
+                format!("a reply of {bytes} bytes, at most {limit} are accepted"),
+            )
+        };
+        if let Some(announced) = response
+            .content_length()
+            .filter(|length| *length > limit as u64)
+        {
+            return Err(too_large(announced.to_string()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(&error))? {
+            exchange.response_bytes += chunk.len();
+            if body.len() + chunk.len() > limit {
+                return Err(too_large(format!("more than {limit}")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// The Result in a query's answer. A peer sends one with an error under many HTTP statuses, 200 included.
+    fn reply_of(&self, answer: &Answer) -> Result<Reply, Failure> {
+        match Reply::decode(&answer.body, &self.limits) {
+            Ok(Some(reply)) => Ok(reply),
+            _ if !answer.status.is_success() => Err(http_failure(answer)),
+            Ok(None) => Err(Failure::new(
+                Reason::Malformed,
+                "the reply to the query is no Result",
+            )),
+            Err(error) => Err(Failure::new(
+                Reason::Malformed,
+                format!(
+                    "the reply to the query does not decode: {error}; it begins {}",
+                    beginning(&answer.body)
+                ),
+            )),
+        }
+    }
+
+    fn take_status(&mut self, answer: &Answer, exchange: &mut Exchange) -> Result<(), Failure> {
+        match answer.status {
+            StatusCode::OK => {}
+            // 0.8.0 has no such route, and says so with any of these.
+            StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED => {
+                self.no_status_until = Some(Instant::now() + STATUS_AGAIN);
+                return Ok(());
+            }
+            _ => return Err(http_failure(answer)),
+        }
+        self.no_status_until = None;
+        let message = decode_message(&answer.body, &self.limits).map_err(|error| {
+            Failure::new(
+                Reason::Malformed,
+                format!(
+                    "the status does not decode: {error}; it begins {}",
+                    beginning(&answer.body)
+                ),
+            )
+        })?;
+        if let Some(reply) = Reply::from_cell(&message.top) {
+            return exchange.take_status(reply, answer.took);
+        }
+        // 0.8.6 sends the map itself.
+        let value = Status::from_cell(&message.top)?;
+        exchange.status = Some(Answered {
+            value,
+            took: answer.took,
+        });
+        Ok(())
+    }
+}
+
+fn http_failure(answer: &Answer) -> Failure {
+    let reason = match answer.status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Reason::Overloaded,
+        _ => Reason::HttpStatus,
+    };
+    let note = if answer.status.is_redirection() {
+        " (redirects are not followed)"
+    } else {
+        ""
+    };
+    Failure::new(
+        reason,
+        format!(
+            "HTTP status {}{note}: {}",
+            answer.status,
+            beginning(&answer.body)
+        ),
+    )
+}
+
+/// The first bytes of a body, for people.
+fn beginning(body: &[u8]) -> String {
+    const SHOWN: usize = 60;
+    let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
+    format!("{shown:?}")
+}
+
+/// What is wrong when the deadline passes.
+fn overdue(progress: Progress, exchange: &Exchange) -> Failure {
+    match progress {
+        Progress::Resolving => Failure::new(Reason::Dns, "the host name did not resolve in time"),
+        Progress::Connecting => Failure::new(
+            Reason::ConnectTimeout,
+            "the peer did not accept the connection in time",
+        ),
+        Progress::Handshaking => Failure::new(
+            Reason::ConnectTimeout,
+            "the TLS handshake was not done in time",
+        ),
+        Progress::Kept | Progress::Connected if exchange.query.is_some() => {
+            Failure::new(Reason::Timeout, "the query is answered, the status is not")
+        }
+        Progress::Kept | Progress::Connected => {
+            Failure::new(Reason::Timeout, "connected, but no answer came")
+        }
+    }
+}
+
+/// What an error of the HTTP client means, found in its chain of causes.
+fn failure_of(error: &reqwest::Error) -> Failure {
+    let mut reason = if error.is_connect() {
+        Reason::Unreachable
+    } else {
+        Reason::Closed
+    };
+    let mut deepest = error.to_string();
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        deepest = current.to_string();
+        cause = current.source();
+        if let Some(failure) = current.downcast_ref::<Failure>() {
+            return failure.clone();
+        }
+        if let Some(error) = current.downcast_ref::<rustls::Error>() {
+            return tls_failure(error);
+        }
+        if let Some(error) = current
+            .downcast_ref::<hyper::Error>()
+            .filter(|error| error.is_parse())
+        {
+            return Failure::new(Reason::Malformed, error.to_string());
+        }
+        if let Some(error) = current.downcast_ref::<io::Error>() {
+            // One that wraps another does not name it as its source.
+            match error.get_ref() {
+                Some(inner) => cause = Some(inner),
+                None => return Failure::from_io(error),
+            }
+            reason = Failure::from_io(error).reason;
+        }
+    }
+    Failure::new(reason, deepest)
+}
+
+fn tls_failure(error: &rustls::Error) -> Failure {
+    use rustls::CertificateError::{Expired, ExpiredContext};
+    let reason = match error {
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => Reason::TlsExpired,
+        _ => Reason::Tls,
+    };
+    Failure::new(reason, error.to_string())
+}

@@ -1,0 +1,360 @@
+//! The binary transport: one persistent connection, requests in one write, replies matched by id.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::codec::FramedRead;
+
+use crate::cad3::{Cell, Limits, encode_message};
+
+use super::exchange::{Answered, ClockSample, Exchange, Phases};
+use super::failure::{Failure, Reason};
+use super::frame::{FrameDecoder, put_frame};
+use super::message::{Api, Reply, ping_request, query_request, status_request};
+use super::{Endpoint, figures, resolve};
+
+/// Requests that may stay unanswered on one connection before it is replaced: an id that timed out stays reserved, and
+/// what a hung peer piles up for later stays bounded.
+const MAX_OUTSTANDING: usize = 32;
+
+/// Messages that nobody waits for which one poll puts up with: a few late replies are usual, a flood is not.
+const MAX_IGNORED: u32 = 1000;
+
+/// Room for a usual status and query reply, so that an idle connection stays small.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// The client side of one `tcp://` endpoint.
+#[derive(Debug)]
+pub struct TcpClient {
+    host: String,
+    port: u16,
+    account: Option<u64>,
+    limits: Limits,
+    connection: Option<Connection>,
+    next_id: i64,
+    answers_ping: bool,
+}
+
+#[derive(Debug)]
+struct Connection {
+    frames: FramedRead<TcpStream, FrameDecoder>,
+    /// Ids that were sent and not answered, of earlier polls too.
+    outstanding: Vec<i64>,
+    /// Contents received since the current ask began, bytes.
+    received: usize,
+    ignored: u32,
+}
+
+/// The requests of one ask, by id.
+struct Asked {
+    sent: Instant,
+    sent_at: SystemTime,
+    status: i64,
+    query: i64,
+    ping: Option<i64>,
+}
+
+impl TcpClient {
+    /// A client that connects when first asked.
+    #[must_use]
+    pub fn new(endpoint: &Endpoint, account: Option<u64>, max_response_bytes: usize) -> Self {
+        Self {
+            host: endpoint.host(),
+            port: endpoint.port(),
+            account,
+            limits: Limits {
+                max_bytes: max_response_bytes,
+                ..Limits::default()
+            },
+            connection: None,
+            next_id: 1,
+            answers_ping: false,
+        }
+    }
+
+    /// Asks status, ping (of a peer that is known to answer it) and the query in one write; done by `deadline`.
+    pub async fn ask(&mut self, deadline: Instant) -> Exchange {
+        let mut exchange = Exchange::default();
+        let mut kept = self.kept_connection(&mut exchange);
+        loop {
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => match self.connect(deadline).await {
+                    Ok((connection, phases)) => {
+                        exchange.phases = phases;
+                        connection
+                    }
+                    Err(failure) => {
+                        exchange.failure = Some(failure);
+                        return exchange;
+                    }
+                },
+            };
+            let is_kept = exchange.phases.connect.is_none();
+            let result = self
+                .converse(&mut connection, &mut exchange, deadline)
+                .await;
+            exchange.response_bytes = connection.received;
+            exchange.ignored += std::mem::take(&mut connection.ignored);
+            match result {
+                Ok(took) => exchange.took = Some(took),
+                Err(failure)
+                    if is_kept && failure.reason == Reason::Closed && connection.received == 0 =>
+                {
+                    exchange.reconnects += 1;
+                    continue;
+                }
+                Err(failure) => exchange.failure = Some(failure),
+            }
+            if keeps(&exchange, &connection) {
+                self.connection = Some(connection);
+            }
+            return exchange;
+        }
+    }
+
+    /// The connection of the last ask, if it still lives. What arrived on it since then is read and dropped.
+    fn kept_connection(&mut self, exchange: &mut Exchange) -> Option<Connection> {
+        let mut connection = self.connection.take()?;
+        connection.received = 0;
+        while connection.received <= self.limits.max_bytes {
+            match connection.frames.next().now_or_never() {
+                Some(Some(Ok(content))) => {
+                    connection.received += content.len();
+                    connection.note_stale(&content, &self.limits);
+                }
+                // Nothing more to read, and alive as far as anyone can tell.
+                None if connection.outstanding.len() + 3 <= MAX_OUTSTANDING => {
+                    connection.received = 0;
+                    return Some(connection);
+                }
+                None | Some(None | Some(Err(_))) => break,
+            }
+        }
+        exchange.ignored += connection.ignored;
+        exchange.reconnects += 1;
+        None
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<(Connection, Phases), Failure> {
+        let began = Instant::now();
+        let addresses = timeout_at(deadline, resolve::resolve(&self.host, self.port))
+            .await
+            .map_err(|_| {
+                Failure::new(
+                    Reason::Dns,
+                    format!("{} did not resolve in time", self.host),
+                )
+            })??;
+        let resolved = Instant::now();
+        let stream = self.dial(&addresses, deadline).await?;
+        // Requests are small and complete: waiting for more to send would only add to the latency.
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Failure::from_io(&error))?;
+        let phases = Phases {
+            resolve: (!resolve::is_literal(&self.host)).then(|| resolved - began),
+            connect: Some(resolved.elapsed()),
+            tls: None,
+        };
+        let frames = FramedRead::with_capacity(
+            stream,
+            FrameDecoder::new(self.limits.max_bytes),
+            READ_BUFFER_BYTES,
+        );
+        let connection = Connection {
+            frames,
+            outstanding: Vec::new(),
+            received: 0,
+            ignored: 0,
+        };
+        Ok((connection, phases))
+    }
+
+    /// Tries the addresses in order; each gets an equal share of the time that is left.
+    async fn dial(
+        &self,
+        addresses: &[std::net::SocketAddr],
+        deadline: Instant,
+    ) -> Result<TcpStream, Failure> {
+        let mut last = Failure::new(Reason::Dns, format!("{} has no address", self.host));
+        for (i, address) in addresses.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
+            last = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => Failure::from_io(&error),
+                Err(_) => Failure::new(
+                    Reason::ConnectTimeout,
+                    format!("{address} did not accept within {share:.1?}"),
+                ),
+            };
+        }
+        Err(last)
+    }
+
+    async fn converse(
+        &mut self,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+        deadline: Instant,
+    ) -> Result<Duration, Failure> {
+        let asked = self.send(connection, deadline).await?;
+        while exchange.status.is_none() || exchange.query.is_none() {
+            let content = match timeout_at(deadline, connection.frames.next()).await {
+                Ok(Some(content)) => content?,
+                Ok(None) => {
+                    return Err(Failure::new(
+                        Reason::Closed,
+                        "the peer closed the connection without an answer",
+                    ));
+                }
+                Err(_) => return Err(overdue(exchange)),
+            };
+            connection.received += content.len();
+            if connection.received > self.limits.max_bytes {
+                return Err(Failure::new(
+                    Reason::TooLarge,
+                    format!(
+                        "more than {} bytes of replies to one poll",
+                        self.limits.max_bytes
+                    ),
+                ));
+            }
+            self.take(connection, exchange, &asked, &content)?;
+            if exchange.ignored > MAX_IGNORED {
+                return Err(Failure::new(
+                    Reason::Malformed,
+                    format!("more than {MAX_IGNORED} messages that nobody waits for"),
+                ));
+            }
+        }
+        Ok(asked.sent.elapsed())
+    }
+
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        deadline: Instant,
+    ) -> Result<Asked, Failure> {
+        let mut requests = Vec::with_capacity(512);
+        let mut request = |client: &mut Self, message: &dyn Fn(i64) -> Cell| {
+            let id = client.next_id;
+            client.next_id += 1;
+            put_frame(&mut requests, &encode_message(&message(id)));
+            connection.outstanding.push(id);
+            id
+        };
+        let status = request(self, &status_request);
+        let ping = self.answers_ping.then(|| request(self, &ping_request));
+        let account = self.account;
+        let query = request(self, &|id| query_request(id, &figures::FORM, account));
+        let asked = Asked {
+            sent: Instant::now(),
+            sent_at: SystemTime::now(),
+            status,
+            query,
+            ping,
+        };
+        match timeout_at(deadline, connection.frames.get_mut().write_all(&requests)).await {
+            Ok(Ok(())) => Ok(asked),
+            Ok(Err(error)) => Err(Failure::from_io(&error)),
+            Err(_) => Err(Failure::new(
+                Reason::Timeout,
+                "the peer does not read what is sent to it",
+            )),
+        }
+    }
+
+    /// Files one message: an awaited reply, or something nobody waits for.
+    fn take(
+        &mut self,
+        connection: &mut Connection,
+        exchange: &mut Exchange,
+        asked: &Asked,
+        content: &Bytes,
+    ) -> Result<(), Failure> {
+        let reply = Reply::decode(content, &self.limits).map_err(|error| {
+            Failure::new(
+                Reason::Malformed,
+                format!("a reply does not decode: {error}"),
+            )
+        })?;
+        let Some((id, reply)) = reply.and_then(|reply| Some((reply.id?, reply))) else {
+            exchange.ignored += 1;
+            return Ok(());
+        };
+        if !connection.answered(id) {
+            exchange.ignored += 1;
+            return Ok(());
+        }
+        let took = asked.sent.elapsed();
+        if id == asked.status {
+            exchange.take_status(reply, took)
+        } else if id == asked.query {
+            self.answers_ping |= reply.api == Api::V0_8_3;
+            exchange.take_query(reply, took)
+        } else if Some(id) == asked.ping {
+            if let Some(peer_ms) = reply.outcome.ok().and_then(|value| value.as_i64()) {
+                let value = ClockSample::new(peer_ms, asked.sent_at, took);
+                exchange.clock = Some(Answered { value, took });
+            }
+            Ok(())
+        } else {
+            // A late answer to an earlier poll.
+            exchange.ignored += 1;
+            Ok(())
+        }
+    }
+}
+
+impl Connection {
+    /// Whether `id` was waited for on this connection; it is no longer.
+    fn answered(&mut self, id: i64) -> bool {
+        let position = self.outstanding.iter().position(|waiting| *waiting == id);
+        position
+            .map(|position| self.outstanding.swap_remove(position))
+            .is_some()
+    }
+
+    /// A message that arrived between two polls: a late reply frees its id.
+    fn note_stale(&mut self, content: &Bytes, limits: &Limits) {
+        self.ignored += 1;
+        if let Ok(Some(Reply { id: Some(id), .. })) = Reply::decode(content, limits) {
+            self.answered(id);
+        }
+    }
+}
+
+/// What is wrong when the deadline passes.
+fn overdue(exchange: &Exchange) -> Failure {
+    match (&exchange.status, &exchange.query) {
+        (Some(_), None) => Failure::new(
+            Reason::QueryHangs,
+            "the status is answered, the query is not",
+        ),
+        (None, Some(_)) => {
+            Failure::new(Reason::Timeout, "the query is answered, the status is not")
+        }
+        _ => Failure::new(Reason::Timeout, "connected, but no answer came"),
+    }
+}
+
+/// Whether the next poll can use the connection: it is in order and something was heard on it. On a silent one the next
+/// poll connects anew, which tells a peer that hangs from a path that is gone.
+fn keeps(exchange: &Exchange, connection: &Connection) -> bool {
+    match &exchange.failure {
+        None => true,
+        Some(failure) => {
+            connection.received > 0
+                && matches!(
+                    failure.reason,
+                    Reason::Timeout | Reason::QueryHangs | Reason::PeerError | Reason::Overloaded
+                )
+        }
+    }
+}
