@@ -1,0 +1,137 @@
+//! When next: phases, slots and the pauses between tries. Pure but for the jitter; the only file that names `backoff`.
+
+use std::time::{Duration, SystemTime};
+
+use backoff::backoff::Backoff;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+use sha3::{Digest, Sha3_256};
+
+/// Pause before the first retry.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause between two tries of one poll.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pauses between the tries of one poll: exponential, with jitter, without end (the poll's deadline is the end).
+#[derive(Debug)]
+pub struct RetryPauses(ExponentialBackoff);
+
+impl RetryPauses {
+    /// Pauses that begin with about 100 ms.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(
+            ExponentialBackoffBuilder::new()
+                .with_initial_interval(FIRST_PAUSE)
+                .with_multiplier(2.0)
+                .with_randomization_factor(0.3)
+                .with_max_interval(LONGEST_PAUSE)
+                .with_max_elapsed_time(None)
+                .build(),
+        )
+    }
+
+    /// How long to wait before the next try.
+    pub fn next_pause(&mut self) -> Duration {
+        // The library adds its jitter on top of its own cap.
+        self.0
+            .next_backoff()
+            .map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Default for RetryPauses {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A peer's place in the interval, by the hash of its name: polls spread evenly and stay put across restarts.
+#[must_use]
+pub fn phase(name: &str, interval: Duration) -> Duration {
+    let digest = Sha3_256::digest(name.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    let nanos = (u128::from(u64::from_be_bytes(first)) * interval.as_nanos()) >> 64;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// From `now` to the next moment of the wall clock whose remainder by `interval` is `phase`; below `interval`.
+#[must_use]
+pub fn until_phase(now: SystemTime, phase: Duration, interval: Duration) -> Duration {
+    let since = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    let interval = interval.as_nanos().max(1);
+    let wait = (phase.as_nanos() % interval + interval - since % interval) % interval;
+    Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
+}
+
+/// How many intervals lie between two polls: one, or more and more for a peer that stays down, up to a bound.
+#[must_use]
+pub fn stride(polls_while_down: u32, interval: Duration, max_interval: Duration) -> u32 {
+    let longest =
+        u32::try_from(max_interval.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u32::MAX);
+    1_u32
+        .checked_shl(polls_while_down)
+        .unwrap_or(u32::MAX)
+        .clamp(1, longest.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn phases_are_spread_over_the_interval_and_depend_on_the_name_alone() {
+        let mut tenths = [0; 10];
+        for i in 0..10_000 {
+            let phase = phase(&format!("peer-{i}"), INTERVAL);
+            assert!(phase < INTERVAL);
+            tenths[usize::try_from(phase.as_secs()).unwrap()] += 1;
+        }
+        assert!(tenths.iter().all(|n| (850..1150).contains(n)), "{tenths:?}");
+        assert_eq!(phase("gateway", INTERVAL), phase("gateway", INTERVAL));
+    }
+
+    #[test]
+    fn the_first_slot_is_at_the_same_wall_time_whenever_the_agent_starts() {
+        let phase = Duration::from_millis(7_300);
+        for start_ms in [0, 7_299, 7_300, 7_301, 9_999, 123_456] {
+            let start = SystemTime::UNIX_EPOCH + Duration::from_millis(start_ms);
+            let wait = until_phase(start, phase, INTERVAL);
+            assert!(wait < INTERVAL);
+            assert_eq!(
+                (u128::from(start_ms) + wait.as_millis()) % 10_000,
+                7_300,
+                "started at {start_ms} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_that_stays_down_is_polled_at_ever_wider_multiples_of_its_interval() {
+        let strides: Vec<u32> = (0..6).map(|n| stride(n, INTERVAL, INTERVAL * 9)).collect();
+        assert_eq!(strides, [1, 2, 4, 8, 9, 9]);
+        assert_eq!(
+            stride(40, INTERVAL, INTERVAL),
+            1,
+            "by default the interval does not change"
+        );
+    }
+
+    #[test]
+    fn retry_pauses_grow_without_end_and_stay_below_the_cap() {
+        let mut pauses = RetryPauses::new();
+        let pauses: Vec<Duration> = (0..20).map(|_| pauses.next_pause()).collect();
+        assert!(pauses[0] >= FIRST_PAUSE.mul_f64(0.7) && pauses[0] <= FIRST_PAUSE.mul_f64(1.31));
+        assert!(
+            pauses[10..]
+                .iter()
+                .all(|pause| *pause > Duration::from_secs(3) && *pause <= LONGEST_PAUSE)
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! One poll: all endpoints of a peer asked at the same time under one deadline. Measures; judges only pinned identity.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use crate::cadence::RetryPauses;
+use crate::config;
+use crate::peer::{
+    Endpoint, Exchange, Failure, HttpClient, HttpClients, Reason, Status, TcpClient, Transport,
+};
+
+/// What one poll saw of a peer.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// One a configured endpoint, in the same order.
+    pub endpoints: Vec<Probed>,
+}
+
+/// What one poll saw of an endpoint.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// How it was asked.
+    pub transport: Transport,
+    /// When the poll of it began and ended.
+    pub began: SystemTime,
+    /// When the last try ended.
+    pub ended: SystemTime,
+    /// Tries beyond the first.
+    pub retries: u32,
+    /// The last try; what had to be replaced or ignored is added up over all tries.
+    pub exchange: Exchange,
+}
+
+/// Polls one peer; keeps its connections in between.
+#[derive(Debug)]
+pub struct Prober {
+    peer: Arc<config::Peer>,
+    clients: Vec<Client>,
+}
+
+#[derive(Debug)]
+enum Client {
+    Http(Box<HttpClient>),
+    Tcp(Box<TcpClient>),
+}
+
+impl Prober {
+    /// A prober that connects at its first poll.
+    #[must_use]
+    pub fn new(
+        peer: Arc<config::Peer>,
+        max_response_bytes: usize,
+        http_clients: &Arc<HttpClients>,
+    ) -> Self {
+        let client = |endpoint: &Endpoint| match endpoint.transport() {
+            Transport::Http => Client::Http(Box::new(HttpClient::new(
+                endpoint,
+                &peer.http,
+                peer.account,
+                max_response_bytes,
+                http_clients,
+            ))),
+            Transport::Tcp => Client::Tcp(Box::new(TcpClient::new(
+                endpoint,
+                peer.account,
+                max_response_bytes,
+            ))),
+        };
+        let clients = peer.endpoints.iter().map(client).collect();
+        Self { peer, clients }
+    }
+
+    /// Polls once. Done within the peer's timeout.
+    pub async fn poll(&mut self) -> Observation {
+        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let peer = &self.peer;
+        let probes = self
+            .clients
+            .iter_mut()
+            .map(|client| probe(client, peer, deadline));
+        Observation {
+            endpoints: join_all(probes).await,
+        }
+    }
+}
+
+/// Asks one endpoint, again after a failure while the deadline allows.
+async fn probe(client: &mut Client, peer: &config::Peer, deadline: Instant) -> Probed {
+    let began = SystemTime::now();
+    let mut pauses = RetryPauses::new();
+    let mut retries = 0;
+    let mut reconnects = 0;
+    let mut ignored = 0;
+    loop {
+        let (transport, mut exchange) = match client {
+            Client::Http(client) => (Transport::Http, client.ask(deadline).await),
+            Client::Tcp(client) => (Transport::Tcp, client.ask(deadline).await),
+        };
+        reconnects += exchange.reconnects;
+        ignored += exchange.ignored;
+        if let Some(failure) = exchange
+            .status
+            .as_ref()
+            .and_then(|status| wrong_identity(peer, &status.value))
+        {
+            exchange.failure = Some(failure);
+            exchange.took = None;
+        }
+        let again = exchange
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.reason.worth_a_retry());
+        let pause = pauses.next_pause();
+        if again && retries < peer.cadence.retries && Instant::now() + pause < deadline {
+            retries += 1;
+            sleep(pause).await;
+            continue;
+        }
+        return Probed {
+            transport,
+            began,
+            ended: SystemTime::now(),
+            retries,
+            exchange: Exchange {
+                reconnects,
+                ignored,
+                ..exchange
+            },
+        };
+    }
+}
+
+/// Whether a status disproves what is pinned: a peer of another network, or another peer.
+fn wrong_identity(peer: &config::Peer, status: &Status) -> Option<Failure> {
+    if let Some(genesis) = peer.genesis.filter(|pinned| *pinned != status.genesis) {
+        let message = format!("genesis {} answers, {genesis} is pinned", status.genesis);
+        return Some(Failure::new(Reason::WrongNetwork, message));
+    }
+    let key = peer.key.filter(|pinned| *pinned != status.peer_key)?;
+    let message = format!("peer key {} answers, {key} is pinned", status.peer_key);
+    Some(Failure::new(Reason::WrongPeer, message))
+}
