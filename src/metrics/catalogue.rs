@@ -1,0 +1,270 @@
+//! The one table of all metrics: what a name means, its type and its labels.
+
+use std::fmt::Write as _;
+
+/// One metric.
+#[derive(Debug)]
+pub struct Definition {
+    /// Full name.
+    pub name: &'static str,
+    /// Type in the exposition format.
+    pub kind: Kind,
+    /// One sentence, with the unit where the name has none.
+    pub help: &'static str,
+    /// Label names, in the order they are written.
+    pub labels: &'static [&'static str],
+    /// Where it is documented.
+    pub group: Group,
+    /// How much of it is there when `metrics.detail` is `lean`.
+    pub lean: Lean,
+}
+
+/// Type in the exposition format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only grows, but for a restart.
+    Counter,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+/// Heading of the metric reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Polls and their verdicts.
+    Poll,
+    /// Endpoints.
+    Probe,
+    /// What a peer says.
+    Peer,
+    /// The agent itself.
+    Agent,
+}
+
+/// What lean detail leaves of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lean {
+    /// All of it.
+    Kept,
+    /// Less of it; the text says what.
+    Reduced(&'static str),
+    /// Nothing.
+    Left,
+}
+
+use Group::{Agent, Peer, Poll, Probe};
+use Kind::{Counter, Gauge, Histogram};
+use Lean::{Kept, Left, Reduced};
+
+macro_rules! catalogue {
+    ($($constant:ident = $name:literal, $kind:expr, $group:expr, $lean:expr, [$($label:literal),*], $help:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub(super) const $constant: Definition = Definition {
+                name: $name,
+                kind: $kind,
+                help: $help,
+                labels: &[$($label),*],
+                group: $group,
+                lean: $lean,
+            };
+        )*
+
+        /// Every metric, in the order of the metric reference and of the exposition.
+        pub const ALL: &[&Definition] = &[$(&$constant),*];
+    };
+}
+
+catalogue! {
+    PEER_UP = "convex_peer_up", Gauge, Poll, Kept, ["peer", "network"],
+        "Whether the last poll was good: 1 when an endpoint answered the query and is not proven to be another peer or of another network. Absent before the first poll, and when the poll failed for the monitor's own sake.";
+    PEER_HEALTH = "convex_peer_health", Gauge, Poll, Kept, ["peer", "network", "state"],
+        "Verdict over polls: unknown, up, degraded or down; exactly one is 1.";
+    PEER_CONDITION = "convex_peer_condition", Gauge, Poll, Kept, ["peer", "network", "condition"],
+        "1 while the condition is in force against the peer, else absent.";
+    PEER_POLLS = "convex_peer_polls_total", Counter, Poll, Kept, ["peer", "network"],
+        "Polls that say something about the peer; those that failed for the monitor's own sake are not among them.";
+    PEER_POLL_FAILURES = "convex_peer_poll_failures_total", Counter, Poll, Kept, ["peer", "network"],
+        "Polls that were not good (convex_peer_up 0).";
+    PEER_TRANSITIONS = "convex_peer_health_transitions_total", Counter, Poll, Left, ["peer", "network", "state"],
+        "How often the health became the state.";
+
+    PROBE_ATTEMPTS = "convex_probe_attempts_total", Counter, Probe, Kept, ["peer", "network", "transport"],
+        "Polls of the endpoint, whatever the retries.";
+    PROBE_FAILURES = "convex_probe_failures_total", Counter, Probe, Reduced("without `reason`"), ["peer", "network", "transport", "reason"],
+        "Failed polls of the endpoint, by the reason of the last try.";
+    PROBE_RETRIES = "convex_probe_retries_total", Counter, Probe, Left, ["peer", "network", "transport"],
+        "Tries beyond the first of each poll.";
+    PROBE_RECONNECTS = "convex_probe_reconnects_total", Counter, Probe, Left, ["peer", "network", "transport"],
+        "Kept connections that were found dead and replaced.";
+    PROBE_IGNORED = "convex_probe_ignored_messages_total", Counter, Probe, Left, ["peer", "network", "transport"],
+        "Messages that nobody waited for: pushed ones, late replies and unknown ids.";
+    PROBE_DURATION = "convex_probe_duration_seconds", Histogram, Probe, Reduced("one bucket, sum and count"), ["peer", "network", "transport"],
+        "From the first byte of the request to the last byte of the needed answers, of successful polls; connecting is not in it.";
+    NETWORK_DURATION = "convex_network_probe_duration_seconds", Histogram, Probe, Kept, ["network", "transport"],
+        "As convex_probe_duration_seconds, over all peers of the network.";
+    NETWORK_FAILURES = "convex_network_probe_failures_total", Counter, Probe, Kept, ["network", "transport", "reason"],
+        "As convex_probe_failures_total, over all peers of the network.";
+    PROBE_REQUEST_DURATION = "convex_probe_request_duration_seconds", Gauge, Probe, Left, ["peer", "network", "transport", "request"],
+        "How long the last status, ping and query took to be answered.";
+    PROBE_PHASE_DURATION = "convex_probe_phase_duration_seconds", Gauge, Probe, Left, ["peer", "network", "transport", "phase"],
+        "How long resolve, connect and tls took in the last poll; absent when the connection was reused, and where a phase does not exist.";
+    PROBE_LAST_ATTEMPT = "convex_probe_last_attempt_timestamp_seconds", Gauge, Probe, Kept, ["peer", "network", "transport"],
+        "When the last poll of the endpoint began.";
+    PROBE_LAST_SUCCESS = "convex_probe_last_success_timestamp_seconds", Gauge, Probe, Kept, ["peer", "network", "transport"],
+        "When the last successful poll of the endpoint ended.";
+    PROBE_CONSECUTIVE_FAILURES = "convex_probe_consecutive_failures", Gauge, Probe, Left, ["peer", "network", "transport"],
+        "Failed polls of the endpoint since the last successful one.";
+    PROBE_RESPONSE_BYTES = "convex_probe_response_bytes", Gauge, Probe, Left, ["peer", "network", "transport"],
+        "Size of the answers to the last successful poll.";
+    PROBE_TLS_NOT_AFTER = "convex_probe_tls_not_after_timestamp_seconds", Gauge, Probe, Kept, ["peer", "network"],
+        "When the certificate that the HTTP endpoint last showed ends, also of a handshake that failed because of it.";
+
+    PEER_INFO = "convex_peer_info", Gauge, Peer, Kept, ["peer", "network", "peer_key", "genesis", "api", "role"],
+        "Always 1; carries what is known of the peer as text, and the labels that the operator gave it. api is the oldest release with the interface that the peer shows.";
+    ENDPOINT_INFO = "convex_probe_endpoint_info", Gauge, Peer, Left, ["peer", "network", "transport", "url"],
+        "Always 1; carries the endpoint's URL.";
+    IDENTITY_MATCH = "convex_peer_identity_match", Gauge, Peer, Left, ["peer", "network", "check"],
+        "1 proven, 0 disproven, absent not known: the pinned genesis, the pinned or learned peer_key, transports_agree.";
+    IDENTITY_CHANGES = "convex_peer_identity_changes_total", Counter, Peer, Left, ["peer", "network", "check"],
+        "How often another genesis or peer_key answered than before.";
+    ORDER_BLOCKS = "convex_peer_order_blocks", Gauge, Peer, Left, ["peer", "network", "level"],
+        "Blocks in the peer's order at each level, as counts.";
+    ORDER_ADVANCE = "convex_peer_order_advance_timestamp_seconds", Gauge, Peer, Left, ["peer", "network", "level"],
+        "When the level was last seen to grow between two polls; absent before that.";
+    PENDING = "convex_peer_pending_blocks", Gauge, Peer, Left, ["peer", "network"],
+        "Blocks in the peer's order that are not final.";
+    STATE_BLOCK = "convex_peer_state_block", Gauge, Peer, Kept, ["peer", "network"],
+        "Index of the last block that the peer's state includes; -1 before the first.";
+    STATE_TIMESTAMP = "convex_peer_state_timestamp_seconds", Gauge, Peer, Left, ["peer", "network"],
+        "Time of the last block in the peer's state. It stands still on a quiet network.";
+    STATE_HASH_PREFIX = "convex_peer_state_hash_prefix", Gauge, Peer, Left, ["peer", "network"],
+        "First 6 bytes of the state's hash as an integer; equal on peers whose states are equal.";
+    CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Left, ["peer", "network"],
+        "The peer's clock minus the monitor's, where the peer answers PING.";
+    CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Left, ["peer", "network"],
+        "Half the round trip of the PING: the skew is this exact.";
+    ACCOUNTS = "convex_peer_accounts", Gauge, Peer, Left, ["peer", "network"],
+        "Accounts in the peer's state.";
+    MEMORY_POOL = "convex_peer_memory_pool_bytes", Gauge, Peer, Left, ["peer", "network"],
+        "Memory that the pool in the peer's state has for sale.";
+
+    BUILD_INFO = "convex_monitor_build_info", Gauge, Agent, Kept, ["version"],
+        "Always 1; carries the agent's version.";
+    MONITOR_INFO = "convex_monitor_info", Gauge, Agent, Kept, ["vantage", "mode"],
+        "Always 1; carries the agent's name and mode.";
+    SHARD = "convex_monitor_shard", Gauge, Agent, Kept, [],
+        "Which shard of the fleet this agent polls, from 1.";
+    SHARDS = "convex_monitor_shards", Gauge, Agent, Kept, [],
+        "Number of shards that the fleet is split into.";
+    RELOAD_SUCCESSFUL = "convex_monitor_config_last_reload_successful", Gauge, Agent, Kept, [],
+        "Whether the last attempt to load the configuration succeeded; a bad file leaves the old configuration in force.";
+    RELOAD_SUCCESS = "convex_monitor_config_last_reload_success_timestamp_seconds", Gauge, Agent, Kept, [],
+        "When the configuration in force was loaded.";
+    TARGETS = "convex_monitor_targets", Gauge, Agent, Kept, ["network", "role"],
+        "Peers that this agent polls.";
+    SERIES = "convex_monitor_series", Gauge, Agent, Kept, [],
+        "Series in this exposition.";
+    INFLIGHT = "convex_monitor_inflight_polls", Gauge, Agent, Kept, [],
+        "Polls under way.";
+    SCHEDULE_DELAY = "convex_monitor_schedule_delay_seconds", Histogram, Agent, Kept, [],
+        "From the time a poll was due to the time it began, waiting for a permit included.";
+    MISSED_POLLS = "convex_monitor_missed_polls_total", Counter, Agent, Kept, [],
+        "Polls that did not begin before the next one of the same peer was due.";
+    PROCESS_CPU = "process_cpu_seconds_total", Counter, Agent, Kept, [],
+        "Total user and system CPU time spent in seconds.";
+    PROCESS_OPEN_FDS = "process_open_fds", Gauge, Agent, Kept, [],
+        "Number of open file descriptors.";
+    PROCESS_MAX_FDS = "process_max_fds", Gauge, Agent, Kept, [],
+        "Maximum number of open file descriptors.";
+    PROCESS_VIRTUAL_MEMORY = "process_virtual_memory_bytes", Gauge, Agent, Kept, [],
+        "Virtual memory size in bytes.";
+    PROCESS_RESIDENT_MEMORY = "process_resident_memory_bytes", Gauge, Agent, Kept, [],
+        "Resident memory size in bytes.";
+    PROCESS_START_TIME = "process_start_time_seconds", Gauge, Agent, Kept, [],
+        "Start time of the process since unix epoch in seconds.";
+    PROCESS_THREADS = "process_threads", Gauge, Agent, Kept, [],
+        "Number of OS threads in the process.";
+}
+
+impl Kind {
+    /// The word in the `# TYPE` line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Gauge => "gauge",
+            Counter => "counter",
+            Histogram => "histogram",
+        }
+    }
+}
+
+/// The metric reference as Markdown.
+///
+/// # Panics
+/// Never: it only writes to memory.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metric reference\n\n\
+         Made by `convex-peer-monitor metrics-reference`; do not edit.\n\n\
+         Every series of a peer carries `peer` and `network`. An unknown value is absent, never 0. A measurement disappears three\n\
+         of the peer's intervals after it was last obtained. Coins are CVM, times are seconds since the epoch.\n\
+         *lean* says what is left of a metric with `metrics.detail: lean`.\n",
+    );
+    for (group, title) in [
+        (Poll, "Polls and verdicts"),
+        (Probe, "Endpoints"),
+        (Peer, "What a peer says"),
+        (Agent, "The agent itself"),
+    ] {
+        let mut row =
+            |row: std::fmt::Arguments<'_>| text.write_fmt(row).expect("a String takes any text");
+        row(format_args!(
+            "\n## {title}\n\n| metric | type | labels | lean | meaning |\n|---|---|---|---|---|\n"
+        ));
+        for metric in ALL.iter().filter(|metric| metric.group == group) {
+            let labels: Vec<String> = metric
+                .labels
+                .iter()
+                .map(|label| format!("`{label}`"))
+                .collect();
+            let lean = match metric.lean {
+                Kept => "all",
+                Reduced(what) => what,
+                Left => "none",
+            };
+            row(format_args!(
+                "| `{}` | {} | {} | {lean} | {} |\n",
+                metric.name,
+                metric.kind.as_str(),
+                labels.join(", "),
+                metric.help
+            ));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let mut seen = HashSet::new();
+        for metric in ALL {
+            assert!(seen.insert(metric.name), "{} twice", metric.name);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == Counter,
+                "{}",
+                metric.name
+            );
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! How many series a configuration makes: counted on peers that answer everything, not guessed from a formula.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prometheus::Registry;
+use tokio::time::Instant;
+
+use crate::cad3::Hash;
+use crate::config::{Config, Peer};
+use crate::fleet::{PeerRecord, Snapshot};
+use crate::peer::{
+    Answered, Api, ClockSample, Endpoint, Exchange, Figures, OrderPoints, Phases, Status, Transport,
+};
+use crate::probe::{Observation, Probed};
+
+use super::{AgentFacts, write};
+
+/// Series of an exposition once every configured peer has answered all that can be asked.
+#[must_use]
+pub fn series(config: &Config, registry: &Registry) -> u64 {
+    let count = |peer: Option<&Peer>| {
+        let snapshot = Snapshot {
+            wall: SystemTime::now(),
+            now: Instant::now(),
+            peers: peer.map(answering).into_iter().collect(),
+            networks: config
+                .networks
+                .iter()
+                .map(|network| (network.name.clone(), <_>::default()))
+                .collect(),
+        };
+        let facts = AgentFacts {
+            vantage: config.vantage.clone(),
+            shard: (1, 1),
+            reload_successful: true,
+            loaded: snapshot.wall,
+        };
+        write(&snapshot, &facts, config.detail, registry).series()
+    };
+    let base = count(None);
+    // Peers of one shape have equally many series: one of each is counted.
+    let mut by_shape = HashMap::new();
+    let of_peers = config.peers.iter().map(|peer| {
+        let schemes: Vec<&str> = peer
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.url().scheme())
+            .collect();
+        *by_shape
+            .entry((schemes, peer.genesis.is_some()))
+            .or_insert_with(|| count(Some(peer)) - base)
+    });
+    base + of_peers.sum::<u64>()
+}
+
+/// The record of a peer that has answered everything, twice, and advanced in between.
+fn answering(peer: &Peer) -> Arc<PeerRecord> {
+    let mut record = PeerRecord::new(Arc::new(peer.clone()));
+    for points in [1, 2] {
+        let observation = Observation {
+            endpoints: peer
+                .endpoints
+                .iter()
+                .map(|endpoint| probed(peer, endpoint, points))
+                .collect(),
+        };
+        record.observe(&observation, Instant::now(), SystemTime::now());
+    }
+    Arc::new(record)
+}
+
+fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
+    let http = endpoint.transport() == Transport::Http;
+    let tls = endpoint.url().scheme() == "https";
+    let took = Duration::from_millis(1);
+    let hash = |pinned: Option<Hash>| pinned.unwrap_or(Hash::new([1; 32]));
+    let status = Status {
+        genesis: hash(peer.genesis),
+        peer_key: hash(peer.key),
+        order: OrderPoints {
+            block: points,
+            proposal: points,
+            consensus: points,
+            finality: points,
+        },
+    };
+    let figures = Figures {
+        state_hash: Some(hash(None)),
+        state_block: Some(points),
+        timestamp_ms: Some(1),
+        accounts: Some(1),
+        memory_pool_bytes: Some(1),
+        ..Figures::default()
+    };
+    let clock = ClockSample {
+        skew: 0.0,
+        uncertainty: 0.0,
+    };
+    let now = SystemTime::now();
+    Probed {
+        transport: endpoint.transport(),
+        began: now,
+        ended: now,
+        retries: 0,
+        exchange: Exchange {
+            phases: Phases {
+                resolve: Some(took),
+                connect: Some(took),
+                tls: tls.then_some(took),
+            },
+            certificate_ends: tls.then_some(now + peer.certificate * 2),
+            response_bytes: 1,
+            status: Some(Answered {
+                value: status,
+                took,
+            }),
+            query: Some(Answered {
+                value: Ok(figures),
+                took,
+            }),
+            api: Some(Api::V0_8_3),
+            clock: (!http).then_some(Answered { value: clock, took }),
+            took: Some(took),
+            ..Exchange::default()
+        },
+    }
+}

@@ -1,0 +1,100 @@
+//! `/metrics`: facts about peers from one snapshot, happenings of the agent from the registry.
+
+mod catalogue;
+mod estimate;
+mod family;
+mod peers;
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use prometheus::Registry;
+
+use crate::config::{Detail, Role};
+use crate::fleet::Snapshot;
+use crate::peer::seconds_since_epoch;
+
+pub use catalogue::{ALL, Definition, Group, Kind, Lean, reference};
+pub use estimate::series;
+use family::Writer;
+use peers::View;
+
+/// What the agent knows of itself, besides its registry.
+#[derive(Clone, Debug)]
+pub struct AgentFacts {
+    /// The agent's name.
+    pub vantage: String,
+    /// This shard, from 1, and the number of shards.
+    pub shard: (u32, u32),
+    /// Whether the last attempt to load the configuration succeeded.
+    pub reload_successful: bool,
+    /// When the configuration in force was loaded.
+    pub loaded: SystemTime,
+}
+
+/// The whole exposition in the text format 0.0.4.
+#[must_use]
+pub fn exposition(
+    snapshot: &Snapshot,
+    facts: &AgentFacts,
+    detail: Detail,
+    registry: &Registry,
+) -> Vec<u8> {
+    write(snapshot, facts, detail, registry).finish()
+}
+
+fn write(snapshot: &Snapshot, facts: &AgentFacts, detail: Detail, registry: &Registry) -> Writer {
+    let view = View {
+        snapshot,
+        full: detail == Detail::Full,
+    };
+    let mut writer = Writer::default();
+    view.write(&mut writer);
+    agent(&mut writer, snapshot, facts);
+    for family in registry.gather() {
+        writer.write(&family);
+    }
+    let series = writer.series() + 1;
+    writer.family(&catalogue::SERIES, |family| family.count([], series));
+    writer
+}
+
+fn agent(writer: &mut Writer, snapshot: &Snapshot, facts: &AgentFacts) {
+    writer.family(&catalogue::BUILD_INFO, |family| {
+        family.count([("version", env!("CARGO_PKG_VERSION"))], 1);
+    });
+    writer.family(&catalogue::MONITOR_INFO, |family| {
+        family.count(
+            [("vantage", facts.vantage.as_str()), ("mode", "central")],
+            1,
+        );
+    });
+    writer.family(&catalogue::SHARD, |family| {
+        family.count([], facts.shard.0.into());
+    });
+    writer.family(&catalogue::SHARDS, |family| {
+        family.count([], facts.shard.1.into());
+    });
+    writer.family(&catalogue::RELOAD_SUCCESSFUL, |family| {
+        family.count([], facts.reload_successful.into());
+    });
+    writer.family(&catalogue::RELOAD_SUCCESS, |family| {
+        family.sample([], seconds_since_epoch(facts.loaded));
+    });
+    let mut targets = BTreeMap::<_, u64>::new();
+    for (network, _) in &snapshot.networks {
+        for role in [Role::Own, Role::Reference] {
+            targets.insert((network.as_str(), role.as_str()), 0);
+        }
+    }
+    for record in &snapshot.peers {
+        *targets
+            .entry((&record.peer.network, record.peer.role.as_str()))
+            .or_default() += 1;
+    }
+    writer.family(&catalogue::TARGETS, |family| {
+        for ((network, role), peers) in targets {
+            family.count([("network", network), ("role", role)], peers);
+        }
+    });
+}

@@ -1,0 +1,253 @@
+//! One peer as it is told to scripts: the shape of `/api/v1/peers` and of `probe --json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::cad3::Hash;
+use crate::fleet::{Condition, EndpointRecord, Health, PeerRecord};
+use crate::peer::{
+    Api, ErrorReply, Failure, Figures, OrderPoints, Reason, seconds_of_ms, seconds_since_epoch,
+};
+
+/// Largest integer that every JSON reader takes exactly; larger ones are written as strings.
+const EXACT: i64 = 1 << 53;
+
+/// One peer. What is not known is absent. Times are seconds since the epoch, durations seconds.
+#[derive(Debug, Serialize)]
+pub struct PeerReport<'a> {
+    name: &'a str,
+    network: &'a str,
+    role: &'static str,
+    labels: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up: Option<bool>,
+    health: Health,
+    conditions: &'a BTreeSet<Condition>,
+    polls: u64,
+    poll_failures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api: Option<Api>,
+    identity: IdentityReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<OrderReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<StateReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_error: Option<QueryErrorReport<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<ClockReport>,
+    endpoints: Vec<EndpointReport<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct IdentityReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    genesis: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    genesis_match: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer_key_match: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transports_agree: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct OrderReport {
+    #[serde(flatten)]
+    points: OrderPoints,
+    pending: i64,
+}
+
+/// Figures of one state; those the peer could not tell are absent.
+#[derive(Debug, Serialize)]
+struct StateReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounts: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered_peers: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_pool_bytes: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_pool_copper: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copper_per_memory_byte: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copper_per_juice: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fees_copper: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coin_supply_copper: Option<ExactInteger>,
+}
+
+#[derive(Debug, Serialize)]
+struct QueryErrorReport<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct ClockReport {
+    skew_seconds: f64,
+    uncertainty_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointReport<'a> {
+    transport: &'static str,
+    url: &'a str,
+    attempts: u64,
+    failures: u64,
+    retries: u64,
+    reconnects: u64,
+    ignored_messages: u64,
+    consecutive_failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_attempt: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureReport<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_not_after: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailureReport<'a> {
+    reason: Reason,
+    message: &'a str,
+}
+
+/// An integer that reaches the reader whole: as a number up to 2^53, as a string beyond.
+#[derive(Debug)]
+struct ExactInteger(i64);
+
+impl Serialize for ExactInteger {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.abs() <= EXACT {
+            serializer.serialize_i64(self.0)
+        } else {
+            serializer.collect_str(&self.0)
+        }
+    }
+}
+
+impl<'a> PeerReport<'a> {
+    /// What is known of a peer at `now`.
+    #[must_use]
+    pub fn new(record: &'a PeerRecord, now: Instant) -> Self {
+        let identity = &record.identity;
+        let text = |hash: Option<Hash>| hash.map(|hash| hash.to_string());
+        Self {
+            name: &record.peer.name,
+            network: &record.peer.network,
+            role: record.peer.role.as_str(),
+            labels: &record.peer.labels,
+            up: record.up,
+            health: record.health,
+            conditions: &record.conditions,
+            polls: record.polls,
+            poll_failures: record.poll_failures,
+            api: record.api,
+            identity: IdentityReport {
+                genesis: text(identity.genesis),
+                peer_key: text(identity.key),
+                genesis_match: identity.genesis_match,
+                peer_key_match: identity.key_match,
+                transports_agree: identity.transports_agree,
+            },
+            order: record.order(now).map(|points| OrderReport {
+                points,
+                pending: points.pending(),
+            }),
+            state: record.figures(now).map(StateReport::new),
+            query_error: record.query_error.as_ref().map(QueryErrorReport::new),
+            clock: record.clock(now).map(|clock| ClockReport {
+                skew_seconds: clock.skew,
+                uncertainty_seconds: clock.uncertainty,
+            }),
+            endpoints: record
+                .endpoints
+                .iter()
+                .map(|endpoint| EndpointReport::new(record, endpoint, now))
+                .collect(),
+        }
+    }
+}
+
+impl StateReport {
+    fn new(figures: &Figures) -> Self {
+        let exact = |value: Option<i64>| value.map(ExactInteger);
+        Self {
+            block: figures.state_block,
+            hash: figures.state_hash.map(|hash| hash.to_string()),
+            timestamp_seconds: figures.timestamp_ms.map(seconds_of_ms),
+            accounts: exact(figures.accounts),
+            registered_peers: exact(figures.registered_peers),
+            memory_pool_bytes: exact(figures.memory_pool_bytes),
+            memory_pool_copper: exact(figures.memory_pool_copper),
+            copper_per_memory_byte: figures.memory_price_copper,
+            copper_per_juice: exact(figures.juice_price_copper),
+            fees_copper: exact(figures.fees_copper),
+            coin_supply_copper: exact(figures.coin_supply_copper),
+        }
+    }
+}
+
+impl<'a> QueryErrorReport<'a> {
+    fn new(error: &'a ErrorReply) -> Self {
+        Self {
+            code: &error.code,
+            message: &error.message,
+        }
+    }
+}
+
+impl<'a> EndpointReport<'a> {
+    fn new(record: &PeerRecord, endpoint: &'a EndpointRecord, now: Instant) -> Self {
+        let seconds = |time: Option<SystemTime>| time.map(seconds_since_epoch);
+        let timings = record.timings(endpoint, now);
+        Self {
+            transport: endpoint.transport.as_str(),
+            url: &endpoint.url,
+            attempts: endpoint.tally.attempts,
+            failures: endpoint.tally.failed_in_all(),
+            retries: endpoint.tally.retries,
+            reconnects: endpoint.tally.reconnects,
+            ignored_messages: endpoint.tally.ignored,
+            consecutive_failures: endpoint.consecutive_failures,
+            last_attempt: seconds(endpoint.last_attempt),
+            last_success: seconds(endpoint.last_success),
+            failure: endpoint.last_failure.as_ref().map(FailureReport::new),
+            duration_seconds: timings
+                .map(|timings| timings.took)
+                .as_ref()
+                .map(Duration::as_secs_f64),
+            response_bytes: timings.map(|timings| timings.response_bytes),
+            certificate_not_after: seconds(endpoint.certificate_ends),
+        }
+    }
+}
+
+impl<'a> FailureReport<'a> {
+    fn new(failure: &'a Failure) -> Self {
+        Self {
+            reason: failure.reason,
+            message: &failure.message,
+        }
+    }
+}
