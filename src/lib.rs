@@ -1,7 +1,47 @@
 //! convex-peer-monitor watches Convex peers.
+//!
+//! ```text
+//! config ──> scheduler ──(one task per peer)──> probe ──> peer::{http | tcp} ──> cad3
+//!    ^                                            │ Observation
+//!  reload                                         v
+//!                                               fleet ──> snapshot (immutable)
+//!                                                 │
+//!                                     ┌───────────┴───────────┐
+//!                                  metrics                   web
+//! ```
+//!
+//! * [`agent`] – joins the parts, reloads, stops.
+//! * [`cad3`] – the encoding of Convex values.
+//! * [`cadence`] – when next.
+//! * [`check`] – `check-config`.
+//! * [`cli`] – the command line.
+//! * [`config`] – what the operator wants.
+//! * [`current`] – which configuration is in force.
+//! * [`decode`] – `decode`.
+//! * [`fleet`] – what is known of all peers.
+//! * [`metrics`] – `/metrics` and the catalogue.
+//! * [`peer`] – how to ask one peer.
+//! * [`probe`] – one poll.
+//! * [`report`] – a peer as JSON.
+//! * [`scheduler`] – one task a peer.
+//! * [`shard`] – this agent's part of a fleet.
+//! * [`telemetry`] – logs.
+//! * [`web`] – the HTTP server.
 
+pub mod agent;
 pub mod cad3;
+pub mod cadence;
 pub mod check;
+pub mod cli;
 pub mod config;
+pub mod current;
 pub mod decode;
+pub mod fleet;
+pub mod metrics;
 pub mod peer;
+pub mod probe;
+pub mod report;
+pub mod scheduler;
+pub mod shard;
+pub mod telemetry;
+pub mod web;

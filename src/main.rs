@@ -1,2 +1,7 @@
 //! The `convex-peer-monitor` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    convex_peer_monitor::cli::main()
+}

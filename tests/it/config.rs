@@ -11,7 +11,7 @@ use convex_peer_monitor::check;
 use convex_peer_monitor::config::{
     self, Cadence, Config, Detail, Errors, HttpOptions, Limits, Network, Peer, Role,
 };
-use convex_peer_monitor::peer::endpoint::Endpoint;
+use convex_peer_monitor::peer::Endpoint;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;

@@ -1,5 +1,33 @@
 //! The integration tests, one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "a panic is how a test fails, and the figures compared are exact"
+)]
+
+mod agent;
 mod cad3;
+mod cli;
 mod config;
 mod decode;
+mod faults;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
+mod wall;
+#[tokio::test]
+async fn the_contract_holds_of_scripted_peers_of_both_releases() {
+    for new_api in [true, false] {
+        let peer = support::fake::FakePeer::start(support::fake::Script {
+            new_api,
+            ..support::fake::Script::default()
+        })
+        .await;
+        support::contract::holds(
+            &format!("tcp://{}", peer.tcp),
+            &format!("http://{}", peer.http),
+        )
+        .await;
+    }
+}

@@ -1,0 +1,154 @@
+//! Joins the parts: fleet, scheduler and web server around one configuration; reloads it; stops.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus::Registry;
+use prometheus::process_collector::ProcessCollector;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::current::Current;
+use crate::fleet::Fleet;
+use crate::scheduler::{Scheduler, Timing};
+use crate::shard::Shard;
+use crate::web::{self, ReloadRequest, Site};
+
+/// How long requests under way are waited for at the end.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// Where the configuration comes from, at the start and at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file; none: the embedded default.
+    pub file: Option<PathBuf>,
+    /// This agent's part of the fleet.
+    pub shard: Shard,
+}
+
+impl Source {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Config, config::Errors> {
+        let mut config = match &self.file {
+            Some(file) => config::load(file, &|name| std::env::var(name).ok())?,
+            None => config::embedded(),
+        };
+        self.shard.keep(&mut config);
+        Ok(config)
+    }
+}
+
+/// A registry with what is counted of the agent itself.
+///
+/// # Errors
+/// Two metrics have one name.
+pub fn registry() -> Result<(Registry, Timing), prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    let timing = Timing::register(&registry)?;
+    Ok((registry, timing))
+}
+
+/// Monitors until `stop`. `config` was read from `source`; whoever holds the sender of `reloads` can ask to read it again.
+///
+/// # Errors
+/// The listener fails, or the agent's own metrics contradict each other.
+pub async fn run(
+    source: Source,
+    config: Config,
+    listener: TcpListener,
+    (reloads, mut asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (registry, timing) = registry()?;
+    let fleet = Arc::new(Fleet::default());
+    let mut scheduler = Scheduler::new(Arc::clone(&fleet), timing, stop.clone());
+    fleet.apply(&config);
+    scheduler.apply(&config);
+    tracing::info!(
+        peers = config.peers.len(),
+        networks = config.networks.len(),
+        vantage = %config.vantage,
+        listen = %listener.local_addr()?,
+        "monitoring"
+    );
+    let prefix = config
+        .external_url
+        .as_ref()
+        .map_or("", |url| url.path())
+        .trim_end_matches('/')
+        .into();
+    let current = Arc::new(Current::new(config));
+    let site = Site {
+        fleet: Arc::clone(&fleet),
+        current: Arc::clone(&current),
+        registry,
+        shard: source.shard,
+        reloads,
+        prefix,
+    };
+    let mut server = tokio::spawn(web::serve(listener, site, stop.clone()));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            ended = &mut server => {
+                stop.cancel();
+                return ended.context("the web server failed")?.context("the listener failed");
+            }
+            Some(answer) = asked.recv() => {
+                let outcome = reload(&source, &current, &fleet, &mut scheduler).await;
+                // Who asked may have hung up meanwhile.
+                drop(answer.send(outcome));
+            }
+        }
+    }
+    tracing::info!("stopping");
+    let drained = async { tokio::join!(scheduler.drained(), server) };
+    if timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
+    }
+    Ok(())
+}
+
+/// Reads the configuration again. A bad one changes nothing but the metric that says so.
+async fn reload(
+    source: &Source,
+    current: &Current,
+    fleet: &Fleet,
+    scheduler: &mut Scheduler,
+) -> Result<(), String> {
+    let reader = source.clone();
+    let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
+        Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match loaded {
+        Ok(config) => {
+            let before = current.get();
+            if config.listen != before.config.listen {
+                tracing::warn!(listen = %config.listen, "another listen address takes effect at the next start");
+            }
+            if config.external_url != before.config.external_url {
+                tracing::warn!("another external_url takes effect at the next start");
+            }
+            fleet.apply(&config);
+            scheduler.apply(&config);
+            tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
+            current.replace(config);
+            Ok(())
+        }
+        Err(errors) => {
+            current.refused();
+            tracing::error!(%errors, "the new configuration is refused; the old one stays in force");
+            Err(errors)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The agent's own HTTP server: metrics, the page, the API, health. Reads snapshots; changes nothing but by a reload.
+
+mod guard;
+mod page;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+
+use crate::config::render;
+use crate::current::Current;
+use crate::fleet::Fleet;
+use crate::metrics::{AgentFacts, exposition};
+use crate::report::PeerReport;
+use crate::shard::Shard;
+
+/// The text format that the prometheus crate writes.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Asks the agent to load its configuration again; the answer says what was wrong.
+pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+
+/// What the routes work with.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Who is watched.
+    pub fleet: Arc<Fleet>,
+    /// The configuration in force.
+    pub current: Arc<Current>,
+    /// Happenings of the agent.
+    pub registry: Registry,
+    /// This agent's part of the fleet.
+    pub shard: Shard,
+    /// Where reloads are asked for.
+    pub reloads: mpsc::Sender<ReloadRequest>,
+    /// The path that the routes stand under, without a slash at its end: fixed at the start.
+    pub prefix: Arc<str>,
+}
+
+/// Serves until `stop`, then until the requests under way are answered.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    site: Site,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let loopback = listener.local_addr()?.ip().is_loopback();
+    let prefix = Arc::clone(&site.prefix);
+    let mut app = routes(&site, loopback);
+    if !prefix.is_empty() {
+        // A proxy in front may take the prefix off or leave it on: both work.
+        app = Router::new()
+            .route(&format!("{prefix}/"), get(page::fleet))
+            .with_state(site.clone())
+            .nest(&prefix, routes(&site, loopback))
+            .merge(app);
+    }
+    let app = app.layer(CompressionLayer::new());
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+fn routes(site: &Site, loopback: bool) -> Router {
+    let changing =
+        Router::new()
+            .route("/-/reload", post(reload))
+            .layer(axum::middleware::from_fn_with_state(
+                loopback,
+                guard::local_only,
+            ));
+    Router::new()
+        .route("/", get(page::fleet))
+        .route("/style.css", get(page::style))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/peers", get(peers))
+        .route("/api/v1/peers/{name}", get(peer))
+        .route("/config", get(config))
+        .route("/-/healthy", get(|| async { "the event loop lives\n" }))
+        // Bound and configured before the first request can come; no peer can make it fail.
+        .route("/-/ready", get(|| async { "ready\n" }))
+        .merge(changing)
+        .with_state(site.clone())
+}
+
+async fn metrics(State(site): State<Site>) -> Response {
+    // Writing ten thousand peers takes a while: not on the threads that poll.
+    let written = tokio::task::spawn_blocking(move || {
+        let in_force = site.current.get();
+        let facts = AgentFacts {
+            vantage: in_force.config.vantage.clone(),
+            shard: site.shard.numbers(),
+            reload_successful: in_force.reload_successful,
+            loaded: in_force.loaded,
+        };
+        exposition(
+            &site.fleet.snapshot(),
+            &facts,
+            in_force.config.detail,
+            &site.registry,
+        )
+    });
+    match written.await {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(error) => internal(&error),
+    }
+}
+
+async fn peers(State(site): State<Site>) -> Response {
+    let snapshot = site.fleet.snapshot();
+    let reports: Vec<PeerReport<'_>> = snapshot
+        .peers
+        .iter()
+        .map(|record| PeerReport::new(record, snapshot.now))
+        .collect();
+    axum::Json(reports).into_response()
+}
+
+async fn peer(
+    State(site): State<Site>,
+    axum::extract::Path(name): axum::extract::Path<String>,
+) -> Response {
+    let snapshot = site.fleet.snapshot();
+    match snapshot
+        .peers
+        .iter()
+        .find(|record| record.peer.name == name)
+    {
+        Some(record) => axum::Json(PeerReport::new(record, snapshot.now)).into_response(),
+        None => (
+            StatusCode::NOT_FOUND,
+            format!("no peer is called {name:?}; /api/v1/peers lists them\n"),
+        )
+            .into_response(),
+    }
+}
+
+async fn config(State(site): State<Site>) -> Response {
+    (
+        [(header::CONTENT_TYPE, "application/yaml")],
+        render(&site.current.get().config),
+    )
+        .into_response()
+}
+
+async fn reload(State(site): State<Site>) -> Response {
+    let (answer, answered) = oneshot::channel();
+    if site.reloads.send(answer).await.is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response();
+    }
+    match answered.await {
+        Ok(Ok(())) => "reloaded\n".into_response(),
+        Ok(Err(errors)) => (StatusCode::BAD_REQUEST, errors + "\n").into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
+    }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Response {
+    tracing::error!(%error, "a request could not be answered");
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error; the agent's log says more\n",
+    )
+        .into_response()
+}

@@ -1,0 +1,256 @@
+//! The whole agent against scripted peers: what it serves, what a reload changes, how it stops.
+
+use crate::support::agent::{Agent, value_of};
+use crate::support::fake::{FakePeer, Fault, Script};
+
+fn config(peers: &[(&str, &FakePeer)]) -> String {
+    let peer = |(name, fake): &(&str, &FakePeer)| {
+        let (http, tcp) = (fake.http, fake.tcp);
+        format!("  - {{ name: {name}, endpoints: ['http://{http}', 'tcp://{tcp}'] }}\n")
+    };
+    let peers: String = peers.iter().map(peer).collect();
+    format!(
+        "defaults: {{ interval: 1s, timeout: 300ms }}\nnetworks: [{{ name: test }}]\npeers:\n{peers}"
+    )
+}
+
+#[tokio::test]
+async fn a_peer_is_polled_and_shown_everywhere() {
+    let fake = FakePeer::start(Script::default()).await;
+    let agent = Agent::start(&config(&[("one", &fake)])).await;
+    agent
+        .wait_for("convex_peer_up{peer=\"one\",network=\"test\"}", |up| {
+            up == 1.0
+        })
+        .await;
+    agent
+        .wait_for(
+            "convex_peer_health{peer=\"one\",network=\"test\",state=\"up\"}",
+            |up| up == 1.0,
+        )
+        .await;
+    let (status, text) = agent.get("/metrics").await;
+    assert_eq!(status, 200);
+    for (series, value) in [
+        ("convex_peer_accounts{peer=\"one\",network=\"test\"}", 132.0),
+        (
+            "convex_peer_state_block{peer=\"one\",network=\"test\"}",
+            6.0,
+        ),
+        (
+            "convex_peer_order_blocks{peer=\"one\",network=\"test\",level=\"finality\"}",
+            7.0,
+        ),
+        (
+            "convex_peer_pending_blocks{peer=\"one\",network=\"test\"}",
+            0.0,
+        ),
+        (
+            "convex_peer_memory_pool_bytes{peer=\"one\",network=\"test\"}",
+            673_200_000.0,
+        ),
+        (
+            "convex_probe_failures_total{peer=\"one\",network=\"test\",transport=\"tcp\",reason=\"refused\"}",
+            0.0,
+        ),
+        (
+            "convex_peer_identity_match{peer=\"one\",network=\"test\",check=\"transports_agree\"}",
+            1.0,
+        ),
+        ("convex_monitor_targets{network=\"test\",role=\"own\"}", 1.0),
+        ("convex_monitor_config_last_reload_successful", 1.0),
+    ] {
+        assert_eq!(value_of(&text, series), Some(value), "{series}");
+    }
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(
+        value_of(&text, "convex_monitor_series"),
+        Some(samples.map(|_| 1.0).sum()),
+        "series are counted exactly"
+    );
+
+    let (status, json) = agent.get("/api/v1/peers").await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (status, &json[0]["health"], &json[0]["state"]["accounts"]),
+        (200, &"up".into(), &132.into())
+    );
+    assert_eq!(
+        json[0]["state"]["coin_supply_copper"],
+        1_000_000_000_000_000_i64
+    );
+    assert_eq!(agent.get("/api/v1/peers/one").await.0, 200);
+    assert_eq!(agent.get("/api/v1/peers/none").await.0, 404);
+    let (status, page) = agent.get("/").await;
+    assert!(
+        status == 200 && page.contains(">one</a>") && page.contains("href=\"/metrics\""),
+        "{page}"
+    );
+    assert_eq!(agent.get("/-/healthy").await.0, 200);
+    assert_eq!(agent.get("/-/ready").await.0, 200);
+    assert!(agent.get("/config").await.1.contains("name: one"));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_fails_goes_down_alone_and_comes_back() {
+    let (bad, good) = (
+        FakePeer::start(Script::default()).await,
+        FakePeer::start(Script::default()).await,
+    );
+    let agent = Agent::start(&config(&[("bad", &bad), ("good", &good)])).await;
+    let up = "convex_peer_health{peer=\"bad\",network=\"test\",state=\"up\"}";
+    agent.wait_for(up, |up| up == 1.0).await;
+    bad.set(|script| script.fault = Fault::QueryHangs);
+    agent
+        .wait_for("convex_peer_up{peer=\"bad\",network=\"test\"}", |up| {
+            up == 0.0
+        })
+        .await;
+    agent
+        .wait_for(
+            "convex_peer_health{peer=\"bad\",network=\"test\",state=\"down\"}",
+            |down| down == 1.0,
+        )
+        .await;
+    agent
+        .wait_for(
+            "convex_peer_condition{peer=\"bad\",network=\"test\",condition=\"query_hangs\"}",
+            |c| c == 1.0,
+        )
+        .await;
+    assert_eq!(
+        agent
+            .metric("convex_peer_poll_failures_total{peer=\"good\",network=\"test\"}")
+            .await,
+        Some(0.0)
+    );
+    bad.set(|script| script.fault = Fault::None);
+    agent.wait_for(up, |up| up == 1.0).await;
+    assert_eq!(
+        agent
+            .metric(
+                "convex_peer_condition{peer=\"bad\",network=\"test\",condition=\"query_hangs\"}"
+            )
+            .await,
+        None
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_keeps_the_history_of_untouched_peers_and_a_bad_file_keeps_everything() {
+    let (kept, gone, new) = (
+        FakePeer::start(Script::default()).await,
+        FakePeer::start(Script::default()).await,
+        FakePeer::start(Script::default()).await,
+    );
+    let agent = Agent::start(&config(&[("kept", &kept), ("gone", &gone)])).await;
+    let polls = "convex_peer_polls_total{peer=\"kept\",network=\"test\"}";
+    let before = agent.wait_for(polls, |polls| polls >= 2.0).await;
+
+    std::fs::write(
+        &agent.config,
+        "peers: [{ name: kept, endpoints: ['localhost:1'] }]\n",
+    )
+    .unwrap();
+    let (status, errors) = agent.post("/-/reload", &[]).await;
+    assert!(
+        status == 400 && errors.contains("did you mean http://localhost:1?"),
+        "{status} {errors}"
+    );
+    assert_eq!(
+        agent
+            .metric("convex_monitor_config_last_reload_successful")
+            .await,
+        Some(0.0)
+    );
+    assert!(
+        agent
+            .metric("convex_peer_polls_total{peer=\"gone\",network=\"test\"}")
+            .await
+            .is_some()
+    );
+
+    std::fs::write(&agent.config, config(&[("kept", &kept), ("new", &new)])).unwrap();
+    assert_eq!(
+        agent.post("/-/reload", &[]).await,
+        (200, "reloaded\n".to_owned())
+    );
+    assert_eq!(
+        agent
+            .metric("convex_monitor_config_last_reload_successful")
+            .await,
+        Some(1.0)
+    );
+    assert!(
+        agent.metric(polls).await.unwrap() >= before,
+        "the untouched peer keeps its counters"
+    );
+    assert_eq!(
+        kept.connections(),
+        2,
+        "and its connections: one a transport"
+    );
+    assert!(
+        !agent.get("/metrics").await.1.contains("peer=\"gone\""),
+        "a removed peer's series vanish"
+    );
+    agent
+        .wait_for("convex_peer_up{peer=\"new\",network=\"test\"}", |up| {
+            up == 1.0
+        })
+        .await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_foreign_page_cannot_reload() {
+    let fake = FakePeer::start(Script::default()).await;
+    let agent = Agent::start(&config(&[("one", &fake)])).await;
+    let (status, why) = agent
+        .post("/-/reload", &[("origin", "http://evil.example")])
+        .await;
+    assert!(
+        status == 403 && why.contains("another origin"),
+        "{status} {why}"
+    );
+    let (status, why) = agent.post("/-/reload", &[("host", "mon.example")]).await;
+    assert!(status == 403 && why.contains("loopback"), "{status} {why}");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_stands_under_the_path_of_external_url_too() {
+    let fake = FakePeer::start(Script::default()).await;
+    let text = format!(
+        "external_url: https://mon.example/convex/\n{}",
+        config(&[("one", &fake)])
+    );
+    let agent = Agent::start(&text).await;
+    for path in ["/", "/convex", "/convex/"] {
+        let (status, page) = agent.get(path).await;
+        assert!(
+            status == 200 && page.contains("href=\"/convex/metrics\""),
+            "{path}: {status}"
+        );
+    }
+    assert_eq!(agent.get("/convex/metrics").await.0, 200);
+    assert_eq!(agent.get("/metrics").await.0, 200);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_there_at_the_start_does_not_stop_the_agent() {
+    let text = "defaults: { interval: 1s, timeout: 300ms, down_after: 1 }\npeers: [{ name: a, endpoints: ['tcp://127.0.0.1:1'] }]\n";
+    let agent = Agent::start(text).await;
+    agent
+        .wait_for("convex_peer_up{peer=\"a\",network=\"default\"}", |up| {
+            up == 0.0
+        })
+        .await;
+    let refused = "convex_probe_failures_total{peer=\"a\",network=\"default\",transport=\"tcp\",reason=\"refused\"}";
+    assert!(agent.metric(refused).await.unwrap() >= 1.0);
+    assert_eq!(agent.get("/-/ready").await.0, 200);
+    agent.stop().await;
+}

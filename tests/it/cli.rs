@@ -1,0 +1,201 @@
+//! The program as it is called: answers and exit codes.
+
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::support::fake::{FakePeer, Fault, Script};
+
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = program(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+async fn run_async(args: Vec<String>) -> (Option<i32>, String, String) {
+    let run = move || run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+#[test]
+fn the_metric_reference_is_the_committed_one() {
+    let (code, reference, _) = run(&["metrics-reference"]);
+    assert_eq!(code, Some(0));
+    let committed = include_str!("../../docs/metrics.md");
+    assert!(
+        reference == committed,
+        "docs/metrics.md differs: cargo run -- metrics-reference > docs/metrics.md"
+    );
+}
+
+#[test]
+fn a_bad_configuration_exits_2_before_a_port_is_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.yml");
+    std::fs::write(
+        &file,
+        "listen: 127.0.0.1:1\npeers: [{ name: a, endpoints: ['localhost:8080'] }]\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    for args in [
+        &["--config", file][..],
+        &["run", "--config", file],
+        &["check-config", file],
+    ] {
+        let (code, _, errors) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {errors}");
+        assert!(
+            errors.contains("bad.yml:2:") && errors.contains("did you mean http://localhost:8080?"),
+            "{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_taken_port_exits_1_and_says_so() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (code, _, errors) = run(&["run", "--listen", &address]);
+    assert_eq!(code, Some(1));
+    assert!(
+        errors.contains(&format!("cannot listen on {address}")),
+        "{errors}"
+    );
+}
+
+#[tokio::test]
+async fn probe_exits_with_the_verdict() {
+    let fake = FakePeer::start(Script::default()).await;
+    let tcp = format!("tcp://{}", fake.tcp);
+    let probe = |more: &[&str]| {
+        let mut args = vec!["probe".to_owned(), tcp.clone()];
+        args.extend(more.iter().map(|text| (*text).to_owned()));
+        run_async(args)
+    };
+    let (code, table, _) = probe(&[]).await;
+    assert_eq!(code, Some(0), "{table}");
+    assert!(
+        table.contains("7/7/7/7") && table.contains("132"),
+        "{table}"
+    );
+    let (code, json, _) = probe(&["--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json[0]["health"]), (Some(0), &"up".into()));
+    fake.set(|script| script.fault = Fault::QueryError("JUICE"));
+    assert_eq!(
+        probe(&[]).await.0,
+        Some(1),
+        "answers with an error: degraded"
+    );
+    fake.set(|script| script.fault = Fault::Silent);
+    let (code, table, _) = probe(&["--timeout", "200ms"]).await;
+    assert_eq!(code, Some(2), "down");
+    assert!(table.contains("timeout"), "{table}");
+    for usage in [
+        &["probe", "localhost:18888"][..],
+        &["probe", "--timeout", "0s"],
+        &["probe", "--no-such"],
+    ] {
+        assert_eq!(run(usage).0, Some(64), "{usage:?}");
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_asks_a_running_agent() {
+    let (code, _, errors) = run_async(vec![
+        "healthcheck".to_owned(),
+        "--url".to_owned(),
+        "http://127.0.0.1:1/-/healthy".to_owned(),
+    ])
+    .await;
+    assert!(
+        code == Some(1) && errors.contains("no answer from"),
+        "{errors}"
+    );
+    let fake = FakePeer::start(Script::default()).await;
+    let config = format!(
+        "peers: [{{ name: a, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    );
+    let agent = crate::support::agent::Agent::start(&config).await;
+    for (path, expected) in [("/-/healthy", 0), ("/no-such-route", 1)] {
+        let url = format!("http://{}{path}", agent.address);
+        let (code, ..) = run_async(vec!["healthcheck".to_owned(), "--url".to_owned(), url]).await;
+        assert_eq!(code, Some(expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn signals_reload_and_stop() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yml");
+    std::fs::write(
+        &file,
+        format!(
+            "peers: [{{ name: a, endpoints: ['tcp://{}'] }}]\n",
+            fake.tcp
+        ),
+    )
+    .unwrap();
+    let args = [
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "--config",
+        file.to_str().unwrap(),
+    ];
+    let mut agent = tokio::process::Command::from(program(&args))
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(agent.stderr.take().unwrap()));
+    let mut until = async |wanted: &str| {
+        let found = async {
+            while let Some(line) = log.next_line().await.unwrap() {
+                if line.contains(wanted) {
+                    return;
+                }
+            }
+            panic!("the log ended without {wanted:?}");
+        };
+        tokio::time::timeout(Duration::from_secs(20), found)
+            .await
+            .expect(wanted);
+    };
+    let pid = agent.id().unwrap().to_string();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
+        assert!(sent.success());
+    };
+    until("\"monitoring\"").await;
+    signal("-HUP");
+    until("the configuration is reloaded").await;
+    std::fs::write(&file, "peers: 1\n").unwrap();
+    signal("-HUP");
+    until("the new configuration is refused").await;
+    signal("-TERM");
+    until("stopping").await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), agent.wait()).await;
+    assert_eq!(
+        ended
+            .expect("a graceful stop takes at most 5 s")
+            .unwrap()
+            .code(),
+        Some(0)
+    );
+}

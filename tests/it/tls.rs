@@ -1,0 +1,143 @@
+//! TLS towards a peer: trust, expiry, names, and what is recorded of a handshake.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::fleet::Condition;
+use convex_peer_monitor::peer::{Exchange, Reason};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::contract::{peer, prober, verdict};
+use crate::support::fake::{FakePeer, Script};
+
+/// A peer behind TLS with a certificate of its own for `name` that ends in `year`; the certificate, DER.
+async fn tls_peer(name: &str, year: i32) -> (FakePeer, Vec<u8>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(year, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    let der = certificate.der().clone();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![der.clone()],
+            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+        )
+        .unwrap();
+    let peer =
+        FakePeer::with_tls(Script::default(), Some(TlsAcceptor::from(Arc::new(config)))).await;
+    (peer, der.to_vec())
+}
+
+fn watched(fake: &FakePeer, ca: Option<Vec<u8>>) -> Peer {
+    let mut peer = peer(&[&format!("https://localhost:{}", fake.http.port())]);
+    peer.http.ca = ca.map(|certificate| vec![certificate]);
+    peer.cadence.retries = 0;
+    peer
+}
+
+async fn exchange(peer: &Peer) -> Exchange {
+    prober(peer).poll().await.endpoints[0].exchange.clone()
+}
+
+fn reason(exchange: &Exchange) -> Option<Reason> {
+    exchange.failure.as_ref().map(|failure| failure.reason)
+}
+
+#[tokio::test]
+async fn a_configured_ca_is_trusted_and_the_phases_are_told_apart() {
+    let (fake, certificate) = tls_peer("localhost", 2150).await;
+    let exchange = exchange(&watched(&fake, Some(certificate))).await;
+    assert_eq!(exchange.failure, None);
+    let phases = exchange.phases;
+    assert!(
+        phases.resolve.is_some() && phases.connect.is_some() && phases.tls.is_some(),
+        "{phases:?}"
+    );
+    assert!(
+        exchange.certificate_ends.unwrap()
+            > SystemTime::now() + Duration::from_secs(86_400 * 365 * 100)
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_issuer_is_refused_and_the_certificate_still_known() {
+    let (fake, _) = tls_peer("localhost", 2150).await;
+    let exchange = exchange(&watched(&fake, None)).await;
+    assert_eq!(reason(&exchange), Some(Reason::Tls));
+    assert!(exchange.certificate_ends.is_some());
+}
+
+#[tokio::test]
+async fn an_expired_certificate_has_its_own_reason_and_its_end_is_recorded() {
+    let (fake, certificate) = tls_peer("localhost", 2022).await;
+    let peer = watched(&fake, Some(certificate));
+    let observation = prober(&peer).poll().await;
+    assert_eq!(
+        reason(&observation.endpoints[0].exchange),
+        Some(Reason::TlsExpired)
+    );
+    let ends = observation.endpoints[0].exchange.certificate_ends.unwrap();
+    assert_eq!(
+        ends.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+        1_640_995_200,
+        "2022-01-01"
+    );
+    assert!(
+        verdict(&peer, &observation)
+            .conditions
+            .contains(&Condition::CertificateExpiring)
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_degrades_a_peer_that_answers() {
+    let (fake, certificate) = tls_peer("localhost", 2150).await;
+    let mut peer = watched(&fake, Some(certificate));
+    peer.certificate = Duration::from_secs(86_400 * 365 * 200);
+    let record = verdict(&peer, &prober(&peer).poll().await);
+    assert_eq!(
+        (record.up, record.health.as_str()),
+        (Some(true), "degraded")
+    );
+    assert!(record.conditions.contains(&Condition::CertificateExpiring));
+}
+
+#[tokio::test]
+async fn the_configured_server_name_is_asked_for_and_verified() {
+    let (fake, certificate) = tls_peer("peer.example", 2150).await;
+    let mut peer = watched(&fake, Some(certificate));
+    assert_eq!(
+        reason(&exchange(&peer).await),
+        Some(Reason::Tls),
+        "the certificate is for another name"
+    );
+    peer.http.server_name = Some("peer.example".to_owned());
+    assert_eq!(exchange(&peer).await.failure, None);
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_no_tls_is_told_from_one_that_is_not_there() {
+    let fake = FakePeer::start(Script::default()).await;
+    let mut peer = watched(&fake, None);
+    peer.cadence.timeout = Duration::from_secs(2);
+    let exchange = exchange(&peer).await;
+    assert!(
+        matches!(
+            reason(&exchange),
+            Some(Reason::Tls | Reason::ConnectTimeout)
+        ),
+        "{:?}",
+        exchange.failure
+    );
+}

@@ -1,0 +1,127 @@
+//! Imports point one way, as ARCHITECTURE.md says; and what is named in one file only stays there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules of ours each module may name.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("cad3", &[]),
+    ("cadence", &[]),
+    ("peer", &["cad3", "config"]),
+    ("config", &["cad3", "peer"]),
+    ("probe", &["cadence", "config", "peer"]),
+    ("fleet", &["cad3", "config", "peer", "probe"]),
+    (
+        "scheduler",
+        &["cadence", "config", "fleet", "peer", "probe"],
+    ),
+    ("metrics", &["cad3", "config", "fleet", "peer", "probe"]),
+    ("report", &["cad3", "fleet", "peer"]),
+    ("current", &["config"]),
+    ("shard", &["config"]),
+    ("check", &["config", "peer"]),
+    ("decode", &["cad3"]),
+    ("telemetry", &[]),
+    (
+        "web",
+        &["config", "current", "fleet", "metrics", "report", "shard"],
+    ),
+];
+
+/// May name everybody.
+const JOINERS: [&str; 4] = ["agent", "cli", "lib", "main"];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each source file with the top module that it belongs to.
+fn modules() -> Vec<(String, PathBuf, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let module = |path: PathBuf| {
+        let first = path
+            .strip_prefix(&src)
+            .unwrap()
+            .components()
+            .next()
+            .unwrap();
+        let name = first
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        (name, path, text)
+    };
+    files.into_iter().map(module).collect()
+}
+
+/// The modules named after `crate::` in a text.
+fn named(text: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    for rest in text.split("crate::").skip(1) {
+        if let Some(group) = rest.strip_prefix('{') {
+            let inside = group.split('}').next().unwrap_or_default();
+            found.extend(inside.split(',').map(|item| first_word(item.trim())));
+        } else {
+            found.insert(first_word(rest));
+        }
+    }
+    found
+}
+
+fn first_word(text: &str) -> &str {
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    &text[..end]
+}
+
+#[test]
+fn imports_point_one_way() {
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    let tops: BTreeSet<String> = modules().into_iter().map(|(name, ..)| name).collect();
+    for (name, path, text) in modules() {
+        if JOINERS.contains(&name.as_str()) {
+            continue;
+        }
+        let may = allowed
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} has no row in this test"));
+        for other in named(&text) {
+            let ours = tops.contains(other) && other != name;
+            assert!(
+                !ours || may.contains(&other),
+                "{}: {name} must not name {other}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unmaintained_dependency_is_named_in_one_file() {
+    for (dependency, file) in [
+        ("backoff::", "src/cadence.rs"),
+        ("serde_yaml::", "src/config/file.rs"),
+    ] {
+        for (_, path, text) in modules() {
+            assert!(
+                !text.contains(dependency) || path.ends_with(file),
+                "{} names {dependency}",
+                path.display()
+            );
+        }
+    }
+}

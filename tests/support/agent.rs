@@ -1,0 +1,116 @@
+//! A running agent, as the program starts it, on a port of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use convex_peer_monitor::agent::{self, Source};
+use convex_peer_monitor::peer::plain_client;
+use convex_peer_monitor::shard::Shard;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) address: SocketAddr,
+    pub(crate) config: PathBuf,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+    client: reqwest::Client,
+    _dir: tempfile::TempDir,
+}
+
+impl Agent {
+    /// Starts an agent with this configuration.
+    pub(crate) async fn start(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        let source = Source {
+            file: Some(file.clone()),
+            shard: Shard::default(),
+        };
+        let config = source.load().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(agent::run(
+            source,
+            config,
+            listener,
+            mpsc::channel(1),
+            stop.clone(),
+        ));
+        Self {
+            address,
+            config: file,
+            stop,
+            running,
+            client: plain_client(PATIENCE).unwrap(),
+            _dir: dir,
+        }
+    }
+
+    /// Status and body of a GET.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let response = self
+            .client
+            .get(format!("http://{}{path}", self.address))
+            .send()
+            .await
+            .unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Status and body of a POST.
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = self.client.post(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The value of a series, written as in the exposition, without its value.
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
+        value_of(&self.get("/metrics").await.1, series)
+    }
+
+    /// Waits until `series` has the value that `expected` accepts.
+    pub(crate) async fn wait_for(&self, series: &str, expected: impl Fn(f64) -> bool) -> f64 {
+        let mut last = None;
+        let waiting = async {
+            loop {
+                last = self.metric(series).await;
+                if let Some(value) = last.filter(|value| expected(*value)) {
+                    return value;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, waiting).await.ok();
+        found.unwrap_or_else(|| panic!("{series} is {last:?} after {PATIENCE:?}"))
+    }
+
+    /// Stops the agent as a signal does.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(5), self.running).await;
+        ended
+            .expect("a graceful stop takes at most 5 s")
+            .unwrap()
+            .unwrap();
+    }
+}
+
+/// The value of a series in an exposition.
+pub(crate) fn value_of(exposition: &str, series: &str) -> Option<f64> {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    exposition.lines().find_map(value)
+}

@@ -1,0 +1,175 @@
+//! What the agent must see of any working peer, by either transport: the same assertions for a real peer and for a
+//! scripted one.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use convex_peer_monitor::cad3::Hash;
+use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
+use convex_peer_monitor::peer::{Endpoint, Figures, HttpClients, Reason, Status, Transport};
+use convex_peer_monitor::probe::{Observation, Prober};
+use tokio::time::Instant;
+
+/// A peer as it is configured for these tests.
+pub(crate) fn peer(endpoints: &[&str]) -> Peer {
+    let endpoints: Vec<Endpoint> = endpoints
+        .iter()
+        .map(|text| Endpoint::parse(text).unwrap())
+        .collect();
+    let mut peer = Peer::at(endpoints[0].clone());
+    "tested".clone_into(&mut peer.name);
+    peer.endpoints = endpoints;
+    peer.cadence.down_after = 1;
+    peer.cadence.up_after = 1;
+    peer
+}
+
+pub(crate) fn prober(peer: &Peer) -> Prober {
+    Prober::new(
+        Arc::new(peer.clone()),
+        1 << 20,
+        &Arc::new(HttpClients::default()),
+    )
+}
+
+/// What one poll, taken alone, makes of a peer.
+pub(crate) fn verdict(peer: &Peer, observation: &Observation) -> PeerRecord {
+    let mut record = PeerRecord::new(Arc::new(peer.clone()));
+    record.observe(observation, Instant::now(), SystemTime::now());
+    record
+}
+
+/// Everything that must hold of a working peer that answers at `tcp` and `http`.
+pub(crate) async fn holds(tcp: &str, http: &str) {
+    let (figures, status) = answers(tcp, Transport::Tcp).await;
+    let status = status.expect("STATUS is answered over TCP by every release");
+    let (by_http, http_status) = answers(http, Transport::Http).await;
+    if by_http.state_block == figures.state_block {
+        assert_eq!(by_http, figures, "both transports tell of one state");
+    }
+    if let Some(http_status) = http_status {
+        assert_eq!(
+            (http_status.genesis, http_status.peer_key),
+            (status.genesis, status.peer_key)
+        );
+    }
+    together(tcp, http, &status).await;
+    for endpoint in [tcp, http] {
+        an_account_that_is_not_there(endpoint).await;
+    }
+    another_identity_is_noticed(tcp, &status).await;
+}
+
+async fn answers(url: &str, transport: Transport) -> (Figures, Option<Status>) {
+    let peer = peer(&[url]);
+    let mut prober = prober(&peer);
+    let first = prober.poll().await;
+    let second = prober.poll().await;
+    for (poll, observation) in [("first", &first), ("second", &second)] {
+        let exchange = &observation.endpoints[0].exchange;
+        assert_eq!(exchange.failure, None, "{url}, {poll} poll");
+        assert!(exchange.took.is_some(), "{url}, {poll} poll");
+        assert!(
+            (1..1024).contains(&exchange.response_bytes),
+            "{url}: {} bytes",
+            exchange.response_bytes
+        );
+        let record = verdict(&peer, observation);
+        assert_eq!(
+            (record.up, record.health),
+            (Some(true), Health::Up),
+            "{url}, {poll} poll"
+        );
+    }
+    assert!(
+        first.endpoints[0].exchange.phases.connect.is_some(),
+        "{url}: the first poll connects"
+    );
+    assert_eq!(
+        second.endpoints[0].exchange.phases,
+        <_>::default(),
+        "{url}: the second reuses the connection"
+    );
+    assert_eq!(second.endpoints[0].transport, transport);
+    let exchange = &second.endpoints[0].exchange;
+    let figures = exchange
+        .query
+        .as_ref()
+        .unwrap()
+        .value
+        .as_ref()
+        .unwrap()
+        .clone();
+    assert!(figures.accounts.unwrap() > 0 && figures.registered_peers.unwrap() > 0);
+    assert!(figures.state_block.unwrap() >= -1);
+    assert!(figures.state_hash.is_some() && figures.timestamp_ms.unwrap() > 1_600_000_000_000);
+    assert!(figures.memory_pool_bytes.unwrap() > 0 && figures.memory_price_copper.unwrap() > 0.0);
+    assert!(figures.juice_price_copper.unwrap() > 0 && figures.fees_copper.unwrap() >= 0);
+    assert!(figures.coin_supply_copper.unwrap() > 0);
+    (figures, exchange.status.as_ref().map(|status| status.value))
+}
+
+async fn together(tcp: &str, http: &str, status: &Status) {
+    let mut peer = peer(&[http, tcp]);
+    peer.genesis = Some(status.genesis);
+    peer.key = Some(status.peer_key);
+    let record = verdict(&peer, &prober(&peer).poll().await);
+    assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
+    assert_eq!(record.identity.genesis_match, Some(true));
+    assert_eq!(record.identity.key_match, Some(true));
+    assert_ne!(record.identity.transports_agree, Some(false));
+    let order = record.order(Instant::now()).unwrap();
+    assert!(
+        order.block >= order.proposal
+            && order.proposal >= order.consensus
+            && order.consensus >= order.finality
+    );
+    assert!(order.finality >= 0);
+}
+
+/// An error of the query itself proves that the query thread works.
+async fn an_account_that_is_not_there(url: &str) {
+    let mut peer = peer(&[url]);
+    peer.account = Some(1_000_000_000);
+    let observation = prober(&peer).poll().await;
+    let record = verdict(&peer, &observation);
+    assert_eq!(observation.endpoints[0].exchange.failure, None, "{url}");
+    assert_eq!(
+        (record.up, record.health),
+        (Some(true), Health::Degraded),
+        "{url}"
+    );
+    assert!(record.conditions.contains(&Condition::QueryError), "{url}");
+    assert_eq!(
+        record.query_error.as_ref().map(|error| error.code.as_str()),
+        Some("NOBODY"),
+        "{url}"
+    );
+}
+
+async fn another_identity_is_noticed(url: &str, status: &Status) {
+    let other = Hash::new([0xee; 32]);
+    for (genesis, key, reason) in [
+        (Some(other), Some(status.peer_key), Reason::WrongNetwork),
+        (Some(status.genesis), Some(other), Reason::WrongPeer),
+    ] {
+        let mut peer = peer(&[url]);
+        peer.genesis = genesis;
+        peer.key = key;
+        let observation = prober(&peer).poll().await;
+        let record = verdict(&peer, &observation);
+        let failure = observation.endpoints[0].exchange.failure.as_ref();
+        assert_eq!(failure.map(|failure| failure.reason), Some(reason));
+        assert_eq!(
+            (record.up, record.health),
+            (Some(false), Health::Down),
+            "{reason}"
+        );
+        assert!(record.conditions.contains(&Condition::Failing(reason)));
+        assert!(
+            record.figures(Instant::now()).is_none(),
+            "facts of somebody else are not this peer's"
+        );
+    }
+}

@@ -1,0 +1,529 @@
+//! A scripted peer on loopback that speaks both protocols, for faults that a real peer cannot be made to have.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use convex_peer_monitor::cad3::{Cell, Hash, Limits, decode_message, encode_message, vlq};
+use convex_peer_monitor::peer::put_frame;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// What the peer answers with, and what it does wrong. Changes take effect with the next request.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    pub(crate) genesis: Hash,
+    pub(crate) key: Hash,
+    /// Points by level: block, proposal, consensus, finality.
+    pub(crate) order: [i64; 4],
+    /// Index of the last applied block.
+    pub(crate) block: i64,
+    pub(crate) accounts: i64,
+    /// 0.8.6: PING, REST status, `:fees`; else 0.8.0.
+    pub(crate) new_api: bool,
+    /// The binary status is a map, as planned for 0.9.
+    pub(crate) map_status: bool,
+    pub(crate) fault: Fault,
+}
+
+/// What a peer can do wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Fault {
+    None,
+    /// Accepts, reads, and says nothing.
+    Silent,
+    /// Accepts and never reads.
+    NeverReads,
+    /// Sends the reply a byte at a time, slowly.
+    Trickle,
+    /// STATUS is answered, the query is not.
+    QueryHangs,
+    /// Closes the connection instead of answering.
+    Close,
+    /// Closes after half a reply.
+    HalfReply,
+    /// Exactly these bytes instead of every reply.
+    Bytes(Vec<u8>),
+    /// An endless stream of frames (TCP) or of body (HTTP).
+    Endless,
+    /// Pushes a message, a reply with an unknown id and every reply twice, the query's before the status'.
+    Noisy,
+    /// The query is answered with this error.
+    QueryError(&'static str),
+    /// An HTTP status with a body, for every request.
+    Http(u16, &'static str),
+    /// The query's value is this instead of the figures.
+    Value(&'static str),
+    /// PING is not answered.
+    NoPing,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            genesis: Hash::new([0x6e; 32]),
+            key: Hash::new([0x4b; 32]),
+            order: [7, 7, 7, 7],
+            block: 6,
+            accounts: 132,
+            new_api: true,
+            map_status: false,
+            fault: Fault::None,
+        }
+    }
+}
+
+/// A running peer; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct FakePeer {
+    pub(crate) tcp: SocketAddr,
+    pub(crate) http: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    seen: Arc<Seen>,
+    _listeners: JoinSet<()>,
+}
+
+/// What a peer has seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    connections: AtomicUsize,
+    pings: AtomicUsize,
+    hang_up: Notify,
+}
+
+impl FakePeer {
+    pub(crate) async fn start(script: Script) -> Self {
+        Self::with_tls(script, None).await
+    }
+
+    /// A peer whose HTTP side speaks TLS.
+    pub(crate) async fn with_tls(script: Script, tls: Option<TlsAcceptor>) -> Self {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut listeners = JoinSet::new();
+        let script = Arc::new(Mutex::new(script));
+        let seen = Arc::new(Seen::default());
+        let addresses = (tcp.local_addr().unwrap(), http.local_addr().unwrap());
+        listeners.spawn(accept(
+            tcp,
+            Arc::clone(&script),
+            Arc::clone(&seen),
+            None,
+            Side::Binary,
+        ));
+        listeners.spawn(accept(
+            http,
+            Arc::clone(&script),
+            Arc::clone(&seen),
+            tls,
+            Side::Rest,
+        ));
+        Self {
+            tcp: addresses.0,
+            http: addresses.1,
+            script,
+            seen,
+            _listeners: listeners,
+        }
+    }
+
+    /// Changes the script.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+
+    /// Connections accepted so far, on both sides.
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::Relaxed)
+    }
+
+    /// PING requests seen so far.
+    pub(crate) fn pings(&self) -> usize {
+        self.seen.pings.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections that are open now.
+    pub(crate) fn hang_up(&self) {
+        self.seen.hang_up.notify_waiters();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Binary,
+    Rest,
+}
+
+async fn accept(
+    listener: TcpListener,
+    script: Arc<Mutex<Script>>,
+    seen: Arc<Seen>,
+    tls: Option<TlsAcceptor>,
+    side: Side,
+) {
+    let mut served = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            return;
+        };
+        stream.set_nodelay(true).unwrap();
+        seen.connections.fetch_add(1, Ordering::Relaxed);
+        let (script, tls, seen) = (Arc::clone(&script), tls.clone(), Arc::clone(&seen));
+        served.spawn(async move {
+            let serve = async {
+                match (side, tls) {
+                    (Side::Binary, _) => serve_binary(stream, &script, &seen).await,
+                    (Side::Rest, None) => serve_rest(stream, &script).await,
+                    (Side::Rest, Some(tls)) => serve_rest(tls.accept(stream).await?, &script).await,
+                }
+            };
+            // A client that hangs up ends the task; that is all there is to know.
+            tokio::select! {
+                ended = serve => drop(ended),
+                () = seen.hang_up.notified() => {}
+            }
+        });
+    }
+}
+
+async fn serve_binary(
+    mut stream: TcpStream,
+    script: &Mutex<Script>,
+    seen: &Seen,
+) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let fault = script.lock().unwrap().fault.clone();
+        if fault == Fault::NeverReads {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+        let mut requests = Vec::new();
+        while let Some(content) = take_frame(&mut buffer) {
+            let request = decode_message(&content, &Limits::default())
+                .expect("a well-formed request")
+                .top;
+            if request
+                .as_elements()
+                .is_some_and(|elements| elements.get(0).unwrap().as_keyword() == Some("PING"))
+            {
+                seen.pings.fetch_add(1, Ordering::Relaxed);
+            }
+            requests.push(request);
+        }
+        if requests.is_empty() {
+            continue;
+        }
+        let script = script.lock().unwrap().clone();
+        answer(&mut stream, &script, &requests).await?;
+    }
+}
+
+async fn answer(stream: &mut TcpStream, script: &Script, requests: &[Cell]) -> std::io::Result<()> {
+    let mut replies: Vec<Vec<u8>> = requests
+        .iter()
+        .filter_map(|request| reply_frame(script, request))
+        .collect();
+    match &script.fault {
+        Fault::Silent | Fault::NeverReads => return Ok(()),
+        Fault::Close => return Err(std::io::ErrorKind::ConnectionAborted.into()),
+        Fault::Bytes(bytes) => return stream.write_all(bytes).await,
+        Fault::HalfReply => {
+            stream
+                .write_all(&replies[0][..replies[0].len() / 2])
+                .await?;
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
+        Fault::Trickle => {
+            for byte in replies.concat() {
+                stream.write_all(&[byte]).await?;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            return Ok(());
+        }
+        Fault::Endless => loop {
+            stream
+                .write_all(&frame(&result(
+                    Cell::integer(-1),
+                    Cell::Nil,
+                    Cell::Nil,
+                    Cell::Nil,
+                )))
+                .await?;
+        },
+        Fault::Noisy => {
+            let pushed = frame(&Cell::vector([
+                Cell::keyword("CH"),
+                Cell::integer(1),
+                Cell::Nil,
+            ]));
+            let unknown = frame(&result(
+                Cell::integer(1 << 40),
+                Cell::integer(1),
+                Cell::Nil,
+                Cell::Nil,
+            ));
+            replies.reverse();
+            let twice: Vec<Vec<u8>> = replies
+                .iter()
+                .flat_map(|reply| [reply.clone(), reply.clone()])
+                .collect();
+            stream.write_all(&[pushed, unknown].concat()).await?;
+            return stream.write_all(&twice.concat()).await;
+        }
+        _ => {}
+    }
+    stream.write_all(&replies.concat()).await
+}
+
+fn take_frame(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let (length, used) = vlq::read(buffer).ok()?;
+    let end = used + usize::try_from(length).unwrap();
+    (buffer.len() >= end).then(|| buffer.drain(..end).skip(used).collect())
+}
+
+fn frame(message: &Cell) -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_frame(&mut frame, &encode_message(message));
+    frame
+}
+
+fn reply_frame(script: &Script, request: &Cell) -> Option<Vec<u8>> {
+    let elements = request.as_elements()?;
+    let id = elements.get(1)?.clone();
+    match elements.get(0)?.as_keyword()? {
+        "SR" => {
+            let status = if script.map_status {
+                status_map(script)
+            } else {
+                status_vector(script)
+            };
+            Some(frame(&result(id, status, Cell::Nil, Cell::Nil)))
+        }
+        "PING" if script.new_api && script.fault != Fault::NoPing => {
+            let now = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap();
+            let ms = i64::try_from(now.as_millis()).unwrap();
+            Some(frame(&result(id, Cell::integer(ms), Cell::Nil, Cell::Nil)))
+        }
+        "Q" if script.fault != Fault::QueryHangs => {
+            Some(frame(&query_result(script, id, elements.get(3)?)))
+        }
+        _ => None,
+    }
+}
+
+fn result(id: Cell, value: Cell, error: Cell, info: Cell) -> Cell {
+    Cell::record(0xdd, [id, value, error, Cell::Nil, info])
+}
+
+fn blob(hash: Hash) -> Cell {
+    Cell::blob(hash.as_bytes())
+}
+
+fn levels(script: &Script) -> Cell {
+    Cell::vector(script.order.map(Cell::integer))
+}
+
+fn state_hash(script: &Script) -> Hash {
+    Hash::of(&script.block.to_be_bytes())
+}
+
+fn status_vector(script: &Script) -> Cell {
+    let [block, proposal, consensus, _] = script.order.map(Cell::integer);
+    let state = blob(state_hash(script));
+    Cell::vector([
+        blob(Hash::of(b"belief")),
+        state.clone(),
+        blob(script.genesis),
+        blob(script.key),
+        state,
+        consensus,
+        proposal,
+        block,
+        levels(script),
+    ])
+}
+
+fn status_map(script: &Script) -> Cell {
+    Cell::map([
+        (Cell::keyword("genesis"), blob(script.genesis)),
+        (Cell::keyword("peer"), blob(script.key)),
+        (Cell::keyword("consensus"), levels(script)),
+        (Cell::keyword("something-new"), Cell::integer(1)),
+    ])
+}
+
+/// The answer to the agent's one query. An account above those that exist gets the error that a real peer gives.
+fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
+    if let Fault::QueryError(code) = script.fault {
+        return result(
+            id,
+            Cell::string("as scripted"),
+            Cell::keyword(code),
+            Cell::Nil,
+        );
+    }
+    if account
+        .as_address()
+        .is_some_and(|account| account >= script.accounts.cast_unsigned())
+    {
+        let why = Cell::string("Query for non-existant account");
+        return result(id, why, Cell::keyword("NOBODY"), Cell::Nil);
+    }
+    let mut info = vec![(Cell::keyword("juice"), Cell::integer(12_554))];
+    if script.new_api {
+        info.push((Cell::keyword("fees"), Cell::integer(20_600)));
+    }
+    let value = match script.fault {
+        Fault::Value(text) => convex_peer_monitor::cad3::reader::read(text).unwrap(),
+        _ => figures(script),
+    };
+    result(id, value, Cell::Nil, Cell::map(info))
+}
+
+fn figures(script: &Script) -> Cell {
+    let globals = [
+        1_795_556_102_355,
+        0,
+        10,
+        673_200_000,
+        1_000_000_000_000,
+        script.block,
+    ];
+    Cell::vector([
+        blob(state_hash(script)),
+        Cell::vector(globals.map(Cell::integer)),
+        Cell::integer(script.accounts),
+        Cell::integer(2),
+        Cell::Double(1_485.442_661_913_25),
+        Cell::integer(1_000_000_000_000_000),
+    ])
+}
+
+async fn serve_rest<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    script: &Mutex<Script>,
+) -> std::io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let Some((head, body)) = read_request(&mut stream, &mut buffer).await? else {
+            return Ok(());
+        };
+        let script = script.lock().unwrap().clone();
+        rest_answer(&mut stream, &script, &head, &body).await?;
+    }
+}
+
+/// One HTTP/1.1 request: its head and its body.
+async fn read_request<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<(String, Vec<u8>)>> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| {
+                    line.strip_prefix("content-length:")?
+                        .trim()
+                        .parse::<usize>()
+                        .ok()
+                })
+                .unwrap_or(0);
+            if buffer.len() >= end + 4 + length {
+                let body = buffer[end + 4..end + 4 + length].to_vec();
+                buffer.drain(..end + 4 + length);
+                return Ok(Some((head, body)));
+            }
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+async fn rest_answer<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    script: &Script,
+    head: &str,
+    body: &[u8],
+) -> std::io::Result<()> {
+    let is_query = head.starts_with("post /api/v1/query ");
+    let (status, reply) = match &script.fault {
+        Fault::Silent | Fault::NeverReads => return Ok(()),
+        Fault::QueryHangs if is_query => return Ok(()),
+        Fault::Close => return Err(std::io::ErrorKind::ConnectionAborted.into()),
+        Fault::Bytes(bytes) => (200, bytes.clone()),
+        Fault::Http(status, text) => (*status, text.as_bytes().to_vec()),
+        Fault::Endless => {
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+                .await?;
+            loop {
+                stream.write_all(b"400\r\n").await?;
+                stream.write_all(&[0; 0x400]).await?;
+                stream.write_all(b"\r\n").await?;
+            }
+        }
+        _ if is_query => {
+            let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let account = request["address"]
+                .as_str()
+                .and_then(|text| text.strip_prefix('#')?.parse().ok());
+            let reply = query_result(
+                script,
+                Cell::integer(99),
+                &account.map_or(Cell::Nil, Cell::address),
+            );
+            let failed = matches!(convex_peer_monitor::peer::Reply::from_cell(&reply), Some(reply) if reply.outcome.is_err());
+            (
+                if failed && !script.new_api { 422 } else { 200 },
+                encode_message(&reply),
+            )
+        }
+        _ if head.starts_with("get /api/v1/status ") && script.new_api => {
+            (200, encode_message(&status_map(script)))
+        }
+        _ => (404, b"404 Not found".to_vec()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n",
+        reply.len()
+    );
+    let location = if status == 302 {
+        "location: http://127.0.0.1:1/\r\n"
+    } else {
+        ""
+    };
+    let mut bytes = format!("{head}{location}\r\n").into_bytes();
+    match script.fault {
+        Fault::HalfReply => {
+            bytes.extend_from_slice(&reply[..reply.len() / 2]);
+            stream.write_all(&bytes).await?;
+            Err(std::io::ErrorKind::ConnectionAborted.into())
+        }
+        Fault::Trickle => {
+            bytes.extend_from_slice(&reply);
+            for byte in bytes {
+                stream.write_all(&[byte]).await?;
+                stream.flush().await?;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        }
+        _ => {
+            bytes.extend_from_slice(&reply);
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        }
+    }
+}

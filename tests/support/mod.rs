@@ -1,0 +1,5 @@
+//! What tests and benchmarks share: a running agent, a scripted peer, and the contract that every peer must meet.
+
+pub(crate) mod agent;
+pub(crate) mod contract;
+pub(crate) mod fake;
