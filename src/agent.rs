@@ -98,6 +98,8 @@ pub async fn run(
     let mut server = tokio::spawn(web::serve(listener, site, stop.clone()));
     loop {
         tokio::select! {
+            // The server ends by the same token: a stop must not look like a listener that failed.
+            biased;
             () = stop.cancelled() => break,
             ended = &mut server => {
                 stop.cancel();
