@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod decode;
 mod faults;
+mod http;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

@@ -1,40 +1,22 @@
 //! TLS towards a peer: trust, expiry, names, and what is recorded of a handshake.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::fleet::Condition;
 use convex_peer_monitor::peer::{Exchange, Reason};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::TlsAcceptor;
 
 use crate::support::contract::{peer, prober, verdict};
 use crate::support::fake::{FakePeer, Script};
+use crate::support::tls::acceptor;
 
-/// A peer behind TLS with a certificate of its own for `name` that ends in `year`; the certificate, DER.
+/// A peer behind TLS with a certificate of its own for `name` that ends in `year`; and the certificate, DER.
 async fn tls_peer(name: &str, year: i32) -> (FakePeer, Vec<u8>) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.not_before = date_time_ymd(2020, 1, 1);
-    params.not_after = date_time_ymd(year, 1, 1);
-    let certificate = params.self_signed(&key).unwrap();
-    let der = certificate.der().clone();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![der.clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
-        .unwrap();
-    let peer =
-        FakePeer::with_tls(Script::default(), Some(TlsAcceptor::from(Arc::new(config)))).await;
-    (peer, der.to_vec())
+    let (acceptor, certificate) = acceptor(name, year, &[]);
+    (
+        FakePeer::with_tls(Script::default(), Some(acceptor)).await,
+        certificate,
+    )
 }
 
 fn watched(fake: &FakePeer, ca: Option<Vec<u8>>) -> Peer {

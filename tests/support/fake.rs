@@ -92,6 +92,7 @@ pub(crate) struct FakePeer {
 struct Seen {
     connections: AtomicUsize,
     pings: AtomicUsize,
+    heads: Mutex<Vec<String>>,
     hang_up: Notify,
 }
 
@@ -146,6 +147,11 @@ impl FakePeer {
         self.seen.pings.load(Ordering::Relaxed)
     }
 
+    /// Heads of the HTTP requests seen so far, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.seen.heads.lock().unwrap().clone()
+    }
+
     /// Closes all connections that are open now.
     pub(crate) fn hang_up(&self) {
         self.seen.hang_up.notify_waiters();
@@ -177,8 +183,10 @@ async fn accept(
             let serve = async {
                 match (side, tls) {
                     (Side::Binary, _) => serve_binary(stream, &script, &seen).await,
-                    (Side::Rest, None) => serve_rest(stream, &script).await,
-                    (Side::Rest, Some(tls)) => serve_rest(tls.accept(stream).await?, &script).await,
+                    (Side::Rest, None) => serve_rest(stream, &script, &seen).await,
+                    (Side::Rest, Some(tls)) => {
+                        serve_rest(tls.accept(stream).await?, &script, &seen).await
+                    }
                 }
             };
             // A client that hangs up ends the task; that is all there is to know.
@@ -411,12 +419,14 @@ fn figures(script: &Script) -> Cell {
 async fn serve_rest<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     script: &Mutex<Script>,
+    seen: &Seen,
 ) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let Some((head, body)) = read_request(&mut stream, &mut buffer).await? else {
             return Ok(());
         };
+        seen.heads.lock().unwrap().push(head.clone());
         let script = script.lock().unwrap().clone();
         rest_answer(&mut stream, &script, &head, &body).await?;
     }
@@ -457,7 +467,9 @@ async fn rest_answer<S: AsyncWrite + Unpin>(
     head: &str,
     body: &[u8],
 ) -> std::io::Result<()> {
-    let is_query = head.starts_with("post /api/v1/query ");
+    // A proxy is sent the whole URL in place of the path.
+    let is_query =
+        head.starts_with("post ") && head.lines().next().unwrap().contains("/api/v1/query ");
     let (status, reply) = match &script.fault {
         Fault::Silent | Fault::NeverReads => return Ok(()),
         Fault::QueryHangs if is_query => return Ok(()),

@@ -3,3 +3,4 @@
 pub(crate) mod agent;
 pub(crate) mod contract;
 pub(crate) mod fake;
+pub(crate) mod tls;

@@ -1,0 +1,163 @@
+//! What the HTTP transport sends, and what it goes through.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use convex_peer_monitor::cad3::{Cell, encode_message};
+use http::{HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use crate::support::contract::{peer, prober, verdict};
+use crate::support::fake::{FakePeer, Script};
+use crate::support::tls::acceptor;
+
+#[tokio::test]
+async fn headers_and_token_are_sent_with_every_request() {
+    let fake = FakePeer::start(Script::default()).await;
+    let mut peer = peer(&[&format!("http://{}", fake.http)]);
+    peer.http
+        .headers
+        .insert("x-key", HeaderValue::from_static("abc"));
+    peer.http.bearer_token = Some(SecretString::from("s3cret"));
+    assert_eq!(
+        prober(&peer).poll().await.endpoints[0].exchange.failure,
+        None
+    );
+    let heads = fake.heads();
+    assert_eq!(heads.len(), 2, "the query, then the status");
+    for head in heads {
+        for line in [
+            "x-key: abc",
+            "authorization: bearer s3cret",
+            "accept: application/cvx-raw",
+        ] {
+            assert!(
+                head.lines().any(|found| found == line),
+                "{line} is not in {head}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_path_in_front_of_the_api_is_kept() {
+    let fake = FakePeer::start(Script::default()).await;
+    let peer = peer(&[&format!("http://{}/peers/one/", fake.http)]);
+    prober(&peer).poll().await;
+    assert!(
+        fake.heads()[0].starts_with("post /peers/one/api/v1/query http/1.1"),
+        "{:?}",
+        fake.heads()
+    );
+}
+
+#[tokio::test]
+async fn a_configured_proxy_is_used() {
+    let proxy = FakePeer::start(Script::default()).await;
+    let mut peer = peer(&["http://peer.example:8080"]);
+    peer.http.proxy = Some(format!("http://{}", proxy.http).parse().unwrap());
+    let observation = prober(&peer).poll().await;
+    assert!(
+        observation.endpoints[0].exchange.query.is_some(),
+        "{observation:?}"
+    );
+    assert!(
+        proxy.heads()[0].starts_with("post http://peer.example:8080/api/v1/query "),
+        "{:?}",
+        proxy.heads()
+    );
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_not_used() {
+    let fake = FakePeer::start(Script::default()).await;
+    let url = format!("http://{}", fake.http);
+    let probe = move || {
+        let nowhere = "http://127.0.0.1:1";
+        std::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
+            .args(["probe", &url])
+            .envs([
+                ("HTTP_PROXY", nowhere),
+                ("http_proxy", nowhere),
+                ("ALL_PROXY", nowhere),
+            ])
+            .output()
+            .unwrap()
+    };
+    let output = tokio::task::spawn_blocking(probe).await.unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+/// A value that is no Result and has the size of one.
+fn answer() -> Bytes {
+    let fields = [
+        Cell::integer(1),
+        Cell::Nil,
+        Cell::keyword("TODO"),
+        Cell::Nil,
+        Cell::Nil,
+    ];
+    encode_message(&Cell::record(0xdd, fields)).into()
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
+    let (acceptor, certificate) = acceptor("localhost", 2150, &[b"h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let accepted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                let service = hyper::service::service_fn(async |request: Request<Incoming>| {
+                    assert_eq!(request.version(), Version::HTTP_2);
+                    let status = if request.uri().path() == "/api/v1/query" {
+                        200
+                    } else {
+                        404
+                    };
+                    request.into_body().collect().await.unwrap();
+                    let response = Response::builder()
+                        .status(status)
+                        .body(Full::new(answer()))
+                        .unwrap();
+                    Ok::<_, Infallible>(response)
+                });
+                let builder = auto::Builder::new(TokioExecutor::new());
+                builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await
+                    .unwrap();
+            });
+        }
+    });
+    let mut peer = peer(&[&format!("https://localhost:{port}")]);
+    peer.http.ca = Some(vec![certificate]);
+    let mut prober = prober(&peer);
+    for _ in 0..3 {
+        let observation = prober.poll().await;
+        assert_eq!(observation.endpoints[0].exchange.failure, None);
+        let record = verdict(&peer, &observation);
+        assert_eq!(
+            record.query_error.map(|error| error.code).as_deref(),
+            Some("TODO")
+        );
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
