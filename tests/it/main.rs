@@ -13,6 +13,7 @@ mod config;
 mod decode;
 mod faults;
 mod http;
+mod record;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
