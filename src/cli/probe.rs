@@ -85,6 +85,9 @@ fn table(records: &[PeerRecord]) -> String {
     table.load_preset(presets::NOTHING).set_header([
         "PEER", "HEALTH", "VIA", "LATENCY", "BYTES", "ORDER", "STATE", "ACCOUNTS", "EVIDENCE",
     ]);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for column in [3, 4, 6, 7] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
