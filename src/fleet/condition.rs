@@ -2,36 +2,38 @@
 
 use crate::peer::Reason;
 
-/// Something that is wrong with a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Condition {
-    /// An endpoint fails with this reason.
-    Failing(Reason),
-    /// One endpoint fails while the other answers.
-    EndpointFailing,
-    /// The two endpoints are not one peer.
-    TransportsDisagree,
-    /// Another key than the learned one answers.
-    IdentityChanged,
-    /// The certificate ends soon.
-    CertificateExpiring,
-    /// The query is answered with an error.
-    QueryError,
+macro_rules! conditions {
+    ($($variant:ident = $label:literal, $meaning:literal;)*) => {
+        /// Something that is wrong with a peer.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Condition {
+            /// An endpoint fails with this reason.
+            Failing(Reason),
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Condition {
+            /// Every condition that is no reason, with what it means, in label order.
+            pub const BESIDES_REASONS: &'static [(Self, &'static str)] = &[$((Self::$variant, $meaning)),*];
+
+            /// The label value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    Self::Failing(reason) => reason.as_str(),
+                    $(Self::$variant => $label,)*
+                }
+            }
+        }
+    };
 }
 
-impl Condition {
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Failing(reason) => reason.as_str(),
-            Self::EndpointFailing => "endpoint_failing",
-            Self::TransportsDisagree => "transports_disagree",
-            Self::IdentityChanged => "identity_changed",
-            Self::CertificateExpiring => "certificate_expiring",
-            Self::QueryError => "query_error",
-        }
-    }
+conditions! {
+    EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
+    TransportsDisagree = "transports_disagree", "The two endpoints are not one peer.";
+    IdentityChanged = "identity_changed", "Another key than the learned one began to answer within the last hour.";
+    CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";
+    QueryError = "query_error", "The query is answered with an error.";
 }
 
 impl serde::Serialize for Condition {

@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::fleet::Condition;
+use crate::peer::Reason;
+
 /// One metric.
 #[derive(Debug)]
 pub struct Definition {
@@ -244,6 +247,23 @@ pub fn reference() -> String {
                 metric.help
             ));
         }
+    }
+    let mut row = |row: std::fmt::Arguments<'_>| {
+        text.write_fmt(row).expect("a String takes any text");
+    };
+    row(format_args!(
+        "\n## Reasons\n\nThe values of `reason`; each is also a `condition`, but for `monitor`. Those of TLS and HTTP \
+         status are of `http` alone.\n\n| reason | meaning |\n|---|---|\n"
+    ));
+    for reason in Reason::ALL {
+        row(format_args!("| `{reason}` | {} |\n", reason.meaning()));
+    }
+    row(format_args!(
+        "\n## Conditions\n\nThe values of `condition` besides the reasons. A failing endpoint's reason is in force after \
+         `down_after` failed polls, a disproven identity at once.\n\n| condition | meaning |\n|---|---|\n"
+    ));
+    for (condition, meaning) in Condition::BESIDES_REASONS {
+        row(format_args!("| `{}` | {meaning} |\n", condition.as_str()));
     }
     text
 }

@@ -370,7 +370,8 @@ impl View<'_> {
 /// The reasons that `transport` can fail with, each a series from the start.
 fn possible(transport: Transport) -> impl Iterator<Item = Reason> {
     Reason::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(move |reason| reason.possible_on(transport))
 }
 

@@ -3,92 +3,58 @@
 use std::fmt;
 use std::io;
 
-/// What went wrong, as one of the values of the `reason` label. The set is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The host name does not resolve.
-    Dns,
-    /// Nobody listens at the address.
-    Refused,
-    /// No route to the address.
-    Unreachable,
-    /// The connection was not made before the deadline.
-    ConnectTimeout,
-    /// The TLS handshake failed.
-    Tls,
-    /// The TLS handshake failed because the certificate has expired.
-    TlsExpired,
-    /// An HTTP status that carries no answer.
-    HttpStatus,
-    /// No answer before the deadline.
-    Timeout,
-    /// The peer closed the connection before it had answered.
-    Closed,
-    /// The reply is not what the protocol says.
-    Malformed,
-    /// The reply is larger than `limits.max_response_bytes`.
-    TooLarge,
-    /// The status is answered, the query is not.
-    QueryHangs,
-    /// The peer says that it cannot answer.
-    PeerError,
-    /// The peer says that it has too much to do.
-    Overloaded,
-    /// The peer belongs to another network than the pinned one.
-    WrongNetwork,
-    /// Another peer key than the pinned one answers.
-    WrongPeer,
-    /// The agent's own trouble: not the peer's fault.
-    Monitor,
+macro_rules! reasons {
+    ($($variant:ident = $label:literal, $meaning:literal;)*) => {
+        /// What went wrong, as one of the values of the `reason` label. The set is closed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason, in label order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The label value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)*
+                }
+            }
+
+            /// What it means, in one sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Dns = "dns", "The host name does not resolve.";
+    Refused = "refused", "Nobody listens at the address.";
+    Unreachable = "unreachable", "There is no route to the address.";
+    ConnectTimeout = "connect_timeout", "The connection was not made before the deadline.";
+    Tls = "tls", "The TLS handshake failed.";
+    TlsExpired = "tls_expired", "The TLS handshake failed because the certificate has expired.";
+    HttpStatus = "http_status", "The HTTP status carries no answer.";
+    Timeout = "timeout", "No answer came before the deadline.";
+    Closed = "closed", "The peer closed the connection before it had answered.";
+    Malformed = "malformed", "The reply is not what the protocol says.";
+    TooLarge = "too_large", "The reply is larger than `limits.max_response_bytes`.";
+    QueryHangs = "query_hangs", "The status is answered, the query is not.";
+    PeerError = "peer_error", "The peer says that it cannot answer.";
+    Overloaded = "overloaded", "The peer says that it has too much to do.";
+    WrongNetwork = "wrong_network", "The peer belongs to another network than the pinned one.";
+    WrongPeer = "wrong_peer", "Another peer key than the pinned one answers.";
+    Monitor = "monitor", "The agent's own trouble, never counted against a peer.";
 }
 
 impl Reason {
-    /// Every reason, in label order.
-    pub const ALL: [Self; 17] = [
-        Self::Dns,
-        Self::Refused,
-        Self::Unreachable,
-        Self::ConnectTimeout,
-        Self::Tls,
-        Self::TlsExpired,
-        Self::HttpStatus,
-        Self::Timeout,
-        Self::Closed,
-        Self::Malformed,
-        Self::TooLarge,
-        Self::QueryHangs,
-        Self::PeerError,
-        Self::Overloaded,
-        Self::WrongNetwork,
-        Self::WrongPeer,
-        Self::Monitor,
-    ];
-
-    /// The label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::Tls => "tls",
-            Self::TlsExpired => "tls_expired",
-            Self::HttpStatus => "http_status",
-            Self::Timeout => "timeout",
-            Self::Closed => "closed",
-            Self::Malformed => "malformed",
-            Self::TooLarge => "too_large",
-            Self::QueryHangs => "query_hangs",
-            Self::PeerError => "peer_error",
-            Self::Overloaded => "overloaded",
-            Self::WrongNetwork => "wrong_network",
-            Self::WrongPeer => "wrong_peer",
-            Self::Monitor => "monitor",
-        }
-    }
-
     /// Whether this reason can occur on `transport`: only HTTP has TLS and status codes.
     #[must_use]
     pub const fn possible_on(self, transport: super::Transport) -> bool {
@@ -107,6 +73,12 @@ impl Reason {
             self,
             Self::WrongNetwork | Self::WrongPeer | Self::TlsExpired
         )
+    }
+}
+
+impl serde::Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -224,9 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_unique_and_what_serde_writes() {
-        for reason in Reason::ALL {
-            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
-        }
+    fn labels_are_unique() {
+        let labels: std::collections::BTreeSet<_> =
+            Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(labels.len(), Reason::ALL.len());
     }
 }
