@@ -148,7 +148,7 @@ async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
         }
     });
     let mut peer = peer(&[&format!("https://localhost:{port}")]);
-    peer.http.ca = Some(vec![certificate]);
+    peer.http.ca = Some(vec![certificate.der().to_vec()]);
     let mut prober = prober(&peer);
     for _ in 0..3 {
         let observation = prober.poll().await;

@@ -13,6 +13,7 @@ mod config;
 mod decode;
 mod faults;
 mod http;
+mod metrics;
 mod record;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,12 +6,14 @@ use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::fleet::Condition;
 use convex_peer_monitor::peer::{Exchange, Reason};
 
+use rcgen::Certificate;
+
 use crate::support::contract::{peer, prober, verdict};
 use crate::support::fake::{FakePeer, Script};
 use crate::support::tls::acceptor;
 
-/// A peer behind TLS with a certificate of its own for `name` that ends in `year`; and the certificate, DER.
-async fn tls_peer(name: &str, year: i32) -> (FakePeer, Vec<u8>) {
+/// A peer behind TLS with a certificate of its own for `name` that ends in `year`; and the certificate.
+async fn tls_peer(name: &str, year: i32) -> (FakePeer, Certificate) {
     let (acceptor, certificate) = acceptor(name, year, &[]);
     (
         FakePeer::with_tls(Script::default(), Some(acceptor)).await,
@@ -19,9 +21,9 @@ async fn tls_peer(name: &str, year: i32) -> (FakePeer, Vec<u8>) {
     )
 }
 
-fn watched(fake: &FakePeer, ca: Option<Vec<u8>>) -> Peer {
+fn watched(fake: &FakePeer, ca: Option<Certificate>) -> Peer {
     let mut peer = peer(&[&format!("https://localhost:{}", fake.http.port())]);
-    peer.http.ca = ca.map(|certificate| vec![certificate]);
+    peer.http.ca = ca.map(|certificate| vec![certificate.der().to_vec()]);
     peer.cadence.retries = 0;
     peer
 }

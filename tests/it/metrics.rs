@@ -1,0 +1,128 @@
+//! The exposition against the catalogue: nothing else is written, and all of it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
+
+use crate::support::agent::Agent;
+use crate::support::fake::{FakePeer, Script};
+use crate::support::tls::acceptor;
+
+/// The samples of an exposition by metric: each one's label names.
+fn samples(exposition: &str) -> BTreeMap<String, Vec<BTreeSet<String>>> {
+    let mut found: BTreeMap<String, Vec<BTreeSet<String>>> = BTreeMap::new();
+    let mut family = String::new();
+    for line in exposition.lines() {
+        if let Some(of) = line.strip_prefix("# TYPE ") {
+            of.split(' ').next().unwrap().clone_into(&mut family);
+        } else if !line.starts_with('#') {
+            let labels = line
+                .split_once('{')
+                .map_or("", |(_, rest)| rest.rsplit_once('}').unwrap().0);
+            let names = labels
+                .split(',')
+                .filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+            found
+                .entry(family.clone())
+                .or_default()
+                .push(names.collect());
+        }
+    }
+    found
+}
+
+fn definition(name: &str) -> &'static Definition {
+    ALL.iter()
+        .find(|metric| metric.name == name)
+        .unwrap_or_else(|| panic!("{name} is not in the catalogue"))
+}
+
+/// An agent that watches a peer with a certificate and a known clock, whose order has moved.
+async fn agent(detail: &str) -> (Agent, FakePeer) {
+    let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
+    let fake = FakePeer::with_tls(Script::default(), Some(acceptor)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, certificate.pem()).unwrap();
+    let config = format!(
+        "defaults: {{ interval: 1s, timeout: 500ms }}\nmetrics: {{ detail: {detail} }}\npeers:\n  - name: one\n    \
+         endpoints: ['https://localhost:{}', 'tcp://{}']\n    ca_file: {}\n    labels: {{ region: eu }}\n",
+        fake.http.port(),
+        fake.tcp,
+        ca.display()
+    );
+    let agent = Agent::start(&config).await;
+    let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
+    agent.wait_for(polls, |polls| polls >= 1.0).await;
+    fake.set(|script| script.order = [9; 4]);
+    agent.wait_for(polls, |polls| polls >= 3.0).await;
+    // The phases of connecting are shown while the last poll has made a connection.
+    fake.hang_up();
+    let reconnects =
+        "convex_probe_reconnects_total{peer=\"one\",network=\"default\",transport=\"tcp\"}";
+    if detail == "full" {
+        agent
+            .wait_for(reconnects, |reconnects| reconnects >= 1.0)
+            .await;
+    }
+    (agent, fake)
+}
+
+#[tokio::test]
+async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_nothing_else() {
+    let (agent, _fake) = agent("full").await;
+    let found = samples(&agent.get("/metrics").await.1);
+    for (name, samples) in &found {
+        let metric = definition(name);
+        for labels in samples {
+            let mut expected: BTreeSet<String> = metric
+                .labels
+                .iter()
+                .map(|label| (*label).to_owned())
+                .collect();
+            let mut labels = labels.clone();
+            labels.remove("region");
+            if metric.kind == Kind::Histogram && labels.contains("le") {
+                expected.insert("le".to_owned());
+            }
+            assert_eq!(labels, expected, "{name}");
+        }
+    }
+    for metric in ALL {
+        // In force only when something is wrong.
+        let quiet = metric.name == "convex_peer_condition";
+        assert!(
+            quiet || found.contains_key(metric.name),
+            "{} is never written",
+            metric.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn lean_detail_leaves_what_the_catalogue_says() {
+    let (agent, _fake) = agent("lean").await;
+    let exposition = agent.get("/metrics").await.1;
+    let found = samples(&exposition);
+    for name in found.keys() {
+        assert_ne!(definition(name).lean, Lean::Left, "{name}");
+    }
+    assert!(
+        found["convex_probe_failures_total"]
+            .iter()
+            .all(|labels| !labels.contains("reason"))
+    );
+    assert_eq!(
+        found["convex_probe_duration_seconds"].len(),
+        2 * 3,
+        "one bucket, sum and count for each endpoint"
+    );
+    let of_one = exposition
+        .lines()
+        .filter(|line| line.contains("{peer=\"one\""))
+        .count();
+    assert!(
+        of_one <= 25 + 7,
+        "{of_one} series of a peer with two endpoints; 25 with one"
+    );
+}
