@@ -1,7 +1,9 @@
-//! The codec against what running peers sent and what the Java libraries made.
+//! The codec against what running peers sent and what the Java libraries made, and against what nobody should send.
 
 mod data;
 mod frames;
+mod hostile;
+mod properties;
 mod reader;
-mod rules;
+mod values;
 mod vectors;
