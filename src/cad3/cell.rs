@@ -1,19 +1,13 @@
 //! The value itself: what kinds there are and how they are read. Cheap to clone: what has a size is shared.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::encode::{embedded_hash, integer_len, leaf_len};
+use super::encode::{integer_len, leaf_len};
 use super::hash::Hash;
-use super::items::{Item, Items};
 use super::leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
-use super::node::{Node, VECTOR_LEAF, tag, vector_bits};
+use super::node::{Node, tag};
 use super::{MAX_CHUNK, MAX_EMBEDDED};
-
-/// The longest String or Blob, in bytes, that [`Cell::as_text`] and [`Cell::as_blob`] gather from its chunks: a
-/// hostile tree of shared chunks can claim 2^60 bytes.
-pub const MAX_GATHERED: usize = 1 << 20;
 
 /// A Convex value. Two cells are equal when their encodings are, whether or not a branch below them is carried.
 #[derive(Clone)]
@@ -101,7 +95,7 @@ impl Cell {
         }
     }
 
-    /// What it is, in one word: `integer` and `big integer` are both `int` and `bigint`, `dd` is a `result`, and so on.
+    /// What it is, in one word: `int`, `bigint`, `vector`; for records `result`, `account`, `tx` and so on.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.tag() {
@@ -215,29 +209,6 @@ impl Cell {
         }
     }
 
-    /// The text of a String, with U+FFFD for what is not UTF-8. None also for one of more than [`MAX_GATHERED`] bytes
-    /// or with a chunk that is not carried.
-    #[must_use]
-    pub fn as_text(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::String(chunk) => Some(String::from_utf8_lossy(chunk.as_bytes())),
-            Self::Tree(node) if node.tag == tag::STRING => {
-                Some(String::from_utf8_lossy(&gather(node)?).into_owned().into())
-            }
-            _ => None,
-        }
-    }
-
-    /// The bytes of a Blob. None also for one of more than [`MAX_GATHERED`] bytes or with a chunk that is not carried.
-    #[must_use]
-    pub fn as_blob(&self) -> Option<Cow<'_, [u8]>> {
-        match self {
-            Self::Blob(chunk) => Some(chunk.as_bytes().into()),
-            Self::Tree(node) if node.tag == tag::BLOB => Some(gather(node)?.into()),
-            _ => None,
-        }
-    }
-
     /// The 32 bytes of a Blob of that size: a hash or a key.
     #[must_use]
     pub fn as_hash(&self) -> Option<Hash> {
@@ -254,81 +225,6 @@ impl Cell {
             Self::Ref(hash) => Some(**hash),
             _ => None,
         }
-    }
-
-    /// The elements of a Vector or List, or the fields of a record.
-    #[must_use]
-    pub fn as_elements(&self) -> Option<Elements<'_>> {
-        match self {
-            Self::Tree(node) if node.is_vector_like() => Some(Elements { node }),
-            _ => None,
-        }
-    }
-
-    /// The fields of a record with this tag byte.
-    #[must_use]
-    pub fn record_fields(&self, tag: u8) -> Option<Elements<'_>> {
-        match self {
-            Self::Tree(node) if node.tag == tag && node.is_record() => Some(Elements { node }),
-            _ => None,
-        }
-    }
-
-    /// How many bytes, elements or entries a String, Blob or collection has.
-    #[must_use]
-    pub fn count(&self) -> Option<u64> {
-        match self {
-            Self::String(chunk) | Self::Blob(chunk) => Some(chunk.as_bytes().len() as u64),
-            Self::Tree(node)
-                if matches!(node.tag, tag::STRING..=tag::INDEX) || node.is_record() =>
-            {
-                Some(node.count)
-            }
-            _ => None,
-        }
-    }
-
-    /// The value that a Map has under a Keyword.
-    #[must_use]
-    pub fn get(&self, keyword: &str) -> Option<&Self> {
-        let Self::Tree(node) = self else { return None };
-        if node.tag != tag::MAP {
-            return None;
-        }
-        let mut node = node;
-        if node.is_radix() {
-            let hash = embedded_hash(&Self::Keyword(Name::new(keyword.as_bytes())?));
-            while node.is_radix() {
-                let digit = hash.digit(node.shift);
-                let (_, child) = node.digits().find(|(d, _)| *d == digit)?;
-                let Self::Tree(below) = child else {
-                    return None;
-                };
-                node = below;
-            }
-        }
-        node.children
-            .chunks_exact(2)
-            .find_map(|entry| match &entry[0] {
-                Self::Keyword(name) if name.as_bytes() == keyword.as_bytes() => Some(&entry[1]),
-                _ => None,
-            })
-    }
-
-    /// The entries of a Map or Index in the order of the encoding. Nodes that the message does not carry are left out.
-    #[must_use]
-    pub fn entries(&self) -> Option<impl Iterator<Item = (&Self, &Self)>> {
-        let Self::Tree(node) = self else { return None };
-        if !matches!(node.tag, tag::MAP | tag::INDEX) {
-            return None;
-        }
-        let mut items = Items::of(node).filter_map(|item| match item {
-            Item::Value(cell) => Some(cell),
-            Item::Missing(_) => None,
-        });
-        Some(std::iter::from_fn(move || {
-            Some((items.next()?, items.next()?))
-        }))
     }
 
     /// Levels of nesting, 1 for a cell without children.
@@ -352,21 +248,6 @@ impl Cell {
     pub(super) fn is_embedded(&self) -> bool {
         self.encoded_len() <= MAX_EMBEDDED
     }
-}
-
-/// The bytes of a tree of chunks, if they are all there and not too many.
-fn gather(node: &Node) -> Option<Vec<u8>> {
-    let size = usize::try_from(node.count)
-        .ok()
-        .filter(|size| *size <= MAX_GATHERED)?;
-    let mut bytes = Vec::with_capacity(size);
-    for item in Items::of(node) {
-        match item {
-            Item::Value(Cell::Blob(chunk)) => bytes.extend_from_slice(chunk.as_bytes()),
-            _ => return None,
-        }
-    }
-    Some(bytes)
 }
 
 impl PartialEq for Cell {
@@ -436,66 +317,3 @@ impl From<Hash> for Cell {
 }
 
 const _: () = assert!(MAX_CHUNK > 32, "a hash is one chunk");
-
-/// The elements of a Vector, List or record, in the order of the value.
-#[derive(Clone, Copy)]
-pub struct Elements<'a> {
-    node: &'a Node,
-}
-
-impl<'a> Elements<'a> {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        usize::try_from(self.node.count).unwrap_or(usize::MAX)
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.node.count == 0
-    }
-
-    /// The element at a position from 0; a ref when the message does not carry the node that holds it.
-    #[must_use]
-    pub fn get(&self, index: usize) -> Option<&'a Cell> {
-        let index = u64::try_from(index)
-            .ok()
-            .filter(|index| *index < self.node.count)?;
-        let mut index = if self.node.tag == tag::LIST {
-            self.node.count - 1 - index
-        } else {
-            index
-        };
-        let mut node = self.node;
-        loop {
-            let (count, tail) = (node.count, node.count % VECTOR_LEAF);
-            let below = if count <= VECTOR_LEAF {
-                return node.children.get(usize::try_from(index).ok()?);
-            } else if tail > 0 && index >= count - tail {
-                return node
-                    .children
-                    .get(usize::try_from(index + tail - count).ok()?);
-            } else if tail > 0 {
-                node.children.last()?
-            } else {
-                let bits = vector_bits(count);
-                let child = node.children.get(usize::try_from(index >> bits).ok()?)?;
-                index &= (1 << bits) - 1;
-                child
-            };
-            match below {
-                Cell::Tree(below) => node = below,
-                missing => return Some(missing),
-            }
-        }
-    }
-
-    /// The elements one after another. A node that the message does not carry comes as one ref in place of all its
-    /// elements.
-    pub fn iter(&self) -> impl Iterator<Item = &'a Cell> + use<'a> {
-        Items::of(self.node).map(|item| match item {
-            Item::Value(cell) | Item::Missing(cell) => cell,
-        })
-    }
-}

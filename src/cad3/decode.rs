@@ -1,36 +1,41 @@
 //! Bytes to cells. Every length is checked before anything of that length is made, and every child against the rules
 //! of its parent as soon as the parent is complete.
 
+mod cursor;
+mod leaf;
+
 use std::sync::Arc;
 
 use super::encode::{NO_ENTRY, OWN_ENTRY};
 use super::error::{DecodeError, Problem};
 use super::hash::Hash;
-use super::leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name, is_shortest};
+use super::leaf::Chunk;
 use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, tag, vector_bits};
-use super::{Cell, MAX_CHUNK, MAX_EMBEDDED, MAX_NAME, check, vlq};
+use super::{Cell, MAX_CHUNK, MAX_EMBEDDED, check};
+pub(super) use cursor::Cursor;
+use leaf::leaf;
 
 /// What a reader of bytes takes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a message. Default: what a peer takes in one frame (section 2).
     pub max_bytes: usize,
-    /// Levels of cells in cells, across branches. Default, and never more: 256.
+    /// Levels of cells in cells, across branches. Default, and never more: 128.
     pub max_depth: u16,
     /// Cells in all; each takes 24 bytes of memory and one with children about 100 more.
     pub max_cells: usize,
 }
 
-/// The deepest nesting that walks of a cell (encoding, printing, dropping) are made for. Inside one branch nesting
-/// cannot exceed about 70, and real states have far less than 100 in all.
-const MAX_DEPTH: u16 = 256;
+/// The deepest nesting that walks of a cell (decoding, encoding, printing, dropping) are made for, on a stack of 2 MiB
+/// and unoptimised. Inside one branch nesting cannot exceed about 70; a whole state has some 30 levels.
+const MAX_DEPTH: u16 = 128;
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_bytes: 50_000_000,
             max_depth: MAX_DEPTH,
-            max_cells: 4_000_000,
+            max_cells: 1_000_000,
         }
     }
 }
@@ -359,146 +364,5 @@ impl<'a> Decoder<'a> {
         };
         check::index(&shape, start)?;
         Ok(shape)
-    }
-}
-
-/// A cell without children, after its first byte.
-fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<Cell, DecodeError> {
-    let broken = |what, rule| {
-        Err(DecodeError::new(
-            start,
-            Problem::NotCanonical { what, rule },
-        ))
-    };
-    Ok(match first {
-        tag::NIL => Cell::Nil,
-        tag::FALSE => Cell::Bool(false),
-        tag::TRUE => Cell::Bool(true),
-        0xb2..=0xbf => Cell::Flag(Flag::new(first)),
-        tag::ZERO => Cell::Integer(0),
-        0x11..=0x18 => {
-            let bytes = cursor.take(usize::from(first - tag::ZERO), "integer")?;
-            if !is_shortest(bytes) || bytes == [0] {
-                return broken("integer", "must be as short as it can");
-            }
-            let sign = if bytes[0] & 0x80 == 0 { 0 } else { -1 };
-            Cell::Integer(
-                bytes
-                    .iter()
-                    .fold(sign, |value, byte| value << 8 | i64::from(*byte)),
-            )
-        }
-        tag::BIG_INTEGER => {
-            let size = cursor.count()?;
-            if !(9..=MAX_CHUNK as u64).contains(&size) {
-                let problem = Problem::Length {
-                    what: "big integer",
-                    size,
-                    min: 9,
-                    max: MAX_CHUNK,
-                };
-                return Err(DecodeError::new(start, problem));
-            }
-            match BigInteger::new(cursor.take(small(size), "big integer")?) {
-                Some(big) => Cell::BigInteger(big),
-                None => return broken("big integer", "must be as short as it can"),
-            }
-        }
-        tag::DOUBLE => Cell::Double(f64::from_be_bytes(cursor.array("double")?)),
-        tag::SYMBOL | tag::KEYWORD => {
-            let what = if first == tag::SYMBOL {
-                "symbol"
-            } else {
-                "keyword"
-            };
-            let size = cursor.byte(what)?;
-            if !(1..=MAX_NAME).contains(&size.into()) {
-                let problem = Problem::Length {
-                    what,
-                    size: size.into(),
-                    min: 1,
-                    max: MAX_NAME,
-                };
-                return Err(DecodeError::new(start, problem));
-            }
-            match Name::new(cursor.take(size.into(), what)?) {
-                Some(name) if first == tag::SYMBOL => Cell::Symbol(name),
-                Some(name) => Cell::Keyword(name),
-                None => return broken(what, "must have a name"),
-            }
-        }
-        tag::CHAR..=0x3f => {
-            let bytes = cursor.take(usize::from(first - tag::CHAR) + 1, "character")?;
-            if bytes.len() > 1 && bytes[0] == 0 {
-                return broken("character", "must be as short as it can");
-            }
-            match CodePoint::new(
-                bytes
-                    .iter()
-                    .fold(0, |value, byte| value << 8 | u32::from(*byte)),
-            ) {
-                Some(point) => Cell::Char(point),
-                None => return broken("character", "ends at 10ffff"),
-            }
-        }
-        0xe0..=0xef => Cell::Extension(Extension::new(first, cursor.count()?)),
-        _ => return Err(DecodeError::new(start, Problem::Tag(first))),
-    })
-}
-
-/// Where reading is, and where it must end. Positions count from the start of the message.
-pub(super) struct Cursor<'a> {
-    /// The message up to where the reader may go.
-    pub(super) bytes: &'a [u8],
-    pub(super) position: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.position).copied()
-    }
-
-    fn byte(&mut self, what: &'static str) -> Result<u8, DecodeError> {
-        Ok(self.take(1, what)?[0])
-    }
-
-    fn take(&mut self, needed: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
-        let rest = &self.bytes[self.position..];
-        let Some(bytes) = rest.get(..needed) else {
-            let left = rest.len();
-            return Err(DecodeError::new(
-                self.position,
-                Problem::CutShort { what, needed, left },
-            ));
-        };
-        self.position += needed;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], DecodeError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N, what)?);
-        Ok(array)
-    }
-
-    /// A count as VLQ.
-    pub(super) fn count(&mut self) -> Result<u64, DecodeError> {
-        match vlq::read(&self.bytes[self.position..]) {
-            Ok((value, len)) => {
-                self.position += len;
-                Ok(value)
-            }
-            Err(error) => Err(DecodeError::new(self.position, Problem::Count(error))),
-        }
-    }
-
-    /// Shift and mask of a radix node.
-    fn radix(&mut self) -> Result<(u8, u16), DecodeError> {
-        let [shift, high, low] = self.array("shift and mask")?;
-        Ok((shift, u16::from_be_bytes([high, low])))
-    }
-
-    fn since(&self, start: usize) -> &'a [u8] {
-        &self.bytes[start..self.position]
     }
 }

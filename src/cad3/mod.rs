@@ -14,7 +14,7 @@
 mod build;
 mod cell;
 mod check;
-mod core_names;
+mod collection;
 mod decode;
 mod encode;
 mod error;
@@ -28,7 +28,8 @@ pub mod reader;
 
 pub mod vlq;
 
-pub use cell::{Cell, Elements, MAX_GATHERED};
+pub use cell::Cell;
+pub use collection::{Elements, MAX_GATHERED};
 pub use decode::Limits;
 pub use encode::encode;
 pub use error::{DecodeError, Problem};

@@ -1,13 +1,16 @@
 //! The printed form, one line, as the peer's own library prints it.
 
+mod code;
+mod core_names;
+mod scalar;
+
 use std::fmt::{self, Write};
 
-use super::core_names;
 use super::hash::Hash;
 use super::items::{Item, Items};
-use super::leaf::{CodePoint, Extension};
 use super::node::{Node, tag};
 use super::{Cell, encode};
+use scalar::whole_characters;
 
 /// The most bytes that a cell's `Display` writes: shared branches can make a small message print without end. The
 /// whole state of a network with 132 accounts takes 600 kB.
@@ -149,91 +152,6 @@ impl Printer<'_, '_> {
             .try_for_each(|part| self.out.write_str(&hex::encode(part)))
     }
 
-    /// A double as Java's `Double.toString` writes it: plain between 10^-3 and 10^7, else with an exponent; a digit at
-    /// least on each side of the point; of a lone digit's neighbours with two digits the nearest, so 4.9E-324.
-    fn double(&mut self, value: f64, cell: &Cell) -> fmt::Result {
-        if value.is_nan() {
-            // The peer's NaN is the usual one; others it shows as bytes.
-            return if value.to_bits() == f64::NAN.to_bits() {
-                self.out.write_str("##NaN")
-            } else {
-                self.raw(cell)
-            };
-        }
-        if value.is_infinite() {
-            return self
-                .out
-                .write_str(if value > 0.0 { "##Inf" } else { "##-Inf" });
-        }
-        if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
-            return write!(self.out, "{value:?}");
-        }
-        let shortest = format!("{value:e}");
-        let exact = if shortest.contains('.') {
-            shortest
-        } else {
-            format!("{value:.1e}")
-        };
-        self.out.write_str(&exact.replace('e', "E"))
-    }
-
-    fn character(&mut self, point: CodePoint) -> fmt::Result {
-        self.out.write_char('\\')?;
-        match point.value() {
-            0x0a => self.out.write_str("newline"),
-            0x0d => self.out.write_str("return"),
-            0x20 => self.out.write_str("space"),
-            0x09 => self.out.write_str("tab"),
-            value => self
-                .out
-                .write_char(char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER)),
-        }
-    }
-
-    /// The inside of a String. As in the peer's library a byte that begins no character takes the next one with it.
-    fn text(&mut self, mut bytes: &[u8]) -> fmt::Result {
-        while !bytes.is_empty() {
-            let valid = match std::str::from_utf8(bytes) {
-                Ok(text) => text.len(),
-                Err(error) => error.valid_up_to(),
-            };
-            let (text, rest) = bytes.split_at(valid);
-            for character in String::from_utf8_lossy(text).chars() {
-                match character {
-                    '"' => self.out.write_str("\\\"")?,
-                    '\\' => self.out.write_str("\\\\")?,
-                    '\t' => self.out.write_str("\\t")?,
-                    '\n' => self.out.write_str("\\n")?,
-                    '\r' => self.out.write_str("\\r")?,
-                    '\u{8}' => self.out.write_str("\\b")?,
-                    '\u{c}' => self.out.write_str("\\f")?,
-                    other => self.out.write_char(other)?,
-                }
-            }
-            if rest.is_empty() {
-                break;
-            }
-            self.out.write_char(char::REPLACEMENT_CHARACTER)?;
-            bytes = rest.get(2..).unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    fn extension(&mut self, extension: Extension, cell: &Cell) -> fmt::Result {
-        let value = extension.value();
-        let name = match extension.tag() {
-            Extension::ADDRESS => return write!(self.out, "#{value}"),
-            Extension::LOCAL => return write!(self.out, "%{value}"),
-            Extension::CORE => core_names::core(value),
-            Extension::SPECIAL => core_names::special(value),
-            _ => None,
-        };
-        match name {
-            Some(name) => self.out.write_str(name),
-            None => self.raw(cell),
-        }
-    }
-
     fn node(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
         match node.tag {
             tag::STRING | tag::BLOB => self.chunks(node),
@@ -372,152 +290,6 @@ impl Printer<'_, '_> {
             &names,
             shown.into_iter().map(|(_, value)| value),
         )
-    }
-
-    /// An operation with any number of operands.
-    fn operations(&mut self, open: &str, node: &Node) -> fmt::Result {
-        self.out.write_str(open)?;
-        for item in Items::of(node) {
-            self.out.write_char(' ')?;
-            let (Item::Value(cell) | Item::Missing(cell)) = item;
-            self.cell(cell)?;
-        }
-        self.out.write_char(')')
-    }
-
-    /// A compiled operation in code form.
-    fn operation(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
-        let [code, value] = &*node.children else {
-            return self.raw(cell);
-        };
-        match (node.tag, code, value) {
-            (0xc0, Cell::Bool(false), value) => self.cell(value),
-            (0xc0, Cell::Flag(flag), Cell::Tree(operands)) => match (flag.tag(), operands.tag) {
-                (0xba, tag::VECTOR) => self.operations("(try", operands),
-                (0xbb, tag::VECTOR) => self.operations("(query", operands),
-                (0xbf, 0xdf) => self.cell(value),
-                _ => self.raw(cell),
-            },
-            (0xc0, Cell::Integer(position), value) => {
-                write!(self.out, "(set! %{position} ")?;
-                self.cell(value)?;
-                self.out.write_char(')')
-            }
-            (0xc1, address, Cell::Symbol(_)) => {
-                if !address.is_nil() {
-                    self.cell(address)?;
-                    self.out.write_char('/')?;
-                }
-                self.cell(value)
-            }
-            (0xc2 | 0xc3, Cell::Tree(names), Cell::Tree(operands))
-                if names.tag == tag::VECTOR
-                    && operands.tag == tag::VECTOR
-                    && names.count <= operands.count =>
-            {
-                self.out.write_str(if node.tag == 0xc2 {
-                    "(let ["
-                } else {
-                    "(loop ["
-                })?;
-                self.bindings(names, operands)
-            }
-            (0xcd, Cell::Symbol(_) | Cell::Tree(_), value) => {
-                self.out.write_str("(def ")?;
-                self.cell(code)?;
-                self.out.write_char(' ')?;
-                self.cell(value)?;
-                self.out.write_char(')')
-            }
-            _ => self.raw(cell),
-        }
-    }
-
-    /// The inside of `let` and `loop`, with the library's own blanks: `a 1  b 2 ]  body)`.
-    fn bindings(&mut self, names: &Node, operands: &Node) -> fmt::Result {
-        let mut operands = Items::of(operands).map(|item| {
-            let (Item::Value(cell) | Item::Missing(cell)) = item;
-            cell
-        });
-        for (index, (name, operand)) in Items::of(names).zip(operands.by_ref()).enumerate() {
-            if index > 0 {
-                self.out.write_char(' ')?;
-            }
-            let (Item::Value(name) | Item::Missing(name)) = name;
-            self.cell(name)?;
-            self.out.write_char(' ')?;
-            self.cell(operand)?;
-            self.out.write_char(' ')?;
-        }
-        self.out.write_str("] ")?;
-        for operand in operands {
-            self.out.write_char(' ')?;
-            self.cell(operand)?;
-        }
-        self.out.write_char(')')
-    }
-
-    /// A function: one of its own, or several by number of arguments.
-    fn function(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
-        if let Some((parameters, body)) = closure(node) {
-            self.out.write_str("(fn ")?;
-            self.closure(parameters, body)?;
-            return self.out.write_char(')');
-        }
-        let parts: Option<Vec<_>> = Items::of(node)
-            .map(|item| match item {
-                Item::Value(Cell::Tree(part)) if part.tag == 0xdf => closure(part),
-                _ => None,
-            })
-            .collect();
-        let Some(parts) = parts.filter(|parts| !parts.is_empty()) else {
-            return self.raw(cell);
-        };
-        self.out.write_str("(fn ")?;
-        for (index, (parameters, body)) in parts.into_iter().enumerate() {
-            self.out.write_str(if index > 0 { " (" } else { "(" })?;
-            self.closure(parameters, body)?;
-            self.out.write_char(')')?;
-        }
-        self.out.write_char(')')
-    }
-
-    fn closure(&mut self, parameters: &Node, body: &Cell) -> fmt::Result {
-        self.sequence("[", parameters, "] ")?;
-        self.cell(body)
-    }
-}
-
-/// Parameters and body of a function record `[false parameters environment body]`.
-fn closure(node: &Node) -> Option<(&Node, &Cell)> {
-    match &*node.children {
-        [Cell::Bool(false), Cell::Tree(parameters), _, body] if parameters.tag == tag::VECTOR => {
-            Some((parameters, body))
-        }
-        _ => None,
-    }
-}
-
-/// How many of the bytes can be printed without waiting for more: all but an unfinished character at the end.
-fn whole_characters(bytes: &[u8]) -> usize {
-    let tail = bytes.len().saturating_sub(3);
-    match bytes[tail..].iter().rposition(|byte| *byte >= 0xc0) {
-        Some(index) => {
-            let lead = bytes[tail + index];
-            let needed = if lead >= 0xf0 {
-                4
-            } else if lead >= 0xe0 {
-                3
-            } else {
-                2
-            };
-            if tail + index + needed > bytes.len() {
-                tail + index
-            } else {
-                bytes.len()
-            }
-        }
-        None => bytes.len(),
     }
 }
 

@@ -8,12 +8,9 @@ use super::node::tag;
 use super::{Cell, Limits, Name, decode_message};
 use token::Text;
 
-/// How deep forms may stand in forms. Even when each level takes two cells, as a quoted list does, what was read stays
-/// within what cells are made for.
-const MAX_NESTING: usize = 100;
-
-/// How deep the cell of a `#[…]` may be, which adds to that.
-const MAX_ENCODED_DEPTH: u16 = 50;
+/// How deep forms may stand in forms, and cells in the cell that comes out: a form of many parts takes several levels.
+/// Below what messages may have, since a request is wrapped around it.
+const MAX_NESTING: u16 = 100;
 
 /// Why a text is no form, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +44,11 @@ pub fn read(text: &str) -> Result<Cell, ReadError> {
     if reader.text.at_end() {
         return Err(reader.text.error("no form, one is needed"));
     }
+    let start = reader.text.clone();
     let form = reader.form()?;
+    if form.depth() > MAX_NESTING {
+        return Err(start.error(too_deep()));
+    }
     reader.blanks()?;
     if !reader.text.at_end() {
         return Err(reader
@@ -57,9 +58,13 @@ pub fn read(text: &str) -> Result<Cell, ReadError> {
     Ok(form)
 }
 
+fn too_deep() -> String {
+    format!("nested too deep, at most {MAX_NESTING} levels")
+}
+
 struct Reader<'a> {
     text: Text<'a>,
-    nesting: usize,
+    nesting: u16,
 }
 
 impl Reader<'_> {
@@ -87,9 +92,7 @@ impl Reader<'_> {
         inner: impl FnOnce(&mut Self) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
         if self.nesting == MAX_NESTING {
-            return Err(self
-                .text
-                .error(format!("nested too deep, at most {MAX_NESTING} levels")));
+            return Err(self.text.error(too_deep()));
         }
         self.nesting += 1;
         let result = inner(self);
@@ -118,7 +121,7 @@ impl Reader<'_> {
             // Each step is a list around the one before.
             path += 1;
             if path + self.nesting > MAX_NESTING {
-                return Err(at.error(format!("nested too deep, at most {MAX_NESTING} levels")));
+                return Err(at.error(too_deep()));
             }
             let name = if self.text.eat("/") {
                 "/"
@@ -249,9 +252,8 @@ impl Reader<'_> {
             return Err(self.text.error("#[ stands before hex digits and ]"));
         }
         let bytes = hex::decode(digits).map_err(|_| at.error("an odd number of hex digits"))?;
-        // Inside a form the cell adds to its depth.
         let limits = Limits {
-            max_depth: MAX_ENCODED_DEPTH,
+            max_depth: MAX_NESTING,
             ..Limits::default()
         };
         match decode_message(&bytes, &limits) {

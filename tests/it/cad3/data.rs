@@ -42,8 +42,12 @@ pub(super) fn content(frame: &[u8]) -> &[u8] {
 }
 
 pub(super) fn message(content: &[u8]) -> Message {
-    decode_message(content, &Limits::default())
-        .unwrap_or_else(|error| panic!("{}: {error}", hex::encode(content)))
+    decode_message(content, &Limits::default()).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}",
+            hex::encode(&content[..content.len().min(100)])
+        )
+    })
 }
 
 /// The cell of a message that carries all its branches.

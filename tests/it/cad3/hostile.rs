@@ -139,21 +139,50 @@ fn chain(levels: usize) -> Vec<u8> {
 #[test]
 fn nesting_across_branches_is_limited_and_what_is_within_can_be_used() {
     // The top vector, the chain, and what the last one holds.
-    let deepest = whole(&chain(254));
+    let deepest = whole(&chain(126));
     assert_eq!(deepest, whole(&encode_message(&deepest)));
     assert!(deepest.to_string().starts_with("[[[[["));
     let wanted = "nested too deep";
     assert!(
-        error(&chain(255)).starts_with(wanted),
+        error(&chain(127)).starts_with(wanted),
         "{}",
-        error(&chain(255))
+        error(&chain(127))
     );
     assert!(error(&chain(5_000)).starts_with(wanted));
     let nested = hex(&"8001".repeat(5000));
     assert_eq!(
         error(&nested),
-        "nested too deep at offset 512, at most 256 levels"
+        "nested too deep at offset 256, at most 128 levels"
     );
+}
+
+/// What a chain of collections, records or operations costs in stack is not the same for all of them.
+#[test]
+fn the_deepest_nesting_of_each_kind_can_be_used() {
+    let filler = encode(&Cell::blob(&[1; 137]));
+    let metadata = hex("82 01 33016b");
+    let none: &[u8] = &[];
+    for (head, before, after) in [
+        ("81 02", none, &filler[..]),
+        ("82 01", none, &filler),
+        ("84 01", &filler, none),
+        ("88", none, &[&metadata[..], &filler].concat()),
+        ("c4", none, &filler),
+        ("db 02", none, &filler),
+        ("dd 05 00", none, &[&filler[..], &[0, 0]].concat()),
+    ] {
+        let mut hand = Hand::default();
+        let mut below = vec![0x00];
+        for _ in 0..120 {
+            let cell = [&hex(head), before, &below, after].concat();
+            below = hand.branch(&cell);
+        }
+        let content = hand.message(&[&hex("80 01")[..], &below].concat());
+        let cell = whole(&content);
+        assert_eq!(encode_message(&cell).len(), content.len(), "{head}");
+        assert_eq!(cell, whole(&content), "{head}");
+        assert!(cell.to_string().len() > 2, "{head}");
+    }
 }
 
 #[test]

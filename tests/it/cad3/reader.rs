@@ -161,7 +161,14 @@ fn deep_nesting_is_refused_before_it_costs() {
     }
     let path = format!("x{}", "/y".repeat(100_000));
     assert_eq!(read(&path).unwrap_err().problem, wanted);
-    let deep = format!("{}1{}", "'(".repeat(50), ")".repeat(50));
+    let tail = " 1".repeat(300);
+    let wide = format!("{}1{}", "[".repeat(50), format!("{tail}]").repeat(50));
+    assert_eq!(
+        read(&wide).unwrap_err().problem,
+        wanted,
+        "each level is a tree"
+    );
+    let deep = format!("{}1{}", "'(".repeat(49), ")".repeat(49));
     assert_eq!(
         whole(&encode_message(&read(&deep).unwrap())),
         read(&deep).unwrap()
