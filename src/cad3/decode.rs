@@ -98,12 +98,11 @@ impl<'a> Decoder<'a> {
                 if count > MAX_CHUNK as u64 {
                     return self.chunks(first, count, cursor, start, level);
                 }
-                let bytes = cursor.take(small(count), "string")?;
-                Ok(if first == tag::STRING {
-                    Cell::String(Chunk::new(bytes))
-                } else {
-                    Cell::Blob(Chunk::new(bytes))
-                })
+                let (what, cell): (_, fn(Chunk) -> Cell) = match first {
+                    tag::STRING => ("string", Cell::String),
+                    _ => ("blob", Cell::Blob),
+                };
+                Ok(cell(Chunk::new(cursor.take(small(count), what)?)))
             }
             0x80..=0x91 | 0xc0..=0xdf => self.tree(first, cursor, start, level),
             _ => leaf(first, cursor, start),

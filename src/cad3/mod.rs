@@ -25,7 +25,6 @@ mod message;
 mod node;
 mod print;
 pub mod reader;
-
 pub mod vlq;
 
 pub use cell::Cell;
