@@ -257,7 +257,8 @@ impl Reader<'_> {
             ..Limits::default()
         };
         match decode_message(&bytes, &limits) {
-            Ok(message) => Ok(message.top),
+            Ok(message) if message.is_complete() => Ok(message.top),
+            Ok(_) => Err(at.error("no whole cell: it refers to branches that are not in it")),
             Err(error) => Err(at.error(format!("no cell: {error}"))),
         }
     }

@@ -144,6 +144,11 @@ fn what_is_no_form_is_told_by_line_and_column() {
     ] {
         assert_eq!(read(text).unwrap_err().to_string(), wanted, "{text}");
     }
+    let partial = format!("#[800120{}]", "00".repeat(32));
+    assert_eq!(
+        read(&partial).unwrap_err().to_string(),
+        "1:1: no whole cell: it refers to branches that are not in it"
+    );
     let long = "k".repeat(129);
     assert_eq!(
         read(&long).unwrap_err().to_string(),
