@@ -17,6 +17,7 @@ lint fuzz:
 
 bench:
 	@scripts/need rust cc
+	@scripts/peer build
 	cargo bench --locked
 
 fmt:

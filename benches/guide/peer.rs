@@ -1,0 +1,148 @@
+//! One real peer in a process of its own, by the project's launcher, and the CPU time that it takes.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use procfs::process::Process;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// The first start fetches the peer's jars.
+const START: Duration = Duration::from_secs(600);
+/// No command takes so long.
+const ANSWER: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_secs(30);
+
+/// A network of one peer.
+#[derive(Debug)]
+pub(crate) struct RealPeer {
+    /// Its binary port.
+    pub(crate) binary: SocketAddr,
+    /// Its REST port.
+    pub(crate) rest: SocketAddr,
+    process: Process,
+    child: Child,
+    commands: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl RealPeer {
+    /// Starts the peer on free ports. It ends with this process, however that ends, because its standard input does.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let (binary, rest) = two_free_ports()?;
+        let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/peer");
+        let mut child = Command::new(launcher)
+            .args(["--port", &binary.to_string(), "--rest", &rest.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("scripts/peer cannot be started")?;
+        let commands = child.stdin.take().context("a piped standard input")?;
+        let stdout = child.stdout.take().context("a piped standard output")?;
+        let mut answers = BufReader::new(stdout).lines();
+        let ready = next_line(&mut answers, START)
+            .await
+            .context("the peer does not start")?;
+        let value = |key: &str| {
+            let pairs = ready
+                .strip_prefix("READY ")
+                .into_iter()
+                .flat_map(|pairs| pairs.split(' '));
+            let mut values = pairs.filter_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+            values
+                .next()
+                .with_context(|| format!("no {key} in the peer's first line {ready:?}"))
+        };
+        Ok(Self {
+            binary: value("binary")?.parse()?,
+            rest: value("rest")?.parse()?,
+            process: Process::new(value("pid")?.parse()?)?,
+            child,
+            commands,
+            answers,
+        })
+    }
+
+    /// Gives the launcher a command and takes its answer.
+    pub(crate) async fn command(&mut self, command: &str) -> anyhow::Result<String> {
+        self.commands
+            .write_all(format!("{command}\n").as_bytes())
+            .await?;
+        let answer = next_line(&mut self.answers, ANSWER)
+            .await
+            .with_context(|| command.to_owned())?;
+        ensure!(!answer.starts_with("ERROR"), "{command}: {answer}");
+        Ok(answer)
+    }
+
+    /// CPU time that all threads of the peer have taken so far, seconds.
+    pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
+        cpu_of(&self.process)
+    }
+
+    /// What runs the peer, in its own words.
+    pub(crate) async fn java_version(&self) -> anyhow::Result<String> {
+        let output = Command::new(self.process.exe()?)
+            .arg("-version")
+            .output()
+            .await?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(text
+            .lines()
+            .nth(1)
+            .context("the second line of java -version")?
+            .to_owned())
+    }
+
+    /// Ends the peer by closing its standard input, and waits until it is gone.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        let Self {
+            mut child,
+            commands,
+            ..
+        } = self;
+        drop(commands);
+        let status = timeout(END, child.wait())
+            .await
+            .context("the peer does not end with its standard input")??;
+        ensure!(status.success(), "the peer ended with {status}");
+        Ok(())
+    }
+}
+
+/// User and system time of a process, seconds, exact to a clock tick (1/100 s).
+pub(crate) fn cpu_of(process: &Process) -> anyhow::Result<f64> {
+    let stat = process.stat()?;
+    Ok(seconds_of_ticks(stat.utime + stat.stime))
+}
+
+/// Clock ticks as seconds.
+pub(crate) fn seconds_of_ticks(ticks: u64) -> f64 {
+    Duration::from_millis(ticks * 1000 / procfs::ticks_per_second()).as_secs_f64()
+}
+
+async fn next_line(
+    lines: &mut Lines<BufReader<ChildStdout>>,
+    patience: Duration,
+) -> anyhow::Result<String> {
+    match timeout(patience, lines.next_line()).await {
+        Ok(Ok(Some(line))) => Ok(line),
+        Ok(Ok(None)) => bail!("the peer has ended"),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => bail!("no answer within {patience:?}"),
+    }
+}
+
+/// Two ports that nobody listens on.
+fn two_free_ports() -> anyhow::Result<(u16, u16)> {
+    let (first, second) = (
+        TcpListener::bind("127.0.0.1:0")?,
+        TcpListener::bind("127.0.0.1:0")?,
+    );
+    Ok((first.local_addr()?.port(), second.local_addr()?.port()))
+}

@@ -1,0 +1,199 @@
+//! What was measured, as a table for people and as JSON.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use comfy_table::{CellAlignment, Table, presets};
+use procfs::{Current, CurrentSI};
+use serde::Serialize;
+
+use crate::Bytes;
+use crate::peer::{RealPeer, seconds_of_ticks};
+use crate::round::Round;
+use crate::way::{Medium, Question};
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    /// CPU time that the peer takes when nobody asks it, seconds a second; taken off its figures below.
+    pub(crate) idle_peer_cpu: f64,
+    /// CPU time that other processes took while this was measured, in percent of all cores.
+    pub(crate) others_percent: f64,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One way. Medians over the rounds; CPU times are means over all answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    asked: &'static str,
+    transport: &'static str,
+    p50_us: f64,
+    p50_us_of_best_and_worst_round: [f64; 2],
+    p99_us: f64,
+    per_second: f64,
+    bytes: Option<Bytes>,
+    peer_cpu_us: f64,
+    client_cpu_us: Option<f64>,
+    rounds: Vec<Round>,
+}
+
+impl Row {
+    pub(crate) fn new(
+        question: Question,
+        medium: Medium,
+        bytes: Option<Bytes>,
+        idle_peer_cpu: f64,
+        rounds: Vec<Round>,
+    ) -> Self {
+        let p50 = sorted(&rounds, |round| round.p50_us);
+        let sum = |of: &dyn Fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>();
+        let answers = sum(&|round| f64::from(round.answers));
+        let peer = sum(&|round| round.peer_cpu_seconds - idle_peer_cpu * round.seconds);
+        let client = sum(&|round| round.client_cpu_seconds);
+        Self {
+            asked: question.name(),
+            transport: medium.name(),
+            p50_us: p50[p50.len() / 2],
+            p50_us_of_best_and_worst_round: [p50[0], p50[p50.len() - 1]],
+            p99_us: median(&rounds, |round| round.p99_us),
+            per_second: median(&rounds, |round| round.per_second),
+            bytes,
+            peer_cpu_us: peer / answers * 1e6,
+            client_cpu_us: (medium != Medium::Local).then_some(client / answers * 1e6),
+            rounds,
+        }
+    }
+}
+
+fn sorted(rounds: &[Round], of: impl Fn(&Round) -> f64) -> Vec<f64> {
+    let mut values: Vec<f64> = rounds.iter().map(of).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
+    let values = sorted(rounds, of);
+    values[values.len() / 2]
+}
+
+/// Where it was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    cpu: String,
+    pub(crate) cores: u32,
+    kernel: String,
+    java: String,
+    rustc: String,
+    /// Mean number of running processes over the minute before.
+    load_before: f32,
+}
+
+impl Machine {
+    pub(crate) async fn here(peer: &RealPeer) -> anyhow::Result<Self> {
+        let cpu = procfs::CpuInfo::current()?;
+        let rustc = tokio::process::Command::new("rustc")
+            .arg("--version")
+            .output()
+            .await?;
+        Ok(Self {
+            cpu: cpu
+                .model_name(0)
+                .context("a model name in /proc/cpuinfo")?
+                .to_owned(),
+            cores: u32::try_from(cpu.num_cores())?,
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?
+                .trim()
+                .to_owned(),
+            java: peer.java_version().await?,
+            rustc: String::from_utf8(rustc.stdout)?.trim().to_owned(),
+            load_before: procfs::LoadAverage::current()?.one,
+        })
+    }
+}
+
+/// Two digits at least.
+fn us(value: f64) -> String {
+    if value < 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+impl Report {
+    /// The machine as a list and the figures as a table, in Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let machine = &self.machine;
+        format!(
+            "- {} cores of {}, Linux {}\n- peer: Convex 0.8.0 on {}\n- client: {}\n\
+             - load average before: {}; other processes took {:.0} % of the machine meanwhile; an idle peer's {:.1} ms of CPU a second \
+             are taken off\n\n{}",
+            machine.cores,
+            machine.cpu,
+            machine.kernel,
+            machine.java,
+            machine.rustc,
+            machine.load_before,
+            self.others_percent,
+            self.idle_peer_cpu * 1e3,
+            self.table()
+        )
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::ASCII_MARKDOWN).set_header([
+            "asked",
+            "by",
+            "p50, µs (rounds)",
+            "p99, µs",
+            "a second",
+            "bytes sent",
+            "bytes received",
+            "peer's CPU, µs",
+            "client's CPU, µs",
+        ]);
+        for row in &self.rows {
+            let [best, worst] = row.p50_us_of_best_and_worst_round;
+            let bytes = |of: fn(&Bytes) -> usize| {
+                row.bytes
+                    .as_ref()
+                    .map_or_else(|| "–".to_owned(), |bytes| of(bytes).to_string())
+            };
+            table.add_row([
+                row.asked.to_owned(),
+                row.transport.to_owned(),
+                format!("{} ({}–{})", us(row.p50_us), us(best), us(worst)),
+                us(row.p99_us),
+                format!("{:.0}", row.per_second),
+                bytes(|bytes| bytes.sent),
+                bytes(|bytes| bytes.received),
+                us(row.peer_cpu_us),
+                row.client_cpu_us.map_or_else(|| "–".to_owned(), us),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    /// Writes the JSON to `bench/guide.json` in the build directory, and says where that is.
+    pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+        std::fs::create_dir_all(&dir)?;
+        let file = dir.join("guide.json");
+        std::fs::write(&file, serde_json::to_string_pretty(self)? + "\n")?;
+        Ok(file)
+    }
+}
+
+/// CPU time that anybody took of the machine since its start, seconds.
+pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
+    let total = procfs::KernelStats::current()?.total;
+    let interrupts = [total.irq, total.softirq, total.steal];
+    let ticks =
+        total.user + total.nice + total.system + interrupts.into_iter().flatten().sum::<u64>();
+    Ok(seconds_of_ticks(ticks))
+}

@@ -1,0 +1,237 @@
+//! The ways to ask a peer something: a question, the transport it goes by, and a client that reads the answer to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use convex_peer_monitor::cad3::{Cell, Limits, encode_message, reader};
+use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::peer::{
+    Endpoint, FrameDecoder, HttpClients, Reply, SOURCE, plain_client, put_frame, query_request,
+};
+use convex_peer_monitor::probe::Prober;
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_util::codec::FramedRead;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// `1`: what the transport itself costs.
+    One,
+    /// What the agent asks in a poll.
+    Poll,
+    /// `*state*`, the guide's way: everything, to take a few figures from.
+    State,
+}
+
+/// What the question goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// The Java client inside the peer's process.
+    Local,
+    /// The binary protocol.
+    Tcp,
+    /// REST, answered as `application/cvx-raw`.
+    HttpRaw,
+    /// REST, answered as JSON.
+    HttpJson,
+}
+
+/// All that is measured, in the order of the table. The guide's way is the last.
+pub(crate) const WAYS: [(Question, Medium); 10] = [
+    (Question::One, Medium::Local),
+    (Question::One, Medium::Tcp),
+    (Question::One, Medium::HttpRaw),
+    (Question::One, Medium::HttpJson),
+    (Question::Poll, Medium::Local),
+    (Question::Poll, Medium::Tcp),
+    (Question::Poll, Medium::HttpRaw),
+    (Question::State, Medium::Tcp),
+    (Question::State, Medium::HttpRaw),
+    (Question::State, Medium::HttpJson),
+];
+
+impl Question {
+    /// The query's text.
+    pub(crate) fn source(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Poll => &SOURCE,
+            Self::State => "*state*",
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::One => "`1`",
+            Self::Poll => "the agent's poll",
+            Self::State => "`*state*`",
+        }
+    }
+}
+
+impl Medium {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Tcp => "binary",
+            Self::HttpRaw => "HTTP, raw",
+            Self::HttpJson => "HTTP, JSON",
+        }
+    }
+}
+
+/// A client on one connection that is kept.
+#[derive(Debug)]
+pub(crate) enum Client {
+    /// The agent's own: over TCP status and query in one write, over HTTP the query.
+    Agent(Box<Prober>),
+    Tcp(TcpAsker),
+    Http(HttpAsker),
+}
+
+/// One query at a time over the binary protocol.
+#[derive(Debug)]
+pub(crate) struct TcpAsker {
+    frames: FramedRead<TcpStream, FrameDecoder>,
+    form: Cell,
+    next_id: i64,
+}
+
+/// One query at a time over REST.
+#[derive(Debug)]
+pub(crate) struct HttpAsker {
+    client: reqwest::Client,
+    url: String,
+    accept: &'static str,
+    body: Bytes,
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// A client that asks the peer at these addresses; none for what the peer's own process asks.
+    pub(crate) async fn connect(
+        question: Question,
+        medium: Medium,
+        binary: SocketAddr,
+        rest: SocketAddr,
+    ) -> anyhow::Result<Option<Self>> {
+        let accept = match medium {
+            Medium::Local => return Ok(None),
+            Medium::Tcp if question == Question::Poll => {
+                return Ok(Some(Self::agent(&format!("tcp://{binary}"))?));
+            }
+            Medium::Tcp => {
+                return Ok(Some(Self::Tcp(TcpAsker::connect(question, binary).await?)));
+            }
+            _ if question == Question::Poll => {
+                return Ok(Some(Self::agent(&format!("http://{rest}"))?));
+            }
+            Medium::HttpRaw => "application/cvx-raw",
+            Medium::HttpJson => "application/json",
+        };
+        let body = serde_json::json!({ "source": question.source() }).to_string();
+        Ok(Some(Self::Http(HttpAsker {
+            client: plain_client(PATIENCE)?,
+            url: format!("http://{rest}/api/v1/query"),
+            accept,
+            body: body.into(),
+        })))
+    }
+
+    fn agent(url: &str) -> anyhow::Result<Self> {
+        let peer = Arc::new(Peer::at(Endpoint::parse(url)?));
+        let usual_limit = 1 << 20;
+        Ok(Self::Agent(Box::new(Prober::new(
+            peer,
+            usual_limit,
+            &Arc::new(HttpClients::default()),
+        ))))
+    }
+
+    /// Asks once and reads the answer into values.
+    pub(crate) async fn ask(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Agent(prober) => {
+                let observation = prober.poll().await;
+                let answered = &observation.endpoints[0];
+                if let Some(failure) = &answered.exchange.failure {
+                    anyhow::bail!("a poll failed: {failure:?}");
+                }
+                ensure!(answered.retries == 0, "a poll needed a second try");
+                let answer = answered.exchange.query.as_ref().map(|query| &query.value);
+                ensure!(
+                    matches!(answer, Some(Ok(_))),
+                    "the query is answered with {answer:?}"
+                );
+                Ok(())
+            }
+            Self::Tcp(asker) => asker.ask().await,
+            Self::Http(asker) => asker.ask().await,
+        }
+    }
+}
+
+impl TcpAsker {
+    async fn connect(question: Question, peer: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(peer).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            frames: FramedRead::new(stream, FrameDecoder::new(Limits::default().max_bytes)),
+            form: reader::read(question.source())?,
+            next_id: 1,
+        })
+    }
+
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let mut request = Vec::new();
+        put_frame(
+            &mut request,
+            &encode_message(&query_request(id, &self.form, None)),
+        );
+        self.frames.get_mut().write_all(&request).await?;
+        let content = tokio::time::timeout(PATIENCE, self.frames.next())
+            .await
+            .context("no answer in time")?
+            .context("the peer closed the connection")??;
+        let reply = Reply::decode(&content, &Limits::default())?.context("a reply to the query")?;
+        ensure!(reply.id == Some(id), "a reply to {:?}, not {id}", reply.id);
+        succeeded(reply)
+    }
+}
+
+impl HttpAsker {
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        let request = self
+            .client
+            .post(&self.url)
+            .header("accept", self.accept)
+            .header("content-type", "application/json")
+            .body(self.body.clone());
+        let response = request.send().await?.error_for_status()?;
+        let body = response.bytes().await?;
+        if self.accept == "application/json" {
+            let answer: serde_json::Value = serde_json::from_slice(&body)?;
+            ensure!(answer.get("value").is_some(), "an answer without a value");
+            Ok(())
+        } else {
+            let reply =
+                Reply::decode(&body, &Limits::default())?.context("a reply to the query")?;
+            succeeded(reply)
+        }
+    }
+}
+
+fn succeeded(reply: Reply) -> anyhow::Result<()> {
+    match reply.outcome {
+        Ok(_) => Ok(()),
+        Err(error) => anyhow::bail!("the query is answered with {error:?}"),
+    }
+}
