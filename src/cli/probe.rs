@@ -60,7 +60,7 @@ async fn poll_all(peers: Vec<Peer>, limits: &Limits) -> Vec<PeerRecord> {
         async move {
             let observation = prober.poll().await;
             let mut record = PeerRecord::new(peer);
-            record.observe(&observation, Instant::now(), SystemTime::now());
+            record.observe(&observation, None, Instant::now(), SystemTime::now());
             record
         }
     });

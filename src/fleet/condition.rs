@@ -29,9 +29,15 @@ macro_rules! conditions {
 }
 
 conditions! {
+    Lagging = "lagging", "The state is `verdicts.lag_blocks` or more behind the network's head, and has been for `lag_for`.";
+    Stalled = "stalled", "Blocks wait in the order and finality has not moved for `verdicts.stall_after`.";
+    Receding = "receding", "The order or the state went back and has stayed so for `verdicts.stall_after`.";
+    Diverged = "diverged", "The state is another one than the majority's at the same block.";
+    StateBehind = "state_behind", "Execution has lacked final blocks for `verdicts.stall_after`.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
     TransportsDisagree = "transports_disagree", "The two endpoints are not one peer.";
     IdentityChanged = "identity_changed", "Another key than the learned one began to answer within the last hour.";
+    ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, beyond the uncertainty.";
     CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";
     QueryError = "query_error", "The query is answered with an error.";
 }

@@ -1,25 +1,35 @@
 //! What is known of all watched peers. Takes observations, gives snapshots; asks nobody and shows nothing.
 
+mod agreement;
 mod condition;
+mod endpoint;
 mod health;
 mod identity;
+mod network;
+mod order;
 mod record;
 mod tally;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use crate::config::{self, Config};
-use crate::peer::Transport;
+use crate::peer::{Figures, Transport};
 use crate::probe::Observation;
 
+pub use agreement::{Agreement, Ring, Stand, Voice};
 pub use condition::Condition;
+pub use endpoint::{EndpointRecord, Timings};
 pub use health::{Health, Streak};
 pub use identity::{Identity, Pins};
-pub use record::{EndpointRecord, PeerRecord, Timings};
+use network::NetworkWatch;
+pub use network::{Lag, NetworkVerdict, Standing};
+pub use order::{OrderState, OrderWatch};
+pub use record::PeerRecord;
 pub use tally::{BUCKETS_SECONDS, Latencies, Tally};
 
 /// All watched peers.
@@ -31,19 +41,25 @@ pub struct Fleet {
 #[derive(Debug, Default)]
 struct Watched {
     slots: Vec<Arc<Slot>>,
-    networks: BTreeMap<String, Arc<NetworkTally>>,
+    networks: BTreeMap<String, Arc<NetworkRecord>>,
 }
 
 /// Where the record of one peer lives.
 #[derive(Debug)]
 pub struct Slot {
     record: Mutex<Arc<PeerRecord>>,
-    network: Arc<NetworkTally>,
+    network: Arc<NetworkRecord>,
+    /// Set and read with `record` locked.
+    retired: AtomicBool,
 }
 
-/// The endpoints' counters of a whole network, by transport: they outlive its single peers.
+/// Where what is known of one network lives.
 #[derive(Debug, Default)]
-struct NetworkTally(Mutex<[Tally; Transport::ALL.len()]>);
+struct NetworkRecord {
+    /// The endpoints' counters by transport: they outlive the single peers.
+    tallies: Mutex<[Tally; Transport::ALL.len()]>,
+    watch: Mutex<NetworkWatch>,
+}
 
 /// Everything known at one moment. Cheap: nothing is copied that does not change meanwhile.
 #[derive(Clone, Debug)]
@@ -54,8 +70,21 @@ pub struct Snapshot {
     pub now: Instant,
     /// In the order of the configuration.
     pub peers: Vec<Arc<PeerRecord>>,
-    /// Counters by network, then in the order of [`Transport::ALL`].
-    pub networks: Vec<(String, [Tally; Transport::ALL.len()])>,
+    /// In the order of their names.
+    pub networks: Vec<NetworkSnapshot>,
+}
+
+/// Everything known of one network.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkSnapshot {
+    /// The network's name.
+    pub name: String,
+    /// The endpoints' counters, in the order of [`Transport::ALL`].
+    pub tallies: [Tally; Transport::ALL.len()],
+    /// What its peers say together.
+    pub verdict: NetworkVerdict,
+    /// Figures of the newest fresh state of a peer that is up and not diverged, up to the head.
+    pub figures: Option<Figures>,
 }
 
 impl Fleet {
@@ -79,21 +108,30 @@ impl Fleet {
             .into_iter()
             .map(|slot| (slot.peer().name.clone(), slot))
             .collect();
-        let slots = config
-            .peers
-            .iter()
-            .map(|peer| match before.remove(&peer.name) {
-                Some(slot) if *slot.peer() == *peer => slot,
-                _ => Arc::new(Slot {
-                    record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer.clone())))),
-                    network: watched
-                        .networks
-                        .get(&peer.network)
-                        .cloned()
-                        .unwrap_or_default(),
-                }),
-            });
-        watched.slots = slots.collect();
+        let mut slots = Vec::with_capacity(config.peers.len());
+        for peer in &config.peers {
+            let kept = before.remove(&peer.name);
+            if let Some(slot) = kept.as_ref().filter(|slot| *slot.peer() == *peer) {
+                slots.push(Arc::clone(slot));
+                continue;
+            }
+            if let Some(changed) = kept {
+                changed.retire();
+            }
+            slots.push(Arc::new(Slot {
+                record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer.clone())))),
+                network: watched
+                    .networks
+                    .get(&peer.network)
+                    .cloned()
+                    .unwrap_or_default(),
+                retired: AtomicBool::new(false),
+            }));
+        }
+        for removed in before.into_values() {
+            removed.retire();
+        }
+        watched.slots = slots;
     }
 
     /// The slots in the order of the configuration.
@@ -104,16 +142,23 @@ impl Fleet {
 
     /// Takes the outcome of one poll. Says whether the peer is down.
     pub fn record(&self, slot: &Slot, observation: &Observation) -> bool {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut record = lock(&slot.record);
+        if slot.retired.load(Ordering::Relaxed) {
+            // The last poll of a task that has not noticed yet that its peer is gone.
+            return false;
+        }
         {
-            let mut tallies = lock(&slot.network.0);
+            let mut tallies = lock(&slot.network.tallies);
             for probed in &observation.endpoints {
                 tallies[probed.transport as usize].count(probed);
             }
         }
-        let mut record = lock(&slot.record);
         let record = Arc::make_mut(&mut record);
         let before = record.health;
-        record.observe(observation, Instant::now(), SystemTime::now());
+        record.take(observation, now, wall);
+        let standing = lock(&slot.network.watch).answered(record, now, wall);
+        record.judge(standing, now, wall);
         if record.health != before {
             tell(record, before);
         }
@@ -124,19 +169,30 @@ impl Fleet {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let watched = lock(&self.watched);
+        let now = Instant::now();
+        let peers: Vec<Arc<PeerRecord>> = watched
+            .slots
+            .iter()
+            .map(|slot| Arc::clone(&lock(&slot.record)))
+            .collect();
+        let networks = watched
+            .networks
+            .iter()
+            .map(|(name, network)| {
+                let verdict = lock(&network.watch).verdict(now);
+                NetworkSnapshot {
+                    name: name.clone(),
+                    tallies: lock(&network.tallies).clone(),
+                    figures: newest(&peers, name, verdict.head, now).cloned(),
+                    verdict,
+                }
+            })
+            .collect();
         Snapshot {
             wall: SystemTime::now(),
-            now: Instant::now(),
-            peers: watched
-                .slots
-                .iter()
-                .map(|slot| Arc::clone(&lock(&slot.record)))
-                .collect(),
-            networks: watched
-                .networks
-                .iter()
-                .map(|(name, tallies)| (name.clone(), lock(&tallies.0).clone()))
-                .collect(),
+            now,
+            networks,
+            peers,
         }
     }
 }
@@ -147,6 +203,28 @@ impl Slot {
     pub fn peer(&self) -> Arc<config::Peer> {
         Arc::clone(&lock(&self.record).peer)
     }
+
+    /// The peer is watched no longer, or otherwise: what its last poll brings is nobody's.
+    fn retire(&self) {
+        let record = lock(&self.record);
+        self.retired.store(true, Ordering::Relaxed);
+        lock(&self.network.watch).remove(&record.peer.name);
+    }
+}
+
+/// Figures of the newest state that a peer of the majority shows: not beyond the head, where a liar could be alone.
+fn newest<'a>(
+    peers: &'a [Arc<PeerRecord>],
+    network: &str,
+    head: Option<i64>,
+    now: Instant,
+) -> Option<&'a Figures> {
+    let of_network = peers.iter().filter(|record| record.peer.network == network);
+    of_network
+        .filter(|record| record.up == Some(true) && record.diverged != Some(true))
+        .filter_map(|record| record.figures(now))
+        .filter(|figures| figures.state_block <= head)
+        .max_by_key(|figures| figures.state_block)
 }
 
 /// Logs a change of health, once.

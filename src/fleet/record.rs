@@ -2,66 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use crate::config;
 use crate::peer::{
-    Api, ClockSample, ErrorReply, Exchange, Failure, Figures, OrderPoints, Phases, Reason,
-    Transport,
+    Api, ClockSample, ErrorReply, Exchange, Failure, Figures, OrderPoints, Reason, Transport,
 };
-use crate::probe::{Observation, Probed};
+use crate::probe::Observation;
 
 use super::condition::Condition;
+use super::endpoint::{EndpointRecord, Measured, Timings};
 use super::health::{Health, Streak, health};
 use super::identity::{Identity, Pins};
-use super::tally::Tally;
+use super::network::{Lag, Shown, Standing};
+use super::order::{OrderState, OrderWatch};
 
 /// A measurement is shown for so many of its own intervals after it was last obtained.
 const FRESH_INTERVALS: u32 = 3;
-
-/// A measurement with the time it was obtained.
-#[derive(Clone, Debug, PartialEq)]
-struct Measured<T> {
-    value: T,
-    obtained: Instant,
-}
-
-/// One configured endpoint of a peer.
-#[derive(Clone, Debug)]
-pub struct EndpointRecord {
-    /// How it is asked.
-    pub transport: Transport,
-    /// The endpoint as configured.
-    pub url: String,
-    /// Counters since this peer is watched.
-    pub tally: Tally,
-    /// Failed polls since the last good one.
-    pub consecutive_failures: u32,
-    /// When the last poll began.
-    pub last_attempt: Option<SystemTime>,
-    /// When the last good poll ended.
-    pub last_success: Option<SystemTime>,
-    /// Why the last poll failed; none after a good one.
-    pub last_failure: Option<Failure>,
-    /// When the certificate that was last shown ends.
-    pub certificate_ends: Option<SystemTime>,
-    latest: Option<Measured<Timings>>,
-}
-
-/// What the last good poll of an endpoint took.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Timings {
-    /// The whole poll.
-    pub took: Duration,
-    /// The parts of connecting, where a connection was made.
-    pub phases: Phases,
-    /// By request: `status`, `ping`, `query`.
-    pub requests: [(&'static str, Option<Duration>); 3],
-    /// Bytes of the answers.
-    pub response_bytes: usize,
-}
 
 /// Everything known of one peer.
 #[derive(Clone, Debug)]
@@ -90,63 +49,22 @@ pub struct PeerRecord {
     pub query_error: Option<ErrorReply>,
     /// When each level of the order was last seen to advance, in the order of [`crate::peer::LEVELS`].
     pub advanced: [Option<SystemTime>; 4],
+    /// Starts of the peer's process that were inferred: it was lost and has answered again.
+    pub restarts: u64,
+    /// Whether the peer's state is another one than the majority's, latched until they are seen equal again; none
+    /// without a common block or a majority.
+    pub diverged: Option<bool>,
+    /// The lowest known block of the difference.
+    pub first_divergent_block: Option<i64>,
     streak: Streak,
+    order_watch: OrderWatch,
+    lag: Option<Measured<Lag>>,
+    lagging_since: Option<Instant>,
+    /// A connection was found dead or refused since the last good poll.
+    lost: bool,
     order: Option<Measured<OrderPoints>>,
     figures: Option<Measured<Figures>>,
     clock: Option<Measured<ClockSample>>,
-}
-
-impl EndpointRecord {
-    fn new(endpoint: &crate::peer::Endpoint) -> Self {
-        Self {
-            transport: endpoint.transport(),
-            url: endpoint.to_string(),
-            tally: Tally::default(),
-            consecutive_failures: 0,
-            last_attempt: None,
-            last_success: None,
-            last_failure: None,
-            certificate_ends: None,
-            latest: None,
-        }
-    }
-
-    fn observe(&mut self, probed: &Probed, now: Instant) {
-        let exchange = &probed.exchange;
-        self.tally.count(probed);
-        self.last_attempt = Some(probed.began);
-        self.last_failure.clone_from(&exchange.failure);
-        self.certificate_ends = exchange.certificate_ends.or(self.certificate_ends);
-        let Some(took) = exchange.took else {
-            self.consecutive_failures = self.consecutive_failures.saturating_add(1);
-            return;
-        };
-        self.consecutive_failures = 0;
-        self.last_success = Some(probed.ended);
-        let value = Timings {
-            took,
-            phases: exchange.phases,
-            requests: [
-                (
-                    "status",
-                    exchange.status.as_ref().map(|answered| answered.took),
-                ),
-                (
-                    "ping",
-                    exchange.clock.as_ref().map(|answered| answered.took),
-                ),
-                (
-                    "query",
-                    exchange.query.as_ref().map(|answered| answered.took),
-                ),
-            ],
-            response_bytes: exchange.response_bytes,
-        };
-        self.latest = Some(Measured {
-            value,
-            obtained: now,
-        });
-    }
 }
 
 impl PeerRecord {
@@ -167,15 +85,34 @@ impl PeerRecord {
             api: None,
             query_error: None,
             advanced: [None; 4],
+            restarts: 0,
+            diverged: None,
+            first_divergent_block: None,
             streak: Streak::default(),
+            order_watch: OrderWatch::default(),
+            lag: None,
+            lagging_since: None,
+            lost: false,
             order: None,
             figures: None,
             clock: None,
         }
     }
 
-    /// Takes the outcome of one poll, seen at `now`.
-    pub fn observe(&mut self, observation: &Observation, now: Instant, wall: SystemTime) {
+    /// Takes the outcome of one poll, seen at `now`, and how the peer stands to its network; none when it is watched alone.
+    pub fn observe(
+        &mut self,
+        observation: &Observation,
+        standing: Option<Standing>,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        self.take(observation, now, wall);
+        self.judge(standing, now, wall);
+    }
+
+    /// Takes what one poll saw. [`Self::judge`] has to follow.
+    pub(super) fn take(&mut self, observation: &Observation, now: Instant, wall: SystemTime) {
         for (record, probed) in self.endpoints.iter_mut().zip(&observation.endpoints) {
             record.observe(probed, now);
         }
@@ -191,13 +128,45 @@ impl PeerRecord {
         self.identity.observe(&exchanges, pins, wall);
         self.up = up(&exchanges);
         self.measure(&exchanges, now, wall);
+        self.infer_restart(&exchanges);
         if let Some(up) = self.up {
             self.polls += 1;
             self.poll_failures += u64::from(!up);
             let cadence = &self.peer.cadence;
             self.streak.poll(up, cadence.up_after, cadence.down_after);
         }
-        self.conditions = self.conditions_at(wall);
+    }
+
+    /// What the poll at `now` has shown of the peer's state, if it was good.
+    pub(super) fn shown(&self, now: Instant) -> Option<Shown> {
+        let figures = self
+            .figures
+            .as_ref()
+            .filter(|figures| figures.obtained == now)?;
+        let (block, hash) = (figures.value.state_block?, figures.value.state_hash?);
+        (self.up == Some(true)).then(|| Shown {
+            block,
+            hash,
+            key: self.identity.key,
+            registered: figures.value.registered_peers,
+            fresh: self.peer.cadence.interval.saturating_mul(FRESH_INTERVALS),
+        })
+    }
+
+    /// Judges the peer after a poll, knowing how it stands to its network.
+    pub(super) fn judge(&mut self, standing: Option<Standing>, now: Instant, wall: SystemTime) {
+        if let Some(standing) = standing {
+            self.lag = standing.lag.map(|value| Measured {
+                value,
+                obtained: now,
+            });
+            self.diverged = standing.diverged;
+            self.first_divergent_block = standing.first_block;
+            let threshold = i64::try_from(self.peer.verdicts.lag_blocks).unwrap_or(i64::MAX);
+            let lagging = standing.lag.is_some_and(|lag| lag.blocks >= threshold);
+            self.lagging_since = lagging.then(|| self.lagging_since.unwrap_or(now));
+        }
+        self.conditions = self.conditions_at(now, wall);
         let verdict = if self.up.is_none() {
             None
         } else {
@@ -207,6 +176,27 @@ impl PeerRecord {
         if health != self.health {
             self.transitions[health as usize] += 1;
             self.health = health;
+        }
+    }
+
+    /// A peer never closes a connection by itself, and a process that is there does not refuse one: whoever was lost that
+    /// way and answers again was started in between.
+    fn infer_restart(&mut self, exchanges: &[&Exchange]) {
+        let refused = |exchange: &Exchange| {
+            exchange
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.reason == Reason::Refused)
+        };
+        let of_tcp = |(endpoint, exchange): (&EndpointRecord, &&Exchange)| {
+            endpoint.transport == Transport::Tcp && exchange.reconnects > 0
+        };
+        let known = self.polls > self.poll_failures;
+        self.lost |= known && exchanges.iter().any(|exchange| refused(exchange));
+        self.lost |= self.endpoints.iter().zip(exchanges).any(of_tcp);
+        if self.lost && exchanges.iter().all(|exchange| exchange.failure.is_none()) {
+            self.restarts += 1;
+            self.lost = false;
         }
     }
 
@@ -224,6 +214,9 @@ impl PeerRecord {
                     }
                 }
             }
+            let state_block = answering()
+                .find_map(|exchange| exchange.query.as_ref()?.value.as_ref().ok()?.state_block);
+            self.order_watch.observe(order, state_block, now);
             self.order = Some(Measured {
                 value: order,
                 obtained: now,
@@ -250,7 +243,7 @@ impl PeerRecord {
         }
     }
 
-    fn conditions_at(&self, wall: SystemTime) -> BTreeSet<Condition> {
+    fn conditions_at(&self, now: Instant, wall: SystemTime) -> BTreeSet<Condition> {
         let mut found = BTreeSet::new();
         for endpoint in &self.endpoints {
             if let Some(failure) = &endpoint.last_failure {
@@ -263,7 +256,7 @@ impl PeerRecord {
                 }
             }
             let ends_soon = |ends: SystemTime| {
-                ends.duration_since(wall).unwrap_or_default() < self.peer.certificate
+                ends.duration_since(wall).unwrap_or_default() < self.peer.verdicts.certificate
             };
             if endpoint.certificate_ends.is_some_and(ends_soon) {
                 found.insert(Condition::CertificateExpiring);
@@ -277,6 +270,30 @@ impl PeerRecord {
         }
         if self.query_error.is_some() {
             found.insert(Condition::QueryError);
+        }
+        let limits = &self.peer.verdicts;
+        match self.order_state(now) {
+            OrderState::Stalled => drop(found.insert(Condition::Stalled)),
+            OrderState::Receding => drop(found.insert(Condition::Receding)),
+            OrderState::Unknown | OrderState::Advancing | OrderState::Idle => {}
+        }
+        if self.order(now).is_some() && self.order_watch.state_behind(now, limits.stall_after) {
+            found.insert(Condition::StateBehind);
+        }
+        if self.lag(now).is_some()
+            && self
+                .lagging_since
+                .is_some_and(|since| now - since >= limits.lag_for)
+        {
+            found.insert(Condition::Lagging);
+        }
+        if self.diverged == Some(true) {
+            found.insert(Condition::Diverged);
+        }
+        if let Some(clock) = self.clock(now)
+            && clock.skew.abs() - clock.uncertainty > limits.clock_skew.as_secs_f64()
+        {
+            found.insert(Condition::ClockSkew);
         }
         // The monitor's own trouble is nothing that is in force against a peer.
         found.remove(&Condition::Failing(Reason::Monitor));
@@ -294,6 +311,23 @@ impl PeerRecord {
     #[must_use]
     pub fn order(&self, now: Instant) -> Option<OrderPoints> {
         self.fresh(self.order.as_ref(), now).copied()
+    }
+
+    /// What the order does; unknown without a fresh status.
+    #[must_use]
+    pub fn order_state(&self, now: Instant) -> OrderState {
+        match &self.order {
+            Some(order) if self.order(now).is_some() => self
+                .order_watch
+                .state(order.obtained, self.peer.verdicts.stall_after),
+            _ => OrderState::Unknown,
+        }
+    }
+
+    /// How far the peer is behind its network's head, while fresh; none when no other peer of the network is heard.
+    #[must_use]
+    pub fn lag(&self, now: Instant) -> Option<Lag> {
+        self.fresh(self.lag.as_ref(), now).copied()
     }
 
     /// The figures of one state, while fresh.

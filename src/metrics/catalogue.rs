@@ -42,6 +42,8 @@ pub enum Group {
     Probe,
     /// What a peer says.
     Peer,
+    /// What the peers of a network say together.
+    Network,
     /// The agent itself.
     Agent,
 }
@@ -57,7 +59,7 @@ pub enum Lean {
     Left,
 }
 
-use Group::{Agent, Peer, Poll, Probe};
+use Group::{Agent, Network, Peer, Poll, Probe};
 use Kind::{Counter, Gauge, Histogram};
 use Lean::{Kept, Left, Reduced};
 
@@ -145,6 +147,18 @@ catalogue! {
         "Time of the last block in the peer's state. It stands still on a quiet network.";
     STATE_HASH_PREFIX = "convex_peer_state_hash_prefix", Gauge, Peer, Left, ["peer", "network"],
         "First 6 bytes of the state's hash as an integer; equal on peers whose states are equal.";
+    LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
+        "Blocks from the peer's state to the network's head, at the instant of the peer's answer; absent when no other peer of the network is heard.";
+    LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Left, ["peer", "network"],
+        "Time since the head was first seen beyond the peer's state block, 0 when level; absent with convex_peer_lag_blocks.";
+    ORDER_STATE = "convex_peer_order_state", Gauge, Peer, Kept, ["peer", "network", "state"],
+        "What the peer's order does: unknown, receding, stalled, advancing or idle; exactly one is 1.";
+    STATE_DIVERGED = "convex_peer_state_diverged", Gauge, Peer, Kept, ["peer", "network"],
+        "Whether the peer's state is another one than the majority's at a common block, latched until they are seen equal; absent without a common block or a majority.";
+    DIVERGENCE_FIRST_BLOCK = "convex_peer_divergence_first_block", Gauge, Peer, Left, ["peer", "network"],
+        "Lowest block at which the states are known to differ.";
+    RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Left, ["peer", "network"],
+        "How often the peer was lost (its connection dead or refused) and has answered again.";
     CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Left, ["peer", "network"],
         "The peer's clock minus the monitor's, where the peer answers PING.";
     CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Left, ["peer", "network"],
@@ -153,6 +167,35 @@ catalogue! {
         "Accounts in the peer's state.";
     MEMORY_POOL = "convex_peer_memory_pool_bytes", Gauge, Peer, Left, ["peer", "network"],
         "Memory that the pool in the peer's state has for sale.";
+
+    NETWORK_ORDER_STATE = "convex_network_order_state", Gauge, Network, Kept, ["network", "state"],
+        "What the network's order does: unknown, receding, stalled, advancing or idle; exactly one is 1.";
+    NETWORK_FINALITY_ADVANCE = "convex_network_finality_advance_timestamp_seconds", Gauge, Network, Kept, ["network"],
+        "When finality was last seen to grow on any watched peer.";
+    NETWORK_HEAD_BLOCK = "convex_network_head_block", Gauge, Network, Kept, ["network"],
+        "Highest state block that the majority has reached: shown by two of its peers, or by one that holds a third of its weight.";
+    NETWORK_HEAD_TIMESTAMP = "convex_network_head_timestamp_seconds", Gauge, Network, Kept, ["network"],
+        "Time of the last block in the newest state of the majority.";
+    NETWORK_PEERS = "convex_network_peers", Gauge, Network, Kept, ["network", "state", "role"],
+        "Watched peers by health and role.";
+    NETWORK_REGISTERED = "convex_network_peers_registered", Gauge, Network, Kept, ["network"],
+        "Peers registered on chain.";
+    NETWORK_GROUPS = "convex_network_state_groups", Gauge, Network, Kept, ["network"],
+        "Distinct states among the peers that are heard; 1 when all agree.";
+    NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
+        "Whether peers disagree and no group holds more than half of the weight.";
+    NETWORK_ACCOUNTS = "convex_network_accounts", Gauge, Network, Kept, ["network"],
+        "Accounts in the newest state of the majority.";
+    NETWORK_COIN_SUPPLY = "convex_network_coin_supply_cvm", Gauge, Network, Kept, ["network"],
+        "Coins in existence.";
+    NETWORK_FEES_POOL = "convex_network_fees_pool_cvm", Gauge, Network, Kept, ["network"],
+        "Fees that are not distributed yet.";
+    NETWORK_JUICE_PRICE = "convex_network_copper_per_juice", Gauge, Network, Kept, ["network"],
+        "Price of a unit of juice.";
+    NETWORK_MEMORY_POOL = "convex_network_memory_pool_bytes", Gauge, Network, Kept, ["network"],
+        "Memory that the pool has for sale.";
+    NETWORK_MEMORY_PRICE = "convex_network_copper_per_memory_byte", Gauge, Network, Kept, ["network"],
+        "Price of a byte of memory.";
 
     BUILD_INFO = "convex_monitor_build_info", Gauge, Agent, Kept, ["version"],
         "Always 1; carries the agent's version.";
@@ -221,6 +264,7 @@ pub fn reference() -> String {
         (Poll, "Polls and verdicts"),
         (Probe, "Endpoints"),
         (Peer, "What a peer says"),
+        (Network, "What the peers of a network say together"),
         (Agent, "The agent itself"),
     ] {
         let mut row =

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::cad3::Hash;
 use crate::config::{Config, Peer};
-use crate::fleet::{PeerRecord, Snapshot};
+use crate::fleet::{Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, Snapshot, Standing};
 use crate::peer::{
     Answered, Api, ClockSample, Endpoint, Exchange, Figures, OrderPoints, Phases, Status, Transport,
 };
@@ -28,7 +28,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             networks: config
                 .networks
                 .iter()
-                .map(|network| (network.name.clone(), <_>::default()))
+                .map(|network| answering_network(&network.name))
                 .collect(),
         };
         let facts = AgentFacts {
@@ -55,9 +55,48 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
     base + of_peers.sum::<u64>()
 }
 
+/// A network of which all is known.
+fn answering_network(name: &str) -> NetworkSnapshot {
+    NetworkSnapshot {
+        name: name.to_owned(),
+        verdict: NetworkVerdict {
+            finality_advanced: Some(SystemTime::now()),
+            head: Some(1),
+            registered: Some(1),
+            ..NetworkVerdict::default()
+        },
+        figures: Some(figures(1)),
+        ..NetworkSnapshot::default()
+    }
+}
+
+fn figures(block: i64) -> Figures {
+    Figures {
+        state_hash: Some(Hash::new([1; 32])),
+        state_block: Some(block),
+        timestamp_ms: Some(1),
+        fees_copper: Some(1),
+        juice_price_copper: Some(1),
+        memory_pool_bytes: Some(1),
+        memory_pool_copper: Some(1),
+        accounts: Some(1),
+        registered_peers: Some(1),
+        memory_price_copper: Some(1.0),
+        coin_supply_copper: Some(1),
+    }
+}
+
 /// The record of a peer that has answered everything, twice, and advanced in between.
 fn answering(peer: &Peer) -> Arc<PeerRecord> {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
+    let standing = Standing {
+        lag: Some(Lag {
+            blocks: 0,
+            time: Duration::ZERO,
+        }),
+        diverged: Some(false),
+        first_block: None,
+    };
     for points in [1, 2] {
         let observation = Observation {
             endpoints: peer
@@ -66,7 +105,12 @@ fn answering(peer: &Peer) -> Arc<PeerRecord> {
                 .map(|endpoint| probed(peer, endpoint, points))
                 .collect(),
         };
-        record.observe(&observation, Instant::now(), SystemTime::now());
+        record.observe(
+            &observation,
+            Some(standing),
+            Instant::now(),
+            SystemTime::now(),
+        );
     }
     Arc::new(record)
 }
@@ -86,14 +130,6 @@ fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
             finality: points,
         },
     };
-    let figures = Figures {
-        state_hash: Some(hash(None)),
-        state_block: Some(points),
-        timestamp_ms: Some(1),
-        accounts: Some(1),
-        memory_pool_bytes: Some(1),
-        ..Figures::default()
-    };
     let clock = ClockSample {
         skew: 0.0,
         uncertainty: 0.0,
@@ -110,14 +146,14 @@ fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
                 connect: Some(took),
                 tls: tls.then_some(took),
             },
-            certificate_ends: tls.then_some(now + peer.certificate * 2),
+            certificate_ends: tls.then_some(now + peer.verdicts.certificate * 2),
             response_bytes: 1,
             status: Some(Answered {
                 value: status,
                 took,
             }),
             query: Some(Answered {
-                value: Ok(figures),
+                value: Ok(figures(points)),
                 took,
             }),
             api: Some(Api::V0_8_3),

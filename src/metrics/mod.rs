@@ -3,6 +3,7 @@
 mod catalogue;
 mod estimate;
 mod family;
+mod networks;
 mod peers;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 use prometheus::Registry;
 
 use crate::config::{Detail, Role};
-use crate::fleet::Snapshot;
+use crate::fleet::{NetworkSnapshot, Snapshot};
 use crate::peer::seconds_since_epoch;
 
 pub use catalogue::{ALL, Definition, Group, Kind, Lean, reference};
@@ -50,6 +51,7 @@ fn write(snapshot: &Snapshot, facts: &AgentFacts, detail: Detail, registry: &Reg
     };
     let mut writer = Writer::default();
     view.write(&mut writer);
+    networks::write(snapshot, &mut writer);
     agent(&mut writer, snapshot, facts);
     for family in registry.gather() {
         writer.write(&family);
@@ -82,7 +84,7 @@ fn agent(writer: &mut Writer, snapshot: &Snapshot, facts: &AgentFacts) {
         family.sample([], seconds_since_epoch(facts.loaded));
     });
     let mut targets = BTreeMap::<_, u64>::new();
-    for (network, _) in &snapshot.networks {
+    for NetworkSnapshot { name: network, .. } in &snapshot.networks {
         for role in [Role::Own, Role::Reference] {
             targets.insert((network.as_str(), role.as_str()), 0);
         }

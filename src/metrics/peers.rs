@@ -1,7 +1,7 @@
 //! Facts about peers as series, from one snapshot.
 
 use crate::cad3::Hash;
-use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
+use crate::fleet::{EndpointRecord, Health, OrderState, PeerRecord, Snapshot};
 use crate::peer::{Api, Figures, LEVELS, Reason, Transport, seconds_of_ms, seconds_since_epoch};
 
 use super::catalogue::{self, Definition, Lean};
@@ -63,9 +63,9 @@ impl View<'_> {
     pub(super) fn write(self, writer: &mut Writer) {
         self.polls(writer);
         self.probes(writer);
-        self.networks(writer);
         self.endpoints(writer);
         self.peers(writer);
+        self.standing(writer);
     }
 
     fn polls(self, writer: &mut Writer) {
@@ -150,36 +150,6 @@ impl View<'_> {
                 family.histogram(at(record, endpoint), &endpoint.tally.latencies, self.full);
             },
         );
-    }
-
-    fn networks(self, writer: &mut Writer) {
-        let tallies = || {
-            self.snapshot
-                .networks
-                .iter()
-                .flat_map(|(network, tallies)| {
-                    let named = move |(transport, tally)| (network.as_str(), transport, tally);
-                    Transport::ALL.into_iter().zip(tallies).map(named)
-                })
-        };
-        writer.family(&catalogue::NETWORK_DURATION, |family| {
-            for (network, transport, tally) in tallies() {
-                let labels = [("network", network), ("transport", transport.as_str())];
-                family.histogram(labels, &tally.latencies, true);
-            }
-        });
-        writer.family(&catalogue::NETWORK_FAILURES, |family| {
-            for (network, transport, tally) in tallies() {
-                for reason in possible(transport) {
-                    let labels = [
-                        ("network", network),
-                        ("transport", transport.as_str()),
-                        ("reason", reason.as_str()),
-                    ];
-                    family.count(labels, tally.failed(reason));
-                }
-            }
-        });
     }
 
     fn endpoints(self, writer: &mut Writer) {
@@ -279,6 +249,44 @@ impl View<'_> {
         );
     }
 
+    /// How the peer stands to its network, and whether it moves.
+    fn standing(self, writer: &mut Writer) {
+        let now = self.snapshot.now;
+        self.each_peer(writer, &catalogue::LAG_BLOCKS, |family, record| {
+            if let Some(lag) = record.lag(now) {
+                family.sample(of(record), float(lag.blocks));
+            }
+        });
+        self.each_peer(writer, &catalogue::LAG_SECONDS, |family, record| {
+            if let Some(lag) = record.lag(now) {
+                family.sample(of(record), lag.time.as_secs_f64());
+            }
+        });
+        self.each_peer(writer, &catalogue::ORDER_STATE, |family, record| {
+            for state in OrderState::ALL {
+                let is = state == record.order_state(now);
+                family.count(of(record).chain([("state", state.as_str())]), is.into());
+            }
+        });
+        self.each_peer(writer, &catalogue::STATE_DIVERGED, |family, record| {
+            if let Some(diverged) = record.diverged {
+                family.count(of(record), diverged.into());
+            }
+        });
+        self.each_peer(
+            writer,
+            &catalogue::DIVERGENCE_FIRST_BLOCK,
+            |family, record| {
+                if let Some(block) = record.first_divergent_block {
+                    family.sample(of(record), float(block));
+                }
+            },
+        );
+        self.each_peer(writer, &catalogue::RESTARTS, |family, record| {
+            family.count(of(record), record.restarts);
+        });
+    }
+
     fn peers(self, writer: &mut Writer) {
         let now = self.snapshot.now;
         self.each_peer(writer, &catalogue::PEER_INFO, info);
@@ -368,7 +376,7 @@ impl View<'_> {
 }
 
 /// The reasons that `transport` can fail with, each a series from the start.
-fn possible(transport: Transport) -> impl Iterator<Item = Reason> {
+pub(super) fn possible(transport: Transport) -> impl Iterator<Item = Reason> {
     Reason::ALL
         .iter()
         .copied()
@@ -398,7 +406,7 @@ fn info(family: &mut Family<'_>, record: &PeerRecord) {
     clippy::cast_precision_loss,
     reason = "the JSON API has the exact integers"
 )]
-fn float(integer: i64) -> f64 {
+pub(super) fn float(integer: i64) -> f64 {
     integer as f64
 }
 

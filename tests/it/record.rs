@@ -48,8 +48,12 @@ impl Watched {
             exchange,
         };
         let endpoints = self.endpoints.iter().zip(exchanges).map(probed).collect();
-        self.record
-            .observe(&Observation { endpoints }, self.start + self.now, wall);
+        self.record.observe(
+            &Observation { endpoints },
+            None,
+            self.start + self.now,
+            wall,
+        );
         self.record.health
     }
 

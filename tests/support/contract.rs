@@ -36,7 +36,7 @@ pub(crate) fn prober(peer: &Peer) -> Prober {
 /// What one poll, taken alone, makes of a peer.
 pub(crate) fn verdict(peer: &Peer, observation: &Observation) -> PeerRecord {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    record.observe(observation, Instant::now(), SystemTime::now());
+    record.observe(observation, None, Instant::now(), SystemTime::now());
     record
 }
 

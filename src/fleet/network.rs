@@ -1,0 +1,515 @@
+//! What the watched peers of one network say together: who is in step, how far the head is, who lags.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use crate::cad3::Hash;
+
+use super::agreement::{Agreement, Ring, Stand, Voice};
+use super::order::OrderState;
+use super::record::PeerRecord;
+
+/// The least time between two comparisons of all rings in a large network.
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+
+/// Up to so many peers are compared at every answer.
+const SMALL: usize = 64;
+
+/// Steps of the head that are remembered to date a lag.
+const HEAD_STEPS: usize = 4096;
+
+/// The part of the majority's weight (one in so many) above which one peer's word alone moves the head; else a second
+/// peer has to have shown at least as much. A single liar cannot make the others lag.
+const HEAD_WEIGHT: u128 = 3;
+
+/// The peers of one network and what they have shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NetworkWatch {
+    members: BTreeMap<String, Member>,
+    head: Head,
+    split: bool,
+    groups: usize,
+    judged: Option<Instant>,
+    /// Peers registered on chain, as the majority's states say.
+    registered: i64,
+    finality_advanced: Option<SystemTime>,
+}
+
+/// What the watched peers of one network say together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkVerdict {
+    /// What the network's order does.
+    pub order: OrderState,
+    /// When a finality point was last seen to grow.
+    pub finality_advanced: Option<SystemTime>,
+    /// The highest state block that the majority has reached.
+    pub head: Option<i64>,
+    /// Distinct states among the peers that are heard; 1 when all agree.
+    pub groups: usize,
+    /// Whether no group of peers holds more than half of the weight.
+    pub split: bool,
+    /// Peers registered on chain.
+    pub registered: Option<i64>,
+}
+
+/// One watched peer of the network.
+#[derive(Clone, Debug)]
+struct Member {
+    ring: Ring,
+    key: Option<Hash>,
+    /// The state block last shown, and until when it counts.
+    latest: Option<(i64, Instant)>,
+    weight: u64,
+    stand: Stand,
+    /// Latched until an equal hash at a common block is seen.
+    diverged: Option<i64>,
+    order: OrderState,
+    finality: i64,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            ring: Ring::default(),
+            key: None,
+            latest: None,
+            weight: 1,
+            stand: Stand::Majority { proven: false },
+            diverged: None,
+            order: OrderState::Unknown,
+            finality: 0,
+        }
+    }
+}
+
+/// What one good answer shows of a peer's state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// Index of the last applied block.
+    pub(super) block: i64,
+    /// Hash of the state.
+    pub(super) hash: Hash,
+    /// The peer's key, where known.
+    pub(super) key: Option<Hash>,
+    /// Registered peers in that state.
+    pub(super) registered: Option<i64>,
+    /// How long the answer counts.
+    pub(super) fresh: Duration,
+}
+
+/// How a peer stands to its network, at the instant of its own answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Blocks behind the head and for how long; absent when no other peer of the network is heard.
+    pub lag: Option<Lag>,
+    /// Whether its state is another one than the majority's; absent without a common block or a majority.
+    pub diverged: Option<bool>,
+    /// The lowest known block of the difference.
+    pub first_block: Option<i64>,
+}
+
+/// How far a peer is behind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lag {
+    /// Blocks.
+    pub blocks: i64,
+    /// Since the head was first seen beyond the peer's state block; zero when level.
+    pub time: Duration,
+}
+
+impl NetworkWatch {
+    /// Forgets the peer.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.members.remove(name);
+    }
+
+    /// Takes what a peer's poll at `now` has brought, and says how the peer stands if the poll was good.
+    pub(super) fn answered(
+        &mut self,
+        record: &PeerRecord,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Option<Standing> {
+        let name = &record.peer.name;
+        if let Some(order) = record.order(now) {
+            self.order(name, record.order_state(now), order.finality, wall);
+        }
+        match record.shown(now) {
+            Some(shown) => Some(self.shown(name, shown, now)),
+            None if record.up == Some(true) => None,
+            None => {
+                self.silent(name);
+                None
+            }
+        }
+    }
+
+    /// Takes a peer's answer and says how it stands.
+    fn shown(&mut self, name: &str, shown: Shown, now: Instant) -> Standing {
+        let member = self.members.entry(name.to_owned()).or_default();
+        member.ring.add(shown.block, shown.hash);
+        member.latest = Some((shown.block, now + shown.fresh));
+        member.key = shown.key.or(member.key);
+        if let Some(registered) = shown.registered.filter(|_| member.is_of_majority()) {
+            self.registered = registered;
+        }
+        let small = self.members.len() <= SMALL;
+        if small || self.judged.is_none_or(|judged| now - judged >= JUDGE_EVERY) {
+            self.judge(now);
+            self.head.see(self.reached(now), now);
+        }
+        self.standing(name, shown.block, now)
+    }
+
+    /// The peer cannot be counted: it is down, or proven to be somebody else.
+    fn silent(&mut self, name: &str) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.latest = None;
+            member.order = OrderState::Unknown;
+        }
+    }
+
+    /// Takes what a peer's order does.
+    fn order(&mut self, name: &str, state: OrderState, finality: i64, wall: SystemTime) {
+        let member = self.members.entry(name.to_owned()).or_default();
+        if finality > member.finality && member.finality > 0 {
+            self.finality_advanced = Some(wall);
+        }
+        member.finality = finality;
+        member.order = state;
+    }
+
+    /// What all of them say at `now`.
+    pub(super) fn verdict(&self, now: Instant) -> NetworkVerdict {
+        NetworkVerdict {
+            order: self.order_state(now),
+            finality_advanced: self.finality_advanced,
+            head: self.head.block(),
+            groups: self.groups,
+            split: self.split,
+            registered: (self.registered > 0).then_some(self.registered),
+        }
+    }
+
+    /// As for peers. A peer's trouble is the network's when those who have it hold a third of the registered weight,
+    /// enough to stop consensus, or when all watched peers have it.
+    fn order_state(&self, now: Instant) -> OrderState {
+        let heard = || {
+            self.members
+                .values()
+                .filter(|member| member.is_heard(now) && member.order != OrderState::Unknown)
+        };
+        let weight = |members: &mut dyn Iterator<Item = &Member>| {
+            members
+                .map(|member| u128::from(member.weight))
+                .sum::<u128>()
+        };
+        let hold = |state: OrderState| weight(&mut heard().filter(|member| member.order == state));
+        let watched = weight(&mut heard());
+        let total = watched.max(u128::try_from(self.registered).unwrap_or(0));
+        let of_network = |state| {
+            let weight = hold(state);
+            weight > 0 && (weight * 3 >= total || weight >= watched)
+        };
+        match () {
+            () if watched == 0 => OrderState::Unknown,
+            () if of_network(OrderState::Receding) => OrderState::Receding,
+            () if of_network(OrderState::Stalled) => OrderState::Stalled,
+            () if hold(OrderState::Advancing) > 0 => OrderState::Advancing,
+            () => OrderState::Idle,
+        }
+    }
+
+    fn judge(&mut self, now: Instant) {
+        self.judged = Some(now);
+        let heard: Vec<&String> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.is_heard(now))
+            .map(|(name, _)| name)
+            .collect();
+        let voices: Vec<Voice<'_>> = heard
+            .iter()
+            .map(|name| &self.members[*name])
+            .map(|member| Voice {
+                ring: &member.ring,
+                weight: member.weight,
+            })
+            .collect();
+        let agreement = Agreement::of(&voices);
+        let heard: Vec<String> = heard.into_iter().cloned().collect();
+        for (name, stand) in heard.into_iter().zip(agreement.stands) {
+            if let Some(member) = self.members.get_mut(&name) {
+                member.take(stand);
+            }
+        }
+        self.split = agreement.split;
+        self.groups = agreement.groups;
+    }
+
+    /// The highest block that the majority has reached: shown by two of its peers, or by one that holds enough weight.
+    fn reached(&self, now: Instant) -> Option<i64> {
+        let mut blocks: Vec<(i64, u128)> = self
+            .members
+            .values()
+            .filter(|member| member.is_heard(now) && member.is_of_majority())
+            .filter_map(|member| Some((member.latest?.0, member.weight.into())))
+            .collect();
+        let total: u128 = blocks.iter().map(|(_, weight)| weight).sum();
+        blocks.sort_unstable_by_key(|(block, _)| std::cmp::Reverse(*block));
+        match blocks[..] {
+            [] => None,
+            [(block, weight), ..] if weight * HEAD_WEIGHT > total => Some(block),
+            [_, (second, _), ..] => Some(second),
+            [(block, _)] => Some(block),
+        }
+    }
+
+    fn standing(&self, name: &str, block: i64, now: Instant) -> Standing {
+        let member = &self.members[name];
+        let others = self
+            .members
+            .iter()
+            .any(|(other, member)| other != name && member.is_heard(now));
+        Standing {
+            lag: self.head.lag(block, now).filter(|_| others),
+            diverged: member.verdict(self.split),
+            first_block: member.diverged,
+        }
+    }
+}
+
+impl Member {
+    fn is_heard(&self, now: Instant) -> bool {
+        self.latest.is_some_and(|(_, until)| now < until)
+    }
+
+    fn is_of_majority(&self) -> bool {
+        self.diverged.is_none() && matches!(self.stand, Stand::Majority { .. })
+    }
+
+    /// Latches a divergence until an equal hash at a common block is seen.
+    fn take(&mut self, stand: Stand) {
+        self.stand = stand;
+        match stand {
+            Stand::Diverged { first_block } => self.diverged = Some(first_block),
+            Stand::Majority { proven: true } => self.diverged = None,
+            Stand::Majority { proven: false } | Stand::Undecided => {}
+        }
+    }
+
+    fn verdict(&self, split: bool) -> Option<bool> {
+        match self.stand {
+            _ if self.diverged.is_some() => Some(true),
+            Stand::Majority { proven: true } if !split => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// The network's head and when it was first seen at each of its last steps.
+#[derive(Clone, Debug, Default)]
+struct Head {
+    steps: VecDeque<(i64, Instant)>,
+}
+
+impl Head {
+    fn see(&mut self, reached: Option<i64>, now: Instant) {
+        let Some(reached) = reached else { return };
+        if self.block().is_none_or(|head| reached > head) {
+            self.steps.push_back((reached, now));
+            if self.steps.len() > HEAD_STEPS {
+                self.steps.pop_front();
+            }
+        }
+    }
+
+    fn block(&self) -> Option<i64> {
+        self.steps.back().map(|(block, _)| *block)
+    }
+
+    /// How far `block` is behind the head.
+    fn lag(&self, block: i64, now: Instant) -> Option<Lag> {
+        let head = self.block()?;
+        let first_beyond = self.steps.partition_point(|(step, _)| *step <= block);
+        Some(Lag {
+            blocks: head.saturating_sub(block).max(0),
+            time: self
+                .steps
+                .get(first_beyond)
+                .map_or(Duration::ZERO, |(_, seen)| now - *seen),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A network whose peers answer at given seconds.
+    struct Story {
+        watch: NetworkWatch,
+        start: Instant,
+    }
+
+    impl Story {
+        fn new() -> Self {
+            Self {
+                watch: NetworkWatch::default(),
+                start: Instant::now(),
+            }
+        }
+
+        fn at(&self, seconds: u64) -> Instant {
+            self.start + Duration::from_secs(seconds)
+        }
+
+        /// An honest state at `block`, or one of another history.
+        fn answer(&mut self, seconds: u64, name: &str, block: i64, history: u8) -> Standing {
+            let mut hash = [history; 32];
+            hash[..8].copy_from_slice(&block.to_be_bytes());
+            let shown = Shown {
+                block,
+                hash: Hash::new(hash),
+                key: None,
+                registered: None,
+                fresh: Duration::from_secs(45),
+            };
+            let now = self.at(seconds);
+            self.watch.shown(name, shown, now)
+        }
+
+        fn lag(&mut self, seconds: u64, name: &str, block: i64) -> Option<(i64, u64)> {
+            let lag = self.answer(seconds, name, block, 0).lag;
+            lag.map(|lag| (lag.blocks, lag.time.as_secs()))
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_heard_alone_has_no_lag() {
+        let mut story = Story::new();
+        assert_eq!(story.lag(0, "a", 5), None);
+        assert_eq!(story.lag(1, "b", 5), Some((0, 0)));
+        assert_eq!(
+            story.lag(60, "b", 6),
+            None,
+            "the other one's word is too old"
+        );
+    }
+
+    #[test]
+    fn polls_spread_over_the_interval_on_a_moving_network_make_nobody_lag() {
+        let mut story = Story::new();
+        for seconds in 0..300_u64 {
+            // A block a second; peer i is asked at second i of each 15.
+            let name = format!("peer-{}", seconds % 15);
+            let block = i64::try_from(seconds).unwrap();
+            let lag = story.lag(seconds, &name, block);
+            assert!(
+                lag.is_none_or(|(blocks, _)| blocks == 0),
+                "{name} at {seconds} s: {lag:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_that_stays_behind_lags_since_the_head_went_past_it() {
+        let mut story = Story::new();
+        for seconds in [0, 15, 30, 45] {
+            let block = i64::try_from(seconds).unwrap() + 100;
+            story.answer(seconds, "a", block, 0);
+            story.answer(seconds + 1, "b", block, 0);
+        }
+        assert_eq!(
+            story.lag(47, "behind", 100),
+            Some((45, 32)),
+            "the head was beyond 100 from second 15 on"
+        );
+        assert_eq!(story.lag(48, "behind", 145), Some((0, 0)));
+    }
+
+    #[test]
+    fn of_two_peers_the_one_ahead_is_the_head() {
+        let mut story = Story::new();
+        story.answer(0, "a", 100, 0);
+        assert_eq!(story.lag(5, "b", 60), Some((40, 5)));
+    }
+
+    #[test]
+    fn a_liar_never_moves_the_head() {
+        let mut story = Story::new();
+        for seconds in (0..60).step_by(15) {
+            for name in ["a", "b", "c"] {
+                let lag = story.lag(seconds, name, 100);
+                assert!(lag.is_none_or(|(blocks, _)| blocks == 0), "{name}: {lag:?}");
+            }
+            story.answer(seconds + 1, "liar", 1 << 62, 9);
+        }
+        assert_eq!(story.watch.verdict(story.at(60)).head, Some(100));
+    }
+
+    #[test]
+    fn a_divergence_is_latched_until_the_states_are_seen_equal() {
+        let mut story = Story::new();
+        for name in ["a", "b", "c"] {
+            story.answer(0, name, 5, 0);
+        }
+        assert_eq!(story.answer(1, "fork", 5, 1).diverged, Some(true));
+        for name in ["a", "b", "c"] {
+            assert_eq!(story.answer(2, name, 6, 0).diverged, Some(false), "{name}");
+        }
+        let alone = story.answer(3, "fork", 7, 1);
+        assert_eq!(
+            (alone.diverged, alone.first_block),
+            (Some(true), Some(5)),
+            "no newer common block changes that"
+        );
+        assert_eq!(story.answer(4, "fork", 6, 0).diverged, Some(false));
+    }
+
+    #[test]
+    fn two_halves_that_contradict_each_other_are_a_split() {
+        let mut story = Story::new();
+        for (name, history) in [("a", 0), ("b", 0), ("c", 1), ("d", 1)] {
+            story.answer(0, name, 5, history);
+        }
+        let verdict = story.watch.verdict(story.at(0));
+        assert_eq!((verdict.split, verdict.groups), (true, 2));
+        assert_eq!(
+            story.answer(1, "a", 5, 0).diverged,
+            None,
+            "without a majority nobody is told to be wrong"
+        );
+    }
+
+    #[test]
+    fn the_networks_order_stalls_with_a_third_of_what_is_registered_or_with_all_that_are_watched() {
+        for (registered, stalled, moving, expected) in [
+            (3, 1, 2, OrderState::Stalled),
+            (4, 1, 3, OrderState::Advancing),
+            (20, 1, 1, OrderState::Advancing),
+            (20, 2, 0, OrderState::Stalled),
+        ] {
+            let mut story = Story::new();
+            story.watch.registered = registered;
+            for i in 0..stalled + moving {
+                let name = format!("peer-{i}");
+                story.answer(0, &name, 5, 0);
+                let state = if i < stalled {
+                    OrderState::Stalled
+                } else {
+                    OrderState::Advancing
+                };
+                story.watch.order(&name, state, 6, SystemTime::UNIX_EPOCH);
+            }
+            let verdict = story.watch.verdict(story.at(1));
+            assert_eq!(
+                verdict.order, expected,
+                "{stalled} of {registered} stalled, {moving} moving"
+            );
+        }
+    }
+}
