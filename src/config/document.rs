@@ -1,22 +1,23 @@
 //! The file as a whole: its top-level sections, read into a [`Config`].
 
-use std::time::Duration;
+use std::path::PathBuf;
 
 use super::file::{Content, Node};
 use super::keys::{FILE, LIMITS, METRICS, VERDICTS, WEB};
 use super::networks::Networks;
 use super::peers::peers;
-use super::rhythm::{self, Defaults};
+use super::queries::queries;
+use super::rhythm;
 use super::scalar::{choice, count, listen, name, size, web_url};
-use super::section::{Refused, Section, Source};
+use super::section::{Refused, Section, Source, Value};
+use super::self_check::self_check;
+use super::verdicts::Thresholds;
 use super::{Config, DEFAULT_LISTEN, Detail, Limits};
 
-/// Up to this many peers `detail: auto` is full.
+/// Up to this many peers, those that discovery may add included, `detail: auto` is full.
 const FULL_DETAIL_PEERS: usize = 200;
 /// The largest message a peer sends or takes (PEER-PROTOCOL, section 2).
 const LARGEST_MESSAGE: usize = 50_000_000;
-/// When a certificate's end becomes a condition.
-pub(super) const CERTIFICATE: Duration = Duration::from_secs(21 * 86_400);
 
 pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     if matches!(root.content, Content::Null) {
@@ -37,6 +38,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
             Err("sidecar is not yet supported by this version; write central".to_owned())
         }
     });
+    let state_dir = file.read("state_dir", directory);
     let web = file.section("web", &WEB);
     let limits = limits(&file);
     let details = [
@@ -51,24 +53,19 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
             None => Ok(None),
         });
     let rhythm = rhythm::defaults(&file);
-    let certificate = rhythm::certificate(&file, &VERDICTS);
-    let defaults = rhythm.and_then(|rhythm| {
-        Ok(Defaults {
-            rhythm,
-            certificate: certificate?.unwrap_or(CERTIFICATE),
-        })
-    });
-    let networks = Networks::read(&file);
-    let peers = peers(
-        &file,
-        networks.as_ref().map_err(|refused| *refused),
-        defaults,
-    );
+    let verdicts = Thresholds::read(&file, &VERDICTS, Ok(Thresholds::default()));
+    let self_check = self_check(&file);
+    let networks = Networks::read(&file, verdicts);
+    let known = networks.as_ref().map_err(|refused| *refused);
+    let peers = peers(&file, known, rhythm);
+    let queries = queries(&file, known);
 
     mode?;
     web?;
-    let peers = peers?;
-    let auto = if peers.len() <= FULL_DETAIL_PEERS {
+    let (networks, peers) = (networks?.into_networks()?, peers?);
+    let discovered = networks.iter().filter_map(|it| it.discovery.as_ref());
+    let most_peers = peers.len() + discovered.map(|it| it.max_peers).sum::<usize>();
+    let auto = if most_peers <= FULL_DETAIL_PEERS {
         Detail::Full
     } else {
         Detail::Lean
@@ -78,11 +75,23 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         external_url: external_url?,
         vantage: vantage?
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
-        networks: networks?.into_networks()?,
+        state_dir: state_dir?,
+        defaults: rhythm?.cadence(),
+        self_check: self_check?,
+        networks,
         peers,
+        queries: queries?,
         limits: limits?,
         detail: detail?.flatten().unwrap_or(auto),
     })
+}
+
+fn directory(value: &Value) -> Result<PathBuf, String> {
+    let text = value.text()?;
+    if text.is_empty() {
+        return Err("is empty; name a directory, or remove the key".to_owned());
+    }
+    Ok(value.source.resolve(&text))
 }
 
 fn limits(file: &Section) -> Result<Limits, Refused> {

@@ -17,15 +17,18 @@ pub(super) const FILE: Keys = Keys {
         "external_url",
         "vantage",
         "mode",
+        "state_dir",
         "web",
         "defaults",
         "verdicts",
+        "self_check",
         "networks",
         "peers",
+        "queries",
         "limits",
         "metrics",
     ],
-    later: &["state_dir", "self_check", "queries", "notify", "history"],
+    later: &["notify", "history"],
 };
 
 pub(super) const WEB: Keys = Keys {
@@ -47,31 +50,32 @@ pub(super) const DEFAULTS: Keys = Keys {
     later: &[],
 };
 
-const LATER_VERDICTS: &[&str] = &[
+const THRESHOLDS: &[&str] = &[
     "stall_after",
     "lag_blocks",
     "lag_for",
     "clock_skew",
+    "certificate",
     "own_stake_margin_cvm",
     "controller_balance_cvm",
 ];
 
 pub(super) const VERDICTS: Keys = Keys {
     at: "verdicts",
-    known: &["certificate"],
-    later: LATER_VERDICTS,
+    known: THRESHOLDS,
+    later: &[],
 };
 
 pub(super) const NETWORK: Keys = Keys {
     at: "networks[]",
-    known: &["name", "genesis", "discovery", "verdicts"],
-    later: &["stake_interval"],
+    known: &["name", "genesis", "discovery", "stake_interval", "verdicts"],
+    later: &[],
 };
 
 pub(super) const NETWORK_VERDICTS: Keys = Keys {
     at: "networks[].verdicts",
-    known: &["certificate"],
-    later: LATER_VERDICTS,
+    known: THRESHOLDS,
+    later: &[],
 };
 
 pub(super) const DISCOVERY: Keys = Keys {
@@ -103,6 +107,8 @@ pub(super) const PEER: Keys = Keys {
         "server_name",
         "proxy",
         "account",
+        "expect_block_every",
+        "maintenance",
         "verdicts",
         "interval",
         "timeout",
@@ -111,13 +117,31 @@ pub(super) const PEER: Keys = Keys {
         "up_after",
         "max_interval",
     ],
-    later: &["expect_block_every", "maintenance", "sidecar"],
+    later: &["sidecar"],
+};
+
+pub(super) const WINDOW: Keys = Keys {
+    at: "peers[].maintenance[]",
+    known: &["from", "to", "comment"],
+    later: &[],
 };
 
 pub(super) const PEER_VERDICTS: Keys = Keys {
     at: "peers[].verdicts",
-    known: &["certificate"],
-    later: LATER_VERDICTS,
+    known: THRESHOLDS,
+    later: &[],
+};
+
+pub(super) const SELF_CHECK: Keys = Keys {
+    at: "self_check",
+    known: &["references", "dns_name"],
+    later: &[],
+};
+
+pub(super) const QUERY: Keys = Keys {
+    at: "queries[]",
+    known: &["name", "source", "help", "networks", "interval"],
+    later: &[],
 };
 
 pub(super) const LIMITS: Keys = Keys {
@@ -143,7 +167,10 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         DISCOVERY,
         NETWORK_VERDICTS,
         PEER,
+        WINDOW,
         PEER_VERDICTS,
+        SELF_CHECK,
+        QUERY,
         LIMITS,
         METRICS,
     ]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::file::Content;
-use super::scalar::breaks_line;
+use super::scalar::line;
 use super::section::{Refused, Section};
 
 /// The labels of the agent's own metrics, and those that Prometheus and its alerts attach themselves.
@@ -48,13 +48,9 @@ pub(super) fn labels(peer: &Section) -> Result<BTreeMap<String, String>, Refused
         }
         let text = match value.node.content {
             Content::Null => Err("has no value; give it one or remove the key".to_owned()),
-            _ => value.text(),
+            _ => line(&value),
         };
         match text {
-            Ok(text) if text.contains(breaks_line) => {
-                let message = "has a line break or a control character; remove it";
-                sound = Err(peer.source.report(value.node.position, path, message));
-            }
             Ok(text) => {
                 labels.insert(key.text.clone(), text);
             }

@@ -15,22 +15,32 @@ use crate::cad3::Hash;
 use crate::peer::Endpoint;
 
 mod access;
+mod discovery;
 mod document;
 mod error;
 mod file;
 mod keys;
 mod labels;
 mod located;
+mod maintenance;
 mod networks;
 mod peers;
+mod queries;
 mod render;
 mod rhythm;
 mod scalar;
 mod section;
+mod self_check;
+mod verdicts;
 
+pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem};
 pub use keys::keys;
+pub use maintenance::Window;
+pub use queries::CustomQuery;
 pub use render::{SECRET, render};
+pub use self_check::SelfCheck;
+pub use verdicts::Thresholds;
 
 /// Where a configuration is looked for when none is named, in this order.
 const PLACES: [&str; 2] = [
@@ -130,10 +140,18 @@ pub struct Config {
     pub external_url: Option<Url>,
     /// This agent's name; the host's unless configured.
     pub vantage: String,
+    /// Where the agent keeps what outlives it; none: in memory only. Whether it is there is not checked here.
+    pub state_dir: Option<PathBuf>,
+    /// The rhythm of a peer that has none of its own, as one that was discovered.
+    pub defaults: Cadence,
+    /// What tells the agent's own trouble from a peer's.
+    pub self_check: SelfCheck,
     /// Networks by position in the file; at least one.
     pub networks: Vec<Network>,
     /// Peers by position in the file, defaults filled in; names are unique.
     pub peers: Vec<Peer>,
+    /// The operator's own expressions by position in the file; names are unique.
+    pub queries: Vec<CustomQuery>,
     /// Bounds on what the agent takes in and has under way.
     pub limits: Limits,
     /// How much `/metrics` tells of each peer, fixed at load.
@@ -141,12 +159,18 @@ pub struct Config {
 }
 
 /// A network of peers that share one genesis state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// The `network` label; unique.
     pub name: String,
     /// The genesis hash its peers must show, where pinned.
     pub genesis: Option<Hash>,
+    /// When what is measured of the network and of the peers found in it becomes a verdict.
+    pub verdicts: Thresholds,
+    /// How registered peers are found; none: they are not.
+    pub discovery: Option<Discovery>,
+    /// From one reading of the stakes to the next.
+    pub stake_interval: Duration,
 }
 
 /// One peer to poll. Equal when every setting is, secrets included.
@@ -172,8 +196,12 @@ pub struct Peer {
     pub http: HttpOptions,
     /// When and how often to poll.
     pub cadence: Cadence,
-    /// A certificate that ends sooner than this is a condition.
-    pub certificate: Duration,
+    /// When what is measured becomes a verdict.
+    pub verdicts: Thresholds,
+    /// How often it should make a block; none: one that makes none is normal.
+    pub expect_block_every: Option<Duration>,
+    /// When it is worked on, in the order of the file.
+    pub maintenance: Vec<Window>,
 }
 
 impl Peer {
@@ -191,7 +219,9 @@ impl Peer {
             account: None,
             http: HttpOptions::default(),
             cadence: Cadence::default(),
-            certificate: document::CERTIFICATE,
+            verdicts: Thresholds::default(),
+            expect_block_every: None,
+            maintenance: Vec::new(),
         }
     }
 }

@@ -1,49 +1,61 @@
 //! The networks of the file, and which of them a peer belongs to.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Network;
-use super::keys::{DISCOVERY, NETWORK, NETWORK_VERDICTS, nearest};
-use super::rhythm::{INTERVAL, certificate};
-use super::scalar::{boolean, count, duration, hash, one_of};
+use super::discovery::discovery;
+use super::keys::{NETWORK, NETWORK_VERDICTS, nearest};
+use super::scalar::{DAY, duration, hash, name, one_of};
 use super::section::{Names, Refused, Section, Value};
+use super::verdicts::Thresholds;
 
 /// The network of a file that defines none.
 const IMPLIED_NETWORK: &str = "default";
+/// How often a network's stakes are asked for. A reading goes through the whole registry: more often would be a load.
+const STAKE_INTERVAL: Duration = Duration::from_secs(60);
+const STAKE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(10)..=DAY;
 
 /// A network as the file defines it.
 struct Entry {
     /// None when it is refused: then peers that name no network are not told off for it.
     name: Option<String>,
-    network: Result<(Network, Option<Duration>), Refused>,
+    network: Result<Network, Refused>,
 }
 
 /// The networks of the file, for its peers to refer to.
 pub(super) struct Networks(Vec<Entry>);
 
 impl Networks {
-    pub(super) fn read(file: &Section) -> Result<Self, Refused> {
+    /// The networks of the file, whose thresholds hold where a network has none of its own.
+    pub(super) fn read(
+        file: &Section,
+        verdicts: Result<Thresholds, Refused>,
+    ) -> Result<Self, Refused> {
         let Some(items) = file.list("networks")? else {
-            let network = Network {
+            let network = verdicts.map(|verdicts| Network {
                 name: IMPLIED_NETWORK.to_owned(),
                 genesis: None,
-            };
+                verdicts,
+                discovery: None,
+                stake_interval: STAKE_INTERVAL,
+            });
             return Ok(Self(vec![Entry {
-                name: Some(network.name.clone()),
-                network: Ok((network, None)),
+                name: Some(IMPLIED_NETWORK.to_owned()),
+                network,
             }]));
         };
         let mut names = Names::default();
         let mut networks = Vec::new();
         for (path, node) in items {
             let section = Section::open(file.source, path, node, &NETWORK);
-            let name = section
+            let claimed = section
                 .as_ref()
                 .map_err(|r| *r)
-                .and_then(|s| names.claim(s));
+                .and_then(|s| names.claim(s, name));
             networks.push(Entry {
-                name: name.as_ref().ok().cloned(),
-                network: section.and_then(|section| network(&section, name)),
+                name: claimed.as_ref().ok().cloned(),
+                network: section.and_then(|section| network(&section, claimed, verdicts)),
             });
         }
         if networks.is_empty() {
@@ -58,7 +70,7 @@ impl Networks {
     }
 
     /// The network that a peer belongs to.
-    pub(super) fn of(&self, peer: &Section) -> Result<&(Network, Option<Duration>), Refused> {
+    pub(super) fn of(&self, peer: &Section) -> Result<&Network, Refused> {
         let named = peer.read("network", |value| self.find(value))?;
         let ((Some(entry), _) | (None, [entry])) = (named, self.0.as_slice()) else {
             if self.0.iter().any(|entry| entry.name.is_none()) {
@@ -86,7 +98,13 @@ impl Networks {
         })
     }
 
-    fn names(&self) -> Vec<&str> {
+    /// The name that `value` is, of one of these networks.
+    pub(super) fn named(&self, value: &Value) -> Result<String, String> {
+        self.find(value)?;
+        value.text()
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
         self.0
             .iter()
             .filter_map(|entry| entry.name.as_deref())
@@ -95,45 +113,24 @@ impl Networks {
 
     pub(super) fn into_networks(self) -> Result<Vec<Network>, Refused> {
         let networks = self.0.into_iter();
-        networks.map(|entry| Ok(entry.network?.0)).collect()
+        networks.map(|entry| entry.network).collect()
     }
 }
 
 fn network(
     section: &Section,
     name: Result<String, Refused>,
-) -> Result<(Network, Option<Duration>), Refused> {
+    verdicts: Result<Thresholds, Refused>,
+) -> Result<Network, Refused> {
     let genesis = section.read("genesis", hash);
-    let certificate = certificate(section, &NETWORK_VERDICTS);
+    let verdicts = Thresholds::read(section, &NETWORK_VERDICTS, verdicts);
     let discovery = discovery(section);
-    let network = Network {
+    let stake_interval = section.read("stake_interval", |value| duration(value, STAKE_INTERVALS));
+    Ok(Network {
         name: name?,
         genesis: genesis?,
-    };
-    discovery?;
-    Ok((network, certificate?))
-}
-
-/// Checks a network's `discovery`, which may stand there as long as it is off.
-fn discovery(network: &Section) -> Result<(), Refused> {
-    let Some(section) = network.section("discovery", &DISCOVERY)? else {
-        return Ok(());
-    };
-    let enabled = section.read("enabled", |value| {
-        if boolean(value)? {
-            Err("true is not yet supported by this version; write false".to_owned())
-        } else {
-            Ok(())
-        }
-    });
-    let interval = section.read("interval", |value| duration(value, INTERVAL));
-    let max_peers = section.read("max_peers", |value| count(value, 1..=100_000));
-    let allow_private = section.read("allow_private", boolean);
-    let http_port = section.read("http_port", |value| count(value, 1..=u16::MAX.into()));
-    enabled?;
-    interval?;
-    max_peers?;
-    allow_private?;
-    http_port?;
-    Ok(())
+        verdicts: verdicts?,
+        discovery: discovery?,
+        stake_interval: stake_interval?.unwrap_or(STAKE_INTERVAL),
+    })
 }

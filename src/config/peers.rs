@@ -1,13 +1,17 @@
 //! The peers of the file, defaults filled in.
 
+use std::time::Duration;
+
 use super::access::http_options;
 use super::error::Position;
 use super::keys::{PEER, PEER_VERDICTS};
 use super::labels::labels;
+use super::maintenance::maintenance;
 use super::networks::Networks;
-use super::rhythm::{Defaults, Rhythm, certificate};
-use super::scalar::{account, choice, hash};
+use super::rhythm::Rhythm;
+use super::scalar::{TEN_YEARS, account, choice, duration, hash, name};
 use super::section::{Names, Refused, Section, Value};
+use super::verdicts::Thresholds;
 use super::{Peer, Role};
 use crate::peer::{Endpoint, EndpointError};
 
@@ -15,7 +19,7 @@ use crate::peer::{Endpoint, EndpointError};
 pub(super) fn peers(
     file: &Section,
     networks: Result<&Networks, Refused>,
-    defaults: Result<Defaults, Refused>,
+    defaults: Result<Rhythm, Refused>,
 ) -> Result<Vec<Peer>, Refused> {
     let mut names = Names::default();
     let mut peers = Vec::new();
@@ -24,7 +28,7 @@ pub(super) fn peers(
     let missing = items.is_none();
     for (path, node) in items.into_iter().flatten() {
         let peer = Section::open(file.source, path, node, &PEER).and_then(|section| {
-            let name = names.claim(&section);
+            let name = names.claim(&section, name);
             peer(&section, name, networks, defaults)
         });
         match peer {
@@ -46,7 +50,7 @@ fn peer(
     section: &Section,
     name: Result<String, Refused>,
     networks: Result<&Networks, Refused>,
-    defaults: Result<Defaults, Refused>,
+    defaults: Result<Rhythm, Refused>,
 ) -> Result<Peer, Refused> {
     let network = networks.and_then(|networks| networks.of(section));
     let roles = [Role::Own, Role::Reference].map(|role| (role.as_str(), role));
@@ -56,9 +60,14 @@ fn peer(
     let labels = labels(section);
     let account = section.read("account", account);
     let http = http_options(section);
-    let rhythm = Rhythm::read(section, defaults.map(|defaults| defaults.rhythm));
-    let certificate = certificate(section, &PEER_VERDICTS);
-    let (network, network_certificate) = network?;
+    let rhythm = Rhythm::read(section, defaults);
+    let verdicts = network.map(|network| network.verdicts);
+    let verdicts = Thresholds::read(section, &PEER_VERDICTS, verdicts);
+    let expect_block_every = section.read("expect_block_every", |value| {
+        duration(value, Duration::from_secs(1)..=TEN_YEARS)
+    });
+    let maintenance = maintenance(section);
+    let network = network?;
     Ok(Peer {
         name: name?,
         network: network.name.clone(),
@@ -70,9 +79,9 @@ fn peer(
         account: account?,
         http: http?,
         cadence: rhythm?.cadence(),
-        certificate: certificate?
-            .or(*network_certificate)
-            .unwrap_or(defaults?.certificate),
+        verdicts: verdicts?,
+        expect_block_every: expect_block_every?,
+        maintenance: maintenance?,
     })
 }
 
@@ -120,7 +129,8 @@ fn endpoints(peer: &Section) -> Result<Vec<Endpoint>, Refused> {
         .collect())
 }
 
-fn endpoint(value: &Value) -> Result<Endpoint, String> {
+/// An endpoint, told of as written when the environment was put into it.
+pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
     let text = value.text()?;
     if text.contains('@') && !text.contains("://") {
         // The suggestion would repeat the password.

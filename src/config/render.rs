@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use humantime::format_duration;
+use humantime::{format_duration, format_rfc3339};
 use serde::Serialize;
 
-use super::{Config, Detail, Limits, Network, Peer, file};
+use super::{
+    Cadence, Config, CustomQuery, Detail, Discovery, Limits, Network, Peer, SelfCheck, Thresholds,
+    Window, file,
+};
+use crate::peer::Endpoint;
 
 /// Stands for a secret.
 pub const SECRET: &str = "<secret>";
@@ -25,8 +29,15 @@ struct File<'a> {
     external_url: Option<String>,
     vantage: String,
     mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_dir: Option<String>,
+    defaults: Rhythm,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_check: Option<SelfCheckSection>,
     networks: Vec<NetworkEntry>,
     peers: Vec<PeerEntry<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    queries: Vec<QueryEntry<'a>>,
     limits: LimitsSection,
     metrics: Metrics,
 }
@@ -36,6 +47,45 @@ struct NetworkEntry {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     genesis: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery: Option<DiscoverySection>,
+    stake_interval: String,
+    verdicts: Verdicts,
+}
+
+#[derive(Serialize)]
+struct DiscoverySection {
+    enabled: bool,
+    interval: String,
+    max_peers: usize,
+    allow_private: bool,
+    http_port: u16,
+}
+
+#[derive(Serialize)]
+struct Rhythm {
+    interval: String,
+    timeout: String,
+    retries: u32,
+    down_after: u32,
+    up_after: u32,
+    max_interval: String,
+}
+
+#[derive(Serialize)]
+struct SelfCheckSection {
+    references: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns_name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct QueryEntry<'a> {
+    name: &'a str,
+    source: String,
+    help: String,
+    networks: Vec<String>,
+    interval: String,
 }
 
 #[derive(Serialize)]
@@ -60,18 +110,32 @@ struct PeerEntry<'a> {
     proxy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<u64>,
-    interval: String,
-    timeout: String,
-    retries: u32,
-    down_after: u32,
-    up_after: u32,
-    max_interval: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expect_block_every: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    maintenance: Vec<WindowEntry>,
+    #[serde(flatten)]
+    rhythm: Rhythm,
     verdicts: Verdicts,
 }
 
 #[derive(Serialize)]
+struct WindowEntry {
+    from: String,
+    to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+#[derive(Serialize)]
 struct Verdicts {
+    stall_after: String,
+    lag_blocks: u64,
+    lag_for: String,
+    clock_skew: String,
     certificate: String,
+    own_stake_margin_cvm: f64,
+    controller_balance_cvm: f64,
 }
 
 #[derive(Serialize)]
@@ -95,14 +159,25 @@ fn duration(duration: Duration) -> String {
     format_duration(duration).to_string()
 }
 
+fn endpoints(endpoints: &[Endpoint]) -> Vec<String> {
+    endpoints
+        .iter()
+        .map(|endpoint| text(endpoint.to_string()))
+        .collect()
+}
+
 impl<'a> From<&'a Config> for File<'a> {
     fn from(config: &'a Config) -> Self {
         let Config {
             listen,
             external_url,
             vantage,
+            state_dir,
+            defaults,
+            self_check,
             networks,
             peers,
+            queries,
             limits,
             detail,
         } = config;
@@ -111,8 +186,12 @@ impl<'a> From<&'a Config> for File<'a> {
             external_url: external_url.as_ref().map(text),
             vantage: text(vantage),
             mode: "central",
+            state_dir: state_dir.as_ref().map(|path| text(path.to_string_lossy())),
+            defaults: defaults.into(),
+            self_check: (*self_check != SelfCheck::default()).then(|| self_check.into()),
             networks: networks.iter().map(NetworkEntry::from).collect(),
             peers: peers.iter().map(PeerEntry::from).collect(),
+            queries: queries.iter().map(QueryEntry::from).collect(),
             limits: limits.into(),
             metrics: Metrics {
                 detail: match detail {
@@ -126,10 +205,125 @@ impl<'a> From<&'a Config> for File<'a> {
 
 impl From<&Network> for NetworkEntry {
     fn from(network: &Network) -> Self {
-        let Network { name, genesis } = network;
+        let Network {
+            name,
+            genesis,
+            verdicts,
+            discovery,
+            stake_interval,
+        } = network;
         Self {
             name: text(name),
             genesis: genesis.map(|hash| hash.to_string()),
+            discovery: discovery.as_ref().map(DiscoverySection::from),
+            stake_interval: duration(*stake_interval),
+            verdicts: verdicts.into(),
+        }
+    }
+}
+
+impl From<&Discovery> for DiscoverySection {
+    fn from(discovery: &Discovery) -> Self {
+        let Discovery {
+            interval,
+            max_peers,
+            allow_private,
+            http_port,
+        } = *discovery;
+        Self {
+            enabled: true,
+            interval: duration(interval),
+            max_peers,
+            allow_private,
+            http_port,
+        }
+    }
+}
+
+impl From<&Cadence> for Rhythm {
+    fn from(cadence: &Cadence) -> Self {
+        let Cadence {
+            interval,
+            timeout,
+            retries,
+            down_after,
+            up_after,
+            max_interval,
+        } = *cadence;
+        Self {
+            interval: duration(interval),
+            timeout: duration(timeout),
+            retries,
+            down_after,
+            up_after,
+            max_interval: duration(max_interval),
+        }
+    }
+}
+
+impl From<&Thresholds> for Verdicts {
+    fn from(thresholds: &Thresholds) -> Self {
+        let Thresholds {
+            stall_after,
+            lag_blocks,
+            lag_for,
+            clock_skew,
+            certificate,
+            own_stake_margin_cvm,
+            controller_balance_cvm,
+        } = *thresholds;
+        Self {
+            stall_after: duration(stall_after),
+            lag_blocks,
+            lag_for: duration(lag_for),
+            clock_skew: duration(clock_skew),
+            certificate: duration(certificate),
+            own_stake_margin_cvm,
+            controller_balance_cvm,
+        }
+    }
+}
+
+impl From<&SelfCheck> for SelfCheckSection {
+    fn from(self_check: &SelfCheck) -> Self {
+        let SelfCheck {
+            references,
+            dns_name,
+        } = self_check;
+        Self {
+            references: endpoints(references),
+            dns_name: dns_name.as_ref().map(text),
+        }
+    }
+}
+
+impl<'a> From<&'a CustomQuery> for QueryEntry<'a> {
+    fn from(query: &'a CustomQuery) -> Self {
+        let CustomQuery {
+            name,
+            source,
+            form: _, // what the source says
+            help,
+            networks,
+            interval,
+        } = query;
+        Self {
+            name,
+            source: text(source),
+            help: text(help),
+            networks: networks.iter().map(text).collect(),
+            interval: duration(*interval),
+        }
+    }
+}
+
+impl From<&Window> for WindowEntry {
+    fn from(window: &Window) -> Self {
+        let Window { from, to, comment } = window;
+        Self {
+            from: format_rfc3339(*from).to_string(),
+            to: format_rfc3339(*to).to_string(),
+            comment: comment.as_ref().map(text),
         }
     }
 }
@@ -147,7 +341,9 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             account,
             http,
             cadence,
-            certificate,
+            verdicts,
+            expect_block_every,
+            maintenance,
         } = peer;
         let labels = labels
             .iter()
@@ -157,10 +353,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             name: text(name),
             network: text(network),
             role: role.as_str(),
-            endpoints: endpoints
-                .iter()
-                .map(|endpoint| text(endpoint.to_string()))
-                .collect(),
+            endpoints: self::endpoints(endpoints),
             key: key.map(|key| key.to_string()),
             labels: labels.collect(),
             headers: headers.collect(),
@@ -172,15 +365,10 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             server_name: http.server_name.as_ref().map(text),
             proxy: http.proxy.as_ref().map(text),
             account: *account,
-            interval: duration(cadence.interval),
-            timeout: duration(cadence.timeout),
-            retries: cadence.retries,
-            down_after: cadence.down_after,
-            up_after: cadence.up_after,
-            max_interval: duration(cadence.max_interval),
-            verdicts: Verdicts {
-                certificate: duration(*certificate),
-            },
+            expect_block_every: expect_block_every.map(duration),
+            maintenance: maintenance.iter().map(WindowEntry::from).collect(),
+            rhythm: cadence.into(),
+            verdicts: verdicts.into(),
         }
     }
 }

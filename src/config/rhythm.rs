@@ -1,4 +1,4 @@
-//! When to poll and when to warn: the cadence keys and `verdicts`, each over what holds without them.
+//! When to poll: the cadence keys, each over what holds without it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -6,23 +6,13 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::Cadence;
-use super::keys::{DEFAULTS, Keys};
+use super::keys::DEFAULTS;
 use super::scalar::{DAY, count, duration};
 use super::section::{Refused, Section};
 
 /// Shorter intervals would measure the monitor's own load; longer ones hide more than a day.
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
-/// Up to ten years, as humantime counts them.
-const CERTIFICATE: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(10 * 31_557_600);
-
-/// What a peer has when it does not say otherwise.
-#[derive(Clone, Copy)]
-pub(super) struct Defaults {
-    pub(super) rhythm: Rhythm,
-    pub(super) certificate: Duration,
-}
 
 /// A cadence whose longest interval may still follow its interval.
 #[derive(Clone, Copy)]
@@ -116,13 +106,5 @@ pub(super) fn defaults(file: &Section) -> Result<Rhythm, Refused> {
     match file.section("defaults", &DEFAULTS)? {
         Some(section) => Rhythm::read(&section, Ok(Rhythm::DEFAULT)),
         None => Ok(Rhythm::DEFAULT),
-    }
-}
-
-/// The certificate threshold under `verdicts` of a section.
-pub(super) fn certificate(section: &Section, keys: &Keys) -> Result<Option<Duration>, Refused> {
-    match section.section("verdicts", keys)? {
-        Some(verdicts) => verdicts.read("certificate", |value| duration(value, CERTIFICATE)),
-        None => Ok(None),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use humantime::format_duration;
@@ -13,6 +13,8 @@ use super::section::Value;
 use crate::cad3::Hash;
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// As humantime counts them.
+pub(super) const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
 
 /// A whole number within `range`.
 pub(super) fn count(value: &Value, range: RangeInclusive<u32>) -> Result<u32, String> {
@@ -26,6 +28,40 @@ pub(super) fn count(value: &Value, range: RangeInclusive<u32>) -> Result<u32, St
                 value.found()
             )
         })
+}
+
+/// A number, whole or not, within `range`.
+pub(super) fn number(value: &Value, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let number = match &value.node.content {
+        Content::Number { written, .. } => written.parse().ok(),
+        _ => None,
+    };
+    number.filter(|n| range.contains(n)).ok_or_else(|| {
+        let (from, to) = range.into_inner();
+        format!("{} is not a number from {from} to {to}", value.found())
+    })
+}
+
+/// A TCP port that can be dialled.
+pub(super) fn port(value: &Value) -> Result<u16, String> {
+    whole(value)
+        .and_then(|n| u16::try_from(n).ok())
+        .filter(|port| *port > 0)
+        .ok_or_else(|| format!("{} is not a port from 1 to {}", value.found(), u16::MAX))
+}
+
+/// An instant in UTC.
+pub(super) fn time(value: &Value) -> Result<SystemTime, String> {
+    let text = match value.node.content {
+        Content::Text(_) => value.text()?,
+        _ => String::new(),
+    };
+    humantime::parse_rfc3339(&text).map_err(|_| {
+        format!(
+            "{} is not a time; write it in UTC, as in `2026-12-01T10:00:00Z`",
+            value.found()
+        )
+    })
 }
 
 pub(super) fn whole(value: &Value) -> Option<i128> {
@@ -222,6 +258,15 @@ pub(super) fn web_url(value: &Value) -> Result<Url, String> {
 /// Whether a character has no place in a one-line text: control characters and Unicode's line separators.
 pub(super) fn breaks_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// A text of one line.
+pub(super) fn line(value: &Value) -> Result<String, String> {
+    let text = value.text()?;
+    if text.contains(breaks_line) {
+        return Err("has a line break or a control character; remove it".to_owned());
+    }
+    Ok(text)
 }
 
 /// A name that is a metric's label value and, for a peer, one segment of a path.

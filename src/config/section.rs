@@ -9,7 +9,6 @@ use super::error::{Errors, Position, Problem};
 use super::file::{Content, Node};
 use super::keys::{Keys, nearest};
 use super::located::Key;
-use super::scalar::name;
 
 /// Stands for a value that is not there because what is wrong with it has been reported.
 #[derive(Clone, Copy, Debug)]
@@ -279,9 +278,13 @@ fn entries<'a>(
 pub(super) struct Names(HashMap<String, usize>);
 
 impl Names {
-    /// The section's name, which no earlier one has.
-    pub(super) fn claim(&mut self, section: &Section) -> Result<String, Refused> {
-        let text = section.need("name", name)?;
+    /// The section's name, as `parse` takes it, which no earlier one has.
+    pub(super) fn claim(
+        &mut self,
+        section: &Section,
+        parse: impl FnOnce(&Value) -> Result<String, String>,
+    ) -> Result<String, Refused> {
+        let text = section.need("name", parse)?;
         let position = section.value_position("name").unwrap_or(section.position);
         if let Some(line) = self.0.get(&text) {
             let message = format!("{text:?} is already the name on line {line}; names are unique");

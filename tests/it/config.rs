@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::Hash;
+use convex_peer_monitor::cad3::{Hash, reader};
 use convex_peer_monitor::check;
 use convex_peer_monitor::config::{
-    self, Cadence, Config, Detail, Errors, HttpOptions, Limits, Network, Peer, Role,
+    self, Cadence, Config, CustomQuery, Detail, Discovery, Errors, HttpOptions, Limits, Network,
+    Peer, Role, SelfCheck, Thresholds, Window,
 };
 use convex_peer_monitor::peer::Endpoint;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -91,12 +92,6 @@ fn every_supported_key_is_read() {
     assert_eq!(b.http.headers["x-key"], "s3cret");
     assert!(b.http.headers["x-key"].is_sensitive());
     assert_eq!(a.http.ca, Some(vec![ca.cert.der().to_vec()]));
-    assert_eq!(a.certificate, Duration::from_secs(86_400));
-    assert_eq!(
-        b.certificate,
-        Duration::from_secs(2 * 86_400),
-        "its network's"
-    );
     let debug = format!("{config:?}");
     assert!(!debug.contains("s3cret"), "{debug}");
 
@@ -107,6 +102,10 @@ fn every_supported_key_is_read() {
     let again =
         parse(&shown.replace("<secret>", "s3cret")).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(again.peers[0], config.peers[0]);
+    assert_eq!(
+        (again.networks, again.queries, again.self_check),
+        (config.networks, config.queries, config.self_check)
+    );
 }
 
 #[test]
@@ -119,7 +118,10 @@ fn what_is_left_out_has_the_documented_default() {
         config.networks,
         [Network {
             name: "default".to_owned(),
-            genesis: None
+            genesis: None,
+            verdicts: Thresholds::default(),
+            discovery: None,
+            stake_interval: Duration::from_secs(60),
         }]
     );
     assert_eq!(config.detail, Detail::Full);
@@ -131,7 +133,24 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(config.limits, limits);
     let peer = &config.peers[0];
     assert_eq!((peer.network.as_str(), peer.role), ("default", Role::Own));
-    assert_eq!(peer.certificate, Duration::from_secs(21 * 86_400));
+    let verdicts = Thresholds {
+        stall_after: Duration::from_secs(60),
+        lag_blocks: 10,
+        lag_for: Duration::from_secs(30),
+        clock_skew: Duration::from_secs(1),
+        certificate: Duration::from_secs(21 * 86_400),
+        own_stake_margin_cvm: 100.0,
+        controller_balance_cvm: 10.0,
+    };
+    assert_eq!(peer.verdicts, verdicts);
+    assert_eq!(
+        (peer.expect_block_every, peer.maintenance.as_slice()),
+        (None, [].as_slice())
+    );
+    assert_eq!(
+        (config.state_dir, config.self_check, config.queries),
+        (None, SelfCheck::default(), Vec::new())
+    );
     let cadence = Cadence {
         interval: Duration::from_secs(15),
         timeout: Duration::from_secs(5),
@@ -141,6 +160,129 @@ fn what_is_left_out_has_the_documented_default() {
         max_interval: Duration::from_secs(15),
     };
     assert_eq!(peer.cadence, cadence);
+    assert_eq!(config.defaults, cadence);
+}
+
+#[test]
+fn discovery_that_is_on_has_the_documented_defaults_and_off_is_none() {
+    let discovery = |text: &str| {
+        let file = format!("networks: [{{ name: n, discovery: {text} }}]\n{PEER}");
+        valid(&file).networks.remove(0).discovery
+    };
+    let defaults = Discovery {
+        interval: Duration::from_secs(600),
+        max_peers: 500,
+        allow_private: false,
+        http_port: 8080,
+    };
+    assert_eq!(discovery("{ enabled: true }"), Some(defaults));
+    assert_eq!(discovery("{ max_peers: 7 }"), None);
+    assert_eq!(discovery("{ enabled: false, max_peers: 7 }"), None);
+}
+
+#[test]
+fn the_threshold_nearest_to_the_peer_holds_key_by_key() {
+    let config = valid(
+        "verdicts: { lag_blocks: 1, stall_after: 1m, certificate: 1d }\n\
+         networks:\n\
+         - { name: m, verdicts: { lag_blocks: 2, certificate: 2d } }\n\
+         - { name: n }\n\
+         peers:\n\
+         - { name: a, network: m, endpoints: [tcp://a], verdicts: { lag_blocks: 3, own_stake_margin_cvm: 0.5 } }\n\
+         - { name: b, network: m, endpoints: [tcp://b] }\n\
+         - { name: c, network: n, endpoints: [tcp://c] }\n",
+    );
+    let of = |verdicts: Thresholds| {
+        let days = verdicts.certificate.as_secs() / 86_400;
+        (verdicts.lag_blocks, days, verdicts.own_stake_margin_cvm)
+    };
+    let of_peers: Vec<_> = config.peers.iter().map(|peer| of(peer.verdicts)).collect();
+    assert_eq!(of_peers, [(3, 2, 0.5), (2, 2, 100.0), (1, 1, 100.0)]);
+    let of_networks: Vec<_> = config.networks.iter().map(|it| of(it.verdicts)).collect();
+    assert_eq!(of_networks, [(2, 2, 100.0), (1, 1, 100.0)]);
+
+    let implied = valid(&format!("verdicts: {{ lag_blocks: 4 }}\n{PEER}"));
+    assert_eq!(implied.networks[0].verdicts.lag_blocks, 4);
+    assert_eq!(implied.peers[0].verdicts.lag_blocks, 4);
+}
+
+#[test]
+fn the_state_directory_is_relative_to_the_configuration_and_need_not_be_there() {
+    let at = |dir: &str| valid(&format!("state_dir: {dir}\n{PEER}")).state_dir;
+    assert_eq!(at("state"), Some(PathBuf::from("/nonexistent/state")));
+    assert_eq!(at("/var/x"), Some(PathBuf::from("/var/x")));
+}
+
+#[test]
+fn a_query_is_read_as_the_form_that_its_text_is_and_asked_in_every_network_unless_told() {
+    let config = valid(
+        "networks: [{ name: m }, { name: n }]\n\
+         peers: [{ name: a, network: n, endpoints: [tcp://a] }]\n\
+         queries:\n\
+         - { name: a, source: \"(balance #13)\", networks: [n, n], interval: 5m, help: what }\n\
+         - { name: b, source: \"*juice*\" }\n\
+         - { name: _c2, source: \"1\", networks: [] }\n",
+    );
+    let [a, b, c] = config.queries.as_slice() else {
+        panic!("three queries, found {}", config.queries.len());
+    };
+    let form = reader::read("(balance #13)").unwrap();
+    let expected = CustomQuery {
+        name: "a".to_owned(),
+        source: "(balance #13)".to_owned(),
+        form,
+        help: "what".to_owned(),
+        networks: vec!["n".to_owned()],
+        interval: Duration::from_secs(300),
+    };
+    assert_eq!(a, &expected);
+    assert_eq!((b.help.as_str(), b.interval), ("", Duration::from_secs(60)));
+    assert_eq!((&b.networks, c.networks.len()), (&c.networks, 2));
+}
+
+#[test]
+fn more_queries_or_references_than_allowed_are_refused_with_both_numbers() {
+    let queries = |n: usize| {
+        let items = (0..n).fold(String::new(), |text, i| {
+            format!("{text}- {{ name: q{i}, source: \"1\" }}\n")
+        });
+        format!("{PEER}queries:\n{items}")
+    };
+    assert_eq!(valid(&queries(50)).queries.len(), 50);
+    assert_eq!(
+        errors(&queries(51)),
+        "c.yml:5:1: queries: 51 queries, at most 50; remove some, or let one return a sum"
+    );
+    let references = |n: usize| {
+        let items = vec!["\"tcp://h\""; n].join(", ");
+        format!("self_check: {{ references: [{items}] }}\n{PEER}")
+    };
+    assert_eq!(valid(&references(10)).self_check.references.len(), 10);
+    assert_eq!(
+        errors(&references(11)),
+        "c.yml:1:27: self_check.references: 11 references, at most 10; remove some"
+    );
+    let long = format!("{PEER}queries: [{{ name: q, source: \"{}\" }}]", "a".repeat(16_385));
+    assert!(errors(&long).contains("an expression of 16385 bytes, at most 16384"));
+}
+
+#[test]
+fn a_configuration_differs_when_any_of_its_judgements_does() {
+    let config = valid(PEER);
+    for text in [
+        format!("state_dir: s\n{PEER}"),
+        format!("verdicts: {{ controller_balance_cvm: 11 }}\n{PEER}"),
+        format!("self_check: {{ dns_name: example.com }}\n{PEER}"),
+        format!("networks: [{{ name: default, stake_interval: 2m }}]\n{PEER}"),
+        format!("networks: [{{ name: default, discovery: {{ enabled: true }} }}]\n{PEER}"),
+        format!("{PEER}queries: [{{ name: a, source: \"1\" }}]\n"),
+        with_peer("expect_block_every: 1m"),
+        with_peer("maintenance: [{ from: 2026-12-01T10:00:00Z, to: 2026-12-01T11:00:00Z }]"),
+    ] {
+        let other = valid(&text);
+        assert_eq!(other, valid(&text));
+        assert_ne!(other, config, "{text}");
+    }
 }
 
 #[test]
@@ -153,7 +295,10 @@ fn the_embedded_configuration_watches_protonet_over_both_transports_as_a_referen
         config.networks,
         [Network {
             name: "protonet".to_owned(),
-            genesis: Some(genesis)
+            genesis: Some(genesis),
+            verdicts: Thresholds::default(),
+            discovery: None,
+            stake_interval: Duration::from_secs(60),
         }]
     );
     let [peer] = config.peers.as_slice() else {
@@ -243,6 +388,13 @@ fn a_bad_file_is_told_where_it_breaks() {
         "peers: [{ name: x, network: protonet, endpoints: [http://x] }]\n",
         "networks: [7]\npeers: [{ name: x, endpoints: [http://x] }]\n",
         "networks: 7\npeers: [{ name: x, endpoints: [http://x] }]\n",
+        "state_dir: \"\"\n",
+        "verdicts: { lag_blocks: 0, lag_for: 2d, clock_skew: 0s, own_stake_margin_cvm: -1, controller_balance_cvm: .nan }\n",
+        "verdicts: { own_stake_margin_cvm: \"100\", controller_balance_cvm: 1000000001 }\n",
+        "networks: [{ name: n, stake_interval: 5s, discovery: { enabled: yes, interval: 0s, max_peers: 0, allow_private: 1, http_port: 0 } }]\n",
+        "self_check: { references: [localhost:1, \"tcp://u:pw@h\"], dns_name: 10.0.0.1, dns: x }\n",
+        "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- { name: \"\", source: |\n    (do\n      a}) }\n",
+        "networks: [{ name: protonet }]\nqueries: [{ name: a, source: \"1\", networks: [protonat, 7, x] }]\n",
     ] {
         writeln!(told, "{text:?}\n{}\n", errors(text)).unwrap();
     }
@@ -268,6 +420,8 @@ fn a_value_that_the_environment_gave_is_never_told() {
         "bearer_token: s3cret\nbearer_token: s3cret",
         "proxy: http://u:s3cret@h",
         "proxy: u:s3cret@h",
+        "expect_block_every: ${TOKEN}",
+        "maintenance: [{ from: \"${TOKEN}\", to: \"${TOKEN}\" }]",
     ] {
         let told = errors(&with_peer(lines));
         let given = lines.contains("key: 5s3cret");
@@ -289,6 +443,17 @@ fn a_value_that_the_environment_gave_is_never_told() {
             "peers: [{{ name: a, endpoints: [\"{endpoint}\"] }}]"
         ));
         assert!(!told.contains("s3cret"), "{endpoint} is told as {told}");
+    }
+    for line in [
+        "self_check: { references: [\"${TOKEN}\"] }",
+        "self_check: { dns_name: \"${BAD_TOKEN}\" }",
+        "queries: [{ name: \"${BAD_TOKEN}\", source: \"1\" }]",
+        "queries: [{ name: a, source: \"1 \\\\${TOKEN}\" }]",
+        "queries: [{ name: a, source: \"##${TOKEN}\" }]",
+        "queries: [{ name: a, source: \"1\", networks: [\"${TOKEN}\"] }]",
+    ] {
+        let told = errors(&format!("{PEER}{line}\n"));
+        assert!(!told.contains("s3cret"), "{line} is told as {told}");
     }
 }
 
@@ -400,6 +565,12 @@ fn detail_is_full_up_to_two_hundred_peers_unless_configured() {
     };
     assert_eq!(valid(&peers(200)).detail, Detail::Full);
     assert_eq!(valid(&peers(201)).detail, Detail::Lean);
+    let discovering = |max: usize, n: usize| {
+        let discovery = format!("discovery: {{ enabled: true, max_peers: {max} }}");
+        format!("networks: [{{ name: n, {discovery} }}]\n{}", peers(n))
+    };
+    assert_eq!(valid(&discovering(150, 50)).detail, Detail::Full);
+    assert_eq!(valid(&discovering(151, 50)).detail, Detail::Lean);
     assert_eq!(
         valid(&format!("metrics: {{ detail: full }}\n{}", peers(201))).detail,
         Detail::Full
@@ -675,11 +846,101 @@ fn http_options() -> impl Strategy<Value = HttpOptions> {
     )
 }
 
+fn thresholds() -> impl Strategy<Value = Thresholds> {
+    (
+        1_000u64..86_400_000,
+        1u64..1_000_000,
+        0u64..86_400_000,
+        1u64..86_400_000,
+        1u64..100_000_000,
+        0.0..1e9,
+        0.0..1e9,
+    )
+        .prop_map(|(stall, lag_blocks, lag, skew, certificate, own, controller)| Thresholds {
+            stall_after: Duration::from_millis(stall),
+            lag_blocks,
+            lag_for: Duration::from_millis(lag),
+            clock_skew: Duration::from_millis(skew),
+            certificate: Duration::from_secs(certificate),
+            own_stake_margin_cvm: own,
+            controller_balance_cvm: controller,
+        })
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    // To the end of the year 9999.
+    let seconds = 0u64..253_402_000_000;
+    (seconds, 1u64..86_400, 0u32..1_000_000_000, prop::option::of(text())).prop_map(
+        |(from, lasts, nanos, comment)| {
+            let from = SystemTime::UNIX_EPOCH + Duration::new(from, nanos);
+            Window {
+                from,
+                to: from + Duration::from_secs(lasts),
+                comment,
+            }
+        },
+    )
+}
+
+fn discovery() -> impl Strategy<Value = Option<Discovery>> {
+    let found = (1u64..86_400, 1usize..100_000, any::<bool>(), 1u16..);
+    prop::option::of(found.prop_map(|(interval, max_peers, allow_private, http_port)| {
+        Discovery {
+            interval: Duration::from_secs(interval),
+            max_peers,
+            allow_private,
+            http_port,
+        }
+    }))
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    (prop::option::of(hash()), thresholds(), discovery(), 10u64..86_400).prop_map(
+        |(genesis, verdicts, discovery, stake_interval)| Network {
+            name: String::new(),
+            genesis,
+            verdicts,
+            discovery,
+            stake_interval: Duration::from_secs(stake_interval),
+        },
+    )
+}
+
+fn self_check() -> impl Strategy<Value = SelfCheck> {
+    let references = prop::collection::vec(endpoints().prop_map(|all| all[0].clone()), 0..10);
+    (references, prop::option::of("[a-z]{1,9}\\.example")).prop_map(|(references, dns_name)| {
+        SelfCheck {
+            references,
+            dns_name,
+        }
+    })
+}
+
+/// Queries by name, each of the first network.
+fn queries() -> impl Strategy<Value = BTreeMap<String, CustomQuery>> {
+    let sources = ["(balance #13)", "\"$ ${x}\"", "[1 2.5 :k]", "*juice*\n"];
+    let query = (prop::sample::select(sources.to_vec()), text(), 1u64..86_400);
+    let query = query.prop_map(|(source, help, interval)| CustomQuery {
+        name: String::new(),
+        source: source.to_owned(),
+        form: reader::read(source).expect(source),
+        help,
+        networks: Vec::new(),
+        interval: Duration::from_secs(interval),
+    });
+    prop::collection::btree_map("[a-z_][a-z0-9_]{0,8}", query, 0..3)
+}
+
 fn peer() -> impl Strategy<Value = Peer> {
     let labels = prop::collection::btree_map("my_[a-z0-9]{1,8}", text(), 0..3);
     let account = prop::option::of(0..=i64::MAX.cast_unsigned());
     let role = prop::sample::select(vec![Role::Own, Role::Reference]);
-    let seconds = 1u64..100_000_000;
+    let every = prop::option::of((1u64..100_000_000).prop_map(Duration::from_secs));
+    let judged = (
+        thresholds(),
+        every,
+        prop::collection::vec(window(), 0..3),
+    );
     (
         name(),
         role,
@@ -689,10 +950,10 @@ fn peer() -> impl Strategy<Value = Peer> {
         account,
         http_options(),
         cadence(),
-        seconds,
+        judged,
     )
         .prop_map(
-            |(name, role, endpoints, key, labels, account, http, cadence, seconds)| Peer {
+            |(name, role, endpoints, key, labels, account, http, cadence, judged)| Peer {
                 name,
                 network: String::new(),
                 genesis: None,
@@ -703,7 +964,9 @@ fn peer() -> impl Strategy<Value = Peer> {
                 account,
                 http,
                 cadence,
-                certificate: Duration::from_secs(seconds),
+                verdicts: judged.0,
+                expect_block_every: judged.1,
+                maintenance: judged.2,
             },
         )
 }
@@ -713,13 +976,24 @@ prop_compose! {
         port in any::<u16>(),
         external_url in prop::option::of("https://[a-z]{1,9}/[a-z$]{0,9}"),
         vantage in name(),
-        networks in prop::collection::btree_map(name(), prop::option::of(hash()), 1..4),
+        networks in prop::collection::btree_map(name(), network(), 1..4),
         peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
+        (defaults, state_dir, self_check, queries) in (
+            cadence(),
+            prop::option::of("/[a-z$]{1,9}"),
+            self_check(),
+            queries(),
+        ),
         inflight in 1usize..1_000_000,
         bytes in 1024usize..50_000_000,
         detail in prop::sample::select(vec![Detail::Full, Detail::Lean]),
     ) -> Config {
-        let networks: Vec<_> = networks.into_iter().map(|(name, genesis)| Network { name, genesis }).collect();
+        let networks: Vec<_> = networks.into_iter().map(|(name, network)| Network { name, ..network }).collect();
+        let queries = queries.into_iter().map(|(name, query)| CustomQuery {
+            name,
+            networks: vec![networks[0].name.clone()],
+            ..query
+        }).collect();
         let peers: BTreeMap<_, _> = peers.into_iter().map(|(mut peer, index)| {
             let network: &Network = index.get(&networks);
             peer.network.clone_from(&network.name);
@@ -730,6 +1004,10 @@ prop_compose! {
             listen: ([127, 0, 0, 1], port).into(),
             external_url: external_url.map(|url| url.parse().expect("a URL")),
             vantage,
+            state_dir: state_dir.map(PathBuf::from),
+            defaults,
+            self_check,
+            queries,
             networks,
             peers: peers.into_values().collect(),
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },

@@ -88,7 +88,7 @@ async fn an_expired_certificate_has_its_own_reason_and_its_end_is_recorded() {
 async fn a_certificate_that_ends_soon_degrades_a_peer_that_answers() {
     let (fake, certificate) = tls_peer("localhost", 2150).await;
     let mut peer = watched(&fake, Some(certificate));
-    peer.certificate = Duration::from_secs(86_400 * 365 * 200);
+    peer.verdicts.certificate = Duration::from_secs(86_400 * 365 * 200);
     let record = verdict(&peer, &prober(&peer).poll().await);
     assert_eq!(
         (record.up, record.health.as_str()),
