@@ -262,7 +262,10 @@ fn more_queries_or_references_than_allowed_are_refused_with_both_numbers() {
         errors(&references(11)),
         "c.yml:1:27: self_check.references: 11 references, at most 10; remove some"
     );
-    let long = format!("{PEER}queries: [{{ name: q, source: \"{}\" }}]", "a".repeat(16_385));
+    let long = format!(
+        "{PEER}queries: [{{ name: q, source: \"{}\" }}]",
+        "a".repeat(16_385)
+    );
     assert!(errors(&long).contains("an expression of 16385 bytes, at most 16384"));
 }
 
@@ -856,54 +859,64 @@ fn thresholds() -> impl Strategy<Value = Thresholds> {
         0.0..1e9,
         0.0..1e9,
     )
-        .prop_map(|(stall, lag_blocks, lag, skew, certificate, own, controller)| Thresholds {
-            stall_after: Duration::from_millis(stall),
-            lag_blocks,
-            lag_for: Duration::from_millis(lag),
-            clock_skew: Duration::from_millis(skew),
-            certificate: Duration::from_secs(certificate),
-            own_stake_margin_cvm: own,
-            controller_balance_cvm: controller,
-        })
+        .prop_map(
+            |(stall, lag_blocks, lag, skew, certificate, own, controller)| Thresholds {
+                stall_after: Duration::from_millis(stall),
+                lag_blocks,
+                lag_for: Duration::from_millis(lag),
+                clock_skew: Duration::from_millis(skew),
+                certificate: Duration::from_secs(certificate),
+                own_stake_margin_cvm: own,
+                controller_balance_cvm: controller,
+            },
+        )
 }
 
 fn window() -> impl Strategy<Value = Window> {
     // To the end of the year 9999.
     let seconds = 0u64..253_402_000_000;
-    (seconds, 1u64..86_400, 0u32..1_000_000_000, prop::option::of(text())).prop_map(
-        |(from, lasts, nanos, comment)| {
+    (
+        seconds,
+        1u64..86_400,
+        0u32..1_000_000_000,
+        prop::option::of(text()),
+    )
+        .prop_map(|(from, lasts, nanos, comment)| {
             let from = SystemTime::UNIX_EPOCH + Duration::new(from, nanos);
             Window {
                 from,
                 to: from + Duration::from_secs(lasts),
                 comment,
             }
-        },
-    )
+        })
 }
 
 fn discovery() -> impl Strategy<Value = Option<Discovery>> {
     let found = (1u64..86_400, 1usize..100_000, any::<bool>(), 1u16..);
-    prop::option::of(found.prop_map(|(interval, max_peers, allow_private, http_port)| {
-        Discovery {
+    prop::option::of(found.prop_map(
+        |(interval, max_peers, allow_private, http_port)| Discovery {
             interval: Duration::from_secs(interval),
             max_peers,
             allow_private,
             http_port,
-        }
-    }))
+        },
+    ))
 }
 
 fn network() -> impl Strategy<Value = Network> {
-    (prop::option::of(hash()), thresholds(), discovery(), 10u64..86_400).prop_map(
-        |(genesis, verdicts, discovery, stake_interval)| Network {
+    (
+        prop::option::of(hash()),
+        thresholds(),
+        discovery(),
+        10u64..86_400,
+    )
+        .prop_map(|(genesis, verdicts, discovery, stake_interval)| Network {
             name: String::new(),
             genesis,
             verdicts,
             discovery,
             stake_interval: Duration::from_secs(stake_interval),
-        },
-    )
+        })
 }
 
 fn self_check() -> impl Strategy<Value = SelfCheck> {
@@ -936,11 +949,7 @@ fn peer() -> impl Strategy<Value = Peer> {
     let account = prop::option::of(0..=i64::MAX.cast_unsigned());
     let role = prop::sample::select(vec![Role::Own, Role::Reference]);
     let every = prop::option::of((1u64..100_000_000).prop_map(Duration::from_secs));
-    let judged = (
-        thresholds(),
-        every,
-        prop::collection::vec(window(), 0..3),
-    );
+    let judged = (thresholds(), every, prop::collection::vec(window(), 0..3));
     (
         name(),
         role,

@@ -69,7 +69,7 @@ fn answered<T>(value: T) -> Answered<T> {
 
 fn good(points: i64) -> Exchange {
     let order = OrderPoints {
-        block: points + 1,
+        block: points,
         proposal: points,
         consensus: points,
         finality: points,
