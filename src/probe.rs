@@ -6,10 +6,12 @@ use std::time::SystemTime;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use crate::cad3::Cell;
 use crate::cadence::RetryPauses;
 use crate::config;
 use crate::peer::{
-    Endpoint, Exchange, Failure, HttpClient, HttpClients, Reason, Status, TcpClient, Transport,
+    Endpoint, Exchange, Failure, HttpClient, HttpClients, Question, Reason, Status, TcpClient,
+    Transport, Unanswered,
 };
 
 /// What one poll saw of a peer.
@@ -85,9 +87,37 @@ impl Prober {
             endpoints: join_all(probes).await,
         }
     }
+
+    /// Asks a question of the endpoints in their order until one answers; each gets an equal share of the peer's timeout
+    /// that is left. Counts nothing and judges no identity.
+    ///
+    /// # Errors
+    /// The peer reports an error, its answer is too large, or no endpoint answers: then the first one's failure.
+    pub async fn ask(&mut self, question: &Question) -> Result<Cell, Unanswered> {
+        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let mut waiting = self.clients.len();
+        let mut first = None;
+        for client in &mut self.clients {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = Instant::now() + left / u32::try_from(waiting).unwrap_or(u32::MAX);
+            waiting -= 1;
+            let answer = match client {
+                Client::Http(client) => client.query(question, share).await,
+                Client::Tcp(client) => client.query(question, share).await,
+            };
+            match answer {
+                Err(Unanswered::Failed(failure)) if failure.reason != Reason::TooLarge => {
+                    first.get_or_insert(failure);
+                }
+                answer => return answer,
+            }
+        }
+        let no_endpoint = || Failure::new(Reason::Monitor, "the peer has no endpoint");
+        Err(first.unwrap_or_else(no_endpoint).into())
+    }
 }
 
-/// Asks one endpoint, again after a failure while the deadline allows.
+/// Asks one endpoint for a poll, again after a failure while the deadline allows.
 async fn probe(client: &mut Client, peer: &config::Peer, deadline: Instant) -> Probed {
     let began = SystemTime::now();
     let mut pauses = RetryPauses::new();

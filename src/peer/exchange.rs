@@ -2,14 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::cad3::Cell;
+
 use super::failure::{Failure, Reason};
-use super::figures::Figures;
+use super::figures::{self, Figures};
 use super::message::{Api, ErrorReply, Reply};
+use super::question::{Question, Unanswered};
 use super::status::Status;
 
 /// One try: whatever was learned, and what went wrong if something did. Answers that came before a failure are kept.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Exchange {
+/// `V` is what the query's value is read as: the figures of a poll, or the cell itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exchange<V = Figures> {
     /// How long connecting took; all absent when the connection was kept from before.
     pub phases: Phases,
     /// Kept connections that were found dead and replaced.
@@ -23,7 +27,7 @@ pub struct Exchange {
     /// The STATUS answer.
     pub status: Option<Answered<Status>>,
     /// The query's answer.
-    pub query: Option<Answered<Answer>>,
+    pub query: Option<Answered<Answer<V>>>,
     /// The interface that the query's answer shows.
     pub api: Option<Api>,
     /// The peer's clock, where it answers PING.
@@ -43,8 +47,44 @@ pub struct Answered<T> {
     pub took: Duration,
 }
 
-/// A query's answer: figures, or an error that proves that the query thread works.
-pub type Answer = Result<Figures, ErrorReply>;
+/// A query's answer: its value, or an error that proves that the query thread works.
+pub type Answer<V = Figures> = Result<V, ErrorReply>;
+
+/// What one ask is after: what is asked, and how the query's value is read.
+pub(super) struct Wanted<'a, V> {
+    /// The query, as REST is asked.
+    pub source: &'a str,
+    /// The query, as the binary protocol is asked.
+    pub form: &'a Cell,
+    /// Whether the status, and what goes with it, is asked too.
+    pub with_status: bool,
+    /// Reads the value, or says why it is no answer.
+    pub read: fn(Cell) -> Result<V, Failure>,
+}
+
+impl Wanted<'static, Figures> {
+    /// What a poll asks.
+    pub(super) fn poll() -> Self {
+        Self {
+            source: &figures::SOURCE,
+            form: &figures::FORM,
+            with_status: true,
+            read: |cell| Figures::from_cell(&cell),
+        }
+    }
+}
+
+impl<'a> Wanted<'a, Cell> {
+    /// A question alone.
+    pub(super) fn value(question: &'a Question) -> Self {
+        Self {
+            source: question.source(),
+            form: question.form(),
+            with_status: false,
+            read: Ok,
+        }
+    }
+}
 
 /// The steps of connecting. A step that did not happen, or cannot be told from its neighbour, is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,12 +137,42 @@ pub fn seconds_since_epoch(time: SystemTime) -> f64 {
     }
 }
 
-impl Exchange {
+impl<V> Default for Exchange<V> {
+    /// Nothing learned yet.
+    fn default() -> Self {
+        Self {
+            phases: Phases::default(),
+            reconnects: 0,
+            ignored: 0,
+            certificate_ends: None,
+            response_bytes: 0,
+            status: None,
+            query: None,
+            api: None,
+            clock: None,
+            took: None,
+            failure: None,
+        }
+    }
+}
+
+impl Exchange<Cell> {
+    /// What the exchange brought, of a question asked alone.
+    pub(super) fn into_value(self) -> Result<Cell, Unanswered> {
+        let no_answer = || Failure::new(Reason::Timeout, "no answer came");
+        match self.query {
+            Some(answered) => answered.value.map_err(Unanswered::Refused),
+            None => Err(self.failure.unwrap_or_else(no_answer).into()),
+        }
+    }
+}
+
+impl<V> Exchange<V> {
     /// Takes the reply to STATUS.
     ///
     /// # Errors
     /// The peer reports an error, or the value is no status.
-    pub fn take_status(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
+    pub(super) fn take_status(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
         let cell = reply.outcome.map_err(|error| {
             Failure::new(
                 Reason::PeerError,
@@ -122,10 +192,15 @@ impl Exchange {
     ///
     /// # Errors
     /// The query did not run, or the value is no answer to it.
-    pub fn take_query(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
+    pub(super) fn take_query(
+        &mut self,
+        reply: Reply,
+        took: Duration,
+        read: fn(Cell) -> Result<V, Failure>,
+    ) -> Result<(), Failure> {
         self.api = Some(reply.api);
         let value = match reply.outcome {
-            Ok(cell) => Ok(Figures::from_cell(&cell)?),
+            Ok(cell) => Ok(read(cell)?),
             Err(error) => match reason_of_code(&error.code) {
                 Some(reason) => {
                     return Err(Failure::new(

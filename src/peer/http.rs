@@ -12,16 +12,17 @@ use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::cad3::{Limits, decode_message};
+use crate::cad3::{Cell, Limits, decode_message};
 use crate::config::HttpOptions;
 
+use super::Endpoint;
 use super::clients::{HttpClients, KEEP_IDLE, Settings};
-use super::exchange::{Answered, Exchange};
+use super::exchange::{Answered, Exchange, Wanted};
 use super::failure::{Failure, Reason};
 use super::message::Reply;
+use super::question::{Question, Unanswered};
 use super::status::Status;
 use super::trace::{Progress, TRACE, Trace};
-use super::{Endpoint, figures};
 
 /// The reply as message content, on every version: exact types and one decoder for both transports.
 const RAW: HeaderValue = HeaderValue::from_static("application/cvx-raw");
@@ -36,7 +37,7 @@ pub struct HttpClient {
     query_url: Url,
     status_url: Url,
     headers: HeaderMap,
-    query_body: String,
+    account: Option<u64>,
     limits: Limits,
     /// When the last good answer came: a connection that young should still be open.
     last_used: Option<Instant>,
@@ -88,10 +89,6 @@ impl HttpClient {
                 headers.insert(AUTHORIZATION, value);
             }
         }
-        let mut query = serde_json::json!({ "source": *figures::SOURCE });
-        if let Some(account) = account {
-            query["address"] = format!("#{account}").into();
-        }
         let settings = Settings {
             ca: options.ca.clone(),
             proxy: options.proxy.clone(),
@@ -102,7 +99,7 @@ impl HttpClient {
             query_url: route("query"),
             status_url: route("status"),
             headers,
-            query_body: query.to_string(),
+            account,
             limits: Limits {
                 max_bytes: max_response_bytes,
                 ..Limits::default()
@@ -114,6 +111,23 @@ impl HttpClient {
 
     /// Asks the query and, where the peer has it, the status; done by `deadline`.
     pub async fn ask(&mut self, deadline: Instant) -> Exchange {
+        self.exchange(&Wanted::poll(), deadline).await
+    }
+
+    /// Asks one question; done by `deadline`.
+    ///
+    /// # Errors
+    /// The peer reports an error, or does not answer.
+    pub async fn query(
+        &mut self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Cell, Unanswered> {
+        let wanted = Wanted::value(question);
+        self.exchange(&wanted, deadline).await.into_value()
+    }
+
+    async fn exchange<V>(&mut self, wanted: &Wanted<'_, V>, deadline: Instant) -> Exchange<V> {
         let mut exchange = Exchange::default();
         let expected_kept = self
             .last_used
@@ -123,7 +137,8 @@ impl HttpClient {
             let trace = Trace::default();
             let (result, trace) = TRACE
                 .scope(trace, async {
-                    let result = match timeout_at(deadline, self.converse(&mut exchange)).await {
+                    let conversation = self.converse(wanted, &mut exchange);
+                    let result = match timeout_at(deadline, conversation).await {
                         Ok(result) => result,
                         Err(_) => Err(overdue(TRACE.with(Trace::progress), &exchange)),
                     };
@@ -167,18 +182,26 @@ impl HttpClient {
         }
     }
 
-    async fn converse(&mut self, exchange: &mut Exchange) -> Result<Duration, Failure> {
-        let body = self.query_body.clone();
+    async fn converse<V>(
+        &mut self,
+        wanted: &Wanted<'_, V>,
+        exchange: &mut Exchange<V>,
+    ) -> Result<Duration, Failure> {
+        let mut body = serde_json::json!({ "source": wanted.source });
+        if let Some(account) = self.account {
+            body["address"] = format!("#{account}").into();
+        }
+        let body = Some(body.to_string());
         let answer = self
-            .request(Method::POST, self.query_url.clone(), Some(body), exchange)
+            .request(Method::POST, self.query_url.clone(), body, exchange)
             .await?;
         let reply = self.reply_of(&answer)?;
-        exchange.take_query(reply, answer.took)?;
+        exchange.take_query(reply, answer.took, wanted.read)?;
         let mut took = answer.took;
-        if self
+        let may_have_status = self
             .no_status_until
-            .is_none_or(|until| Instant::now() >= until)
-        {
+            .is_none_or(|until| Instant::now() >= until);
+        if wanted.with_status && may_have_status {
             let answer = self
                 .request(Method::GET, self.status_url.clone(), None, exchange)
                 .await?;
@@ -189,12 +212,12 @@ impl HttpClient {
     }
 
     /// One request and its whole answer, of at most the accepted size.
-    async fn request(
+    async fn request<V>(
         &self,
         method: Method,
         url: Url,
         body: Option<String>,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<V>,
     ) -> Result<Answer, Failure> {
         let client = self.client.as_ref().map_err(|why| {
             Failure::new(
@@ -221,10 +244,10 @@ impl HttpClient {
         })
     }
 
-    async fn read_body(
+    async fn read_body<V>(
         &self,
         response: &mut Response,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<V>,
     ) -> Result<Vec<u8>, Failure> {
         let limit = self.limits.max_bytes;
         let too_large = |bytes: String| {
@@ -269,7 +292,11 @@ impl HttpClient {
         }
     }
 
-    fn take_status(&mut self, answer: &Answer, exchange: &mut Exchange) -> Result<(), Failure> {
+    fn take_status<V>(
+        &mut self,
+        answer: &Answer,
+        exchange: &mut Exchange<V>,
+    ) -> Result<(), Failure> {
         match answer.status {
             StatusCode::OK => {}
             // 0.8.0 has no such route, and says so with any of these.
@@ -332,7 +359,7 @@ fn beginning(body: &[u8]) -> String {
 }
 
 /// What is wrong when the deadline passes.
-fn overdue(progress: Progress, exchange: &Exchange) -> Failure {
+fn overdue<V>(progress: Progress, exchange: &Exchange<V>) -> Failure {
     match progress {
         Progress::Resolving => Failure::new(Reason::Dns, "the host name did not resolve in time"),
         Progress::Connecting => Failure::new(

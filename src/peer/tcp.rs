@@ -11,11 +11,12 @@ use tokio_util::codec::FramedRead;
 
 use crate::cad3::{Cell, Limits, encode_message};
 
-use super::exchange::{Answered, ClockSample, Exchange, Phases};
+use super::exchange::{Answered, ClockSample, Exchange, Phases, Wanted};
 use super::failure::{Failure, Reason};
 use super::frame::{FrameDecoder, put_frame};
 use super::message::{Api, Reply, ping_request, query_request, status_request};
-use super::{Endpoint, figures, resolve};
+use super::question::{Question, Unanswered};
+use super::{Endpoint, resolve};
 
 /// Requests that may stay unanswered on one connection before it is replaced: an id that timed out stays reserved, and
 /// what a hung peer piles up for later stays bounded.
@@ -53,9 +54,16 @@ struct Connection {
 struct Asked {
     sent: Instant,
     sent_at: SystemTime,
-    status: i64,
     query: i64,
+    status: Option<i64>,
     ping: Option<i64>,
+}
+
+impl Asked {
+    /// Whether all needed answers are there; a ping's is not needed.
+    fn is_answered<V>(&self, exchange: &Exchange<V>) -> bool {
+        exchange.query.is_some() && (self.status.is_none() || exchange.status.is_some())
+    }
 }
 
 impl TcpClient {
@@ -78,6 +86,23 @@ impl TcpClient {
 
     /// Asks status, ping (of a peer that is known to answer it) and the query in one write; done by `deadline`.
     pub async fn ask(&mut self, deadline: Instant) -> Exchange {
+        self.exchange(&Wanted::poll(), deadline).await
+    }
+
+    /// Asks one question on the same connection; done by `deadline`.
+    ///
+    /// # Errors
+    /// The peer reports an error, or does not answer.
+    pub async fn query(
+        &mut self,
+        question: &Question,
+        deadline: Instant,
+    ) -> Result<Cell, Unanswered> {
+        let wanted = Wanted::value(question);
+        self.exchange(&wanted, deadline).await.into_value()
+    }
+
+    async fn exchange<V>(&mut self, wanted: &Wanted<'_, V>, deadline: Instant) -> Exchange<V> {
         let mut exchange = Exchange::default();
         let mut kept = self.kept_connection(&mut exchange);
         loop {
@@ -96,7 +121,7 @@ impl TcpClient {
             };
             let is_kept = exchange.phases.connect.is_none();
             let result = self
-                .converse(&mut connection, &mut exchange, deadline)
+                .converse(wanted, &mut connection, &mut exchange, deadline)
                 .await;
             exchange.response_bytes = connection.received;
             exchange.ignored += std::mem::take(&mut connection.ignored);
@@ -118,7 +143,7 @@ impl TcpClient {
     }
 
     /// The connection of the last ask, if it still lives. What arrived on it since then is read and dropped.
-    fn kept_connection(&mut self, exchange: &mut Exchange) -> Option<Connection> {
+    fn kept_connection<V>(&mut self, exchange: &mut Exchange<V>) -> Option<Connection> {
         let mut connection = self.connection.take()?;
         connection.received = 0;
         while connection.received <= self.limits.max_bytes {
@@ -197,14 +222,15 @@ impl TcpClient {
         Err(last)
     }
 
-    async fn converse(
+    async fn converse<V>(
         &mut self,
+        wanted: &Wanted<'_, V>,
         connection: &mut Connection,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<V>,
         deadline: Instant,
     ) -> Result<Duration, Failure> {
-        let asked = self.send(connection, deadline).await?;
-        while exchange.status.is_none() || exchange.query.is_none() {
+        let asked = self.send(wanted, connection, deadline).await?;
+        while !asked.is_answered(exchange) {
             let content = match timeout_at(deadline, connection.frames.next()).await {
                 Ok(Some(content)) => content?,
                 Ok(None) => {
@@ -225,7 +251,7 @@ impl TcpClient {
                     ),
                 ));
             }
-            self.take(connection, exchange, &asked, &content)?;
+            self.take(wanted, connection, exchange, &asked, &content)?;
             if exchange.ignored > MAX_IGNORED {
                 return Err(Failure::new(
                     Reason::Malformed,
@@ -236,8 +262,9 @@ impl TcpClient {
         Ok(asked.sent.elapsed())
     }
 
-    async fn send(
+    async fn send<V>(
         &mut self,
+        wanted: &Wanted<'_, V>,
         connection: &mut Connection,
         deadline: Instant,
     ) -> Result<Asked, Failure> {
@@ -249,15 +276,16 @@ impl TcpClient {
             connection.outstanding.push(id);
             id
         };
-        let status = request(self, &status_request);
-        let ping = self.answers_ping.then(|| request(self, &ping_request));
+        let status = wanted.with_status.then(|| request(self, &status_request));
+        let asks_ping = wanted.with_status && self.answers_ping;
+        let ping = asks_ping.then(|| request(self, &ping_request));
         let account = self.account;
-        let query = request(self, &|id| query_request(id, &figures::FORM, account));
+        let query = request(self, &|id| query_request(id, wanted.form, account));
         let asked = Asked {
             sent: Instant::now(),
             sent_at: SystemTime::now(),
-            status,
             query,
+            status,
             ping,
         };
         match timeout_at(deadline, connection.frames.get_mut().write_all(&requests)).await {
@@ -271,10 +299,11 @@ impl TcpClient {
     }
 
     /// Files one message: an awaited reply, or something nobody waits for.
-    fn take(
+    fn take<V>(
         &mut self,
+        wanted: &Wanted<'_, V>,
         connection: &mut Connection,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<V>,
         asked: &Asked,
         content: &Bytes,
     ) -> Result<(), Failure> {
@@ -293,11 +322,11 @@ impl TcpClient {
             return Ok(());
         }
         let took = asked.sent.elapsed();
-        if id == asked.status {
-            exchange.take_status(reply, took)
-        } else if id == asked.query {
+        if id == asked.query {
             self.answers_ping |= reply.api == Api::V0_8_3;
-            exchange.take_query(reply, took)
+            exchange.take_query(reply, took, wanted.read)
+        } else if Some(id) == asked.status {
+            exchange.take_status(reply, took)
         } else if Some(id) == asked.ping {
             if let Some(peer_ms) = reply.outcome.ok().and_then(|value| value.as_i64()) {
                 let value = ClockSample::new(peer_ms, asked.sent_at, took);
@@ -331,7 +360,7 @@ impl Connection {
 }
 
 /// What is wrong when the deadline passes.
-fn overdue(exchange: &Exchange) -> Failure {
+fn overdue<V>(exchange: &Exchange<V>) -> Failure {
     match (&exchange.status, &exchange.query) {
         (Some(_), None) => Failure::new(
             Reason::QueryHangs,
@@ -346,7 +375,7 @@ fn overdue(exchange: &Exchange) -> Failure {
 
 /// Whether the next poll can use the connection: it is in order and something was heard on it. On a silent one the next
 /// poll connects anew, which tells a peer that hangs from a path that is gone.
-fn keeps(exchange: &Exchange, connection: &Connection) -> bool {
+fn keeps<V>(exchange: &Exchange<V>, connection: &Connection) -> bool {
     match &exchange.failure {
         None => true,
         Some(failure) => {

@@ -14,6 +14,7 @@ mod decode;
 mod faults;
 mod http;
 mod metrics;
+mod questions;
 mod record;
 #[path = "../support/mod.rs"]
 mod support;

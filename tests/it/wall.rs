@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("cad3", &[]),
     ("cadence", &[]),
+    ("chain", &["cad3", "peer"]),
     ("peer", &["cad3", "config"]),
     ("config", &["cad3", "peer"]),
-    ("probe", &["cadence", "config", "peer"]),
+    ("probe", &["cad3", "cadence", "config", "peer"]),
     ("fleet", &["cad3", "config", "peer", "probe"]),
     (
         "scheduler",
