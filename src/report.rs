@@ -26,6 +26,7 @@ pub struct PeerReport<'a> {
     up: Option<bool>,
     health: Health,
     conditions: &'a BTreeSet<Condition>,
+    maintenance: bool,
     polls: u64,
     poll_failures: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +161,7 @@ impl<'a> PeerReport<'a> {
             up: record.up,
             health: record.health,
             conditions: &record.conditions,
+            maintenance: record.in_maintenance(SystemTime::now()),
             polls: record.polls,
             poll_failures: record.poll_failures,
             api: record.api,

@@ -39,6 +39,7 @@ conditions! {
     IdentityChanged = "identity_changed", "Another key than the learned one began to answer within the last hour.";
     ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, beyond the uncertainty.";
     CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";
+    Flapping = "flapping", "The verdict has changed between up and down six times within the last hour.";
     QueryError = "query_error", "The query is answered with an error.";
 }
 

@@ -89,7 +89,12 @@ impl EndpointRecord {
                 ),
                 (
                     "ping",
-                    exchange.clock.as_ref().map(|answered| answered.took),
+                    // The HTTP transport reads the clock from a header.
+                    exchange
+                        .clock
+                        .as_ref()
+                        .filter(|_| self.transport == Transport::Tcp)
+                        .map(|answered| answered.took),
                 ),
                 (
                     "query",

@@ -1,8 +1,8 @@
 //! Everything known of one peer: fed with observations, read by whoever shows it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -18,6 +18,12 @@ use super::health::{Health, Streak, health};
 use super::identity::{Identity, Pins};
 use super::network::{Lag, Shown, Standing};
 use super::order::{OrderState, OrderWatch};
+
+/// So many changes of the verdict within [`FLAPPING_WITHIN`] are flapping.
+const FLAPPING_CHANGES: usize = 6;
+
+/// See [`FLAPPING_CHANGES`].
+const FLAPPING_WITHIN: Duration = Duration::from_secs(3600);
 
 /// A measurement is shown for so many of its own intervals after it was last obtained.
 const FRESH_INTERVALS: u32 = 3;
@@ -57,6 +63,8 @@ pub struct PeerRecord {
     /// The lowest known block of the difference.
     pub first_divergent_block: Option<i64>,
     streak: Streak,
+    /// The last [`FLAPPING_CHANGES`] changes of the verdict.
+    changes: VecDeque<Instant>,
     order_watch: OrderWatch,
     lag: Option<Measured<Lag>>,
     lagging_since: Option<Instant>,
@@ -89,6 +97,7 @@ impl PeerRecord {
             diverged: None,
             first_divergent_block: None,
             streak: Streak::default(),
+            changes: VecDeque::new(),
             order_watch: OrderWatch::default(),
             lag: None,
             lagging_since: None,
@@ -133,7 +142,14 @@ impl PeerRecord {
             self.polls += 1;
             self.poll_failures += u64::from(!up);
             let cadence = &self.peer.cadence;
+            let before = self.streak.verdict();
             self.streak.poll(up, cadence.up_after, cadence.down_after);
+            if before.is_some() && self.streak.verdict() != before {
+                self.changes.push_back(now);
+                if self.changes.len() > FLAPPING_CHANGES {
+                    self.changes.pop_front();
+                }
+            }
         }
     }
 
@@ -287,6 +303,10 @@ impl PeerRecord {
         {
             found.insert(Condition::Lagging);
         }
+        let last_changes = (self.changes.len() == FLAPPING_CHANGES).then(|| self.changes[0]);
+        if last_changes.is_some_and(|first| now - first < FLAPPING_WITHIN) {
+            found.insert(Condition::Flapping);
+        }
         if self.diverged == Some(true) {
             found.insert(Condition::Diverged);
         }
@@ -305,6 +325,15 @@ impl PeerRecord {
         measured
             .filter(|measured| now.saturating_duration_since(measured.obtained) < keep)
             .map(|measured| &measured.value)
+    }
+
+    /// Whether a maintenance window covers `wall`: the data stays, nobody is paged.
+    #[must_use]
+    pub fn in_maintenance(&self, wall: SystemTime) -> bool {
+        self.peer
+            .maintenance
+            .iter()
+            .any(|window| window.covers(wall))
     }
 
     /// The order's points, while fresh.

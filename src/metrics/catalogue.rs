@@ -89,6 +89,8 @@ catalogue! {
         "Verdict over polls: unknown, up, degraded or down; exactly one is 1.";
     PEER_CONDITION = "convex_peer_condition", Gauge, Poll, Kept, ["peer", "network", "condition"],
         "1 while the condition is in force against the peer, else absent.";
+    PEER_MAINTENANCE = "convex_peer_maintenance", Gauge, Poll, Kept, ["peer", "network"],
+        "1 while a maintenance window covers the present, else absent: the data stays, nobody is paged.";
     PEER_POLLS = "convex_peer_polls_total", Counter, Poll, Kept, ["peer", "network"],
         "Polls that say something about the peer; those that failed for the monitor's own sake are not among them.";
     PEER_POLL_FAILURES = "convex_peer_poll_failures_total", Counter, Poll, Kept, ["peer", "network"],
@@ -160,9 +162,9 @@ catalogue! {
     RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Left, ["peer", "network"],
         "How often the peer was lost (its connection dead or refused) and has answered again.";
     CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Left, ["peer", "network"],
-        "The peer's clock minus the monitor's, where the peer answers PING.";
+        "The peer's clock minus the monitor's, by PING where the peer answers it, else by HTTP's Date.";
     CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Left, ["peer", "network"],
-        "Half the round trip of the PING: the skew is this exact.";
+        "The skew is this exact: half the round trip, and half a second more by HTTP's Date.";
     ACCOUNTS = "convex_peer_accounts", Gauge, Peer, Left, ["peer", "network"],
         "Accounts in the peer's state.";
     MEMORY_POOL = "convex_peer_memory_pool_bytes", Gauge, Peer, Left, ["peer", "network"],

@@ -87,6 +87,11 @@ impl View<'_> {
                 family.count(of(record).chain([("condition", condition.as_str())]), 1);
             }
         });
+        self.each_peer(writer, &catalogue::PEER_MAINTENANCE, |family, record| {
+            if record.in_maintenance(self.snapshot.wall) {
+                family.count(of(record), 1);
+            }
+        });
         self.each_peer(writer, &catalogue::PEER_POLLS, |family, record| {
             family.count(of(record), record.polls);
         });

@@ -116,6 +116,22 @@ impl ClockSample {
             uncertainty,
         }
     }
+
+    /// A coarse sample from a clock that tells whole seconds: `date` was current when the answer was made, which arrived
+    /// at the wall time `answered_at`, `round_trip` after its request.
+    #[must_use]
+    pub fn of_whole_second(
+        date: SystemTime,
+        answered_at: SystemTime,
+        round_trip: Duration,
+    ) -> Self {
+        let half_trip = round_trip.as_secs_f64() / 2.0;
+        let ours = seconds_since_epoch(answered_at) - half_trip;
+        Self {
+            skew: seconds_since_epoch(date) + 0.5 - ours,
+            uncertainty: 0.5 + half_trip,
+        }
+    }
 }
 
 /// Milliseconds as seconds.
@@ -232,6 +248,19 @@ fn reason_of_code(code: &str) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_tells_whole_seconds_is_exact_to_half_a_second() {
+        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        for answered in [1_000_100, 1_000_550, 1_001_090] {
+            // A peer whose clock is right, asked 200 ms ago: it wrote the header half way.
+            let date = at((answered - 100) / 1000 * 1000);
+            let sample =
+                ClockSample::of_whole_second(date, at(answered), Duration::from_millis(200));
+            assert!(sample.skew.abs() <= sample.uncertainty, "{sample:?}");
+            assert!((sample.uncertainty - 0.6).abs() < 1e-9, "{sample:?}");
+        }
+    }
 
     #[test]
     fn the_skew_is_measured_at_the_middle_of_the_round_trip() {

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::{Client, Response};
 use secrecy::ExposeSecret;
@@ -17,7 +17,7 @@ use crate::config::HttpOptions;
 
 use super::Endpoint;
 use super::clients::{HttpClients, KEEP_IDLE, Settings};
-use super::exchange::{Answered, Exchange, Wanted};
+use super::exchange::{Answered, ClockSample, Exchange, Wanted};
 use super::failure::{Failure, Reason};
 use super::message::Reply;
 use super::question::{Question, Unanswered};
@@ -49,6 +49,8 @@ pub struct HttpClient {
 struct Answer {
     status: StatusCode,
     body: Vec<u8>,
+    /// The clock of whoever answered, from the Date header.
+    clock: Option<Answered<ClockSample>>,
     took: Duration,
 }
 
@@ -196,6 +198,7 @@ impl HttpClient {
             .request(Method::POST, self.query_url.clone(), body, exchange)
             .await?;
         let reply = self.reply_of(&answer)?;
+        exchange.clock.clone_from(&answer.clock);
         exchange.take_query(reply, answer.took, wanted.read)?;
         let mut took = answer.took;
         let may_have_status = self
@@ -231,15 +234,18 @@ impl HttpClient {
         }
         let began = Instant::now();
         let mut response = request.send().await.map_err(|error| failure_of(&error))?;
-        let status = response.status();
-        let body = self.read_body(&mut response, exchange).await?;
+        let answered_at = SystemTime::now();
         // On a new connection the request is written once the connection is made.
         let sent = TRACE
             .with(Trace::connected)
             .map_or(began, |connected| connected.max(began));
+        let clock = clock_of(response.headers(), answered_at, sent.elapsed());
+        let status = response.status();
+        let body = self.read_body(&mut response, exchange).await?;
         Ok(Answer {
             status,
             body,
+            clock,
             took: sent.elapsed(),
         })
     }
@@ -329,6 +335,17 @@ impl HttpClient {
         });
         Ok(())
     }
+}
+
+/// The peer's clock, as coarse as the header is.
+fn clock_of(
+    headers: &HeaderMap,
+    answered_at: SystemTime,
+    took: Duration,
+) -> Option<Answered<ClockSample>> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let value = ClockSample::of_whole_second(date, answered_at, took);
+    Some(Answered { value, took })
 }
 
 fn http_failure(answer: &Answer) -> Failure {

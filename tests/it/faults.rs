@@ -255,6 +255,34 @@ async fn ping_is_sent_only_to_a_peer_that_is_known_to_answer_it() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_off_is_noticed_by_ping_and_by_date() {
+    let clock_ahead = Duration::from_secs(5);
+    let fake = FakePeer::start(Script {
+        clock_ahead,
+        ..Script::default()
+    })
+    .await;
+    for transport in Transport::ALL {
+        let mut watch = Watch::new(&fake, transport);
+        watch.poll().await;
+        let observation = watch.poll().await;
+        let record = verdict(&watch.peer, &observation);
+        let clock = record
+            .clock(Instant::now())
+            .expect("both transports tell the time");
+        assert!(
+            (clock.skew - 5.0).abs() <= clock.uncertainty + 0.002,
+            "{transport}: {clock:?}"
+        );
+        assert!(
+            record.conditions.contains(&Condition::ClockSkew),
+            "{transport}"
+        );
+        assert_eq!(record.health, Health::Degraded);
+    }
+}
+
+#[tokio::test]
 async fn an_unanswered_ping_neither_delays_nor_fails_a_poll() {
     let fake = FakePeer::start(Script::default()).await;
     let mut watch = Watch::new(&fake, Transport::Tcp);

@@ -236,3 +236,49 @@ fn counters_tell_tries_from_polls() {
         (1, 3, 2)
     );
 }
+
+#[test]
+fn a_peer_that_goes_and_comes_is_flapping() {
+    let mut watched = Watched::new(&[TCP], |peer| peer.cadence.down_after = 1);
+    let mut flapping = Vec::new();
+    for i in 0..8 {
+        let exchange = if i % 2 == 0 {
+            good(1)
+        } else {
+            failed(Reason::Timeout)
+        };
+        watched.poll(vec![exchange]);
+        flapping.push(watched.has(Condition::Flapping));
+    }
+    assert_eq!(
+        flapping,
+        [false, false, false, false, false, false, true, true],
+        "six changes within an hour"
+    );
+}
+
+#[test]
+fn a_peer_that_was_lost_and_answers_again_was_restarted() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    watched.poll(vec![failed(Reason::Refused)]);
+    watched.poll(vec![good(1)]);
+    assert_eq!(
+        watched.record.restarts, 0,
+        "it was not there before: that is a start, not a restart"
+    );
+    watched.poll(vec![failed(Reason::Timeout)]);
+    watched.poll(vec![good(1)]);
+    assert_eq!(
+        watched.record.restarts, 0,
+        "a silent peer may have been frozen"
+    );
+    watched.poll(vec![failed(Reason::Refused)]);
+    watched.poll(vec![failed(Reason::Refused)]);
+    watched.poll(vec![good(1)]);
+    assert_eq!(watched.record.restarts, 1);
+    watched.poll(vec![Exchange {
+        reconnects: 1,
+        ..good(1)
+    }]);
+    assert_eq!(watched.record.restarts, 2, "back before the next poll");
+}

@@ -25,6 +25,8 @@ pub(crate) struct Script {
     pub(crate) accounts: i64,
     /// 0.8.6: PING, REST status, `:fees`; else 0.8.0.
     pub(crate) new_api: bool,
+    /// How far the peer's clock is ahead.
+    pub(crate) clock_ahead: Duration,
     /// The binary status is a map, as planned for 0.9.
     pub(crate) map_status: bool,
     pub(crate) fault: Fault,
@@ -71,6 +73,7 @@ impl Default for Script {
             block: 6,
             accounts: 132,
             new_api: true,
+            clock_ahead: Duration::ZERO,
             map_status: false,
             fault: Fault::None,
         }
@@ -315,7 +318,7 @@ fn reply_frame(script: &Script, request: &Cell) -> Option<Vec<u8>> {
             Some(frame(&result(id, status, Cell::Nil, Cell::Nil)))
         }
         "PING" if script.new_api && script.fault != Fault::NoPing => {
-            let now = SystemTime::now()
+            let now = (SystemTime::now() + script.clock_ahead)
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap();
             let ms = i64::try_from(now.as_millis()).unwrap();
@@ -508,8 +511,9 @@ async fn rest_answer<S: AsyncWrite + Unpin>(
         _ => (404, b"404 Not found".to_vec()),
     };
     let head = format!(
-        "HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n",
-        reply.len()
+        "HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\ndate: {}\r\n",
+        reply.len(),
+        httpdate::fmt_http_date(SystemTime::now() + script.clock_ahead)
     );
     let location = if status == 302 {
         "location: http://127.0.0.1:1/\r\n"
