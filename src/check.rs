@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{self, Config, Errors};
+use crate::config::{self, Cadence, Config, Errors};
 
 /// What else the agent holds open: its listener, its scrapers and page readers, standard streams, certificates.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -20,9 +20,14 @@ pub struct Options {
     pub json: bool,
 }
 
-/// What a configuration asks of the machine and of Prometheus.
+/// A discovered peer is asked at one address.
+const CONNECTIONS_OF_DISCOVERED: u64 = 1;
+
+/// What a configuration asks of the machine and of Prometheus, with all peers that discovery may add.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
+    /// The most peers that discovery may add to the configured ones.
+    pub discovered_peers: u64,
     /// Time series on `/metrics`.
     pub series: u64,
     /// Polls a second, all peers together.
@@ -34,15 +39,28 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// What `config` costs, given its number of series.
+    /// What `config` costs at most, given its number of series.
     #[must_use]
     pub fn of(config: &Config, series: u64) -> Self {
         let peers = config.peers.iter();
-        let connections = peers.clone().map(|peer| peer.endpoints.len() as u64).sum();
+        let configured: u64 = peers.clone().map(|peer| peer.endpoints.len() as u64).sum();
+        let discovery = config
+            .networks
+            .iter()
+            .filter_map(|it| it.discovery.as_ref());
+        let per_second = |cadence: &Cadence| cadence.interval.as_secs_f64().recip();
+        let of_discovered = discovery.clone().map(|it| {
+            let peers = u32::try_from(it.max_peers).unwrap_or(u32::MAX);
+            f64::from(peers) * per_second(&config.defaults)
+        });
+        let discovered_peers = discovery.map(|it| it.max_peers as u64).sum();
+        let connections = configured + discovered_peers * CONNECTIONS_OF_DISCOVERED;
         Self {
+            discovered_peers,
             series,
             polls_per_second: peers
-                .map(|peer| peer.cadence.interval.as_secs_f64().recip())
+                .map(|peer| per_second(&peer.cadence))
+                .chain(of_discovered)
                 .sum(),
             connections,
             descriptors: connections + OWN_DESCRIPTORS,
@@ -165,6 +183,7 @@ fn tell(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let Cost {
+        discovered_peers,
         series,
         polls_per_second,
         connections,
@@ -174,10 +193,14 @@ fn tell(
     let mark = if options.print { "# " } else { "" };
     let (peers, networks) = (config.peers.len(), config.networks.len());
     writeln!(out, "{mark}{}: ok", file.display())?;
+    let (discovered, up_to) = match discovered_peers {
+        0 => (String::new(), ""),
+        most => (format!(" and up to {most} discovered"), "up to "),
+    };
     writeln!(
         out,
-        "{mark}  peers: {peers}, networks: {networks}, series: {series}, polls a second: {polls_per_second:.2}, \
-         connections: {connections}"
+        "{mark}  peers: {peers}{discovered}, networks: {networks}, series: {up_to}{series}, \
+         polls a second: {up_to}{polls_per_second:.2}, connections: {up_to}{connections}"
     )?;
     writeln!(out, "{mark}  {}", limit.verdict(descriptors))?;
     if options.print {

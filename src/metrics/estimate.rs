@@ -8,7 +8,7 @@ use prometheus::Registry;
 use tokio::time::Instant;
 
 use crate::cad3::Hash;
-use crate::config::{Config, Peer};
+use crate::config::{Config, Network, Peer, Role};
 use crate::fleet::{Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, Snapshot, Standing};
 use crate::peer::{
     Answered, Api, ClockSample, Endpoint, Exchange, Figures, OrderPoints, Phases, Status, Transport,
@@ -17,7 +17,8 @@ use crate::probe::{Observation, Probed};
 
 use super::{AgentFacts, write};
 
-/// Series of an exposition once every configured peer has answered all that can be asked.
+/// Series of an exposition once every configured peer, and as many as discovery may add, have answered all that can be
+/// asked.
 #[must_use]
 pub fn series(config: &Config, registry: &Registry) -> u64 {
     let count = |peer: Option<&Peer>| {
@@ -52,7 +53,23 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             .entry((schemes, peer.genesis.is_some()))
             .or_insert_with(|| count(Some(peer)) - base)
     });
-    base + of_peers.sum::<u64>()
+    let of_peers: u64 = of_peers.sum();
+    let of_discovered = config.networks.iter().filter_map(|network| {
+        let most = network.discovery.as_ref()?.max_peers as u64;
+        Some(most * (count(Some(&discovered(network))) - base))
+    });
+    base + of_peers + of_discovered.sum::<u64>()
+}
+
+/// A peer as discovery finds them.
+fn discovered(network: &Network) -> Peer {
+    let endpoint =
+        Endpoint::parse("tcp://discovered").expect("a scheme and a host are an endpoint");
+    let mut peer = Peer::at(endpoint);
+    peer.network.clone_from(&network.name);
+    peer.genesis = network.genesis;
+    peer.role = Role::Reference;
+    peer
 }
 
 /// A network of which all is known.
@@ -161,5 +178,33 @@ fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
             took: Some(took),
             ..Exchange::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_peer_that_discovery_may_add_counts_as_a_configured_reference() {
+        let series = |network: &str, references: &str| {
+            let text = format!(
+                "networks: [{{ name: n{network} }}]\nmetrics: {{ detail: full }}\n\
+                 peers:\n- {{ name: a, endpoints: [http://a] }}\n{references}"
+            );
+            let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
+            series(&config, &Registry::new())
+        };
+        let discovering = series(", discovery: { enabled: true, max_peers: 2 }", "");
+        let configured = series(
+            "",
+            "- { name: b, role: reference, endpoints: [tcp://b] }\n\
+             - { name: c, role: reference, endpoints: [tcp://c] }\n",
+        );
+        assert_eq!(discovering, configured);
+        assert!(discovering > series("", ""));
     }
 }

@@ -251,7 +251,7 @@ fn more_queries_or_references_than_allowed_are_refused_with_both_numbers() {
     assert_eq!(valid(&queries(50)).queries.len(), 50);
     assert_eq!(
         errors(&queries(51)),
-        "c.yml:5:1: queries: 51 queries, at most 50; remove some, or let one return a sum"
+        "c.yml:5:3: queries: 51 queries, at most 50; remove some, or let one return a sum"
     );
     let references = |n: usize| {
         let items = vec!["\"tcp://h\""; n].join(", ");
@@ -396,7 +396,7 @@ fn a_bad_file_is_told_where_it_breaks() {
         "verdicts: { own_stake_margin_cvm: \"100\", controller_balance_cvm: 1000000001 }\n",
         "networks: [{ name: n, stake_interval: 5s, discovery: { enabled: yes, interval: 0s, max_peers: 0, allow_private: 1, http_port: 0 } }]\n",
         "self_check: { references: [localhost:1, \"tcp://u:pw@h\"], dns_name: 10.0.0.1, dns: x }\n",
-        "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- { name: \"\", source: |\n    (do\n      a}) }\n",
+        "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- name: \"\"\n  source: |\n    (do\n      a})\n",
         "networks: [{ name: protonet }]\nqueries: [{ name: a, source: \"1\", networks: [protonat, 7, x] }]\n",
     ] {
         writeln!(told, "{text:?}\n{}\n", errors(text)).unwrap();
@@ -773,6 +773,27 @@ fn checking_tells_every_file_and_what_it_costs() {
         "what is printed is a configuration:\n{out}"
     );
     assert_eq!(answers[1]["config"], config::render(&valid(PEER)));
+}
+
+#[test]
+fn what_discovery_may_add_is_part_of_the_cost() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yml");
+    let text = format!(
+        "defaults: {{ interval: 10s }}\nnetworks:\n\
+         - {{ name: m, discovery: {{ enabled: true, max_peers: 300 }} }}\n- {{ name: n }}\n{PEER}    network: n\n"
+    );
+    fs::write(&file, text).unwrap();
+    let (ok, out, err) = check(&[file], check::Options::default());
+    assert!(ok, "{err}");
+    assert!(
+        out.contains(
+            "peers: 1 and up to 300 discovered, networks: 2, series: up to 50, polls a second: up to 30.10, \
+             connections: up to 301"
+        ),
+        "{out}"
+    );
+    assert!(out.contains("needs 429 file descriptors"), "{out}");
 }
 
 /// Anything that a label can be: no control characters, no line separators.
