@@ -13,6 +13,7 @@
 //! * [`agent`] – joins the parts, reloads, stops.
 //! * [`cad3`] – the encoding of Convex values.
 //! * [`cadence`] – when next.
+//! * [`chain`] – what is asked of the chain, not of each peer.
 //! * [`check`] – `check-config`.
 //! * [`cli`] – the command line.
 //! * [`config`] – what the operator wants.
@@ -31,6 +32,7 @@
 pub mod agent;
 pub mod cad3;
 pub mod cadence;
+pub mod chain;
 pub mod check;
 pub mod cli;
 pub mod config;

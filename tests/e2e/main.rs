@@ -8,6 +8,7 @@
     reason = "a panic is how a test fails, and the figures compared are exact"
 )]
 
+mod chain;
 #[path = "../support/contract.rs"]
 mod contract;
 mod network;
@@ -124,6 +125,7 @@ async fn a_real_network_is_watched_and_scraped() {
     for peer in &network.peers {
         contract::holds(&peer.tcp(), &peer.http()).await;
     }
+    chain::the_registry_is_what_the_peer_says(&mut network).await;
     let agent = Agent::start(&config(&network)).await;
     let prometheus = Prometheus::start(&agent.address).await;
 

@@ -8,6 +8,7 @@
 
 mod agent;
 mod cad3;
+mod chain;
 mod cli;
 mod config;
 mod decode;

@@ -1,0 +1,124 @@
+//! What the chain says of its peers, against a real peer's own figures.
+
+use std::time::Duration;
+
+use convex_peer_monitor::cad3::Cell;
+use convex_peer_monitor::chain::custom;
+use convex_peer_monitor::chain::economics::{self, COPPER_PER_CVM};
+use convex_peer_monitor::chain::stake::{MAX_PEERS, Reading, Registry};
+use convex_peer_monitor::peer::{Question, plain_client};
+use convex_peer_monitor::probe::Prober;
+use serde_json::Value;
+
+use super::contract::{peer, prober};
+use super::network::{Network, RealPeer};
+
+/// Reads the registry with `first` evaluated before each question, in the same state and then forgotten.
+async fn registry(prober: &mut Prober, first: &str) -> Registry {
+    let mut reading = Reading::default();
+    while let Some(question) = reading.next_question() {
+        let source = format!("(do {first} {})", question.source());
+        let question = Question::read(&source).unwrap();
+        reading.take(prober.ask(&question).await).unwrap();
+    }
+    reading.finish().unwrap()
+}
+
+async fn value(prober: &mut Prober, source: &str) -> Cell {
+    let question = Question::read(source).unwrap();
+    prober.ask(&question).await.unwrap()
+}
+
+/// The peer's own REST interface about a peer.
+async fn rest_record(asked: &RealPeer, key: &str) -> Value {
+    let client = plain_client(Duration::from_secs(10)).unwrap();
+    let request = client.get(format!("{}/api/v1/peers/{key}", asked.http()));
+    let response = request.send().await.unwrap();
+    serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
+
+/// Everything that the registry of a real network must be.
+pub(crate) async fn the_registry_is_what_the_peer_says(network: &mut Network) {
+    let keys = [0, 1].map(|i| network.peers[i].key().to_owned());
+    // Odd numbers: they show how shares are rounded.
+    let stake = format!("tx (set-stake {} 12345678901)", keys[1]);
+    network.peers[0].command(&stake).await;
+    let asked = &network.peers[0];
+    for endpoint in [asked.http(), asked.tcp()] {
+        let mut prober = prober(&peer(&[&endpoint]));
+        let registry = registry(&mut prober, "nil").await;
+        assert_eq!((registry.registered, registry.complete), (2, true));
+        let time = value(&mut prober, "*timestamp*").await.as_i64();
+        assert_eq!(Some(registry.state_time_ms), time, "{endpoint}");
+        for key in &keys {
+            let record = rest_record(asked, key).await;
+            let found = &registry.peers[&key.parse().unwrap()];
+            assert_eq!(found.controller, record["controller"].as_u64());
+            let balance = found.own_copper + found.delegated_copper;
+            assert_eq!(Some(balance), record["balance"].as_i64());
+            let shares = ["stake", "delegated-stake"].map(|part| record[part].as_i64().unwrap());
+            assert_eq!(found.shares, shares[0] + shares[1]);
+            let timestamp = record["timestamp"].as_i64().filter(|ms| *ms >= 0);
+            assert_eq!(found.last_block_ms, timestamp);
+            assert_eq!(found.url.as_deref(), record["metadata"]["url"].as_str());
+
+            let own = value(&mut prober, &format!("(get-peer-stake {key})")).await;
+            assert_eq!(Some(found.own_copper), own.as_i64(), "{endpoint}");
+            let controller = found.controller.unwrap();
+            let balance = value(&mut prober, &format!("(balance #{controller})")).await;
+            assert_eq!(Some(registry.controllers[&controller]), balance.as_i64());
+            assert!(found.is_heard());
+        }
+        let delegated = &registry.peers[&keys[1].parse().unwrap()];
+        assert!(delegated.delegated_copper > 0, "{delegated:?}");
+        let total = "(reduce (fn [a p] (+ a (:balance p))) 0 (values (:peers *state*)))";
+        let total = value(&mut prober, total).await;
+        assert_eq!(Some(registry.total_stake_copper), total.as_i64());
+        let gauge = custom::gauge(&total).unwrap();
+        assert!((gauge / 1e9 - economics::cvm(registry.total_stake_copper)).abs() < 1e-6);
+        a_large_registry(&mut prober).await;
+        strange_urls(&endpoint, &keys[0], &registry).await;
+    }
+}
+
+/// More peers than are kept, registered in the state of each query.
+async fn a_large_registry(prober: &mut Prober) {
+    let many = "(loop [i 0] (if (< i 1200) (do (create-peer (hash (encoding i)) 1000000000) (recur (inc i))) nil))";
+    let registry = registry(prober, many).await;
+    assert_eq!((registry.registered, registry.complete), (1202, false));
+    assert_eq!(registry.peers.len(), MAX_PEERS);
+    let created = registry.peers.values().filter(|peer| !peer.is_heard());
+    assert!(created.clone().count() >= MAX_PEERS - 2);
+    for peer in created {
+        assert_eq!(
+            (peer.own_copper, peer.last_block_ms),
+            (COPPER_PER_CVM, None)
+        );
+        assert_eq!((peer.controller, peer.url.as_ref()), (Some(11), None));
+    }
+}
+
+/// What an owner may write in place of a URL must not cost the rest of the registry.
+async fn strange_urls(endpoint: &str, key: &str, registry: &Registry) {
+    let key = key.parse().unwrap();
+    let known = &registry.peers[&key];
+    let mut peer = peer(&[endpoint]);
+    peer.account = known.controller;
+    let mut prober = prober(&peer);
+    for (metadata, expected) in [
+        (
+            "{:url (reduce (fn [a x] (str a a)) \"0123456789\" [1 2 3 4 5 6 7 8])}",
+            None,
+        ),
+        ("{:url 7}", None),
+        ("{}", None),
+        ("{:url \"a\\n\\\"é\"}", Some("a\n\"é")),
+    ] {
+        let set = format!("(set-peer-data {key} {metadata})");
+        let found = self::registry(&mut prober, &set).await;
+        assert_eq!(found.peers.len(), 2, "{metadata}");
+        let found = &found.peers[&key];
+        assert_eq!(found.url.as_deref(), expected, "{metadata}");
+        assert_eq!(found.own_copper, known.own_copper, "{metadata}");
+    }
+}
