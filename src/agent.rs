@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config};
 use crate::current::Current;
 use crate::fleet::Fleet;
+use crate::inquiry::Inquiry;
 use crate::scheduler::{Scheduler, Timing};
 use crate::shard::Shard;
 use crate::web::{self, ReloadRequest, Site};
@@ -71,8 +72,10 @@ pub async fn run(
     let (registry, timing) = registry()?;
     let fleet = Arc::new(Fleet::default());
     let mut scheduler = Scheduler::new(Arc::clone(&fleet), timing, stop.clone());
+    let mut inquiry = Inquiry::new(Arc::clone(&fleet), stop.clone());
     fleet.apply(&config);
     scheduler.apply(&config);
+    inquiry.apply(&config);
     tracing::info!(
         peers = config.peers.len(),
         networks = config.networks.len(),
@@ -106,14 +109,14 @@ pub async fn run(
                 return ended.context("the web server failed")?.context("the listener failed");
             }
             Some(answer) = asked.recv() => {
-                let outcome = reload(&source, &current, &fleet, &mut scheduler).await;
+                let outcome = reload(&source, &current, &fleet, &mut scheduler, &mut inquiry).await;
                 // Who asked may have hung up meanwhile.
                 drop(answer.send(outcome));
             }
         }
     }
     tracing::info!("stopping");
-    let drained = async { tokio::join!(scheduler.drained(), server) };
+    let drained = async { tokio::join!(scheduler.drained(), inquiry.drained(), server) };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
     }
@@ -126,6 +129,7 @@ async fn reload(
     current: &Current,
     fleet: &Fleet,
     scheduler: &mut Scheduler,
+    inquiry: &mut Inquiry,
 ) -> Result<(), String> {
     let reader = source.clone();
     let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
@@ -143,6 +147,7 @@ async fn reload(
             }
             fleet.apply(&config);
             scheduler.apply(&config);
+            inquiry.apply(&config);
             tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
             current.replace(config);
             Ok(())

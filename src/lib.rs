@@ -20,6 +20,7 @@
 //! * [`current`] – which configuration is in force.
 //! * [`decode`] – `decode`.
 //! * [`fleet`] – what is known of all peers.
+//! * [`inquiry`] – what is asked of the chain, once for a whole network.
 //! * [`metrics`] – `/metrics` and the catalogue.
 //! * [`peer`] – how to ask one peer.
 //! * [`probe`] – one poll.
@@ -39,6 +40,7 @@ pub mod config;
 pub mod current;
 pub mod decode;
 pub mod fleet;
+pub mod inquiry;
 pub mod metrics;
 pub mod peer;
 pub mod probe;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::join_all;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::cad3::Cell;
@@ -34,6 +35,15 @@ pub struct Probed {
     pub retries: u32,
     /// The last try; what had to be replaced or ignored is added up over all tries.
     pub exchange: Exchange,
+}
+
+/// A question that a peer's own task asks between two polls, so that it needs no connection of its own.
+#[derive(Debug)]
+pub struct Errand {
+    /// What is asked.
+    pub question: Question,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Cell, Unanswered>>,
 }
 
 /// Polls one peer; keeps its connections in between.

@@ -7,7 +7,7 @@ use super::networks::Networks;
 use super::rhythm::INTERVAL;
 use super::scalar::{duration, line};
 use super::section::{Names, Refused, Section, Value};
-use crate::cad3::{Cell, reader};
+use crate::peer::Question;
 
 /// Each query makes series and costs a peer the work of answering.
 const MAX_QUERIES: usize = 50;
@@ -20,10 +20,8 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 pub struct CustomQuery {
     /// The `query` label; unique, `[a-z_][a-z0-9_]*`.
     pub name: String,
-    /// The expression as configured.
-    pub source: String,
-    /// The expression as a peer is asked it.
-    pub form: Cell,
+    /// The expression.
+    pub question: Question,
     /// What the value means, for people; may be empty.
     pub help: String,
     /// Names of the networks where it is asked; at least one, all of them unless configured.
@@ -68,11 +66,9 @@ fn query(
     let help = section.read("help", line);
     let interval = section.read("interval", |value| duration(value, INTERVAL));
     let networks = networks.and_then(|networks| asked_in(section, networks));
-    let (source, form) = expression?;
     Ok(CustomQuery {
         name: name?,
-        source,
-        form,
+        question: expression?,
         help: help?.unwrap_or_default(),
         networks: networks?,
         interval: interval?.unwrap_or(DEFAULT_INTERVAL),
@@ -98,8 +94,8 @@ fn asked_in(query: &Section, networks: &Networks) -> Result<Vec<String>, Refused
     Ok(named)
 }
 
-/// The text of an expression, and the form that it is.
-fn expression(value: &Value) -> Result<(String, Cell), String> {
+/// An expression that a peer can be asked.
+fn expression(value: &Value) -> Result<Question, String> {
     let text = value.text()?;
     if text.len() > MAX_SOURCE {
         return Err(format!(
@@ -107,8 +103,8 @@ fn expression(value: &Value) -> Result<(String, Cell), String> {
             text.len()
         ));
     }
-    match reader::read(&text) {
-        Ok(form) => Ok((text, form)),
+    match Question::read(&text) {
+        Ok(question) => Ok(question),
         Err(error) => {
             let (line, column) = (error.line, error.column);
             let found = value.found();

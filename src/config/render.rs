@@ -301,15 +301,14 @@ impl<'a> From<&'a CustomQuery> for QueryEntry<'a> {
     fn from(query: &'a CustomQuery) -> Self {
         let CustomQuery {
             name,
-            source,
-            form: _, // what the source says
+            question,
             help,
             networks,
             interval,
         } = query;
         Self {
             name,
-            source: text(source),
+            source: text(question.source()),
             help: text(help),
             networks: networks.iter().map(text).collect(),
             interval: duration(*interval),

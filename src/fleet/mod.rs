@@ -8,6 +8,7 @@ mod identity;
 mod network;
 mod order;
 mod record;
+mod stake;
 mod tally;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,11 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::cad3::Cell;
+use crate::chain::stake::Registry;
 use crate::config::{self, Config};
-use crate::peer::{Figures, Transport};
-use crate::probe::Observation;
+use crate::peer::{Failure, Figures, Question, Reason, Transport, Unanswered};
+use crate::probe::{Errand, Observation};
 
 pub use agreement::{Agreement, Ring, Stand, Voice};
 pub use condition::Condition;
@@ -30,6 +34,7 @@ use network::NetworkWatch;
 pub use network::{Lag, NetworkVerdict, Standing};
 pub use order::{OrderState, OrderWatch};
 pub use record::PeerRecord;
+pub use stake::{Quorum, Stake, StakeStanding};
 pub use tally::{BUCKETS_SECONDS, Latencies, Tally};
 
 /// All watched peers.
@@ -51,6 +56,9 @@ pub struct Slot {
     network: Arc<NetworkRecord>,
     /// Set and read with `record` locked.
     retired: AtomicBool,
+    errands: mpsc::Sender<Errand>,
+    /// For the peer's task, which holds it while it runs.
+    asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Errand>>>,
 }
 
 /// Where what is known of one network lives.
@@ -59,6 +67,19 @@ struct NetworkRecord {
     /// The endpoints' counters by transport: they outlive the single peers.
     tallies: Mutex<[Tally; Transport::ALL.len()]>,
     watch: Mutex<NetworkWatch>,
+    /// The operator's own queries by name.
+    queries: Mutex<BTreeMap<String, QueryRecord>>,
+}
+
+/// What is known of one of the operator's own queries in one network.
+#[derive(Clone, Debug, Default)]
+pub struct QueryRecord {
+    /// Its last value, and when it was answered.
+    pub value: Option<(f64, Instant)>,
+    /// Whether it was answered last time.
+    pub success: bool,
+    /// When it was last answered.
+    pub last_success: Option<SystemTime>,
 }
 
 /// Everything known at one moment. Cheap: nothing is copied that does not change meanwhile.
@@ -85,6 +106,8 @@ pub struct NetworkSnapshot {
     pub verdict: NetworkVerdict,
     /// Figures of the newest fresh state of a peer that is up and not diverged, up to the head.
     pub figures: Option<Figures>,
+    /// The operator's own queries by name.
+    pub queries: BTreeMap<String, QueryRecord>,
 }
 
 impl Fleet {
@@ -118,15 +141,12 @@ impl Fleet {
             if let Some(changed) = kept {
                 changed.retire();
             }
-            slots.push(Arc::new(Slot {
-                record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer.clone())))),
-                network: watched
-                    .networks
-                    .get(&peer.network)
-                    .cloned()
-                    .unwrap_or_default(),
-                retired: AtomicBool::new(false),
-            }));
+            let network = watched
+                .networks
+                .get(&peer.network)
+                .cloned()
+                .unwrap_or_default();
+            slots.push(Arc::new(Slot::new(peer.clone(), network)));
         }
         for removed in before.into_values() {
             removed.retire();
@@ -157,12 +177,79 @@ impl Fleet {
         let record = Arc::make_mut(&mut record);
         let before = record.health;
         record.take(observation, now, wall);
-        let standing = lock(&slot.network.watch).answered(record, now, wall);
-        record.judge(standing, now, wall);
+        {
+            let mut watch = lock(&slot.network.watch);
+            let standing = watch.answered(record, now, wall);
+            record.stake = watch.stake_of(&record.peer.name);
+            record.judge(standing, now, wall);
+            watch.judged(&record.peer.name, record.health);
+        }
         if record.health != before {
             tell(record, before);
         }
         record.health == Health::Down
+    }
+
+    /// Peers of a network that can be asked about the chain: up, not diverged, and within the head; the operator's own
+    /// first, then those with the newest state.
+    #[must_use]
+    pub fn of_majority(&self, network: &str) -> Vec<Arc<Slot>> {
+        let now = Instant::now();
+        let watched = lock(&self.watched);
+        let Some(of) = watched.networks.get(network) else {
+            return Vec::new();
+        };
+        let head = lock(&of.watch).verdict(now).head;
+        let mut found: Vec<_> = watched
+            .slots
+            .iter()
+            .filter_map(|slot| {
+                let record = Arc::clone(&lock(&slot.record));
+                let fits = record.peer.network == network
+                    && record.up == Some(true)
+                    && record.diverged != Some(true);
+                let block = record
+                    .figures(now)
+                    .filter(|_| fits)?
+                    .state_block
+                    .filter(|block| Some(*block) <= head)?;
+                Some((
+                    record.peer.role == config::Role::Reference,
+                    std::cmp::Reverse(block),
+                    Arc::clone(slot),
+                ))
+            })
+            .collect();
+        found.sort_by_key(|(reference, block, _)| (*reference, *block));
+        found.into_iter().map(|(.., slot)| slot).collect()
+    }
+
+    /// Takes the registry of a network as a peer of its majority tells it; none when nobody did.
+    pub fn learn_registry(&self, network: &str, registry: Option<Registry>) {
+        let watched = lock(&self.watched);
+        let Some(network) = watched.networks.get(network) else {
+            return;
+        };
+        let mut watch = lock(&network.watch);
+        match registry {
+            Some(registry) => watch.learn(registry, SystemTime::now()),
+            None => watch.not_told(),
+        }
+    }
+
+    /// Takes the answer to the operator's own query; none when nobody answered.
+    pub fn learn_value(&self, network: &str, query: &str, value: Option<f64>) {
+        let watched = lock(&self.watched);
+        let Some(network) = watched.networks.get(network) else {
+            return;
+        };
+        let mut queries = lock(&network.queries);
+        let known = queries.entry(query.to_owned()).or_default();
+        known.success = value.is_some();
+        if let Some(value) = value {
+            known.value = Some((value, Instant::now()));
+            known.last_success = Some(SystemTime::now());
+        }
     }
 
     /// Everything known now.
@@ -184,6 +271,7 @@ impl Fleet {
                     name: name.clone(),
                     tallies: lock(&network.tallies).clone(),
                     figures: newest(&peers, name, verdict.head, now).cloned(),
+                    queries: lock(&network.queries).clone(),
                     verdict,
                 }
             })
@@ -198,6 +286,43 @@ impl Fleet {
 }
 
 impl Slot {
+    fn new(peer: config::Peer, network: Arc<NetworkRecord>) -> Self {
+        // One errand at a time: who asks about the chain waits for the answer.
+        let (errands, asked) = mpsc::channel(1);
+        Self {
+            record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer)))),
+            network,
+            retired: AtomicBool::new(false),
+            errands,
+            asked: Arc::new(tokio::sync::Mutex::new(asked)),
+        }
+    }
+
+    /// Has the peer's task ask a question between two polls.
+    ///
+    /// # Errors
+    /// The peer does not answer, or its task has ended.
+    pub async fn ask(&self, question: Question) -> Result<Cell, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || {
+            Unanswered::from(Failure::new(
+                Reason::Monitor,
+                "the peer is watched no longer",
+            ))
+        };
+        self.errands
+            .send(Errand { question, answer })
+            .await
+            .map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// The questions for the peer's task to ask.
+    #[must_use]
+    pub fn errands(&self) -> Arc<tokio::sync::Mutex<mpsc::Receiver<Errand>>> {
+        Arc::clone(&self.asked)
+    }
+
     /// The peer as configured.
     #[must_use]
     pub fn peer(&self) -> Arc<config::Peer> {

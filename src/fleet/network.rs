@@ -1,16 +1,19 @@
 //! What the watched peers of one network say together: who is in step, how far the head is, who lags.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::cad3::Hash;
+use crate::chain::stake::Registry;
 
 use super::agreement::{Agreement, Ring, Stand, Voice};
+use super::health::Health;
 use super::order::OrderState;
 use super::record::PeerRecord;
+use super::stake::{Quorum, Stake, StakeStanding};
 
 /// The least time between two comparisons of all rings in a large network.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +38,12 @@ pub(super) struct NetworkWatch {
     judged: Option<Instant>,
     /// Peers registered on chain, as the majority's states say.
     registered: i64,
+    /// The registry, as one peer of the majority told it last, and when.
+    registry: Option<(Arc<Registry>, SystemTime)>,
+    /// Parts of all weight by key, of the registry.
+    weights: HashMap<Hash, f64>,
+    /// Whether the last question about the chain was not answered.
+    query_error: Option<bool>,
     finality_advanced: Option<SystemTime>,
 }
 
@@ -53,6 +62,14 @@ pub struct NetworkVerdict {
     pub split: bool,
     /// Peers registered on chain.
     pub registered: Option<i64>,
+    /// Stake by standing, once the registry is known.
+    pub quorum: Option<Quorum>,
+    /// Coin behind the registered peers, copper.
+    pub stake_copper: Option<i64>,
+    /// When the registry was told.
+    pub stake_told: Option<SystemTime>,
+    /// Whether the last question about the chain was not answered; none before the first.
+    pub query_error: Option<bool>,
 }
 
 /// One watched peer of the network.
@@ -68,6 +85,7 @@ struct Member {
     diverged: Option<i64>,
     order: OrderState,
     finality: i64,
+    health: Health,
 }
 
 impl Default for Member {
@@ -81,6 +99,7 @@ impl Default for Member {
             diverged: None,
             order: OrderState::Unknown,
             finality: 0,
+            health: Health::Unknown,
         }
     }
 }
@@ -172,6 +191,52 @@ impl NetworkWatch {
         }
     }
 
+    /// Takes how a peer was judged in the end.
+    pub(super) fn judged(&mut self, name: &str, health: Health) {
+        self.members.entry(name.to_owned()).or_default().health = health;
+    }
+
+    /// Takes the registry as a peer of the majority tells it.
+    pub(super) fn learn(&mut self, registry: Registry, told: SystemTime) {
+        // Of a part of the registry nothing follows: anybody can register more peers than are read.
+        let weights = registry
+            .complete
+            .then(|| registry.weights(registry.state_time_ms));
+        self.weights = weights.unwrap_or_default().into_iter().collect();
+        self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
+        self.registry = Some((Arc::new(registry), told));
+        self.query_error = Some(false);
+    }
+
+    /// Notes that nobody answered a question about the chain.
+    pub(super) fn not_told(&mut self) {
+        self.query_error = Some(true);
+    }
+
+    /// What the registry says of the peer called `name`.
+    pub(super) fn stake_of(&self, name: &str) -> Option<Stake> {
+        let (registry, _) = self.registry.as_ref()?;
+        Stake::of(
+            registry,
+            &self.weights,
+            self.members.get(name)?.key.as_ref()?,
+        )
+    }
+
+    /// How the registered peers stand that are watched.
+    fn standings(&self, now: Instant) -> HashMap<Hash, StakeStanding> {
+        let standing = |member: &Member| match member.health {
+            Health::Down => StakeStanding::Down,
+            _ if !member.is_heard(now) => StakeStanding::Unobserved,
+            _ if member.diverged.is_some() => StakeStanding::Minority,
+            _ => StakeStanding::Majority,
+        };
+        self.members
+            .values()
+            .filter_map(|member| Some((member.key?, standing(member))))
+            .collect()
+    }
+
     /// Takes what a peer's order does.
     fn order(&mut self, name: &str, state: OrderState, finality: i64, wall: SystemTime) {
         let member = self.members.entry(name.to_owned()).or_default();
@@ -184,6 +249,7 @@ impl NetworkWatch {
 
     /// What all of them say at `now`.
     pub(super) fn verdict(&self, now: Instant) -> NetworkVerdict {
+        let registry = self.registry.as_ref().map(|(registry, _)| registry);
         NetworkVerdict {
             order: self.order_state(now),
             finality_advanced: self.finality_advanced,
@@ -191,6 +257,10 @@ impl NetworkWatch {
             groups: self.groups,
             split: self.split,
             registered: (self.registered > 0).then_some(self.registered),
+            quorum: registry.and_then(|registry| Quorum::of(registry, &self.standings(now))),
+            stake_copper: registry.map(|registry| registry.total_stake_copper),
+            stake_told: self.registry.as_ref().map(|(_, told)| *told),
+            query_error: self.query_error,
         }
     }
 
@@ -209,7 +279,13 @@ impl NetworkWatch {
         };
         let hold = |state: OrderState| weight(&mut heard().filter(|member| member.order == state));
         let watched = weight(&mut heard());
-        let total = watched.max(u128::try_from(self.registered).unwrap_or(0));
+        // In billionths of the registered weight, or in peers where each weighs 1.
+        let registered = if self.weights.is_empty() {
+            u128::try_from(self.registered).unwrap_or(0)
+        } else {
+            1_000_000_000
+        };
+        let total = watched.max(registered);
         let of_network = |state| {
             let weight = hold(state);
             weight > 0 && (weight * 3 >= total || weight >= watched)
@@ -223,8 +299,41 @@ impl NetworkWatch {
         }
     }
 
+    /// Gives each member its part of the registered weight; without stake figures, or where none of those that are heard
+    /// has any, each weighs 1. A key that several claim gives each of them only its share.
+    fn weigh(&mut self, now: Instant) {
+        let mut claims: HashMap<Hash, u64> = HashMap::new();
+        for key in self.members.values().filter_map(|member| member.key) {
+            *claims.entry(key).or_default() += 1;
+        }
+        let weights = &self.weights;
+        let weight = |member: &Member| {
+            let key = member.key?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a part of 1 in billionths"
+            )]
+            let billionths = (weights.get(&key)? * 1e9).round() as u64;
+            Some(billionths / claims[&key])
+        };
+        let any = self
+            .members
+            .values()
+            .any(|member| member.is_heard(now) && weight(member).is_some_and(|weight| weight > 0));
+        let found: Vec<u64> = self
+            .members
+            .values()
+            .map(|member| weight(member).unwrap_or(0))
+            .collect();
+        for (member, weight) in self.members.values_mut().zip(found) {
+            member.weight = if any { weight } else { 1 };
+        }
+    }
+
     fn judge(&mut self, now: Instant) {
         self.judged = Some(now);
+        self.weigh(now);
         let heard: Vec<&String> = self
             .members
             .iter()

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::chain::economics::cvm;
 use crate::config;
 use crate::peer::{
     Api, ClockSample, ErrorReply, Exchange, Failure, Figures, OrderPoints, Reason, Transport,
@@ -18,6 +19,7 @@ use super::health::{Health, Streak, health};
 use super::identity::{Identity, Pins};
 use super::network::{Lag, Shown, Standing};
 use super::order::{OrderState, OrderWatch};
+use super::stake::Stake;
 
 /// So many changes of the verdict within [`FLAPPING_WITHIN`] are flapping.
 const FLAPPING_CHANGES: usize = 6;
@@ -62,6 +64,8 @@ pub struct PeerRecord {
     pub diverged: Option<bool>,
     /// The lowest known block of the difference.
     pub first_divergent_block: Option<i64>,
+    /// What the chain says of the peer, as the majority tells it.
+    pub stake: Option<Stake>,
     streak: Streak,
     /// The last [`FLAPPING_CHANGES`] changes of the verdict.
     changes: VecDeque<Instant>,
@@ -96,6 +100,7 @@ impl PeerRecord {
             restarts: 0,
             diverged: None,
             first_divergent_block: None,
+            stake: None,
             streak: Streak::default(),
             changes: VecDeque::new(),
             order_watch: OrderWatch::default(),
@@ -309,6 +314,18 @@ impl PeerRecord {
         }
         if self.diverged == Some(true) {
             found.insert(Condition::Diverged);
+        }
+        if let Some(stake) = &self.stake {
+            if cvm(stake.registered.eviction_margin()) < limits.own_stake_margin_cvm {
+                found.insert(Condition::OwnStakeLow);
+            }
+            if self
+                .peer
+                .expect_block_every
+                .is_some_and(|every| stake.is_overdue(every, wall))
+            {
+                found.insert(Condition::WeightDecayed);
+            }
         }
         if let Some(clock) = self.clock(now)
             && clock.skew.abs() - clock.uncertainty > limits.clock_skew.as_secs_f64()

@@ -42,8 +42,12 @@ pub enum Group {
     Probe,
     /// What a peer says.
     Peer,
+    /// What the chain says of a peer.
+    Stake,
     /// What the peers of a network say together.
     Network,
+    /// The operator's own queries.
+    Custom,
     /// The agent itself.
     Agent,
 }
@@ -59,7 +63,7 @@ pub enum Lean {
     Left,
 }
 
-use Group::{Agent, Network, Peer, Poll, Probe};
+use Group::{Agent, Custom, Network, Peer, Poll, Probe, Stake};
 use Kind::{Counter, Gauge, Histogram};
 use Lean::{Kept, Left, Reduced};
 
@@ -170,6 +174,23 @@ catalogue! {
     MEMORY_POOL = "convex_peer_memory_pool_bytes", Gauge, Peer, Left, ["peer", "network"],
         "Memory that the pool in the peer's state has for sale.";
 
+    STAKE_OWN = "convex_stake_own_cvm", Gauge, Stake, Left, ["peer", "network"],
+        "The peer's own stake with its part of the rewards.";
+    STAKE_DELEGATED = "convex_stake_delegated_cvm", Gauge, Stake, Left, ["peer", "network"],
+        "Stake that others delegated to the peer, with their part of the rewards.";
+    STAKE_DECAY = "convex_stake_decay_ratio", Gauge, Stake, Left, ["peer", "network"],
+        "The part of the peer's stake that counts, 0.001 to 1: it falls when the peer makes no blocks while others do.";
+    STAKE_WEIGHT = "convex_stake_weight_ratio", Gauge, Stake, Left, ["peer", "network"],
+        "The peer's part of the network's weight in consensus; absent when the registry is too large to be read whole.";
+    STAKE_EVICTION_MARGIN = "convex_stake_eviction_margin_cvm", Gauge, Stake, Left, ["peer", "network"],
+        "Own stake above the 1000 CVM below which a peer is not heard and anybody may evict it.";
+    LAST_BLOCK = "convex_peer_last_block_timestamp_seconds", Gauge, Stake, Left, ["peer", "network"],
+        "Time of the peer's last block in the order; absent before its first.";
+    EXPECTED_BLOCK_INTERVAL = "convex_peer_expected_block_interval_seconds", Gauge, Stake, Left, ["peer", "network"],
+        "The peer's configured expect_block_every; absent without it.";
+    CONTROLLER_BALANCE = "convex_controller_balance_cvm", Gauge, Stake, Kept, ["network", "controller"],
+        "Balance of the account that controls watched peers.";
+
     NETWORK_ORDER_STATE = "convex_network_order_state", Gauge, Network, Kept, ["network", "state"],
         "What the network's order does: unknown, receding, stalled, advancing or idle; exactly one is 1.";
     NETWORK_FINALITY_ADVANCE = "convex_network_finality_advance_timestamp_seconds", Gauge, Network, Kept, ["network"],
@@ -186,6 +207,18 @@ catalogue! {
         "Distinct states among the peers that are heard; 1 when all agree.";
     NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
         "Whether peers disagree and no group holds more than half of the weight.";
+    NETWORK_STAKE_RATIO = "convex_network_stake_ratio", Gauge, Network, Kept, ["network", "standing"],
+        "The network's weight by how its peers stand: majority, minority, down or unobserved; sums to 1.";
+    NETWORK_QUORUM_MARGIN = "convex_network_quorum_margin_ratio", Gauge, Network, Kept, ["network"],
+        "1 - minority - down - 0.67: what is left above the threshold of consensus when all that is proven absent is taken off.";
+    NETWORK_LOSABLE = "convex_network_losable_peers", Gauge, Network, Kept, ["network"],
+        "Peers of the majority, the heaviest first, that can be lost before the margin is negative.";
+    NETWORK_STAKE = "convex_network_stake_cvm", Gauge, Network, Kept, ["network"],
+        "Coin behind the registered peers, rewards included.";
+    NETWORK_STAKE_TIMESTAMP = "convex_network_stake_timestamp_seconds", Gauge, Network, Kept, ["network"],
+        "When the registry of peers was last told.";
+    NETWORK_QUERY_ERROR = "convex_network_query_error", Gauge, Network, Kept, ["network"],
+        "Whether the last question about the registry was not answered; absent before the first.";
     NETWORK_ACCOUNTS = "convex_network_accounts", Gauge, Network, Kept, ["network"],
         "Accounts in the newest state of the majority.";
     NETWORK_COIN_SUPPLY = "convex_network_coin_supply_cvm", Gauge, Network, Kept, ["network"],
@@ -198,6 +231,13 @@ catalogue! {
         "Memory that the pool has for sale.";
     NETWORK_MEMORY_PRICE = "convex_network_copper_per_memory_byte", Gauge, Network, Kept, ["network"],
         "Price of a byte of memory.";
+
+    QUERY_VALUE = "convex_query_value", Gauge, Custom, Kept, ["network", "query"],
+        "Value of the operator's own query.";
+    QUERY_SUCCESS = "convex_query_success", Gauge, Custom, Kept, ["network", "query"],
+        "Whether the query was answered with a number last time.";
+    QUERY_LAST_SUCCESS = "convex_query_last_success_timestamp_seconds", Gauge, Custom, Kept, ["network", "query"],
+        "When the query was last answered with a number.";
 
     BUILD_INFO = "convex_monitor_build_info", Gauge, Agent, Kept, ["version"],
         "Always 1; carries the agent's version.";
@@ -266,7 +306,12 @@ pub fn reference() -> String {
         (Poll, "Polls and verdicts"),
         (Probe, "Endpoints"),
         (Peer, "What a peer says"),
+        (
+            Stake,
+            "What the chain says of a peer, as the majority tells it",
+        ),
         (Network, "What the peers of a network say together"),
+        (Custom, "The operator's own queries"),
         (Agent, "The agent itself"),
     ] {
         let mut row =

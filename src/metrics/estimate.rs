@@ -8,8 +8,12 @@ use prometheus::Registry;
 use tokio::time::Instant;
 
 use crate::cad3::Hash;
+use crate::chain::stake::RegisteredPeer;
 use crate::config::{Config, Network, Peer, Role};
-use crate::fleet::{Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, Snapshot, Standing};
+use crate::fleet::{
+    Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
+    Standing,
+};
 use crate::peer::{
     Answered, Api, ClockSample, Endpoint, Exchange, Figures, OrderPoints, Phases, Status, Transport,
 };
@@ -29,7 +33,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             networks: config
                 .networks
                 .iter()
-                .map(|network| answering_network(&network.name))
+                .map(|network| answering_network(&network.name, config))
                 .collect(),
         };
         let facts = AgentFacts {
@@ -73,16 +77,36 @@ fn discovered(network: &Network) -> Peer {
 }
 
 /// A network of which all is known.
-fn answering_network(name: &str) -> NetworkSnapshot {
+fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
+    let asked = config
+        .queries
+        .iter()
+        .filter(|query| query.networks.iter().any(|network| network == name));
+    let answered = QueryRecord {
+        value: Some((1.0, Instant::now())),
+        success: true,
+        last_success: Some(SystemTime::now()),
+    };
     NetworkSnapshot {
         name: name.to_owned(),
         verdict: NetworkVerdict {
             finality_advanced: Some(SystemTime::now()),
             head: Some(1),
             registered: Some(1),
+            quorum: Some(Quorum {
+                ratios: [1.0, 0.0, 0.0, 0.0],
+                margin: 0.33,
+                losable: 0,
+            }),
+            stake_copper: Some(1),
+            stake_told: Some(SystemTime::now()),
+            query_error: Some(false),
             ..NetworkVerdict::default()
         },
         figures: Some(figures(1)),
+        queries: asked
+            .map(|query| (query.name.clone(), answered.clone()))
+            .collect(),
         ..NetworkSnapshot::default()
     }
 }
@@ -129,6 +153,19 @@ fn answering(peer: &Peer) -> Arc<PeerRecord> {
             SystemTime::now(),
         );
     }
+    record.stake = Some(Stake {
+        registered: RegisteredPeer {
+            controller: Some(1),
+            own_copper: 1,
+            delegated_copper: 0,
+            shares: 1,
+            last_block_ms: Some(1),
+            url: None,
+        },
+        decay: 1.0,
+        weight: Some(1.0),
+        controller_balance: Some(1),
+    });
     Arc::new(record)
 }
 

@@ -1,20 +1,55 @@
 //! Facts about networks as series, from one snapshot.
 
+use std::collections::BTreeMap;
+
+use crate::chain::economics::cvm;
 use crate::config::Role;
-use crate::fleet::{Health, NetworkSnapshot, OrderState, Snapshot};
+use crate::fleet::{
+    Health, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeStanding,
+};
 use crate::peer::{Figures, Transport, seconds_of_ms, seconds_since_epoch};
 
 use super::catalogue::{self, Definition};
 use super::family::Writer;
 use super::peers::{float, possible};
 
-/// Copper in one CVM.
-const COPPER_PER_CVM: f64 = 1e9;
-
 /// Writes every family that is about networks.
 pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer) {
     probes(snapshot, writer);
     peers(snapshot, writer);
+    verdicts(snapshot, writer);
+    stake(snapshot, writer);
+    controllers(snapshot, writer);
+    figures(snapshot, writer);
+    queries(snapshot, writer);
+}
+
+/// Writes a family with at most one sample a network.
+fn each(
+    snapshot: &Snapshot,
+    writer: &mut Writer,
+    definition: &Definition,
+    value: impl Fn(&NetworkSnapshot) -> Option<f64>,
+) {
+    writer.family(definition, |family| {
+        for network in &snapshot.networks {
+            if let Some(value) = value(network) {
+                family.sample([("network", network.name.as_str())], value);
+            }
+        }
+    });
+}
+
+fn number(flag: bool) -> f64 {
+    u8::from(flag).into()
+}
+
+/// A number of things that are held in memory.
+fn size(size: usize) -> Option<f64> {
+    u32::try_from(size).ok().map(f64::from)
+}
+
+fn verdicts(snapshot: &Snapshot, writer: &mut Writer) {
     writer.family(&catalogue::NETWORK_ORDER_STATE, |family| {
         for network in &snapshot.networks {
             for state in OrderState::ALL {
@@ -26,58 +61,88 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer) {
             }
         }
     });
-    let each = |writer: &mut Writer,
-                definition: &Definition,
-                value: &dyn Fn(&NetworkSnapshot) -> Option<f64>| {
-        writer.family(definition, |family| {
-            for network in &snapshot.networks {
-                if let Some(value) = value(network) {
-                    family.sample([("network", network.name.as_str())], value);
-                }
-            }
+    let mut verdict = |definition: &Definition, value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
+        each(snapshot, writer, definition, |network| {
+            value(&network.verdict)
         });
     };
-    each(writer, &catalogue::NETWORK_FINALITY_ADVANCE, &|network| {
-        network.verdict.finality_advanced.map(seconds_since_epoch)
+    verdict(&catalogue::NETWORK_FINALITY_ADVANCE, &|verdict| {
+        verdict.finality_advanced.map(seconds_since_epoch)
     });
-    each(writer, &catalogue::NETWORK_HEAD_BLOCK, &|network| {
-        network.verdict.head.map(float)
+    verdict(&catalogue::NETWORK_HEAD_BLOCK, &|verdict| {
+        verdict.head.map(float)
     });
-    each(writer, &catalogue::NETWORK_GROUPS, &|network| {
-        u32::try_from(network.verdict.groups).ok().map(f64::from)
+    verdict(&catalogue::NETWORK_GROUPS, &|verdict| size(verdict.groups));
+    verdict(&catalogue::NETWORK_SPLIT, &|verdict| {
+        Some(number(verdict.split))
     });
-    each(writer, &catalogue::NETWORK_SPLIT, &|network| {
-        Some(u8::from(network.verdict.split).into())
+    verdict(&catalogue::NETWORK_REGISTERED, &|verdict| {
+        verdict.registered.map(float)
     });
-    each(writer, &catalogue::NETWORK_REGISTERED, &|network| {
-        network.verdict.registered.map(float)
+}
+
+fn stake(snapshot: &Snapshot, writer: &mut Writer) {
+    writer.family(&catalogue::NETWORK_STAKE_RATIO, |family| {
+        for network in &snapshot.networks {
+            let Some(quorum) = &network.verdict.quorum else {
+                continue;
+            };
+            for (standing, ratio) in StakeStanding::ALL.into_iter().zip(quorum.ratios) {
+                let labels = [
+                    ("network", network.name.as_str()),
+                    ("standing", standing.as_str()),
+                ];
+                family.sample(labels, ratio);
+            }
+        }
     });
-    let figure =
-        |writer: &mut Writer, definition: &Definition, value: &dyn Fn(&Figures) -> Option<f64>| {
-            each(writer, definition, &|network| {
-                network.figures.as_ref().and_then(value)
-            });
-        };
-    let cvm = |copper: i64| float(copper) / COPPER_PER_CVM;
-    figure(writer, &catalogue::NETWORK_HEAD_TIMESTAMP, &|figures| {
+    let mut verdict = |definition: &Definition, value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
+        each(snapshot, writer, definition, |network| {
+            value(&network.verdict)
+        });
+    };
+    verdict(&catalogue::NETWORK_QUORUM_MARGIN, &|verdict| {
+        Some(verdict.quorum.as_ref()?.margin)
+    });
+    verdict(&catalogue::NETWORK_LOSABLE, &|verdict| {
+        size(verdict.quorum.as_ref()?.losable)
+    });
+    verdict(&catalogue::NETWORK_STAKE, &|verdict| {
+        verdict.stake_copper.map(cvm)
+    });
+    verdict(&catalogue::NETWORK_STAKE_TIMESTAMP, &|verdict| {
+        verdict.stake_told.map(seconds_since_epoch)
+    });
+    verdict(&catalogue::NETWORK_QUERY_ERROR, &|verdict| {
+        verdict.query_error.map(number)
+    });
+}
+
+fn figures(snapshot: &Snapshot, writer: &mut Writer) {
+    let mut figure = |definition: &Definition, value: &dyn Fn(&Figures) -> Option<f64>| {
+        each(snapshot, writer, definition, |network| {
+            network.figures.as_ref().and_then(value)
+        });
+    };
+    figure(&catalogue::NETWORK_HEAD_TIMESTAMP, &|figures| {
         figures.timestamp_ms.map(seconds_of_ms)
     });
-    figure(writer, &catalogue::NETWORK_ACCOUNTS, &|figures| {
+    figure(&catalogue::NETWORK_ACCOUNTS, &|figures| {
         figures.accounts.map(float)
     });
-    figure(writer, &catalogue::NETWORK_COIN_SUPPLY, &|figures| {
+    figure(&catalogue::NETWORK_COIN_SUPPLY, &|figures| {
         figures.coin_supply_copper.map(cvm)
     });
-    figure(writer, &catalogue::NETWORK_FEES_POOL, &|figures| {
+    figure(&catalogue::NETWORK_FEES_POOL, &|figures| {
         figures.fees_copper.map(cvm)
     });
-    figure(writer, &catalogue::NETWORK_JUICE_PRICE, &|figures| {
+    figure(&catalogue::NETWORK_JUICE_PRICE, &|figures| {
         figures.juice_price_copper.map(float)
     });
-    figure(writer, &catalogue::NETWORK_MEMORY_POOL, &|figures| {
+    figure(&catalogue::NETWORK_MEMORY_POOL, &|figures| {
         figures.memory_pool_bytes.map(float)
     });
-    figure(writer, &catalogue::NETWORK_MEMORY_PRICE, &|figures| {
+    figure(&catalogue::NETWORK_MEMORY_PRICE, &|figures| {
         figures.memory_price_copper
     });
 }
@@ -106,6 +171,62 @@ fn probes(snapshot: &Snapshot, writer: &mut Writer) {
                 family.count(labels, tally.failed(reason));
             }
         }
+    });
+}
+
+/// Accounts that control watched peers, each once.
+fn controllers(snapshot: &Snapshot, writer: &mut Writer) {
+    let balances: BTreeMap<(&str, u64), i64> = snapshot
+        .peers
+        .iter()
+        .filter_map(|record| {
+            let stake = record.stake.as_ref()?;
+            Some((
+                (record.peer.network.as_str(), stake.registered.controller?),
+                stake.controller_balance?,
+            ))
+        })
+        .collect();
+    writer.family(&catalogue::CONTROLLER_BALANCE, |family| {
+        for ((network, controller), balance) in balances {
+            let controller = format!("#{controller}");
+            family.sample(
+                [("network", network), ("controller", controller.as_str())],
+                cvm(balance),
+            );
+        }
+    });
+}
+
+/// The operator's own queries. A value is shown as long as it keeps being answered.
+fn queries(snapshot: &Snapshot, writer: &mut Writer) {
+    let each = |writer: &mut Writer,
+                definition: &Definition,
+                value: &dyn Fn(&QueryRecord) -> Option<f64>| {
+        writer.family(definition, |family| {
+            for network in &snapshot.networks {
+                for (name, query) in &network.queries {
+                    if let Some(value) = value(query) {
+                        family.sample(
+                            [("network", network.name.as_str()), ("query", name.as_str())],
+                            value,
+                        );
+                    }
+                }
+            }
+        });
+    };
+    each(writer, &catalogue::QUERY_VALUE, &|query| {
+        query
+            .value
+            .filter(|_| query.success)
+            .map(|(value, _)| value)
+    });
+    each(writer, &catalogue::QUERY_SUCCESS, &|query| {
+        Some(number(query.success))
+    });
+    each(writer, &catalogue::QUERY_LAST_SUCCESS, &|query| {
+        query.last_success.map(seconds_since_epoch)
     });
 }
 

@@ -1,7 +1,8 @@
 //! Facts about peers as series, from one snapshot.
 
 use crate::cad3::Hash;
-use crate::fleet::{EndpointRecord, Health, OrderState, PeerRecord, Snapshot};
+use crate::chain::economics::cvm;
+use crate::fleet::{EndpointRecord, Health, OrderState, PeerRecord, Snapshot, Stake};
 use crate::peer::{Api, Figures, LEVELS, Reason, Transport, seconds_of_ms, seconds_since_epoch};
 
 use super::catalogue::{self, Definition, Lean};
@@ -66,6 +67,7 @@ impl View<'_> {
         self.endpoints(writer);
         self.peers(writer);
         self.standing(writer);
+        self.stake(writer);
     }
 
     fn polls(self, writer: &mut Writer) {
@@ -250,6 +252,42 @@ impl View<'_> {
                     at(record, endpoint).chain([("url", endpoint.url.as_str())]),
                     1,
                 );
+            },
+        );
+    }
+
+    /// What the chain says of the peer.
+    fn stake(self, writer: &mut Writer) {
+        let each = |writer: &mut Writer,
+                    definition: &Definition,
+                    value: &dyn Fn(&Stake) -> Option<f64>| {
+            self.each_peer(writer, definition, |family, record| {
+                if let Some(value) = record.stake.as_ref().and_then(value) {
+                    family.sample(of(record), value);
+                }
+            });
+        };
+        each(writer, &catalogue::STAKE_OWN, &|stake| {
+            Some(cvm(stake.registered.own_copper))
+        });
+        each(writer, &catalogue::STAKE_DELEGATED, &|stake| {
+            Some(cvm(stake.registered.delegated_copper))
+        });
+        each(writer, &catalogue::STAKE_DECAY, &|stake| Some(stake.decay));
+        each(writer, &catalogue::STAKE_WEIGHT, &|stake| stake.weight);
+        each(writer, &catalogue::STAKE_EVICTION_MARGIN, &|stake| {
+            Some(cvm(stake.registered.eviction_margin()))
+        });
+        each(writer, &catalogue::LAST_BLOCK, &|stake| {
+            stake.registered.last_block_ms.map(seconds_of_ms)
+        });
+        self.each_peer(
+            writer,
+            &catalogue::EXPECTED_BLOCK_INTERVAL,
+            |family, record| {
+                if let Some(every) = record.peer.expect_block_every {
+                    family.sample(of(record), every.as_secs_f64());
+                }
             },
         );
     }

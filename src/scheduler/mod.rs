@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -195,8 +195,23 @@ async fn watch(work: Work) {
     let phase = cadence::phase(&peer.name, interval);
     let mut due = Instant::now() + cadence::until_phase(SystemTime::now(), phase, interval);
     let mut polls_while_down = 0;
+    let errands = work.slot.errands();
+    let mut errands = errands.lock().await;
     loop {
-        sleep_until(due).await;
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => break,
+                Some(errand) = errands.recv() => {
+                    let held = work.permits.acquire().await;
+                    // Never longer than to the next poll; who asked takes silence for no answer.
+                    if let Ok(answer) = timeout_at(due, prober.ask(&errand.question)).await {
+                        drop(errand.answer.send(answer));
+                    }
+                    drop(held);
+                }
+            }
+        }
         let held = work.permits.acquire().await;
         timing.delay.observe(due.elapsed().as_secs_f64());
         let observation = {

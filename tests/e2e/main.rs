@@ -130,6 +130,7 @@ async fn a_real_network_is_watched_and_scraped() {
     let prometheus = Prometheus::start(&agent.address).await;
 
     a_working_network(&network, &prometheus).await;
+    the_network_and_its_stake(&network, &prometheus).await;
     prometheus::lint(&agent.metrics().await).await;
     a_transaction_moves_the_order(&mut network, &prometheus).await;
     a_killed_peer(&mut network, &prometheus).await;
@@ -192,6 +193,56 @@ async fn a_working_network(network: &Network, prometheus: &Prometheus) {
         }
     }
     assert_eq!(prometheus.value("up{job=\"monitor\"}").await, 1.0);
+}
+
+async fn the_network_and_its_stake(network: &Network, prometheus: &Prometheus) {
+    let of_network = |metric: &str| format!("{metric}{{network=\"local\"}}");
+    prometheus
+        .wait_for(
+            &of_network("convex_network_stake_timestamp_seconds"),
+            |told| told > 0.0,
+        )
+        .await;
+    for (metric, expected) in [
+        ("convex_network_peers_registered", 2.0),
+        ("convex_network_state_groups", 1.0),
+        ("convex_network_split", 0.0),
+        ("convex_network_query_error", 0.0),
+        ("convex_network_losable_peers", 0.0),
+    ] {
+        assert_eq!(
+            prometheus.value(&of_network(metric)).await,
+            expected,
+            "{metric}"
+        );
+    }
+    let idle = "convex_network_order_state{network=\"local\",state=\"idle\"}";
+    prometheus.wait_for(idle, |idle| idle == 1.0).await;
+    let margin = of_network("convex_network_quorum_margin_ratio");
+    prometheus
+        .wait_for(&margin, |margin| (margin - 0.33).abs() < 1e-9)
+        .await;
+    for (i, peer) in network.peers.iter().enumerate() {
+        let own = rest(peer, &format!("(get-peer-stake {})", peer.key()))
+            .await
+            .as_f64()
+            .unwrap()
+            / 1e9;
+        let shown = of("convex_stake_own_cvm", i, "");
+        prometheus
+            .wait_for(&shown, |shown| (shown - own).abs() < 1e-6)
+            .await;
+        assert_eq!(
+            prometheus.value(&of("convex_peer_lag_blocks", i, "")).await,
+            0.0
+        );
+        assert_eq!(
+            prometheus
+                .value(&of("convex_peer_state_diverged", i, ""))
+                .await,
+            0.0
+        );
+    }
 }
 
 async fn a_transaction_moves_the_order(network: &mut Network, prometheus: &Prometheus) {

@@ -12,7 +12,7 @@ use convex_peer_monitor::config::{
     self, Cadence, Config, CustomQuery, Detail, Discovery, Errors, HttpOptions, Limits, Network,
     Peer, Role, SelfCheck, Thresholds, Window,
 };
-use convex_peer_monitor::peer::Endpoint;
+use convex_peer_monitor::peer::{Endpoint, Question};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -229,8 +229,7 @@ fn a_query_is_read_as_the_form_that_its_text_is_and_asked_in_every_network_unles
     let form = reader::read("(balance #13)").unwrap();
     let expected = CustomQuery {
         name: "a".to_owned(),
-        source: "(balance #13)".to_owned(),
-        form,
+        question: Question::read("(balance #13)").expect("a form"),
         help: "what".to_owned(),
         networks: vec!["n".to_owned()],
         interval: Duration::from_secs(300),
@@ -956,8 +955,7 @@ fn queries() -> impl Strategy<Value = BTreeMap<String, CustomQuery>> {
     let query = (prop::sample::select(sources.to_vec()), text(), 1u64..86_400);
     let query = query.prop_map(|(source, help, interval)| CustomQuery {
         name: String::new(),
-        source: source.to_owned(),
-        form: reader::read(source).expect(source),
+        question: Question::read(source).expect(source),
         help,
         networks: Vec::new(),
         interval: Duration::from_secs(interval),

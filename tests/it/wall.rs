@@ -12,12 +12,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("peer", &["cad3", "config"]),
     ("config", &["cad3", "peer"]),
     ("probe", &["cad3", "cadence", "config", "peer"]),
-    ("fleet", &["cad3", "config", "peer", "probe"]),
+    ("fleet", &["cad3", "chain", "config", "peer", "probe"]),
+    ("inquiry", &["chain", "config", "fleet", "peer"]),
     (
         "scheduler",
         &["cadence", "config", "fleet", "peer", "probe"],
     ),
-    ("metrics", &["cad3", "config", "fleet", "peer", "probe"]),
+    (
+        "metrics",
+        &["cad3", "chain", "config", "fleet", "peer", "probe"],
+    ),
     ("report", &["cad3", "fleet", "peer"]),
     ("current", &["config"]),
     ("shard", &["config"]),
