@@ -27,6 +27,7 @@
 //! * [`report`] – a peer as JSON.
 //! * [`scheduler`] – one task a peer.
 //! * [`shard`] – this agent's part of a fleet.
+//! * [`simulate`] – a simulated network with scripted faults.
 //! * [`telemetry`] – logs.
 //! * [`web`] – the HTTP server.
 
@@ -47,5 +48,6 @@ pub mod probe;
 pub mod report;
 pub mod scheduler;
 pub mod shard;
+pub mod simulate;
 pub mod telemetry;
 pub mod web;

@@ -3,6 +3,7 @@
 mod healthcheck;
 mod probe;
 mod run;
+mod simulate;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ enum Command {
     Probe(ProbeArgs),
     /// Show messages of the binary protocol as Convex data
     Decode(DecodeArgs),
+    /// Run a simulated network on loopback, with faults if wanted, until SIGTERM or SIGINT
+    Simulate(SimulateArgs),
     /// Ask a running agent whether it is alive: exits 0 or 1
     Healthcheck(HealthcheckArgs),
     /// Print the metric reference as Markdown
@@ -111,6 +114,31 @@ struct DecodeArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_long_help = simulate::kinds_help())]
+struct SimulateArgs {
+    /// How many peers, up to 10000
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    peers: usize,
+    /// What is wrong with whom, and when since the start: KIND[=VALUE]:PEERS[:FROM[..TO]], such as
+    /// fork:2:10s, lag=40:3:30s..90s, tarpit:50%, skew=-5s:6; may be repeated
+    #[arg(long = "fault", value_name = "SPEC")]
+    faults: Vec<String>,
+    /// The first port: peer i has TCP on PORT+2(i-1) and HTTP on the next one; with more than 1000 peers it has an address of
+    /// its own from 127.1.0.1 on, TCP on PORT and HTTP on PORT+1
+    #[arg(long, value_name = "PORT", default_value_t = 28000)]
+    listen_base: u16,
+    /// Write the agent's configuration for this network
+    #[arg(long, value_name = "FILE")]
+    write_config: Option<PathBuf>,
+    /// Make a block each so often, such as 1s, or 1s:2,5 by these peers only [default: none, an idle network]
+    #[arg(long, value_name = "PERIOD[:PEERS]")]
+    traffic: Option<String>,
+    /// Keys and genesis depend on it and on the number of peers alone
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Args, Debug)]
 struct HealthcheckArgs {
     /// The agent's health route
     #[arg(long, default_value = "http://127.0.0.1:18880/-/healthy")]
@@ -130,6 +158,7 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config(&args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Decode(args)) => decode(&args),
+        Some(Command::Simulate(args)) => simulate::simulate(&args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),
         Some(Command::MetricsReference) => print(&metrics::reference()),
     };

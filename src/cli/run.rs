@@ -88,7 +88,7 @@ impl Signals {
 }
 
 /// Each endpoint needs a descriptor: takes all that the system grants.
-fn raise_descriptor_limit() {
+pub(super) fn raise_descriptor_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "file descriptors"),
         Err(error) => tracing::warn!(%error, "the limit of file descriptors stays as it is"),

@@ -17,6 +17,7 @@ mod http;
 mod metrics;
 mod questions;
 mod record;
+mod simulate;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

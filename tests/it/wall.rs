@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shard", &["config"]),
     ("check", &["config", "peer"]),
     ("decode", &["cad3"]),
+    ("simulate", &["cad3", "peer"]),
     ("telemetry", &[]),
     (
         "web",

@@ -1,0 +1,100 @@
+//! `simulate`: a simulated network until a signal ends it, and the agent's configuration for it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::check::DescriptorLimit;
+use crate::simulate::{KINDS, Network, Options, Script, Traffic, descriptors};
+use crate::telemetry::{self, LogLevel};
+
+use super::run::raise_descriptor_limit;
+use super::{BAD_CONFIG, SimulateArgs, runtime};
+
+pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
+    telemetry::init(None, LogLevel::Info);
+    let options = match options(args) {
+        Ok(options) => options,
+        Err(error) => {
+            writeln!(io::stderr(), "convex-peer-monitor simulate: {error:#}")?;
+            return Ok(ExitCode::from(BAD_CONFIG));
+        }
+    };
+    raise_descriptor_limit();
+    let needed = descriptors(args.peers);
+    let limit = DescriptorLimit::current()?;
+    if needed > limit.soft {
+        writeln!(
+            io::stderr(),
+            "a network of {} peers {}",
+            args.peers,
+            limit.verdict(needed)
+        )?;
+    }
+    runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let network = Network::start(options).await?;
+        if let Some(file) = &args.write_config {
+            fs::write(file, network.config())
+                .with_context(|| format!("cannot write the configuration to {}", file.display()))?;
+        }
+        say(&network, args)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        drop(network);
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
+    let peers = args.peers;
+    anyhow::ensure!(peers > 0, "a network has 1 peer at least");
+    let script = Script::parse(args.faults.iter().map(String::as_str), peers)?;
+    let traffic = args.traffic.as_deref();
+    let traffic = traffic
+        .map(|text| Traffic::parse(text, peers))
+        .transpose()?;
+    Ok(Options {
+        peers,
+        seed: args.seed,
+        script,
+        traffic,
+        base: Some(args.listen_base),
+    })
+}
+
+/// What runs, for people.
+fn say(network: &Network, args: &SimulateArgs) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let last = network.len();
+    let (genesis, peers) = (network.genesis(), if last == 1 { "peer" } else { "peers" });
+    writeln!(
+        out,
+        "simulated network of {last} {peers}, genesis {genesis}"
+    )?;
+    for i in if last > 1 { vec![1, last] } else { vec![1] } {
+        let (tcp, http) = (network.tcp(i), network.http(i));
+        writeln!(out, "  sim-{i}: tcp://{tcp} http://{http}")?;
+    }
+    if let Some(file) = &args.write_config {
+        let file = file.display();
+        writeln!(out, "watch it: convex-peer-monitor run --config {file}")?;
+    }
+    out.flush()
+}
+
+/// The kinds of faults, for the long help.
+pub(super) fn kinds_help() -> String {
+    let width = KINDS.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<_> = KINDS
+        .iter()
+        .map(|(name, meaning)| format!("  {name:width$}  {meaning}"))
+        .collect();
+    format!("Kinds of faults:\n{}", lines.join("\n"))
+}

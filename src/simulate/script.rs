@@ -1,0 +1,181 @@
+//! All faults of a network: what is wrong with one peer at one time, and when that changes.
+
+use std::time::Duration;
+
+use super::fault::{Fault, FaultError, Kind};
+
+/// The faults of a network; no two of them contradict each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script(Vec<Fault>);
+
+/// What is wrong with one peer at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ailments {
+    /// The order stands since then.
+    pub(super) stall: Option<Duration>,
+    /// It fell back by so many blocks then, and stands.
+    pub(super) recede: Option<(i64, Duration)>,
+    pub(super) lag: i64,
+    /// The states differ from this block on; none: from the next block after that time.
+    pub(super) fork: Option<(Option<i64>, Duration)>,
+    pub(super) skew_ms: i64,
+    pub(super) wrong_genesis: bool,
+    pub(super) wrong_key: bool,
+    pub(super) wire: Wire,
+    pub(super) slow: Duration,
+    pub(super) old_api: bool,
+    pub(super) map_status: bool,
+    pub(super) half_dead: bool,
+    pub(super) http_500: bool,
+    pub(super) query_error: Option<String>,
+}
+
+/// What becomes of connections and replies, whatever is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wire {
+    #[default]
+    Sound,
+    /// Nothing is answered.
+    Tarpit,
+    Garbage,
+    HugeFrame,
+    HalfReply,
+    /// Nobody listens.
+    Refuse,
+    /// Connections are reset.
+    Reset,
+}
+
+impl Script {
+    /// Reads faults for a network of `count` peers.
+    ///
+    /// # Errors
+    /// A text is no fault, or two contradict each other.
+    pub fn parse<'a>(
+        specs: impl IntoIterator<Item = &'a str>,
+        count: usize,
+    ) -> Result<Self, FaultError> {
+        let specs = specs.into_iter();
+        let faults: Vec<Fault> = specs
+            .map(|spec| Fault::parse(spec, count))
+            .collect::<Result<_, _>>()?;
+        for (i, one) in faults.iter().enumerate() {
+            for other in &faults[i + 1..] {
+                one.go_together(other)?;
+            }
+        }
+        Ok(Self(faults))
+    }
+
+    fn of(&self, peer: usize, now: Duration) -> impl Iterator<Item = &Fault> {
+        self.0
+            .iter()
+            .filter(move |fault| fault.is_at(now) && fault.peers.has(peer))
+    }
+
+    /// What is wrong with `peer`, by index from 0, at `now`.
+    pub(super) fn ailments(&self, peer: usize, now: Duration) -> Ailments {
+        let mut found = Ailments::default();
+        for fault in self.of(peer, now) {
+            match &fault.kind {
+                Kind::Stall => found.stall = Some(fault.from),
+                Kind::Recede(blocks) => found.recede = Some((*blocks, fault.from)),
+                Kind::Lag(blocks) => found.lag = *blocks,
+                Kind::Fork(block) => found.fork = Some((*block, fault.from)),
+                Kind::Skew(ms) => found.skew_ms = *ms,
+                Kind::WrongGenesis => found.wrong_genesis = true,
+                Kind::WrongKey => found.wrong_key = true,
+                Kind::Tarpit => found.wire = Wire::Tarpit,
+                Kind::Garbage => found.wire = Wire::Garbage,
+                Kind::HugeFrame => found.wire = Wire::HugeFrame,
+                Kind::HalfReply => found.wire = Wire::HalfReply,
+                Kind::Refuse => found.wire = Wire::Refuse,
+                Kind::Reset => found.wire = Wire::Reset,
+                Kind::Slow(time) => found.slow = *time,
+                Kind::OldApi => found.old_api = true,
+                Kind::MapStatus => found.map_status = true,
+                Kind::HalfDead => found.half_dead = true,
+                Kind::Http500 => found.http_500 = true,
+                Kind::QueryError(code) => found.query_error = Some(code.clone()),
+                Kind::LowStake | Kind::SilentStake => {}
+            }
+        }
+        found
+    }
+
+    /// Whether `peer` takes part in making blocks at `now`.
+    pub(super) fn makes_blocks(&self, peer: usize, now: Duration) -> bool {
+        let idle = |fault: &Fault| {
+            matches!(
+                fault.kind,
+                Kind::Stall
+                    | Kind::Recede(_)
+                    | Kind::WrongGenesis
+                    | Kind::Tarpit
+                    | Kind::Refuse
+                    | Kind::Reset
+                    | Kind::HalfDead
+                    | Kind::SilentStake
+            )
+        };
+        !self.of(peer, now).any(idle)
+    }
+
+    /// Peers with too little stake, and such that made no block for long, at `now`; the registry of every peer says so.
+    pub(super) fn registered(&self, peer: usize, now: Duration) -> Registered {
+        let has = |kind: &Kind| self.of(peer, now).any(|fault| fault.kind == *kind);
+        Registered {
+            low: has(&Kind::LowStake),
+            silent: has(&Kind::SilentStake),
+        }
+    }
+
+    /// Whether anything at all is wrong with stake at `now`.
+    pub(super) fn touches_registry(&self, now: Duration) -> bool {
+        self.0
+            .iter()
+            .any(|fault| is_of_registry(fault) && fault.is_at(now))
+    }
+
+    /// When the registry changes after the start, in order: each time takes a block to say so.
+    pub(super) fn registry_changes(&self) -> Vec<Duration> {
+        let faults = self.0.iter().filter(|fault| is_of_registry(fault));
+        let mut times: Vec<_> = faults
+            .flat_map(|fault| [Some(fault.from), fault.to])
+            .flatten()
+            .filter(|time| !time.is_zero())
+            .collect();
+        times.sort_unstable();
+        times.dedup();
+        times
+    }
+
+    /// The next time after `now` that `peer` begins to take connections away, by `refuse` or `reset`.
+    pub(super) fn next_cut(&self, peer: usize, now: Duration) -> Option<Duration> {
+        let cuts = self.0.iter().filter(|fault| {
+            matches!(fault.kind, Kind::Refuse | Kind::Reset) && fault.peers.has(peer)
+        });
+        cuts.map(|fault| fault.from)
+            .filter(|from| *from > now)
+            .min()
+    }
+
+    /// Until when `peer` refuses connections, if it does at `now`; none inside: to the end.
+    pub(super) fn refuses_until(&self, peer: usize, now: Duration) -> Option<Option<Duration>> {
+        let mut refusing = self
+            .of(peer, now)
+            .filter(|fault| fault.kind == Kind::Refuse);
+        refusing.next().map(|fault| fault.to)
+    }
+}
+
+fn is_of_registry(fault: &Fault) -> bool {
+    matches!(fault.kind, Kind::LowStake | Kind::SilentStake)
+}
+
+/// What the faults make of a peer's entry in the registry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Registered {
+    pub(super) low: bool,
+    pub(super) silent: bool,
+}

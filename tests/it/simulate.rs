@@ -1,0 +1,442 @@
+//! The simulated network, as the agent's own prober sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use convex_peer_monitor::config::{self, Peer};
+use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
+use convex_peer_monitor::peer::{Api, Figures, HttpClients, OrderPoints, Reason};
+use convex_peer_monitor::probe::{Observation, Prober};
+use convex_peer_monitor::simulate::{Network, Options, Script, StartError, Traffic};
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::contract::{holds, peer, prober, verdict};
+
+/// Long for anything on loopback; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {
+    let options = Options {
+        peers,
+        seed: 1,
+        script: Script::parse(faults.iter().copied(), peers).unwrap(),
+        traffic: traffic.map(|text| Traffic::parse(text, peers).unwrap()),
+        base: None,
+    };
+    Network::start(options).await.unwrap()
+}
+
+/// Peer `i` by both endpoints, with everything pinned and little patience.
+fn pinned(network: &Network, i: usize) -> Peer {
+    let mut peer = peer(&[
+        &format!("http://{}", network.http(i)),
+        &format!("tcp://{}", network.tcp(i)),
+    ]);
+    peer.genesis = Some(network.genesis());
+    peer.key = Some(network.key(i));
+    peer.cadence.timeout = Duration::from_millis(1500);
+    peer.cadence.retries = 0;
+    peer
+}
+
+async fn poll(network: &Network, i: usize) -> (Observation, PeerRecord) {
+    let peer = pinned(network, i);
+    let observation = prober(&peer).poll().await;
+    let record = verdict(&peer, &observation);
+    (observation, record)
+}
+
+async fn figures(network: &Network, i: usize) -> (OrderPoints, Figures) {
+    let (_, record) = poll(network, i).await;
+    let now = Instant::now();
+    (
+        record.order(now).unwrap(),
+        record.figures(now).unwrap().clone(),
+    )
+}
+
+#[tokio::test]
+async fn the_contract_holds_of_simulated_peers_of_all_releases() {
+    let network = network(3, &["old-api:2", "map-status:3"], None).await;
+    for i in 1..=3 {
+        let (tcp, http) = (network.tcp(i), network.http(i));
+        holds(&format!("tcp://{tcp}"), &format!("http://{http}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_healthy_network_is_up_in_all_its_peers_and_they_agree() {
+    let network = network(4, &[], None).await;
+    let first = figures(&network, 1).await;
+    for i in 1..=4 {
+        let (_, record) = poll(&network, i).await;
+        assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
+        assert_eq!(figures(&network, i).await, first);
+    }
+    assert_eq!(first.1.registered_peers, Some(4));
+}
+
+#[tokio::test]
+async fn each_fault_of_the_wire_has_its_reason_by_either_transport() {
+    for (fault, http, tcp) in [
+        ("tarpit:1", Some(Reason::Timeout), Some(Reason::Timeout)),
+        ("slow=1h:1", Some(Reason::Timeout), Some(Reason::Timeout)),
+        ("slow=10ms:1", None, None),
+        (
+            "garbage:1",
+            Some(Reason::Malformed),
+            Some(Reason::Malformed),
+        ),
+        (
+            "huge-frame:1",
+            Some(Reason::TooLarge),
+            Some(Reason::TooLarge),
+        ),
+        ("half-reply:1", Some(Reason::Closed), Some(Reason::Closed)),
+        ("refuse:1", Some(Reason::Refused), Some(Reason::Refused)),
+        ("reset:1", Some(Reason::Closed), Some(Reason::Closed)),
+        (
+            "half-dead:1",
+            Some(Reason::Timeout),
+            Some(Reason::QueryHangs),
+        ),
+        ("http-500:1", Some(Reason::HttpStatus), None),
+        (
+            "wrong-genesis:1",
+            Some(Reason::WrongNetwork),
+            Some(Reason::WrongNetwork),
+        ),
+        (
+            "wrong-key:1",
+            Some(Reason::WrongPeer),
+            Some(Reason::WrongPeer),
+        ),
+        (
+            "query-error=LOAD:1",
+            Some(Reason::Overloaded),
+            Some(Reason::Overloaded),
+        ),
+    ] {
+        let network = network(2, &[fault], None).await;
+        let (observation, record) = poll(&network, 1).await;
+        let reasons = observation.endpoints.iter().map(|probed| {
+            let failure = probed.exchange.failure.as_ref();
+            failure.map(|failure| failure.reason)
+        });
+        assert_eq!(reasons.collect::<Vec<_>>(), [http, tcp], "{fault}");
+        assert_eq!(record.up, Some(tcp.is_none()), "{fault}");
+        let (_, untouched) = poll(&network, 2).await;
+        assert_eq!(untouched.health, Health::Up, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_half_dead_old_peer_says_so_by_rest() {
+    let network = network(1, &["half-dead:1", "old-api:1"], None).await;
+    let (observation, _) = poll(&network, 1).await;
+    let failure = observation.endpoints[0].exchange.failure.as_ref().unwrap();
+    assert_eq!(failure.reason, Reason::PeerError, "{failure}");
+    assert!(failure.message.contains("Disconnected"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_query_error_leaves_the_peer_up() {
+    let network = network(2, &["query-error=JUICE:1"], None).await;
+    let (_, record) = poll(&network, 1).await;
+    assert_eq!((record.up, record.health), (Some(true), Health::Degraded));
+    assert!(record.conditions.contains(&Condition::QueryError));
+    assert_eq!(record.query_error.unwrap().code, "JUICE");
+}
+
+#[tokio::test]
+async fn releases_are_told_apart_and_a_clock_that_is_off_is_measured() {
+    let network = network(3, &["old-api:1", "skew=-5s:2"], None).await;
+    assert_eq!(poll(&network, 1).await.1.api, Some(Api::V0_8_0));
+    let mut prober = prober(&pinned(&network, 2));
+    prober.poll().await;
+    let second = prober.poll().await;
+    let clock = second.endpoints[1].exchange.clock.as_ref().unwrap().value;
+    // The measurement says itself how exact it is.
+    let off = (clock.skew + 5.0).abs();
+    assert!(off <= clock.uncertainty + 0.002, "{clock:?}");
+}
+
+#[tokio::test]
+async fn faults_of_the_order_are_seen_in_the_figures() {
+    let faults = [
+        "stall:1",
+        "lag=40:2",
+        "recede=7:3",
+        "fork=990:4",
+        "low-stake:5",
+        "silent-stake:5",
+    ];
+    let network = network(6, &faults, None).await;
+    let (healthy_order, healthy) = figures(&network, 6).await;
+    let (order, _) = figures(&network, 1).await;
+    assert!(
+        order.pending() > 0 && order.finality == healthy_order.finality,
+        "{order:?}"
+    );
+    for (i, behind) in [(2, 40), (3, 7)] {
+        let (order, figures) = figures(&network, i).await;
+        assert_eq!(order.finality, healthy_order.finality - behind);
+        assert_eq!(
+            figures.state_block.unwrap(),
+            healthy.state_block.unwrap() - behind
+        );
+    }
+    let (order, forked) = figures(&network, 4).await;
+    assert_eq!(
+        (order, forked.state_block),
+        (healthy_order, healthy.state_block)
+    );
+    assert_ne!(forked.state_hash, healthy.state_hash);
+
+    let key = network.key(5);
+    let rows =
+        format!("(mapv (fn [p] [(:stake p) (:timestamp p)]) [(get-in *state* [:peers {key}])])");
+    let answer = rest_query(&network, 6, &rows).await;
+    let state_time = healthy.timestamp_ms.unwrap();
+    assert_eq!(answer["value"][0][0], 500_000_000_000_i64);
+    assert_eq!(answer["value"][0][1], state_time - 3_600_000);
+}
+
+async fn rest_query(network: &Network, i: usize, source: &str) -> serde_json::Value {
+    let (_, text) = rest(network, i, "query", Some(source)).await;
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Status and body of a REST request, as JSON.
+async fn rest(network: &Network, i: usize, route: &str, source: Option<&str>) -> (u16, String) {
+    let url = format!("http://{}/api/v1/{route}", network.http(i));
+    let client = convex_peer_monitor::peer::plain_client().unwrap();
+    let request = match source {
+        Some(source) => client
+            .post(url)
+            .body(serde_json::json!({ "source": source }).to_string()),
+        None => client.get(url),
+    };
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn rest_speaks_json_as_each_release_does() {
+    let network = network(2, &["old-api:1"], None).await;
+    let genesis = network.genesis();
+    for (i, route, source, status, part) in [
+        (1, "query", Some("[:a 1]"), 200, r#""value":[":a",1]"#),
+        (
+            2,
+            "query",
+            Some("[:a 1]"),
+            200,
+            r#""result":"[:a 1]","value":["a",1]"#,
+        ),
+        (1, "query", Some("nope"), 422, r#""errorCode":"UNDECLARED""#),
+        (2, "query", Some("nope"), 200, r#""errorCode":"UNDECLARED""#),
+        (
+            2,
+            "query",
+            Some("(+ 1"),
+            400,
+            r#"{"error":"Parse error at 1:"#,
+        ),
+        (1, "status", None, 404, "404 Not found: /api/v1/status"),
+        (2, "status", None, 200, &format!(r#""genesis":"{genesis}""#)),
+        (2, "query", None, 404, "404 Not found: /api/v1/query"),
+    ] {
+        let (found, body) = rest(&network, i, route, source).await;
+        assert_eq!(found, status, "peer {i}, {route} {source:?}: {body}");
+        assert!(body.contains(part), "peer {i}, {route} {source:?}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn traffic_advances_the_order_and_every_peer_follows() {
+    let network = network(3, &[], Some("20ms:1")).await;
+    let (before, first) = figures(&network, 2).await;
+    timeout(PATIENCE, async {
+        loop {
+            let (order, figures) = figures(&network, 3).await;
+            if order.finality > before.finality + 3 {
+                assert!(figures.state_block > first.state_block);
+                assert_ne!(figures.state_hash, first.state_hash);
+                return;
+            }
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_block_is_made_on_demand() {
+    let network = network(2, &[], None).await;
+    let (before, _) = figures(&network, 1).await;
+    network.make_block(2);
+    timeout(PATIENCE, async {
+        while figures(&network, 1).await.0.finality != before.finality + 1 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn faults_come_and_go_at_their_times_on_connections_that_are_kept() {
+    for (fault, reason) in [
+        ("refuse:1:1s..2s", Reason::Refused),
+        ("reset:1:1s..2s", Reason::Closed),
+        ("garbage:1:1s..2s", Reason::Malformed),
+    ] {
+        let network = network(2, &[fault], None).await;
+        let mut prober = prober(&pinned(&network, 1));
+        for wanted in [None, Some(reason), None] {
+            timeout(PATIENCE, async {
+                loop {
+                    let observation = prober.poll().await;
+                    let failures = observation.endpoints.iter();
+                    let reasons: Vec<_> = failures
+                        .map(|probed| probed.exchange.failure.as_ref().map(|f| f.reason))
+                        .collect();
+                    if reasons == [wanted, wanted] {
+                        return;
+                    }
+                    sleep(Duration::from_millis(20)).await;
+                }
+            })
+            .await
+            .unwrap_or_else(|_| panic!("{fault}: never {wanted:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_seed_gives_the_same_network_each_time() {
+    let start = async |seed, peers| {
+        let options = Options {
+            peers,
+            seed,
+            ..Options::default()
+        };
+        let network = Network::start(options).await.unwrap();
+        (network.genesis(), network.key(peers))
+    };
+    let first = start(5, 3).await;
+    assert_eq!(start(5, 3).await, first);
+    assert_ne!(start(6, 3).await, first);
+    assert_ne!(start(5, 4).await.0, first.0);
+}
+
+#[tokio::test]
+async fn a_dropped_network_listens_no_longer() {
+    let network = network(1, &[], None).await;
+    let peer = pinned(&network, 1);
+    drop(network);
+    let mut prober = prober(&peer);
+    timeout(PATIENCE, async {
+        while prober.poll().await.endpoints.iter().any(|probed| {
+            !matches!(&probed.exchange.failure, Some(failure) if failure.reason == Reason::Refused)
+        }) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn two_thousand_peers_are_told_apart_by_the_address_that_is_dialled() {
+    let peers = 2000;
+    let network = network(peers, &["refuse:1000"], None).await;
+    assert_eq!(network.tcp(1).ip().to_string(), "127.1.0.1");
+    assert_eq!(network.tcp(256).ip().to_string(), "127.1.1.0");
+    assert_eq!(network.tcp(1).port(), network.tcp(peers).port());
+    let clients = Arc::new(HttpClients::default());
+    let polls = (1..=peers).map(|i| {
+        let mut peer = pinned(&network, i);
+        peer.cadence.timeout = PATIENCE;
+        // One transport each: the other one is the same code.
+        peer.endpoints.remove(i % 2);
+        let clients = Arc::clone(&clients);
+        async move {
+            let observation = Prober::new(Arc::new(peer.clone()), 1 << 20, &clients)
+                .poll()
+                .await;
+            (i, verdict(&peer, &observation).health, observation)
+        }
+    });
+    let mut polls = futures_util::stream::iter(polls).buffer_unordered(32);
+    while let Some((i, health, observation)) = polls.next().await {
+        let failure = observation.endpoints[0].exchange.failure.as_ref();
+        if i == 1000 {
+            // Its listener is everybody's: the connection is reset instead.
+            assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Closed));
+        } else {
+            // The pinned key proves that it was this one that answered.
+            assert_eq!(health, Health::Up, "peer {i}: {failure:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_peers_are_one_network() {
+    let network = network(10_000, &["tarpit:50%"], None).await;
+    assert_eq!(network.http(10_000).ip().to_string(), "127.1.39.16");
+    let mut first = pinned(&network, 1);
+    first.cadence.timeout = PATIENCE;
+    let record = verdict(&first, &prober(&first).poll().await);
+    assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
+    let figures = record.figures(Instant::now()).unwrap();
+    assert_eq!(figures.registered_peers, Some(10_000));
+    let (_, last) = poll(&network, 10_000).await;
+    assert!(
+        last.conditions
+            .contains(&Condition::Failing(Reason::Timeout))
+    );
+}
+
+#[tokio::test]
+async fn a_network_of_no_peers_or_too_many_does_not_start() {
+    for peers in [0, 10_001] {
+        let options = Options {
+            peers,
+            ..Options::default()
+        };
+        let error = Network::start(options).await.unwrap_err();
+        assert!(matches!(error, StartError::Peers(_)), "{error}");
+    }
+    let options = Options {
+        peers: 1000,
+        base: Some(64_000),
+        ..Options::default()
+    };
+    let error = Network::start(options).await.unwrap_err().to_string();
+    assert!(error.contains("need ports up to 65999"), "{error}");
+}
+
+#[tokio::test]
+async fn the_written_configuration_is_valid_and_watches_every_peer() {
+    let network = network(3, &[], None).await;
+    let config = config::parse(
+        &network.config(),
+        "sim.yml",
+        std::path::Path::new(""),
+        &|_| None,
+    );
+    let config = config.unwrap();
+    assert_eq!(config.networks[0].name, "simulated");
+    assert!(config.limits.per_host_inflight >= 3);
+    let names: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["sim-1", "sim-2", "sim-3"]);
+    for peer in &config.peers {
+        let record = verdict(peer, &prober(peer).poll().await);
+        assert_eq!(record.up, Some(true), "{:?}", record.conditions);
+        assert_eq!(record.identity.genesis_match, Some(true));
+        assert_eq!(record.identity.key_match, Some(true));
+    }
+}
