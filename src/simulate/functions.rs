@@ -11,10 +11,11 @@ use super::state::{SUPPLY, State};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Core(&'static str);
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 23] = [
     "+",
     "-",
     "*",
+    "<=",
     "=",
     "account",
     "balance",
@@ -28,8 +29,11 @@ const NAMES: [&str; 19] = [
     "hash",
     "keys",
     "mapv",
+    "min",
     "nth",
     "reduce",
+    "slice",
+    "str?",
     "values",
 ];
 
@@ -91,6 +95,21 @@ impl Core {
                 difference(&both)
             }
             ("=", cells) => Ok(Cell::Bool(cells.windows(2).all(|pair| pair[0] == pair[1]))),
+            ("<=", cells) => {
+                let numbers = integers(cells)?;
+                Ok(Cell::Bool(
+                    numbers.windows(2).all(|pair| pair[0] <= pair[1]),
+                ))
+            }
+            ("min", [first, rest @ ..]) => {
+                let least = integers(rest)?
+                    .into_iter()
+                    .chain(integers(&[first.clone()])?)
+                    .min();
+                Ok(least.map_or(Cell::Nil, Cell::integer))
+            }
+            ("str?", [cell]) => Ok(Cell::Bool(cell.kind() == "string")),
+            ("slice", [collection, from, to]) => slice(collection, from, to),
             ("account", [number]) => Ok(account(state, number)?.unwrap_or(Cell::Nil)),
             ("balance", [number]) => {
                 let account = account(state, number)?;
@@ -141,6 +160,7 @@ impl Core {
             (name, cells) => {
                 let wants = match name {
                     "coin-supply" => 0,
+                    "slice" => 3,
                     "nth" | "get" | "get-in" | "mapv" => 2,
                     "reduce" => 3,
                     _ => 1,
@@ -149,6 +169,40 @@ impl Core {
             }
         }
     }
+}
+
+fn integers(cells: &[Cell]) -> Result<Vec<i64>, Failed> {
+    let number = |(i, cell): (usize, &Cell)| {
+        cell.as_i64()
+            .ok_or_else(|| no_argument(i + 1, cell, "Number"))
+    };
+    cells.iter().enumerate().map(number).collect()
+}
+
+/// A part of a collection, of the same kind.
+fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, Failed> {
+    let bounds = integers(&[from.clone(), to.clone()])?;
+    let bound = |i: usize| usize::try_from(bounds[i]).ok();
+    let outside = || Failed::new("BOUNDS", format!("Slice: {} {}", bounds[0], bounds[1]));
+    let range = bound(0)
+        .zip(bound(1))
+        .map(|(from, to)| from..to)
+        .ok_or_else(outside)?;
+    if collection.kind() == "index" {
+        let entries: Vec<(Cell, Cell)> = collection
+            .entries()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let part = entries.get(range).ok_or_else(outside)?;
+        return Cell::index(part.iter().cloned())
+            .ok_or_else(|| no_argument(1, collection, "Countable"));
+    }
+    let all = items(collection)?;
+    all.get(range)
+        .map(|part| Cell::vector(part.iter().cloned()))
+        .ok_or_else(outside)
 }
 
 /// The elements of a collection; of a map the entries, each as a vector of two.

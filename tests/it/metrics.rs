@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 
+use convex_peer_monitor::simulate;
+
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
 use crate::support::tls::acceptor;
@@ -37,20 +39,42 @@ fn definition(name: &str) -> &'static Definition {
         .unwrap_or_else(|| panic!("{name} is not in the catalogue"))
 }
 
-/// An agent that watches a peer with a certificate and a known clock, whose order has moved.
-async fn agent(detail: &str) -> (Agent, FakePeer) {
+/// An agent that watches a peer with a certificate and a known clock, whose order has moved; and beside it a simulated
+/// network, which tells its registry.
+async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network) {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
     let fake = FakePeer::with_tls(Script::default(), Some(acceptor)).await;
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, certificate.pem()).unwrap();
+    let options = simulate::Options {
+        peers: 2,
+        ..simulate::Options::default()
+    };
+    let simulated = simulate::Network::start(options).await.unwrap();
     let config = format!(
-        "defaults: {{ interval: 1s, timeout: 500ms }}\nmetrics: {{ detail: {detail} }}\npeers:\n  - name: one\n    \
-         endpoints: ['https://localhost:{}', 'tcp://{tcp}']\n    ca_file: {}\n    labels: {{ region: eu }}\n  \
-         - {{ name: two, endpoints: ['tcp://{tcp}'] }}\n",
-        fake.http.port(),
-        ca.display(),
+        "
+defaults: {{ interval: 1s, timeout: 500ms }}
+metrics: {{ detail: {detail} }}
+networks: [{{ name: default }}, {{ name: simulated }}]
+peers:
+  - name: one
+    network: default
+    endpoints: ['https://localhost:{https}', 'tcp://{tcp}']
+    ca_file: {ca}
+    labels: {{ region: eu }}
+  - name: two
+    network: default
+    endpoints: ['tcp://{tcp}']
+    expect_block_every: 1m
+    maintenance: [{{ from: 2020-01-01T00:00:00Z, to: 2100-01-01T00:00:00Z }}]
+  - {{ name: sim, network: simulated, endpoints: ['tcp://{sim}'] }}
+queries: [{{ name: answer, source: '42', networks: [simulated] }}]
+",
+        https = fake.http.port(),
         tcp = fake.tcp,
+        ca = ca.display(),
+        sim = simulated.tcp(1),
     );
     let agent = Agent::start(&config).await;
     let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
@@ -66,12 +90,26 @@ async fn agent(detail: &str) -> (Agent, FakePeer) {
             .wait_for(reconnects, |reconnects| reconnects >= 1.0)
             .await;
     }
-    (agent, fake)
+    agent
+        .wait_for(
+            "convex_query_success{network=\"simulated\",query=\"answer\"}",
+            |success| success == 1.0,
+        )
+        .await;
+    if detail == "full" {
+        agent
+            .wait_for(
+                "convex_stake_own_cvm{peer=\"sim\",network=\"simulated\"}",
+                |own| own > 0.0,
+            )
+            .await;
+    }
+    (agent, fake, simulated)
 }
 
 #[tokio::test]
 async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_nothing_else() {
-    let (agent, _fake) = agent("full").await;
+    let (agent, _fake, _simulated) = agent("full").await;
     let found = samples(&agent.get("/metrics").await.1);
     for (name, samples) in &found {
         let metric = definition(name);
@@ -106,7 +144,7 @@ async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_no
 
 #[tokio::test]
 async fn lean_detail_leaves_what_the_catalogue_says() {
-    let (agent, _fake) = agent("lean").await;
+    let (agent, _fake, _simulated) = agent("lean").await;
     let exposition = agent.get("/metrics").await.1;
     let found = samples(&exposition);
     for name in found.keys() {
@@ -119,7 +157,7 @@ async fn lean_detail_leaves_what_the_catalogue_says() {
     );
     assert_eq!(
         found["convex_probe_duration_seconds"].len(),
-        3 * 3,
+        4 * 3,
         "one bucket, sum and count for each endpoint"
     );
     let of_two = exposition
