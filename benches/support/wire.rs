@@ -16,7 +16,8 @@ pub(crate) struct Turn {
     pub(crate) reply: Vec<u8>,
 }
 
-/// Accepts connections and relays them one after another; ends when dropped.
+/// Relays connections; ends when dropped. Several may be open, as clients with a pool have them, but turns that overlap in
+/// time are not told apart.
 #[derive(Debug)]
 pub(crate) struct Relay {
     /// Where it listens.
@@ -34,10 +35,14 @@ impl Relay {
         let mut task = JoinSet::new();
         let kept = Arc::clone(&turns);
         task.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                if let Err(error) = relay(client, server, &kept).await {
-                    eprintln!("the relay to {server} lost a connection: {error}");
-                }
+                let kept = Arc::clone(&kept);
+                connections.spawn(async move {
+                    if let Err(error) = relay(client, server, &kept).await {
+                        eprintln!("the relay to {server} lost a connection: {error}");
+                    }
+                });
             }
         });
         Ok(Self {
