@@ -1,6 +1,7 @@
 //! One poll on loopback, over TCP and over HTTP, beside a bare ping-pong of the same bytes on a kept connection.
 //!
-//! The scripted peer and the ping-pong server run in this process on threads of their own, so each figure holds both ends.
+//! Both ends run on one thread: a figure is the work of both and of the kernel between them, and not how long another core
+//! takes to wake up.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +17,7 @@ use convex_peer_monitor::probe::Prober;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 
 #[path = "../tests/support/fake.rs"]
@@ -34,6 +35,10 @@ const POLLS_BEFORE: usize = 100;
 const TCP: &str = "TCP: status, ping and query in one turn";
 const HTTP: &str = "HTTP: query and status in two turns";
 
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn prober(scheme: &str, address: SocketAddr) -> Prober {
     let endpoint = Endpoint::parse(&format!("{scheme}://{address}")).unwrap();
     Prober::new(
@@ -49,7 +54,7 @@ async fn poll(prober: &mut Prober) {
 }
 
 fn polls(criterion: &mut Criterion) {
-    let runtime = Runtime::new().unwrap();
+    let runtime = one_thread();
     let peer = runtime.block_on(FakePeer::start(Script::default()));
     let mut group = criterion.benchmark_group("one poll on loopback");
     for (name, scheme, address) in [(TCP, "tcp", peer.tcp), (HTTP, "http", peer.http)] {
@@ -85,7 +90,7 @@ async fn ping_pong_server(turns: Vec<Turn>) -> SocketAddr {
         let mut requests: Vec<Vec<u8>> = turns.iter().map(|turn| turn.request.clone()).collect();
         loop {
             for (turn, request) in turns.iter().zip(&mut requests) {
-                // The client hangs up when it has measured.
+                // The client has hung up.
                 if stream.read_exact(request).await.is_err() {
                     return;
                 }
@@ -97,7 +102,7 @@ async fn ping_pong_server(turns: Vec<Turn>) -> SocketAddr {
 }
 
 fn ping_pong(criterion: &mut Criterion) {
-    let runtime = Runtime::new().unwrap();
+    let runtime = one_thread();
     let peer = runtime.block_on(FakePeer::start(Script::default()));
     let mut group = criterion.benchmark_group("bare ping-pong of the same bytes");
     for (name, scheme, address) in [(TCP, "tcp", peer.tcp), (HTTP, "http", peer.http)] {
