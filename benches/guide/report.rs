@@ -23,7 +23,7 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// One way. Medians over the rounds; CPU times are means over all answers.
+/// One way: medians over the rounds, which a round that others disturbed moves little.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     asked: &'static str,
@@ -47,10 +47,16 @@ impl Row {
         rounds: Vec<Round>,
     ) -> Self {
         let p50 = sorted(&rounds, |round| round.p50_us);
-        let sum = |of: &dyn Fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>();
-        let answers = sum(&|round| f64::from(round.answers));
-        let peer = sum(&|round| round.peer_cpu_seconds - idle_peer_cpu * round.seconds);
-        let client = sum(&|round| round.client_cpu_seconds);
+        let of_an_answer = |round: &Round, seconds: f64| seconds / f64::from(round.answers) * 1e6;
+        let peer_cpu_us = median(&rounds, |round| {
+            of_an_answer(
+                round,
+                round.peer_cpu_seconds - idle_peer_cpu * round.seconds,
+            )
+        });
+        let client_cpu_us = median(&rounds, |round| {
+            of_an_answer(round, round.client_cpu_seconds)
+        });
         Self {
             asked: question.name(),
             transport: medium.name(),
@@ -59,8 +65,8 @@ impl Row {
             p99_us: median(&rounds, |round| round.p99_us),
             per_second: median(&rounds, |round| round.per_second),
             bytes,
-            peer_cpu_us: peer / answers * 1e6,
-            client_cpu_us: (medium != Medium::Local).then_some(client / answers * 1e6),
+            peer_cpu_us,
+            client_cpu_us: (medium != Medium::Local).then_some(client_cpu_us),
             rounds,
         }
     }
