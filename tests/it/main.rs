@@ -16,6 +16,7 @@ mod faults;
 mod http;
 mod metrics;
 mod questions;
+mod ops;
 mod record;
 mod simulate;
 #[path = "../support/mod.rs"]
