@@ -104,7 +104,7 @@ impl Core {
             ("min", [first, rest @ ..]) => {
                 let least = integers(rest)?
                     .into_iter()
-                    .chain(integers(&[first.clone()])?)
+                    .chain(integers(std::slice::from_ref(first))?)
                     .min();
                 Ok(least.map_or(Cell::Nil, Cell::integer))
             }
@@ -160,9 +160,8 @@ impl Core {
             (name, cells) => {
                 let wants = match name {
                     "coin-supply" => 0,
-                    "slice" => 3,
                     "nth" | "get" | "get-in" | "mapv" => 2,
-                    "reduce" => 3,
+                    "reduce" | "slice" => 3,
                     _ => 1,
                 };
                 Err(wrong_arity(name, wants, cells.len()))

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::{Hash, reader};
+use convex_peer_monitor::cad3::Hash;
 use convex_peer_monitor::check;
 use convex_peer_monitor::config::{
     self, Cadence, Config, CustomQuery, Detail, Discovery, Errors, HttpOptions, Limits, Network,
@@ -226,7 +226,6 @@ fn a_query_is_read_as_the_form_that_its_text_is_and_asked_in_every_network_unles
     let [a, b, c] = config.queries.as_slice() else {
         panic!("three queries, found {}", config.queries.len());
     };
-    let form = reader::read("(balance #13)").unwrap();
     let expected = CustomQuery {
         name: "a".to_owned(),
         question: Question::read("(balance #13)").expect("a form"),

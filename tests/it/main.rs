@@ -15,8 +15,8 @@ mod decode;
 mod faults;
 mod http;
 mod metrics;
-mod questions;
 mod ops;
+mod questions;
 mod record;
 mod simulate;
 #[path = "../support/mod.rs"]

@@ -211,8 +211,7 @@ async fn rest_query(network: &Network, i: usize, source: &str) -> serde_json::Va
 /// Status and body of a REST request, as JSON.
 async fn rest(network: &Network, i: usize, route: &str, source: Option<&str>) -> (u16, String) {
     let url = format!("http://{}/api/v1/{route}", network.http(i));
-    let client =
-        convex_peer_monitor::peer::plain_client(std::time::Duration::from_secs(10)).unwrap();
+    let client = convex_peer_monitor::peer::plain_client(Duration::from_secs(10)).unwrap();
     let request = match source {
         Some(source) => client
             .post(url)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use convex_peer_monitor::config::Role;
-use convex_peer_monitor::fleet::{Condition, Health};
+use convex_peer_monitor::fleet::{Condition, Health, OrderState, StakeStanding};
 use convex_peer_monitor::metrics::{ALL, Definition, Kind};
 use convex_peer_monitor::peer::{LEVELS, Reason, Transport};
 use promql_parser::label::{MatchOp, Matcher};
@@ -160,21 +160,21 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
 
 /// Every value of a closed label, as the code has it.
 fn closed(label: &str) -> Option<Vec<&'static str>> {
-    let conditions = [
-        Condition::EndpointFailing,
-        Condition::TransportsDisagree,
-        Condition::IdentityChanged,
-        Condition::CertificateExpiring,
-        Condition::QueryError,
-    ];
-    let reasons = Reason::ALL.map(Condition::Failing);
     Some(match label {
-        "condition" => conditions
-            .iter()
-            .chain(&reasons)
-            .map(|it| it.as_str())
-            .collect(),
-        "state" => Health::ALL.iter().map(|it| it.as_str()).collect(),
+        "condition" => {
+            let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
+            let besides = Condition::BESIDES_REASONS
+                .iter()
+                .map(|(condition, _)| condition.as_str());
+            reasons.chain(besides).collect()
+        }
+        "state" => {
+            let health = Health::ALL.iter().map(|it| it.as_str());
+            health
+                .chain(OrderState::ALL.iter().map(|it| it.as_str()))
+                .collect()
+        }
+        "standing" => StakeStanding::ALL.iter().map(|it| it.as_str()).collect(),
         "reason" => Reason::ALL.iter().map(|it| it.as_str()).collect(),
         "transport" => Transport::ALL.iter().map(|it| it.as_str()).collect(),
         "role" => [Role::Own, Role::Reference]
