@@ -8,7 +8,7 @@ use anyhow::Context;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,7 @@ use crate::current::Current;
 use crate::fleet::Fleet;
 use crate::inquiry::Inquiry;
 use crate::scheduler::{Scheduler, Timing};
+use crate::self_check::{self, Plan};
 use crate::shard::Shard;
 use crate::web::{self, ReloadRequest, Site};
 
@@ -83,6 +84,10 @@ pub async fn run(
         listen = %listener.local_addr()?,
         "monitoring"
     );
+    let (plans, planned) = watch::channel(Plan::of(&config));
+    let examined = Arc::clone(&fleet);
+    let examine = move |checks| examined.examine(checks);
+    let checking = tokio::spawn(self_check::watch(planned, examine, stop.clone()));
     let prefix = config
         .external_url
         .as_ref()
@@ -110,13 +115,14 @@ pub async fn run(
             }
             Some(answer) = asked.recv() => {
                 let outcome = reload(&source, &current, &fleet, &mut scheduler, &mut inquiry).await;
+                plans.send_replace(Plan::of(&current.get().config));
                 // Who asked may have hung up meanwhile.
                 drop(answer.send(outcome));
             }
         }
     }
     tracing::info!("stopping");
-    let drained = async { tokio::join!(scheduler.drained(), inquiry.drained(), server) };
+    let drained = async { tokio::join!(scheduler.drained(), inquiry.drained(), server, checking) };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
     }

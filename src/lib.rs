@@ -26,6 +26,7 @@
 //! * [`probe`] – one poll.
 //! * [`report`] – a peer as JSON.
 //! * [`scheduler`] – one task a peer.
+//! * [`self_check`] – whose trouble it is: the agent's or a peer's.
 //! * [`shard`] – this agent's part of a fleet.
 //! * [`simulate`] – a simulated network with scripted faults.
 //! * [`telemetry`] – logs.
@@ -47,6 +48,7 @@ pub mod peer;
 pub mod probe;
 pub mod report;
 pub mod scheduler;
+pub mod self_check;
 pub mod shard;
 pub mod simulate;
 pub mod telemetry;

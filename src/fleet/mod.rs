@@ -2,6 +2,7 @@
 
 mod agreement;
 mod condition;
+mod doubted;
 mod endpoint;
 mod health;
 mod identity;
@@ -24,9 +25,11 @@ use crate::chain::stake::Registry;
 use crate::config::{self, Config};
 use crate::peer::{Failure, Figures, Question, Reason, Transport, Unanswered};
 use crate::probe::{Errand, Observation};
+use crate::self_check::Checks;
 
 pub use agreement::{Agreement, Ring, Stand, Voice};
 pub use condition::Condition;
+use doubted::OwnSight;
 pub use endpoint::{EndpointRecord, Timings};
 pub use health::{Health, Streak};
 pub use identity::{Identity, Pins};
@@ -41,6 +44,7 @@ pub use tally::{BUCKETS_SECONDS, Latencies, Tally};
 #[derive(Debug, Default)]
 pub struct Fleet {
     watched: Mutex<Watched>,
+    own: Mutex<OwnSight>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +97,8 @@ pub struct Snapshot {
     pub peers: Vec<Arc<PeerRecord>>,
     /// In the order of their names.
     pub networks: Vec<NetworkSnapshot>,
+    /// What the agent has found of itself.
+    pub checks: Checks,
 }
 
 /// Everything known of one network.
@@ -139,7 +145,7 @@ impl Fleet {
                 continue;
             }
             if let Some(changed) = kept {
-                changed.retire();
+                self.retire(&changed);
             }
             let network = watched
                 .networks
@@ -149,7 +155,7 @@ impl Fleet {
             slots.push(Arc::new(Slot::new(peer.clone(), network)));
         }
         for removed in before.into_values() {
-            removed.retire();
+            self.retire(&removed);
         }
         watched.slots = slots;
     }
@@ -176,13 +182,17 @@ impl Fleet {
         }
         let record = Arc::make_mut(&mut record);
         let before = record.health;
-        record.take(observation, now, wall);
+        let doubt = self.doubt(record, observation, now);
+        record.take(observation, doubt, now, wall);
         {
             let mut watch = lock(&slot.network.watch);
             let standing = watch.answered(record, now, wall);
             record.stake = watch.stake_of(&record.peer.name);
             record.judge(standing, now, wall);
             watch.judged(&record.peer.name, record.health);
+        }
+        if record.is_judged_down() {
+            self.replace_word(record, None);
         }
         if record.health != before {
             tell(record, before);
@@ -252,6 +262,14 @@ impl Fleet {
         }
     }
 
+    /// The peer is watched no longer, or otherwise: what its last poll brings is nobody's.
+    fn retire(&self, slot: &Slot) {
+        let record = lock(&slot.record);
+        slot.retired.store(true, Ordering::Relaxed);
+        lock(&slot.network.watch).remove(&record.peer.name);
+        self.forget_word(&record);
+    }
+
     /// Everything known now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -281,6 +299,7 @@ impl Fleet {
             now,
             networks,
             peers,
+            checks: lock(&self.own).checks.clone(),
         }
     }
 }
@@ -328,13 +347,6 @@ impl Slot {
     pub fn peer(&self) -> Arc<config::Peer> {
         Arc::clone(&lock(&self.record).peer)
     }
-
-    /// The peer is watched no longer, or otherwise: what its last poll brings is nobody's.
-    fn retire(&self) {
-        let record = lock(&self.record);
-        self.retired.store(true, Ordering::Relaxed);
-        lock(&self.network.watch).remove(&record.peer.name);
-    }
 }
 
 /// Figures of the newest state that a peer of the majority shows: not beyond the head, where a liar could be alone.
@@ -358,7 +370,12 @@ fn tell(record: &PeerRecord, before: Health) {
         let failure = endpoint.last_failure.as_ref()?;
         Some(format!("{}: {failure}", endpoint.transport))
     });
-    let why: Vec<String> = why.collect();
+    let why: Vec<String> = record
+        .doubt
+        .iter()
+        .map(ToString::to_string)
+        .chain(why)
+        .collect();
     let conditions: Vec<&str> = record
         .conditions
         .iter()

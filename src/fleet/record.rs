@@ -12,6 +12,7 @@ use crate::peer::{
     Api, ClockSample, ErrorReply, Exchange, Failure, Figures, OrderPoints, Reason, Transport,
 };
 use crate::probe::Observation;
+use crate::self_check::{Doubt, Word};
 
 use super::condition::Condition;
 use super::endpoint::{EndpointRecord, Measured, Timings};
@@ -66,7 +67,13 @@ pub struct PeerRecord {
     pub first_divergent_block: Option<i64>,
     /// What the chain says of the peer, as the majority tells it.
     pub stake: Option<Stake>,
-    streak: Streak,
+    /// Why the last poll is not held against the peer, where it is not.
+    pub doubt: Option<Doubt>,
+    /// Since when suspicions alone excuse it; none since it was heard.
+    pub(super) suspected_since: Option<Instant>,
+    /// What the last poll counts for among all peers.
+    pub(super) word: Option<Word>,
+    pub(super) streak: Streak,
     /// The last [`FLAPPING_CHANGES`] changes of the verdict.
     changes: VecDeque<Instant>,
     order_watch: OrderWatch,
@@ -101,6 +108,9 @@ impl PeerRecord {
             diverged: None,
             first_divergent_block: None,
             stake: None,
+            doubt: None,
+            suspected_since: None,
+            word: None,
             streak: Streak::default(),
             changes: VecDeque::new(),
             order_watch: OrderWatch::default(),
@@ -121,12 +131,18 @@ impl PeerRecord {
         now: Instant,
         wall: SystemTime,
     ) {
-        self.take(observation, now, wall);
+        self.take(observation, None, now, wall);
         self.judge(standing, now, wall);
     }
 
-    /// Takes what one poll saw. [`Self::judge`] has to follow.
-    pub(super) fn take(&mut self, observation: &Observation, now: Instant, wall: SystemTime) {
+    /// Takes what one poll saw, and what excuses it. [`Self::judge`] has to follow.
+    pub(super) fn take(
+        &mut self,
+        observation: &Observation,
+        doubt: Option<Doubt>,
+        now: Instant,
+        wall: SystemTime,
+    ) {
         for (record, probed) in self.endpoints.iter_mut().zip(&observation.endpoints) {
             record.observe(probed, now);
         }
@@ -141,6 +157,10 @@ impl PeerRecord {
         };
         self.identity.observe(&exchanges, pins, wall);
         self.up = up(&exchanges);
+        self.doubt = doubt.filter(|_| self.up == Some(false));
+        if self.doubt.is_some() {
+            self.up = None;
+        }
         self.measure(&exchanges, now, wall);
         self.infer_restart(&exchanges);
         if let Some(up) = self.up {
@@ -155,6 +175,15 @@ impl PeerRecord {
                     self.changes.pop_front();
                 }
             }
+            if up {
+                self.suspected_since = None;
+            }
+        } else if self.doubt.is_some_and(Doubt::is_suspicion) {
+            // It counts in silence: when the suspicion ends the verdict is there.
+            let cadence = &self.peer.cadence;
+            self.streak
+                .poll(false, cadence.up_after, cadence.down_after);
+            self.suspected_since.get_or_insert(now);
         }
     }
 
@@ -267,7 +296,11 @@ impl PeerRecord {
     fn conditions_at(&self, now: Instant, wall: SystemTime) -> BTreeSet<Condition> {
         let mut found = BTreeSet::new();
         for endpoint in &self.endpoints {
-            if let Some(failure) = &endpoint.last_failure {
+            if let Some(failure) = endpoint
+                .last_failure
+                .as_ref()
+                .filter(|_| self.doubt.is_none())
+            {
                 let proven = matches!(failure.reason, Reason::WrongNetwork | Reason::WrongPeer);
                 if proven || endpoint.consecutive_failures >= self.peer.cadence.down_after {
                     found.insert(Condition::Failing(failure.reason));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::fleet::Condition;
 use crate::peer::Reason;
+use crate::self_check::Check;
 
 /// One metric.
 #[derive(Debug)]
@@ -251,6 +252,8 @@ catalogue! {
         "Whether the last attempt to load the configuration succeeded; a bad file leaves the old configuration in force.";
     RELOAD_SUCCESS = "convex_monitor_config_last_reload_success_timestamp_seconds", Gauge, Agent, Kept, [],
         "When the configuration in force was loaded.";
+    SELF_HEALTHY = "convex_monitor_self_healthy", Gauge, Agent, Kept, ["check"],
+        "Whether the agent's own check is sound; absent where no peer needs it. While it is 0, polls that fail by it count against no peer.";
     TARGETS = "convex_monitor_targets", Gauge, Agent, Kept, ["network", "role"],
         "Peers that this agent polls.";
     SERIES = "convex_monitor_series", Gauge, Agent, Kept, [],
@@ -355,6 +358,16 @@ pub fn reference() -> String {
     ));
     for (condition, meaning) in Condition::BESIDES_REASONS {
         row(format_args!("| `{}` | {meaning} |\n", condition.as_str()));
+    }
+    row(format_args!(
+        "\n## Checks\n\nThe values of `check`; what each of them says while it is 1.\n\n| check | meaning |\n|---|---|\n"
+    ));
+    for check in Check::ALL {
+        row(format_args!(
+            "| `{}` | {} |\n",
+            check.as_str(),
+            check.meaning()
+        ));
     }
     text
 }

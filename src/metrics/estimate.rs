@@ -18,6 +18,7 @@ use crate::peer::{
     Answered, Api, ClockSample, Endpoint, Exchange, Figures, OrderPoints, Phases, Status, Transport,
 };
 use crate::probe::{Observation, Probed};
+use crate::self_check::{Finding, Plan};
 
 use super::{AgentFacts, write};
 
@@ -34,6 +35,10 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
                 .networks
                 .iter()
                 .map(|network| answering_network(&network.name, config))
+                .collect(),
+            checks: Plan::of(config)
+                .checks()
+                .map(|check| (check, Finding::Sound))
                 .collect(),
         };
         let facts = AgentFacts {

@@ -83,6 +83,11 @@ fn agent(writer: &mut Writer, snapshot: &Snapshot, facts: &AgentFacts) {
     writer.family(&catalogue::RELOAD_SUCCESS, |family| {
         family.sample([], seconds_since_epoch(facts.loaded));
     });
+    writer.family(&catalogue::SELF_HEALTHY, |family| {
+        for (check, healthy) in snapshot.checks.healthy() {
+            family.count([("check", check.as_str())], healthy.into());
+        }
+    });
     let mut targets = BTreeMap::<_, u64>::new();
     for NetworkSnapshot { name: network, .. } in &snapshot.networks {
         for role in [Role::Own, Role::Reference] {

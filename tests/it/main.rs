@@ -18,6 +18,7 @@ mod metrics;
 mod ops;
 mod questions;
 mod record;
+mod self_doubt;
 mod simulate;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,7 +12,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("peer", &["cad3", "config"]),
     ("config", &["cad3", "peer"]),
     ("probe", &["cad3", "cadence", "config", "peer"]),
-    ("fleet", &["cad3", "chain", "config", "peer", "probe"]),
+    ("self_check", &["config", "peer"]),
+    (
+        "fleet",
+        &["cad3", "chain", "config", "peer", "probe", "self_check"],
+    ),
     ("inquiry", &["chain", "config", "fleet", "peer"]),
     (
         "scheduler",
@@ -20,7 +24,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "metrics",
-        &["cad3", "chain", "config", "fleet", "peer", "probe"],
+        &[
+            "cad3",
+            "chain",
+            "config",
+            "fleet",
+            "peer",
+            "probe",
+            "self_check",
+        ],
     ),
     ("report", &["cad3", "fleet", "peer"]),
     ("current", &["config"]),
