@@ -12,7 +12,7 @@ use crate::simulate::{KINDS, Network, Options, Script, Traffic, descriptors};
 use crate::telemetry::{self, LogLevel};
 
 use super::run::raise_descriptor_limit;
-use super::{BAD_CONFIG, SimulateArgs, runtime};
+use super::{BAD_CONFIG, SimulateArgs, print, runtime};
 
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     telemetry::init(None, LogLevel::Info);
@@ -42,7 +42,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
             fs::write(file, network.config())
                 .with_context(|| format!("cannot write the configuration to {}", file.display()))?;
         }
-        say(&network, args)?;
+        print(&told(&network, args))?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -70,23 +70,21 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
 }
 
 /// What runs, for people.
-fn say(network: &Network, args: &SimulateArgs) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn told(network: &Network, args: &SimulateArgs) -> String {
     let last = network.len();
     let (genesis, peers) = (network.genesis(), if last == 1 { "peer" } else { "peers" });
-    writeln!(
-        out,
+    let mut lines = vec![format!(
         "simulated network of {last} {peers}, genesis {genesis}"
-    )?;
+    )];
     for i in if last > 1 { vec![1, last] } else { vec![1] } {
         let (tcp, http) = (network.tcp(i), network.http(i));
-        writeln!(out, "  sim-{i}: tcp://{tcp} http://{http}")?;
+        lines.push(format!("  sim-{i}: tcp://{tcp} http://{http}"));
     }
     if let Some(file) = &args.write_config {
         let file = file.display();
-        writeln!(out, "watch it: convex-peer-monitor run --config {file}")?;
+        lines.push(format!("watch it: convex-peer-monitor run --config {file}"));
     }
-    out.flush()
+    lines.join("\n") + "\n"
 }
 
 /// The kinds of faults, for the long help.

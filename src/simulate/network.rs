@@ -142,19 +142,26 @@ impl Network {
             let last = usize::from(base) + ports - 1;
             return Err(StartError::Ports { peers, base, last });
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let start_ms = i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(0);
+        let (wall, clock) = (SystemTime::now(), Instant::now());
+        let wall = wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let start_ms = i64::try_from(wall.as_millis()).unwrap_or(0);
+        // The network starts at a whole millisecond, so that its clocks lose no part of one.
+        let since = Duration::from_nanos(u64::from(wall.subsec_nanos() % 1_000_000));
+        let started = clock.checked_sub(since).unwrap_or(clock);
         let mut world = World::new(peers, seed, start_ms, Arc::new(script.clone()), traffic);
         let genesis = world.genesis();
         let keys = (0..peers).map(|peer| world.key(peer)).collect();
         let shared = Arc::new(Shared {
             world: Mutex::new(world),
             script,
-            started: Instant::now(),
+            started,
         });
         let mut listening = JoinSet::new();
         let mut addresses = Vec::with_capacity(peers);
         if own_ports {
+            let mut listeners = Vec::with_capacity(2 * peers);
             for peer in 0..peers {
                 let mut own = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 2];
                 for side in SIDES {
@@ -162,10 +169,15 @@ impl Network {
                     let port = base.map_or(0, |base| base + offset);
                     let (listener, address) = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
                     own[side as usize] = address;
-                    let at = Arc::clone(&shared);
-                    listening.spawn(own_port(at, peer, side, address, listener));
+                    listeners.push((peer, side, address, listener));
                 }
                 addresses.push(own);
+            }
+            for (peer, side, address, listener) in listeners {
+                // Whoever refuses from the start does so before anybody can dial.
+                let refuses = shared.ailments(peer).wire == Wire::Refuse;
+                let listener = (!refuses).then_some(listener);
+                listening.spawn(own_port(Arc::clone(&shared), peer, side, address, listener));
             }
         } else {
             let mut ports = [0; 2];
@@ -251,25 +263,23 @@ impl Network {
     /// polled at this size.
     #[must_use]
     pub fn config(&self) -> String {
-        use std::fmt::Write;
         let (count, genesis) = (self.len(), self.genesis);
         let inflight = count.max(512);
-        let mut text = format!(
+        let peer = |i| {
+            let (key, tcp, http) = (self.key(i), self.tcp(i), self.http(i));
+            format!(
+                "  - {{ name: sim-{i}, network: simulated, key: \"{key}\", \
+                 endpoints: [\"http://{http}\", \"tcp://{tcp}\"] }}\n"
+            )
+        };
+        let peers: String = (1..=count).map(peer).collect();
+        format!(
             "# A simulated network of {count} peers.\n\
              networks:\n  - {{ name: simulated, genesis: \"{genesis}\" }}\n\
              # All of them are on this host.\n\
              limits: {{ max_inflight: {inflight}, per_host_inflight: {inflight} }}\n\
-             peers:\n"
-        );
-        for i in 1..=count {
-            let (key, tcp, http) = (self.key(i), self.tcp(i), self.http(i));
-            let peer = writeln!(
-                text,
-                "  - {{ name: sim-{i}, network: simulated, key: \"{key}\", endpoints: [\"http://{http}\", \"tcp://{tcp}\"] }}"
-            );
-            peer.expect("writing to a string cannot fail");
-        }
-        text
+             peers:\n{peers}"
+        )
     }
 }
 
@@ -311,8 +321,12 @@ impl Shared {
 
     /// While `peer` refuses connections; at once when it does not.
     async fn refusal(&self, peer: usize) {
-        while let Some(until) = self.script.refuses_until(peer, self.now()) {
-            match until {
+        loop {
+            let now = self.now();
+            if self.script.ailments(peer, now).wire != Wire::Refuse {
+                return;
+            }
+            match self.script.refusal_ends(peer, now) {
                 Some(until) => sleep_until(self.started + until).await,
                 None => std::future::pending().await,
             }
@@ -326,9 +340,8 @@ async fn own_port(
     peer: usize,
     side: Side,
     address: SocketAddr,
-    listener: TcpListener,
+    mut listener: Option<TcpListener>,
 ) {
-    let mut listener = Some(listener);
     let mut served = JoinSet::new();
     loop {
         if shared.ailments(peer).wire == Wire::Refuse {
@@ -450,7 +463,7 @@ async fn binary(shared: &Shared, peer: usize, stream: &mut TcpStream) -> Result<
                 let mut huge = Vec::new();
                 vlq::write(MAX_CONTENT as u64, &mut huge);
                 write.write_all(&huge).await?;
-                write.write_all(&[0; 65_536]).await?;
+                write.write_all(rest::HUGE_PIECE).await?;
             }
             Wire::HalfReply => {
                 return Ok(write.write_all(&replies[..replies.len() / 2]).await?);
@@ -466,19 +479,19 @@ async fn binary(shared: &Shared, peer: usize, stream: &mut TcpStream) -> Result<
 
 /// The frames that answer `contents`, those that overtake first, and whether the peer hangs up then.
 fn replies(view: &View, contents: &[bytes::Bytes]) -> (Vec<u8>, bool) {
-    let (mut now, mut in_turn) = (Vec::new(), Vec::new());
+    let (mut now, mut queued) = (Vec::new(), Vec::new());
     for content in contents {
         match turn(view, content) {
             Turn::Now(reply) => put_frame(&mut now, &encode_message(&reply)),
-            Turn::InTurn(reply) => put_frame(&mut in_turn, &encode_message(&reply)),
+            Turn::Queued(reply) => put_frame(&mut queued, &encode_message(&reply)),
             Turn::Silence => {}
             Turn::HangUp => {
-                now.append(&mut in_turn);
+                now.append(&mut queued);
                 return (now, true);
             }
         }
     }
-    now.append(&mut in_turn);
+    now.append(&mut queued);
     (now, false)
 }
 

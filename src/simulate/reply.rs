@@ -4,6 +4,7 @@
 use crate::cad3::{Cell, Limits, decode_message};
 
 use super::query::{self, Failed};
+use super::script::{Queries, Release};
 use super::state::{GENESIS_USER, JUICE_PRICE, record_field};
 use super::world::View;
 
@@ -20,14 +21,14 @@ pub(super) enum Turn {
     /// At once, before what waits in the query queue.
     Now(Cell),
     /// When its turn in the query queue comes.
-    InTurn(Cell),
+    Queued(Cell),
     Silence,
     HangUp,
 }
 
 /// What `view`'s peer answers to the content of one frame.
 pub(super) fn turn(view: &View, content: &[u8]) -> Turn {
-    let old = view.ailments.old_api;
+    let old = view.ailments.is_old();
     let message = match decode_message(content, &Limits::default()) {
         Ok(message) => message,
         Err(_) if old => return Turn::Silence,
@@ -53,17 +54,16 @@ pub(super) fn turn(view: &View, content: &[u8]) -> Turn {
         (Some("PING"), Some(id)) if !old => {
             Turn::Now(plain_result(id, Cell::integer(view.clock_ms)))
         }
-        (Some("Q" | "DR"), _) if view.ailments.half_dead => Turn::Silence,
+        (Some("Q" | "DR"), _) if view.ailments.queries == Queries::Hanging => Turn::Silence,
         (Some("Q"), Some(id)) if elements.len() >= 4 && message.is_complete() => {
             let account = elements[3].as_address().unwrap_or(GENESIS_USER);
-            Turn::InTurn(query_result(view, id, elements[2], account))
+            Turn::Queued(query_result(view, id, elements[2], account))
         }
-        (Some("Q"), _) => unusable,
         (Some("DR"), Some(id)) => match data(view, &elements[2..]) {
-            Some(found) => Turn::InTurn(plain_result(id, found)),
+            Some(found) => Turn::Queued(plain_result(id, found)),
             None => Turn::Silence,
         },
-        (Some("BYE"), _) => unusable,
+        (Some("Q" | "BYE"), _) => unusable,
         (Some("LQ"), Some(id)) if !old => Turn::Now(format_error(id, "Unrecognised message type")),
         (Some("TX" | "CH"), Some(id)) if !old => Turn::Now(format_error(id, "Bad Message Format!")),
         _ => Turn::Silence,
@@ -108,7 +108,7 @@ pub(super) fn rest_error(code: &str, value: Cell) -> Cell {
 /// The Result of a query that `account` asks.
 pub(super) fn query_result(view: &View, id: Cell, form: &Cell, account: u64) -> Cell {
     let no_log = Cell::vector([]);
-    if let Some(code) = &view.ailments.query_error {
+    if let Queries::Failing(code) = &view.ailments.queries {
         let message = Cell::string("a simulated error");
         let info = info(view, 100, Some(&[]), account);
         return result(id, message, Cell::keyword(code), no_log, info);
@@ -123,7 +123,7 @@ pub(super) fn query_result(view: &View, id: Cell, form: &Cell, account: u64) -> 
         return result(id, message, Cell::keyword("NOBODY"), no_log, info);
     };
     let poor = record_field(&record, "balance").and_then(|balance| balance.as_i64()) == Some(0);
-    if poor && !view.ailments.old_api {
+    if poor && !view.ailments.is_old() {
         // The query is run as a transaction of the account, which pays in advance.
         let message = Cell::string("Out of juice!");
         let info = info(view, 0, None, account);
@@ -155,7 +155,7 @@ pub(super) fn query_result(view: &View, id: Cell, form: &Cell, account: u64) -> 
 
 fn info(view: &View, juice: i64, trace: Option<&[String]>, account: u64) -> Cell {
     let mut info = vec![source(), (Cell::keyword("juice"), Cell::integer(juice))];
-    if !view.ailments.old_api {
+    if !view.ailments.is_old() {
         let fees = juice * JUICE_PRICE + BASE_FEES;
         info.push((Cell::keyword("fees"), Cell::integer(fees)));
     }
@@ -169,7 +169,7 @@ fn info(view: &View, juice: i64, trace: Option<&[String]>, account: u64) -> Cell
 
 /// The status over the binary protocol: a vector, a map at 0.9.
 fn status(view: &View) -> Cell {
-    if view.ailments.map_status {
+    if view.ailments.release == Release::Next {
         return status_map(view);
     }
     Cell::vector(status_fields(view).map(|(_, value)| value))
@@ -235,7 +235,7 @@ mod tests {
     fn printed(turn: &Turn) -> String {
         match turn {
             Turn::Now(reply) => format!("now {}", reply.printed(2000)),
-            Turn::InTurn(reply) => format!("in turn {}", reply.printed(2000)),
+            Turn::Queued(reply) => format!("in turn {}", reply.printed(2000)),
             other => format!("{other:?}"),
         }
     }
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn the_genesis_state_is_given_by_its_hash_without_its_children() {
         let view = view(&[]);
-        let Turn::InTurn(reply) = told(&view, &format!("[:DR 1 {} {}]", view.genesis, view.key))
+        let Turn::Queued(reply) = told(&view, &format!("[:DR 1 {} {}]", view.genesis, view.key))
         else {
             panic!("data is answered in turn");
         };

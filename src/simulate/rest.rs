@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::cad3::{Cell, encode_message, reader};
 
 use super::reply::{query_result, rest_error, status_map};
-use super::script::Wire;
+use super::script::{Queries, Wire};
 use super::state::GENESIS_USER;
 use super::world::View;
 
@@ -21,7 +21,7 @@ use super::world::View;
 const MAX_BODY: usize = 1 << 20;
 /// What a huge reply announces, bytes; a piece of it is sent.
 const HUGE: u64 = 50_000_000;
-const HUGE_PIECE: &[u8] = &[0; 65_536];
+pub(super) const HUGE_PIECE: &[u8] = &[0; 65_536];
 /// How long a peer waits for its own query thread before it gives up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
 /// Between the half of a reply that is sent and the end, so that the half does arrive.
@@ -65,7 +65,7 @@ pub(super) async fn answer(
     } else {
         match (&head.method, head.uri.path()) {
             (&Method::POST, "/api/v1/query") => query(&view, &head.headers, &body).await,
-            (&Method::GET | &Method::HEAD, "/api/v1/status") if !view.ailments.old_api => {
+            (&Method::GET | &Method::HEAD, "/api/v1/status") if !view.ailments.is_old() => {
                 value(&view, StatusCode::OK, &status_map(&view), &head.headers)
             }
             (&Method::OPTIONS, _) => text(&view, StatusCode::NO_CONTENT, ""),
@@ -133,7 +133,7 @@ fn send(view: &View, reply: Reply) -> Response<Body> {
 fn text(view: &View, status: StatusCode, text: &str) -> Reply {
     Reply {
         status,
-        content_type: if view.ailments.old_api {
+        content_type: if view.ailments.is_old() {
             "text/plain"
         } else {
             "application/json"
@@ -158,7 +158,7 @@ fn value(view: &View, status: StatusCode, cell: &Cell, headers: &HeaderMap) -> R
     } else {
         let json = match cell.record_fields(0xdd) {
             Some(_) => json_result(view, cell),
-            None => json(cell, view.ailments.old_api),
+            None => json(cell, view.ailments.is_old()),
         };
         ("application/json", json.to_string().into_bytes())
     };
@@ -170,7 +170,7 @@ fn value(view: &View, status: StatusCode, cell: &Cell, headers: &HeaderMap) -> R
 }
 
 async fn query(view: &View, headers: &HeaderMap, body: &[u8]) -> Reply {
-    let old = view.ailments.old_api;
+    let old = view.ailments.is_old();
     let asked = match asked(headers, body) {
         Ok(asked) => asked,
         Err(problem) => {
@@ -178,7 +178,7 @@ async fn query(view: &View, headers: &HeaderMap, body: &[u8]) -> Reply {
             return text(view, StatusCode::BAD_REQUEST, &body);
         }
     };
-    if view.ailments.half_dead {
+    if view.ailments.queries == Queries::Hanging {
         // What a peer says whose inner part was shut down.
         let (status, result) = if old {
             let result = rest_error("CONNECT", Cell::string("Disconnected"));
@@ -226,7 +226,7 @@ fn asked(headers: &HeaderMap, body: &[u8]) -> Result<(Cell, u64), String> {
 }
 
 fn json_result(view: &View, result: &Cell) -> Value {
-    let old = view.ailments.old_api;
+    let old = view.ailments.is_old();
     let fields = result.record_fields(0xdd);
     let field = |i| {
         fields

@@ -23,11 +23,31 @@ pub(super) struct Ailments {
     pub(super) wrong_key: bool,
     pub(super) wire: Wire,
     pub(super) slow: Duration,
-    pub(super) old_api: bool,
-    pub(super) map_status: bool,
-    pub(super) half_dead: bool,
     pub(super) http_500: bool,
-    pub(super) query_error: Option<String>,
+    pub(super) release: Release,
+    pub(super) queries: Queries,
+}
+
+/// How a peer speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Release {
+    /// 0.8.0: no PING, no REST status.
+    Old,
+    #[default]
+    Current,
+    /// As planned for 0.9: the binary status is a map.
+    Next,
+}
+
+/// What becomes of queries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Queries {
+    #[default]
+    Answered,
+    /// With this error code, whatever is asked.
+    Failing(String),
+    /// Not at all.
+    Hanging,
 }
 
 /// What becomes of connections and replies, whatever is asked.
@@ -44,6 +64,13 @@ pub(super) enum Wire {
     Refuse,
     /// Connections are reset.
     Reset,
+}
+
+impl Ailments {
+    /// Whether it speaks as 0.8.0 does.
+    pub(super) fn is_old(&self) -> bool {
+        self.release == Release::Old
+    }
 }
 
 impl Script {
@@ -92,11 +119,11 @@ impl Script {
                 Kind::Refuse => found.wire = Wire::Refuse,
                 Kind::Reset => found.wire = Wire::Reset,
                 Kind::Slow(time) => found.slow = *time,
-                Kind::OldApi => found.old_api = true,
-                Kind::MapStatus => found.map_status = true,
-                Kind::HalfDead => found.half_dead = true,
+                Kind::OldApi => found.release = Release::Old,
+                Kind::MapStatus => found.release = Release::Next,
+                Kind::HalfDead => found.queries = Queries::Hanging,
                 Kind::Http500 => found.http_500 = true,
-                Kind::QueryError(code) => found.query_error = Some(code.clone()),
+                Kind::QueryError(code) => found.queries = Queries::Failing(code.clone()),
                 Kind::LowStake | Kind::SilentStake => {}
             }
         }
@@ -160,12 +187,12 @@ impl Script {
             .min()
     }
 
-    /// Until when `peer` refuses connections, if it does at `now`; none inside: to the end.
-    pub(super) fn refuses_until(&self, peer: usize, now: Duration) -> Option<Option<Duration>> {
+    /// When the refusal that is in force at `now` ends; none: never, or there is none.
+    pub(super) fn refusal_ends(&self, peer: usize, now: Duration) -> Option<Duration> {
         let mut refusing = self
             .of(peer, now)
             .filter(|fault| fault.kind == Kind::Refuse);
-        refusing.next().map(|fault| fault.to)
+        refusing.next()?.to
     }
 }
 

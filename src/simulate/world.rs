@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cad3::Hash;
 
+use super::fault::duration;
 use super::peers::{PeerSet, PeerSetError};
 use super::script::{Ailments, Script};
 use super::state::{FIRST_CONTROLLER, PeerEntry, State, accounts};
@@ -68,7 +69,7 @@ impl Traffic {
             Some((period, makers)) => (period, PeerSet::parse(makers, count)?),
             None => (text, PeerSet::all(count)),
         };
-        match humantime::parse_duration(period) {
+        match duration(period) {
             Ok(period) if period >= MIN_PERIOD => Ok(Self { period, makers }),
             _ => Err(TrafficError::Period(text.to_owned())),
         }
@@ -223,18 +224,18 @@ impl World {
                 .front()
                 .copied()
                 .filter(|at| *at <= now);
-            let (at, makers) = match (traffic, change) {
-                (None, None) => return,
-                (Some(at), change) if change.is_none_or(|change| at < change) => {
-                    let Some(traffic) = &self.traffic else { return };
+            let Some(at) = [traffic, change].into_iter().flatten().min() else {
+                return;
+            };
+            let makers = match &self.traffic {
+                Some(traffic) if change != Some(at) => {
                     self.next_traffic = Some(at + traffic.period);
-                    (at, traffic.makers.clone())
+                    traffic.makers.clone()
                 }
-                (_, Some(at)) => {
+                _ => {
                     self.registry_changes.pop_front();
-                    (at, PeerSet::all(self.keys.len()))
+                    PeerSet::all(self.keys.len())
                 }
-                (Some(_), None) => return,
             };
             if let Some(maker) = self.pick_maker(&makers, at) {
                 self.add_block(maker, ms(at));
@@ -285,9 +286,10 @@ impl World {
         };
         let genesis_state = self.state(StateId::genesis(root));
         let state = self.state(StateId { block, history });
-        let key = match ailments.wrong_key {
-            false => self.keys[peer],
-            true => Hash::of(self.keys[peer].as_bytes()),
+        let key = if ailments.wrong_key {
+            Hash::of(self.keys[peer].as_bytes())
+        } else {
+            self.keys[peer]
         };
         View {
             genesis: genesis_state.hash,
