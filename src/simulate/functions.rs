@@ -97,19 +97,14 @@ impl Core {
             ("=", cells) => Ok(Cell::Bool(cells.windows(2).all(|pair| pair[0] == pair[1]))),
             ("<=", cells) => {
                 let numbers = integers(cells)?;
-                Ok(Cell::Bool(
-                    numbers.windows(2).all(|pair| pair[0] <= pair[1]),
-                ))
+                Ok(Cell::Bool(numbers.is_sorted()))
             }
-            ("min", [first, rest @ ..]) => {
-                let least = integers(rest)?
-                    .into_iter()
-                    .chain(integers(std::slice::from_ref(first))?)
-                    .min();
+            ("min", [_, ..]) => {
+                let least = integers(cells)?.into_iter().min();
                 Ok(least.map_or(Cell::Nil, Cell::integer))
             }
-            ("str?", [cell]) => Ok(Cell::Bool(cell.kind() == "string")),
             ("slice", [collection, from, to]) => slice(collection, from, to),
+            ("str?", [cell]) => Ok(Cell::Bool(cell.kind() == "string")),
             ("account", [number]) => Ok(account(state, number)?.unwrap_or(Cell::Nil)),
             ("balance", [number]) => {
                 let account = account(state, number)?;
@@ -178,20 +173,14 @@ fn integers(cells: &[Cell]) -> Result<Vec<i64>, Failed> {
     cells.iter().enumerate().map(number).collect()
 }
 
-/// A part of a collection, of the same kind.
+/// A part of a collection: of an Index an Index, else a Vector.
 fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, Failed> {
     let bounds = integers(&[from.clone(), to.clone()])?;
-    let bound = |i: usize| usize::try_from(bounds[i]).ok();
     let outside = || Failed::new("BOUNDS", format!("Slice: {} {}", bounds[0], bounds[1]));
-    let range = bound(0)
-        .zip(bound(1))
-        .map(|(from, to)| from..to)
-        .ok_or_else(outside)?;
-    if collection.kind() == "index" {
-        let entries: Vec<(Cell, Cell)> = collection
-            .entries()
-            .into_iter()
-            .flatten()
+    let bound = |i: usize| usize::try_from(bounds[i]).map_err(|_| outside());
+    let range = bound(0)?..bound(1)?;
+    if let ("index", Some(entries)) = (collection.kind(), collection.entries()) {
+        let entries: Vec<_> = entries
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         let part = entries.get(range).ok_or_else(outside)?;
@@ -199,9 +188,8 @@ fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, Failed> {
             .ok_or_else(|| no_argument(1, collection, "Countable"));
     }
     let all = items(collection)?;
-    all.get(range)
-        .map(|part| Cell::vector(part.iter().cloned()))
-        .ok_or_else(outside)
+    let part = all.get(range).ok_or_else(outside)?;
+    Ok(Cell::vector(part.iter().cloned()))
 }
 
 /// The elements of a collection; of a map the entries, each as a vector of two.

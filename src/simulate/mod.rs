@@ -2,13 +2,16 @@
 //! tests and for benchmarks. Knows nothing of the agent.
 //!
 //! ```text
-//! fault ──> script ──> world ──view──> reply ──> network (TCP)
-//!                        │              └─────> rest ──> network (HTTP)
+//! fault ──> script ──> world ──view──┬─> reply ──┐
+//!                        │           └─> rest ───┴─> connection <── listen <── network
 //!                      state <── query <── functions
 //! ```
 
+mod connection;
 mod fault;
 mod functions;
+mod kind;
+mod listen;
 mod network;
 mod peers;
 mod query;
@@ -18,7 +21,8 @@ mod script;
 mod state;
 mod world;
 
-pub use fault::{Fault, FaultError, KINDS, Kind};
+pub use fault::{Fault, FaultError};
+pub use kind::{KINDS, Kind};
 pub use network::{MAX_PEERS, Network, Options, StartError, descriptors};
 pub use peers::{PeerSet, PeerSetError};
 pub use script::Script;

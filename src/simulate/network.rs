@@ -1,26 +1,17 @@
 //! The network on real sockets: who listens where, and what becomes of connections. All of it ends when dropped.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use axum::body::Body;
-use futures_util::{FutureExt, StreamExt};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::codec::FramedRead;
+use tokio::time::{Instant, sleep_until};
 
-use crate::cad3::{Hash, encode_message, vlq};
-use crate::peer::{FrameDecoder, FrameError, put_frame};
+use crate::cad3::Hash;
 
-use super::reply::{Turn, turn};
-use super::rest;
+use super::listen::{own_port, shared_port};
 use super::script::{Ailments, Script, Wire};
 use super::world::{Traffic, View, World};
 
@@ -29,17 +20,7 @@ pub const MAX_PEERS: usize = 10_000;
 /// Up to so many peers each has ports of its own.
 const OWN_PORTS: usize = 1000;
 /// The first of the addresses by which more peers are told apart.
-const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
-/// Largest content of a frame (PEER-PROTOCOL, section 2).
-const MAX_CONTENT: usize = 50_000_000;
-/// Room for the usual requests: thousands of idle connections stay small.
-const READ_BUFFER_BYTES: usize = 512;
-/// Requests of one connection that are answered together at most.
-const BATCH: usize = 256;
-/// A peer closes an HTTP connection that was idle so long.
-const HTTP_IDLE: Duration = Duration::from_secs(30);
-/// After a failed accept, or a port that is not free again yet.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 /// Descriptors of the process besides the network's.
 const OTHER_DESCRIPTORS: u64 = 64;
 
@@ -103,15 +84,17 @@ pub struct Network {
     _listening: JoinSet<()>,
 }
 
+/// What all connections of a network have in common.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     world: Mutex<World>,
     script: Script,
     started: Instant,
 }
 
+/// The protocol that is spoken at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Binary = 0,
     Rest = 1,
 }
@@ -297,22 +280,24 @@ impl Shared {
         self.started.elapsed()
     }
 
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, World> {
         // A panic in one answer leaves a world that can still be asked.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn view(&self, peer: usize) -> View {
+    /// What `peer`, by index from 0, knows now.
+    pub(super) fn view(&self, peer: usize) -> View {
         let now = self.now();
         self.world().view(peer, now)
     }
 
-    fn ailments(&self, peer: usize) -> Ailments {
+    /// What is wrong with `peer` now.
+    pub(super) fn ailments(&self, peer: usize) -> Ailments {
         self.script.ailments(peer, self.now())
     }
 
     /// Until connections of `peer` are taken away the next time.
-    async fn next_cut(&self, peer: usize) {
+    pub(super) async fn next_cut(&self, peer: usize) {
         match self.script.next_cut(peer, self.now()) {
             Some(at) => sleep_until(self.started + at).await,
             None => std::future::pending().await,
@@ -320,7 +305,7 @@ impl Shared {
     }
 
     /// While `peer` refuses connections; at once when it does not.
-    async fn refusal(&self, peer: usize) {
+    pub(super) async fn refusal(&self, peer: usize) {
         loop {
             let now = self.now();
             if self.script.ailments(peer, now).wire != Wire::Refuse {
@@ -332,179 +317,4 @@ impl Shared {
             }
         }
     }
-}
-
-/// Listens for one side of one peer, except while it refuses.
-async fn own_port(
-    shared: Arc<Shared>,
-    peer: usize,
-    side: Side,
-    address: SocketAddr,
-    mut listener: Option<TcpListener>,
-) {
-    let mut served = JoinSet::new();
-    loop {
-        if shared.ailments(peer).wire == Wire::Refuse {
-            listener = None;
-            shared.refusal(peer).await;
-        }
-        let Some(open) = &listener else {
-            match TcpListener::bind(address).await {
-                Ok(again) => listener = Some(again),
-                Err(error) => {
-                    tracing::warn!(%address, %error, "a simulated peer cannot listen again yet");
-                    sleep(PAUSE).await;
-                }
-            }
-            continue;
-        };
-        tokio::select! {
-            accepted = open.accept() => match accepted {
-                Ok((stream, _)) => {
-                    served.spawn(connection(Arc::clone(&shared), peer, side, stream));
-                }
-                Err(error) => not_accepted(address, &error).await,
-            },
-            () = shared.next_cut(peer) => {}
-        }
-        while served.try_join_next().is_some() {}
-    }
-}
-
-/// Listens for one side of all peers, told apart by the address that was dialled. One socket can listen at all loopback
-/// addresses only by listening at all addresses: what was dialled from elsewhere is closed before anything is read.
-async fn shared_port(shared: Arc<Shared>, peers: usize, side: Side, listener: TcpListener) {
-    let mut served = JoinSet::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                if let Some(peer) = dialled(&stream).filter(|peer| *peer < peers) {
-                    served.spawn(connection(Arc::clone(&shared), peer, side, stream));
-                }
-            }
-            Err(error) => {
-                let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-                not_accepted(listener.local_addr().unwrap_or(address), &error).await;
-            }
-        }
-        while served.try_join_next().is_some() {}
-    }
-}
-
-/// The index of the peer whose address was dialled.
-fn dialled(stream: &TcpStream) -> Option<usize> {
-    let IpAddr::V4(address) = stream.local_addr().ok()?.ip() else {
-        return None;
-    };
-    let index = address.to_bits().checked_sub(FIRST_ADDRESS.to_bits())?;
-    usize::try_from(index).ok()
-}
-
-async fn not_accepted(address: SocketAddr, error: &io::Error) {
-    tracing::warn!(%address, %error, "a connection to a simulated peer was not accepted");
-    sleep(PAUSE).await;
-}
-
-/// Serves one connection until the client, or a fault, ends it.
-async fn connection(shared: Arc<Shared>, peer: usize, side: Side, mut stream: TcpStream) {
-    let wire = shared.ailments(peer).wire;
-    if !matches!(wire, Wire::Refuse | Wire::Reset) {
-        let serve = async {
-            match side {
-                Side::Binary => binary(&shared, peer, &mut stream).await,
-                Side::Rest => http(&shared, peer, &mut stream).await,
-            }
-        };
-        tokio::select! {
-            ended = serve => {
-                if let Err(error) = ended {
-                    tracing::trace!(peer = peer + 1, %error, "a connection ended");
-                }
-            }
-            () = shared.next_cut(peer) => {}
-        }
-        if shared.ailments(peer).wire != Wire::Reset {
-            return;
-        }
-    }
-    // Closed with nothing lingering: the client is sent a reset.
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a connection is closed in order instead of reset");
-    }
-}
-
-async fn binary(shared: &Shared, peer: usize, stream: &mut TcpStream) -> Result<(), FrameError> {
-    stream.set_nodelay(true)?;
-    let (read, mut write) = stream.split();
-    let mut frames =
-        FramedRead::with_capacity(read, FrameDecoder::new(MAX_CONTENT), READ_BUFFER_BYTES);
-    while let Some(first) = frames.next().await {
-        let mut contents = vec![first?];
-        while contents.len() < BATCH {
-            match frames.next().now_or_never() {
-                Some(Some(content)) => contents.push(content?),
-                Some(None) | None => break,
-            }
-        }
-        let view = shared.view(peer);
-        match view.ailments.wire {
-            Wire::Tarpit => continue,
-            Wire::Refuse | Wire::Reset => return Ok(()),
-            _ => sleep(view.ailments.slow).await,
-        }
-        let (replies, hang_up) = replies(&view, &contents);
-        match view.ailments.wire {
-            Wire::Garbage => {
-                let mut garbage = Vec::new();
-                put_frame(&mut garbage, b"\xff\xfe garbage");
-                write.write_all(&garbage).await?;
-            }
-            Wire::HugeFrame => {
-                let mut huge = Vec::new();
-                vlq::write(MAX_CONTENT as u64, &mut huge);
-                write.write_all(&huge).await?;
-                write.write_all(rest::HUGE_PIECE).await?;
-            }
-            Wire::HalfReply => {
-                return Ok(write.write_all(&replies[..replies.len() / 2]).await?);
-            }
-            _ => write.write_all(&replies).await?,
-        }
-        if hang_up {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// The frames that answer `contents`, those that overtake first, and whether the peer hangs up then.
-fn replies(view: &View, contents: &[bytes::Bytes]) -> (Vec<u8>, bool) {
-    let (mut now, mut queued) = (Vec::new(), Vec::new());
-    for content in contents {
-        match turn(view, content) {
-            Turn::Now(reply) => put_frame(&mut now, &encode_message(&reply)),
-            Turn::Queued(reply) => put_frame(&mut queued, &encode_message(&reply)),
-            Turn::Silence => {}
-            Turn::HangUp => {
-                now.append(&mut queued);
-                return (now, true);
-            }
-        }
-    }
-    now.append(&mut queued);
-    (now, false)
-}
-
-async fn http(shared: &Arc<Shared>, peer: usize, stream: &mut TcpStream) -> Result<(), FrameError> {
-    stream.set_nodelay(true)?;
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-        let view = || shared.view(peer);
-        rest::answer(view, request.map(Body::new))
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_IDLE)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    served.map_err(|error| io::Error::other(error).into())
 }

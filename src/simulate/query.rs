@@ -520,6 +520,12 @@ mod tests {
             ("(let [[a b] [1 2] c 3] (do a (+ a b c)))", "6"),
             ("(get {:a 1} :a)", "1"),
             ("(:b {:a 1} 5)", "5"),
+            (
+                "[(<= 1 2 2) (<= 2 1) (min 3 1 2) (str? 1)]",
+                "[true false 1 false]",
+            ),
+            ("(slice [1 2 3] 1 3)", "[2 3]"),
+            ("(count (slice (:peers *state*) 0 1))", "1"),
             ("'(count x)", "(count x)"),
             ("(quote x)", "x"),
         ] {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fault::{Fault, FaultError, Kind};
+use super::fault::{Fault, FaultError};
+use super::kind::Kind;
 
 /// The faults of a network; no two of them contradict each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

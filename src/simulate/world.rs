@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cad3::Hash;
 
-use super::fault::duration;
+use super::kind::duration;
 use super::peers::{PeerSet, PeerSetError};
 use super::script::{Ailments, Script};
 use super::state::{FIRST_CONTROLLER, PeerEntry, State, accounts};
@@ -96,6 +96,8 @@ pub(super) struct World {
     next_maker: usize,
     registry_changes: VecDeque<Duration>,
     states: VecDeque<(StateId, Arc<State>)>,
+    /// Genesis states are asked for all the time.
+    roots: Vec<(StateId, Arc<State>)>,
 }
 
 /// A state is decided by its block and by the history that it has.
@@ -156,6 +158,7 @@ impl World {
             next_maker: 0,
             registry_changes: script.registry_changes().into(),
             states: VecDeque::new(),
+            roots: Vec::new(),
             keys,
             script,
         };
@@ -304,10 +307,15 @@ impl World {
     }
 
     fn state(&mut self, id: StateId) -> Arc<State> {
-        if let Some((_, state)) = self.states.iter().find(|(kept, _)| *kept == id) {
+        let mut kept = self.roots.iter().chain(&self.states);
+        if let Some((_, state)) = kept.find(|(kept, _)| *kept == id) {
             return Arc::clone(state);
         }
         let state = Arc::new(self.make_state(id));
+        if id.block < 0 {
+            self.roots.push((id, Arc::clone(&state)));
+            return state;
+        }
         let room = (KEPT_PEERS / self.keys.len()).clamp(16, 256);
         if self.states.len() >= room {
             self.states.pop_front();
