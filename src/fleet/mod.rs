@@ -200,8 +200,8 @@ impl Fleet {
         record.health == Health::Down
     }
 
-    /// Peers of a network that can be asked about the chain: up, not diverged, and within the head; the operator's own
-    /// first, then those with the newest state.
+    /// Peers of a network that can be asked about the chain: up, not diverged, and within the head. First those whose state
+    /// another peer has shown too, of these the operator's own, then those with the newest state.
     #[must_use]
     pub fn of_majority(&self, network: &str) -> Vec<Arc<Slot>> {
         let now = Instant::now();
@@ -223,15 +223,16 @@ impl Fleet {
                     .filter(|_| fits)?
                     .state_block
                     .filter(|block| Some(*block) <= head)?;
-                Some((
+                let rank = (
+                    record.diverged != Some(false),
                     record.peer.role == config::Role::Reference,
                     std::cmp::Reverse(block),
-                    Arc::clone(slot),
-                ))
+                );
+                Some((rank, Arc::clone(slot)))
             })
             .collect();
-        found.sort_by_key(|(reference, block, _)| (*reference, *block));
-        found.into_iter().map(|(.., slot)| slot).collect()
+        found.sort_by_key(|(rank, _)| *rank);
+        found.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// Takes the registry of a network as a peer of its majority tells it; none when nobody did.
@@ -359,9 +360,10 @@ fn newest<'a>(
     let of_network = peers.iter().filter(|record| record.peer.network == network);
     of_network
         .filter(|record| record.up == Some(true) && record.diverged != Some(true))
-        .filter_map(|record| record.figures(now))
-        .filter(|figures| figures.state_block <= head)
-        .max_by_key(|figures| figures.state_block)
+        .filter_map(|record| Some((record.diverged == Some(false), record.figures(now)?)))
+        .filter(|(_, figures)| figures.state_block <= head)
+        .max_by_key(|(agreed, figures)| (figures.state_block, *agreed))
+        .map(|(_, figures)| figures)
 }
 
 /// Logs a change of health, once.

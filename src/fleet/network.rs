@@ -1,6 +1,6 @@
 //! What the watched peers of one network say together: who is in step, how far the head is, who lags.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -77,6 +77,8 @@ pub struct NetworkVerdict {
 struct Member {
     ring: Ring,
     key: Option<Hash>,
+    /// Whether the key stands in the configuration, and is not only claimed.
+    pinned: bool,
     /// The state block last shown, and until when it counts.
     latest: Option<(i64, Instant)>,
     weight: u64,
@@ -93,6 +95,7 @@ impl Default for Member {
         Self {
             ring: Ring::default(),
             key: None,
+            pinned: false,
             latest: None,
             weight: 1,
             stand: Stand::Majority { proven: false },
@@ -153,8 +156,13 @@ impl NetworkWatch {
         wall: SystemTime,
     ) -> Option<Standing> {
         let name = &record.peer.name;
-        if let Some(order) = record.order(now) {
-            self.order(name, record.order_state(now), order.finality, wall);
+        let finality = record.order(now).map(|order| order.finality);
+        self.order(name, record.order_state(now), finality, wall);
+        if let Some(pinned) = record.peer.key
+            && let Some(member) = self.members.get_mut(name)
+        {
+            // Whoever answers otherwise is not this peer: its stake is known to be here before it ever answers.
+            (member.key, member.pinned) = (Some(pinned), true);
         }
         match record.shown(now) {
             Some(shown) => Some(self.shown(name, shown, now)),
@@ -172,15 +180,21 @@ impl NetworkWatch {
         member.ring.add(shown.block, shown.hash);
         member.latest = Some((shown.block, now + shown.fresh));
         member.key = shown.key.or(member.key);
-        if let Some(registered) = shown.registered.filter(|_| member.is_of_majority()) {
-            self.registered = registered;
-        }
         let small = self.members.len() <= SMALL;
         if small || self.judged.is_none_or(|judged| now - judged >= JUDGE_EVERY) {
             self.judge(now);
             self.head.see(self.reached(now), now);
         }
-        self.standing(name, shown.block, now)
+        let standing = self.standing(name, shown.block, now);
+        // Until the registry is told, a peer is believed with whom another one agrees, or that is watched alone.
+        let believed = standing.diverged == Some(false) || self.members.len() == 1;
+        if let Some(registered) = shown
+            .registered
+            .filter(|_| believed && self.registry.is_none())
+        {
+            self.registered = registered;
+        }
+        standing
     }
 
     /// The peer cannot be counted: it is down, or proven to be somebody else.
@@ -231,27 +245,43 @@ impl NetworkWatch {
             _ if member.diverged.is_some() => StakeStanding::Minority,
             _ => StakeStanding::Majority,
         };
-        self.members
-            .values()
-            .filter_map(|member| Some((member.key?, standing(member))))
-            .collect()
+        let pinned = self.pinned();
+        let mut found = HashMap::new();
+        for member in self.members.values() {
+            let Some(key) = member.own_key(&pinned) else {
+                continue;
+            };
+            // Of several entries for one peer the best speaks: it answers one of them.
+            let standing = standing(member);
+            let known = found.entry(key).or_insert(standing);
+            *known = standing.min(*known);
+        }
+        found
     }
 
-    /// Takes what a peer's order does.
-    fn order(&mut self, name: &str, state: OrderState, finality: i64, wall: SystemTime) {
+    /// Keys that the configuration gives to a peer.
+    fn pinned(&self) -> HashSet<Hash> {
+        let members = self.members.values().filter(|member| member.pinned);
+        members.filter_map(|member| member.key).collect()
+    }
+
+    /// Takes what a peer's order does, and its finality point where known.
+    fn order(&mut self, name: &str, state: OrderState, finality: Option<i64>, wall: SystemTime) {
         let member = self.members.entry(name.to_owned()).or_default();
-        if finality > member.finality && member.finality > 0 {
+        member.order = state;
+        let Some(finality) = finality else { return };
+        // A peer without weight tells nothing of the network.
+        if finality > member.finality && member.finality > 0 && member.weight > 0 {
             self.finality_advanced = Some(wall);
         }
         member.finality = finality;
-        member.order = state;
     }
 
     /// What all of them say at `now`.
     pub(super) fn verdict(&self, now: Instant) -> NetworkVerdict {
         let registry = self.registry.as_ref().map(|(registry, _)| registry);
         NetworkVerdict {
-            order: self.order_state(now),
+            order: self.order_state(),
             finality_advanced: self.finality_advanced,
             head: self.head.block(),
             groups: self.groups,
@@ -266,11 +296,12 @@ impl NetworkWatch {
 
     /// As for peers. A peer's trouble is the network's when those who have it hold a third of the registered weight,
     /// enough to stop consensus, or when all watched peers have it.
-    fn order_state(&self, now: Instant) -> OrderState {
+    fn order_state(&self) -> OrderState {
+        // Known as long as the status is, also of a peer whose query is answered with an error.
         let heard = || {
             self.members
                 .values()
-                .filter(|member| member.is_heard(now) && member.order != OrderState::Unknown)
+                .filter(|member| member.order != OrderState::Unknown)
         };
         let weight = |members: &mut dyn Iterator<Item = &Member>| {
             members
@@ -303,12 +334,14 @@ impl NetworkWatch {
     /// has any, each weighs 1. A key that several claim gives each of them only its share.
     fn weigh(&mut self, now: Instant) {
         let mut claims: HashMap<Hash, u64> = HashMap::new();
-        for key in self.members.values().filter_map(|member| member.key) {
+        let pinned = self.pinned();
+        let own_key = |member: &Member| member.own_key(&pinned);
+        for key in self.members.values().filter_map(own_key) {
             *claims.entry(key).or_default() += 1;
         }
         let weights = &self.weights;
         let weight = |member: &Member| {
-            let key = member.key?;
+            let key = own_key(member)?;
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -394,6 +427,11 @@ impl NetworkWatch {
 impl Member {
     fn is_heard(&self, now: Instant) -> bool {
         self.latest.is_some_and(|(_, until)| now < until)
+    }
+
+    /// The peer's key, unless it only claims one that the configuration gives to another peer.
+    fn own_key(&self, pinned: &HashSet<Hash>) -> Option<Hash> {
+        self.key.filter(|key| self.pinned || !pinned.contains(key))
     }
 
     fn is_of_majority(&self) -> bool {

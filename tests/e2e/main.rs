@@ -13,6 +13,7 @@ mod chain;
 mod contract;
 mod network;
 mod prometheus;
+mod verdicts;
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -121,7 +122,7 @@ async fn rest(peer: &network::RealPeer, source: &str) -> serde_json::Value {
 
 #[tokio::test]
 async fn a_real_network_is_watched_and_scraped() {
-    let mut network = Network::start().await;
+    let mut network = Network::start(2).await;
     for peer in &network.peers {
         contract::holds(&peer.tcp(), &peer.http()).await;
     }

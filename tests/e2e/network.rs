@@ -12,55 +12,93 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 /// The first start fetches the peers' jars.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A network of two equal peers: both are needed for consensus.
+/// A network of equal peers, each a process of its own with a store that it finds again.
 pub(crate) struct Network {
-    ports: Ports,
+    options: Options,
     dir: tempfile::TempDir,
-    pub(crate) peers: [RealPeer; 2],
+    pub(crate) peers: Vec<RealPeer>,
 }
 
-#[derive(Clone, Copy)]
-struct Ports {
-    binary: u16,
-    rest: u16,
+/// What the launcher is told; each of these is its option of this name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) peers: usize,
+    pub(crate) seed: u64,
+    pub(crate) tick: Option<u64>,
+    pub(crate) isolate: Option<usize>,
+    ports: [u16; 2],
 }
 
-/// One real peer.
+/// A process of real peers. What is told of one is told of its first.
 pub(crate) struct RealPeer {
     child: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
-    ready: HashMap<String, String>,
+    ready: Vec<Ready>,
 }
 
+/// What the launcher says of a peer that answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready(HashMap<String, String>);
+
 impl Network {
-    pub(crate) async fn start() -> Self {
-        let (binary, rest) = (two_free_ports(), two_free_ports());
-        let ports = Ports { binary, rest };
+    pub(crate) async fn start(peers: usize) -> Self {
+        let options = Options::new(peers);
         let dir = tempfile::tempdir().unwrap();
-        let (first, second) = tokio::join!(
-            RealPeer::start(ports, dir.path(), 0),
-            RealPeer::start(ports, dir.path(), 1)
-        );
+        let of = |index| RealPeer::start(options, Some((index, dir.path())));
+        let peers = futures_util::future::join_all((0..peers).map(of)).await;
         Self {
-            ports,
+            options,
             dir,
-            peers: [first, second],
+            peers,
         }
     }
 
     /// Starts a peer again that was ended; it goes on from its store.
     pub(crate) async fn restart(&mut self, index: usize) {
-        self.peers[index] = RealPeer::start(self.ports, self.dir.path(), index).await;
+        self.peers[index] = RealPeer::start(self.options, Some((index, self.dir.path()))).await;
     }
 }
 
-/// The first of two ports in a row that nobody listens on.
-fn two_free_ports() -> u16 {
+impl Options {
+    pub(crate) fn new(peers: usize) -> Self {
+        let ports = [free_ports(peers), free_ports(peers)];
+        Self {
+            peers,
+            seed: 1,
+            ports,
+            ..Self::default()
+        }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let [binary, rest] = self.ports;
+        let mut arguments = vec![
+            format!("--port={binary}"),
+            format!("--rest={rest}"),
+            format!("--peers={}", self.peers),
+            format!("--seed={}", self.seed),
+        ];
+        arguments.extend(self.tick.map(|ms| format!("--tick={ms}")));
+        arguments.extend(self.isolate.map(|peer| format!("--isolate={peer}")));
+        let pairs = arguments.iter().filter_map(|pair| pair.split_once('='));
+        pairs
+            .flat_map(|(name, value)| [name.to_owned(), value.to_owned()])
+            .collect()
+    }
+}
+
+/// The first of `count` ports in a row that nobody listens on.
+fn free_ports(count: usize) -> u16 {
     loop {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+        let more = 1..u16::try_from(count).unwrap();
+        let free = |offset| {
+            let next = port.checked_add(offset)?;
+            TcpListener::bind(("127.0.0.1", next)).ok()
+        };
+        if more.map(free).all(|listener| listener.is_some()) {
             return port;
         }
     }
@@ -71,17 +109,16 @@ pub(crate) fn root() -> PathBuf {
 }
 
 impl RealPeer {
-    async fn start(ports: Ports, stores: &Path, index: usize) -> Self {
-        let mut child = Command::new(root().join("scripts/peer"))
-            .args([
-                "--port",
-                &ports.binary.to_string(),
-                "--rest",
-                &ports.rest.to_string(),
-            ])
-            .args(["--peers", "2", "--index", &index.to_string()])
-            .arg("--store")
-            .arg(stores)
+    /// All peers in one process; or one of them, which keeps its store in a directory.
+    pub(crate) async fn start(options: Options, one: Option<(usize, &Path)>) -> Self {
+        let mut launcher = Command::new(root().join("scripts/peer"));
+        launcher.args(options.arguments());
+        if let Some((index, stores)) = one {
+            launcher.args(["--index", &index.to_string(), "--store"]);
+            launcher.arg(stores);
+        }
+        let count = if one.is_some() { 1 } else { options.peers };
+        let mut child = launcher
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -89,7 +126,8 @@ impl RealPeer {
             .unwrap();
         let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = async {
-            loop {
+            let mut ready = Vec::new();
+            while ready.len() < count {
                 let line = answers
                     .next_line()
                     .await
@@ -100,9 +138,11 @@ impl RealPeer {
                         pair.split_once('=')
                             .map(|(key, value)| (key.to_owned(), value.to_owned()))
                     };
-                    return pairs.split(' ').filter_map(pair).collect();
+                    ready.push(Ready(pairs.split(' ').filter_map(pair).collect()));
                 }
             }
+            ready.sort_by_key(Ready::index);
+            ready
         };
         let ready = tokio::time::timeout(PATIENCE, ready)
             .await
@@ -115,39 +155,49 @@ impl RealPeer {
         }
     }
 
+    /// All peers of this process.
+    pub(crate) fn all(&self) -> &[Ready] {
+        &self.ready
+    }
+
     pub(crate) fn tcp(&self) -> String {
-        format!("tcp://{}", self.ready["binary"])
+        self.ready[0].tcp()
     }
 
     pub(crate) fn http(&self) -> String {
-        format!("http://{}", self.ready["rest"])
+        self.ready[0].http()
     }
 
     pub(crate) fn key(&self) -> &str {
-        &self.ready["key"]
+        self.ready[0].key()
     }
 
     pub(crate) fn genesis(&self) -> &str {
-        &self.ready["genesis"]
+        self.ready[0].genesis()
     }
 
-    /// Gives the launcher a command and takes its answer.
+    /// Gives the launcher a command that succeeds, and takes its answer.
     pub(crate) async fn command(&mut self, command: &str) -> String {
-        self.commands
-            .write_all(format!("{command}\n").as_bytes())
-            .await
-            .unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(60), self.answers.next_line());
-        let answer = answer
-            .await
-            .expect(command)
-            .unwrap()
-            .expect("the peer has ended");
+        let answer = self.attempt(command).await;
         assert!(
             answer.starts_with("OK") || answer.starts_with("BENCH"),
             "{command}: {answer}"
         );
         answer
+    }
+
+    /// Gives the launcher a command and takes its answer, whatever it is.
+    pub(crate) async fn attempt(&mut self, command: &str) -> String {
+        self.commands
+            .write_all(format!("{command}\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(60), self.answers.next_line());
+        answer
+            .await
+            .expect(command)
+            .unwrap()
+            .expect("the peer has ended")
     }
 
     /// Sends a signal by its name.
@@ -165,5 +215,27 @@ impl RealPeer {
         self.signal("-TERM");
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
         ended.await.expect("SIGTERM ends a peer").unwrap();
+    }
+}
+
+impl Ready {
+    fn index(&self) -> usize {
+        self.0["index"].parse().unwrap()
+    }
+
+    pub(crate) fn tcp(&self) -> String {
+        format!("tcp://{}", self.0["binary"])
+    }
+
+    pub(crate) fn http(&self) -> String {
+        format!("http://{}", self.0["rest"])
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.0["key"]
+    }
+
+    pub(crate) fn genesis(&self) -> &str {
+        &self.0["genesis"]
     }
 }

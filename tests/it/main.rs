@@ -23,6 +23,7 @@ mod simulate;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod truth;
 mod wall;
 #[tokio::test]
 async fn the_contract_holds_of_scripted_peers_of_both_releases() {

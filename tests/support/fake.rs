@@ -23,6 +23,12 @@ pub(crate) struct Script {
     /// Index of the last applied block.
     pub(crate) block: i64,
     pub(crate) accounts: i64,
+    /// Time of the state, milliseconds since the epoch.
+    pub(crate) timestamp_ms: i64,
+    /// Peers registered in the state.
+    pub(crate) registered: i64,
+    /// Every answer tells of another state.
+    pub(crate) flips: bool,
     /// 0.8.6: PING, REST status, `:fees`; else 0.8.0.
     pub(crate) new_api: bool,
     /// How far the peer's clock is ahead.
@@ -72,6 +78,9 @@ impl Default for Script {
             order: [7, 7, 7, 7],
             block: 6,
             accounts: 132,
+            timestamp_ms: 1_795_556_102_355,
+            registered: 2,
+            flips: false,
             new_api: true,
             clock_ahead: Duration::ZERO,
             map_status: false,
@@ -344,7 +353,13 @@ fn levels(script: &Script) -> Cell {
 }
 
 fn state_hash(script: &Script) -> Hash {
-    Hash::of(&script.block.to_be_bytes())
+    static ANSWERS: AtomicUsize = AtomicUsize::new(0);
+    let answer = if script.flips {
+        ANSWERS.fetch_add(1, Ordering::Relaxed)
+    } else {
+        0
+    };
+    Hash::of(format!("{} {answer}", script.block).as_bytes())
 }
 
 fn status_vector(script: &Script) -> Cell {
@@ -402,7 +417,7 @@ fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
 
 fn figures(script: &Script) -> Cell {
     let globals = [
-        1_795_556_102_355,
+        script.timestamp_ms,
         0,
         10,
         673_200_000,
@@ -413,7 +428,7 @@ fn figures(script: &Script) -> Cell {
         blob(state_hash(script)),
         Cell::vector(globals.map(Cell::integer)),
         Cell::integer(script.accounts),
-        Cell::integer(2),
+        Cell::integer(script.registered),
         Cell::Double(1_485.442_661_913_25),
         Cell::integer(1_000_000_000_000_000),
     ])
