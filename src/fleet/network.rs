@@ -650,7 +650,7 @@ mod tests {
                 } else {
                     OrderState::Advancing
                 };
-                story.watch.order(&name, state, 6, SystemTime::UNIX_EPOCH);
+                story.watch.order(&name, state, Some(6), SystemTime::UNIX_EPOCH);
             }
             let verdict = story.watch.verdict(story.at(1));
             assert_eq!(

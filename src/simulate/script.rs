@@ -207,3 +207,54 @@ pub(super) struct Registered {
     pub(super) low: bool,
     pub(super) silent: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn faults_of_one_peer_add_up_and_end_at_their_times() {
+        let specs = [
+            "lag=3:1",
+            "skew=-2s:1-2:5s..9s",
+            "old-api:1",
+            "half-dead:2:..5s",
+        ];
+        let script = Script::parse(specs, 3).unwrap();
+        let both = script.ailments(0, 5 * S);
+        assert_eq!((both.lag, both.skew_ms, both.is_old()), (3, -2000, true));
+        assert_eq!(script.ailments(0, 9 * S).skew_ms, 0);
+        assert_eq!(script.ailments(1, 4 * S).queries, Queries::Hanging);
+        assert_eq!(script.ailments(1, 5 * S).queries, Queries::Answered);
+        assert_eq!(script.ailments(2, 5 * S), Ailments::default());
+    }
+
+    #[test]
+    fn it_is_known_when_connections_are_taken_away_and_until_when() {
+        let script = Script::parse(["refuse:1:5s..6s", "reset:1:8s", "refuse:2"], 2).unwrap();
+        let cuts = [0, 5, 8].map(|at| script.next_cut(0, at * S));
+        assert_eq!(cuts, [Some(5 * S), Some(8 * S), None]);
+        assert_eq!(script.refusal_ends(0, 5 * S), Some(6 * S));
+        assert_eq!(script.refusal_ends(1, S), None, "never");
+    }
+
+    #[test]
+    fn a_change_of_stake_is_known_by_its_time_and_by_its_end() {
+        let specs = ["low-stake:1", "silent-stake:2:5s..7s", "stall:3:6s"];
+        let script = Script::parse(specs, 3).unwrap();
+        assert_eq!(script.registry_changes(), [5 * S, 7 * S]);
+        let registered = |peer, at| {
+            let found = script.registered(peer, at * S);
+            (found.low, found.silent)
+        };
+        assert_eq!(registered(0, 1), (true, false));
+        assert_eq!(
+            (registered(1, 4), registered(1, 5)),
+            ((false, false), (false, true))
+        );
+        let makers = [0, 1, 2].map(|peer| script.makes_blocks(peer, 6 * S));
+        assert_eq!(makers, [true, false, false]);
+    }
+}

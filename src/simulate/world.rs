@@ -36,8 +36,9 @@ const LOW_STAKE: i64 = 500_000_000_000;
 const REWARD: i64 = 1000;
 /// With `silent-stake` the last block is so old, milliseconds.
 const SILENCE_MS: i64 = 3_600_000;
-/// Peers whose states are kept, all states together: bounds memory whatever the size of the network.
-const KEPT_PEERS: usize = 200_000;
+/// How many peers all kept states have together, at about 1 kB each; and how many states are kept at least and at most.
+const KEPT_PEERS: usize = 50_000;
+const KEPT_STATES: (usize, usize) = (8, 256);
 
 /// Where the blocks come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -316,7 +317,7 @@ impl World {
             self.roots.push((id, Arc::clone(&state)));
             return state;
         }
-        let room = (KEPT_PEERS / self.keys.len()).clamp(16, 256);
+        let room = (KEPT_PEERS / self.keys.len()).clamp(KEPT_STATES.0, KEPT_STATES.1);
         if self.states.len() >= room {
             self.states.pop_front();
         }

@@ -9,7 +9,7 @@ use convex_peer_monitor::peer::{Api, Figures, HttpClients, OrderPoints, Reason};
 use convex_peer_monitor::probe::{Observation, Prober};
 use convex_peer_monitor::simulate::{KINDS, Network, Options, Script, StartError, Traffic};
 use futures_util::StreamExt;
-use tokio::io::AsyncBufReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::contract::{holds, peer, prober, verdict};
@@ -394,6 +394,15 @@ async fn ten_thousand_peers_are_one_network() {
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
     let figures = record.figures(Instant::now()).unwrap();
     assert_eq!(figures.registered_peers, Some(10_000));
+    for foreign in ["127.0.0.1", "127.1.39.17"] {
+        let address = (foreign, network.tcp(1).port());
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let heard = timeout(PATIENCE, stream.read(&mut [0])).await.unwrap();
+        assert!(
+            matches!(heard, Ok(0) | Err(_)),
+            "{foreign} is nobody: {heard:?}"
+        );
+    }
     let (_, last) = poll(&network, 10_000).await;
     assert!(
         last.conditions
@@ -510,19 +519,17 @@ fn a_descriptor_limit_that_is_too_low_is_told_with_what_to_change() {
 async fn the_command_writes_a_configuration_serves_it_and_ends_on_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sim.yml");
+    let mut base = 20_000 + std::process::id() % 3000 * 4;
     let mut process = timeout(PATIENCE, async {
         loop {
-            // Ports that were free a moment ago may be taken by then: another try.
-            let free = std::net::TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap();
-            let base = free.port().to_string();
+            // Another one when it is taken; below the ports that the system gives out by itself.
+            base += 4;
+            let first = base.to_string();
             let args = [
                 "--peers",
                 "2",
                 "--listen-base",
-                &base,
+                &first,
                 "--write-config",
                 file.to_str().unwrap(),
             ];
