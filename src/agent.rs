@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::OptionFuture;
 use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +21,7 @@ use crate::inquiry::Inquiry;
 use crate::scheduler::{Scheduler, Timing};
 use crate::self_check::{self, Plan};
 use crate::shard::Shard;
+use crate::state_file::Keeper;
 use crate::web::{self, ReloadRequest, Site};
 
 /// How long requests under way are waited for at the end.
@@ -75,6 +78,7 @@ pub async fn run(
     let mut scheduler = Scheduler::new(Arc::clone(&fleet), timing, stop.clone());
     let mut inquiry = Inquiry::new(Arc::clone(&fleet), stop.clone());
     fleet.apply(&config);
+    let keeping = keep_state(&config, &fleet, &stop).await;
     scheduler.apply(&config);
     inquiry.apply(&config);
     tracing::info!(
@@ -122,11 +126,33 @@ pub async fn run(
         }
     }
     tracing::info!("stopping");
-    let drained = async { tokio::join!(scheduler.drained(), inquiry.drained(), server, checking) };
+    let drained = async {
+        tokio::join!(
+            scheduler.drained(),
+            inquiry.drained(),
+            server,
+            checking,
+            keeping
+        )
+    };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
     }
     Ok(())
+}
+
+/// Gives the fleet what is remembered of it, and keeps what is to be; what is returned ends with `stop`.
+async fn keep_state(
+    config: &Config,
+    fleet: &Arc<Fleet>,
+    stop: &CancellationToken,
+) -> OptionFuture<JoinHandle<()>> {
+    let Some(dir) = config.state_dir.clone() else {
+        tracing::info!("no state_dir: what is learned is forgotten when the agent ends");
+        return None.into();
+    };
+    let keeper = Keeper::start(dir, fleet).await;
+    Some(tokio::spawn(keeper.run(Arc::clone(fleet), stop.clone()))).into()
 }
 
 /// Reads the configuration again. A bad one changes nothing but the metric that says so.
@@ -150,6 +176,9 @@ async fn reload(
             }
             if config.external_url != before.config.external_url {
                 tracing::warn!("another external_url takes effect at the next start");
+            }
+            if config.state_dir != before.config.state_dir {
+                tracing::warn!("another state_dir takes effect at the next start");
             }
             fleet.apply(&config);
             scheduler.apply(&config);

@@ -29,6 +29,7 @@
 //! * [`self_check`] – whose trouble it is: the agent's or a peer's.
 //! * [`shard`] – this agent's part of a fleet.
 //! * [`simulate`] – a simulated network with scripted faults.
+//! * [`state_file`] – what outlives the agent, on disk.
 //! * [`telemetry`] – logs.
 //! * [`web`] – the HTTP server.
 
@@ -51,5 +52,6 @@ pub mod scheduler;
 pub mod self_check;
 pub mod shard;
 pub mod simulate;
+pub mod state_file;
 pub mod telemetry;
 pub mod web;

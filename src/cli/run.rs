@@ -38,7 +38,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tracing::info!("no configuration file: using the embedded default, Protonet's public peer");
     }
     raise_descriptor_limit();
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let signals = Signals::catch()?;
         let address = args.listen.unwrap_or(config.listen);
         let listener = TcpListener::bind(address).await.with_context(|| {
@@ -49,7 +50,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(signals.obey(reloads.clone(), stop.clone()));
         agent::run(source, config, listener, (reloads, asked), stop).await?;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // Whatever still waits for a disk that does not answer must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The signals that the agent obeys. Caught from the moment this is made: before that each of them ends the process.

@@ -1,7 +1,9 @@
 //! The health of a peer, judged over polls, and the closed set of conditions. Pure.
 
 /// Whether a peer can be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Not known: not polled often enough yet, or the monitor has trouble of its own.
@@ -31,7 +33,7 @@ impl Health {
 }
 
 /// Counts polls until a verdict is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Streak {
     verdict: Option<bool>,
     /// The side that the last polls were on, and how many of them.
@@ -55,6 +57,15 @@ impl Streak {
     #[must_use]
     pub const fn verdict(&self) -> Option<bool> {
         self.verdict
+    }
+
+    /// The verdict alone, without the polls since.
+    #[must_use]
+    pub(super) const fn settled(self) -> Self {
+        Self {
+            verdict: self.verdict,
+            running: None,
+        }
     }
 
     /// Polls that lie on the side of the last one, including it.

@@ -25,7 +25,7 @@ pub struct Identity {
     pub genesis_changes: u64,
     /// How often another key than before was seen.
     pub key_changes: u64,
-    key_changed_at: Option<SystemTime>,
+    pub(super) key_changed_at: Option<SystemTime>,
 }
 
 /// What the configuration pins.

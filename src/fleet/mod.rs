@@ -6,6 +6,7 @@ mod doubted;
 mod endpoint;
 mod health;
 mod identity;
+mod memory;
 mod network;
 mod order;
 mod record;
@@ -33,6 +34,7 @@ use doubted::OwnSight;
 pub use endpoint::{EndpointRecord, Timings};
 pub use health::{Health, Streak};
 pub use identity::{Identity, Pins};
+pub use memory::{Memory, Moment, Remembered, RememberedEndpoint, Who};
 use network::NetworkWatch;
 pub use network::{Lag, NetworkVerdict, Standing};
 pub use order::{OrderState, OrderWatch};
@@ -51,6 +53,8 @@ pub struct Fleet {
 struct Watched {
     slots: Vec<Arc<Slot>>,
     networks: BTreeMap<String, Arc<NetworkRecord>>,
+    /// What is remembered of peers that are not watched, yet.
+    unclaimed: Memory,
 }
 
 /// Where the record of one peer lives.
@@ -152,7 +156,9 @@ impl Fleet {
                 .get(&peer.network)
                 .cloned()
                 .unwrap_or_default();
-            slots.push(Arc::new(Slot::new(peer.clone(), network)));
+            let slot = Arc::new(Slot::new(peer.clone(), network));
+            watched.claim(&slot);
+            slots.push(slot);
         }
         for removed in before.into_values() {
             self.retire(&removed);

@@ -148,6 +148,22 @@ impl NetworkWatch {
         self.members.remove(name);
     }
 
+    /// When a finality point was last seen to grow.
+    pub(super) const fn finality_advanced(&self) -> Option<SystemTime> {
+        self.finality_advanced
+    }
+
+    /// When one was before the agent started.
+    pub(super) const fn recall_finality(&mut self, advanced: SystemTime) {
+        self.finality_advanced = Some(advanced);
+    }
+
+    /// The peer was diverged before the agent started, since `block`.
+    pub(super) fn recall_divergence(&mut self, name: &str, block: i64) {
+        let member = self.members.entry(name.to_owned()).or_default();
+        member.diverged = Some(block);
+    }
+
     /// Takes what a peer's poll at `now` has brought, and says how the peer stands if the poll was good.
     pub(super) fn answered(
         &mut self,
@@ -650,7 +666,9 @@ mod tests {
                 } else {
                     OrderState::Advancing
                 };
-                story.watch.order(&name, state, Some(6), SystemTime::UNIX_EPOCH);
+                story
+                    .watch
+                    .order(&name, state, Some(6), SystemTime::UNIX_EPOCH);
             }
             let verdict = story.watch.verdict(story.at(1));
             assert_eq!(

@@ -293,7 +293,7 @@ impl PeerRecord {
         }
     }
 
-    fn conditions_at(&self, now: Instant, wall: SystemTime) -> BTreeSet<Condition> {
+    pub(super) fn conditions_at(&self, now: Instant, wall: SystemTime) -> BTreeSet<Condition> {
         let mut found = BTreeSet::new();
         for endpoint in &self.endpoints {
             if let Some(failure) = endpoint

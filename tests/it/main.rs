@@ -20,6 +20,7 @@ mod questions;
 mod record;
 mod self_doubt;
 mod simulate;
+mod state_file;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;

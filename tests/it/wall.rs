@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["cad3", "fleet", "peer"]),
+    ("state_file", &["fleet"]),
     ("current", &["config"]),
     ("shard", &["config"]),
     ("check", &["config", "peer"]),

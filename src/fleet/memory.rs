@@ -1,0 +1,285 @@
+//! What of the fleet outlives the agent: taken out, put back, as plain values. Knows no file and no format.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::cad3::Hash;
+use crate::config::Peer;
+use crate::peer::{Failure, Reason};
+
+use super::endpoint::EndpointRecord;
+use super::{Fleet, Health, PeerRecord, Slot, Streak, Watched, lock};
+
+/// A peer that was last polled so long ago is not remembered: what was known of it has lost its meaning.
+const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What outlives the agent. Counters do not: Prometheus expects them at 0 after a start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Of each peer, by name.
+    pub peers: BTreeMap<String, Remembered>,
+    /// When finality was last seen to grow, by network.
+    pub finality_advanced: BTreeMap<String, Moment>,
+}
+
+/// What is remembered of a peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Which peer it was, as configured.
+    #[serde(flatten)]
+    pub who: Who,
+    /// The health shown last.
+    pub health: Health,
+    /// What it comes from.
+    pub streak: Streak,
+    /// The genesis seen last.
+    pub genesis: Option<Hash>,
+    /// The key seen last, learned where none is pinned.
+    pub key: Option<Hash>,
+    /// Whether the genesis is the pinned one.
+    pub genesis_match: Option<bool>,
+    /// Whether the key is the pinned one, or has long been the learned one.
+    pub key_match: Option<bool>,
+    /// Whether both transports reach one peer.
+    pub transports_agree: Option<bool>,
+    /// When another key than the learned one began to answer.
+    pub key_changed: Option<Moment>,
+    /// The first block of a latched divergence.
+    pub diverged_at: Option<i64>,
+    /// When each level of the order was last seen to advance.
+    pub advanced: [Option<Moment>; 4],
+    /// By URL.
+    pub endpoints: BTreeMap<String, RememberedEndpoint>,
+}
+
+/// What makes two configured peers of one name the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// The network.
+    pub network: String,
+    /// The network's pinned genesis.
+    pub pinned_genesis: Option<Hash>,
+    /// The pinned key.
+    pub pinned_key: Option<Hash>,
+}
+
+/// What is remembered of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RememberedEndpoint {
+    /// When the last poll began.
+    pub attempt: Option<Moment>,
+    /// When the last good poll ended.
+    pub success: Option<Moment>,
+    /// When the certificate ends.
+    pub certificate_ends: Option<Moment>,
+    /// Failed polls since the last good one.
+    pub failures: u32,
+    /// Why the last one failed: reason and message.
+    pub failure: Option<(String, String)>,
+}
+
+/// A moment of the wall clock: milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        Self(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn time(self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.0))
+    }
+
+    /// The moment, if it is past: of what has happened nothing else is believed.
+    fn past(self, now: SystemTime) -> Option<SystemTime> {
+        self.time().filter(|time| *time <= now)
+    }
+}
+
+impl Memory {
+    /// The same without what every good poll changes: two that differ in this are worth writing at once.
+    #[must_use]
+    pub fn substance(&self) -> Self {
+        let mut substance = self.clone();
+        substance.finality_advanced.clear();
+        for peer in substance.peers.values_mut() {
+            peer.advanced = [None; 4];
+            peer.streak = peer.streak.settled();
+            for endpoint in peer.endpoints.values_mut() {
+                *endpoint = RememberedEndpoint::default();
+            }
+        }
+        substance
+    }
+}
+
+impl Who {
+    fn of(peer: &Peer) -> Self {
+        Self {
+            network: peer.network.clone(),
+            pinned_genesis: peer.genesis,
+            pinned_key: peer.key,
+        }
+    }
+}
+
+impl Fleet {
+    /// What is to outlive the agent.
+    #[must_use]
+    pub fn export(&self) -> Memory {
+        let watched = lock(&self.watched);
+        let mut memory = watched.unclaimed.clone();
+        for slot in &watched.slots {
+            let record = lock(&slot.record);
+            memory
+                .peers
+                .insert(record.peer.name.clone(), record.remembered());
+        }
+        for (name, network) in &watched.networks {
+            if let Some(advanced) = lock(&network.watch).finality_advanced() {
+                memory
+                    .finality_advanced
+                    .insert(name.clone(), Moment::of(advanced));
+            }
+        }
+        memory
+    }
+
+    /// Puts back what was exported, into the peers that have not been polled yet, and later into those that come.
+    pub fn restore(&self, memory: Memory) {
+        let wall = SystemTime::now();
+        let mut watched = lock(&self.watched);
+        watched.unclaimed = memory;
+        let known = |peer: &Remembered| peer.last_attempt().is_some_and(|at| is_recent(at, wall));
+        watched.unclaimed.peers.retain(|_, peer| known(peer));
+        for slot in watched.slots.clone() {
+            watched.claim(&slot);
+        }
+        for (name, network) in &watched.networks {
+            let advanced = watched.unclaimed.finality_advanced.get(name);
+            if let Some(advanced) = advanced.and_then(|at| at.past(wall)) {
+                lock(&network.watch).recall_finality(advanced);
+            }
+        }
+        watched.unclaimed.finality_advanced.clear();
+    }
+}
+
+impl Watched {
+    /// Gives a new peer what is remembered of it.
+    pub(super) fn claim(&mut self, slot: &Slot) {
+        let mut record = lock(&slot.record);
+        let Some(remembered) = self.unclaimed.peers.remove(&record.peer.name) else {
+            return;
+        };
+        if record.polls > 0 || !remembered.is_of(&record.peer) {
+            return;
+        }
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        Arc::make_mut(&mut record).recall(&remembered, now, wall);
+        if let Some(block) = remembered.diverged_at {
+            lock(&slot.network.watch).recall_divergence(&record.peer.name, block);
+        }
+    }
+}
+
+fn is_recent(at: Moment, wall: SystemTime) -> bool {
+    let age = at.past(wall).and_then(|at| wall.duration_since(at).ok());
+    age.is_some_and(|age| age < FORGOTTEN)
+}
+
+impl Remembered {
+    fn last_attempt(&self) -> Option<Moment> {
+        self.endpoints
+            .values()
+            .filter_map(|endpoint| endpoint.attempt)
+            .max()
+    }
+
+    /// Whether it is of `peer`: the same pins, and an endpoint in common.
+    fn is_of(&self, peer: &Peer) -> bool {
+        let shared = peer
+            .endpoints
+            .iter()
+            .any(|endpoint| self.endpoints.contains_key(&endpoint.to_string()));
+        shared && self.who == Who::of(peer)
+    }
+}
+
+impl PeerRecord {
+    fn remembered(&self) -> Remembered {
+        let endpoints = self.endpoints.iter();
+        Remembered {
+            who: Who::of(&self.peer),
+            health: self.health,
+            streak: self.streak,
+            genesis: self.identity.genesis,
+            key: self.identity.key,
+            genesis_match: self.identity.genesis_match,
+            key_match: self.identity.key_match,
+            transports_agree: self.identity.transports_agree,
+            key_changed: self.identity.key_changed_at.map(Moment::of),
+            diverged_at: self
+                .first_divergent_block
+                .filter(|_| self.diverged == Some(true)),
+            advanced: self.advanced.map(|at| at.map(Moment::of)),
+            endpoints: endpoints
+                .map(|endpoint| (endpoint.url.clone(), endpoint.remembered()))
+                .collect(),
+        }
+    }
+
+    /// Takes over what is remembered. Until the first poll the health shown last is shown.
+    fn recall(&mut self, remembered: &Remembered, now: Instant, wall: SystemTime) {
+        let past = |at: Option<Moment>| at.and_then(|at| at.past(wall));
+        self.streak = remembered.streak;
+        self.identity.genesis = remembered.genesis;
+        self.identity.key = remembered.key;
+        self.identity.genesis_match = remembered.genesis_match;
+        self.identity.key_match = remembered.key_match;
+        self.identity.transports_agree = remembered.transports_agree;
+        self.identity.key_changed_at = past(remembered.key_changed);
+        self.first_divergent_block = remembered.diverged_at;
+        self.diverged = remembered.diverged_at.map(|_| true);
+        self.advanced = remembered.advanced.map(past);
+        for endpoint in &mut self.endpoints {
+            if let Some(remembered) = remembered.endpoints.get(&endpoint.url) {
+                endpoint.recall(remembered, wall);
+            }
+        }
+        self.conditions = self.conditions_at(now, wall);
+        self.health = remembered.health;
+    }
+}
+
+impl EndpointRecord {
+    fn remembered(&self) -> RememberedEndpoint {
+        let failure = self.last_failure.as_ref();
+        RememberedEndpoint {
+            attempt: self.last_attempt.map(Moment::of),
+            success: self.last_success.map(Moment::of),
+            certificate_ends: self.certificate_ends.map(Moment::of),
+            failures: self.consecutive_failures,
+            failure: failure
+                .map(|failure| (failure.reason.as_str().to_owned(), failure.message.clone())),
+        }
+    }
+
+    fn recall(&mut self, remembered: &RememberedEndpoint, wall: SystemTime) {
+        let failure = |(label, message): &(String, String)| {
+            let reason = Reason::ALL.iter().find(|reason| reason.as_str() == label)?;
+            Some(Failure::new(*reason, message.as_str()))
+        };
+        self.last_attempt = remembered.attempt.and_then(|at| at.past(wall));
+        self.last_success = remembered.success.and_then(|at| at.past(wall));
+        self.certificate_ends = remembered.certificate_ends.and_then(Moment::time);
+        self.consecutive_failures = remembered.failures;
+        self.last_failure = remembered.failure.as_ref().and_then(failure);
+    }
+}

@@ -1,0 +1,501 @@
+//! What outlives the agent: whole after a kill, never in the way when it is torn, foreign, or has no place to be.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use convex_peer_monitor::cad3::Hash;
+use convex_peer_monitor::config::{self, Detail};
+use convex_peer_monitor::fleet::{
+    Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, Snapshot, Streak, Who,
+};
+use convex_peer_monitor::metrics::{AgentFacts, exposition};
+use convex_peer_monitor::peer::{Reason, plain_client};
+use convex_peer_monitor::state_file::{StateError, StateFile};
+use proptest::collection::btree_map;
+use proptest::option;
+use proptest::prelude::*;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr};
+
+use crate::support::agent::{Agent, value_of};
+use crate::support::fake::{FakePeer, Fault, Script};
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash::new)
+}
+
+fn moment() -> impl Strategy<Value = Option<Moment>> {
+    option::of(any::<u64>().prop_map(Moment))
+}
+
+fn streak() -> impl Strategy<Value = Streak> {
+    proptest::collection::vec(any::<bool>(), 0..6).prop_map(|polls| {
+        let mut streak = Streak::default();
+        for good in polls {
+            streak.poll(good, 2, 2);
+        }
+        streak
+    })
+}
+
+fn endpoint() -> impl Strategy<Value = RememberedEndpoint> {
+    let failure = option::of((any::<String>(), any::<String>()));
+    (moment(), moment(), moment(), any::<u32>(), failure).prop_map(
+        |(attempt, success, certificate_ends, failures, failure)| RememberedEndpoint {
+            attempt,
+            success,
+            certificate_ends,
+            failures,
+            failure,
+        },
+    )
+}
+
+fn remembered() -> impl Strategy<Value = Remembered> {
+    let who = (any::<String>(), option::of(hash()), option::of(hash())).prop_map(
+        |(network, pinned_genesis, pinned_key)| Who {
+            network,
+            pinned_genesis,
+            pinned_key,
+        },
+    );
+    let matches = any::<[Option<bool>; 3]>();
+    let seen = (option::of(hash()), option::of(hash()), matches, moment());
+    let health = proptest::sample::select(&Health::ALL[..]);
+    let advanced = [moment(), moment(), moment(), moment()];
+    let endpoints = btree_map(any::<String>(), endpoint(), 0..3);
+    let diverged = option::of(any::<i64>());
+    (who, health, streak(), seen, diverged, advanced, endpoints).prop_map(
+        |(
+            who,
+            health,
+            streak,
+            (genesis, key, matches, key_changed),
+            diverged_at,
+            advanced,
+            endpoints,
+        )| {
+            Remembered {
+                who,
+                health,
+                streak,
+                genesis,
+                key,
+                genesis_match: matches[0],
+                key_match: matches[1],
+                transports_agree: matches[2],
+                key_changed,
+                diverged_at,
+                advanced,
+                endpoints,
+            }
+        },
+    )
+}
+
+fn memory() -> impl Strategy<Value = Memory> {
+    let networks = btree_map(any::<String>(), any::<u64>().prop_map(Moment), 0..3);
+    (btree_map(any::<String>(), remembered(), 0..4), networks).prop_map(
+        |(peers, finality_advanced)| Memory {
+            peers,
+            finality_advanced,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_back(memory in memory()) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::open(dir.path()).unwrap();
+        file.write(&memory).unwrap();
+        let found = file.read();
+        prop_assert_eq!(found.set_aside, None);
+        prop_assert_eq!(found.memory, Some(memory));
+    }
+
+    #[test]
+    fn whatever_is_remembered_can_be_shown(mut remembered in remembered(), endpoint in endpoint()) {
+        let mut memory = of_one();
+        let one = memory.peers.get_mut("one").unwrap();
+        let attempt = one.endpoints[URL].attempt;
+        remembered.who = one.who.clone();
+        remembered.endpoints = BTreeMap::from([(URL.to_owned(), RememberedEndpoint { attempt, ..endpoint })]);
+        *one = remembered.clone();
+        let fleet = fleet(ONE);
+        fleet.restore(memory);
+        let snapshot = fleet.snapshot();
+        prop_assert_eq!(snapshot.peers[0].health, remembered.health);
+        let facts = AgentFacts {
+            vantage: "here".to_owned(),
+            shard: (1, 1),
+            reload_successful: true,
+            loaded: snapshot.wall,
+        };
+        let text = exposition(&snapshot, &facts, Detail::Full, &prometheus::Registry::new());
+        prop_assert!(String::from_utf8(text).unwrap().contains("convex_peer_health"));
+    }
+}
+
+const URL: &str = "tcp://192.0.2.1:1";
+
+const ONE: &str = "peers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
+
+fn fleet(text: &str) -> Fleet {
+    let config = config::parse(text, "test.yml", Path::new(""), &|_| None).unwrap();
+    let fleet = Fleet::default();
+    fleet.apply(&config);
+    fleet
+}
+
+/// What an agent could have remembered of the peer of [`ONE`].
+fn of_one() -> Memory {
+    let mut streak = Streak::default();
+    streak.poll(false, 1, 1);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let now = Moment(u64::try_from(now.as_millis()).unwrap());
+    let endpoint = RememberedEndpoint {
+        attempt: Some(now),
+        failures: 7,
+        failure: Some(("refused".to_owned(), "as told".to_owned())),
+        ..RememberedEndpoint::default()
+    };
+    let one = Remembered {
+        who: Who {
+            network: "default".to_owned(),
+            pinned_genesis: None,
+            pinned_key: None,
+        },
+        health: Health::Down,
+        streak,
+        genesis: Some(Hash::new([1; 32])),
+        key: Some(Hash::new([2; 32])),
+        genesis_match: None,
+        key_match: Some(false),
+        transports_agree: None,
+        key_changed: Some(now),
+        diverged_at: Some(41),
+        advanced: [Some(now), None, None, None],
+        endpoints: BTreeMap::from([(URL.to_owned(), endpoint)]),
+    };
+    Memory {
+        peers: BTreeMap::from([("one".to_owned(), one)]),
+        finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
+    }
+}
+
+fn conditions(snapshot: &Snapshot) -> Vec<&'static str> {
+    let conditions = snapshot.peers[0].conditions.iter();
+    conditions.map(|condition| condition.as_str()).collect()
+}
+
+#[test]
+fn a_fleet_goes_on_where_it_ended() {
+    let fleet = fleet(ONE);
+    let memory = of_one();
+    fleet.restore(memory.clone());
+    assert_eq!(fleet.export(), memory);
+    let snapshot = fleet.snapshot();
+    let one = &snapshot.peers[0];
+    assert_eq!((one.health, one.up, one.polls), (Health::Down, None, 0));
+    assert_eq!(
+        (one.diverged, one.first_divergent_block),
+        (Some(true), Some(41))
+    );
+    let endpoint = &one.endpoints[0];
+    let reason = endpoint.last_failure.as_ref().map(|failure| failure.reason);
+    assert_eq!(
+        (endpoint.consecutive_failures, reason),
+        (7, Some(Reason::Refused))
+    );
+    assert_eq!(
+        conditions(&snapshot),
+        ["refused", "diverged", "identity_changed"]
+    );
+    assert!(snapshot.networks[0].verdict.finality_advanced.is_some());
+}
+
+#[test]
+fn another_peer_of_the_same_name_inherits_nothing() {
+    for text in [
+        "networks: [{ name: other }]\npeers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n",
+        "peers: [{ name: one, endpoints: ['tcp://192.0.2.9:1'] }]\n",
+        &format!(
+            "peers: [{{ name: one, key: '{}', endpoints: ['tcp://192.0.2.1:1'] }}]\n",
+            Hash::new([2; 32])
+        ),
+    ] {
+        let fleet = fleet(text);
+        fleet.restore(of_one());
+        assert_eq!(fleet.snapshot().peers[0].health, Health::Unknown, "{text}");
+        assert_eq!(fleet.snapshot().peers[0].identity.key, None, "{text}");
+    }
+}
+
+#[test]
+fn a_peer_that_joins_later_is_remembered_and_kept_until_then() {
+    let later = fleet("peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }]\n");
+    later.restore(of_one());
+    assert!(later.export().peers.contains_key("one"), "it may come yet");
+    let both = "peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }, { name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
+    later.apply(&config::parse(both, "test.yml", Path::new(""), &|_| None).unwrap());
+    assert_eq!(later.snapshot().peers[1].health, Health::Down);
+
+    let mut old = of_one();
+    for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
+        endpoint.attempt = Some(Moment(0));
+    }
+    let fleet = fleet(ONE);
+    fleet.restore(old);
+    assert_eq!(
+        fleet.snapshot().peers[0].health,
+        Health::Unknown,
+        "not polled for years"
+    );
+}
+
+#[test]
+fn a_torn_file_is_set_aside_wherever_it_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StateFile::open(dir.path()).unwrap();
+    file.write(&of_one()).unwrap();
+    let path = dir.path().join("state.json");
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let found = file.read();
+        assert!(found.memory.is_none(), "{length} bytes");
+        let to = found.set_aside.unwrap().to.unwrap();
+        assert_eq!(fs::read(to).unwrap().len(), length, "nothing is lost");
+        assert!(!path.exists());
+    }
+    assert!(file.read().set_aside.is_none(), "no file is no fault");
+}
+
+#[test]
+fn a_foreign_file_is_set_aside_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StateFile::open(dir.path()).unwrap();
+    let path = dir.path().join("state.json");
+    for (text, expected) in [
+        ("#!/bin/sh\n", "torn, or no state file"),
+        ("[]", "torn, or no state file"),
+        ("{}", "missing field `format`"),
+        (
+            "{\"format\":\"recipes\",\"version\":1}",
+            "its format is \"recipes\"",
+        ),
+        (
+            "{\"format\":\"convex-peer-monitor state\",\"version\":2}",
+            "its version is 2, this program writes 1",
+        ),
+        (
+            "{\"format\":\"convex-peer-monitor state\",\"version\":1,\"peers\":7}",
+            "no state of version 1",
+        ),
+    ] {
+        fs::write(&path, text).unwrap();
+        let why = file.read().set_aside.unwrap().why;
+        assert!(why.contains(expected), "{text}: {why}");
+    }
+    let sparse = fs::File::create(&path).unwrap();
+    sparse.set_len((64 << 20) + 1).unwrap();
+    assert!(
+        file.read()
+            .set_aside
+            .unwrap()
+            .why
+            .contains("larger than 67108864 bytes")
+    );
+    fs::create_dir(&path).unwrap();
+    assert_eq!(file.read().set_aside.unwrap().why, "it is no file");
+    let memory = of_one();
+    file.write(&memory).unwrap();
+    assert_eq!(file.read().memory, Some(memory), "the place is free again");
+}
+
+#[test]
+fn a_directory_is_made_and_serves_one_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("var/lib/monitor");
+    let first = StateFile::open(&deep).unwrap();
+    let second = StateFile::open(&deep).unwrap_err();
+    assert!(matches!(second, StateError::Taken { .. }));
+    assert!(
+        second.to_string().contains("another agent uses"),
+        "{second}"
+    );
+    drop(first);
+    assert!(StateFile::open(&deep).is_ok());
+}
+
+/// The program on a configuration, and its log.
+struct Program {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    seen: Vec<String>,
+    address: String,
+}
+
+impl Program {
+    async fn start(config: &Path) -> Self {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--config",
+        ]);
+        let mut child = command
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = String::new();
+        let mut program = Self {
+            child,
+            log,
+            seen: Vec::new(),
+            address,
+        };
+        let line = program.until("\"monitoring\"").await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let listen = line["listen"].as_str().unwrap();
+        program.address.push_str(listen);
+        program
+    }
+
+    /// A line of the log with `wanted` in it, said already or to come.
+    async fn until(&mut self, wanted: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(wanted)) {
+            return line.clone();
+        }
+        let found = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                self.seen.push(line.clone());
+                if line.contains(wanted) {
+                    return line;
+                }
+            }
+            panic!("the log ended without {wanted:?}");
+        };
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        found.expect(wanted)
+    }
+
+    /// Status and body of a GET.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let client = plain_client(PATIENCE).unwrap();
+        let request = client.get(format!("http://{}{path}", self.address));
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+/// Waits until the file at `path` tells of `wanted`.
+async fn file_tells(path: &Path, wanted: &str) {
+    let waiting = async {
+        while !fs::read_to_string(path).is_ok_and(|text| text.contains(wanted)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect(wanted);
+}
+
+#[tokio::test]
+async fn a_killed_agent_remembers_the_learned_key_and_the_health() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.yml");
+    let peer = format!(
+        "peers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    );
+    let with = |interval: &str| {
+        format!("state_dir: state\ndefaults: {{ interval: {interval}, timeout: 300ms }}\n{peer}")
+    };
+    fs::write(&config, with("1s")).unwrap();
+    let mut agent = Program::start(&config).await;
+    let state = dir.path().join("state/state.json");
+    file_tells(&state, "\"health\":\"up\"").await;
+    agent.child.kill().await.unwrap();
+
+    // The next agent polls once a day: what it tells is what it remembers.
+    fs::write(&config, with("1d")).unwrap();
+    let agent = Program::start(&config).await;
+    let text = agent.get("/metrics").await.1;
+    let up = "convex_peer_health{peer=\"one\",network=\"default\",state=\"up\"}";
+    assert_eq!(value_of(&text, up), Some(1.0));
+    let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
+    assert_eq!(value_of(&text, polls), Some(0.0), "counters begin anew");
+    let key = Script::default().key.to_string();
+    let info = text
+        .lines()
+        .find(|line| line.starts_with("convex_peer_info"));
+    assert!(info.unwrap().contains(&key), "{info:?}");
+    drop(agent);
+
+    // Another key answers: that is a change, although this agent never saw the first one.
+    fake.set(|script| script.key = Hash::new([9; 32]));
+    fs::write(&config, with("1s")).unwrap();
+    let mut agent = Program::start(&config).await;
+    let line = agent.until("the peer's health changed").await;
+    assert!(line.contains("identity_changed"), "{line}");
+}
+
+#[tokio::test]
+async fn two_agents_on_one_directory_both_monitor_and_one_says_why_it_forgets() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.yml");
+    let text = format!(
+        "state_dir: state\ndefaults: {{ interval: 1s, timeout: 300ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    );
+    fs::write(&config, text).unwrap();
+    let mut first = Program::start(&config).await;
+    let mut second = Program::start(&config).await;
+    let line = second.until("the state is not kept").await;
+    assert!(line.contains("another agent uses"), "{line}");
+    assert_eq!(second.get("/-/ready").await.0, 200);
+    first.child.kill().await.unwrap();
+    second.until("the state is kept again").await;
+}
+
+#[tokio::test]
+async fn an_agent_without_a_place_for_its_state_monitors_all_the_same() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("state");
+    fs::write(&place, "a file where a directory should be").unwrap();
+    let agent = Agent::start(&format!(
+        "state_dir: {}\ndefaults: {{ interval: 1s, timeout: 300ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        place.display(),
+        fake.tcp
+    ))
+    .await;
+    let up = "convex_peer_health{peer=\"one\",network=\"default\",state=\"up\"}";
+    agent.wait_for(up, |up| up == 1.0).await;
+    // The trouble ends: the state is kept from then on, also at the stop.
+    fs::remove_file(&place).unwrap();
+    let state = place.join("state.json");
+    file_tells(&state, "\"health\":\"up\"").await;
+    fake.set(|script| script.fault = Fault::Close);
+    let down = "convex_peer_health{peer=\"one\",network=\"default\",state=\"down\"}";
+    agent.wait_for(down, |down| down == 1.0).await;
+    agent.stop().await;
+    file_tells(&state, "\"health\":\"down\"").await;
+}
