@@ -57,8 +57,11 @@ pub enum Stand {
         /// The lowest known block at which it differs from one that disagrees.
         first_block: i64,
     },
-    /// Exactly half of the weight is against it: nobody can tell.
-    Undecided,
+    /// Half of the weight is against it, or would be: nobody can tell. `proven`: somebody agrees.
+    Undecided {
+        /// Whether an equal hash at a common block was seen.
+        proven: bool,
+    },
 }
 
 /// What the rings say.
@@ -73,9 +76,9 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Compares all rings.
+    /// Compares all rings. What those weigh that were not asked yet is `awaited`: they may be on either side.
     #[must_use]
-    pub fn of(voices: &[Voice<'_>]) -> Self {
+    pub fn of(voices: &[Voice<'_>], awaited: u128) -> Self {
         let holders = holders(voices);
         if holders
             .values()
@@ -92,7 +95,8 @@ impl Agreement {
                 .iter()
                 .map(|(other, _)| u128::from(voices[*other].weight))
                 .sum();
-            stands.push(if against * 2 > total {
+            let proven = relations.anyone_agrees;
+            stands.push(if against * 2 > total + awaited {
                 let first_block = relations
                     .disagree
                     .iter()
@@ -100,12 +104,10 @@ impl Agreement {
                     .min()
                     .unwrap_or_default();
                 Stand::Diverged { first_block }
-            } else if against * 2 == total && against > 0 {
-                Stand::Undecided
+            } else if against * 2 >= total && against > 0 {
+                Stand::Undecided { proven }
             } else {
-                Stand::Majority {
-                    proven: relations.anyone_agrees,
-                }
+                Stand::Majority { proven }
             });
         }
         let majority: u128 = stands
@@ -244,7 +246,7 @@ mod tests {
                 weight: *weight,
             })
             .collect();
-        Agreement::of(&voices)
+        Agreement::of(&voices, 0)
     }
 
     /// Stands as letters: m majority, M proven, d diverged, ? undecided.
@@ -253,7 +255,7 @@ mod tests {
             Stand::Majority { proven: true } => 'M',
             Stand::Majority { proven: false } => 'm',
             Stand::Diverged { .. } => 'd',
-            Stand::Undecided => '?',
+            Stand::Undecided { .. } => '?',
         };
         agreement.stands.iter().map(letter).collect()
     }
@@ -281,6 +283,15 @@ mod tests {
                 (expected, split, groups),
                 "{rings:?}"
             );
+        }
+    }
+
+    #[test]
+    fn nobody_is_accused_while_those_who_were_not_asked_yet_could_decide_otherwise() {
+        let rings = ["5a", "5a", "5b"].map(ring);
+        let voices = rings.each_ref().map(|ring| Voice { ring, weight: 1 });
+        for (awaited, expected) in [(0, "MMd"), (1, "MM?")] {
+            assert_eq!(stands(&Agreement::of(&voices, awaited)), expected);
         }
     }
 

@@ -33,7 +33,7 @@ conditions! {
     Stalled = "stalled", "Blocks wait in the order and finality has not moved for `verdicts.stall_after`.";
     Receding = "receding", "The order or the state went back and has stayed so for `verdicts.stall_after`.";
     Diverged = "diverged", "The state is another one than the majority's at the same block.";
-    StateBehind = "state_behind", "Execution has lacked final blocks for `verdicts.stall_after`.";
+    StateBehind = "state_behind", "The state lacks a block that was final `verdicts.stall_after` ago.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
     TransportsDisagree = "transports_disagree", "The two endpoints are not one peer.";
     IdentityChanged = "identity_changed", "Another key than the learned one began to answer within the last hour.";

@@ -207,7 +207,8 @@ impl Fleet {
     }
 
     /// Peers of a network that can be asked about the chain: up, not diverged, and within the head. First those whose state
-    /// another peer has shown too, of these the operator's own, then those with the newest state.
+    /// another peer has shown too, of these the operator's own, then those with the newest state. Others only when all were
+    /// polled once: whoever is heard first may be the one that lies.
     #[must_use]
     pub fn of_majority(&self, network: &str) -> Vec<Arc<Slot>> {
         let now = Instant::now();
@@ -215,22 +216,27 @@ impl Fleet {
         let Some(of) = watched.networks.get(network) else {
             return Vec::new();
         };
-        let head = lock(&of.watch).verdict(now).head;
+        let (head, all_polled) = {
+            let watch = lock(&of.watch);
+            (watch.head(), watch.awaits_nobody())
+        };
         let mut found: Vec<_> = watched
             .slots
             .iter()
             .filter_map(|slot| {
                 let record = Arc::clone(&lock(&slot.record));
+                let agreed = record.diverged == Some(false);
                 let fits = record.peer.network == network
                     && record.up == Some(true)
-                    && record.diverged != Some(true);
+                    && record.diverged != Some(true)
+                    && (agreed || all_polled);
                 let block = record
                     .figures(now)
                     .filter(|_| fits)?
                     .state_block
                     .filter(|block| Some(*block) <= head)?;
                 let rank = (
-                    record.diverged != Some(false),
+                    !agreed,
                     record.peer.role == config::Role::Reference,
                     std::cmp::Reverse(block),
                 );
@@ -249,7 +255,7 @@ impl Fleet {
         };
         let mut watch = lock(&network.watch);
         match registry {
-            Some(registry) => watch.learn(registry, SystemTime::now()),
+            Some(registry) => watch.learn(registry, SystemTime::now(), Instant::now()),
             None => watch.not_told(),
         }
     }
@@ -315,6 +321,7 @@ impl Slot {
     fn new(peer: config::Peer, network: Arc<NetworkRecord>) -> Self {
         // One errand at a time: who asks about the chain waits for the answer.
         let (errands, asked) = mpsc::channel(1);
+        lock(&network.watch).expect(&peer.name);
         Self {
             record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer)))),
             network,

@@ -24,8 +24,8 @@ const SMALL: usize = 64;
 /// Steps of the head that are remembered to date a lag.
 const HEAD_STEPS: usize = 4096;
 
-/// The part of the majority's weight (one in so many) above which one peer's word alone moves the head; else a second
-/// peer has to have shown at least as much. A single liar cannot make the others lag.
+/// The part of the watched weight (one in so many) above which one peer's word alone moves the head; else a second peer
+/// has to have shown at least as much. A single liar cannot make the others lag, not even while it is heard alone.
 const HEAD_WEIGHT: u128 = 3;
 
 /// The peers of one network and what they have shown.
@@ -79,6 +79,8 @@ struct Member {
     key: Option<Hash>,
     /// Whether the key stands in the configuration, and is not only claimed.
     pinned: bool,
+    /// Whether it was not polled yet.
+    awaited: bool,
     /// The state block last shown, and until when it counts.
     latest: Option<(i64, Instant)>,
     weight: u64,
@@ -96,6 +98,7 @@ impl Default for Member {
             ring: Ring::default(),
             key: None,
             pinned: false,
+            awaited: false,
             latest: None,
             weight: 1,
             stand: Stand::Majority { proven: false },
@@ -143,6 +146,15 @@ pub struct Lag {
 }
 
 impl NetworkWatch {
+    /// Awaits the peer's first poll.
+    pub(super) fn expect(&mut self, name: &str) {
+        let awaited = Member {
+            awaited: true,
+            ..Member::default()
+        };
+        self.members.insert(name.to_owned(), awaited);
+    }
+
     /// Forgets the peer.
     pub(super) fn remove(&mut self, name: &str) {
         self.members.remove(name);
@@ -164,6 +176,16 @@ impl NetworkWatch {
         member.diverged = Some(block);
     }
 
+    /// Whether all peers were polled once.
+    pub(super) fn awaits_nobody(&self) -> bool {
+        self.members.values().all(|member| !member.awaited)
+    }
+
+    /// The highest state block that the majority has reached.
+    pub(super) fn head(&self) -> Option<i64> {
+        self.head.block()
+    }
+
     /// Takes what a peer's poll at `now` has brought, and says how the peer stands if the poll was good.
     pub(super) fn answered(
         &mut self,
@@ -174,11 +196,11 @@ impl NetworkWatch {
         let name = &record.peer.name;
         let finality = record.order(now).map(|order| order.finality);
         self.order(name, record.order_state(now), finality, wall);
-        if let Some(pinned) = record.peer.key
-            && let Some(member) = self.members.get_mut(name)
-        {
-            // Whoever answers otherwise is not this peer: its stake is known to be here before it ever answers.
-            (member.key, member.pinned) = (Some(pinned), true);
+        if let Some(member) = self.members.get_mut(name) {
+            member.awaited = false;
+            // Whoever answers with another key is not this peer, so its stake is known before it ever answers.
+            member.pinned = record.peer.key.is_some();
+            member.key = record.peer.key.or(member.key);
         }
         match record.shown(now) {
             Some(shown) => Some(self.shown(name, shown, now)),
@@ -227,7 +249,8 @@ impl NetworkWatch {
     }
 
     /// Takes the registry as a peer of the majority tells it.
-    pub(super) fn learn(&mut self, registry: Registry, told: SystemTime) {
+    pub(super) fn learn(&mut self, registry: Registry, told: SystemTime, now: Instant) {
+        let first = self.registry.is_none();
         // Of a part of the registry nothing follows: anybody can register more peers than are read.
         let weights = registry
             .complete
@@ -236,6 +259,13 @@ impl NetworkWatch {
         self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
         self.registry = Some((Arc::new(registry), told));
         self.query_error = Some(false);
+        if first {
+            // Until now each peer weighed the same, whoever it is: what such peers made of the head is judged anew.
+            self.judge(now);
+            let reached = self.reached(now);
+            self.head = Head::default();
+            self.head.see(reached, now);
+        }
     }
 
     /// Notes that nobody answered a question about the chain.
@@ -389,6 +419,8 @@ impl NetworkWatch {
             .filter(|(_, member)| member.is_heard(now))
             .map(|(name, _)| name)
             .collect();
+        let awaited = self.members.values().filter(|member| member.awaited);
+        let awaited = awaited.map(|member| u128::from(member.weight)).sum();
         let voices: Vec<Voice<'_>> = heard
             .iter()
             .map(|name| &self.members[*name])
@@ -397,7 +429,7 @@ impl NetworkWatch {
                 weight: member.weight,
             })
             .collect();
-        let agreement = Agreement::of(&voices);
+        let agreement = Agreement::of(&voices, awaited);
         let heard: Vec<String> = heard.into_iter().cloned().collect();
         for (name, stand) in heard.into_iter().zip(agreement.stands) {
             if let Some(member) = self.members.get_mut(&name) {
@@ -410,19 +442,19 @@ impl NetworkWatch {
 
     /// The highest block that the majority has reached: shown by two of its peers, or by one that holds enough weight.
     fn reached(&self, now: Instant) -> Option<i64> {
-        let mut blocks: Vec<(i64, u128)> = self
+        let watched = self.members.values();
+        let watched: u128 = watched.map(|member| u128::from(member.weight)).sum();
+        let mut blocks: Vec<(i64, u64)> = self
             .members
             .values()
-            .filter(|member| member.is_heard(now) && member.is_of_majority())
-            .filter_map(|member| Some((member.latest?.0, member.weight.into())))
+            .filter(|member| member.is_heard(now) && member.is_of_majority() && member.weight > 0)
+            .filter_map(|member| Some((member.latest?.0, member.weight)))
             .collect();
-        let total: u128 = blocks.iter().map(|(_, weight)| weight).sum();
         blocks.sort_unstable_by_key(|(block, _)| std::cmp::Reverse(*block));
         match blocks[..] {
-            [] => None,
-            [(block, weight), ..] if weight * HEAD_WEIGHT > total => Some(block),
+            [(block, weight), ..] if u128::from(weight) * HEAD_WEIGHT > watched => Some(block),
             [_, (second, _), ..] => Some(second),
-            [(block, _)] => Some(block),
+            _ => None,
         }
     }
 
@@ -459,8 +491,11 @@ impl Member {
         self.stand = stand;
         match stand {
             Stand::Diverged { first_block } => self.diverged = Some(first_block),
-            Stand::Majority { proven: true } => self.diverged = None,
-            Stand::Majority { proven: false } | Stand::Undecided => {}
+            // One of two halves is not accused; a single peer, with whom nobody agrees, stays so when others are lost.
+            Stand::Majority { proven: true } | Stand::Undecided { proven: true } => {
+                self.diverged = None;
+            }
+            Stand::Majority { proven: false } | Stand::Undecided { proven: false } => {}
         }
     }
 
@@ -612,6 +647,20 @@ mod tests {
             story.answer(seconds + 1, "liar", 1 << 62, 9);
         }
         assert_eq!(story.watch.verdict(story.at(60)).head, Some(100));
+    }
+
+    #[test]
+    fn a_liar_that_is_heard_first_moves_no_head() {
+        let mut story = Story::new();
+        for name in ["a", "b", "c", "liar"] {
+            story.watch.expect(name);
+        }
+        assert_eq!(story.lag(0, "liar", 1 << 62), None);
+        for name in ["a", "b", "c"] {
+            let lag = story.lag(1, name, 100);
+            assert!(lag.is_none_or(|(blocks, _)| blocks == 0), "{name}: {lag:?}");
+        }
+        assert_eq!(story.watch.verdict(story.at(1)).head, Some(100));
     }
 
     #[test]

@@ -67,8 +67,9 @@ pub struct OrderWatch {
     stuck_since: Option<Instant>,
     /// Since when every poll found one of `highest` not reached.
     below_since: Option<Instant>,
-    /// Since when every poll found the state more than one block behind finality.
-    behind_since: Option<Instant>,
+    /// The finality point that the state has to reach, and since when: that of the first poll that found it not reached.
+    /// On a busy network a few blocks are always under way; they are others in each poll.
+    owed: Option<(i64, Instant)>,
 }
 
 impl OrderWatch {
@@ -85,8 +86,10 @@ impl OrderWatch {
             Some(since) if waiting && same_finality => Some(since),
             _ => waiting.then_some(now),
         };
-        let behind = state_block.is_some_and(|block| block < order.finality.saturating_sub(1));
-        self.behind_since = behind.then(|| self.behind_since.unwrap_or(now));
+        let lacks =
+            |finality: i64| state_block.is_some_and(|block| block < finality.saturating_sub(1));
+        let owed = self.owed.filter(|(finality, _)| lacks(*finality));
+        self.owed = owed.or_else(|| lacks(order.finality).then_some((order.finality, now)));
 
         let known = self.highest.unwrap_or([i64::MIN; 3]);
         let seen = [order.block, order.finality, state_block.unwrap_or(known[2])];
@@ -116,11 +119,11 @@ impl OrderWatch {
         }
     }
 
-    /// Whether execution is behind: the state has lacked final blocks in every poll of the last `stall_after`.
+    /// Whether execution is behind: the state lacks a block that was final `stall_after` ago.
     #[must_use]
     pub fn state_behind(&self, now: Instant, stall_after: Duration) -> bool {
-        self.behind_since
-            .is_some_and(|since| now - since >= stall_after)
+        self.owed
+            .is_some_and(|(_, since)| now - since >= stall_after)
     }
 }
 
@@ -206,6 +209,27 @@ mod tests {
         let states = states(&polls);
         assert_eq!(states[10], Receding);
         assert_eq!(states[251], Idle);
+    }
+
+    #[test]
+    fn blocks_that_are_just_being_executed_are_no_backlog_but_a_growing_one_is() {
+        let start = Instant::now();
+        for (executed_each_poll, expected) in [(15, false), (3, true)] {
+            let mut watch = OrderWatch::default();
+            for poll in 0..20_u32 {
+                let finality = 100 + 15 * i64::from(poll);
+                let order = OrderPoints {
+                    block: finality,
+                    proposal: finality,
+                    consensus: finality,
+                    finality,
+                };
+                let now = start + Duration::from_secs(15) * poll;
+                watch.observe(order, Some(97 + executed_each_poll * i64::from(poll)), now);
+            }
+            let now = start + Duration::from_secs(15) * 19;
+            assert_eq!(watch.state_behind(now, STALL_AFTER), expected);
+        }
     }
 
     #[test]

@@ -24,14 +24,8 @@ limits: { max_inflight: 1000, per_host_inflight: 1000 }
 metrics: { detail: full }
 ";
 
-/// Blocks faster than polls, so that each poll finds a step. No multiple of it is the interval.
-const BUSY: Option<&str> = Some("450ms");
-/// Blocks slower than polls, so that all peers show each state.
-const CALM: Option<&str> = Some("3s");
-const IDLE: Option<&str> = None;
-
 /// How a network is watched.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Watch {
     /// All peers, with genesis and keys pinned.
     Pinned,
@@ -45,411 +39,100 @@ enum Watch {
     Seldom,
 }
 
-/// What is simulated, how it is watched, which peers are to be found ill, and what is to be found of them and of the
-/// network. All other peers are to be found well at all times.
-type Row = (
-    &'static [&'static str],
-    Option<&'static str>,
-    Watch,
-    &'static [usize],
-    &'static str,
-    &'static str,
-);
+/// What is simulated and how it is watched, which peers are to be found ill, and what is to be found of each of them and of
+/// the network. All other peers are to be found well at all times.
+///
+/// Peer: up, health, conditions, order state. Network: order state, split, quorum margin, losable peers. A star is any word.
+/// Traffic of 450 ms gives each poll a new block, of 3 s gives all peers each state to show. A fault that comes after
+/// ten seconds finds a network that was seen well before.
+const TABLE: &str = "
+| faults                | traffic | watched     | ill     | peer                                                | network
+# Nothing is wrong.
+| -                     | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| -                     | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | 450ms:1 | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | 450ms   | Unpinned    | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | 100ms   | Seldom      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| old-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| map-status:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| skew=300ms:2          | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| silent-stake:2        | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=0
+# The order.
+| stall:2:10s           | -       | Pinned      | 2       | 1 degraded [stalled] stalled                        | idle split=0 margin=0.33 losable=1
+| stall:2:10s           | 450ms   | Pinned      | 2       | 1 degraded [lagging stalled] stalled                | advancing split=0 margin=0.33 losable=1
+| stall:50%:10s         | -       | Pinned      | 3 4     | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
+| stall:all:10s         | -       | Pinned      | 1 2 3 4 | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
+| stall:2:10s           | -       | TwoOfTwenty | 2       | 1 degraded [stalled] stalled                        | idle split=0 margin=0.33 losable=2
+| lag=40:2              | -       | Pinned      | 2       | 1 degraded [lagging] idle                           | idle split=0 margin=0.33 losable=1
+| lag=40:2              | 450ms   | Pinned      | 2       | 1 degraded [lagging] advancing                      | advancing split=0 margin=0.33 losable=1
+| recede=5:2:10s        | -       | Pinned      | 2       | 1 degraded [receding] receding                      | idle split=0 margin=0.33 losable=1
+| recede=50:2:10s       | 450ms   | Pinned      | 2       | 1 degraded [lagging receding] receding              | advancing split=0 margin=0.33 losable=1
+| recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [receding] receding                      | receding split=0 margin=0.33 losable=1
+# The state.
+| fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
+| fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
+| fork=990:50%          | -       | Pinned      | -       | -                                                   | idle split=1 margin=0.33 losable=1
+# Who answers.
+| wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
+| wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
+| wrong-key:2           | 450ms   | Pinned      | 2       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
+| wrong-key:2:10s       | 450ms   | Unpinned    | 2       | 1 degraded [identity_changed] advancing             | advancing split=0 margin=0.33 losable=1
+# The clock.
+| skew=5s:2             | 450ms   | Pinned      | 2       | 1 degraded [clock_skew] advancing                   | advancing split=0 margin=0.33 losable=1
+| skew=-5s:2            | -       | Pinned      | 2       | 1 degraded [clock_skew] idle                        | idle split=0 margin=0.33 losable=1
+| skew=-5s:2 old-api:2  | -       | Pinned      | 2       | 1 degraded [clock_skew] idle                        | idle split=0 margin=0.33 losable=1
+# The wire.
+| tarpit:2:10s          | 450ms   | Pinned      | 2       | 0 down [timeout] unknown                            | advancing split=0 margin=0.08 losable=0
+| slow=1h:2             | -       | Pinned      | 2       | 0 down [timeout] unknown                            | idle split=0 margin=0.08 losable=0
+| garbage:2             | -       | Pinned      | 2       | 0 down [malformed] unknown                          | idle split=0 margin=0.08 losable=0
+| huge-frame:2          | -       | Pinned      | 2       | 0 down [too_large] unknown                          | idle split=0 margin=0.08 losable=0
+| half-reply:2          | -       | Pinned      | 2       | 0 down [closed] unknown                             | idle split=0 margin=0.08 losable=0
+| refuse:2:10s          | 450ms   | Pinned      | 2       | 0 down [refused] unknown                            | advancing split=0 margin=0.08 losable=0
+| reset:2:10s           | -       | Pinned      | 2       | 0 down [closed] unknown                             | idle split=0 margin=0.08 losable=0
+| refuse:2:10s          | -       | TwoOfTwenty | 2       | 0 down [refused] unknown                            | idle split=0 margin=0.28 losable=1
+| refuse:all:10s        | 450ms   | Pinned      | 1 2 3 4 | 0 down [refused] unknown                            | unknown split=0 margin=-0.67 losable=0
+| http-500:2            | 450ms   | Pinned      | 2       | 1 degraded [endpoint_failing http_status] advancing | advancing split=0 margin=0.33 losable=1
+# The query. STATUS is answered all the while, so the order is known.
+| half-dead:2:10s       | 450ms   | Pinned      | 2       | 0 down [query_hangs timeout] advancing              | advancing split=0 margin=0.08 losable=0
+| query-error=LOAD:2    | -       | Pinned      | 2       | 0 down [overloaded] idle                            | idle split=0 margin=0.08 losable=0
+| query-error=JUICE:2   | -       | Pinned      | 2       | 1 degraded [query_error] idle                       | idle split=0 margin=0.33 losable=1
+| query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=0 margin=- losable=-
+# The stake.
+| low-stake:2           | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
+| silent-stake:2        | -       | Expecting   | 2       | 1 degraded [weight_decayed] idle                    | idle split=0 margin=0.33 losable=0
+";
 
-/// Peer: up, health, conditions, order state. Network: order state, split, quorum margin, losable peers. A star is anything.
-const TABLE: &[Row] = {
-    use Watch::{Expecting, Pinned, Seldom, TwoOfTwenty, Unpinned};
-    const WELL: &[usize] = &[];
-    const TWO: &[usize] = &[2];
-    const HALF: &[usize] = &[3, 4];
-    const ALL: &[usize] = &[1, 2, 3, 4];
-    &[
-        // Nothing is wrong.
-        (
-            &[],
-            IDLE,
-            Pinned,
-            WELL,
-            "",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &[],
-            BUSY,
-            Pinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &[],
-            Some("450ms:1"),
-            Pinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &[],
-            BUSY,
-            Unpinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &[],
-            Some("100ms"),
-            Seldom,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["old-api:2"],
-            BUSY,
-            Pinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["map-status:2"],
-            BUSY,
-            Pinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["slow=100ms:2"],
-            BUSY,
-            Pinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["lag=5:2"],
-            BUSY,
-            Pinned,
-            WELL,
-            "",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["skew=300ms:2"],
-            IDLE,
-            Pinned,
-            WELL,
-            "",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["silent-stake:2"],
-            IDLE,
-            Pinned,
-            WELL,
-            "",
-            "idle split=0 margin=0.33 losable=0",
-        ),
-        // The order.
-        (
-            &["stall:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [stalled] stalled",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["stall:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "1 degraded [lagging stalled] stalled",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["stall:50%"],
-            IDLE,
-            Pinned,
-            HALF,
-            "1 degraded [stalled] stalled",
-            "stalled split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["stall:all"],
-            IDLE,
-            Pinned,
-            ALL,
-            "1 degraded [stalled] stalled",
-            "stalled split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["stall:2"],
-            IDLE,
-            TwoOfTwenty,
-            TWO,
-            "1 degraded [stalled] stalled",
-            "idle split=0 margin=0.33 losable=2",
-        ),
-        (
-            &["lag=40:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [lagging] idle",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["lag=40:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "1 degraded [lagging] advancing",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["recede=5:2:8s"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [receding] receding",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["recede=50:2:8s"],
-            BUSY,
-            Pinned,
-            TWO,
-            "1 degraded [lagging receding] receding",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["recede=5:all:8s"],
-            IDLE,
-            Pinned,
-            ALL,
-            "1 degraded [receding] receding",
-            "receding split=0 margin=0.33 losable=1",
-        ),
-        // The state.
-        (
-            &["fork=990:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [diverged] idle",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["fork:2:8s"],
-            CALM,
-            Pinned,
-            TWO,
-            "1 degraded [diverged] *",
-            "* split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["fork=990:50%"],
-            IDLE,
-            Pinned,
-            WELL,
-            "",
-            "idle split=1 margin=0.33 losable=1",
-        ),
-        // Who answers.
-        (
-            &["wrong-genesis:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "0 down [wrong_network] unknown",
-            "advancing split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["wrong-genesis:2"],
-            IDLE,
-            Unpinned,
-            TWO,
-            "1 degraded [diverged] idle",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["wrong-key:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "0 down [wrong_peer] unknown",
-            "advancing split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["wrong-key:2:8s"],
-            BUSY,
-            Unpinned,
-            TWO,
-            "1 degraded [identity_changed] advancing",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        // The clock.
-        (
-            &["skew=5s:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "1 degraded [clock_skew] advancing",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["skew=-5s:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [clock_skew] idle",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["skew=-5s:2", "old-api:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [clock_skew] idle",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        // The wire.
-        (
-            &["tarpit:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "0 down [timeout] unknown",
-            "advancing split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["slow=1h:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "0 down [timeout] unknown",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["garbage:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "0 down [malformed] unknown",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["huge-frame:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "0 down [too_large] unknown",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["half-reply:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "0 down [closed] unknown",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["refuse:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "0 down [refused] unknown",
-            "advancing split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["reset:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "0 down [closed] unknown",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["refuse:2"],
-            IDLE,
-            TwoOfTwenty,
-            TWO,
-            "0 down [refused] unknown",
-            "idle split=0 margin=0.28 losable=1",
-        ),
-        (
-            &["refuse:all:8s"],
-            BUSY,
-            Pinned,
-            ALL,
-            "0 down [refused] unknown",
-            "unknown split=0 margin=-0.67 losable=0",
-        ),
-        (
-            &["http-500:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "1 degraded [endpoint_failing http_status] advancing",
-            "advancing split=0 margin=0.33 losable=1",
-        ),
-        // The query. STATUS is answered all the while, so the order is known.
-        (
-            &["half-dead:2"],
-            BUSY,
-            Pinned,
-            TWO,
-            "0 down [query_hangs timeout] advancing",
-            "advancing split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["query-error=LOAD:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "0 down [overloaded] idle",
-            "idle split=0 margin=0.08 losable=0",
-        ),
-        (
-            &["query-error=JUICE:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [query_error] idle",
-            "idle split=0 margin=0.33 losable=1",
-        ),
-        (
-            &["query-error=JUICE:all"],
-            BUSY,
-            Pinned,
-            ALL,
-            "1 degraded [query_error] advancing",
-            "advancing split=0 margin=- losable=-",
-        ),
-        // The stake.
-        (
-            &["low-stake:2"],
-            IDLE,
-            Pinned,
-            TWO,
-            "1 degraded [own_stake_low] idle",
-            "idle split=0 margin=0.33 losable=0",
-        ),
-        (
-            &["silent-stake:2"],
-            IDLE,
-            Expecting,
-            TWO,
-            "1 degraded [weight_decayed] idle",
-            "idle split=0 margin=0.33 losable=0",
-        ),
-    ]
-};
+/// A row of the table.
+struct Row {
+    faults: Vec<&'static str>,
+    traffic: Option<&'static str>,
+    watch: Watch,
+    ill: Vec<usize>,
+    of_ill: &'static str,
+    of_network: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let lines = TABLE.lines().filter_map(|line| line.strip_prefix("| "));
+    let row = |line: &'static str| {
+        let cells: Vec<_> = line.split(" | ").map(str::trim).collect();
+        let [faults, traffic, watch, ill, of_ill, of_network] = cells[..] else {
+            panic!("{line}");
+        };
+        let words = |cell: &'static str| cell.split(' ').filter(|word| *word != "-");
+        Row {
+            faults: words(faults).collect(),
+            traffic: words(traffic).next(),
+            watch: Watch::named(watch),
+            ill: words(ill).map(|peer| peer.parse().unwrap()).collect(),
+            of_ill,
+            of_network,
+        }
+    };
+    lines.skip(1).map(row).collect()
+}
 
 async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {
     let options = Options {
@@ -463,6 +146,18 @@ async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Networ
 }
 
 impl Watch {
+    fn named(name: &str) -> Self {
+        let all = [
+            Self::Pinned,
+            Self::Unpinned,
+            Self::Expecting,
+            Self::TwoOfTwenty,
+            Self::Seldom,
+        ];
+        let named = all.into_iter().find(|watch| format!("{watch:?}") == name);
+        named.unwrap_or_else(|| panic!("{name}"))
+    }
+
     fn peers(self) -> usize {
         if self == Self::TwoOfTwenty { 20 } else { 4 }
     }
@@ -600,37 +295,37 @@ fn is(found: &str, expected: &str) -> bool {
 /// What a scrape shows otherwise than the table has it.
 fn mistakes(scrape: &Scrape) -> Vec<String> {
     let mut mistakes = Vec::new();
-    for (n, (faults, traffic, watch, ill, of_ill, of_network)) in TABLE.iter().enumerate() {
+    for (n, row) in rows().iter().enumerate() {
         let network = n.to_string();
         let mut wrong = Vec::new();
-        for i in 1..=watch.watched() {
+        for i in 1..=row.watch.watched() {
             let peer = format!("{n}.{i}");
-            if ill.contains(&i) {
+            if row.ill.contains(&i) {
                 let found = scrape.peer(&network, &peer);
-                if !is(&found, of_ill) {
-                    wrong.push(format!("peer {peer} is {found}, not {of_ill}"));
-                }
+                wrong.extend(other(&peer, &found, row.of_ill));
             } else {
                 wrong.extend(scrape.unwell(&network, &peer));
             }
         }
         let found = scrape.network(&network);
-        if !is(&found, of_network) {
-            wrong.push(format!("network {network} is {found}, not {of_network}"));
-        }
-        let row = |wrong| format!("{faults:?}, traffic {traffic:?}: {wrong}");
-        mistakes.extend(wrong.into_iter().map(row));
+        wrong.extend(other(&network, &found, row.of_network));
+        let of_row = |wrong| format!("{:?}, traffic {:?}: {wrong}", row.faults, row.traffic);
+        mistakes.extend(wrong.into_iter().map(of_row));
     }
     mistakes
+}
+
+fn other(what: &str, found: &str, expected: &str) -> Option<String> {
+    (!is(found, expected)).then(|| format!("{what} is {found}, not {expected}"))
 }
 
 /// Accusations of peers that are to be found well, whenever they were raised.
 fn accusations(scrape: &Scrape) -> Vec<String> {
     let mut found = Vec::new();
-    for (n, (faults, _, watch, ill, ..)) in TABLE.iter().enumerate() {
-        for i in (1..=watch.watched()).filter(|i| !ill.contains(i)) {
+    for (n, row) in rows().iter().enumerate() {
+        for i in (1..=row.watch.watched()).filter(|i| !row.ill.contains(i)) {
             let accusation = scrape.accusation(&n.to_string(), &format!("{n}.{i}"));
-            found.extend(accusation.map(|accusation| format!("{faults:?}: {accusation}")));
+            found.extend(accusation.map(|accusation| format!("{:?}: {accusation}", row.faults)));
         }
     }
     found
@@ -659,9 +354,7 @@ fn the_table_has_every_kind_of_fault() {
         let name = kind.split(['=', '[']).next().unwrap();
         let has = |spec: &&str| spec.split(['=', ':']).next() == Some(name);
         assert!(
-            TABLE
-                .iter()
-                .any(|(faults, ..)| faults.iter().any(|spec| has(&spec))),
+            rows().iter().any(|row| row.faults.iter().any(has)),
             "{name}"
         );
     }
@@ -670,8 +363,9 @@ fn the_table_has_every_kind_of_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_is_found_for_what_it_is_and_nobody_else_is_accused() {
     let mut networks = Vec::new();
-    for (faults, traffic, watch, ..) in TABLE {
-        networks.push((network(watch.peers(), faults, *traffic).await, *watch));
+    for row in rows() {
+        let network = network(row.watch.peers(), &row.faults, row.traffic).await;
+        networks.push((network, row.watch));
     }
     let watched: Vec<_> = networks
         .iter()
@@ -686,67 +380,65 @@ async fn every_fault_is_found_for_what_it_is_and_nobody_else_is_accused() {
     agent.stop().await;
 }
 
-/// A peer that lies among four that do not, and what is to be found of it.
-fn liars() -> [(&'static str, &'static str, fake::Script); 7] {
+/// A peer that lies among four that do not, and what is to be found of it: as in the table, and its state block.
+struct Liar {
+    what: &'static str,
+    found: &'static str,
+    state_block: &'static str,
+    script: fake::Script,
+}
+
+fn liars() -> Vec<Liar> {
     const ABSURD: i64 = 1 << 62;
-    // Honest peers of an idle network all show this block.
-    let honest = fake::Script {
-        order: [1000; 4],
-        block: 999,
-        registered: ABSURD,
-        ..fake::Script::default()
+    let mut liars = Vec::new();
+    let mut lies = |what, found, state_block, lie: &dyn Fn(&mut fake::Script)| {
+        // Honest peers of an idle network all show this block.
+        let mut script = fake::Script {
+            order: [1000; 4],
+            block: 999,
+            registered: ABSURD,
+            ..fake::Script::default()
+        };
+        lie(&mut script);
+        liars.push(Liar {
+            what,
+            found,
+            state_block,
+            script,
+        });
     };
-    let with = |change: fn(&mut fake::Script)| {
-        let mut script = honest.clone();
-        change(&mut script);
-        script
-    };
-    [
-        (
-            "absurd levels",
-            "1 up [] idle",
-            with(|script| (script.order, script.block) = ([ABSURD; 4], ABSURD - 1)),
-        ),
-        (
-            "a low block",
-            "1 up [] idle",
-            with(|script| (script.order, script.block) = ([7; 4], 6)),
-        ),
-        (
-            "a state time in 2100",
-            "1 degraded [diverged] idle",
-            with(|script| script.timestamp_ms = 4_102_444_800_000),
-        ),
-        (
-            "negative counts",
-            "?",
-            with(|script| (script.order, script.block, script.accounts) = ([-7; 4], -7, -132)),
-        ),
-        (
-            "negative accounts",
-            "1 degraded [diverged] idle",
-            with(|script| script.accounts = -132),
-        ),
-        (
-            "another peer's key",
-            "1 degraded [diverged] idle",
-            honest.clone(),
-        ),
-        (
-            "a hash that flips",
-            "1 degraded [diverged] idle",
-            with(|script| script.flips = true),
-        ),
-    ]
+    let diverged = "1 degraded [diverged] idle";
+    lies("levels", "1 up [] idle", "4611686018427388000", &|script| {
+        (script.order, script.block) = ([ABSURD; 4], ABSURD);
+    });
+    lies("old", "1 degraded [lagging] idle", "6", &|script| {
+        (script.order, script.block) = ([7; 4], 6);
+    });
+    let malformed = "1 degraded [endpoint_failing malformed] unknown";
+    lies("negative", malformed, "-", &|script| {
+        (script.order, script.block, script.accounts) = ([-7; 4], -7, -132);
+    });
+    lies("accounts", diverged, "999", &|script| {
+        script.accounts = -132
+    });
+    lies("year 2100", diverged, "999", &|script| {
+        script.timestamp_ms = 4_102_444_800_000;
+    });
+    lies("key", diverged, "999", &|_| {});
+    lies("flips", diverged, "999", &|script| script.flips = true);
+    liars
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
     let (mut networks, mut liars_told) = (Vec::new(), Vec::new());
-    for (what, _, mut script) in liars() {
-        let network = network(4, &[], IDLE).await;
+    for Liar {
+        what, mut script, ..
+    } in liars()
+    {
+        let network = network(4, &[], None).await;
         script.genesis = network.genesis();
-        if what == "another peer's key" {
+        if what == "key" {
             script.key = network.key(1);
         }
         liars_told.push(fake::FakePeer::start(script).await);
@@ -769,7 +461,7 @@ async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
     let agent = Agent::start(&config).await;
     let mistakes = |scrape: &Scrape| {
         let mut mistakes = Vec::new();
-        for (n, (what, of_liar, script)) in liars().iter().enumerate() {
+        for (n, liar) in liars().iter().enumerate() {
             let network = n.to_string();
             let of = format!("network=\"{network}\"");
             for i in 1..=4 {
@@ -777,25 +469,18 @@ async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
                 let wrong = scrape.unwell(&network, &peer);
                 mistakes.extend(wrong.or_else(|| scrape.accusation(&network, &peer)));
             }
-            let liar = format!("{n}.0");
-            let shown = scrape.text("convex_peer_state_block", &labels(&network, &liar));
-            #[expect(clippy::cast_precision_loss, reason = "as gauges are")]
-            let told = format!("{}", script.block as f64);
-            let pairs = [
-                (scrape.peer(&network, &liar), *of_liar),
-                (
-                    scrape.network(&network),
-                    "idle split=0 margin=0.33 losable=1",
-                ),
-                (shown, &told),
+            let name = format!("{n}.0");
+            let shown = scrape.text("convex_peer_state_block", &labels(&network, &name));
+            let quorate = "idle split=0 margin=0.33 losable=1";
+            for (found, expected) in [
+                (scrape.peer(&network, &name), liar.found),
+                (shown, liar.state_block),
+                (scrape.network(&network), quorate),
                 (scrape.text("convex_network_head_block", &of), "999"),
                 (scrape.text("convex_network_peers_registered", &of), "4"),
-            ];
-            let wrong = pairs
-                .iter()
-                .filter(|(found, expected)| !is(found, expected));
-            mistakes
-                .extend(wrong.map(|(found, expected)| format!("{what}: {found}, not {expected}")));
+            ] {
+                mistakes.extend(other(liar.what, &found, expected));
+            }
         }
         mistakes
     };
