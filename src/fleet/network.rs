@@ -546,6 +546,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// A network whose peers answer at given seconds.
     struct Story {
@@ -724,6 +725,50 @@ mod tests {
                 verdict.order, expected,
                 "{stalled} of {registered} stalled, {moving} moving"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_in_which_peers_are_heard_changes_neither_the_head_nor_who_is_diverged(
+            steps in prop::collection::vec((0_usize..4, 0_i64..4, any::<u64>()), 1..40),
+            forked in any::<bool>(),
+        ) {
+            // Each peer goes on from its own last block; peer 3 may have another history.
+            let mut blocks = [100_i64; 4];
+            let mut told = Vec::new();
+            for (peer, more, place) in &steps {
+                blocks[*peer] += more;
+                told.push((*place, *peer, blocks[*peer]));
+            }
+            let hear = |told: &[(u64, usize, i64)]| {
+                let mut story = Story::new();
+                for peer in 0..4 {
+                    story.watch.expect(&peer.to_string());
+                }
+                for (_, peer, block) in told {
+                    story.answer(0, &peer.to_string(), *block, u8::from(forked && *peer == 3));
+                }
+                for (peer, block) in blocks.iter().enumerate() {
+                    story.answer(0, &peer.to_string(), *block, u8::from(forked && peer == 3));
+                }
+                let members = story.watch.members.values();
+                let diverged: Vec<_> = members.map(|member| member.diverged.is_some()).collect();
+                // How far a peer could raise the head before it was found out depends on who was heard before.
+                (story.watch.head().filter(|_| !forked), diverged)
+            };
+            let straight = hear(&told);
+            // Another order, in which each peer's own blocks keep theirs.
+            let mut turned: Vec<_> = (0..4)
+                .flat_map(|peer| {
+                    let own = told.iter().filter(move |(_, of, _)| *of == peer);
+                    let mut places: Vec<_> = own.clone().map(|(place, ..)| *place).collect();
+                    places.sort_unstable();
+                    places.into_iter().zip(own.copied()).map(|(place, (_, of, block))| (place, of, block))
+                })
+                .collect();
+            turned.sort_by_key(|(place, ..)| *place);
+            prop_assert_eq!(hear(&turned), straight);
         }
     }
 }
