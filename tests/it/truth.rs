@@ -419,7 +419,7 @@ fn liars() -> Vec<Liar> {
         (script.order, script.block, script.accounts) = ([-7; 4], -7, -132);
     });
     lies("accounts", diverged, "999", &|script| {
-        script.accounts = -132
+        script.accounts = -132;
     });
     lies("year 2100", diverged, "999", &|script| {
         script.timestamp_ms = 4_102_444_800_000;
