@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::current::Current;
+use crate::discovery::{Round, Watchlist};
 use crate::fleet::Fleet;
 use crate::inquiry::Inquiry;
 use crate::scheduler::{Scheduler, Timing};
@@ -76,7 +77,9 @@ pub async fn run(
     let (registry, timing) = registry()?;
     let fleet = Arc::new(Fleet::default());
     let mut scheduler = Scheduler::new(Arc::clone(&fleet), timing, stop.clone());
-    let mut inquiry = Inquiry::new(Arc::clone(&fleet), stop.clone());
+    let (found, mut rounds) = mpsc::channel(1);
+    let mut inquiry = Inquiry::new(Arc::clone(&fleet), source.shard, found, stop.clone());
+    let mut watchlist = Watchlist::default();
     fleet.apply(&config);
     let keeping = keep_state(&config, &fleet, &stop).await;
     scheduler.apply(&config);
@@ -118,10 +121,14 @@ pub async fn run(
                 return ended.context("the web server failed")?.context("the listener failed");
             }
             Some(answer) = asked.recv() => {
-                let outcome = reload(&source, &current, &fleet, &mut scheduler, &mut inquiry).await;
+                let parts = (&mut scheduler, &mut inquiry, &mut watchlist);
+                let outcome = reload(&source, &current, &fleet, parts).await;
                 plans.send_replace(Plan::of(&current.get().config));
                 // Who asked may have hung up meanwhile.
                 drop(answer.send(outcome));
+            }
+            Some(round) = rounds.recv() => {
+                follow(round, &current, &fleet, &mut scheduler, &mut watchlist);
             }
         }
     }
@@ -160,8 +167,7 @@ async fn reload(
     source: &Source,
     current: &Current,
     fleet: &Fleet,
-    scheduler: &mut Scheduler,
-    inquiry: &mut Inquiry,
+    (scheduler, inquiry, watchlist): (&mut Scheduler, &mut Inquiry, &mut Watchlist),
 ) -> Result<(), String> {
     let reader = source.clone();
     let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
@@ -180,8 +186,10 @@ async fn reload(
             if config.state_dir != before.config.state_dir {
                 tracing::warn!("another state_dir takes effect at the next start");
             }
-            fleet.apply(&config);
-            scheduler.apply(&config);
+            watchlist.retain(&config);
+            let all = watchlist.merged(&config);
+            fleet.apply(&all);
+            scheduler.apply(&all);
             inquiry.apply(&config);
             tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
             current.replace(config);
@@ -192,5 +200,34 @@ async fn reload(
             tracing::error!(%errors, "the new configuration is refused; the old one stays in force");
             Err(errors)
         }
+    }
+}
+
+/// Watches the peers that a round of discovery has found, besides the configured ones.
+fn follow(
+    round: Round,
+    current: &Current,
+    fleet: &Fleet,
+    scheduler: &mut Scheduler,
+    watchlist: &mut Watchlist,
+) {
+    let in_force = current.get();
+    let config = &in_force.config;
+    let network = round.network.clone();
+    let news = watchlist.take(round, config);
+    if let Some(peers) = news.hidden.filter(|hidden| *hidden > 0) {
+        tracing::info!(
+            peer.network = %network,
+            peers,
+            "registered peers are not watched, as no address of theirs is public and free; \
+             discovery.allow_private would allow the private ones"
+        );
+    }
+    if news.changed {
+        let all = watchlist.merged(config);
+        let discovered = all.peers.len() - config.peers.len();
+        tracing::info!(peer.network = %network, discovered, "other registered peers are watched than before");
+        fleet.apply(&all);
+        scheduler.apply(&all);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{self, Cadence, Config, Errors};
+use crate::config::{self, Cadence, Config, Discovery, Errors};
 
 /// What else the agent holds open: its listener, its scrapers and page readers, standard streams, certificates.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -19,9 +19,6 @@ pub struct Options {
     /// Answer as one JSON array, one object a file.
     pub json: bool,
 }
-
-/// A discovered peer is asked at one address.
-const CONNECTIONS_OF_DISCOVERED: u64 = 1;
 
 /// What a configuration asks of the machine and of Prometheus, with all peers that discovery may add.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -53,8 +50,10 @@ impl Cost {
             let peers = u32::try_from(it.max_peers).unwrap_or(u32::MAX);
             f64::from(peers) * per_second(&config.defaults)
         });
+        let of_one = |it: &Discovery| 1 + u64::from(it.http_port.is_some());
+        let to_discovered = discovery.clone().map(|it| it.max_peers as u64 * of_one(it));
+        let connections = configured + to_discovered.sum::<u64>();
         let discovered_peers = discovery.map(|it| it.max_peers as u64).sum();
-        let connections = configured + discovered_peers * CONNECTIONS_OF_DISCOVERED;
         Self {
             discovered_peers,
             series,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -11,7 +12,10 @@ use tokio_util::task::TaskTracker;
 use crate::chain::custom;
 use crate::chain::stake::{Reading, Registry};
 use crate::config::{Config, CustomQuery};
+use crate::discovery::{Round, Scout};
 use crate::fleet::{Fleet, Slot};
+use crate::peer::resolve_all;
+use crate::shard::Shard;
 
 /// Peers that are tried for one answer.
 const TRIES: usize = 3;
@@ -26,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Inquiry {
     fleet: Arc<Fleet>,
+    shard: Shard,
+    /// Takes what discovery finds.
+    rounds: mpsc::Sender<Round>,
     stop: CancellationToken,
     /// Ends the tasks of the configuration before.
     current: CancellationToken,
@@ -33,11 +40,18 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// Asks nothing yet; ends with `stop`.
+    /// Asks nothing yet; ends with `stop`. What is discovered for this shard goes to `rounds`.
     #[must_use]
-    pub fn new(fleet: Arc<Fleet>, stop: CancellationToken) -> Self {
+    pub fn new(
+        fleet: Arc<Fleet>,
+        shard: Shard,
+        rounds: mpsc::Sender<Round>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             fleet,
+            shard,
+            rounds,
             current: stop.child_token(),
             stop,
             tracker: TaskTracker::new(),
@@ -56,6 +70,15 @@ impl Inquiry {
                 ticks: None,
             };
             self.start(ask_registry(turns(network.stake_interval)));
+            if let (Some(discovery), Some(scout)) =
+                (&network.discovery, Scout::new(config, network, self.shard))
+            {
+                self.start(discover(
+                    turns(discovery.interval),
+                    scout,
+                    self.rounds.clone(),
+                ));
+            }
             for query in config
                 .queries
                 .iter()
@@ -111,7 +134,28 @@ async fn ask_registry(mut turns: Turns) {
     loop {
         let peers = turns.next().await;
         let registry = read_registry(&peers).await;
-        turns.fleet.learn_registry(&turns.network, registry);
+        turns.fleet.learn_registry(&turns.network, registry.clone());
+        if let Some(registry) = registry {
+            let hosts = turns.fleet.advertised_hosts(&turns.network, &registry);
+            let addresses = resolve_all(hosts).await;
+            turns
+                .fleet
+                .judge_advertised(&turns.network, &registry, &addresses);
+        }
+    }
+}
+
+/// Has the scout look where the registered peers are, once each interval. A registry that nobody tells is no round.
+async fn discover(mut turns: Turns, scout: Scout, rounds: mpsc::Sender<Round>) {
+    loop {
+        let peers = turns.next().await;
+        let Some(registry) = read_registry(&peers).await else {
+            continue;
+        };
+        let round = scout.look(&registry, &turns.fleet.snapshot()).await;
+        if rounds.send(round).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 //! * [`config`] – what the operator wants.
 //! * [`current`] – which configuration is in force.
 //! * [`decode`] – `decode`.
+//! * [`discovery`] – who is registered on chain and may be watched.
 //! * [`fleet`] – what is known of all peers.
 //! * [`inquiry`] – what is asked of the chain, once for a whole network.
 //! * [`metrics`] – `/metrics` and the catalogue.
@@ -42,6 +43,7 @@ pub mod cli;
 pub mod config;
 pub mod current;
 pub mod decode;
+pub mod discovery;
 pub mod fleet;
 pub mod inquiry;
 pub mod metrics;

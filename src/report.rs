@@ -54,6 +54,8 @@ struct IdentityReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer_key_match: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    advertised_url_match: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     transports_agree: Option<bool>,
 }
 
@@ -170,6 +172,7 @@ impl<'a> PeerReport<'a> {
                 peer_key: text(identity.key),
                 genesis_match: identity.genesis_match,
                 peer_key_match: identity.key_match,
+                advertised_url_match: identity.advertised_match,
                 transports_agree: identity.transports_agree,
             },
             order: record.order(now).map(|points| OrderReport {

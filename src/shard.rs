@@ -54,7 +54,8 @@ impl Shard {
 
     /// Whether the peer called `name` is of this shard. Each shard bids for each name, the highest bid has it: when a
     /// shard is added it takes its part from all others, and no other peer moves.
-    fn has(self, name: &str) -> bool {
+    #[must_use]
+    pub fn has(self, name: &str) -> bool {
         let bid = |shard: u32| {
             let mut hasher = Sha3_256::new();
             hasher.update(shard.to_be_bytes());

@@ -16,8 +16,8 @@ pub struct Discovery {
     pub max_peers: usize,
     /// Whether addresses that are not public are dialled: what stands on the chain was written by strangers.
     pub allow_private: bool,
-    /// Where a discovered host is asked over HTTP: the chain names its TCP port only.
-    pub http_port: u16,
+    /// Where a discovered host is asked over HTTP too: the chain names its TCP port only. None: it is not.
+    pub http_port: Option<u16>,
 }
 
 impl Default for Discovery {
@@ -26,7 +26,7 @@ impl Default for Discovery {
             interval: Duration::from_secs(600),
             max_peers: 500,
             allow_private: false,
-            http_port: 8080,
+            http_port: None,
         }
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn discovery(network: &Section) -> Result<Option<Discovery>, Refused>
         interval: interval?.unwrap_or(default.interval),
         max_peers: max_peers?.unwrap_or(default.max_peers),
         allow_private: allow_private?.unwrap_or(default.allow_private),
-        http_port: http_port?.unwrap_or(default.http_port),
+        http_port: http_port?,
     };
     Ok(enabled?.unwrap_or(false).then_some(discovery))
 }

@@ -59,7 +59,8 @@ struct DiscoverySection {
     interval: String,
     max_peers: usize,
     allow_private: bool,
-    http_port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_port: Option<u16>,
 }
 
 #[derive(Serialize)]

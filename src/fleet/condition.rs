@@ -36,6 +36,7 @@ conditions! {
     StateBehind = "state_behind", "The state lacks a block that was final `verdicts.stall_after` ago.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
     TransportsDisagree = "transports_disagree", "The two endpoints are not one peer.";
+    AdvertisedUrl = "advertised_url", "Another watched peer answers where the chain says that this one does.";
     IdentityChanged = "identity_changed", "Another key than the learned one began to answer within the last hour.";
     ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, beyond the uncertainty.";
     CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";

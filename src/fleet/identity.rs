@@ -21,11 +21,17 @@ pub struct Identity {
     pub key_match: Option<bool>,
     /// Whether both transports reach one peer; none without evidence.
     pub transports_agree: Option<bool>,
+    /// Whether the peer is where it says on chain; none when neither it nor another watched peer is found there.
+    pub advertised_match: Option<bool>,
     /// How often another genesis than before was seen.
     pub genesis_changes: u64,
     /// How often another key than before was seen.
     pub key_changes: u64,
+    /// How often the URL on chain was another one than before.
+    pub advertised_changes: u64,
     pub(super) key_changed_at: Option<SystemTime>,
+    /// The URL last seen on chain, and whose.
+    advertised: Option<(Hash, Option<String>)>,
 }
 
 /// What the configuration pins.
@@ -79,6 +85,16 @@ impl Identity {
         if let [first, second] = exchanges {
             self.transports_agree = agree(first, second).or(self.transports_agree);
         }
+    }
+
+    /// Takes the URL that the chain has for `key`, the peer's, and whether the peer was found there.
+    pub fn advertise(&mut self, key: Hash, url: Option<&str>, matches: Option<bool>) {
+        self.advertised_match = matches;
+        let seen = (key, url.map(str::to_owned));
+        // Another key has another entry on chain: that is no change of a URL.
+        let changed = |(of, before): &(Hash, Option<String>)| *of == key && *before != seen.1;
+        self.advertised_changes += u64::from(self.advertised.as_ref().is_some_and(changed));
+        self.advertised = Some(seen);
     }
 
     /// Whether another key than the learned one began to answer within the last hour.
@@ -167,6 +183,24 @@ mod tests {
             (identity.genesis_match, identity.key_match),
             (Some(true), Some(false))
         );
+    }
+
+    #[test]
+    fn a_change_of_the_url_on_chain_is_counted_and_another_key_is_none() {
+        let mut identity = Identity::default();
+        let changes = [
+            (1, Some("a:1")),
+            (1, Some("a:1")),
+            (1, Some("b:1")),
+            (1, None),
+            (2, Some("a:1")),
+            (2, Some("b:1")),
+        ]
+        .map(|(key, url)| {
+            identity.advertise(Hash::new([key; 32]), url, None);
+            identity.advertised_changes
+        });
+        assert_eq!(changes, [0, 0, 1, 2, 2, 3]);
     }
 
     #[test]

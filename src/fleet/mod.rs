@@ -1,5 +1,6 @@
 //! What is known of all watched peers. Takes observations, gives snapshots; asks nobody and shows nothing.
 
+mod advertised;
 mod agreement;
 mod condition;
 mod doubted;
@@ -28,6 +29,7 @@ use crate::peer::{Failure, Figures, Question, Reason, Transport, Unanswered};
 use crate::probe::{Errand, Observation};
 use crate::self_check::Checks;
 
+pub use advertised::Addresses;
 pub use agreement::{Agreement, Ring, Stand, Voice};
 pub use condition::Condition;
 use doubted::OwnSight;

@@ -319,6 +319,9 @@ impl PeerRecord {
         if self.identity.transports_agree == Some(false) {
             found.insert(Condition::TransportsDisagree);
         }
+        if self.identity.advertised_match == Some(false) {
+            found.insert(Condition::AdvertisedUrl);
+        }
         if self.peer.key.is_none() && self.identity.changed_lately(wall) {
             found.insert(Condition::IdentityChanged);
         }

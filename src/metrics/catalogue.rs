@@ -139,9 +139,9 @@ catalogue! {
     ENDPOINT_INFO = "convex_probe_endpoint_info", Gauge, Peer, Left, ["peer", "network", "transport", "url"],
         "Always 1; carries the endpoint's URL.";
     IDENTITY_MATCH = "convex_peer_identity_match", Gauge, Peer, Left, ["peer", "network", "check"],
-        "1 proven, 0 disproven, absent not known: the pinned genesis, the pinned or learned peer_key, transports_agree.";
+        "1 proven, 0 disproven, absent not known: the pinned genesis, the pinned or learned peer_key, the advertised_url on chain, transports_agree.";
     IDENTITY_CHANGES = "convex_peer_identity_changes_total", Counter, Peer, Left, ["peer", "network", "check"],
-        "How often another genesis or peer_key answered than before.";
+        "How often another genesis or peer_key answered than before, or another advertised_url stood on chain.";
     ORDER_BLOCKS = "convex_peer_order_blocks", Gauge, Peer, Left, ["peer", "network", "level"],
         "Blocks in the peer's order at each level, as counts.";
     ORDER_ADVANCE = "convex_peer_order_advance_timestamp_seconds", Gauge, Peer, Left, ["peer", "network", "level"],

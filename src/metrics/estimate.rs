@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::cad3::Hash;
 use crate::chain::stake::RegisteredPeer;
-use crate::config::{Config, Network, Peer, Role};
+use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
     Standing,
@@ -64,17 +64,20 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
     });
     let of_peers: u64 = of_peers.sum();
     let of_discovered = config.networks.iter().filter_map(|network| {
-        let most = network.discovery.as_ref()?.max_peers as u64;
-        Some(most * (count(Some(&discovered(network))) - base))
+        let discovery = network.discovery.as_ref()?;
+        let one = count(Some(&discovered(network, discovery))) - base;
+        Some(discovery.max_peers as u64 * one)
     });
     base + of_peers + of_discovered.sum::<u64>()
 }
 
 /// A peer as discovery finds them.
-fn discovered(network: &Network) -> Peer {
-    let endpoint =
-        Endpoint::parse("tcp://discovered").expect("a scheme and a host are an endpoint");
-    let mut peer = Peer::at(endpoint);
+fn discovered(network: &Network, discovery: &Discovery) -> Peer {
+    let endpoint = |text| Endpoint::parse(text).expect("a scheme and a host are an endpoint");
+    let mut peer = Peer::at(endpoint("tcp://discovered"));
+    if discovery.http_port.is_some() {
+        peer.endpoints.insert(0, endpoint("http://discovered"));
+    }
     peer.network.clone_from(&network.name);
     peer.genesis = network.genesis;
     peer.role = Role::Reference;
@@ -158,6 +161,9 @@ fn answering(peer: &Peer) -> Arc<PeerRecord> {
             SystemTime::now(),
         );
     }
+    record
+        .identity
+        .advertise(peer.key.unwrap_or(Hash::new([1; 32])), None, Some(true));
     record.stake = Some(Stake {
         registered: RegisteredPeer {
             controller: Some(1),
@@ -240,13 +246,24 @@ mod tests {
             let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
             series(&config, &Registry::new())
         };
-        let discovering = series(", discovery: { enabled: true, max_peers: 2 }", "");
-        let configured = series(
-            "",
-            "- { name: b, role: reference, endpoints: [tcp://b] }\n\
-             - { name: c, role: reference, endpoints: [tcp://c] }\n",
+        let discovering = |more| {
+            series(
+                &format!(", discovery: {{ enabled: true, max_peers: 2{more} }}"),
+                "",
+            )
+        };
+        let configured = |endpoints: [&str; 2]| {
+            let reference = |(name, endpoints)| {
+                format!("- {{ name: {name}, role: reference, endpoints: [{endpoints}] }}\n")
+            };
+            let references = ["b", "c"].into_iter().zip(endpoints).map(reference);
+            series("", &references.collect::<String>())
+        };
+        assert_eq!(discovering(""), configured(["tcp://b", "tcp://c"]));
+        assert_eq!(
+            discovering(", http_port: 8080"),
+            configured(["http://b, tcp://b", "http://c, tcp://c"])
         );
-        assert_eq!(discovering, configured);
-        assert!(discovering > series("", ""));
+        assert!(discovering("") > series("", ""));
     }
 }

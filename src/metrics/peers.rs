@@ -338,6 +338,7 @@ impl View<'_> {
             for (check, matches) in [
                 ("genesis", identity.genesis_match),
                 ("peer_key", identity.key_match),
+                ("advertised_url", identity.advertised_match),
                 ("transports_agree", identity.transports_agree),
             ] {
                 if let Some(matches) = matches {
@@ -350,6 +351,7 @@ impl View<'_> {
             for (check, changes) in [
                 ("genesis", identity.genesis_changes),
                 ("peer_key", identity.key_changes),
+                ("advertised_url", identity.advertised_changes),
             ] {
                 family.count(of(record).chain([("check", check)]), changes);
             }

@@ -26,5 +26,6 @@ pub use figures::{FORM, Figures, SOURCE};
 pub use frame::{FrameDecoder, FrameError, put_frame};
 pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_request};
 pub use question::{Question, Unanswered};
+pub use resolve::resolve_all;
 pub use status::{LEVELS, OrderPoints, Status};
 pub use tcp::TcpClient;

@@ -1,8 +1,39 @@
 //! Host names to addresses, for both transports. A name that does not resolve is a [`Failure`] of its own.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::{Failure, Reason};
+
+/// So many of many names are resolved at the same time: polls need the same resolver.
+const AT_ONCE: usize = 16;
+
+/// Longest wait for one of many names.
+const ONE: Duration = Duration::from_secs(5);
+
+/// Longest wait for all of them.
+const ALL: Duration = Duration::from_secs(60);
+
+/// Addresses of those of `hosts` that resolve soon, IPv4 first, none twice; embedded IPv4 addresses as what they are.
+pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>> {
+    let deadline = Instant::now() + ALL;
+    let one = |host: String| async {
+        let found = timeout(ONE, resolve(&host, 0)).await.ok()?.ok()?;
+        let addresses = found.into_iter().map(|address| address.ip().to_canonical());
+        let addresses: BTreeSet<IpAddr> = addresses.collect();
+        Some((host, addresses.into_iter().collect()))
+    };
+    let mut answers = stream::iter(hosts).map(one).buffer_unordered(AT_ONCE);
+    let mut resolved = HashMap::new();
+    while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
+        resolved.extend(answer);
+    }
+    resolved
+}
 
 /// Addresses of `host`, in the system's order; never empty. An address literal is taken as it is.
 ///

@@ -173,7 +173,7 @@ fn discovery_that_is_on_has_the_documented_defaults_and_off_is_none() {
         interval: Duration::from_secs(600),
         max_peers: 500,
         allow_private: false,
-        http_port: 8080,
+        http_port: None,
     };
     assert_eq!(discovery("{ enabled: true }"), Some(defaults));
     assert_eq!(discovery("{ max_peers: 7 }"), None);
@@ -911,7 +911,8 @@ fn window() -> impl Strategy<Value = Window> {
 }
 
 fn discovery() -> impl Strategy<Value = Option<Discovery>> {
-    let found = (1u64..86_400, 1usize..100_000, any::<bool>(), 1u16..);
+    let http_port = prop::option::of(1u16..);
+    let found = (1u64..86_400, 1usize..100_000, any::<bool>(), http_port);
     prop::option::of(found.prop_map(
         |(interval, max_peers, allow_private, http_port)| Discovery {
             interval: Duration::from_secs(interval),

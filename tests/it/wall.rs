@@ -17,7 +17,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fleet",
         &["cad3", "chain", "config", "peer", "probe", "self_check"],
     ),
-    ("inquiry", &["chain", "config", "fleet", "peer"]),
+    (
+        "discovery",
+        &["cad3", "chain", "config", "fleet", "peer", "shard"],
+    ),
+    (
+        "inquiry",
+        &["chain", "config", "discovery", "fleet", "peer", "shard"],
+    ),
     (
         "scheduler",
         &["cadence", "config", "fleet", "peer", "probe"],
