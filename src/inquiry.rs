@@ -23,6 +23,9 @@ const TRIES: usize = 3;
 /// How often it is looked whether there is a peer to ask, before the first answer.
 const UNTIL_FIRST: Duration = Duration::from_secs(1);
 
+/// Discovery, whose intervals are long, does not wait for its next one when the registry was not told.
+const UNTIL_AGAIN: Duration = Duration::from_secs(15);
+
 /// Longest wait for one answer; a peer's own timeout is shorter, but its task may be at a poll.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -150,6 +153,8 @@ async fn discover(mut turns: Turns, scout: Scout, rounds: mpsc::Sender<Round>) {
     loop {
         let peers = turns.next().await;
         let Some(registry) = read_registry(&peers).await else {
+            turns.ticks = None;
+            sleep(UNTIL_AGAIN.min(turns.every)).await;
             continue;
         };
         let round = scout.look(&registry, &turns.fleet.snapshot()).await;

@@ -12,6 +12,7 @@ mod chain;
 mod cli;
 mod config;
 mod decode;
+mod discovery;
 mod faults;
 mod http;
 mod metrics;

@@ -1,0 +1,232 @@
+//! Registered peers that become watched ones, and the URLs that they advertise, on a simulated network.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use convex_peer_monitor::chain::stake::{Reading, Registry};
+use convex_peer_monitor::config::{self, Config};
+use convex_peer_monitor::discovery::{Round, Scout, Watchlist, name};
+use convex_peer_monitor::fleet::{Addresses, Condition, Fleet, PeerRecord};
+use convex_peer_monitor::peer::resolve_all;
+use convex_peer_monitor::simulate::{Network, Options};
+
+use crate::support::agent::{Agent, value_of};
+use crate::support::contract::{peer, prober};
+use crate::support::fake::{FakePeer, Script};
+
+async fn network(peers: usize) -> Network {
+    let options = Options {
+        peers,
+        ..Options::default()
+    };
+    Network::start(options).await.unwrap()
+}
+
+fn parse(text: &str) -> Config {
+    config::parse(text, "c.yml", Path::new(""), &|_| None).unwrap()
+}
+
+/// One peer of the network, and what the network discovers.
+fn one_of(network: &Network, discovery: &str) -> String {
+    let tcp = network.tcp(1);
+    format!(
+        "defaults: {{ interval: 1s, timeout: 500ms }}\n\
+         networks: [{{ name: n, stake_interval: 10s{discovery} }}]\n\
+         peers: [{{ name: one, network: n, endpoints: ['tcp://{tcp}'] }}]\n"
+    )
+}
+
+async fn registry(network: &Network) -> Registry {
+    let mut prober = prober(&peer(&[&format!("tcp://{}", network.tcp(1))]));
+    let mut reading = Reading::default();
+    while let Some(question) = reading.next_question() {
+        reading.take(prober.ask(&question).await).unwrap();
+    }
+    reading.finish().unwrap()
+}
+
+async fn look(config: &Config, registry: &Registry, shard: &str) -> Round {
+    let fleet = Fleet::default();
+    fleet.apply(config);
+    let scout = Scout::new(config, &config.networks[0], shard.parse().unwrap()).unwrap();
+    scout.look(registry, &fleet.snapshot()).await
+}
+
+/// Polls each peer of the fleet once.
+async fn poll(fleet: &Fleet) -> Vec<Arc<PeerRecord>> {
+    for slot in fleet.slots() {
+        let observation = prober(&slot.peer()).poll().await;
+        fleet.record(&slot, &observation);
+    }
+    fleet.snapshot().peers
+}
+
+#[tokio::test]
+async fn one_configured_peer_leads_to_all_the_others() {
+    let network = network(4).await;
+    let on = ", discovery: { enabled: true, interval: 1s, allow_private: true }";
+    let agent = Agent::start(&one_of(&network, on)).await;
+    let references = "convex_monitor_targets{network=\"n\",role=\"reference\"}";
+    agent.wait_for(references, |peers| peers == 3.0).await;
+    for i in 2..=4 {
+        let name = name(&network.key(i));
+        let up = format!("convex_peer_up{{peer=\"{name}\",network=\"n\"}}");
+        agent.wait_for(&up, |up| up == 1.0).await;
+        let matches = format!(
+            "convex_peer_identity_match{{peer=\"{name}\",network=\"n\",check=\"advertised_url\"}}"
+        );
+        agent.wait_for(&matches, |matches| matches == 1.0).await;
+    }
+    let (_, text) = agent.get("/metrics").await;
+    assert_eq!(value_of(&text, references), Some(3.0), "nobody twice");
+    let (_, shown) = agent.get("/config").await;
+    assert!(
+        shown.contains("name: one") && !shown.contains("chain-"),
+        "what is configured is shown, not what was found: {shown}"
+    );
+
+    let polls = format!(
+        "convex_peer_polls_total{{peer=\"{}\",network=\"n\"}}",
+        name(&network.key(2))
+    );
+    let before = agent.metric(&polls).await.unwrap();
+    assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
+    assert!(
+        agent.metric(&polls).await.unwrap() >= before,
+        "a reload keeps what was found, and its history"
+    );
+    std::fs::write(&agent.config, one_of(&network, "")).unwrap();
+    assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
+    assert_eq!(agent.metric(references).await, Some(0.0));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn peers_at_private_addresses_are_told_of_once_and_not_watched() {
+    let network = network(4).await;
+    let registry = registry(&network).await;
+    let config = parse(&one_of(&network, ", discovery: { enabled: true }"));
+    let mut list = Watchlist::default();
+    // All but the one that is configured with the same endpoint.
+    let hidden = [Some(3), None];
+    for hidden in hidden {
+        let news = list.take(look(&config, &registry, "1/1").await, &config);
+        assert_eq!((news.changed, news.hidden), (false, hidden));
+    }
+    assert_eq!(list.merged(&config), config);
+}
+
+#[tokio::test]
+async fn each_registered_peer_is_of_one_shard() {
+    let network = network(12).await;
+    let registry = registry(&network).await;
+    let on = ", discovery: { enabled: true, allow_private: true }";
+    let config = parse(&one_of(&network, on));
+    let mut found = Vec::new();
+    for shard in ["1/2", "2/2"] {
+        let round = look(&config, &registry, shard).await;
+        assert!(!round.sightings.is_empty());
+        found.extend(round.sightings.into_iter().map(|(key, _)| key));
+    }
+    found.sort_unstable();
+    let mut others: Vec<_> = (2..=12).map(|i| network.key(i)).collect();
+    others.sort_unstable();
+    assert_eq!(found, others);
+}
+
+#[tokio::test]
+async fn nothing_secret_is_sent_where_a_stranger_says() {
+    let network = network(1).await;
+    let mut registry = registry(&network).await;
+    let fake = FakePeer::start(Script::default()).await;
+    let mut row = registry.peers.pop_first().unwrap().1;
+    row.url = Some(format!("tcp://{}", fake.tcp));
+    registry.peers.insert(Script::default().key, row);
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("token"), "s3cret\n").unwrap();
+    let http_port = fake.http.port();
+    let text = format!(
+        "networks: [{{ name: n, discovery: {{ enabled: true, allow_private: true, http_port: {http_port} }} }}]\n\
+         peers: [{{ name: one, network: n, endpoints: ['https://one.example'], labels: {{ team: s3cret }}, \
+         http: {{ headers: {{ X-Api-Key: s3cret }}, bearer_token_file: token, proxy: 'http://127.0.0.1:1' }} }}]\n"
+    );
+    let config = config::parse(&text, "c.yml", dir.path(), &|_| None).unwrap();
+    let mut list = Watchlist::default();
+    assert!(
+        list.take(look(&config, &registry, "1/1").await, &config)
+            .changed
+    );
+    let merged = list.merged(&config);
+    let [_, found] = merged.peers.as_slice() else {
+        panic!("{:?}", merged.peers);
+    };
+    let observation = prober(found).poll().await;
+    let failures = observation.endpoints.iter().map(|it| &it.exchange.failure);
+    assert!(failures.clone().all(Option::is_none), "{observation:?}");
+    assert_eq!(failures.count(), 2);
+    let heads = fake.heads();
+    assert!(!heads.is_empty());
+    for head in heads {
+        let lower = head.to_ascii_lowercase();
+        for secret in ["s3cret", "authorization", "x-api-key", "cookie"] {
+            assert!(!lower.contains(secret), "{head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_where_it_says() {
+    let network = network(3).await;
+    let registered = registry(&network).await;
+    let peers: String = (1..=3)
+        .map(|i| {
+            format!(
+                "- {{ name: p{i}, endpoints: ['tcp://{}'] }}\n",
+                network.tcp(i)
+            )
+        })
+        .collect();
+    let config = parse(&format!("networks: [{{ name: n }}]\npeers:\n{peers}"));
+    let fleet = Fleet::default();
+    fleet.apply(&config);
+    let advertise = |urls: [String; 3]| {
+        let mut registry = registered.clone();
+        for (i, url) in (1..).zip(urls) {
+            registry.peers.get_mut(&network.key(i)).unwrap().url = Some(url);
+        }
+        registry
+    };
+    let matches = |records: &[Arc<PeerRecord>]| -> Vec<_> {
+        let identity = |record: &Arc<PeerRecord>| {
+            let identity = &record.identity;
+            (identity.advertised_match, identity.advertised_changes)
+        };
+        records.iter().map(identity).collect()
+    };
+    poll(&fleet).await;
+    fleet.judge_advertised("n", &registered, &Addresses::new());
+    let all_right = [(Some(true), 0); 3];
+    assert_eq!(matches(&fleet.snapshot().peers), all_right);
+
+    let (second, third) = (network.tcp(2), network.tcp(3).port());
+    let registry = advertise([
+        second.to_string(),
+        "nowhere.invalid:1".to_owned(),
+        format!("tcp://localhost:{third}"),
+    ]);
+    let hosts = fleet.advertised_hosts("n", &registry);
+    assert_eq!(
+        hosts,
+        ["localhost", "nowhere.invalid"].map(String::from).into()
+    );
+    let addresses = resolve_all(["localhost".to_owned()].into()).await;
+    fleet.judge_advertised("n", &registry, &addresses);
+    let records = poll(&fleet).await;
+    let expected = [(Some(false), 1), (None, 1), (Some(true), 1)];
+    assert_eq!(matches(&records), expected);
+    let conditions = records
+        .iter()
+        .map(|record| record.conditions.contains(&Condition::AdvertisedUrl));
+    assert_eq!(conditions.collect::<Vec<_>>(), [true, false, false]);
+}
