@@ -64,7 +64,7 @@ async fn poll(fleet: &Fleet) -> Vec<Arc<PeerRecord>> {
 #[tokio::test]
 async fn one_configured_peer_leads_to_all_the_others() {
     let network = network(4).await;
-    let on = ", discovery: { enabled: true, interval: 1s, allow_private: true }";
+    let on = ", discovery: { enabled: true, interval: 1s, allow_private: true, max_peers: 9 }";
     let agent = Agent::start(&one_of(&network, on)).await;
     let references = "convex_monitor_targets{network=\"n\",role=\"reference\"}";
     agent.wait_for(references, |peers| peers == 3.0).await;
@@ -149,7 +149,7 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
     let text = format!(
         "networks: [{{ name: n, discovery: {{ enabled: true, allow_private: true, http_port: {http_port} }} }}]\n\
          peers: [{{ name: one, network: n, endpoints: ['https://one.example'], labels: {{ team: s3cret }}, \
-         http: {{ headers: {{ X-Api-Key: s3cret }}, bearer_token_file: token, proxy: 'http://127.0.0.1:1' }} }}]\n"
+         headers: {{ X-Api-Key: s3cret }}, bearer_token_file: token, proxy: 'http://127.0.0.1:1' }}]\n"
     );
     let config = config::parse(&text, "c.yml", dir.path(), &|_| None).unwrap();
     let mut list = Watchlist::default();
