@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -26,7 +27,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) tick: Option<u64>,
     pub(crate) isolate: Option<usize>,
-    ports: [u16; 2],
+    /// The first binary port and the first REST port.
+    pub(crate) ports: [u16; 2],
 }
 
 /// A process of real peers. What is told of one is told of its first.
@@ -88,18 +90,17 @@ impl Options {
     }
 }
 
-/// The first of `count` ports in a row that nobody listens on.
+/// The first of `count` ports in a row that nobody listens on, below those that outgoing connections are given: a port
+/// that is free now shall still be free when the peer has started.
 fn free_ports(count: usize) -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let count = u16::try_from(count).unwrap();
+    let of_process = u16::try_from(std::process::id() % 1000).unwrap() * 10;
     loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = first.local_addr().unwrap().port();
-        let more = 1..u16::try_from(count).unwrap();
-        let free = |offset| {
-            let next = port.checked_add(offset)?;
-            TcpListener::bind(("127.0.0.1", next)).ok()
-        };
-        if more.map(free).all(|listener| listener.is_some()) {
-            return port;
+        let first = 20_000 + of_process + GIVEN.fetch_add(count, Ordering::Relaxed);
+        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (first..first + count).all(free) {
+            return first;
         }
     }
 }
