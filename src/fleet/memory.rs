@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use crate::cad3::Hash;
 use crate::config::Peer;
-use crate::peer::{Failure, Reason};
+use crate::peer::{Failure, OrderPoints, Reason};
 
 use super::endpoint::EndpointRecord;
+use super::order::OrderWatch;
 use super::{Fleet, Health, PeerRecord, Slot, Streak, Watched, lock};
 
 /// A peer that was last polled so long ago is not remembered: what was known of it has lost its meaning.
@@ -52,6 +53,8 @@ pub struct Remembered {
     pub diverged_at: Option<i64>,
     /// When each level of the order was last seen to advance.
     pub advanced: [Option<Moment>; 4],
+    /// What its order did.
+    pub order: RememberedOrder,
     /// By URL.
     pub endpoints: BTreeMap<String, RememberedEndpoint>,
 }
@@ -65,6 +68,21 @@ pub struct Who {
     pub pinned_genesis: Option<Hash>,
     /// The pinned key.
     pub pinned_key: Option<Hash>,
+}
+
+/// What is remembered of a peer's order: a stall does not end because the agent does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedOrder {
+    /// The points seen last.
+    pub points: Option<OrderPoints>,
+    /// The highest block, finality and state block.
+    pub highest: Option<[i64; 3]>,
+    /// Since when blocks wait above the same finality.
+    pub stuck: Option<Moment>,
+    /// Since when one of the highest is not reached.
+    pub below: Option<Moment>,
+    /// The finality point that the state has to reach, and since when.
+    pub owed: Option<(i64, Moment)>,
 }
 
 /// What is remembered of an endpoint.
@@ -110,6 +128,7 @@ impl Memory {
         substance.finality_advanced.clear();
         for peer in substance.peers.values_mut() {
             peer.advanced = [None; 4];
+            peer.order = RememberedOrder::default();
             peer.streak = peer.streak.settled();
             for endpoint in peer.endpoints.values_mut() {
                 *endpoint = RememberedEndpoint::default();
@@ -133,13 +152,14 @@ impl Fleet {
     /// What is to outlive the agent.
     #[must_use]
     pub fn export(&self) -> Memory {
+        let (now, wall) = (Instant::now(), SystemTime::now());
         let watched = lock(&self.watched);
         let mut memory = watched.unclaimed.clone();
         for slot in &watched.slots {
             let record = lock(&slot.record);
             memory
                 .peers
-                .insert(record.peer.name.clone(), record.remembered());
+                .insert(record.peer.name.clone(), record.remembered(now, wall));
         }
         for (name, network) in &watched.networks {
             if let Some(advanced) = lock(&network.watch).finality_advanced() {
@@ -213,7 +233,7 @@ impl Remembered {
 }
 
 impl PeerRecord {
-    fn remembered(&self) -> Remembered {
+    fn remembered(&self, now: Instant, wall: SystemTime) -> Remembered {
         let endpoints = self.endpoints.iter();
         Remembered {
             who: Who::of(&self.peer),
@@ -229,6 +249,7 @@ impl PeerRecord {
                 .first_divergent_block
                 .filter(|_| self.diverged == Some(true)),
             advanced: self.advanced.map(|at| at.map(Moment::of)),
+            order: self.order_watch.remembered(now, wall),
             endpoints: endpoints
                 .map(|endpoint| (endpoint.url.clone(), endpoint.remembered()))
                 .collect(),
@@ -248,6 +269,7 @@ impl PeerRecord {
         self.first_divergent_block = remembered.diverged_at;
         self.diverged = remembered.diverged_at.map(|_| true);
         self.advanced = remembered.advanced.map(past);
+        self.order_watch = OrderWatch::recalled(remembered.order, now, wall);
         for endpoint in &mut self.endpoints {
             if let Some(remembered) = remembered.endpoints.get(&endpoint.url) {
                 endpoint.recall(remembered, wall);
@@ -255,6 +277,41 @@ impl PeerRecord {
         }
         self.conditions = self.conditions_at(now, wall);
         self.health = remembered.health;
+    }
+}
+
+impl OrderWatch {
+    fn remembered(&self, now: Instant, wall: SystemTime) -> RememberedOrder {
+        let moment = |since: Option<Instant>| {
+            let age = now.saturating_duration_since(since?);
+            wall.checked_sub(age).map(Moment::of)
+        };
+        RememberedOrder {
+            points: self.last,
+            highest: self.highest,
+            stuck: moment(self.stuck_since),
+            below: moment(self.below_since),
+            owed: self
+                .owed
+                .and_then(|(finality, since)| Some((finality, moment(Some(since))?))),
+        }
+    }
+
+    fn recalled(order: RememberedOrder, now: Instant, wall: SystemTime) -> Self {
+        let since = |at: Option<Moment>| {
+            let age = wall.duration_since(at?.past(wall)?).ok()?;
+            now.checked_sub(age)
+        };
+        Self {
+            last: order.points,
+            moved: false,
+            highest: order.highest,
+            stuck_since: since(order.stuck),
+            below_since: since(order.below),
+            owed: order
+                .owed
+                .and_then(|(finality, at)| Some((finality, since(Some(at))?))),
+        }
     }
 }
 

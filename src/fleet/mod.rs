@@ -36,7 +36,7 @@ use doubted::OwnSight;
 pub use endpoint::{EndpointRecord, Timings};
 pub use health::{Health, Streak};
 pub use identity::{Identity, Pins};
-pub use memory::{Memory, Moment, Remembered, RememberedEndpoint, Who};
+pub use memory::{Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Who};
 use network::NetworkWatch;
 pub use network::{Lag, NetworkVerdict, Standing};
 pub use order::{OrderState, OrderWatch};

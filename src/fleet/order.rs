@@ -58,18 +58,18 @@ impl serde::Serialize for OrderState {
 /// What one peer's polls have shown of its order.
 #[derive(Clone, Debug, Default)]
 pub struct OrderWatch {
-    last: Option<OrderPoints>,
+    pub(super) last: Option<OrderPoints>,
     /// Whether finality was higher in the last poll than in the one before.
-    moved: bool,
+    pub(super) moved: bool,
     /// Highest block and finality points and state block so far.
-    highest: Option<[i64; 3]>,
+    pub(super) highest: Option<[i64; 3]>,
     /// Since when every poll found blocks waiting above the same finality.
-    stuck_since: Option<Instant>,
+    pub(super) stuck_since: Option<Instant>,
     /// Since when every poll found one of `highest` not reached.
-    below_since: Option<Instant>,
+    pub(super) below_since: Option<Instant>,
     /// The finality point that the state has to reach, and since when: that of the first poll that found it not reached.
     /// On a busy network a few blocks are always under way; they are others in each poll.
-    owed: Option<(i64, Instant)>,
+    pub(super) owed: Option<(i64, Instant)>,
 }
 
 impl OrderWatch {

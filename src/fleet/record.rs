@@ -76,7 +76,7 @@ pub struct PeerRecord {
     pub(super) streak: Streak,
     /// The last [`FLAPPING_CHANGES`] changes of the verdict.
     changes: VecDeque<Instant>,
-    order_watch: OrderWatch,
+    pub(super) order_watch: OrderWatch,
     lag: Option<Measured<Lag>>,
     lagging_since: Option<Instant>,
     /// A connection was found dead or refused since the last good poll.

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use convex_peer_monitor::cad3::Hash;
 use convex_peer_monitor::config::{self, Detail};
 use convex_peer_monitor::fleet::{
-    Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, Snapshot, Streak, Who,
+    Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Snapshot,
+    Streak, Who,
 };
 use convex_peer_monitor::metrics::{AgentFacts, exposition};
-use convex_peer_monitor::peer::{Reason, plain_client};
+use convex_peer_monitor::peer::{
+    Answered, Exchange, Figures, OrderPoints, Reason, Status, Transport, plain_client,
+};
+use convex_peer_monitor::probe::{Observation, Probed};
 use convex_peer_monitor::state_file::{StateError, StateFile};
 use proptest::collection::btree_map;
 use proptest::option;
@@ -68,9 +72,22 @@ fn remembered() -> impl Strategy<Value = Remembered> {
     let matches = any::<[Option<bool>; 3]>();
     let seen = (option::of(hash()), option::of(hash()), matches, moment());
     let health = proptest::sample::select(&Health::ALL[..]);
-    let advanced = [moment(), moment(), moment(), moment()];
     let endpoints = btree_map(any::<String>(), endpoint(), 0..3);
     let diverged = option::of(any::<i64>());
+    let points = option::of(any::<[i64; 4]>().prop_map(points));
+    let highest = option::of(any::<[i64; 3]>());
+    let owed =
+        (option::of(any::<i64>()), moment()).prop_map(|(finality, since)| finality.zip(since));
+    let order = (points, highest, moment(), moment(), owed).prop_map(
+        |(points, highest, stuck, below, owed)| RememberedOrder {
+            points,
+            highest,
+            stuck,
+            below,
+            owed,
+        },
+    );
+    let advanced = ([moment(), moment(), moment(), moment()], order);
     (who, health, streak(), seen, diverged, advanced, endpoints).prop_map(
         |(
             who,
@@ -78,7 +95,7 @@ fn remembered() -> impl Strategy<Value = Remembered> {
             streak,
             (genesis, key, matches, key_changed),
             diverged_at,
-            advanced,
+            (advanced, order),
             endpoints,
         )| {
             Remembered {
@@ -93,10 +110,20 @@ fn remembered() -> impl Strategy<Value = Remembered> {
                 key_changed,
                 diverged_at,
                 advanced,
+                order,
                 endpoints,
             }
         },
     )
+}
+
+fn points([block, proposal, consensus, finality]: [i64; 4]) -> OrderPoints {
+    OrderPoints {
+        block,
+        proposal,
+        consensus,
+        finality,
+    }
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
@@ -160,7 +187,7 @@ fn fleet(text: &str) -> Fleet {
 fn of_one() -> Memory {
     let mut streak = Streak::default();
     streak.poll(false, 1, 1);
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let now = Moment(u64::try_from(now.as_millis()).unwrap());
     let endpoint = RememberedEndpoint {
         attempt: Some(now),
@@ -184,6 +211,7 @@ fn of_one() -> Memory {
         key_changed: Some(now),
         diverged_at: Some(41),
         advanced: [Some(now), None, None, None],
+        order: RememberedOrder::default(),
         endpoints: BTreeMap::from([(URL.to_owned(), endpoint)]),
     };
     Memory {
@@ -221,6 +249,48 @@ fn a_fleet_goes_on_where_it_ended() {
         ["refused", "diverged", "identity_changed"]
     );
     assert!(snapshot.networks[0].verdict.finality_advanced.is_some());
+}
+
+/// One poll that shows these points.
+fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
+    let took = Duration::ZERO;
+    let value = Status {
+        genesis: Hash::new([1; 32]),
+        peer_key: Hash::new([2; 32]),
+        order: points(shown),
+    };
+    let exchange = Exchange {
+        status: Some(Answered { value, took }),
+        query: Some(Answered {
+            value: Ok(Figures::default()),
+            took,
+        }),
+        took: Some(took),
+        ..Exchange::default()
+    };
+    let now = SystemTime::now();
+    let probed = Probed {
+        transport: Transport::Tcp,
+        began: now,
+        ended: now,
+        retries: 0,
+        exchange,
+    };
+    let endpoints = vec![probed];
+    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    conditions(&fleet.snapshot())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_does_not_end_because_the_agent_does() {
+    let before = fleet(ONE);
+    assert!(poll(&before, [5, 4, 4, 4]).is_empty());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(poll(&before, [5, 4, 4, 4]), ["stalled"]);
+    let after = fleet(ONE);
+    after.restore(before.export());
+    assert_eq!(poll(&after, [5, 4, 4, 4]), ["stalled"]);
+    assert!(poll(&after, [5, 5, 5, 5]).is_empty(), "finality has moved");
 }
 
 #[test]
