@@ -164,9 +164,9 @@ catalogue! {
         "Whether the peer's state is another one than the majority's at a common block, latched until they are seen equal; absent without a common block or a majority.";
     DIVERGENCE_FIRST_BLOCK = "convex_peer_divergence_first_block", Gauge, Peer, Left, ["peer", "network"],
         "Lowest block at which the states are known to differ.";
-    RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Left, ["peer", "network"],
+    RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Kept, ["peer", "network"],
         "How often the peer was lost (its connection dead or refused) and has answered again.";
-    CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Left, ["peer", "network"],
+    CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Reduced("while `clock_skew` is in force"), ["peer", "network"],
         "The peer's clock minus the monitor's, by PING where the peer answers it, else by HTTP's Date.";
     CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Left, ["peer", "network"],
         "The skew is this exact: half the round trip, and half a second more by HTTP's Date.";
@@ -183,7 +183,7 @@ catalogue! {
         "The part of the peer's stake that counts, 0.001 to 1: it falls when the peer makes no blocks while others do.";
     STAKE_WEIGHT = "convex_stake_weight_ratio", Gauge, Stake, Left, ["peer", "network"],
         "The peer's part of the network's weight in consensus; absent when the registry is too large to be read whole.";
-    STAKE_EVICTION_MARGIN = "convex_stake_eviction_margin_cvm", Gauge, Stake, Left, ["peer", "network"],
+    STAKE_EVICTION_MARGIN = "convex_stake_eviction_margin_cvm", Gauge, Stake, Reduced("while `own_stake_low` is in force"), ["peer", "network"],
         "Own stake above the 1000 CVM below which a peer is not heard and anybody may evict it.";
     LAST_BLOCK = "convex_peer_last_block_timestamp_seconds", Gauge, Stake, Left, ["peer", "network"],
         "Time of the peer's last block in the order; absent before its first.";

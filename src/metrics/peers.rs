@@ -2,7 +2,7 @@
 
 use crate::cad3::Hash;
 use crate::chain::economics::cvm;
-use crate::fleet::{EndpointRecord, Health, OrderState, PeerRecord, Snapshot, Stake};
+use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Snapshot, Stake};
 use crate::peer::{Api, Figures, LEVELS, Reason, Transport, seconds_of_ms, seconds_since_epoch};
 
 use super::catalogue::{self, Definition, Lean};
@@ -58,6 +58,11 @@ impl View<'_> {
                 fill(family, record, endpoint);
             }
         });
+    }
+
+    /// Whether a measurement is written that lean detail leaves only while it is amiss, for alerts to grade.
+    fn wanted(self, record: &PeerRecord, amiss: Condition) -> bool {
+        self.full || record.conditions.contains(&amiss)
     }
 
     /// Writes every family that is about peers.
@@ -275,9 +280,17 @@ impl View<'_> {
         });
         each(writer, &catalogue::STAKE_DECAY, &|stake| Some(stake.decay));
         each(writer, &catalogue::STAKE_WEIGHT, &|stake| stake.weight);
-        each(writer, &catalogue::STAKE_EVICTION_MARGIN, &|stake| {
-            Some(cvm(stake.registered.eviction_margin()))
-        });
+        self.each_peer(
+            writer,
+            &catalogue::STAKE_EVICTION_MARGIN,
+            |family, record| {
+                if let Some(stake) = &record.stake
+                    && self.wanted(record, Condition::OwnStakeLow)
+                {
+                    family.sample(of(record), cvm(stake.registered.eviction_margin()));
+                }
+            },
+        );
         each(writer, &catalogue::LAST_BLOCK, &|stake| {
             stake.registered.last_block_ms.map(seconds_of_ms)
         });
@@ -404,7 +417,9 @@ impl View<'_> {
             figures.memory_pool_bytes.map(float)
         });
         self.each_peer(writer, &catalogue::CLOCK_SKEW, |family, record| {
-            if let Some(clock) = record.clock(now) {
+            if let Some(clock) = record.clock(now)
+                && self.wanted(record, Condition::ClockSkew)
+            {
                 family.sample(of(record), clock.skew);
             }
         });
