@@ -179,15 +179,9 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
 async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_where_it_says() {
     let network = network(3).await;
     let registered = registry(&network).await;
-    let peers: String = (1..=3)
-        .map(|i| {
-            format!(
-                "- {{ name: p{i}, endpoints: ['tcp://{}'] }}\n",
-                network.tcp(i)
-            )
-        })
-        .collect();
-    let config = parse(&format!("networks: [{{ name: n }}]\npeers:\n{peers}"));
+    let peer = |i| format!("{{ name: p{i}, endpoints: ['tcp://{}'] }}", network.tcp(i));
+    let peers = [1, 2, 3].map(peer).join(", ");
+    let config = parse(&format!("networks: [{{ name: n }}]\npeers: [{peers}]\n"));
     let fleet = Fleet::default();
     fleet.apply(&config);
     let advertise = |urls: [String; 3]| {
