@@ -11,7 +11,7 @@ use super::network::{Network, Options, Ready, RealPeer};
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long an idle network is watched, in seconds; five minutes are the full proof.
 const IDLE_SECONDS: &str = "E2E_IDLE_SECONDS";
-const IDLE_SECONDS_DEFAULT: u64 = 45;
+const IDLE_SECONDS_DEFAULT: u64 = 60;
 
 /// Peers are called `peer-0` and so on. All of them are to be of the network of the first.
 fn config(peers: &[Ready]) -> String {
