@@ -1,5 +1,6 @@
-//! The files for operators: alert rules, their tests and runbooks, the dashboard. What they name must exist.
+//! The files for operators: alert rules, their tests, runbooks and routes, the dashboards. What they name must exist.
 
+mod alertmanager;
 mod alerts;
 mod dashboard;
 mod promql;
@@ -15,14 +16,15 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files of a folder that have this extension, in order.
+/// The files of a folder whose names end in a dot and this, in order.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let ending = format!(".{extension}");
     let mut found: Vec<PathBuf> = fs::read_dir(root().join(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|it| it == extension))
+        .filter(|path| path.to_str().unwrap().ends_with(&ending))
         .collect();
-    assert!(!found.is_empty(), "no .{extension} in {folder}");
+    assert!(!found.is_empty(), "no {ending} in {folder}");
     found.sort();
     found
 }
