@@ -41,6 +41,7 @@ conditions! {
     ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, beyond the uncertainty.";
     CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";
     OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above what keeps a peer from being evicted.";
+    ControllerBalanceLow = "controller_balance_low", "The account that controls the peer has less than `verdicts.controller_balance_cvm`.";
     WeightDecayed = "weight_decayed", "No block for longer than `expect_block_every`, so the peer's weight decays.";
     Flapping = "flapping", "The verdict has changed between up and down six times within the last hour.";
     QueryError = "query_error", "The query is answered with an error.";

@@ -16,9 +16,10 @@ use crate::self_check::{Doubt, Word};
 
 use super::condition::Condition;
 use super::endpoint::{EndpointRecord, Measured, Timings};
+use super::head::Lag;
 use super::health::{Health, Streak, health};
 use super::identity::{Identity, Pins};
-use super::network::{Lag, Shown, Standing};
+use super::member::{Shown, Standing};
 use super::order::{OrderState, OrderWatch};
 use super::stake::Stake;
 
@@ -354,6 +355,10 @@ impl PeerRecord {
         if let Some(stake) = &self.stake {
             if cvm(stake.registered.eviction_margin()) < limits.own_stake_margin_cvm {
                 found.insert(Condition::OwnStakeLow);
+            }
+            let balance = stake.controller_balance.map(cvm);
+            if balance.is_some_and(|balance| balance < limits.controller_balance_cvm) {
+                found.insert(Condition::ControllerBalanceLow);
             }
             if self
                 .peer

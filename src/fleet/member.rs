@@ -1,0 +1,113 @@
+//! One watched peer as a member of its network: what it has shown, and how it stands to the others. Pure.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cad3::Hash;
+
+use super::agreement::{Ring, Stand};
+use super::head::Lag;
+use super::health::Health;
+use super::order::OrderState;
+
+/// One watched peer of the network.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) ring: Ring,
+    pub(super) key: Option<Hash>,
+    /// Whether the key stands in the configuration, and is not only claimed.
+    pub(super) pinned: bool,
+    /// Whether it was not polled yet.
+    pub(super) awaited: bool,
+    /// The state block last shown, and until when it counts.
+    pub(super) latest: Option<(i64, Instant)>,
+    pub(super) weight: u64,
+    pub(super) stand: Stand,
+    /// Latched until an equal hash at a common block is seen.
+    pub(super) diverged: Option<i64>,
+    pub(super) order: OrderState,
+    pub(super) finality: i64,
+    pub(super) health: Health,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            ring: Ring::default(),
+            key: None,
+            pinned: false,
+            awaited: false,
+            latest: None,
+            weight: 1,
+            stand: Stand::Majority { proven: false },
+            diverged: None,
+            order: OrderState::Unknown,
+            finality: 0,
+            health: Health::Unknown,
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn is_heard(&self, now: Instant) -> bool {
+        self.latest.is_some_and(|(_, until)| now < until)
+    }
+
+    /// The peer's key, unless it only claims one that the configuration gives to another peer.
+    pub(super) fn own_key(&self, pinned: &HashSet<Hash>) -> Option<Hash> {
+        self.key.filter(|key| self.pinned || !pinned.contains(key))
+    }
+
+    pub(super) fn is_of_majority(&self) -> bool {
+        self.diverged.is_none() && matches!(self.stand, Stand::Majority { .. })
+    }
+
+    /// Latches a divergence until an equal hash at a common block is seen.
+    pub(super) fn take(&mut self, stand: Stand) {
+        self.stand = stand;
+        match stand {
+            Stand::Diverged { first_block } => self.diverged = Some(first_block),
+            // One of two halves is not accused; a single peer, with whom nobody agrees, stays so when others are lost.
+            Stand::Majority { proven: true } | Stand::Undecided { proven: true } => {
+                self.diverged = None;
+            }
+            Stand::Majority { proven: false } | Stand::Undecided { proven: false } => {}
+        }
+    }
+
+    pub(super) fn verdict(&self, split: bool) -> Option<bool> {
+        match self.stand {
+            _ if self.diverged.is_some() => Some(true),
+            Stand::Majority { proven: true } if !split => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// What one good answer shows of a peer's state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    /// Index of the last applied block.
+    pub(super) block: i64,
+    /// Hash of the state.
+    pub(super) hash: Hash,
+    /// The peer's key, where known.
+    pub(super) key: Option<Hash>,
+    /// Registered peers in that state.
+    pub(super) registered: Option<i64>,
+    /// How long the answer counts.
+    pub(super) fresh: Duration,
+}
+
+/// How a peer stands to its network, at the instant of its own answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Blocks behind the head and for how long; absent when no other peer of the network is heard.
+    pub lag: Option<Lag>,
+    /// Whether its state is another one than the majority's; absent without a common block or a majority.
+    pub diverged: Option<bool>,
+    /// The lowest known block of the difference.
+    pub first_block: Option<i64>,
+}
