@@ -40,6 +40,7 @@ pub mod cadence;
 pub mod chain;
 pub mod check;
 pub mod cli;
+mod closed_label;
 pub mod config;
 pub mod current;
 pub mod decode;

@@ -3,55 +3,29 @@
 use std::fmt;
 use std::io;
 
-macro_rules! reasons {
-    ($($variant:ident = $label:literal, $meaning:literal;)*) => {
-        /// What went wrong, as one of the values of the `reason` label. The set is closed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason {
-            $(#[doc = $meaning] $variant,)*
-        }
+use crate::closed_label::closed_label;
 
-        impl Reason {
-            /// Every reason, in label order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The label value.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $label,)*
-                }
-            }
-
-            /// What it means, in one sentence.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $meaning,)*
-                }
-            }
-        }
-    };
-}
-
-reasons! {
-    Dns = "dns", "The host name does not resolve.";
-    Refused = "refused", "Nobody listens at the address.";
-    Unreachable = "unreachable", "There is no route to the address.";
-    ConnectTimeout = "connect_timeout", "The connection was not made before the deadline.";
-    Tls = "tls", "The TLS handshake failed.";
-    TlsExpired = "tls_expired", "The TLS handshake failed because the certificate has expired.";
-    HttpStatus = "http_status", "The HTTP status carries no answer.";
-    Timeout = "timeout", "No answer came before the deadline.";
-    Closed = "closed", "The peer closed the connection before it had answered.";
-    Malformed = "malformed", "The reply is not what the protocol says.";
-    TooLarge = "too_large", "The reply is larger than `limits.max_response_bytes`.";
-    QueryHangs = "query_hangs", "The status is answered, the query is not.";
-    PeerError = "peer_error", "The peer says that it cannot answer.";
-    Overloaded = "overloaded", "The peer says that it has too much to do.";
-    WrongNetwork = "wrong_network", "The peer belongs to another network than the pinned one.";
-    WrongPeer = "wrong_peer", "Another peer key than the pinned one answers.";
-    Monitor = "monitor", "The agent's own trouble, never counted against a peer.";
+closed_label! {
+    /// What went wrong, as one of the values of the `reason` label. The set is closed.
+    pub enum Reason {
+        Dns = "dns", "The host name does not resolve.";
+        Refused = "refused", "Nobody listens at the address.";
+        Unreachable = "unreachable", "There is no route to the address.";
+        ConnectTimeout = "connect_timeout", "The connection was not made before the deadline.";
+        Tls = "tls", "The TLS handshake failed.";
+        TlsExpired = "tls_expired", "The TLS handshake failed because the certificate has expired.";
+        HttpStatus = "http_status", "The HTTP status carries no answer.";
+        Timeout = "timeout", "No answer came before the deadline.";
+        Closed = "closed", "The peer closed the connection before it had answered.";
+        Malformed = "malformed", "The reply is not what the protocol says.";
+        TooLarge = "too_large", "The reply is larger than `limits.max_response_bytes`.";
+        QueryHangs = "query_hangs", "The status is answered, the query is not.";
+        PeerError = "peer_error", "The peer says that it cannot answer.";
+        Overloaded = "overloaded", "The peer says that it has too much to do.";
+        WrongNetwork = "wrong_network", "The peer belongs to another network than the pinned one.";
+        WrongPeer = "wrong_peer", "Another peer key than the pinned one answers.";
+        Monitor = "monitor", "The agent's own trouble, never counted against a peer.";
+    }
 }
 
 impl Reason {
@@ -73,12 +47,6 @@ impl Reason {
             self,
             Self::WrongNetwork | Self::WrongPeer | Self::TlsExpired
         )
-    }
-}
-
-impl serde::Serialize for Reason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

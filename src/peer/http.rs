@@ -1,7 +1,5 @@
 //! The HTTP transport: the query, then the status where it exists, on one connection, as raw cells.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +17,7 @@ use super::Endpoint;
 use super::clients::{HttpClients, KEEP_IDLE, Settings};
 use super::exchange::{Answered, ClockSample, Exchange, Wanted};
 use super::failure::{Failure, Reason};
+use super::http_failure::{self, beginning, overdue};
 use super::message::Reply;
 use super::question::{Question, Unanswered};
 use super::status::Status;
@@ -131,10 +130,10 @@ impl HttpClient {
 
     async fn exchange<V>(&mut self, wanted: &Wanted<'_, V>, deadline: Instant) -> Exchange<V> {
         let mut exchange = Exchange::default();
-        let expected_kept = self
+        // Whether a connection that should be open may still turn out dead.
+        let mut stale_once = self
             .last_used
             .is_some_and(|used| used.elapsed() < KEEP_IDLE);
-        let mut stale_once = expected_kept;
         loop {
             let trace = Trace::default();
             let (result, trace) = TRACE
@@ -155,7 +154,7 @@ impl HttpClient {
             let (progress, phases, certificate_ends) = trace;
             exchange.phases = phases;
             exchange.certificate_ends = certificate_ends;
-            if expected_kept && stale_once && progress != Progress::Kept {
+            if stale_once && progress != Progress::Kept {
                 exchange.reconnects += 1;
                 stale_once = false;
             }
@@ -233,7 +232,10 @@ impl HttpClient {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let began = Instant::now();
-        let mut response = request.send().await.map_err(|error| failure_of(&error))?;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| http_failure::of_client(&error))?;
         let answered_at = SystemTime::now();
         // On a new connection the request is written once the connection is made.
         let sent = TRACE
@@ -269,7 +271,11 @@ impl HttpClient {
             return Err(too_large(announced.to_string()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failure_of(&error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| http_failure::of_client(&error))?
+        {
             exchange.response_bytes += chunk.len();
             if body.len() + chunk.len() > limit {
                 return Err(too_large(format!("more than {limit}")));
@@ -283,7 +289,9 @@ impl HttpClient {
     fn reply_of(&self, answer: &Answer) -> Result<Reply, Failure> {
         match Reply::decode(&answer.body, &self.limits) {
             Ok(Some(reply)) => Ok(reply),
-            _ if !answer.status.is_success() => Err(http_failure(answer)),
+            _ if !answer.status.is_success() => {
+                Err(http_failure::of_status(answer.status, &answer.body))
+            }
             Ok(None) => Err(Failure::new(
                 Reason::Malformed,
                 "the reply to the query is no Result",
@@ -312,7 +320,7 @@ impl HttpClient {
                 self.no_status_until = Some(Instant::now() + STATUS_AGAIN);
                 return Ok(());
             }
-            _ => return Err(http_failure(answer)),
+            _ => return Err(http_failure::of_status(answer.status, &answer.body)),
         }
         self.no_status_until = None;
         let message = decode_message(&answer.body, &self.limits).map_err(|error| {
@@ -346,97 +354,4 @@ fn clock_of(
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     let value = ClockSample::of_whole_second(date, answered_at, took);
     Some(Answered { value, took })
-}
-
-fn http_failure(answer: &Answer) -> Failure {
-    let reason = match answer.status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Reason::Overloaded,
-        _ => Reason::HttpStatus,
-    };
-    let note = if answer.status.is_redirection() {
-        " (redirects are not followed)"
-    } else {
-        ""
-    };
-    Failure::new(
-        reason,
-        format!(
-            "HTTP status {}{note}: {}",
-            answer.status,
-            beginning(&answer.body)
-        ),
-    )
-}
-
-/// The first bytes of a body, for people.
-fn beginning(body: &[u8]) -> String {
-    const SHOWN: usize = 60;
-    let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    format!("{shown:?}")
-}
-
-/// What is wrong when the deadline passes.
-fn overdue<V>(progress: Progress, exchange: &Exchange<V>) -> Failure {
-    match progress {
-        Progress::Resolving => Failure::new(Reason::Dns, "the host name did not resolve in time"),
-        Progress::Connecting => Failure::new(
-            Reason::ConnectTimeout,
-            "the peer did not accept the connection in time",
-        ),
-        Progress::Handshaking => Failure::new(
-            Reason::ConnectTimeout,
-            "the TLS handshake was not done in time",
-        ),
-        Progress::Kept | Progress::Connected if exchange.query.is_some() => {
-            Failure::new(Reason::Timeout, "the query is answered, the status is not")
-        }
-        Progress::Kept | Progress::Connected => {
-            Failure::new(Reason::Timeout, "connected, but no answer came")
-        }
-    }
-}
-
-/// What an error of the HTTP client means, found in its chain of causes.
-fn failure_of(error: &reqwest::Error) -> Failure {
-    let mut reason = if error.is_connect() {
-        Reason::Unreachable
-    } else {
-        Reason::Closed
-    };
-    let mut deepest = error.to_string();
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        deepest = current.to_string();
-        cause = current.source();
-        if let Some(failure) = current.downcast_ref::<Failure>() {
-            return failure.clone();
-        }
-        if let Some(error) = current.downcast_ref::<rustls::Error>() {
-            return tls_failure(error);
-        }
-        if let Some(error) = current
-            .downcast_ref::<hyper::Error>()
-            .filter(|error| error.is_parse())
-        {
-            return Failure::new(Reason::Malformed, error.to_string());
-        }
-        if let Some(error) = current.downcast_ref::<io::Error>() {
-            // One that wraps another does not name it as its source.
-            match error.get_ref() {
-                Some(inner) => cause = Some(inner),
-                None => return Failure::from_io(error),
-            }
-            reason = Failure::from_io(error).reason;
-        }
-    }
-    Failure::new(reason, deepest)
-}
-
-fn tls_failure(error: &rustls::Error) -> Failure {
-    use rustls::CertificateError::{Expired, ExpiredContext};
-    let reason = match error {
-        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => Reason::TlsExpired,
-        _ => Reason::Tls,
-    };
-    Failure::new(reason, error.to_string())
 }

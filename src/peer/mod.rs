@@ -7,6 +7,7 @@ mod failure;
 mod figures;
 mod frame;
 mod http;
+mod http_failure;
 mod message;
 mod question;
 mod resolve;

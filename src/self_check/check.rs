@@ -2,48 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use crate::closed_label::closed_label;
 use crate::peer::Reason;
 
 use super::doubt::{Failed, Path};
 
-macro_rules! checks {
-    ($($variant:ident = $label:literal, $meaning:literal;)*) => {
-        /// Something that the agent needs to see its peers.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Check {
-            $(#[doc = $meaning] $variant,)*
-        }
-
-        impl Check {
-            /// Every check, in label order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The label value.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $label,)*
-                }
-            }
-
-            /// What it means, in one sentence.
-            #[must_use]
-            pub const fn meaning(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $meaning,)*
-                }
-            }
-        }
-    };
-}
-
-checks! {
-    Clock = "clock", "The wall clock has not jumped against the monotonic one within the last 15 s, as after a sleep or a correction.";
-    Descriptors = "descriptors", "More than a twentieth of the file descriptors that the system grants are free.";
-    Dns = "dns", "`self_check.dns_name` resolves; without it, one of the names of the configured endpoints.";
-    EventLoop = "event_loop", "No timer was more than a second late within the last 15 s.";
-    References = "references", "One of `self_check.references` accepts a connection.";
-    Route = "route", "The system has a route to one of the configured endpoints; no packet is sent.";
+closed_label! {
+    /// Something that the agent needs to see its peers.
+    pub enum Check {
+        Clock = "clock", "The wall clock has not jumped against the monotonic one within the last 15 s, as after a sleep or a correction.";
+        Descriptors = "descriptors", "More than a twentieth of the file descriptors that the system grants are free.";
+        Dns = "dns", "`self_check.dns_name` resolves; without it, one of the names of the configured endpoints.";
+        EventLoop = "event_loop", "No timer was more than a second late within the last 15 s.";
+        References = "references", "One of `self_check.references` accepts a connection.";
+        Route = "route", "The system has a route to one of the configured endpoints; no packet is sent.";
+    }
 }
 
 impl Check {

@@ -9,10 +9,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cad3", &[]),
     ("cadence", &[]),
     ("chain", &["cad3", "peer"]),
-    ("peer", &["cad3", "config"]),
+    ("closed_label", &[]),
+    ("peer", &["cad3", "closed_label", "config"]),
     ("config", &["cad3", "peer"]),
     ("probe", &["cad3", "cadence", "config", "peer"]),
-    ("self_check", &["config", "peer"]),
+    ("self_check", &["closed_label", "config", "peer"]),
     (
         "fleet",
         &["cad3", "chain", "config", "peer", "probe", "self_check"],

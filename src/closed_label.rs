@@ -1,0 +1,46 @@
+//! Closed sets that become label values: one table gives the enum, its documentation, its labels and their meaning.
+
+/// Defines an enum whose variants are the values of a metric label.
+macro_rules! closed_label {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $name:ident {
+            $($(#[$of_variant:meta])* $variant:ident = $label:literal, $meaning:literal;)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        $visibility enum $name {
+            $(#[doc = $meaning] $(#[$of_variant])* $variant,)*
+        }
+
+        impl $name {
+            /// Every value, in label order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The label value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)*
+                }
+            }
+
+            /// What it means, in one sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+pub(crate) use closed_label;
