@@ -42,7 +42,7 @@ conditions! {
     CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";
     OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above what keeps a peer from being evicted.";
     ControllerBalanceLow = "controller_balance_low", "The account that controls the peer has less than `verdicts.controller_balance_cvm`.";
-    WeightDecayed = "weight_decayed", "No block for longer than `expect_block_every`, so the peer's weight decays.";
+    WeightDecayed = "weight_decayed", "No block for longer than `expect_block_every` while the network made some, so the peer's weight decays.";
     Flapping = "flapping", "The verdict has changed between up and down six times within the last hour.";
     QueryError = "query_error", "The query is answered with an error.";
 }

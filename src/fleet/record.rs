@@ -363,7 +363,7 @@ impl PeerRecord {
             if self
                 .peer
                 .expect_block_every
-                .is_some_and(|every| stake.is_overdue(every, wall))
+                .is_some_and(|every| stake.is_overdue(every))
             {
                 found.insert(Condition::WeightDecayed);
             }

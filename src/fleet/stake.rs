@@ -1,7 +1,7 @@
 //! What the registry of peers says of the watched ones, and whether the network keeps its quorum. Pure.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::cad3::Hash;
 use crate::chain::economics::CONSENSUS_THRESHOLD;
@@ -90,6 +90,8 @@ impl Quorum {
 pub struct Stake {
     /// Its entry in the registry.
     pub registered: RegisteredPeer,
+    /// Time of the state that tells it, milliseconds since the epoch.
+    pub state_time_ms: i64,
     /// The part of its stake that counts, 0.001 to 1.
     pub decay: f64,
     /// Its part of all weight; none when only a part of the registry is known.
@@ -104,6 +106,7 @@ impl Stake {
     pub fn of(registry: &Registry, weights: &HashMap<Hash, f64>, key: &Hash) -> Option<Self> {
         let registered = registry.peers.get(key)?.clone();
         Some(Self {
+            state_time_ms: registry.state_time_ms,
             decay: registered.decay(registry.state_time_ms),
             weight: weights.get(key).copied(),
             controller_balance: registered
@@ -113,14 +116,15 @@ impl Stake {
         })
     }
 
-    /// Whether the peer has made no block for longer than it should, by the wall clock.
+    /// Whether the peer has made no block for longer than it should while the network did. Measured in the network's time,
+    /// as the decay is: on an idle network nobody is overdue.
     #[must_use]
-    pub fn is_overdue(&self, every: Duration, wall: SystemTime) -> bool {
+    pub fn is_overdue(&self, every: Duration) -> bool {
         let Some(last) = self.registered.last_block_ms else {
             return true;
         };
-        let last = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(last).unwrap_or(0));
-        wall.duration_since(last).unwrap_or_default() > every
+        let silent_ms = self.state_time_ms.saturating_sub(last);
+        u64::try_from(silent_ms).is_ok_and(|silent_ms| Duration::from_millis(silent_ms) > every)
     }
 }
 
@@ -220,14 +224,27 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_overdue_by_the_wall_clock() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let registry = registry(&[1]);
-        let weights = HashMap::new();
-        let mut stake = Stake::of(&registry, &weights, &Hash::new([1; 32])).expect("registered");
+    fn a_peer_is_overdue_in_the_networks_time() {
         let every = Duration::from_secs(600);
-        assert!(!stake.is_overdue(every, at(600)) && stake.is_overdue(every, at(601)));
-        stake.registered.last_block_ms = None;
-        assert!(stake.is_overdue(every, at(0)), "it never made one");
+        let mut registry = registry(&[1]);
+        let key = Hash::new([1; 32]);
+        let mut overdue = |state_time_ms, last_block_ms| {
+            registry.state_time_ms = state_time_ms;
+            registry
+                .peers
+                .get_mut(&key)
+                .expect("registered")
+                .last_block_ms = last_block_ms;
+            Stake::of(&registry, &HashMap::new(), &key)
+                .expect("registered")
+                .is_overdue(every)
+        };
+        assert!(
+            !overdue(600_000, Some(0)),
+            "however long an idle network stands still"
+        );
+        assert!(overdue(600_001, Some(0)));
+        assert!(!overdue(0, Some(1)), "a block that is newer than the state");
+        assert!(overdue(0, None), "it never made one");
     }
 }

@@ -173,6 +173,7 @@ fn answering(peer: &Peer) -> Arc<PeerRecord> {
             last_block_ms: Some(1),
             url: None,
         },
+        state_time_ms: 1,
         decay: 1.0,
         weight: Some(1.0),
         controller_balance: Some(1),
