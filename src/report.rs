@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::cad3::Hash;
-use crate::fleet::{Condition, EndpointRecord, Health, PeerRecord};
+use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Stake};
 use crate::peer::{
     Api, ErrorReply, Failure, Figures, OrderPoints, Reason, seconds_of_ms, seconds_since_epoch,
 };
@@ -40,6 +40,10 @@ pub struct PeerReport<'a> {
     query_error: Option<QueryErrorReport<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<ClockReport>,
+    standing: StandingReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stake: Option<StakeReport>,
+    restarts_inferred: u64,
     endpoints: Vec<EndpointReport<'a>>,
 }
 
@@ -64,6 +68,37 @@ struct OrderReport {
     #[serde(flatten)]
     points: OrderPoints,
     pending: i64,
+    state: OrderState,
+}
+
+/// How the peer stands to its network.
+#[derive(Debug, Serialize)]
+struct StandingReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_blocks: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diverged: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_divergent_block: Option<i64>,
+}
+
+/// What the chain says of the peer.
+#[derive(Debug, Serialize)]
+struct StakeReport {
+    own_copper: ExactInteger,
+    delegated_copper: ExactInteger,
+    decay: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
+    eviction_margin_copper: ExactInteger,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller_balance_copper: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_block: Option<f64>,
 }
 
 /// Figures of one state; those the peer could not tell are absent.
@@ -178,6 +213,7 @@ impl<'a> PeerReport<'a> {
             order: record.order(now).map(|points| OrderReport {
                 points,
                 pending: points.pending(),
+                state: record.order_state(now),
             }),
             state: record.figures(now).map(StateReport::new),
             query_error: record.query_error.as_ref().map(QueryErrorReport::new),
@@ -185,11 +221,42 @@ impl<'a> PeerReport<'a> {
                 skew_seconds: clock.skew,
                 uncertainty_seconds: clock.uncertainty,
             }),
+            standing: StandingReport::new(record, now),
+            stake: record.stake.as_ref().map(StakeReport::new),
+            restarts_inferred: record.restarts,
             endpoints: record
                 .endpoints
                 .iter()
                 .map(|endpoint| EndpointReport::new(record, endpoint, now))
                 .collect(),
+        }
+    }
+}
+
+impl StandingReport {
+    fn new(record: &PeerRecord, now: Instant) -> Self {
+        let lag = record.lag(now);
+        Self {
+            lag_blocks: lag.map(|lag| lag.blocks),
+            lag_seconds: lag.map(|lag| lag.time.as_secs_f64()),
+            diverged: record.diverged,
+            first_divergent_block: record.first_divergent_block,
+        }
+    }
+}
+
+impl StakeReport {
+    fn new(stake: &Stake) -> Self {
+        let registered = &stake.registered;
+        Self {
+            own_copper: ExactInteger(registered.own_copper),
+            delegated_copper: ExactInteger(registered.delegated_copper),
+            decay: stake.decay,
+            weight: stake.weight,
+            eviction_margin_copper: ExactInteger(registered.eviction_margin()),
+            controller: registered.controller.map(|address| format!("#{address}")),
+            controller_balance_copper: stake.controller_balance.map(ExactInteger),
+            last_block: registered.last_block_ms.map(seconds_of_ms),
         }
     }
 }

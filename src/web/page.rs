@@ -27,6 +27,8 @@ struct PeerRow<'a> {
     conditions: String,
     endpoints: Vec<EndpointCell<'a>>,
     order: String,
+    order_state: &'static str,
+    lag: String,
     state_block: String,
     accounts: String,
 }
@@ -96,6 +98,8 @@ impl<'a> PeerRow<'a> {
             conditions: conditions.join(", "),
             endpoints: endpoints.collect(),
             order: order.unwrap_or_default(),
+            order_state: record.order_state(now).as_str(),
+            lag: number(record.lag(now).map(|lag| lag.blocks)),
             state_block: number(figures.and_then(|figures| figures.state_block)),
             accounts: number(figures.and_then(|figures| figures.accounts)),
         }

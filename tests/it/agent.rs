@@ -79,6 +79,7 @@ async fn a_peer_is_polled_and_shown_everywhere() {
         json[0]["state"]["coin_supply_copper"],
         1_000_000_000_000_000_i64
     );
+    assert_eq!(json[0]["order"]["state"], "idle");
     assert_eq!(agent.get("/api/v1/peers/one").await.0, 200);
     assert_eq!(agent.get("/api/v1/peers/none").await.0, 404);
     let (status, page) = agent.get("/").await;
