@@ -141,7 +141,7 @@ impl Report {
             machine.java,
             machine.rustc,
             machine.load_before,
-            self.others_percent,
+            self.others_percent.max(0.0),
             self.idle_peer_cpu * 1e3,
             self.table()
         )
