@@ -76,6 +76,14 @@ impl Agent {
         }
     }
 
+    /// The value of a series.
+    async fn value(&self, series: &str) -> f64 {
+        let metrics = self.metrics().await;
+        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+        let found: Option<f64> = metrics.lines().find_map(value);
+        found.unwrap_or_else(|| panic!("{series} is not there"))
+    }
+
     async fn metrics(&self) -> String {
         let client = plain_client(Duration::from_secs(10)).unwrap();
         let response = client
@@ -88,19 +96,16 @@ impl Agent {
 }
 
 fn config(network: &Network) -> String {
-    let mut text = format!(
-        "defaults: {{ interval: 1s, timeout: 800ms }}\nnetworks: [{{ name: local, genesis: '{}' }}]\npeers:\n",
-        network.peers[0].genesis()
-    );
-    for (i, peer) in network.peers.iter().enumerate() {
-        text += &format!(
-            "  - {{ name: peer-{i}, endpoints: ['{}', '{}'], key: '{}' }}\n",
-            peer.http(),
-            peer.tcp(),
-            peer.key()
-        );
-    }
-    text
+    let entry = |(i, peer): (usize, &network::RealPeer)| {
+        let (http, tcp, key) = (peer.http(), peer.tcp(), peer.key());
+        format!("{{ name: peer-{i}, endpoints: ['{http}', '{tcp}'], key: '{key}' }}")
+    };
+    let peers: Vec<String> = network.peers.iter().enumerate().map(entry).collect();
+    format!(
+        "defaults: {{ interval: 1s, timeout: 800ms }}\nnetworks: [{{ name: local, genesis: '{}' }}]\npeers: [{}]\n",
+        network.peers[0].genesis(),
+        peers.join(", ")
+    )
 }
 
 fn of(metric: &str, peer: usize, more: &str) -> String {
@@ -128,13 +133,13 @@ async fn a_real_network_is_watched_and_scraped() {
     }
     chain::the_registry_is_what_the_peer_says(&mut network).await;
     let agent = Agent::start(&config(&network)).await;
-    let prometheus = Prometheus::start(&agent.address).await;
+    let prometheus = Prometheus::start(&agent.address);
 
     a_working_network(&network, &prometheus).await;
     the_network_and_its_stake(&network, &prometheus).await;
     prometheus::lint(&agent.metrics().await).await;
     a_transaction_moves_the_order(&mut network, &prometheus).await;
-    a_killed_peer(&mut network, &prometheus).await;
+    a_killed_peer(&mut network, &agent, &prometheus).await;
     a_frozen_peer(&network, &prometheus).await;
     a_half_shut_peer(&mut network, &prometheus).await;
     the_untouched_peer(&prometheus).await;
@@ -273,9 +278,20 @@ async fn a_transaction_moves_the_order(network: &mut Network, prometheus: &Prome
 }
 
 /// SIGTERM, not SIGKILL: a killed peer's store may be damaged, and it shall come back.
-async fn a_killed_peer(network: &mut Network, prometheus: &Prometheus) {
+async fn a_killed_peer(network: &mut Network, agent: &Agent, prometheus: &Prometheus) {
     let up = of("convex_peer_up", 1, "");
     network.peers[1].end().await;
+    // Two intervals are two polls at most: the one that was under way when the peer ended, and the next.
+    let polls = of("convex_probe_attempts_total", 1, ",transport=\"tcp\"");
+    let before = agent.value(&polls).await;
+    while agent.value(&up).await != 0.0 {
+        let polled = agent.value(&polls).await - before;
+        assert!(
+            polled < 2.0,
+            "still up {polled} polls after the peer has ended"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     prometheus.wait_for(&up, |up| up == 0.0).await;
     for transport in ["http", "tcp"] {
         let refused = format!(",transport=\"{transport}\",reason=\"refused\"");

@@ -21,7 +21,7 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     /// Starts one that scrapes `target` every second.
-    pub(crate) async fn start(target: &str) -> Self {
+    pub(crate) fn start(target: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("prometheus.yml");
         let text = format!(

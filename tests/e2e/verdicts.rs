@@ -15,17 +15,18 @@ const IDLE_SECONDS_DEFAULT: u64 = 60;
 
 /// Peers are called `peer-0` and so on. All of them are to be of the network of the first.
 fn config(peers: &[Ready]) -> String {
-    let mut text = format!(
+    let entry = |(i, peer): (usize, &Ready)| {
+        let (http, tcp) = (peer.http(), peer.tcp());
+        format!("{{ name: peer-{i}, endpoints: ['{http}', '{tcp}'] }}")
+    };
+    let entries: Vec<String> = peers.iter().enumerate().map(entry).collect();
+    format!(
         "defaults: {{ interval: 1s, timeout: 900ms, down_after: 3 }}\n\
          verdicts: {{ stall_after: 10s, lag_blocks: 20, lag_for: 3s }}\n\
-         networks: [{{ name: local, genesis: '{}', stake_interval: 10s }}]\npeers:\n",
-        peers[0].genesis()
-    );
-    for (i, peer) in peers.iter().enumerate() {
-        let (http, tcp) = (peer.http(), peer.tcp());
-        text += &format!("  - {{ name: peer-{i}, endpoints: ['{http}', '{tcp}'] }}\n");
-    }
-    text
+         networks: [{{ name: local, genesis: '{}', stake_interval: 10s }}]\npeers: [{}]\n",
+        peers[0].genesis(),
+        entries.join(", ")
+    )
 }
 
 /// The agent watching some peers.
