@@ -4,54 +4,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::closed_label::closed_label;
 use crate::peer::OrderPoints;
 
 /// How long a peer that went back stays `receding` when it never regains what it had: after that the lower order is
 /// taken for its own.
 const RECEDING_FORGOTTEN: Duration = Duration::from_secs(3600);
 
-/// What an order does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum OrderState {
-    /// No status.
-    #[default]
-    Unknown,
-    /// Block, finality or state block is below an earlier value, and has been for `stall_after`.
-    Receding,
-    /// Blocks wait, and finality has stood still in every poll of the last `stall_after`.
-    Stalled,
-    /// Blocks wait, or finality moved since the last poll.
-    Advancing,
-    /// Nothing waits and nothing moves: a quiet network.
-    Idle,
-}
-
-impl OrderState {
-    /// Every state, in label order.
-    pub const ALL: [Self; 5] = [
-        Self::Unknown,
-        Self::Receding,
-        Self::Stalled,
-        Self::Advancing,
-        Self::Idle,
-    ];
-
-    /// The value of the `state` label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Receding => "receding",
-            Self::Stalled => "stalled",
-            Self::Advancing => "advancing",
-            Self::Idle => "idle",
-        }
-    }
-}
-
-impl serde::Serialize for OrderState {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
+closed_label! {
+    /// What an order does.
+    #[derive(Default)]
+    pub enum OrderState {
+        #[default]
+        Unknown = "unknown", "No status.";
+        Receding = "receding", "Block, finality or state block is below an earlier value, and has been for `stall_after`.";
+        Stalled = "stalled", "Blocks wait, and finality has stood still in every poll of the last `stall_after`.";
+        Advancing = "advancing", "Blocks wait, or finality moved since the last poll.";
+        Idle = "idle", "Nothing waits and nothing moves: a quiet network.";
     }
 }
 

@@ -6,33 +6,15 @@ use std::time::Duration;
 use crate::cad3::Hash;
 use crate::chain::economics::CONSENSUS_THRESHOLD;
 use crate::chain::stake::{RegisteredPeer, Registry};
+use crate::closed_label::closed_label;
 
-/// How a registered peer stands, as far as the watched ones show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum StakeStanding {
-    /// Answers, and its state is the majority's as far as is known.
-    Majority,
-    /// Answers with another state than the majority's.
-    Minority,
-    /// Does not answer, or holds too little stake of its own for others to listen to it.
-    Down,
-    /// Not watched, or not known.
-    Unobserved,
-}
-
-impl StakeStanding {
-    /// Every standing, in label order.
-    pub const ALL: [Self; 4] = [Self::Majority, Self::Minority, Self::Down, Self::Unobserved];
-
-    /// The value of the `standing` label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Majority => "majority",
-            Self::Minority => "minority",
-            Self::Down => "down",
-            Self::Unobserved => "unobserved",
-        }
+closed_label! {
+    /// How a registered peer stands, as far as the watched ones show.
+    pub enum StakeStanding {
+        Majority = "majority", "Answers, and its state is the majority's as far as is known.";
+        Minority = "minority", "Answers with another state than the majority's.";
+        Down = "down", "Does not answer, or holds too little stake of its own for others to listen to it.";
+        Unobserved = "unobserved", "Not watched, or not known.";
     }
 }
 

@@ -52,7 +52,7 @@ fn size(size: usize) -> Option<f64> {
 fn verdicts(snapshot: &Snapshot, writer: &mut Writer) {
     writer.family(&catalogue::NETWORK_ORDER_STATE, |family| {
         for network in &snapshot.networks {
-            for state in OrderState::ALL {
+            for &state in OrderState::ALL {
                 let labels = [
                     ("network", network.name.as_str()),
                     ("state", state.as_str()),
@@ -87,7 +87,7 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer) {
             let Some(quorum) = &network.verdict.quorum else {
                 continue;
             };
-            for (standing, ratio) in StakeStanding::ALL.into_iter().zip(quorum.ratios) {
+            for (standing, ratio) in StakeStanding::ALL.iter().zip(quorum.ratios) {
                 let labels = [
                     ("network", network.name.as_str()),
                     ("standing", standing.as_str()),

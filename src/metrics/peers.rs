@@ -319,7 +319,7 @@ impl View<'_> {
             }
         });
         self.each_peer(writer, &catalogue::ORDER_STATE, |family, record| {
-            for state in OrderState::ALL {
+            for &state in OrderState::ALL {
                 let is = state == record.order_state(now);
                 family.count(of(record).chain([("state", state.as_str())]), is.into());
             }

@@ -16,7 +16,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("self_check", &["closed_label", "config", "peer"]),
     (
         "fleet",
-        &["cad3", "chain", "config", "peer", "probe", "self_check"],
+        &[
+            "cad3",
+            "chain",
+            "closed_label",
+            "config",
+            "peer",
+            "probe",
+            "self_check",
+        ],
     ),
     (
         "discovery",
