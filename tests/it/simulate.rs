@@ -7,26 +7,16 @@ use convex_peer_monitor::config::{self, Peer};
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
 use convex_peer_monitor::peer::{Api, Figures, HttpClients, OrderPoints, Reason};
 use convex_peer_monitor::probe::{Observation, Prober};
-use convex_peer_monitor::simulate::{KINDS, Network, Options, Script, StartError, Traffic};
+use convex_peer_monitor::simulate::{KINDS, Network, Options, StartError};
 use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::contract::{holds, peer, prober, verdict};
+use crate::support::simulated::network;
 
 /// Long for anything on loopback; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {
-    let options = Options {
-        peers,
-        seed: 1,
-        script: Script::parse(faults.iter().copied(), peers).unwrap(),
-        traffic: traffic.map(|text| Traffic::parse(text, peers).unwrap()),
-        base: None,
-    };
-    Network::start(options).await.unwrap()
-}
 
 /// Peer `i` by both endpoints, with everything pinned and little patience.
 fn pinned(network: &Network, i: usize) -> Peer {

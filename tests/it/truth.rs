@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use convex_peer_monitor::simulate::{KINDS, Network, Options, Script, Traffic};
+use convex_peer_monitor::simulate::{KINDS, Network};
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::Agent;
 use crate::support::fake;
+use crate::support::simulated::network;
 
 /// Longest wait for all verdicts; the longest of them takes some seven polls.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -132,17 +133,6 @@ fn rows() -> Vec<Row> {
         }
     };
     lines.skip(1).map(row).collect()
-}
-
-async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {
-    let options = Options {
-        peers,
-        seed: 1,
-        script: Script::parse(faults.iter().copied(), peers).unwrap(),
-        traffic: traffic.map(|text| Traffic::parse(text, peers).unwrap()),
-        base: None,
-    };
-    Network::start(options).await.unwrap()
 }
 
 impl Watch {

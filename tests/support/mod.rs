@@ -3,4 +3,5 @@
 pub(crate) mod agent;
 pub(crate) mod contract;
 pub(crate) mod fake;
+pub(crate) mod simulated;
 pub(crate) mod tls;

@@ -1,0 +1,15 @@
+//! A simulated network with faults and traffic, by their texts.
+
+use convex_peer_monitor::simulate::{Network, Options, Script, Traffic};
+
+/// Starts one on free ports, always of the same seed.
+pub(crate) async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {
+    let options = Options {
+        peers,
+        seed: 1,
+        script: Script::parse(faults.iter().copied(), peers).unwrap(),
+        traffic: traffic.map(|text| Traffic::parse(text, peers).unwrap()),
+        base: None,
+    };
+    Network::start(options).await.unwrap()
+}
