@@ -19,10 +19,11 @@ use crate::current::Current;
 use crate::discovery::{Round, Watchlist};
 use crate::fleet::Fleet;
 use crate::inquiry::Inquiry;
+use crate::notify::{self, Counts, Notifier, Outbox, SaveRequest};
 use crate::scheduler::{Scheduler, Timing};
 use crate::self_check::{self, Plan};
 use crate::shard::Shard;
-use crate::state_file::Keeper;
+use crate::state_file::{self, Keeper};
 use crate::web::{self, ReloadRequest, Site};
 
 /// How long requests under way are waited for at the end.
@@ -52,15 +53,31 @@ impl Source {
     }
 }
 
-/// A registry with what is counted of the agent itself.
-///
-/// # Errors
-/// Two metrics have one name.
-pub fn registry() -> Result<(Registry, Timing), prometheus::Error> {
-    let registry = Registry::new();
-    registry.register(Box::new(ProcessCollector::for_self()))?;
-    let timing = Timing::register(&registry)?;
-    Ok((registry, timing))
+/// What is counted of the agent itself.
+#[derive(Clone, Debug)]
+pub struct Happenings {
+    /// All of it.
+    pub registry: Registry,
+    /// Of polls.
+    pub timing: Timing,
+    /// Of notifications.
+    pub counts: Counts,
+}
+
+impl Happenings {
+    /// Nothing has happened yet.
+    ///
+    /// # Errors
+    /// Two metrics have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Self {
+            timing: Timing::register(&registry)?,
+            counts: Counts::register(&registry)?,
+            registry,
+        })
+    }
 }
 
 /// Monitors until `stop`. `config` was read from `source`; whoever holds the sender of `reloads` can ask to read it again.
@@ -74,16 +91,35 @@ pub async fn run(
     (reloads, mut asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (registry, timing) = registry()?;
+    let Happenings {
+        registry,
+        timing,
+        counts,
+    } = Happenings::new()?;
     let fleet = Arc::new(Fleet::default());
-    let mut scheduler = Scheduler::new(Arc::clone(&fleet), timing, stop.clone());
-    let (found, mut rounds) = mpsc::channel(1);
-    let mut inquiry = Inquiry::new(Arc::clone(&fleet), source.shard, found, stop.clone());
-    let mut watchlist = Watchlist::default();
+    let outbox = Arc::new(Outbox::default());
     fleet.apply(&config);
-    let keeping = keep_state(&config, &fleet, &stop).await;
-    scheduler.apply(&config);
-    inquiry.apply(&config);
+    let state = state_file::Parts {
+        fleet: Arc::clone(&fleet),
+        outbox: Arc::clone(&outbox),
+    };
+    let (keeping, saves) = keep_state(&config, state, &stop).await;
+    let telling = notify::Parts {
+        fleet: Arc::clone(&fleet),
+        outbox,
+        counts,
+        timing: timing.clone(),
+        stop: stop.clone(),
+    };
+    let (found, mut rounds) = mpsc::channel(1);
+    let mut crew = Crew {
+        scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
+        inquiry: Inquiry::new(Arc::clone(&fleet), source.shard, found, stop.clone()),
+        notifier: Notifier::new(telling.clone()),
+        watchlist: Watchlist::default(),
+        fleet: Arc::clone(&fleet),
+    };
+    crew.apply(&config);
     tracing::info!(
         peers = config.peers.len(),
         networks = config.networks.len(),
@@ -102,6 +138,7 @@ pub async fn run(
         .trim_end_matches('/')
         .into();
     let current = Arc::new(Current::new(config));
+    let telling = tokio::spawn(notify::watch(telling, Arc::clone(&current), saves));
     let site = Site {
         fleet: Arc::clone(&fleet),
         current: Arc::clone(&current),
@@ -121,113 +158,125 @@ pub async fn run(
                 return ended.context("the web server failed")?.context("the listener failed");
             }
             Some(answer) = asked.recv() => {
-                let parts = (&mut scheduler, &mut inquiry, &mut watchlist);
-                let outcome = reload(&source, &current, &fleet, parts).await;
+                let outcome = crew.reload(&source, &current).await;
                 plans.send_replace(Plan::of(&current.get().config));
                 // Who asked may have hung up meanwhile.
                 drop(answer.send(outcome));
             }
             Some(round) = rounds.recv() => {
-                follow(round, &current, &fleet, &mut scheduler, &mut watchlist);
+                crew.follow(round, &current);
             }
         }
     }
     tracing::info!("stopping");
-    let drained = async {
-        tokio::join!(
-            scheduler.drained(),
-            inquiry.drained(),
-            server,
-            checking,
-            keeping
-        )
-    };
+    let drained = async { tokio::join!(crew.drained(), telling, server, checking, keeping) };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
     }
     Ok(())
 }
 
-/// Gives the fleet what is remembered of it, and keeps what is to be; what is returned ends with `stop`.
+/// Gives `parts` what is remembered, and keeps what is to be; what is returned ends with `stop` and can be asked to write at
+/// once.
 async fn keep_state(
     config: &Config,
-    fleet: &Arc<Fleet>,
+    parts: state_file::Parts,
     stop: &CancellationToken,
-) -> OptionFuture<JoinHandle<()>> {
+) -> (
+    OptionFuture<JoinHandle<()>>,
+    Option<mpsc::Sender<SaveRequest>>,
+) {
     let Some(dir) = config.state_dir.clone() else {
         tracing::info!("no state_dir: what is learned is forgotten when the agent ends");
-        return None.into();
+        return (None.into(), None);
     };
-    let keeper = Keeper::start(dir, fleet).await;
-    Some(tokio::spawn(keeper.run(Arc::clone(fleet), stop.clone()))).into()
+    let keeper = Keeper::start(dir, &parts).await;
+    let (saves, asked) = mpsc::channel(1);
+    let keeping = tokio::spawn(keeper.run(parts, asked, stop.clone()));
+    (Some(keeping).into(), Some(saves))
 }
 
-/// Reads the configuration again. A bad one changes nothing but the metric that says so.
-async fn reload(
-    source: &Source,
-    current: &Current,
-    fleet: &Fleet,
-    (scheduler, inquiry, watchlist): (&mut Scheduler, &mut Inquiry, &mut Watchlist),
-) -> Result<(), String> {
-    let reader = source.clone();
-    let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
-        Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    match loaded {
-        Ok(config) => {
-            let before = current.get();
-            if config.listen != before.config.listen {
-                tracing::warn!(listen = %config.listen, "another listen address takes effect at the next start");
+/// Everybody who follows the configuration.
+struct Crew {
+    fleet: Arc<Fleet>,
+    scheduler: Scheduler,
+    inquiry: Inquiry,
+    notifier: Notifier,
+    watchlist: Watchlist,
+}
+
+impl Crew {
+    /// Makes them follow `config`, and the peers found besides it.
+    fn apply(&mut self, config: &Config) {
+        self.watchlist.retain(config);
+        let all = self.watchlist.merged(config);
+        self.fleet.apply(&all);
+        self.scheduler.apply(&all);
+        self.inquiry.apply(config);
+        self.notifier.apply(config);
+    }
+
+    /// Reads the configuration again. A bad one changes nothing but the metric that says so.
+    async fn reload(&mut self, source: &Source, current: &Current) -> Result<(), String> {
+        let reader = source.clone();
+        let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
+            Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match loaded {
+            Ok(config) => {
+                let before = current.get();
+                if config.listen != before.config.listen {
+                    tracing::warn!(listen = %config.listen, "another listen address takes effect at the next start");
+                }
+                if config.external_url != before.config.external_url {
+                    tracing::warn!("another external_url takes effect at the next start");
+                }
+                if config.state_dir != before.config.state_dir {
+                    tracing::warn!("another state_dir takes effect at the next start");
+                }
+                self.apply(&config);
+                tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
+                current.replace(config);
+                Ok(())
             }
-            if config.external_url != before.config.external_url {
-                tracing::warn!("another external_url takes effect at the next start");
+            Err(errors) => {
+                current.refused();
+                tracing::error!(%errors, "the new configuration is refused; the old one stays in force");
+                Err(errors)
             }
-            if config.state_dir != before.config.state_dir {
-                tracing::warn!("another state_dir takes effect at the next start");
-            }
-            watchlist.retain(&config);
-            let all = watchlist.merged(&config);
-            fleet.apply(&all);
-            scheduler.apply(&all);
-            inquiry.apply(&config);
-            tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
-            current.replace(config);
-            Ok(())
-        }
-        Err(errors) => {
-            current.refused();
-            tracing::error!(%errors, "the new configuration is refused; the old one stays in force");
-            Err(errors)
         }
     }
-}
 
-/// Watches the peers that a round of discovery has found, besides the configured ones.
-fn follow(
-    round: Round,
-    current: &Current,
-    fleet: &Fleet,
-    scheduler: &mut Scheduler,
-    watchlist: &mut Watchlist,
-) {
-    let in_force = current.get();
-    let config = &in_force.config;
-    let network = round.network.clone();
-    let news = watchlist.take(round, config);
-    if let Some(peers) = news.hidden.filter(|hidden| *hidden > 0) {
-        tracing::info!(
-            peer.network = %network,
-            peers,
-            "registered peers are not watched, as no address of theirs is public and free; \
-             discovery.allow_private would allow the private ones"
+    /// Watches the peers that a round of discovery has found, besides the configured ones.
+    fn follow(&mut self, round: Round, current: &Current) {
+        let in_force = current.get();
+        let config = &in_force.config;
+        let network = round.network.clone();
+        let news = self.watchlist.take(round, config);
+        if let Some(peers) = news.hidden.filter(|hidden| *hidden > 0) {
+            tracing::info!(
+                peer.network = %network,
+                peers,
+                "registered peers are not watched, as no address of theirs is public and free; \
+                 discovery.allow_private would allow the private ones"
+            );
+        }
+        if news.changed {
+            let all = self.watchlist.merged(config);
+            let discovered = all.peers.len() - config.peers.len();
+            tracing::info!(peer.network = %network, discovered, "other registered peers are watched than before");
+            self.fleet.apply(&all);
+            self.scheduler.apply(&all);
+        }
+    }
+
+    /// Waits until all of them have ended.
+    async fn drained(self) {
+        tokio::join!(
+            self.scheduler.drained(),
+            self.inquiry.drained(),
+            self.notifier.drained()
         );
-    }
-    if news.changed {
-        let all = watchlist.merged(config);
-        let discovered = all.peers.len() - config.peers.len();
-        tracing::info!(peer.network = %network, discovered, "other registered peers are watched than before");
-        fleet.apply(&all);
-        scheduler.apply(&all);
     }
 }

@@ -11,6 +11,7 @@
 //! ```
 //!
 //! * [`agent`] – joins the parts, reloads, stops.
+//! * [`alert`] – verdicts as alerts.
 //! * [`cad3`] – the encoding of Convex values.
 //! * [`cadence`] – when next.
 //! * [`chain`] – what is asked of the chain, not of each peer.
@@ -23,6 +24,7 @@
 //! * [`fleet`] – what is known of all peers.
 //! * [`inquiry`] – what is asked of the chain, once for a whole network.
 //! * [`metrics`] – `/metrics` and the catalogue.
+//! * [`notify`] – tells others of alerts.
 //! * [`peer`] – how to ask one peer.
 //! * [`probe`] – one poll.
 //! * [`report`] – a peer as JSON.
@@ -35,6 +37,7 @@
 //! * [`web`] – the HTTP server.
 
 pub mod agent;
+pub mod alert;
 pub mod cad3;
 pub mod cadence;
 pub mod chain;
@@ -48,6 +51,7 @@ pub mod discovery;
 pub mod fleet;
 pub mod inquiry;
 pub mod metrics;
+pub mod notify;
 pub mod peer;
 pub mod probe;
 pub mod report;

@@ -1,4 +1,4 @@
-//! The file that remembers the fleet across restarts, whatever ends the agent. Knows JSON and the disk; its trouble never
+//! The file that remembers across restarts, whatever ends the agent. Knows JSON and the disk; its trouble never
 //! stops the monitoring.
 
 use std::fs::{self, File};
@@ -9,11 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Fleet, Memory};
+use crate::notify::{Kept, Outbox, SaveRequest};
 
 /// The file's name in the state directory.
 const NAME: &str = "state.json";
@@ -41,6 +43,42 @@ const TIMES_EVERY: Duration = Duration::from_secs(30);
 
 /// How long a start waits for the disk.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// What outlives the agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Of the fleet.
+    #[serde(flatten)]
+    pub fleet: Memory,
+    /// Of what others were told.
+    #[serde(default, skip_serializing_if = "Kept::is_empty")]
+    pub notifications: Kept,
+}
+
+impl State {
+    /// The same without what every good poll changes: two that differ in this are worth writing at once.
+    fn substance(&self) -> (Memory, &Kept) {
+        (self.fleet.substance(), &self.notifications)
+    }
+}
+
+/// Whose state is kept.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The fleet.
+    pub fleet: Arc<Fleet>,
+    /// What others were told.
+    pub outbox: Arc<Outbox>,
+}
+
+impl Parts {
+    fn export(&self) -> State {
+        State {
+            fleet: self.fleet.export(),
+            notifications: self.outbox.export(),
+        }
+    }
+}
 
 /// Why the state cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +118,7 @@ pub struct SetAside {
 #[derive(Debug, Default)]
 pub struct Found {
     /// What was remembered.
-    pub memory: Option<Memory>,
+    pub state: Option<State>,
     /// A file that could not be used.
     pub set_aside: Option<SetAside>,
 }
@@ -98,7 +136,7 @@ struct Written<'a> {
     format: &'a str,
     version: u32,
     #[serde(flatten)]
-    memory: &'a Memory,
+    state: &'a State,
 }
 
 #[derive(Deserialize)]
@@ -139,9 +177,9 @@ impl StateFile {
     pub fn read(&self) -> Found {
         let path = self.dir.join(NAME);
         let why = match read(&path) {
-            Ok(memory) => {
+            Ok(state) => {
                 return Found {
-                    memory,
+                    state,
                     set_aside: None,
                 };
             }
@@ -150,7 +188,7 @@ impl StateFile {
         let to = self.unused_name();
         let to = fs::rename(&path, &to).is_ok().then_some(to);
         Found {
-            memory: None,
+            state: None,
             set_aside: Some(SetAside { why, to }),
         }
     }
@@ -172,11 +210,11 @@ impl StateFile {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn write(&self, memory: &Memory) -> Result<(), StateError> {
+    pub fn write(&self, state: &State) -> Result<(), StateError> {
         let text = serde_json::to_vec(&Written {
             format: FORMAT,
             version: VERSION,
-            memory,
+            state,
         });
         let text = text.map_err(|error| StateError::Unwritable(error.to_string()))?;
         if text.len() as u64 > MAX_BYTES {
@@ -200,7 +238,7 @@ impl StateFile {
 }
 
 /// What the file at `path` holds, none if there is none, or why it is of no use.
-fn read(path: &Path) -> Result<Option<Memory>, String> {
+fn read(path: &Path) -> Result<Option<State>, String> {
     let about = match fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -228,13 +266,13 @@ fn read(path: &Path) -> Result<Option<Memory>, String> {
             header.version
         ));
     }
-    let memory = serde_json::from_slice(&text);
-    memory
+    let state = serde_json::from_slice(&text);
+    state
         .map(Some)
         .map_err(|error| format!("it is no state of version {VERSION}: {error}"))
 }
 
-/// Keeps a fleet's memory in a directory.
+/// Keeps the state in a directory.
 #[derive(Debug)]
 pub struct Keeper {
     dir: PathBuf,
@@ -243,8 +281,8 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the directory and gives `fleet` what it remembers. Waits for the disk, but not for long.
-    pub async fn start(dir: PathBuf, fleet: &Fleet) -> Self {
+    /// Opens the directory and gives `parts` what it remembers. Waits for the disk, but not for long.
+    pub async fn start(dir: PathBuf, parts: &Parts) -> Self {
         let to_open = dir.clone();
         let mut opening = tokio::task::spawn_blocking(move || match StateFile::open(&to_open) {
             Ok(file) => {
@@ -257,8 +295,9 @@ impl Keeper {
         match timeout(OPEN_WITHIN, &mut opening).await {
             Ok(Ok((file, found))) => {
                 tell(&dir, &found);
-                if let Some(memory) = found.memory {
-                    fleet.restore(memory);
+                if let Some(state) = found.state {
+                    parts.fleet.restore(state.fleet);
+                    parts.outbox.restore(state.notifications);
                 }
                 opened = Some(file);
             }
@@ -275,8 +314,13 @@ impl Keeper {
         }
     }
 
-    /// Writes what has changed until `stop`, and once more then.
-    pub async fn run(self, fleet: Arc<Fleet>, stop: CancellationToken) {
+    /// Writes what has changed until `stop`, and once more then; at once for whoever asks.
+    pub async fn run(
+        self,
+        parts: Parts,
+        mut asked: mpsc::Receiver<SaveRequest>,
+        stop: CancellationToken,
+    ) {
         let file = match self.opened {
             Some(opened) => opened,
             None => match self.opening.await {
@@ -294,11 +338,12 @@ impl Keeper {
             Ok(file) => pass.file = Some(file),
             Err(error) => pass.fail(&error),
         }
+        let mut request: Option<SaveRequest> = None;
         loop {
             let last = stop.is_cancelled();
-            let of = Arc::clone(&fleet);
+            let parts = parts.clone();
             let saved = tokio::task::spawn_blocking(move || {
-                pass.save(&of.export(), last);
+                pass.save(parts.export(), last);
                 pass
             });
             match saved.await {
@@ -308,12 +353,18 @@ impl Keeper {
                     return;
                 }
             }
+            if let Some(request) = request.take()
+                && request.send(()).is_err()
+            {
+                tracing::debug!("who asked for the state to be written has lost patience");
+            }
             if last {
                 return;
             }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(LOOK_EVERY) => {}
+                Some(asked) = asked.recv() => request = Some(asked),
             }
         }
     }
@@ -323,16 +374,16 @@ impl Keeper {
 struct Pass {
     dir: PathBuf,
     file: Option<StateFile>,
-    written: Option<(Memory, Instant)>,
+    written: Option<(State, Instant)>,
     failing: bool,
 }
 
 impl Pass {
-    /// Writes `memory` if it is worth it, or the `last` time if anything changed. Blocks.
-    fn save(&mut self, memory: &Memory, last: bool) {
+    /// Writes `state` if it is worth it, or the `last` time if anything changed. Blocks.
+    fn save(&mut self, state: State, last: bool) {
         let worth = self.written.as_ref().is_none_or(|(written, at)| {
             let due = last || at.elapsed() >= TIMES_EVERY;
-            written.substance() != memory.substance() || (due && written != memory)
+            written.substance() != state.substance() || (due && *written != state)
         });
         if !worth {
             return;
@@ -341,14 +392,14 @@ impl Pass {
             Some(file) => Ok(file),
             None => StateFile::open(&self.dir),
         };
-        let outcome = opened.and_then(|file| self.file.insert(file).write(memory));
+        let outcome = opened.and_then(|file| self.file.insert(file).write(&state));
         match outcome {
             Ok(()) => {
                 if self.failing {
                     tracing::info!(state_dir = %self.dir.display(), "the state is kept again");
                 }
                 self.failing = false;
-                self.written = Some((memory.clone(), Instant::now()));
+                self.written = Some((state, Instant::now()));
             }
             Err(error) => {
                 // The directory may have been replaced by another one.
@@ -378,7 +429,7 @@ fn tell(dir: &Path, found: &Found) {
             "the state file cannot be used and is set aside; monitoring begins without what was remembered"
         );
     }
-    if let Some(memory) = &found.memory {
-        tracing::info!(state_dir = %dir.display(), peers = memory.peers.len(), "remembering");
+    if let Some(state) = &found.state {
+        tracing::info!(state_dir = %dir.display(), peers = state.fleet.peers.len(), "remembering");
     }
 }

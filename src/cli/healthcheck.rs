@@ -14,7 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
-        let response = plain_client(TIMEOUT)?
+        let response = plain_client(TIMEOUT)
+            .map_err(anyhow::Error::msg)?
             .get(args.url.clone())
             .send()
             .await

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::agent::Happenings;
 use crate::config::Config;
 use crate::peer::Endpoint;
 use crate::shard::Shard;
 use crate::telemetry::{LogFormat, LogLevel};
-use crate::{agent, check, decode, metrics};
+use crate::{check, decode, metrics};
 
 /// A bad configuration, before a port is bound.
 const BAD_CONFIG: u8 = 2;
@@ -196,8 +197,11 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         print: args.print,
         json: args.json,
     };
-    let (registry, _) = agent::registry()?;
-    let series = |config: &Config| metrics::series(config, &registry);
+    let happenings = Happenings::new()?;
+    let series = |config: &Config| {
+        happenings.counts.only(config.notify.receivers());
+        metrics::series(config, &happenings.registry)
+    };
     let valid = check::run(
         &args.files,
         options,

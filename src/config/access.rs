@@ -1,4 +1,4 @@
-//! What a peer's HTTP transport sends and trusts: headers, token, certificates, proxy; from the file or from files it names.
+//! What requests carry and trust: headers, token, certificates, proxy; from the file or from files it names.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,12 +8,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use secrecy::SecretString;
 use url::Url;
 
-use super::HttpOptions;
+use super::keys::BASIC_AUTH;
+use super::notify::BasicAuth;
 use super::scalar::web_url;
 use super::section::{Refused, Section, Value};
+use super::{HttpOptions, Secret};
 
 /// Largest file with a token or with headers, bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
@@ -32,7 +33,7 @@ const RESERVED: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// The HTTP options of one peer.
+/// The HTTP options of a peer or a receiver.
 pub(super) fn http_options(peer: &Section) -> Result<HttpOptions, Refused> {
     let headers = either(
         peer,
@@ -83,7 +84,7 @@ pub(super) fn http_options(peer: &Section) -> Result<HttpOptions, Refused> {
 }
 
 /// The one of `key` and `key_file` that is given; both are one too many.
-fn either<T>(
+pub(super) fn either<T>(
     section: &Section,
     key: &str,
     inline: Result<Option<T>, Refused>,
@@ -95,6 +96,38 @@ fn either<T>(
         return Err(section.report(second, &file_key, message));
     }
     Ok(inline?.or(from_file?))
+}
+
+/// The section's `basic_auth`.
+pub(super) fn basic_auth(section: &Section) -> Result<Option<BasicAuth>, Refused> {
+    let Some(section) = section.section("basic_auth", &BASIC_AUTH)? else {
+        return Ok(None);
+    };
+    let username = section.need("username", |value| {
+        let text = value.text()?;
+        if text.is_empty() || text.contains(':') || text.contains(char::is_control) {
+            return Err(format!(
+                "{} is not a user name; it has at least one character, and no colon",
+                value.found()
+            ));
+        }
+        Ok(text)
+    });
+    let password = either(
+        &section,
+        "password",
+        section.read("password", Value::secret_text),
+        section.read("password_file", text_file),
+    );
+    let (username, password) = (username?, password?);
+    let Some(password) = password else {
+        let message = "is missing; give it, or `password_file` with a file that holds it";
+        return Err(section.report(section.position, "password", message));
+    };
+    Ok(Some(BasicAuth {
+        username,
+        password: password.into(),
+    }))
 }
 
 fn headers(peer: &Section) -> Result<Option<HeaderMap>, Refused> {
@@ -159,7 +192,7 @@ fn add(headers: &mut HeaderMap, name: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn token(text: &str) -> Result<SecretString, String> {
+fn token(text: &str) -> Result<Secret, String> {
     if text.is_empty() {
         return Err("the token is empty".to_owned());
     }
@@ -210,7 +243,7 @@ fn proxy(value: &Value) -> Result<Url, String> {
 }
 
 /// The named file's text without the newline at its end.
-fn text_file(value: &Value) -> Result<String, String> {
+pub(super) fn text_file(value: &Value) -> Result<String, String> {
     let (path, bytes) = secret_file(value, MAX_SECRET_BYTES)?;
     let mut text =
         String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", shown(value, &path)))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::file::{Content, Node};
 use super::keys::{FILE, LIMITS, METRICS, VERDICTS, WEB};
 use super::networks::Networks;
+use super::notify::notify;
 use super::peers::peers;
 use super::queries::queries;
 use super::rhythm;
@@ -59,6 +60,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     let known = networks.as_ref().map_err(|refused| *refused);
     let peers = peers(&file, known, rhythm);
     let queries = queries(&file, known);
+    let notify = notify(&file);
 
     mode?;
     web?;
@@ -81,6 +83,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         networks,
         peers,
         queries: queries?,
+        notify: notify?,
         limits: limits?,
         detail: detail?.flatten().unwrap_or(auto),
     })

@@ -25,10 +25,11 @@ pub(super) const FILE: Keys = Keys {
         "networks",
         "peers",
         "queries",
+        "notify",
         "limits",
         "metrics",
     ],
-    later: &["notify", "history"],
+    later: &["history"],
 };
 
 pub(super) const WEB: Keys = Keys {
@@ -144,6 +145,72 @@ pub(super) const QUERY: Keys = Keys {
     later: &[],
 };
 
+pub(super) const NOTIFY: Keys = Keys {
+    at: "notify",
+    known: &["labels", "alertmanagers", "webhooks", "heartbeat"],
+    later: &[],
+};
+
+pub(super) const ALERTMANAGER: Keys = Keys {
+    at: "notify.alertmanagers[]",
+    known: &[
+        "name",
+        "url",
+        "url_file",
+        "headers",
+        "headers_file",
+        "bearer_token",
+        "bearer_token_file",
+        "basic_auth",
+        "ca_file",
+        "proxy",
+    ],
+    later: &[],
+};
+
+pub(super) const WEBHOOK: Keys = Keys {
+    at: "notify.webhooks[]",
+    known: &[
+        "name",
+        "url",
+        "url_file",
+        "headers",
+        "headers_file",
+        "bearer_token",
+        "bearer_token_file",
+        "basic_auth",
+        "ca_file",
+        "proxy",
+        "send_resolved",
+        "min_severity",
+    ],
+    later: &[],
+};
+
+pub(super) const HEARTBEAT: Keys = Keys {
+    at: "notify.heartbeat",
+    known: &[
+        "url",
+        "url_file",
+        "headers",
+        "headers_file",
+        "bearer_token",
+        "bearer_token_file",
+        "basic_auth",
+        "ca_file",
+        "proxy",
+        "interval",
+    ],
+    later: &[],
+};
+
+/// The same wherever it stands.
+pub(super) const BASIC_AUTH: Keys = Keys {
+    at: "notify.*.basic_auth",
+    known: &["username", "password", "password_file"],
+    later: &[],
+};
+
 pub(super) const LIMITS: Keys = Keys {
     at: "limits",
     known: &["max_inflight", "max_response_bytes", "per_host_inflight"],
@@ -171,6 +238,11 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         PEER_VERDICTS,
         SELF_CHECK,
         QUERY,
+        NOTIFY,
+        ALERTMANAGER,
+        WEBHOOK,
+        HEARTBEAT,
+        BASIC_AUTH,
         LIMITS,
         METRICS,
     ]

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderMap;
-use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::cad3::Hash;
@@ -24,11 +23,13 @@ mod labels;
 mod located;
 mod maintenance;
 mod networks;
+mod notify;
 mod peers;
 mod queries;
 mod render;
 mod rhythm;
 mod scalar;
+mod secret;
 mod section;
 mod self_check;
 mod verdicts;
@@ -37,8 +38,12 @@ pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem};
 pub use keys::keys;
 pub use maintenance::Window;
+pub use notify::{
+    Alertmanager, BasicAuth, HEARTBEAT_RECEIVER, Heartbeat, Notify, Severity, Target, Webhook,
+};
 pub use queries::CustomQuery;
 pub use render::{SECRET, render};
+pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use verdicts::Thresholds;
 
@@ -152,6 +157,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// The operator's own expressions by position in the file; names are unique.
     pub queries: Vec<CustomQuery>,
+    /// Whom the agent tells of its verdicts by itself.
+    pub notify: Notify,
     /// Bounds on what the agent takes in and has under way.
     pub limits: Limits,
     /// How much `/metrics` tells of each peer, fixed at load.
@@ -247,12 +254,12 @@ impl Role {
 }
 
 /// What the HTTP transport sends and trusts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpOptions {
     /// Sent with every request, as configured.
     pub headers: HeaderMap,
     /// Sent as `Authorization: Bearer …`.
-    pub bearer_token: Option<SecretString>,
+    pub bearer_token: Option<Secret>,
     /// Certificates (DER) trusted instead of the system's roots, from `ca_file`.
     pub ca: Option<Vec<Vec<u8>>>,
     /// Where `ca` was read from.
@@ -261,21 +268,6 @@ pub struct HttpOptions {
     pub server_name: Option<String>,
     /// An HTTP proxy to go through (`http` or `https`, no userinfo); the environment's proxies are never used.
     pub proxy: Option<Url>,
-}
-
-impl PartialEq for HttpOptions {
-    fn eq(&self, other: &Self) -> bool {
-        let token = |options: &Self| {
-            let token = options.bearer_token.as_ref();
-            token.map(|token| token.expose_secret().to_owned())
-        };
-        self.headers == other.headers
-            && token(self) == token(other)
-            && self.ca == other.ca
-            && self.ca_file == other.ca_file
-            && self.server_name == other.server_name
-            && self.proxy == other.proxy
-    }
 }
 
 /// A peer's rhythm.

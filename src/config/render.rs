@@ -1,17 +1,21 @@
 //! The effective configuration as YAML of the file's own shape, every default written out, secrets hidden.
 
+mod notify;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::HeaderMap;
 use humantime::{format_duration, format_rfc3339};
 use serde::Serialize;
 
 use super::{
-    Cadence, Config, CustomQuery, Detail, Discovery, Limits, Network, Peer, SelfCheck, Thresholds,
-    Window, file,
+    Cadence, Config, CustomQuery, Detail, Discovery, Limits, Network, Notify, Peer, SelfCheck,
+    Thresholds, Window, file,
 };
 use crate::peer::Endpoint;
+use notify::NotifySection;
 
 /// Stands for a secret.
 pub const SECRET: &str = "<secret>";
@@ -38,6 +42,8 @@ struct File<'a> {
     peers: Vec<PeerEntry<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     queries: Vec<QueryEntry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notify: Option<NotifySection<'a>>,
     limits: LimitsSection,
     metrics: Metrics,
 }
@@ -160,6 +166,11 @@ fn duration(duration: Duration) -> String {
     format_duration(duration).to_string()
 }
 
+/// The names of the headers.
+fn hidden(headers: &HeaderMap) -> BTreeMap<&str, &'static str> {
+    headers.keys().map(|name| (name.as_str(), SECRET)).collect()
+}
+
 fn endpoints(endpoints: &[Endpoint]) -> Vec<String> {
     endpoints
         .iter()
@@ -179,6 +190,7 @@ impl<'a> From<&'a Config> for File<'a> {
             networks,
             peers,
             queries,
+            notify,
             limits,
             detail,
         } = config;
@@ -193,6 +205,7 @@ impl<'a> From<&'a Config> for File<'a> {
             networks: networks.iter().map(NetworkEntry::from).collect(),
             peers: peers.iter().map(PeerEntry::from).collect(),
             queries: queries.iter().map(QueryEntry::from).collect(),
+            notify: (*notify != Notify::default()).then(|| notify.into()),
             limits: limits.into(),
             metrics: Metrics {
                 detail: match detail {
@@ -348,7 +361,6 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
         let labels = labels
             .iter()
             .map(|(name, value)| (name.as_str(), text(value)));
-        let headers = http.headers.keys().map(|name| (name.as_str(), SECRET));
         Self {
             name: text(name),
             network: text(network),
@@ -356,7 +368,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             endpoints: self::endpoints(endpoints),
             key: key.map(|key| key.to_string()),
             labels: labels.collect(),
-            headers: headers.collect(),
+            headers: hidden(&http.headers),
             bearer_token: http.bearer_token.as_ref().map(|_| SECRET),
             ca_file: http
                 .ca_file

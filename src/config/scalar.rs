@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use humantime::format_duration;
 use url::Url;
 
+use super::Secret;
 use super::file::Content;
 use super::section::Value;
 use crate::cad3::Hash;
@@ -253,6 +254,20 @@ pub(super) fn web_url(value: &Value) -> Result<Url, String> {
         return Err(wrong("carries a query or a fragment; remove it"));
     }
     Ok(url)
+}
+
+/// An `http` or `https` URL that may be a secret as a whole: nothing is repeated of it.
+pub(super) fn secret_url(text: &str) -> Result<Secret, String> {
+    let url = Url::parse(text).map_err(|error| {
+        format!("not a URL ({error}); expected one as in `https://host.example/path`")
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("the URL's scheme is not http or https".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL carries a user name or password; use `basic_auth`".to_owned());
+    }
+    Ok(text.into())
 }
 
 /// Whether a character has no place in a one-line text: control characters and Unicode's line separators.

@@ -105,12 +105,16 @@ pub struct RememberedEndpoint {
 pub struct Moment(pub u64);
 
 impl Moment {
-    fn of(time: SystemTime) -> Self {
+    /// The moment of `time`.
+    #[must_use]
+    pub fn of(time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         Self(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn time(self) -> Option<SystemTime> {
+    /// The time of the moment; none where the system cannot tell it.
+    #[must_use]
+    pub fn time(self) -> Option<SystemTime> {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.0))
     }
 

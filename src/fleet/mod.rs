@@ -289,6 +289,12 @@ impl Fleet {
         self.forget_word(&record);
     }
 
+    /// What the agent has found of itself.
+    #[must_use]
+    pub fn checks(&self) -> Checks {
+        lock(&self.own).checks.clone()
+    }
+
     /// Everything known now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -318,7 +324,7 @@ impl Fleet {
             now,
             networks,
             peers,
-            checks: lock(&self.own).checks.clone(),
+            checks: self.checks(),
         }
     }
 }

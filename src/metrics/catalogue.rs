@@ -264,6 +264,10 @@ catalogue! {
         "From the time a poll was due to the time it began, waiting for a permit included.";
     MISSED_POLLS = "convex_monitor_missed_polls_total", Counter, Agent, Kept, [],
         "Polls that did not begin before the next one of the same peer was due.";
+    NOTIFICATIONS = "convex_monitor_notifications_total", Counter, Agent, Kept, ["receiver"],
+        "Requests with notifications to a receiver, failed ones included; one to an Alertmanager can tell of many alerts.";
+    NOTIFICATION_FAILURES = "convex_monitor_notification_failures_total", Counter, Agent, Kept, ["receiver"],
+        "Of these, those that were not delivered.";
     PROCESS_CPU = "process_cpu_seconds_total", Counter, Agent, Kept, [],
         "Total user and system CPU time spent in seconds.";
     PROCESS_OPEN_FDS = "process_open_fds", Gauge, Agent, Kept, [],

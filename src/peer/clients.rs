@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Proxy, redirect};
+use reqwest::{Client, ClientBuilder, Proxy, redirect};
 use tower::{Layer, Service};
 use url::Url;
 
 use super::{resolve, tls, trace};
+use crate::config::HttpOptions;
 
 /// Peers close a connection that is idle for about 30 s; a younger one is reused (PEER-PROTOCOL, section 1).
 pub(super) const KEEP_IDLE: Duration = Duration::from_secs(20);
@@ -54,30 +55,50 @@ impl HttpClients {
 /// # Errors
 /// The TLS library does not start.
 pub fn plain_client(timeout: Duration) -> anyhow::Result<Client> {
-    Ok(Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .timeout(timeout)
-        .tls_backend_preconfigured(tls::client_config(None).map_err(anyhow::Error::msg)?)
-        .build()?)
+    client_to(&HttpOptions::default(), timeout).map_err(anyhow::Error::msg)
 }
 
-fn build(settings: &Settings) -> Result<Client, String> {
-    let mut builder = Client::builder()
+/// A client for anything but a peer that trusts and goes through what `options` name; their headers are the caller's to
+/// send. No redirects.
+///
+/// # Errors
+/// A text that says which option is not usable.
+pub fn client_to(options: &HttpOptions, timeout: Duration) -> Result<Client, String> {
+    finish(
+        Client::builder()
+            .timeout(timeout)
+            .pool_idle_timeout(KEEP_IDLE),
+        options.ca.as_deref(),
+        options.proxy.as_ref(),
+    )
+}
+
+/// What all clients have in common. The environment's proxies are never used.
+fn finish(
+    builder: ClientBuilder,
+    ca: Option<&[Vec<u8>]>,
+    proxy: Option<&Url>,
+) -> Result<Client, String> {
+    let mut builder = builder
         .user_agent(concat!("convex-peer-monitor/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .no_proxy()
+        .tls_backend_preconfigured(tls::client_config(ca)?);
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|error| error.to_string())?);
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+fn build(settings: &Settings) -> Result<Client, String> {
+    let builder = Client::builder()
         .pool_idle_timeout(KEEP_IDLE)
         .tcp_nodelay(true)
-        .tls_backend_preconfigured(tls::client_config(settings.ca.as_deref())?)
         .dns_resolver(TracedResolver {
             dial: settings.dial.as_deref().map(Arc::from),
         })
         .connector_layer(TraceLayer);
-    if let Some(proxy) = &settings.proxy {
-        builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|error| error.to_string())?);
-    }
-    builder.build().map_err(|error| error.to_string())
+    finish(builder, settings.ca.as_deref(), settings.proxy.as_ref())
 }
 
 /// Resolves for reqwest and tells the trace how long it took.

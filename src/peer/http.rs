@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::{Client, Response};
-use secrecy::ExposeSecret;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -83,9 +82,7 @@ impl HttpClient {
         headers.insert(ACCEPT, RAW);
         if let Some(token) = &options.bearer_token {
             // Checked when the configuration was read.
-            if let Ok(mut value) =
-                HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
-            {
+            if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
                 value.set_sensitive(true);
                 headers.insert(AUTHORIZATION, value);
             }

@@ -17,7 +17,7 @@ mod tls;
 mod trace;
 
 pub use self::http::HttpClient;
-pub use clients::{HttpClients, plain_client};
+pub use clients::{HttpClients, client_to, plain_client};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};
 pub use exchange::{
     Answer, Answered, ClockSample, Exchange, Phases, seconds_of_ms, seconds_since_epoch,

@@ -54,6 +54,12 @@ impl Timing {
         registry.register(Box::new(timing.missed.clone()))?;
         Ok(timing)
     }
+
+    /// Polls that did not begin before the next one of the same peer was due.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.get()
+    }
 }
 
 /// All peers' tasks.

@@ -95,6 +95,19 @@ impl Checks {
             .map(|(check, _)| *check)
     }
 
+    /// Whether nothing is found wrong.
+    #[must_use]
+    pub fn all_sound(&self) -> bool {
+        self.healthy().all(|(_, healthy)| healthy)
+    }
+
+    /// Whether proven trouble lies on `path`, from the agent to whom it asks.
+    #[must_use]
+    pub fn obstruct(&self, path: Path) -> bool {
+        self.that_are(Finding::Broken)
+            .any(|check| check.is_needed_by(path))
+    }
+
     /// Whether a reference answers: this host reaches others.
     #[must_use]
     pub fn a_reference_answers(&self) -> bool {

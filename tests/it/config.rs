@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use convex_peer_monitor::cad3::Hash;
 use convex_peer_monitor::check;
 use convex_peer_monitor::config::{
-    self, Cadence, Config, CustomQuery, Detail, Discovery, Errors, HttpOptions, Limits, Network,
-    Peer, Role, SelfCheck, Thresholds, Window,
+    self, Alertmanager, BasicAuth, Cadence, Config, CustomQuery, Detail, Discovery, Errors,
+    Heartbeat, HttpOptions, Limits, Network, Notify, Peer, Role, Secret, SelfCheck, Severity,
+    Target, Thresholds, Webhook, Window,
 };
 use convex_peer_monitor::peer::{Endpoint, Question};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
-use secrecy::ExposeSecret;
 
 const PEER: &str = "peers:\n  - name: a\n    endpoints: [http://a]\n";
 
@@ -69,6 +69,7 @@ fn every_supported_key_is_read() {
     let ca = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
     fs::write(dir.path().join("ca.pem"), ca.cert.pem()).unwrap();
     fs::write(dir.path().join("token"), "s3cret\n").unwrap();
+    fs::write(dir.path().join("url"), "https://am.example/s3cret/\n").unwrap();
     fs::write(
         dir.path().join("headers"),
         "X-Tenant: one\r\n\nX-Key: s3cret\n",
@@ -79,11 +80,7 @@ fn every_supported_key_is_read() {
     let [a, b] = config.peers.as_slice() else {
         panic!("two peers, found {}", config.peers.len());
     };
-    let token = a
-        .http
-        .bearer_token
-        .as_ref()
-        .map(ExposeSecret::expose_secret);
+    let token = a.http.bearer_token.as_ref().map(Secret::expose);
     assert_eq!(
         token,
         Some("s3cret"),
@@ -105,6 +102,16 @@ fn every_supported_key_is_read() {
     assert_eq!(
         (again.networks, again.queries, again.self_check),
         (config.networks, config.queries, config.self_check)
+    );
+    assert_eq!(
+        config.notify.receivers().collect::<Vec<_>>(),
+        ["am-1", "am-2", "ops", "chat", "heartbeat"]
+    );
+    let urls = config.notify.webhooks.iter();
+    let urls: Vec<_> = urls.map(|webhook| webhook.target.url.expose()).collect();
+    assert_eq!(
+        urls,
+        ["https://hooks.example/s3cret", "https://am.example/s3cret/"]
     );
 }
 
@@ -470,7 +477,7 @@ fn texts_take_the_environment_and_two_dollars_are_one() {
         .collect();
     assert_eq!(labels, ["x-peer.example-y", "${HOST}", "$$"]);
     let token = config.peers[0].http.bearer_token.as_ref().unwrap();
-    assert_eq!(token.expose_secret(), "s3cret");
+    assert_eq!(token.expose(), "s3cret");
 }
 
 #[test]
@@ -642,7 +649,7 @@ fn names_of_files_are_relative_to_the_configuration() {
     fs::write(&path, with_peer("bearer_token_file: token")).unwrap();
     let config = config::load(&path, &environment).unwrap();
     let token = config.peers[0].http.bearer_token.as_ref().unwrap();
-    assert_eq!(token.expose_secret(), "abc");
+    assert_eq!(token.expose(), "abc");
 }
 
 #[test]
@@ -674,6 +681,30 @@ fn a_file_with_a_bad_secret_is_told_without_the_secret() {
     }
     assert!(!all.contains("s3cret"), "{all}");
     insta::assert_snapshot!(all.replace(dir.path().to_str().unwrap(), "DIR"));
+}
+
+#[test]
+fn a_receiver_that_is_wrong_is_told_without_its_secrets() {
+    insta::assert_snapshot!(errors(&format!(
+        "{PEER}{}",
+        r#"notify:
+  labels: { severity: page }
+  alertmanagers:
+    - { name: am, url: "ftp://s3cret" }
+    - { name: am, url: "https://me:s3cret@am.example" }
+    - { name: heartbeat, url: "s3cret" }
+    - { name: none }
+    - { name: two, url: http://a, url_file: b }
+    - { name: both, url: http://a, bearer_token: s3cret, basic_auth: { username: a, password: s3cret } }
+    - { name: user, url: http://a, basic_auth: { username: "a:b", password: s3cret } }
+    - { name: word, url: http://a, basic_auth: { username: a } }
+    - { name: more, url: http://a, server_name: a, send_resolved: true }
+  webhooks:
+    - { name: am, url: http://a }
+    - { name: level, url: http://a, min_severity: page, send_resolved: 1 }
+  heartbeat: { interval: 1m }
+"#
+    )));
 }
 
 #[test]
@@ -999,6 +1030,58 @@ fn peer() -> impl Strategy<Value = Peer> {
         )
 }
 
+fn target() -> impl Strategy<Value = Target> {
+    let basic_auth = prop::option::of("[a-z$]{1,9}".prop_map(|username| BasicAuth {
+        username,
+        password: "filled-in".into(),
+    }));
+    let paths = prop::sample::select(vec!["", "/filled-in"]);
+    ("[a-z]{1,9}", paths, http_options(), basic_auth).prop_map(
+        |(host, path, mut http, mut basic_auth)| {
+            http.server_name = None;
+            if http.bearer_token.is_some() || http.headers.contains_key("authorization") {
+                basic_auth = None;
+            }
+            Target {
+                url: format!("https://{host}{path}").into(),
+                http,
+                basic_auth,
+            }
+        },
+    )
+}
+
+fn notify() -> impl Strategy<Value = Notify> {
+    let names = || prop::collection::btree_set("[a-z]{1,8}", 0..3);
+    let severity = prop::sample::select(Severity::ALL.to_vec());
+    let heartbeat = prop::option::of((target(), 1u64..86_400));
+    let labels = prop::collection::btree_map("my_[a-z0-9]{1,8}", text(), 0..3);
+    let webhook = (any::<bool>(), severity);
+    (labels, names(), names(), target(), webhook, heartbeat).prop_map(
+        |(labels, alertmanagers, webhooks, target, (send_resolved, min_severity), heartbeat)| {
+            let alertmanager = |name: String| Alertmanager {
+                name: format!("am-{name}"),
+                target: target.clone(),
+            };
+            let webhook = |name: String| Webhook {
+                name: format!("hook-{name}"),
+                target: target.clone(),
+                send_resolved,
+                min_severity,
+            };
+            Notify {
+                labels,
+                alertmanagers: alertmanagers.into_iter().map(alertmanager).collect(),
+                webhooks: webhooks.into_iter().map(webhook).collect(),
+                heartbeat: heartbeat.map(|(target, seconds)| Heartbeat {
+                    target,
+                    interval: Duration::from_secs(seconds),
+                }),
+            }
+        },
+    )
+}
+
 prop_compose! {
     fn any_config()(
         port in any::<u16>(),
@@ -1006,11 +1089,12 @@ prop_compose! {
         vantage in name(),
         networks in prop::collection::btree_map(name(), network(), 1..4),
         peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
-        (defaults, state_dir, self_check, queries) in (
+        (defaults, state_dir, self_check, queries, notify) in (
             cadence(),
             prop::option::of("/[a-z$]{1,9}"),
             self_check(),
             queries(),
+            notify(),
         ),
         inflight in 1usize..1_000_000,
         bytes in 1024usize..50_000_000,
@@ -1036,6 +1120,7 @@ prop_compose! {
             defaults,
             self_check,
             queries,
+            notify,
             networks,
             peers: peers.into_values().collect(),
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },

@@ -11,7 +11,6 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 
 use crate::support::contract::{peer, prober, verdict};
@@ -25,7 +24,7 @@ async fn headers_and_token_are_sent_with_every_request() {
     peer.http
         .headers
         .insert("x-key", HeaderValue::from_static("abc"));
-    peer.http.bearer_token = Some(SecretString::from("s3cret"));
+    peer.http.bearer_token = Some("s3cret".into());
     assert_eq!(
         prober(&peer).poll().await.endpoints[0].exchange.failure,
         None

@@ -16,6 +16,7 @@ mod discovery;
 mod faults;
 mod http;
 mod metrics;
+mod notify;
 mod ops;
 mod questions;
 mod record;

@@ -56,6 +56,7 @@ async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network) {
         "
 defaults: {{ interval: 1s, timeout: 500ms }}
 metrics: {{ detail: {detail} }}
+notify: {{ heartbeat: {{ url: 'http://127.0.0.1:1', interval: 1d }} }}
 networks: [{{ name: default }}, {{ name: simulated }}]
 peers:
   - name: one

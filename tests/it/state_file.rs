@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use convex_peer_monitor::cad3::Hash;
@@ -14,21 +13,17 @@ use convex_peer_monitor::fleet::{
 };
 use convex_peer_monitor::metrics::{AgentFacts, exposition};
 use convex_peer_monitor::peer::{
-    Answered, Exchange, Figures, OrderPoints, Reason, Status, Transport, plain_client,
+    Answered, Exchange, Figures, OrderPoints, Reason, Status, Transport,
 };
 use convex_peer_monitor::probe::{Observation, Probed};
-use convex_peer_monitor::state_file::{StateError, StateFile};
+use convex_peer_monitor::state_file::{State, StateError, StateFile};
 use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
-
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::program::{Program, file_tells};
 
 fn hash() -> impl Strategy<Value = Hash> {
     any::<[u8; 32]>().prop_map(Hash::new)
@@ -143,10 +138,10 @@ proptest! {
     fn what_is_written_is_read_back(memory in memory()) {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::open(dir.path()).unwrap();
-        file.write(&memory).unwrap();
+        file.write(&of_fleet(memory.clone())).unwrap();
         let found = file.read();
         prop_assert_eq!(found.set_aside, None);
-        prop_assert_eq!(found.memory, Some(memory));
+        prop_assert_eq!(found.state, Some(of_fleet(memory)));
     }
 
     #[test]
@@ -184,6 +179,13 @@ fn fleet(text: &str) -> Fleet {
 }
 
 /// What an agent could have remembered of the peer of [`ONE`].
+fn of_fleet(fleet: Memory) -> State {
+    State {
+        fleet,
+        ..State::default()
+    }
+}
+
 fn of_one() -> Memory {
     let mut streak = Streak::default();
     streak.poll(false, 1, 1);
@@ -336,13 +338,13 @@ fn a_peer_that_joins_later_is_remembered_and_kept_until_then() {
 fn a_torn_file_is_set_aside_wherever_it_is_torn() {
     let dir = tempfile::tempdir().unwrap();
     let file = StateFile::open(dir.path()).unwrap();
-    file.write(&of_one()).unwrap();
+    file.write(&of_fleet(of_one())).unwrap();
     let path = dir.path().join("state.json");
     let whole = fs::read(&path).unwrap();
     for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let found = file.read();
-        assert!(found.memory.is_none(), "{length} bytes");
+        assert!(found.state.is_none(), "{length} bytes");
         let to = found.set_aside.unwrap().to.unwrap();
         assert_eq!(fs::read(to).unwrap().len(), length, "nothing is lost");
         assert!(!path.exists());
@@ -388,8 +390,12 @@ fn a_foreign_file_is_set_aside_with_the_reason() {
     fs::create_dir(&path).unwrap();
     assert_eq!(file.read().set_aside.unwrap().why, "it is no file");
     let memory = of_one();
-    file.write(&memory).unwrap();
-    assert_eq!(file.read().memory, Some(memory), "the place is free again");
+    file.write(&of_fleet(memory.clone())).unwrap();
+    assert_eq!(
+        file.read().state,
+        Some(of_fleet(memory)),
+        "the place is free again"
+    );
 }
 
 #[test]
@@ -405,84 +411,6 @@ fn a_directory_is_made_and_serves_one_agent() {
     );
     drop(first);
     assert!(StateFile::open(&deep).is_ok());
-}
-
-/// The program on a configuration, and its log.
-struct Program {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    seen: Vec<String>,
-    address: String,
-}
-
-impl Program {
-    async fn start(config: &Path) -> Self {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
-        command.args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--config",
-        ]);
-        let mut child = command
-            .arg(config)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = String::new();
-        let mut program = Self {
-            child,
-            log,
-            seen: Vec::new(),
-            address,
-        };
-        let line = program.until("\"monitoring\"").await;
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let listen = line["listen"].as_str().unwrap();
-        program.address.push_str(listen);
-        program
-    }
-
-    /// A line of the log with `wanted` in it, said already or to come.
-    async fn until(&mut self, wanted: &str) -> String {
-        if let Some(line) = self.seen.iter().find(|line| line.contains(wanted)) {
-            return line.clone();
-        }
-        let found = async {
-            while let Some(line) = self.log.next_line().await.unwrap() {
-                self.seen.push(line.clone());
-                if line.contains(wanted) {
-                    return line;
-                }
-            }
-            panic!("the log ended without {wanted:?}");
-        };
-        let found = tokio::time::timeout(PATIENCE, found).await;
-        found.expect(wanted)
-    }
-
-    /// Status and body of a GET.
-    async fn get(&self, path: &str) -> (u16, String) {
-        let client = plain_client(PATIENCE).unwrap();
-        let request = client.get(format!("http://{}{path}", self.address));
-        let answer = request.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    }
-}
-
-/// Waits until the file at `path` tells of `wanted`.
-async fn file_tells(path: &Path, wanted: &str) {
-    let waiting = async {
-        while !fs::read_to_string(path).is_ok_and(|text| text.contains(wanted)) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect(wanted);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of ours each module may name.
 const ALLOWED: &[(&str, &[&str])] = &[
+    ("alert", &["config", "fleet", "peer", "self_check"]),
     ("cad3", &[]),
     ("cadence", &[]),
     ("chain", &["cad3", "peer"]),
@@ -50,8 +51,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "self_check",
         ],
     ),
+    (
+        "notify",
+        &[
+            "alert",
+            "cadence",
+            "config",
+            "current",
+            "fleet",
+            "peer",
+            "scheduler",
+            "self_check",
+        ],
+    ),
     ("report", &["cad3", "fleet", "peer"]),
-    ("state_file", &["fleet"]),
+    ("state_file", &["fleet", "notify"]),
     ("current", &["config"]),
     ("shard", &["config"]),
     ("check", &["config", "peer"]),

@@ -3,5 +3,6 @@
 pub(crate) mod agent;
 pub(crate) mod contract;
 pub(crate) mod fake;
+pub(crate) mod program;
 pub(crate) mod simulated;
 pub(crate) mod tls;

@@ -35,7 +35,15 @@ const BUILT_IN: [&str; 5] = [
 ];
 
 /// Metrics that no dashboard shows, and why.
-const NOT_SHOWN: [(&str, &str); 3] = [
+const NOT_SHOWN: [(&str, &str); 5] = [
+    (
+        "convex_monitor_notification_failures_total",
+        "ConvexNotificationsFailing tells of them",
+    ),
+    (
+        "convex_monitor_notifications_total",
+        "ConvexNotificationsFailing tells of those that fail",
+    ),
     ("convex_peer_up", "the health, judged over polls, is shown"),
     (
         "convex_peer_state_hash_prefix",

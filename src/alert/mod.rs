@@ -1,0 +1,13 @@
+//! What the agent's verdicts are as alerts: the same names, labels and waiting times as the shipped Prometheus rules. Pure.
+
+mod rule;
+mod seen;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use rule::{RULES, Rule};
+pub use seen::{MonitorFacts, Seen};
+pub use subject::Subject;
+pub use watch::{Alert, Remembered, Watch};

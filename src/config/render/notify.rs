@@ -1,0 +1,143 @@
+//! The section `notify`, as it is shown.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{SECRET, duration, hidden, text};
+use crate::config::{Alertmanager, BasicAuth, Heartbeat, Notify, Target, Webhook};
+
+#[derive(Serialize)]
+pub(super) struct NotifySection<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<&'a str, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    alertmanagers: Vec<AlertmanagerEntry<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    webhooks: Vec<WebhookEntry<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<HeartbeatSection<'a>>,
+}
+
+#[derive(Serialize)]
+struct AlertmanagerEntry<'a> {
+    name: String,
+    #[serde(flatten)]
+    target: TargetEntry<'a>,
+}
+
+#[derive(Serialize)]
+struct WebhookEntry<'a> {
+    name: String,
+    #[serde(flatten)]
+    target: TargetEntry<'a>,
+    send_resolved: bool,
+    min_severity: &'static str,
+}
+
+#[derive(Serialize)]
+struct HeartbeatSection<'a> {
+    #[serde(flatten)]
+    target: TargetEntry<'a>,
+    interval: String,
+}
+
+/// Where requests go; beyond the host a URL may hold a token.
+#[derive(Serialize)]
+struct TargetEntry<'a> {
+    url: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<&'a str, &'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearer_token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    basic_auth: Option<BasicAuthSection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BasicAuthSection {
+    username: String,
+    password: &'static str,
+}
+
+impl<'a> From<&'a Notify> for NotifySection<'a> {
+    fn from(notify: &'a Notify) -> Self {
+        let Notify {
+            labels,
+            alertmanagers,
+            webhooks,
+            heartbeat,
+        } = notify;
+        let labels = labels
+            .iter()
+            .map(|(name, value)| (name.as_str(), text(value)));
+        let alertmanager = |Alertmanager { name, target }: &'a Alertmanager| AlertmanagerEntry {
+            name: text(name),
+            target: target.into(),
+        };
+        let webhook = |webhook: &'a Webhook| {
+            let Webhook {
+                name,
+                target,
+                send_resolved,
+                min_severity,
+            } = webhook;
+            WebhookEntry {
+                name: text(name),
+                target: target.into(),
+                send_resolved: *send_resolved,
+                min_severity: min_severity.as_str(),
+            }
+        };
+        let heartbeat = heartbeat
+            .as_ref()
+            .map(|Heartbeat { target, interval }| HeartbeatSection {
+                target: target.into(),
+                interval: duration(*interval),
+            });
+        Self {
+            labels: labels.collect(),
+            alertmanagers: alertmanagers.iter().map(alertmanager).collect(),
+            webhooks: webhooks.iter().map(webhook).collect(),
+            heartbeat,
+        }
+    }
+}
+
+impl<'a> From<&'a Target> for TargetEntry<'a> {
+    fn from(target: &'a Target) -> Self {
+        let Target {
+            url: _, // shown as far as it is no secret
+            http,
+            basic_auth,
+        } = target;
+        let (mut url, more) = target.shown();
+        if more {
+            url = format!("{url}/{SECRET}");
+        }
+        let basic_auth = basic_auth.as_ref().map(
+            |BasicAuth {
+                 username,
+                 password: _,
+             }| BasicAuthSection {
+                username: text(username),
+                password: SECRET,
+            },
+        );
+        Self {
+            url,
+            headers: hidden(&http.headers),
+            bearer_token: http.bearer_token.as_ref().map(|_| SECRET),
+            basic_auth,
+            ca_file: http
+                .ca_file
+                .as_ref()
+                .map(|path| text(path.to_string_lossy())),
+            proxy: http.proxy.as_ref().map(text),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The agent as a program of its own, which can be killed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use convex_peer_monitor::peer::plain_client;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr};
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program on a configuration, and its log.
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    seen: Vec<String>,
+    pub(crate) address: String,
+}
+
+impl Program {
+    pub(crate) async fn start(config: &Path) -> Self {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+        command.args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+            "--config",
+        ]);
+        let mut child = command
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = String::new();
+        let mut program = Self {
+            child,
+            log,
+            seen: Vec::new(),
+            address,
+        };
+        let line = program.until("\"monitoring\"").await;
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let listen = line["listen"].as_str().unwrap();
+        program.address.push_str(listen);
+        program
+    }
+
+    /// A line of the log with `wanted` in it, said already or to come.
+    pub(crate) async fn until(&mut self, wanted: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(wanted)) {
+            return line.clone();
+        }
+        let found = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                self.seen.push(line.clone());
+                if line.contains(wanted) {
+                    return line;
+                }
+            }
+            panic!("the log ended without {wanted:?}");
+        };
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        found.expect(wanted)
+    }
+
+    /// Status and body of a GET.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let client = plain_client(PATIENCE).unwrap();
+        let request = client.get(format!("http://{}{path}", self.address));
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+/// Waits until the file at `path` tells of `wanted`.
+pub(crate) async fn file_tells(path: &Path, wanted: &str) {
+    let waiting = async {
+        while !fs::read_to_string(path).is_ok_and(|text| text.contains(wanted)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect(wanted);
+}
