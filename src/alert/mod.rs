@@ -7,7 +7,7 @@ mod subject;
 mod tests;
 mod watch;
 
-pub use rule::{RULES, Rule};
+pub use rule::{RULES, Rule, of_condition};
 pub use seen::{MonitorFacts, Seen};
 pub use subject::Subject;
 pub use watch::{Alert, Remembered, Watch};

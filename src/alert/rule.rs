@@ -320,6 +320,33 @@ pub static RULES: [Rule; 26] = [
     ),
 ];
 
+/// The alert that tells of a condition, whose runbook says what to do.
+#[must_use]
+pub const fn of_condition(condition: Condition) -> &'static str {
+    match condition {
+        Failing(Reason::WrongNetwork) => "ConvexPeerWrongNetwork",
+        Failing(Reason::WrongPeer) | Condition::IdentityChanged => "ConvexPeerIdentityChanged",
+        Failing(Reason::QueryHangs) => "ConvexQueriesHang",
+        Failing(Reason::TlsExpired) => "ConvexCertificateExpired",
+        Condition::Lagging => "ConvexPeerLagging",
+        Condition::Diverged => "ConvexStateDiverged",
+        Condition::TransportsDisagree => "ConvexTransportsDisagree",
+        Condition::ClockSkew => "ConvexClockDrift",
+        Condition::CertificateExpiring => "ConvexCertificateExpiring",
+        Condition::OwnStakeLow => "ConvexStakeNearEviction",
+        Condition::ControllerBalanceLow => "ConvexControllerBalanceLow",
+        Condition::Flapping => "ConvexPeerFlapping",
+        Condition::WeightDecayed => "ConvexWeightDecayed",
+        Failing(_)
+        | Condition::Stalled
+        | Condition::Receding
+        | Condition::StateBehind
+        | Condition::EndpointFailing
+        | Condition::AdvertisedUrl
+        | Condition::QueryError => "ConvexPeerDegraded",
+    }
+}
+
 fn has(record: &PeerRecord, condition: Condition) -> bool {
     record.conditions.contains(&condition)
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod page;
+mod runbook;
 
 use std::sync::Arc;
 
@@ -83,6 +84,8 @@ fn routes(site: &Site, loopback: bool) -> Router {
     Router::new()
         .route("/", get(page::fleet))
         .route("/style.css", get(page::style))
+        .route("/runbooks/", get(runbook::runbooks))
+        .route("/runbooks/{alert}", get(runbook::runbook))
         .route("/metrics", get(metrics))
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/peers/{name}", get(peer))

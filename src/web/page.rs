@@ -6,6 +6,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use tokio::time::Instant;
 
+use crate::alert;
 use crate::fleet::PeerRecord;
 
 use super::{Site, internal};
@@ -24,13 +25,19 @@ struct PeerRow<'a> {
     name: &'a str,
     network: &'a str,
     health: &'static str,
-    conditions: String,
+    conditions: Vec<ConditionLink>,
     endpoints: Vec<EndpointCell<'a>>,
     order: String,
     order_state: &'static str,
     lag: String,
     state_block: String,
     accounts: String,
+}
+
+/// What is in force, and the runbook that tells of it.
+struct ConditionLink {
+    name: &'static str,
+    alert: &'static str,
 }
 
 struct EndpointCell<'a> {
@@ -78,11 +85,10 @@ impl<'a> PeerRow<'a> {
                 .map(|points| points.to_string())
                 .join(" / ")
         });
-        let conditions: Vec<&str> = record
-            .conditions
-            .iter()
-            .map(|condition| condition.as_str())
-            .collect();
+        let conditions = record.conditions.iter().map(|condition| ConditionLink {
+            name: condition.as_str(),
+            alert: alert::of_condition(*condition),
+        });
         let endpoints = record.endpoints.iter().map(|endpoint| EndpointCell {
             url: &endpoint.url,
             latency: record
@@ -95,7 +101,7 @@ impl<'a> PeerRow<'a> {
             name: &record.peer.name,
             network: &record.peer.network,
             health: record.health.as_str(),
-            conditions: conditions.join(", "),
+            conditions: conditions.collect(),
             endpoints: endpoints.collect(),
             order: order.unwrap_or_default(),
             order_state: record.order_state(now).as_str(),

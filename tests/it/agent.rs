@@ -242,6 +242,42 @@ async fn the_page_stands_under_the_path_of_external_url_too() {
 }
 
 #[tokio::test]
+async fn what_is_in_force_leads_to_its_runbook() {
+    let agent = Agent::start(
+        "external_url: http://mon.example/convex/\n\
+         defaults: { interval: 1s, timeout: 500ms, down_after: 1 }\n\
+         peers: [{ name: gone, endpoints: ['tcp://127.0.0.1:1'] }]\n",
+    )
+    .await;
+    let refused = "convex_peer_condition{peer=\"gone\",network=\"default\",condition=\"refused\"}";
+    agent.wait_for(refused, |value| value == 1.0).await;
+    let page = agent.get("/convex/").await.1;
+    assert!(
+        page.contains("<a href=\"/convex/runbooks/ConvexPeerDegraded\">refused</a>"),
+        "{page}"
+    );
+    let (status, runbook) = agent.get("/convex/runbooks/ConvexPeerDegraded").await;
+    assert_eq!(status, 200);
+    assert!(runbook.contains("<h2>Mitigation</h2>"), "{runbook}");
+    assert!(
+        agent
+            .get("/runbooks/")
+            .await
+            .1
+            .contains("ConvexPeerDegraded</a>")
+    );
+    let (status, told) = agent.get("/runbooks/None").await;
+    assert_eq!(
+        (status, told.as_str()),
+        (
+            404,
+            "there is no runbook called \"None\"; /convex/runbooks/ lists them\n"
+        )
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_is_not_there_at_the_start_does_not_stop_the_agent() {
     let text = "defaults: { interval: 1s, timeout: 300ms, down_after: 1 }\npeers: [{ name: a, endpoints: ['tcp://127.0.0.1:1'] }]\n";
     let agent = Agent::start(text).await;

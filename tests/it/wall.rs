@@ -74,7 +74,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     (
         "web",
-        &["config", "current", "fleet", "metrics", "report", "shard"],
+        &[
+            "alert", "config", "current", "fleet", "metrics", "report", "shard",
+        ],
     ),
 ];
 
