@@ -1,15 +1,16 @@
-.PHONY: help run test bench lint fmt fuzz clean
+.PHONY: help run test rehearse bench lint fmt fuzz clean
 
 help:
 	@echo "make run     start two real Convex peers and the agent that watches them"
 	@echo "make test    run every check"
+	@echo "make rehearse FAULT=fork   play a fault and show the page that arrives; FAST=1 shortens the waiting"
 	@echo "make lint    formatting, clippy, licences, shell scripts"
 	@echo "make fmt     format the code"
 	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (15)"
 	@echo "make bench   run the benchmarks"
 	@echo "make clean   remove what was built"
 
-run test:
+run test rehearse:
 	@scripts/$@
 
 lint fuzz:

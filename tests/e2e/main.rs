@@ -1,6 +1,6 @@
-//! The whole main job on real input: a real two-peer network, the agent as a program, a real Prometheus.
+//! The whole main job on real input: a real two-peer network, the agent as a program, a real Prometheus, a real Alertmanager.
 //!
-//! `scripts/test e2e` sees that Java, the peers and Prometheus are there.
+//! `scripts/test e2e` sees that Java, the peers, Prometheus and Alertmanager are there.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,9 +12,15 @@ mod chain;
 #[path = "../support/contract.rs"]
 mod contract;
 mod network;
+mod paging;
+#[path = "../support/pipeline/mod.rs"]
+mod pipeline;
 mod prometheus;
+#[path = "../support/simulated.rs"]
+mod simulated;
 mod verdicts;
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -27,25 +33,41 @@ use tokio::process::{Child, Command};
 /// The agent's program, as an operator runs it.
 struct Agent {
     address: String,
-    _child: Child,
-    _dir: tempfile::TempDir,
+    child: Child,
+    dir: tempfile::TempDir,
 }
 
 impl Agent {
     async fn start(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("config.yml");
-        std::fs::write(&file, config).unwrap();
+        std::fs::write(dir.path().join("config.yml"), config).unwrap();
+        let (child, address) = Self::run(dir.path(), "127.0.0.1:0").await;
+        Self {
+            address,
+            child,
+            dir,
+        }
+    }
+
+    /// Ends it as a service manager does, and starts it again at the same address.
+    async fn restart(&mut self) {
+        signal(&self.child, "-TERM");
+        self.child.wait().await.unwrap();
+        (self.child, _) = Self::run(self.dir.path(), &self.address).await;
+    }
+
+    /// Starts the program with the configuration in `dir`, and gives the address that it listens at.
+    async fn run(dir: &Path, listen: &str) -> (Child, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
             .args([
                 "run",
                 "--listen",
-                "127.0.0.1:0",
+                listen,
                 "--log-format",
                 "json",
                 "--config",
             ])
-            .arg(&file)
+            .arg(dir.join("config.yml"))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -69,11 +91,7 @@ impl Agent {
                 eprintln!("{line}");
             }
         });
-        Self {
-            address,
-            _child: child,
-            _dir: dir,
-        }
+        (child, address)
     }
 
     /// The value of a series.
@@ -93,6 +111,16 @@ impl Agent {
             .unwrap();
         response.text().await.unwrap()
     }
+}
+
+/// Sends a signal by its name.
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().expect("the program runs").to_string();
+    let sent = std::process::Command::new("kill")
+        .args([name, &pid])
+        .status()
+        .unwrap();
+    assert!(sent.success());
 }
 
 fn config(network: &Network) -> String {
@@ -133,7 +161,7 @@ async fn a_real_network_is_watched_and_scraped() {
     }
     chain::the_registry_is_what_the_peer_says(&mut network).await;
     let agent = Agent::start(&config(&network)).await;
-    let prometheus = Prometheus::start(&agent.address);
+    let prometheus = Prometheus::start(&agent.address, None).await;
 
     a_working_network(&network, &prometheus).await;
     the_network_and_its_stake(&network, &prometheus).await;
@@ -198,7 +226,10 @@ async fn a_working_network(network: &Network, prometheus: &Prometheus) {
                 .await;
         }
     }
-    assert_eq!(prometheus.value("up{job=\"monitor\"}").await, 1.0);
+    assert_eq!(
+        prometheus.value("up{job=\"convex-peer-monitor\"}").await,
+        1.0
+    );
 }
 
 async fn the_network_and_its_stake(network: &Network, prometheus: &Prometheus) {

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use super::pipeline::root;
 
 /// The first start fetches the peers' jars.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -105,10 +107,6 @@ fn free_ports(count: usize) -> u16 {
     }
 }
 
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
 impl RealPeer {
     /// All peers in one process; or one of them, which keeps its store in a directory.
     pub(crate) async fn start(options: Options, one: Option<(usize, &Path)>) -> Self {
@@ -203,12 +201,7 @@ impl RealPeer {
 
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("the peer runs").to_string();
-        let sent = std::process::Command::new("kill")
-            .args([name, &pid])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        super::signal(&self.child, name);
     }
 
     /// Ends the peer and waits until it is gone.

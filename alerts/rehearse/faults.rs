@@ -1,0 +1,191 @@
+//! What can be rehearsed: each kind of fault with peers that it fits, and the alert that it must raise.
+
+use std::fmt;
+use std::time::Duration;
+
+use convex_peer_monitor::simulate::{Fault, Script};
+
+use super::pipeline::Pace;
+
+/// Peers of the network. Of seven one may be lost without the network being at risk, which would be a page of its own.
+pub(super) const PEERS: usize = 7;
+
+/// What a fault raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// This alert, whatever else arrives before it.
+    Alert(&'static str),
+    /// Any alert: nobody knows which.
+    Any,
+    /// None, for this reason.
+    Nothing(&'static str),
+}
+
+use Expected::{Alert, Nothing};
+
+/// Each kind of fault, as a fault without its times.
+const REHEARSALS: &[(&str, Expected)] = &[
+    ("stall:all", Alert("ConvexConsensusStalled")),
+    ("fork:2", Alert("ConvexStateDiverged")),
+    ("lag=40:2", Alert("ConvexPeerLagging")),
+    // It lags as well; that it recedes is what the degraded one names.
+    ("recede=20:2", Alert("ConvexPeerDegraded")),
+    ("skew=-20s:2", Alert("ConvexClockSkew")),
+    ("wrong-genesis:2", Alert("ConvexPeerWrongNetwork")),
+    ("wrong-key:2", Alert("ConvexPeerIdentityChanged")),
+    ("tarpit:2", Alert("ConvexPeerDown")),
+    (
+        "slow=1s:2",
+        Nothing("ConvexLatencyHigh compares with a day at least of the peer's own past"),
+    ),
+    ("garbage:2", Alert("ConvexPeerDown")),
+    ("huge-frame:2", Alert("ConvexPeerDown")),
+    ("half-reply:2", Alert("ConvexPeerDown")),
+    ("refuse:2", Alert("ConvexPeerDown")),
+    ("reset:2", Alert("ConvexPeerDown")),
+    (
+        "old-api:2",
+        Nothing("a peer of that release is watched by what it has"),
+    ),
+    (
+        "map-status:2",
+        Nothing("a status of that form is read as well"),
+    ),
+    ("low-stake:2", Alert("ConvexOwnStakeBelowMinimum")),
+    ("silent-stake:2", Alert("ConvexWeightDecayed")),
+    ("half-dead:2", Alert("ConvexQueriesHang")),
+    ("http-500:2", Alert("ConvexPeerDegraded")),
+    ("query-error=JUICE:2", Alert("ConvexPeerDegraded")),
+];
+
+/// How long the network is well before the fault begins, so that everybody has seen that.
+const fn lead(pace: Pace) -> Duration {
+    Duration::from_secs(match pace {
+        Pace::Shipped => 60,
+        Pace::Fast => 10,
+    })
+}
+
+/// Longest wait for the page, from the beginning of the fault. The slowest are a minute of the agent's, ten of the rules' and one
+/// of Alertmanager's.
+pub(super) const fn patience(pace: Pace) -> Duration {
+    Duration::from_secs(match pace {
+        Pace::Shipped => 15 * 60,
+        Pace::Fast => 120,
+    })
+}
+
+/// A fault to be played, and what it must raise.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    spec: String,
+    pub(super) script: Script,
+    /// When the fault begins, since the start of the network.
+    pub(super) begins: Duration,
+    pub(super) expected: Expected,
+}
+
+impl Rehearsal {
+    /// Reads a kind, or a full fault; one without times begins when all was seen to be well.
+    pub(super) fn read(text: &str, pace: Pace) -> Result<Self, String> {
+        let known = REHEARSALS.iter().find(|(spec, _)| kind(spec) == text);
+        let (spec, expected) = known.copied().unwrap_or((text, Expected::Any));
+        let fault = Fault::parse(spec, PEERS).map_err(|error| error.to_string())?;
+        let spec = if fault.from.is_zero() && fault.to.is_none() {
+            format!("{spec}:{}", humantime::format_duration(lead(pace)))
+        } else {
+            spec.to_owned()
+        };
+        let fault = Fault::parse(&spec, PEERS).map_err(|error| error.to_string())?;
+        let script = Script::parse([spec.as_str()], PEERS).map_err(|error| error.to_string())?;
+        Ok(Self {
+            spec,
+            script,
+            begins: fault.from,
+            expected,
+        })
+    }
+}
+
+/// The name of the kind of a fault.
+fn kind(spec: &str) -> &str {
+    spec.split([':', '=']).next().unwrap_or_default()
+}
+
+impl Expected {
+    /// Whether this alert is what is waited for.
+    pub(super) fn is(self, alert: &str) -> bool {
+        match self {
+            Alert(name) => alert == name,
+            Self::Any => true,
+            Nothing(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Alert(name) => f.write_str(name),
+            Self::Any => f.write_str("an alert"),
+            Nothing(_) => f.write_str("no alert"),
+        }
+    }
+}
+
+impl fmt::Display for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} must raise {}", self.spec, self.expected)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use convex_peer_monitor::simulate::KINDS;
+
+    use super::*;
+    use crate::pipeline::root;
+
+    #[test]
+    fn every_kind_of_fault_can_be_rehearsed_by_its_name() {
+        let known: BTreeSet<&str> = REHEARSALS.iter().map(|(spec, _)| kind(spec)).collect();
+        let kinds = KINDS
+            .iter()
+            .map(|(written, _)| written.split(['=', '[']).next().unwrap());
+        assert_eq!(known, kinds.collect());
+        for (spec, expected) in REHEARSALS {
+            let rehearsal = Rehearsal::read(kind(spec), Pace::Shipped).unwrap();
+            assert_eq!(rehearsal.expected, *expected, "{spec}");
+            assert_eq!(rehearsal.begins, lead(Pace::Shipped), "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_is_expected_are_alerts_of_the_rules() {
+        let rules = root().join("alerts/convex-peer-monitor.rules.yml");
+        let rules = std::fs::read_to_string(rules).unwrap();
+        for (spec, expected) in REHEARSALS {
+            if let Alert(name) = expected {
+                assert!(rules.contains(&format!("- alert: {name}\n")), "{spec}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_fault_keeps_its_times_and_waits_for_any_alert() {
+        let rehearsal = Rehearsal::read("lag=40:3:30s..90s", Pace::Shipped).unwrap();
+        assert_eq!(rehearsal.begins, Duration::from_secs(30));
+        assert_eq!(rehearsal.expected, Expected::Any);
+        let timeless = Rehearsal::read("lag=40:3", Pace::Fast).unwrap();
+        assert_eq!(timeless.begins, lead(Pace::Fast));
+    }
+
+    #[test]
+    fn what_is_no_fault_is_refused_with_the_list() {
+        let error = Rehearsal::read("explode", Pace::Shipped).unwrap_err();
+        assert!(error.contains("there are: stall, fork"), "{error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! All that a rehearsal runs. Ends with everything when dropped.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use convex_peer_monitor::agent::{self, Source};
+use convex_peer_monitor::shard::Shard;
+use convex_peer_monitor::simulate::{Network, Options, Traffic};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::faults::{PEERS, Rehearsal};
+use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver};
+
+pub(super) struct Rig {
+    pub(super) network_started: Instant,
+    pub(super) receiver: Receiver,
+    agent: SocketAddr,
+    alertmanager: Alertmanager,
+    prometheus: Prometheus,
+    _network: Network,
+    _config: tempfile::TempDir,
+}
+
+impl Rig {
+    pub(super) async fn start(rehearsal: &Rehearsal, pace: Pace) -> anyhow::Result<Self> {
+        let receiver = Receiver::start().await?;
+        let alertmanager = Alertmanager::start(pace, &receiver).await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let agent = listener.local_addr()?;
+        let told = Some(alertmanager.address());
+        let prometheus = Prometheus::start(pace, &agent.to_string(), told).await?;
+        // The others take their time to start: the network comes last, as its clock is that of the fault.
+        let network_started = Instant::now();
+        let network = Network::start(Options {
+            peers: PEERS,
+            seed: 1,
+            script: rehearsal.script.clone(),
+            traffic: Some(Traffic::parse("1s", PEERS)?),
+            base: None,
+        });
+        let network = network.await?;
+        let config = tempfile::tempdir()?;
+        watch(&network, pace, config.path(), listener)?;
+        Ok(Self {
+            network_started,
+            receiver,
+            agent,
+            alertmanager,
+            prometheus,
+            _network: network,
+            _config: config,
+        })
+    }
+
+    /// Waits until Prometheus has seen every peer up; false when `deadline` comes first.
+    pub(super) async fn is_well_by(&self, deadline: Instant) -> anyhow::Result<bool> {
+        let up = "count(convex_peer_health{state=\"up\"} == 1)";
+        let all = Some(f64::from(u32::try_from(PEERS)?));
+        while Instant::now() < deadline {
+            if self.prometheus.query(up).await? == all {
+                return Ok(true);
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+        Ok(false)
+    }
+}
+
+/// Starts the agent, with the configuration that the network gives: all peers are its own.
+fn watch(
+    network: &Network,
+    pace: Pace,
+    dir: &std::path::Path,
+    listener: TcpListener,
+) -> anyhow::Result<()> {
+    // Without it, no peer is expected to make blocks.
+    let mut config = network
+        .config()
+        .replace("{ name: sim-", "{ expect_block_every: 10m, name: sim-");
+    if pace == Pace::Fast {
+        config = config.replace("genesis:", "stake_interval: 10s, genesis:");
+        config += "defaults: { interval: 1s, timeout: 900ms }\n\
+                   verdicts: { stall_after: 10s, lag_for: 3s }\n";
+    }
+    let file = dir.join("convex-peer-monitor.yml");
+    std::fs::write(&file, config)?;
+    let source = Source {
+        file: Some(file),
+        shard: Shard::default(),
+    };
+    let config = source.load().context("the configuration of the network")?;
+    let running = agent::run(
+        source,
+        config,
+        listener,
+        mpsc::channel(1),
+        CancellationToken::new(),
+    );
+    tokio::spawn(async move {
+        if let Err(error) = running.await {
+            eprintln!("the agent has ended: {error:#}");
+        }
+    });
+    Ok(())
+}
+
+impl fmt::Display for Rig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{PEERS} peers with a block each second, the agent http://{}, Prometheus http://{}, Alertmanager http://{}",
+            self.agent,
+            self.prometheus.address(),
+            self.alertmanager.address()
+        )
+    }
+}

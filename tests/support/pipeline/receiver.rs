@@ -1,0 +1,114 @@
+//! A receiver of webhooks on loopback that gives what arrives, in order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    address: SocketAddr,
+    arrived: mpsc::UnboundedReceiver<Delivery>,
+    serving: JoinHandle<()>,
+}
+
+/// One request that arrived.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// The name that it was sent to.
+    pub(crate) to: String,
+    pub(crate) body: Value,
+}
+
+/// What Alertmanager sends to a webhook.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Notification {
+    pub(crate) group_labels: BTreeMap<String, String>,
+    pub(crate) alerts: Vec<Alert>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Alert {
+    /// `firing` or `resolved`.
+    pub(crate) status: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) starts_at: String,
+}
+
+impl Receiver {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (deliver, arrived) = mpsc::unbounded_channel();
+        let app = axum::Router::new()
+            .route("/{to}", post(take))
+            .with_state(deliver);
+        let serving = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                eprintln!("the receiver has ended: {error}");
+            }
+        });
+        Ok(Self {
+            address,
+            arrived,
+            serving,
+        })
+    }
+
+    /// Where what is sent to `name` goes.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.address)
+    }
+
+    /// The next that arrives, or has arrived and was not taken yet.
+    pub(crate) async fn next(&mut self) -> Delivery {
+        let next = self.arrived.recv().await;
+        next.expect("the task that holds the sender ends with this receiver")
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Delivery {
+    /// Reads it as what Alertmanager sends.
+    pub(crate) fn notification(&self) -> serde_json::Result<Notification> {
+        Notification::deserialize(&self.body)
+    }
+}
+
+impl Alert {
+    pub(crate) fn name(&self) -> &str {
+        self.labels.get("alertname").map_or("", String::as_str)
+    }
+
+    pub(crate) fn is_firing(&self) -> bool {
+        self.status == "firing"
+    }
+}
+
+async fn take(
+    State(deliver): State<mpsc::UnboundedSender<Delivery>>,
+    Path(to): Path<String>,
+    Json(body): Json<Value>,
+) -> StatusCode {
+    match deliver.send(Delivery { to, body }) {
+        Ok(()) => StatusCode::OK,
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
