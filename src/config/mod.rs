@@ -234,7 +234,7 @@ impl Peer {
 }
 
 /// Whether a peer is the operator's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Pages.
     Own,

@@ -175,9 +175,9 @@ catalogue! {
     MEMORY_POOL = "convex_peer_memory_pool_bytes", Gauge, Peer, Left, ["peer", "network"],
         "Memory that the pool in the peer's state has for sale.";
 
-    STAKE_OWN = "convex_stake_own_cvm", Gauge, Stake, Left, ["peer", "network"],
+    STAKE_OWN = "convex_stake_own_cvm", Gauge, Stake, Reduced("of peers with `role: own`"), ["peer", "network"],
         "The peer's own stake with its part of the rewards.";
-    STAKE_DELEGATED = "convex_stake_delegated_cvm", Gauge, Stake, Left, ["peer", "network"],
+    STAKE_DELEGATED = "convex_stake_delegated_cvm", Gauge, Stake, Reduced("of peers with `role: own`"), ["peer", "network"],
         "Stake that others delegated to the peer, with their part of the rewards.";
     STAKE_DECAY = "convex_stake_decay_ratio", Gauge, Stake, Left, ["peer", "network"],
         "The part of the peer's stake that counts, 0.001 to 1: it falls when the peer makes no blocks while others do.";

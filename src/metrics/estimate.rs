@@ -59,7 +59,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             .map(|endpoint| endpoint.url().scheme())
             .collect();
         *by_shape
-            .entry((schemes, peer.genesis.is_some()))
+            .entry((schemes, peer.genesis.is_some(), peer.role))
             .or_insert_with(|| count(Some(peer)) - base)
     });
     let of_peers: u64 = of_peers.sum();

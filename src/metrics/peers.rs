@@ -2,6 +2,7 @@
 
 use crate::cad3::Hash;
 use crate::chain::economics::cvm;
+use crate::config::Role;
 use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Snapshot, Stake};
 use crate::peer::{Api, Figures, LEVELS, Reason, Transport, seconds_of_ms, seconds_since_epoch};
 
@@ -261,13 +262,15 @@ impl View<'_> {
         );
     }
 
-    /// What the chain says of the peer.
+    /// What the chain says of the peer. At lean detail stakes are left of own peers alone: a change of theirs is an alert.
     fn stake(self, writer: &mut Writer) {
         let each = |writer: &mut Writer,
                     definition: &Definition,
                     value: &dyn Fn(&Stake) -> Option<f64>| {
             self.each_peer(writer, definition, |family, record| {
-                if let Some(value) = record.stake.as_ref().and_then(value) {
+                if let Some(value) = record.stake.as_ref().and_then(value)
+                    && (self.full || record.peer.role == Role::Own)
+                {
                     family.sample(of(record), value);
                 }
             });

@@ -70,12 +70,14 @@ peers:
     expect_block_every: 1m
     maintenance: [{{ from: 2020-01-01T00:00:00Z, to: 2100-01-01T00:00:00Z }}]
   - {{ name: sim, network: simulated, endpoints: ['tcp://{sim}'] }}
+  - {{ name: reference, role: reference, network: simulated, endpoints: ['tcp://{reference}'] }}
 queries: [{{ name: answer, source: '42', networks: [simulated] }}]
 ",
         https = fake.http.port(),
         tcp = fake.tcp,
         ca = ca.display(),
         sim = simulated.tcp(1),
+        reference = simulated.tcp(2),
     );
     let agent = Agent::start(&config).await;
     let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
@@ -97,14 +99,12 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
             |success| success == 1.0,
         )
         .await;
-    if detail == "full" {
-        agent
-            .wait_for(
-                "convex_stake_own_cvm{peer=\"sim\",network=\"simulated\"}",
-                |own| own > 0.0,
-            )
-            .await;
-    }
+    agent
+        .wait_for(
+            "convex_stake_own_cvm{peer=\"sim\",network=\"simulated\"}",
+            |own| own > 0.0,
+        )
+        .await;
     (agent, fake, simulated)
 }
 
@@ -158,9 +158,19 @@ async fn lean_detail_leaves_what_the_catalogue_says() {
     );
     assert_eq!(
         found["convex_probe_duration_seconds"].len(),
-        4 * 3,
+        5 * 3,
         "one bucket, sum and count for each endpoint"
     );
+    for stake in ["convex_stake_own_cvm", "convex_stake_delegated_cvm"] {
+        let of: Vec<&str> = exposition
+            .lines()
+            .filter(|line| line.starts_with(stake))
+            .collect();
+        assert!(
+            of.len() == 1 && of[0].contains("peer=\"sim\""),
+            "of own peers alone: {of:?}"
+        );
+    }
     let of_two = exposition
         .lines()
         .filter(|line| line.contains("{peer=\"two\""));

@@ -56,12 +56,6 @@ struct ExpressionTest {
     exp_samples: Vec<serde_json::Value>,
 }
 
-/// Alerts that need full detail, and why that is enough.
-const NEED_FULL: [(&str, &str); 1] = [(
-    "ConvexStakeChanged",
-    "for information alone; what is wrong with a stake alerts at lean detail too",
-)];
-
 fn rules() -> Vec<Rule> {
     let text = files("alerts", "rules.yml")
         .into_iter()
@@ -110,11 +104,6 @@ fn rules_name_only_what_the_agent_exposes() {
 #[test]
 fn lean_detail_leaves_all_that_rules_need() {
     for rule in rules() {
-        let name = rule.alert.as_deref().unwrap_or_default();
-        if NEED_FULL.iter().any(|(alert, _)| *alert == name) {
-            assert_eq!(rule.labels["severity"], "info", "{name}");
-            continue;
-        }
         for (metric, matchers) in Named::new(&rule.expr).selectors {
             let Some(definition) = definition(&metric) else {
                 continue;
