@@ -23,6 +23,7 @@ use crate::notify::{self, Counts, Notifier, Outbox, SaveRequest};
 use crate::scheduler::{Scheduler, Timing};
 use crate::self_check::{self, Plan};
 use crate::shard::Shard;
+use crate::sidecar::Sidecars;
 use crate::state_file::{self, Keeper};
 use crate::web::{self, ReloadRequest, Site};
 
@@ -111,11 +112,14 @@ pub async fn run(
         timing: timing.clone(),
         stop: stop.clone(),
     };
+    let learning = Arc::clone(&fleet);
+    let learn = move |peer: &config::Peer, reading| learning.learn_host(peer, reading);
     let (found, mut rounds) = mpsc::channel(1);
     let mut crew = Crew {
         scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
         inquiry: Inquiry::new(Arc::clone(&fleet), source.shard, found, stop.clone()),
         notifier: Notifier::new(telling.clone()),
+        sidecars: Sidecars::new(learn, stop.clone()),
         watchlist: Watchlist::default(),
         fleet: Arc::clone(&fleet),
     };
@@ -124,6 +128,7 @@ pub async fn run(
         peers = config.peers.len(),
         networks = config.networks.len(),
         vantage = %config.vantage,
+        mode = config.mode.as_str(),
         listen = %listener.local_addr()?,
         "monitoring"
     );
@@ -202,6 +207,7 @@ struct Crew {
     scheduler: Scheduler,
     inquiry: Inquiry,
     notifier: Notifier,
+    sidecars: Sidecars,
     watchlist: Watchlist,
 }
 
@@ -214,6 +220,7 @@ impl Crew {
         self.scheduler.apply(&all);
         self.inquiry.apply(config);
         self.notifier.apply(config);
+        self.sidecars.apply(config);
     }
 
     /// Reads the configuration again. A bad one changes nothing but the metric that says so.
@@ -276,7 +283,8 @@ impl Crew {
         tokio::join!(
             self.scheduler.drained(),
             self.inquiry.drained(),
-            self.notifier.drained()
+            self.notifier.drained(),
+            self.sidecars.drained()
         );
     }
 }

@@ -31,6 +31,7 @@
 //! * [`scheduler`] – one task a peer.
 //! * [`self_check`] – whose trouble it is: the agent's or a peer's.
 //! * [`shard`] – this agent's part of a fleet.
+//! * [`sidecar`] – what the host shows of a peer beside the agent.
 //! * [`simulate`] – a simulated network with scripted faults.
 //! * [`state_file`] – what outlives the agent, on disk.
 //! * [`telemetry`] – logs.
@@ -58,6 +59,7 @@ pub mod report;
 pub mod scheduler;
 pub mod self_check;
 pub mod shard;
+pub mod sidecar;
 pub mod simulate;
 pub mod state_file;
 pub mod telemetry;

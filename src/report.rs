@@ -11,6 +11,7 @@ use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, St
 use crate::peer::{
     Api, ErrorReply, Failure, Figures, OrderPoints, Reason, seconds_of_ms, seconds_since_epoch,
 };
+use crate::sidecar::{ProcessReading, StoreReading};
 
 /// Largest integer that every JSON reader takes exactly; larger ones are written as strings.
 const EXACT: i64 = 1 << 53;
@@ -44,6 +45,8 @@ pub struct PeerReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stake: Option<StakeReport>,
     restarts_inferred: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sidecar: Option<SidecarReport<'a>>,
     endpoints: Vec<EndpointReport<'a>>,
 }
 
@@ -69,6 +72,16 @@ struct OrderReport {
     points: OrderPoints,
     pending: i64,
     state: OrderState,
+}
+
+/// What the host shows of the peer, and why it does not show the rest.
+#[derive(Debug, Serialize)]
+struct SidecarReport<'a> {
+    #[serde(flatten)]
+    process: Option<&'a ProcessReading>,
+    #[serde(flatten)]
+    store: Option<&'a StoreReading>,
+    unavailable: BTreeMap<&'a str, &'a str>,
 }
 
 /// How the peer stands to its network.
@@ -224,12 +237,30 @@ impl<'a> PeerReport<'a> {
             standing: StandingReport::new(record, now),
             stake: record.stake.as_ref().map(StakeReport::new),
             restarts_inferred: record.restarts,
+            sidecar: SidecarReport::new(record, now),
             endpoints: record
                 .endpoints
                 .iter()
                 .map(|endpoint| EndpointReport::new(record, endpoint, now))
                 .collect(),
         }
+    }
+}
+
+impl<'a> SidecarReport<'a> {
+    fn new(record: &'a PeerRecord, now: Instant) -> Option<Self> {
+        record.peer.sidecar.as_ref()?;
+        let (process, store) = (record.process(now), record.store(now));
+        let of_process = process.iter().flat_map(|it| &it.unavailable);
+        let of_store = store.iter().flat_map(|it| &it.unavailable);
+        Some(Self {
+            process,
+            store,
+            unavailable: of_process
+                .chain(of_store)
+                .map(|(what, why)| (*what, why.as_str()))
+                .collect(),
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use super::scalar::{choice, count, listen, name, size, web_url};
 use super::section::{Refused, Section, Source, Value};
 use super::self_check::self_check;
 use super::verdicts::Thresholds;
-use super::{Config, DEFAULT_LISTEN, Detail, Limits};
+use super::{Config, DEFAULT_LISTEN, Detail, Limits, Mode};
 
 /// Up to this many peers, those that discovery may add included, `detail: auto` is full.
 const FULL_DETAIL_PEERS: usize = 200;
@@ -32,13 +32,10 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     let listen = file.read("listen", listen);
     let external_url = file.read("external_url", web_url);
     let vantage = file.read("vantage", name);
-    let mode = file.read("mode", |value| {
-        if choice(value, &[("central", true), ("sidecar", false)])? {
-            Ok(())
-        } else {
-            Err("sidecar is not yet supported by this version; write central".to_owned())
-        }
-    });
+    let modes = Mode::ALL.map(|mode| (mode.as_str(), mode));
+    let mode = file
+        .read("mode", |value| choice(value, &modes))
+        .map(|mode| mode.unwrap_or(Mode::Central));
     let state_dir = file.read("state_dir", directory);
     let web = file.section("web", &WEB);
     let limits = limits(&file);
@@ -58,11 +55,10 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     let self_check = self_check(&file);
     let networks = Networks::read(&file, verdicts);
     let known = networks.as_ref().map_err(|refused| *refused);
-    let peers = peers(&file, known, rhythm);
+    let peers = peers(&file, known, rhythm, mode);
     let queries = queries(&file, known);
     let notify = notify(&file);
 
-    mode?;
     web?;
     let (networks, peers) = (networks?.into_networks()?, peers?);
     let discovered = networks.iter().filter_map(|it| it.discovery.as_ref());
@@ -77,6 +73,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         external_url: external_url?,
         vantage: vantage?
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        mode: mode?,
         state_dir: state_dir?,
         defaults: rhythm?.cadence(),
         self_check: self_check?,

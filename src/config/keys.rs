@@ -117,8 +117,15 @@ pub(super) const PEER: Keys = Keys {
         "down_after",
         "up_after",
         "max_interval",
+        "sidecar",
     ],
-    later: &["sidecar"],
+    later: &[],
+};
+
+pub(super) const SIDECAR: Keys = Keys {
+    at: "peers[].sidecar",
+    known: &["pid_file", "command_contains", "store"],
+    later: &[],
 };
 
 pub(super) const WINDOW: Keys = Keys {
@@ -234,6 +241,7 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         DISCOVERY,
         NETWORK_VERDICTS,
         PEER,
+        SIDECAR,
         WINDOW,
         PEER_VERDICTS,
         SELF_CHECK,

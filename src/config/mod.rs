@@ -32,6 +32,7 @@ mod scalar;
 mod secret;
 mod section;
 mod self_check;
+mod sidecar;
 mod verdicts;
 
 pub use discovery::Discovery;
@@ -45,6 +46,7 @@ pub use queries::CustomQuery;
 pub use render::{SECRET, render};
 pub use secret::Secret;
 pub use self_check::SelfCheck;
+pub use sidecar::{ProcessBy, Sidecar};
 pub use verdicts::Thresholds;
 
 /// Where a configuration is looked for when none is named, in this order.
@@ -145,6 +147,8 @@ pub struct Config {
     pub external_url: Option<Url>,
     /// This agent's name; the host's unless configured.
     pub vantage: String,
+    /// Where it stands to its peers.
+    pub mode: Mode,
     /// Where the agent keeps what outlives it; none: in memory only. Whether it is there is not checked here.
     pub state_dir: Option<PathBuf>,
     /// The rhythm of a peer that has none of its own, as one that was discovered.
@@ -209,6 +213,8 @@ pub struct Peer {
     pub expect_block_every: Option<Duration>,
     /// When it is worked on, in the order of the file.
     pub maintenance: Vec<Window>,
+    /// Its process and store, where it runs on the agent's own host and they are watched; only in [`Mode::Sidecar`].
+    pub sidecar: Option<Sidecar>,
 }
 
 impl Peer {
@@ -229,6 +235,30 @@ impl Peer {
             verdicts: Thresholds::default(),
             expect_block_every: None,
             maintenance: Vec::new(),
+            sidecar: None,
+        }
+    }
+}
+
+/// Where the agent stands to its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Watches peers from elsewhere, as their users reach them.
+    Central,
+    /// Runs beside the peers that it watches, on their host.
+    Sidecar,
+}
+
+impl Mode {
+    /// Every value.
+    pub const ALL: [Self; 2] = [Self::Central, Self::Sidecar];
+
+    /// The label value: `central` or `sidecar`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Central => "central",
+            Self::Sidecar => "sidecar",
         }
     }
 }

@@ -11,8 +11,9 @@ use super::networks::Networks;
 use super::rhythm::Rhythm;
 use super::scalar::{TEN_YEARS, account, choice, duration, hash, name};
 use super::section::{Names, Refused, Section, Value};
+use super::sidecar::sidecar;
 use super::verdicts::Thresholds;
-use super::{Peer, Role};
+use super::{Mode, Peer, Role};
 use crate::peer::{Endpoint, EndpointError};
 
 /// The peers of the file; at least one.
@@ -20,6 +21,7 @@ pub(super) fn peers(
     file: &Section,
     networks: Result<&Networks, Refused>,
     defaults: Result<Rhythm, Refused>,
+    mode: Result<Mode, Refused>,
 ) -> Result<Vec<Peer>, Refused> {
     let mut names = Names::default();
     let mut peers = Vec::new();
@@ -29,7 +31,7 @@ pub(super) fn peers(
     for (path, node) in items.into_iter().flatten() {
         let peer = Section::open(file.source, path, node, &PEER).and_then(|section| {
             let name = names.claim(&section, name);
-            peer(&section, name, networks, defaults)
+            peer(&section, name, networks, defaults, mode)
         });
         match peer {
             Ok(peer) => peers.push(peer),
@@ -51,6 +53,7 @@ fn peer(
     name: Result<String, Refused>,
     networks: Result<&Networks, Refused>,
     defaults: Result<Rhythm, Refused>,
+    mode: Result<Mode, Refused>,
 ) -> Result<Peer, Refused> {
     let network = networks.and_then(|networks| networks.of(section));
     let roles = [Role::Own, Role::Reference].map(|role| (role.as_str(), role));
@@ -67,6 +70,7 @@ fn peer(
         duration(value, Duration::from_secs(1)..=TEN_YEARS)
     });
     let maintenance = maintenance(section);
+    let sidecar = sidecar(section, mode);
     let network = network?;
     Ok(Peer {
         name: name?,
@@ -82,6 +86,7 @@ fn peer(
         verdicts: verdicts?,
         expect_block_every: expect_block_every?,
         maintenance: maintenance?,
+        sidecar: sidecar?,
     })
 }
 

@@ -4,6 +4,7 @@ mod notify;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -11,8 +12,8 @@ use humantime::{format_duration, format_rfc3339};
 use serde::Serialize;
 
 use super::{
-    Cadence, Config, CustomQuery, Detail, Discovery, Limits, Network, Notify, Peer, SelfCheck,
-    Thresholds, Window, file,
+    Cadence, Config, CustomQuery, Detail, Discovery, Limits, Network, Notify, Peer, ProcessBy,
+    SelfCheck, Sidecar, Thresholds, Window, file,
 };
 use crate::peer::Endpoint;
 use notify::NotifySection;
@@ -124,6 +125,18 @@ struct PeerEntry<'a> {
     #[serde(flatten)]
     rhythm: Rhythm,
     verdicts: Verdicts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sidecar: Option<SidecarSection>,
+}
+
+#[derive(Serialize)]
+struct SidecarSection {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_contains: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -184,6 +197,7 @@ impl<'a> From<&'a Config> for File<'a> {
             listen,
             external_url,
             vantage,
+            mode,
             state_dir,
             defaults,
             self_check,
@@ -198,7 +212,7 @@ impl<'a> From<&'a Config> for File<'a> {
             listen: *listen,
             external_url: external_url.as_ref().map(text),
             vantage: text(vantage),
-            mode: "central",
+            mode: mode.as_str(),
             state_dir: state_dir.as_ref().map(|path| text(path.to_string_lossy())),
             defaults: defaults.into(),
             self_check: (*self_check != SelfCheck::default()).then(|| self_check.into()),
@@ -357,6 +371,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             verdicts,
             expect_block_every,
             maintenance,
+            sidecar,
         } = peer;
         let labels = labels
             .iter()
@@ -381,6 +396,23 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             maintenance: maintenance.iter().map(WindowEntry::from).collect(),
             rhythm: cadence.into(),
             verdicts: verdicts.into(),
+            sidecar: sidecar.as_ref().map(SidecarSection::from),
+        }
+    }
+}
+
+impl From<&Sidecar> for SidecarSection {
+    fn from(sidecar: &Sidecar) -> Self {
+        let Sidecar { process, store } = sidecar;
+        let file = |path: &PathBuf| text(path.to_string_lossy());
+        let (pid_file, command_contains) = match process {
+            ProcessBy::PidFile(path) => (Some(file(path)), None),
+            ProcessBy::Command(piece) => (None, Some(text(piece))),
+        };
+        Self {
+            pid_file,
+            command_contains,
+            store: store.as_ref().map(file),
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::config::{self, Config};
 use crate::peer::{Failure, Figures, Question, Reason, Transport, Unanswered};
 use crate::probe::{Errand, Observation};
 use crate::self_check::Checks;
+use crate::sidecar::Reading;
 
 pub use advertised::Addresses;
 pub use agreement::{Agreement, Ring, Stand, Voice};
@@ -279,6 +280,16 @@ impl Fleet {
             known.value = Some((value, Instant::now()));
             known.last_success = Some(SystemTime::now());
         }
+    }
+
+    /// Takes what the host shows of `peer`; nothing when it is watched otherwise by now.
+    pub fn learn_host(&self, peer: &config::Peer, reading: Reading) {
+        let slots = self.slots();
+        let Some(slot) = slots.iter().find(|slot| *slot.peer() == *peer) else {
+            return;
+        };
+        let mut record = lock(&slot.record);
+        Arc::make_mut(&mut record).learn_host(reading, Instant::now());
     }
 
     /// The peer is watched no longer, or otherwise: what its last poll brings is nobody's.

@@ -13,6 +13,7 @@ use crate::peer::{
 };
 use crate::probe::Observation;
 use crate::self_check::{Doubt, Word};
+use crate::sidecar::{ProcessReading, Reading, StoreReading};
 
 use super::condition::Condition;
 use super::endpoint::{EndpointRecord, Measured, Timings};
@@ -85,6 +86,8 @@ pub struct PeerRecord {
     order: Option<Measured<OrderPoints>>,
     figures: Option<Measured<Figures>>,
     clock: Option<Measured<ClockSample>>,
+    process: Option<Measured<ProcessReading>>,
+    store: Option<Measured<StoreReading>>,
 }
 
 impl PeerRecord {
@@ -121,6 +124,8 @@ impl PeerRecord {
             order: None,
             figures: None,
             clock: None,
+            process: None,
+            store: None,
         }
     }
 
@@ -427,6 +432,36 @@ impl PeerRecord {
     #[must_use]
     pub fn clock(&self, now: Instant) -> Option<ClockSample> {
         self.fresh(self.clock.as_ref(), now).copied()
+    }
+
+    /// Takes what the host showed of the peer at `now`.
+    pub fn learn_host(&mut self, reading: Reading, now: Instant) {
+        match reading {
+            Reading::Process(value) => {
+                self.process = Some(Measured {
+                    value,
+                    obtained: now,
+                });
+            }
+            Reading::Store(value) => {
+                self.store = Some(Measured {
+                    value,
+                    obtained: now,
+                });
+            }
+        }
+    }
+
+    /// The peer's process as the host shows it, while fresh.
+    #[must_use]
+    pub fn process(&self, now: Instant) -> Option<&ProcessReading> {
+        self.fresh(self.process.as_ref(), now)
+    }
+
+    /// The peer's store as the host shows it, while fresh.
+    #[must_use]
+    pub fn store(&self, now: Instant) -> Option<&StoreReading> {
+        self.fresh(self.store.as_ref(), now)
     }
 
     /// What the last good poll of `endpoint` took, while fresh.

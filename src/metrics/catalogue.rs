@@ -43,6 +43,8 @@ pub enum Group {
     Probe,
     /// What a peer says.
     Peer,
+    /// What the host shows of a peer beside the agent.
+    Sidecar,
     /// What the chain says of a peer.
     Stake,
     /// What the peers of a network say together.
@@ -64,7 +66,7 @@ pub enum Lean {
     Left,
 }
 
-use Group::{Agent, Custom, Network, Peer, Poll, Probe, Stake};
+use Group::{Agent, Custom, Network, Peer, Poll, Probe, Sidecar, Stake};
 use Kind::{Counter, Gauge, Histogram};
 use Lean::{Kept, Left, Reduced};
 
@@ -233,6 +235,33 @@ catalogue! {
     NETWORK_MEMORY_PRICE = "convex_network_copper_per_memory_byte", Gauge, Network, Kept, ["network"],
         "Price of a byte of memory.";
 
+    PROCESS_UP = "convex_peer_process_up", Gauge, Sidecar, Kept, ["peer", "network"],
+        "Whether the peer's process is there; absent while that cannot be told.";
+    RESIDENT_MEMORY = "convex_peer_process_resident_memory_bytes", Gauge, Sidecar, Left, ["peer", "network"],
+        "Memory that the peer's process occupies, the mapped pages of its store included: those grow by design.";
+    ANONYMOUS_MEMORY = "convex_peer_process_anonymous_memory_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
+        "The part of it that no file can take back, anonymous and shared memory: heap, stacks, buffers.";
+    MEMORY_LIMIT = "convex_peer_process_memory_limit_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
+        "The tightest memory limit of the process' cgroups, else the host's memory.";
+    CPU_SECONDS = "convex_peer_process_cpu_seconds_total", Counter, Sidecar, Left, ["peer", "network"],
+        "Processor time that the peer's process has used, user and system; begins anew with it.";
+    OPEN_FDS = "convex_peer_process_open_fds", Gauge, Sidecar, Left, ["peer", "network"],
+        "Open file descriptors of the peer's process; absent when this agent may not count them.";
+    MAX_FDS = "convex_peer_process_max_fds", Gauge, Sidecar, Left, ["peer", "network"],
+        "How many file descriptors it may have.";
+    THREADS = "convex_peer_process_threads", Gauge, Sidecar, Left, ["peer", "network"],
+        "Threads of the peer's process.";
+    START_TIME = "convex_peer_process_start_time_seconds", Gauge, Sidecar, Kept, ["peer", "network"],
+        "When the peer's process started.";
+    OOM_KILLS = "convex_peer_process_oom_kills_total", Counter, Sidecar, Left, ["peer", "network"],
+        "Processes of the peer's cgroup that were killed for want of memory; absent where its cgroup does not count them.";
+    STORE_BYTES = "convex_peer_store_bytes", Gauge, Sidecar, Left, ["peer", "network"],
+        "What the store's file occupies on disk; holes in it do not count.";
+    STORE_AVAILABLE = "convex_peer_store_filesystem_available_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
+        "What an ordinary user can still write to the store's file system.";
+    STORE_SIZE = "convex_peer_store_filesystem_size_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
+        "Size of the store's file system.";
+
     QUERY_VALUE = "convex_query_value", Gauge, Custom, Kept, ["network", "query"],
         "Value of the operator's own query.";
     QUERY_SUCCESS = "convex_query_success", Gauge, Custom, Kept, ["network", "query"],
@@ -318,6 +347,7 @@ pub fn reference() -> String {
             "What the chain says of a peer, as the majority tells it",
         ),
         (Network, "What the peers of a network say together"),
+        (Sidecar, "What the host shows of a peer beside the agent"),
         (Custom, "The operator's own queries"),
         (Agent, "The agent itself"),
     ] {

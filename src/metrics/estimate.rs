@@ -19,6 +19,7 @@ use crate::peer::{
 };
 use crate::probe::{Observation, Probed};
 use crate::self_check::{Finding, Plan};
+use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
 
 use super::{AgentFacts, write};
 
@@ -43,6 +44,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),
+            mode: config.mode,
             shard: (1, 1),
             reload_successful: true,
             loaded: snapshot.wall,
@@ -59,7 +61,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             .map(|endpoint| endpoint.url().scheme())
             .collect();
         *by_shape
-            .entry((schemes, peer.genesis.is_some(), peer.role))
+            .entry((schemes, peer.genesis.is_some(), peer.role, hosted(peer)))
             .or_insert_with(|| count(Some(peer)) - base)
     });
     let of_peers: u64 = of_peers.sum();
@@ -69,6 +71,39 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
         Some(discovery.max_peers as u64 * one)
     });
     base + of_peers + of_discovered.sum::<u64>()
+}
+
+/// Whether the host is read for a peer, and whether for its store too.
+fn hosted(peer: &Peer) -> Option<bool> {
+    peer.sidecar.as_ref().map(|sidecar| sidecar.store.is_some())
+}
+
+/// What a host shows of a peer of which it shows all.
+fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
+    let process = hosted(peer).map(|_| ProcessReading {
+        process_up: Some(true),
+        pid: Some(1),
+        resident_memory_bytes: Some(1),
+        anonymous_memory_bytes: Some(1),
+        memory_limit_bytes: Some(1),
+        cpu_seconds: Some(1.0),
+        open_fds: Some(1),
+        max_fds: Some(1),
+        threads: Some(1),
+        start_time_seconds: Some(1.0),
+        oom_kills: Some(0),
+        unavailable: Unavailable::new(),
+    });
+    let store = hosted(peer).filter(|store| *store).map(|_| StoreReading {
+        store_bytes: Some(1),
+        store_filesystem_available_bytes: Some(1),
+        store_filesystem_size_bytes: Some(1),
+        unavailable: Unavailable::new(),
+    });
+    process
+        .map(Reading::Process)
+        .into_iter()
+        .chain(store.map(Reading::Store))
 }
 
 /// A peer as discovery finds them.
@@ -164,6 +199,9 @@ fn answering(peer: &Peer) -> Arc<PeerRecord> {
     record
         .identity
         .advertise(peer.key.unwrap_or(Hash::new([1; 32])), None, Some(true));
+    for reading in host_readings(peer) {
+        record.learn_host(reading, Instant::now());
+    }
     record.stake = Some(Stake {
         registered: RegisteredPeer {
             controller: Some(1),

@@ -3,6 +3,7 @@
 mod catalogue;
 mod estimate;
 mod family;
+mod host;
 mod networks;
 mod peers;
 
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 
 use prometheus::Registry;
 
-use crate::config::{Detail, Role};
+use crate::config::{Detail, Mode, Role};
 use crate::fleet::{NetworkSnapshot, Snapshot};
 use crate::peer::seconds_since_epoch;
 
@@ -25,6 +26,8 @@ use peers::View;
 pub struct AgentFacts {
     /// The agent's name.
     pub vantage: String,
+    /// Where it stands to its peers.
+    pub mode: Mode,
     /// This shard, from 1, and the number of shards.
     pub shard: (u32, u32),
     /// Whether the last attempt to load the configuration succeeded.
@@ -67,7 +70,10 @@ fn agent(writer: &mut Writer, snapshot: &Snapshot, facts: &AgentFacts) {
     });
     writer.family(&catalogue::MONITOR_INFO, |family| {
         family.count(
-            [("vantage", facts.vantage.as_str()), ("mode", "central")],
+            [
+                ("vantage", facts.vantage.as_str()),
+                ("mode", facts.mode.as_str()),
+            ],
             1,
         );
     });

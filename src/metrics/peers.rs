@@ -17,7 +17,7 @@ pub(super) struct View<'a> {
 }
 
 /// The labels that every series of a peer begins with.
-fn of(record: &PeerRecord) -> std::array::IntoIter<Label<'_>, 2> {
+pub(super) fn of(record: &PeerRecord) -> std::array::IntoIter<Label<'_>, 2> {
     [
         ("peer", record.peer.name.as_str()),
         ("network", record.peer.network.as_str()),
@@ -32,7 +32,7 @@ fn at<'a>(record: &'a PeerRecord, endpoint: &EndpointRecord) -> impl Iterator<It
 
 impl View<'_> {
     /// Writes a family with what `fill` adds for each peer, unless lean detail leaves it out.
-    fn each_peer(
+    pub(super) fn each_peer(
         self,
         writer: &mut Writer,
         definition: &Definition,
@@ -74,6 +74,7 @@ impl View<'_> {
         self.peers(writer);
         self.standing(writer);
         self.stake(writer);
+        self.host(writer);
     }
 
     fn polls(self, writer: &mut Writer) {

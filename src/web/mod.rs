@@ -103,6 +103,7 @@ async fn metrics(State(site): State<Site>) -> Response {
         let in_force = site.current.get();
         let facts = AgentFacts {
             vantage: in_force.config.vantage.clone(),
+            mode: in_force.config.mode,
             shard: site.shard.numbers(),
             reload_successful: in_force.reload_successful,
             loaded: in_force.loaded,

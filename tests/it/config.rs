@@ -10,8 +10,8 @@ use convex_peer_monitor::cad3::Hash;
 use convex_peer_monitor::check;
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Cadence, Config, CustomQuery, Detail, Discovery, Errors,
-    Heartbeat, HttpOptions, Limits, Network, Notify, Peer, Role, Secret, SelfCheck, Severity,
-    Target, Thresholds, Webhook, Window,
+    Heartbeat, HttpOptions, Limits, Mode, Network, Notify, Peer, ProcessBy, Role, Secret,
+    SelfCheck, Severity, Sidecar, Target, Thresholds, Webhook, Window,
 };
 use convex_peer_monitor::peer::{Endpoint, Question};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -708,6 +708,50 @@ fn a_receiver_that_is_wrong_is_told_without_its_secrets() {
 }
 
 #[test]
+fn a_sidecar_says_which_process_is_the_peers() {
+    let sidecar = |text: &str| {
+        let text = format!("mode: sidecar\n{}", with_peer(&format!("sidecar: {text}")));
+        parse_in(Path::new("/etc/monitor"), &text)
+    };
+    let read = |text: &str| sidecar(text).unwrap().peers.remove(0).sidecar;
+    assert_eq!(
+        read("{ pid_file: run/peer.pid, store: /var/etch.db }"),
+        Some(Sidecar {
+            process: ProcessBy::PidFile("/etc/monitor/run/peer.pid".into()),
+            store: Some("/var/etch.db".into()),
+        })
+    );
+    assert_eq!(
+        read("{ command_contains: ' -jar convex.jar', store: etch.db }"),
+        Some(Sidecar {
+            process: ProcessBy::Command(" -jar convex.jar".to_owned()),
+            store: Some("/etc/monitor/etch.db".into()),
+        })
+    );
+    let mut all = String::new();
+    for text in [
+        "{}",
+        "{ store: x }",
+        "{ pid_file: x, command_contains: y }",
+        "{ pid_file: '' }",
+        "{ pid_file: 7, store: '' }",
+        "{ command_contains: ' ' }",
+        "{ command_contains: \"a\\nb\" }",
+        "{ pidfile: x }",
+        "x",
+    ] {
+        writeln!(all, "{text}\n{}\n", sidecar(text).expect_err(text)).unwrap();
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn the_mode_is_central_unless_it_is_sidecar() {
+    assert_eq!(valid(PEER).mode, Mode::Central);
+    assert_eq!(valid(&format!("mode: sidecar\n{PEER}")).mode, Mode::Sidecar);
+}
+
+#[test]
 fn a_peer_differs_when_any_of_its_secrets_does() {
     let peer = |lines: &str| valid(&with_peer(lines)).peers.remove(0);
     assert_eq!(peer("bearer_token: a"), peer("bearer_token: a"));
@@ -994,12 +1038,23 @@ fn queries() -> impl Strategy<Value = BTreeMap<String, CustomQuery>> {
     prop::collection::btree_map("[a-z_][a-z0-9_]{0,8}", query, 0..3)
 }
 
+fn sidecar() -> impl Strategy<Value = Option<Sidecar>> {
+    let file = || "/[a-z$]{1,9}".prop_map(PathBuf::from);
+    let process = prop_oneof![
+        file().prop_map(ProcessBy::PidFile),
+        text().prop_map(|text| ProcessBy::Command(format!("java {text}"))),
+    ];
+    let sidecar = (process, prop::option::of(file()));
+    prop::option::of(sidecar.prop_map(|(process, store)| Sidecar { process, store }))
+}
+
 fn peer() -> impl Strategy<Value = Peer> {
     let labels = prop::collection::btree_map("my_[a-z0-9]{1,8}", text(), 0..3);
     let account = prop::option::of(0..=i64::MAX.cast_unsigned());
     let role = prop::sample::select(vec![Role::Own, Role::Reference]);
     let every = prop::option::of((1u64..100_000_000).prop_map(Duration::from_secs));
-    let judged = (thresholds(), every, prop::collection::vec(window(), 0..3));
+    let windows = prop::collection::vec(window(), 0..3);
+    let judged = (thresholds(), every, windows, sidecar());
     (
         name(),
         role,
@@ -1026,6 +1081,7 @@ fn peer() -> impl Strategy<Value = Peer> {
                 verdicts: judged.0,
                 expect_block_every: judged.1,
                 maintenance: judged.2,
+                sidecar: judged.3,
             },
         )
 }
@@ -1089,7 +1145,8 @@ prop_compose! {
         vantage in name(),
         networks in prop::collection::btree_map(name(), network(), 1..4),
         peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
-        (defaults, state_dir, self_check, queries, notify) in (
+        (mode, defaults, state_dir, self_check, queries, notify) in (
+            prop::sample::select(Mode::ALL.to_vec()),
             cadence(),
             prop::option::of("/[a-z$]{1,9}"),
             self_check(),
@@ -1110,12 +1167,14 @@ prop_compose! {
             let network: &Network = index.get(&networks);
             peer.network.clone_from(&network.name);
             peer.genesis = network.genesis;
+            peer.sidecar = peer.sidecar.filter(|_| mode == Mode::Sidecar);
             (peer.name.clone(), peer)
         }).collect();
         Config {
             listen: ([127, 0, 0, 1], port).into(),
             external_url: external_url.map(|url| url.parse().expect("a URL")),
             vantage,
+            mode,
             state_dir: state_dir.map(PathBuf::from),
             defaults,
             self_check,

@@ -21,6 +21,7 @@ mod ops;
 mod questions;
 mod record;
 mod self_doubt;
+mod sidecar;
 mod simulate;
 mod state_file;
 #[path = "../support/mod.rs"]

@@ -6,6 +6,7 @@ use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 
 use convex_peer_monitor::simulate;
 
+use crate::sidecar::Process;
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
 use crate::support::tls::acceptor;
@@ -41,7 +42,7 @@ fn definition(name: &str) -> &'static Definition {
 
 /// An agent that watches a peer with a certificate and a known clock, whose order has moved; and beside it a simulated
 /// network, which tells its registry.
-async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network) {
+async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network, Process) {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
     let fake = FakePeer::with_tls(Script::default(), Some(acceptor)).await;
     let dir = tempfile::tempdir().unwrap();
@@ -52,8 +53,11 @@ async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network) {
         ..simulate::Options::default()
     };
     let simulated = simulate::Network::start(options).await.unwrap();
+    let seconds = Process::seconds(4);
+    let process = Process::start(&seconds);
     let config = format!(
         "
+mode: sidecar
 defaults: {{ interval: 1s, timeout: 500ms }}
 metrics: {{ detail: {detail} }}
 notify: {{ heartbeat: {{ url: 'http://127.0.0.1:1', interval: 1d }} }}
@@ -64,6 +68,7 @@ peers:
     endpoints: ['https://localhost:{https}', 'tcp://{tcp}']
     ca_file: {ca}
     labels: {{ region: eu }}
+    sidecar: {{ command_contains: 'sleep {seconds}', store: {store} }}
   - name: two
     network: default
     endpoints: ['tcp://{tcp}']
@@ -76,6 +81,7 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
         https = fake.http.port(),
         tcp = fake.tcp,
         ca = ca.display(),
+        store = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
         sim = simulated.tcp(1),
         reference = simulated.tcp(2),
     );
@@ -105,12 +111,15 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
             |own| own > 0.0,
         )
         .await;
-    (agent, fake, simulated)
+    let available =
+        "convex_peer_store_filesystem_available_bytes{peer=\"one\",network=\"default\"}";
+    agent.wait_for(available, |bytes| bytes > 0.0).await;
+    (agent, fake, simulated, process)
 }
 
 #[tokio::test]
 async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_nothing_else() {
-    let (agent, _fake, _simulated) = agent("full").await;
+    let (agent, _fake, _simulated, _process) = agent("full").await;
     let found = samples(&agent.get("/metrics").await.1);
     for (name, samples) in &found {
         let metric = definition(name);
@@ -129,10 +138,11 @@ async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_no
         }
     }
     for metric in ALL {
-        // There only when something is wrong.
+        // There only when something is wrong, or where the cgroup counts it.
         let quiet = [
             "convex_peer_condition",
             "convex_peer_divergence_first_block",
+            "convex_peer_process_oom_kills_total",
         ]
         .contains(&metric.name);
         assert!(
@@ -145,7 +155,7 @@ async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_no
 
 #[tokio::test]
 async fn lean_detail_leaves_what_the_catalogue_says() {
-    let (agent, _fake, _simulated) = agent("lean").await;
+    let (agent, _fake, _simulated, _process) = agent("lean").await;
     let exposition = agent.get("/metrics").await.1;
     let found = samples(&exposition);
     for name in found.keys() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use convex_peer_monitor::cad3::Hash;
-use convex_peer_monitor::config::{self, Detail};
+use convex_peer_monitor::config::{self, Detail, Mode};
 use convex_peer_monitor::fleet::{
     Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Snapshot,
     Streak, Who,
@@ -158,6 +158,7 @@ proptest! {
         prop_assert_eq!(snapshot.peers[0].health, remembered.health);
         let facts = AgentFacts {
             vantage: "here".to_owned(),
+            mode: Mode::Central,
             shard: (1, 1),
             reload_successful: true,
             loaded: snapshot.wall,

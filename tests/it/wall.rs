@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["cad3", "peer"]),
     ("probe", &["cad3", "cadence", "config", "peer"]),
     ("self_check", &["closed_label", "config", "peer"]),
+    ("sidecar", &["config"]),
     (
         "fleet",
         &[
@@ -25,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "peer",
             "probe",
             "self_check",
+            "sidecar",
         ],
     ),
     (
@@ -49,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "peer",
             "probe",
             "self_check",
+            "sidecar",
         ],
     ),
     (
@@ -64,7 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "self_check",
         ],
     ),
-    ("report", &["cad3", "fleet", "peer"]),
+    ("report", &["cad3", "fleet", "peer", "sidecar"]),
     ("state_file", &["fleet", "notify"]),
     ("current", &["config"]),
     ("shard", &["config"]),

@@ -34,8 +34,11 @@ const BUILT_IN: [&str; 5] = [
     "datasource",
 ];
 
+/// Only agents beside their peers have these.
+const OF_THE_HOST: &str = "there for peers with a sidecar alone; alerts read it";
+
 /// Metrics that no dashboard shows, and why.
-const NOT_SHOWN: [(&str, &str); 5] = [
+const NOT_SHOWN: [(&str, &str); 18] = [
     (
         "convex_monitor_notification_failures_total",
         "ConvexNotificationsFailing tells of them",
@@ -53,6 +56,19 @@ const NOT_SHOWN: [(&str, &str); 5] = [
         "process_virtual_memory_bytes",
         "says nothing; resident memory is shown",
     ),
+    ("convex_peer_process_up", OF_THE_HOST),
+    ("convex_peer_process_resident_memory_bytes", OF_THE_HOST),
+    ("convex_peer_process_anonymous_memory_bytes", OF_THE_HOST),
+    ("convex_peer_process_memory_limit_bytes", OF_THE_HOST),
+    ("convex_peer_process_cpu_seconds_total", OF_THE_HOST),
+    ("convex_peer_process_open_fds", OF_THE_HOST),
+    ("convex_peer_process_max_fds", OF_THE_HOST),
+    ("convex_peer_process_threads", OF_THE_HOST),
+    ("convex_peer_process_start_time_seconds", OF_THE_HOST),
+    ("convex_peer_process_oom_kills_total", OF_THE_HOST),
+    ("convex_peer_store_bytes", OF_THE_HOST),
+    ("convex_peer_store_filesystem_available_bytes", OF_THE_HOST),
+    ("convex_peer_store_filesystem_size_bytes", OF_THE_HOST),
 ];
 
 fn dashboards() -> Vec<(String, Value)> {
