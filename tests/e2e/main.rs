@@ -16,6 +16,7 @@ mod paging;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;
+mod sidecar;
 #[path = "../support/simulated.rs"]
 mod simulated;
 mod verdicts;
