@@ -305,4 +305,23 @@ mod tests {
         );
         assert!(discovering("") > series("", ""));
     }
+
+    #[test]
+    fn a_peer_beside_the_agent_counts_what_its_host_shows() {
+        let series = |detail: &str, sidecar: &str| {
+            let text = format!(
+                "mode: sidecar\nmetrics: {{ detail: {detail} }}\n\
+                 peers:\n- {{ name: a, endpoints: [http://a]{sidecar} }}\n- {{ name: b, endpoints: [http://b] }}\n"
+            );
+            let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
+            series(&config, &Registry::new())
+        };
+        for (detail, of_process, of_store) in [("full", 10, 3), ("lean", 4, 2)] {
+            let polled = series(detail, "");
+            let seen = series(detail, ", sidecar: { pid_file: x }");
+            assert_eq!(seen, polled + of_process, "{detail}");
+            let with_store = series(detail, ", sidecar: { pid_file: x, store: y }");
+            assert_eq!(with_store, seen + of_store, "{detail}");
+        }
+    }
 }
