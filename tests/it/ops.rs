@@ -1,5 +1,6 @@
 //! The files for operators: alert rules, their tests, runbooks and routes, the dashboards. What they name must exist.
 
+mod alert_tests;
 mod alertmanager;
 mod alerts;
 mod dashboard;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use convex_peer_monitor::metrics::Lean;
 use serde::Deserialize;
 
-use super::promql::{Named, definition};
+use super::promql::{Named, is_lean};
 use super::{files, read, root, stem};
 
 #[derive(Deserialize)]
@@ -31,31 +30,6 @@ struct Rule {
     annotations: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct TestFile {
-    tests: Vec<Test>,
-}
-
-#[derive(Deserialize)]
-struct Test {
-    #[serde(default)]
-    alert_rule_test: Vec<AlertTest>,
-    #[serde(default)]
-    promql_expr_test: Vec<ExpressionTest>,
-}
-
-#[derive(Deserialize)]
-struct AlertTest {
-    alertname: String,
-    exp_alerts: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct ExpressionTest {
-    expr: String,
-    exp_samples: Vec<serde_json::Value>,
-}
-
 fn rules() -> Vec<Rule> {
     let text = files("alerts", "rules.yml")
         .into_iter()
@@ -73,6 +47,12 @@ pub(super) fn recorded() -> BTreeSet<String> {
 /// The names of the alerts.
 pub(super) fn names() -> BTreeSet<String> {
     alerts().into_iter().map(|(name, _)| name).collect()
+}
+
+/// Name and severity of each alert.
+pub(super) fn judged() -> BTreeSet<(String, String)> {
+    let alert = |(name, rule): (String, Rule)| (name, rule.labels["severity"].clone());
+    alerts().into_iter().map(alert).collect()
 }
 
 fn alerts() -> Vec<(String, Rule)> {
@@ -105,17 +85,10 @@ fn rules_name_only_what_the_agent_exposes() {
 fn lean_detail_leaves_all_that_rules_need() {
     for rule in rules() {
         for (metric, matchers) in Named::new(&rule.expr).selectors {
-            let Some(definition) = definition(&metric) else {
-                continue;
-            };
-            let enough = match definition.lean {
-                Lean::Kept => true,
-                Lean::Reduced(_) => {
-                    !metric.ends_with("_bucket")
-                        && !matchers.iter().any(|matcher| matcher.name == "reason")
-                }
-                Lean::Left => false,
-            };
+            let enough = is_lean(
+                &metric,
+                matchers.iter().any(|matcher| matcher.name == "reason"),
+            );
             assert!(
                 enough,
                 "{metric} is not enough at lean detail: {}",
@@ -170,45 +143,6 @@ fn every_alert_says_what_an_operator_needs() {
         let dashboard = root().join("dashboards").join(format!("{uid}.json"));
         assert!(dashboard.exists(), "{name}: {uid}");
     }
-}
-
-#[test]
-fn every_alert_is_tested_for_firing_and_for_staying_quiet() {
-    let mut fires = BTreeSet::new();
-    let mut quiet = BTreeSet::new();
-    for path in files("alerts/tests", "yml") {
-        let file: TestFile = serde_saphyr::from_str(&read(&path)).unwrap();
-        for test in file.tests {
-            for alert in test.alert_rule_test {
-                for expected in &alert.exp_alerts {
-                    let severity = expected["exp_labels"]["severity"].as_str().unwrap();
-                    fires.insert((alert.alertname.clone(), severity.to_owned()));
-                }
-            }
-            for expression in test.promql_expr_test {
-                let (_, matchers) = Named::new(&expression.expr).selectors.remove(0);
-                let label = |name| {
-                    matchers
-                        .iter()
-                        .find(|it| it.name == name)
-                        .unwrap()
-                        .value
-                        .clone()
-                };
-                if expression.exp_samples.is_empty() {
-                    quiet.insert((label("alertname"), label("severity")));
-                }
-            }
-        }
-    }
-    let mut expected: BTreeSet<_> = alerts()
-        .into_iter()
-        .map(|(name, rule)| (name, rule.labels["severity"].clone()))
-        .collect();
-    assert_eq!(fires, expected);
-    // It is the alert that must never be quiet.
-    expected.remove(&("ConvexWatchdog".to_owned(), "info".to_owned()));
-    assert_eq!(quiet, expected);
 }
 
 #[test]

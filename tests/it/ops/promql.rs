@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use convex_peer_monitor::config::Role;
 use convex_peer_monitor::fleet::{Condition, Health, OrderState, StakeStanding};
-use convex_peer_monitor::metrics::{ALL, Definition, Kind};
+use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 use convex_peer_monitor::peer::{LEVELS, Reason, Transport};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{
@@ -134,6 +134,15 @@ pub(super) fn definition(metric: &str) -> Option<&'static Definition> {
             Kind::Histogram => matches!(suffix, Some("_bucket" | "_sum" | "_count")),
             Kind::Gauge | Kind::Counter => suffix == Some(""),
         }
+    })
+}
+
+/// Whether lean detail writes a series, as far as its metric and the label `reason` say; recorded ones are made of such.
+pub(super) fn is_lean(metric: &str, by_reason: bool) -> bool {
+    definition(metric).is_none_or(|definition| match definition.lean {
+        Lean::Kept => true,
+        Lean::Reduced(_) => !metric.ends_with("_bucket") && !by_reason,
+        Lean::Left => false,
     })
 }
 
