@@ -46,6 +46,8 @@ pub struct Rule {
     pub hold: Duration,
     /// What it says, in a sentence.
     pub summary: &'static str,
+    /// Whether it is why a peer is down.
+    pub(super) explains_an_outage: bool,
     pub(super) cause: Cause,
 }
 
@@ -96,7 +98,16 @@ const fn rule(
         severity,
         hold: Duration::from_secs(hold_seconds),
         summary,
+        explains_an_outage: false,
         cause,
+    }
+}
+
+/// The same for one that holds back `ConvexPeerDown`, as it says why.
+const fn explaining(rule: Rule) -> Rule {
+    Rule {
+        explains_an_outage: true,
+        ..rule
     }
 }
 
@@ -109,13 +120,13 @@ pub static RULES: [Rule; 26] = [
         "A Convex peer is down.",
         Cause::Peer(|record, _, _| record.health == Health::Down),
     ),
-    rule(
+    explaining(rule(
         "ConvexPeerWrongNetwork",
         Critical,
         0,
         "A Convex peer belongs to another network.",
         Cause::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
-    ),
+    )),
     rule(
         "ConvexPeerIdentityChanged",
         Critical,
@@ -125,13 +136,13 @@ pub static RULES: [Rule; 26] = [
             has(record, Condition::IdentityChanged) || has(record, Failing(Reason::WrongPeer))
         }),
     ),
-    rule(
+    explaining(rule(
         "ConvexQueriesHang",
         Critical,
         60,
         "A Convex peer answers its status but no queries.",
         Cause::Peer(|record, _, _| has(record, Failing(Reason::QueryHangs))),
-    ),
+    )),
     rule(
         "ConvexCertificateExpired",
         Critical,

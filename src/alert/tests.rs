@@ -164,6 +164,24 @@ fn what_is_over_is_told_for_a_while_and_may_begin_anew() {
 }
 
 #[test]
+fn what_explains_an_outage_is_not_over_before_it() {
+    let mut scene = Scene::down();
+    let hangs = Condition::Failing(Reason::QueryHangs);
+    scene.record.conditions.insert(hangs);
+    assert_eq!(
+        scene.pass(60),
+        ["60 +ConvexPeerDown", "60 +ConvexQueriesHang"]
+    );
+    scene.record.conditions.remove(&hangs);
+    scene.pass(10);
+    scene.record.health = Health::Up;
+    assert_eq!(
+        scene.pass(130),
+        ["119 -ConvexPeerDown", "119 -ConvexQueriesHang"]
+    );
+}
+
+#[test]
 fn nobody_is_paged_for_a_reference_or_for_planned_work() {
     let mut reference = Scene::down();
     reference.peer().role = Role::Reference;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::fleet::Moment;
+use crate::fleet::{Health, Moment};
 
 use super::rule::{Cause, RULES, Rule};
 use super::seen::{Place, Seen};
@@ -15,6 +15,9 @@ use super::subject::Subject;
 /// What was firing when the agent ended goes on for so long without cause: peers have to be polled, and stake read, before
 /// their absence says anything.
 const KEEP_RECALLED: Duration = Duration::from_secs(120);
+
+/// An alert that explains an outage outlasts its own cause by so much at most.
+const OUTLASTS: Duration = Duration::from_secs(300);
 
 /// What is over is told for so long: longer than a firing alert is valid for who is told.
 const TELL_RESOLVED: Duration = Duration::from_secs(300);
@@ -65,8 +68,10 @@ struct Tracked {
     since: Instant,
     /// The same moment by the wall clock.
     since_wall: SystemTime,
-    /// When there was a cause last.
+    /// When there was a cause last, or what counts as one.
     caused: Instant,
+    /// When one was seen last.
+    seen: Instant,
     /// How long it fires on without one.
     keep: Duration,
     alert: Alert,
@@ -79,6 +84,8 @@ struct Look<'a> {
     caused: BTreeMap<(Subject, &'static str), Place<'a>>,
     /// Of these nothing can be said: the agent's own trouble lies between.
     held: BTreeSet<Subject>,
+    /// These are down.
+    down: BTreeSet<Subject>,
 }
 
 impl Watch {
@@ -98,9 +105,16 @@ impl Watch {
         let mut transitions = Vec::new();
         self.0.retain(|key, tracked| {
             let begins_or_ends = match look.caused.get(key) {
-                Some(place) => tracked.caused(now, wall, || seen.describe(*place, vantage)),
+                Some(place) => {
+                    tracked.seen = now;
+                    tracked.caused(now, wall, || seen.describe(*place, vantage))
+                }
                 None if look.held.contains(&key.0) && tracked.alert.rule.can_be_held() => {
                     tracked.hold(now);
+                    false
+                }
+                None if look.down.contains(&key.0) && tracked.outlasts(now) => {
+                    tracked.caused = now;
                     false
                 }
                 None => tracked.without_cause(now, wall),
@@ -148,6 +162,7 @@ impl Watch {
                 since: now.checked_sub(age).unwrap_or(now),
                 since_wall,
                 caused: now,
+                seen: now,
                 keep: rule.keep().max(KEEP_RECALLED),
                 alert: Alert {
                     rule,
@@ -170,6 +185,7 @@ impl Tracked {
             since: now,
             since_wall: wall,
             caused: now,
+            seen: now,
             keep: rule.keep(),
             alert: Alert {
                 rule,
@@ -200,6 +216,14 @@ impl Tracked {
             self.alert.description = description();
         }
         fires
+    }
+
+    /// Whether it goes on without a cause as long as the peer is down: what explains an outage must not be over before it, or
+    /// the outage would be told once more while it ends.
+    fn outlasts(&self, now: Instant) -> bool {
+        self.phase == Phase::Firing
+            && self.alert.rule.explains_an_outage
+            && now - self.seen < OUTLASTS
     }
 
     /// Nothing can be said: what is pending waits so much longer, what fires goes on.
@@ -249,6 +273,9 @@ impl<'a> Look<'a> {
             if seen.is_obstructed(record) {
                 look.held.insert(subject());
                 continue;
+            }
+            if record.health == Health::Down {
+                look.down.insert(subject());
             }
             look.add(
                 subject,

@@ -4,6 +4,7 @@ mod alert_tests;
 mod alertmanager;
 mod alerts;
 mod dashboard;
+mod own_alerts;
 mod promql;
 
 use std::fs;
