@@ -65,6 +65,14 @@ pub(super) enum Cause {
 }
 
 impl Rule {
+    /// The same as one that says why a peer is down, and holds back `ConvexPeerDown`.
+    const fn explaining(self) -> Self {
+        Self {
+            explains_an_outage: true,
+            ..self
+        }
+    }
+
     /// How long it goes on without cause.
     #[must_use]
     pub const fn keep(&self) -> Duration {
@@ -103,14 +111,6 @@ const fn rule(
     }
 }
 
-/// The same for one that holds back `ConvexPeerDown`, as it says why.
-const fn explaining(rule: Rule) -> Rule {
-    Rule {
-        explains_an_outage: true,
-        ..rule
-    }
-}
-
 /// What follows from verdicts. Others need Prometheus: a past longer than the agent's memory, or several agents' sight.
 pub static RULES: [Rule; 26] = [
     rule(
@@ -120,13 +120,14 @@ pub static RULES: [Rule; 26] = [
         "A Convex peer is down.",
         Cause::Peer(|record, _, _| record.health == Health::Down),
     ),
-    explaining(rule(
+    rule(
         "ConvexPeerWrongNetwork",
         Critical,
         0,
         "A Convex peer belongs to another network.",
         Cause::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
-    )),
+    )
+    .explaining(),
     rule(
         "ConvexPeerIdentityChanged",
         Critical,
@@ -136,13 +137,14 @@ pub static RULES: [Rule; 26] = [
             has(record, Condition::IdentityChanged) || has(record, Failing(Reason::WrongPeer))
         }),
     ),
-    explaining(rule(
+    rule(
         "ConvexQueriesHang",
         Critical,
         60,
         "A Convex peer answers its status but no queries.",
         Cause::Peer(|record, _, _| has(record, Failing(Reason::QueryHangs))),
-    )),
+    )
+    .explaining(),
     rule(
         "ConvexCertificateExpired",
         Critical,

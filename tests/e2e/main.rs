@@ -12,6 +12,7 @@ mod chain;
 #[path = "../support/contract.rs"]
 mod contract;
 mod network;
+mod notify;
 mod paging;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
@@ -48,6 +49,12 @@ impl Agent {
             child,
             dir,
         }
+    }
+
+    /// Kills it, and starts it again at the same address.
+    async fn kill_and_start(&mut self) {
+        self.child.kill().await.unwrap();
+        (self.child, _) = Self::run(self.dir.path(), &self.address).await;
     }
 
     /// Ends it as a service manager does, and starts it again at the same address.

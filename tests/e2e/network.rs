@@ -58,12 +58,12 @@ impl Network {
         }
     }
 
-    /// Starts a peer again that was ended; it goes on from its store.
     /// The directory where the peers keep their stores.
     pub(crate) fn stores(&self) -> &Path {
         self.dir.path()
     }
 
+    /// Starts a peer again that was ended; it goes on from its store.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.peers[index] = RealPeer::start(self.options, Some((index, self.dir.path()))).await;
     }

@@ -10,24 +10,24 @@ use super::pipeline::{Alert, Alertmanager, DEAD_MANS_SWITCH, Notification, Pace,
 use super::prometheus::Prometheus;
 use super::{Agent, simulated};
 
-/// Longest wait for a notification.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for a notification: with no time shortened one is over after two minutes, and told two minutes later.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The receiver, with all that it was told of networks and their peers.
-struct Pages {
+pub(super) struct Pages {
     receiver: Receiver,
-    told: Vec<Notification>,
+    pub(super) told: Vec<Notification>,
 }
 
 /// An alert as all notifications told it: when it fired each time, and whether it is over.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Story {
-    fired: BTreeSet<String>,
-    over: bool,
+pub(super) struct Story {
+    pub(super) fired: BTreeSet<String>,
+    pub(super) over: bool,
 }
 
 impl Pages {
-    fn new(receiver: Receiver) -> Self {
+    pub(super) fn new(receiver: Receiver) -> Self {
         Self {
             receiver,
             told: Vec::new(),
@@ -46,7 +46,7 @@ impl Pages {
     }
 
     /// Waits until an alert with this name and status is told, and gives it.
-    async fn until(&mut self, name: &str, firing: bool) -> Alert {
+    pub(super) async fn until(&mut self, name: &str, firing: bool) -> Alert {
         let is = |alert: &&Alert| alert.name() == name && alert.is_firing() == firing;
         let waiting = async {
             loop {
@@ -60,12 +60,12 @@ impl Pages {
     }
 
     /// Takes what has arrived and arrives within `time`.
-    async fn listen(&mut self, time: Duration) {
+    pub(super) async fn listen(&mut self, time: Duration) {
         while timeout(time, self.next()).await.is_ok() {}
     }
 
     /// What was told of each alert, by its labels.
-    fn stories(&self) -> BTreeMap<String, Story> {
+    pub(super) fn stories(&self) -> BTreeMap<String, Story> {
         let mut stories: BTreeMap<String, Story> = BTreeMap::new();
         for alert in self.told.iter().flat_map(|told| &told.alerts) {
             let labels = alert

@@ -14,11 +14,19 @@ pub(crate) struct Alertmanager(Program);
 impl Alertmanager {
     /// Starts one that notifies `receiver`.
     pub(crate) async fn start(pace: Pace, receiver: &Receiver) -> anyhow::Result<Self> {
+        Self::start_at(free_address()?, pace, receiver).await
+    }
+
+    /// The same at a given address.
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        pace: Pace,
+        receiver: &Receiver,
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let example = fs::read_to_string(root().join("alerts/alertmanager.example.yml"))?;
         let config = pace.routes(&received_by(&example, receiver)?)?;
         fs::write(dir.path().join("alertmanager.yml"), config)?;
-        let address = free_address()?;
         // Debian calls it by the first name.
         let names = ["prometheus-alertmanager", "alertmanager"];
         let program = Program::start(&names, dir, address, |dir| {

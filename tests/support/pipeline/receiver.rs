@@ -1,7 +1,7 @@
 //! A receiver of webhooks on loopback that gives what arrives, in order.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -49,7 +49,12 @@ pub(crate) struct Alert {
 
 impl Receiver {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts one at a given address.
+    pub(crate) async fn start_at(address: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (deliver, arrived) = mpsc::unbounded_channel();
         let app = axum::Router::new()
