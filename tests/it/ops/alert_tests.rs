@@ -12,11 +12,11 @@ use super::{alerts, files, read};
 
 #[derive(Deserialize)]
 struct TestFile {
-    tests: Vec<Test>,
+    tests: Vec<Scenario>,
 }
 
 #[derive(Deserialize)]
-struct Test {
+struct Scenario {
     #[serde(default)]
     input_series: Option<Vec<Series>>,
     #[serde(default)]
@@ -121,7 +121,7 @@ static TRIALS: LazyLock<BTreeMap<(String, String), Vec<Trial>>> = LazyLock::new(
     trials
 });
 
-fn tests() -> impl Iterator<Item = Test> {
+fn tests() -> impl Iterator<Item = Scenario> {
     files("alerts/tests", "yml").into_iter().flat_map(|path| {
         serde_saphyr::from_str::<TestFile>(&read(&path))
             .unwrap()
