@@ -61,6 +61,9 @@ impl Fleet {
                 if record.health != before {
                     tell(record, before);
                 }
+                if let Some(witness) = &self.witness {
+                    witness.judged(record);
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ mod order;
 mod record;
 mod stake;
 mod tally;
+mod witness;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,12 +49,14 @@ pub use order::{OrderState, OrderWatch};
 pub use record::PeerRecord;
 pub use stake::{Quorum, Stake, StakeStanding};
 pub use tally::{BUCKETS_SECONDS, Latencies, Tally};
+pub use witness::Witness;
 
 /// All watched peers.
 #[derive(Debug, Default)]
 pub struct Fleet {
     watched: Mutex<Watched>,
     own: Mutex<OwnSight>,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 #[derive(Debug, Default)]
@@ -209,6 +212,9 @@ impl Fleet {
         }
         if record.health != before {
             tell(record, before);
+        }
+        if let Some(witness) = &self.witness {
+            witness.polled(record, observation, now);
         }
         record.health == Health::Down
     }
