@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::current::Current;
 use crate::discovery::{Round, Watchlist};
 use crate::fleet::Fleet;
+use crate::history::{Happening, History};
 use crate::inquiry::Inquiry;
 use crate::notify::{self, Counts, Notifier, Outbox, SaveRequest};
 use crate::scheduler::{Scheduler, Timing};
@@ -97,7 +98,11 @@ pub async fn run(
         timing,
         counts,
     } = Happenings::new()?;
-    let fleet = Arc::new(Fleet::default());
+    let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
+    history.note(Happening::AgentStarted {
+        version: env!("CARGO_PKG_VERSION").into(),
+    });
+    let fleet = Arc::new(Fleet::before(Arc::clone(&history) as _));
     let outbox = Arc::new(Outbox::default());
     fleet.apply(&config);
     let state = state_file::Parts {
@@ -122,8 +127,10 @@ pub async fn run(
         sidecars: Sidecars::new(learn, stop.clone()),
         watchlist: Watchlist::default(),
         fleet: Arc::clone(&fleet),
+        history: Arc::clone(&history),
     };
     crew.apply(&config);
+    let writing = tokio::spawn(history.run(Arc::clone(&fleet), stop.clone()));
     tracing::info!(
         peers = config.peers.len(),
         networks = config.networks.len(),
@@ -174,7 +181,8 @@ pub async fn run(
         }
     }
     tracing::info!("stopping");
-    let drained = async { tokio::join!(crew.drained(), telling, server, checking, keeping) };
+    let drained =
+        async { tokio::join!(crew.drained(), telling, server, checking, keeping, writing) };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
     }
@@ -204,6 +212,7 @@ async fn keep_state(
 /// Everybody who follows the configuration.
 struct Crew {
     fleet: Arc<Fleet>,
+    history: Arc<History>,
     scheduler: Scheduler,
     inquiry: Inquiry,
     notifier: Notifier,
@@ -216,11 +225,18 @@ impl Crew {
     fn apply(&mut self, config: &Config) {
         self.watchlist.retain(config);
         let all = self.watchlist.merged(config);
-        self.fleet.apply(&all);
-        self.scheduler.apply(&all);
+        self.watch(&all);
+        self.history.bound(config.history.max_bytes);
         self.inquiry.apply(config);
         self.notifier.apply(config);
         self.sidecars.apply(config);
+    }
+
+    /// Watches these peers and no others.
+    fn watch(&mut self, all: &Config) {
+        self.fleet.apply(all);
+        self.history.follow(&self.fleet.snapshot());
+        self.scheduler.apply(all);
     }
 
     /// Reads the configuration again. A bad one changes nothing but the metric that says so.
@@ -243,12 +259,16 @@ impl Crew {
                     tracing::warn!("another state_dir takes effect at the next start");
                 }
                 self.apply(&config);
+                self.history.note(Happening::ConfigReloaded {
+                    peers: config.peers.len(),
+                });
                 tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
                 current.replace(config);
                 Ok(())
             }
             Err(errors) => {
                 current.refused();
+                self.history.note(Happening::refused(&errors));
                 tracing::error!(%errors, "the new configuration is refused; the old one stays in force");
                 Err(errors)
             }
@@ -273,8 +293,7 @@ impl Crew {
             let all = self.watchlist.merged(config);
             let discovered = all.peers.len() - config.peers.len();
             tracing::info!(peer.network = %network, discovered, "other registered peers are watched than before");
-            self.fleet.apply(&all);
-            self.scheduler.apply(&all);
+            self.watch(&all);
         }
     }
 

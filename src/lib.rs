@@ -22,6 +22,7 @@
 //! * [`decode`] – `decode`.
 //! * [`discovery`] – who is registered on chain and may be watched.
 //! * [`fleet`] – what is known of all peers.
+//! * [`history`] – what was.
 //! * [`inquiry`] – what is asked of the chain, once for a whole network.
 //! * [`metrics`] – `/metrics` and the catalogue.
 //! * [`notify`] – tells others of alerts.
@@ -50,6 +51,7 @@ pub mod current;
 pub mod decode;
 pub mod discovery;
 pub mod fleet;
+pub mod history;
 pub mod inquiry;
 pub mod metrics;
 pub mod notify;

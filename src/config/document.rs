@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::file::{Content, Node};
+use super::history::history;
 use super::keys::{FILE, LIMITS, METRICS, VERDICTS, WEB};
 use super::networks::Networks;
 use super::notify::notify;
@@ -38,6 +39,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         .map(|mode| mode.unwrap_or(Mode::Central));
     let state_dir = file.read("state_dir", directory);
     let web = file.section("web", &WEB);
+    let history = history(&file);
     let limits = limits(&file);
     let details = [
         ("auto", None),
@@ -81,6 +83,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         peers,
         queries: queries?,
         notify: notify?,
+        history: history?,
         limits: limits?,
         detail: detail?.flatten().unwrap_or(auto),
     })

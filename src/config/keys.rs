@@ -26,10 +26,11 @@ pub(super) const FILE: Keys = Keys {
         "peers",
         "queries",
         "notify",
+        "history",
         "limits",
         "metrics",
     ],
-    later: &["history"],
+    later: &[],
 };
 
 pub(super) const WEB: Keys = Keys {
@@ -218,6 +219,12 @@ pub(super) const BASIC_AUTH: Keys = Keys {
     later: &[],
 };
 
+pub(super) const HISTORY: Keys = Keys {
+    at: "history",
+    known: &["max_bytes"],
+    later: &[],
+};
+
 pub(super) const LIMITS: Keys = Keys {
     at: "limits",
     known: &["max_inflight", "max_response_bytes", "per_host_inflight"],
@@ -251,6 +258,7 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         WEBHOOK,
         HEARTBEAT,
         BASIC_AUTH,
+        HISTORY,
         LIMITS,
         METRICS,
     ]

@@ -18,6 +18,7 @@ mod discovery;
 mod document;
 mod error;
 mod file;
+mod history;
 mod keys;
 mod labels;
 mod located;
@@ -37,6 +38,7 @@ mod verdicts;
 
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem};
+pub use history::History;
 pub use keys::keys;
 pub use maintenance::Window;
 pub use notify::{
@@ -163,6 +165,8 @@ pub struct Config {
     pub queries: Vec<CustomQuery>,
     /// Whom the agent tells of its verdicts by itself.
     pub notify: Notify,
+    /// How much of the past is kept.
+    pub history: History,
     /// Bounds on what the agent takes in and has under way.
     pub limits: Limits,
     /// How much `/metrics` tells of each peer, fixed at load.

@@ -12,8 +12,8 @@ use humantime::{format_duration, format_rfc3339};
 use serde::Serialize;
 
 use super::{
-    Cadence, Config, CustomQuery, Detail, Discovery, Limits, Network, Notify, Peer, ProcessBy,
-    SelfCheck, Sidecar, Thresholds, Window, file,
+    Cadence, Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Peer,
+    ProcessBy, SelfCheck, Sidecar, Thresholds, Window, file,
 };
 use crate::peer::Endpoint;
 use notify::NotifySection;
@@ -45,6 +45,7 @@ struct File<'a> {
     queries: Vec<QueryEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notify: Option<NotifySection<'a>>,
+    history: HistorySection,
     limits: LimitsSection,
     metrics: Metrics,
 }
@@ -159,6 +160,11 @@ struct Verdicts {
 }
 
 #[derive(Serialize)]
+struct HistorySection {
+    max_bytes: u64,
+}
+
+#[derive(Serialize)]
 struct LimitsSection {
     max_inflight: usize,
     max_response_bytes: usize,
@@ -205,6 +211,7 @@ impl<'a> From<&'a Config> for File<'a> {
             peers,
             queries,
             notify,
+            history,
             limits,
             detail,
         } = config;
@@ -220,6 +227,7 @@ impl<'a> From<&'a Config> for File<'a> {
             peers: peers.iter().map(PeerEntry::from).collect(),
             queries: queries.iter().map(QueryEntry::from).collect(),
             notify: (*notify != Notify::default()).then(|| notify.into()),
+            history: history.into(),
             limits: limits.into(),
             metrics: Metrics {
                 detail: match detail {
@@ -414,6 +422,13 @@ impl From<&Sidecar> for SidecarSection {
             command_contains,
             store: store.as_ref().map(file),
         }
+    }
+}
+
+impl From<&History> for HistorySection {
+    fn from(history: &History) -> Self {
+        let History { max_bytes } = *history;
+        Self { max_bytes }
     }
 }
 

@@ -1155,6 +1155,7 @@ prop_compose! {
         ),
         inflight in 1usize..1_000_000,
         bytes in 1024usize..50_000_000,
+        max_bytes in 4u64 << 20..1 << 40,
         detail in prop::sample::select(vec![Detail::Full, Detail::Lean]),
     ) -> Config {
         let networks: Vec<_> = networks.into_iter().map(|(name, network)| Network { name, ..network }).collect();
@@ -1182,6 +1183,7 @@ prop_compose! {
             notify,
             networks,
             peers: peers.into_values().collect(),
+            history: config::History { max_bytes },
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },
             detail,
         }

@@ -14,6 +14,7 @@ mod config;
 mod decode;
 mod discovery;
 mod faults;
+mod history;
 mod http;
 mod metrics;
 mod notify;

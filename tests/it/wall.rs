@@ -34,6 +34,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["cad3", "chain", "config", "fleet", "peer", "shard"],
     ),
     (
+        "history",
+        &["cad3", "closed_label", "config", "fleet", "peer", "probe"],
+    ),
+    (
         "inquiry",
         &["chain", "config", "discovery", "fleet", "peer", "shard"],
     ),

@@ -1,0 +1,277 @@
+//! The last polls of one peer, packed: there can be ten thousand peers.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use crate::closed_label::closed_label;
+use crate::fleet::{Health, Lag};
+use crate::peer::{OrderPoints, Reason, Transport};
+
+use super::log::milliseconds;
+
+/// So many polls are kept of each peer.
+pub const POLLS_KEPT: usize = 60;
+
+/// What an absent latency is packed as.
+const ABSENT: u32 = u32::MAX;
+
+closed_label! {
+    /// How a poll ended.
+    pub enum Outcome {
+        Up = "up", "An endpoint answered as it should.";
+        Failed = "failed", "None did.";
+        Own = "own", "It failed, and the monitor's own trouble excuses it.";
+    }
+}
+
+/// One poll as it is charted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Poll {
+    /// When it began.
+    pub at: SystemTime,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whether the peer was in maintenance.
+    pub maintenance: bool,
+    /// The peer's health after it.
+    pub health: Health,
+    /// Why endpoints failed, in the order of [`Transport::ALL`]. Also of a poll that was good by the other endpoint.
+    pub failures: [Option<Reason>; Transport::ALL.len()],
+    /// How long the answers took, in the order of [`Transport::ALL`]; of endpoints that did not fail.
+    pub latency: [Option<Duration>; Transport::ALL.len()],
+    /// The order's points.
+    pub order: Option<OrderPoints>,
+    /// The state's block.
+    pub state_block: Option<i64>,
+    /// How far the peer was behind.
+    pub lag: Option<Lag>,
+}
+
+/// A [`Poll`] in 48 bytes. Points are kept as distances from the highest one: exact up to 2^31 blocks.
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    block: i64,
+    below: [i32; 3],
+    state_below: i32,
+    lag_blocks: i32,
+    /// Microseconds.
+    latency: [u32; Transport::ALL.len()],
+    seconds: u32,
+    milliseconds: u16,
+    lag_seconds: u16,
+    /// Positions in [`Reason::ALL`] from 1; 0 is none.
+    failures: [u8; Transport::ALL.len()],
+    health: Health,
+    flags: u8,
+}
+
+const _: () = assert!(size_of::<Packed>() == 48);
+
+const OUTCOME: u8 = 0b11;
+const MAINTENANCE: u8 = 1 << 2;
+const ORDER: u8 = 1 << 3;
+const STATE: u8 = 1 << 4;
+const LAG: u8 = 1 << 5;
+
+impl Packed {
+    fn of(poll: &Poll) -> Self {
+        let ms = milliseconds(poll.at);
+        let block = poll.order.map(|order| order.block).or(poll.state_block);
+        let block = block.unwrap_or(0);
+        let below = |other: i64| {
+            let distance = i128::from(block) - i128::from(other);
+            let limits = (i128::from(i32::MIN), i128::from(i32::MAX));
+            i32::try_from(distance.clamp(limits.0, limits.1)).unwrap_or(i32::MAX)
+        };
+        let order = poll.order.map_or([block; 4], OrderPoints::by_level);
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let lag = poll.lag.unwrap_or(Lag {
+            blocks: 0,
+            time: Duration::ZERO,
+        });
+        let short = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
+        let micros = |took: Option<Duration>| {
+            let micros = took.map_or(ABSENT.into(), |took| took.as_micros());
+            u32::try_from(micros).unwrap_or(ABSENT - 1)
+        };
+        let position = |reason: Option<Reason>| {
+            let position = reason.map_or(0, |reason| reason as usize + 1);
+            u8::try_from(position).unwrap_or(0)
+        };
+        Self {
+            block,
+            below: [below(order[1]), below(order[2]), below(order[3])],
+            state_below: below(poll.state_block.unwrap_or(block)),
+            lag_blocks: i32::try_from(lag.blocks).unwrap_or(i32::MAX),
+            latency: poll.latency.map(micros),
+            seconds: u32::try_from(ms / 1_000).unwrap_or(u32::MAX),
+            milliseconds: short(ms % 1_000),
+            lag_seconds: short(lag.time.as_secs()),
+            failures: poll.failures.map(position),
+            health: poll.health,
+            flags: poll.outcome as u8
+                | flag(poll.maintenance, MAINTENANCE)
+                | flag(poll.order.is_some(), ORDER)
+                | flag(poll.state_block.is_some(), STATE)
+                | flag(poll.lag.is_some(), LAG),
+        }
+    }
+
+    fn poll(self) -> Poll {
+        let has = |flag: u8| self.flags & flag != 0;
+        let above = |below: i32| self.block.saturating_sub(i64::from(below));
+        let ms = u64::from(self.seconds) * 1_000 + u64::from(self.milliseconds);
+        let outcome = Outcome::ALL.get(usize::from(self.flags & OUTCOME));
+        let [proposal, consensus, finality] = self.below.map(above);
+        let micros =
+            |latency: u32| (latency != ABSENT).then(|| Duration::from_micros(u64::from(latency)));
+        let reason = |position: u8| {
+            let index = usize::from(position).checked_sub(1)?;
+            Reason::ALL.get(index).copied()
+        };
+        Poll {
+            at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms),
+            outcome: outcome.copied().unwrap_or(Outcome::Own),
+            maintenance: has(MAINTENANCE),
+            health: self.health,
+            failures: self.failures.map(reason),
+            latency: self.latency.map(micros),
+            order: has(ORDER).then_some(OrderPoints {
+                block: self.block,
+                proposal,
+                consensus,
+                finality,
+            }),
+            state_block: has(STATE).then(|| above(self.state_below)),
+            lag: has(LAG).then(|| Lag {
+                blocks: i64::from(self.lag_blocks),
+                time: Duration::from_secs(u64::from(self.lag_seconds)),
+            }),
+        }
+    }
+}
+
+/// The last polls, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recent(VecDeque<Packed>);
+
+impl Recent {
+    pub(super) fn add(&mut self, poll: &Poll) {
+        if self.0.len() == POLLS_KEPT {
+            self.0.pop_front();
+        } else if self.0.len() == self.0.capacity() {
+            let more = self.0.len().max(4).min(POLLS_KEPT - self.0.len());
+            self.0.reserve_exact(more);
+        }
+        self.0.push_back(Packed::of(poll));
+    }
+
+    pub(super) fn polls(&self) -> Vec<Poll> {
+        self.0.iter().map(|packed| packed.poll()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    fn poll() -> impl Strategy<Value = Poll> {
+        let reason = || option::of(select(Reason::ALL));
+        let latency =
+            || option::of((0..ABSENT - 1).prop_map(|us| Duration::from_micros(us.into())));
+        let near = || -1_000_000..1_000_000_i64;
+        let order = option::of((near(), near(), near()));
+        let lag = option::of((0..1_000_i64, 0..60_000_u64));
+        let shown = (any::<i32>(), order, option::of(near()), lag);
+        let ended = (
+            select(Outcome::ALL),
+            select(&Health::ALL[..]),
+            any::<bool>(),
+        );
+        (
+            0..4_000_000_000_000_u64,
+            ended,
+            [reason(), reason()],
+            [latency(), latency()],
+            shown,
+        )
+            .prop_map(
+                |(ms, (outcome, health, maintenance), failures, latency, shown)| {
+                    let (base, order, state, lag) = shown;
+                    let base = i64::from(base) << 20;
+                    Poll {
+                        at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms),
+                        outcome,
+                        maintenance,
+                        health,
+                        failures,
+                        latency,
+                        order: order.map(|(proposal, consensus, finality)| OrderPoints {
+                            block: base,
+                            proposal: base + proposal,
+                            consensus: base + consensus,
+                            finality: base + finality,
+                        }),
+                        state_block: state.map(|state| base + state),
+                        lag: lag.map(|(blocks, seconds)| Lag {
+                            blocks,
+                            time: Duration::from_secs(seconds),
+                        }),
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn a_packed_poll_is_the_poll(poll in poll()) {
+            prop_assert_eq!(Packed::of(&poll).poll(), poll);
+        }
+
+        #[test]
+        fn whatever_a_peer_shows_can_be_packed(levels in any::<[i64; 4]>(), state in any::<i64>(), blocks in any::<i64>()) {
+            let [block, proposal, consensus, finality] = levels;
+            let poll = Poll {
+                at: SystemTime::UNIX_EPOCH - Duration::from_secs(1),
+                outcome: Outcome::Up,
+                maintenance: false,
+                health: Health::Up,
+                failures: [None; 2],
+                latency: [Some(Duration::MAX), None],
+                order: Some(OrderPoints { block, proposal, consensus, finality }),
+                state_block: Some(state),
+                lag: Some(Lag { blocks, time: Duration::MAX }),
+            };
+            let unpacked = Packed::of(&poll).poll();
+            prop_assert_eq!(unpacked.order.map(|order| order.block), Some(block));
+            prop_assert_eq!(unpacked.latency[1], None);
+        }
+    }
+
+    #[test]
+    fn the_oldest_poll_makes_room_for_the_newest() {
+        let mut recent = Recent::default();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        for second in 0..200 {
+            recent.add(&Poll {
+                at: at(second),
+                outcome: Outcome::Up,
+                maintenance: false,
+                health: Health::Up,
+                failures: [None; 2],
+                latency: [None; 2],
+                order: None,
+                state_block: None,
+                lag: None,
+            });
+        }
+        let polls = recent.polls();
+        assert_eq!(polls.len(), POLLS_KEPT);
+        assert_eq!((polls[0].at, polls[59].at), (at(140), at(199)));
+        assert_eq!(recent.0.capacity(), POLLS_KEPT);
+    }
+}
