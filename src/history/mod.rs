@@ -204,6 +204,7 @@ impl History {
         step: Duration,
     ) -> Result<Series, Unreadable> {
         let memory = self.of(peer).ok_or(Unreadable::NotWatched)?;
+        let key = lock(&memory).key().clone();
         let (first, last) = (minute(from), minute(to));
         let read = move |shelf: &mut Shelf| {
             shelf.read(|store| {
@@ -213,10 +214,10 @@ impl History {
                     resolution = Resolution::Hour;
                 }
                 let steps = (first / resolution.minutes(), last / resolution.minutes());
-                // What is written meanwhile is written by this thread: nothing is seen twice or not at all.
-                let memory = lock(&memory);
-                let mut found = store.summaries(memory.key(), resolution, steps)?;
-                for (minute, summary) in memory.waiting() {
+                let mut found = store.summaries(&key, resolution, steps)?;
+                // Only this thread writes: nothing is seen twice or not at all. The peer is not locked while the disk
+                // is waited for, so that its polls are not either.
+                for (minute, summary) in lock(&memory).waiting() {
                     let at = minute / resolution.minutes();
                     if (steps.0..=steps.1).contains(&at) {
                         add(&mut found, at, summary);
@@ -247,14 +248,14 @@ impl History {
     /// The peer is not watched, or the disk does not tell.
     pub async fn uptime(&self, peer: &str) -> Result<[Uptime; WINDOWS.len()], Unreadable> {
         let memory = self.of(peer).ok_or(Unreadable::NotWatched)?;
+        let key = lock(&memory).key().clone();
         let now = SystemTime::now();
         let read = move |shelf: &mut Shelf| {
             shelf.read(|store| {
                 let longest = WINDOWS[WINDOWS.len() - 1];
                 let hours = (uptime::first_hour(longest, now), minute(now) / 60);
-                let memory = lock(&memory);
-                let mut found = store.summaries(memory.key(), Resolution::Hour, hours)?;
-                for (minute, summary) in memory.waiting() {
+                let mut found = store.summaries(&key, Resolution::Hour, hours)?;
+                for (minute, summary) in lock(&memory).waiting() {
                     add(&mut found, minute / 60, summary);
                 }
                 Ok(found)

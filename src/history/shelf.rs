@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
 use super::log::Log;
@@ -77,9 +78,13 @@ impl Counter {
         &self,
         job: impl FnOnce(&mut Shelf) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Unreadable> {
+        let gone = CancellationToken::new();
+        let _while_waiting = gone.clone().drop_guard();
+        // A disk that answers at last has more to do than to answer who has left.
+        let job = move |shelf: &mut Shelf| (!gone.is_cancelled()).then(|| job(shelf));
         let answered = timeout(PATIENCE, self.do_at_leisure(job)).await;
-        let answer = answered.ok().flatten().ok_or(Unreadable::Slow)?;
-        Ok(answer?)
+        let answer = answered.ok().flatten().flatten();
+        Ok(answer.ok_or(Unreadable::Slow)??)
     }
 }
 
@@ -213,5 +218,33 @@ impl Shelf {
         }
         self.failing = true;
         self.put_aside(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_keeps_who_reads_for_a_few_seconds_and_answers_again_later() {
+        let log = Arc::new(Log::new(SystemTime::now()));
+        let counter = Counter::open(Shelf::new(None, MEMORY_BYTES, log));
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let hanging = tokio::spawn({
+            let counter = counter.clone();
+            async move { counter.tell(move |_| waits.recv().unwrap()).await }
+        });
+        tokio::task::yield_now().await;
+        let reading = tokio::spawn({
+            let counter = counter.clone();
+            async move { counter.ask(|shelf| shelf.read(Store::events)).await }
+        });
+        tokio::task::yield_now().await;
+        tokio::time::advance(PATIENCE).await;
+        assert!(matches!(reading.await.unwrap(), Err(Unreadable::Slow)));
+        go_on.send(()).unwrap();
+        hanging.await.unwrap();
+        let events = counter.ask(|shelf| shelf.read(Store::events)).await;
+        assert_eq!(events.unwrap(), []);
     }
 }

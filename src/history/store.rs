@@ -184,13 +184,13 @@ impl Store {
         let mut known = Vec::new();
         {
             let upserts = Resolution::ALL.map(upsert);
-            let mut see = transaction.prepare_cached(
+            let mut see = transaction.prepare(
                 "INSERT INTO peers(network, name, seen) VALUES (?1, ?2, ?3)
                  ON CONFLICT(network, name) DO UPDATE SET seen = max(seen, excluded.seen) RETURNING id",
             )?;
             let mut into = [
-                transaction.prepare_cached(&upserts[0])?,
-                transaction.prepare_cached(&upserts[1])?,
+                transaction.prepare(&upserts[0])?,
+                transaction.prepare(&upserts[1])?,
             ];
             let mut ids: HashMap<&PeerKey, (i64, u32)> = HashMap::new();
             for (key, minute, summary) in &batch.summaries {
@@ -209,8 +209,8 @@ impl Store {
                 }
             }
             known.extend(ids.into_iter().map(|(key, seen)| (key.clone(), seen)));
-            let mut tell = transaction
-                .prepare_cached("INSERT OR REPLACE INTO events(id, body) VALUES (?1, ?2)")?;
+            let mut tell =
+                transaction.prepare("INSERT OR REPLACE INTO events(id, body) VALUES (?1, ?2)")?;
             for event in &batch.events {
                 let body = serde_json::to_string(&**event)
                     .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
@@ -237,7 +237,7 @@ impl Store {
                 .map_or(u32::MAX, |(first, _)| first);
             let mut statement = self
                 .connection
-                .prepare_cached("SELECT 1 FROM hours WHERE at >= ?1 AND at < ?2 LIMIT 1")?;
+                .prepare("SELECT 1 FROM hours WHERE at >= ?1 AND at < ?2 LIMIT 1")?;
             statement.exists([minute / 60, first / 60])
         };
         let only_hours = only_hours().map_err(|error| self.failed(error))?;
@@ -265,7 +265,7 @@ impl Store {
                 "SELECT {COLUMNS} FROM {} WHERE at = ?1 AND peer = ?2",
                 resolution.table()
             );
-            let mut statement = self.connection.prepare_cached(&select)?;
+            let mut statement = self.connection.prepare(&select)?;
             let mut found = Vec::new();
             for step in from..=to {
                 let summary = statement.query_row(params![step, id], summary);

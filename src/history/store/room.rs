@@ -78,7 +78,7 @@ impl Store {
         let table = resolution.table();
         let end = |order: &str| {
             let text = format!("SELECT at FROM {table} ORDER BY at {order} LIMIT 1");
-            let mut statement = self.connection.prepare_cached(&text)?;
+            let mut statement = self.connection.prepare(&text)?;
             statement.query_row([], |row| row.get(0)).optional()
         };
         Ok(end("ASC")?.zip(end("DESC")?))
@@ -94,11 +94,11 @@ impl Store {
             let too_old = (step + 1).saturating_sub(resolution.kept());
             let below = too_old.min(first.saturating_add(OLD_AT_ONCE));
             let delete = format!("DELETE FROM {} WHERE at < ?1", resolution.table());
-            self.connection.prepare_cached(&delete)?.execute([below])?;
+            self.connection.prepare(&delete)?.execute([below])?;
         }
         let unseen = (minute / 60).saturating_sub(HOURS_KEPT + 1);
         let delete = "DELETE FROM peers WHERE seen < ?1";
-        if self.connection.prepare_cached(delete)?.execute([unseen])? > 0 {
+        if self.connection.prepare(delete)?.execute([unseen])? > 0 {
             self.peers.retain(|_, (_, seen)| *seen >= unseen);
         }
         Ok(())

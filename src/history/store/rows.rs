@@ -1,6 +1,6 @@
 //! The shape of the database: its tables, and summaries as rows of them.
 
-use rusqlite::{CachedStatement, Row, params};
+use rusqlite::{Row, Statement, params};
 
 use crate::history::summary::{Latency, Summary};
 use crate::peer::OrderPoints;
@@ -115,7 +115,7 @@ pub(super) fn upsert(resolution: Resolution) -> String {
 }
 
 pub(super) fn insert(
-    statement: &mut CachedStatement<'_>,
+    statement: &mut Statement<'_>,
     step: u32,
     peer: i64,
     summary: &Summary,

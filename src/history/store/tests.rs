@@ -245,8 +245,13 @@ fn the_bound_holds_at_every_moment_and_the_finest_and_oldest_go_first() {
     let bound = 4 << 20;
     let mut store = Store::open(dir.path(), bound).unwrap();
     for minute in (0..3_000).step_by(10) {
-        let batch = batch(50, minute..minute + 10);
-        store.keep(&batch, at_minute(minute + 10)).unwrap();
+        // In several batches, as of a large fleet.
+        for minutes in [minute..minute + 5, minute + 5..minute + 10] {
+            store.write(&batch(50, minutes)).unwrap();
+            let bytes = bytes_in(dir.path());
+            assert!(bytes <= bound, "{bytes} bytes after {minute} minutes");
+        }
+        store.settle(at_minute(minute + 10)).unwrap();
         let bytes = bytes_in(dir.path());
         assert!(bytes <= bound, "{bytes} bytes after {minute} minutes");
     }
