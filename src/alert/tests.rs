@@ -182,6 +182,18 @@ fn what_explains_an_outage_is_not_over_before_it() {
 }
 
 #[test]
+fn the_alerts_of_a_peer_that_is_watched_no_longer_end() {
+    let mut scene = Scene::down();
+    scene.record.conditions.insert(Condition::Flapping);
+    scene.pass(60);
+    "another".clone_into(&mut scene.peer().name);
+    scene.record.health = Health::Up;
+    scene.record.conditions = [Condition::QueryError].into();
+    let told = scene.pass(130);
+    assert_eq!(told, ["0 -ConvexPeerFlapping", "119 -ConvexPeerDown"]);
+}
+
+#[test]
 fn nobody_is_paged_for_a_reference_or_for_planned_work() {
     let mut reference = Scene::down();
     reference.peer().role = Role::Reference;

@@ -10,10 +10,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use convex_peer_monitor::config::{self, Config};
 use convex_peer_monitor::metrics;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
 use crate::support::fake::{FakePeer, Script};
 use crate::support::program::{Program, file_tells};
+use crate::support::tls::acceptor;
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,6 +85,73 @@ async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
     let exposition = agent.get("/metrics").await.1;
     let delivered = "convex_monitor_notifications_total{receiver=\"ops\"} 1\n";
     assert!(exposition.contains(delivered), "{exposition}");
+}
+
+/// Listens for notifications over TLS, with a certificate of its own for `localhost`; gives the port and the certificate.
+async fn listen_over_tls(ids: Ids) -> (u16, String) {
+    let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let take = move |request: http::Request<hyper::body::Incoming>| {
+        let id = request.headers()["idempotency-key"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        ids.lock().unwrap().push(id);
+        async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(bytes::Bytes::new())))
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, take) = (acceptor.clone(), take.clone());
+            tokio::spawn(async move {
+                // Who does not trust the certificate ends the handshake.
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    let service = hyper::service::service_fn(take);
+                    let served = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                    drop(served);
+                }
+            });
+        }
+    });
+    (port, certificate.pem())
+}
+
+#[tokio::test]
+async fn a_receiver_is_trusted_by_the_certificate_that_is_configured_and_by_no_other() {
+    let ids = Ids::default();
+    let (port, certificate) = listen_over_tls(Arc::clone(&ids)).await;
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yml");
+    fs::write(dir.path().join("ca.pem"), certificate).unwrap();
+    let hook = |more: &str| format!("{{ url: 'https://localhost:{port}/'{more}, name: ");
+    let (trusted, not) = (hook(", ca_file: ca.pem"), hook(""));
+    let text = config(&fake, "127.0.0.1:1".parse().unwrap());
+    let (start, _) = text.split_once("notify:").unwrap();
+    fs::write(
+        &file,
+        format!("{start}notify: {{ webhooks: [{trusted}trusted }}, {not}not }}] }}\n"),
+    )
+    .unwrap();
+    let mut agent = Program::start(&file).await;
+    let why = agent.until("a notification is not delivered").await;
+    assert!(
+        why.contains("\"receiver\":\"not\"") && why.contains("UnknownIssuer"),
+        "{why}"
+    );
+    let told = async {
+        while ids.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told)
+        .await
+        .expect("the page arrives");
+    assert!(!why.contains("https://"), "no address in the log: {why}");
 }
 
 #[test]
