@@ -51,16 +51,19 @@ impl Agent {
         }
     }
 
-    /// Kills it, and starts it again at the same address.
-    async fn kill_and_start(&mut self) {
-        self.child.kill().await.unwrap();
-        (self.child, _) = Self::run(self.dir.path(), &self.address).await;
-    }
-
-    /// Ends it as a service manager does, and starts it again at the same address.
-    async fn restart(&mut self) {
+    /// Ends it as a service manager does.
+    async fn end(&mut self) {
         signal(&self.child, "-TERM");
         self.child.wait().await.unwrap();
+    }
+
+    /// Ends it at once, without a chance to write anything.
+    async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts it again at the same address.
+    async fn begin(&mut self) {
         (self.child, _) = Self::run(self.dir.path(), &self.address).await;
     }
 

@@ -182,7 +182,8 @@ async fn everybody_is_gone_meanwhile() {
         }
     };
     timeout(PATIENCE, waiting).await.expect("the page is tried");
-    agent.kill_and_start().await;
+    agent.kill().await;
+    agent.begin().await;
     sleep(Duration::from_secs(120)).await;
 
     let _alertmanager = Alertmanager::start_at(am, Pace::Shipped, &receiver)

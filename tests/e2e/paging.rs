@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::network::Network;
 use super::pipeline::{Alert, Alertmanager, DEAD_MANS_SWITCH, Notification, Pace, Receiver};
@@ -12,6 +12,8 @@ use super::{Agent, simulated};
 
 /// Longest wait for a notification: with no time shortened one is over after two minutes, and told two minutes later.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// In silence: two of the shortened `group_interval`s of pages.
+const SILENCE: Duration = Duration::from_secs(8);
 
 /// The receiver, with all that it was told of networks and their peers.
 pub(super) struct Pages {
@@ -59,9 +61,9 @@ impl Pages {
         found.unwrap_or_else(|| panic!("no {name} with firing = {firing}; told: {:#?}", self.told))
     }
 
-    /// Takes what has arrived and arrives within `time`.
-    pub(super) async fn listen(&mut self, time: Duration) {
-        while timeout(time, self.next()).await.is_ok() {}
+    /// Takes what has arrived and arrives, until nothing does.
+    pub(super) async fn listen(&mut self, silence: Duration) {
+        while timeout(silence, self.next()).await.is_ok() {}
     }
 
     /// What was told of each alert, by its labels.
@@ -121,7 +123,7 @@ async fn a_peer_that_dies_and_one_that_hangs_are_paged_once_and_resolved_once() 
     let mut watch = Watch::start(&(super::config(&network) + &remembered)).await;
     watch.all_are_up(2).await;
     // It is healthy and idle: nothing to tell.
-    watch.pages.listen(Duration::from_secs(5)).await;
+    watch.pages.listen(SILENCE).await;
     assert_eq!(watch.pages.stories(), BTreeMap::new());
 
     a_killed_peer(&mut network, &mut watch).await;
@@ -144,8 +146,12 @@ async fn a_killed_peer(network: &mut Network, watch: &mut Watch) {
     );
     assert!(page.annotations["runbook_url"].ends_with("/ConvexPeerDown.md"));
 
-    watch.agent.restart().await;
-    watch.pages.listen(Duration::from_secs(10)).await;
+    // Prometheus sees the gap: without keep_firing_for the alert would end here and fire anew.
+    watch.agent.end().await;
+    let scraped = "up{job=\"convex-peer-monitor\"}";
+    watch.prometheus.wait_for(scraped, |up| up == 0.0).await;
+    watch.agent.begin().await;
+    watch.pages.listen(SILENCE).await;
     let story = &watch.pages.stories()[DOWN];
     assert!(
         story.fired.len() == 1 && !story.over,
@@ -155,7 +161,7 @@ async fn a_killed_peer(network: &mut Network, watch: &mut Watch) {
 
     network.restart(1).await;
     watch.pages.until("ConvexPeerDown", false).await;
-    watch.pages.listen(Duration::from_secs(10)).await;
+    watch.pages.listen(SILENCE).await;
     let story = &watch.pages.stories()[DOWN];
     assert!(
         story.fired.len() == 1 && story.over,
@@ -190,13 +196,13 @@ async fn a_half_shut_peer(network: &mut Network, watch: &mut Watch) {
         .prometheus
         .wait_for(down, |firing| firing == 1.0)
         .await;
-    watch.pages.listen(Duration::from_secs(10)).await;
+    watch.pages.listen(SILENCE).await;
 
     network.peers[1].end().await;
     network.restart(1).await;
     watch.pages.until("ConvexQueriesHang", false).await;
     watch.all_are_up(2).await;
-    watch.pages.listen(Duration::from_secs(25)).await;
+    watch.pages.listen(SILENCE).await;
     let stories = watch.pages.stories();
     // Alertmanager tells of all in the group that are over, also of what was held back.
     let told = stories.get(DOWN).map(|story| story.fired.len());
@@ -213,10 +219,10 @@ async fn a_stall_of_a_whole_network_is_one_page() {
     let mut watch = Watch::start(&config).await;
     watch.all_are_up(4).await;
     watch.pages.until("ConvexConsensusStalled", true).await;
-    // Long enough for what waits longest of the network's alerts, and for the slower routes.
-    sleep(Duration::from_secs(1)).await;
+    // What waits longest of the alerts that this one holds back.
     let degraded = "count(ALERTS{alertname=\"ConvexPeerDegraded\", alertstate=\"firing\"})";
     watch.prometheus.wait_for(degraded, |all| all == 4.0).await;
+    // Longer than the shortened `group_interval` of tickets.
     watch.pages.listen(Duration::from_secs(15)).await;
     let alerts: Vec<String> = watch.pages.stories().into_keys().collect();
     assert_eq!(
