@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use convex_peer_monitor::agent::{self, Source};
+use convex_peer_monitor::peer::plain_client;
 use convex_peer_monitor::shard::Shard;
 use convex_peer_monitor::simulate::{Network, Options, Traffic};
 use tokio::net::TcpListener;
@@ -16,24 +17,37 @@ use tokio_util::sync::CancellationToken;
 use super::faults::{PEERS, Rehearsal};
 use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver};
 
+/// How an alert gets from the agent to Alertmanager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By a Prometheus with our rules.
+    Prometheus,
+    /// By the agent's own notifications.
+    Own,
+}
+
 pub(super) struct Rig {
     pub(super) network_started: Instant,
     pub(super) receiver: Receiver,
     agent: SocketAddr,
     alertmanager: Alertmanager,
-    prometheus: Prometheus,
+    /// None when the agent tells by itself.
+    prometheus: Option<Prometheus>,
     _network: Network,
     _config: tempfile::TempDir,
 }
 
 impl Rig {
-    pub(super) async fn start(rehearsal: &Rehearsal, pace: Pace) -> anyhow::Result<Self> {
+    pub(super) async fn start(rehearsal: &Rehearsal, pace: Pace, way: Way) -> anyhow::Result<Self> {
         let receiver = Receiver::start().await?;
         let alertmanager = Alertmanager::start(pace, &receiver).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let agent = listener.local_addr()?;
-        let told = Some(alertmanager.address());
-        let prometheus = Prometheus::start(pace, &agent.to_string(), told).await?;
+        let told = alertmanager.address();
+        let prometheus = match way {
+            Way::Prometheus => Some(Prometheus::start(pace, &agent.to_string(), Some(told)).await?),
+            Way::Own => None,
+        };
         // The others take their time to start: the network comes last, as its clock is that of the fault.
         let network_started = Instant::now();
         let network = Network::start(Options {
@@ -45,7 +59,13 @@ impl Rig {
         });
         let network = network.await?;
         let config = tempfile::tempdir()?;
-        watch(&network, pace, config.path(), listener)?;
+        let notify = match way {
+            Way::Prometheus => String::new(),
+            Way::Own => {
+                format!("notify: {{ alertmanagers: [{{ name: am, url: 'http://{told}' }}] }}\n")
+            }
+        };
+        watch(&network, pace, &notify, config.path(), listener)?;
         Ok(Self {
             network_started,
             receiver,
@@ -57,17 +77,30 @@ impl Rig {
         })
     }
 
-    /// Waits until Prometheus has seen every peer up; false when `deadline` comes first.
+    /// Waits until every peer was seen up; false when `deadline` comes first.
     pub(super) async fn is_well_by(&self, deadline: Instant) -> anyhow::Result<bool> {
-        let up = "count(convex_peer_health{state=\"up\"} == 1)";
-        let all = Some(f64::from(u32::try_from(PEERS)?));
         while Instant::now() < deadline {
-            if self.prometheus.query(up).await? == all {
+            if self.all_are_up().await? {
                 return Ok(true);
             }
             sleep(Duration::from_millis(250)).await;
         }
         Ok(false)
+    }
+
+    /// Whether every peer is up, as Prometheus knows where there is one.
+    async fn all_are_up(&self) -> anyhow::Result<bool> {
+        if let Some(prometheus) = &self.prometheus {
+            let up = "count(convex_peer_health{state=\"up\"} == 1)";
+            return Ok(prometheus.query(up).await? == Some(f64::from(u32::try_from(PEERS)?)));
+        }
+        let client = plain_client(Duration::from_secs(5))?;
+        let request = client.get(format!("http://{}/metrics", self.agent));
+        let exposition = request.send().await?.text().await?;
+        let up = |line: &&str| {
+            line.starts_with("convex_peer_health{") && line.ends_with("state=\"up\"} 1")
+        };
+        Ok(exposition.lines().filter(up).count() == PEERS)
     }
 }
 
@@ -75,6 +108,7 @@ impl Rig {
 fn watch(
     network: &Network,
     pace: Pace,
+    notify: &str,
     dir: &std::path::Path,
     listener: TcpListener,
 ) -> anyhow::Result<()> {
@@ -82,6 +116,7 @@ fn watch(
     let mut config = network
         .config()
         .replace("{ name: sim-", "{ expect_block_every: 10m, name: sim-");
+    config += notify;
     if pace == Pace::Fast {
         config = config.replace("genesis:", "stake_interval: 10s, genesis:");
         config += "defaults: { interval: 1s, timeout: 900ms }\n\
@@ -113,10 +148,13 @@ impl fmt::Display for Rig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{PEERS} peers with a block each second, the agent http://{}, Prometheus http://{}, Alertmanager http://{}",
+            "{PEERS} peers with a block each second, the agent http://{}, Alertmanager http://{}",
             self.agent,
-            self.prometheus.address(),
             self.alertmanager.address()
-        )
+        )?;
+        match &self.prometheus {
+            Some(prometheus) => write!(f, ", Prometheus http://{}", prometheus.address()),
+            None => f.write_str(", no Prometheus: the agent tells by itself"),
+        }
     }
 }
