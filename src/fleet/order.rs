@@ -57,7 +57,10 @@ impl OrderWatch {
         };
         let lacks =
             |finality: i64| state_block.is_some_and(|block| block < finality.saturating_sub(1));
-        let owed = self.owed.filter(|(finality, _)| lacks(*finality));
+        // What an order that went back has lost is not owed any longer: it recedes.
+        let owed = self
+            .owed
+            .filter(|(finality, _)| lacks(*finality) && *finality <= order.finality);
         self.owed = owed.or_else(|| lacks(order.finality).then_some((order.finality, now)));
 
         let known = self.highest.unwrap_or([i64::MIN; 3]);
@@ -169,6 +172,27 @@ mod tests {
         ];
         let expected = [Idle, Idle, Idle, Idle, Idle, Receding, Advancing];
         assert_eq!(states(&polls), expected);
+    }
+
+    #[test]
+    fn a_state_owes_nothing_that_the_order_has_lost() {
+        let start = Instant::now();
+        let mut watch = OrderWatch::default();
+        // The status was of before the fall, the state of after it.
+        for (i, (finality, state_block)) in [(60, 59), (61, 9), (10, 9), (10, 9)]
+            .into_iter()
+            .enumerate()
+        {
+            let now = start + STALL_AFTER * u32::try_from(i).unwrap();
+            let order = OrderPoints {
+                block: finality,
+                proposal: finality,
+                consensus: finality,
+                finality,
+            };
+            watch.observe(order, Some(state_block), now);
+            assert!(!watch.state_behind(now, STALL_AFTER), "{i}");
+        }
     }
 
     #[test]
