@@ -1,0 +1,384 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// source is the data source that the viewer chose.
+var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
+
+// panel is a panel without its place, which the board gives.
+type panel struct {
+	dashboard.Panel
+	width, height uint32
+	// links are where the viewer goes on from here.
+	links []link
+}
+
+// newPanel has the title and the description that every panel needs.
+func newPanel(kind, title, about string, options, custom any) *panel {
+	made := &panel{Panel: *dashboard.NewPanel(), width: 12, height: 8}
+	made.Type = kind
+	made.Title = &title
+	made.Description = &about
+	made.Datasource = &source
+	made.Options = options
+	made.FieldConfig = dashboard.NewFieldConfigSource()
+	made.FieldConfig.Defaults.Custom = custom
+	return made.unit("none").steps("green")
+}
+
+// numbers shows the latest values, large.
+func numbers(title, about string) *panel {
+	options := stat.NewOptions()
+	options.GraphMode = common.BigValueGraphModeNone
+	options.ColorMode = common.BigValueColorModeBackgroundSolid
+	options.ReduceOptions = common.ReduceDataOptions{Calcs: []string{"lastNotNull"}, Fields: cog.ToPtr(""), Values: cog.ToPtr(false)}
+	return newPanel("stat", title, about, options, nil).size(3, 4).paint(dashboard.FieldColorModeIdThresholds)
+}
+
+// lines shows values over time.
+func lines(title, about string) *panel {
+	options := timeseries.NewOptions()
+	options.Legend = legend()
+	options.Tooltip = common.VizTooltipOptions{Mode: common.TooltipDisplayModeMulti, Sort: common.SortOrderDescending}
+	custom := &timeseries.FieldConfig{
+		DrawStyle:         cog.ToPtr(common.GraphDrawStyleLine),
+		LineInterpolation: cog.ToPtr(common.LineInterpolationLinear),
+		LineWidth:         cog.ToPtr(1.0),
+		FillOpacity:       cog.ToPtr(8.0),
+		ShowPoints:        cog.ToPtr(common.VisibilityModeNever),
+		AxisSoftMin:       cog.ToPtr(0.0),
+		SpanNulls:         &common.BoolOrFloat64{Bool: cog.ToPtr(false)},
+	}
+	return newPanel("timeseries", title, about, options, custom).paint(dashboard.FieldColorModeIdPaletteClassic)
+}
+
+// states shows which of a few states things were in, over time.
+func states(title, about string, named mapping) *panel {
+	options := statetimeline.NewOptions()
+	options.ShowValue = common.VisibilityModeNever
+	options.RowHeight = 0.8
+	options.Legend = legend()
+	options.Tooltip = common.VizTooltipOptions{Mode: common.TooltipDisplayModeSingle, Sort: common.SortOrderNone}
+	options.PerPage = nil
+	custom := &statetimeline.FieldConfig{
+		LineWidth:   cog.ToPtr[uint32](0),
+		FillOpacity: cog.ToPtr[uint32](80),
+		SpanNulls:   &statetimeline.BoolOrUint32{Bool: cog.ToPtr(false)},
+	}
+	made := newPanel("state-timeline", title, about, options, custom).paint(dashboard.FieldColorModeIdThresholds)
+	made.FieldConfig.Defaults.Mappings = named.values()
+	return made
+}
+
+func legend() common.VizLegendOptions {
+	return common.VizLegendOptions{
+		DisplayMode: common.LegendDisplayModeList,
+		Placement:   common.LegendPlacementBottom,
+		ShowLegend:  true,
+		Calcs:       []string{},
+	}
+}
+
+func (p *panel) size(width, height uint32) *panel {
+	p.width, p.height = width, height
+	return p
+}
+
+func (p *panel) unit(unit string) *panel {
+	p.FieldConfig.Defaults.Unit = &unit
+	return p
+}
+
+func (p *panel) decimals(decimals float64) *panel {
+	p.FieldConfig.Defaults.Decimals = &decimals
+	return p
+}
+
+// between fixes the axis.
+func (p *panel) between(low, high float64) *panel {
+	p.FieldConfig.Defaults.Min = &low
+	p.FieldConfig.Defaults.Max = &high
+	return p
+}
+
+// empty says what is meant by no data.
+func (p *panel) empty(text string) *panel {
+	p.FieldConfig.Defaults.NoValue = &text
+	return p
+}
+
+// full marks a panel of what lean detail leaves out.
+func (p *panel) full() *panel { return p.empty("Needs metrics.detail: full") }
+
+func (p *panel) paint(mode dashboard.FieldColorModeId) *panel {
+	p.FieldConfig.Defaults.Color = &dashboard.FieldColor{Mode: mode}
+	return p
+}
+
+// step is where another colour begins.
+type step struct {
+	from  float64
+	color string
+}
+
+func thresholds(base string, steps []step) *dashboard.ThresholdsConfig {
+	made := &dashboard.ThresholdsConfig{
+		Mode:  dashboard.ThresholdsModeAbsolute,
+		Steps: []dashboard.Threshold{{Color: base}},
+	}
+	for _, it := range steps {
+		made.Steps = append(made.Steps, dashboard.Threshold{Value: &it.from, Color: it.color})
+	}
+	return made
+}
+
+// steps colours by value.
+func (p *panel) steps(base string, steps ...step) *panel {
+	p.FieldConfig.Defaults.Thresholds = thresholds(base, steps)
+	return p
+}
+
+// limit draws a line at each threshold.
+func (p *panel) limit(base string, steps ...step) *panel {
+	p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig).ThresholdsStyle =
+		&common.GraphThresholdsStyleConfig{Mode: common.GraphThresholdsStyleModeDashed}
+	return p.steps(base, steps...)
+}
+
+// stacked lays the series upon each other, each in its colour.
+func (p *panel) stacked() *panel {
+	custom := p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig)
+	custom.Stacking = &common.StackingConfig{Mode: cog.ToPtr(common.StackingModeNormal), Group: cog.ToPtr("A")}
+	custom.FillOpacity = cog.ToPtr(60.0)
+	custom.LineWidth = cog.ToPtr(0.0)
+	return p
+}
+
+// named shows values as words.
+func (p *panel) named(named mapping) *panel {
+	p.FieldConfig.Defaults.Mappings = named.values()
+	return p
+}
+
+// plain shows large numbers that are neither good nor bad.
+func (p *panel) plain() *panel {
+	p.Options.(*stat.Options).ColorMode = common.BigValueColorModeNone
+	return p
+}
+
+// sparked draws the course behind the latest value.
+func (p *panel) sparked() *panel {
+	p.Options.(*stat.Options).GraphMode = common.BigValueGraphModeArea
+	return p
+}
+
+// query asks for the course of an expression.
+func (p *panel) query(expression, legend string) *panel {
+	return p.ask(expression, legend, false)
+}
+
+// now asks for the latest value of an expression.
+func (p *panel) now(expression, legend string) *panel {
+	return p.ask(expression, legend, true)
+}
+
+func (p *panel) ask(expression, legend string, instant bool) *panel {
+	p.Targets = append(p.Targets, &prometheus.Dataquery{
+		RefId:        cog.ToPtr(letter(len(p.Targets))),
+		Datasource:   &source,
+		Expr:         expression,
+		LegendFormat: &legend,
+		Instant:      &instant,
+		Range:        cog.ToPtr(!instant),
+		Format:       cog.ToPtr(prometheus.PromQueryFormatTimeSeries),
+		EditorMode:   cog.ToPtr(prometheus.QueryEditorModeCode),
+	})
+	return p
+}
+
+func letter(index int) string { return string(rune('A' + index)) }
+
+// colored fixes the colour of the series of this name, or of those that match when it begins with a slash.
+func (p *panel) colored(name, color string) *panel {
+	return p.override(name, property("color", dashboard.FieldColor{Mode: dashboard.FieldColorModeIdFixed, FixedColor: &color}))
+}
+
+func (p *panel) override(name string, properties ...dashboard.DynamicConfigValue) *panel {
+	matcher := dashboard.MatcherConfig{Id: "byName", Options: name}
+	if name[0] == '/' {
+		matcher.Id = "byRegexp"
+	}
+	p.FieldConfig.Overrides = append(p.FieldConfig.Overrides,
+		dashboard.DashboardFieldConfigSourceOverrides{Matcher: matcher, Properties: properties})
+	return p
+}
+
+func property(id string, value any) dashboard.DynamicConfigValue {
+	return dashboard.DynamicConfigValue{Id: id, Value: value}
+}
+
+// to adds links.
+func (p *panel) to(links ...link) *panel {
+	p.links = append(p.links, links...)
+	return p
+}
+
+// mapping gives the words and colours of the values from 0 on.
+type mapping []word
+
+type word struct{ text, color string }
+
+func (m mapping) values() []dashboard.ValueMapping {
+	options := map[string]dashboard.ValueMappingResult{}
+	for i, it := range m {
+		options[fmt.Sprint(i)] = dashboard.ValueMappingResult{Text: &it.text, Color: &it.color, Index: cog.ToPtr(int32(i))}
+	}
+	return []dashboard.ValueMapping{{ValueMap: &dashboard.ValueMap{Type: dashboard.MappingTypeValueToText, Options: options}}}
+}
+
+// grid is a table that is made of several queries, one line for each set of labels that they share.
+type grid struct {
+	*panel
+	// order has the fields as the queries name them; renamed has their headings.
+	order   []string
+	renamed map[string]string
+	hidden  map[string]bool
+}
+
+func rows(title, about string) *grid {
+	options := table.NewOptions()
+	options.Footer = nil
+	custom := &table.FieldConfig{Align: common.FieldTextAlignmentAuto, Inspect: false}
+	made := newPanel("table", title, about, options, custom).size(24, 8)
+	return &grid{panel: made, renamed: map[string]string{}, hidden: map[string]bool{"Time": true, "__name__": true}}
+}
+
+// label makes a column of a label.
+func (g *grid) label(label, heading string, properties ...dashboard.DynamicConfigValue) *grid {
+	g.place(label, heading, append(properties, property("unit", "string")))
+	return g
+}
+
+// value makes a column of an expression's values.
+func (g *grid) value(heading, expression string, properties ...dashboard.DynamicConfigValue) *grid {
+	g.place(g.add(expression), heading, properties)
+	return g
+}
+
+// join asks an expression only for its labels.
+func (g *grid) join(expression string) *grid {
+	g.hidden[g.add(expression)] = true
+	return g
+}
+
+// hide leaves out labels by which the queries are joined.
+func (g *grid) hide(labels ...string) *grid {
+	for _, label := range labels {
+		g.hidden[label] = true
+	}
+	return g
+}
+
+func (g *grid) add(expression string) string {
+	g.now(expression, "")
+	query := g.Targets[len(g.Targets)-1].(*prometheus.Dataquery)
+	query.Format = cog.ToPtr(prometheus.PromQueryFormatTable)
+	query.LegendFormat = nil
+	return "Value #" + *query.RefId
+}
+
+func (g *grid) place(field, heading string, properties []dashboard.DynamicConfigValue) {
+	g.order = append(g.order, field)
+	g.renamed[field] = heading
+	if len(properties) > 0 {
+		g.override(heading, properties...)
+	}
+}
+
+// sorted ends the table.
+func (g *grid) sorted(heading string, descending bool) *panel {
+	g.Options.(*table.Options).SortBy = []common.TableSortByFieldState{{DisplayName: heading, Desc: &descending}}
+	// The values of a lone query have no letter.
+	if len(g.Targets) == 1 {
+		for i, field := range g.order {
+			if field == "Value #A" {
+				g.order[i] = "Value"
+				g.renamed["Value"] = g.renamed[field]
+				delete(g.renamed, field)
+			}
+		}
+		if g.hidden["Value #A"] {
+			g.hidden["Value"] = true
+			delete(g.hidden, "Value #A")
+		}
+	}
+	index := map[string]int{}
+	for i, field := range g.order {
+		index[field] = i
+	}
+	g.Transformations = []dashboard.DataTransformerConfig{
+		{Id: "merge", Options: map[string]any{}},
+		{Id: "organize", Options: map[string]any{
+			"excludeByName": g.hidden,
+			"indexByName":   index,
+			"renameByName":  g.renamed,
+		}},
+	}
+	return g.panel
+}
+
+// What a column can look like.
+
+func unit(unit string) dashboard.DynamicConfigValue { return property("unit", unit) }
+
+func digits(decimals int) dashboard.DynamicConfigValue { return property("decimals", decimals) }
+
+func wide(pixels int) dashboard.DynamicConfigValue { return property("custom.width", pixels) }
+
+func missing(text string) dashboard.DynamicConfigValue { return property("noValue", text) }
+
+func words(named mapping) dashboard.DynamicConfigValue { return property("mappings", named.values()) }
+
+// cell fills a cell with the colour of its value, lettered colours only the text.
+func cell() dashboard.DynamicConfigValue {
+	return property("custom.cellOptions", common.TableColoredBackgroundCellOptions{
+		Type: common.TableCellDisplayModeColorBackground,
+		Mode: cog.ToPtr(common.TableCellBackgroundDisplayModeBasic),
+	})
+}
+
+func lettered() dashboard.DynamicConfigValue {
+	return property("custom.cellOptions", common.TableColorTextCellOptions{Type: common.TableCellDisplayModeColorText})
+}
+
+// graded colours by value; it needs cell or lettered.
+func graded(base string, steps ...step) dashboard.DynamicConfigValue {
+	return property("thresholds", thresholds(base, steps))
+}
+
+func bythreshold() dashboard.DynamicConfigValue {
+	return property("color", dashboard.FieldColor{Mode: dashboard.FieldColorModeIdThresholds})
+}
+
+func linked(links ...dashboard.DashboardLink) dashboard.DynamicConfigValue {
+	type dataLink struct {
+		Title string `json:"title"`
+		Url   string `json:"url"`
+	}
+	var made []dataLink
+	for _, it := range links {
+		made = append(made, dataLink{it.Title, *it.Url})
+	}
+	return property("links", made)
+}

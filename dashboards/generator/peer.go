@@ -1,0 +1,226 @@
+package main
+
+// peer shows all that is known of one peer.
+func peer() board {
+	made := started("convex-peer", "6h")
+	condition := func(conditions string) string {
+		return seen("max", "peer, network, condition", of("convex_peer_condition", `condition=~"`+conditions+`"`)) + " == 1"
+	}
+	made.annotations = []annotation{
+		{"Down", "red", seen("max", byPeer, of("convex_peer_health", `state="down"`)) + " == 1", "{{peer}} is down"},
+		{"Degraded", "orange", seen("max", byPeer, of("convex_peer_health", `state="degraded"`)) + " == 1", "{{peer}} is degraded"},
+		{"Restarts", "yellow", seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "$__rate_interval")) + " > 0", "{{peer}} was restarted"},
+		{"Identity", "dark-red", condition("identity_changed|wrong_peer|wrong_network"), "{{peer}}: {{condition}}"},
+		{"Maintenance", "blue", seen("max", byPeer, of("convex_peer_maintenance")) + " == 1", "{{peer}} is in maintenance"},
+		agentRestarts, reloads,
+	}
+	made.rows = []row{
+		{panels: append(peerNumbers(), peerConditions(), peerHealth())},
+		{"Polls", peerPolls()},
+		{"Latency", peerLatency()},
+		{"Order and state", peerOrder()},
+		{"Identity and endpoints", []*panel{whoAnswers(), endpoints(), clock(), identityChanges()}},
+	}
+	return made
+}
+
+func peerNumbers() []*panel {
+	return []*panel{
+		numbers("Health", "The verdict over polls; with several agents, of the one that sees it worst.").
+			now(badness(), "").named(healthWords).
+			to(at("convex-fleet"), runbook("ConvexPeerDown")),
+		numbers("Bad polls (1 h)", "Share of the polls within the last hour that were not good, of all agents.").
+			now(failedShare("1h"), "").unit("percentunit").decimals(2).
+			steps("green", step{0.001, "orange"}, step{0.01, "red"}).
+			to(at("convex-service-level"), runbook("ConvexErrorBudgetBurn")),
+		numbers("Last answer", "When an endpoint last answered a poll.").
+			now(date("max", byPeer, of("convex_probe_last_success_timestamp_seconds")), "").unit("dateTimeFromNow").plain().empty("never").
+			to(at("convex-fleet"), runbook("ConvexProbeDataStale")),
+		numbers("Latency (15 min)", "Mean latency of the slower endpoint.").
+			now("max by (peer, network) ("+meanLatency("15m")+")", "").unit("s").decimals(1).plain().empty("-").
+			to(at("convex-service-level"), runbook("ConvexLatencyHigh")),
+		numbers("Order", "What the peer's order does: advancing, idle (nothing waits), stalled (blocks wait and finality stands), receding, unknown.").
+			now(seen("max", byPeer, orderOf("convex_peer_order_state", of)), "").named(orderWords).
+			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
+		numbers("Lag", "Blocks from the peer's state to the head of its network. Empty: no other peer of the network is heard.").
+			now(seen("max", byPeer, of("convex_peer_lag_blocks")), "").unit("suffix: blocks").empty("-").
+			steps("green", step{10, "orange"}).
+			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
+		numbers("State", "Whether the peer's state is the majority's. Empty: no common block, or no majority.").
+			now(seen("max", byPeer, of("convex_peer_state_diverged")), "").empty("-").
+			named(mapping{{"same", "green"}, {"diverged", "red"}}).
+			to(at("convex-consensus"), runbook("ConvexStateDiverged")),
+		numbers("Certificate", "Days until the certificate ends that the HTTP endpoint showed last. Empty: no TLS.").
+			now("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400", "").
+			unit("suffix: days").decimals(0).empty("no TLS").steps("red", step{7, "orange"}, step{21, "green"}).
+			to(at("convex-fleet"), runbook("ConvexCertificateExpiring")),
+	}
+}
+
+func peerConditions() *panel {
+	return rows("Conditions in force", "What is wrong with the peer now, by the closed set of conditions, and which agents find it so.").
+		label("condition", "Condition").
+		value("Agents", "count by (condition) ("+of("convex_peer_condition")+` and on (job, instance) convex_monitor_info{vantage=~"$vantage"})`, wide(80)).
+		sorted("Condition", false).
+		size(8, 6).empty("Nothing is wrong").
+		to(at("convex-fleet"), runbook("ConvexPeerDegraded"))
+}
+
+func peerHealth() *panel {
+	return states("Health by vantage", "The verdict of each agent that polls the peer. Where they differ, the path between is broken. A gap: the agent was not there.", healthWords).
+		query(told("max", "vantage", "("+badnessOf()+")"), "{{vantage}}").
+		size(16, 6).
+		to(at("convex-monitor"), runbook("ConvexVantagesDisagree"))
+}
+
+func peerPolls() []*panel {
+	perMinute := func(metric, labels string) string { return "60 * " + seen("sum", labels, rate(of(metric))) }
+	return []*panel{
+		lines("Failed polls", "Polls a minute that were not good, by vantage. At an interval of 15 s 4 a minute is every poll.").
+			query("60 * "+told("sum", "vantage", rate(of("convex_peer_poll_failures_total"))), "{{vantage}}").
+			unit("suffix:/min").size(8, 8).
+			to(at("convex-service-level"), runbook("ConvexPeerDown")),
+		lines("Failures of endpoints", "Failures a minute of each endpoint, by reason where metrics.detail is full: refused and timeout are the peer or the way to it, query_hangs is a peer that answers its status only, monitor is the agent's own trouble.").
+			query(perMinute("convex_probe_failures_total", "transport, reason")+" > 0", "{{transport}} {{reason}}").
+			unit("suffix:/min").size(8, 8).empty("No poll failed").
+			to(at("convex-service-level"), runbook("ConvexQueriesHang")),
+		lines("Polls of endpoints", "Polls a minute of each endpoint, by all agents: a line that falls is an agent that no longer keeps its rhythm, or a peer that stays down and is polled less often.").
+			query(perMinute("convex_probe_attempts_total", "transport"), "{{transport}}").
+			unit("suffix:/min").size(8, 8).
+			to(at("convex-monitor"), runbook("ConvexMonitorMissesPolls")),
+		lines("Retries, reconnects, ignored messages", "A minute: tries beyond the first of a poll, kept connections found dead and replaced, and messages that nobody waited for.").
+			query(perMinute("convex_probe_retries_total", "transport"), "{{transport}} retries").
+			query(perMinute("convex_probe_reconnects_total", "transport"), "{{transport}} reconnects").
+			query(perMinute("convex_probe_ignored_messages_total", "transport"), "{{transport}} ignored").
+			unit("suffix:/min").full().
+			to(at("convex-service-level"), runbook("ConvexPeerRestarted")),
+		lines("Changes of health and restarts", "How often within an hour the peer became down or degraded, and how often it was lost and has answered again. Many: it flaps.").
+			query(seen("sum", "state", increase(of("convex_peer_health_transitions_total", `state=~"down|degraded"`), "1h")), "became {{state}}").
+			query(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "1h")), "restarts").
+			decimals(0).
+			to(at("convex-service-level"), runbook("ConvexPeerFlapping")),
+	}
+}
+
+func peerLatency() []*panel {
+	percentile := func(quantile string) string {
+		return "histogram_quantile(" + quantile + ", " + seen("sum", "le, transport", rate(of("convex_probe_duration_seconds_bucket"))) + ")"
+	}
+	return []*panel{
+		lines("Mean latency", "From the first byte of the request to the last byte of the answers, of good polls, by endpoint. Connecting is not in it.").
+			query(meanLatency("$__rate_interval"), "{{transport}}").
+			unit("s").size(8, 8).
+			to(at("convex-service-level"), runbook("ConvexLatencyHigh")),
+		lines("Percentiles of latency", "Median and 99th percentile by endpoint. With metrics.detail lean a histogram has no buckets, and only the mean is left.").
+			query(percentile("0.5"), "{{transport}} median").
+			query(percentile("0.99"), "{{transport}} p99").
+			unit("s").size(8, 8).full().
+			to(at("convex-service-level"), runbook("ConvexLatencyHigh")),
+		lines("Requests", "How long the last status, ping and query took. A query that is much slower than the status: the peer's query queue is full.").
+			query(seen("max", "transport, request", of("convex_probe_request_duration_seconds")), "{{transport}} {{request}}").
+			unit("s").size(8, 8).full().
+			to(at("convex-fleet"), runbook("ConvexQueriesHang")),
+		lines("Parts of connecting", "How long resolving, connecting and TLS took in the last poll that made a connection. Nothing is drawn where the connection was kept.").
+			query(seen("max", "transport, phase", of("convex_probe_phase_duration_seconds")), "{{transport}} {{phase}}").
+			unit("s").full().
+			to(at("convex-fleet"), runbook("ConvexLatencyHigh")),
+		lines("Size of answers", "Bytes of the answers to the last good poll of each endpoint.").
+			query(seen("max", "transport", of("convex_probe_response_bytes")), "{{transport}}").
+			unit("decbytes").full().
+			to(at("convex-fleet")),
+	}
+}
+
+func peerOrder() []*panel {
+	return []*panel{
+		lines("Order levels", "Blocks at each level of the order. On a quiet network all stand still together; block ahead of finality that does not move is trouble.").
+			query(seen("max", "level", of("convex_peer_order_blocks")), "{{level}}").
+			size(8, 8).decimals(0).full().
+			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
+		lines("Pending blocks", "Blocks in the order that are not final. It returns to 0 where consensus works.").
+			query(seen("max", byPeer, of("convex_peer_pending_blocks")), "pending").
+			size(8, 8).decimals(0).full().
+			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
+		lines("State and head", "Index of the last block that the peer's state includes, and the head of its network. Lines that part: the peer is behind. A line that ends: nothing was heard for three poll intervals.").
+			query(seen("max", byPeer, of("convex_peer_state_block")), "{{peer}}").
+			query(seen("max", byNetwork, "convex_network_head_block and on (network) "+of("convex_peer_info")), "head").
+			size(8, 8).decimals(0).
+			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
+		states("Order over time", "What the peer's order did: green advancing, blue idle, red stalled, orange receding, purple unknown.", orderWords).
+			query(seen("max", byPeer, orderOf("convex_peer_order_state", of)), "{{peer}}").
+			size(8, 6).
+			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
+		lines("Time since levels advanced", "Since when each level of the order stands still. On a network without transactions this grows and is no fault.").
+			query("time() - "+seen("max", "level", of("convex_peer_order_advance_timestamp_seconds")), "{{level}}").
+			unit("s").size(8, 6).full().
+			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
+		lines("Age of the state", "Time since the last block in the peer's state, by the clock of whoever made the block. It grows on a quiet network.").
+			query(age(byPeer, of("convex_peer_state_timestamp_seconds")), "state").
+			unit("s").size(8, 6).full().
+			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
+		lines("Accounts", "Accounts in the peer's state.").
+			query(seen("max", byPeer, of("convex_peer_accounts")), "accounts").
+			size(12, 6).decimals(0).full().
+			to(at("convex-stake")),
+		lines("Memory pool", "Memory that the pool in the peer's state has for sale.").
+			query(seen("max", byPeer, of("convex_peer_memory_pool_bytes")), "pool").
+			unit("decbytes").size(12, 6).full().
+			to(at("convex-stake")),
+	}
+}
+
+func whoAnswers() *panel {
+	match := func(check string) string {
+		return seen("min", byPeer, of("convex_peer_identity_match", `check="`+check+`"`))
+	}
+	return rows("Who answers", "The peer key and the genesis that the peer shows, and whether they are the pinned or learned ones. Empty: not known. api is the oldest release with the interface that the peer shows.").
+		label("peer", "Peer").
+		label("network", "Network").
+		label("role", "Role", wide(90)).
+		label("api", "API", wide(80)).
+		label("peer_key", "Peer key").
+		label("genesis", "Genesis").
+		join(seen("max", "peer, network, role, api, peer_key, genesis", of("convex_peer_info"))).
+		value("Key", match("peer_key"), words(soundWords), lettered(), missing("-"), wide(70)).
+		value("Network is", match("genesis"), words(soundWords), lettered(), missing("-"), wide(100)).
+		value("One peer", match("transports_agree"), words(soundWords), lettered(), missing("-"), wide(90)).
+		value("URL on chain", match("advertised_url"), words(soundWords), lettered(), missing("-"), wide(110)).
+		sorted("Peer", false).
+		size(24, 4).
+		to(at("convex-fleet"), runbook("ConvexPeerIdentityChanged"), runbook("ConvexPeerWrongNetwork"))
+}
+
+func endpoints() *panel {
+	return rows("Endpoints", "Where the peer is asked, and how that went. Failures count since the last good poll of the endpoint.").
+		label("transport", "Transport", wide(100)).
+		label("url", "URL").
+		join(seen("max", "peer, network, transport, url", of("convex_probe_endpoint_info"))).
+		value("Failures running", seen("max", byTransport, of("convex_probe_consecutive_failures")),
+			missing("-"), bythreshold(), graded("green", step{1, "red"}), lettered()).
+		value("Last poll", date("max", byTransport, of("convex_probe_last_attempt_timestamp_seconds")), unit("dateTimeFromNow")).
+		value("Last answer", date("max", byTransport, of("convex_probe_last_success_timestamp_seconds")), unit("dateTimeFromNow"), missing("never")).
+		value("Latency (15 min)", meanLatency("15m"), unit("s"), digits(1), missing("-")).
+		hide("peer", "network").
+		sorted("Transport", false).
+		size(24, 4).
+		to(at("convex-fleet"), runbook("ConvexTransportsDisagree"))
+}
+
+func clock() *panel {
+	skew := of("convex_peer_clock_skew_seconds")
+	uncertainty := of("convex_peer_clock_skew_uncertainty_seconds")
+	return lines("Clock", "The peer's clock minus the agent's: by PING where the peer answers it, else by HTTP's Date, which is exact to half a second. The truth lies between the thin lines. Beyond 15 s a peer stops agreeing.").
+		query(seen("max", byPeer, skew), "skew").
+		query(seen("max", byPeer, skew+" + "+uncertainty), "at most").
+		query(seen("min", byPeer, skew+" - "+uncertainty), "at least").
+		unit("s").full().size(12, 7).
+		colored("skew", "blue").colored("at most", "light-blue").colored("at least", "light-blue").
+		to(at("convex-monitor"), runbook("ConvexClockDrift"))
+}
+
+func identityChanges() *panel {
+	return lines("Changes of identity", "How often another genesis or peer key answered than before, or another URL stood on chain, since the agent first saw the peer.").
+		query(seen("max", "check", of("convex_peer_identity_changes_total")), "{{check}}").
+		full().decimals(0).size(12, 7).
+		to(at("convex-fleet"), runbook("ConvexPeerIdentityChanged"))
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// of selects the series of the peers that the viewer chose.
+func of(metric string, matchers ...string) string {
+	return metric + "{" + strings.Join(append(matchers, `network=~"$network"`, `peer=~"$peer"`), ", ") + "}"
+}
+
+// in selects the series of the networks that the viewer chose.
+func in(metric string, matchers ...string) string {
+	return metric + "{" + strings.Join(append(matchers, `network=~"$network"`), ", ") + "}"
+}
+
+const (
+	byPeer      = "peer, network"
+	byTransport = "peer, network, transport"
+	byNetwork   = "network"
+)
+
+// seen aggregates what the agents that the viewer chose tell.
+func seen(how, labels, expression string) string {
+	return fmt.Sprintf(`%s by (%s) (%s and on (job, instance) convex_monitor_info{vantage=~"$vantage"})`, how, labels, expression)
+}
+
+// told is seen with the agent's name as a label of its own.
+func told(how, labels, expression string) string {
+	return fmt.Sprintf(`%s by (%s) (%s * on (job, instance) group_left (vantage) convex_monitor_info{vantage=~"$vantage"})`, how, labels, expression)
+}
+
+func rate(series string) string { return "rate(" + series + "[$__rate_interval])" }
+
+func increase(series, span string) string { return "increase(" + series + "[" + span + "])" }
+
+// own keeps what is of the operator's own peers.
+func own(expression string) string {
+	return expression + ` and on (peer, network) convex_peer_info{role="own"}`
+}
+
+// reference keeps what is of peers that never page.
+func reference(expression string) string {
+	return expression + ` and on (peer, network) convex_peer_info{role="reference"}`
+}
+
+// worstPeers is the longest table of peers: a fleet of thousands stays readable.
+const worstPeers = 50
+
+// worst keeps the peers whose health is worst.
+func worst(expression string, count int) string {
+	return fmt.Sprintf("%s and on (peer, network) topk(%d, %s)", expression, count, badness())
+}
+
+// badness is 3 down, 2 degraded, 1 unknown, 0 up, as the agent sees it that sees it worst.
+func badness() string { return seen("max", byPeer, badnessOf()) }
+
+func badnessOf() string {
+	return "3 * " + of("convex_peer_health", `state="down"`) +
+		" + ignoring (state) 2 * " + of("convex_peer_health", `state="degraded"`) +
+		" + ignoring (state) " + of("convex_peer_health", `state="unknown"`)
+}
+
+var healthWords = mapping{{"up", "green"}, {"unknown", "purple"}, {"degraded", "orange"}, {"down", "red"}}
+
+// orderOf is 4 stalled, 3 receding, 2 unknown, 1 idle, 0 advancing.
+func orderOf(metric string, selected func(string, ...string) string) string {
+	state := func(state string) string { return selected(metric, `state="`+state+`"`) }
+	return "4 * " + state("stalled") +
+		" + ignoring (state) 3 * " + state("receding") +
+		" + ignoring (state) 2 * " + state("unknown") +
+		" + ignoring (state) " + state("idle")
+}
+
+var orderWords = mapping{{"advancing", "green"}, {"idle", "blue"}, {"unknown", "purple"}, {"receding", "orange"}, {"stalled", "red"}}
+
+// Where 1 is bad, and where 1 is good.
+var (
+	faultWords = mapping{{"no", "green"}, {"yes", "red"}}
+	soundWords = mapping{{"no", "red"}, {"yes", "green"}}
+)
+
+// meanLatency is of the polls within a span; it suffices with lean detail.
+func meanLatency(span string) string {
+	return seen("sum", byTransport, "rate("+of("convex_probe_duration_seconds_sum")+"["+span+"])") +
+		" / " + seen("sum", byTransport, "rate("+of("convex_probe_duration_seconds_count")+"["+span+"])") + " > 0"
+}
+
+// failedShare is of the polls within the last hour; the recorded one would lack the vantage.
+func failedShare(span string) string {
+	return seen("sum", byPeer, increase(of("convex_peer_poll_failures_total"), span)) +
+		" / " + seen("sum", byPeer, increase(of("convex_peer_polls_total"), span))
+}
+
+// age is the time since a timestamp; the newest of all agents counts.
+func age(labels, series string) string { return "time() - " + seen("max", labels, series) }
+
+// date is a timestamp as Grafana shows dates: in milliseconds.
+func date(how, labels, series string) string { return "1000 * " + seen(how, labels, series) }
+
+// firing selects alerts; those of networks have no peer, those of agents no network.
+func firing(matchers ...string) string {
+	return "ALERTS{" + strings.Join(append([]string{`alertname=~"Convex.+"`}, append(matchers, `network=~"$network|"`, `peer=~"$peer|"`)...), ", ") + "}"
+}
