@@ -23,16 +23,16 @@ func consensusNumbers() []*panel {
 		numbers("Order", "What the order of the network does: advancing, idle (nothing waits), stalled (blocks wait and finality stands), receding, unknown.").
 			now(seen("max", byNetwork, orderOf("convex_network_order_state", in)), "{{network}}").named(orderWords).size(4, 4).
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
-		numbers("Quorum margin", "Weight that may still be lost before consensus stops, by what is proven to be absent: 33 % when nobody is missed, below 0 no quorum. With several agents the lowest.").
+		numbers("Quorum margin", "Weight that may still be lost before consensus stops, by what is proven to be absent: 33 % when nobody is missed, below 0 no quorum; below 23 % a tenth of the weight is missing. With several agents the lowest.").
 			now(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").unit("percentunit").decimals(1).size(4, 4).empty("-").
-			steps("red", step{0, "orange"}, step{0.1, "green"}).
+			steps(neutral, step{-1, "red"}, step{0, "orange"}, step{0.23, "green"}).
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
 		numbers("Losable peers", "Peers, the heaviest first, that can be lost before consensus stops. With few peers 0 is what the network is, not what happened to it.").
 			now(ofNetwork("min", "convex_network_losable_peers"), "{{network}}").plain().empty("-").
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
 		numbers("Distinct states", "Different states among the peers that are heard, at the same block. 1: all agree.").
 			now(ofNetwork("max", "convex_network_state_groups"), "{{network}}").empty("-").
-			steps("green", step{2, "red"}).
+			steps(neutral, step{0, "green"}, step{2, "red"}).
 			to(at("convex-peer"), runbook("ConvexStateDiverged")),
 		numbers("Split", "Whether peers disagree and no state has more than half of the weight.").
 			now(ofNetwork("max", "convex_network_split"), "{{network}}").named(faultWords).empty("-").
@@ -85,7 +85,7 @@ func headAndFinality() []*panel {
 	return []*panel{
 		lines("Head", "The highest state block that the majority has reached.").
 			query(ofNetwork("max", "convex_network_head_block"), "{{network}}").
-			size(8, 8).decimals(0).
+			size(8, 8).decimals(0).close().
 			to(at("convex-fleet")),
 		lines("Blocks a minute", "How fast the head moves. 0 on an idle network.").
 			query("60 * "+seen("max", byNetwork, "deriv("+in("convex_network_head_block")+"[$__rate_interval])"), "{{network}}").
@@ -98,18 +98,18 @@ func headAndFinality() []*panel {
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
 		lines("Lag of the furthest behind", "Blocks from the state of a peer to the head, at the instant of its answer, of the 10 peers that lag most.").
 			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_blocks"))+")", "{{peer}}").
-			unit("suffix: blocks").size(12, 8).
+			unit("suffix: blocks").upTo(10).size(12, 8).
 			to(at("convex-peer"), runbook("ConvexPeerLagging")),
 		lines("Lag in time of the furthest behind", "Time since the head was first seen beyond the state of the peer, 0 when level, of the 10 peers that lag longest.").
 			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_seconds"))+")", "{{peer}}").
-			unit("s").size(12, 8).full().
+			unit("s").upTo(10).size(12, 8).full().
 			to(at("convex-peer"), runbook("ConvexPeerLagging")),
 	}
 }
 
 func agreement() []*panel {
 	standing := lines("Weight by standing", "The weight of the network: with the majority, in another state, down, or of peers that nobody watches. Consensus needs 67 % with the majority. Choose one network to see it stack up to 100 %.").
-		unit("percentunit").decimals(0).stacked().size(8, 8)
+		unit("percentunit").stacked().upTo(1).size(8, 8)
 	for _, it := range []word{{"majority", "green"}, {"unobserved", "purple"}, {"minority", "orange"}, {"down", "red"}} {
 		standing.query(seen("max", "network, standing", in("convex_network_stake_ratio", `standing="`+it.text+`"`)), "{{network}} {{standing}}").
 			colored("/ "+it.text+"$/", it.color)
@@ -119,7 +119,7 @@ func agreement() []*panel {
 		standing.to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
 		lines("Quorum margin over time", "Weight that may still be lost before consensus stops. Below 0 nothing becomes final.").
 			query(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").
-			unit("percentunit").decimals(0).size(8, 8).limit("transparent", step{0, "red"}).
+			unit("percentunit").upTo(0.35).size(8, 8).limit("transparent", step{0, "red"}).
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
 		lines("States and diverged peers", "Distinct states among the peers that are heard, and peers whose state is another one than the majority's.").
 			query(ofNetwork("max", "convex_network_state_groups"), "{{network}} states").

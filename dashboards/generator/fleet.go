@@ -33,7 +33,7 @@ func fleetNumbers() []*panel {
 			now("sum("+reference(series)+")", "references").
 			steps("green", step{1, color}).
 			// References never page: they must not look as if they did.
-			override("references", property("thresholds", thresholds("text", nil)))
+			override("references", property("thresholds", thresholds(neutral, nil)))
 	}
 	return []*panel{
 		numbers("Pages", "Critical alerts of the shipped rules that fire for the peers and networks shown, and for the agents. Somebody is woken for these.").
@@ -63,10 +63,12 @@ func wrongNow() *panel {
 	conditions := seen("max", "peer, network, condition", of("convex_peer_condition"))
 	troubled := "topk(200, (" + badness() + ") * on (peer, network) group_right () " + conditions + " > 0)"
 	bare := "topk(50, " + badness() + " > 0) unless on (peer, network) " + of("convex_peer_condition")
+	role := seen("max", "peer, network, role", of("convex_peer_info"))
 	return rows("What is wrong", "Each peer that is not up, and why, the worst first. A peer of which nothing is known has no condition. Click a peer to see it alone.").
-		value("Health", troubled+" or "+bare, words(healthWords), cell(), wide(100)).
+		value("Health", "("+troubled+" or "+bare+") * on (peer, network) group_left (role) "+role, words(healthWords), cell(), wide(100)).
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
+		label("role", "Role", wide(90)).
 		label("condition", "Condition").
 		sorted("Health", true).
 		size(12, 9).empty("Nothing is wrong").
@@ -93,10 +95,10 @@ func alerts() *panel {
 func networks() *panel {
 	of := func(how, metric string) string { return seen(how, byNetwork, in(metric)) }
 	return rows("Networks", "One line for each network. Idle is healthy: nothing waits. The quorum margin is 33 % when nobody is missed; below 0 nothing becomes final.").
-		label("network", "Network", linked(leading("Consensus and forks", "/d/convex-consensus?${datasource:queryparam}&var-network=${__value.raw}&${vantage:queryparam}&${__url_time_range}"))).
+		label("network", "Network", linked(leading("Consensus and forks", "/d/convex-consensus?${datasource:queryparam}&var-network=${__value.raw}&${peer:queryparam}&${vantage:queryparam}&${__url_time_range}"))).
 		value("Order", seen("max", byNetwork, orderOf("convex_network_order_state", in)), words(orderWords), cell(), wide(110)).
 		value("Quorum margin", of("min", "convex_network_quorum_margin_ratio"),
-			unit("percentunit"), digits(1), missing("-"), bythreshold(), graded("red", step{0, "orange"}, step{0.1, "green"}), lettered()).
+			unit("percentunit"), digits(1), missing("-"), bythreshold(), graded("red", step{0, "orange"}, step{0.23, "green"}), lettered()).
 		value("Losable peers", of("min", "convex_network_losable_peers"), missing("-")).
 		value("Distinct states", of("max", "convex_network_state_groups"), missing("-"), bythreshold(), graded("green", step{2, "red"}), lettered()).
 		value("Split", of("max", "convex_network_split"), words(faultWords), lettered(), missing("-")).
@@ -130,7 +132,7 @@ func peerTable() *panel {
 			unit("suffix: days"), digits(0), missing("no TLS"), bythreshold(), graded("red", step{7, "orange"}, step{21, "green"}), lettered()).
 		value("Maintenance", worst(seen("max", byPeer, of("convex_peer_maintenance"))), words(mapping{{"", "text"}, {"yes", "blue"}}), missing("-"), lettered()).
 		sorted("Health", true).
-		size(24, 10).
+		size(24, 12).
 		to(at("convex-peer"), at("convex-service-level"))
 }
 
@@ -159,7 +161,7 @@ func fleetLines() []*panel {
 	return []*panel{
 		lines("Failed polls, the worst", "Polls a minute that were not good, of the 10 peers with the most, as all agents saw them. For one agent 4 a minute is every poll at an interval of 15 s.").
 			query("topk(10, 60 * "+seen("sum", byPeer, rate(of("convex_peer_poll_failures_total")))+" > 0)", "{{peer}}").
-			unit("suffix:/min").size(8, 8).empty("No poll failed").
+			unit("suffix:/min").upTo(1).size(8, 8).empty("No poll failed").
 			to(at("convex-service-level"), runbook("ConvexErrorBudgetBurn")),
 		lines("Why endpoints fail", "Failures a minute of the endpoints of all peers of the networks shown, whatever peer is chosen: refused and timeout are the peer or the way to it, query_hangs is a peer that answers its status only, monitor is an agent's own trouble.").
 			query("60 * "+seen("sum", "transport, reason", rate(in("convex_network_probe_failures_total")))+" > 0", "{{transport}} {{reason}}").
@@ -176,7 +178,7 @@ func fleetLines() []*panel {
 			to(at("convex-monitor"), runbook("ConvexLatencyHigh")),
 		lines("Furthest behind", "Blocks from the state of a peer to the head of its network, of the 10 peers that lag most. 0: level.").
 			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_blocks"))+")", "{{peer}}").
-			unit("suffix: blocks").size(12, 8).
+			unit("suffix: blocks").upTo(10).size(12, 8).
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
 	}
 }

@@ -88,7 +88,7 @@ func rhythm() []*panel {
 			to(at("convex-service-level"), runbook("ConvexMonitorMissesPolls")),
 		lines("Polls under way", "Polls under way at the time of the scrape. Near limits.max_inflight they wait for each other.").
 			query(ofAgent("sum", "convex_monitor_inflight_polls"), "{{vantage}}").
-			size(8, 8).decimals(0).
+			size(8, 8).decimals(0).upTo(1).
 			to(at("convex-fleet"), runbook("ConvexMonitorMissesPolls")),
 		lines("Watched peers", "Peers that each agent polls, by network and role.").
 			query(told("sum", "vantage, network, role", in("convex_monitor_targets")), "{{vantage}} {{network}} {{role}}").
@@ -109,7 +109,7 @@ func process() []*panel {
 	return []*panel{
 		lines("CPU", "Use of one core by the agent's process.").
 			query(ofAgent("sum", rate("process_cpu_seconds_total")), "{{vantage}}").
-			unit("percentunit").size(6, 7).
+			unit("percentunit").upTo(0.1).size(6, 7).
 			to(at("convex-fleet"), runbook("ConvexMonitorMissesPolls")),
 		lines("Memory", "Resident memory of the agent's process.").
 			query(ofAgent("sum", "process_resident_memory_bytes"), "{{vantage}}").
@@ -117,7 +117,7 @@ func process() []*panel {
 			to(at("convex-fleet")),
 		lines("Descriptors in use", "Open file descriptors as a share of the limit: each peer takes one or two.").
 			query(ofAgent("max", "process_open_fds / process_max_fds"), "{{vantage}}").
-			unit("percentunit").size(6, 7).
+			unit("percentunit").upTo(0.1).size(6, 7).
 			to(at("convex-fleet"), runbook("ConvexMonitoringBlind")),
 		lines("Threads", "Threads of the agent's process. It is steady.").
 			query(ofAgent("sum", "process_threads"), "{{vantage}}").

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -31,6 +32,7 @@ func newPanel(kind, title, about string, options, custom any) *panel {
 	made.Title = &title
 	made.Description = &about
 	made.Datasource = &source
+	made.RepeatDirection = nil
 	made.Options = options
 	made.FieldConfig = dashboard.NewFieldConfigSource()
 	made.FieldConfig.Defaults.Custom = custom
@@ -42,6 +44,7 @@ func numbers(title, about string) *panel {
 	options := stat.NewOptions()
 	options.GraphMode = common.BigValueGraphModeNone
 	options.ColorMode = common.BigValueColorModeBackgroundSolid
+	options.Orientation = common.VizOrientationAuto
 	options.ReduceOptions = common.ReduceDataOptions{Calcs: []string{"lastNotNull"}, Fields: cog.ToPtr(""), Values: cog.ToPtr(false)}
 	return newPanel("stat", title, about, options, nil).size(3, 4).paint(dashboard.FieldColorModeIdThresholds)
 }
@@ -55,7 +58,7 @@ func lines(title, about string) *panel {
 		DrawStyle:         cog.ToPtr(common.GraphDrawStyleLine),
 		LineInterpolation: cog.ToPtr(common.LineInterpolationLinear),
 		LineWidth:         cog.ToPtr(1.0),
-		FillOpacity:       cog.ToPtr(8.0),
+		FillOpacity:       cog.ToPtr(0.0),
 		ShowPoints:        cog.ToPtr(common.VisibilityModeNever),
 		AxisSoftMin:       cog.ToPtr(0.0),
 		SpanNulls:         &common.BoolOrFloat64{Bool: cog.ToPtr(false)},
@@ -105,10 +108,15 @@ func (p *panel) decimals(decimals float64) *panel {
 	return p
 }
 
-// between fixes the axis.
-func (p *panel) between(low, high float64) *panel {
-	p.FieldConfig.Defaults.Min = &low
-	p.FieldConfig.Defaults.Max = &high
+// upTo is where the axis ends when no value is higher: a line of zeros has no scale of its own.
+func (p *panel) upTo(high float64) *panel {
+	p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig).AxisSoftMax = &high
+	return p
+}
+
+// close lets the axis begin near the lowest value: of heights only the difference says something.
+func (p *panel) close() *panel {
+	p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig).AxisSoftMin = nil
 	return p
 }
 
@@ -120,6 +128,9 @@ func (p *panel) empty(text string) *panel {
 
 // full marks a panel of what lean detail leaves out.
 func (p *panel) full() *panel { return p.empty("Needs metrics.detail: full") }
+
+// neutral is the colour of what is neither good nor bad, such as a value that is not there.
+const neutral = "rgba(128, 128, 128, 0.25)"
 
 func (p *panel) paint(mode dashboard.FieldColorModeId) *panel {
 	p.FieldConfig.Defaults.Color = &dashboard.FieldColor{Mode: mode}
@@ -266,7 +277,8 @@ func rows(title, about string) *grid {
 
 // label makes a column of a label.
 func (g *grid) label(label, heading string, properties ...dashboard.DynamicConfigValue) *grid {
-	g.place(label, heading, append(properties, property("unit", "string")))
+	// A line without the label shows nothing there.
+	g.place(label, heading, append(properties, property("unit", "string"), missing(" ")))
 	return g
 }
 
@@ -301,6 +313,9 @@ func (g *grid) add(expression string) string {
 func (g *grid) place(field, heading string, properties []dashboard.DynamicConfigValue) {
 	g.order = append(g.order, field)
 	g.renamed[field] = heading
+	if slices.ContainsFunc(properties, isCell) {
+		properties = append(properties, property("custom.align", common.FieldTextAlignmentCenter))
+	}
 	if len(properties) > 0 {
 		g.override(heading, properties...)
 	}
@@ -356,6 +371,11 @@ func cell() dashboard.DynamicConfigValue {
 		Type: common.TableCellDisplayModeColorBackground,
 		Mode: cog.ToPtr(common.TableCellBackgroundDisplayModeBasic),
 	})
+}
+
+func isCell(it dashboard.DynamicConfigValue) bool {
+	_, is := it.Value.(common.TableColoredBackgroundCellOptions)
+	return is
 }
 
 func lettered() dashboard.DynamicConfigValue {

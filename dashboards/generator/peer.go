@@ -44,7 +44,7 @@ func peerNumbers() []*panel {
 			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
 		numbers("Lag", "Blocks from the peer's state to the head of its network. Empty: no other peer of the network is heard.").
 			now(seen("max", byPeer, of("convex_peer_lag_blocks")), "").unit("suffix: blocks").empty("-").
-			steps("green", step{10, "orange"}).
+			steps(neutral, step{-1e9, "green"}, step{10, "orange"}).
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
 		numbers("State", "Whether the peer's state is the majority's. Empty: no common block, or no majority.").
 			now(seen("max", byPeer, of("convex_peer_state_diverged")), "").empty("-").
@@ -52,7 +52,7 @@ func peerNumbers() []*panel {
 			to(at("convex-consensus"), runbook("ConvexStateDiverged")),
 		numbers("Certificate", "Days until the certificate ends that the HTTP endpoint showed last. Empty: no TLS.").
 			now("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400", "").
-			unit("suffix: days").decimals(0).empty("no TLS").steps("red", step{7, "orange"}, step{21, "green"}).
+			unit("suffix: days").decimals(0).empty("no TLS").steps(neutral, step{-1e5, "red"}, step{7, "orange"}, step{21, "green"}).
 			to(at("convex-fleet"), runbook("ConvexCertificateExpiring")),
 	}
 }
@@ -78,7 +78,7 @@ func peerPolls() []*panel {
 	return []*panel{
 		lines("Failed polls", "Polls a minute that were not good, by vantage. At an interval of 15 s 4 a minute is every poll.").
 			query("60 * "+told("sum", "vantage", rate(of("convex_peer_poll_failures_total"))), "{{vantage}}").
-			unit("suffix:/min").size(8, 8).
+			unit("suffix:/min").upTo(1).size(8, 8).
 			to(at("convex-service-level"), runbook("ConvexPeerDown")),
 		lines("Failures of endpoints", "Failures a minute of each endpoint, by reason where metrics.detail is full: refused and timeout are the peer or the way to it, query_hangs is a peer that answers its status only, monitor is the agent's own trouble.").
 			query(perMinute("convex_probe_failures_total", "transport, reason")+" > 0", "{{transport}} {{reason}}").
@@ -92,12 +92,12 @@ func peerPolls() []*panel {
 			query(perMinute("convex_probe_retries_total", "transport"), "{{transport}} retries").
 			query(perMinute("convex_probe_reconnects_total", "transport"), "{{transport}} reconnects").
 			query(perMinute("convex_probe_ignored_messages_total", "transport"), "{{transport}} ignored").
-			unit("suffix:/min").full().
+			unit("suffix:/min").upTo(1).full().
 			to(at("convex-service-level"), runbook("ConvexPeerRestarted")),
 		lines("Changes of health and restarts", "How often within an hour the peer became down or degraded, and how often it was lost and has answered again. Many: it flaps.").
 			query(seen("sum", "state", increase(of("convex_peer_health_transitions_total", `state=~"down|degraded"`), "1h")), "became {{state}}").
 			query(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "1h")), "restarts").
-			decimals(0).
+			decimals(0).upTo(1).
 			to(at("convex-service-level"), runbook("ConvexPeerFlapping")),
 	}
 }
@@ -122,7 +122,7 @@ func peerLatency() []*panel {
 			to(at("convex-fleet"), runbook("ConvexQueriesHang")),
 		lines("Parts of connecting", "How long resolving, connecting and TLS took in the last poll that made a connection. Nothing is drawn where the connection was kept.").
 			query(seen("max", "transport, phase", of("convex_probe_phase_duration_seconds")), "{{transport}} {{phase}}").
-			unit("s").full().
+			unit("s").empty("No connection was made, or metrics.detail is lean").
 			to(at("convex-fleet"), runbook("ConvexLatencyHigh")),
 		lines("Size of answers", "Bytes of the answers to the last good poll of each endpoint.").
 			query(seen("max", "transport", of("convex_probe_response_bytes")), "{{transport}}").
@@ -135,16 +135,16 @@ func peerOrder() []*panel {
 	return []*panel{
 		lines("Order levels", "Blocks at each level of the order. On a quiet network all stand still together; block ahead of finality that does not move is trouble.").
 			query(seen("max", "level", of("convex_peer_order_blocks")), "{{level}}").
-			size(8, 8).decimals(0).full().
+			size(8, 8).decimals(0).close().full().
 			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
 		lines("Pending blocks", "Blocks in the order that are not final. It returns to 0 where consensus works.").
 			query(seen("max", byPeer, of("convex_peer_pending_blocks")), "pending").
-			size(8, 8).decimals(0).full().
+			size(8, 8).decimals(0).upTo(1).full().
 			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
 		lines("State and head", "Index of the last block that the peer's state includes, and the head of its network. Lines that part: the peer is behind. A line that ends: nothing was heard for three poll intervals.").
 			query(seen("max", byPeer, of("convex_peer_state_block")), "{{peer}}").
 			query(seen("max", byNetwork, "convex_network_head_block and on (network) "+of("convex_peer_info")), "head").
-			size(8, 8).decimals(0).
+			size(8, 8).decimals(0).close().
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
 		states("Order over time", "What the peer's order did: green advancing, blue idle, red stalled, orange receding, purple unknown.", orderWords).
 			query(seen("max", byPeer, orderOf("convex_peer_order_state", of)), "{{peer}}").
@@ -160,11 +160,11 @@ func peerOrder() []*panel {
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
 		lines("Accounts", "Accounts in the peer's state.").
 			query(seen("max", byPeer, of("convex_peer_accounts")), "accounts").
-			size(12, 6).decimals(0).full().
+			size(12, 6).decimals(0).close().full().
 			to(at("convex-stake")),
 		lines("Memory pool", "Memory that the pool in the peer's state has for sale.").
 			query(seen("max", byPeer, of("convex_peer_memory_pool_bytes")), "pool").
-			unit("decbytes").size(12, 6).full().
+			unit("decbytes").size(12, 6).close().full().
 			to(at("convex-stake")),
 	}
 }
@@ -174,8 +174,6 @@ func whoAnswers() *panel {
 		return seen("min", byPeer, of("convex_peer_identity_match", `check="`+check+`"`))
 	}
 	return rows("Who answers", "The peer key and the genesis that the peer shows, and whether they are the pinned or learned ones. Empty: not known. api is the oldest release with the interface that the peer shows.").
-		label("peer", "Peer").
-		label("network", "Network").
 		label("role", "Role", wide(90)).
 		label("api", "API", wide(80)).
 		label("peer_key", "Peer key").
@@ -185,7 +183,8 @@ func whoAnswers() *panel {
 		value("Network is", match("genesis"), words(soundWords), lettered(), missing("-"), wide(100)).
 		value("One peer", match("transports_agree"), words(soundWords), lettered(), missing("-"), wide(90)).
 		value("URL on chain", match("advertised_url"), words(soundWords), lettered(), missing("-"), wide(110)).
-		sorted("Peer", false).
+		hide("peer", "network").
+		sorted("Peer key", false).
 		size(24, 4).
 		to(at("convex-fleet"), runbook("ConvexPeerIdentityChanged"), runbook("ConvexPeerWrongNetwork"))
 }
@@ -221,6 +220,6 @@ func clock() *panel {
 func identityChanges() *panel {
 	return lines("Changes of identity", "How often another genesis or peer key answered than before, or another URL stood on chain, since the agent first saw the peer.").
 		query(seen("max", "check", of("convex_peer_identity_changes_total")), "{{check}}").
-		full().decimals(0).size(12, 7).
+		full().decimals(0).upTo(1).size(12, 7).
 		to(at("convex-fleet"), runbook("ConvexPeerIdentityChanged"))
 }

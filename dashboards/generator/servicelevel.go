@@ -38,7 +38,7 @@ func levelNumbers() []*panel {
 			to(at("convex-fleet"), runbook("ConvexErrorBudgetBurn")),
 		numbers("Least budget left (30 d)", "What is left of the error budget of 30 days, of the own peer that has least. Below 0 the objective of 99.9 % is missed.").
 			now("min("+own("(1 - ("+spent("30d")+") / "+budget+")")+")", "").unit("percentunit").decimals(0).size(5, 4).empty("-").
-			steps("red", step{0, "orange"}, step{0.25, "green"}).
+			steps(neutral, step{-1e9, "red"}, step{0, "orange"}, step{0.25, "green"}).
 			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn")),
 		numbers("Peers beyond their budget", "Own peers that have failed more than 0.1 % of their polls within 30 days.").
 			now("count("+own("("+spent("30d")+" > "+budget+")")+") or vector(0)", "").size(5, 4).
@@ -73,7 +73,7 @@ func budgets() *panel {
 	}
 	return made.
 		value("Bad polls (1 h)", worst(recorded("poll_failures:max_increase1h")), digits(0), missing("-")).
-		value("Time down (range)", worst("avg_over_time("+of("convex_peer_health", `state="down"`)+"[$__range])"), unit("percentunit"), digits(2), missing("-")).
+		value("Time down (range)", worst(seen("max", byPeer, "avg_over_time("+of("convex_peer_health", `state="down"`)+"[$__range]"+")")), unit("percentunit"), digits(2), missing("-")).
 		sorted("Budget left (30 d)", false).
 		size(24, 9).
 		to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
@@ -83,7 +83,7 @@ func burning() []*panel {
 	burn := func(title, about, window string, limit float64, color string) *panel {
 		return lines(title, about).
 			query("topk(10, "+recorded("poll_failures:ratio_rate"+window)+" / "+budget+")", "{{peer}}").
-			unit("suffix: ×").size(12, 8).limit("transparent", step{limit, color}).
+			unit("suffix: ×").upTo(1.2*limit).size(12, 8).limit("transparent", step{limit, color}).
 			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
 	}
 	return []*panel{
@@ -98,11 +98,11 @@ func levelPolls() []*panel {
 	return []*panel{
 		lines("Good polls by vantage", "Share of good polls of the peers shown, as each agent sees them. Where one is lower, its way to the peers is worse.").
 			query("1 - "+told("sum", "vantage", rate(of("convex_peer_poll_failures_total")))+" / "+told("sum", "vantage", rate(of("convex_peer_polls_total"))), "{{vantage}}").
-			unit("percentunit").size(12, 8).
+			unit("percentunit").upTo(1).size(12, 8).
 			to(at("convex-monitor"), runbook("ConvexVantagesDisagree")),
 		lines("Worst peers", "Share of bad polls within 5 minutes, of the 10 peers with the most.").
 			query("topk(10, "+recorded("poll_failures:ratio_rate5m")+")", "{{peer}}").
-			unit("percentunit").size(12, 8).
+			unit("percentunit").upTo(0.01).size(12, 8).
 			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn")),
 	}
 }
@@ -122,13 +122,13 @@ func ownWeek() *panel {
 		value("Week", slowest(median), unit("s"), digits(1)).
 		value("Times", slowest(of(means)+" / "+median), digits(1), bythreshold(), graded("green", step{3, "orange"}), lettered(), wide(90)).
 		sorted("Now (30 min)", true).
-		size(12, 8).empty("Less than 10 good polls within 30 minutes").
+		size(14, 8).empty("Less than 10 good polls within 30 minutes").
 		to(at("convex-peer"), runbook("ConvexLatencyHigh"))
 }
 
 func weekMeans() *panel {
 	return lines("Slowest endpoints", "Mean latency within 30 minutes, of the 10 slowest endpoints, as the rules record it.").
 		query("topk(10, "+of(means)+")", "{{peer}} {{transport}}").
-		unit("s").size(12, 8).empty("Less than 10 good polls within 30 minutes").
+		unit("s").size(10, 8).empty("Less than 10 good polls within 30 minutes").
 		to(at("convex-peer"), runbook("ConvexLatencyHigh"))
 }

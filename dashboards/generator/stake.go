@@ -24,15 +24,15 @@ func stakeNumbers() []*panel {
 	return []*panel{
 		numbers("Lowest eviction margin", "Own stake of the own peer with the least, above the 1000 CVM below which a peer is not heard and anybody may evict it.").
 			now("min("+own(seen("min", byPeer, of("convex_stake_eviction_margin_cvm")))+")", "").unit("suffix: CVM").size(4, 4).full().
-			steps("red", step{0, "orange"}, step{100, "green"}).
+			steps(neutral, step{-1e12, "red"}, step{0, "orange"}, step{100, "green"}).
 			to(at("convex-peer"), runbook("ConvexStakeNearEviction"), runbook("ConvexOwnStakeBelowMinimum")),
 		numbers("Most decayed weight", "The part of its stake that counts, of the own peer that has lost most: it falls while a peer makes no blocks and others do.").
 			now("min("+own(seen("min", byPeer, of("convex_stake_decay_ratio")))+")", "").unit("percentunit").decimals(0).size(4, 4).full().
-			steps("orange", step{0.5, "green"}).
+			steps(neutral, step{0, "orange"}, step{0.5, "green"}).
 			to(at("convex-peer"), runbook("ConvexWeightDecayed")),
 		numbers("Lowest balance", "Coins of the poorest account that controls a watched peer. It pays for changes of stake.").
 			now("min("+seen("min", "network, controller", in("convex_controller_balance_cvm"))+")", "").unit("suffix: CVM").size(4, 4).empty("-").
-			steps("red", step{1, "orange"}, step{10, "green"}).
+			steps(neutral, step{0, "red"}, step{1, "orange"}, step{10, "green"}).
 			to(at("convex-fleet"), runbook("ConvexControllerBalanceLow")),
 		numbers("Stake", "Coin behind all registered peers, rewards included.").
 			now(ofNetwork("max", "convex_network_stake_cvm"), "{{network}}").unit("suffix: CVM").decimals(0).plain().size(4, 4).empty("-").
@@ -42,28 +42,28 @@ func stakeNumbers() []*panel {
 			to(at("convex-consensus"), runbook("ConvexNewPeerOnChain")),
 		numbers("Age of these figures", "Time since the registry of peers was last told. It should stay near networks[].stake_interval, a minute by default.").
 			now("time() - "+ofNetwork("max", "convex_network_stake_timestamp_seconds"), "{{network}}").unit("s").decimals(0).size(4, 4).empty("-").
-			steps("green", step{300, "orange"}).
+			steps(neutral, step{0, "green"}, step{300, "orange"}).
 			to(at("convex-monitor"), runbook("ConvexProbeDataStale")),
 	}
 }
 
 func stakes() *panel {
-	heaviest := func(expression string) string {
-		return expression + " and on (peer, network) topk(50, " + seen("max", byPeer, of("convex_stake_own_cvm")+" + "+of("convex_stake_delegated_cvm")) + ")"
+	poorest := func(expression string) string {
+		return expression + " and on (peer, network) bottomk(50, " + seen("min", byPeer, of("convex_stake_eviction_margin_cvm")) + ")"
 	}
-	return rows("Stake by peer", "What the chain says of watched peers, the 50 with the most stake. Decay is the part of the stake that counts; it falls while a peer makes no blocks and others do.").
+	return rows("Stake by peer", "What the chain says of watched peers, the 50 nearest to eviction, the nearest first. Decay is the part of the stake that counts; it falls while a peer makes no blocks and others do.").
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
-		value("Own", heaviest(seen("max", byPeer, of("convex_stake_own_cvm"))), unit("suffix: CVM"), digits(0)).
-		value("Delegated", heaviest(seen("max", byPeer, of("convex_stake_delegated_cvm"))), unit("suffix: CVM"), digits(0)).
-		value("Counts", heaviest(seen("max", byPeer, of("convex_stake_decay_ratio"))), unit("percentunit"), digits(1),
+		value("Own", poorest(seen("max", byPeer, of("convex_stake_own_cvm"))), unit("suffix: CVM"), digits(0)).
+		value("Delegated", poorest(seen("max", byPeer, of("convex_stake_delegated_cvm"))), unit("suffix: CVM"), digits(0)).
+		value("Counts", poorest(seen("max", byPeer, of("convex_stake_decay_ratio"))), unit("percentunit"), digits(1),
 			bythreshold(), graded("orange", step{0.5, "green"}), lettered()).
-		value("Weight", heaviest(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), missing("-")).
-		value("Above eviction", heaviest(seen("min", byPeer, of("convex_stake_eviction_margin_cvm"))), unit("suffix: CVM"), digits(0),
+		value("Weight", poorest(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), missing("-")).
+		value("Above eviction", poorest(seen("min", byPeer, of("convex_stake_eviction_margin_cvm"))), unit("suffix: CVM"), digits(0),
 			bythreshold(), graded("red", step{0, "orange"}, step{100, "green"}), lettered()).
-		value("Last block", heaviest(date("max", byPeer, of("convex_peer_last_block_timestamp_seconds"))), unit("dateTimeFromNow"), missing("never")).
-		value("Expected every", heaviest(seen("max", byPeer, of("convex_peer_expected_block_interval_seconds"))), unit("s"), missing("-")).
-		sorted("Weight", true).
+		value("Last block", poorest(date("max", byPeer, of("convex_peer_last_block_timestamp_seconds"))), unit("dateTimeFromNow"), missing("never")).
+		value("Expected every", poorest(seen("max", byPeer, of("convex_peer_expected_block_interval_seconds"))), unit("s"), missing("-")).
+		sorted("Above eviction", false).
 		size(24, 8).full().
 		to(at("convex-peer"), at("convex-consensus"), runbook("ConvexStakeChanged"))
 }
@@ -80,7 +80,7 @@ func peerStake() []*panel {
 			to(at("convex-peer"), runbook("ConvexStakeChanged")),
 		lines("Most decayed", "The part of the stake that counts, of the 10 peers that have lost most of it.").
 			query("bottomk(10, "+seen("min", byPeer, of("convex_stake_decay_ratio"))+")", "{{peer}}").
-			unit("percentunit").size(8, 8).full().
+			unit("percentunit").upTo(1).size(8, 8).full().
 			to(at("convex-peer"), runbook("ConvexWeightDecayed")),
 	}
 }
@@ -108,12 +108,15 @@ func economy() []*panel {
 		return lines(title, about).query(ofNetwork("max", metric), "{{network}}").size(8, 7).to(at("convex-consensus"))
 	}
 	return []*panel{
-		figure("Coin supply", "Coins in existence.", "convex_network_coin_supply_cvm").unit("suffix: CVM"),
-		figure("Fees", "Fees that are not distributed yet.", "convex_network_fees_pool_cvm").unit("suffix: CVM"),
-		figure("Accounts of the network", "Accounts in the newest state of the majority.", "convex_network_accounts").decimals(0),
+		lines("Coin supply", "Coins in existence, in millions of CVM.").
+			query(ofNetwork("max", "convex_network_coin_supply_cvm")+" / 1e6", "{{network}}").
+			unit("suffix: million").close().size(8, 7).
+			to(at("convex-consensus")),
+		figure("Fees", "Fees that are not distributed yet.", "convex_network_fees_pool_cvm").unit("suffix: CVM").upTo(1),
+		figure("Accounts of the network", "Accounts in the newest state of the majority.", "convex_network_accounts").decimals(0).close(),
 		figure("Price of juice", "What a unit of juice costs.", "convex_network_copper_per_juice").unit("suffix: copper"),
 		figure("Price of memory", "What a byte of memory costs.", "convex_network_copper_per_memory_byte").unit("suffix: copper"),
-		figure("Memory for sale", "Memory that the pool of the network has for sale.", "convex_network_memory_pool_bytes").unit("decbytes"),
+		figure("Memory for sale", "Memory that the pool of the network has for sale.", "convex_network_memory_pool_bytes").unit("decbytes").close(),
 	}
 }
 

@@ -1,37 +1,21 @@
-//! The Grafana dashboards: structure, and queries that name only what exists.
+//! The Grafana dashboards: what their queries, variables and annotations name exists.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
-use convex_peer_monitor::metrics::ALL;
+use convex_peer_monitor::metrics::{ALL, Lean};
 use serde_json::Value;
 
 use super::promql::{Named, definition};
 use super::{alerts, files, read, stem};
 
-/// Columns of Grafana's grid.
-const COLUMNS: u64 = 24;
-
-/// Panel types that Grafana has built in and that the dashboards use.
-const TYPES: [&str; 5] = ["row", "stat", "state-timeline", "table", "timeseries"];
-
-/// Grafana's ids of units; those of ours that begin with `suffix:` are texts.
-const UNITS: [&str; 7] = [
-    "bytes",
-    "dateTimeFromNow",
-    "decbytes",
-    "none",
-    "percentunit",
-    "s",
-    "string",
-];
-
 /// Variables that Grafana has built in.
-const BUILT_IN: [&str; 5] = [
+const BUILT_IN: [&str; 6] = [
     "__rate_interval",
+    "__range",
     "__url_time_range",
     "__data",
     "__value",
-    "datasource",
+    "__field",
 ];
 
 /// Only agents beside their peers have these.
@@ -71,7 +55,7 @@ const NOT_SHOWN: [(&str, &str); 18] = [
     ("convex_peer_store_filesystem_size_bytes", OF_THE_HOST),
 ];
 
-fn dashboards() -> Vec<(String, Value)> {
+pub(super) fn dashboards() -> Vec<(String, Value)> {
     files("dashboards", "json")
         .iter()
         .map(|path| {
@@ -83,20 +67,27 @@ fn dashboards() -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The panels as Grafana numbers them: those of collapsed rows too.
-fn panels(dashboard: &Value) -> Vec<&Value> {
-    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default().len();
-    let mut found = Vec::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        found.push(panel);
-        if list(&panel["panels"]) > 0 {
-            found.extend(panel["panels"].as_array().unwrap());
-        }
-    }
-    found
+/// The rows and the panels: no row is collapsed, so that all lie in one list.
+pub(super) fn panels(dashboard: &Value) -> &[Value] {
+    dashboard["panels"].as_array().unwrap()
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+/// The panels that ask something.
+pub(super) fn asking(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    panels(dashboard)
+        .iter()
+        .filter(|panel| panel["type"] != "row")
+}
+
+pub(super) fn targets(panel: &Value) -> impl Iterator<Item = &Value> {
+    panel["targets"].as_array().into_iter().flatten()
+}
+
+pub(super) fn annotations(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    dashboard["annotations"]["list"].as_array().unwrap().iter()
+}
+
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key]
         .as_str()
         .unwrap_or_else(|| panic!("no {key} in {value}"))
@@ -104,23 +95,27 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// An expression with its variables filled in.
 fn filled(expression: &str) -> String {
-    expression
-        .replace("$__rate_interval", "5m")
-        .replace("$network", "n")
-        .replace("$peer", "p")
+    let filled = [
+        ("$__rate_interval", "5m"),
+        ("$__range", "6h"),
+        ("$network", "n"),
+        ("$peer", "p"),
+        ("$vantage", "v"),
+    ]
+    .iter()
+    .fold(expression.to_owned(), |text, (variable, value)| {
+        text.replace(variable, value)
+    });
+    assert!(!filled.contains('$'), "{filled}");
+    filled
 }
 
 /// Every expression of a dashboard: panels, variables, annotations.
 fn expressions(dashboard: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    for panel in panels(dashboard) {
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            found.push(filled(text(target, "expr")));
-        }
-    }
-    for annotation in dashboard["annotations"]["list"].as_array().unwrap() {
-        found.push(filled(text(annotation, "expr")));
-    }
+    let targets = asking(dashboard)
+        .flat_map(targets)
+        .chain(annotations(dashboard).map(|annotation| &annotation["target"]));
+    let mut found: Vec<String> = targets.map(|target| filled(text(target, "expr"))).collect();
     for variable in variables(dashboard).filter(|variable| variable["type"] == "query") {
         let query = filled(text(&variable["query"], "query"));
         let values = query
@@ -132,7 +127,7 @@ fn expressions(dashboard: &Value) -> Vec<String> {
     found
 }
 
-fn variables(dashboard: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn variables(dashboard: &Value) -> impl Iterator<Item = &Value> {
     dashboard["templating"]["list"].as_array().unwrap().iter()
 }
 
@@ -165,62 +160,27 @@ fn every_metric_is_on_a_dashboard_or_has_a_reason_not_to_be() {
     assert_eq!(missing, left_out);
 }
 
-#[test]
-fn a_dashboard_can_be_provisioned_as_it_is() {
-    let mut uids = HashSet::new();
-    for (name, dashboard) in dashboards() {
-        assert_eq!(text(&dashboard, "uid"), name, "links go by the uid");
-        assert!(uids.insert(name.clone()), "{name} twice");
-        assert!(dashboard["id"].is_null(), "{name}: Grafana gives the id");
-        assert_eq!(dashboard["editable"], false, "{name}");
-        assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 39, "{name}");
-        let content = dashboard.to_string();
-        assert!(
-            !content.contains("${DS_") && !content.contains("__inputs"),
-            "{name}"
-        );
-        let mut ids = HashSet::new();
-        for panel in panels(&dashboard) {
-            assert!(
-                ids.insert(panel["id"].as_u64().unwrap()),
-                "{name}: {}",
-                panel["id"]
-            );
-        }
-    }
+/// Whether a series is there at lean detail while nothing is wrong.
+fn there_at_lean(metric: &str) -> bool {
+    definition(metric).is_none_or(|definition| match definition.lean {
+        Lean::Kept => true,
+        Lean::Reduced(what) => !metric.ends_with("_bucket") && !what.starts_with("while "),
+        Lean::Left => false,
+    })
 }
 
+/// At lean detail it is not for lack of data that a panel is empty.
 #[test]
-fn every_panel_explains_itself() {
+fn a_panel_that_needs_full_detail_says_so() {
     for (name, dashboard) in dashboards() {
-        let mut titles = HashSet::new();
-        for panel in panels(&dashboard) {
-            let title = text(panel, "title");
-            let kind = text(panel, "type");
-            assert!(TYPES.contains(&kind), "{name}, {title}: {kind}");
-            assert!(
-                titles.insert(title),
-                "{name}: two panels are called {title}"
-            );
-            if kind == "row" {
-                continue;
-            }
-            assert!(text(panel, "description").ends_with('.'), "{name}, {title}");
-            assert!(
-                !panel["targets"].as_array().unwrap().is_empty(),
-                "{name}, {title}"
-            );
-            let overrides = panel["fieldConfig"]["overrides"].as_array().unwrap().iter();
-            let units = overrides
-                .flat_map(|it| it["properties"].as_array().unwrap())
-                .filter(|property| property["id"] == "unit")
-                .map(|property| text(property, "value"));
-            for unit in units.chain([text(&panel["fieldConfig"]["defaults"], "unit")]) {
-                assert!(
-                    UNITS.contains(&unit) || unit.starts_with("suffix:"),
-                    "{name}, {title}: {unit}"
-                );
-            }
+        for panel in asking(&dashboard) {
+            let lean = targets(panel).any(|target| {
+                let selectors = Named::new(&filled(text(target, "expr"))).selectors;
+                selectors.iter().all(|(metric, _)| there_at_lean(metric))
+            });
+            let empty = panel["fieldConfig"]["defaults"]["noValue"].as_str();
+            let said = empty.is_some_and(|text| text.contains("metrics.detail"));
+            assert_eq!(said, !lean, "{name}, {}", text(panel, "title"));
         }
     }
 }
@@ -229,17 +189,15 @@ fn every_panel_explains_itself() {
 fn every_query_goes_to_the_chosen_data_source_at_a_fitting_range() {
     let chosen = serde_json::json!({ "type": "prometheus", "uid": "${datasource}" });
     for (name, dashboard) in dashboards() {
-        for panel in panels(&dashboard)
-            .into_iter()
-            .filter(|panel| panel["type"] != "row")
-        {
+        for panel in asking(&dashboard) {
             let title = text(panel, "title");
             assert_eq!(panel["datasource"], chosen, "{name}, {title}");
             let mut refs = HashSet::new();
-            for target in panel["targets"].as_array().unwrap() {
+            for target in targets(panel) {
                 assert_eq!(target["datasource"], chosen, "{name}, {title}");
                 assert!(refs.insert(text(target, "refId")), "{name}, {title}");
                 let expression = text(target, "expr");
+                assert_ne!(target["instant"], target["range"], "{name}, {title}");
                 if expression.contains("rate(") {
                     assert!(
                         expression.contains("$__rate_interval") || target["instant"] == true,
@@ -249,8 +207,9 @@ fn every_query_goes_to_the_chosen_data_source_at_a_fitting_range() {
             }
         }
         let others = variables(&dashboard).filter(|variable| variable["type"] == "query");
-        for source in others.chain(dashboard["annotations"]["list"].as_array().unwrap()) {
-            assert_eq!(source["datasource"], chosen, "{name}, {}", source["name"]);
+        let asked = annotations(&dashboard).map(|annotation| &annotation["target"]);
+        for source in others.chain(annotations(&dashboard)).chain(asked) {
+            assert_eq!(source["datasource"], chosen, "{name}: {source}");
         }
     }
 }
@@ -278,32 +237,5 @@ fn every_variable_that_is_used_is_defined_and_the_other_way_round() {
             );
         }
         assert!(defined.is_subset(&used), "{name}: {defined:?}, {used:?}");
-    }
-}
-
-#[test]
-fn panels_lie_within_the_grid_and_not_on_each_other() {
-    for (name, dashboard) in dashboards() {
-        let mut taken: BTreeMap<(u64, u64), &str> = BTreeMap::new();
-        let top = dashboard["panels"].as_array().unwrap().iter();
-        // A collapsed row is opened alone, at its own place.
-        let rows = top
-            .clone()
-            .map(|row| row["panels"].as_array().into_iter().flatten().collect());
-        let sections: Vec<Vec<&Value>> = std::iter::once(top.collect()).chain(rows).collect();
-        for section in sections {
-            taken.clear();
-            for panel in section {
-                let title = text(panel, "title");
-                let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
-                let (x, y, w, h) = (side("x"), side("y"), side("w"), side("h"));
-                assert!(w > 0 && h > 0 && x + w <= COLUMNS, "{name}, {title}");
-                for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-                    if let Some(other) = taken.insert(cell, title) {
-                        panic!("{name}: {title} lies on {other}");
-                    }
-                }
-            }
-        }
     }
 }

@@ -17,8 +17,9 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
 /// Metrics that Prometheus makes itself.
-const OF_PROMETHEUS: [(&str, &[&str]); 2] = [
+const OF_PROMETHEUS: [(&str, &[&str]); 3] = [
     ("up", &[]),
+    ("scrape_duration_seconds", &[]),
     (
         "ALERTS",
         &[
@@ -191,7 +192,7 @@ fn closed(label: &str) -> Option<Vec<&'static str>> {
             .map(|it| it.as_str())
             .collect(),
         "level" => LEVELS.to_vec(),
-        "check" => vec!["genesis", "peer_key", "transports_agree"],
+        "check" => vec!["advertised_url", "genesis", "peer_key", "transports_agree"],
         "severity" => vec!["critical", "warning", "info"],
         "alertstate" => vec!["firing", "pending"],
         _ => return None,

@@ -1,0 +1,267 @@
+//! The looks of the dashboards: what a panel must have, and words that Grafana knows.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde_json::Value;
+
+use super::alerts;
+use super::dashboard::{annotations, asking, dashboards, panels, targets, text, variables};
+
+/// Columns of Grafana's grid.
+const COLUMNS: u64 = 24;
+
+/// The schema of dashboards that the newest Grafana writes.
+const SCHEMA: u64 = 42;
+
+/// Panel types that Grafana has built in and that the dashboards use.
+const TYPES: [&str; 5] = ["row", "stat", "state-timeline", "table", "timeseries"];
+
+/// Grafana's ids of units; those of ours that begin with `suffix:` are texts.
+const UNITS: [&str; 7] = [
+    "bytes",
+    "dateTimeFromNow",
+    "decbytes",
+    "none",
+    "percentunit",
+    "s",
+    "string",
+];
+
+/// The words that an option takes, by its name: Grafana takes a default for others, in silence.
+const WORDS: [(&str, &[&str]); 19] = [
+    ("align", &["auto"]),
+    ("alignValue", &["left"]),
+    ("cellHeight", &["sm"]),
+    ("colorMode", &["background_solid", "none"]),
+    ("custom.align", &["center"]),
+    ("displayMode", &["list"]),
+    ("drawStyle", &["line"]),
+    ("editorMode", &["code"]),
+    ("format", &["table", "time_series"]),
+    ("graphMode", &["none"]),
+    ("justifyMode", &["auto"]),
+    ("lineInterpolation", &["linear"]),
+    (
+        "mode",
+        &[
+            "absolute",
+            "basic",
+            "dashed",
+            "fixed",
+            "multi",
+            "normal",
+            "palette-classic",
+            "single",
+            "thresholds",
+        ],
+    ),
+    ("orientation", &["auto"]),
+    ("placement", &["bottom"]),
+    ("showPoints", &["never"]),
+    ("showValue", &["never"]),
+    ("sort", &["desc", "none"]),
+    ("textMode", &["auto"]),
+];
+
+/// Names of colours, which Grafana fits to the theme, and one for what is neither good nor bad.
+const COLORS: [&str; 11] = [
+    "blue",
+    "dark-red",
+    "green",
+    "light-blue",
+    "orange",
+    "purple",
+    "red",
+    "rgba(128, 128, 128, 0.25)",
+    "text",
+    "transparent",
+    "yellow",
+];
+
+/// Every string in a value that stands under one of the names.
+fn said<'a>(value: &'a Value, names: &[&str], found: &mut Vec<(&'a str, &'a str)>) {
+    match value {
+        Value::Object(fields) => {
+            // An override names the option that it sets.
+            if let (Some(id), Some(word)) = (value["id"].as_str(), value["value"].as_str())
+                && names.contains(&id)
+            {
+                found.push((id, word));
+            }
+            for (name, field) in fields {
+                match field.as_str() {
+                    Some(word) if names.contains(&name.as_str()) => found.push((name, word)),
+                    // Its names are those of labels.
+                    _ if name == "transformations" => {}
+                    _ => said(field, names, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|it| said(it, names, found)),
+        _ => {}
+    }
+}
+
+fn words<'a>(dashboard: &'a Value, names: &[&str]) -> Vec<(&'a str, &'a str)> {
+    let mut found = Vec::new();
+    for panel in asking(dashboard) {
+        said(panel, names, &mut found);
+    }
+    found
+}
+
+#[test]
+fn a_dashboard_can_be_provisioned_as_it_is() {
+    let mut uids = BTreeSet::new();
+    for (name, dashboard) in dashboards() {
+        assert_eq!(text(&dashboard, "uid"), name, "links go by the uid");
+        assert!(uids.insert(name.clone()), "{name} twice");
+        assert!(dashboard["id"].is_null(), "{name}: Grafana gives the id");
+        assert_eq!(dashboard["editable"], false, "{name}");
+        assert_eq!(dashboard["schemaVersion"], SCHEMA, "{name}");
+        let content = dashboard.to_string();
+        assert!(
+            !content.contains("${DS_") && !content.contains("__inputs"),
+            "{name}"
+        );
+        let mut ids = HashSet::new();
+        for panel in panels(&dashboard) {
+            assert!(
+                ids.insert(panel["id"].as_u64().unwrap()),
+                "{name}: {}",
+                panel["id"]
+            );
+        }
+        let kinds: Vec<&str> = variables(&dashboard).map(|it| text(it, "type")).collect();
+        assert_eq!(kinds[0], "datasource", "{name}");
+        assert!(annotations(&dashboard).count() >= 2, "{name}");
+    }
+}
+
+#[test]
+fn every_panel_explains_itself() {
+    for (name, dashboard) in dashboards() {
+        let mut titles = HashSet::new();
+        for panel in panels(&dashboard) {
+            let title = text(panel, "title");
+            let kind = text(panel, "type");
+            assert!(TYPES.contains(&kind), "{name}, {title}: {kind}");
+            assert!(panel["collapsed"] != true, "{name}, {title}");
+            if kind == "row" {
+                continue;
+            }
+            assert!(
+                titles.insert(title),
+                "{name}: two panels are called {title}"
+            );
+            assert!(text(panel, "description").ends_with('.'), "{name}, {title}");
+            assert!(targets(panel).count() > 0, "{name}, {title}");
+            assert!(
+                panel["links"][0].is_object(),
+                "{name}, {title} leads nowhere"
+            );
+        }
+    }
+}
+
+#[test]
+fn units_colors_and_options_are_words_that_grafana_knows() {
+    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
+    let mut used = BTreeSet::new();
+    for (name, dashboard) in dashboards() {
+        for panel in asking(&dashboard) {
+            text(&panel["fieldConfig"]["defaults"], "unit");
+        }
+        for (_, unit) in words(&dashboard, &["unit"]) {
+            assert!(
+                UNITS.contains(&unit) || unit.starts_with("suffix:"),
+                "{name}: {unit}"
+            );
+        }
+        for (_, color) in words(&dashboard, &["color", "fixedColor"]) {
+            assert!(COLORS.contains(&color), "{name}: {color}");
+        }
+        for annotation in annotations(&dashboard) {
+            let color = text(annotation, "iconColor");
+            assert!(COLORS.contains(&color), "{name}: {color}");
+        }
+        for (option, word) in words(&dashboard, &names) {
+            let (_, known) = WORDS.iter().find(|(name, _)| *name == option).unwrap();
+            assert!(known.contains(&word), "{name}: {option} is {word:?}");
+            used.insert(option.to_owned());
+        }
+    }
+    assert_eq!(used.len(), names.len(), "not all are used: {used:?}");
+}
+
+/// The addresses of an object's links, whether of panels, columns or dashboards.
+fn addresses(value: &Value) -> Vec<&str> {
+    let mut found = Vec::new();
+    said(value, &["url"], &mut found);
+    found.into_iter().map(|(_, url)| url).collect()
+}
+
+#[test]
+fn links_lead_to_what_exists_and_take_choices_and_time_along() {
+    let all = dashboards();
+    let uids: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    for (name, dashboard) in &all {
+        let mut linked = BTreeSet::from([name.as_str()]);
+        for link in dashboard["links"].as_array().unwrap() {
+            assert_eq!(link["keepTime"], true, "{name}");
+            let uid = text(link, "url").split(['/', '?']).nth(2).unwrap();
+            assert!(linked.insert(uid), "{name} links to {uid} twice");
+        }
+        assert_eq!(linked, uids, "{name}");
+        for url in asking(dashboard).flat_map(addresses) {
+            if let Some(rest) = url.strip_prefix("/d/") {
+                let (uid, query) = rest.split_once('?').unwrap();
+                assert!(uids.contains(uid), "{name}: {url}");
+                let to = &all.iter().find(|(name, _)| name == uid).unwrap().1;
+                keeps_the_choices(dashboard, to, query);
+                assert!(query.ends_with("${__url_time_range}"), "{name}: {url}");
+            } else {
+                let runbook = url.strip_prefix("https://runbooks.example/");
+                let file = runbook.unwrap_or_else(|| panic!("{name}: {url}"));
+                // A table of alerts names them by its cells.
+                let alert = file.strip_suffix(".md").unwrap();
+                assert!(
+                    alerts::names().contains(alert) || alert == "${__value.raw}",
+                    "{name}: {url}"
+                );
+            }
+        }
+    }
+}
+
+/// Every variable of both is handed on, but for peers where many may be chosen here and one is wanted there.
+fn keeps_the_choices(from: &Value, to: &Value, query: &str) {
+    for theirs in variables(to) {
+        let name = text(theirs, "name");
+        let Some(mine) = variables(from).find(|mine| mine["name"] == name) else {
+            continue;
+        };
+        let one_of_many = mine["multi"] == true && theirs["multi"] == false;
+        let handed = query.contains(&format!("${{{name}:queryparam}}"))
+            || query.contains(&format!("var-{name}="));
+        assert!(handed || one_of_many, "{name} is lost in {query}");
+    }
+}
+
+#[test]
+fn panels_lie_within_the_grid_and_not_on_each_other() {
+    for (name, dashboard) in dashboards() {
+        let mut taken: BTreeMap<(u64, u64), &str> = BTreeMap::new();
+        for panel in panels(&dashboard) {
+            let title = text(panel, "title");
+            let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+            let (x, y, w, h) = (side("x"), side("y"), side("w"), side("h"));
+            assert!(w > 0 && h > 0 && x + w <= COLUMNS, "{name}, {title}");
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                if let Some(other) = taken.insert(cell, title) {
+                    panic!("{name}: {title} lies on {other}");
+                }
+            }
+        }
+    }
+}
