@@ -1,4 +1,4 @@
-.PHONY: help run test rehearse bench lint fmt fuzz clean
+.PHONY: help run test rehearse bench dashboards lint fmt fuzz clean
 
 help:
 	@echo "make run     start two real Convex peers and the agent that watches them"
@@ -8,6 +8,7 @@ help:
 	@echo "make fmt     format the code"
 	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (15)"
 	@echo "make bench   run the benchmarks"
+	@echo "make dashboards  make dashboards/*.json anew from dashboards/generator"
 	@echo "make clean   remove what was built"
 
 run test rehearse:
@@ -20,6 +21,10 @@ bench:
 	@scripts/need rust cc
 	@scripts/peer build
 	cargo bench --locked
+
+dashboards:
+	@scripts/need go
+	cd dashboards/generator && PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" go run . generate ..
 
 fmt:
 	cargo fmt

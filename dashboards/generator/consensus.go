@@ -61,9 +61,14 @@ func networkPeers() *panel {
 }
 
 func standings() *panel {
-	worst := func(expression string) string { return worst(expression, worstPeers) }
-	return rows("Peers", "How each watched peer stands to its network, the 50 worst; with several agents, as the agent sees it that sees it worst. Click a name to see the peer alone.").
-		value("Health", "topk(50, "+badness()+")", words(healthWords), cell(), wide(100)).
+	// Another state is worse than all that an outage is.
+	health := badness()
+	badness := "10 * " + seen("max", byPeer, of("convex_peer_state_diverged")) + " + " + health + " or " + health
+	worst := func(expression string) string {
+		return expression + " and on (peer, network) topk(50, " + badness + ")"
+	}
+	return rows("Peers", "How each watched peer stands to its network, 50 of them, those with another state first; with several agents, as the agent sees it that sees it worst. Click a name to see the peer alone.").
+		value("Health", worst("("+health+")"), words(healthWords), cell(), wide(100)).
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
 		label("role", "Role", wide(90)).
@@ -76,8 +81,8 @@ func standings() *panel {
 		value("Pending", worst(seen("max", byPeer, of("convex_peer_pending_blocks"))), unit("suffix: blocks"), missing("-")).
 		value("Weight", worst(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), missing("-")).
 		value("Restarts (24 h)", worst(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "24h"))), digits(0)).
-		sorted("Health", true).
-		size(24, 8).
+		sorted("Other state", true).
+		size(24, 10).
 		to(at("convex-peer"), runbook("ConvexStateDiverged"))
 }
 

@@ -112,7 +112,6 @@ func networks() *panel {
 }
 
 func peerTable() *panel {
-	worst := func(expression string) string { return worst(expression, worstPeers) }
 	return rows("Peers", "One line for each peer, the 50 worst; with several agents, as the agent sees it that sees it worst. Click a name to see that peer alone.").
 		value("Health", "topk(50, "+badness()+")", words(healthWords), cell(), wide(100)).
 		label("peer", "Peer", linked(cellToPeer())).

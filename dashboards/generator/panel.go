@@ -270,7 +270,7 @@ type grid struct {
 func rows(title, about string) *grid {
 	options := table.NewOptions()
 	options.Footer = nil
-	custom := &table.FieldConfig{Align: common.FieldTextAlignmentAuto, Inspect: false}
+	custom := &table.FieldConfig{Align: common.FieldTextAlignmentAuto, MinWidth: cog.ToPtr(80.0)}
 	made := newPanel("table", title, about, options, custom).size(24, 8)
 	return &grid{panel: made, renamed: map[string]string{}, hidden: map[string]bool{"Time": true, "__name__": true}}
 }

@@ -45,12 +45,9 @@ func reference(expression string) string {
 	return expression + ` and on (peer, network) convex_peer_info{role="reference"}`
 }
 
-// worstPeers is the longest table of peers: a fleet of thousands stays readable.
-const worstPeers = 50
-
-// worst keeps the peers whose health is worst.
-func worst(expression string, count int) string {
-	return fmt.Sprintf("%s and on (peer, network) topk(%d, %s)", expression, count, badness())
+// worst keeps the peers whose health is worst, not more than a table of thousands can show.
+func worst(expression string) string {
+	return expression + " and on (peer, network) topk(50, " + badness() + ")"
 }
 
 // badness is 3 down, 2 degraded, 1 unknown, 0 up, as the agent sees it that sees it worst.

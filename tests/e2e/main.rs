@@ -11,6 +11,7 @@
 mod chain;
 #[path = "../support/contract.rs"]
 mod contract;
+mod dashboards;
 mod network;
 mod notify;
 mod paging;
@@ -20,6 +21,8 @@ mod prometheus;
 mod sidecar;
 #[path = "../support/simulated.rs"]
 mod simulated;
+#[path = "../support/tls.rs"]
+mod tls;
 mod verdicts;
 
 use std::path::Path;

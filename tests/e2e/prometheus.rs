@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use convex_peer_monitor::peer::plain_client;
+use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -19,6 +21,45 @@ impl Prometheus {
     pub(crate) async fn start(agent: &str, alertmanager: Option<SocketAddr>) -> Self {
         let started = pipeline::Prometheus::start(Pace::Fast, agent, alertmanager);
         Self(started.await.unwrap())
+    }
+
+    /// As `start`, with the rules of long windows evaluated each second too.
+    pub(crate) async fn start_eager(agent: &str) -> Self {
+        let hasty = |rules: String| rules.replace("interval: 4m", "interval: 1s");
+        let started = pipeline::Prometheus::start_with(Pace::Fast, agent, None, hasty);
+        Self(started.await.unwrap())
+    }
+
+    /// Whether a query has a number now, or had one since a time. Panics when Prometheus does not understand it.
+    pub(crate) async fn has_data(&self, expression: &str, since: Option<SystemTime>) -> bool {
+        let seconds = |time: SystemTime| {
+            let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            since_epoch.as_secs().to_string()
+        };
+        let mut parameters = vec![("query", expression.to_owned())];
+        if let Some(since) = since {
+            parameters.push(("start", seconds(since)));
+            parameters.push(("end", seconds(SystemTime::now())));
+            parameters.push(("step", "1".to_owned()));
+        }
+        let path = if since.is_some() {
+            "query_range"
+        } else {
+            "query"
+        };
+        let url = format!("http://{}/api/v1/{path}", self.0.address());
+        let mut url = reqwest::Url::parse(&url).unwrap();
+        url.query_pairs_mut().extend_pairs(parameters);
+        let client = plain_client(Duration::from_secs(10)).unwrap();
+        let text = client.get(url).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["status"], "success", "{expression}: {answer}");
+        let is_number = |sample: &Value| sample[1].as_str().is_some_and(|value| value != "NaN");
+        let series = answer["data"]["result"].as_array().unwrap();
+        series.iter().any(|series| {
+            let samples = series["values"].as_array().into_iter().flatten();
+            samples.chain([&series["value"]]).any(is_number)
+        })
     }
 
     /// Waits until the query has a value that `expected` accepts, and gives it.

@@ -23,9 +23,19 @@ impl Prometheus {
         agent: &str,
         alertmanager: Option<SocketAddr>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(pace, agent, alertmanager, |rules| rules).await
+    }
+
+    /// As `start`, with the rules changed.
+    pub(crate) async fn start_with(
+        pace: Pace,
+        agent: &str,
+        alertmanager: Option<SocketAddr>,
+        change: fn(String) -> String,
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let rules = fs::read_to_string(root().join("alerts/convex-peer-monitor.rules.yml"))?;
-        fs::write(dir.path().join("rules.yml"), pace.rules(&rules)?)?;
+        fs::write(dir.path().join("rules.yml"), change(pace.rules(&rules)?))?;
         let config = fs::read_to_string(root().join("deploy/prometheus.yml"))?;
         let config = replace(
             &config,
