@@ -10,6 +10,7 @@ func monitor() board {
 	made.rows = []row{
 		{panels: append(monitorNumbers(), agents(), ownChecks())},
 		{"Rhythm", rhythm()},
+		{"Notifications", notifications()},
 		{"Process", process()},
 	}
 	return made
@@ -123,5 +124,20 @@ func process() []*panel {
 			query(ofAgent("sum", "process_threads"), "{{vantage}}").
 			size(6, 7).decimals(0).
 			to(at("convex-fleet")),
+	}
+}
+
+func notifications() []*panel {
+	const byReceiver = "vantage, receiver"
+	requests, failures := "convex_monitor_notifications_total", "convex_monitor_notification_failures_total"
+	return []*panel{
+		lines("Notifications", "Requests an hour by which an agent itself tells of alerts, to each of its receivers, failed ones included.").
+			query("3600 * "+told("sum", byReceiver, rate(requests)), "{{vantage}} {{receiver}}").
+			unit("suffix:/h").upTo(1).size(12, 7).empty("No receivers in the configuration").
+			to(at("convex-fleet"), runbook("ConvexNotificationsFailing")),
+		lines("Failed notifications", "Requests within an hour that were not delivered. They are tried again, so a few say little.").
+			query(told("sum", byReceiver, increase(failures, "1h")), "{{vantage}} {{receiver}}").
+			decimals(0).upTo(1).size(12, 7).empty("No receivers in the configuration").
+			to(at("convex-fleet"), runbook("ConvexNotificationsFailing")),
 	}
 }

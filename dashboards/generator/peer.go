@@ -1,5 +1,7 @@
 package main
 
+import "github.com/grafana/grafana-foundation-sdk/go/common"
+
 // peer shows all that is known of one peer.
 func peer() board {
 	made := started("convex-peer", "6h")
@@ -20,6 +22,7 @@ func peer() board {
 		{"Latency", peerLatency()},
 		{"Order and state", peerOrder()},
 		{"Identity and endpoints", []*panel{whoAnswers(), endpoints(), clock(), identityChanges()}},
+		{"Host, by a sidecar", host()},
 	}
 	return made
 }
@@ -222,4 +225,44 @@ func identityChanges() *panel {
 		query(seen("max", "check", of("convex_peer_identity_changes_total")), "{{check}}").
 		full().decimals(0).upTo(1).size(12, 7).
 		to(at("convex-fleet"), runbook("ConvexPeerIdentityChanged"))
+}
+
+// host is what an agent beside the peer sees of its process and its store.
+func host() []*panel {
+	const none, noneOrLean = "Told by a sidecar on the peer's host", "Told by a sidecar on the peer's host, with metrics.detail: full"
+	return []*panel{
+		states("Process", "Whether the peer's process is there. A gap: that cannot be told, or no sidecar is.", mapping{{"gone", "red"}, {"there", "green"}}).
+			query(seen("min", byPeer, of("convex_peer_process_up")), "{{peer}}").
+			size(8, 7).empty(none).
+			to(at("convex-fleet"), runbook("ConvexPeerDown")),
+		lines("Memory against the limit", "The process grows with its mapped store, by design; what counts against the limit is the anonymous part. At the limit the system kills the process.").
+			query(seen("max", byPeer, of("convex_peer_process_anonymous_memory_bytes")), "anonymous").
+			query(seen("max", byPeer, of("convex_peer_process_resident_memory_bytes")), "resident").
+			query(seen("min", byPeer, of("convex_peer_process_memory_limit_bytes")), "limit").
+			unit("bytes").size(8, 7).empty(none).colored("limit", "red").
+			to(at("convex-fleet"), runbook("ConvexProcessMemoryGrowing")),
+		lines("Starts and OOM kills", "How often within an hour the process was started anew, and processes of its cgroup were killed for want of memory, where that is counted.").
+			query(seen("max", byPeer, "changes("+of("convex_peer_process_start_time_seconds")+"[1h])"), "starts").
+			query(seen("max", byPeer, increase(of("convex_peer_process_oom_kills_total"), "1h")), "OOM kills").
+			size(8, 7).decimals(0).upTo(1).empty(none).
+			to(at("convex-service-level"), runbook("ConvexPeerRestarted"), runbook("ConvexProcessMemoryGrowing")),
+		lines("Processor time", "Use of cores by the process; 100 % is one core.").
+			query(seen("max", byPeer, rate(of("convex_peer_process_cpu_seconds_total"))), "cores").
+			unit("percentunit").size(6, 7).upTo(1).empty(noneOrLean).
+			to(at("convex-fleet"), runbook("ConvexLatencyHigh")),
+		lines("Descriptors and threads", "Open descriptors as a share of their limit, where this agent may count them.").
+			query(seen("max", byPeer, of("convex_peer_process_open_fds")+" / "+of("convex_peer_process_max_fds")), "descriptors").
+			query(seen("max", byPeer, of("convex_peer_process_threads")), "threads").
+			override("descriptors", unit("percentunit"), property("custom.axisPlacement", common.AxisPlacementRight)).
+			size(6, 7).empty(noneOrLean).
+			to(at("convex-fleet"), runbook("ConvexPeerDown")),
+		lines("Size of the store", "What the store's file occupies on disk. It grows for ever.").
+			query(seen("max", byPeer, of("convex_peer_store_bytes")), "store").
+			unit("bytes").size(6, 7).empty(noneOrLean).
+			to(at("convex-fleet"), runbook("ConvexStoreDiskFilling")),
+		lines("Disk of the store", "What is left of the file system that holds the store. A peer that cannot write stops.").
+			query(seen("min", byPeer, of("convex_peer_store_filesystem_available_bytes")+" / "+of("convex_peer_store_filesystem_size_bytes")), "free").
+			unit("percentunit").size(6, 7).upTo(1).limit("transparent", step{0, "red"}, step{0.1, "transparent"}).empty(none).
+			to(at("convex-fleet"), runbook("ConvexStoreDiskFilling")),
+	}
 }

@@ -49,9 +49,9 @@ func stakeNumbers() []*panel {
 
 func stakes() *panel {
 	poorest := func(expression string) string {
-		return expression + " and on (peer, network) bottomk(50, " + seen("min", byPeer, of("convex_stake_eviction_margin_cvm")) + ")"
+		return expression + " and on (peer, network) bottomk(50, " + seen("min", byPeer, of("convex_stake_own_cvm")) + ")"
 	}
-	return rows("Stake by peer", "What the chain says of watched peers, the 50 nearest to eviction, the nearest first. Decay is the part of the stake that counts; it falls while a peer makes no blocks and others do.").
+	return rows("Stake by peer", "What the chain says of watched peers, the 50 with the least own stake, those nearest to eviction first. Decay is the part of the stake that counts; it falls while a peer makes no blocks and others do.").
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
 		value("Own", poorest(seen("max", byPeer, of("convex_stake_own_cvm"))), unit("suffix: CVM"), digits(0)).
@@ -63,8 +63,8 @@ func stakes() *panel {
 			bythreshold(), graded("red", step{0, "orange"}, step{100, "green"}), lettered()).
 		value("Last block", poorest(date("max", byPeer, of("convex_peer_last_block_timestamp_seconds"))), unit("dateTimeFromNow"), missing("never")).
 		value("Expected every", poorest(seen("max", byPeer, of("convex_peer_expected_block_interval_seconds"))), unit("s"), missing("-")).
-		sorted("Above eviction", false).
-		size(24, 8).full().
+		sorted("Own", false).
+		size(24, 8).
 		to(at("convex-peer"), at("convex-consensus"), runbook("ConvexStakeChanged"))
 }
 
@@ -76,7 +76,7 @@ func peerStake() []*panel {
 			to(at("convex-consensus"), runbook("ConvexWeightDecayed")),
 		lines("Own and delegated stake", "Stake behind the 10 watched peers with the most.").
 			query("topk(10, "+seen("max", byPeer, of("convex_stake_own_cvm")+" + "+of("convex_stake_delegated_cvm"))+")", "{{peer}}").
-			unit("suffix: CVM").size(8, 8).full().
+			unit("suffix: CVM").size(8, 8).
 			to(at("convex-peer"), runbook("ConvexStakeChanged")),
 		lines("Most decayed", "The part of the stake that counts, of the 10 peers that have lost most of it.").
 			query("bottomk(10, "+seen("min", byPeer, of("convex_stake_decay_ratio"))+")", "{{peer}}").

@@ -32,9 +32,10 @@ impl Prometheus {
 
     /// Whether a query has a number now, or had one since a time. Panics when Prometheus does not understand it.
     pub(crate) async fn has_data(&self, expression: &str, since: Option<SystemTime>) -> bool {
+        // Of whole seconds, so that the steps are; none of them before the time.
         let seconds = |time: SystemTime| {
             let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            since_epoch.as_secs().to_string()
+            (since_epoch.as_secs() + 1).to_string()
         };
         let mut parameters = vec![("query", expression.to_owned())];
         if let Some(since) = since {

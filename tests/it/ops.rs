@@ -1,8 +1,10 @@
 //! The files for operators: alert rules, their tests, runbooks and routes, the dashboards. What they name must exist.
 
+mod alert_tests;
 mod alertmanager;
 mod alerts;
 mod dashboard;
+mod own_alerts;
 mod panels;
 mod promql;
 

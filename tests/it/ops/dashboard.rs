@@ -19,18 +19,9 @@ const BUILT_IN: [&str; 6] = [
 ];
 
 /// Only agents beside their peers have these.
-const OF_THE_HOST: &str = "there for peers with a sidecar alone; alerts read it";
 
 /// Metrics that no dashboard shows, and why.
-const NOT_SHOWN: [(&str, &str); 18] = [
-    (
-        "convex_monitor_notification_failures_total",
-        "ConvexNotificationsFailing tells of them",
-    ),
-    (
-        "convex_monitor_notifications_total",
-        "ConvexNotificationsFailing tells of those that fail",
-    ),
+const NOT_SHOWN: [(&str, &str); 3] = [
     ("convex_peer_up", "the health, judged over polls, is shown"),
     (
         "convex_peer_state_hash_prefix",
@@ -40,19 +31,6 @@ const NOT_SHOWN: [(&str, &str); 18] = [
         "process_virtual_memory_bytes",
         "says nothing; resident memory is shown",
     ),
-    ("convex_peer_process_up", OF_THE_HOST),
-    ("convex_peer_process_resident_memory_bytes", OF_THE_HOST),
-    ("convex_peer_process_anonymous_memory_bytes", OF_THE_HOST),
-    ("convex_peer_process_memory_limit_bytes", OF_THE_HOST),
-    ("convex_peer_process_cpu_seconds_total", OF_THE_HOST),
-    ("convex_peer_process_open_fds", OF_THE_HOST),
-    ("convex_peer_process_max_fds", OF_THE_HOST),
-    ("convex_peer_process_threads", OF_THE_HOST),
-    ("convex_peer_process_start_time_seconds", OF_THE_HOST),
-    ("convex_peer_process_oom_kills_total", OF_THE_HOST),
-    ("convex_peer_store_bytes", OF_THE_HOST),
-    ("convex_peer_store_filesystem_available_bytes", OF_THE_HOST),
-    ("convex_peer_store_filesystem_size_bytes", OF_THE_HOST),
 ];
 
 pub(super) fn dashboards() -> Vec<(String, Value)> {

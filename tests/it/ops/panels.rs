@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use super::alerts;
 use super::dashboard::{annotations, asking, dashboards, panels, targets, text, variables};
+use super::{alerts, read, root};
 
 /// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
@@ -136,6 +136,30 @@ fn a_dashboard_can_be_provisioned_as_it_is() {
         assert_eq!(kinds[0], "datasource", "{name}");
         assert!(annotations(&dashboard).count() >= 2, "{name}");
     }
+}
+
+/// Grafana passes over what it does not know, so that a misspelt key is never told.
+#[test]
+fn the_provisioning_says_what_grafana_asks_for() {
+    let file = |name: &str| -> Value {
+        let path = root().join("deploy/grafana/provisioning").join(name);
+        serde_saphyr::from_str(&read(&path)).unwrap()
+    };
+    let sources = file("datasources/prometheus.yml");
+    assert_eq!(sources["apiVersion"], 1);
+    let source = &sources["datasources"][0];
+    assert_eq!(source["type"], "prometheus");
+    assert_eq!(source["access"], "proxy");
+    // A rate that is taken over less than four scrapes is often empty.
+    let scrapes = read(&root().join("deploy/prometheus.yml"));
+    let interval = text(&source["jsonData"], "timeInterval");
+    assert!(scrapes.contains(&format!("scrape_interval: {interval}")));
+    let dashboards = file("dashboards/convex.yml");
+    assert_eq!(dashboards["apiVersion"], 1);
+    let provider = &dashboards["providers"][0];
+    assert_eq!(provider["type"], "file");
+    let path = text(&provider["options"], "path");
+    assert!(read(&root().join("deploy/README.md")).contains(path));
 }
 
 #[test]
