@@ -301,7 +301,8 @@ peers:
     reload(&agent.address).await;
     let reloads = "max(changes(convex_monitor_config_last_reload_success_timestamp_seconds[1m]))";
     prometheus.wait_for(reloads, |count| count > 0.0).await;
-    agent.restart().await;
+    agent.end().await;
+    agent.begin().await;
 
     let mut asked = questions("faulty-1|certified");
     asked.retain(|it| EMPTY_WHEN_HEALTHY.contains(&it.place.as_str()));

@@ -18,8 +18,6 @@ const BUILT_IN: [&str; 6] = [
     "__field",
 ];
 
-/// Only agents beside their peers have these.
-
 /// Metrics that no dashboard shows, and why.
 const NOT_SHOWN: [(&str, &str); 3] = [
     ("convex_peer_up", "the health, judged over polls, is shown"),
