@@ -5,14 +5,42 @@
 pub(super) struct Keys {
     /// Where the mapping stands, list positions left out; empty for the file itself.
     at: &'static str,
-    pub(super) known: &'static [&'static str],
+    known: &'static [&'static str],
+    /// Those that other mappings have as well.
+    shared: &'static [&'static str],
     /// Refused as not yet supported: silence would let an operator believe in them.
     pub(super) later: &'static [&'static str],
 }
 
-pub(super) const FILE: Keys = Keys {
-    at: "",
-    known: &[
+impl Keys {
+    /// Those that can be given.
+    pub(super) fn allowed(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().chain(self.shared).copied()
+    }
+
+    /// Whether `key` can be given.
+    pub(super) fn allow(&self, key: &str) -> bool {
+        self.allowed().any(|allowed| allowed == key)
+    }
+
+    /// Those that can be given, now or later.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static str> {
+        self.allowed().chain(self.later.iter().copied())
+    }
+}
+
+const fn keys_of(at: &'static str, known: &'static [&'static str]) -> Keys {
+    Keys {
+        at,
+        known,
+        shared: &[],
+        later: &[],
+    }
+}
+
+pub(super) const FILE: Keys = keys_of(
+    "",
+    &[
         "listen",
         "external_url",
         "vantage",
@@ -30,18 +58,16 @@ pub(super) const FILE: Keys = Keys {
         "limits",
         "metrics",
     ],
-    later: &[],
-};
+);
 
 pub(super) const WEB: Keys = Keys {
-    at: "web",
-    known: &[],
     later: &["config_file"],
+    ..keys_of("web", &[])
 };
 
-pub(super) const DEFAULTS: Keys = Keys {
-    at: "defaults",
-    known: &[
+pub(super) const DEFAULTS: Keys = keys_of(
+    "defaults",
+    &[
         "interval",
         "timeout",
         "retries",
@@ -49,8 +75,7 @@ pub(super) const DEFAULTS: Keys = Keys {
         "up_after",
         "max_interval",
     ],
-    later: &[],
-};
+);
 
 const THRESHOLDS: &[&str] = &[
     "stall_after",
@@ -62,39 +87,29 @@ const THRESHOLDS: &[&str] = &[
     "controller_balance_cvm",
 ];
 
-pub(super) const VERDICTS: Keys = Keys {
-    at: "verdicts",
-    known: THRESHOLDS,
-    later: &[],
-};
+pub(super) const VERDICTS: Keys = keys_of("verdicts", THRESHOLDS);
 
-pub(super) const NETWORK: Keys = Keys {
-    at: "networks[]",
-    known: &["name", "genesis", "discovery", "stake_interval", "verdicts"],
-    later: &[],
-};
+pub(super) const NETWORK: Keys = keys_of(
+    "networks[]",
+    &["name", "genesis", "discovery", "stake_interval", "verdicts"],
+);
 
-pub(super) const NETWORK_VERDICTS: Keys = Keys {
-    at: "networks[].verdicts",
-    known: THRESHOLDS,
-    later: &[],
-};
+pub(super) const NETWORK_VERDICTS: Keys = keys_of("networks[].verdicts", THRESHOLDS);
 
-pub(super) const DISCOVERY: Keys = Keys {
-    at: "networks[].discovery",
-    known: &[
+pub(super) const DISCOVERY: Keys = keys_of(
+    "networks[].discovery",
+    &[
         "enabled",
         "interval",
         "max_peers",
         "allow_private",
         "http_port",
     ],
-    later: &[],
-};
+);
 
-pub(super) const PEER: Keys = Keys {
-    at: "peers[]",
-    known: &[
+pub(super) const PEER: Keys = keys_of(
+    "peers[]",
+    &[
         "name",
         "network",
         "role",
@@ -120,122 +135,74 @@ pub(super) const PEER: Keys = Keys {
         "max_interval",
         "sidecar",
     ],
-    later: &[],
-};
+);
 
-pub(super) const SIDECAR: Keys = Keys {
-    at: "peers[].sidecar",
-    known: &["pid_file", "command_contains", "store"],
-    later: &[],
-};
+pub(super) const SIDECAR: Keys = keys_of(
+    "peers[].sidecar",
+    &["pid_file", "command_contains", "store"],
+);
 
-pub(super) const WINDOW: Keys = Keys {
-    at: "peers[].maintenance[]",
-    known: &["from", "to", "comment"],
-    later: &[],
-};
+pub(super) const WINDOW: Keys = keys_of("peers[].maintenance[]", &["from", "to", "comment"]);
 
-pub(super) const PEER_VERDICTS: Keys = Keys {
-    at: "peers[].verdicts",
-    known: THRESHOLDS,
-    later: &[],
-};
+pub(super) const PEER_VERDICTS: Keys = keys_of("peers[].verdicts", THRESHOLDS);
 
-pub(super) const SELF_CHECK: Keys = Keys {
-    at: "self_check",
-    known: &["references", "dns_name"],
-    later: &[],
-};
+pub(super) const SELF_CHECK: Keys = keys_of("self_check", &["references", "dns_name"]);
 
-pub(super) const QUERY: Keys = Keys {
-    at: "queries[]",
-    known: &["name", "source", "help", "networks", "interval"],
-    later: &[],
-};
+pub(super) const QUERY: Keys = keys_of(
+    "queries[]",
+    &["name", "source", "help", "networks", "interval"],
+);
 
-pub(super) const NOTIFY: Keys = Keys {
-    at: "notify",
-    known: &["labels", "alertmanagers", "webhooks", "heartbeat"],
-    later: &[],
-};
+/// Where requests go and what they carry.
+const TARGET: &[&str] = &[
+    "url",
+    "url_file",
+    "headers",
+    "headers_file",
+    "bearer_token",
+    "bearer_token_file",
+    "basic_auth",
+    "ca_file",
+    "proxy",
+];
+
+pub(super) const NOTIFY: Keys = keys_of(
+    "notify",
+    &["labels", "alertmanagers", "webhooks", "heartbeat"],
+);
 
 pub(super) const ALERTMANAGER: Keys = Keys {
-    at: "notify.alertmanagers[]",
-    known: &[
-        "name",
-        "url",
-        "url_file",
-        "headers",
-        "headers_file",
-        "bearer_token",
-        "bearer_token_file",
-        "basic_auth",
-        "ca_file",
-        "proxy",
-    ],
-    later: &[],
+    shared: TARGET,
+    ..keys_of("notify.alertmanagers[]", &["name"])
 };
 
 pub(super) const WEBHOOK: Keys = Keys {
-    at: "notify.webhooks[]",
-    known: &[
-        "name",
-        "url",
-        "url_file",
-        "headers",
-        "headers_file",
-        "bearer_token",
-        "bearer_token_file",
-        "basic_auth",
-        "ca_file",
-        "proxy",
-        "send_resolved",
-        "min_severity",
-    ],
-    later: &[],
+    shared: TARGET,
+    ..keys_of(
+        "notify.webhooks[]",
+        &["name", "send_resolved", "min_severity"],
+    )
 };
 
 pub(super) const HEARTBEAT: Keys = Keys {
-    at: "notify.heartbeat",
-    known: &[
-        "url",
-        "url_file",
-        "headers",
-        "headers_file",
-        "bearer_token",
-        "bearer_token_file",
-        "basic_auth",
-        "ca_file",
-        "proxy",
-        "interval",
-    ],
-    later: &[],
+    shared: TARGET,
+    ..keys_of("notify.heartbeat", &["interval"])
 };
 
 /// The same wherever it stands.
-pub(super) const BASIC_AUTH: Keys = Keys {
-    at: "notify.*.basic_auth",
-    known: &["username", "password", "password_file"],
-    later: &[],
-};
+pub(super) const BASIC_AUTH: Keys = keys_of(
+    "notify.*.basic_auth",
+    &["username", "password", "password_file"],
+);
 
-pub(super) const HISTORY: Keys = Keys {
-    at: "history",
-    known: &["max_bytes"],
-    later: &[],
-};
+pub(super) const HISTORY: Keys = keys_of("history", &["max_bytes"]);
 
-pub(super) const LIMITS: Keys = Keys {
-    at: "limits",
-    known: &["max_inflight", "max_response_bytes", "per_host_inflight"],
-    later: &[],
-};
+pub(super) const LIMITS: Keys = keys_of(
+    "limits",
+    &["max_inflight", "max_response_bytes", "per_host_inflight"],
+);
 
-pub(super) const METRICS: Keys = Keys {
-    at: "metrics",
-    known: &["detail"],
-    later: &[],
-};
+pub(super) const METRICS: Keys = keys_of("metrics", &["detail"]);
 
 /// Every key a configuration can have, as `peers[].interval`, with whether this version supports it.
 pub fn keys() -> impl Iterator<Item = (String, bool)> {
@@ -263,17 +230,24 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         METRICS,
     ]
     .into_iter()
-    .flat_map(|Keys { at, known, later }| {
-        let path = move |key: &&str| {
-            if at.is_empty() {
-                (*key).to_owned()
-            } else {
-                format!("{at}.{key}")
-            }
-        };
-        let known = known.iter().map(move |key| (path(key), true));
-        known.chain(later.iter().map(move |key| (path(key), false)))
-    })
+    .flat_map(
+        |Keys {
+             at,
+             known,
+             shared,
+             later,
+         }| {
+            let path = move |key: &&str| {
+                if at.is_empty() {
+                    (*key).to_owned()
+                } else {
+                    format!("{at}.{key}")
+                }
+            };
+            let known = known.iter().chain(shared).map(move |key| (path(key), true));
+            known.chain(later.iter().map(move |key| (path(key), false)))
+        },
+    )
 }
 
 /// The one of `allowed` that `given` is most likely a misspelling of.

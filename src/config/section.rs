@@ -97,12 +97,13 @@ impl<'a> Section<'a> {
                     text,
                     "not yet supported by this version; remove it",
                 );
-            } else if !keys.known.contains(&text) {
-                let all = || keys.known.iter().chain(keys.later).copied();
-                let advice = match nearest(text, all()) {
+            } else if !keys.allow(text) {
+                let advice = match nearest(text, keys.all()) {
                     Some(key) => format!("did you mean `{key}`?"),
-                    None if keys.known.is_empty() => "remove it".to_owned(),
-                    None => format!("allowed: {}", keys.known.join(", ")),
+                    None => match keys.allowed().collect::<Vec<_>>().as_slice() {
+                        [] => "remove it".to_owned(),
+                        allowed => format!("allowed: {}", allowed.join(", ")),
+                    },
                 };
                 section.report(key.position, text, format!("unknown key; {advice}"));
             }

@@ -19,15 +19,17 @@ struct Group {
 }
 
 #[derive(Deserialize)]
-struct Rule {
+pub(super) struct Rule {
     alert: Option<String>,
     record: Option<String>,
     expr: String,
-    keep_firing_for: Option<String>,
+    #[serde(rename = "for")]
+    pub(super) hold: Option<String>,
+    pub(super) keep_firing_for: Option<String>,
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 fn rules() -> Vec<Rule> {
@@ -55,7 +57,7 @@ pub(super) fn judged() -> BTreeSet<(String, String)> {
     alerts().into_iter().map(alert).collect()
 }
 
-fn alerts() -> Vec<(String, Rule)> {
+pub(super) fn alerts() -> Vec<(String, Rule)> {
     rules()
         .into_iter()
         .filter_map(|mut rule| Some((rule.alert.take()?, rule)))

@@ -4,32 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use convex_peer_monitor::alert::RULES;
-use serde::Deserialize;
 
-use super::{files, read};
-
-#[derive(Deserialize)]
-struct RuleFile {
-    groups: Vec<Group>,
-}
-
-#[derive(Deserialize)]
-struct Group {
-    rules: Vec<Rule>,
-}
-
-#[derive(Deserialize)]
-struct Rule {
-    alert: Option<String>,
-    #[serde(default, rename = "for")]
-    hold: String,
-    #[serde(default)]
-    keep_firing_for: String,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
+use super::alerts;
 
 /// Alerts that need a Prometheus, and what of it.
 const ONLY_PROMETHEUS: [(&str, &str); 11] = [
@@ -49,31 +25,23 @@ const ONLY_PROMETHEUS: [(&str, &str); 11] = [
     ("ConvexWatchdog", "tells that Prometheus works"),
 ];
 
-fn duration(text: &str) -> Duration {
-    if text.is_empty() {
-        Duration::ZERO
-    } else {
+fn duration(text: Option<&String>) -> Duration {
+    text.map_or(Duration::ZERO, |text| {
         humantime::parse_duration(text).unwrap()
-    }
+    })
 }
 
 #[test]
 fn what_the_agent_tells_by_itself_is_what_the_rules_tell() {
-    let groups = files("alerts", "rules.yml").into_iter().flat_map(|path| {
-        serde_saphyr::from_str::<RuleFile>(&read(&path))
-            .unwrap()
-            .groups
-    });
     let apart: BTreeSet<&str> = ONLY_PROMETHEUS.iter().map(|(name, _)| *name).collect();
-    let of_rules: BTreeMap<_, _> = groups
-        .flat_map(|group| group.rules)
-        .filter_map(|rule| Some((rule.alert.clone()?, rule)))
+    let of_rules: BTreeMap<_, _> = alerts::alerts()
+        .into_iter()
         .filter(|(name, _)| !apart.contains(name.as_str()))
         .map(|(name, rule)| {
             let told = (
                 rule.labels["severity"].clone(),
-                duration(&rule.hold),
-                duration(&rule.keep_firing_for),
+                duration(rule.hold.as_ref()),
+                duration(rule.keep_firing_for.as_ref()),
                 rule.annotations["summary"].clone(),
             );
             (name, told)
