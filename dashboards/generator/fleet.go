@@ -64,8 +64,10 @@ func wrongNow() *panel {
 	troubled := "topk(200, (" + badness() + ") * on (peer, network) group_right () " + conditions + " > 0)"
 	bare := "topk(50, " + badness() + " > 0) unless on (peer, network) " + of("convex_peer_condition")
 	role := seen("max", "peer, network, role", of("convex_peer_info"))
-	return rows("What is wrong", "Each peer that is not up, and why, the worst first. A peer of which nothing is known has no condition. Click a peer to see it alone.").
-		value("Health", "("+troubled+" or "+bare+") * on (peer, network) group_left (role) "+role, words(healthWords), cell(), wide(100)).
+	// Without an agent nothing would look wrong.
+	blind := `label_replace(vector(1) unless on () convex_monitor_info{vantage=~"$vantage"}, "condition", "no agent is heard", "", "")`
+	return rows("What is wrong", "Each peer that is not up, and why, the worst first. A peer of which nothing is known has no condition. Empty: agents are there and find nothing wrong. Click a peer to see it alone.").
+		value("Health", "("+troubled+" or "+bare+") * on (peer, network) group_left (role) "+role+" or "+blind, words(healthWords), cell(), wide(100)).
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
 		label("role", "Role", wide(90)).
@@ -82,11 +84,11 @@ func alerts() *panel {
 	return rows("Alerts", "Alerts of the shipped rules that fire or wait for their time. ConvexWatchdog always fires: where it is missing, this Prometheus has not loaded the rules.").
 		value("Severity", severity("2", "critical")+" or "+severity("1", "warning")+" or "+severity("0", "info"),
 			words(mapping{{"info", "blue"}, {"warning", "orange"}, {"critical", "red"}}), cell(), wide(90)).
-		label("alertname", "Alert", linked(leading("Runbook", "https://runbooks.example/${__value.raw}.md"))).
-		label("alertstate", "State", wide(80)).
+		label("alertname", "Alert", wide(230), linked(leading("Runbook", "https://runbooks.example/${__value.raw}.md"))).
+		label("alertstate", "State", wide(75)).
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
-		label("vantage", "Vantage").
+		label("vantage", "Vantage", wide(90)).
 		sorted("Severity", true).
 		size(12, 9).empty("The shipped rules are not loaded").
 		to(at("convex-service-level"), runbook("ConvexWatchdog"))
@@ -160,11 +162,11 @@ func fleetLines() []*panel {
 	return []*panel{
 		lines("Failed polls, the worst", "Polls a minute that were not good, of the 10 peers with the most, as all agents saw them. For one agent 4 a minute is every poll at an interval of 15 s.").
 			query("topk(10, 60 * "+seen("sum", byPeer, rate(of("convex_peer_poll_failures_total")))+" > 0)", "{{peer}}").
-			unit("suffix:/min").upTo(1).size(8, 8).empty("No poll failed").
+			unit("suffix:/min").upTo(1).size(8, 8).empty("No failed poll is known").
 			to(at("convex-service-level"), runbook("ConvexErrorBudgetBurn")),
 		lines("Why endpoints fail", "Failures a minute of the endpoints of all peers of the networks shown, whatever peer is chosen: refused and timeout are the peer or the way to it, query_hangs is a peer that answers its status only, monitor is an agent's own trouble.").
 			query("60 * "+seen("sum", "transport, reason", rate(in("convex_network_probe_failures_total")))+" > 0", "{{transport}} {{reason}}").
-			unit("suffix:/min").size(8, 8).empty("No poll failed").
+			unit("suffix:/min").size(8, 8).empty("No failed poll is known").
 			to(at("convex-peer"), runbook("ConvexPeerDown")),
 		lines("Slowest peers", "Mean time from the first byte of the request to the last byte of the answers, of good polls, of the 10 slowest endpoints. Connecting is not in it.").
 			query("topk(10, "+meanLatency("$__rate_interval")+")", "{{peer}} {{transport}}").

@@ -65,7 +65,7 @@ func peerConditions() *panel {
 		label("condition", "Condition").
 		value("Agents", "count by (condition) ("+of("convex_peer_condition")+` and on (job, instance) convex_monitor_info{vantage=~"$vantage"})`, wide(80)).
 		sorted("Condition", false).
-		size(8, 6).empty("Nothing is wrong").
+		size(8, 6).empty("None is known").
 		to(at("convex-fleet"), runbook("ConvexPeerDegraded"))
 }
 
@@ -85,7 +85,7 @@ func peerPolls() []*panel {
 			to(at("convex-service-level"), runbook("ConvexPeerDown")),
 		lines("Failures of endpoints", "Failures a minute of each endpoint, by reason where metrics.detail is full: refused and timeout are the peer or the way to it, query_hangs is a peer that answers its status only, monitor is the agent's own trouble.").
 			query(perMinute("convex_probe_failures_total", "transport, reason")+" > 0", "{{transport}} {{reason}}").
-			unit("suffix:/min").size(8, 8).empty("No poll failed").
+			unit("suffix:/min").size(8, 8).empty("No failed poll is known").
 			to(at("convex-service-level"), runbook("ConvexQueriesHang")),
 		lines("Polls of endpoints", "Polls a minute of each endpoint, by all agents: a line that falls is an agent that no longer keeps its rhythm, or a peer that stays down and is polled less often.").
 			query(perMinute("convex_probe_attempts_total", "transport"), "{{transport}}").
