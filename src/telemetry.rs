@@ -18,12 +18,12 @@ pub enum LogFormat {
 pub enum LogLevel {
     /// What must be looked at.
     Error,
-    /// And changes for the worse.
+    /// Also changes for the worse.
     Warn,
-    /// And changes for the better.
+    /// Also changes for the better.
     #[default]
     Info,
-    /// And single polls.
+    /// Also single polls.
     Debug,
     /// Everything, of the libraries too.
     Trace,

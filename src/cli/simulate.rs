@@ -87,12 +87,19 @@ fn told(network: &Network, args: &SimulateArgs) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The kinds of faults, for the long help.
-pub(super) fn kinds_help() -> String {
+/// For the short help.
+pub(super) fn examples() -> &'static str {
+    "Examples:
+  convex-peer-monitor simulate --peers 4 --traffic 1s --fault fork:2:30s --write-config sim.yml
+  convex-peer-monitor run --config sim.yml   # in another terminal"
+}
+
+/// For the long help.
+pub(super) fn kinds_and_examples() -> String {
     let width = KINDS.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<_> = KINDS
         .iter()
         .map(|(name, meaning)| format!("  {name:width$}  {meaning}"))
         .collect();
-    format!("Kinds of faults:\n{}", lines.join("\n"))
+    format!("Kinds of faults:\n{}\n\n{}", lines.join("\n"), examples())
 }

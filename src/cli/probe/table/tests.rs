@@ -1,0 +1,235 @@
+//! Whole tables, as terminals of several widths show them.
+
+use std::sync::Arc;
+
+use crate::cad3::Hash;
+use crate::config::Peer;
+use crate::peer::{
+    Answered, Api, ClockSample, Endpoint, Failure, OrderPoints, Phases, Reason, Status, Transport,
+};
+use crate::probe::Observation;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn answers(tenths: u32) -> Exchange {
+    let took = MS / 10 * tenths;
+    let order = OrderPoints {
+        block: 120_412,
+        proposal: 120_411,
+        consensus: 120_411,
+        finality: 120_410,
+    };
+    let figures = Figures {
+        state_block: Some(120_409),
+        accounts: Some(13_200),
+        ..Figures::default()
+    };
+    Exchange {
+        phases: Phases {
+            resolve: None,
+            connect: Some(MS / 5),
+            tls: None,
+        },
+        response_bytes: 347,
+        status: Some(Answered {
+            value: Status {
+                genesis: Hash::new([0x5c; 32]),
+                peer_key: Hash::new([0x0c; 32]),
+                order,
+            },
+            took: took / 2,
+        }),
+        query: Some(Answered {
+            value: Ok(figures),
+            took,
+        }),
+        api: Some(Api::V0_8_3),
+        took: Some(took),
+        ..Exchange::default()
+    }
+}
+
+fn fails(reason: Reason, message: &str) -> Exchange {
+    Exchange {
+        phases: Phases {
+            connect: Some(MS),
+            ..Phases::default()
+        },
+        failure: Some(Failure::new(reason, message)),
+        ..Exchange::default()
+    }
+}
+
+fn seen(name: &str, urls: &[&str], exchanges: Vec<Exchange>) -> Seen {
+    let endpoints: Vec<Endpoint> = urls
+        .iter()
+        .map(|url| Endpoint::parse(url).unwrap())
+        .collect();
+    let mut peer = Peer::at(endpoints[0].clone());
+    name.clone_into(&mut peer.name);
+    peer.genesis = Some(Hash::new([0x5c; 32]));
+    peer.cadence.down_after = 1;
+    peer.cadence.up_after = 1;
+    let probed = endpoints
+        .iter()
+        .zip(exchanges)
+        .map(|(endpoint, exchange)| Probed {
+            transport: endpoint.transport(),
+            began: SystemTime::UNIX_EPOCH,
+            ended: SystemTime::UNIX_EPOCH,
+            retries: 0,
+            exchange,
+        });
+    let observation = Observation {
+        endpoints: probed.collect(),
+    };
+    peer.endpoints = endpoints;
+    let mut record = PeerRecord::new(Arc::new(peer));
+    record.observe(&observation, None, Instant::now(), SystemTime::UNIX_EPOCH);
+    Seen {
+        record,
+        observation,
+    }
+}
+
+/// One of each kind.
+fn fleet() -> Vec<Seen> {
+    const BOTH: [&str; 2] = ["https://convex.example", "tcp://convex.example:18888"];
+    let mut over_tls = answers(1623);
+    over_tls.phases.resolve = Some(MS * 12);
+    over_tls.phases.tls = Some(MS * 81);
+    over_tls.certificate_ends = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let mut late = answers(83);
+    late.clock = Some(Answered {
+        value: ClockSample {
+            skew: -5.0,
+            uncertainty: 0.004,
+        },
+        took: MS * 8,
+    });
+    let mut refuses = answers(90);
+    if let Some(query) = &mut refuses.query {
+        query.value = Err(ErrorReply {
+            code: "JUICE".to_owned(),
+            message: "no \u{1b}[2J\u{202e}juice".to_owned(),
+        });
+    }
+    vec![
+        seen("gateway", &BOTH, vec![over_tls, answers(83)]),
+        seen("late", &BOTH[1..], vec![late]),
+        seen(
+            "tcp://peer-number-seven.convex.example:18888",
+            &BOTH[1..],
+            vec![refuses],
+        ),
+        seen(
+            "half",
+            &BOTH,
+            vec![
+                fails(Reason::Refused, "nobody listens at 192.0.2.7:443"),
+                answers(75),
+            ],
+        ),
+        seen(
+            "gone",
+            &BOTH,
+            vec![
+                fails(Reason::Timeout, "connected, but no answer came"),
+                fails(Reason::Timeout, "connected, but no answer came"),
+            ],
+        ),
+    ]
+}
+
+fn drawn(fleet: &[Seen], width: Option<usize>, colored: bool) -> String {
+    crossterm::style::force_color_output(true);
+    let fleet: Vec<&Seen> = fleet.iter().collect();
+    table(&fleet, width, colored, Instant::now())
+}
+
+#[test]
+fn the_table_at_60_columns() {
+    insta::assert_snapshot!(drawn(&fleet(), Some(60), false));
+}
+
+#[test]
+fn the_table_at_80_columns() {
+    insta::assert_snapshot!(drawn(&fleet(), Some(80), false));
+}
+
+#[test]
+fn the_table_at_160_columns() {
+    insta::assert_snapshot!(drawn(&fleet(), Some(160), false));
+}
+
+#[test]
+fn the_table_on_a_pipe_has_a_line_for_each_endpoint() {
+    let table = drawn(&fleet(), None, false);
+    assert_eq!(table.lines().count(), 1 + 8);
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn no_line_is_longer_than_the_terminal() {
+    for fleet in [
+        fleet(),
+        fleet().drain(..2).collect(),
+        fleet().drain(..1).collect(),
+    ] {
+        for width in 48..200 {
+            for line in drawn(&fleet, Some(width), false).lines() {
+                assert!(line.chars().count() <= width, "at {width}: {line:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_width_tells_the_same() {
+    let words = |text: &str| {
+        let mut words: Vec<String> = text
+            .split(|c: char| c.is_whitespace() || c == ';' || c == ',')
+            .map(str::to_owned)
+            .collect();
+        words.sort();
+        words.dedup();
+        words
+    };
+    let all = words(&drawn(&fleet()[..2], None, false));
+    for width in [48, 60, 80, 100, 120, 160] {
+        let here = words(&drawn(&fleet()[..2], Some(width), false));
+        for value in all
+            .iter()
+            .filter(|word| word.contains(|c: char| c.is_ascii_digit()))
+        {
+            assert!(here.contains(value), "{value:?} is missing at {width}");
+        }
+    }
+}
+
+#[test]
+fn colour_changes_no_text_and_is_there_only_when_asked_for() {
+    let plain = drawn(&fleet(), Some(80), false);
+    let colored = drawn(&fleet(), Some(80), true);
+    assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}["));
+    let mut screen = vt100::Parser::default();
+    screen
+        .screen_mut()
+        .set_size(100.try_into().unwrap(), 100.try_into().unwrap());
+    screen.process(colored.replace('\n', "\r\n").as_bytes());
+    let shown = screen.screen().contents();
+    let shown: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert_eq!(shown, plain.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_transport_of_each_row_is_its_endpoints() {
+    let rows: Vec<Row> = fleet()
+        .iter()
+        .flat_map(|seen| rows(seen, Instant::now()))
+        .collect();
+    assert_eq!(rows[0].cells[2], Transport::Http.to_string());
+    assert_eq!(rows[1].cells[2], Transport::Tcp.to_string());
+}

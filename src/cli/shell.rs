@@ -1,0 +1,34 @@
+//! What shells and `man` know of the command line, made from its definition.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{definition, print};
+
+/// The completions of one shell, on standard output.
+pub(super) fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut definition = definition();
+    let name = definition.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut definition, name, &mut script);
+    print(&String::from_utf8(script)?)
+}
+
+/// The manual pages of the program and of each command into `dir`; without one, the program's alone on standard output.
+pub(super) fn man(dir: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let Some(dir) = dir else {
+        let mut page = Vec::new();
+        Man::new(definition()).render(&mut page)?;
+        return print(&String::from_utf8(page)?);
+    };
+    let written: io::Result<()> =
+        fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(definition(), dir));
+    written.with_context(|| format!("cannot write manual pages to {}", dir.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
