@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use sha3::{Digest, Sha3_256};
+use tokio::time::Instant;
 
 /// Pause before the first retry of a poll, and the longest one.
 const OF_A_POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -90,6 +91,14 @@ pub fn stride(polls_while_down: u32, interval: Duration, max_interval: Duration)
         .clamp(1, longest.max(1))
 }
 
+/// The first time after `now` at which a poll could be due: whole intervals before `due`, or `due` itself.
+#[must_use]
+pub fn earliest(due: Instant, interval: Duration, now: Instant) -> Instant {
+    let early = due.saturating_duration_since(now).as_nanos();
+    let intervals = early.saturating_sub(1) / interval.as_nanos().max(1);
+    due - interval * u32::try_from(intervals).unwrap_or(u32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +141,15 @@ mod tests {
             1,
             "by default the interval does not change"
         );
+    }
+
+    #[test]
+    fn a_peer_that_is_back_is_due_at_its_next_slot() {
+        let now = Instant::now();
+        for (due, expected) in [(25, 5), (20, 10), (10, 10), (3, 3), (0, 0)] {
+            let seconds = |seconds| now + Duration::from_secs(seconds);
+            assert_eq!(earliest(seconds(due), INTERVAL, now), seconds(expected));
+        }
     }
 
     #[test]

@@ -37,13 +37,21 @@ pub struct Probed {
     pub exchange: Exchange,
 }
 
-/// A question that a peer's own task asks between two polls, so that it needs no connection of its own.
+/// What a peer's own task does for others between two polls, so that nobody else connects to the peer.
 #[derive(Debug)]
-pub struct Errand {
-    /// What is asked.
-    pub question: Question,
-    /// Where the answer goes.
-    pub answer: oneshot::Sender<Result<Cell, Unanswered>>,
+pub enum Errand {
+    /// Asks a question.
+    Ask {
+        /// What is asked.
+        question: Question,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Cell, Unanswered>>,
+    },
+    /// Polls at once.
+    Poll {
+        /// Where what it saw goes, once it was taken.
+        answer: oneshot::Sender<Observation>,
+    },
 }
 
 /// Polls one peer; keeps its connections in between.

@@ -1,5 +1,6 @@
 //! What can be in force against a peer: a closed set, the `condition` label.
 
+use crate::closed_label;
 use crate::peer::Reason;
 
 macro_rules! conditions {
@@ -52,3 +53,17 @@ impl serde::Serialize for Condition {
         serializer.serialize_str(self.as_str())
     }
 }
+
+impl utoipa::PartialSchema for Condition {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let reasons = Reason::ALL
+            .iter()
+            .map(|reason| (reason.as_str(), reason.meaning()));
+        let others = Self::BESIDES_REASONS
+            .iter()
+            .map(|(condition, meaning)| (condition.as_str(), *meaning));
+        closed_label::schema(reasons.chain(others))
+    }
+}
+
+impl utoipa::ToSchema for Condition {}

@@ -13,23 +13,22 @@ mod memory;
 mod network;
 mod order;
 mod record;
+mod slot;
 mod stake;
 mod tally;
 mod witness;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::cad3::Cell;
 use crate::chain::stake::Registry;
 use crate::config::{self, Config};
-use crate::peer::{Failure, Figures, Question, Reason, Transport, Unanswered};
-use crate::probe::{Errand, Observation};
+use crate::peer::{Figures, Transport};
+use crate::probe::Observation;
 use crate::self_check::Checks;
 use crate::sidecar::Reading;
 
@@ -47,6 +46,7 @@ pub use network::NetworkVerdict;
 use network::NetworkWatch;
 pub use order::{OrderState, OrderWatch};
 pub use record::PeerRecord;
+pub use slot::{NotPolled, Slot};
 pub use stake::{Quorum, Stake, StakeStanding};
 pub use tally::{BUCKETS_SECONDS, Latencies, Tally};
 pub use witness::Witness;
@@ -65,18 +65,6 @@ struct Watched {
     networks: BTreeMap<String, Arc<NetworkRecord>>,
     /// What is remembered of peers that are not watched, yet.
     unclaimed: Memory,
-}
-
-/// Where the record of one peer lives.
-#[derive(Debug)]
-pub struct Slot {
-    record: Mutex<Arc<PeerRecord>>,
-    network: Arc<NetworkRecord>,
-    /// Set and read with `record` locked.
-    retired: AtomicBool,
-    errands: mpsc::Sender<Errand>,
-    /// For the peer's task, which holds it while it runs.
-    asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Errand>>>,
 }
 
 /// Where what is known of one network lives.
@@ -343,52 +331,6 @@ impl Fleet {
             peers,
             checks: self.checks(),
         }
-    }
-}
-
-impl Slot {
-    fn new(peer: config::Peer, network: Arc<NetworkRecord>) -> Self {
-        // One errand at a time: who asks about the chain waits for the answer.
-        let (errands, asked) = mpsc::channel(1);
-        lock(&network.watch).expect(&peer.name);
-        Self {
-            record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer)))),
-            network,
-            retired: AtomicBool::new(false),
-            errands,
-            asked: Arc::new(tokio::sync::Mutex::new(asked)),
-        }
-    }
-
-    /// Has the peer's task ask a question between two polls.
-    ///
-    /// # Errors
-    /// The peer does not answer, or its task has ended.
-    pub async fn ask(&self, question: Question) -> Result<Cell, Unanswered> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || {
-            Unanswered::from(Failure::new(
-                Reason::Monitor,
-                "the peer is watched no longer",
-            ))
-        };
-        self.errands
-            .send(Errand { question, answer })
-            .await
-            .map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
-    }
-
-    /// The questions for the peer's task to ask.
-    #[must_use]
-    pub fn errands(&self) -> Arc<tokio::sync::Mutex<mpsc::Receiver<Errand>>> {
-        Arc::clone(&self.asked)
-    }
-
-    /// The peer as configured.
-    #[must_use]
-    pub fn peer(&self) -> Arc<config::Peer> {
-        Arc::clone(&lock(&self.record).peer)
     }
 }
 

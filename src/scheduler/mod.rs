@@ -15,7 +15,7 @@ use crate::cadence;
 use crate::config::{self, Config, Limits};
 use crate::fleet::{Fleet, Slot};
 use crate::peer::HttpClients;
-use crate::probe::Prober;
+use crate::probe::{Errand, Prober};
 
 use permits::{PeerPermits, Permits};
 
@@ -204,28 +204,44 @@ async fn watch(work: Work) {
     let errands = work.slot.errands();
     let mut errands = errands.lock().await;
     loop {
-        loop {
+        let asked = loop {
             tokio::select! {
                 biased;
-                () = sleep_until(due) => break,
-                Some(errand) = errands.recv() => {
-                    let held = work.permits.acquire().await;
-                    // Never longer than to the next poll; who asked takes silence for no answer.
-                    if let Ok(answer) = timeout_at(due, prober.ask(&errand.question)).await {
-                        drop(errand.answer.send(answer));
+                () = sleep_until(due) => break None,
+                Some(errand) = errands.recv() => match errand {
+                    Errand::Ask { question, answer } => {
+                        let held = work.permits.acquire().await;
+                        // Never longer than to the next poll; who asked takes silence for no answer.
+                        if let Ok(told) = timeout_at(due, prober.ask(&question)).await {
+                            drop(answer.send(told));
+                        }
+                        drop(held);
                     }
-                    drop(held);
+                    // Who has hung up meanwhile needs no poll.
+                    Errand::Poll { answer } if answer.is_closed() => {}
+                    Errand::Poll { answer } => break Some(answer),
                 }
             }
-        }
+        };
         let held = work.permits.acquire().await;
-        timing.delay.observe(due.elapsed().as_secs_f64());
+        if asked.is_none() {
+            timing.delay.observe(due.elapsed().as_secs_f64());
+        }
         let observation = {
             let _one = Inflight::begin(&timing.inflight);
             prober.poll().await
         };
         drop(held);
         let down = work.fleet.record(&work.slot, &observation);
+        if let Some(asked) = asked {
+            drop(asked.send(observation));
+            if !down {
+                // It may have been polled less often: from here on it is polled each interval again.
+                polls_while_down = 0;
+                due = cadence::earliest(due, interval, Instant::now());
+            }
+            continue;
+        }
         polls_while_down = if down { polls_while_down + 1 } else { 0 };
         let stride = cadence::stride(polls_while_down, interval, peer.cadence.max_interval);
         due += interval * stride;
