@@ -130,7 +130,7 @@ pub async fn run(
         history: Arc::clone(&history),
     };
     crew.apply(&config);
-    let writing = tokio::spawn(history.run(Arc::clone(&fleet), stop.clone()));
+    let writing = tokio::spawn(Arc::clone(&history).run(Arc::clone(&fleet), stop.clone()));
     tracing::info!(
         peers = config.peers.len(),
         networks = config.networks.len(),
@@ -153,6 +153,7 @@ pub async fn run(
     let telling = tokio::spawn(notify::watch(telling, Arc::clone(&current), saves));
     let site = Site {
         fleet: Arc::clone(&fleet),
+        history,
         current: Arc::clone(&current),
         registry,
         shard: source.shard,

@@ -1,5 +1,8 @@
 //! Closed sets that become label values: one table gives the enum, its documentation, its labels and their meaning.
 
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
+
 /// Defines an enum whose variants are the values of a metric label.
 macro_rules! closed_label {
     (
@@ -40,7 +43,27 @@ macro_rules! closed_label {
                 serializer.serialize_str(self.as_str())
             }
         }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                crate::closed_label::schema(Self::ALL.iter().map(|value| (value.as_str(), value.meaning())))
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
     };
 }
 
 pub(crate) use closed_label;
+
+/// The schema of a closed set, with what its values mean.
+pub(crate) fn schema(values: impl Iterator<Item = (&'static str, &'static str)>) -> RefOr<Schema> {
+    let (labels, meanings): (Vec<_>, Vec<_>) = values
+        .map(|(label, meaning)| (label, format!("- `{label}`: {meaning}")))
+        .unzip();
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(labels))
+        .description(Some(meanings.join("\n")))
+        .into()
+}

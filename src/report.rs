@@ -1,27 +1,37 @@
 //! One peer as it is told to scripts: the shape of `/api/v1/peers` and of `probe --json`.
 
+#![allow(
+    unused_qualifications,
+    reason = "what utoipa derives repeats the paths of the types"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::cad3::Hash;
+use crate::config::Role;
 use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Stake};
 use crate::peer::{
-    Api, ErrorReply, Failure, Figures, OrderPoints, Reason, seconds_of_ms, seconds_since_epoch,
+    Api, ErrorReply, Failure, Figures, OrderPoints, Reason, Transport, seconds_of_ms,
+    seconds_since_epoch,
 };
 use crate::sidecar::{ProcessReading, StoreReading};
 
 /// Largest integer that every JSON reader takes exactly; larger ones are written as strings.
-const EXACT: i64 = 1 << 53;
+const EXACT: u64 = 1 << 53;
 
 /// One peer. What is not known is absent. Times are seconds since the epoch, durations seconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PeerReport<'a> {
     name: &'a str,
     network: &'a str,
-    role: &'static str,
+    role: Role,
     labels: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     up: Option<bool>,
@@ -50,7 +60,8 @@ pub struct PeerReport<'a> {
     endpoints: Vec<EndpointReport<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+/// Who answers, and whether that is as it should be.
+#[derive(Debug, Serialize, ToSchema)]
 struct IdentityReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     genesis: Option<String>,
@@ -66,16 +77,26 @@ struct IdentityReport {
     transports_agree: Option<bool>,
 }
 
-#[derive(Debug, Serialize)]
+/// The order: how many blocks it has at each level.
+#[derive(Debug, Serialize, ToSchema)]
 struct OrderReport {
     #[serde(flatten)]
-    points: OrderPoints,
-    pending: i64,
+    points: PointsReport,
+    pending: ExactInteger,
     state: OrderState,
 }
 
+/// How many blocks an order has at each level.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PointsReport {
+    block: ExactInteger,
+    proposal: ExactInteger,
+    consensus: ExactInteger,
+    finality: ExactInteger,
+}
+
 /// What the host shows of the peer, and why it does not show the rest.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct SidecarReport<'a> {
     #[serde(flatten)]
     process: Option<&'a ProcessReading>,
@@ -85,20 +106,20 @@ struct SidecarReport<'a> {
 }
 
 /// How the peer stands to its network.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct StandingReport {
     #[serde(skip_serializing_if = "Option::is_none")]
-    lag_blocks: Option<i64>,
+    lag_blocks: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diverged: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    first_divergent_block: Option<i64>,
+    first_divergent_block: Option<ExactInteger>,
 }
 
 /// What the chain says of the peer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct StakeReport {
     own_copper: ExactInteger,
     delegated_copper: ExactInteger,
@@ -115,10 +136,10 @@ struct StakeReport {
 }
 
 /// Figures of one state; those the peer could not tell are absent.
-#[derive(Debug, Serialize)]
-struct StateReport {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StateReport {
     #[serde(skip_serializing_if = "Option::is_none")]
-    block: Option<i64>,
+    block: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,21 +162,24 @@ struct StateReport {
     coin_supply_copper: Option<ExactInteger>,
 }
 
-#[derive(Debug, Serialize)]
+/// The error that the query was answered with.
+#[derive(Debug, Serialize, ToSchema)]
 struct QueryErrorReport<'a> {
     code: &'a str,
     message: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+/// How far the peer's clock is ahead of the agent's.
+#[derive(Debug, Serialize, ToSchema)]
 struct ClockReport {
     skew_seconds: f64,
     uncertainty_seconds: f64,
 }
 
-#[derive(Debug, Serialize)]
+/// One endpoint of the peer.
+#[derive(Debug, Serialize, ToSchema)]
 struct EndpointReport<'a> {
-    transport: &'static str,
+    transport: Transport,
     url: &'a str,
     attempts: u64,
     failures: u64,
@@ -177,25 +201,48 @@ struct EndpointReport<'a> {
     certificate_not_after: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
+/// Why the last poll of the endpoint failed.
+#[derive(Debug, Serialize, ToSchema)]
 struct FailureReport<'a> {
     reason: Reason,
     message: &'a str,
 }
 
 /// An integer that reaches the reader whole: as a number up to 2^53, as a string beyond.
-#[derive(Debug)]
-struct ExactInteger(i64);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExactInteger(pub(crate) i64);
 
 impl Serialize for ExactInteger {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.abs() <= EXACT {
+        if self.0.unsigned_abs() <= EXACT {
             serializer.serialize_i64(self.0)
         } else {
             serializer.collect_str(&self.0)
         }
     }
 }
+
+impl PartialSchema for ExactInteger {
+    fn schema() -> RefOr<Schema> {
+        let exact = 9_007_199_254_740_992_i64;
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(-exact))
+            .maximum(Some(exact));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^-?[0-9]{16,19}$"));
+        OneOfBuilder::new()
+            .item(number)
+            .item(text)
+            .description(Some(
+                "An exact integer: a number up to 2^53, decimal digits in a string beyond.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for ExactInteger {}
 
 impl<'a> PeerReport<'a> {
     /// What is known of a peer at `now`.
@@ -206,7 +253,7 @@ impl<'a> PeerReport<'a> {
         Self {
             name: &record.peer.name,
             network: &record.peer.network,
-            role: record.peer.role.as_str(),
+            role: record.peer.role,
             labels: &record.peer.labels,
             up: record.up,
             health: record.health,
@@ -224,8 +271,8 @@ impl<'a> PeerReport<'a> {
                 transports_agree: identity.transports_agree,
             },
             order: record.order(now).map(|points| OrderReport {
-                points,
-                pending: points.pending(),
+                points: PointsReport::new(points),
+                pending: ExactInteger(points.pending()),
                 state: record.order_state(now),
             }),
             state: record.figures(now).map(StateReport::new),
@@ -243,6 +290,17 @@ impl<'a> PeerReport<'a> {
                 .iter()
                 .map(|endpoint| EndpointReport::new(record, endpoint, now))
                 .collect(),
+        }
+    }
+}
+
+impl PointsReport {
+    pub(crate) fn new(points: OrderPoints) -> Self {
+        Self {
+            block: ExactInteger(points.block),
+            proposal: ExactInteger(points.proposal),
+            consensus: ExactInteger(points.consensus),
+            finality: ExactInteger(points.finality),
         }
     }
 }
@@ -268,10 +326,10 @@ impl StandingReport {
     fn new(record: &PeerRecord, now: Instant) -> Self {
         let lag = record.lag(now);
         Self {
-            lag_blocks: lag.map(|lag| lag.blocks),
+            lag_blocks: lag.map(|lag| ExactInteger(lag.blocks)),
             lag_seconds: lag.map(|lag| lag.time.as_secs_f64()),
             diverged: record.diverged,
-            first_divergent_block: record.first_divergent_block,
+            first_divergent_block: record.first_divergent_block.map(ExactInteger),
         }
     }
 }
@@ -293,17 +351,19 @@ impl StakeReport {
 }
 
 impl StateReport {
-    fn new(figures: &Figures) -> Self {
+    pub(crate) fn new(figures: &Figures) -> Self {
         let exact = |value: Option<i64>| value.map(ExactInteger);
         Self {
-            block: figures.state_block,
+            block: exact(figures.state_block),
             hash: figures.state_hash.map(|hash| hash.to_string()),
             timestamp_seconds: figures.timestamp_ms.map(seconds_of_ms),
             accounts: exact(figures.accounts),
             registered_peers: exact(figures.registered_peers),
             memory_pool_bytes: exact(figures.memory_pool_bytes),
             memory_pool_copper: exact(figures.memory_pool_copper),
-            copper_per_memory_byte: figures.memory_price_copper,
+            copper_per_memory_byte: figures
+                .memory_price_copper
+                .filter(|price| price.is_finite()),
             copper_per_juice: exact(figures.juice_price_copper),
             fees_copper: exact(figures.fees_copper),
             coin_supply_copper: exact(figures.coin_supply_copper),
@@ -325,7 +385,7 @@ impl<'a> EndpointReport<'a> {
         let seconds = |time: Option<SystemTime>| time.map(seconds_since_epoch);
         let timings = record.timings(endpoint, now);
         Self {
-            transport: endpoint.transport.as_str(),
+            transport: endpoint.transport,
             url: &endpoint.url,
             attempts: endpoint.tally.attempts,
             failures: endpoint.tally.failed_in_all(),

@@ -39,14 +39,16 @@ impl Event {
 }
 
 /// What can happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Happening {
     /// A peer's health is another one.
     HealthChanged {
         /// The health before.
+        #[schema(value_type = String)]
         from: Label,
         /// The health now.
+        #[schema(value_type = String)]
         to: Label,
         /// What its endpoints failed with, or what excuses it; empty when nothing fails.
         #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -55,11 +57,13 @@ pub enum Happening {
     /// Something came in force against a peer.
     ConditionBegan {
         /// The condition.
+        #[schema(value_type = String)]
         condition: Label,
     },
     /// It is over.
     ConditionEnded {
         /// The condition.
+        #[schema(value_type = String)]
         condition: Label,
     },
     /// The peer's process was started anew, as its connections tell.
@@ -67,13 +71,16 @@ pub enum Happening {
     /// Another key than before answers.
     KeyChanged {
         /// The key before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
         /// The key now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
     /// The peer's state is another one than the majority's.
     ForkBegan {
-        /// The lowest known block of the difference.
+        /// The lowest known block of the difference. The majority has it too, so that it is far below 2^53.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         first_block: Option<i64>,
     },
     /// An equal state was seen again.
@@ -82,8 +89,10 @@ pub enum Happening {
     /// two nothing is told.
     OrderChanged {
         /// What it did.
+        #[schema(value_type = String)]
         from: Label,
         /// What it does.
+        #[schema(value_type = String)]
         to: Label,
     },
     /// No group of peers holds more than half of the weight any longer.
@@ -103,6 +112,7 @@ pub enum Happening {
     /// The agent has started.
     AgentStarted {
         /// Its version.
+        #[schema(value_type = String)]
         version: Label,
     },
     /// The agent was asked to stop.

@@ -191,6 +191,12 @@ impl Subscription {
         }
     }
 
+    /// The id after which it goes on.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Whether events were missed since this was last asked: what was derived from them is to be read anew.
     pub fn take_missed(&mut self) -> bool {
         std::mem::take(&mut self.missed)

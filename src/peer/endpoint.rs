@@ -5,7 +5,10 @@ use std::fmt;
 use url::{Host, Url};
 
 /// How an endpoint is spoken to. Its name is the `transport` label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Transport {
     /// REST over HTTP/1.1 or h2, with or without TLS.
     Http,

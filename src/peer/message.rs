@@ -36,7 +36,7 @@ pub struct Reply {
 }
 
 /// The interface that a peer shows by what it answers, named by the oldest release that has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub enum Api {
     /// No PING and no `:fees`.
     #[serde(rename = "0.8.0")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Why something could not be read, by the name of the field that is absent; `process` and `store` stand for all of theirs.
 pub type Unavailable = BTreeMap<&'static str, String>;
@@ -17,7 +18,7 @@ pub enum Reading {
 }
 
 /// The peer's process as the host shows it. What is not known is absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct ProcessReading {
     /// Whether it is there; none: that cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +59,7 @@ pub struct ProcessReading {
 }
 
 /// The peer's store as the host shows it. What is not known is absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct StoreReading {
     /// What its file occupies on disk; holes in it do not count.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -21,7 +21,7 @@ pub(super) async fn local_only(
 }
 
 /// Why a state-changing request is refused.
-fn refusal(loopback: bool, headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn refusal(loopback: bool, headers: &HeaderMap) -> Option<&'static str> {
     if !loopback {
         return Some(
             "without authentication this works only while the agent listens on a loopback address",

@@ -1,5 +1,7 @@
-//! The agent's own HTTP server: metrics, the page, the API, health. Reads snapshots; changes nothing but by a reload.
+//! The agent's own HTTP server: metrics, the page, the API, health. Reads snapshots; changes nothing but by a reload or a poll
+//! that is asked for.
 
+mod api;
 mod guard;
 mod page;
 mod runbook;
@@ -20,8 +22,8 @@ use tower_http::compression::CompressionLayer;
 use crate::config::render;
 use crate::current::Current;
 use crate::fleet::Fleet;
+use crate::history::History;
 use crate::metrics::{AgentFacts, exposition};
-use crate::report::PeerReport;
 use crate::shard::Shard;
 
 /// The text format that the prometheus crate writes.
@@ -35,6 +37,8 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 pub struct Site {
     /// Who is watched.
     pub fleet: Arc<Fleet>,
+    /// What was.
+    pub history: Arc<History>,
     /// The configuration in force.
     pub current: Arc<Current>,
     /// Happenings of the agent.
@@ -58,13 +62,14 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let loopback = listener.local_addr()?.ip().is_loopback();
     let prefix = Arc::clone(&site.prefix);
-    let mut app = routes(&site, loopback);
+    let api = api::router(&site, loopback, stop.clone());
+    let mut app = routes(&site, loopback).merge(api.clone());
     if !prefix.is_empty() {
         // A proxy in front may take the prefix off or leave it on: both work.
         app = Router::new()
             .route(&format!("{prefix}/"), get(page::fleet))
             .with_state(site.clone())
-            .nest(&prefix, routes(&site, loopback))
+            .nest(&prefix, routes(&site, loopback).merge(api))
             .merge(app);
     }
     let app = app.layer(CompressionLayer::new());
@@ -87,8 +92,6 @@ fn routes(site: &Site, loopback: bool) -> Router {
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
         .route("/metrics", get(metrics))
-        .route("/api/v1/peers", get(peers))
-        .route("/api/v1/peers/{name}", get(peer))
         .route("/config", get(config))
         .route("/-/healthy", get(|| async { "the event loop lives\n" }))
         // Bound and configured before the first request can come; no peer can make it fail.
@@ -118,35 +121,6 @@ async fn metrics(State(site): State<Site>) -> Response {
     match written.await {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => internal(&error),
-    }
-}
-
-async fn peers(State(site): State<Site>) -> Response {
-    let snapshot = site.fleet.snapshot();
-    let reports: Vec<PeerReport<'_>> = snapshot
-        .peers
-        .iter()
-        .map(|record| PeerReport::new(record, snapshot.now))
-        .collect();
-    axum::Json(reports).into_response()
-}
-
-async fn peer(
-    State(site): State<Site>,
-    axum::extract::Path(name): axum::extract::Path<String>,
-) -> Response {
-    let snapshot = site.fleet.snapshot();
-    match snapshot
-        .peers
-        .iter()
-        .find(|record| record.peer.name == name)
-    {
-        Some(record) => axum::Json(PeerReport::new(record, snapshot.now)).into_response(),
-        None => (
-            StatusCode::NOT_FOUND,
-            format!("no peer is called {name:?}; /api/v1/peers lists them\n"),
-        )
-            .into_response(),
     }
 }
 

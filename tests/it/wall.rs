@@ -71,7 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "self_check",
         ],
     ),
-    ("report", &["cad3", "fleet", "peer", "sidecar"]),
+    ("report", &["cad3", "config", "fleet", "peer", "sidecar"]),
     ("state_file", &["fleet", "notify"]),
     ("current", &["config"]),
     ("shard", &["config"]),
@@ -82,7 +82,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "alert", "config", "current", "fleet", "metrics", "report", "shard",
+            "alert", "config", "current", "fleet", "history", "metrics", "peer", "report", "shard",
         ],
     ),
 ];

@@ -1,0 +1,90 @@
+//! `/api/v1/openapi.json`: the description of the API, made of its types and routes.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+use utoipa::OpenApi;
+use utoipa::openapi::{OpenApi as Description, Server};
+
+use super::Api;
+use super::conditional::tagged;
+use super::problem::Problem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "convex-peer-monitor",
+        description = "What the agent knows of the Convex peers that it watches. Times are seconds since the epoch, durations \
+            seconds. What is not known is absent, and nothing is null. Integers beyond 2^53 are strings of decimal digits.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(super::badge::badge),
+    tags(
+        (name = "peers", description = "The watched peers."),
+        (name = "networks", description = "What the watched peers of a network say together."),
+        (name = "history", description = "What was."),
+        (name = "badges", description = "For pages elsewhere."),
+        (name = "about", description = "This description."),
+    ),
+)]
+struct About;
+
+/// What is described besides the routes that describe themselves.
+pub(super) fn about() -> Description {
+    About::openapi()
+}
+
+/// The description of routes under `prefix`, as JSON.
+pub(super) fn told(mut description: Description, prefix: &str) -> String {
+    if !prefix.is_empty() {
+        description.servers = Some(vec![Server::new(prefix)]);
+    }
+    let mut value = serde_json::to_value(&description).unwrap_or_default();
+    without_null(&mut value);
+    value.to_string()
+}
+
+/// Takes back that a field which may be absent may be null: here it never is.
+fn without_null(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Object(fields) => {
+            if let Some(Value::Array(types)) = fields.get_mut("type") {
+                types.retain(|name| name != "null");
+                if let [only] = &types[..] {
+                    let only = only.clone();
+                    fields.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(choices)) = fields.get_mut("oneOf") {
+                choices.retain(|choice| choice.get("type").is_none_or(|name| name != "null"));
+                if let [Value::Object(only)] = &mut choices[..] {
+                    let only = std::mem::take(only);
+                    fields.remove("oneOf");
+                    fields.extend(only);
+                }
+            }
+            fields.values_mut().for_each(without_null);
+        }
+        _ => {}
+    }
+}
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/api/v1/openapi.json",
+    tag = "about",
+    responses(
+        (status = 200, description = "An OpenAPI 3.1 document.", body = Object, headers(("ETag" = String, description = "For If-None-Match."))),
+        (status = 304, description = "As the client has it already."),
+    )
+)]
+pub(super) async fn openapi(
+    State(api): State<Api>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let body = api.description.as_bytes().to_vec().into();
+    tagged(&headers, "application/json", "no-cache", body)
+}

@@ -1,0 +1,102 @@
+//! `POST /api/v1/peers/{name}/poll`: one poll outside the schedule.
+
+use std::time::Duration;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use crate::fleet::NotPolled;
+use crate::history::Transcript;
+use crate::report::PeerReport;
+
+use super::problem::Problem;
+use super::transcripts::TranscriptReport;
+use super::{Api, guard};
+
+/// How much longer than a poll may take one that is asked for is waited for: the peer's task may be at another one, and
+/// wait for permits.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A poll that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+struct PolledReport<'a> {
+    /// What is known of the peer after it.
+    peer: PeerReport<'a>,
+    /// What it saw.
+    transcript: TranscriptReport<'a>,
+}
+
+/// Lets a request pass as [`guard`] does; else 403 with the reason.
+pub(super) async fn local_only(
+    State(loopback): State<bool>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match guard::refusal(loopback, request.headers()) {
+        None => next.run(request).await,
+        Some(why) => Problem::forbidden(format!("refused: {why}")).into_response(),
+    }
+}
+
+/// Polls a peer now, besides its schedule. It is a poll like any other: it counts, and the peer is judged by it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/peers/{name}/poll",
+    tag = "peers",
+    params(("name" = String, Path, description = "The peer's name.")),
+    responses(
+        (status = 200, description = "What the poll saw, good or not.", body = PolledReport),
+        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Without authentication, only from this host, on a loopback listener, and from no foreign page.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "One was asked for less than a second ago.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),
+        (status = 503, description = "The peer's task is busy, or the agent stops.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),
+    )
+)]
+pub(super) async fn poll(
+    State(api): State<Api>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(name) = name?;
+    let slot = api.slot(&name)?;
+    let peer = slot.peer();
+    let patience = peer.cadence.timeout + PATIENCE;
+    let unavailable = |why| Problem::unavailable(PATIENCE, why);
+    let polled = tokio::select! {
+        () = api.stop.cancelled() => return Err(unavailable("the agent is stopping")),
+        polled = timeout(patience, slot.poll()) => polled,
+    };
+    let observation = match polled {
+        Ok(Ok(observation)) => observation,
+        Ok(Err(error @ NotPolled::TooSoon(wait))) => {
+            return Err(Problem::too_soon(
+                wait,
+                format!("{error}; Retry-After says how long to wait"),
+            ));
+        }
+        Ok(Err(error @ NotPolled::NotWatched)) => {
+            return Err(Problem::not_found(error.to_string()));
+        }
+        Err(_) => return Err(unavailable("the peer's task has too much to do")),
+    };
+    let snapshot = api.fleet.snapshot();
+    let mut records = snapshot.peers.iter();
+    let record = records.find(|record| record.peer.name == name);
+    let record = record.ok_or_else(|| Problem::no_peer(&name))?;
+    let transcript = Transcript::of(&peer, &observation);
+    let report = PolledReport {
+        peer: PeerReport::new(record, snapshot.now),
+        transcript: TranscriptReport::new(&transcript),
+    };
+    let mut response = axum::Json(report).into_response();
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

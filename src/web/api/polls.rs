@@ -1,0 +1,108 @@
+//! `/api/v1/peers/{name}/polls`: the last polls of a peer, one by one.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::fleet::Health;
+use crate::history::{Outcome, Poll};
+use crate::peer::{Reason, Transport, seconds_since_epoch};
+use crate::report::{ExactInteger, PointsReport};
+
+use super::Api;
+use super::conditional::json;
+use super::problem::Problem;
+
+/// One poll. What is not known is absent. Times are seconds since the epoch, durations seconds.
+#[derive(Debug, Serialize, ToSchema)]
+struct PollReport {
+    /// When it began.
+    at: f64,
+    outcome: Outcome,
+    /// Whether the peer was in maintenance.
+    maintenance: bool,
+    /// The peer's health after it.
+    health: Health,
+    failures: FailuresReport,
+    duration_seconds: DurationsReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<PointsReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_block: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_blocks: Option<ExactInteger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag_seconds: Option<f64>,
+}
+
+/// Why endpoints failed; also of a poll that was good by the other endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+struct FailuresReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<Reason>,
+}
+
+/// How long the answers of endpoints took that did not fail.
+#[derive(Debug, Serialize, ToSchema)]
+struct DurationsReport {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<f64>,
+}
+
+impl PollReport {
+    fn new(poll: &Poll) -> Self {
+        let failure = |transport: Transport| poll.failures[transport as usize];
+        let took =
+            |transport: Transport| poll.latency[transport as usize].map(|took| took.as_secs_f64());
+        Self {
+            at: seconds_since_epoch(poll.at),
+            outcome: poll.outcome,
+            maintenance: poll.maintenance,
+            health: poll.health,
+            failures: FailuresReport {
+                http: failure(Transport::Http),
+                tcp: failure(Transport::Tcp),
+            },
+            duration_seconds: DurationsReport {
+                http: took(Transport::Http),
+                tcp: took(Transport::Tcp),
+            },
+            order: poll.order.map(PointsReport::new),
+            state_block: poll.state_block.map(ExactInteger),
+            lag_blocks: poll.lag.map(|lag| ExactInteger(lag.blocks)),
+            lag_seconds: poll.lag.map(|lag| lag.time.as_secs_f64()),
+        }
+    }
+}
+
+/// The last 60 polls of a peer at most, oldest first, as far as this agent has made them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/peers/{name}/polls",
+    tag = "history",
+    params(("name" = String, Path, description = "The peer's name.")),
+    responses(
+        (status = 200, description = "The polls.", body = [PollReport], headers(("ETag" = String, description = "For If-None-Match."))),
+        (status = 304, description = "As the client has it already."),
+        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn polls(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(name) = name?;
+    let polls = api.history.recent(&name);
+    let polls = polls.ok_or_else(|| Problem::no_peer(&name))?;
+    let reports: Vec<_> = polls.iter().map(PollReport::new).collect();
+    json(&headers, &reports)
+}
