@@ -414,3 +414,24 @@ impl<'a> FailureReport<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_is_exact_at_its_extremes_too() {
+        let told = |value| serde_json::to_string(&ExactInteger(value)).unwrap();
+        let exact = 1 << 53;
+        for (value, expected) in [
+            (0, "0"),
+            (exact, "9007199254740992"),
+            (exact + 1, "\"9007199254740993\""),
+            (-exact, "-9007199254740992"),
+            (i64::MAX, "\"9223372036854775807\""),
+            (i64::MIN, "\"-9223372036854775808\""),
+        ] {
+            assert_eq!(told(value), expected);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The whole main job on real input: a real two-peer network, the agent as a program, a real Prometheus, a real Alertmanager.
 //!
-//! `scripts/test e2e` sees that Java, the peers, Prometheus and Alertmanager are there.
+//! `scripts/test e2e` sees that Java, the peers, Prometheus, Alertmanager and Schemathesis are there.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
     reason = "a panic is how a test fails, and the figures compared are exact"
 )]
 
+mod api;
 mod chain;
 #[path = "../support/contract.rs"]
 mod contract;

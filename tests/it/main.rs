@@ -7,6 +7,7 @@
 )]
 
 mod agent;
+mod api;
 mod cad3;
 mod chain;
 mod cli;

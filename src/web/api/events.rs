@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::form_urlencoded::Serializer;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::history::{EVENTS_KEPT, Event, Happening, Subscription};
+use crate::history::{EVENTS_KEPT, Event, Happening, History, Subscription};
 use crate::peer::seconds_since_epoch;
 
 use super::Api;
@@ -153,7 +153,7 @@ pub(super) async fn events(
             format!("there are {STREAMS} streams of events already; close one, or come again"),
         )
     })?;
-    let follower = Follower::new(&api, which, permit);
+    let follower = Follower::new(&api.history, which, permit);
     let stream = follower.stream().take_until(api.stop.cancelled_owned());
     let alive = KeepAlive::new().interval(KEEP_ALIVE);
     let mut response = Sse::new(stream).keep_alive(alive).into_response();
@@ -201,9 +201,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(api: &Api, which: Which, permit: OwnedSemaphorePermit) -> Self {
+    fn new(history: &History, which: Which, permit: OwnedSemaphorePermit) -> Self {
         let after = which.after.map(|EventId(id)| id);
-        let subscription = api.history.subscribe(after);
+        let subscription = history.subscribe(after);
         // An id without data: a client that loses the connection before the first event can go on here.
         let begin = sse::Event::default()
             .id(subscription.last().to_string())
@@ -251,4 +251,59 @@ fn missed() -> sse::Event {
     sse::Event::default().event("missed").data(
         r#"{"message":"events were missed that are no longer kept; read anew what was derived from them"}"#,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn happen(history: &History, times: usize) {
+        for _ in 0..times {
+            history.note(Happening::RestartInferred);
+        }
+    }
+
+    /// The first events that a client gets.
+    async fn first(follower: Follower, events: usize) -> String {
+        let stream = Sse::new(follower.stream().take(events)).into_response();
+        let bytes = to_bytes(stream.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_too_slow_is_told_that_it_missed_events_and_goes_on() {
+        let history = History::start(None, 1 << 20).await;
+        let streams = Arc::new(Semaphore::new(2));
+        let follow = |after: Option<u64>| {
+            let which = Which {
+                after: after.map(EventId),
+                peer: None,
+                network: None,
+                limit: None,
+            };
+            let permit = Arc::clone(&streams).try_acquire_owned().unwrap();
+            Follower::new(&history, which, permit)
+        };
+        happen(&history, 1);
+        let before = history.events_since(0, 1)[0].id;
+        let slow = follow(None);
+        happen(&history, EVENTS_KEPT + 10);
+        let oldest = history.events_since(0, 1)[0].id;
+        for (follower, began) in [(slow, before), (follow(Some(before - 1)), before - 1)] {
+            let told = first(follower, 3).await;
+            let parts: Vec<&str> = told.split_terminator("\n\n").collect();
+            assert_eq!(parts.len(), 3, "{told}");
+            assert!(parts[0].starts_with(&format!("id: {began}\n:")), "{told}");
+            assert!(parts[1].starts_with("event: missed\ndata: {"), "{told}");
+            assert!(parts[2].starts_with(&format!("id: {oldest}\n")), "{told}");
+        }
+        assert_eq!(
+            streams.available_permits(),
+            2,
+            "who is gone holds no stream"
+        );
+    }
 }
