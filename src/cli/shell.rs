@@ -24,7 +24,8 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
 pub(super) fn man(dir: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some(dir) = dir else {
         let mut page = Vec::new();
-        Man::new(definition()).render(&mut page)?;
+        // As the written one: no page is there for `help`.
+        Man::new(definition().disable_help_subcommand(true)).render(&mut page)?;
         return print(&String::from_utf8(page)?);
     };
     let written: io::Result<()> =

@@ -199,3 +199,50 @@ async fn signals_reload_and_stop() {
         Some(0)
     );
 }
+
+/// The commands that a user sees.
+fn commands() -> Vec<String> {
+    let definition = convex_peer_monitor::cli::definition();
+    let visible = definition
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set());
+    visible
+        .map(|command| command.get_name().to_owned())
+        .collect()
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, Some(0), "{shell}");
+        for command in commands() {
+            assert!(script.contains(&command), "{command} in {shell}");
+        }
+        assert!(script.contains("write-config"), "options in {shell}");
+    }
+    assert_eq!(run(&["completions", "no-such-shell"]).0, Some(2));
+}
+
+#[test]
+fn there_is_a_manual_page_for_the_program_and_each_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    let (code, _, errors) = run(&["man", pages.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{errors}");
+    let (_, on_stdout, _) = run(&["man"]);
+    let read = |name: &str| std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+    assert_eq!(read("convex-peer-monitor"), on_stdout);
+    for command in commands() {
+        let name = format!("convex-peer-monitor-{command}");
+        assert!(read(&name).contains(".SH SYNOPSIS"), "{name}");
+        assert!(on_stdout.contains(&name.replace('-', "\\-")), "{name}");
+    }
+    let file = dir.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let (code, _, errors) = run(&["man", file.to_str().unwrap()]);
+    assert!(
+        code == Some(1) && errors.contains("cannot write manual pages to"),
+        "{errors}"
+    );
+}

@@ -28,6 +28,7 @@ mod simulate;
 mod state_file;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod tls;
 mod truth;
 mod wall;

@@ -160,6 +160,15 @@ fn the_table_at_80_columns() {
 }
 
 #[test]
+fn the_table_at_80_columns_of_peers_with_short_names() {
+    let fleet: Vec<Seen> = fleet()
+        .into_iter()
+        .filter(|seen| seen.record.peer.name.len() < 12)
+        .collect();
+    insta::assert_snapshot!(drawn(&fleet, Some(80), false));
+}
+
+#[test]
 fn the_table_at_160_columns() {
     insta::assert_snapshot!(drawn(&fleet(), Some(160), false));
 }
