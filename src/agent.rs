@@ -158,6 +158,7 @@ pub async fn run(
         registry,
         shard: source.shard,
         reloads,
+        stop: stop.clone(),
         prefix,
     };
     let mut server = tokio::spawn(web::serve(listener, site, stop.clone()));

@@ -14,6 +14,8 @@ use super::tally::Tally;
 pub(super) struct Measured<T> {
     pub(super) value: T,
     pub(super) obtained: Instant,
+    /// The endpoint that told it; none: not one alone.
+    pub(super) via: Option<Transport>,
 }
 
 /// One configured endpoint of a peer.
@@ -106,6 +108,7 @@ impl EndpointRecord {
         self.latest = Some(Measured {
             value,
             obtained: now,
+            via: Some(self.transport),
         });
     }
 }

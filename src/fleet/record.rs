@@ -79,15 +79,15 @@ pub struct PeerRecord {
     /// The last [`FLAPPING_CHANGES`] changes of the verdict.
     changes: VecDeque<Instant>,
     pub(super) order_watch: OrderWatch,
-    lag: Option<Measured<Lag>>,
+    pub(super) lag: Option<Measured<Lag>>,
     lagging_since: Option<Instant>,
     /// A connection was found dead or refused since the last good poll.
     lost: bool,
-    order: Option<Measured<OrderPoints>>,
-    figures: Option<Measured<Figures>>,
-    clock: Option<Measured<ClockSample>>,
-    process: Option<Measured<ProcessReading>>,
-    store: Option<Measured<StoreReading>>,
+    pub(super) order: Option<Measured<OrderPoints>>,
+    pub(super) figures: Option<Measured<Figures>>,
+    pub(super) clock: Option<Measured<ClockSample>>,
+    pub(super) process: Option<Measured<ProcessReading>>,
+    pub(super) store: Option<Measured<StoreReading>>,
 }
 
 impl PeerRecord {
@@ -215,6 +215,7 @@ impl PeerRecord {
             self.lag = standing.lag.map(|value| Measured {
                 value,
                 obtained: now,
+                via: None,
             });
             self.diverged = standing.diverged;
             self.first_divergent_block = standing.first_block;
@@ -258,9 +259,14 @@ impl PeerRecord {
 
     /// Takes the facts about the peer: of the endpoint that answers, the binary one where both do.
     fn measure(&mut self, exchanges: &[&Exchange], now: Instant, wall: SystemTime) {
-        let right = |exchange: &&&Exchange| !is_wrong(exchange);
-        let answering = || exchanges.iter().rev().filter(right);
-        if let Some(status) = answering().find_map(|exchange| exchange.status.as_ref()) {
+        let transports = self.endpoints.iter().map(|endpoint| endpoint.transport);
+        let told: Vec<(Transport, &Exchange)> = transports
+            .zip(exchanges.iter().copied())
+            .filter(|(_, exchange)| !is_wrong(exchange))
+            .collect();
+        let answering = || told.iter().rev().copied();
+        let status = answering().find_map(|(via, it)| Some((Some(via), it.status.as_ref()?)));
+        if let Some((via, status)) = status {
             let order = status.value.order;
             if let Some(before) = &self.order {
                 let before = before.value.by_level();
@@ -270,31 +276,36 @@ impl PeerRecord {
                     }
                 }
             }
-            let state_block = answering()
-                .find_map(|exchange| exchange.query.as_ref()?.value.as_ref().ok()?.state_block);
+            let state_block =
+                answering().find_map(|(_, it)| it.query.as_ref()?.value.as_ref().ok()?.state_block);
             self.order_watch.observe(order, state_block, now);
             self.order = Some(Measured {
                 value: order,
                 obtained: now,
+                via,
             });
         }
-        self.api = answering().find_map(|exchange| exchange.api).or(self.api);
-        if let Some(answer) = answering().find_map(|exchange| exchange.query.as_ref()) {
+        self.api = answering().find_map(|(_, it)| it.api).or(self.api);
+        let query = answering().find_map(|(via, it)| Some((Some(via), it.query.as_ref()?)));
+        if let Some((via, answer)) = query {
             match &answer.value {
                 Ok(figures) => {
                     self.query_error = None;
                     self.figures = Some(Measured {
                         value: figures.clone(),
                         obtained: now,
+                        via,
                     });
                 }
                 Err(error) => self.query_error = Some(error.clone()),
             }
         }
-        if let Some(sample) = answering().find_map(|exchange| exchange.clock.as_ref()) {
+        let clock = answering().find_map(|(via, it)| Some((Some(via), it.clock.as_ref()?)));
+        if let Some((via, sample)) = clock {
             self.clock = Some(Measured {
                 value: sample.value,
                 obtained: now,
+                via,
             });
         }
     }
@@ -383,7 +394,11 @@ impl PeerRecord {
         found
     }
 
-    fn fresh<'a, T>(&self, measured: Option<&'a Measured<T>>, now: Instant) -> Option<&'a T> {
+    pub(super) fn fresh<'a, T>(
+        &self,
+        measured: Option<&'a Measured<T>>,
+        now: Instant,
+    ) -> Option<&'a T> {
         let keep = self.peer.cadence.interval.saturating_mul(FRESH_INTERVALS);
         measured
             .filter(|measured| now.saturating_duration_since(measured.obtained) < keep)
@@ -441,12 +456,14 @@ impl PeerRecord {
                 self.process = Some(Measured {
                     value,
                     obtained: now,
+                    via: None,
                 });
             }
             Reading::Store(value) => {
                 self.store = Some(Measured {
                     value,
                     obtained: now,
+                    via: None,
                 });
             }
         }

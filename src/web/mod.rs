@@ -3,8 +3,9 @@
 
 mod api;
 mod guard;
-mod page;
+mod pages;
 mod runbook;
+mod security;
 
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ use crate::fleet::Fleet;
 use crate::history::History;
 use crate::metrics::{AgentFacts, exposition};
 use crate::shard::Shard;
+
+use pages::{Pages, Streams};
 
 /// The text format that the prometheus crate writes.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -47,6 +50,8 @@ pub struct Site {
     pub shard: Shard,
     /// Where reloads are asked for.
     pub reloads: mpsc::Sender<ReloadRequest>,
+    /// Ends what would never end by itself.
+    pub stop: CancellationToken,
     /// The path that the routes stand under, without a slash at its end: fixed at the start.
     pub prefix: Arc<str>,
 }
@@ -62,23 +67,31 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let loopback = listener.local_addr()?.ip().is_loopback();
     let prefix = Arc::clone(&site.prefix);
-    let api = api::router(&site, loopback, stop.clone());
-    let mut app = routes(&site, loopback).merge(api.clone());
+    let rest = others(&site, loopback).merge(api::router(&site, loopback, stop.clone()));
+    let pages = Pages {
+        site,
+        streams: Streams::default(),
+    };
+    let routes = pages::routes(&pages, rest.clone()).merge(rest);
+    let mut app = routes.clone();
     if !prefix.is_empty() {
         // A proxy in front may take the prefix off or leave it on: both work.
         app = Router::new()
-            .route(&format!("{prefix}/"), get(page::fleet))
-            .with_state(site.clone())
-            .nest(&prefix, routes(&site, loopback).merge(api))
+            .route(&format!("{prefix}/"), get(pages::fleet))
+            .with_state(pages.clone())
+            .nest(&prefix, routes)
             .merge(app);
     }
-    let app = app.layer(CompressionLayer::new());
+    let app = app
+        .layer(axum::middleware::map_response(security::headers))
+        .layer(CompressionLayer::new());
     axum::serve(listener, app)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
 
-fn routes(site: &Site, loopback: bool) -> Router {
+/// What is neither a page nor the API.
+fn others(site: &Site, loopback: bool) -> Router {
     let changing =
         Router::new()
             .route("/-/reload", post(reload))
@@ -87,8 +100,6 @@ fn routes(site: &Site, loopback: bool) -> Router {
                 guard::local_only,
             ));
     Router::new()
-        .route("/", get(page::fleet))
-        .route("/style.css", get(page::style))
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
         .route("/metrics", get(metrics))

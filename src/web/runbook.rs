@@ -3,19 +3,19 @@
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use include_dir::{Dir, include_dir};
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, html};
+use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-use super::{Site, internal};
+use super::Site;
+use super::pages::{Shell, shown};
 
 static RUNBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/alerts/runbooks");
 
 #[derive(Template)]
 #[template(path = "runbook.html")]
 struct RunbookPage<'a> {
-    prefix: &'a str,
-    title: &'a str,
+    shell: Shell<'a>,
     /// HTML of ours.
     text: String,
 }
@@ -23,7 +23,7 @@ struct RunbookPage<'a> {
 #[derive(Template)]
 #[template(path = "runbooks.html")]
 struct RunbooksPage<'a> {
-    prefix: &'a str,
+    shell: Shell<'a>,
     names: Vec<&'a str>,
 }
 
@@ -37,9 +37,8 @@ pub(super) async fn runbook(State(site): State<Site>, Path(alert): Path<String>)
     };
     shown(
         RunbookPage {
-            prefix: &site.prefix,
-            title: &alert,
-            text: html_of(text),
+            text: html_of(text, ""),
+            shell: Shell::new(&site, alert),
         }
         .render(),
     )
@@ -49,7 +48,7 @@ pub(super) async fn runbook(State(site): State<Site>, Path(alert): Path<String>)
 pub(super) async fn runbooks(State(site): State<Site>) -> Response {
     shown(
         RunbooksPage {
-            prefix: &site.prefix,
+            shell: Shell::new(&site, "Runbooks".to_owned()),
             names: names().collect(),
         }
         .render(),
@@ -63,16 +62,43 @@ fn names() -> impl Iterator<Item = &'static str> {
         .filter_map(|file| file.path().file_stem()?.to_str())
 }
 
-fn shown(page: askama::Result<String>) -> Response {
-    match page {
-        Ok(html) => Html(html).into_response(),
-        Err(error) => internal(&error),
+/// The HTML of a runbook within a page whose headings are of level 2 at most; its own title is left out.
+pub(super) fn embedded(alert: &str, prefix: &str) -> Option<String> {
+    let text = RUNBOOKS.get_file(format!("{alert}.md"))?.contents_utf8()?;
+    let body = text.strip_prefix("# ").map_or(text, |titled| {
+        titled.split_once('\n').map_or("", |(_, body)| body)
+    });
+    Some(html_of(body, &format!("{prefix}/runbooks/")))
+}
+
+/// A heading one level down.
+const fn lower(level: HeadingLevel) -> HeadingLevel {
+    match level {
+        HeadingLevel::H1 => HeadingLevel::H2,
+        HeadingLevel::H2 => HeadingLevel::H3,
+        HeadingLevel::H3 => HeadingLevel::H4,
+        HeadingLevel::H4 => HeadingLevel::H5,
+        HeadingLevel::H5 | HeadingLevel::H6 => HeadingLevel::H6,
     }
 }
 
-/// A runbook's Markdown as HTML. Links from one to another lose the file's ending.
-fn html_of(markdown: &str) -> String {
+/// A runbook's Markdown as HTML. Links from one to another lose the file's ending and begin with `base`; where there is one,
+/// the text stands inside another and its headings are a level lower.
+fn html_of(markdown: &str, base: &str) -> String {
+    let within = !base.is_empty();
     let events = Parser::new_ext(markdown, Options::ENABLE_TABLES).map(|event| match event {
+        Event::Start(Tag::Heading {
+            level,
+            id,
+            classes,
+            attrs,
+        }) if within => Event::Start(Tag::Heading {
+            level: lower(level),
+            id,
+            classes,
+            attrs,
+        }),
+        Event::End(TagEnd::Heading(level)) if within => Event::End(TagEnd::Heading(lower(level))),
         Event::Start(Tag::Link {
             link_type,
             dest_url,
@@ -80,9 +106,10 @@ fn html_of(markdown: &str) -> String {
             id,
         }) => Event::Start(Tag::Link {
             link_type,
-            dest_url: dest_url
-                .strip_suffix(".md")
-                .map_or_else(|| dest_url.clone(), |other| CowStr::from(other.to_owned())),
+            dest_url: dest_url.strip_suffix(".md").map_or_else(
+                || dest_url.clone(),
+                |other| CowStr::from(format!("{base}{other}")),
+            ),
             title,
             id,
         }),
@@ -106,10 +133,28 @@ mod tests {
 
     #[test]
     fn a_link_to_another_runbook_leads_to_its_page() {
-        let html = html_of("see [it](ConvexPeerDown.md) or [that](https://a.example/b)\n");
+        let html = html_of(
+            "see [it](ConvexPeerDown.md) or [that](https://a.example/b)\n",
+            "",
+        );
         assert_eq!(
             html,
             "<p>see <a href=\"ConvexPeerDown\">it</a> or <a href=\"https://a.example/b\">that</a></p>\n"
         );
+    }
+
+    #[test]
+    fn a_runbook_within_a_page_leads_to_the_others_and_has_lower_headings() {
+        let html = html_of("## What\n[it](ConvexPeerDown.md)\n", "/mon/runbooks/");
+        assert_eq!(
+            html,
+            "<h3>What</h3>\n<p><a href=\"/mon/runbooks/ConvexPeerDown\">it</a></p>\n"
+        );
+        let embedded = embedded("ConvexPeerDown", "").unwrap();
+        assert!(
+            !embedded.contains("<h1>") && embedded.contains("<h3>"),
+            "{embedded}"
+        );
+        assert_eq!(super::embedded("../config", ""), None);
     }
 }

@@ -84,7 +84,7 @@ async fn a_peer_is_polled_and_shown_everywhere() {
     assert_eq!(agent.get("/api/v1/peers/none").await.0, 404);
     let (status, page) = agent.get("/").await;
     assert!(
-        status == 200 && page.contains(">one</a>") && page.contains("href=\"/metrics\""),
+        status == 200 && page.contains("<bdi>one</bdi></a>") && page.contains("href=\"/metrics\""),
         "{page}"
     );
     assert_eq!(agent.get("/-/healthy").await.0, 200);
@@ -253,7 +253,7 @@ async fn what_is_in_force_leads_to_its_runbook() {
     agent.wait_for(refused, |value| value == 1.0).await;
     let page = agent.get("/convex/").await.1;
     assert!(
-        page.contains("<a href=\"/convex/runbooks/ConvexPeerDegraded\">refused</a>"),
+        page.contains("<a href=\"/convex/runbooks/ConvexPeerDegraded\" title=\"refused: what to do\">connection is refused</a>"),
         "{page}"
     );
     let (status, runbook) = agent.get("/convex/runbooks/ConvexPeerDegraded").await;

@@ -20,6 +20,7 @@ mod http;
 mod metrics;
 mod notify;
 mod ops;
+mod pages;
 mod questions;
 mod record;
 mod self_doubt;

@@ -82,7 +82,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "web",
         &[
-            "alert", "config", "current", "fleet", "history", "metrics", "peer", "report", "shard",
+            "alert", "chain", "config", "current", "fleet", "history", "metrics", "peer", "report",
+            "shard", "sidecar",
         ],
     ),
 ];

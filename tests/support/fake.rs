@@ -62,6 +62,8 @@ pub(crate) enum Fault {
     Noisy,
     /// The query is answered with this error.
     QueryError(&'static str),
+    /// The query is answered with an error that says this, as its code and as its message.
+    Says(String),
     /// An HTTP status with a body, for every request.
     Http(u16, &'static str),
     /// The query's value is this instead of the figures.
@@ -396,6 +398,9 @@ fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
             Cell::keyword(code),
             Cell::Nil,
         );
+    }
+    if let Fault::Says(text) = &script.fault {
+        return result(id, Cell::string(text), Cell::string(text), Cell::Nil);
     }
     if account
         .as_address()

@@ -1,0 +1,245 @@
+//! The two drawings of a table row: the latency and the outcome of the last polls.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::fleet::Health;
+use crate::history::{Outcome, Poll};
+
+use super::shown::{Markup, latency};
+
+/// Polls that a row shows; the peer's page shows all that are kept.
+pub(super) const POLLS_SHOWN: usize = 30;
+
+const SPARK_WIDTH: f64 = 88.0;
+const SPARK_HEIGHT: f64 = 20.0;
+
+/// What one poll is drawn as. Height and form differ besides the colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mark {
+    /// Half as high as the bar.
+    Good,
+    /// Three quarters, with a gap in it.
+    Amiss,
+    /// The whole bar.
+    Failed,
+    /// A dot.
+    Own,
+    /// A frame.
+    Maintenance,
+}
+
+impl Mark {
+    const ALL: [Self; 5] = [
+        Self::Good,
+        Self::Amiss,
+        Self::Failed,
+        Self::Own,
+        Self::Maintenance,
+    ];
+
+    fn of(poll: &Poll) -> Self {
+        match poll.outcome {
+            _ if poll.maintenance => Self::Maintenance,
+            Outcome::Failed => Self::Failed,
+            Outcome::Own => Self::Own,
+            Outcome::Up if poll.health == Health::Degraded => Self::Amiss,
+            Outcome::Up => Self::Good,
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Amiss => "amiss",
+            Self::Failed => "failed",
+            Self::Own => "own",
+            Self::Maintenance => "works",
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Amiss => "good of a degraded peer",
+            Self::Failed => "failed",
+            Self::Own => "failed by the monitor's own trouble",
+            Self::Maintenance => "in maintenance",
+        }
+    }
+
+    /// Its outline below the point where it begins, 3 wide and at most 16 high.
+    const fn outline(self) -> &'static str {
+        match self {
+            Self::Good => "v7h3v-7z",
+            Self::Amiss => "v5h3v-5zm0 7v5h3v-5z",
+            Self::Failed => "v16h3v-16z",
+            Self::Own => "v3h3v-3z",
+            Self::Maintenance => "v10h3v-10zm1 1h1v8h-1z",
+        }
+    }
+
+    const fn top(self) -> u32 {
+        match self {
+            Self::Good => 9,
+            Self::Amiss => 4,
+            Self::Failed => 0,
+            Self::Own => 13,
+            Self::Maintenance => 6,
+        }
+    }
+}
+
+/// A bar of polls, oldest at the left; its text counts them.
+pub(super) fn poll_bar(polls: &[Poll]) -> Markup {
+    if polls.is_empty() {
+        return Markup("<span class=\"quiet\">not polled yet</span>".to_owned());
+    }
+    let marks: Vec<Mark> = polls.iter().map(Mark::of).collect();
+    let counted = Mark::ALL.into_iter().filter_map(|mark| {
+        let found = marks.iter().filter(|it| **it == mark).count();
+        (found > 0).then(|| format!("{found} {}", mark.words()))
+    });
+    let counted: Vec<String> = counted.collect();
+    let label = format!("{}: {}", last(polls), counted.join(", "));
+    let width = polls.len() * 4;
+    let mut svg = format!(
+        r#"<svg class="polls" role="img" width="{width}" height="16" viewBox="0 0 {width} 16"><title>{label}</title>"#
+    );
+    for mark in Mark::ALL {
+        let mut path = String::new();
+        for (i, _) in marks.iter().enumerate().filter(|(_, it)| **it == mark) {
+            push(
+                &mut path,
+                format_args!("M{} {}{}", i * 4, mark.top(), mark.outline()),
+            );
+        }
+        if !path.is_empty() {
+            let rule = if mark == Mark::Maintenance {
+                r#" fill-rule="evenodd""#
+            } else {
+                ""
+            };
+            push(
+                &mut svg,
+                format_args!(r#"<path class="{}"{rule} d="{path}"/>"#, mark.class()),
+            );
+        }
+    }
+    svg.push_str("</svg>");
+    Markup(svg)
+}
+
+/// The fastest answer to each poll, with gaps where there was none.
+pub(super) fn sparkline(polls: &[Poll]) -> Markup {
+    let fastest: Vec<Option<Duration>> = polls
+        .iter()
+        .map(|poll| poll.latency.iter().flatten().min().copied())
+        .collect();
+    let known = || fastest.iter().flatten();
+    let (Some(least), Some(greatest)) = (known().min(), known().max()) else {
+        return Markup::default();
+    };
+    let label = format!(
+        "latency of the {}: {} to {}",
+        last(polls),
+        latency(*least),
+        latency(*greatest)
+    );
+    let step = SPARK_WIDTH / as_f64(POLLS_SHOWN.max(fastest.len()) - 1);
+    let scale = (SPARK_HEIGHT - 3.0) / greatest.as_secs_f64().max(1e-6);
+    let mut path = String::new();
+    let mut pen_is_down = false;
+    for (i, took) in fastest.iter().enumerate() {
+        let Some(took) = took else {
+            pen_is_down = false;
+            continue;
+        };
+        let x = as_f64(i) * step;
+        let y = SPARK_HEIGHT - 1.5 - took.as_secs_f64() * scale;
+        let command = if pen_is_down { 'L' } else { 'M' };
+        push(&mut path, format_args!("{command}{x:.0} {y:.1}"));
+        let alone = !pen_is_down && fastest.get(i + 1).is_none_or(Option::is_none);
+        if alone {
+            // A line of no length with round ends is a dot.
+            path.push_str("h0");
+        }
+        pen_is_down = true;
+    }
+    Markup(format!(
+        r#"<svg class="spark" role="img" width="{SPARK_WIDTH}" height="{SPARK_HEIGHT}" viewBox="0 0 {SPARK_WIDTH} {SPARK_HEIGHT}"><title>{label}</title><path d="{path}"/></svg>"#
+    ))
+}
+
+fn last(polls: &[Poll]) -> String {
+    match polls.len() {
+        1 => "last poll".to_owned(),
+        many => format!("last {many} polls"),
+    }
+}
+
+fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    text.write_fmt(more).unwrap_or_default();
+}
+
+fn as_f64(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn poll(outcome: Outcome, took_ms: Option<u64>) -> Poll {
+        Poll {
+            at: SystemTime::UNIX_EPOCH,
+            outcome,
+            maintenance: false,
+            health: Health::Up,
+            failures: [None; 2],
+            latency: [None, took_ms.map(Duration::from_millis)],
+            order: None,
+            state_block: None,
+            lag: None,
+        }
+    }
+
+    #[test]
+    fn the_bar_counts_in_words_and_draws_each_outcome_in_a_form_of_its_own() {
+        let polls = [
+            poll(Outcome::Up, Some(1)),
+            poll(Outcome::Failed, None),
+            poll(Outcome::Up, Some(1)),
+        ];
+        let Markup(svg) = poll_bar(&polls);
+        assert!(
+            svg.contains("<title>last 3 polls: 2 good, 1 failed</title>"),
+            "{svg}"
+        );
+        assert!(
+            svg.contains(r#"<path class="good" d="M0 9v7h3v-7zM8 9v7h3v-7z"/>"#),
+            "{svg}"
+        );
+        assert!(
+            svg.contains(r#"<path class="failed" d="M4 0v16h3v-16z"/>"#),
+            "{svg}"
+        );
+    }
+
+    #[test]
+    fn the_line_has_a_gap_where_nothing_was_measured() {
+        let polls = [
+            poll(Outcome::Up, Some(10)),
+            poll(Outcome::Up, Some(5)),
+            poll(Outcome::Failed, None),
+            poll(Outcome::Up, Some(10)),
+        ];
+        let Markup(svg) = sparkline(&polls);
+        assert!(svg.contains(r#"d="M0 1.5L3 10.0M9 1.5h0""#), "{svg}");
+        assert!(svg.contains("5.00 ms to 10.0 ms"), "{svg}");
+        assert_eq!(sparkline(&[poll(Outcome::Failed, None)]), Markup::default());
+    }
+}

@@ -1,0 +1,341 @@
+//! The pages as a browser without JavaScript gets them, and the stream that keeps them live.
+
+use std::time::Duration;
+
+use convex_peer_monitor::peer::plain_client;
+
+use crate::support::agent::Agent;
+use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::simulated;
+
+/// Longest wait for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An agent on five simulated peers of two regions, whose second is gone and whose third is of a clock that is 5 s ahead.
+async fn fleet(more: &str) -> (Agent, convex_peer_monitor::simulate::Network) {
+    let network = simulated::network(5, &["refuse:2", "skew=5s:3"], Some("500ms")).await;
+    let peers: Vec<String> = (1..=network.len())
+        .map(|i| {
+            let region = if i < 4 { "eu" } else { "us" };
+            format!(
+                "  - {{ name: sim-{}, labels: {{ region: {region} }}, endpoints: ['http://{}', 'tcp://{}'] }}\n",
+                i,
+                network.http(i),
+                network.tcp(i)
+            )
+        })
+        .collect();
+    let agent = Agent::start(&format!(
+        "{more}defaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\npeers:\n{}",
+        peers.concat()
+    ))
+    .await;
+    for (peer, state) in [
+        ("sim-1", "up"),
+        ("sim-2", "down"),
+        ("sim-3", "degraded"),
+        ("sim-4", "up"),
+        ("sim-5", "up"),
+    ] {
+        let health =
+            format!("convex_peer_health{{peer=\"{peer}\",network=\"default\",state=\"{state}\"}}");
+        agent.wait_for(&health, |value| value == 1.0).await;
+    }
+    (agent, network)
+}
+
+/// The keys of the rows of a fleet page, in order.
+fn rows(page: &str) -> Vec<&str> {
+    let rows = page.split(" data-key=\"").skip(1);
+    rows.map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_address_of_the_fleet_page_filters_orders_and_groups() {
+    let (agent, _network) = fleet("").await;
+    let shown = async |query: &str| {
+        let (status, page) = agent.get(&format!("/{query}")).await;
+        assert_eq!(status, 200, "{query}");
+        rows(&page).join(" ")
+    };
+    assert_eq!(
+        shown("").await,
+        "sim-2 sim-3 sim-1 sim-4 sim-5",
+        "the worst first"
+    );
+    assert_eq!(shown("?sort=-name").await, "sim-5 sim-4 sim-3 sim-2 sim-1");
+    assert_eq!(shown("?sort=clock").await.split(' ').next(), Some("sim-3"));
+    assert_eq!(shown("?health=amiss").await, "sim-2 sim-3");
+    assert_eq!(shown("?q=clock+is+off").await, "sim-3");
+    assert_eq!(shown("?q=REGION%3Dus&sort=name").await, "sim-4 sim-5");
+    assert_eq!(
+        shown("?group=label%3Aregion&sort=name").await,
+        "group region: eu sim-1 sim-2 sim-3 group region: us sim-4 sim-5"
+    );
+    let (_, page) = agent.get("/?q=nothing").await;
+    assert!(page.contains("None of 5 peers is like that."), "{page}");
+    let (_, page) = agent.get("/?sort=-lag&q=sim").await;
+    for expected in [
+        "<title>1 down, 1 degraded · Convex peers",
+        "href=\"/icon.svg?health=down&#38;count=1\"",
+        "<th scope=\"col\" aria-sort=\"ascending\"><a href=\"/?q=sim&#38;sort=lag\">Lag</a></th>",
+        "<input type=\"hidden\" name=\"sort\" value=\"-lag\">",
+        "<noscript><meta http-equiv=\"refresh\" content=\"15\"></noscript>",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_peer_tells_what_is_wrong_whose_trouble_it_is_and_what_was() {
+    let (agent, _network) = fleet("").await;
+    let (status, page) = agent.get("/peers/sim-2").await;
+    assert_eq!(status, 200);
+    for expected in [
+        "<title>sim-2 is down · Convex peers</title>",
+        "Is it this peer or the network? <span class=\"down\">The peer.</span>",
+        "4 of 4 other watched peers answer",
+        "<strong>connection is refused</strong> <code>refused</code>",
+        "<h3>Mitigation</h3>",
+        "action=\"/peers/sim-2/poll\"",
+        "Last failed poll, <time datetime=",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    let (_, page) = agent.get("/peers/sim-1").await;
+    for expected in [
+        "<span class=\"up\">Neither: all is well.</span>",
+        "<strong>100\u{a0}%</strong>",
+        "<code><bdi>0x",
+        "STATUS over tcp, <time",
+        "query over tcp, <time",
+        "<svg class=\"chart\" role=\"img\"",
+        "(coin-supply)",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
+    for span in ["1h", "6h", "24h", "7d", "90d"] {
+        let (status, page) = agent.get(&format!("/peers/sim-1?span={span}")).await;
+        let current = format!("<a href=\"?span={span}\" aria-current=\"true\">");
+        assert!(status == 200 && page.contains(&current), "{span}: {page}");
+    }
+    let (status, page) = agent.get("/peers/%3Cscript%3E").await;
+    assert!(
+        status == 404 && page.contains("No peer is called &#60;script&#62;."),
+        "{status}: {page}"
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_hostile_peer_says_is_shown_and_does_nothing() {
+    let evil =
+        "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}\u{0}\u{1b}[31m\u{200b}";
+    let long = evil.repeat(900_000 / evil.len());
+    let says = |text: &str| Script {
+        fault: Fault::Says(text.to_owned()),
+        ..Script::default()
+    };
+    let short = FakePeer::start(says(evil)).await;
+    let long = FakePeer::start(says(&long)).await;
+    let body = FakePeer::start(Script {
+        fault: Fault::Http(500, "<script>alert(3)</script>\u{202e}\u{7}"),
+        ..Script::default()
+    })
+    .await;
+    let agent = Agent::start(&format!(
+        "defaults: {{ interval: 1s, timeout: 700ms, down_after: 1 }}\n\
+         peers: [{{ name: short, endpoints: ['tcp://{}'] }}, {{ name: long, endpoints: ['tcp://{}'] }}, {{ name: body, endpoints: ['http://{}'] }}]\n",
+        short.tcp, long.tcp, body.http
+    ))
+    .await;
+    for series in [
+        "polls_total{peer=\"short\"",
+        "polls_total{peer=\"long\"",
+        "poll_failures_total{peer=\"body\"",
+    ] {
+        let series = format!("convex_peer_{series},network=\"default\"}}");
+        agent.wait_for(&series, |polls| polls >= 1.0).await;
+    }
+    for path in ["/", "/peers/short", "/peers/long", "/peers/body"] {
+        let (status, page) = agent.get(path).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(page.len() < 100_000, "{path}: {} bytes", page.len());
+        for harmful in [
+            "<script>",
+            "<img",
+            "onerror=alert(2)>\"",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{1b}",
+            "\u{0}",
+            "\u{7}",
+        ] {
+            assert!(!page.contains(harmful), "{path} has {harmful:?}: {page}");
+        }
+    }
+    let (_, page) = agent.get("/peers/short").await;
+    assert!(
+        page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"),
+        "it is shown: {page}"
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn no_page_needs_more_than_the_policy_allows_and_every_answer_has_it() {
+    let (agent, _network) = fleet("external_url: https://mon.example/convex/\n").await;
+    let client = plain_client(PATIENCE).unwrap();
+    for path in [
+        "/convex/",
+        "/convex/?group=network",
+        "/convex/peers/sim-2",
+        "/convex/peers/none",
+        "/convex/runbooks/",
+        "/convex/runbooks/ConvexPeerDown",
+        "/convex/live.js",
+        "/convex/style.css",
+        "/convex/icon.svg",
+        "/convex/metrics",
+        "/nothing",
+    ] {
+        let answer = client
+            .get(format!("http://{}{path}", agent.address))
+            .send()
+            .await
+            .unwrap();
+        let header = |name: &str| {
+            answer
+                .headers()
+                .get(name)
+                .map(|it| it.to_str().unwrap().to_owned())
+        };
+        let policy = header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'")
+                && policy.contains("frame-ancestors 'none'")
+                && !policy.contains("unsafe"),
+            "{path}: {policy}"
+        );
+        assert_eq!(
+            header("x-content-type-options").as_deref(),
+            Some("nosniff"),
+            "{path}"
+        );
+        assert_eq!(
+            header("referrer-policy").as_deref(),
+            Some("same-origin"),
+            "{path}"
+        );
+        if header("content-type").is_none_or(|kind| !kind.starts_with("text/html")) {
+            continue;
+        }
+        let page = answer.text().await.unwrap();
+        for forbidden in [
+            "<style",
+            " style=\"",
+            "<script>",
+            " onclick",
+            " onload",
+            "javascript:",
+            "href=\"http",
+        ] {
+            assert!(!page.contains(forbidden), "{path} has {forbidden}: {page}");
+        }
+        for attribute in [" href=\"", " src=\"", " action=\"", " data-live=\""] {
+            for rest in page.split(attribute).skip(1) {
+                let fits = ["/convex/", "#", "?"]
+                    .iter()
+                    .any(|start| rest.starts_with(start))
+                    || path.contains("runbooks/Convex");
+                assert!(fits, "{path}:{attribute}{}", &rest[..rest.len().min(60)]);
+            }
+        }
+    }
+    agent.stop().await;
+}
+
+/// The answer's text from where it is up to the next `wanted`.
+async fn until(answer: &mut reqwest::Response, wanted: &str) -> String {
+    let mut text = String::new();
+    let reading = async {
+        while !text.contains(wanted) {
+            let chunk = answer.chunk().await.unwrap();
+            let chunk =
+                chunk.unwrap_or_else(|| panic!("the stream ended without {wanted}: {text}"));
+            text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, reading).await;
+    assert!(found.is_ok(), "{wanted} does not come: {text}");
+    text
+}
+
+#[tokio::test]
+async fn what_changes_is_told_to_who_looks_until_the_agent_stops() {
+    let fake = FakePeer::start(Script::default()).await;
+    let agent = Agent::start(&format!(
+        "defaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    ))
+    .await;
+    let client = plain_client(Duration::from_secs(60)).unwrap();
+    let mut streams = Vec::new();
+    for path in ["/live", "/peers/one/live"] {
+        let url = format!("http://{}{path}", agent.address);
+        let mut answer = client.get(url).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        until(&mut answer, "event: news").await;
+        streams.push(answer);
+    }
+    for answer in &mut streams {
+        until(answer, "is-up").await;
+    }
+    fake.set(|script| script.fault = Fault::Close);
+    for answer in &mut streams {
+        until(answer, "is-down").await;
+    }
+    let mut last = streams.pop().unwrap();
+    let stopping = tokio::spawn(agent.stop());
+    let ended = async { while last.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("the stream ends");
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_number_of_streams_is_bounded() {
+    let agent = Agent::start("peers: [{ name: gone, endpoints: ['tcp://127.0.0.1:1'] }]\n").await;
+    let client = plain_client(PATIENCE).unwrap();
+    let mut held = Vec::new();
+    let refused = loop {
+        let url = format!("http://{}/live", agent.address);
+        let answer = client.get(url).send().await.unwrap();
+        if answer.status() != 200 {
+            break answer;
+        }
+        held.push(answer);
+        assert!(held.len() < 100, "there is no bound");
+    };
+    assert_eq!(refused.status(), 503);
+    assert!(
+        refused
+            .text()
+            .await
+            .unwrap()
+            .contains("pages are being looked at already")
+    );
+    held.pop();
+    let again = async {
+        let url = format!("http://{}/live", agent.address);
+        while client.get(&url).send().await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let freed = tokio::time::timeout(PATIENCE, again).await;
+    freed.expect("who goes away makes room");
+    drop(held);
+    agent.stop().await;
+}
