@@ -139,7 +139,7 @@ fn beside(rows: &[Row], shown: usize, width: Option<usize>, colored: bool) -> Ve
         let evidence = row.evidence_cell(row.beside(shown));
         table.add_row(row.cells(shown).chain([evidence]));
     }
-    pad(&mut table);
+    pad(&mut table, shown);
     if let Some(width) = width {
         table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
         table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -157,7 +157,7 @@ fn below(rows: &[Row], shown: usize, width: usize, colored: bool) -> Vec<String>
     for row in rows {
         table.add_row(row.cells(shown));
     }
-    pad(&mut table);
+    pad(&mut table, shown);
     let mut heads = table.lines();
     let mut lines: Vec<String> = heads.next().into_iter().collect();
     for (row, head) in rows.iter().zip(heads) {
@@ -190,10 +190,11 @@ fn heading_cell(heading: &str) -> Cell {
     Cell::new(heading).add_attribute(Attribute::Bold)
 }
 
-fn pad(table: &mut Table) {
+/// Sets apart the columns, of which the first `shown` are [`COLUMNS`].
+fn pad(table: &mut Table, shown: usize) {
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, u16::try_from(GAP).unwrap_or(0)));
-        if NUMBERS.contains(&i) {
+        if i < shown && NUMBERS.contains(&i) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

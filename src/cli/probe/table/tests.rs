@@ -219,6 +219,18 @@ fn every_width_tells_the_same() {
 }
 
 #[test]
+fn evidence_beside_stands_below_its_heading() {
+    let gone = &fleet()[4..];
+    for width in [100, 110, 130, 160] {
+        let table = drawn(gone, Some(width), false);
+        let at = |line: usize, text: &str| table.lines().nth(line).and_then(|line| line.find(text));
+        let heading = at(0, "EVIDENCE");
+        assert!(heading.is_some(), "at {width}:\n{table}");
+        assert_eq!(at(1, "timeout:"), heading, "at {width}:\n{table}");
+    }
+}
+
+#[test]
 fn colour_changes_no_text_and_is_there_only_when_asked_for() {
     let plain = drawn(&fleet(), Some(80), false);
     let colored = drawn(&fleet(), Some(80), true);
