@@ -265,6 +265,31 @@ async fn a_poll_can_be_asked_for_once_a_second_from_this_host_alone() {
 }
 
 #[tokio::test]
+async fn a_poll_under_way_holds_up_no_stop() {
+    let silent = FakePeer::start(Script {
+        fault: Fault::Silent,
+        ..Script::default()
+    })
+    .await;
+    let agent = Agent::start(&format!(
+        "defaults: {{ interval: 1d, timeout: 1h }}\nnetworks: [{{ name: n }}]\npeers: [{{ name: a, endpoints: ['tcp://{}'] }}]\n",
+        silent.tcp
+    ))
+    .await;
+    let client = plain_client(Duration::from_secs(20)).unwrap();
+    let poll = client.post(format!("http://{}/api/v1/peers/a/poll", agent.address));
+    let polled = tokio::spawn(poll.send());
+    agent
+        .wait_for("convex_monitor_inflight_polls", |polls| polls == 1.0)
+        .await;
+    agent.stop().await;
+    let polled = polled.await.unwrap().unwrap();
+    assert_eq!(polled.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let problem = polled.text().await.unwrap();
+    assert!(problem.contains("the agent is stopping"), "{problem}");
+}
+
+#[tokio::test]
 async fn badges_tell_by_text_and_escape_the_names_of_peers() {
     let watched = Watched::start().await;
     let mut badges = BTreeMap::new();

@@ -15,7 +15,12 @@ const ASK_EACH_TIME: &str = "no-cache";
 /// `value` as JSON.
 pub(super) fn json(asked: &HeaderMap, value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
-    tagged(asked, "application/json", ASK_EACH_TIME, body.into())
+    json_text(asked, body.into())
+}
+
+/// What is JSON already.
+pub(super) fn json_text(asked: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
+    tagged(asked, "application/json", ASK_EACH_TIME, body)
 }
 
 /// `body` with its tag, or 304 without it.

@@ -22,6 +22,7 @@ mod transcripts;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::http::Uri;
 use axum::routing::{any, get};
 use tokio::sync::Semaphore;
@@ -46,7 +47,7 @@ struct Api {
     /// Ends the streams.
     stop: CancellationToken,
     /// The description of the routes, as JSON.
-    description: Arc<str>,
+    description: Bytes,
 }
 
 /// The routes of the API. `loopback`: the listener can be reached from this host alone. Streams end with `stop`.

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::{OpenApi as Description, Server};
 
 use super::Api;
-use super::conditional::tagged;
+use super::conditional::json_text;
 use super::problem::Problem;
 
 #[derive(OpenApi)]
@@ -85,6 +85,5 @@ pub(super) async fn openapi(
     State(api): State<Api>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let body = api.description.as_bytes().to_vec().into();
-    tagged(&headers, "application/json", "no-cache", body)
+    json_text(&headers, api.description)
 }
