@@ -1,9 +1,10 @@
-.PHONY: help run test rehearse bench dashboards lint fmt fuzz clean
+.PHONY: help run test rehearse screenshots bench dashboards lint fmt fuzz clean
 
 help:
 	@echo "make run     start two real Convex peers and the agent that watches them"
 	@echo "make test    run every check"
 	@echo "make rehearse FAULT=fork   play a fault and show the page that arrives; FAST=1 shortens the waiting"
+	@echo "make screenshots   make the pictures in docs/images anew"
 	@echo "make lint    formatting, clippy, licences, shell scripts"
 	@echo "make fmt     format the code"
 	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (15)"
@@ -16,6 +17,12 @@ run test rehearse:
 
 lint fuzz:
 	@scripts/test $@
+
+screenshots:
+	@scripts/need rust cc chromium browser-tests
+	@scripts/peer build
+	cargo build --locked
+	@scripts/in-browser screenshots
 
 bench:
 	@scripts/need rust cc

@@ -256,6 +256,39 @@ async fn no_page_needs_more_than_the_policy_allows_and_every_answer_has_it() {
     agent.stop().await;
 }
 
+#[tokio::test]
+async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
+    let fake = FakePeer::start(Script::default()).await;
+    let agent = Agent::start(&format!(
+        "external_url: https://mon.example/convex/\n\
+         defaults: {{ interval: 1h, timeout: 5s }}\n\
+         peers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    ))
+    .await;
+    let (_, page) = agent.get("/convex/peers/one").await;
+    assert!(page.contains("not polled yet"), "{page}");
+    let foreign = [("origin", "https://evil.example")];
+    let (status, page) = agent.post("/convex/peers/one/poll", &foreign).await;
+    assert!(
+        status == 403 && page.contains("The peer was not polled: "),
+        "{status}: {page}"
+    );
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let url = format!("http://{}/convex/peers/one/poll", agent.address);
+    let answer = client.post(url).send().await.unwrap();
+    assert_eq!(answer.status(), 303);
+    assert_eq!(answer.headers()["location"], "/convex/peers/one");
+    let (_, page) = agent.get("/convex/peers/one").await;
+    assert!(page.contains("last poll: 1 good"), "{page}");
+    let (status, _) = agent.post("/convex/peers/none/poll", &[]).await;
+    assert_eq!(status, 404);
+    agent.stop().await;
+}
+
 /// The answer's text from where it is up to the next `wanted`.
 async fn until(answer: &mut reqwest::Response, wanted: &str) -> String {
     let mut text = String::new();

@@ -151,49 +151,56 @@ setInterval(() => {
 
 // --- finding, ordering and turning pages without a reload ---
 
+const filter = document.getElementById('filter')
+let asked = 0
+
 /** Shows what another address of this page shows. */
-async function go(address, keepFocus) {
+async function go(address) {
+  const mine = ++asked
   const answer = await fetch(address, { headers: { accept: 'text/html' } })
+  const other = new DOMParser().parseFromString(await answer.text(), 'text/html')
+  // Something else was asked for meanwhile.
+  if (mine !== asked) return
   if (!answer.ok) {
     location.assign(address)
     return
   }
-  const other = new DOMParser().parseFromString(await answer.text(), 'text/html')
   history.replaceState(null, '', address)
-  const focused = document.activeElement
-  for (const selector of ['#summary', '#networks', '#paging', '.fleet thead', '#rows', '#past']) {
-    const [mine, theirs] = [document.querySelector(selector), other.querySelector(selector)]
-    if (!mine || !theirs) continue
-    keepingPlace(mine, () => mine.replaceChildren(...theirs.childNodes))
-    if (!keepFocus) continue
-  }
-  for (const field of document.querySelectorAll('#filter input[type=hidden]')) field.remove()
-  for (const field of other.querySelectorAll('#filter input[type=hidden]')) {
-    document.getElementById('filter').append(field)
-  }
-  if (keepFocus) focused?.focus()
   document.title = other.title
+  for (const selector of ['#summary', '#networks', '#paging', '.fleet thead', '#rows', '#past']) {
+    const [here, there] = [document.querySelector(selector), other.querySelector(selector)]
+    if (here && there) keepingPlace(here, () => here.replaceChildren(...there.childNodes))
+  }
+  if (filter) takeFilter(other.getElementById('filter'))
   tellTimes(document)
-  const live = other.getElementById('page').dataset.live
+  const { live } = other.getElementById('page').dataset
   if (live !== page.dataset.live) {
     page.dataset.live = live
     listen()
   }
 }
 
-const filter = document.getElementById('filter')
+/** What is asked for besides what is being typed. */
+function takeFilter(other) {
+  for (const field of filter.querySelectorAll('input[type=hidden]')) field.remove()
+  filter.append(...other.querySelectorAll('input[type=hidden]'))
+  for (const field of filter.querySelectorAll('select')) {
+    field.value = other.querySelector(`select[name=${field.name}]`)?.value ?? ''
+  }
+}
+
 if (filter) {
-  const asked = () => {
-    const fields = [...new FormData(filter)].filter(([, value]) => value !== '')
-    const query = new URLSearchParams(fields.filter(([name, value]) => name !== 'health' || value !== 'all')).toString()
+  const wanted = () => {
+    const fields = [...new FormData(filter)].filter(([name, value]) => value !== '' && !(name === 'health' && value === 'all'))
+    const query = new URLSearchParams(fields).toString()
     return filter.getAttribute('action') + (query && `?${query}`)
   }
   let typing
   const soon = (delay) => {
     clearTimeout(typing)
-    typing = setTimeout(() => go(asked(), true), delay)
+    typing = setTimeout(() => go(wanted()), delay)
   }
-  filter.addEventListener('input', () => soon(150))
+  filter.addEventListener('input', (event) => soon(event.target.type === 'search' ? 150 : 0))
   filter.addEventListener('submit', (event) => {
     event.preventDefault()
     soon(0)
@@ -204,14 +211,14 @@ document.addEventListener('click', (event) => {
   const link = event.target.closest('.fleet thead a, #paging nav a, .spans a')
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
   event.preventDefault()
-  go(link.href, false)
+  go(link.href)
 })
 
 // What is read from the disk is not told live: it is asked for again now and then.
 const again = document.querySelector('[data-again]')
 if (again) {
   setInterval(() => {
-    if (!document.hidden && !isMarked(again)) go(location.href, true)
+    if (!document.hidden && !isMarked(again)) go(location.href)
   }, again.dataset.again * 1_000)
 }
 

@@ -1,0 +1,44 @@
+// Makes the pictures in docs/images anew: a network of real peers, and a simulated one with faults, in the light and in the dark.
+import { mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Browser } from './support/browser.mjs'
+import { Stage, configOf, sleep, until } from './support/network.mjs'
+
+const IMAGES = join(dirname(fileURLToPath(import.meta.url)), '../../docs/images')
+const ends = []
+const screenshots = { after: (end) => ends.push(end) }
+mkdirSync(IMAGES, { recursive: true })
+
+/** Pictures of the page at `path`, in both colours. */
+async function shoot(browser, agent, path, name, { width = 1280, height = 800, act = async () => {} } = {}) {
+  for (const colorScheme of ['light', 'dark']) {
+    const site = await browser.open(agent.url, path, { colorScheme, viewport: { width, height } })
+    await site.live()
+    await act(site.page)
+    await site.page.screenshot({ path: join(IMAGES, `${name}-${colorScheme}.png`) })
+    console.log(`docs/images/${name}-${colorScheme}.png`)
+  }
+}
+
+try {
+  const browser = await Browser.launch(screenshots)
+  const real = new Stage(screenshots)
+  const peers = await real.realPeers(2)
+  const named = peers.map((peer, i) => ({ ...peer, name: `peer-${i}`, more: `, labels: { region: ${i === 0 ? 'eu' : 'us'} }` }))
+  const ofReal = await real.agent(`vantage: eu-1\n${configOf({ name: 'local', genesis: peers[0].genesis }, named)}`)
+  const faulty = new Stage(screenshots)
+  const simulated = await faulty.simulated(12, '--traffic', '2s',
+    '--fault', 'refuse:3:40s', '--fault', 'half-dead:8:55s', '--fault', 'fork:2:20s', '--fault', 'lag=40:4:10s',
+    '--fault', 'skew=-5s:6', '--fault', 'low-stake:9')
+  const ofFaulty = await faulty.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\nverdicts: { stall_after: 20s }\n${simulated}`)
+  await until('the last fault', async () => (await (await fetch(`${ofFaulty.url}/`)).text()).includes('2 down'))
+  await sleep(15_000)
+  await shoot(browser, ofReal, '/', 'real', { height: 420 })
+  await shoot(browser, ofReal, '/peers/peer-0', 'real-peer')
+  await shoot(browser, ofFaulty, '/', 'faulty')
+  await shoot(browser, ofFaulty, '/peers/sim-4', 'faulty-peer', { height: 900 })
+  await shoot(browser, ofFaulty, '/', 'phone', { width: 320, height: 640, act: (page) => page.locator('.fleet').scrollIntoViewIfNeeded() })
+} finally {
+  for (const end of ends.reverse()) await end()
+}
