@@ -8,7 +8,7 @@ help:
 	@echo "make lint    formatting, clippy, licences, shell scripts"
 	@echo "make fmt     format the code"
 	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (15)"
-	@echo "make bench   run the benchmarks"
+	@echo "make bench   run the benchmarks; BENCH_SHORT=1 watches no large fleet"
 	@echo "make dashboards  make dashboards/*.json anew from dashboards/generator"
 	@echo "make clean   remove what was built"
 
@@ -25,7 +25,7 @@ screenshots:
 	@scripts/in-browser screenshots
 
 bench:
-	@scripts/need rust cc
+	@scripts/need rust cc blackbox-exporter
 	@scripts/peer build
 	cargo bench --locked
 

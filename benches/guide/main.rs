@@ -4,6 +4,8 @@
 //! One client asks on one kept connection, the next question after the last answer. Every way is asked until it is warm, then
 //! all take turns in several rounds. Nothing is judged.
 
+#[path = "../support/machine.rs"]
+mod machine;
 mod peer;
 mod report;
 mod round;
@@ -14,8 +16,9 @@ mod wire;
 use std::time::Duration;
 
 use anyhow::Context;
+use machine::{Machine, busy_seconds, write_json};
 use peer::RealPeer;
-use report::{Machine, Report, Row, busy_seconds};
+use report::{Report, Row};
 use round::Runner;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -45,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     let ended = peer.end().await;
     let report = measured?;
     ended?;
-    let file = report.write()?;
+    let file = write_json("guide.json", &report)?;
     println!(
         "{}\n\nthe rounds are in {}",
         report.markdown(),
@@ -55,7 +58,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(peer: &mut RealPeer) -> anyhow::Result<Report> {
-    let machine = Machine::here(peer).await?;
+    let machine = Machine::here().await?;
+    let java = peer.java_version().await?;
     let mut runners = Vec::new();
     for (question, medium) in WAYS {
         let client = Client::connect(question, medium, peer.binary, peer.rest).await?;
@@ -92,6 +96,7 @@ async fn measure(peer: &mut RealPeer) -> anyhow::Result<Report> {
     }
     Ok(Report {
         machine,
+        java,
         idle_peer_cpu,
         others_percent,
         rows,

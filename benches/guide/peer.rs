@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::machine::cpu_of;
+
 /// The first start fetches the peer's jars.
 const START: Duration = Duration::from_secs(600);
 /// No command takes so long.
@@ -113,17 +115,6 @@ impl RealPeer {
         ensure!(status.success(), "the peer ended with {status}");
         Ok(())
     }
-}
-
-/// User and system time of a process, seconds, exact to a clock tick (1/100 s).
-pub(crate) fn cpu_of(process: &Process) -> anyhow::Result<f64> {
-    let stat = process.stat()?;
-    Ok(seconds_of_ticks(stat.utime + stat.stime))
-}
-
-/// Clock ticks as seconds.
-pub(crate) fn seconds_of_ticks(ticks: u64) -> f64 {
-    Duration::from_millis(ticks * 1000 / procfs::ticks_per_second()).as_secs_f64()
 }
 
 async fn next_line(

@@ -1,14 +1,10 @@
 //! What was measured, as a table for people and as JSON.
 
-use std::path::PathBuf;
-
-use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
-use procfs::{Current, CurrentSI};
 use serde::Serialize;
 
 use crate::Bytes;
-use crate::peer::{RealPeer, seconds_of_ticks};
+use crate::machine::Machine;
 use crate::round::Round;
 use crate::way::{Medium, Question};
 
@@ -16,6 +12,8 @@ use crate::way::{Medium, Question};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
+    /// What runs the peer.
+    pub(crate) java: String,
     /// CPU time that the peer takes when nobody asks it, seconds a second; taken off its figures below.
     pub(crate) idle_peer_cpu: f64,
     /// CPU time that other processes took while this was measured, in percent of all cores.
@@ -83,41 +81,6 @@ fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
     values[values.len() / 2]
 }
 
-/// Where it was measured.
-#[derive(Debug, Serialize)]
-pub(crate) struct Machine {
-    cpu: String,
-    pub(crate) cores: u32,
-    kernel: String,
-    java: String,
-    rustc: String,
-    /// Mean number of running processes over the minute before.
-    load_before: f32,
-}
-
-impl Machine {
-    pub(crate) async fn here(peer: &RealPeer) -> anyhow::Result<Self> {
-        let cpu = procfs::CpuInfo::current()?;
-        let rustc = tokio::process::Command::new("rustc")
-            .arg("--version")
-            .output()
-            .await?;
-        Ok(Self {
-            cpu: cpu
-                .model_name(0)
-                .context("a model name in /proc/cpuinfo")?
-                .to_owned(),
-            cores: u32::try_from(cpu.num_cores())?,
-            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?
-                .trim()
-                .to_owned(),
-            java: peer.java_version().await?,
-            rustc: String::from_utf8(rustc.stdout)?.trim().to_owned(),
-            load_before: procfs::LoadAverage::current()?.one,
-        })
-    }
-}
-
 /// Two digits at least.
 fn us(value: f64) -> String {
     if value < 10.0 {
@@ -130,17 +93,11 @@ fn us(value: f64) -> String {
 impl Report {
     /// The machine as a list and the figures as a table, in Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let machine = &self.machine;
         format!(
-            "- {} cores of {}, Linux {}\n- peer: Convex 0.8.0 on {}\n- client: {}\n\
-             - load average before: {}; other processes took {:.0} % of the machine meanwhile; an idle peer's {:.1} ms of CPU a second \
-             are taken off\n\n{}",
-            machine.cores,
-            machine.cpu,
-            machine.kernel,
-            machine.java,
-            machine.rustc,
-            machine.load_before,
+            "{}\n- peer: Convex 0.8.0 on {}\n- other processes took {:.0} % of the machine meanwhile; an idle peer's {:.1} ms of \
+             CPU a second are taken off\n\n{}",
+            self.machine.markdown(),
+            self.java,
             self.others_percent.max(0.0),
             self.idle_peer_cpu * 1e3,
             self.table()
@@ -184,22 +141,4 @@ impl Report {
         }
         table
     }
-
-    /// Writes the JSON to `bench/guide.json` in the build directory, and says where that is.
-    pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
-        std::fs::create_dir_all(&dir)?;
-        let file = dir.join("guide.json");
-        std::fs::write(&file, serde_json::to_string_pretty(self)? + "\n")?;
-        Ok(file)
-    }
-}
-
-/// CPU time that anybody took of the machine since its start, seconds.
-pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
-    let total = procfs::KernelStats::current()?.total;
-    let interrupts = [total.irq, total.softirq, total.steal];
-    let ticks =
-        total.user + total.nice + total.system + interrupts.into_iter().flatten().sum::<u64>();
-    Ok(seconds_of_ticks(ticks))
 }

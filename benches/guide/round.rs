@@ -7,7 +7,8 @@ use procfs::process::Process;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::peer::{RealPeer, cpu_of};
+use crate::machine::cpu_of;
+use crate::peer::RealPeer;
 use crate::way::{Client, Question};
 
 /// How long one round lasts.

@@ -1,0 +1,130 @@
+//! The targets: `convex-peer-monitor simulate` in a process of its own, with traffic, and the agent's configuration for one
+//! transport of it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use convex_peer_monitor::config::{self, Config, Peer};
+use convex_peer_monitor::peer::{Endpoint, HttpClients, Transport};
+use convex_peer_monitor::probe::Prober;
+use tokio::process::Command;
+
+use crate::INTERVAL;
+use crate::exchange::Turns;
+use crate::program::{Program, Told};
+use crate::wire::Relay;
+
+/// The program that is measured, as `cargo bench` has built it.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_convex-peer-monitor");
+
+/// First ports that are tried in turn: two ports a peer, below those that the system gives to whoever asks for any.
+const PORTS: [u16; 4] = [28_000, 25_000, 22_000, 19_000];
+
+/// A block each second, by the peers in turn.
+const TRAFFIC: &str = "1s";
+
+/// Polls before the one that is copied: ids of requests are longer than the first few by then.
+const POLLS_BEFORE: usize = 100;
+
+/// A simulated network; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct SimulatedNetwork {
+    config: Config,
+    _program: Program,
+    _dir: tempfile::TempDir,
+}
+
+impl SimulatedNetwork {
+    pub(crate) async fn start(peers: usize) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("simulated.yml");
+        for port in PORTS {
+            let mut command = Command::new(PROGRAM);
+            command
+                .args(["simulate", "--traffic", TRAFFIC])
+                .args(["--peers", &peers.to_string()])
+                .args(["--listen-base", &port.to_string(), "--write-config"])
+                .arg(&file);
+            let written = |line: &str| line.starts_with("watch it").then_some(());
+            match Program::start(command, Told::Stdout, written).await {
+                Ok((program, ())) => {
+                    let config = config::load(&file, &|_| None)?;
+                    return Ok(Self {
+                        config,
+                        _program: program,
+                        _dir: dir,
+                    });
+                }
+                Err(error) => eprintln!("no network from port {port} on: {error:#}"),
+            }
+        }
+        bail!("no simulated network could be started");
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.config.peers.len()
+    }
+
+    /// Where the peers answer over `transport`.
+    pub(crate) fn endpoints(&self, transport: Transport) -> impl Iterator<Item = &Endpoint> {
+        let endpoints = self.config.peers.iter().flat_map(|peer| &peer.endpoints);
+        endpoints.filter(move |endpoint| endpoint.transport() == transport)
+    }
+
+    /// The agent's configuration for all peers over `transport`.
+    pub(crate) fn agent_config(
+        &self,
+        transport: Transport,
+        state_dir: &Path,
+        detail: &str,
+    ) -> anyhow::Result<String> {
+        let network = self.config.networks.first().context("a network")?;
+        let genesis = network.genesis.context("a pinned genesis")?;
+        let mut text = format!(
+            "defaults: {{ interval: {interval}s }}\n\
+             state_dir: \"{}\"\n\
+             metrics: {{ detail: {detail} }}\n\
+             limits: {{ max_inflight: 512, per_host_inflight: 512 }}\n\
+             networks:\n  - {{ name: {name}, genesis: \"{genesis}\" }}\n\
+             peers:\n",
+            state_dir.display(),
+            interval = INTERVAL.as_secs(),
+            name = network.name,
+        );
+        for (peer, endpoint) in self.config.peers.iter().zip(self.endpoints(transport)) {
+            let Peer { name, network, .. } = peer;
+            let key = peer.key.context("a pinned key")?;
+            writeln!(
+                text,
+                "  - {{ name: {name}, network: {network}, key: \"{key}\", endpoints: [\"{}\"] }}",
+                endpoint.url()
+            )?;
+        }
+        Ok(text)
+    }
+
+    /// What the agent and a peer send each other in one poll on a kept connection.
+    pub(crate) async fn turns(&self, transport: Transport) -> anyhow::Result<Turns> {
+        let endpoint = self.endpoints(transport).next().context("a peer")?;
+        let address = format!("{}:{}", endpoint.host(), endpoint.port()).parse()?;
+        let relay = Relay::start(address).await?;
+        let through = Endpoint::parse(&format!("{transport}://{}", relay.address))?;
+        let usual_limit = 1 << 20;
+        let mut prober = Prober::new(
+            Arc::new(Peer::at(through)),
+            usual_limit,
+            &Arc::new(HttpClients::default()),
+        );
+        for _ in 0..POLLS_BEFORE {
+            let observation = prober.poll().await;
+            if let Some(failure) = &observation.endpoints[0].exchange.failure {
+                bail!("a poll failed: {failure}");
+            }
+        }
+        relay.take();
+        prober.poll().await;
+        Ok(Turns::of(&relay.take()))
+    }
+}
