@@ -80,6 +80,7 @@ impl Prober {
                 endpoint,
                 &peer.http,
                 peer.account,
+                peer.cadence.interval,
                 max_response_bytes,
                 http_clients,
             ))),
@@ -135,6 +136,16 @@ impl Prober {
     }
 }
 
+impl Client {
+    /// Whether the peer has asked to be left alone for a while.
+    fn rests(&self) -> bool {
+        match self {
+            Self::Http(client) => client.rest().is_some(),
+            Self::Tcp(_) => false,
+        }
+    }
+}
+
 /// Asks one endpoint for a poll, again after a failure while the deadline allows.
 async fn probe(client: &mut Client, peer: &config::Peer, deadline: Instant) -> Probed {
     let began = SystemTime::now();
@@ -157,10 +168,11 @@ async fn probe(client: &mut Client, peer: &config::Peer, deadline: Instant) -> P
             exchange.failure = Some(failure);
             exchange.took = None;
         }
-        let again = exchange
-            .failure
-            .as_ref()
-            .is_some_and(|failure| failure.reason.worth_a_retry());
+        let again = !client.rests()
+            && exchange
+                .failure
+                .as_ref()
+                .is_some_and(|failure| failure.reason.worth_a_retry());
         let pause = pauses.next_pause();
         if again && retries < peer.cadence.retries && Instant::now() + pause < deadline {
             retries += 1;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Method, StatusCode};
 use reqwest::{Client, Response};
 use tokio::time::{Instant, timeout_at};
@@ -28,6 +30,12 @@ const RAW: HeaderValue = HeaderValue::from_static("application/cvx-raw");
 /// After a peer said that it has no status route, it is asked again this much later: it may have been upgraded.
 const STATUS_AGAIN: Duration = Duration::from_secs(600);
 
+/// A peer that asks to be left alone (`Retry-After`) is for so many intervals, at most,
+const REST_INTERVALS: u32 = 10;
+
+/// or for this long where that is more: a header must not make the monitor blind for a day.
+const REST: Duration = Duration::from_secs(300);
+
 /// The client side of one `http://` or `https://` endpoint.
 #[derive(Debug)]
 pub struct HttpClient {
@@ -41,6 +49,9 @@ pub struct HttpClient {
     last_used: Option<Instant>,
     /// The peer has no status route; do not ask before this.
     no_status_until: Option<Instant>,
+    /// The peer has asked to be left alone; do not ask anything before this.
+    rests_until: Option<Instant>,
+    longest_rest: Duration,
 }
 
 /// One HTTP answer, read to its end.
@@ -53,12 +64,13 @@ struct Answer {
 }
 
 impl HttpClient {
-    /// A client that connects when first asked.
+    /// A client that connects when first asked, of a peer that is polled once an `interval`.
     #[must_use]
     pub fn new(
         endpoint: &Endpoint,
         options: &HttpOptions,
         account: Option<u64>,
+        interval: Duration,
         max_response_bytes: usize,
         clients: &Arc<HttpClients>,
     ) -> Self {
@@ -104,7 +116,16 @@ impl HttpClient {
             },
             last_used: None,
             no_status_until: None,
+            rests_until: None,
+            longest_rest: interval.saturating_mul(REST_INTERVALS).max(REST),
         }
+    }
+
+    /// Whether the peer has asked to be left alone, and for how long it still is.
+    #[must_use]
+    pub fn rest(&self) -> Option<Duration> {
+        let left = self.rests_until?.checked_duration_since(Instant::now())?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// Asks the query and, where the peer has it, the status; done by `deadline`.
@@ -127,6 +148,16 @@ impl HttpClient {
 
     async fn exchange<V>(&mut self, wanted: &Wanted<'_, V>, deadline: Instant) -> Exchange<V> {
         let mut exchange = Exchange::default();
+        if let Some(left) = self.rest() {
+            let left = left.as_secs() + 1;
+            exchange.failure = Some(Failure::new(
+                Reason::Overloaded,
+                format!(
+                    "not asked: the peer wants to be left alone (Retry-After) for another {left} s"
+                ),
+            ));
+            return exchange;
+        }
         // Whether a connection that should be open may still turn out dead.
         let mut stale_once = self
             .last_used
@@ -212,7 +243,7 @@ impl HttpClient {
 
     /// One request and its whole answer, of at most the accepted size.
     async fn request<V>(
-        &self,
+        &mut self,
         method: Method,
         url: Url,
         body: Option<String>,
@@ -240,6 +271,9 @@ impl HttpClient {
             .map_or(began, |connected| connected.max(began));
         let clock = clock_of(response.headers(), answered_at, sent.elapsed());
         let status = response.status();
+        if let Some(rest) = asked_rest(status, response.headers(), answered_at) {
+            self.rests_until = Some(Instant::now() + rest.min(self.longest_rest));
+        }
         let body = self.read_body(&mut response, exchange).await?;
         Ok(Answer {
             status,
@@ -348,7 +382,28 @@ fn clock_of(
     answered_at: SystemTime,
     took: Duration,
 ) -> Option<Answered<ClockSample>> {
-    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let date = date_in(headers, &DATE)?;
     let value = ClockSample::of_whole_second(date, answered_at, took);
     Some(Answered { value, took })
+}
+
+/// How long a peer that has too much to do asks to be left alone: in seconds, or until a date by its own clock.
+fn asked_rest(
+    status: StatusCode,
+    headers: &HeaderMap,
+    answered_at: SystemTime,
+) -> Option<Duration> {
+    if !http_failure::is_overload(status) {
+        return None;
+    }
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();
+    if let Ok(seconds) = seconds {
+        return Some(Duration::from_secs(seconds));
+    }
+    let now = date_in(headers, &DATE).unwrap_or(answered_at);
+    date_in(headers, &RETRY_AFTER)?.duration_since(now).ok()
+}
+
+fn date_in(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }

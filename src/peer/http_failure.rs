@@ -9,11 +9,20 @@ use super::exchange::Exchange;
 use super::failure::{Failure, Reason};
 use super::trace::Progress;
 
+/// Whether a status says that there is too much to do.
+pub(super) fn is_overload(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
 /// What an HTTP status without an answer means.
 pub(super) fn of_status(status: StatusCode, body: &[u8]) -> Failure {
-    let reason = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Reason::Overloaded,
-        _ => Reason::HttpStatus,
+    let reason = if is_overload(status) {
+        Reason::Overloaded
+    } else {
+        Reason::HttpStatus
     };
     let note = if status.is_redirection() {
         " (redirects are not followed)"

@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use convex_peer_monitor::cad3::{Cell, encode_message};
+use convex_peer_monitor::peer::Reason;
+use convex_peer_monitor::probe::Prober;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,7 +17,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
 use crate::support::contract::{peer, prober, verdict};
-use crate::support::fake::{FakePeer, Script};
+use crate::support::fake::{FakePeer, Fault, Script};
 use crate::support::tls::acceptor;
 
 #[tokio::test]
@@ -159,4 +162,79 @@ async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
         );
     }
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// Whether the next poll asks the peer, and why it fails.
+async fn next_poll(prober: &mut Prober, fake: &FakePeer) -> (bool, Option<Reason>) {
+    let before = fake.heads().len();
+    let observation = prober.poll().await;
+    let failure = observation.endpoints[0].exchange.failure.as_ref();
+    (
+        fake.heads().len() > before,
+        failure.map(|failure| failure.reason),
+    )
+}
+
+/// Lets the agent's time pass, and none while it waits for the network.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_to_be_left_alone_is_not_asked_before_that_time() {
+    let fake = FakePeer::start(Script::default()).await;
+    let date = |later: u64| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(later));
+    let mut peer = peer(&[&format!("http://{}", fake.http)]);
+    peer.cadence.interval = Duration::from_secs(60);
+    for (status, retry_after, rest) in [
+        (429, "40".to_owned(), 40),
+        (503, "40".to_owned(), 40),
+        (503, date(40), 40),
+        // Ten intervals at most.
+        (503, "86400".to_owned(), 600),
+        (503, date(86_400), 600),
+    ] {
+        let mut prober = prober(&peer);
+        fake.set(|script| {
+            script.fault = Fault::Http(status, "busy");
+            script.retry_after = Some(retry_after.clone());
+        });
+        let before = fake.heads().len();
+        let observation = prober.poll().await;
+        let endpoint = &observation.endpoints[0];
+        let failure = endpoint.exchange.failure.as_ref().unwrap();
+        assert!(failure.message.starts_with("HTTP status"), "{failure}");
+        assert_eq!((failure.reason, endpoint.retries), (Reason::Overloaded, 0));
+        assert_eq!(fake.heads().len(), before + 1);
+        fake.set(|script| *script = Script::default());
+        pass(Duration::from_secs(rest - 10)).await;
+        let early = next_poll(&mut prober, &fake).await;
+        assert_eq!(
+            early,
+            (false, Some(Reason::Overloaded)),
+            "{status} {retry_after}"
+        );
+        pass(Duration::from_secs(11)).await;
+        let due = next_poll(&mut prober, &fake).await;
+        assert_eq!(due, (true, None), "{status} {retry_after}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_peer_with_too_much_to_do_is_left_alone() {
+    let fake = FakePeer::start(Script::default()).await;
+    let peer = peer(&[&format!("http://{}", fake.http)]);
+    let past = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(40));
+    for (status, retry_after) in [(500, "40"), (503, "0"), (503, "soon"), (503, past.as_str())] {
+        let mut prober = prober(&peer);
+        fake.set(|script| {
+            script.fault = Fault::Http(status, "busy");
+            script.retry_after = Some(retry_after.to_owned());
+        });
+        next_poll(&mut prober, &fake).await;
+        let (asked, _) = next_poll(&mut prober, &fake).await;
+        assert!(asked, "{status} {retry_after}");
+    }
 }

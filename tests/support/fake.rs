@@ -35,6 +35,8 @@ pub(crate) struct Script {
     pub(crate) clock_ahead: Duration,
     /// The binary status is a map, as planned for 0.9.
     pub(crate) map_status: bool,
+    /// Sent with every HTTP answer.
+    pub(crate) retry_after: Option<String>,
     pub(crate) fault: Fault,
 }
 
@@ -86,6 +88,7 @@ impl Default for Script {
             new_api: true,
             clock_ahead: Duration::ZERO,
             map_status: false,
+            retry_after: None,
             fault: Fault::None,
         }
     }
@@ -540,7 +543,12 @@ async fn rest_answer<S: AsyncWrite + Unpin>(
     } else {
         ""
     };
-    let mut bytes = format!("{head}{location}\r\n").into_bytes();
+    let retry_after = script
+        .retry_after
+        .as_ref()
+        .map(|when| format!("retry-after: {when}\r\n"))
+        .unwrap_or_default();
+    let mut bytes = format!("{head}{location}{retry_after}\r\n").into_bytes();
     match script.fault {
         Fault::HalfReply => {
             bytes.extend_from_slice(&reply[..reply.len() / 2]);
