@@ -2,7 +2,7 @@
 //! stops the monitoring.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -55,13 +55,6 @@ pub struct State {
     pub notifications: Kept,
 }
 
-impl State {
-    /// The same without what every good poll changes: two that differ in this are worth writing at once.
-    fn substance(&self) -> (Memory, &Kept) {
-        (self.fleet.substance(), &self.notifications)
-    }
-}
-
 /// Whose state is kept.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
@@ -69,15 +62,6 @@ pub struct Parts {
     pub fleet: Arc<Fleet>,
     /// What others were told.
     pub outbox: Arc<Outbox>,
-}
-
-impl Parts {
-    fn export(&self) -> State {
-        State {
-            fleet: self.fleet.export(),
-            notifications: self.outbox.export(),
-        }
-    }
 }
 
 /// Why the state cannot be kept.
@@ -211,29 +195,39 @@ impl StateFile {
     /// # Errors
     /// The disk does not take it.
     pub fn write(&self, state: &State) -> Result<(), StateError> {
-        let text = serde_json::to_vec(&Written {
+        let written = Written {
             format: FORMAT,
             version: VERSION,
             state,
-        });
-        let text = text.map_err(|error| StateError::Unwritable(error.to_string()))?;
-        if text.len() as u64 > MAX_BYTES {
-            let message = format!("{} bytes, at most {MAX_BYTES}", text.len());
+        };
+        let unfinished = self.dir.join(UNFINISHED);
+        let failed = |source| StateError::Write {
+            path: unfinished.clone(),
+            source,
+        };
+        // Not as one text in memory: ten thousand peers make megabytes.
+        let mut file = BufWriter::new(File::create(&unfinished).map_err(failed)?);
+        serde_json::to_writer(&mut file, &written).map_err(|error| {
+            if error.is_io() {
+                failed(error.into())
+            } else {
+                StateError::Unwritable(error.to_string())
+            }
+        })?;
+        let file = file
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        let length = file.metadata().map_err(failed)?.len();
+        if length > MAX_BYTES {
+            let message = format!("{length} bytes, at most {MAX_BYTES}");
             return Err(StateError::Unwritable(message));
         }
-        let unfinished = self.dir.join(UNFINISHED);
-        let written = File::create(&unfinished).and_then(|mut file| {
-            file.write_all(&text)?;
-            file.sync_all()
-        });
-        let finished = written
+        let finished = file
+            .sync_all()
             .and_then(|()| fs::rename(&unfinished, self.dir.join(NAME)))
             // The new name is only safe when the directory is.
             .and_then(|()| File::open(&self.dir)?.sync_all());
-        finished.map_err(|source| StateError::Write {
-            path: unfinished,
-            source,
-        })
+        finished.map_err(failed)
     }
 }
 
@@ -331,7 +325,7 @@ impl Keeper {
         let mut pass = Pass {
             dir: self.dir,
             file: None,
-            written: None,
+            known: None,
             failing: false,
         };
         match file {
@@ -343,7 +337,7 @@ impl Keeper {
             let last = stop.is_cancelled();
             let parts = parts.clone();
             let saved = tokio::task::spawn_blocking(move || {
-                pass.save(parts.export(), last);
+                pass.save(&parts, last);
                 pass
             });
             match saved.await {
@@ -374,18 +368,35 @@ impl Keeper {
 struct Pass {
     dir: PathBuf,
     file: Option<StateFile>,
-    written: Option<(State, Instant)>,
+    known: Option<Known>,
     failing: bool,
 }
 
+/// What the file holds, as far as it takes to tell whether it is still right.
+struct Known {
+    substance: u64,
+    fleet: u64,
+    notifications: Kept,
+    at: Instant,
+}
+
 impl Pass {
-    /// Writes `state` if it is worth it, or the `last` time if anything changed. Blocks.
-    fn save(&mut self, state: State, last: bool) {
-        let worth = self.written.as_ref().is_none_or(|(written, at)| {
-            let due = last || at.elapsed() >= TIMES_EVERY;
-            written.substance() != state.substance() || (due && *written != state)
-        });
-        if !worth {
+    /// Writes the state of `parts` if it is worth it, or the `last` time if anything changed. Blocks.
+    fn save(&mut self, parts: &Parts, last: bool) {
+        let (substance, notifications) = (parts.fleet.substance(), parts.outbox.export());
+        let same = self
+            .known
+            .as_ref()
+            .filter(|known| known.substance == substance && known.notifications == notifications);
+        if same.is_some_and(|known| !last && known.at.elapsed() < TIMES_EVERY) {
+            return;
+        }
+        let state = State {
+            fleet: parts.fleet.export(),
+            notifications,
+        };
+        let fleet = state.fleet.fingerprint();
+        if same.is_some_and(|known| known.fleet == fleet) {
             return;
         }
         let opened = match self.file.take() {
@@ -399,7 +410,12 @@ impl Pass {
                     tracing::info!(state_dir = %self.dir.display(), "the state is kept again");
                 }
                 self.failing = false;
-                self.written = Some((state, Instant::now()));
+                self.known = Some(Known {
+                    substance,
+                    fleet,
+                    notifications: state.notifications,
+                    at: Instant::now(),
+                });
             }
             Err(error) => {
                 // The directory may have been replaced by another one.

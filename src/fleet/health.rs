@@ -43,7 +43,9 @@ impl Health {
 }
 
 /// Counts polls until a verdict is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Streak {
     verdict: Option<bool>,
     /// The side that the last polls were on, and how many of them.

@@ -1,6 +1,7 @@
 //! What of the fleet outlives the agent: taken out, put back, as plain values. Knows no file and no format.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use super::{Fleet, Health, PeerRecord, Slot, Streak, Watched, lock};
 const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What outlives the agent. Counters do not: Prometheus expects them at 0 after a start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Memory {
     /// Of each peer, by name.
     pub peers: BTreeMap<String, Remembered>,
@@ -28,7 +29,7 @@ pub struct Memory {
 }
 
 /// What is remembered of a peer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Remembered {
     /// Which peer it was, as configured.
     #[serde(flatten)]
@@ -60,7 +61,7 @@ pub struct Remembered {
 }
 
 /// What makes two configured peers of one name the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Who {
     /// The network.
     pub network: String,
@@ -71,7 +72,7 @@ pub struct Who {
 }
 
 /// What is remembered of a peer's order: a stall does not end because the agent does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RememberedOrder {
     /// The points seen last.
     pub points: Option<OrderPoints>,
@@ -86,7 +87,7 @@ pub struct RememberedOrder {
 }
 
 /// What is remembered of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 pub struct RememberedEndpoint {
     /// When the last poll began.
     pub attempt: Option<Moment>,
@@ -101,7 +102,7 @@ pub struct RememberedEndpoint {
 }
 
 /// A moment of the wall clock: milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moment(pub u64);
 
 impl Moment {
@@ -125,21 +126,17 @@ impl Moment {
 }
 
 impl Memory {
-    /// The same without what every good poll changes: two that differ in this are worth writing at once.
+    /// Stands for all of it: as long as it is the same, so is the memory.
     #[must_use]
-    pub fn substance(&self) -> Self {
-        let mut substance = self.clone();
-        substance.finality_advanced.clear();
-        for peer in substance.peers.values_mut() {
-            peer.advanced = [None; 4];
-            peer.order = RememberedOrder::default();
-            peer.streak = peer.streak.settled();
-            for endpoint in peer.endpoints.values_mut() {
-                *endpoint = RememberedEndpoint::default();
-            }
-        }
-        substance
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(|hasher| self.hash(hasher))
     }
+}
+
+fn fingerprint(of: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of(&mut hasher);
+    hasher.finish()
 }
 
 impl Who {
@@ -173,6 +170,22 @@ impl Fleet {
             }
         }
         memory
+    }
+
+    /// Stands for what is to outlive the agent without what every good poll changes: when it becomes another one, that is
+    /// worth writing at once. Exports nothing: ten thousand peers are looked at more often than written.
+    #[must_use]
+    pub fn substance(&self) -> u64 {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let watched = lock(&self.watched);
+        fingerprint(|hasher| {
+            watched.unclaimed.hash(hasher);
+            for slot in &watched.slots {
+                let record = Arc::clone(&lock(&slot.record));
+                record.peer.name.hash(hasher);
+                record.remembered(now, wall).substance().hash(hasher);
+            }
+        })
     }
 
     /// Puts back what was exported, into the peers that have not been polled yet, and later into those that come.
@@ -219,6 +232,17 @@ fn is_recent(at: Moment, wall: SystemTime) -> bool {
 }
 
 impl Remembered {
+    /// The same without what every good poll changes.
+    fn substance(mut self) -> Self {
+        self.advanced = [None; 4];
+        self.order = RememberedOrder::default();
+        self.streak = self.streak.settled();
+        for endpoint in self.endpoints.values_mut() {
+            *endpoint = RememberedEndpoint::default();
+        }
+        self
+    }
+
     fn last_attempt(&self) -> Option<Moment> {
         self.endpoints
             .values()

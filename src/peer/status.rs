@@ -5,7 +5,7 @@ use crate::cad3::{Cell, Hash};
 use super::failure::{Failure, Reason};
 
 /// The four levels of an order, as counts of blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct OrderPoints {
     /// Blocks in the peer's own order.
     pub block: i64,
