@@ -24,9 +24,10 @@ pub struct Slot {
     pub(super) network: Arc<NetworkRecord>,
     /// Set and read with `record` locked.
     pub(super) retired: AtomicBool,
-    errands: mpsc::Sender<Errand>,
+    /// Boxed: a channel has room for 32 at once, which is kilobytes a peer when they are in it themselves.
+    errands: mpsc::Sender<Box<Errand>>,
     /// For the peer's task, which holds it while it runs.
-    asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Errand>>>,
+    asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Errand>>>>,
     /// When somebody last asked for a poll.
     poll_asked: Mutex<Option<Instant>>,
 }
@@ -70,7 +71,7 @@ impl Slot {
             ))
         };
         self.errands
-            .send(Errand::Ask { question, answer })
+            .send(Box::new(Errand::Ask { question, answer }))
             .await
             .map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -85,7 +86,7 @@ impl Slot {
         self.may_be_polled(Instant::now())?;
         let (answer, answered) = oneshot::channel();
         self.errands
-            .send(Errand::Poll { answer })
+            .send(Box::new(Errand::Poll { answer }))
             .await
             .map_err(|_| NotPolled::NotWatched)?;
         answered.await.map_err(|_| NotPolled::NotWatched)
@@ -105,7 +106,7 @@ impl Slot {
 
     /// What the peer's task is to do.
     #[must_use]
-    pub fn errands(&self) -> Arc<tokio::sync::Mutex<mpsc::Receiver<Errand>>> {
+    pub fn errands(&self) -> Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Errand>>>> {
         Arc::clone(&self.asked)
     }
 

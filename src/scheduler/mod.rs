@@ -208,7 +208,7 @@ async fn watch(work: Work) {
             tokio::select! {
                 biased;
                 () = sleep_until(due) => break None,
-                Some(errand) = errands.recv() => match errand {
+                Some(errand) = errands.recv() => match *errand {
                     Errand::Ask { question, answer } => {
                         let held = work.permits.acquire().await;
                         // Never longer than to the next poll; who asked takes silence for no answer.
