@@ -79,13 +79,10 @@ impl Agreement {
     /// Compares all rings. What those weigh that were not asked yet is `awaited`: they may be on either side.
     #[must_use]
     pub fn of(voices: &[Voice<'_>], awaited: u128) -> Self {
-        let holders = holders(voices);
-        if holders
-            .values()
-            .all(|said| said.iter().all(|(_, hash)| *hash == said[0].1))
-        {
-            return Self::unanimous(voices, &holders);
+        if let Some(shown) = unanimous(voices) {
+            return Self::in_unison(voices, &shown);
         }
+        let holders = holders(voices);
         let total: u128 = voices.iter().map(|voice| u128::from(voice.weight)).sum();
         let mut stands = Vec::with_capacity(voices.len());
         for (me, voice) in voices.iter().enumerate() {
@@ -125,14 +122,11 @@ impl Agreement {
 }
 
 impl Agreement {
-    /// No block has two hashes: the usual case, found without comparing pairs.
-    fn unanimous(voices: &[Voice<'_>], holders: &Holders) -> Self {
+    /// No block has two hashes; `shown` says how many have shown each.
+    fn in_unison(voices: &[Voice<'_>], shown: &HashMap<i64, (Hash, u32)>) -> Self {
         let shares = |voice: &Voice<'_>| {
-            voice
-                .ring
-                .0
-                .iter()
-                .any(|(block, _)| holders[block].len() > 1)
+            let mut entries = voice.ring.newest_first();
+            entries.any(|(block, _)| shown[&block].1 > 1)
         };
         let stand = |voice| Stand::Majority {
             proven: shares(voice),
@@ -143,6 +137,20 @@ impl Agreement {
             groups: usize::from(!voices.is_empty()),
         }
     }
+}
+
+/// The hash of each block and how many have shown it; none when a block has two. The usual case, found without noting who
+/// has shown what: in a large network that is a great deal.
+fn unanimous(voices: &[Voice<'_>]) -> Option<HashMap<i64, (Hash, u32)>> {
+    let mut shown = HashMap::new();
+    for (block, hash) in voices.iter().flat_map(|voice| &voice.ring.0) {
+        let (first, count) = shown.entry(*block).or_insert((*hash, 0));
+        if first != hash {
+            return None;
+        }
+        *count += 1;
+    }
+    Some(shown)
 }
 
 /// Who has shown which hash at a block.
