@@ -5,6 +5,7 @@ mod api;
 mod guard;
 mod pages;
 mod runbook;
+mod scrape;
 mod security;
 
 use std::sync::Arc;
@@ -24,13 +25,9 @@ use crate::config::render;
 use crate::current::Current;
 use crate::fleet::Fleet;
 use crate::history::History;
-use crate::metrics::{AgentFacts, exposition};
 use crate::shard::Shard;
 
 use pages::{Pages, Streams};
-
-/// The text format that the prometheus crate writes.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Asks the agent to load its configuration again; the answer says what was wrong.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -102,37 +99,13 @@ fn others(site: &Site, loopback: bool) -> Router {
     Router::new()
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/config", get(config))
         .route("/-/healthy", get(|| async { "the event loop lives\n" }))
         // Bound and configured before the first request can come; no peer can make it fail.
         .route("/-/ready", get(|| async { "ready\n" }))
         .merge(changing)
         .with_state(site.clone())
-}
-
-async fn metrics(State(site): State<Site>) -> Response {
-    // Writing ten thousand peers takes a while: not on the threads that poll.
-    let written = tokio::task::spawn_blocking(move || {
-        let in_force = site.current.get();
-        let facts = AgentFacts {
-            vantage: in_force.config.vantage.clone(),
-            mode: in_force.config.mode,
-            shard: site.shard.numbers(),
-            reload_successful: in_force.reload_successful,
-            loaded: in_force.loaded,
-        };
-        exposition(
-            &site.fleet.snapshot(),
-            &facts,
-            in_force.config.detail,
-            &site.registry,
-        )
-    });
-    match written.await {
-        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
-        Err(error) => internal(&error),
-    }
 }
 
 async fn config(State(site): State<Site>) -> Response {
