@@ -11,11 +11,10 @@ const screenshots = { after: (end) => ends.push(end) }
 mkdirSync(IMAGES, { recursive: true })
 
 /** Pictures of the page at `path`, in both colours. */
-async function shoot(browser, agent, path, name, { width = 1280, height = 800, act = async () => {} } = {}) {
+async function shoot(browser, agent, path, name, { width = 1280, height = 800 } = {}) {
   for (const colorScheme of ['light', 'dark']) {
     const site = await browser.open(agent.url, path, { colorScheme, viewport: { width, height } })
     await site.live()
-    await act(site.page)
     await site.page.screenshot({ path: join(IMAGES, `${name}-${colorScheme}.png`) })
     console.log(`docs/images/${name}-${colorScheme}.png`)
   }
@@ -34,11 +33,11 @@ try {
   const ofFaulty = await faulty.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\nverdicts: { stall_after: 20s }\n${simulated}`)
   await until('the last fault', async () => (await (await fetch(`${ofFaulty.url}/`)).text()).includes('2 down'))
   await sleep(15_000)
-  await shoot(browser, ofReal, '/', 'real', { height: 420 })
+  await shoot(browser, ofReal, '/', 'real', { height: 480 })
   await shoot(browser, ofReal, '/peers/peer-0', 'real-peer')
   await shoot(browser, ofFaulty, '/', 'faulty')
   await shoot(browser, ofFaulty, '/peers/sim-4', 'faulty-peer', { height: 900 })
-  await shoot(browser, ofFaulty, '/', 'phone', { width: 320, height: 640, act: (page) => page.locator('.fleet').scrollIntoViewIfNeeded() })
+  await shoot(browser, ofFaulty, '/', 'phone', { width: 320, height: 640 })
 } finally {
   for (const end of ends.reverse()) await end()
 }

@@ -2,6 +2,7 @@
 
 use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot};
 
+use super::shown::number;
 use super::words;
 
 /// Where the trouble is, as far as can be told.
@@ -145,10 +146,8 @@ impl Others {
             words::of_order(verdict.order)
         );
         if let Some(head) = verdict.head {
-            text.push_str(&format!(
-                ", its head at block {}",
-                super::shown::number(head)
-            ));
+            text.push_str(", its head at block ");
+            text.push_str(&number(head));
         }
         if verdict.split {
             text.push_str(", and it is split");

@@ -1,9 +1,8 @@
 //! Charts over time, drawn on the server: axes with units, gaps where nothing was measured.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use super::shown::Markup;
+use super::shown::{Markup, push};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;
@@ -30,6 +29,17 @@ pub(super) struct Line {
     pub(super) points: Vec<(SystemTime, f64)>,
 }
 
+/// How values are shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    /// Whether the axis begins at 0.
+    pub(super) from_zero: bool,
+    /// Whether values are whole numbers, and marks too.
+    pub(super) whole: bool,
+    /// How a mark of the value axis is written.
+    pub(super) mark: fn(f64) -> String,
+}
+
 /// Lines over one time.
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
@@ -41,10 +51,8 @@ pub(super) struct Chart {
     pub(super) to: SystemTime,
     /// Points further apart than this are not joined.
     pub(super) gap: Duration,
-    /// Whether the axis begins at 0.
-    pub(super) from_zero: bool,
-    /// How a mark of the value axis is written.
-    pub(super) mark: fn(f64) -> String,
+    /// How values are shown.
+    pub(super) scale: Scale,
     /// At most four: each has a pattern of its own.
     pub(super) lines: Vec<Line>,
 }
@@ -60,15 +68,15 @@ impl Chart {
         let greatest = values().reduce(f64::max)?;
         let least = values().reduce(f64::min)?;
         let axis = Axis::around(
-            if self.from_zero { 0.0 } else { least },
+            if self.scale.from_zero { 0.0 } else { least },
             greatest,
-            !self.from_zero,
+            self.scale.whole,
         );
         let mut svg = format!(
             r#"<svg class="chart" role="img" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"><title>{}: {} to {}</title>"#,
             self.title,
-            (self.mark)(least),
-            (self.mark)(greatest)
+            (self.scale.mark)(least),
+            (self.scale.mark)(greatest)
         );
         for mark in axis.marks() {
             let y = axis.y(mark);
@@ -79,7 +87,7 @@ impl Chart {
                     WIDTH - RIGHT,
                     LEFT - 8.0,
                     y + 4.0,
-                    (self.mark)(mark)
+                    (self.scale.mark)(mark)
                 ),
             );
         }
@@ -214,11 +222,6 @@ fn seconds(from: SystemTime, to: SystemTime) -> f64 {
     to.duration_since(from).unwrap_or_default().as_secs_f64()
 }
 
-fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    text.write_fmt(more).unwrap_or_default();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,8 +236,11 @@ mod tests {
             from: at(0),
             to: at(3600),
             gap: Duration::from_secs(60),
-            from_zero: true,
-            mark: |value| format!("{value} ms"),
+            scale: Scale {
+                from_zero: true,
+                whole: false,
+                mark: |value| format!("{value} ms"),
+            },
             lines: vec![Line {
                 name: "tcp",
                 points: points

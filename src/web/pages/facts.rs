@@ -8,7 +8,9 @@ use crate::fleet::{Condition, Fact, PeerRecord, Snapshot, Stake};
 use crate::peer::{Figures, LEVELS, Transport};
 use crate::sidecar::{ProcessReading, StoreReading};
 
-use super::shown::{Clock, Markup, bytes, count, cvm, number, offset, percent, span, visible};
+use super::shown::{
+    Clock, Markup, bytes, count, cvm, number, offset, percent, push, span, visible,
+};
 use super::words;
 
 /// Facts that belong together.
@@ -174,9 +176,8 @@ impl Told<'_> {
             let name = ["Blocks", "Proposed", "In consensus", "Final"][i];
             let mut learned = by_status.clone();
             if let Some(at) = self.record.advanced[i] {
-                learned
-                    .0
-                    .push_str(&format!("; last seen to grow {}", self.clock.when(at)));
+                let grew = format_args!("; last seen to grow {}", self.clock.when(at));
+                push(&mut learned.0, grew);
             }
             debug_assert_eq!(LEVELS.len(), 4, "each level has a name");
             facts.push(Known::new(name, number(points), &learned));

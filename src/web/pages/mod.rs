@@ -50,21 +50,23 @@ pub(super) struct Shell<'a> {
 }
 
 impl<'a> Shell<'a> {
-    /// Of a page called `title`.
+    /// Of a page called `title`, under the fleet's icon.
     pub(super) fn new(site: &'a Site, title: String) -> Self {
+        let icon = summary_icon(&site.prefix, &site.fleet.snapshot());
+        Self::with(site, title, icon)
+    }
+
+    fn of(site: &'a Site, content: &Content) -> Self {
+        Self::with(site, content.title.clone(), content.icon.clone())
+    }
+
+    fn with(site: &'a Site, title: String, icon: String) -> Self {
         Self {
             prefix: &site.prefix,
             version: env!("CARGO_PKG_VERSION"),
             vantage: site.current.get().config.vantage.clone(),
             title,
-            icon: summary_icon(&site.prefix, &site.fleet.snapshot()),
-        }
-    }
-
-    fn of(site: &'a Site, content: &Content) -> Self {
-        Self {
-            icon: content.icon.clone(),
-            ..Self::new(site, content.title.clone())
+            icon,
         }
     }
 }
@@ -130,11 +132,11 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route("/icon.svg", get(draw_icon))
         .route(
             "/style.css",
-            get(|| asset("text/css; charset=utf-8", include_str!("style.css"))),
+            get(async || asset("text/css; charset=utf-8", include_str!("style.css"))),
         )
         .route(
             "/live.js",
-            get(|| asset("text/javascript; charset=utf-8", include_str!("live.js"))),
+            get(async || asset("text/javascript; charset=utf-8", include_str!("live.js"))),
         )
         .with_state(pages.clone())
 }
@@ -251,7 +253,7 @@ pub(super) fn shown(page: askama::Result<String>) -> Response {
     }
 }
 
-async fn asset(kind: &'static str, text: &'static str) -> Response {
+fn asset(kind: &'static str, text: &'static str) -> Response {
     // It belongs to this version of the pages: asked for again each time, and small.
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -288,28 +290,18 @@ fn icon(prefix: &str, health: Health, count: Option<usize>) -> String {
 
 /// `GET /icon.svg`
 async fn draw_icon(uri: Uri) -> Response {
-    let mut health = Health::Unknown;
-    let mut text = String::new();
-    for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-        match &*key {
-            "health" => {
-                health = Health::ALL
-                    .into_iter()
-                    .find(|it| it.as_str() == value)
-                    .unwrap_or(health)
-            }
-            "count" => {
-                text = value.parse::<u32>().map_or(String::new(), |count| {
-                    if count > 99 {
-                        "99".to_owned()
-                    } else {
-                        count.to_string()
-                    }
-                })
-            }
-            _ => {}
-        }
-    }
+    let query = uri.query().unwrap_or_default();
+    let asked = |wanted: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(key, _)| key == wanted).map(|(_, value)| value)
+    };
+    let named = asked("health");
+    let health = Health::ALL
+        .into_iter()
+        .find(|it| named.as_deref() == Some(it.as_str()));
+    let health = health.unwrap_or(Health::Unknown);
+    let count = asked("count").and_then(|value| value.parse::<u32>().ok());
+    let text = count.map_or(String::new(), |count| count.min(99).to_string());
     let (shape, fill) = match health {
         Health::Up => (r#"<circle cx="16" cy="16" r="15""#, "#1a7f37"),
         Health::Degraded => (r#"<path d="M16 1 31 30H1z""#, "#d29922"),

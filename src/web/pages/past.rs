@@ -8,7 +8,7 @@ use crate::fleet::PeerRecord;
 use crate::history::{History, Poll, Series, Summary, Unreadable};
 use crate::peer::Transport;
 
-use super::chart::{Chart, Line};
+use super::chart::{Chart, Line, Scale};
 use super::shown::{Markup, latency, number, percent};
 
 /// The times that charts can show besides the last polls: name, length, and the length of a step.
@@ -23,6 +23,23 @@ const SPANS: [(&str, Duration, Duration); 5] = [
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
 }
+
+const MILLISECONDS: Scale = Scale {
+    from_zero: true,
+    whole: false,
+    mark: milliseconds,
+};
+
+const POSITION: Scale = Scale {
+    from_zero: false,
+    whole: true,
+    mark: whole,
+};
+
+const DISTANCE: Scale = Scale {
+    from_zero: true,
+    ..POSITION
+};
 
 /// What was. What could not be read says why.
 pub(super) struct Past {
@@ -164,8 +181,6 @@ impl Span {
                     .map(|mean| mean.as_secs_f64() * 1e3)
             }
         };
-        let milliseconds =
-            |value: f64| latency(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default());
         let latencies = vec![
             self.line("http", &of_transport(Transport::Http)),
             self.line("tcp", &of_transport(Transport::Tcp)),
@@ -173,15 +188,15 @@ impl Span {
         let order = vec![
             self.line("block", &|it| Some(as_f64(it.order?.block))),
             self.line("final", &|it| Some(as_f64(it.order?.finality))),
-            self.line("executed (state block + 1)", &|it| {
+            self.line("executed", &|it| {
                 Some(as_f64(it.state_block?.saturating_add(1)))
             }),
         ];
         let lag = vec![self.line("lag", &|it| it.worst_lag.map(as_f64))];
         [
-            self.chart("Latency", true, milliseconds, latencies),
-            self.chart("Order, blocks", false, whole, order),
-            self.chart("Behind the head, blocks", true, whole, lag),
+            self.chart("Latency", MILLISECONDS, latencies),
+            self.chart("Order, blocks", POSITION, order),
+            self.chart("Behind the head, blocks", DISTANCE, lag),
         ]
         .into_iter()
         .flatten()
@@ -198,13 +213,7 @@ impl Span {
         }
     }
 
-    fn chart(
-        &self,
-        title: &str,
-        from_zero: bool,
-        mark: fn(f64) -> String,
-        lines: Vec<Line>,
-    ) -> Option<Drawn> {
+    fn chart(&self, title: &str, scale: Scale, lines: Vec<Line>) -> Option<Drawn> {
         let drawn = lines.iter().map(|line| {
             if line.points.is_empty() {
                 ""
@@ -218,8 +227,7 @@ impl Span {
             from: self.from,
             to: self.to,
             gap: self.gap,
-            from_zero,
-            mark,
+            scale,
             lines,
         };
         Some(Drawn {
@@ -228,6 +236,10 @@ impl Span {
             lines: drawn,
         })
     }
+}
+
+fn milliseconds(value: f64) -> String {
+    latency(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default())
 }
 
 #[expect(

@@ -22,7 +22,8 @@ use super::{view, words};
 pub(super) struct Row<'a> {
     prefix: &'a str,
     name: &'a str,
-    network: &'a str,
+    /// Where there are several.
+    network: Option<&'a str>,
     labels: Vec<(&'a str, &'a str)>,
     is_reference: bool,
     health: &'static str,
@@ -122,7 +123,7 @@ impl<'a> Row<'a> {
         Self {
             prefix,
             name: &record.peer.name,
-            network: &record.peer.network,
+            network: (snapshot.networks.len() > 1).then_some(&record.peer.network),
             labels: labels
                 .map(|(name, value)| (name.as_str(), value.as_str()))
                 .collect(),

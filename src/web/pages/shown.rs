@@ -1,6 +1,6 @@
 //! How texts, times and figures are written: harmless, short, with their units.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use askama::filters::HtmlSafe;
@@ -30,12 +30,18 @@ pub(super) fn visible(text: &str) -> String {
             break;
         }
         if is_harmful(c) {
-            shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c)));
+            push(&mut shown, format_args!("⟨U+{:04X}⟩", u32::from(c)));
         } else {
             shown.push(c);
         }
     }
     shown
+}
+
+/// Appends what is formatted.
+pub(super) fn push(text: &mut String, more: fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    text.write_fmt(more).unwrap_or_default();
 }
 
 /// Whether a character is invisible, or rules how others are shown.
@@ -133,7 +139,7 @@ pub(super) fn number(value: i64) -> String {
         text.push('−');
     }
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

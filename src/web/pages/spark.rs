@@ -1,12 +1,11 @@
 //! The two drawings of a table row: the latency and the outcome of the last polls.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::fleet::Health;
 use crate::history::{Outcome, Poll};
 
-use super::shown::{Markup, latency};
+use super::shown::{Markup, latency, push};
 
 /// Polls that a row shows; the peer's page shows all that are kept.
 pub(super) const POLLS_SHOWN: usize = 30;
@@ -102,9 +101,9 @@ pub(super) fn poll_bar(polls: &[Poll]) -> Markup {
     });
     let counted: Vec<String> = counted.collect();
     let label = format!("{}: {}", last(polls), counted.join(", "));
-    let width = polls.len() * 4;
+    let (width, drawn) = (polls.len() * 3, polls.len() * 4);
     let mut svg = format!(
-        r#"<svg class="polls" role="img" width="{width}" height="16" viewBox="0 0 {width} 16"><title>{label}</title>"#
+        r#"<svg class="polls" role="img" width="{width}" height="16" viewBox="0 0 {drawn} 16" preserveAspectRatio="none"><title>{label}</title>"#
     );
     for mark in Mark::ALL {
         let mut path = String::new();
@@ -176,11 +175,6 @@ fn last(polls: &[Poll]) -> String {
         1 => "last poll".to_owned(),
         many => format!("last {many} polls"),
     }
-}
-
-fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
-    text.write_fmt(more).unwrap_or_default();
 }
 
 fn as_f64(count: usize) -> f64 {

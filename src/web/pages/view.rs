@@ -10,6 +10,7 @@ use crate::config::Role;
 use crate::fleet::{Health, PeerRecord, Snapshot};
 use crate::peer::seconds_since_epoch;
 
+use super::shown::push;
 use super::words;
 
 /// Rows of one page.
@@ -150,9 +151,8 @@ impl View {
                 }
                 "group" => view.group = value.into_owned(),
                 "page" => {
-                    view.page = value
-                        .parse::<usize>()
-                        .map_or(0, |page| page.saturating_sub(1))
+                    let page = value.parse::<usize>();
+                    view.page = page.map_or(0, |page| page.saturating_sub(1));
                 }
                 _ => {}
             }
@@ -366,7 +366,7 @@ fn natural(name: &str) -> String {
             continue;
         }
         if !digits.is_empty() {
-            key.push_str(&format!("{digits:0>20}"));
+            push(&mut key, format_args!("{digits:0>20}"));
             digits.clear();
         }
         key.push(c);
