@@ -274,10 +274,7 @@ async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
         status == 403 && page.contains("The peer was not polled: "),
         "{status}: {page}"
     );
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap();
+    let client = plain_client(PATIENCE).unwrap();
     let url = format!("http://{}/convex/peers/one/poll", agent.address);
     let answer = client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 303);

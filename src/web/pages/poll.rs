@@ -5,6 +5,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
+use serde::Deserialize;
 use tower::ServiceExt;
 
 use super::{Pages, address, message};
@@ -30,6 +31,8 @@ async fn forward(api: Router, pages: Pages, name: String, mut request: Request) 
         return message(site, StatusCode::NOT_FOUND, "There is no such peer.");
     };
     *request.uri_mut() = uri;
+    // What this route's path was made of is nothing of the other's.
+    request.extensions_mut().clear();
     let answer = match api.oneshot(request).await {
         Ok(answer) => answer,
         Err(never) => match never {},
@@ -41,10 +44,16 @@ async fn forward(api: Router, pages: Pages, name: String, mut request: Request) 
     let body = axum::body::to_bytes(answer.into_body(), REFUSAL_BYTES)
         .await
         .unwrap_or_default();
-    let said = String::from_utf8_lossy(&body);
-    let text = format!(
-        "The peer was not polled: {}",
-        super::shown::visible(said.trim())
-    );
+    let why = match serde_json::from_slice::<Refusal>(&body) {
+        Ok(refusal) => refusal.detail,
+        Err(_) => status.to_string(),
+    };
+    let text = format!("The peer was not polled: {}", super::shown::visible(&why));
     message(site, status, &text)
+}
+
+/// What of the API's refusals is shown.
+#[derive(Deserialize)]
+struct Refusal {
+    detail: String,
 }
