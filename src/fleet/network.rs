@@ -339,28 +339,22 @@ impl NetworkWatch {
     fn judge(&mut self, now: Instant) {
         self.judged = Some(now);
         self.weigh(now);
-        let heard: Vec<&String> = self
-            .members
-            .iter()
-            .filter(|(_, member)| member.is_heard(now))
-            .map(|(name, _)| name)
-            .collect();
         let awaited = self.members.values().filter(|member| member.awaited);
         let awaited = awaited.map(|member| u128::from(member.weight)).sum();
-        let voices: Vec<Voice<'_>> = heard
-            .iter()
-            .map(|name| &self.members[*name])
+        let voices: Vec<Voice<'_>> = self
+            .members
+            .values()
+            .filter(|member| member.is_heard(now))
             .map(|member| Voice {
                 ring: &member.ring,
                 weight: member.weight,
             })
             .collect();
         let agreement = Agreement::of(&voices, awaited);
-        let heard: Vec<String> = heard.into_iter().cloned().collect();
-        for (name, stand) in heard.into_iter().zip(agreement.stands) {
-            if let Some(member) = self.members.get_mut(&name) {
-                member.take(stand);
-            }
+        let heard = self.members.values_mut();
+        let heard = heard.filter(|member| member.is_heard(now));
+        for (member, stand) in heard.zip(agreement.stands) {
+            member.take(stand);
         }
         self.split = agreement.split;
         self.groups = agreement.groups;
