@@ -257,6 +257,43 @@ async fn no_page_needs_more_than_the_policy_allows_and_every_answer_has_it() {
 }
 
 #[tokio::test]
+async fn beside_its_peer_the_agent_tells_first_whether_it_is_the_peer_or_the_network() {
+    let other = FakePeer::start(Script::default()).await;
+    let told = async |other: Option<&FakePeer>| {
+        let other = other.map_or(String::new(), |other| {
+            format!(
+                "  - {{ name: other, role: reference, endpoints: ['tcp://{}'] }}\n",
+                other.tcp
+            )
+        });
+        let agent = Agent::start(&format!(
+            "mode: sidecar\ndefaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\npeers:\n\
+             \x20 - {{ name: mine, endpoints: ['tcp://127.0.0.1:1'], sidecar: {{ command_contains: no-process-is-called-so }} }}\n{other}"
+        ))
+        .await;
+        let gone = "convex_peer_process_up{peer=\"mine\",network=\"default\"}";
+        agent.wait_for(gone, |value| value == 0.0).await;
+        let polls = "convex_peer_polls_total{peer=\"mine\",network=\"default\"}";
+        agent.wait_for(polls, |polls| polls >= 2.0).await;
+        let page = agent.get("/").await.1;
+        assert!(page.contains("Is it <bdi>mine</bdi> or the network?"));
+        assert!(page.contains("Its process is not there on this host."));
+        agent.stop().await;
+        page
+    };
+    let page = told(Some(&other)).await;
+    assert!(
+        page.contains(">The peer.<") && page.contains("1 of 1 other watched peers answer"),
+        "{page}"
+    );
+    let page = told(None).await;
+    assert!(
+        page.contains(">The peer.<") && page.contains("No other peer of the network is watched"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
 async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
     let fake = FakePeer::start(Script::default()).await;
     let agent = Agent::start(&format!(

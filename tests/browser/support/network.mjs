@@ -12,7 +12,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../../..')
 const PROGRAM = process.env.PROGRAM ?? join(ROOT, 'target/debug/convex-peer-monitor')
 
 /** Longest wait for something that must happen. */
-export const PATIENCE_MS = 60_000
+export const PATIENCE_MS = 120_000
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
