@@ -14,7 +14,7 @@ use crate::support::fake::{FakePeer, Fault, Script};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What would decide about colour in whatever runs the tests.
-const DECIDES: [&str; 4] = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"];
+const DECIDES: [&str; 5] = ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"];
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_convex-peer-monitor");
 
