@@ -120,6 +120,15 @@ pub struct NetworkSnapshot {
     pub queries: BTreeMap<String, QueryRecord>,
 }
 
+impl Snapshot {
+    /// How many peers have this health.
+    #[must_use]
+    pub fn count(&self, health: Health) -> usize {
+        let having = self.peers.iter().filter(|record| record.health == health);
+        having.count()
+    }
+}
+
 impl Fleet {
     /// Makes the fleet follow `config`: an untouched peer keeps its record, a changed one begins anew, a removed one is
     /// forgotten.

@@ -110,6 +110,12 @@ impl Slot {
         Arc::clone(&self.asked)
     }
 
+    /// What is known of the peer now.
+    #[must_use]
+    pub fn record(&self) -> Arc<PeerRecord> {
+        Arc::clone(&lock(&self.record))
+    }
+
     /// The peer as configured.
     #[must_use]
     pub fn peer(&self) -> Arc<config::Peer> {

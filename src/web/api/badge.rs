@@ -141,10 +141,7 @@ pub(super) async fn badge(
     let peer = file.strip_suffix(".svg").ok_or_else(|| {
         Problem::not_found(format!("{file:?} is no badge; their names end in .svg"))
     })?;
-    let snapshot = api.fleet.snapshot();
-    let mut records = snapshot.peers.iter();
-    let record = records.find(|record| record.peer.name == peer);
-    let record = record.ok_or_else(|| Problem::no_peer(peer))?;
+    let record = api.record(peer)?;
     let badge = match what.uptime {
         None => Badge::of_health(peer, record.health),
         Some(window) => Badge::of_uptime(peer, &api.history.uptime(peer).await?[window as usize]),

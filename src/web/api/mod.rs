@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::fleet::{Fleet, Slot};
+use crate::fleet::{Fleet, PeerRecord, Slot};
 use crate::history::History;
 
 use super::{Site, guard};
@@ -98,6 +98,11 @@ impl Api {
         let slots = self.fleet.slots();
         let found = slots.into_iter().find(|slot| slot.peer().name == peer);
         found.ok_or_else(|| Problem::no_peer(peer))
+    }
+
+    /// What is known of a peer now.
+    fn record(&self, peer: &str) -> Result<Arc<PeerRecord>, Problem> {
+        Ok(self.slot(peer)?.record())
     }
 }
 

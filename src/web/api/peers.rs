@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 use utoipa::IntoParams;
 
@@ -135,9 +136,6 @@ pub(super) async fn peer(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
-    let snapshot = api.fleet.snapshot();
-    let mut records = snapshot.peers.iter();
-    let record = records.find(|record| record.peer.name == name);
-    let record = record.ok_or_else(|| Problem::no_peer(&name))?;
-    json(&headers, &PeerReport::new(record, snapshot.now))
+    let record = api.record(&name)?;
+    json(&headers, &PeerReport::new(&record, Instant::now()))
 }

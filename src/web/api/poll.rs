@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
 use crate::fleet::NotPolled;
@@ -85,13 +85,10 @@ pub(super) async fn poll(
         }
         Err(_) => return Err(unavailable("the peer's task has too much to do")),
     };
-    let snapshot = api.fleet.snapshot();
-    let mut records = snapshot.peers.iter();
-    let record = records.find(|record| record.peer.name == name);
-    let record = record.ok_or_else(|| Problem::no_peer(&name))?;
+    let record = api.record(&name)?;
     let transcript = Transcript::of(&peer, &observation);
     let report = PolledReport {
-        peer: PeerReport::new(record, snapshot.now),
+        peer: PeerReport::new(&record, Instant::now()),
         transcript: TranscriptReport::new(&transcript),
     };
     let mut response = axum::Json(report).into_response();

@@ -244,14 +244,10 @@ fn row(
 
 /// The counts of what is amiss, for a tab that nobody looks at.
 fn title(snapshot: &Snapshot, vantage: &str) -> String {
-    let count = |health: Health| {
-        snapshot
-            .peers
-            .iter()
-            .filter(|it| it.health == health)
-            .count()
-    };
-    let (down, degraded) = (count(Health::Down), count(Health::Degraded));
+    let (down, degraded) = (
+        snapshot.count(Health::Down),
+        snapshot.count(Health::Degraded),
+    );
     let mut amiss = Vec::new();
     if down > 0 {
         amiss.push(format!("{down} down"));
@@ -260,7 +256,7 @@ fn title(snapshot: &Snapshot, vantage: &str) -> String {
         amiss.push(format!("{degraded} degraded"));
     }
     if amiss.is_empty() {
-        amiss.push(format!("{} up", count(Health::Up)));
+        amiss.push(format!("{} up", snapshot.count(Health::Up)));
     }
     format!("{} · Convex peers · {vantage}", amiss.join(", "))
 }

@@ -264,18 +264,11 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 
 /// The icon of a fleet: its worst health, and how many peers have it where that is nothing good.
 fn summary_icon(prefix: &str, snapshot: &Snapshot) -> String {
-    let count = |health: Health| {
-        snapshot
-            .peers
-            .iter()
-            .filter(|it| it.health == health)
-            .count()
-    };
     let worst = [Health::Down, Health::Degraded, Health::Unknown]
         .into_iter()
-        .find(|it| count(*it) > 0);
+        .find(|it| snapshot.count(*it) > 0);
     match worst {
-        Some(health) => icon(prefix, health, Some(count(health))),
+        Some(health) => icon(prefix, health, Some(snapshot.count(health))),
         None => icon(prefix, Health::Up, None),
     }
 }
