@@ -7,13 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderMap;
 use humantime::{format_duration, format_rfc3339};
 use serde::Serialize;
 
 use super::{
-    Cadence, Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Peer,
-    ProcessBy, SelfCheck, Sidecar, Thresholds, Window, file,
+    Cadence, Config, CustomQuery, Detail, Discovery, History, HttpOptions, Limits, Network, Notify,
+    Peer, ProcessBy, SelfCheck, Sidecar, Thresholds, Window, file,
 };
 use crate::peer::Endpoint;
 use notify::NotifySection;
@@ -107,16 +106,8 @@ struct PeerEntry<'a> {
     key: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<&'a str, String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<&'a str, &'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bearer_token: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proxy: Option<String>,
+    #[serde(flatten)]
+    http: HttpEntry<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +119,21 @@ struct PeerEntry<'a> {
     verdicts: Verdicts,
     #[serde(skip_serializing_if = "Option::is_none")]
     sidecar: Option<SidecarSection>,
+}
+
+/// What HTTP sends and trusts.
+#[derive(Serialize)]
+struct HttpEntry<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<&'a str, &'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearer_token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -183,11 +189,6 @@ fn text(text: impl AsRef<str>) -> String {
 
 fn duration(duration: Duration) -> String {
     format_duration(duration).to_string()
-}
-
-/// The names of the headers.
-fn hidden(headers: &HeaderMap) -> BTreeMap<&str, &'static str> {
-    headers.keys().map(|name| (name.as_str(), SECRET)).collect()
 }
 
 fn endpoints(endpoints: &[Endpoint]) -> Vec<String> {
@@ -352,6 +353,27 @@ impl<'a> From<&'a CustomQuery> for QueryEntry<'a> {
     }
 }
 
+impl<'a> From<&'a HttpOptions> for HttpEntry<'a> {
+    fn from(http: &'a HttpOptions) -> Self {
+        let HttpOptions {
+            headers,
+            bearer_token,
+            ca: _, // what ca_file holds
+            ca_file,
+            server_name,
+            proxy,
+        } = http;
+        let names = headers.keys().map(|name| (name.as_str(), SECRET));
+        Self {
+            headers: names.collect(),
+            bearer_token: bearer_token.as_ref().map(|_| SECRET),
+            ca_file: ca_file.as_ref().map(|path| text(path.to_string_lossy())),
+            server_name: server_name.as_ref().map(text),
+            proxy: proxy.as_ref().map(text),
+        }
+    }
+}
+
 impl From<&Window> for WindowEntry {
     fn from(window: &Window) -> Self {
         let Window { from, to, comment } = window;
@@ -391,14 +413,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             endpoints: self::endpoints(endpoints),
             key: key.map(|key| key.to_string()),
             labels: labels.collect(),
-            headers: hidden(&http.headers),
-            bearer_token: http.bearer_token.as_ref().map(|_| SECRET),
-            ca_file: http
-                .ca_file
-                .as_ref()
-                .map(|path| text(path.to_string_lossy())),
-            server_name: http.server_name.as_ref().map(text),
-            proxy: http.proxy.as_ref().map(text),
+            http: http.into(),
             account: *account,
             expect_block_every: expect_block_every.map(duration),
             maintenance: maintenance.iter().map(WindowEntry::from).collect(),

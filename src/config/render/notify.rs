@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{SECRET, duration, hidden, text};
+use super::{HttpEntry, SECRET, duration, text};
 use crate::config::{Alertmanager, BasicAuth, Heartbeat, Notify, Target, Webhook};
 
 #[derive(Serialize)]
@@ -46,16 +46,10 @@ struct HeartbeatSection<'a> {
 #[derive(Serialize)]
 struct TargetEntry<'a> {
     url: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<&'a str, &'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bearer_token: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     basic_auth: Option<BasicAuthSection>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proxy: Option<String>,
+    #[serde(flatten)]
+    http: HttpEntry<'a>,
 }
 
 #[derive(Serialize)]
@@ -130,14 +124,8 @@ impl<'a> From<&'a Target> for TargetEntry<'a> {
         );
         Self {
             url,
-            headers: hidden(&http.headers),
-            bearer_token: http.bearer_token.as_ref().map(|_| SECRET),
             basic_auth,
-            ca_file: http
-                .ca_file
-                .as_ref()
-                .map(|path| text(path.to_string_lossy())),
-            proxy: http.proxy.as_ref().map(text),
+            http: http.into(),
         }
     }
 }
