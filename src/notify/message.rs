@@ -107,16 +107,30 @@ struct OfAlertmanager {
     fingerprint: String,
 }
 
+/// What an alert is known by.
+fn labels(alert: &Alert, context: &Context) -> BTreeMap<String, String> {
+    let mut labels = alert.subject.labels(&context.vantage);
+    labels.extend(context.labels.clone());
+    let own = [
+        ("alertname", alert.rule.name),
+        ("severity", alert.rule.severity.as_str()),
+    ];
+    labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    labels
+}
+
+/// Stands for labels.
+fn fingerprint(labels: &BTreeMap<String, String>) -> String {
+    digest(
+        labels
+            .iter()
+            .flat_map(|(name, value)| [name.as_str(), value]),
+    )
+}
+
 impl Told {
     /// `alert` at `now`: one that fires ends in [`VALID`] unless it is told again.
     pub(super) fn new(alert: &Alert, context: &Context, now: SystemTime) -> Self {
-        let mut labels = alert.subject.labels(&context.vantage);
-        labels.extend(context.labels.clone());
-        let own = [
-            ("alertname", alert.rule.name),
-            ("severity", alert.rule.severity.as_str()),
-        ];
-        labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let page = context.links.page(&alert.subject);
         let annotations = [
             ("summary", alert.rule.summary.to_owned()),
@@ -125,7 +139,7 @@ impl Told {
             ("dashboard_url", page.clone()),
         ];
         Self {
-            labels,
+            labels: labels(alert, context),
             annotations: annotations
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),
@@ -134,26 +148,13 @@ impl Told {
             generator_url: page,
         }
     }
-
-    /// Stands for its labels.
-    fn fingerprint(&self) -> String {
-        digest(
-            self.labels
-                .iter()
-                .flat_map(|(name, value)| [name.as_str(), value]),
-        )
-    }
 }
 
 /// Stands for one transition of `alert`, whenever it is told.
 pub(super) fn id(alert: &Alert, context: &Context) -> String {
-    let told = Told::new(alert, context, alert.starts);
-    let status = status(alert);
-    digest([
-        told.fingerprint().as_str(),
-        &told.starts_at,
-        status.as_str(),
-    ])
+    let fingerprint = fingerprint(&labels(alert, context));
+    let starts = format_rfc3339_millis(alert.starts).to_string();
+    digest([fingerprint.as_str(), &starts, status(alert).as_str()])
 }
 
 const fn status(alert: &Alert) -> Status {
@@ -180,7 +181,7 @@ impl Transition {
         if status == Status::Firing {
             NO_END.clone_into(&mut told.ends_at);
         }
-        let fingerprint = told.fingerprint();
+        let fingerprint = fingerprint(&told.labels);
         Self {
             id: id(alert, context),
             version: WEBHOOK_VERSION.to_owned(),
