@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::chain::custom;
 use crate::chain::stake::{Reading, Registry};
 use crate::config::{Config, CustomQuery};
+use crate::current::CurrentTasks;
 use crate::discovery::{Round, Scout};
 use crate::fleet::{Fleet, Slot};
 use crate::peer::resolve_all;
@@ -36,10 +36,7 @@ pub struct Inquiry {
     shard: Shard,
     /// Takes what discovery finds.
     rounds: mpsc::Sender<Round>,
-    stop: CancellationToken,
-    /// Ends the tasks of the configuration before.
-    current: CancellationToken,
-    tracker: TaskTracker,
+    tasks: CurrentTasks,
 }
 
 impl Inquiry {
@@ -55,16 +52,13 @@ impl Inquiry {
             fleet,
             shard,
             rounds,
-            current: stop.child_token(),
-            stop,
-            tracker: TaskTracker::new(),
+            tasks: CurrentTasks::new(stop),
         }
     }
 
     /// Makes the questions those of `config`. What was learned stays.
     pub fn apply(&mut self, config: &Config) {
-        self.current.cancel();
-        self.current = self.stop.child_token();
+        self.tasks.renew();
         for network in &config.networks {
             let turns = |every| Turns {
                 fleet: Arc::clone(&self.fleet),
@@ -72,11 +66,12 @@ impl Inquiry {
                 every,
                 ticks: None,
             };
-            self.start(ask_registry(turns(network.stake_interval)));
+            self.tasks
+                .start(ask_registry(turns(network.stake_interval)));
             if let (Some(discovery), Some(scout)) =
                 (&network.discovery, Scout::new(config, network, self.shard))
             {
-                self.start(discover(
+                self.tasks.start(discover(
                     turns(discovery.interval),
                     scout,
                     self.rounds.clone(),
@@ -87,21 +82,15 @@ impl Inquiry {
                 .iter()
                 .filter(|query| query.networks.contains(&network.name))
             {
-                self.start(ask_value(turns(query.interval), query.clone()));
+                self.tasks
+                    .start(ask_value(turns(query.interval), query.clone()));
             }
         }
     }
 
-    fn start(&self, questions: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.current.clone();
-        self.tracker
-            .spawn(async move { stop.run_until_cancelled(questions).await });
-    }
-
     /// Waits until all tasks have ended; `stop` must be cancelled.
     pub async fn drained(self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.tasks.drained().await;
     }
 }
 

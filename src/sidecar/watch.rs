@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Peer, Sidecar};
+use crate::current::CurrentTasks;
 
 use super::process::{Host, ProcessReader};
 use super::reading::{Reading, Unavailable};
@@ -22,16 +22,13 @@ type Publish = Arc<dyn Fn(&Peer, Reading) + Send + Sync>;
 /// The peers whose process runs on this host, a task each.
 pub struct Sidecars {
     publish: Publish,
-    stop: CancellationToken,
-    /// Ends the tasks of the configuration before.
-    current: CancellationToken,
-    tracker: TaskTracker,
+    tasks: CurrentTasks,
 }
 
 impl fmt::Debug for Sidecars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sidecars")
-            .field("tasks", &self.tracker.len())
+            .field("tasks", &self.tasks)
             .finish_non_exhaustive()
     }
 }
@@ -45,31 +42,25 @@ impl Sidecars {
     ) -> Self {
         Self {
             publish: Arc::new(publish),
-            current: stop.child_token(),
-            stop,
-            tracker: TaskTracker::new(),
+            tasks: CurrentTasks::new(stop),
         }
     }
 
     /// Makes the peers those of `config` that have a `sidecar`.
     pub fn apply(&mut self, config: &Config) {
-        self.current.cancel();
-        self.current = self.stop.child_token();
+        self.tasks.renew();
         for peer in &config.peers {
             let Some(sidecar) = peer.sidecar.clone() else {
                 continue;
             };
-            let stop = self.current.clone();
             let reading = read(peer.clone(), sidecar, Host::default(), self.publish.clone());
-            self.tracker
-                .spawn(async move { stop.run_until_cancelled(reading).await });
+            self.tasks.start(reading);
         }
     }
 
     /// Waits until all tasks have ended; `stop` must be cancelled.
     pub async fn drained(self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.tasks.drained().await;
     }
 }
 

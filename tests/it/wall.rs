@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["cad3", "peer"]),
     ("probe", &["cad3", "cadence", "config", "peer"]),
     ("self_check", &["closed_label", "config", "peer"]),
-    ("sidecar", &["config"]),
+    ("sidecar", &["config", "current"]),
     (
         "fleet",
         &[
@@ -39,7 +39,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "inquiry",
-        &["chain", "config", "discovery", "fleet", "peer", "shard"],
+        &[
+            "chain",
+            "config",
+            "current",
+            "discovery",
+            "fleet",
+            "peer",
+            "shard",
+        ],
     ),
     (
         "scheduler",
