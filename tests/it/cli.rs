@@ -4,6 +4,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::program::Program;
 
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
@@ -148,49 +149,21 @@ async fn signals_reload_and_stop() {
         ),
     )
     .unwrap();
-    let args = [
-        "run",
-        "--listen",
-        "127.0.0.1:0",
-        "--log-format",
-        "json",
-        "--config",
-        file.to_str().unwrap(),
-    ];
-    let mut agent = tokio::process::Command::from(program(&args))
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut log =
-        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(agent.stderr.take().unwrap()));
-    let mut until = async |wanted: &str| {
-        let found = async {
-            while let Some(line) = log.next_line().await.unwrap() {
-                if line.contains(wanted) {
-                    return;
-                }
-            }
-            panic!("the log ended without {wanted:?}");
-        };
-        tokio::time::timeout(Duration::from_secs(20), found)
-            .await
-            .expect(wanted);
-    };
-    let pid = agent.id().unwrap().to_string();
+    // It monitors when this returns.
+    let mut agent = Program::start(&file).await;
+    let pid = agent.child.id().unwrap().to_string();
     let signal = |name: &str| {
         let sent = Command::new("kill").args([name, &pid]).status().unwrap();
         assert!(sent.success());
     };
-    until("\"monitoring\"").await;
     signal("-HUP");
-    until("the configuration is reloaded").await;
+    agent.until("the configuration is reloaded").await;
     std::fs::write(&file, "peers: 1\n").unwrap();
     signal("-HUP");
-    until("the new configuration is refused").await;
+    agent.until("the new configuration is refused").await;
     signal("-TERM");
-    until("stopping").await;
-    let ended = tokio::time::timeout(Duration::from_secs(5), agent.wait()).await;
+    agent.until("stopping").await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), agent.child.wait()).await;
     assert_eq!(
         ended
             .expect("a graceful stop takes at most 5 s")

@@ -24,6 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Ids = Arc<Mutex<Vec<String>>>;
 
+/// Waits until something was told.
+async fn arrived(ids: &Ids) {
+    let told = async {
+        while ids.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    told.expect("the page arrives");
+}
+
 /// Listens for notifications and records what identifies them.
 async fn listen(address: SocketAddr, ids: Ids) {
     let take = |State(ids): State<Ids>, headers: HeaderMap| async move {
@@ -71,14 +82,7 @@ async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
     listen(hook, Arc::clone(&ids)).await;
     let mut agent = Program::start(&file).await;
     agent.until("\"remembering\"").await;
-    let told = async {
-        while ids.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, told)
-        .await
-        .expect("the page arrives");
+    arrived(&ids).await;
     // Several more polls find the same.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(*ids.lock().unwrap(), [id], "once, under its id");
@@ -143,14 +147,7 @@ async fn a_receiver_is_trusted_by_the_certificate_that_is_configured_and_by_no_o
         why.contains("\"receiver\":\"not\"") && why.contains("UnknownIssuer"),
         "{why}"
     );
-    let told = async {
-        while ids.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, told)
-        .await
-        .expect("the page arrives");
+    arrived(&ids).await;
     assert!(!why.contains("https://"), "no address in the log: {why}");
 }
 
