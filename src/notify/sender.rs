@@ -29,7 +29,8 @@ pub(super) struct Sender {
     bearer_token: Option<Secret>,
     basic_auth: Option<BasicAuth>,
     counts: Counts,
-    failing: bool,
+    /// Why the last request was not delivered.
+    failing: Option<String>,
 }
 
 /// Why a request was not delivered.
@@ -51,7 +52,7 @@ impl Sender {
             bearer_token: target.http.bearer_token.clone(),
             basic_auth: target.basic_auth.clone(),
             counts,
-            failing: false,
+            failing: None,
         }
     }
 
@@ -66,21 +67,24 @@ impl Sender {
         self.counts.count(&self.receiver, outcome.is_ok());
         let receiver = &self.receiver;
         match &outcome {
-            Ok(()) if self.failing => {
+            Ok(()) if self.failing.is_some() => {
                 tracing::info!(%receiver, "notifications are delivered again");
             }
             Ok(()) => {}
             Err(Undelivered::Refused(why)) => {
                 tracing::error!(%receiver, %why, "a notification is refused and given up");
             }
-            Err(Undelivered::Failed(why)) if !self.failing => {
+            Err(Undelivered::Failed(why)) if self.failing.as_ref() != Some(why) => {
                 tracing::warn!(%receiver, %why, "a notification is not delivered; it is tried again");
             }
             Err(Undelivered::Failed(why)) => {
                 tracing::debug!(%receiver, %why, "a notification is still not delivered");
             }
         }
-        self.failing = matches!(outcome, Err(Undelivered::Failed(_)));
+        self.failing = match &outcome {
+            Err(Undelivered::Failed(why)) => Some(why.clone()),
+            _ => None,
+        };
         outcome
     }
 

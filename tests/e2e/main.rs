@@ -47,7 +47,8 @@ impl Agent {
     async fn start(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.yml"), config).unwrap();
-        let (child, address) = Self::run(dir.path(), "127.0.0.1:0").await;
+        let address = pipeline::own_address().unwrap();
+        let (child, address) = Self::run(dir.path(), &address.to_string()).await;
         Self {
             address,
             child,

@@ -1,7 +1,6 @@
 //! The agent's own way to a page, with every time as shipped: without Prometheus, beside it, and with everybody gone meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use convex_peer_monitor::peer::plain_client;
@@ -11,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::network::Network;
 use super::paging::{Pages, Story};
-use super::pipeline::{Alert, Alertmanager, Pace, Prometheus, Receiver};
+use super::pipeline::{Alert, Alertmanager, Pace, Prometheus, Receiver, own_address};
 use super::{Agent, simulated};
 
 /// Longest wait for something that must happen.
@@ -39,14 +38,6 @@ fn is_told_once(pages: &Pages, labels: &str) {
         .collect();
     let changes = 1 + told.windows(2).filter(|pair| pair[0] != pair[1]).count();
     assert_eq!(changes, 2, "firing, then over: {told:?}");
-}
-
-/// A loopback address that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 /// The configuration of an agent that watches the simulated network, with this section `notify`.
@@ -169,7 +160,7 @@ async fn fired_by(prometheus: &Prometheus, name: &str) -> Value {
 async fn everybody_is_gone_meanwhile() {
     let network = simulated::network(PEERS, &["refuse:2:10s..300s"], None).await;
     let receiver = Receiver::start().await.unwrap();
-    let (am, hook) = (free_address(), free_address());
+    let (am, hook) = (own_address().unwrap(), own_address().unwrap());
     let state = tempfile::tempdir().unwrap();
     let notify = format!(
         "{{ alertmanagers: [{{ name: am, url: 'http://{am}' }}], webhooks: [{{ name: hook, url: 'http://{hook}/hook' }}] }}"

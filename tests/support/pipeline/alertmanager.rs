@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 
-use super::program::{Program, free_address};
-use super::{Pace, Receiver, root};
+use super::program::Program;
+use super::{Pace, Receiver, own_address, root};
 
 #[derive(Debug)]
 pub(crate) struct Alertmanager(Program);
@@ -14,7 +14,7 @@ pub(crate) struct Alertmanager(Program);
 impl Alertmanager {
     /// Starts one that notifies `receiver`.
     pub(crate) async fn start(pace: Pace, receiver: &Receiver) -> anyhow::Result<Self> {
-        Self::start_at(free_address()?, pace, receiver).await
+        Self::start_at(own_address()?, pace, receiver).await
     }
 
     /// The same at a given address.

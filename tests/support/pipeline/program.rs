@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -83,11 +83,6 @@ impl Drop for Program {
             eprintln!("a program could not be ended: {error}");
         }
     }
-}
-
-/// A loopback address that was free a moment ago.
-pub(super) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 /// Replaces what must be there.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use convex_peer_monitor::peer::plain_client;
 use serde_json::Value;
 
-use super::program::{Program, free_address, replace};
-use super::{Pace, root};
+use super::program::{Program, replace};
+use super::{Pace, own_address, root};
 
 #[derive(Debug)]
 pub(crate) struct Prometheus {
@@ -48,7 +48,7 @@ impl Prometheus {
             None => replace(&config, "\"127.0.0.1:9093\"", "")?,
         };
         fs::write(dir.path().join("prometheus.yml"), pace.scrapes(&config))?;
-        let address = free_address()?;
+        let address = own_address()?;
         let program = Program::start(&["prometheus"], dir, address, |dir| {
             vec![
                 format!("--config.file={}", dir.join("prometheus.yml").display()).into(),
