@@ -94,7 +94,7 @@ impl SimulatedNetwork {
             name = network.name,
         );
         for (peer, endpoint) in self.config.peers.iter().zip(self.endpoints(transport)) {
-            let Peer { name, network, .. } = peer;
+            let Peer { name, network, .. } = &**peer;
             let key = peer.key.context("a pinned key")?;
             writeln!(
                 text,

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -160,7 +161,7 @@ pub struct Config {
     /// Networks by position in the file; at least one.
     pub networks: Vec<Network>,
     /// Peers by position in the file, defaults filled in; names are unique.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<Arc<Peer>>,
     /// The operator's own expressions by position in the file; names are unique.
     pub queries: Vec<CustomQuery>,
     /// Whom the agent tells of its verdicts by itself.

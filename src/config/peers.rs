@@ -1,5 +1,6 @@
 //! The peers of the file, defaults filled in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::http_options;
@@ -22,7 +23,7 @@ pub(super) fn peers(
     networks: Result<&Networks, Refused>,
     defaults: Result<Rhythm, Refused>,
     mode: Result<Mode, Refused>,
-) -> Result<Vec<Peer>, Refused> {
+) -> Result<Vec<Arc<Peer>>, Refused> {
     let mut names = Names::default();
     let mut peers = Vec::new();
     let mut sound = Ok(());
@@ -34,7 +35,7 @@ pub(super) fn peers(
             peer(&section, name, networks, defaults, mode)
         });
         match peer {
-            Ok(peer) => peers.push(peer),
+            Ok(peer) => peers.push(Arc::new(peer)),
             Err(refused) => sound = Err(refused),
         }
     }

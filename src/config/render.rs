@@ -225,7 +225,7 @@ impl<'a> From<&'a Config> for File<'a> {
             defaults: defaults.into(),
             self_check: (*self_check != SelfCheck::default()).then(|| self_check.into()),
             networks: networks.iter().map(NetworkEntry::from).collect(),
-            peers: peers.iter().map(PeerEntry::from).collect(),
+            peers: peers.iter().map(|peer| PeerEntry::from(&**peer)).collect(),
             queries: queries.iter().map(QueryEntry::from).collect(),
             notify: (*notify != Notify::default()).then(|| notify.into()),
             history: history.into(),

@@ -6,6 +6,7 @@ mod watchlist;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::cad3::Hash;
 use crate::chain::advertised::Advertised;
@@ -70,7 +71,7 @@ impl Configured {
     /// Of a network: keys as pinned, endpoints and names of all networks.
     #[must_use]
     pub fn of(config: &Config, network: &str) -> Self {
-        let tcp = |peer: &config::Peer| {
+        let tcp = |peer: &Arc<config::Peer>| {
             let endpoint = peer
                 .endpoints
                 .iter()

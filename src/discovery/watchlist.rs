@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::cad3::Hash;
 use crate::config::{Cadence, Config, Discovery, Network, Peer, Role};
@@ -94,7 +95,13 @@ impl Watchlist {
             });
             let fresh = welcome.filter(|(key, _)| names.insert(name(key)));
             let peers = fresh.map(|(key, watched)| {
-                reference(*key, watched, network, discovery, &config.defaults)
+                Arc::new(reference(
+                    *key,
+                    watched,
+                    network,
+                    discovery,
+                    &config.defaults,
+                ))
             });
             merged.peers.extend(peers.take(discovery.max_peers));
         }
@@ -260,7 +267,7 @@ mod tests {
         expected.key = Some(key(0xab));
         expected.cadence = config.defaults.clone();
         expected.verdicts = config.networks[0].verdicts;
-        assert_eq!(*peer, expected);
+        assert_eq!(**peer, expected);
         assert_eq!(peer.verdicts.lag_blocks, 3);
     }
 

@@ -9,6 +9,7 @@ mod head;
 mod health;
 mod identity;
 mod learned;
+mod mailbox;
 mod member;
 mod memory;
 mod network;
@@ -42,6 +43,7 @@ pub use head::Lag;
 pub use health::{Health, Streak};
 pub use identity::{Identity, Pins};
 pub use learned::{Fact, Learned};
+pub use mailbox::{Mailbox, Reader};
 pub use member::Standing;
 pub use memory::{Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Who};
 pub use network::NetworkVerdict;
@@ -153,7 +155,7 @@ impl Fleet {
         let mut slots = Vec::with_capacity(config.peers.len());
         for peer in &config.peers {
             let kept = before.remove(&peer.name);
-            if let Some(slot) = kept.as_ref().filter(|slot| *slot.peer() == *peer) {
+            if let Some(slot) = kept.as_ref().filter(|slot| slot.peer() == *peer) {
                 slots.push(Arc::clone(slot));
                 continue;
             }
@@ -165,7 +167,7 @@ impl Fleet {
                 .get(&peer.network)
                 .cloned()
                 .unwrap_or_default();
-            let slot = Arc::new(Slot::new(peer.clone(), network));
+            let slot = Arc::new(Slot::new(Arc::clone(peer), network));
             watched.claim(&slot);
             slots.push(slot);
         }
@@ -301,6 +303,7 @@ impl Fleet {
     fn retire(&self, slot: &Slot) {
         let record = lock(&slot.record);
         slot.retired.store(true, Ordering::Relaxed);
+        slot.errands().close();
         lock(&slot.network.watch).remove(&record.peer.name);
         self.forget_word(&record);
     }

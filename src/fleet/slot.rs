@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::cad3::Cell;
@@ -12,6 +12,7 @@ use crate::config;
 use crate::peer::{Failure, Question, Reason, Unanswered};
 use crate::probe::{Errand, Observation};
 
+use super::mailbox::Mailbox;
 use super::{NetworkRecord, PeerRecord, lock};
 
 /// The least time between two polls of one peer that somebody asks for.
@@ -24,10 +25,7 @@ pub struct Slot {
     pub(super) network: Arc<NetworkRecord>,
     /// Set and read with `record` locked.
     pub(super) retired: AtomicBool,
-    /// Boxed: a channel has room for 32 at once, which is kilobytes a peer when they are in it themselves.
-    errands: mpsc::Sender<Box<Errand>>,
-    /// For the peer's task, which holds it while it runs.
-    asked: Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Errand>>>>,
+    errands: Mailbox,
     /// When somebody last asked for a poll.
     poll_asked: Mutex<Option<Instant>>,
 }
@@ -44,16 +42,13 @@ pub enum NotPolled {
 }
 
 impl Slot {
-    pub(super) fn new(peer: config::Peer, network: Arc<NetworkRecord>) -> Self {
-        // One errand at a time: who asks waits for the answer.
-        let (errands, asked) = mpsc::channel(1);
+    pub(super) fn new(peer: Arc<config::Peer>, network: Arc<NetworkRecord>) -> Self {
         lock(&network.watch).expect(&peer.name);
         Self {
-            record: Mutex::new(Arc::new(PeerRecord::new(Arc::new(peer)))),
+            record: Mutex::new(Arc::new(PeerRecord::new(peer))),
             network,
             retired: AtomicBool::new(false),
-            errands,
-            asked: Arc::new(tokio::sync::Mutex::new(asked)),
+            errands: Mailbox::open(),
             poll_asked: Mutex::default(),
         }
     }
@@ -70,10 +65,7 @@ impl Slot {
                 "the peer is watched no longer",
             ))
         };
-        self.errands
-            .send(Box::new(Errand::Ask { question, answer }))
-            .await
-            .map_err(|_| gone())?;
+        self.errands.put(Errand::Ask { question, answer });
         answered.await.map_err(|_| gone())?
     }
 
@@ -85,10 +77,7 @@ impl Slot {
     pub async fn poll(&self) -> Result<Observation, NotPolled> {
         self.may_be_polled(Instant::now())?;
         let (answer, answered) = oneshot::channel();
-        self.errands
-            .send(Box::new(Errand::Poll { answer }))
-            .await
-            .map_err(|_| NotPolled::NotWatched)?;
+        self.errands.put(Errand::Poll { answer });
         answered.await.map_err(|_| NotPolled::NotWatched)
     }
 
@@ -106,8 +95,8 @@ impl Slot {
 
     /// What the peer's task is to do.
     #[must_use]
-    pub fn errands(&self) -> Arc<tokio::sync::Mutex<mpsc::Receiver<Box<Errand>>>> {
-        Arc::clone(&self.asked)
+    pub const fn errands(&self) -> &Mailbox {
+        &self.errands
     }
 
     /// What is known of the peer now.

@@ -220,7 +220,7 @@ mod tests {
             "long/".repeat(90)
         );
         let config = crate::config::parse(&text, "t", std::path::Path::new(""), &|_| None);
-        config.unwrap().peers.remove(0)
+        Peer::clone(&config.unwrap().peers[0])
     }
 
     fn observation(answer: crate::peer::Answer, failure: Option<Failure>) -> Observation {

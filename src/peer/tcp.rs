@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -25,7 +25,7 @@ const MAX_OUTSTANDING: usize = 32;
 /// Messages that nobody waits for which one poll puts up with: a few late replies are usual, a flood is not.
 const MAX_IGNORED: u32 = 1000;
 
-/// Room for a usual status and query reply, so that an idle connection stays small.
+/// Room for a usual status and query reply.
 const READ_BUFFER_BYTES: usize = 1024;
 
 /// The client side of one `tcp://` endpoint.
@@ -136,6 +136,7 @@ impl TcpClient {
                 Err(failure) => exchange.failure = Some(failure),
             }
             if keeps(&exchange, &connection) {
+                connection.rest();
                 self.connection = Some(connection);
             }
             return exchange;
@@ -145,6 +146,10 @@ impl TcpClient {
     /// The connection of the last ask, if it still lives. What arrived on it since then is read and dropped.
     fn kept_connection<V>(&mut self, exchange: &mut Exchange<V>) -> Option<Connection> {
         let mut connection = self.connection.take()?;
+        connection
+            .frames
+            .read_buffer_mut()
+            .reserve(READ_BUFFER_BYTES);
         connection.received = 0;
         while connection.received <= self.limits.max_bytes {
             match connection.frames.next().now_or_never() {
@@ -342,6 +347,14 @@ impl TcpClient {
 }
 
 impl Connection {
+    /// Gives the room for replies back until the next ask.
+    fn rest(&mut self) {
+        let buffer = self.frames.read_buffer_mut();
+        if buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+    }
+
     /// Whether `id` was waited for on this connection; it is no longer.
     fn answered(&mut self, id: i64) -> bool {
         let position = self.outstanding.iter().position(|waiting| *waiting == id);

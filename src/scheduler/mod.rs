@@ -2,12 +2,16 @@
 
 mod permits;
 
+use std::any::Any;
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,7 +86,6 @@ struct PeerTask {
 }
 
 /// What a peer's task works with.
-#[derive(Clone)]
 struct Work {
     peer: Arc<config::Peer>,
     slot: Arc<Slot>,
@@ -171,48 +174,51 @@ impl Scheduler {
     }
 }
 
-/// Runs a peer's task, again after a panic: one peer's strange answer must not end the watch on it.
+/// Watches a peer, again after a panic: one peer's strange answer must not end the watch on it.
 async fn supervise(work: Work, stop: CancellationToken) {
-    loop {
-        let run = tokio::spawn(watch(work.clone()));
-        let abort = run.abort_handle();
-        tokio::select! {
-            () = stop.cancelled() => {
-                abort.abort();
-                return;
-            }
-            ended = run => if let Err(error) = ended {
-                work.timing.missed.inc();
-                tracing::error!(peer.name = %work.peer.name, %error, "the peer's task failed; it is started again");
-            }
+    let watched = async {
+        loop {
+            // What is kept beyond a panic is the record, which the next poll completes.
+            let Err(panic) = AssertUnwindSafe(watch(&work)).catch_unwind().await;
+            work.timing.missed.inc();
+            tracing::error!(
+                peer.name = %work.peer.name,
+                error = words(&*panic),
+                "the peer's task failed; it is started again"
+            );
+            sleep(REST_AFTER_PANIC).await;
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(REST_AFTER_PANIC) => {}
-        }
-    }
+    };
+    stop.run_until_cancelled(watched).await;
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
 }
 
 /// Polls one peer for ever.
-async fn watch(work: Work) {
-    let Work { peer, timing, .. } = &work;
+async fn watch(work: &Work) -> Infallible {
+    let Work { peer, timing, .. } = work;
     let interval = peer.cadence.interval;
     let mut prober = Prober::new(Arc::clone(peer), work.max_response_bytes, &work.clients);
     let phase = cadence::phase(&peer.name, interval);
     let mut due = Instant::now() + cadence::until_phase(SystemTime::now(), phase, interval);
     let mut polls_while_down = 0;
-    let errands = work.slot.errands();
-    let mut errands = errands.lock().await;
+    let mut errands = work.slot.errands().read().await;
     loop {
         let asked = loop {
             tokio::select! {
                 biased;
                 () = sleep_until(due) => break None,
-                Some(errand) = errands.recv() => match *errand {
+                errand = errands.next() => match errand {
                     Errand::Ask { question, answer } => {
                         let held = work.permits.acquire().await;
-                        // Never longer than to the next poll; who asked takes silence for no answer.
-                        if let Ok(told) = timeout_at(due, prober.ask(&question)).await {
+                        // Never longer than to the next poll; who asked takes silence for no answer. Boxed: it is rare, and
+                        // room for it would be kept in each peer's task.
+                        if let Ok(told) = timeout_at(due, Box::pin(prober.ask(&question))).await {
                             drop(answer.send(told));
                         }
                         drop(held);

@@ -53,7 +53,12 @@ impl Sidecars {
             let Some(sidecar) = peer.sidecar.clone() else {
                 continue;
             };
-            let reading = read(peer.clone(), sidecar, Host::default(), self.publish.clone());
+            let reading = read(
+                Arc::clone(peer),
+                sidecar,
+                Host::default(),
+                self.publish.clone(),
+            );
             self.tasks.start(reading);
         }
     }
@@ -65,7 +70,7 @@ impl Sidecars {
 }
 
 /// Process and store apart: a disk that hangs must not hide the process that hangs on it.
-async fn read(peer: Peer, sidecar: Sidecar, host: Host, publish: Publish) {
+async fn read(peer: Arc<Peer>, sidecar: Sidecar, host: Host, publish: Publish) {
     let (pids, pid) = watch::channel(None);
     let reader = ProcessReader::new(host.clone(), sidecar.process);
     let process = read_process(&peer, reader, pids, &publish);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use convex_peer_monitor::cad3::Hash;
@@ -713,7 +714,7 @@ fn a_sidecar_says_which_process_is_the_peers() {
         let text = format!("mode: sidecar\n{}", with_peer(&format!("sidecar: {text}")));
         parse_in(Path::new("/etc/monitor"), &text)
     };
-    let read = |text: &str| sidecar(text).unwrap().peers.remove(0).sidecar;
+    let read = |text: &str| sidecar(text).unwrap().peers[0].sidecar.clone();
     assert_eq!(
         read("{ pid_file: run/peer.pid, store: /var/etch.db }"),
         Some(Sidecar {
@@ -1169,7 +1170,7 @@ prop_compose! {
             peer.network.clone_from(&network.name);
             peer.genesis = network.genesis;
             peer.sidecar = peer.sidecar.filter(|_| mode == Mode::Sidecar);
-            (peer.name.clone(), peer)
+            (peer.name.clone(), Arc::new(peer))
         }).collect();
         Config {
             listen: ([127, 0, 0, 1], port).into(),

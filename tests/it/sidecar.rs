@@ -169,7 +169,7 @@ async fn what_the_host_showed_is_shown_for_three_intervals() {
 async fn what_was_read_for_a_peer_as_it_was_before_a_reload_is_nobodys() {
     let (fleet, mut config) = watched();
     let before = config.peers[0].clone();
-    config.peers[0].role = config::Role::Reference;
+    Arc::make_mut(&mut config.peers[0]).role = config::Role::Reference;
     fleet.apply(&config);
     fleet.learn_host(&before, Reading::Store(StoreReading::default()));
     assert!(record(&fleet).store(Instant::now()).is_none());

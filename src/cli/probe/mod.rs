@@ -69,12 +69,15 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         }
     } else {
         (
-            args.endpoints.into_iter().map(Peer::at).collect(),
+            args.endpoints
+                .into_iter()
+                .map(|endpoint| Arc::new(Peer::at(endpoint)))
+                .collect(),
             Limits::default(),
         )
     };
     for peer in &mut peers {
-        let cadence = &mut peer.cadence;
+        let cadence = &mut Arc::make_mut(peer).cadence;
         cadence.timeout = args.timeout.unwrap_or(cadence.timeout);
         cadence.down_after = 1;
         cadence.up_after = 1;
@@ -101,8 +104,7 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Subject {
-    fn new(peer: Peer, limits: &Limits, clients: &Arc<HttpClients>) -> Self {
-        let peer = Arc::new(peer);
+    fn new(peer: Arc<Peer>, limits: &Limits, clients: &Arc<HttpClients>) -> Self {
         Self {
             prober: Prober::new(Arc::clone(&peer), limits.max_response_bytes, clients),
             seen: Seen {
