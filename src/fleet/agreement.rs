@@ -1,39 +1,18 @@
-//! Who agrees with whom on the state of a network: rings of (block, hash) compared pair by pair. Pure.
+//! Who agrees with whom on the state of a network: rings of sightings compared pair by pair. Pure.
 //!
-//! Two peers agree or disagree by their hashes at the newest block that both have shown; without a common block nothing
+//! Two peers agree or disagree by their states at the newest block that both have shown; without a common block nothing
 //! is claimed of them. A peer is *diverged* when peers with more than half of the weight disagree with it, so that no single
 //! liar can make another peer look diverged.
+//!
+//! Where two disagree, at least one of them has shown a state that is not the usual one of its block. So only such
+//! dissenters are compared with everybody: a large network in unison, or with a few that are off, costs next to nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 
-use crate::cad3::Hash;
+use super::ring::{Ring, Sighting, Sightings};
 
-/// Blocks that a peer's ring remembers: a quarter of an hour of polls each 15 s.
-const RING: usize = 64;
-
-/// The last state blocks that a peer has shown, with their hashes, in order of the blocks.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ring(VecDeque<(i64, Hash)>);
-
-impl Ring {
-    /// Adds what a peer has shown. A block shown again with another hash counts with the latest.
-    pub fn add(&mut self, block: i64, hash: Hash) {
-        let position = self.0.partition_point(|(known, _)| *known < block);
-        match self.0.get_mut(position) {
-            Some(entry) if entry.0 == block => entry.1 = hash,
-            _ => self.0.insert(position, (block, hash)),
-        }
-        if self.0.len() > RING {
-            // The lowest goes, also when an absurdly high one has just come.
-            self.0.pop_front();
-        }
-    }
-
-    /// Entries from the newest block down.
-    fn newest_first(&self) -> impl Iterator<Item = (i64, Hash)> {
-        self.0.iter().rev().copied()
-    }
-}
+/// Of those that disagree with a peer, so many are asked for the first block of the difference.
+const ASKED_FOR_DIFFERENCE: usize = 64;
 
 /// One peer that is heard.
 #[derive(Clone, Copy, Debug)]
@@ -76,30 +55,21 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Compares all rings. What those weigh that were not asked yet is `awaited`: they may be on either side.
+    /// Compares the rings of all voices, of which `sightings` has counted what they hold. What those weigh that were not
+    /// asked yet is `awaited`: they may be on either side.
     #[must_use]
-    pub fn of(voices: &[Voice<'_>], awaited: u128) -> Self {
-        if let Some(shown) = unanimous(voices) {
-            return Self::in_unison(voices, &shown);
-        }
-        let holders = holders(voices);
+    pub fn of(voices: &[Voice<'_>], sightings: &Sightings, awaited: u128) -> Self {
+        let relations = relations(voices, sightings);
         let total: u128 = voices.iter().map(|voice| u128::from(voice.weight)).sum();
         let mut stands = Vec::with_capacity(voices.len());
-        for (me, voice) in voices.iter().enumerate() {
-            let relations = relations(me, voice.ring, &holders, voices.len());
-            let against: u128 = relations
-                .disagree
-                .iter()
-                .map(|(other, _)| u128::from(voices[*other].weight))
-                .sum();
-            let proven = relations.anyone_agrees;
+        for (voice, relation) in voices.iter().zip(&relations) {
+            let against = relation.against;
+            let proven = relation.anyone_agrees;
             stands.push(if against * 2 > total + awaited {
-                let first_block = relations
-                    .disagree
-                    .iter()
-                    .map(|(_, block)| *block)
-                    .min()
-                    .unwrap_or_default();
+                let others = relation.some_against.iter();
+                let differences =
+                    others.filter_map(|other| voice.ring.first_difference(voices[*other].ring));
+                let first_block = differences.min().unwrap_or_default();
                 Stand::Diverged { first_block }
             } else if against * 2 >= total && against > 0 {
                 Stand::Undecided { proven }
@@ -115,116 +85,82 @@ impl Agreement {
             .sum();
         Self {
             split: !voices.is_empty() && majority * 2 <= total,
-            groups: groups(voices, &stands, &holders),
+            groups: groups(voices, &stands, sightings),
             stands,
         }
     }
 }
 
-impl Agreement {
-    /// No block has two hashes; `shown` says how many have shown each.
-    fn in_unison(voices: &[Voice<'_>], shown: &HashMap<i64, (Hash, u32)>) -> Self {
-        let shares = |voice: &Voice<'_>| {
-            let mut entries = voice.ring.newest_first();
-            entries.any(|(block, _)| shown[&block].1 > 1)
-        };
-        let stand = |voice| Stand::Majority {
-            proven: shares(voice),
-        };
-        Self {
-            stands: voices.iter().map(stand).collect(),
-            split: false,
-            groups: usize::from(!voices.is_empty()),
-        }
-    }
-}
-
-/// The hash of each block and how many have shown it; none when a block has two. The usual case, found without noting who
-/// has shown what: in a large network that is a great deal.
-fn unanimous(voices: &[Voice<'_>]) -> Option<HashMap<i64, (Hash, u32)>> {
-    let mut shown = HashMap::new();
-    for (block, hash) in voices.iter().flat_map(|voice| &voice.ring.0) {
-        let (first, count) = shown.entry(*block).or_insert((*hash, 0));
-        if first != hash {
-            return None;
-        }
-        *count += 1;
-    }
-    Some(shown)
-}
-
-/// Who has shown which hash at a block.
-type Holders = HashMap<i64, Vec<(usize, Hash)>>;
-
-fn holders(voices: &[Voice<'_>]) -> Holders {
-    let mut holders = Holders::new();
-    for (me, voice) in voices.iter().enumerate() {
-        for (block, hash) in &voice.ring.0 {
-            holders.entry(*block).or_default().push((me, *hash));
-        }
-    }
-    holders
-}
-
-struct Relations {
-    /// Those that disagree, with the lowest block at which they are seen to.
-    disagree: Vec<(usize, i64)>,
+/// How one voice stands to all others.
+#[derive(Clone, Debug, Default)]
+struct Relation {
+    /// What those weigh that disagree with it.
+    against: u128,
+    /// Some of those that disagree.
+    some_against: Vec<usize>,
     anyone_agrees: bool,
 }
 
-/// How `me` stands to each other voice, by the newest block that both have shown.
-fn relations(me: usize, ring: &Ring, holders: &Holders, voices: usize) -> Relations {
-    let mut met = vec![false; voices];
-    met[me] = true;
-    let mut unmet = voices - 1;
-    let mut disagree = BTreeMap::new();
-    let mut anyone_agrees = false;
-    for (block, hash) in ring.newest_first() {
-        if unmet == 0 && disagree.is_empty() {
-            break;
+impl Relation {
+    fn disagrees(&mut self, other: usize, weight: u64) {
+        self.against += u128::from(weight);
+        if self.some_against.len() < ASKED_FOR_DIFFERENCE {
+            self.some_against.push(other);
         }
-        for (other, theirs) in &holders[&block] {
-            if !met[*other] {
-                met[*other] = true;
-                unmet -= 1;
-                if *theirs == hash {
-                    anyone_agrees = true;
-                } else {
-                    disagree.insert(*other, (block, true));
-                }
-            } else if let Some((lowest, open)) = disagree.get_mut(other) {
-                // Further down: the difference reaches to the first block where they were still equal.
-                if *theirs == hash {
-                    *open = false;
-                } else if *open {
-                    *lowest = block;
-                }
-            }
-        }
-    }
-    Relations {
-        disagree: disagree
-            .into_iter()
-            .map(|(other, (block, _))| (other, block))
-            .collect(),
-        anyone_agrees,
     }
 }
 
-/// The majority is one group; those outside it are told apart by their hash at the newest block that each shares.
-fn groups(voices: &[Voice<'_>], stands: &[Stand], holders: &Holders) -> usize {
-    let mut others = std::collections::HashSet::new();
+fn relations(voices: &[Voice<'_>], sightings: &Sightings) -> Vec<Relation> {
+    let dissents = |voice: &Voice<'_>| {
+        let mut shown = voice.ring.newest_first();
+        !sightings.agree() && shown.any(|sighting| !sightings.is_usual(sighting))
+    };
+    let dissents: Vec<bool> = voices.iter().map(dissents).collect();
+    let mut relations = vec![Relation::default(); voices.len()];
+    let mut of_dissenters: HashMap<Sighting, u32> = HashMap::new();
+    for (me, voice) in voices.iter().enumerate().filter(|(me, _)| dissents[*me]) {
+        for sighting in voice.ring.newest_first() {
+            *of_dissenters.entry(sighting).or_default() += 1;
+        }
+        for (other, their) in voices.iter().enumerate() {
+            // Two dissenters are compared once.
+            if other == me || (dissents[other] && other < me) {
+                continue;
+            }
+            match voice.ring.newest_common(their.ring) {
+                Some((_, true)) => {
+                    relations[me].anyone_agrees = true;
+                    relations[other].anyone_agrees = true;
+                }
+                Some((_, false)) => {
+                    relations[me].disagrees(other, their.weight);
+                    relations[other].disagrees(me, voice.weight);
+                }
+                None => {}
+            }
+        }
+    }
+    for (me, voice) in voices.iter().enumerate().filter(|(me, _)| !dissents[*me]) {
+        // Those that do not dissent are equal wherever they meet.
+        let mut shown = voice.ring.newest_first();
+        relations[me].anyone_agrees |= shown.any(|sighting| {
+            let apart = of_dissenters.get(&sighting).copied().unwrap_or(0);
+            sightings.of(sighting) > 1 + apart
+        });
+    }
+    relations
+}
+
+/// The majority is one group; those outside it are told apart by their state at the newest block that each shares.
+fn groups(voices: &[Voice<'_>], stands: &[Stand], sightings: &Sightings) -> usize {
+    let mut others = HashSet::new();
     let mut any_majority = false;
     for (voice, stand) in voices.iter().zip(stands) {
         if matches!(stand, Stand::Majority { .. }) {
             any_majority = true;
         } else {
-            others.extend(
-                voice
-                    .ring
-                    .newest_first()
-                    .find(|(block, _)| holders[block].len() > 1),
-            );
+            let mut shown = voice.ring.newest_first();
+            others.extend(shown.find(|(block, _)| sightings.at(*block) > 1));
         }
     }
     usize::from(any_majority) + others.len()
@@ -232,15 +168,22 @@ fn groups(voices: &[Voice<'_>], stands: &[Stand], holders: &Holders) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::cad3::Hash;
 
     /// A ring from text: `5a 6a` is hash a at blocks 5 and 6.
     fn ring(text: &str) -> Ring {
         let mut ring = Ring::default();
         for entry in text.split_whitespace() {
             let (block, hash) = entry.split_at(entry.len() - 1);
-            ring.add(block.parse().unwrap(), Hash::new([hash.as_bytes()[0]; 32]));
+            ring.add(
+                block.parse().unwrap(),
+                Hash::new([hash.as_bytes()[0]; 32]).into(),
+            );
         }
         ring
     }
@@ -254,7 +197,15 @@ mod tests {
                 weight: *weight,
             })
             .collect();
-        Agreement::of(&voices, 0)
+        agreement(&voices, 0)
+    }
+
+    fn agreement(voices: &[Voice<'_>], awaited: u128) -> Agreement {
+        let mut sightings = Sightings::default();
+        for sighting in voices.iter().flat_map(|voice| voice.ring.newest_first()) {
+            sightings.add(sighting);
+        }
+        Agreement::of(voices, &sightings, awaited)
     }
 
     /// Stands as letters: m majority, M proven, d diverged, ? undecided.
@@ -299,7 +250,7 @@ mod tests {
         let rings = ["5a", "5a", "5b"].map(ring);
         let voices = rings.each_ref().map(|ring| Voice { ring, weight: 1 });
         for (awaited, expected) in [(0, "MMd"), (1, "MM?")] {
-            assert_eq!(stands(&Agreement::of(&voices, awaited)), expected);
+            assert_eq!(stands(&agreement(&voices, awaited)), expected);
         }
     }
 
@@ -340,16 +291,44 @@ mod tests {
         assert_eq!(stands(&judge(&rings, &[1; 4])), "MMMd");
     }
 
-    #[test]
-    fn a_ring_is_bounded_and_keeps_the_newest_blocks() {
-        let mut ring = Ring::default();
-        for block in 0..1000 {
-            ring.add(block, Hash::new([1; 32]));
-        }
-        assert_eq!((ring.0.len(), ring.0[0].0), (RING, 1000 - 64));
+    /// Stands by comparing every pair.
+    fn by_pairs(rings: &[Ring], weights: &[u64]) -> Vec<Stand> {
+        let total: u64 = weights.iter().sum();
+        let stand = |me: usize| {
+            let others = (0..rings.len()).filter(|other| *other != me);
+            let met: Vec<_> = others
+                .filter_map(|other| Some((other, rings[me].newest_common(&rings[other])?.1)))
+                .collect();
+            let proven = met.iter().any(|(_, equal)| *equal);
+            let against = || met.iter().filter(|(_, equal)| !equal);
+            let weight: u64 = against().map(|(other, _)| weights[*other]).sum();
+            let first =
+                against().filter_map(|(other, _)| rings[me].first_difference(&rings[*other]));
+            match weight * 2 {
+                twice if twice > total => Stand::Diverged {
+                    first_block: first.min().unwrap(),
+                },
+                twice if twice == total && twice > 0 => Stand::Undecided { proven },
+                _ => Stand::Majority { proven },
+            }
+        };
+        (0..rings.len()).map(stand).collect()
     }
 
     proptest! {
+        #[test]
+        fn comparing_dissenters_alone_finds_what_comparing_all_does(
+            shown in prop::collection::vec((0_usize..6, 0_i64..8, 0_u8..3), 0..60),
+            weights in prop::array::uniform6(0_u64..4),
+        ) {
+            let mut rings = vec![Ring::default(); 6];
+            for (peer, block, hash) in shown {
+                // Mostly they agree.
+                rings[peer].add(block, Hash::new([hash / 2; 32]).into());
+            }
+            prop_assert_eq!(judge(&rings, &weights).stands, by_pairs(&rings, &weights));
+        }
+
         #[test]
         fn the_order_of_arrival_and_of_the_peers_changes_nothing(
             entries in prop::collection::vec((0_usize..5, 0_i64..6, 0_u8..3), 0..40),
@@ -362,7 +341,7 @@ mod tests {
             let build = |said: &[(usize, i64, u8)], order: &[usize]| {
                 let mut rings = vec![Ring::default(); 5];
                 for (peer, block, hash) in said {
-                    rings[order[*peer]].add(*block, Hash::new([*hash; 32]));
+                    rings[order[*peer]].add(*block, Hash::new([*hash; 32]).into());
                 }
                 judge(&rings, &[1; 5])
             };

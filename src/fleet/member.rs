@@ -7,15 +7,18 @@ use tokio::time::Instant;
 
 use crate::cad3::Hash;
 
-use super::agreement::{Ring, Stand};
+use super::agreement::Stand;
 use super::head::Lag;
 use super::health::Health;
 use super::order::OrderState;
+use super::ring::{Ring, Sightings};
 
 /// One watched peer of the network.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    pub(super) ring: Ring,
+    ring: Ring,
+    /// Whether its sightings are counted: it was heard when all were last judged.
+    counted: bool,
     pub(super) key: Option<Hash>,
     /// Whether the key stands in the configuration, and is not only claimed.
     pub(super) pinned: bool,
@@ -36,6 +39,7 @@ impl Default for Member {
     fn default() -> Self {
         Self {
             ring: Ring::default(),
+            counted: false,
             key: None,
             pinned: false,
             awaited: false,
@@ -65,6 +69,36 @@ impl Member {
     }
 
     /// Latches a divergence until an equal hash at a common block is seen.
+    pub(super) const fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Takes what the peer has shown of its state.
+    pub(super) fn show(&mut self, shown: &Shown, now: Instant, sightings: &mut Sightings) {
+        let mark = shown.hash.into();
+        let gone = self.ring.add(shown.block, mark);
+        if self.counted {
+            sightings.add((shown.block, mark));
+            gone.into_iter().for_each(|gone| sightings.remove(gone));
+        }
+        self.latest = Some((shown.block, now + shown.fresh));
+        self.key = shown.key.or(self.key);
+    }
+
+    /// Has what the peer has shown counted if it is heard, and else not.
+    pub(super) fn count(&mut self, heard: bool, sightings: &mut Sightings) {
+        if heard == self.counted {
+            return;
+        }
+        self.counted = heard;
+        let shown = self.ring.newest_first();
+        if heard {
+            shown.for_each(|sighting| sightings.add(sighting));
+        } else {
+            shown.for_each(|sighting| sightings.remove(sighting));
+        }
+    }
+
     pub(super) fn take(&mut self, stand: Stand) {
         self.stand = stand;
         match stand {

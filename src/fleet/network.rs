@@ -15,10 +15,14 @@ use super::health::Health;
 use super::member::{Member, Shown, Standing};
 use super::order::OrderState;
 use super::record::PeerRecord;
+use super::ring::Sightings;
 use super::stake::{Quorum, Stake, StakeStanding};
 
 /// The least time between two comparisons of all rings in a large network.
 const JUDGE_EVERY: Duration = Duration::from_secs(1);
+
+/// Comparing takes at most one part of so many of the time: a network of thousands in halves takes a while.
+const JUDGE_PART: u32 = 10;
 
 /// Up to so many peers are compared at every answer.
 const SMALL: usize = 64;
@@ -31,10 +35,13 @@ const HEAD_WEIGHT: u128 = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct NetworkWatch {
     members: BTreeMap<String, Member>,
+    /// What those have shown that are heard.
+    sightings: Sightings,
     head: Head,
     split: bool,
     groups: usize,
-    judged: Option<Instant>,
+    /// When all were compared, and when they may be again.
+    judged_until: Option<Instant>,
     /// Peers registered on chain, as the majority's states say.
     registered: i64,
     /// The registry, as one peer of the majority told it last, and when.
@@ -74,16 +81,16 @@ pub struct NetworkVerdict {
 impl NetworkWatch {
     /// Awaits the peer's first poll.
     pub(super) fn expect(&mut self, name: &str) {
-        let awaited = Member {
-            awaited: true,
-            ..Member::default()
-        };
-        self.members.insert(name.to_owned(), awaited);
+        self.remove(name);
+        let member = self.members.entry(name.to_owned()).or_default();
+        member.awaited = true;
     }
 
     /// Forgets the peer.
     pub(super) fn remove(&mut self, name: &str) {
-        self.members.remove(name);
+        if let Some(mut member) = self.members.remove(name) {
+            member.count(false, &mut self.sightings);
+        }
     }
 
     /// When a finality point was last seen to grow.
@@ -141,11 +148,9 @@ impl NetworkWatch {
     /// Takes a peer's answer and says how it stands.
     fn shown(&mut self, name: &str, shown: Shown, now: Instant) -> Standing {
         let member = self.members.entry(name.to_owned()).or_default();
-        member.ring.add(shown.block, shown.hash);
-        member.latest = Some((shown.block, now + shown.fresh));
-        member.key = shown.key.or(member.key);
+        member.show(&shown, now, &mut self.sightings);
         let small = self.members.len() <= SMALL;
-        if small || self.judged.is_none_or(|judged| now - judged >= JUDGE_EVERY) {
+        if small || self.judged_until.is_none_or(|until| now >= until) {
             self.judge(now);
             self.head.see(self.reached(now), now);
         }
@@ -337,7 +342,10 @@ impl NetworkWatch {
     }
 
     fn judge(&mut self, now: Instant) {
-        self.judged = Some(now);
+        let began = Instant::now();
+        for member in self.members.values_mut() {
+            member.count(member.is_heard(now), &mut self.sightings);
+        }
         self.weigh(now);
         let awaited = self.members.values().filter(|member| member.awaited);
         let awaited = awaited.map(|member| u128::from(member.weight)).sum();
@@ -346,11 +354,11 @@ impl NetworkWatch {
             .values()
             .filter(|member| member.is_heard(now))
             .map(|member| Voice {
-                ring: &member.ring,
+                ring: member.ring(),
                 weight: member.weight,
             })
             .collect();
-        let agreement = Agreement::of(&voices, awaited);
+        let agreement = Agreement::of(&voices, &self.sightings, awaited);
         let heard = self.members.values_mut();
         let heard = heard.filter(|member| member.is_heard(now));
         for (member, stand) in heard.zip(agreement.stands) {
@@ -358,6 +366,7 @@ impl NetworkWatch {
         }
         self.split = agreement.split;
         self.groups = agreement.groups;
+        self.judged_until = Some(now + JUDGE_EVERY.max(began.elapsed() * JUDGE_PART));
     }
 
     /// The highest block that the majority has reached: shown by two of its peers, or by one that holds enough weight.
