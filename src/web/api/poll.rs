@@ -68,7 +68,9 @@ pub(super) async fn poll(
     let peer = slot.peer();
     let patience = peer.cadence.timeout + PATIENCE;
     let unavailable = |why| Problem::unavailable(PATIENCE, why);
+    // The stop ends the peer's task too: that the task is gone is then no news of the peer.
     let polled = tokio::select! {
+        biased;
         () = api.stop.cancelled() => return Err(unavailable("the agent is stopping")),
         polled = timeout(patience, slot.poll()) => polled,
     };
