@@ -79,7 +79,9 @@ impl Member {
         let gone = self.ring.add(shown.block, mark);
         if self.counted {
             sightings.add((shown.block, mark));
-            gone.into_iter().for_each(|gone| sightings.remove(gone));
+            if let Some(gone) = gone {
+                sightings.remove(gone);
+            }
         }
         self.latest = Some((shown.block, now + shown.fresh));
         self.key = shown.key.or(self.key);

@@ -101,12 +101,11 @@ impl Sightings {
     /// Counts a state that a ring holds from now on.
     pub fn add(&mut self, (block, mark): Sighting) {
         let states = self.holders.entry(block).or_default();
-        match states.iter_mut().find(|(state, _)| *state == mark) {
-            Some((_, count)) => *count += 1,
-            None => {
-                states.push((mark, 1));
-                self.contested += usize::from(states.len() == 2);
-            }
+        if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == mark) {
+            *count += 1;
+        } else {
+            states.push((mark, 1));
+            self.contested += usize::from(states.len() == 2);
         }
     }
 
