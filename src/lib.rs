@@ -40,6 +40,7 @@
 
 pub mod agent;
 pub mod alert;
+mod bounded;
 pub mod cad3;
 pub mod cadence;
 pub mod chain;

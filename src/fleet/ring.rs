@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::bounded::make_room;
 use crate::cad3::Hash;
 
 /// Blocks that a peer's ring remembers: a quarter of an hour of polls each 15 s.
@@ -36,11 +37,7 @@ impl Ring {
             return Some(std::mem::replace(entry, (block, mark)));
         }
         if self.0.len() < RING {
-            if self.0.len() == self.0.capacity() {
-                // Never room for more than are kept.
-                let more = self.0.len().max(4).min(RING - self.0.len());
-                self.0.reserve_exact(more);
-            }
+            make_room(&mut self.0, RING);
             self.0.insert(position, (block, mark));
             return None;
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+use crate::bounded::make_room;
 use crate::closed_label::closed_label;
 use crate::fleet::{Health, Lag};
 use crate::peer::{OrderPoints, Reason, Transport};
@@ -159,9 +160,8 @@ impl Recent {
     pub(super) fn add(&mut self, poll: &Poll) {
         if self.0.len() == POLLS_KEPT {
             self.0.pop_front();
-        } else if self.0.len() == self.0.capacity() {
-            let more = self.0.len().max(4).min(POLLS_KEPT - self.0.len());
-            self.0.reserve_exact(more);
+        } else {
+            make_room(&mut self.0, POLLS_KEPT);
         }
         self.0.push_back(Packed::of(poll));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which modules of ours each module may name.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("alert", &["config", "fleet", "peer", "self_check"]),
+    ("bounded", &[]),
     ("cad3", &[]),
     ("cadence", &[]),
     ("chain", &["cad3", "peer"]),
@@ -19,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "fleet",
         &[
+            "bounded",
             "cad3",
             "chain",
             "closed_label",
@@ -35,7 +37,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "history",
-        &["cad3", "closed_label", "config", "fleet", "peer", "probe"],
+        &[
+            "bounded",
+            "cad3",
+            "closed_label",
+            "config",
+            "fleet",
+            "peer",
+            "probe",
+        ],
     ),
     (
         "inquiry",
