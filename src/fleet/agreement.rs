@@ -127,12 +127,12 @@ fn relations(voices: &[Voice<'_>], sightings: &Sightings) -> Vec<Relation> {
             if other == me || (dissents[other] && other < me) {
                 continue;
             }
-            match voice.ring.newest_common(their.ring) {
-                Some((_, true)) => {
+            match voice.ring.agrees_with(their.ring) {
+                Some(true) => {
                     relations[me].anyone_agrees = true;
                     relations[other].anyone_agrees = true;
                 }
-                Some((_, false)) => {
+                Some(false) => {
                     relations[me].disagrees(other, their.weight);
                     relations[other].disagrees(me, voice.weight);
                 }
@@ -297,7 +297,7 @@ mod tests {
         let stand = |me: usize| {
             let others = (0..rings.len()).filter(|other| *other != me);
             let met: Vec<_> = others
-                .filter_map(|other| Some((other, rings[me].newest_common(&rings[other])?.1)))
+                .filter_map(|other| Some((other, rings[me].agrees_with(&rings[other])?)))
                 .collect();
             let proven = met.iter().any(|(_, equal)| *equal);
             let against = || met.iter().filter(|(_, equal)| !equal);

@@ -68,7 +68,7 @@ impl Member {
         self.diverged.is_none() && matches!(self.stand, Stand::Majority { .. })
     }
 
-    /// Latches a divergence until an equal hash at a common block is seen.
+    /// What the peer has shown of its state.
     pub(super) const fn ring(&self) -> &Ring {
         &self.ring
     }
@@ -101,6 +101,7 @@ impl Member {
         }
     }
 
+    /// Latches a divergence until an equal hash at a common block is seen.
     pub(super) fn take(&mut self, stand: Stand) {
         self.stand = stand;
         match stand {

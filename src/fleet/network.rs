@@ -40,7 +40,7 @@ pub(super) struct NetworkWatch {
     head: Head,
     split: bool,
     groups: usize,
-    /// When all were compared, and when they may be again.
+    /// Until when the last comparison of all stands.
     judged_until: Option<Instant>,
     /// Peers registered on chain, as the majority's states say.
     registered: i64,

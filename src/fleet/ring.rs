@@ -55,10 +55,10 @@ impl Ring {
         self.0.iter().rev().copied()
     }
 
-    /// The newest block that both have, and whether it is the same state.
+    /// Whether both have the same state at the newest block that both have; none without such a block.
     #[must_use]
-    pub fn newest_common(&self, other: &Self) -> Option<(i64, bool)> {
-        self.common(other).next()
+    pub fn agrees_with(&self, other: &Self) -> Option<bool> {
+        self.common(other).next().map(|(_, equal)| equal)
     }
 
     /// The lowest block of the difference that is seen at the newest common one: down to where both were still equal.
@@ -76,11 +76,6 @@ impl Ring {
             let (_, their) = theirs.next_if(|(their, _)| *their == block)?;
             Some((block, their == mark))
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -173,7 +168,7 @@ mod tests {
         for block in 0..1000 {
             ring.add(block, mark(1));
         }
-        assert_eq!((ring.len(), ring.0[0].0), (RING, 1000 - 64));
+        assert_eq!((ring.0.len(), ring.0[0].0), (RING, 1000 - 64));
         assert!(ring.0.capacity() <= RING);
         assert_eq!(ring.add(1, mark(2)), Some((1, mark(2))), "too old");
         assert_eq!(ring.add(i64::MAX, mark(1)), Some((936, mark(1))));
