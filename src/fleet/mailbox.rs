@@ -10,7 +10,7 @@ use crate::probe::Errand;
 use super::lock;
 
 /// Errands of one peer, in the order that they came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mailbox {
     /// None once nobody will come for them.
     waiting: Mutex<Option<VecDeque<Errand>>>,
@@ -29,7 +29,8 @@ impl Mailbox {
     pub(super) fn open() -> Self {
         Self {
             waiting: Mutex::new(Some(VecDeque::new())),
-            ..Self::default()
+            arrived: Notify::new(),
+            reader: tokio::sync::Mutex::default(),
         }
     }
 
