@@ -95,15 +95,10 @@ impl Watchlist {
             });
             let fresh = welcome.filter(|(key, _)| names.insert(name(key)));
             let peers = fresh.map(|(key, watched)| {
-                Arc::new(reference(
-                    *key,
-                    watched,
-                    network,
-                    discovery,
-                    &config.defaults,
-                ))
+                reference(*key, watched, network, discovery, &config.defaults)
             });
-            merged.peers.extend(peers.take(discovery.max_peers));
+            let peers = peers.take(discovery.max_peers).map(Arc::new);
+            merged.peers.extend(peers);
         }
         merged
     }

@@ -71,7 +71,8 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         (
             args.endpoints
                 .into_iter()
-                .map(|endpoint| Arc::new(Peer::at(endpoint)))
+                .map(Peer::at)
+                .map(Arc::new)
                 .collect(),
             Limits::default(),
         )
