@@ -47,8 +47,8 @@ impl Agent {
     async fn start(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.yml"), config).unwrap();
-        let address = pipeline::own_address().unwrap();
-        let (child, address) = Self::run(dir.path(), &address.to_string()).await;
+        let address = pipeline::own_address().unwrap().to_string();
+        let child = Self::run(dir.path(), &address).await;
         Self {
             address,
             child,
@@ -69,11 +69,11 @@ impl Agent {
 
     /// Starts it again at the same address.
     async fn begin(&mut self) {
-        (self.child, _) = Self::run(self.dir.path(), &self.address).await;
+        self.child = Self::run(self.dir.path(), &self.address).await;
     }
 
-    /// Starts the program with the configuration in `dir`, and gives the address that it listens at.
-    async fn run(dir: &Path, listen: &str) -> (Child, String) {
+    /// Starts the program with the configuration in `dir`, and waits until it listens.
+    async fn run(dir: &Path, listen: &str) -> Child {
         let mut child = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
             .args([
                 "run",
@@ -90,7 +90,7 @@ impl Agent {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
+        loop {
             let line = log
                 .next_line()
                 .await
@@ -98,16 +98,17 @@ impl Agent {
                 .expect("the agent ended at its start");
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
             if entry["message"] == "monitoring" {
-                break entry["listen"].as_str().unwrap().to_owned();
+                assert_eq!(entry["listen"], listen);
+                break;
             }
-        };
+        }
         // The log must be read on, or the agent would wait for its reader.
         tokio::spawn(async move {
             while let Ok(Some(line)) = log.next_line().await {
                 eprintln!("{line}");
             }
         });
-        (child, address)
+        child
     }
 
     /// The value of a series.
