@@ -19,7 +19,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    fn observe(&mut self, took: Duration) {
+    pub(crate) fn observe(&mut self, took: Duration) {
         let seconds = took.as_secs_f64();
         if let Some(bucket) = BUCKETS_SECONDS.iter().position(|bound| seconds <= *bound) {
             self.counts[bucket] += 1;

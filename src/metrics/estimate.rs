@@ -21,7 +21,7 @@ use crate::probe::{Observation, Probed};
 use crate::self_check::{Finding, Plan};
 use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
 
-use super::{AgentFacts, write};
+use super::{AgentFacts, exposition};
 
 /// Series of an exposition once every configured peer, and as many as discovery may add, have answered all that can be
 /// asked.
@@ -49,7 +49,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             reload_successful: true,
             loaded: snapshot.wall,
         };
-        write(&snapshot, &facts, config.detail, registry).series()
+        exposition(&snapshot, &facts, config.detail, registry, &mut |_| ())
     };
     let base = count(None);
     // Peers of one shape have equally many series: one of each is counted.

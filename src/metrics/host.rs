@@ -8,15 +8,15 @@ use super::peers::{View, of};
 
 impl View<'_> {
     /// Writes what the host shows of each peer, while fresh.
-    pub(super) fn host(self, writer: &mut Writer) {
+    pub(super) fn host(self, writer: &mut Writer<'_>) {
         self.process(writer);
         self.store(writer);
     }
 
-    fn process(self, writer: &mut Writer) {
+    fn process(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
-        let sample = |writer: &mut Writer,
-                      definition: &Definition,
+        let sample = |writer: &mut Writer<'_>,
+                      definition: &'static Definition,
                       value: fn(&ProcessReading) -> Option<f64>| {
             self.each_peer(writer, definition, |family, record| {
                 if let Some(value) = record.process(now).and_then(value) {
@@ -24,8 +24,8 @@ impl View<'_> {
                 }
             });
         };
-        let count = |writer: &mut Writer,
-                     definition: &Definition,
+        let count = |writer: &mut Writer<'_>,
+                     definition: &'static Definition,
                      value: fn(&ProcessReading) -> Option<u64>| {
             self.each_peer(writer, definition, |family, record| {
                 if let Some(value) = record.process(now).and_then(value) {
@@ -51,10 +51,10 @@ impl View<'_> {
         count(writer, &catalogue::OOM_KILLS, |it| it.oom_kills);
     }
 
-    fn store(self, writer: &mut Writer) {
+    fn store(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
-        let count = |writer: &mut Writer,
-                     definition: &Definition,
+        let count = |writer: &mut Writer<'_>,
+                     definition: &'static Definition,
                      value: fn(&StoreReading) -> Option<u64>| {
             self.each_peer(writer, definition, |family, record| {
                 if let Some(value) = record.store(now).and_then(value) {

@@ -36,35 +36,31 @@ pub struct AgentFacts {
     pub loaded: SystemTime,
 }
 
-/// The whole exposition in the text format 0.0.4.
-#[must_use]
+/// Tells the whole exposition in the text format 0.0.4 to `out`, piece by piece; the number of its series.
 pub fn exposition(
     snapshot: &Snapshot,
     facts: &AgentFacts,
     detail: Detail,
     registry: &Registry,
-) -> Vec<u8> {
-    write(snapshot, facts, detail, registry).finish()
-}
-
-fn write(snapshot: &Snapshot, facts: &AgentFacts, detail: Detail, registry: &Registry) -> Writer {
+    out: &mut dyn FnMut(&str),
+) -> u64 {
     let view = View {
         snapshot,
         full: detail == Detail::Full,
     };
-    let mut writer = Writer::default();
+    let mut writer = Writer::new(out);
     view.write(&mut writer);
     networks::write(snapshot, &mut writer);
     agent(&mut writer, snapshot, facts);
     for family in registry.gather() {
-        writer.write(&family);
+        writer.gathered(&family);
     }
     let series = writer.series() + 1;
     writer.family(&catalogue::SERIES, |family| family.count([], series));
-    writer
+    writer.finish()
 }
 
-fn agent(writer: &mut Writer, snapshot: &Snapshot, facts: &AgentFacts) {
+fn agent(writer: &mut Writer<'_>, snapshot: &Snapshot, facts: &AgentFacts) {
     writer.family(&catalogue::BUILD_INFO, |family| {
         family.count([("version", env!("CARGO_PKG_VERSION"))], 1);
     });

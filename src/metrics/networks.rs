@@ -14,7 +14,7 @@ use super::family::Writer;
 use super::peers::{float, possible};
 
 /// Writes every family that is about networks.
-pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer) {
+pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     probes(snapshot, writer);
     peers(snapshot, writer);
     verdicts(snapshot, writer);
@@ -27,8 +27,8 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer) {
 /// Writes a family with at most one sample a network.
 fn each(
     snapshot: &Snapshot,
-    writer: &mut Writer,
-    definition: &Definition,
+    writer: &mut Writer<'_>,
+    definition: &'static Definition,
     value: impl Fn(&NetworkSnapshot) -> Option<f64>,
 ) {
     writer.family(definition, |family| {
@@ -49,7 +49,7 @@ fn size(size: usize) -> Option<f64> {
     u32::try_from(size).ok().map(f64::from)
 }
 
-fn verdicts(snapshot: &Snapshot, writer: &mut Writer) {
+fn verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_ORDER_STATE, |family| {
         for network in &snapshot.networks {
             for &state in OrderState::ALL {
@@ -61,7 +61,8 @@ fn verdicts(snapshot: &Snapshot, writer: &mut Writer) {
             }
         }
     });
-    let mut verdict = |definition: &Definition, value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
+    let mut verdict = |definition: &'static Definition,
+                       value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
         each(snapshot, writer, definition, |network| {
             value(&network.verdict)
         });
@@ -81,7 +82,7 @@ fn verdicts(snapshot: &Snapshot, writer: &mut Writer) {
     });
 }
 
-fn stake(snapshot: &Snapshot, writer: &mut Writer) {
+fn stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_STAKE_RATIO, |family| {
         for network in &snapshot.networks {
             let Some(quorum) = &network.verdict.quorum else {
@@ -96,7 +97,8 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer) {
             }
         }
     });
-    let mut verdict = |definition: &Definition, value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
+    let mut verdict = |definition: &'static Definition,
+                       value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
         each(snapshot, writer, definition, |network| {
             value(&network.verdict)
         });
@@ -118,8 +120,8 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer) {
     });
 }
 
-fn figures(snapshot: &Snapshot, writer: &mut Writer) {
-    let mut figure = |definition: &Definition, value: &dyn Fn(&Figures) -> Option<f64>| {
+fn figures(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    let mut figure = |definition: &'static Definition, value: &dyn Fn(&Figures) -> Option<f64>| {
         each(snapshot, writer, definition, |network| {
             network.figures.as_ref().and_then(value)
         });
@@ -147,7 +149,7 @@ fn figures(snapshot: &Snapshot, writer: &mut Writer) {
     });
 }
 
-fn probes(snapshot: &Snapshot, writer: &mut Writer) {
+fn probes(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let tallies = || {
         snapshot.networks.iter().flat_map(|network| {
             let named = move |(transport, tally)| (network.name.as_str(), transport, tally);
@@ -175,7 +177,7 @@ fn probes(snapshot: &Snapshot, writer: &mut Writer) {
 }
 
 /// Accounts that control watched peers, each once.
-fn controllers(snapshot: &Snapshot, writer: &mut Writer) {
+fn controllers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let balances: BTreeMap<(&str, u64), i64> = snapshot
         .peers
         .iter()
@@ -199,9 +201,9 @@ fn controllers(snapshot: &Snapshot, writer: &mut Writer) {
 }
 
 /// The operator's own queries. A value is shown as long as it keeps being answered.
-fn queries(snapshot: &Snapshot, writer: &mut Writer) {
-    let each = |writer: &mut Writer,
-                definition: &Definition,
+fn queries(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    let each = |writer: &mut Writer<'_>,
+                definition: &'static Definition,
                 value: &dyn Fn(&QueryRecord) -> Option<f64>| {
         writer.family(definition, |family| {
             for network in &snapshot.networks {
@@ -231,7 +233,7 @@ fn queries(snapshot: &Snapshot, writer: &mut Writer) {
 }
 
 /// Watched peers by health and role; each pair from the start.
-fn peers(snapshot: &Snapshot, writer: &mut Writer) {
+fn peers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_PEERS, |family| {
         for network in &snapshot.networks {
             for state in Health::ALL {

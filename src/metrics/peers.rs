@@ -26,7 +26,10 @@ pub(super) fn of(record: &PeerRecord) -> std::array::IntoIter<Label<'_>, 2> {
 }
 
 /// The labels of an endpoint's series.
-fn at<'a>(record: &'a PeerRecord, endpoint: &EndpointRecord) -> impl Iterator<Item = Label<'a>> {
+fn at<'a>(
+    record: &'a PeerRecord,
+    endpoint: &EndpointRecord,
+) -> impl Iterator<Item = Label<'a>> + Clone {
     of(record).chain([("transport", endpoint.transport.as_str())])
 }
 
@@ -34,9 +37,9 @@ impl View<'_> {
     /// Writes a family with what `fill` adds for each peer, unless lean detail leaves it out.
     pub(super) fn each_peer(
         self,
-        writer: &mut Writer,
-        definition: &Definition,
-        fill: impl Fn(&mut Family<'_>, &PeerRecord),
+        writer: &mut Writer<'_>,
+        definition: &'static Definition,
+        fill: impl Fn(&mut Family<'_, '_>, &PeerRecord),
     ) {
         if !self.full && definition.lean == Lean::Left {
             return;
@@ -50,9 +53,9 @@ impl View<'_> {
 
     fn each_endpoint(
         self,
-        writer: &mut Writer,
-        definition: &Definition,
-        fill: impl Fn(&mut Family<'_>, &PeerRecord, &EndpointRecord),
+        writer: &mut Writer<'_>,
+        definition: &'static Definition,
+        fill: impl Fn(&mut Family<'_, '_>, &PeerRecord, &EndpointRecord),
     ) {
         self.each_peer(writer, definition, |family, record| {
             for endpoint in &record.endpoints {
@@ -67,7 +70,7 @@ impl View<'_> {
     }
 
     /// Writes every family that is about peers.
-    pub(super) fn write(self, writer: &mut Writer) {
+    pub(super) fn write(self, writer: &mut Writer<'_>) {
         self.polls(writer);
         self.probes(writer);
         self.endpoints(writer);
@@ -77,7 +80,7 @@ impl View<'_> {
         self.host(writer);
     }
 
-    fn polls(self, writer: &mut Writer) {
+    fn polls(self, writer: &mut Writer<'_>) {
         self.each_peer(writer, &catalogue::PEER_UP, |family, record| {
             if let Some(up) = record.up {
                 family.count(of(record), up.into());
@@ -114,7 +117,7 @@ impl View<'_> {
         });
     }
 
-    fn probes(self, writer: &mut Writer) {
+    fn probes(self, writer: &mut Writer<'_>) {
         self.each_endpoint(
             writer,
             &catalogue::PROBE_ATTEMPTS,
@@ -166,7 +169,7 @@ impl View<'_> {
         );
     }
 
-    fn endpoints(self, writer: &mut Writer) {
+    fn endpoints(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
         self.each_endpoint(
             writer,
@@ -264,9 +267,9 @@ impl View<'_> {
     }
 
     /// What the chain says of the peer. At lean detail stakes are left of own peers alone: a change of theirs is an alert.
-    fn stake(self, writer: &mut Writer) {
-        let each = |writer: &mut Writer,
-                    definition: &Definition,
+    fn stake(self, writer: &mut Writer<'_>) {
+        let each = |writer: &mut Writer<'_>,
+                    definition: &'static Definition,
                     value: &dyn Fn(&Stake) -> Option<f64>| {
             self.each_peer(writer, definition, |family, record| {
                 if let Some(value) = record.stake.as_ref().and_then(value)
@@ -310,7 +313,7 @@ impl View<'_> {
     }
 
     /// How the peer stands to its network, and whether it moves.
-    fn standing(self, writer: &mut Writer) {
+    fn standing(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
         self.each_peer(writer, &catalogue::LAG_BLOCKS, |family, record| {
             if let Some(lag) = record.lag(now) {
@@ -347,7 +350,7 @@ impl View<'_> {
         });
     }
 
-    fn peers(self, writer: &mut Writer) {
+    fn peers(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
         self.each_peer(writer, &catalogue::PEER_INFO, info);
         self.each_peer(writer, &catalogue::IDENTITY_MATCH, |family, record| {
@@ -396,8 +399,8 @@ impl View<'_> {
                 family.sample(of(record), float(order.pending()));
             }
         });
-        let figure = |writer: &mut Writer,
-                      definition: &Definition,
+        let figure = |writer: &mut Writer<'_>,
+                      definition: &'static Definition,
                       value: &dyn Fn(&Figures) -> Option<f64>| {
             self.each_peer(writer, definition, |family, record| {
                 if let Some(value) = record.figures(now).and_then(value) {
@@ -448,7 +451,7 @@ pub(super) fn possible(transport: Transport) -> impl Iterator<Item = Reason> {
 }
 
 /// Exactly one info series a peer; a text that is not known yet is an empty label.
-fn info(family: &mut Family<'_>, record: &PeerRecord) {
+fn info(family: &mut Family<'_, '_>, record: &PeerRecord) {
     let hash = |hash: Option<Hash>| hash.map(|hash| hash.to_string()).unwrap_or_default();
     let (key, genesis) = (hash(record.identity.key), hash(record.identity.genesis));
     let facts = [

@@ -96,16 +96,19 @@ fn others(site: &Site, loopback: bool) -> Router {
                 loopback,
                 guard::local_only,
             ));
+    let metrics = Router::new()
+        .route("/metrics", get(scrape::metrics))
+        .with_state(scrape::Scrapes::new(site.clone()));
     Router::new()
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
-        .route("/metrics", get(scrape::metrics))
         .route("/config", get(config))
         .route("/-/healthy", get(|| async { "the event loop lives\n" }))
         // Bound and configured before the first request can come; no peer can make it fail.
         .route("/-/ready", get(|| async { "ready\n" }))
         .merge(changing)
         .with_state(site.clone())
+        .merge(metrics)
 }
 
 async fn config(State(site): State<Site>) -> Response {

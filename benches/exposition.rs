@@ -1,0 +1,105 @@
+//! What a scrape costs: the exposition of many peers as text, and compressed as it is sent.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on ends, like a test"
+)]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use convex_peer_monitor::config::{self, Config, Mode, Peer};
+use convex_peer_monitor::fleet::{Fleet, Snapshot};
+use convex_peer_monitor::metrics::{self, AgentFacts};
+use convex_peer_monitor::peer::{Endpoint, HttpClients};
+use convex_peer_monitor::probe::{Observation, Prober};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prometheus::Registry;
+use tokio::runtime::Builder;
+
+#[path = "../tests/support/fake.rs"]
+#[expect(dead_code, reason = "the faults are for tests")]
+mod fake;
+
+use fake::{FakePeer, Script};
+
+/// What a poll over TCP sees of a peer that answers everything.
+fn observation() -> Observation {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let peer = FakePeer::start(Script::default()).await;
+        let endpoint = Endpoint::parse(&format!("tcp://{}", peer.tcp)).unwrap();
+        let mut prober = Prober::new(
+            Arc::new(Peer::at(endpoint)),
+            1 << 20,
+            &Arc::new(HttpClients::default()),
+        );
+        prober.poll().await
+    })
+}
+
+fn config(peers: usize, detail: &str) -> Config {
+    let mut text =
+        format!("metrics: {{ detail: {detail} }}\nnetworks: [{{ name: simulated }}]\npeers:\n");
+    for peer in 1..=peers {
+        writeln!(
+            text,
+            "- {{ name: sim-{peer}, network: simulated, endpoints: [\"tcp://127.0.0.1:{peer}\"] }}"
+        )
+        .unwrap();
+    }
+    config::parse(&text, "fleet.yml", Path::new(""), &|_| None).unwrap()
+}
+
+fn snapshot(config: &Config) -> Snapshot {
+    let fleet = Fleet::default();
+    fleet.apply(config);
+    let seen = observation();
+    for slot in fleet.slots() {
+        for _ in 0..2 {
+            fleet.record(&slot, &seen);
+        }
+    }
+    fleet.snapshot()
+}
+
+fn expositions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exposition");
+    group.sample_size(10);
+    for (peers, detail) in [(1_000, "full"), (10_000, "lean"), (10_000, "full")] {
+        let config = config(peers, detail);
+        let snapshot = snapshot(&config);
+        let registry = Registry::new();
+        let facts = AgentFacts {
+            vantage: "bench".to_owned(),
+            mode: Mode::Central,
+            shard: (1, 1),
+            reload_successful: true,
+            loaded: SystemTime::now(),
+        };
+        let scrape = |out: &mut dyn FnMut(&str)| {
+            metrics::exposition(&snapshot, &facts, config.detail, &registry, out)
+        };
+        group.throughput(Throughput::Elements(scrape(&mut |_| ())));
+        group.bench_function(BenchmarkId::new(format!("text, {detail}"), peers), |b| {
+            b.iter(|| scrape(&mut |text| _ = black_box(text)));
+        });
+        group.bench_function(BenchmarkId::new(format!("gzip, {detail}"), peers), |b| {
+            b.iter(|| {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                scrape(&mut |text| encoder.write_all(text.as_bytes()).unwrap());
+                encoder.finish().unwrap().len()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, expositions);
+criterion_main!(benches);
