@@ -26,6 +26,7 @@ use crate::self_check::{self, Plan};
 use crate::shard::Shard;
 use crate::sidecar::Sidecars;
 use crate::state_file::{self, Keeper};
+use crate::systemd;
 use crate::web::{self, ReloadRequest, Site};
 
 /// How long requests under way are waited for at the end.
@@ -162,6 +163,7 @@ pub async fn run(
         prefix,
     };
     let mut server = tokio::spawn(web::serve(listener, site, stop.clone()));
+    systemd::ready(&summary(&current.get().config));
     loop {
         tokio::select! {
             // The server ends by the same token: a stop must not look like a listener that failed.
@@ -189,6 +191,12 @@ pub async fn run(
         tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
     }
     Ok(())
+}
+
+/// What the agent does, in one line.
+fn summary(config: &Config) -> String {
+    let (peers, networks) = (config.peers.len(), config.networks.len());
+    format!("peers: {peers}, networks: {networks}")
 }
 
 /// Gives `parts` what is remembered, and keeps what is to be; what is returned ends with `stop` and can be asked to write at
@@ -243,6 +251,7 @@ impl Crew {
 
     /// Reads the configuration again. A bad one changes nothing but the metric that says so.
     async fn reload(&mut self, source: &Source, current: &Current) -> Result<(), String> {
+        systemd::reloading();
         let reader = source.clone();
         let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
             Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
@@ -265,13 +274,16 @@ impl Crew {
                     peers: config.peers.len(),
                 });
                 tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
+                systemd::ready(&summary(&config));
                 current.replace(config);
                 Ok(())
             }
             Err(errors) => {
                 current.refused();
                 self.history.note(Happening::refused(&errors));
-                tracing::error!(%errors, "the new configuration is refused; the old one stays in force");
+                let refused = "the new configuration is refused; the old one stays in force";
+                tracing::error!(%errors, "{refused}");
+                systemd::ready(refused);
                 Err(errors)
             }
         }

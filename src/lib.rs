@@ -35,6 +35,7 @@
 //! * [`sidecar`] – what the host shows of a peer beside the agent.
 //! * [`simulate`] – a simulated network with scripted faults.
 //! * [`state_file`] – what outlives the agent, on disk.
+//! * [`systemd`] – tells a service manager how the agent is.
 //! * [`telemetry`] – logs.
 //! * [`web`] – the HTTP server.
 
@@ -65,5 +66,6 @@ pub mod shard;
 pub mod sidecar;
 pub mod simulate;
 pub mod state_file;
+pub mod systemd;
 pub mod telemetry;
 pub mod web;

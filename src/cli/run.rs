@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::{self, Source};
 use crate::config;
+use crate::systemd;
 use crate::telemetry;
 use crate::web::ReloadRequest;
 
@@ -47,6 +48,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         })?;
         let stop = CancellationToken::new();
         let (reloads, asked) = mpsc::channel(WAITING_RELOADS);
+        tokio::spawn(systemd::feed_watchdog());
         tokio::spawn(signals.obey(reloads.clone(), stop.clone()));
         agent::run(source, config, listener, (reloads, asked), stop).await?;
         Ok(ExitCode::SUCCESS)
@@ -87,6 +89,7 @@ impl Signals {
                 }
             }
         }
+        systemd::stopping();
         stop.cancel();
     }
 }

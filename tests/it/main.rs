@@ -24,6 +24,7 @@ mod pages;
 mod questions;
 mod record;
 mod self_doubt;
+mod service;
 mod sidecar;
 mod simulate;
 mod state_file;

@@ -96,6 +96,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("check", &["config", "peer"]),
     ("decode", &["cad3"]),
     ("simulate", &["cad3", "peer"]),
+    ("systemd", &[]),
     ("telemetry", &[]),
     (
         "web",

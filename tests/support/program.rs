@@ -31,8 +31,13 @@ impl Program {
             "json",
             "--config",
         ]);
+        command.arg(config);
+        Self::launch(command).await
+    }
+
+    /// Runs `command`, which is to start the agent and have it log as JSON.
+    pub(crate) async fn launch(mut command: tokio::process::Command) -> Self {
         let mut child = command
-            .arg(config)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
