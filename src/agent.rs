@@ -116,6 +116,7 @@ pub async fn run(
         outbox,
         counts,
         timing: timing.clone(),
+        shard: source.shard,
         stop: stop.clone(),
     };
     let learning = Arc::clone(&fleet);
@@ -123,10 +124,10 @@ pub async fn run(
     let (found, mut rounds) = mpsc::channel(1);
     let mut crew = Crew {
         scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
-        inquiry: Inquiry::new(Arc::clone(&fleet), source.shard, found, stop.clone()),
+        inquiry: Inquiry::new(Arc::clone(&fleet), found, stop.clone()),
         notifier: Notifier::new(telling.clone()),
         sidecars: Sidecars::new(learn, stop.clone()),
-        watchlist: Watchlist::default(),
+        watchlist: Watchlist::of(source.shard),
         fleet: Arc::clone(&fleet),
         history: Arc::clone(&history),
     };

@@ -39,7 +39,7 @@ impl Cost {
     /// What `config` costs at most, given its number of series.
     #[must_use]
     pub fn of(config: &Config, series: u64) -> Self {
-        let peers = config.peers.iter();
+        let peers = config.peers.iter().chain(&config.sample);
         let configured: u64 = peers.clone().map(|peer| peer.endpoints.len() as u64).sum();
         let discovery = config
             .networks

@@ -15,7 +15,6 @@ use crate::current::CurrentTasks;
 use crate::discovery::{Round, Scout};
 use crate::fleet::{Fleet, Slot};
 use crate::peer::resolve_all;
-use crate::shard::Shard;
 
 /// Peers that are tried for one answer.
 const TRIES: usize = 3;
@@ -33,24 +32,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Inquiry {
     fleet: Arc<Fleet>,
-    shard: Shard,
     /// Takes what discovery finds.
     rounds: mpsc::Sender<Round>,
     tasks: CurrentTasks,
 }
 
 impl Inquiry {
-    /// Asks nothing yet; ends with `stop`. What is discovered for this shard goes to `rounds`.
+    /// Asks nothing yet; ends with `stop`. What is discovered goes to `rounds`.
     #[must_use]
-    pub fn new(
-        fleet: Arc<Fleet>,
-        shard: Shard,
-        rounds: mpsc::Sender<Round>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(fleet: Arc<Fleet>, rounds: mpsc::Sender<Round>, stop: CancellationToken) -> Self {
         Self {
             fleet,
-            shard,
             rounds,
             tasks: CurrentTasks::new(stop),
         }
@@ -69,7 +61,7 @@ impl Inquiry {
             self.tasks
                 .start(ask_registry(turns(network.stake_interval)));
             if let (Some(discovery), Some(scout)) =
-                (&network.discovery, Scout::new(config, network, self.shard))
+                (&network.discovery, Scout::new(config, network))
             {
                 self.tasks.start(discover(
                     turns(discovery.interval),

@@ -106,7 +106,7 @@ func networks() *panel {
 		value("Split", of("max", "convex_network_split"), words(faultWords), lettered(), missing("-")).
 		value("Since finality", "time() - "+of("max", "convex_network_finality_advance_timestamp_seconds"), unit("s"), digits(0), missing("-")).
 		value("Head block", of("max", "convex_network_head_block"), missing("-")).
-		value("Watched", "sum by (network) ("+seen("max", "network, role, state", in("convex_network_peers"))+")").
+		value("Watched", "count by (network) ("+seen("max", byPeer, in("convex_peer_info"))+")").
 		value("Registered", of("max", "convex_network_peers_registered"), missing("-")).
 		sorted("Order", true).
 		size(24, 5).
@@ -148,8 +148,8 @@ func worstHealth() *panel {
 }
 
 func healthCounts() *panel {
-	made := lines("Peers by health", "Watched peers of the networks shown, whatever peer is chosen: own ones and references; with several agents, as the agent sees it that watches most of them.").
-		query("sum by (state) ("+seen("max", "network, role, state", in("convex_network_peers"))+")", "{{state}}").
+	made := lines("Peers by health", "Watched peers of the networks shown, whatever peer is chosen: own ones and references. One that two agents judge differently counts twice.").
+		query("sum by (state) ("+seen("max", byPeer+", state", in("convex_peer_health"))+")", "{{state}}").
 		stacked().size(10, 9).decimals(0).
 		to(at("convex-consensus"), at("convex-monitor"))
 	for _, it := range healthWords {

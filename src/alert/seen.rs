@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::config::Role;
 use crate::fleet::{Health, NetworkSnapshot, PeerRecord, Snapshot};
 use crate::self_check::Path;
+use crate::shard::Shard;
 
 /// What the agent knows of itself, besides its checks.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct MonitorFacts {
     pub misses_polls: bool,
     /// Receivers whose last notification was not delivered.
     pub failing_receivers: Vec<String>,
+    /// This agent's part of the fleet.
+    pub shard: Shard,
 }
 
 /// What rules look at.
@@ -37,29 +40,44 @@ pub(super) enum Place<'a> {
 impl<'a> Seen<'a> {
     /// Peers that can page now, each with its network.
     pub(super) fn peers(self) -> impl Iterator<Item = (&'a PeerRecord, &'a NetworkSnapshot)> {
-        self.networks()
-            .flat_map(move |network| self.own(network).map(move |record| (record, network)))
+        let networks = self.snapshot.networks.iter();
+        networks.flat_map(move |network| {
+            let peers = self.snapshot.peers.iter().map(AsRef::as_ref);
+            let of_network =
+                peers.filter(move |record: &&PeerRecord| self.can_page(record, network));
+            of_network.map(move |record| (record, network))
+        })
     }
 
-    /// Networks with a peer of the operator's own.
+    /// Networks with a peer of the operator's own that this agent tells of: of several shards one does, chosen as for a peer,
+    /// or nobody who is told could tell one alert from two.
     pub(super) fn networks(self) -> impl Iterator<Item = &'a NetworkSnapshot> {
         let own = move |network: &&NetworkSnapshot| {
             self.of(network).any(|record| record.peer.role == Role::Own)
         };
-        self.snapshot.networks.iter().filter(own)
+        let networks = self.snapshot.networks.iter();
+        let told_here = move |network: &&NetworkSnapshot| self.monitor.shard.has(&network.name);
+        networks.filter(told_here).filter(own)
     }
 
-    /// All watched peers of a network.
+    /// All watched peers of a network, those of other shards too as far as they are polled.
     pub(super) fn of(self, network: &'a NetworkSnapshot) -> impl Iterator<Item = &'a PeerRecord> {
-        let peers = self.snapshot.peers.iter().map(AsRef::as_ref);
+        let peers = self.snapshot.peers.iter().chain(&self.snapshot.others);
+        let peers = peers.map(AsRef::as_ref);
         peers.filter(|record: &&PeerRecord| record.peer.network == network.name)
     }
 
     /// The operator's own peers of a network that are not in maintenance.
     pub(super) fn own(self, network: &'a NetworkSnapshot) -> impl Iterator<Item = &'a PeerRecord> {
-        self.of(network).filter(move |record| {
-            record.peer.role == Role::Own && !record.in_maintenance(self.snapshot.wall)
-        })
+        let peers = self.of(network);
+        peers.filter(move |record| self.can_page(record, network))
+    }
+
+    /// Whether it is one of the operator's own peers of a network, and not in maintenance.
+    fn can_page(self, record: &PeerRecord, network: &NetworkSnapshot) -> bool {
+        record.peer.network == network.name
+            && record.peer.role == Role::Own
+            && !record.in_maintenance(self.snapshot.wall)
     }
 
     /// Whether trouble of the agent's own, proven, lies between it and the peer.

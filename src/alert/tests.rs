@@ -17,6 +17,7 @@ use crate::self_check::{Check, Checks, Finding};
 /// A fleet of one peer, and a clock.
 struct Scene {
     record: PeerRecord,
+    others: Vec<Arc<PeerRecord>>,
     verdict: NetworkVerdict,
     checks: Checks,
     monitor: MonitorFacts,
@@ -36,6 +37,7 @@ impl Scene {
         record.conditions.insert(Condition::QueryError);
         Self {
             record,
+            others: Vec::new(),
             verdict: NetworkVerdict::default(),
             checks: Checks::default(),
             monitor: MonitorFacts {
@@ -63,6 +65,7 @@ impl Scene {
             wall: self.wall,
             now: self.now,
             peers: vec![Arc::new(self.record.clone())],
+            others: self.others.clone(),
             networks: vec![NetworkSnapshot {
                 name: "n".to_owned(),
                 verdict: self.verdict.clone(),
@@ -385,4 +388,36 @@ fn only_what_wakes_somebody_goes_on_without_cause() {
         };
         assert_eq!(rule.keep(), Duration::from_secs(expected), "{}", rule.name);
     }
+}
+
+#[test]
+fn of_several_shards_each_tells_of_its_own_peers_and_one_of_the_network() {
+    let mut told = Vec::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        let mut scene = Scene::down();
+        scene.verdict.split = true;
+        scene.monitor.shard = shard.parse().unwrap();
+        told.extend(scene.pass(61));
+    }
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "60 +ConvexNetworkSplit",
+            "60 +ConvexPeerDown",
+            "60 +ConvexPeerDown",
+            "60 +ConvexPeerDown"
+        ],
+        "here each shard has the peer, which in a fleet one has"
+    );
+}
+
+#[test]
+fn of_a_peer_of_another_shard_only_the_network_is_told() {
+    let mut scene = Scene::down();
+    scene.verdict.split = true;
+    scene.others = vec![Arc::new(scene.record.clone())];
+    let reference = |peer: &mut Peer| peer.role = Role::Reference;
+    reference(scene.peer());
+    assert_eq!(scene.pass(61), ["60 +ConvexNetworkSplit"]);
 }

@@ -81,6 +81,8 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         self_check: self_check?,
         networks,
         peers,
+        others: Vec::new(),
+        sample: Vec::new(),
         queries: queries?,
         notify: notify?,
         history: history?,

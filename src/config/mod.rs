@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,6 +163,10 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// Peers by position in the file, defaults filled in; names are unique.
     pub peers: Vec<Arc<Peer>>,
+    /// Peers of the file that other shards have, as they stand there; empty in an agent that has the whole fleet.
+    pub others: Vec<Arc<Peer>>,
+    /// Peers of other shards that this one polls too, to see networks as a whole.
+    pub sample: Vec<Arc<Peer>>,
     /// The operator's own expressions by position in the file; names are unique.
     pub queries: Vec<CustomQuery>,
     /// Whom the agent tells of its verdicts by itself.
@@ -220,6 +225,9 @@ pub struct Peer {
     pub maintenance: Vec<Window>,
     /// Its process and store, where it runs on the agent's own host and they are watched; only in [`Mode::Sidecar`].
     pub sidecar: Option<Sidecar>,
+    /// Of a peer that another shard has, and this one polls only to see the whole network: how many peers of other shards it
+    /// stands for.
+    pub sampled: Option<NonZeroU32>,
 }
 
 impl Peer {
@@ -241,6 +249,7 @@ impl Peer {
             expect_block_every: None,
             maintenance: Vec::new(),
             sidecar: None,
+            sampled: None,
         }
     }
 }

@@ -88,6 +88,7 @@ fn peer(
         expect_block_every: expect_block_every?,
         maintenance: maintenance?,
         sidecar: sidecar?,
+        sampled: None,
     })
 }
 

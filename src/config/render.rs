@@ -210,6 +210,8 @@ impl<'a> From<&'a Config> for File<'a> {
             self_check,
             networks,
             peers,
+            others: _, // no part of this agent's
+            sample: _,
             queries,
             notify,
             history,
@@ -402,6 +404,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             expect_block_every,
             maintenance,
             sidecar,
+            sampled: _, // only of other shards' peers, which are not shown
         } = peer;
         let labels = labels
             .iter()

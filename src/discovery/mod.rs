@@ -14,7 +14,6 @@ use crate::chain::stake::{MAX_PEERS, Registry};
 use crate::config::{self, Config, Discovery};
 use crate::fleet::Snapshot;
 use crate::peer::{Transport, resolve_all};
-use crate::shard::Shard;
 
 pub use address::may_be_dialled;
 pub use watchlist::{News, Watchlist};
@@ -59,7 +58,7 @@ pub fn name(key: &Hash) -> String {
     format!("chain-{digits}")
 }
 
-/// What the operator watches anyway.
+/// What the operator watches anyway, in whichever shard.
 #[derive(Clone, Debug, Default)]
 pub struct Configured {
     keys: HashSet<Hash>,
@@ -78,18 +77,20 @@ impl Configured {
                 .find(|it| it.transport() == Transport::Tcp)?;
             Some((endpoint.host().to_ascii_lowercase(), endpoint.port()))
         };
-        let of_network = config.peers.iter().filter(|peer| peer.network == network);
+        let all = || config.peers.iter().chain(&config.others);
+        let of_network = all().filter(|peer| peer.network == network);
         Self {
             keys: of_network.filter_map(|peer| peer.key).collect(),
-            endpoints: config.peers.iter().filter_map(tcp).collect(),
-            names: config.peers.iter().map(|peer| peer.name.clone()).collect(),
+            endpoints: all().filter_map(tcp).collect(),
+            names: all().map(|peer| peer.name.clone()).collect(),
         }
     }
 
     /// Adds the keys that were learned of configured peers which have none pinned.
     #[must_use]
     pub fn and_learned(mut self, network: &str, snapshot: &Snapshot) -> Self {
-        let learned = snapshot.peers.iter().filter(|record| {
+        let watched = snapshot.peers.iter().chain(&snapshot.others);
+        let learned = watched.filter(|record| {
             let peer = &record.peer;
             peer.network == network && peer.key.is_none() && self.names.contains(&peer.name)
         });
@@ -170,26 +171,23 @@ pub struct Scout {
     network: String,
     discovery: Discovery,
     configured: Configured,
-    shard: Shard,
 }
 
 impl Scout {
     /// For a network of `config`; none when discovery is off there.
     #[must_use]
-    pub fn new(config: &Config, network: &config::Network, shard: Shard) -> Option<Self> {
+    pub fn new(config: &Config, network: &config::Network) -> Option<Self> {
         Some(Self {
             network: network.name.clone(),
             discovery: network.discovery.clone()?,
             configured: Configured::of(config, &network.name),
-            shard,
         })
     }
 
     /// Makes a round of a reading of the registry. Resolves names, which takes a minute at most.
     pub async fn look(&self, registry: &Registry, snapshot: &Snapshot) -> Round {
         let configured = self.configured.clone().and_learned(&self.network, snapshot);
-        let mut candidates = candidates(registry, &configured, self.discovery.max_peers);
-        candidates.retain(|candidate| self.shard.has(&name(&candidate.key)));
+        let candidates = candidates(registry, &configured, self.discovery.max_peers);
         let advertised = candidates.iter().map(|candidate| &candidate.advertised);
         let named = advertised.filter(|it| it.is_named());
         let hosts: BTreeSet<String> = named.map(|it| it.host.clone()).collect();

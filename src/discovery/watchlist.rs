@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::cad3::Hash;
 use crate::config::{Cadence, Config, Discovery, Network, Peer, Role};
 use crate::peer::Endpoint;
+use crate::shard::Shard;
 
 use super::{Configured, Round, Sighting, may_be_dialled, name};
 
@@ -16,6 +18,7 @@ const ROUNDS_UNTIL_GONE: u32 = 3;
 /// The discovered peers of all networks.
 #[derive(Clone, Debug, Default)]
 pub struct Watchlist {
+    shard: Shard,
     networks: BTreeMap<String, Found>,
 }
 
@@ -47,6 +50,15 @@ pub struct News {
 }
 
 impl Watchlist {
+    /// Nobody yet, for an agent that has this part of the fleet.
+    #[must_use]
+    pub fn of(shard: Shard) -> Self {
+        Self {
+            shard,
+            networks: BTreeMap::new(),
+        }
+    }
+
     /// Takes a round. One of a network of `config` that discovers nothing, made before a reload, changes nothing.
     pub fn take(&mut self, round: Round, config: &Config) -> News {
         let of_round = |network: &&Network| network.name == round.network;
@@ -75,12 +87,14 @@ impl Watchlist {
         self.networks.retain(|name, _| on.contains(name.as_str()));
     }
 
-    /// `config` with the discovered peers behind the configured ones, which it has precedence for.
+    /// `config` with the discovered peers behind the configured ones, which have precedence; those of other shards in the
+    /// sample.
     #[must_use]
     pub fn merged(&self, config: &Config) -> Config {
         let mut merged = config.clone();
         // One key can be registered in two networks, and two keys can begin alike.
-        let mut names: HashSet<String> = config.peers.iter().map(|it| it.name.clone()).collect();
+        let all = config.peers.iter().chain(&config.others);
+        let mut names: HashSet<String> = all.map(|it| it.name.clone()).collect();
         for network in &config.networks {
             let (Some(discovery), Some(found)) =
                 (&network.discovery, self.networks.get(&network.name))
@@ -97,8 +111,14 @@ impl Watchlist {
             let peers = fresh.map(|(key, watched)| {
                 reference(*key, watched, network, discovery, &config.defaults)
             });
-            let peers = peers.take(discovery.max_peers).map(Arc::new);
-            merged.peers.extend(peers);
+            for peer in peers.take(discovery.max_peers) {
+                if self.shard.has(&peer.name) {
+                    merged.peers.push(Arc::new(peer));
+                } else {
+                    let peer = self.shard.glimpsed(peer, NonZeroU32::MIN);
+                    merged.sample.push(Arc::new(peer));
+                }
+            }
         }
         merged
     }

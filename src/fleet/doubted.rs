@@ -61,7 +61,8 @@ impl Fleet {
                 if record.health != before {
                     tell(record, before);
                 }
-                if let Some(witness) = &self.witness {
+                let of_this_shard = record.peer.sampled.is_none();
+                if let Some(witness) = self.witness.as_ref().filter(|_| of_this_shard) {
                     witness.judged(record);
                 }
             }

@@ -27,6 +27,8 @@ pub(super) struct Member {
     /// The state block last shown, and until when it counts.
     pub(super) latest: Option<(i64, Instant)>,
     pub(super) weight: u64,
+    /// What it weighs without stake figures: one, or as many as it stands for in a sample.
+    pub(super) stands_for: u64,
     pub(super) stand: Stand,
     /// Latched until an equal hash at a common block is seen.
     pub(super) diverged: Option<i64>,
@@ -45,6 +47,7 @@ impl Default for Member {
             awaited: false,
             latest: None,
             weight: 1,
+            stands_for: 1,
             stand: Stand::Majority { proven: false },
             diverged: None,
             order: OrderState::Unknown,

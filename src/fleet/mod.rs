@@ -103,6 +103,8 @@ pub struct Snapshot {
     pub now: Instant,
     /// In the order of the configuration.
     pub peers: Vec<Arc<PeerRecord>>,
+    /// Peers of other shards that are polled too, to see networks as a whole.
+    pub others: Vec<Arc<PeerRecord>>,
     /// In the order of their names.
     pub networks: Vec<NetworkSnapshot>,
     /// What the agent has found of itself.
@@ -154,8 +156,8 @@ impl Fleet {
             .into_iter()
             .map(|slot| (slot.peer().name.clone(), slot))
             .collect();
-        let mut slots = Vec::with_capacity(config.peers.len());
-        for peer in &config.peers {
+        let mut slots = Vec::with_capacity(config.peers.len() + config.sample.len());
+        for peer in config.peers.iter().chain(&config.sample) {
             let kept = before.remove(&peer.name);
             if let Some(slot) = kept.as_ref().filter(|slot| slot.peer() == *peer) {
                 slots.push(Arc::clone(slot));
@@ -179,7 +181,7 @@ impl Fleet {
         watched.slots = slots;
     }
 
-    /// The slots in the order of the configuration.
+    /// The slots in the order of the configuration, those of other shards' peers last.
     #[must_use]
     pub fn slots(&self) -> Vec<Arc<Slot>> {
         lock(&self.watched).slots.clone()
@@ -193,7 +195,8 @@ impl Fleet {
             // The last poll of a task that has not noticed yet that its peer is gone.
             return false;
         }
-        {
+        let of_this_shard = record.peer.sampled.is_none();
+        if of_this_shard {
             let mut tallies = lock(&slot.network.tallies);
             for probed in &observation.endpoints {
                 tallies[probed.transport as usize].count(probed);
@@ -216,14 +219,14 @@ impl Fleet {
         if record.health != before {
             tell(record, before);
         }
-        if let Some(witness) = &self.witness {
+        if let Some(witness) = self.witness.as_ref().filter(|_| of_this_shard) {
             witness.polled(record, observation, now);
         }
         record.health == Health::Down
     }
 
     /// Peers of a network that can be asked about the chain: up, not diverged, and within the head. First those whose state
-    /// another peer has shown too, of these the operator's own, then those with the newest state. Others only when all were
+    /// another peer has shown too, of these this shard's, of these the operator's own, then those with the newest state. Others only when all were
     /// polled once: whoever is heard first may be the one that lies.
     #[must_use]
     pub fn of_majority(&self, network: &str) -> Vec<Arc<Slot>> {
@@ -253,6 +256,7 @@ impl Fleet {
                     .filter(|block| Some(*block) <= head)?;
                 let rank = (
                     !agreed,
+                    record.peer.sampled.is_some(),
                     record.peer.role == config::Role::Reference,
                     std::cmp::Reverse(block),
                 );
@@ -340,11 +344,15 @@ impl Fleet {
                 }
             })
             .collect();
+        let (peers, others) = peers
+            .into_iter()
+            .partition(|record| record.peer.sampled.is_none());
         Snapshot {
             wall: SystemTime::now(),
             now,
             networks,
             peers,
+            others,
             checks: self.checks(),
         }
     }
@@ -366,8 +374,11 @@ fn newest<'a>(
         .map(|(_, figures)| figures)
 }
 
-/// Logs a change of health, once.
+/// Logs a change of health, once; of a peer of another shard that one does.
 fn tell(record: &PeerRecord, before: Health) {
+    if record.peer.sampled.is_some() {
+        return;
+    }
     let why = record.endpoints.iter().filter_map(|endpoint| {
         let failure = endpoint.last_failure.as_ref()?;
         Some(format!("{}: {failure}", endpoint.transport))

@@ -79,11 +79,13 @@ pub struct NetworkVerdict {
 }
 
 impl NetworkWatch {
-    /// Awaits the peer's first poll.
-    pub(super) fn expect(&mut self, name: &str) {
+    /// Awaits the first poll of a peer, which stands for so many in a sample, itself included.
+    pub(super) fn expect(&mut self, name: &str, stands_for: u32) {
         self.remove(name);
         let member = self.members.entry(name.to_owned()).or_default();
         member.awaited = true;
+        member.stands_for = stands_for.into();
+        member.weight = member.stands_for;
     }
 
     /// Forgets the peer.
@@ -308,7 +310,7 @@ impl NetworkWatch {
     }
 
     /// Gives each member its part of the registered weight; without stake figures, or where none of those that are heard
-    /// has any, each weighs 1. A key that several claim gives each of them only its share.
+    /// has any, each weighs 1, and one of a sample what it stands for. A key that several claim gives each of them only its share.
     fn weigh(&mut self, now: Instant) {
         let mut claims: HashMap<Hash, u64> = HashMap::new();
         let pinned = self.pinned();
@@ -337,7 +339,7 @@ impl NetworkWatch {
             .map(|member| weight(member).unwrap_or(0))
             .collect();
         for (member, weight) in self.members.values_mut().zip(found) {
-            member.weight = if any { weight } else { 1 };
+            member.weight = if any { weight } else { member.stands_for };
         }
     }
 

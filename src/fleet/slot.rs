@@ -1,5 +1,6 @@
 //! Where the record of one watched peer lives, and the way to the task that polls it.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,7 +44,8 @@ pub enum NotPolled {
 
 impl Slot {
     pub(super) fn new(peer: Arc<config::Peer>, network: Arc<NetworkRecord>) -> Self {
-        lock(&network.watch).expect(&peer.name);
+        let stands_for = peer.sampled.map_or(1, NonZeroU32::get);
+        lock(&network.watch).expect(&peer.name, stands_for);
         Self {
             record: Mutex::new(Arc::new(PeerRecord::new(peer))),
             network,

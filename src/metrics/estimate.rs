@@ -32,6 +32,7 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             wall: SystemTime::now(),
             now: Instant::now(),
             peers: peer.map(answering).into_iter().collect(),
+            others: Vec::new(),
             networks: config
                 .networks
                 .iter()

@@ -24,6 +24,7 @@ use crate::config::{self, Config, HEARTBEAT_RECEIVER, Target};
 use crate::current::Current;
 use crate::fleet::Fleet;
 use crate::scheduler::Timing;
+use crate::shard::Shard;
 
 pub use counts::Counts;
 pub use message::{Links, Status, Transition};
@@ -53,6 +54,8 @@ pub struct Parts {
     pub counts: Counts,
     /// Whether polls are missed.
     pub timing: Timing,
+    /// This agent's part of the fleet.
+    pub shard: Shard,
     /// Ends everything.
     pub stop: CancellationToken,
 }
@@ -199,6 +202,7 @@ pub async fn watch(parts: Parts, current: Arc<Current>, saves: Option<mpsc::Send
             reload_successful: in_force.reload_successful,
             misses_polls: missed.lately(parts.timing.missed(), snapshot.now),
             failing_receivers: parts.counts.failing(),
+            shard: parts.shard,
         };
         let seen = Seen {
             snapshot: &snapshot,

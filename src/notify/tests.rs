@@ -22,6 +22,7 @@ use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
 use crate::peer::Endpoint;
 use crate::scheduler::Timing;
 use crate::self_check::{Check, Checks, Finding};
+use crate::shard::Shard;
 
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -117,6 +118,7 @@ impl Teller {
             outbox: Arc::new(Outbox::default()),
             counts: Counts::register(&registry).unwrap(),
             timing: Timing::register(&registry).unwrap(),
+            shard: Shard::default(),
             stop: CancellationToken::new(),
         };
         parts.outbox.restore(kept);
@@ -150,6 +152,7 @@ impl Teller {
             wall: SystemTime::now() + later,
             now: Instant::now() + later,
             peers: peers.iter().map(record).collect(),
+            others: Vec::new(),
             networks: vec![NetworkSnapshot {
                 name: "n".to_owned(),
                 ..NetworkSnapshot::default()

@@ -40,7 +40,7 @@ impl Plan {
     /// What the peers and references of `config` need.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let of_peers = config.peers.iter().flat_map(|peer| {
+        let of_peers = config.peers.iter().chain(&config.sample).flat_map(|peer| {
             let dialled = |endpoint| (Path::of(peer, endpoint), endpoint);
             peer.endpoints.iter().map(dialled)
         });

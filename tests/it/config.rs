@@ -1083,6 +1083,7 @@ fn peer() -> impl Strategy<Value = Peer> {
                 expect_block_every: judged.1,
                 maintenance: judged.2,
                 sidecar: judged.3,
+                sampled: None,
             },
         )
 }
@@ -1184,6 +1185,8 @@ prop_compose! {
             notify,
             networks,
             peers: peers.into_values().collect(),
+            others: Vec::new(),
+            sample: Vec::new(),
             history: config::History { max_bytes },
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },
             detail,

@@ -8,6 +8,7 @@ use convex_peer_monitor::config::{self, Config};
 use convex_peer_monitor::discovery::{Round, Scout, Watchlist, name};
 use convex_peer_monitor::fleet::{Addresses, Condition, Fleet, PeerRecord};
 use convex_peer_monitor::peer::resolve_all;
+use convex_peer_monitor::shard::Shard;
 use convex_peer_monitor::simulate::{Network, Options};
 
 use crate::support::agent::{Agent, value_of};
@@ -45,10 +46,10 @@ async fn registry(network: &Network) -> Registry {
     reading.finish().unwrap()
 }
 
-async fn look(config: &Config, registry: &Registry, shard: &str) -> Round {
+async fn look(config: &Config, registry: &Registry) -> Round {
     let fleet = Fleet::default();
     fleet.apply(config);
-    let scout = Scout::new(config, &config.networks[0], shard.parse().unwrap()).unwrap();
+    let scout = Scout::new(config, &config.networks[0]).unwrap();
     scout.look(registry, &fleet.snapshot()).await
 }
 
@@ -110,27 +111,40 @@ async fn peers_at_private_addresses_are_told_of_once_and_not_watched() {
     // All but the one that is configured with the same endpoint.
     let hidden = [Some(3), None];
     for hidden in hidden {
-        let news = list.take(look(&config, &registry, "1/1").await, &config);
+        let news = list.take(look(&config, &registry).await, &config);
         assert_eq!((news.changed, news.hidden), (false, hidden));
     }
     assert_eq!(list.merged(&config), config);
 }
 
 #[tokio::test]
-async fn each_registered_peer_is_of_one_shard() {
+async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
     let network = network(12).await;
     let registry = registry(&network).await;
     let on = ", discovery: { enabled: true, allow_private: true }";
     let config = parse(&one_of(&network, on));
+    let mut others: Vec<_> = (2..=12).map(|i| name(&network.key(i))).collect();
+    others.sort_unstable();
+    let names = |peers: &[Arc<config::Peer>]| -> Vec<String> {
+        let names = peers.iter().map(|peer| peer.name.clone());
+        names.filter(|name| name != "one").collect()
+    };
     let mut found = Vec::new();
     for shard in ["1/2", "2/2"] {
-        let round = look(&config, &registry, shard).await;
-        assert!(!round.sightings.is_empty());
-        found.extend(round.sightings.into_iter().map(|(key, _)| key));
+        let shard: Shard = shard.parse().unwrap();
+        let mut config = config.clone();
+        shard.keep(&mut config);
+        let mut list = Watchlist::of(shard);
+        list.take(look(&config, &registry).await, &config);
+        let merged = list.merged(&config);
+        let (own, sample) = (names(&merged.peers), names(&merged.sample));
+        assert!(!own.is_empty());
+        let mut all = [own.clone(), sample].concat();
+        all.sort_unstable();
+        assert_eq!(all, others, "the configured peer is found by neither");
+        found.extend(own);
     }
     found.sort_unstable();
-    let mut others: Vec<_> = (2..=12).map(|i| network.key(i)).collect();
-    others.sort_unstable();
     assert_eq!(found, others);
 }
 
@@ -153,10 +167,7 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
     );
     let config = config::parse(&text, "c.yml", dir.path(), &|_| None).unwrap();
     let mut list = Watchlist::default();
-    assert!(
-        list.take(look(&config, &registry, "1/1").await, &config)
-            .changed
-    );
+    assert!(list.take(look(&config, &registry).await, &config).changed);
     let merged = list.merged(&config);
     let [_, found] = merged.peers.as_slice() else {
         panic!("{:?}", merged.peers);

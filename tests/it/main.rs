@@ -25,6 +25,7 @@ mod questions;
 mod record;
 mod self_doubt;
 mod service;
+mod shards;
 mod sidecar;
 mod simulate;
 mod state_file;

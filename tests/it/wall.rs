@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Which modules of ours each module may name.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("alert", &["config", "fleet", "peer", "self_check"]),
+    ("alert", &["config", "fleet", "peer", "self_check", "shard"]),
     ("bounded", &[]),
     ("cad3", &[]),
     ("cadence", &[]),
@@ -49,15 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "inquiry",
-        &[
-            "chain",
-            "config",
-            "current",
-            "discovery",
-            "fleet",
-            "peer",
-            "shard",
-        ],
+        &["chain", "config", "current", "discovery", "fleet", "peer"],
     ),
     (
         "scheduler",
@@ -87,6 +79,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "peer",
             "scheduler",
             "self_check",
+            "shard",
         ],
     ),
     ("report", &["cad3", "config", "fleet", "peer", "sidecar"]),

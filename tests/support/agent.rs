@@ -28,12 +28,17 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent with this configuration.
     pub(crate) async fn start(config: &str) -> Self {
+        Self::start_shard(config, Shard::default()).await
+    }
+
+    /// Starts one that has this part of the fleet.
+    pub(crate) async fn start_shard(config: &str, shard: Shard) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         let source = Source {
             file: Some(file.clone()),
-            shard: Shard::default(),
+            shard,
         };
         let config = source.load().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -104,10 +104,29 @@ fn a_liar_never_moves_the_head() {
 }
 
 #[test]
+fn a_peer_of_a_sample_weighs_what_it_stands_for() {
+    let mut story = Story::new();
+    for (name, stands_for) in [("a", 1), ("b", 1), ("c", 1), ("sampled", 4)] {
+        story.watch.expect(name, stands_for);
+        story.watch.members.get_mut(name).unwrap().awaited = false;
+    }
+    for (name, history) in [("a", 0), ("b", 0), ("c", 0), ("sampled", 1)] {
+        story.answer(0, name, 5, history);
+    }
+    let [first, sampled] =
+        [("a", 0), ("sampled", 1)].map(|(name, history)| story.answer(1, name, 5, history));
+    assert_eq!(
+        (first.diverged, sampled.diverged),
+        (Some(true), None),
+        "four against three"
+    );
+}
+
+#[test]
 fn a_liar_that_is_heard_first_moves_no_head() {
     let mut story = Story::new();
     for name in ["a", "b", "c", "liar"] {
-        story.watch.expect(name);
+        story.watch.expect(name, 1);
     }
     assert_eq!(story.lag(0, "liar", 1 << 62), None);
     for name in ["a", "b", "c"] {
@@ -197,7 +216,7 @@ proptest! {
         let hear = |told: &[(u64, usize, i64)]| {
             let mut story = Story::new();
             for peer in 0..4 {
-                story.watch.expect(&peer.to_string());
+                story.watch.expect(&peer.to_string(), 1);
             }
             for (_, peer, block) in told {
                 story.answer(0, &peer.to_string(), *block, u8::from(forked && *peer == 3));

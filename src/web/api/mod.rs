@@ -96,7 +96,10 @@ fn routes(loopback: bool) -> OpenApiRouter<Api> {
 impl Api {
     fn slot(&self, peer: &str) -> Result<Arc<Slot>, Problem> {
         let slots = self.fleet.slots();
-        let found = slots.into_iter().find(|slot| slot.peer().name == peer);
+        let found = slots.into_iter().find(|slot| {
+            let watched = slot.peer();
+            watched.name == peer && watched.sampled.is_none()
+        });
         found.ok_or_else(|| Problem::no_peer(peer))
     }
 

@@ -19,7 +19,11 @@ const BUILT_IN: [&str; 6] = [
 ];
 
 /// Metrics that no dashboard shows, and why.
-const NOT_SHOWN: [(&str, &str); 3] = [
+const NOT_SHOWN: [(&str, &str); 4] = [
+    (
+        "convex_network_peers",
+        "the peers' own series are counted: they add up over shards, and not over agents that watch the same peers",
+    ),
     ("convex_peer_up", "the health, judged over polls, is shown"),
     (
         "convex_peer_state_hash_prefix",

@@ -1,0 +1,174 @@
+//! A fleet that is split over several agents: each peer has one, and each of them sees what a single agent sees of a network.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+use convex_peer_monitor::shard::Shard;
+use convex_peer_monitor::simulate::Network;
+use tokio::time::{Instant, sleep};
+
+use crate::support::agent::{Agent, value_of};
+use crate::support::simulated::network;
+
+/// Longest wait for all verdicts; they take some five polls of peers of other shards.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const DEFAULTS: &str = "
+defaults: { interval: 1s, timeout: 950ms, retries: 0, down_after: 3, up_after: 2 }
+verdicts: { stall_after: 5s }
+limits: { max_inflight: 1000, per_host_inflight: 1000 }
+";
+
+/// Peers in each network.
+const PEERS: usize = 6;
+
+/// Networks by their faults, and what each agent must say of them.
+const NETWORKS: [(&str, &[&str], &str); 4] = [
+    (
+        "healthy",
+        &[],
+        "idle split=0 groups=1 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1",
+    ),
+    (
+        "stalled",
+        &["stall:1,2:5s"],
+        "stalled split=0 groups=1 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1",
+    ),
+    (
+        "split",
+        &["fork=990:50%:8s"],
+        "idle split=1 groups=2 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1",
+    ),
+    (
+        "short",
+        &["refuse:3:5s"],
+        "idle split=0 groups=1 head=999 registered=6 majority=0.83 minority=0.00 down=0.17 unobserved=0.00 margin=0.16 losable=0",
+    ),
+];
+
+fn config(networks: &[Network]) -> String {
+    let (mut named, mut peers) = (String::new(), String::new());
+    for ((name, ..), network) in NETWORKS.iter().zip(networks) {
+        let genesis = network.genesis();
+        writeln!(named, "  - {{ name: {name}, genesis: '{genesis}' }}").unwrap();
+        for i in 1..=PEERS {
+            let (tcp, http, key) = (network.tcp(i), network.http(i), network.key(i));
+            writeln!(
+                peers,
+                "  - {{ name: {name}-{i}, network: {name}, key: '{key}', endpoints: ['http://{http}', 'tcp://{tcp}'] }}"
+            )
+            .unwrap();
+        }
+    }
+    format!("{DEFAULTS}networks:\n{named}peers:\n{peers}")
+}
+
+/// What a scrape says of a network.
+fn verdict(scrape: &str, network: &str) -> String {
+    let text = |metric: &str, more: &str| {
+        let series = format!("convex_network_{metric}{{network=\"{network}\"{more}}}");
+        let value = value_of(scrape, &series);
+        value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    };
+    let rounded = |metric: &str, more: &str| {
+        let value = text(metric, more).parse::<f64>();
+        value.map_or_else(|_| "-".to_owned(), |value| format!("{value:.2}"))
+    };
+    let states = ["unknown", "receding", "stalled", "advancing", "idle"];
+    let in_force = |state: &&&str| text("order_state", &format!(",state=\"{state}\"")) == "1";
+    let mut found = (*states.iter().find(in_force).unwrap()).to_owned();
+    for (name, metric) in [
+        ("split", "split"),
+        ("groups", "state_groups"),
+        ("head", "head_block"),
+        ("registered", "peers_registered"),
+    ] {
+        write!(found, " {name}={}", text(metric, "")).unwrap();
+    }
+    for standing in ["majority", "minority", "down", "unobserved"] {
+        let ratio = rounded("stake_ratio", &format!(",standing=\"{standing}\""));
+        write!(found, " {standing}={ratio}").unwrap();
+    }
+    let (margin, losable) = (
+        rounded("quorum_margin_ratio", ""),
+        text("losable_peers", ""),
+    );
+    found + &format!(" margin={margin} losable={losable}")
+}
+
+/// The peers that a scrape has a metric of.
+fn peers(scrape: &str, metric: &str) -> BTreeSet<String> {
+    let start = format!("{metric}{{peer=\"");
+    let series = scrape.lines().filter_map(|line| line.strip_prefix(&start));
+    let name = |rest: &str| rest.split('"').next().unwrap().to_owned();
+    series.map(name).collect()
+}
+
+async fn scrape(agent: &Agent) -> String {
+    agent.get("/metrics").await.1
+}
+
+/// Waits until each agent says of each network what it must.
+async fn settled(agents: &[Agent]) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut wrong = Vec::new();
+        for (i, agent) in agents.iter().enumerate() {
+            let scrape = scrape(agent).await;
+            for (network, _, expected) in NETWORKS {
+                let found = verdict(&scrape, network);
+                if found != expected {
+                    wrong.push(format!("agent {i}, {network}: {found}, not {expected}"));
+                }
+            }
+        }
+        if wrong.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{}", wrong.join("\n"));
+        sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_shard_has_its_own_peers_and_sees_networks_as_one_agent_does() {
+    let mut networks = Vec::new();
+    for (_, faults, _) in NETWORKS {
+        networks.push(network(PEERS, faults, None).await);
+    }
+    let config = config(&networks);
+    let mut agents = vec![Agent::start(&config).await];
+    for shard in ["1/3", "2/3", "3/3"] {
+        let shard: Shard = shard.parse().unwrap();
+        agents.push(Agent::start_shard(&config, shard).await);
+    }
+    settled(&agents).await;
+
+    let whole = scrape(&agents[0]).await;
+    let everybody = peers(&whole, "convex_peer_polls_total");
+    assert_eq!(everybody.len(), NETWORKS.len() * PEERS);
+    let mut found = BTreeSet::new();
+    for (index, agent) in (1..).zip(&agents[1..]) {
+        let scrape = scrape(agent).await;
+        for series in [
+            format!("convex_monitor_shard {index}\n"),
+            "convex_monitor_shards 3\n".to_owned(),
+        ] {
+            assert!(scrape.contains(&series), "{series}");
+        }
+        let own = peers(&scrape, "convex_peer_polls_total");
+        assert_eq!(own, peers(&scrape, "convex_peer_info"));
+        for other in everybody.difference(&own) {
+            assert!(!scrape.contains(other), "{other} is another shard's");
+            assert_eq!(agent.get(&format!("/api/v1/peers/{other}")).await.0, 404);
+        }
+        for peer in own {
+            assert!(found.insert(peer.clone()), "{peer} is of two shards");
+        }
+    }
+    assert_eq!(found, everybody);
+    for agent in agents {
+        agent.stop().await;
+    }
+}
