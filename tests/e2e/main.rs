@@ -16,6 +16,7 @@ mod dashboards;
 mod network;
 mod notify;
 mod paging;
+mod pair;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;

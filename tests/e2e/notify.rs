@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::network::Network;
 use super::paging::{Pages, Story};
 use super::pipeline::{Alert, Alertmanager, Pace, Prometheus, Receiver, own_address};
-use super::{Agent, simulated};
+use super::{Agent, pair, simulated};
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Of a network of seven one may be lost without being at risk, which would be a page of its own.
-const PEERS: usize = 7;
+pub(super) const PEERS: usize = 7;
 
 fn story<'a>(stories: &'a BTreeMap<String, Story>, labels: &str) -> &'a Story {
     let found = stories.get(labels);
@@ -25,7 +25,7 @@ fn story<'a>(stories: &'a BTreeMap<String, Story>, labels: &str) -> &'a Story {
 }
 
 /// One page and one resolve, of this alert.
-fn is_told_once(pages: &Pages, labels: &str) {
+pub(super) fn is_told_once(pages: &Pages, labels: &str) {
     let stories = pages.stories();
     let story = story(&stories, labels);
     assert!(story.fired.len() == 1 && story.over, "{:#?}", pages.told);
@@ -55,7 +55,8 @@ async fn the_agent_pages_by_itself_as_prometheus_does_and_loses_nothing() {
     tokio::join!(
         a_killed_peer_is_paged_without_prometheus(),
         both_ways_are_one_page(),
-        everybody_is_gone_meanwhile()
+        everybody_is_gone_meanwhile(),
+        pair::a_pair_of_agents_and_of_prometheus_is_one_page()
     );
 }
 

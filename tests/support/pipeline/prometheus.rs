@@ -1,4 +1,4 @@
-//! A real Prometheus with `deploy/prometheus.yml` and our rules, asked through its API.
+//! A real Prometheus with a configuration of `deploy/` and our rules, asked through its API.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -33,20 +33,29 @@ impl Prometheus {
         alertmanager: Option<SocketAddr>,
         change: fn(String) -> String,
     ) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let rules = fs::read_to_string(root().join("alerts/convex-peer-monitor.rules.yml"))?;
-        fs::write(dir.path().join("rules.yml"), change(pace.rules(&rules)?))?;
         let config = fs::read_to_string(root().join("deploy/prometheus.yml"))?;
-        let config = replace(
-            &config,
-            "../alerts/convex-peer-monitor.rules.yml",
-            "rules.yml",
-        )?;
         let config = replace(&config, "127.0.0.1:18880", agent)?;
         let config = match alertmanager {
             Some(address) => replace(&config, "127.0.0.1:9093", &address.to_string())?,
             None => replace(&config, "\"127.0.0.1:9093\"", "")?,
         };
+        Self::start_as(pace, &config, change).await
+    }
+
+    /// Starts one with this configuration, a file of `deploy/` whose addresses are replaced.
+    pub(crate) async fn start_as(
+        pace: Pace,
+        config: &str,
+        change: fn(String) -> String,
+    ) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let rules = fs::read_to_string(root().join("alerts/convex-peer-monitor.rules.yml"))?;
+        fs::write(dir.path().join("rules.yml"), change(pace.rules(&rules)?))?;
+        let config = replace(
+            config,
+            "../alerts/convex-peer-monitor.rules.yml",
+            "rules.yml",
+        )?;
         fs::write(dir.path().join("prometheus.yml"), pace.scrapes(&config))?;
         let address = own_address()?;
         let program = Program::start(&["prometheus"], dir, address, |dir| {
