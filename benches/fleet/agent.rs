@@ -1,13 +1,15 @@
 //! The agent under measurement, its own metrics, and what it costs to read them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use convex_peer_monitor::peer::{Transport, plain_client};
+use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::INTERVAL;
-use crate::network::{PROGRAM, SimulatedNetwork};
+use crate::network::{PROGRAM, SimulatedNetwork, agent_config};
 use crate::program::{Cores, Program, Told};
 use crate::report::{Kept, Row, ScrapeRow, Who};
 use crate::spread::Spread;
@@ -17,13 +19,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long every peer may take to be polled once.
 const POLLED_WITHIN: Duration = Duration::from_secs(300);
 const SCRAPES: u32 = 5;
+/// Scrapers at once that may share the work.
+const AT_ONCE: u32 = 4;
+/// The configuration's file.
+const CONFIG: &str = "agent.yml";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Agent<'a> {
-    network: &'a SimulatedNetwork,
+    networks: &'a [SimulatedNetwork],
     transport: Transport,
+    who: Who,
     program: Program,
     began: Instant,
     address: String,
@@ -37,17 +44,20 @@ struct Scrape {
 }
 
 impl<'a> Agent<'a> {
-    /// Starts one that keeps its history and state on disk, with metrics in lean detail.
+    /// Starts one that keeps its history and state on disk, with metrics in `detail`.
     pub(crate) async fn start(
         cores: &Cores,
-        network: &'a SimulatedNetwork,
+        networks: &'a [SimulatedNetwork],
         transport: Transport,
+        who: Who,
+        detail: &str,
     ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let file = dir.path().join("agent.yml");
+        let file = dir.path().join(CONFIG);
+        let state_dir = dir.path().join("state");
         std::fs::write(
             &file,
-            network.agent_config(transport, &dir.path().join("state"), "lean")?,
+            agent_config(networks, transport, &state_dir, detail)?,
         )?;
         let mut command = cores.measured(PROGRAM);
         command
@@ -60,6 +70,9 @@ impl<'a> Agent<'a> {
                 "--config",
             ])
             .arg(&file);
+        if let Who::Shard(number, of) = who {
+            command.arg("--shard").arg(format!("{number}/{of}"));
+        }
         let began = Instant::now();
         let listens_at = |line: &str| {
             let entry: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -68,8 +81,9 @@ impl<'a> Agent<'a> {
         };
         let (program, address) = Program::start(command, Told::Stderr, listens_at).await?;
         Ok(Self {
-            network,
+            networks,
             transport,
+            who,
             program,
             began,
             address,
@@ -88,20 +102,20 @@ impl<'a> Agent<'a> {
         sleep(INTERVAL / 10).await;
         let cpu = self.program.rounds(rounds, INTERVAL).await?;
         let after = self.scrape().await?;
-        let peers = self.network.len();
+        let peers = after.targets();
         let up = after.count_of("convex_peer_up{", " 1");
         ensure!(
             up == peers,
             "{up} of {peers} peers are up: these are no figures of a healthy fleet"
         );
         let delays = after.delays_since(&before)?;
-        let row = Row::new(Who::Agent, self.transport, peers, &cpu).kept(Kept {
+        let row = Row::new(self.who, self.transport, peers, &cpu).kept(Kept {
             polled_once_s: polled_once.as_secs_f64(),
             missed: after.value("convex_monitor_missed_polls_total")?,
             delay_p50_ms: quantile(&delays, 0.5) * 1e3,
             delay_p99_ms: quantile(&delays, 0.99) * 1e3,
         });
-        Ok(row.resident(self.program.resident()?))
+        Ok(row.resident(self.program.resident_kib()?))
     }
 
     /// From the start until every peer has been polled.
@@ -110,8 +124,9 @@ impl<'a> Agent<'a> {
         sleep(INTERVAL.mul_f64(0.9).saturating_sub(self.began.elapsed())).await;
         loop {
             let took = self.began.elapsed();
-            let polled = self.scrape().await?.count_of("convex_peer_up{", "");
-            if polled == self.network.len() {
+            let scrape = self.scrape().await?;
+            let polled = scrape.count_of("convex_peer_up{", "");
+            if polled == scrape.targets() {
                 return Ok(took);
             }
             ensure!(
@@ -125,14 +140,18 @@ impl<'a> Agent<'a> {
     /// Measures scrapes in both details. `row` says what the polls between them take.
     pub(crate) async fn scrapes(&self, row: &Row) -> anyhow::Result<Vec<ScrapeRow>> {
         let mut rows = vec![self.scrapes_in("lean", row).await?];
-        let config =
-            self.network
-                .agent_config(self.transport, &self.dir.path().join("state"), "full")?;
-        std::fs::write(self.dir.path().join("agent.yml"), config)?;
-        let reload = format!("http://{}/-/reload", self.address);
-        self.client.post(reload).send().await?.error_for_status()?;
+        let config = agent_config(self.networks, self.transport, &self.state_dir(), "full")?;
+        self.reload(&config).await?;
         rows.push(self.scrapes_in("full", row).await?);
         Ok(rows)
+    }
+
+    /// Has it take another configuration.
+    pub(crate) async fn reload(&self, config: &str) -> anyhow::Result<()> {
+        std::fs::write(self.dir.path().join(CONFIG), config)?;
+        let reload = format!("http://{}/-/reload", self.address);
+        self.client.post(reload).send().await?.error_for_status()?;
+        Ok(())
     }
 
     async fn scrapes_in(&self, detail: &'static str, row: &Row) -> anyhow::Result<ScrapeRow> {
@@ -142,28 +161,63 @@ impl<'a> Agent<'a> {
         let (cpu, began) = (self.program.cpu()?, Instant::now());
         for _ in 0..SCRAPES {
             let asked = Instant::now();
-            let request = self.client.get(format!("http://{}/metrics", self.address));
-            let response = request.header("accept-encoding", "gzip").send().await?;
-            let gzipped = response.headers().get("content-encoding");
-            ensure!(
-                gzipped.is_some_and(|it| it == "gzip"),
-                "a scrape is not compressed"
-            );
-            gzip_bytes = response.bytes().await?.len();
+            gzip_bytes = self.scrape_compressed().await?;
             ms.push(asked.elapsed().as_secs_f64() * 1e3);
         }
-        let polls = row.cores() * began.elapsed().as_secs_f64();
-        let cpu = (self.program.cpu()? - cpu - polls) / f64::from(SCRAPES);
+        let cpu_ms = self.cpu_ms_since(cpu, began, row)? / f64::from(SCRAPES);
+        let (cpu, began) = (self.program.cpu()?, Instant::now());
+        for _ in 0..SCRAPES {
+            try_join_all((0..AT_ONCE).map(|_| self.scrape_compressed())).await?;
+        }
+        let four_cpu_ms = self.cpu_ms_since(cpu, began, row)? / f64::from(SCRAPES);
         Ok(ScrapeRow {
             transport: self.transport.as_str(),
-            targets: self.network.len(),
+            targets: plain.targets(),
             detail,
             series: plain.value("convex_monitor_series")?,
             ms: Spread::of(ms),
-            cpu_ms: cpu.max(0.0) * 1e3,
+            cpu_ms,
+            four_cpu_ms,
             gzip_bytes,
             plain_bytes: plain.text.len(),
         })
+    }
+
+    /// CPU time since it was `cpu` at `began`, without that of polls.
+    fn cpu_ms_since(&self, cpu: f64, began: Instant, row: &Row) -> anyhow::Result<f64> {
+        let polls = row.cores() * began.elapsed().as_secs_f64();
+        Ok((self.program.cpu()? - cpu - polls).max(0.0) * 1e3)
+    }
+
+    /// Scrapes as Prometheus does; bytes of the answer.
+    async fn scrape_compressed(&self) -> anyhow::Result<usize> {
+        let request = self.client.get(format!("http://{}/metrics", self.address));
+        let response = request.header("accept-encoding", "gzip").send().await?;
+        let encoding = response.headers().get("content-encoding");
+        ensure!(
+            encoding.is_some_and(|it| it == "gzip"),
+            "a scrape is not compressed"
+        );
+        Ok(response.bytes().await?.len())
+    }
+
+    /// How long each peer's last poll took by the agent's word, seconds; of peers that answer.
+    pub(crate) async fn reported(&self) -> anyhow::Result<Vec<f64>> {
+        let scrape = self.scrape().await?;
+        let of_query = |line: &str| {
+            let rest = line.strip_prefix("convex_probe_request_duration_seconds{")?;
+            let (_, value) = rest.split_once("request=\"query\"} ")?;
+            value.parse().ok()
+        };
+        Ok(scrape.text.lines().filter_map(of_query).collect())
+    }
+
+    pub(crate) const fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     async fn scrape(&self) -> anyhow::Result<Scrape> {
@@ -180,6 +234,15 @@ impl Scrape {
         lines
             .filter(|line| line.starts_with(begin) && line.ends_with(end))
             .count()
+    }
+
+    /// Peers that this agent watches for itself.
+    fn targets(&self) -> usize {
+        let value = |line: &str| {
+            let rest = line.strip_prefix("convex_monitor_targets{")?;
+            rest.split_once("} ")?.1.parse::<usize>().ok()
+        };
+        self.text.lines().filter_map(value).sum()
     }
 
     fn value(&self, series: &str) -> anyhow::Result<f64> {

@@ -30,7 +30,10 @@ pub(crate) struct Blackbox {
 }
 
 impl Blackbox {
-    pub(crate) async fn start(cores: &Cores, network: &SimulatedNetwork) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        cores: &Cores,
+        networks: &[SimulatedNetwork],
+    ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let config = dir.path().join("blackbox.yml");
         std::fs::write(&config, CONFIG)?;
@@ -46,16 +49,22 @@ impl Blackbox {
         let client = plain_client(PATIENCE)?;
         let succeeded = Arc::new(AtomicUsize::new(0));
         let began = Instant::now();
-        let targets = u32::try_from(network.len())?;
+        let endpoints = || {
+            networks
+                .iter()
+                .flat_map(|network| network.endpoints(Transport::Http))
+        };
+        let targets = endpoints().count();
+        let apart = INTERVAL / u32::try_from(targets)?;
         let mut callers = JoinSet::new();
-        for (endpoint, i) in network.endpoints(Transport::Http).zip(0..) {
+        for (endpoint, i) in endpoints().zip(0..) {
             let status = endpoint.url().join("/api/v1/status")?;
             let url = format!("http://{free}/probe?module=http&target={status}");
-            let due = began + INTERVAL / targets * i;
+            let due = began + apart * i;
             callers.spawn(call(client.clone(), url, due, Arc::clone(&succeeded)));
         }
         Ok(Self {
-            targets: network.len(),
+            targets,
             program,
             succeeded,
             _callers: callers,
@@ -74,7 +83,7 @@ impl Blackbox {
             "the blackbox exporter brought {probes} of {wanted} probes: these are no figures"
         );
         let row = Row::new(Who::Blackbox, Transport::Http, self.targets, &cpu);
-        Ok(row.resident(self.program.resident()?))
+        Ok(row.resident(self.program.resident_kib()?))
     }
 }
 

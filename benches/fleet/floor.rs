@@ -61,7 +61,7 @@ impl Floor {
         sleep(INTERVAL).await;
         let cpu = self.asking.rounds(rounds, INTERVAL).await?;
         let row = Row::new(Who::Floor, transport, self.targets, &cpu);
-        Ok(row.resident(self.asking.resident()?))
+        Ok(row.resident(self.asking.resident_kib()?))
     }
 }
 

@@ -2,18 +2,21 @@
 //! schedule is kept, the start, a scrape. Beside it, at the same rate on the same core, a bare exchange of the same
 //! bytes, and the blackbox exporter on the same HTTP targets.
 //!
-//! `cargo bench --bench fleet -- 100 1000` measures those sizes alone; with `BENCH_SHORT` set, only small sizes and few rounds.
-//! Nothing is judged.
+//! `cargo bench --bench fleet -- 100 1000` measures those sizes alone, `limit` the most that the limit of descriptors carries and
+//! more by two agents, `honesty` how far reported latencies are from bare ones, and `soak` watches the memory for half an
+//! hour, which is not done unless asked for. With `BENCH_SHORT` set, only small sizes and few rounds. Nothing is judged.
 
 mod agent;
 mod blackbox;
 mod exchange;
 mod floor;
+mod honesty;
 #[path = "../support/machine.rs"]
 mod machine;
 mod network;
 mod program;
 mod report;
+mod soak;
 mod spread;
 #[path = "../support/wire.rs"]
 mod wire;
@@ -25,16 +28,21 @@ use convex_peer_monitor::peer::Transport;
 
 use agent::Agent;
 use blackbox::Blackbox;
+use exchange::Turns;
 use floor::Floor;
 use machine::{Machine, busy_seconds};
 use network::SimulatedNetwork;
 use program::Cores;
-use report::Report;
+use report::{Report, Row, ScrapeRow, Who};
 use tokio::time::Instant;
 
 /// From one poll of a target to its next.
 const INTERVAL: Duration = Duration::from_secs(10);
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
+/// Descriptors that an agent has for other things than its peers.
+const BESIDES_PEERS: usize = 500;
+/// More peers than this are another benchmark's affair, whatever the limit of descriptors.
+const LIMIT_OF_THE_BENCHMARK: usize = 50_000;
 const SHORT_SIZES: [usize; 2] = [100, 1_000];
 /// Intervals that are measured one by one.
 const ROUNDS: usize = 5;
@@ -42,10 +50,11 @@ const SHORT_ROUNDS: usize = 2;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, rest @ ..] = &arguments[..]
-        && role == floor::ROLE
-    {
-        return floor::play(rest);
+    // As a process of its own, started by this program.
+    match &arguments[..] {
+        [role, rest @ ..] if role == floor::ROLE => return floor::play(rest),
+        [role, rest @ ..] if role == honesty::ROLE => return honesty::play(rest),
+        _ => {}
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
         println!("not run: 'cargo bench --bench fleet' measures");
@@ -53,23 +62,27 @@ fn main() -> anyhow::Result<()> {
     }
     // Each connection of the blackbox exporter's callers and each listener needs a descriptor.
     rlimit::increase_nofile_limit(u64::MAX).context("more file descriptors")?;
+    let asked: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|argument| *argument != "--bench")
+        .collect();
     let short = std::env::var_os("BENCH_SHORT").is_some();
-    let mut sizes = Vec::new();
-    for size in arguments.iter().filter(|argument| *argument != "--bench") {
-        sizes.push(
-            size.parse()
-                .with_context(|| format!("{size:?} is no number of peers"))?,
-        );
-    }
-    if sizes.is_empty() {
-        sizes.extend(if short { &SHORT_SIZES[..] } else { &SIZES });
-    }
-    let rounds = if short { SHORT_ROUNDS } else { ROUNDS };
     // One thread: the programs that it starts would be killed with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let report = runtime.block_on(measure(&sizes, rounds))?;
+    if asked == ["soak"] {
+        let soak = runtime.block_on(soak::soak(&Cores::divide()?, soak::MINUTES))?;
+        let file = machine::write_json("soak.json", &soak)?;
+        println!(
+            "{}\n\nevery look is in {}",
+            soak.markdown()?,
+            file.display()
+        );
+        return Ok(());
+    }
+    let report = runtime.block_on(measure(&Plan::of(&asked, short)?))?;
     let file = machine::write_json("fleet.json", &report)?;
     println!(
         "{}\n\nthe rounds are in {}",
@@ -79,33 +92,69 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn measure(sizes: &[usize], rounds: usize) -> anyhow::Result<Report> {
+/// What is measured.
+#[derive(Debug)]
+struct Plan {
+    sizes: Vec<usize>,
+    limit: bool,
+    honesty: bool,
+    rounds: usize,
+}
+
+impl Plan {
+    fn of(asked: &[&str], short: bool) -> anyhow::Result<Self> {
+        let rounds = if short { SHORT_ROUNDS } else { ROUNDS };
+        if asked.is_empty() {
+            let sizes = if short { &SHORT_SIZES[..] } else { &SIZES };
+            return Ok(Self {
+                sizes: sizes.to_vec(),
+                limit: !short,
+                honesty: true,
+                rounds,
+            });
+        }
+        let mut plan = Self {
+            sizes: Vec::new(),
+            limit: false,
+            honesty: false,
+            rounds,
+        };
+        for word in asked {
+            match *word {
+                "limit" => plan.limit = true,
+                "honesty" => plan.honesty = true,
+                size => plan.sizes.push(size.parse().with_context(|| {
+                    format!("{size:?} is no number of peers, nor limit, honesty or soak alone")
+                })?),
+            }
+        }
+        Ok(plan)
+    }
+}
+
+async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let machine = Machine::here().await?;
     let cores = Cores::divide()?;
     let (began, busy) = (Instant::now(), busy_seconds()?);
-    let (mut rows, mut scrapes) = (Vec::new(), Vec::new());
-    for size in sizes {
+    let (mut rows, mut scrapes, mut honesty) = (Vec::new(), Vec::new(), Vec::new());
+    for size in &plan.sizes {
         for transport in [Transport::Tcp, Transport::Http] {
-            let network = SimulatedNetwork::start(*size).await?;
-            eprintln!("{size} peers over {transport}: the agent");
-            let agent = Agent::start(&cores, &network, transport).await?;
-            let row = agent.watch(rounds).await?;
-            scrapes.extend(agent.scrapes(&row).await?);
-            rows.push(row);
-            drop(agent);
-
-            eprintln!("{size} peers over {transport}: a bare exchange");
-            let turns = network.turns(transport).await?;
-            let floor = Floor::start(&cores, *size, &turns).await?;
-            rows.push(floor.measure(transport, rounds).await?);
-            drop(floor);
-
-            if transport == Transport::Http {
-                eprintln!("{size} peers over {transport}: the blackbox exporter");
-                let blackbox = Blackbox::start(&cores, &network).await?;
-                rows.push(blackbox.measure(rounds).await?);
-            }
+            measure_size(
+                &cores,
+                *size,
+                transport,
+                plan.rounds,
+                &mut rows,
+                &mut scrapes,
+            )
+            .await?;
         }
+    }
+    if plan.limit {
+        rows.extend(measure_limit(&cores, plan.rounds).await?);
+    }
+    if plan.honesty {
+        honesty = honesty::measure(&cores, plan.rounds).await?;
     }
     let all = began.elapsed().as_secs_f64() * f64::from(machine.cores);
     Ok(Report {
@@ -114,5 +163,69 @@ async fn measure(sizes: &[usize], rounds: usize) -> anyhow::Result<Report> {
         machine,
         rows,
         scrapes,
+        honesty,
     })
+}
+
+/// One fleet over one transport: the agent, and what it compares with.
+async fn measure_size(
+    cores: &Cores,
+    size: usize,
+    transport: Transport,
+    rounds: usize,
+    rows: &mut Vec<Row>,
+    scrapes: &mut Vec<ScrapeRow>,
+) -> anyhow::Result<()> {
+    let networks = SimulatedNetwork::several(size).await?;
+    let first = networks.first().context("a peer at least")?;
+    eprintln!("{size} peers over {transport}: the agent");
+    let agent = Agent::start(cores, &networks, transport, Who::Agent, "lean").await?;
+    let row = agent.watch(rounds).await?;
+    scrapes.extend(agent.scrapes(&row).await?);
+    rows.push(row);
+    drop(agent);
+
+    eprintln!("{size} peers over {transport}: a bare exchange");
+    let turns = Turns::of(&first.turns(transport).await?);
+    let floor = Floor::start(cores, size, &turns).await?;
+    rows.push(floor.measure(transport, rounds).await?);
+    drop(floor);
+
+    if transport == Transport::Http {
+        eprintln!("{size} peers over {transport}: the blackbox exporter");
+        let blackbox = Blackbox::start(cores, &networks).await?;
+        rows.push(blackbox.measure(rounds).await?);
+    }
+    Ok(())
+}
+
+/// As many peers over TCP as one agent may connect to, and half as many again by two agents.
+async fn measure_limit(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let (_, hard) = rlimit::Resource::NOFILE.get()?;
+    let most = usize::try_from(hard)?
+        .saturating_sub(BESIDES_PEERS)
+        .min(LIMIT_OF_THE_BENCHMARK);
+    let mut rows = Vec::new();
+    {
+        let networks = SimulatedNetwork::several(most).await?;
+        eprintln!("{most} peers, as the limit of descriptors carries: the agent");
+        let agent = Agent::start(cores, &networks, Transport::Tcp, Who::Agent, "lean").await?;
+        rows.push(agent.watch(rounds).await?);
+    }
+    let more = most + most / 2;
+    let networks = SimulatedNetwork::several(more).await?;
+    eprintln!("{more} peers: two agents");
+    let shard = |number| {
+        Agent::start(
+            cores,
+            &networks,
+            Transport::Tcp,
+            Who::Shard(number, 2),
+            "lean",
+        )
+    };
+    let (one, two) = tokio::try_join!(shard(1), shard(2))?;
+    let (one, two) = tokio::try_join!(one.watch(rounds), two.watch(rounds))?;
+    rows.extend([one, two]);
+    Ok(rows)
 }

@@ -12,9 +12,8 @@ use convex_peer_monitor::probe::Prober;
 use tokio::process::Command;
 
 use crate::INTERVAL;
-use crate::exchange::Turns;
 use crate::program::{Program, Told};
-use crate::wire::Relay;
+use crate::wire::{Relay, Turn};
 
 /// The program that is measured, as `cargo bench` has built it.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_convex-peer-monitor");
@@ -28,16 +27,30 @@ const TRAFFIC: &str = "1s";
 /// Polls before the one that is copied: ids of requests are longer than the first few by then.
 const POLLS_BEFORE: usize = 100;
 
+/// The most peers of one simulated network.
+const MOST: usize = 10_000;
+
 /// A simulated network; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct SimulatedNetwork {
-    config: Config,
+    pub(crate) config: Config,
     _program: Program,
     _dir: tempfile::TempDir,
 }
 
 impl SimulatedNetwork {
-    pub(crate) async fn start(peers: usize) -> anyhow::Result<Self> {
+    /// As many networks as so many peers take.
+    pub(crate) async fn several(mut peers: usize) -> anyhow::Result<Vec<Self>> {
+        let mut networks = Vec::new();
+        while peers > 0 {
+            let some = peers.min(MOST);
+            networks.push(Self::start(some, &[]).await?);
+            peers -= some;
+        }
+        Ok(networks)
+    }
+
+    pub(crate) async fn start(peers: usize, faults: &[String]) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("simulated.yml");
         for port in PORTS {
@@ -46,7 +59,8 @@ impl SimulatedNetwork {
                 .args(["simulate", "--traffic", TRAFFIC])
                 .args(["--peers", &peers.to_string()])
                 .args(["--listen-base", &port.to_string(), "--write-config"])
-                .arg(&file);
+                .arg(&file)
+                .args(faults.iter().flat_map(|fault| ["--fault", fault]));
             let written = |line: &str| line.starts_with("watch it").then_some(());
             match Program::start(command, Told::Stdout, written).await {
                 Ok((program, ())) => {
@@ -63,50 +77,14 @@ impl SimulatedNetwork {
         bail!("no simulated network could be started");
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.config.peers.len()
-    }
-
     /// Where the peers answer over `transport`.
     pub(crate) fn endpoints(&self, transport: Transport) -> impl Iterator<Item = &Endpoint> {
         let endpoints = self.config.peers.iter().flat_map(|peer| &peer.endpoints);
         endpoints.filter(move |endpoint| endpoint.transport() == transport)
     }
 
-    /// The agent's configuration for all peers over `transport`.
-    pub(crate) fn agent_config(
-        &self,
-        transport: Transport,
-        state_dir: &Path,
-        detail: &str,
-    ) -> anyhow::Result<String> {
-        let network = self.config.networks.first().context("a network")?;
-        let genesis = network.genesis.context("a pinned genesis")?;
-        let mut text = format!(
-            "defaults: {{ interval: {interval}s }}\n\
-             state_dir: \"{}\"\n\
-             metrics: {{ detail: {detail} }}\n\
-             limits: {{ max_inflight: 512, per_host_inflight: 512 }}\n\
-             networks:\n  - {{ name: {name}, genesis: \"{genesis}\" }}\n\
-             peers:\n",
-            state_dir.display(),
-            interval = INTERVAL.as_secs(),
-            name = network.name,
-        );
-        for (peer, endpoint) in self.config.peers.iter().zip(self.endpoints(transport)) {
-            let Peer { name, network, .. } = &**peer;
-            let key = peer.key.context("a pinned key")?;
-            writeln!(
-                text,
-                "  - {{ name: {name}, network: {network}, key: \"{key}\", endpoints: [\"{}\"] }}",
-                endpoint.url()
-            )?;
-        }
-        Ok(text)
-    }
-
     /// What the agent and a peer send each other in one poll on a kept connection.
-    pub(crate) async fn turns(&self, transport: Transport) -> anyhow::Result<Turns> {
+    pub(crate) async fn turns(&self, transport: Transport) -> anyhow::Result<Vec<Turn>> {
         let endpoint = self.endpoints(transport).next().context("a peer")?;
         let address = format!("{}:{}", endpoint.host(), endpoint.port()).parse()?;
         let relay = Relay::start(address).await?;
@@ -125,6 +103,50 @@ impl SimulatedNetwork {
         }
         relay.take();
         prober.poll().await;
-        Ok(Turns::of(&relay.take()))
+        Ok(relay.take())
     }
+}
+
+/// The agent's configuration for all peers of `networks` over `transport`.
+pub(crate) fn agent_config(
+    networks: &[SimulatedNetwork],
+    transport: Transport,
+    state_dir: &Path,
+    detail: &str,
+) -> anyhow::Result<String> {
+    let mut text = format!(
+        "defaults: {{ interval: {interval}s }}\n\
+         state_dir: \"{}\"\n\
+         metrics: {{ detail: {detail} }}\n\
+         limits: {{ max_inflight: 512, per_host_inflight: 512 }}\n\
+         networks:\n",
+        state_dir.display(),
+        interval = INTERVAL.as_secs(),
+    );
+    for (network, number) in networks.iter().zip(1..) {
+        let network = network.config.networks.first().context("a network")?;
+        let genesis = network.genesis.context("a pinned genesis")?;
+        writeln!(
+            text,
+            "  - {{ name: network-{number}, genesis: \"{genesis}\" }}"
+        )?;
+    }
+    text.push_str("peers:\n");
+    for (network, number) in networks.iter().zip(1..) {
+        for (peer, endpoint) in network
+            .config
+            .peers
+            .iter()
+            .zip(network.endpoints(transport))
+        {
+            let Peer { name, .. } = &**peer;
+            let key = peer.key.context("a pinned key")?;
+            writeln!(
+                text,
+                "  - {{ name: {name}-{number}, network: network-{number}, key: \"{key}\", endpoints: [\"{}\"] }}",
+                endpoint.url()
+            )?;
+        }
+    }
+    Ok(text)
 }

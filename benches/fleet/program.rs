@@ -127,10 +127,18 @@ impl Program {
         cpu_of(&self.process)
     }
 
-    /// Resident memory, bytes.
-    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
-        let kib = self.process.status()?.vmrss.context("VmRSS")?;
-        Ok(kib * 1024)
+    /// Resident memory, KiB.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "memory of a process is far below 2^53 KiB"
+    )]
+    pub(crate) fn resident_kib(&self) -> anyhow::Result<f64> {
+        Ok(self.process.status()?.vmrss.context("VmRSS")? as f64)
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
+        Ok(self.process.fd_count()?)
     }
 
     /// CPU time that it takes in each of so many rounds, seconds.

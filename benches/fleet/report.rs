@@ -18,22 +18,26 @@ pub(crate) struct Report {
     pub(crate) pinned: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) scrapes: Vec<ScrapeRow>,
+    pub(crate) honesty: Vec<HonestyRow>,
 }
 
 /// Who polls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Who {
     Agent,
+    /// One of several agents, by number and count.
+    Shard(u32, u32),
     Floor,
     Blackbox,
 }
 
 impl Who {
-    const fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Agent => "the agent",
-            Self::Floor => "bare exchange",
-            Self::Blackbox => "blackbox exporter",
+            Self::Agent => "the agent".to_owned(),
+            Self::Shard(number, of) => format!("shard {number}/{of}"),
+            Self::Floor => "bare exchange".to_owned(),
+            Self::Blackbox => "blackbox exporter".to_owned(),
         }
     }
 }
@@ -48,7 +52,7 @@ pub(crate) struct Row {
     cpu_us: Spread,
     /// By round.
     cpu_seconds: Vec<f64>,
-    resident_bytes: u64,
+    resident_kib: f64,
     kept: Option<Kept>,
 }
 
@@ -74,8 +78,46 @@ pub(crate) struct ScrapeRow {
     pub(crate) ms: Spread,
     /// Of the agent, compression included.
     pub(crate) cpu_ms: f64,
+    /// Of four at once.
+    pub(crate) four_cpu_ms: f64,
     pub(crate) gzip_bytes: usize,
     pub(crate) plain_bytes: usize,
+}
+
+/// How far what the agent reports is from what a poll takes.
+#[derive(Debug, Serialize)]
+pub(crate) struct HonestyRow {
+    pub(crate) fleet: String,
+    /// Polls of peers that answer.
+    pub(crate) polls: usize,
+    /// Of the bare exchange of the same bytes with the same peers.
+    pub(crate) floor: Latency,
+    /// By the agent's metrics.
+    pub(crate) reported: Latency,
+}
+
+/// How long polls took, µs.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+impl Latency {
+    /// Of so many seconds each.
+    pub(crate) fn of(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_unstable_by(f64::total_cmp);
+        let at = |percent: usize| {
+            let last = seconds.len().saturating_sub(1);
+            seconds
+                .get(last * percent / 100)
+                .map_or(f64::NAN, |it| it * 1e6)
+        };
+        Self {
+            p50: at(50),
+            p99: at(99),
+        }
+    }
 }
 
 impl Row {
@@ -88,13 +130,13 @@ impl Row {
             targets,
             cpu_us: Spread::of(cpu.iter().map(|seconds| seconds / polls * 1e6)),
             cpu_seconds: cpu.to_vec(),
-            resident_bytes: 0,
+            resident_kib: 0.0,
             kept: None,
         }
     }
 
-    pub(crate) const fn resident(mut self, bytes: u64) -> Self {
-        self.resident_bytes = bytes;
+    pub(crate) const fn resident(mut self, kib: f64) -> Self {
+        self.resident_kib = kib;
         self
     }
 
@@ -126,11 +168,12 @@ impl Report {
             "all programs shared all cores"
         };
         format!(
-            "{}\n- {place}\n- all programs together took {:.0} % of the machine meanwhile\n\n{}\n\n{}",
+            "{}\n- {place}\n- all programs together took {:.0} % of the machine meanwhile\n\n{}\n\n{}\n\n{}",
             self.machine.markdown(),
             self.busy_percent,
             self.table(),
-            self.scrapes()
+            self.scrapes(),
+            self.honesty()
         )
     }
 
@@ -155,12 +198,12 @@ impl Report {
                     .map_or_else(|| "–".to_owned(), |kept| format!("{:.places$}", of(kept)))
             };
             table.add_row([
-                row.who.name().to_owned(),
+                row.who.name(),
                 row.transport.to_owned(),
                 row.targets.to_string(),
                 row.cpu_us.told(),
                 format!("{:.1}", row.cores() * 100.0),
-                digits(mib(row.resident_bytes)),
+                digits(row.resident_kib / 1024.0),
                 self.kib_a_further_peer(row)
                     .map_or_else(|| "–".to_owned(), digits),
                 kept(|kept| kept.missed, 0),
@@ -180,8 +223,8 @@ impl Report {
         let smallest = self.rows.iter().find(|other| {
             other.who == row.who && other.transport == row.transport && other.targets < row.targets
         })?;
-        let more = mib(row.resident_bytes) - mib(smallest.resident_bytes);
-        Some(more * 1024.0 / float(row.targets - smallest.targets))
+        let more = row.resident_kib - smallest.resident_kib;
+        Some(more / float(row.targets - smallest.targets))
     }
 
     fn scrapes(&self) -> Table {
@@ -193,6 +236,7 @@ impl Report {
             "scrape, ms",
             "CPU, ms",
             "CPU a million series, s",
+            "CPU of four at once, ms",
             "kB with gzip",
             "kB without",
         ]);
@@ -205,8 +249,44 @@ impl Report {
                 row.ms.told(),
                 digits(row.cpu_ms),
                 format!("{:.2}", row.cpu_ms / row.series * 1e3),
+                digits(row.four_cpu_ms),
                 digits(float(row.gzip_bytes) / 1e3),
                 digits(float(row.plain_bytes) / 1e3),
+            ]);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    fn honesty(&self) -> Table {
+        let mut table = table([
+            "peers",
+            "polls",
+            "bare p50, µs",
+            "reported p50, µs",
+            "more, µs",
+            "bare p99, µs",
+            "reported p99, µs",
+            "more, µs",
+        ]);
+        for HonestyRow {
+            fleet,
+            polls,
+            floor,
+            reported,
+        } in &self.honesty
+        {
+            table.add_row([
+                fleet.clone(),
+                polls.to_string(),
+                digits(floor.p50),
+                digits(reported.p50),
+                digits(reported.p50 - floor.p50),
+                digits(floor.p99),
+                digits(reported.p99),
+                digits(reported.p99 - floor.p99),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {
@@ -222,12 +302,4 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
         .load_preset(presets::ASCII_MARKDOWN)
         .set_header(header);
     table
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "memory of a process is far below 2^53 bytes"
-)]
-const fn mib(bytes: u64) -> f64 {
-    bytes as f64 / 1_048_576.0
 }
