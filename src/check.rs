@@ -48,7 +48,7 @@ impl Cost {
         let per_second = |cadence: &Cadence| cadence.interval.as_secs_f64().recip();
         let of_discovered = discovery.clone().map(|it| {
             let peers = u32::try_from(it.max_peers).unwrap_or(u32::MAX);
-            f64::from(peers) * per_second(&config.defaults)
+            f64::from(peers) * per_second(&config.references)
         });
         let of_one = |it: &Discovery| 1 + u64::from(it.http_port.is_some());
         let to_discovered = discovery.clone().map(|it| it.max_peers as u64 * of_one(it));
@@ -261,9 +261,9 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_configuration_costs_one_poll_every_15_seconds_over_two_connections() {
+    fn the_embedded_configuration_costs_a_poll_a_minute_over_two_connections() {
         let cost = Cost::of(&config::embedded(), 100);
         assert_eq!((cost.series, cost.connections), (100, 2));
-        assert!((cost.polls_per_second - 1.0 / 15.0).abs() < 1e-9);
+        assert!((cost.polls_per_second - 1.0 / 60.0).abs() < 1e-9);
     }
 }

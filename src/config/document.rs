@@ -53,11 +53,12 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
             None => Ok(None),
         });
     let rhythm = rhythm::defaults(&file);
+    let references = rhythm::references(&file, rhythm);
     let verdicts = Thresholds::read(&file, &VERDICTS, Ok(Thresholds::default()));
     let self_check = self_check(&file);
     let networks = Networks::read(&file, verdicts);
     let known = networks.as_ref().map_err(|refused| *refused);
-    let peers = peers(&file, known, rhythm, mode);
+    let peers = peers(&file, known, [rhythm, references], mode);
     let queries = queries(&file, known);
     let notify = notify(&file);
 
@@ -78,6 +79,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         mode: mode?,
         state_dir: state_dir?,
         defaults: rhythm?.cadence(),
+        references: references?.cadence(),
         self_check: self_check?,
         networks,
         peers,

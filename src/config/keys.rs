@@ -48,6 +48,7 @@ pub(super) const FILE: Keys = keys_of(
         "state_dir",
         "web",
         "defaults",
+        "references",
         "verdicts",
         "self_check",
         "networks",
@@ -65,17 +66,18 @@ pub(super) const WEB: Keys = Keys {
     ..keys_of("web", &[])
 };
 
-pub(super) const DEFAULTS: Keys = keys_of(
-    "defaults",
-    &[
-        "interval",
-        "timeout",
-        "retries",
-        "down_after",
-        "up_after",
-        "max_interval",
-    ],
-);
+const RHYTHM: &[&str] = &[
+    "interval",
+    "timeout",
+    "retries",
+    "down_after",
+    "up_after",
+    "max_interval",
+];
+
+pub(super) const DEFAULTS: Keys = keys_of("defaults", RHYTHM);
+
+pub(super) const REFERENCES: Keys = keys_of("references", RHYTHM);
 
 const THRESHOLDS: &[&str] = &[
     "stall_after",
@@ -210,6 +212,7 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         FILE,
         WEB,
         DEFAULTS,
+        REFERENCES,
         VERDICTS,
         NETWORK,
         DISCOVERY,

@@ -155,8 +155,10 @@ pub struct Config {
     pub mode: Mode,
     /// Where the agent keeps what outlives it; none: in memory only. Whether it is there is not checked here.
     pub state_dir: Option<PathBuf>,
-    /// The rhythm of a peer that has none of its own, as one that was discovered.
+    /// The rhythm of a peer that has none of its own.
     pub defaults: Cadence,
+    /// The same of a reference, as those are that were discovered.
+    pub references: Cadence,
     /// What tells the agent's own trouble from a peer's.
     pub self_check: SelfCheck,
     /// Networks by position in the file; at least one.

@@ -17,11 +17,11 @@ use super::verdicts::Thresholds;
 use super::{Mode, Peer, Role};
 use crate::peer::{Endpoint, EndpointError};
 
-/// The peers of the file; at least one.
+/// The peers of the file; at least one. `rhythms` are those of own peers and of references.
 pub(super) fn peers(
     file: &Section,
     networks: Result<&Networks, Refused>,
-    defaults: Result<Rhythm, Refused>,
+    rhythms: [Result<Rhythm, Refused>; 2],
     mode: Result<Mode, Refused>,
 ) -> Result<Vec<Arc<Peer>>, Refused> {
     let mut names = Names::default();
@@ -32,7 +32,7 @@ pub(super) fn peers(
     for (path, node) in items.into_iter().flatten() {
         let peer = Section::open(file.source, path, node, &PEER).and_then(|section| {
             let name = names.claim(&section, name);
-            peer(&section, name, networks, defaults, mode)
+            peer(&section, name, networks, rhythms, mode)
         });
         match peer {
             Ok(peer) => peers.push(Arc::new(peer)),
@@ -53,7 +53,7 @@ fn peer(
     section: &Section,
     name: Result<String, Refused>,
     networks: Result<&Networks, Refused>,
-    defaults: Result<Rhythm, Refused>,
+    rhythms: [Result<Rhythm, Refused>; 2],
     mode: Result<Mode, Refused>,
 ) -> Result<Peer, Refused> {
     let network = networks.and_then(|networks| networks.of(section));
@@ -64,7 +64,12 @@ fn peer(
     let labels = labels(section);
     let account = section.read("account", account);
     let http = http_options(section);
-    let rhythm = Rhythm::read(section, defaults);
+    let [of_own, of_references] = rhythms;
+    let rhythm = role.and_then(|role| match role {
+        Some(Role::Reference) => of_references,
+        Some(Role::Own) | None => of_own,
+    });
+    let rhythm = Rhythm::read(section, rhythm);
     let verdicts = network.map(|network| network.verdicts);
     let verdicts = Thresholds::read(section, &PEER_VERDICTS, verdicts);
     let expect_block_every = section.read("expect_block_every", |value| {

@@ -36,6 +36,7 @@ struct File<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state_dir: Option<String>,
     defaults: Rhythm,
+    references: Rhythm,
     #[serde(skip_serializing_if = "Option::is_none")]
     self_check: Option<SelfCheckSection>,
     networks: Vec<NetworkEntry>,
@@ -207,6 +208,7 @@ impl<'a> From<&'a Config> for File<'a> {
             mode,
             state_dir,
             defaults,
+            references,
             self_check,
             networks,
             peers,
@@ -225,6 +227,7 @@ impl<'a> From<&'a Config> for File<'a> {
             mode: mode.as_str(),
             state_dir: state_dir.as_ref().map(|path| text(path.to_string_lossy())),
             defaults: defaults.into(),
+            references: references.into(),
             self_check: (*self_check != SelfCheck::default()).then(|| self_check.into()),
             networks: networks.iter().map(NetworkEntry::from).collect(),
             peers: peers.iter().map(|peer| PeerEntry::from(&**peer)).collect(),

@@ -6,12 +6,16 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::Cadence;
-use super::keys::DEFAULTS;
+use super::keys::{DEFAULTS, REFERENCES};
 use super::scalar::{DAY, count, duration};
 use super::section::{Refused, Section};
 
 /// Shorter intervals would measure the monitor's own load; longer ones hide more than a day.
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+/// A stranger's peer is polled no more often by default.
+const OF_REFERENCES: Duration = Duration::from_secs(60);
+/// And this seldom while it is down.
+const OF_REFERENCES_DOWN: Duration = Duration::from_secs(600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 
 /// A cadence whose longest interval may still follow its interval.
@@ -23,6 +27,8 @@ pub(super) struct Rhythm {
     down_after: u32,
     up_after: u32,
     max_interval: Option<Duration>,
+    /// Without `max_interval` the longest interval is at least this.
+    slows_to: Duration,
 }
 
 impl Rhythm {
@@ -33,7 +39,22 @@ impl Rhythm {
         down_after: 2,
         up_after: 2,
         max_interval: None,
+        slows_to: Duration::ZERO,
     };
+
+    /// What holds for strangers' peers over what holds for all: the gentler of both.
+    fn gentle(self) -> Self {
+        Self {
+            interval: self.interval.max(OF_REFERENCES),
+            retries: 0,
+            max_interval: None,
+            slows_to: self
+                .max_interval
+                .unwrap_or_default()
+                .max(OF_REFERENCES_DOWN),
+            ..self
+        }
+    }
 
     /// Reads the cadence keys of a section over what holds without them.
     pub(super) fn read(section: &Section, base: Result<Self, Refused>) -> Result<Self, Refused> {
@@ -96,7 +117,9 @@ impl Rhythm {
             retries: self.retries,
             down_after: self.down_after,
             up_after: self.up_after,
-            max_interval: self.max_interval.unwrap_or(self.interval),
+            max_interval: self
+                .max_interval
+                .unwrap_or(self.interval.max(self.slows_to)),
         }
     }
 }
@@ -106,5 +129,17 @@ pub(super) fn defaults(file: &Section) -> Result<Rhythm, Refused> {
     match file.section("defaults", &DEFAULTS)? {
         Some(section) => Rhythm::read(&section, Ok(Rhythm::DEFAULT)),
         None => Ok(Rhythm::DEFAULT),
+    }
+}
+
+/// The file's `references`: what holds for peers of strangers, over `defaults` made gentle.
+pub(super) fn references(
+    file: &Section,
+    defaults: Result<Rhythm, Refused>,
+) -> Result<Rhythm, Refused> {
+    let gentle = defaults.map(Rhythm::gentle);
+    match file.section("references", &REFERENCES)? {
+        Some(section) => Rhythm::read(&section, gentle),
+        None => gentle,
     }
 }

@@ -109,7 +109,7 @@ impl Watchlist {
             });
             let fresh = welcome.filter(|(key, _)| names.insert(name(key)));
             let peers = fresh.map(|(key, watched)| {
-                reference(*key, watched, network, discovery, &config.defaults)
+                reference(*key, watched, network, discovery, &config.references)
             });
             for peer in peers.take(discovery.max_peers) {
                 if self.shard.has(&peer.name) {
@@ -280,7 +280,7 @@ mod tests {
         "n".clone_into(&mut expected.network);
         expected.role = Role::Reference;
         expected.key = Some(key(0xab));
-        expected.cadence = config.defaults.clone();
+        expected.cadence = config.references.clone();
         expected.verdicts = config.networks[0].verdicts;
         assert_eq!(**peer, expected);
         assert_eq!(peer.verdicts.lag_blocks, 3);

@@ -201,6 +201,7 @@ fn healthy(network: &Network) -> String {
     format!(
         "mode: sidecar
 defaults: {{ interval: 1s, timeout: 900ms }}
+references: {{ interval: 1s }}
 notify: {{ webhooks: [{{ name: nobody, url: 'http://127.0.0.1:1/' }}] }}
 networks: [{{ name: local, genesis: '{}', stake_interval: 10s }}]
 queries: [{{ name: core, source: '(balance #8)', interval: 10s }}]

@@ -33,6 +33,7 @@ impl Watched {
         );
         let config = format!(
             "defaults: {{ interval: 1s, timeout: 400ms, retries: 0, down_after: 1, up_after: 1 }}\n\
+             references: {{ interval: 1s }}\n\
              networks: [{{ name: main }}, {{ name: test net }}]\n\
              peers:\n\
              - {{ name: good, network: main, endpoints: ['http://{}', 'tcp://{}'] }}\n\

@@ -169,6 +169,13 @@ fn what_is_left_out_has_the_documented_default() {
     };
     assert_eq!(peer.cadence, cadence);
     assert_eq!(config.defaults, cadence);
+    let gentle = Cadence {
+        interval: Duration::from_secs(60),
+        retries: 0,
+        max_interval: Duration::from_secs(600),
+        ..cadence
+    };
+    assert_eq!(config.references, gentle);
 }
 
 #[test]
@@ -347,6 +354,48 @@ fn a_peer_overrides_the_defaults_key_by_key() {
         endpoints[0].to_string(),
         "http://a",
         "HTTP first, whatever the order in the file"
+    );
+}
+
+#[test]
+fn a_reference_is_polled_gently_unless_it_is_said_otherwise() {
+    let peers = "peers:\n\
+         - { name: own, endpoints: [tcp://a] }\n\
+         - { name: stranger, role: reference, endpoints: [tcp://b] }\n\
+         - { name: well-known, role: reference, endpoints: [tcp://c], interval: 20m }\n\
+         - { name: friend, role: reference, endpoints: [tcp://d], interval: 5s, timeout: 1s, retries: 3 }\n";
+    for (rhythms, expected) in [
+        (
+            "",
+            [[15, 15, 1], [60, 600, 0], [1200, 1200, 0], [5, 600, 3]],
+        ),
+        (
+            "defaults: { interval: 2m, max_interval: 1h }\n",
+            [
+                [120, 3600, 1],
+                [120, 3600, 0],
+                [1200, 3600, 0],
+                [5, 3600, 3],
+            ],
+        ),
+        (
+            "references: { interval: 30s, max_interval: 40m, retries: 2 }\n",
+            [[15, 15, 1], [30, 2400, 2], [1200, 2400, 2], [5, 2400, 3]],
+        ),
+    ] {
+        let config = valid(&format!("{rhythms}{peers}"));
+        let found = config.peers.iter().map(|peer| {
+            let cadence = &peer.cadence;
+            let [interval, longest] = [cadence.interval, cadence.max_interval].map(|d| d.as_secs());
+            [interval, longest, cadence.retries.into()]
+        });
+        let found: Vec<[u64; 3]> = found.collect();
+        assert_eq!(found, expected, "{rhythms}");
+    }
+    let told = errors(&format!("references: {{ interval: 3s }}\n{PEER}"));
+    assert!(
+        told.contains("references.interval: timeout 5s is not shorter than interval 3s"),
+        "{told}"
     );
 }
 
@@ -862,7 +911,7 @@ fn what_discovery_may_add_is_part_of_the_cost() {
     assert!(ok, "{err}");
     assert!(
         out.contains(
-            "peers: 1 and up to 300 discovered, networks: 2, series: up to 50, polls a second: up to 30.10, \
+            "peers: 1 and up to 300 discovered, networks: 2, series: up to 50, polls a second: up to 5.10, \
              connections: up to 301"
         ),
         "{out}"
@@ -1147,9 +1196,9 @@ prop_compose! {
         vantage in name(),
         networks in prop::collection::btree_map(name(), network(), 1..4),
         peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
-        (mode, defaults, state_dir, self_check, queries, notify) in (
+        (mode, (defaults, references), state_dir, self_check, queries, notify) in (
             prop::sample::select(Mode::ALL.to_vec()),
-            cadence(),
+            (cadence(), cadence()),
             prop::option::of("/[a-z$]{1,9}"),
             self_check(),
             queries(),
@@ -1180,6 +1229,7 @@ prop_compose! {
             mode,
             state_dir: state_dir.map(PathBuf::from),
             defaults,
+            references,
             self_check,
             queries,
             notify,

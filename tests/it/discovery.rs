@@ -32,6 +32,7 @@ fn one_of(network: &Network, discovery: &str) -> String {
     let tcp = network.tcp(1);
     format!(
         "defaults: {{ interval: 1s, timeout: 500ms }}\n\
+         references: {{ interval: 1s }}\n\
          networks: [{{ name: n, stake_interval: 10s{discovery} }}]\n\
          peers: [{{ name: one, network: n, endpoints: ['tcp://{tcp}'] }}]\n"
     )

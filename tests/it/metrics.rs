@@ -59,6 +59,7 @@ async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network, Process) {
         "
 mode: sidecar
 defaults: {{ interval: 1s, timeout: 500ms }}
+references: {{ interval: 1s }}
 metrics: {{ detail: {detail} }}
 notify: {{ heartbeat: {{ url: 'http://127.0.0.1:1', interval: 1d }} }}
 networks: [{{ name: default }}, {{ name: simulated }}]

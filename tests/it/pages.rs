@@ -267,7 +267,7 @@ async fn beside_its_peer_the_agent_tells_first_whether_it_is_the_peer_or_the_net
             )
         });
         let agent = Agent::start(&format!(
-            "mode: sidecar\ndefaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\npeers:\n\
+            "mode: sidecar\ndefaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\nreferences: {{ interval: 1s }}\npeers:\n\
              \x20 - {{ name: mine, endpoints: ['tcp://127.0.0.1:1'], sidecar: {{ command_contains: no-process-is-called-so }} }}\n{other}"
         ))
         .await;
