@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::check::{Cost, DescriptorLimit};
 use crate::config::{self, Config};
 use crate::current::Current;
 use crate::discovery::{Round, Watchlist};
@@ -141,6 +142,7 @@ pub async fn run(
         listen = %listener.local_addr()?,
         "monitoring"
     );
+    tell_of_descriptors(&config);
     let (plans, planned) = watch::channel(Plan::of(&config));
     let examined = Arc::clone(&fleet);
     let examine = move |checks| examined.examine(checks);
@@ -198,6 +200,20 @@ pub async fn run(
 fn summary(config: &Config) -> String {
     let (peers, networks) = (config.peers.len(), config.networks.len());
     format!("peers: {peers}, networks: {networks}")
+}
+
+/// Says whether the limit of file descriptors carries what `config` needs, and what to do when it does not.
+fn tell_of_descriptors(config: &Config) {
+    let cost = Cost::of(config, 0);
+    match DescriptorLimit::in_force() {
+        Ok(limit) if limit.carries(cost.descriptors) => {
+            tracing::info!("the configuration {}", limit.verdict_on(&cost));
+        }
+        Ok(limit) => tracing::warn!("the configuration {}", limit.verdict_on(&cost)),
+        Err(error) => {
+            tracing::warn!(%error, "the system does not tell the limit of file descriptors");
+        }
+    }
 }
 
 /// Gives `parts` what is remembered, and keeps what is to be; what is returned ends with `stop` and can be asked to write at
@@ -275,6 +291,7 @@ impl Crew {
                     peers: config.peers.len(),
                 });
                 tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
+                tell_of_descriptors(&config);
                 systemd::ready(&summary(&config));
                 current.replace(config);
                 Ok(())

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{self, Cadence, Config, Discovery, Errors};
+use crate::shard::Shard;
 
 /// What else the agent holds open: its listener, its scrapers and page readers, standard streams, certificates.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -18,6 +19,8 @@ pub struct Options {
     pub print: bool,
     /// Answer as one JSON array, one object a file.
     pub json: bool,
+    /// The part of the fleet whose cost is told.
+    pub shard: Shard,
 }
 
 /// What a configuration asks of the machine and of Prometheus, with all peers that discovery may add.
@@ -86,23 +89,52 @@ impl DescriptorLimit {
         Ok(Self { soft, hard })
     }
 
-    /// Whether the limit carries `descriptors`, in words, with what to change when it does not.
+    /// The limit in force, when this process has raised it as far as it could.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn in_force() -> io::Result<Self> {
+        let Self { soft, .. } = Self::current()?;
+        Ok(Self { soft, hard: soft })
+    }
+
+    /// Whether a process that raises its limit as far as it can has `descriptors`.
+    #[must_use]
+    pub const fn carries(self, descriptors: u64) -> bool {
+        descriptors <= self.hard
+    }
+
+    /// The same in words, with what to change when it has not.
     #[must_use]
     pub fn verdict(self, descriptors: u64) -> String {
         let Self { soft, hard } = self;
+        let needs = format!("needs {descriptors} file descriptors");
         if descriptors <= soft {
-            return format!(
-                "needs {descriptors} file descriptors; the limit of {soft} carries them"
-            );
-        }
-        let change = if descriptors <= hard {
-            format!("raise it with `ulimit -n {descriptors}`")
+            format!("{needs}; the limit of {soft} carries them")
+        } else if self.carries(descriptors) {
+            format!(
+                "{needs}; the limit of {soft} is raised at the start to {hard}, which carries them"
+            )
         } else {
-            format!("raise the hard limit of {hard} too, as root")
-        };
+            format!(
+                "{needs}, which the limit of {hard} does not carry; set `LimitNOFILE={descriptors}` in the systemd unit, \
+                 or `ulimit -n {descriptors}` as root"
+            )
+        }
+    }
+
+    /// The same of an agent, whose peers others can watch.
+    #[must_use]
+    pub fn verdict_on(self, cost: &Cost) -> String {
+        let verdict = self.verdict(cost.descriptors);
+        if self.carries(cost.descriptors) {
+            return verdict;
+        }
+        let left = self.hard.saturating_sub(OWN_DESCRIPTORS);
         format!(
-            "needs {descriptors} file descriptors, which the limit of {soft} does not carry; \
-             {change}, or set `LimitNOFILE={descriptors}` in the systemd unit"
+            "{verdict}, or split the peers over several agents with `run --shard`; as it is, {left} of {} connections are \
+             open at once, and a poll that finds none free says nothing of its peer",
+            cost.connections
         )
     }
 }
@@ -146,7 +178,13 @@ pub fn run(
     let environment = |name: &str| env::var(name).ok();
     let loaded: Vec<_> = files
         .iter()
-        .map(|file| (file, config::load(file, &environment)))
+        .map(|file| {
+            let mut loaded = config::load(file, &environment);
+            if let Ok(config) = &mut loaded {
+                options.shard.keep(config);
+            }
+            (file, loaded)
+        })
         .collect();
     if options.json {
         let answers: Vec<_> = loaded
@@ -186,22 +224,26 @@ fn tell(
         series,
         polls_per_second,
         connections,
-        descriptors,
+        ..
     } = cost;
     // Before an effective configuration the rest is comment: the whole stays YAML.
     let mark = if options.print { "# " } else { "" };
     let (peers, networks) = (config.peers.len(), config.networks.len());
     writeln!(out, "{mark}{}: ok", file.display())?;
+    let others = match config.sample.len() {
+        0 => String::new(),
+        sampled => format!(" and {sampled} of other shards"),
+    };
     let (discovered, up_to) = match discovered_peers {
         0 => (String::new(), ""),
         most => (format!(" and up to {most} discovered"), "up to "),
     };
     writeln!(
         out,
-        "{mark}  peers: {peers}{discovered}, networks: {networks}, series: {up_to}{series}, \
+        "{mark}  peers: {peers}{others}{discovered}, networks: {networks}, series: {up_to}{series}, \
          polls a second: {up_to}{polls_per_second:.2}, connections: {up_to}{connections}"
     )?;
-    writeln!(out, "{mark}  {}", limit.verdict(descriptors))?;
+    writeln!(out, "{mark}  {}", limit.verdict_on(&cost))?;
     if options.print {
         write!(out, "---\n{}", config::render(config))?;
     }
@@ -250,13 +292,32 @@ mod tests {
         );
         assert_eq!(
             limit.verdict(2000),
-            "needs 2000 file descriptors, which the limit of 1024 does not carry; raise it with `ulimit -n 2000`, \
-             or set `LimitNOFILE=2000` in the systemd unit"
+            "needs 2000 file descriptors; the limit of 1024 is raised at the start to 4096, which carries them"
         );
         assert_eq!(
             limit.verdict(20128),
-            "needs 20128 file descriptors, which the limit of 1024 does not carry; raise the hard limit of 4096 too, \
-             as root, or set `LimitNOFILE=20128` in the systemd unit"
+            "needs 20128 file descriptors, which the limit of 4096 does not carry; set `LimitNOFILE=20128` in the systemd \
+             unit, or `ulimit -n 20128` as root"
+        );
+    }
+
+    #[test]
+    fn an_agent_whose_limit_is_too_low_is_told_what_it_carries() {
+        let mut cost = Cost::of(&config::embedded(), 100);
+        let limit = DescriptorLimit {
+            soft: 129,
+            hard: 129,
+        };
+        assert_eq!(
+            limit.verdict_on(&cost),
+            "needs 130 file descriptors, which the limit of 129 does not carry; set `LimitNOFILE=130` in the systemd unit, \
+             or `ulimit -n 130` as root, or split the peers over several agents with `run --shard`; as it is, 1 of 2 \
+             connections are open at once, and a poll that finds none free says nothing of its peer"
+        );
+        cost.descriptors = 129;
+        assert_eq!(
+            limit.verdict_on(&cost),
+            "needs 129 file descriptors; the limit of 129 carries them"
         );
     }
 

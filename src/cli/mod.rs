@@ -132,6 +132,9 @@ struct CheckArgs {
     /// Answer as JSON
     #[arg(long)]
     json: bool,
+    /// Tell what this part of the configured peers costs, as `run --shard` polls it
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
 }
 
 #[derive(Args, Debug)]
@@ -292,6 +295,7 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let options = check::Options {
         print: args.print,
         json: args.json,
+        shard: args.shard.unwrap_or_default(),
     };
     let happenings = Happenings::new()?;
     let series = |config: &Config| {

@@ -219,3 +219,78 @@ fn there_is_a_manual_page_for_the_program_and_each_command() {
         "{errors}"
     );
 }
+
+/// A configuration with twenty peers, and a shell that runs the program on it with these limits of descriptors.
+fn limited(dir: &std::path::Path, soft: u32, hard: u32, args: &str) -> Command {
+    let peer = |i| format!("- {{ name: p{i}, endpoints: ['tcp://127.0.0.1:9'] }}\n");
+    let peers: String = (0..20).map(peer).collect();
+    let file = dir.join("c.yml");
+    std::fs::write(&file, format!("peers:\n{peers}")).unwrap();
+    let program = env!("CARGO_BIN_EXE_convex-peer-monitor");
+    let script = format!(
+        "ulimit -S -n {soft} && ulimit -H -n {hard} && exec '{program}' {args} '{}'",
+        file.display()
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]);
+    shell
+}
+
+#[tokio::test]
+async fn the_descriptor_limit_is_raised_at_the_start_and_said_in_words() {
+    const RUN: &str = "run --listen 127.0.0.1:0 --log-format json --config";
+    let dir = tempfile::tempdir().unwrap();
+    let command = limited(dir.path(), 64, 200, RUN);
+    let mut agent = Program::launch(command.into()).await;
+    let carried = "needs 148 file descriptors; the limit of 200 carries them";
+    let line = agent.until(carried).await;
+    assert!(line.contains("\"INFO\""), "{line}");
+    let (_, metrics) = agent.get("/metrics").await;
+    assert!(metrics.contains("process_max_fds 200\n"), "{metrics}");
+
+    let command = limited(dir.path(), 64, 140, RUN);
+    let mut agent = Program::launch(command.into()).await;
+    let line = agent.until("which the limit of 140 does not carry").await;
+    for words in [
+        "\"WARN\"",
+        "LimitNOFILE=148",
+        "ulimit -n 148",
+        "--shard",
+        "12 of 20 connections",
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+}
+
+#[test]
+fn check_config_says_of_the_descriptor_limit_what_the_agent_will_find() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |hard, args| {
+        let output = limited(dir.path(), 64, hard, args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "it is no error");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let carried = told(200, "check-config");
+    let raised = "needs 148 file descriptors; the limit of 64 is raised at the start to 200, which carries them";
+    assert!(carried.contains(raised), "{carried}");
+    let short = told(140, "check-config");
+    assert!(
+        short.contains("which the limit of 140 does not carry; set `LimitNOFILE=148`"),
+        "{short}"
+    );
+    // Of so few peers a shard polls all, those of the others less often.
+    let shard = told(200, "check-config --shard 1/5");
+    let own: usize = shard
+        .split("peers: ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(
+        own < 20 && shard.contains(&format!("and {} of other shards", 20 - own)),
+        "{shard}"
+    );
+}

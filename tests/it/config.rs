@@ -15,6 +15,7 @@ use convex_peer_monitor::config::{
     SelfCheck, Severity, Sidecar, Target, Thresholds, Webhook, Window,
 };
 use convex_peer_monitor::peer::{Endpoint, Question};
+use convex_peer_monitor::shard::Shard;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
@@ -873,6 +874,7 @@ fn checking_tells_every_file_and_what_it_costs() {
         check::Options {
             json: true,
             print: true,
+            shard: Shard::default(),
         },
     );
     assert!(!ok && err.is_empty(), "{err}");
@@ -887,6 +889,7 @@ fn checking_tells_every_file_and_what_it_costs() {
         check::Options {
             print: true,
             json: false,
+            shard: Shard::default(),
         },
     );
     assert!(ok);

@@ -86,7 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("state_file", &["fleet", "notify"]),
     ("current", &["config"]),
     ("shard", &["config"]),
-    ("check", &["config", "peer"]),
+    ("check", &["config", "peer", "shard"]),
     ("decode", &["cad3"]),
     ("simulate", &["cad3", "peer"]),
     ("systemd", &[]),
