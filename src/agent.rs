@@ -1,5 +1,6 @@
 //! Joins the parts: fleet, scheduler and web server around one configuration; reloads it; stops.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,14 +135,8 @@ pub async fn run(
     };
     crew.apply(&config);
     let writing = tokio::spawn(Arc::clone(&history).run(Arc::clone(&fleet), stop.clone()));
-    tracing::info!(
-        peers = config.peers.len(),
-        networks = config.networks.len(),
-        vantage = %config.vantage,
-        mode = config.mode.as_str(),
-        listen = %listener.local_addr()?,
-        "monitoring"
-    );
+    let address = listener.local_addr()?;
+    announce(&config, address);
     tell_of_descriptors(&config);
     let (plans, planned) = watch::channel(Plan::of(&config));
     let examined = Arc::clone(&fleet);
@@ -178,6 +173,9 @@ pub async fn run(
             }
             Some(answer) = asked.recv() => {
                 let outcome = crew.reload(&source, &current).await;
+                if outcome.is_ok() {
+                    warn(&current.get().config, address);
+                }
                 plans.send_replace(Plan::of(&current.get().config));
                 // Who asked may have hung up meanwhile.
                 drop(answer.send(outcome));
@@ -213,6 +211,27 @@ fn tell_of_descriptors(config: &Config) {
         Err(error) => {
             tracing::warn!(%error, "the system does not tell the limit of file descriptors");
         }
+    }
+}
+
+/// Tells that it begins.
+fn announce(config: &Config, address: SocketAddr) {
+    tracing::info!(
+        peers = config.peers.len(),
+        networks = config.networks.len(),
+        vantage = %config.vantage,
+        mode = config.mode.as_str(),
+        listen = %address,
+        tls = config.web.tls.is_some(),
+        "monitoring"
+    );
+    warn(config, address);
+}
+
+/// Tells what is unwise about a configuration that is right.
+fn warn(config: &Config, address: SocketAddr) {
+    if let Some(warning) = config.web.exposure(address) {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -144,6 +144,8 @@ struct Answer<'a> {
     file: &'a Path,
     ok: bool,
     errors: Vec<Wrong<'a>>,
+    /// What is right but unwise.
+    warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -244,10 +246,17 @@ fn tell(
          polls a second: {up_to}{polls_per_second:.2}, connections: {up_to}{connections}"
     )?;
     writeln!(out, "{mark}  {}", limit.verdict_on(&cost))?;
+    for warning in warnings(config) {
+        writeln!(out, "{mark}  warning: {warning}")?;
+    }
     if options.print {
         write!(out, "---\n{}", config::render(config))?;
     }
     Ok(())
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    config.web.exposure(config.listen).into_iter().collect()
 }
 
 fn answer<'a>(
@@ -270,6 +279,7 @@ fn answer<'a>(
         file,
         ok: config.is_some(),
         errors: wrong.collect(),
+        warnings: config.map(warnings).unwrap_or_default(),
         cost: config.map(|config| Cost::of(config, series(config))),
         descriptor_limit: config.map(|_| limit),
         config: config.filter(|_| options.print).map(config::render),

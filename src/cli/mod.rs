@@ -87,6 +87,8 @@ enum Command {
     /// Ask a running agent whether it is alive
     ///
     /// For a container's HEALTHCHECK. Exits 0 when it is, else 1. How the peers are makes no difference.
+    ///
+    /// Over https any certificate is taken, as nothing secret is sent. No password is needed for the agent's health route.
     Healthcheck(HealthcheckArgs),
     /// Print the reference of all metrics as Markdown
     MetricsReference,
@@ -214,10 +216,19 @@ struct SimulateArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor healthcheck
+  convex-peer-monitor healthcheck --url https://127.0.0.1:18880/-/healthy")]
 struct HealthcheckArgs {
     /// The agent's health route
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:18880/-/healthy", value_hint = ValueHint::Url)]
     url: url::Url,
+    /// The certificate to show, in PEM, where the agent asks every client for one
+    #[arg(long, value_name = "FILE", requires = "key_file", value_hint = ValueHint::FilePath)]
+    cert_file: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert_file", value_hint = ValueHint::FilePath)]
+    key_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

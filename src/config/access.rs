@@ -211,7 +211,7 @@ fn certificates(value: &Value) -> Result<(PathBuf, Vec<Vec<u8>>), String> {
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for (i, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
-        let shown = shown(value, &path);
+        let shown = value.shown(&path);
         let certificate = certificate.map_err(|error| format!("{shown} is not PEM: {error}"))?;
         roots.add(certificate.clone()).map_err(|error| {
             format!(
@@ -224,7 +224,7 @@ fn certificates(value: &Value) -> Result<(PathBuf, Vec<Vec<u8>>), String> {
     if certificates.is_empty() {
         return Err(format!(
             "{} holds no certificate; expected PEM with `-----BEGIN CERTIFICATE-----`",
-            shown(value, &path)
+            value.shown(&path)
         ));
     }
     Ok((path, certificates))
@@ -246,7 +246,7 @@ fn proxy(value: &Value) -> Result<Url, String> {
 pub(super) fn text_file(value: &Value) -> Result<String, String> {
     let (path, bytes) = secret_file(value, MAX_SECRET_BYTES)?;
     let mut text =
-        String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", shown(value, &path)))?;
+        String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", value.shown(&path)))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -260,16 +260,7 @@ fn secret_file(value: &Value, limit: u64) -> Result<(PathBuf, Vec<u8>), String> 
     let path = value.source.resolve(&value.text()?);
     match read_file(&path, limit) {
         Ok(bytes) => Ok((path, bytes)),
-        Err(error) => Err(format!("cannot read {}: {error}", shown(value, &path))),
-    }
-}
-
-/// The file's name for a message; as written when the environment was put into it, in case that was a secret.
-fn shown(value: &Value, path: &Path) -> String {
-    if value.is_substituted() {
-        value.found()
-    } else {
-        format!("{:?}", path.to_string_lossy())
+        Err(error) => Err(format!("cannot read {}: {error}", value.shown(&path))),
     }
 }
 

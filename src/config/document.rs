@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::file::{Content, Node};
 use super::history::history;
-use super::keys::{FILE, LIMITS, METRICS, VERDICTS, WEB};
+use super::keys::{FILE, LIMITS, METRICS, VERDICTS};
 use super::networks::Networks;
 use super::notify::notify;
 use super::peers::peers;
@@ -14,6 +14,7 @@ use super::scalar::{choice, count, listen, name, size, web_url};
 use super::section::{Refused, Section, Source, Value};
 use super::self_check::self_check;
 use super::verdicts::Thresholds;
+use super::web::web;
 use super::{Config, DEFAULT_LISTEN, Detail, Limits, Mode};
 
 /// Up to this many peers, those that discovery may add included, `detail: auto` is full.
@@ -38,7 +39,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         .read("mode", |value| choice(value, &modes))
         .map(|mode| mode.unwrap_or(Mode::Central));
     let state_dir = file.read("state_dir", directory);
-    let web = file.section("web", &WEB);
+    let web = web(&file);
     let history = history(&file);
     let limits = limits(&file);
     let details = [
@@ -62,7 +63,6 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     let queries = queries(&file, known);
     let notify = notify(&file);
 
-    web?;
     let (networks, peers) = (networks?.into_networks()?, peers?);
     let discovered = networks.iter().filter_map(|it| it.discovery.as_ref());
     let most_peers = peers.len() + discovered.map(|it| it.max_peers).sum::<usize>();
@@ -74,6 +74,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
     Ok(Config {
         listen: listen?.unwrap_or(DEFAULT_LISTEN),
         external_url: external_url?,
+        web: web?,
         vantage: vantage?
             .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
         mode: mode?,

@@ -42,10 +42,14 @@ impl fmt::Display for Problem {
 pub struct Errors(Vec<Problem>);
 
 impl Errors {
-    /// Puts `problems` into the order of the file.
+    /// Puts `problems` into the order of the file, and those of several files one after the other.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| problem.position);
+        problems.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
         Self(problems)
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.0
     }
 
     /// The problems, in the order of the file; at least one.

@@ -1,4 +1,4 @@
-//! Which keys a configuration can have, mapping by mapping: those in use, and those whose feature comes later.
+//! Which keys a configuration can have, mapping by mapping.
 
 /// The keys of one mapping.
 #[derive(Debug)]
@@ -8,8 +8,6 @@ pub(super) struct Keys {
     known: &'static [&'static str],
     /// Those that other mappings have as well.
     shared: &'static [&'static str],
-    /// Refused as not yet supported: silence would let an operator believe in them.
-    pub(super) later: &'static [&'static str],
 }
 
 impl Keys {
@@ -22,11 +20,6 @@ impl Keys {
     pub(super) fn allow(&self, key: &str) -> bool {
         self.allowed().any(|allowed| allowed == key)
     }
-
-    /// Those that can be given, now or later.
-    pub(super) fn all(&self) -> impl Iterator<Item = &'static str> {
-        self.allowed().chain(self.later.iter().copied())
-    }
 }
 
 const fn keys_of(at: &'static str, known: &'static [&'static str]) -> Keys {
@@ -34,7 +27,6 @@ const fn keys_of(at: &'static str, known: &'static [&'static str]) -> Keys {
         at,
         known,
         shared: &[],
-        later: &[],
     }
 }
 
@@ -61,10 +53,35 @@ pub(super) const FILE: Keys = keys_of(
     ],
 );
 
-pub(super) const WEB: Keys = Keys {
-    later: &["config_file"],
-    ..keys_of("web", &[])
-};
+pub(super) const WEB: Keys = keys_of("web", &["config_file"]);
+
+/// Of the file that `web.config_file` names, which is Prometheus' own format.
+pub(super) const WEB_FILE: Keys = keys_of(
+    "",
+    &[
+        "tls_server_config",
+        "http_server_config",
+        "basic_auth_users",
+    ],
+);
+
+pub(super) const TLS_SERVER: Keys = keys_of(
+    "tls_server_config",
+    &[
+        "cert_file",
+        "key_file",
+        "client_auth_type",
+        "client_ca_file",
+        "client_allowed_sans",
+        "min_version",
+        "max_version",
+        "cipher_suites",
+        "prefer_server_cipher_suites",
+        "curve_preferences",
+    ],
+);
+
+pub(super) const HTTP_SERVER: Keys = keys_of("http_server_config", &["http2", "headers"]);
 
 const RHYTHM: &[&str] = &[
     "interval",
@@ -206,11 +223,14 @@ pub(super) const LIMITS: Keys = keys_of(
 
 pub(super) const METRICS: Keys = keys_of("metrics", &["detail"]);
 
-/// Every key a configuration can have, as `peers[].interval`, with whether this version supports it.
-pub fn keys() -> impl Iterator<Item = (String, bool)> {
+/// Every key that a configuration and its web configuration file can have, as `peers[].interval`.
+pub fn keys() -> impl Iterator<Item = String> {
     [
         FILE,
         WEB,
+        WEB_FILE,
+        TLS_SERVER,
+        HTTP_SERVER,
         DEFAULTS,
         REFERENCES,
         VERDICTS,
@@ -233,24 +253,16 @@ pub fn keys() -> impl Iterator<Item = (String, bool)> {
         METRICS,
     ]
     .into_iter()
-    .flat_map(
-        |Keys {
-             at,
-             known,
-             shared,
-             later,
-         }| {
-            let path = move |key: &&str| {
-                if at.is_empty() {
-                    (*key).to_owned()
-                } else {
-                    format!("{at}.{key}")
-                }
-            };
-            let known = known.iter().chain(shared).map(move |key| (path(key), true));
-            known.chain(later.iter().map(move |key| (path(key), false)))
-        },
-    )
+    .flat_map(|Keys { at, known, shared }| {
+        let path = move |key: &&str| {
+            if at.is_empty() {
+                (*key).to_owned()
+            } else {
+                format!("{at}.{key}")
+            }
+        };
+        known.iter().chain(shared).map(path)
+    })
 }
 
 /// The one of `allowed` that `given` is most likely a misspelling of.

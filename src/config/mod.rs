@@ -37,6 +37,7 @@ mod section;
 mod self_check;
 mod sidecar;
 mod verdicts;
+mod web;
 
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem};
@@ -52,6 +53,7 @@ pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
 pub use verdicts::Thresholds;
+pub use web::{PasswordHash, Served, Tls, Web};
 
 /// Where a configuration is looked for when none is named, in this order.
 const PLACES: [&str; 2] = [
@@ -69,28 +71,34 @@ const DEFAULT_LISTEN: SocketAddr =
 /// Everything that is wrong, each with its place.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
     let file = path.to_string_lossy();
-    let unreadable = |position, message| {
+    let bytes = access::read_file(path, file::MAX_BYTES).map_err(|error| {
         Errors::new(vec![Problem {
             file: file.clone().into_owned(),
-            position,
+            position: None,
             path: String::new(),
-            message,
+            message: format!("cannot read the configuration: {error}"),
         }])
-    };
-    let bytes = access::read_file(path, file::MAX_BYTES)
-        .map_err(|error| unreadable(None, format!("cannot read the configuration: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    })?;
+    let text = text_of(bytes, &file).map_err(|problem| Errors::new(vec![problem]))?;
+    parse(&text, &file, path.parent().unwrap_or(Path::new("")), env)
+}
+
+/// What the bytes of `file` say.
+fn text_of(bytes: Vec<u8>, file: &str) -> Result<String, Problem> {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
         let line = before.rsplit('\n').next().unwrap_or_default();
-        let position = Position {
-            line: before.matches('\n').count() + 1,
-            column: line.chars().count() + 1,
-        };
-        let message = "not UTF-8 from here on; save the file as UTF-8".to_owned();
-        unreadable(Some(position), message)
-    })?;
-    parse(&text, &file, path.parent().unwrap_or(Path::new("")), env)
+        Problem {
+            file: file.to_owned(),
+            position: Some(Position {
+                line: before.matches('\n').count() + 1,
+                column: line.chars().count() + 1,
+            }),
+            path: String::new(),
+            message: "not UTF-8 from here on; save the file as UTF-8".to_owned(),
+        }
+    })
 }
 
 /// Reads a configuration from its text. `file_name` is for messages; relative file names in the text start at `base_dir`.
@@ -149,6 +157,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The agent's address as its users see it; its path is the web page's prefix.
     pub external_url: Option<Url>,
+    /// How the agent's own listener speaks, and whom it answers.
+    pub web: Arc<Web>,
     /// This agent's name; the host's unless configured.
     pub vantage: String,
     /// Where it stands to its peers.

@@ -31,6 +31,8 @@ struct File<'a> {
     listen: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    web: Option<WebSection>,
     vantage: String,
     mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +50,11 @@ struct File<'a> {
     history: HistorySection,
     limits: LimitsSection,
     metrics: Metrics,
+}
+
+#[derive(Serialize)]
+struct WebSection {
+    config_file: String,
 }
 
 #[derive(Serialize)]
@@ -204,6 +211,7 @@ impl<'a> From<&'a Config> for File<'a> {
         let Config {
             listen,
             external_url,
+            web,
             vantage,
             mode,
             state_dir,
@@ -223,6 +231,9 @@ impl<'a> From<&'a Config> for File<'a> {
         Self {
             listen: *listen,
             external_url: external_url.as_ref().map(text),
+            web: web.config_file.as_ref().map(|path| WebSection {
+                config_file: text(path.to_string_lossy()),
+            }),
             vantage: text(vantage),
             mode: mode.as_str(),
             state_dir: state_dir.as_ref().map(|path| text(path.to_string_lossy())),

@@ -14,12 +14,16 @@ use super::located::Key;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused;
 
+/// Gives the value of an environment variable.
+type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// A configuration being read: where it comes from, what its texts may refer to, what is wrong with it.
 pub(super) struct Source<'a> {
     pub(super) file: &'a str,
     /// Relative file names in the configuration start here.
     pub(super) base_dir: &'a Path,
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    /// The environment that texts may refer to; none: a dollar is a dollar.
+    env: Option<&'a Environment<'a>>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -32,7 +36,17 @@ impl<'a> Source<'a> {
         Self {
             file,
             base_dir,
-            env,
+            env: Some(env),
+            problems: RefCell::default(),
+        }
+    }
+
+    /// One whose texts are taken as they are.
+    pub(super) fn literal(file: &'a str, base_dir: &'a Path) -> Self {
+        Self {
+            file,
+            base_dir,
+            env: None,
             problems: RefCell::default(),
         }
     }
@@ -49,6 +63,12 @@ impl<'a> Source<'a> {
             path: path.into(),
             message: message.into(),
         });
+        Refused
+    }
+
+    /// Takes over what is wrong with another file that this one names.
+    pub(super) fn absorb(&self, problems: impl IntoIterator<Item = Problem>) -> Refused {
+        self.problems.borrow_mut().extend(problems);
         Refused
     }
 
@@ -75,7 +95,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Opens the mapping `node`; its unknown, double and later keys are reported, the others can be read.
+    /// Opens the mapping `node`; its unknown and double keys are reported, the others can be read.
     pub(super) fn open(
         source: &'a Source<'a>,
         path: String,
@@ -91,19 +111,10 @@ impl<'a> Section<'a> {
         };
         for (key, _) in section.entries.values() {
             let text = key.text.as_str();
-            if keys.later.contains(&text) {
-                section.report(
-                    key.position,
-                    text,
-                    "not yet supported by this version; remove it",
-                );
-            } else if !keys.allow(text) {
-                let advice = match nearest(text, keys.all()) {
+            if !keys.allow(text) {
+                let advice = match nearest(text, keys.allowed()) {
                     Some(key) => format!("did you mean `{key}`?"),
-                    None => match keys.allowed().collect::<Vec<_>>().as_slice() {
-                        [] => "remove it".to_owned(),
-                        allowed => format!("allowed: {}", allowed.join(", ")),
-                    },
+                    None => format!("allowed: {}", keys.allowed().collect::<Vec<_>>().join(", ")),
                 };
                 section.report(key.position, text, format!("unknown key; {advice}"));
             }
@@ -320,15 +331,28 @@ impl Value<'_> {
         }
     }
 
+    /// The name of a file for a message; as written when the environment was put into it, in case that was a secret.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        if self.is_substituted() {
+            self.found()
+        } else {
+            format!("{:?}", path.to_string_lossy())
+        }
+    }
+
     /// Whether the text refers to the environment, so that what it became must not be told.
     pub(super) fn is_substituted(&self) -> bool {
-        matches!(&self.node.content, Content::Text(text) if text.contains("${"))
+        self.source.env.is_some()
+            && matches!(&self.node.content, Content::Text(text) if text.contains("${"))
     }
 
     /// The text with `${NAME}` replaced from the environment and `$$` by a dollar.
     pub(super) fn text(&self) -> Result<String, String> {
         match &self.node.content {
-            Content::Text(text) => substitute(text, self.source.env),
+            Content::Text(text) => match self.source.env {
+                Some(env) => substitute(text, env),
+                None => Ok(text.clone()),
+            },
             Content::Number { .. } | Content::Bool(_) => {
                 Err(format!("{} is not text; put it in quotes", self.found()))
             }

@@ -2,8 +2,11 @@
 //! that is asked for.
 
 mod api;
+mod gate;
 mod guard;
+mod listener;
 mod pages;
+mod passwords;
 mod runbook;
 mod scrape;
 mod security;
@@ -27,6 +30,7 @@ use crate::fleet::Fleet;
 use crate::history::History;
 use crate::shard::Shard;
 
+use gate::Gate;
 use pages::{Pages, Streams};
 
 /// Asks the agent to load its configuration again; the answer says what was wrong.
@@ -64,7 +68,9 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let loopback = listener.local_addr()?.ip().is_loopback();
     let prefix = Arc::clone(&site.prefix);
-    let rest = others(&site, loopback).merge(api::router(&site, loopback, stop.clone()));
+    let gate = Gate::new(Arc::clone(&site.current), loopback, Arc::clone(&prefix));
+    let gate = Arc::new(gate);
+    let rest = others(&site).merge(api::router(&site, stop.clone()));
     let pages = Pages {
         site,
         streams: Streams::default(),
@@ -80,22 +86,21 @@ pub async fn serve(
             .merge(app);
     }
     let app = app
-        .layer(axum::middleware::map_response(security::headers))
-        .layer(CompressionLayer::new());
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+        .layer(CompressionLayer::new())
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&gate),
+            gate::pass,
+        ))
+        .layer(axum::middleware::map_response(security::headers));
+    listener::serve(listener, app, gate, stop).await;
+    Ok(())
 }
 
 /// What is neither a page nor the API.
-fn others(site: &Site, loopback: bool) -> Router {
-    let changing =
-        Router::new()
-            .route("/-/reload", post(reload))
-            .layer(axum::middleware::from_fn_with_state(
-                loopback,
-                guard::local_only,
-            ));
+fn others(site: &Site) -> Router {
+    let changing = Router::new()
+        .route("/-/reload", post(reload))
+        .layer(axum::middleware::from_fn(guard::changes));
     let metrics = Router::new()
         .route("/metrics", get(scrape::metrics))
         .with_state(scrape::Scrapes::new(site.clone()));

@@ -7,7 +7,7 @@ use axum::response::Response;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Adds the headers.
+/// Adds the headers, except those that the configuration has set.
 pub(super) async fn headers(mut answer: Response) -> Response {
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -17,7 +17,8 @@ pub(super) async fn headers(mut answer: Response) -> Response {
     ] {
         answer
             .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     answer
 }

@@ -35,6 +35,7 @@ mod terminal;
 mod tls;
 mod truth;
 mod wall;
+mod web;
 #[tokio::test]
 async fn the_contract_holds_of_scripted_peers_of_both_releases() {
     for new_api in [true, false] {

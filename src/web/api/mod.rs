@@ -20,10 +20,12 @@ mod problem;
 mod transcripts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -50,9 +52,9 @@ struct Api {
     description: Bytes,
 }
 
-/// The routes of the API. `loopback`: the listener can be reached from this host alone. Streams end with `stop`.
-pub(super) fn router(site: &Site, loopback: bool, stop: CancellationToken) -> Router {
-    let (routes, description) = routes(loopback).split_for_parts();
+/// The routes of the API. Streams end with `stop`.
+pub(super) fn router(site: &Site, stop: CancellationToken) -> Router {
+    let (routes, description) = routes().split_for_parts();
     let api = Api {
         fleet: Arc::clone(&site.fleet),
         history: Arc::clone(&site.history),
@@ -73,13 +75,10 @@ pub(super) fn router(site: &Site, loopback: bool, stop: CancellationToken) -> Ro
         .with_state(api)
 }
 
-fn routes(loopback: bool) -> OpenApiRouter<Api> {
+fn routes() -> OpenApiRouter<Api> {
     let guarded = OpenApiRouter::new()
         .routes(routes!(poll::poll))
-        .route_layer(axum::middleware::from_fn_with_state(
-            loopback,
-            poll::local_only,
-        ));
+        .route_layer(axum::middleware::from_fn(poll::changes));
     OpenApiRouter::with_openapi(openapi::about())
         .routes(routes!(peers::peers))
         .routes(routes!(peers::peer))
@@ -107,6 +106,16 @@ impl Api {
     fn record(&self, peer: &str) -> Result<Arc<PeerRecord>, Problem> {
         Ok(self.slot(peer)?.record())
     }
+}
+
+/// The answer to who is not known.
+pub(super) fn unauthorized(why: &str) -> Response {
+    Problem::unauthorized(why).into_response()
+}
+
+/// The answer to who is not looked at.
+pub(super) fn busy(wait: Duration, why: &str) -> Response {
+    Problem::unavailable(wait, why).into_response()
 }
 
 async fn unknown(uri: Uri) -> Problem {

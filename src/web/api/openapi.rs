@@ -3,8 +3,9 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{OpenApi as Description, Server};
 
 use super::Api;
@@ -40,9 +41,42 @@ pub(super) fn told(mut description: Description, prefix: &str) -> String {
     if !prefix.is_empty() {
         description.servers = Some(vec![Server::new(prefix)]);
     }
+    let basic = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Basic)
+        .description(Some("Where `basic_auth_users` are configured."));
+    description
+        .components
+        .get_or_insert_default()
+        .add_security_scheme("basic", SecurityScheme::Http(basic.build()));
+    let basic = SecurityRequirement::new("basic", [""; 0]);
+    description.security = Some(vec![SecurityRequirement::default(), basic]);
     let mut value = serde_json::to_value(&description).unwrap_or_default();
     without_null(&mut value);
+    every_route_may_ask_who(&mut value);
     value.to_string()
+}
+
+/// Adds to each route what stands before all of them: the question who asks.
+fn every_route_may_ask_who(description: &mut Value) {
+    let unauthorized = json!({
+        "description": "Who asks is not known. Only where authentication is configured.",
+        "headers": { "WWW-Authenticate": { "schema": { "type": "string" }, "description": "`Basic`." } },
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let busy = json!({
+        "description": "Too many passwords are being checked.",
+        "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait." } },
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let routes = description["paths"].as_object_mut().into_iter();
+    let routes = routes.flat_map(|paths| paths.values_mut());
+    let methods = routes.filter_map(Value::as_object_mut);
+    for operation in methods.flat_map(|route| route.values_mut()) {
+        if let Some(responses) = operation["responses"].as_object_mut() {
+            responses.insert("401".to_owned(), unauthorized.clone());
+            responses.entry("503").or_insert_with(|| busy.clone());
+        }
+    }
 }
 
 /// Takes back that a field which may be absent may be null: here it never is.

@@ -33,12 +33,8 @@ struct PolledReport<'a> {
 }
 
 /// Lets a request pass as [`guard`] does; else 403 with the reason.
-pub(super) async fn local_only(
-    State(loopback): State<bool>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match guard::refusal(loopback, request.headers()) {
+pub(super) async fn changes(request: Request, next: Next) -> Response {
+    match guard::refusal(&request) {
         None => next.run(request).await,
         Some(why) => Problem::forbidden(format!("refused: {why}")).into_response(),
     }
@@ -53,7 +49,7 @@ pub(super) async fn local_only(
     responses(
         (status = 200, description = "What the poll saw, good or not.", body = PolledReport),
         (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Without authentication, only from this host, on a loopback listener, and from no foreign page.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Not from a foreign page; and without authentication only from this host, on a loopback listener.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "One was asked for less than a second ago.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),
         (status = 503, description = "The peer's task is busy, or the agent stops.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),

@@ -8,6 +8,7 @@ use axum::routing::{MethodRouter, post};
 use serde::Deserialize;
 use tower::ServiceExt;
 
+use super::super::guard::Caller;
 use super::{Pages, address, message};
 
 /// What of a refusal is shown, bytes.
@@ -31,8 +32,12 @@ async fn forward(api: Router, pages: Pages, name: String, mut request: Request) 
         return message(site, StatusCode::NOT_FOUND, "There is no such peer.");
     };
     *request.uri_mut() = uri;
-    // What this route's path was made of is nothing of the other's.
+    // What this route's path was made of is nothing of the other's; who asks is.
+    let caller = request.extensions().get::<Caller>().copied();
     request.extensions_mut().clear();
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
     let answer = match api.oneshot(request).await {
         Ok(answer) => answer,
         Err(never) => match never {},
