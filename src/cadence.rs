@@ -13,6 +13,10 @@ const OF_A_POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 /// The same for a notification.
 const OF_A_DELIVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// In this part of an interval all are polled once, and in no more time than this.
+const FIRST_ROUND_PART: f64 = 0.9;
+const FIRST_ROUND: Duration = Duration::from_secs(10);
+
 /// Pauses between tries: exponential, with jitter, without end (who tries knows when to give up).
 #[derive(Debug)]
 pub struct RetryPauses {
@@ -80,6 +84,14 @@ pub fn until_phase(now: SystemTime, phase: Duration, interval: Duration) -> Dura
     Duration::from_nanos(u64::try_from(wait).unwrap_or(0))
 }
 
+/// How long before its first slot a peer is polled for the first time, when that is `until` away: so that all are polled once within
+/// an interval of the program's start and not only of their tasks', and a first look waits for no long interval.
+#[must_use]
+pub fn head_start(until: Duration, interval: Duration) -> Duration {
+    let round = interval.mul_f64(FIRST_ROUND_PART).min(FIRST_ROUND);
+    until.mul_f64(1.0 - round.as_secs_f64() / interval.as_secs_f64())
+}
+
 /// How many intervals lie between two polls: one, or more and more for a peer that stays down, up to a bound.
 #[must_use]
 pub fn stride(polls_while_down: u32, interval: Duration, max_interval: Duration) -> u32 {
@@ -129,6 +141,22 @@ mod tests {
                 7_300,
                 "started at {start_ms} ms"
             );
+        }
+    }
+
+    #[test]
+    fn the_first_round_is_shorter_than_an_interval_and_is_spread_as_well() {
+        let seconds = Duration::from_secs;
+        for (interval, round) in [(seconds(10), seconds(9)), (seconds(600), seconds(10))] {
+            for part in [0_u32, 1, 5, 10] {
+                let until = interval * part / 10;
+                let first = until.saturating_sub(head_start(until, interval));
+                let expected = round * part / 10;
+                assert!(
+                    first.abs_diff(expected) < Duration::from_micros(1),
+                    "{first:?}"
+                );
+            }
         }
     }
 

@@ -44,8 +44,8 @@ impl PeerRecord {
             Fact::Figures => self.origin(self.figures.as_ref(), now),
             Fact::Clock => self.origin(self.clock.as_ref(), now),
             Fact::Lag => self.origin(self.lag.as_ref(), now),
-            Fact::Process => self.origin(self.process.as_ref(), now),
-            Fact::Store => self.origin(self.store.as_ref(), now),
+            Fact::Process => self.origin(self.process.as_deref(), now),
+            Fact::Store => self.origin(self.store.as_deref(), now),
         }
     }
 

@@ -56,8 +56,8 @@ pub struct Remembered {
     pub advanced: [Option<Moment>; 4],
     /// What its order did.
     pub order: RememberedOrder,
-    /// By URL.
-    pub endpoints: BTreeMap<String, RememberedEndpoint>,
+    /// By URL. Boxed: a map of one has room for eleven.
+    pub endpoints: BTreeMap<String, Box<RememberedEndpoint>>,
 }
 
 /// What makes two configured peers of one name the same.
@@ -238,7 +238,7 @@ impl Remembered {
         self.order = RememberedOrder::default();
         self.streak = self.streak.settled();
         for endpoint in self.endpoints.values_mut() {
-            *endpoint = RememberedEndpoint::default();
+            **endpoint = RememberedEndpoint::default();
         }
         self
     }
@@ -279,7 +279,7 @@ impl PeerRecord {
             advanced: self.advanced.map(|at| at.map(Moment::of)),
             order: self.order_watch.remembered(now, wall),
             endpoints: endpoints
-                .map(|endpoint| (endpoint.url.clone(), endpoint.remembered()))
+                .map(|endpoint| (endpoint.url.clone(), Box::new(endpoint.remembered())))
                 .collect(),
         }
     }

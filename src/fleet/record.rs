@@ -84,8 +84,9 @@ pub struct PeerRecord {
     pub(super) order: Option<Measured<OrderPoints>>,
     pub(super) figures: Option<Measured<Figures>>,
     pub(super) clock: Option<Measured<ClockSample>>,
-    pub(super) process: Option<Measured<ProcessReading>>,
-    pub(super) store: Option<Measured<StoreReading>>,
+    /// Boxed, as few peers have a host that is read.
+    pub(super) process: Option<Box<Measured<ProcessReading>>>,
+    pub(super) store: Option<Box<Measured<StoreReading>>>,
 }
 
 impl PeerRecord {
@@ -367,18 +368,18 @@ impl PeerRecord {
     pub fn learn_host(&mut self, reading: Reading, now: Instant) {
         match reading {
             Reading::Process(value) => {
-                self.process = Some(Measured {
+                self.process = Some(Box::new(Measured {
                     value,
                     obtained: now,
                     via: None,
-                });
+                }));
             }
             Reading::Store(value) => {
-                self.store = Some(Measured {
+                self.store = Some(Box::new(Measured {
                     value,
                     obtained: now,
                     via: None,
-                });
+                }));
             }
         }
     }
@@ -386,13 +387,13 @@ impl PeerRecord {
     /// The peer's process as the host shows it, while fresh.
     #[must_use]
     pub fn process(&self, now: Instant) -> Option<&ProcessReading> {
-        self.fresh(self.process.as_ref(), now)
+        self.fresh(self.process.as_deref(), now)
     }
 
     /// The peer's store as the host shows it, while fresh.
     #[must_use]
     pub fn store(&self, now: Instant) -> Option<&StoreReading> {
-        self.fresh(self.store.as_ref(), now)
+        self.fresh(self.store.as_deref(), now)
     }
 
     /// What the last good poll of `endpoint` took, while fresh.

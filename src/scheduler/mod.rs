@@ -6,6 +6,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -176,7 +177,8 @@ impl Scheduler {
 
 /// Watches a peer, again after a panic: one peer's strange answer must not end the watch on it.
 async fn supervise(work: Work, stop: CancellationToken) {
-    let watched = async {
+    // Pinned here: handed over, it would take its room in each peer's task twice.
+    let watched = pin!(async {
         loop {
             // What is kept beyond a panic is the record, which the next poll completes.
             let Err(panic) = AssertUnwindSafe(watch(&work)).catch_unwind().await;
@@ -188,7 +190,7 @@ async fn supervise(work: Work, stop: CancellationToken) {
             );
             sleep(REST_AFTER_PANIC).await;
         }
-    };
+    });
     stop.run_until_cancelled(watched).await;
 }
 
@@ -205,7 +207,9 @@ async fn watch(work: &Work) -> Infallible {
     let interval = peer.cadence.interval;
     let mut prober = Prober::new(Arc::clone(peer), work.max_response_bytes, &work.clients);
     let phase = cadence::phase(&peer.name, interval);
-    let mut due = Instant::now() + cadence::until_phase(SystemTime::now(), phase, interval);
+    let until_slot = cadence::until_phase(SystemTime::now(), phase, interval);
+    let mut ahead = cadence::head_start(until_slot, interval);
+    let mut due = Instant::now() + until_slot - ahead;
     let mut polls_while_down = 0;
     let mut errands = work.slot.errands().read().await;
     loop {
@@ -250,7 +254,7 @@ async fn watch(work: &Work) -> Infallible {
         }
         polls_while_down = if down { polls_while_down + 1 } else { 0 };
         let stride = cadence::stride(polls_while_down, interval, peer.cadence.max_interval);
-        due += interval * stride;
+        due += interval * stride + std::mem::take(&mut ahead);
         // A poll that is due already begins late; one whose successor is due too is missed.
         while due + interval <= Instant::now() {
             timing.missed.inc();

@@ -67,7 +67,7 @@ fn remembered() -> impl Strategy<Value = Remembered> {
     let matches = any::<[Option<bool>; 3]>();
     let seen = (option::of(hash()), option::of(hash()), matches, moment());
     let health = proptest::sample::select(&Health::ALL[..]);
-    let endpoints = btree_map(any::<String>(), endpoint(), 0..3);
+    let endpoints = btree_map(any::<String>(), endpoint().prop_map(Box::new), 0..3);
     let diverged = option::of(any::<i64>());
     let points = option::of(any::<[i64; 4]>().prop_map(points));
     let highest = option::of(any::<[i64; 3]>());
@@ -150,7 +150,7 @@ proptest! {
         let one = memory.peers.get_mut("one").unwrap();
         let attempt = one.endpoints[URL].attempt;
         remembered.who = one.who.clone();
-        remembered.endpoints = BTreeMap::from([(URL.to_owned(), RememberedEndpoint { attempt, ..endpoint })]);
+        remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(RememberedEndpoint { attempt, ..endpoint }))]);
         *one = remembered.clone();
         let fleet = fleet(ONE);
         fleet.restore(memory);
@@ -217,7 +217,7 @@ fn of_one() -> Memory {
         diverged_at: Some(41),
         advanced: [Some(now), None, None, None],
         order: RememberedOrder::default(),
-        endpoints: BTreeMap::from([(URL.to_owned(), endpoint)]),
+        endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),
     };
     Memory {
         peers: BTreeMap::from([("one".to_owned(), one)]),
