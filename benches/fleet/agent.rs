@@ -70,6 +70,8 @@ impl<'a> Agent<'a> {
                 "--config",
             ])
             .arg(&file);
+        // As the unit and the image have it.
+        command.env("MALLOC_ARENA_MAX", "1");
         if let Who::Shard(number, of) = who {
             command.arg("--shard").arg(format!("{number}/{of}"));
         }
