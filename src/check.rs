@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::config::{self, Cadence, Config, Discovery, Errors};
 use crate::shard::Shard;
 
-/// What else the agent holds open: its listener, its scrapers and page readers, standard streams, certificates.
-const OWN_DESCRIPTORS: u64 = 128;
+/// What else the agent holds open: its listener with the most connections that it takes, files, standard streams.
+const OWN_DESCRIPTORS: u64 = 640;
 
 /// How to answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -315,19 +315,19 @@ mod tests {
     fn an_agent_whose_limit_is_too_low_is_told_what_it_carries() {
         let mut cost = Cost::of(&config::embedded(), 100);
         let limit = DescriptorLimit {
-            soft: 129,
-            hard: 129,
+            soft: 641,
+            hard: 641,
         };
         assert_eq!(
             limit.verdict_on(&cost),
-            "needs 130 file descriptors, which the limit of 129 does not carry; set `LimitNOFILE=130` in the systemd unit, \
-             or `ulimit -n 130` as root, or split the peers over several agents with `run --shard`; as it is, 1 of 2 \
+            "needs 642 file descriptors, which the limit of 641 does not carry; set `LimitNOFILE=642` in the systemd unit, \
+             or `ulimit -n 642` as root, or split the peers over several agents with `run --shard`; as it is, 1 of 2 \
              connections are open at once, and a poll that finds none free says nothing of its peer"
         );
-        cost.descriptors = 129;
+        cost.descriptors = 641;
         assert_eq!(
             limit.verdict_on(&cost),
-            "needs 129 file descriptors; the limit of 129 carries them"
+            "needs 641 file descriptors; the limit of 641 carries them"
         );
     }
 

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -22,7 +24,8 @@ use super::passwords::{Passwords, Verdict};
 /// Answered to anybody, for what asks whether the agent lives: it tells nothing else.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 
-const BUSY: &str = "too many passwords are being checked; try again";
+/// Most bytes of the body of a request: there is no route that reads one.
+const BODY_BYTES: u64 = 16 << 10;
 
 /// When it is worth another try.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -48,6 +51,8 @@ pub(super) struct Terms {
 pub(super) struct Connected {
     /// A certificate, verified.
     pub(super) certificate: bool,
+    /// Whether it stands on one of the last places, which are kept for who asks whether the agent lives.
+    pub(super) crowded: bool,
 }
 
 impl Gate {
@@ -73,6 +78,30 @@ impl Gate {
         terms
     }
 
+    /// Who sends a request; none where that makes no difference.
+    async fn judge(
+        &self,
+        terms: &Terms,
+        request: &Parts,
+        length: u64,
+    ) -> Result<Option<Caller>, Refusal> {
+        let connected = request.extensions.get::<Connected>();
+        if length > BODY_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+        if self.is_open(request.uri.path()) {
+            return Ok(None);
+        }
+        if connected.is_none_or(|connected| connected.crowded) {
+            return Err(Refusal::Busy("there are too many connections; come again"));
+        }
+        let certificate = connected.is_some_and(|connected| connected.certificate);
+        let caller = terms.caller(certificate, &request.headers).await?;
+        Ok(caller.or(Some(Caller::Anybody {
+            loopback: self.loopback,
+        })))
+    }
+
     fn is_open(&self, path: &str) -> bool {
         let under_prefix = path.strip_prefix(&*self.prefix).unwrap_or(path);
         OPEN.contains(&path) || OPEN.contains(&under_prefix)
@@ -88,65 +117,54 @@ impl Terms {
         }
     }
 
-    /// Who sends a request, or the answer to who is nobody.
+    /// Who sends a request with these headers, from a client that has shown a certificate or not.
     async fn caller(
         &self,
         certificate: bool,
-        loopback: bool,
         headers: &HeaderMap,
-    ) -> Result<Caller, Refusal> {
+    ) -> Result<Option<Caller>, Refusal> {
         if self.web.users.is_empty() {
             let asks = self.web.tls.as_ref().is_some_and(Tls::takes_certificates);
-            return Ok(match (asks, certificate) {
-                (true, true) => Caller::Known,
-                (true, false) => Caller::Nobody,
-                (false, _) => Caller::Anybody { loopback },
-            });
+            return Ok(asks.then_some(if certificate {
+                Caller::Known
+            } else {
+                Caller::Nobody
+            }));
         }
         let Some(Authorization(basic)) = headers.typed_get::<Authorization<Basic>>() else {
             return Err(Refusal::Unknown("a user name and a password are needed"));
         };
-        match self
-            .passwords
-            .check(basic.username(), basic.password())
-            .await
-        {
-            Verdict::Right => Ok(Caller::Known),
+        let (user, password) = (basic.username(), basic.password());
+        match self.passwords.check(user, password).await {
+            Verdict::Right => Ok(Some(Caller::Known)),
             Verdict::Wrong => Err(Refusal::Unknown("the user name or the password is wrong")),
-            Verdict::Busy => Err(Refusal::Busy),
+            Verdict::Busy => Err(Refusal::Busy(
+                "too many passwords are being checked; try again",
+            )),
         }
     }
 }
 
-/// Why somebody is not let in.
+/// Why a request is not let in.
 enum Refusal {
     Unknown(&'static str),
-    Busy,
+    Busy(&'static str),
+    TooLarge,
 }
 
 /// Lets in who is known where that is asked for, and tells the routes who it is; adds the headers that are configured.
-pub(super) async fn pass(
-    State(gate): State<Arc<Gate>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let terms = gate.terms();
-    let shown = request.extensions().get::<Connected>();
-    let certificate = shown.is_some_and(|shown| shown.certificate);
-    let path = request.uri().path();
-    let mut answer = if gate.is_open(path) {
-        next.run(request).await
-    } else {
-        match terms
-            .caller(certificate, gate.loopback, request.headers())
-            .await
-        {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
-                next.run(request).await
+    let (mut head, body) = request.into_parts();
+    let length = body.size_hint().lower();
+    let mut answer = match gate.judge(&terms, &head, length).await {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                head.extensions.insert(caller);
             }
-            Err(refusal) => refused(&refusal, path.contains("/api/")),
+            next.run(Request::from_parts(head, body)).await
         }
+        Err(refusal) => refused(&refusal, head.uri.path().contains("/api/")),
     };
     for (name, value) in &terms.web.headers {
         answer.headers_mut().insert(name, value.clone());
@@ -170,13 +188,21 @@ fn refused(refusal: &Refusal, api: bool) -> Response {
                 .insert(header::WWW_AUTHENTICATE, challenge);
             answer
         }
-        Refusal::Busy if api => api::busy(AGAIN, BUSY),
-        Refusal::Busy => (
+        Refusal::Busy(why) if api => api::busy(AGAIN, why),
+        Refusal::Busy(why) => (
             StatusCode::SERVICE_UNAVAILABLE,
             [(header::RETRY_AFTER, AGAIN.as_secs().to_string())],
-            format!("{BUSY}\n"),
+            format!("{why}\n"),
         )
             .into_response(),
+        Refusal::TooLarge => {
+            let why = format!("the body of a request has at most {BODY_BYTES} bytes");
+            if api {
+                api::too_large(why)
+            } else {
+                (StatusCode::PAYLOAD_TOO_LARGE, why + "\n").into_response()
+            }
+        }
     }
 }
 

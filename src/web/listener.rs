@@ -1,26 +1,24 @@
-//! The listener: takes connections, over TLS where it is configured, and serves the routes on them until the agent stops.
+//! The listener: takes as many connections as there is room for, over TLS where it is configured, until the agent stops.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
-use super::gate::{Connected, Gate, Terms};
+use super::connection::{self, Routes};
+use super::gate::Connected;
+
+/// Connections at a time.
+const CONNECTIONS: usize = 512;
+
+/// Further ones, for who asks whether the agent lives; everybody else is told on them to come again.
+const SPARE: usize = 16;
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,23 +32,21 @@ const TLS_HANDSHAKE: u8 = 22;
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 48\r\n\
     Connection: close\r\n\r\nthis listener speaks TLS: use https, not http.\r\n";
 
-/// Serves `app` until `stop`, then until the requests under way are answered.
-pub(super) async fn serve(
-    listener: TcpListener,
-    app: Router,
-    gate: Arc<Gate>,
-    stop: CancellationToken,
-) {
+/// Serves the routes until their `stop`, then until the requests under way are answered.
+pub(super) async fn serve(listener: TcpListener, routes: Routes) {
+    let mut room = Room::new(CONNECTIONS, SPARE);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = routes.stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, app.clone(), gate.terms(), stop.clone()));
+                if let Some(place) = room.place() {
+                    connections.spawn(connection(stream, place, routes.clone()));
+                }
             }
             Err(error) if is_of_the_client(&error) => {}
             Err(error) => {
@@ -73,20 +69,61 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
+/// Places for connections.
+struct Room {
+    ordinary: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+    /// Whether it was full at the last connection.
+    full: bool,
+}
+
+/// A place for one connection.
+struct Place {
+    crowded: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Room {
+    fn new(ordinary: usize, spare: usize) -> Self {
+        Self {
+            ordinary: Arc::new(Semaphore::new(ordinary)),
+            spare: Arc::new(Semaphore::new(spare)),
+            full: false,
+        }
+    }
+
+    fn place(&mut self) -> Option<Place> {
+        let ordinary = Arc::clone(&self.ordinary).try_acquire_owned();
+        let crowded = ordinary.is_err();
+        if crowded && !self.full {
+            tracing::warn!(
+                CONNECTIONS,
+                "the listener is full; who comes is told to come again"
+            );
+        }
+        self.full = crowded;
+        let permit = ordinary.or_else(|_| Arc::clone(&self.spare).try_acquire_owned());
+        let permit = permit.ok()?;
+        Some(Place {
+            crowded,
+            _permit: permit,
+        })
+    }
+}
+
 /// Serves one connection.
-async fn connection(
-    mut stream: TcpStream,
-    app: Router,
-    terms: Arc<Terms>,
-    stop: CancellationToken,
-) {
+async fn connection(mut stream: TcpStream, place: Place, routes: Routes) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone when it was taken");
         return;
     }
+    let terms = routes.gate.terms();
+    let mut connected = Connected {
+        certificate: false,
+        crowded: place.crowded,
+    };
     let Some(certificates) = &terms.certificates else {
-        let connected = Connected { certificate: false };
-        return requests(stream, connected, app, &terms, stop).await;
+        return connection::serve(stream, connected, routes, terms).await;
     };
     let shaking = async {
         let mut first = [0];
@@ -94,56 +131,31 @@ async fn connection(
             stream.write_all(PLAIN).await?;
             return Err(io::Error::other("the client speaks no TLS"));
         }
-        TlsAcceptor::from(certificates.server().await)
-            .accept(stream)
-            .await
+        let acceptor = TlsAcceptor::from(certificates.server().await);
+        acceptor.accept(stream).await
     };
     match timeout(HANDSHAKE, shaking).await {
         Ok(Ok(stream)) => {
             let shown = stream.get_ref().1.peer_certificates();
-            let connected = Connected {
-                certificate: shown.is_some_and(|certificates| !certificates.is_empty()),
-            };
-            requests(stream, connected, app, &terms, stop).await;
+            connected.certificate = shown.is_some_and(|certificates| !certificates.is_empty());
+            connection::serve(stream, connected, routes, terms).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a client was not let in"),
         Err(_) => tracing::debug!("a client did not complete the TLS handshake in {HANDSHAKE:?}"),
     }
 }
 
-/// Answers the requests on a connection.
-async fn requests(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    connected: Connected,
-    app: Router,
-    terms: &Terms,
-    stop: CancellationToken,
-) {
-    let app = app.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(connected);
-        request.map(Body::new)
-    });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
-    builder.http2().timer(TokioTimer::new());
-    if !terms.web.http2 {
-        builder = builder.http1_only();
-    }
-    let service = TowerToHyperService::new(app);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut ending = false;
-    loop {
-        tokio::select! {
-            ended = served.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended");
-                }
-                return;
-            }
-            () = stop.cancelled(), if !ending => {
-                ending = true;
-                served.as_mut().graceful_shutdown();
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_room_has_some_spare_places_and_then_none() {
+        let mut room = Room::new(2, 1);
+        let mut places: Vec<_> = std::iter::from_fn(|| room.place()).collect();
+        let crowded: Vec<_> = places.iter().map(|place| place.crowded).collect();
+        assert_eq!(crowded, [false, false, true]);
+        places.remove(0);
+        assert!(room.place().is_some_and(|place| !place.crowded));
     }
 }

@@ -1,7 +1,10 @@
 //! The agent's own HTTP server: metrics, the page, the API, health. Reads snapshots; changes nothing but by a reload or a poll
 //! that is asked for.
 
+mod activity;
+mod answer;
 mod api;
+mod connection;
 mod gate;
 mod guard;
 mod listener;
@@ -30,6 +33,7 @@ use crate::fleet::Fleet;
 use crate::history::History;
 use crate::shard::Shard;
 
+use connection::Routes;
 use gate::Gate;
 use pages::{Pages, Streams};
 
@@ -92,7 +96,7 @@ pub async fn serve(
             gate::pass,
         ))
         .layer(axum::middleware::map_response(security::headers));
-    listener::serve(listener, app, gate, stop).await;
+    listener::serve(listener, Routes { app, gate, stop }).await;
     Ok(())
 }
 

@@ -9,6 +9,8 @@
 )]
 
 mod api;
+#[path = "../support/authority.rs"]
+mod authority;
 mod chain;
 #[path = "../support/contract.rs"]
 mod contract;
@@ -20,6 +22,7 @@ mod pair;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;
+mod security;
 mod sidecar;
 #[path = "../support/simulated.rs"]
 mod simulated;

@@ -30,6 +30,12 @@ impl Prometheus {
         Self(started.await.unwrap())
     }
 
+    /// One with this configuration, a file of `deploy/` whose addresses are replaced.
+    pub(crate) async fn start_as(config: &str) -> Self {
+        let started = pipeline::Prometheus::start_as(Pace::Fast, config, |rules| rules);
+        Self(started.await.unwrap())
+    }
+
     /// Whether a query has a number now, or had one since a time. Panics when Prometheus does not understand it.
     pub(crate) async fn has_data(&self, expression: &str, since: Option<SystemTime>) -> bool {
         // Of whole seconds, so that the steps are; none of them before the time.

@@ -240,21 +240,21 @@ fn limited(dir: &std::path::Path, soft: u32, hard: u32, args: &str) -> Command {
 async fn the_descriptor_limit_is_raised_at_the_start_and_said_in_words() {
     const RUN: &str = "run --listen 127.0.0.1:0 --log-format json --config";
     let dir = tempfile::tempdir().unwrap();
-    let command = limited(dir.path(), 64, 200, RUN);
+    let command = limited(dir.path(), 64, 700, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let carried = "needs 148 file descriptors; the limit of 200 carries them";
+    let carried = "needs 660 file descriptors; the limit of 700 carries them";
     let line = agent.until(carried).await;
     assert!(line.contains("\"INFO\""), "{line}");
     let (_, metrics) = agent.get("/metrics").await;
-    assert!(metrics.contains("process_max_fds 200\n"), "{metrics}");
+    assert!(metrics.contains("process_max_fds 700\n"), "{metrics}");
 
-    let command = limited(dir.path(), 64, 140, RUN);
+    let command = limited(dir.path(), 64, 652, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let line = agent.until("which the limit of 140 does not carry").await;
+    let line = agent.until("which the limit of 652 does not carry").await;
     for words in [
         "\"WARN\"",
-        "LimitNOFILE=148",
-        "ulimit -n 148",
+        "LimitNOFILE=660",
+        "ulimit -n 660",
         "--shard",
         "12 of 20 connections",
     ] {
@@ -270,16 +270,16 @@ fn check_config_says_of_the_descriptor_limit_what_the_agent_will_find() {
         assert_eq!(output.status.code(), Some(0), "it is no error");
         String::from_utf8(output.stdout).unwrap()
     };
-    let carried = told(200, "check-config");
-    let raised = "needs 148 file descriptors; the limit of 64 is raised at the start to 200, which carries them";
+    let carried = told(700, "check-config");
+    let raised = "needs 660 file descriptors; the limit of 64 is raised at the start to 700, which carries them";
     assert!(carried.contains(raised), "{carried}");
-    let short = told(140, "check-config");
+    let short = told(652, "check-config");
     assert!(
-        short.contains("which the limit of 140 does not carry; set `LimitNOFILE=148`"),
+        short.contains("which the limit of 652 does not carry; set `LimitNOFILE=660`"),
         "{short}"
     );
     // Of so few peers a shard polls all, those of the others less often.
-    let shard = told(200, "check-config --shard 1/5");
+    let shard = told(700, "check-config --shard 1/5");
     let own: usize = shard
         .split("peers: ")
         .nth(1)

@@ -958,7 +958,7 @@ fn checking_tells_every_file_and_what_it_costs() {
         out.contains("peers: 1, networks: 1, series: 50, polls a second: 0.07, connections: 1"),
         "{out}"
     );
-    assert!(out.contains("needs 129 file descriptors"), "{out}");
+    assert!(out.contains("needs 641 file descriptors"), "{out}");
 
     let (ok, out, err) = check(
         &files,
@@ -1010,7 +1010,7 @@ fn what_discovery_may_add_is_part_of_the_cost() {
         ),
         "{out}"
     );
-    assert!(out.contains("needs 429 file descriptors"), "{out}");
+    assert!(out.contains("needs 941 file descriptors"), "{out}");
 }
 
 /// Anything that a label can be: no control characters, no line separators.

@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
+use convex_peer_monitor::peer::plain_client;
 use reqwest::{Method, StatusCode, Version};
 use serde_json::Value;
 
@@ -388,6 +390,25 @@ async fn configured_headers_are_sent_instead_of_the_agents_own() {
 async fn the_health_check_needs_no_password_and_no_matching_certificate() {
     let site = Site::start(&format!("{TLS}{}", users(&[("ann", "right")]))).await;
     assert_eq!(healthcheck(&site, &[]).await, Some(0));
+    site.agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_is_refused() {
+    let site = Site::start("").await;
+    let client = plain_client(Duration::from_secs(20)).unwrap();
+    for path in ["/-/reload", "/api/v1/peers/a/poll"] {
+        let request = client
+            .post(site.plain_url(path))
+            .body(vec![b'x'; (16 << 10) + 1]);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+    }
+    let lines = client
+        .get(site.plain_url("/-/ready"))
+        .header("x-long", "x".repeat(40 << 10));
+    let answer = lines.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     site.agent.stop().await;
 }
 

@@ -118,6 +118,11 @@ pub(super) fn busy(wait: Duration, why: &str) -> Response {
     Problem::unavailable(wait, why).into_response()
 }
 
+/// The answer to a request that is longer than any may be.
+pub(super) fn too_large(why: String) -> Response {
+    Problem::too_large(why).into_response()
+}
+
 async fn unknown(uri: Uri) -> Problem {
     Problem::not_found(format!(
         "{} does not exist; /api/v1/openapi.json describes what does",

@@ -52,19 +52,23 @@ pub(super) fn told(mut description: Description, prefix: &str) -> String {
     description.security = Some(vec![SecurityRequirement::default(), basic]);
     let mut value = serde_json::to_value(&description).unwrap_or_default();
     without_null(&mut value);
-    every_route_may_ask_who(&mut value);
+    every_route_is_guarded(&mut value);
     value.to_string()
 }
 
-/// Adds to each route what stands before all of them: the question who asks.
-fn every_route_may_ask_who(description: &mut Value) {
+/// Adds to each route what stands before all of them: the question who asks, and limits.
+fn every_route_is_guarded(description: &mut Value) {
     let unauthorized = json!({
         "description": "Who asks is not known. Only where authentication is configured.",
         "headers": { "WWW-Authenticate": { "schema": { "type": "string" }, "description": "`Basic`." } },
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
+    let too_large = json!({
+        "description": "The body is longer than any may be.",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
     let busy = json!({
-        "description": "Too many passwords are being checked.",
+        "description": "There are too many connections, or too many passwords are being checked.",
         "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait." } },
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
@@ -74,6 +78,7 @@ fn every_route_may_ask_who(description: &mut Value) {
     for operation in methods.flat_map(|route| route.values_mut()) {
         if let Some(responses) = operation["responses"].as_object_mut() {
             responses.insert("401".to_owned(), unauthorized.clone());
+            responses.insert("413".to_owned(), too_large.clone());
             responses.entry("503").or_insert_with(|| busy.clone());
         }
     }

@@ -77,6 +77,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
+    /// The request is longer than any may be.
+    pub(super) fn too_large(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
     /// It is asked for too often.
     pub(super) fn too_soon(wait: Duration, detail: impl Into<String>) -> Self {
         Self {
