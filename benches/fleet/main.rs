@@ -40,12 +40,12 @@ use tokio::time::Instant;
 const INTERVAL: Duration = Duration::from_secs(10);
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 /// Descriptors that an agent has for other things than its peers.
-const BESIDES_PEERS: usize = 500;
+const BESIDES_PEERS: usize = 700;
 /// More peers than this are another benchmark's affair, whatever the limit of descriptors.
 const LIMIT_OF_THE_BENCHMARK: usize = 50_000;
 const SHORT_SIZES: [usize; 2] = [100, 1_000];
 /// Intervals that are measured one by one.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 const SHORT_ROUNDS: usize = 2;
 
 fn main() -> anyhow::Result<()> {

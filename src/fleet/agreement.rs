@@ -1,13 +1,16 @@
-//! Who agrees with whom on the state of a network: rings of sightings compared pair by pair. Pure.
+//! Who agrees with whom on the state of a network: rings of sightings compared with each other. Pure.
 //!
 //! Two peers agree or disagree by their states at the newest block that both have shown; without a common block nothing
 //! is claimed of them. A peer is *diverged* when peers with more than half of the weight disagree with it, so that no single
 //! liar can make another peer look diverged.
 //!
 //! Where two disagree, at least one of them has shown a state that is not the usual one of its block. So only such
-//! dissenters are compared with everybody: a large network in unison, or with a few that are off, costs next to nothing.
+//! dissenters are compared with everybody: a large network in unison, or with a few that are off, costs next to nothing. They are not compared
+//! pair by pair, but from their newest block down with the set of all that have shown it and were not met yet.
 
 use std::collections::{HashMap, HashSet};
+
+use fixedbitset::FixedBitSet;
 
 use super::ring::{Ring, Sighting, Sightings};
 
@@ -116,39 +119,73 @@ fn relations(voices: &[Voice<'_>], sightings: &Sightings) -> Vec<Relation> {
         !sightings.agree() && shown.any(|sighting| !sightings.is_usual(sighting))
     };
     let dissents: Vec<bool> = voices.iter().map(dissents).collect();
+    let dissenters = || (0..voices.len()).filter(|me| dissents[*me]);
     let mut relations = vec![Relation::default(); voices.len()];
+    let shown = Shown::of(voices, dissenters());
     let mut of_dissenters: HashMap<Sighting, u32> = HashMap::new();
-    for (me, voice) in voices.iter().enumerate().filter(|(me, _)| dissents[*me]) {
-        for sighting in voice.ring.newest_first() {
+    let mut agreeing = FixedBitSet::with_capacity(voices.len());
+    let mut met = FixedBitSet::with_capacity(voices.len());
+    for me in dissenters() {
+        met.clear();
+        met.insert(me);
+        for sighting in voices[me].ring.newest_first() {
             *of_dissenters.entry(sighting).or_default() += 1;
-        }
-        for (other, their) in voices.iter().enumerate() {
-            // Two dissenters are compared once.
-            if other == me || (dissents[other] && other < me) {
-                continue;
-            }
-            match voice.ring.agrees_with(their.ring) {
-                Some(true) => {
-                    relations[me].anyone_agrees = true;
-                    relations[other].anyone_agrees = true;
+            let everybody = &shown.at_block[&sighting.0];
+            let equal = &shown.as_state[&sighting];
+            // Of those that it has not met at a newer block.
+            for other in everybody.difference(&met) {
+                if equal.contains(other) {
+                    agreeing.extend([me, other]);
+                    continue;
                 }
-                Some(false) => {
-                    relations[me].disagrees(other, their.weight);
-                    relations[other].disagrees(me, voice.weight);
+                relations[me].disagrees(other, voices[other].weight);
+                // Another dissenter looks for itself.
+                if !dissents[other] {
+                    relations[other].disagrees(me, voices[me].weight);
                 }
-                None => {}
             }
+            met.union_with(everybody);
         }
     }
-    for (me, voice) in voices.iter().enumerate().filter(|(me, _)| !dissents[*me]) {
+    for (me, voice) in voices.iter().enumerate() {
         // Those that do not dissent are equal wherever they meet.
-        let mut shown = voice.ring.newest_first();
-        relations[me].anyone_agrees |= shown.any(|sighting| {
+        let usual = |sighting| {
             let apart = of_dissenters.get(&sighting).copied().unwrap_or(0);
             sightings.of(sighting) > 1 + apart
-        });
+        };
+        relations[me].anyone_agrees =
+            agreeing.contains(me) || (!dissents[me] && voice.ring.newest_first().any(usual));
     }
     relations
+}
+
+/// Who has shown what of that which some have shown, as sets of voices.
+struct Shown {
+    /// Any state of a block.
+    at_block: HashMap<i64, FixedBitSet>,
+    as_state: HashMap<Sighting, FixedBitSet>,
+}
+
+impl Shown {
+    fn of(voices: &[Voice<'_>], some: impl Iterator<Item = usize>) -> Self {
+        let nobody = || FixedBitSet::with_capacity(voices.len());
+        let (mut at_block, mut as_state) = (HashMap::new(), HashMap::new());
+        for sighting in some.flat_map(|me| voices[me].ring.newest_first()) {
+            at_block.entry(sighting.0).or_insert_with(nobody);
+            as_state.entry(sighting).or_insert_with(nobody);
+        }
+        for (me, voice) in voices.iter().enumerate() {
+            for sighting in voice.ring.newest_first() {
+                if let Some(set) = at_block.get_mut(&sighting.0) {
+                    set.insert(me);
+                }
+                if let Some(set) = as_state.get_mut(&sighting) {
+                    set.insert(me);
+                }
+            }
+        }
+        Self { at_block, as_state }
+    }
 }
 
 /// The majority is one group; those outside it are told apart by their state at the newest block that each shares.
