@@ -230,6 +230,9 @@ fn announce(config: &Config, address: SocketAddr) {
 
 /// Tells what is unwise about a configuration that is right.
 fn warn(config: &Config, address: SocketAddr) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     if let Some(warning) = config.web.exposure(address) {
         tracing::warn!("{warning}");
     }

@@ -256,7 +256,8 @@ fn tell(
 }
 
 fn warnings(config: &Config) -> Vec<String> {
-    config.web.exposure(config.listen).into_iter().collect()
+    let unwise = config.warnings.iter().map(ToString::to_string);
+    unwise.chain(config.web.exposure(config.listen)).collect()
 }
 
 fn answer<'a>(

@@ -1,8 +1,6 @@
 //! What requests carry and trust: headers, token, certificates, proxy; from the file or from files it names.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rustls::RootCertStore;
@@ -13,11 +11,10 @@ use url::Url;
 use super::keys::BASIC_AUTH;
 use super::notify::BasicAuth;
 use super::scalar::web_url;
+use super::secret_file::{plain_file, text_file};
 use super::section::{Refused, Section, Value};
 use super::{HttpOptions, Secret};
 
-/// Largest file with a token or with headers, bytes.
-const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// Largest file with certificates, bytes: the public roots of an operating system take a quarter of it.
 const MAX_CA_BYTES: u64 = 1 << 20;
 
@@ -116,18 +113,15 @@ pub(super) fn basic_auth(section: &Section) -> Result<Option<BasicAuth>, Refused
     let password = either(
         &section,
         "password",
-        section.read("password", Value::secret_text),
-        section.read("password_file", text_file),
+        section.read("password", |value| value.secret_text().map(Secret::from)),
+        section.read("password_file", |value| text_file(value).map(Secret::from)),
     );
     let (username, password) = (username?, password?);
     let Some(password) = password else {
         let message = "is missing; give it, or `password_file` with a file that holds it";
         return Err(section.report(section.position, "password", message));
     };
-    Ok(Some(BasicAuth {
-        username,
-        password: password.into(),
-    }))
+    Ok(Some(BasicAuth { username, password }))
 }
 
 fn headers(peer: &Section) -> Result<Option<HeaderMap>, Refused> {
@@ -201,13 +195,13 @@ fn token(text: &str) -> Result<Secret, String> {
             "character {} of the token cannot stand in a bearer token; expected printable ASCII without blanks",
             at + 1
         )),
-        None => Ok(text.to_owned().into()),
+        None => Ok(text.into()),
     }
 }
 
 /// The file's certificates, each one that TLS can take as a root.
 fn certificates(value: &Value) -> Result<(PathBuf, Vec<Vec<u8>>), String> {
-    let (path, bytes) = secret_file(value, MAX_CA_BYTES)?;
+    let (path, bytes) = plain_file(value, MAX_CA_BYTES)?;
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for (i, certificate) in CertificateDer::pem_slice_iter(&bytes).enumerate() {
@@ -240,41 +234,4 @@ fn proxy(value: &Value) -> Result<Url, String> {
             value.found()
         ))
     }
-}
-
-/// The named file's text without the newline at its end.
-pub(super) fn text_file(value: &Value) -> Result<String, String> {
-    let (path, bytes) = secret_file(value, MAX_SECRET_BYTES)?;
-    let mut text =
-        String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", value.shown(&path)))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Ok(text)
-}
-
-fn secret_file(value: &Value, limit: u64) -> Result<(PathBuf, Vec<u8>), String> {
-    let path = value.source.resolve(&value.text()?);
-    match read_file(&path, limit) {
-        Ok(bytes) => Ok((path, bytes)),
-        Err(error) => Err(format!("cannot read {}: {error}", value.shown(&path))),
-    }
-}
-
-/// The whole of a file of at most `limit` bytes.
-pub(super) fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // A pipe without a writer would hold this up forever. A directory is left to the system's own words.
-    let kind = std::fs::metadata(path)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("larger than {limit} bytes")));
-    }
-    Ok(bytes)
 }

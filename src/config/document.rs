@@ -91,6 +91,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         history: history?,
         limits: limits?,
         detail: detail?.flatten().unwrap_or(auto),
+        warnings: Vec::new(),
     })
 }
 

@@ -33,6 +33,7 @@ mod render;
 mod rhythm;
 mod scalar;
 mod secret;
+mod secret_file;
 mod section;
 mod self_check;
 mod sidecar;
@@ -71,7 +72,7 @@ const DEFAULT_LISTEN: SocketAddr =
 /// Everything that is wrong, each with its place.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
     let file = path.to_string_lossy();
-    let bytes = access::read_file(path, file::MAX_BYTES).map_err(|error| {
+    let (bytes, metadata) = secret_file::read_file(path, file::MAX_BYTES).map_err(|error| {
         Errors::new(vec![Problem {
             file: file.clone().into_owned(),
             position: None,
@@ -79,15 +80,19 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
             message: format!("cannot read the configuration: {error}"),
         }])
     })?;
-    let text = text_of(bytes, &file).map_err(|problem| Errors::new(vec![problem]))?;
-    parse(&text, &file, path.parent().unwrap_or(Path::new("")), env)
+    let text = text_of(&bytes, &file).map_err(|problem| Errors::new(vec![problem]))?;
+    let base_dir = path.parent().unwrap_or(Path::new(""));
+    let open = secret_file::is_read_by_all(&metadata);
+    read(
+        text,
+        section::Source::new(&file, base_dir, env).open_to_all(open),
+    )
 }
 
 /// What the bytes of `file` say.
-fn text_of(bytes: Vec<u8>, file: &str) -> Result<String, Problem> {
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+fn text_of<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Problem> {
+    str::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = before.rsplit('\n').next().unwrap_or_default();
         Problem {
             file: file.to_owned(),
@@ -111,12 +116,17 @@ pub fn parse(
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Errors> {
-    let source = section::Source::new(file_name, base_dir, env);
+    read(text, section::Source::new(file_name, base_dir, env))
+}
+
+fn read(text: &str, source: section::Source) -> Result<Config, Errors> {
     let config = match file::read(text) {
         Ok(root) => document::config(&source, &root),
         Err(broken) => Err(source.report(broken.position, "", broken.message)),
     };
-    source.finish(config)
+    let warnings = source.take_warnings();
+    let config = source.finish(config)?;
+    Ok(Config { warnings, ..config })
 }
 
 /// What runs without a configuration file: Protonet's public peer, watched as a reference.
@@ -189,6 +199,8 @@ pub struct Config {
     pub limits: Limits,
     /// How much `/metrics` tells of each peer, fixed at load.
     pub detail: Detail,
+    /// What is right but unwise, each with its place.
+    pub warnings: Vec<Problem>,
 }
 
 /// A network of peers that share one genesis state.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::access::{basic_auth, either, http_options, text_file};
+use super::access::{basic_auth, either, http_options};
 use super::keys::{ALERTMANAGER, HEARTBEAT, NOTIFY, WEBHOOK};
 use super::labels::labels;
 use super::scalar::{DAY, boolean, choice, duration, name, secret_url};
+use super::secret_file::text_file;
 use super::section::{Names, Refused, Section, Value};
 use super::{HttpOptions, Secret};
 

@@ -227,6 +227,7 @@ impl<'a> From<&'a Config> for File<'a> {
             history,
             limits,
             detail,
+            warnings: _,
         } = config;
         Self {
             listen: *listen,

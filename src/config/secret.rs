@@ -1,5 +1,6 @@
 //! What must not be told: hidden from logs and pages, wiped when dropped, compared all the same.
 
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 /// A secret text.
@@ -14,9 +15,9 @@ impl Secret {
     }
 }
 
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text.into())
+impl From<Zeroizing<String>> for Secret {
+    fn from(text: Zeroizing<String>) -> Self {
+        text.as_str().into()
     }
 }
 

@@ -1,14 +1,17 @@
 //! One mapping of the file, read key by key: everything wrong is reported, nothing stops at the first error.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+use secrecy::zeroize::Zeroizing;
 
 use super::error::{Errors, Position, Problem};
 use super::file::{Content, Node};
 use super::keys::{Keys, nearest};
 use super::located::Key;
+use super::secret_file::open_to_all;
 
 /// Stands for a value that is not there because what is wrong with it has been reported.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +28,10 @@ pub(super) struct Source<'a> {
     /// The environment that texts may refer to; none: a dollar is a dollar.
     env: Option<&'a Environment<'a>>,
     problems: RefCell<Vec<Problem>>,
+    /// What is right but unwise.
+    warnings: RefCell<Vec<Problem>>,
+    /// Whether every user of the host can read the file, and nothing was said of that yet.
+    open_to_all: Cell<bool>,
 }
 
 impl<'a> Source<'a> {
@@ -38,6 +45,8 @@ impl<'a> Source<'a> {
             base_dir,
             env: Some(env),
             problems: RefCell::default(),
+            warnings: RefCell::default(),
+            open_to_all: Cell::default(),
         }
     }
 
@@ -48,7 +57,34 @@ impl<'a> Source<'a> {
             base_dir,
             env: None,
             problems: RefCell::default(),
+            warnings: RefCell::default(),
+            open_to_all: Cell::default(),
         }
+    }
+
+    /// Says whether every user of the host can read the file: then it should hold no secret.
+    pub(super) fn open_to_all(self, open: bool) -> Self {
+        self.open_to_all.set(open);
+        self
+    }
+
+    pub(super) fn warn(&self, position: Position, message: String) {
+        self.warnings.borrow_mut().push(Problem {
+            file: self.file.to_owned(),
+            position: Some(position),
+            path: String::new(),
+            message,
+        });
+    }
+
+    /// What was warned of.
+    pub(super) fn take_warnings(&self) -> Vec<Problem> {
+        self.warnings.take()
+    }
+
+    /// Takes over the warnings of another file that this one names.
+    pub(super) fn absorb_warnings(&self, warnings: Vec<Problem>) {
+        self.warnings.borrow_mut().extend(warnings);
     }
 
     pub(super) fn report(
@@ -361,9 +397,15 @@ impl Value<'_> {
     }
 
     /// As [`Self::text`], for what must not be repeated in a message.
-    pub(super) fn secret_text(&self) -> Result<String, String> {
+    pub(super) fn secret_text(&self) -> Result<Zeroizing<String>, String> {
         match &self.node.content {
-            Content::Text(_) => self.text(),
+            Content::Text(_) => {
+                if !self.is_substituted() && self.source.open_to_all.take() {
+                    let file = format!("{:?}", self.source.file);
+                    self.source.warn(self.node.position, open_to_all(&file));
+                }
+                self.text().map(Zeroizing::new)
+            }
             _ => Err("expected text; put it in quotes".to_owned()),
         }
     }

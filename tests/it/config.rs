@@ -910,6 +910,53 @@ fn a_listener_that_is_open_to_others_is_told_in_words() {
 }
 
 #[test]
+fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_right() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let hash = bcrypt::hash("s3cret", 4).unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = "tls_server_config: { cert_file: cert.pem, key_file: key.pem }";
+    let files = [
+        ("token", "s3cret".to_owned()),
+        ("password", "s3cret".to_owned()),
+        ("url", "http://127.0.0.1/s3cret".to_owned()),
+        ("headers", "X-Key: s3cret".to_owned()),
+        ("cert.pem", own.cert.pem()),
+        ("key.pem", own.signing_key.serialize_pem()),
+        ("web.yml", format!("{tls}\nbasic_auth_users: {{ a: '{hash}' }}\n")),
+        (
+            "c.yml",
+            "web: { config_file: web.yml }\n\
+             peers: [{ name: a, endpoints: [http://a], headers: { X-Key: s3cret }, bearer_token_file: token }]\n\
+             notify:\n  webhooks:\n  - { name: w, url_file: url, headers_file: headers, basic_auth: { username: u, password_file: password } }\n"
+                .to_owned(),
+        ),
+    ];
+    let warned = |mode| {
+        for (name, text) in &files {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let config = config::load(&dir.path().join("c.yml"), &environment).unwrap();
+        let lines: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+        lines
+            .join("\n")
+            .replace(dir.path().to_str().unwrap(), "DIR")
+    };
+    for mode in [0o600, 0o640] {
+        assert_eq!(warned(mode), "", "{mode:o}");
+    }
+    insta::assert_snapshot!(warned(0o644));
+    let (ok, out, _) = check(&[dir.path().join("c.yml")], check::Options::default());
+    assert!(
+        ok && out.contains("warning: ") && out.contains("chmod 640"),
+        "{out}"
+    );
+}
+
+#[test]
 fn the_reference_tells_of_every_key() {
     let reference = include_str!("../../docs/configuration.md");
     let missing: Vec<_> = config::keys()
@@ -1244,7 +1291,7 @@ fn target() -> impl Strategy<Value = Target> {
                 basic_auth = None;
             }
             Target {
-                url: format!("https://{host}{path}").into(),
+                url: format!("https://{host}{path}").as_str().into(),
                 http,
                 basic_auth,
             }
@@ -1335,6 +1382,7 @@ prop_compose! {
             history: config::History { max_bytes },
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },
             detail,
+            warnings: Vec::new(),
         }
     }
 }

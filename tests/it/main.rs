@@ -23,6 +23,7 @@ mod ops;
 mod pages;
 mod questions;
 mod record;
+mod secrets;
 mod self_doubt;
 mod service;
 mod shards;

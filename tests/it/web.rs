@@ -1,7 +1,5 @@
 //! The listener behind a web configuration file: TLS, client certificates, passwords, and what a reload changes of them.
 
-mod client;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -14,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::agent::Agent;
 use crate::support::authority::{Authority, Identity};
-use client::Client;
+use crate::support::client::Client;
 
 /// A cost that makes a check cheap.
 const CHEAP: u32 = 4;

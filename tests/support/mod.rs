@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod authority;
+pub(crate) mod client;
 pub(crate) mod contract;
 pub(crate) mod fake;
 pub(crate) mod program;

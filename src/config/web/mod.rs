@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::access::read_file;
 use super::file::{self, Node};
 use super::keys::{HTTP_SERVER, WEB, WEB_FILE};
 use super::located::Broken;
 use super::scalar::boolean;
+use super::secret_file::{is_read_by_all, read_file};
 use super::section::{Refused, Section, Source, Value};
 use super::text_of;
 
@@ -96,26 +96,27 @@ pub(super) fn web(file: &Section) -> Result<Arc<Web>, Refused> {
     };
     let read = section.read("config_file", |value| {
         let path = value.source.resolve(&value.text()?);
-        let bytes = read_file(&path, MAX_BYTES)
+        let (bytes, metadata) = read_file(&path, MAX_BYTES)
             .map_err(|error| format!("cannot read {}: {error}", value.shown(&path)))?;
-        Ok((path, bytes))
+        Ok((path, bytes, is_read_by_all(&metadata)))
     })?;
-    let Some((path, bytes)) = read else {
+    let Some((path, bytes, open)) = read else {
         return Ok(Arc::default());
     };
     let name = path.to_string_lossy();
-    let text = text_of(bytes, &name).map_err(|problem| file.source.absorb([problem]))?;
+    let text = text_of(&bytes, &name).map_err(|problem| file.source.absorb([problem]))?;
     // A bcrypt hash is full of dollars: nothing is put in from the environment.
     let base_dir = path.parent().unwrap_or(Path::new(""));
-    let source = Source::literal(&name, base_dir);
-    let web = if says_nothing(&text) {
+    let source = Source::literal(&name, base_dir).open_to_all(open);
+    let web = if says_nothing(text) {
         Ok(Web::default())
     } else {
-        match file::read(&text) {
+        match file::read(text) {
             Ok(root) => document(&source, &root),
             Err(Broken { position, message }) => Err(source.report(position, "", message)),
         }
     };
+    file.source.absorb_warnings(source.take_warnings());
     let web = source
         .finish(web)
         .map_err(|errors| file.source.absorb(errors.into_problems()))?;

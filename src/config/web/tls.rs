@@ -16,9 +16,9 @@ use rustls::{
 };
 use sha3::{Digest, Sha3_256};
 
-use super::super::access::read_file;
 use super::super::keys::TLS_SERVER;
 use super::super::scalar::{boolean, choice};
+use super::super::secret_file::{is_read_by_all, open_to_all, read_file};
 use super::super::section::{Refused, Section, Value};
 use super::client_certificate::Named;
 
@@ -68,6 +68,8 @@ pub struct Served {
     /// Of all the files.
     fingerprint: [u8; 32],
     server: Arc<ServerConfig>,
+    /// Whether every user of the host can read the key.
+    key_open_to_all: bool,
 }
 
 /// Why files cannot be served.
@@ -156,7 +158,16 @@ pub(super) fn tls(file: &Section, http2: bool) -> Result<Option<Tls>, Refused> {
     };
     fits_together(&section, &settings)?;
     match settings.renewed(None) {
-        Ok(Some(first)) => Ok(Some(Tls { settings, first })),
+        Ok(Some(first)) => {
+            if first.key_open_to_all {
+                let position = section
+                    .value_position("key_file")
+                    .unwrap_or(section.position);
+                let file = format!("{:?}", settings.key_file.to_string_lossy());
+                section.source.warn(position, open_to_all(&file));
+            }
+            Ok(Some(Tls { settings, first }))
+        }
         Ok(None) => Ok(None),
         Err(Unusable { key, message }) => {
             let position = section.value_position(key).unwrap_or(section.position);
@@ -296,13 +307,14 @@ impl Settings {
                 message: format!("cannot read {:?}: {error}", path.to_string_lossy()),
             })
         };
-        let certificate = read("cert_file", &self.cert_file)?;
-        let key = read("key_file", &self.key_file)?;
+        let (certificate, _) = read("cert_file", &self.cert_file)?;
+        let (key, key_metadata) = read("key_file", &self.key_file)?;
         let ca = self.client_ca_file.as_ref();
         let ca = ca.map(|path| read("client_ca_file", path)).transpose()?;
+        let ca = ca.map(|(ca, _)| ca);
         let mut digest = Sha3_256::new();
         for file in [Some(&certificate), Some(&key), ca.as_ref()] {
-            let bytes = file.map_or(&[][..], Vec::as_slice);
+            let bytes = file.map_or(&[][..], |file| file.as_slice());
             digest.update(bytes.len().to_be_bytes());
             digest.update(bytes);
         }
@@ -310,10 +322,11 @@ impl Settings {
         if known.is_some_and(|known| known.fingerprint == fingerprint) {
             return Ok(None);
         }
-        let server = self.server(&certificate, &key, ca.as_deref())?;
+        let server = self.server(&certificate, &key, ca.as_ref().map(|ca| ca.as_slice()))?;
         Ok(Some(Served {
             fingerprint,
             server: Arc::new(server),
+            key_open_to_all: is_read_by_all(&key_metadata),
         }))
     }
 

@@ -9,13 +9,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::support::authority::{Authority, Identity};
+use super::authority::{Authority, Identity};
 
-pub(super) struct Client(reqwest::Client);
+pub(crate) struct Client(reqwest::Client);
 
 impl Client {
     /// Trusts `authority` alone and shows `identity`.
-    pub(super) fn new(authority: &Authority, identity: Option<&Identity>) -> Self {
+    pub(crate) fn new(authority: &Authority, identity: Option<&Identity>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&authority.pem())).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -39,11 +39,11 @@ impl Client {
         Self(client.unwrap())
     }
 
-    pub(super) async fn get(&self, url: &str) -> reqwest::Result<Response> {
+    pub(crate) async fn get(&self, url: &str) -> reqwest::Result<Response> {
         self.get_as(url, None).await
     }
 
-    pub(super) async fn get_as(
+    pub(crate) async fn get_as(
         &self,
         url: &str,
         user: Option<&(String, String)>,
@@ -51,7 +51,7 @@ impl Client {
         self.send(Method::GET, url, &[], user).await
     }
 
-    pub(super) async fn request(
+    pub(crate) async fn request(
         &self,
         method: Method,
         url: &str,
@@ -60,7 +60,7 @@ impl Client {
         self.send(method, url, headers, None).await
     }
 
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         url: &str,

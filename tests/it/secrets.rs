@@ -1,0 +1,258 @@
+//! Secrets planted wherever a configuration can have one, and looked for in everything that the agent puts out.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use reqwest::{Method, StatusCode};
+use tokio::process::Child;
+
+use crate::support::authority::Authority;
+use crate::support::client::Client;
+use crate::support::fake::{FakePeer, Script};
+use crate::support::program::file_tells;
+
+/// Part of every secret, and of nothing else.
+const MARK: &str = "pl4nted";
+
+/// Where the agent answers, at a peer called `own`.
+const ROUTES: [&str; 22] = [
+    "/",
+    "/peers/own",
+    "/peers/none",
+    "/metrics",
+    "/config",
+    "/-/healthy",
+    "/-/ready",
+    "/runbooks/",
+    "/badge/own.svg",
+    "/nothing",
+    "/api/v1/peers",
+    "/api/v1/peers/own",
+    "/api/v1/peers/none",
+    "/api/v1/peers/own/history",
+    "/api/v1/peers/own/polls",
+    "/api/v1/peers/own/transcripts",
+    "/api/v1/peers/refused/transcripts",
+    "/api/v1/networks",
+    "/api/v1/networks/main",
+    "/api/v1/events?after=0",
+    "/api/v1/openapi.json",
+    "/api/v1/nothing",
+];
+
+/// Writes `text` where only its owner can read it.
+fn hide(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A configuration with a secret in every field that can have one, its files beside it.
+fn plant(dir: &Path, fake: &FakePeer, authority: &Authority) -> String {
+    let identity = authority.issue("localhost");
+    hide(dir, "cert.pem", &identity.certificate);
+    hide(dir, "key.pem", &identity.key);
+    hide(dir, "headers", &format!("X-Key: {MARK}-headers-file\n"));
+    hide(dir, "token", &format!("{MARK}-token-file\n"));
+    hide(dir, "password", &format!("{MARK}-password-file\n"));
+    hide(dir, "url", &format!("http://127.0.0.1:1/{MARK}-url-file\n"));
+    let hash = bcrypt::hash(format!("{MARK}-user"), 4).unwrap();
+    hide(
+        dir,
+        "web.yml",
+        &format!(
+            "tls_server_config: {{ cert_file: cert.pem, key_file: key.pem }}\nbasic_auth_users: {{ ann: '{hash}' }}\n"
+        ),
+    );
+    let url = |of: &str| format!("http://127.0.0.1:1/{MARK}-{of}?token={MARK}-query");
+    format!(
+        "state_dir: {state}\nweb: {{ config_file: web.yml }}\n\
+         defaults: {{ interval: 1s, timeout: 400ms, retries: 0, down_after: 1 }}\nnetworks: [{{ name: main, genesis: '{genesis}' }}]\npeers:\n\
+         - {{ name: own, endpoints: ['http://{http}', 'tcp://{tcp}'], headers: {{ X-Key: {MARK}-header }}, bearer_token: {MARK}-token }}\n\
+         - {{ name: files, endpoints: ['http://{http}/'], headers_file: headers, bearer_token_file: token }}\n\
+         - {{ name: refused, endpoints: ['http://127.0.0.1:1'], headers: {{ Authorization: 'Basic {MARK}' }} }}\n\
+         notify:\n  alertmanagers:\n\
+         \x20 - {{ name: am, url: '{am}', headers: {{ X-Scope: {MARK}-scope }}, bearer_token: {MARK}-am }}\n\
+         \x20 - {{ name: am-files, url_file: url, headers_file: headers, bearer_token_file: token }}\n  webhooks:\n\
+         \x20 - {{ name: hook, url: '{hook}', min_severity: info, basic_auth: {{ username: me, password: {MARK}-basic }} }}\n\
+         \x20 - {{ name: hook-files, url_file: url, basic_auth: {{ username: me, password_file: password }} }}\n  \
+         heartbeat: {{ url: '{heart}', interval: 1s, headers: {{ X-Key: {MARK}-heart }} }}\n",
+        state = dir.join("state").display(),
+        // Another network than the peer's: told without waiting.
+        genesis = "11".repeat(32),
+        http = fake.http,
+        tcp = fake.tcp,
+        am = url("am"),
+        hook = url("hook"),
+        heart = url("heart"),
+    )
+}
+
+/// Everything that tells of what is planted.
+struct Secrets {
+    texts: Vec<String>,
+}
+
+impl Secrets {
+    fn of(dir: &Path) -> Self {
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        let key = read("key.pem");
+        let key = key.lines().filter(|line| !line.starts_with("-----"));
+        let web = read("web.yml");
+        let hash = web.split('\'').nth(1).unwrap();
+        // As it stands in a header, and as a log prints bytes.
+        let base64 = headers::Authorization::basic("ann", &format!("{MARK}-user"));
+        let base64 = headers::authorization::Credentials::encode(&base64.0);
+        let mut texts: Vec<String> = key.map(str::to_owned).collect();
+        texts.extend([
+            MARK.to_owned(),
+            hash.to_owned(),
+            base64
+                .to_str()
+                .unwrap()
+                .split(' ')
+                .nth(1)
+                .unwrap()
+                .to_owned(),
+        ]);
+        Self { texts }
+    }
+
+    fn are_not_in(&self, told: &str, what: &str) {
+        for secret in &self.texts {
+            let found = told.lines().find(|line| line.contains(secret));
+            assert_eq!(found, None, "{what} tells {secret}");
+        }
+    }
+}
+
+/// Runs the agent with all that it can log, until it has told of each receiver; and where it listens.
+async fn run(config: &Path, log: &Path) -> (Child, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+    let agent = command
+        .args(["run", "--listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--log-level", "trace", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stderr(fs::File::create(log).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    for receiver in ["am", "am-files", "hook", "hook-files", "heartbeat"] {
+        file_tells(log, &format!("\"receiver\":\"{receiver}\"")).await;
+    }
+    let told = fs::read_to_string(log).unwrap();
+    let begun = told.lines().find(|line| line.contains("\"monitoring\""));
+    let begun: serde_json::Value = serde_json::from_str(begun.unwrap()).unwrap();
+    let port = begun["listen"].as_str().unwrap().rsplit(':').next();
+    (agent, format!("https://localhost:{}", port.unwrap()))
+}
+
+/// The configuration with something wrong about its secrets.
+fn broken(config: &str) -> String {
+    let mut broken = config.to_owned();
+    for (right, wrong) in [
+        (
+            "http://127.0.0.1:1/pl".to_owned(),
+            "ftp://127.0.0.1:1/pl".to_owned(),
+        ),
+        (format!("{MARK}-token }}"), format!("'{MARK} token' }}")),
+        (format!("X-Key: {MARK}-header"), format!("X-Key: '{MARK}ö'")),
+        (
+            "Authorization: 'Basic".to_owned(),
+            "'no header': 'Basic".to_owned(),
+        ),
+    ] {
+        assert!(broken.contains(&right), "{right}");
+        broken = broken.replace(&right, &wrong);
+    }
+    broken
+}
+
+#[tokio::test]
+async fn no_secret_of_a_configuration_is_in_anything_that_the_agent_puts_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = FakePeer::start(Script::default()).await;
+    let authority = Authority::new();
+    let config = plant(dir.path(), &fake, &authority);
+    let file = dir.path().join("config.yml");
+    hide(dir.path(), "config.yml", &config);
+    let secrets = Secrets::of(dir.path());
+
+    let check = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+        let output = command
+            .arg("check-config")
+            .args(args)
+            .arg(&file)
+            .output()
+            .unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(told).unwrap())
+    };
+    for args in [&["--print"][..], &["--print", "--json"]] {
+        let (ok, told) = check(args);
+        assert!(ok && told.contains("<secret>"), "{told}");
+        assert!(!told.contains("every user of this host"), "{told}");
+        secrets.are_not_in(&told, "check-config");
+    }
+
+    let log = dir.path().join("log");
+    let (mut agent, site) = run(&file, &log).await;
+    let client = Client::new(&authority, None);
+    let ann = ("ann".to_owned(), format!("{MARK}-user"));
+    let ask = async |method, route: &str, known: bool| {
+        let json = [("accept", "application/json")];
+        let url = format!("{site}{route}");
+        let answer = client
+            .send(method, &url, &json, known.then_some(&ann))
+            .await
+            .unwrap();
+        let known = known || route.starts_with("/-/");
+        assert_eq!(
+            answer.status() == StatusCode::UNAUTHORIZED,
+            !known,
+            "{route}"
+        );
+        let headers = format!("{:?}", answer.headers());
+        headers + &answer.text().await.unwrap()
+    };
+    for route in ROUTES {
+        for known in [true, false] {
+            secrets.are_not_in(&ask(Method::GET, route, known).await, route);
+        }
+    }
+    for route in ["/api/v1/peers/refused/poll", "/-/reload"] {
+        secrets.are_not_in(&ask(Method::POST, route, true).await, route);
+    }
+    // What is wrong with each secret is told without it.
+    hide(dir.path(), "config.yml", &broken(&config));
+    hide(
+        dir.path(),
+        "web.yml",
+        &format!("basic_auth_users: {{ ann: {MARK} }}\n"),
+    );
+    let (ok, told) = check(&[]);
+    assert!(!ok && told.lines().count() >= 6, "{told}");
+    secrets.are_not_in(&told, "check-config");
+    let told = ask(Method::POST, "/-/reload", true).await;
+    assert!(told.contains("basic_auth_users.ann"), "{told}");
+    secrets.are_not_in(&told, "a reload");
+    agent.kill().await.unwrap();
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("the new configuration is refused"));
+    secrets.are_not_in(&log, "the log");
+    let mut files = 0;
+    for entry in fs::read_dir(dir.path().join("state")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        secrets.are_not_in(
+            &String::from_utf8_lossy(&bytes),
+            &path.display().to_string(),
+        );
+        files += 1;
+    }
+    assert!(files >= 2, "state and history");
+}
