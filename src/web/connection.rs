@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::activity::{Activity, FIRST_REQUEST, IDLE};
+use super::activity::{Activity, IDLE};
 use super::answer::{Answer, Watched};
 use super::gate::{Connected, Gate, Terms};
 
@@ -65,7 +65,6 @@ pub(super) async fn serve(
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let begun = Instant::now();
     let mut ending: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -81,13 +80,12 @@ pub(super) async fn serve(
             }
             _ = looks.tick() => {
                 let late = ending.is_some_and(|since| since.elapsed() >= GRACE) && !stop.is_cancelled();
-                let crowded = connected.crowded && begun.elapsed() >= FIRST_REQUEST;
                 let overdue = activity.overdue();
                 if let Some(why) = overdue.or(late.then_some("it goes on for too long")) {
                     tracing::debug!(why, "a connection is cut");
                     return;
                 }
-                if ending.is_none() && (crowded || !Arc::ptr_eq(&terms, &gate.terms())) {
+                if ending.is_none() && !Arc::ptr_eq(&terms, &gate.terms()) {
                     ending = Some(Instant::now());
                     served.as_mut().graceful_shutdown();
                 }
@@ -137,7 +135,7 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::{sleep, timeout};
 
-    use super::super::activity::READING;
+    use super::super::activity::{FIRST_REQUEST, READING};
     use super::super::gate;
     use super::*;
     use crate::config::{self, Web};

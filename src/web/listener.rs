@@ -20,6 +20,9 @@ const CONNECTIONS: usize = 512;
 /// Further ones, for who asks whether the agent lives; everybody else is told on them to come again.
 const SPARE: usize = 16;
 
+/// How long each of these lasts: who is silent on all of them keeps no health check away for longer.
+const HURRY: Duration = Duration::from_secs(2);
+
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -45,7 +48,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Routes) {
         match accepted {
             Ok((stream, _)) => {
                 if let Some(place) = room.place() {
-                    connections.spawn(connection(stream, place, routes.clone()));
+                    connections.spawn(take(stream, place, routes.clone()));
                 }
             }
             Err(error) if is_of_the_client(&error) => {}
@@ -111,8 +114,18 @@ impl Room {
     }
 }
 
+/// Serves one connection for as long as its place allows.
+async fn take(stream: TcpStream, place: Place, routes: Routes) {
+    let serving = connection(stream, place.crowded, routes);
+    if !place.crowded {
+        serving.await;
+    } else if timeout(HURRY, serving).await.is_err() {
+        tracing::debug!("a connection on a spare place is cut after {HURRY:?}");
+    }
+}
+
 /// Serves one connection.
-async fn connection(mut stream: TcpStream, place: Place, routes: Routes) {
+async fn connection(mut stream: TcpStream, crowded: bool, routes: Routes) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone when it was taken");
         return;
@@ -120,7 +133,7 @@ async fn connection(mut stream: TcpStream, place: Place, routes: Routes) {
     let terms = routes.gate.terms();
     let mut connected = Connected {
         certificate: false,
-        crowded: place.crowded,
+        crowded,
     };
     let Some(certificates) = &terms.certificates else {
         return connection::serve(stream, connected, routes, terms).await;
@@ -147,7 +160,36 @@ async fn connection(mut stream: TcpStream, place: Place, routes: Routes) {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use tokio::io::AsyncReadExt;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::gate::Gate;
     use super::*;
+    use crate::config;
+    use crate::current::Current;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_on_a_spare_place_loses_it_soon() {
+        let current = Arc::new(Current::new(config::embedded()));
+        let routes = Routes {
+            app: Router::new(),
+            gate: Arc::new(Gate::new(current, true, "".into())),
+            stop: CancellationToken::new(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut room = Room::new(0, 1);
+        let place = room.place().unwrap();
+        let since = Instant::now();
+        take(stream, place, routes).await;
+        assert!(since.elapsed() <= HURRY * 2);
+        assert!(room.place().is_some(), "the place is free again");
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
 
     #[test]
     fn a_full_room_has_some_spare_places_and_then_none() {
