@@ -7,7 +7,7 @@ help:
 	@echo "make screenshots   make the pictures in docs/images anew"
 	@echo "make lint    formatting, clippy, licences, shell scripts"
 	@echo "make fmt     format the code"
-	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (15)"
+	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (10)"
 	@echo "make bench   run the benchmarks; BENCH_SHORT=1 watches no large fleet"
 	@echo "make dashboards  make dashboards/*.json anew from dashboards/generator"
 	@echo "make clean   remove what was built"

@@ -1,0 +1,21 @@
+//! A configuration: it is taken, and then can be shown, or refused with a place in the text for each problem.
+#![no_main]
+
+use std::path::Path;
+
+use convex_peer_monitor::config::{parse, render};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match parse(text, "fuzzed.yml", Path::new("/nonexistent"), &|_| None) {
+        Ok(config) => assert!(!render(&config).is_empty()),
+        Err(errors) => {
+            assert!(!errors.problems().is_empty());
+            let lines = text.lines().count() + 1;
+            for problem in errors.problems() {
+                assert!(!problem.message.is_empty());
+                assert!(problem.position.is_none_or(|at| (1..=lines).contains(&at.line)), "{problem}");
+            }
+        }
+    }
+});

@@ -1,0 +1,26 @@
+//! A reply to STATUS, over either transport: what is read of it is either a status or a failure that says why.
+#![no_main]
+
+use convex_peer_monitor::cad3::{Limits, decode_message};
+use convex_peer_monitor::peer::{Reason, Reply, Status};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(message) = decode_message(bytes, &Limits::default()) else { return };
+    // As a Result, and as the map itself, which 0.8.6 sends over REST.
+    let value = match Reply::from_cell(&message.top) {
+        Some(Reply { outcome: Ok(value), .. }) => value,
+        Some(_) => return,
+        None => message.top,
+    };
+    match Status::from_cell(&value) {
+        Ok(status) => {
+            let [block, .., finality] = status.order.by_level();
+            assert_eq!(status.order.pending(), block.saturating_sub(finality));
+        }
+        Err(failure) => {
+            assert_eq!(failure.reason, Reason::Malformed);
+            assert!(!failure.message.is_empty() && failure.message.len() < 1000);
+        }
+    }
+});
