@@ -3,8 +3,8 @@
 //! bytes, and the blackbox exporter on the same HTTP targets.
 //!
 //! `cargo bench --bench fleet -- 100 1000` measures those sizes alone, `limit` the most that the limit of descriptors carries and
-//! more by two agents, `honesty` how far reported latencies are from bare ones, and `soak` watches the memory for half an
-//! hour, which is not done unless asked for. With `BENCH_SHORT` set, only small sizes and few rounds. Nothing is judged.
+//! more by two agents, `honesty` how far reported latencies are from bare ones, and `soak` watches the memory for the
+//! better part of an hour, which is not done unless asked for. With `BENCH_SHORT` set, only small sizes and few rounds. Nothing is judged.
 
 mod agent;
 mod blackbox;
