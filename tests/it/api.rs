@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
 
-/// An agent that watches a good peer, a bad one, and two that it has not polled yet.
+/// An agent that watches a good peer, a bad one, and two that it polls once when it starts and not again: they stay unknown.
 struct Watched {
     agent: Agent,
     good: FakePeer,
@@ -38,8 +38,8 @@ impl Watched {
              peers:\n\
              - {{ name: good, network: main, endpoints: ['http://{}', 'tcp://{}'] }}\n\
              - {{ name: bad & <worse>, network: main, role: reference, endpoints: ['tcp://{}'] }}\n\
-             - {{ name: 'ζ.svg', network: test net, interval: 1d, endpoints: ['tcp://127.0.0.1:9'] }}\n\
-             - {{ name: later, network: test net, interval: 1d, endpoints: ['tcp://127.0.0.1:9'] }}\n",
+             - {{ name: 'ζ.svg', network: test net, interval: 1d, down_after: 2, endpoints: ['tcp://127.0.0.1:9'] }}\n\
+             - {{ name: later, network: test net, interval: 1d, down_after: 2, endpoints: ['tcp://127.0.0.1:9'] }}\n",
             good.http, good.tcp, bad.tcp
         );
         let agent = Agent::start(&config).await;
@@ -49,6 +49,14 @@ impl Watched {
             agent.wait_for(&series, |is| is == 1.0).await;
         }
         Self { agent, good, bad }
+    }
+
+    /// Waits for the first poll of both peers of the second network, within ten seconds of the start: nothing of theirs changes after it.
+    async fn settled(&self) {
+        for peer in ["later", "ζ.svg"] {
+            let series = format!("convex_peer_polls_total{{peer=\"{peer}\",network=\"test net\"}}");
+            self.agent.wait_for(&series, |polls| polls == 1.0).await;
+        }
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
@@ -117,6 +125,7 @@ async fn pages_lead_through_all_peers_once_and_in_order() {
 #[tokio::test]
 async fn who_has_an_answer_already_does_not_get_it_again() {
     let watched = Watched::start().await;
+    watched.settled().await;
     for path in [
         "/api/v1/peers/later",
         "/api/v1/networks/test%20net",
@@ -191,10 +200,13 @@ async fn the_history_of_a_peer_is_told() {
     let polls = watched
         .json("/api/v1/peers/bad%20&%20%3Cworse%3E/polls")
         .await;
-    assert_eq!(
-        (&polls[0]["outcome"], &polls[0]["failures"]),
-        (&json!("failed"), &json!({ "tcp": "closed" }))
-    );
+    // On a busy machine one or the other is the monitor's own trouble.
+    let failed = polls
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|poll| poll["outcome"] == "failed");
+    assert_eq!(failed.unwrap()["failures"], json!({ "tcp": "closed" }));
     let transcripts = watched
         .json("/api/v1/peers/bad%20&%20%3Cworse%3E/transcripts")
         .await;
@@ -209,7 +221,7 @@ async fn the_history_of_a_peer_is_told() {
 #[tokio::test]
 async fn a_poll_that_is_asked_for_counts_like_any_other_and_tells_what_it_saw() {
     let watched = Watched::start().await;
-    // This peer is due once a day, so that the poll counted is the one asked for.
+    watched.settled().await; // so that the poll counted is the one asked for
     let before = watched.json("/api/v1/peers/later").await;
     let polled = watched
         .ask(Method::POST, "/api/v1/peers/later/poll", &[])

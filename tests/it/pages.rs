@@ -296,15 +296,24 @@ async fn beside_its_peer_the_agent_tells_first_whether_it_is_the_peer_or_the_net
 #[tokio::test]
 async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
     let fake = FakePeer::start(Script::default()).await;
+    let silent = FakePeer::start(Script {
+        fault: Fault::Silent,
+        ..Script::default()
+    })
+    .await;
     let agent = Agent::start(&format!(
         "external_url: https://mon.example/convex/\n\
          defaults: {{ interval: 1h, timeout: 5s }}\n\
-         peers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
-        fake.tcp
+         peers:\n\
+         - {{ name: one, endpoints: ['tcp://{}'] }}\n\
+         - {{ name: silent, timeout: 30m, endpoints: ['tcp://{}'] }}\n",
+        fake.tcp, silent.tcp
     ))
     .await;
-    let (_, page) = agent.get("/convex/peers/one").await;
+    let (_, page) = agent.get("/convex/peers/silent").await;
     assert!(page.contains("not polled yet"), "{page}");
+    let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
+    agent.wait_for(polls, |polls| polls == 1.0).await; // it is due once more in an hour
     let foreign = [("origin", "https://evil.example")];
     let (status, page) = agent.post("/convex/peers/one/poll", &foreign).await;
     assert!(
@@ -317,7 +326,7 @@ async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
     assert_eq!(answer.status(), 303);
     assert_eq!(answer.headers()["location"], "/convex/peers/one");
     let (_, page) = agent.get("/convex/peers/one").await;
-    assert!(page.contains("last poll: 1 good"), "{page}");
+    assert!(page.contains("last 2 polls: 2 good"), "{page}");
     let (status, _) = agent.post("/convex/peers/none/poll", &[]).await;
     assert_eq!(status, 404);
     agent.stop().await;
