@@ -1,4 +1,6 @@
-//! Reading configurations: what is taken, what bad input is told, and that the reference tells of every key.
+//! Reading configurations: what is taken, and what bad input is told.
+
+mod reference;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -954,28 +956,6 @@ fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_righ
         ok && out.contains("warning: ") && out.contains("chmod 640"),
         "{out}"
     );
-}
-
-#[test]
-fn the_reference_tells_of_every_key() {
-    let reference = include_str!("../../docs/configuration.md");
-    let missing: Vec<_> = config::keys()
-        .filter(|key| !reference.contains(&format!("`{key}`")))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "docs/configuration.md does not tell of {missing:?}"
-    );
-}
-
-#[test]
-fn the_example_of_the_reference_is_valid() {
-    let reference = include_str!("../../docs/configuration.md");
-    let example = reference
-        .split("```yaml\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next());
-    assert_eq!(valid(example.expect("an example")).peers.len(), 2);
 }
 
 fn check(files: &[PathBuf], options: check::Options) -> (bool, String, String) {

@@ -1,0 +1,277 @@
+//! docs/configuration.md against the code: that it tells of every key and of no other, and that what it says of types, bounds and defaults is what is read.
+
+use convex_peer_monitor::config::{self, Config, Errors};
+use humantime::parse_duration;
+use serde_json::{Value, json};
+
+use super::valid;
+
+const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+
+/// One row of a table of keys.
+struct Row {
+    /// As `peers[].interval`; several where the row tells of the same key in several mappings.
+    keys: Vec<&'static str>,
+    kind: &'static str,
+    default: &'static str,
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    let told = REFERENCE.lines().filter(|line| line.starts_with("| `"));
+    told.map(|line| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [keys, kind, default, _meaning] = cells[..] else {
+            panic!("a row of four cells: {line}")
+        };
+        Row {
+            keys: in_backticks(keys).collect(),
+            kind,
+            default,
+        }
+    })
+}
+
+/// The rows of the configuration's own keys: those of the web configuration file come last, in a section of their own.
+fn own_rows() -> impl Iterator<Item = Row> {
+    rows().take_while(|row| !row.keys.contains(&"tls_server_config"))
+}
+
+fn in_backticks(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A configuration with an entry of each list, in which `key` has this value or is not there.
+fn with(key: &str, value: Option<&Value>) -> Value {
+    let mut file = json!({
+        "state_dir": "state",
+        "networks": [{ "name": "n", "discovery": { "enabled": true } }],
+        "peers": [{
+            "name": "p",
+            "endpoints": ["http://127.0.0.1:1"],
+            "maintenance": [{ "from": "2026-12-01T10:00:00Z", "to": "2026-12-01T11:00:00Z" }],
+        }],
+        "queries": [{ "name": "q", "source": "1" }],
+        "notify": {
+            "alertmanagers": [{ "name": "a", "url": "http://127.0.0.1:1" }],
+            "webhooks": [{ "name": "w", "url": "http://127.0.0.1:1" }],
+            "heartbeat": { "url": "http://127.0.0.1:1" },
+        },
+    });
+    let mut mapping = &mut file;
+    let mut steps: Vec<_> = key.split('.').collect();
+    let last = steps.pop().unwrap();
+    for step in steps {
+        mapping = match step.strip_suffix("[]") {
+            Some(entries) => &mut mapping[entries][0],
+            None => &mut mapping[step],
+        };
+    }
+    if mapping.is_null() {
+        *mapping = json!({}); // a mapping that is not in the list above
+    }
+    match value {
+        Some(value) => mapping[last] = value.clone(),
+        None => drop(mapping.as_object_mut().unwrap().remove(last)),
+    }
+    file
+}
+
+fn parse(file: &Value) -> Result<Config, Errors> {
+    super::parse(&file.to_string()) // JSON is YAML
+}
+
+/// What is said of `key` when it has this value; nothing when it is taken.
+fn told(key: &str, value: &Value) -> Option<String> {
+    let mut file = with(key, Some(value));
+    if key != "defaults.timeout" {
+        file["defaults"]["timeout"] = json!("10ms"); // shorter than any interval
+    }
+    let path = key.replace("[]", "[0]");
+    let errors = parse(&file).err()?;
+    let mut of_it = errors.problems().iter().filter(|it| it.path == path);
+    of_it.next().map(|problem| problem.message.clone())
+}
+
+/// A value as the reference writes it: a number, or a text.
+fn written(text: &str) -> Value {
+    text.parse::<u64>()
+        .map_or_else(|_| json!(text), Value::from)
+}
+
+/// The two ends of what a key takes, each with a value that is just beyond it; an end that depends on other keys is left out.
+fn ends(kind: &str) -> Vec<(Value, Value)> {
+    let (unit, range) = kind.split_once(", ").unwrap_or(("", kind));
+    let (from, to) = match range.split_once(" to ") {
+        Some((from, to)) => (from, to),
+        None => match range.strip_prefix("from ") {
+            Some(rest) => (rest.split(',').next().unwrap(), ""),
+            None => return Vec::new(),
+        },
+    };
+    let beyond = |end: &str, by: f64| match unit {
+        "duration" => {
+            let seconds = parse_duration(end).unwrap().as_secs_f64() + by * 0.001;
+            json!(format!("{:.0}ms", seconds * 1_000.0))
+        }
+        "size" => {
+            let bytes = end.parse::<bytesize::ByteSize>().unwrap().as_u64();
+            json!(bytes.checked_add_signed(if by < 0.0 { -1 } else { 1 }))
+        }
+        "number" => json!(end.parse::<f64>().unwrap() + by * 0.5),
+        _ => json!(end.parse::<i64>().unwrap() + if by < 0.0 { -1 } else { 1 }),
+    };
+    [(from, -1.0), (to, 1.0)]
+        .into_iter()
+        .filter(|(end, _)| end.starts_with(|first: char| first.is_ascii_digit()))
+        .map(|(end, by)| (written(end), beyond(end, by)))
+        .collect()
+}
+
+/// The words of which a key takes one.
+fn choices(kind: &'static str) -> Vec<Value> {
+    let between: String = kind.split('`').step_by(2).collect();
+    if kind == "boolean" || kind == "`true` or `false`" {
+        vec![json!(true), json!(false)]
+    } else if kind.starts_with('`') && between.replace(" or ", "").replace(", ", "").is_empty() {
+        in_backticks(kind).map(|word| json!(word)).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// The default of `key` where the reference gives a value or names the key that has it.
+fn default_of(key: &str) -> Option<Value> {
+    let row = own_rows().find(|row| row.keys.contains(&key))?;
+    let (mapping, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let default = row.default;
+    if default == "of its network" {
+        return default_of(&format!("verdicts.{name}"));
+    }
+    if let Some(section) = default.strip_prefix("of ") {
+        return default_of(&format!("{}.{name}", section.trim_matches('`')));
+    }
+    let value = default.split(", or ").next().unwrap();
+    let word = value.trim_matches('`');
+    let sibling = format!("{mapping}.{word}");
+    if value.starts_with('`') && config::keys().any(|known| known == sibling) {
+        return default_of(&sibling);
+    }
+    match word {
+        "true" | "false" => Some(json!(word == "true")),
+        _ if value.starts_with('`') || word.starts_with(|first: char| first.is_ascii_digit()) => {
+            Some(written(word))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn it_tells_of_every_key_and_of_no_other() {
+    let known: Vec<_> = config::keys().collect();
+    let missing: Vec<_> = known
+        .iter()
+        .filter(|key| !REFERENCE.contains(&format!("`{key}`")))
+        .collect();
+    assert!(missing.is_empty(), "it does not tell of {missing:?}");
+    let invented: Vec<_> = rows()
+        .flat_map(|row| row.keys)
+        .filter(|key| !known.iter().any(|it| it == key))
+        .collect();
+    assert!(invented.is_empty(), "nothing reads {invented:?}");
+}
+
+#[test]
+fn its_example_is_valid() {
+    let example = REFERENCE
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    assert_eq!(valid(example.expect("an example")).peers.len(), 2);
+}
+
+#[test]
+fn its_bounds_are_those_that_are_read() {
+    let mut tried = 0;
+    for row in own_rows() {
+        for (key, (end, beyond)) in row
+            .keys
+            .iter()
+            .flat_map(|key| ends(row.kind).into_iter().map(move |it| (key, it)))
+        {
+            assert_eq!(told(key, &end), None, "{key}: {end}");
+            assert!(
+                told(key, &beyond).is_some(),
+                "{key}: {beyond} is beyond {end}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 50, "only {tried} ends are found in the tables");
+}
+
+#[test]
+fn its_choices_are_those_that_are_read() {
+    let mut tried = 0;
+    for row in own_rows() {
+        let choices = choices(row.kind);
+        for key in row.keys.iter().filter(|_| !choices.is_empty()) {
+            for choice in &choices {
+                assert_eq!(told(key, choice), None, "{key}: {choice}");
+            }
+            assert!(told(key, &json!("something")).is_some(), "{key}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 5, "only {tried} choices are found in the tables");
+}
+
+#[test]
+fn its_required_keys_are_those_that_are_missed() {
+    let mut tried = 0;
+    for row in own_rows().filter(|row| row.default == "required") {
+        for key in row.keys.iter().filter(|key| !key.ends_with("_file")) {
+            let errors = parse(&with(key, None)).expect_err(key).to_string();
+            let name = key.rsplit('.').next().unwrap();
+            assert!(errors.contains(name), "{key}: {errors}");
+            tried += 1;
+        }
+    }
+    assert!(
+        tried > 10,
+        "only {tried} required keys are found in the tables"
+    );
+}
+
+#[test]
+fn its_defaults_are_those_that_are_taken() {
+    let shown =
+        |key: &str, value: Option<&Value>| Some(config::render(&parse(&with(key, value)).ok()?));
+    let mut tried = 0;
+    for row in own_rows() {
+        for key in &row.keys {
+            let Some(default) = default_of(key) else {
+                continue;
+            };
+            let plain = shown(key, None);
+            assert!(
+                plain.is_some() && shown(key, Some(&default)) == plain,
+                "{key}: {default}"
+            );
+            tried += 1;
+            // Of other values at least one shows, so that the comparison means something.
+            let others = ends(row.kind)
+                .into_iter()
+                .map(|(end, _)| end)
+                .chain(choices(row.kind));
+            let mut others = others
+                .filter(|it| *it != default)
+                .filter_map(|it| shown(key, Some(&it)))
+                .peekable();
+            assert!(
+                others.peek().is_none() || others.any(|it| Some(it) != plain),
+                "{key}"
+            );
+        }
+    }
+    assert!(tried > 40, "only {tried} defaults are found in the tables");
+}
