@@ -1,6 +1,7 @@
-.PHONY: help run test rehearse screenshots bench dashboards lint fmt fuzz clean
+.PHONY: help package run test rehearse screenshots bench dashboards lint fmt fuzz clean
 
 help:
+	@echo "make package   make a Debian package in target/"
 	@echo "make run     start two real Convex peers and the agent that watches them"
 	@echo "make test    run every check"
 	@echo "make rehearse FAULT=fork   play a fault and show the page that arrives; FAST=1 shortens the waiting"
@@ -14,6 +15,11 @@ help:
 
 run test rehearse:
 	@scripts/$@
+
+package:
+	@scripts/need rust cc debian-package
+	cargo build --release --locked
+	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" deploy/debian/package target/release/convex-peer-monitor target
 
 lint fuzz:
 	@scripts/test $@
