@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod decode;
 mod discovery;
+mod documents;
 mod faults;
 mod history;
 mod http;
