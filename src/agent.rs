@@ -297,8 +297,9 @@ impl Crew {
             Err(error) => Err(error.to_string()),
         };
         match loaded {
-            Ok(config) => {
+            Ok(mut config) => {
                 let before = current.get();
+                config.share(&before.config);
                 if config.listen != before.config.listen {
                     tracing::warn!(listen = %config.listen, "another listen address takes effect at the next start");
                 }

@@ -1,6 +1,6 @@
 //! What the operator wants, valid by construction: parsed, checked and resolved. Only `file` and `located` know YAML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -201,6 +201,31 @@ pub struct Config {
     pub detail: Detail,
     /// What is right but unwise, each with its place.
     pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Takes over the peers that are the same in `before`: one that a reload does not change is in memory once.
+    pub fn share(&mut self, before: &Self) {
+        fn lists(config: &Config) -> impl Iterator<Item = &Arc<Peer>> {
+            [&config.peers, &config.others, &config.sample]
+                .into_iter()
+                .flatten()
+        }
+        let known: HashMap<_, _> = lists(before)
+            .map(|peer| ((&*peer.name, peer.sampled), peer))
+            .collect();
+        for peer in [&mut self.peers, &mut self.others, &mut self.sample]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(same) = known
+                .get(&(&*peer.name, peer.sampled))
+                .filter(|same| **same == peer)
+            {
+                *peer = Arc::clone(same);
+            }
+        }
+    }
 }
 
 /// A network of peers that share one genesis state.

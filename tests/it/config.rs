@@ -958,6 +958,21 @@ fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_righ
     );
 }
 
+#[test]
+fn peers_that_a_reload_does_not_change_are_in_memory_once() {
+    let file = |second: &str| {
+        valid(&format!(
+            "peers:\n- {{ name: a, endpoints: [http://a] }}\n- {{ name: b, endpoints: [http://{second}] }}\n"
+        ))
+    };
+    let (before, mut config) = (file("b"), file("c"));
+    let alone = config.clone();
+    config.share(&before);
+    assert_eq!(config, alone);
+    assert!(Arc::ptr_eq(&config.peers[0], &before.peers[0]));
+    assert!(!Arc::ptr_eq(&config.peers[1], &before.peers[1]));
+}
+
 fn check(files: &[PathBuf], options: check::Options) -> (bool, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let series = |config: &Config| config.peers.len() as u64 * 50;
