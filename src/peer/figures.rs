@@ -99,8 +99,26 @@ impl Figures {
             memory_pool_copper: global(4),
             accounts: count(accounts),
             registered_peers: count(peers),
-            memory_price_copper: memory_price.as_f64(),
+            memory_price_copper: memory_price.as_f64().filter(|price| price.is_finite()),
             coin_supply_copper: count(supply),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cad3::reader;
+
+    #[test]
+    fn a_price_that_is_no_number_is_not_known() {
+        let price = |text: &str| {
+            let value = reader::read(&format!("[nil nil 132 nil {text} nil]")).unwrap();
+            Figures::from_cell(&value).unwrap().memory_price_copper
+        };
+        assert_eq!(price("1.5"), Some(1.5));
+        for text in ["##Inf", "##-Inf", "##NaN"] {
+            assert_eq!(price(text), None, "{text}");
+        }
     }
 }

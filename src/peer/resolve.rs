@@ -1,10 +1,14 @@
 //! Host names to addresses, for both transports. A name that does not resolve is a [`Failure`] of its own.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::failure::{Failure, Reason};
@@ -17,6 +21,10 @@ const ONE: Duration = Duration::from_secs(5);
 
 /// Longest wait for all of them.
 const ALL: Duration = Duration::from_secs(60);
+
+/// Questions to the system's resolver at the same time. It blocks a thread for as long as it likes, whoever still waits; half of the
+/// threads for such work are left to disks, scrapes and reloads.
+static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(256)));
 
 /// Addresses of those of `hosts` that resolve soon, IPv4 first, none twice; embedded IPv4 addresses as what they are.
 pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>> {
@@ -40,18 +48,19 @@ pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>
 /// # Errors
 /// [`Reason::Dns`] with what the system's resolver says.
 pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let found =
-        tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|error| match Failure::from_io(&error) {
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => ask(host, port).await.map_err(|error| {
+            match Failure::from_io(&error) {
                 // getaddrinfo opens files and sockets: without descriptors the fault is ours.
                 own @ Failure {
                     reason: Reason::Monitor,
                     ..
                 } => own,
                 _ => Failure::new(Reason::Dns, format!("{host} does not resolve: {error}")),
-            })?;
-    let addresses: Vec<SocketAddr> = found.collect();
+            }
+        })?,
+    };
     if addresses.is_empty() {
         return Err(Failure::new(
             Reason::Dns,
@@ -59,6 +68,20 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fa
         ));
     }
     Ok(addresses)
+}
+
+/// Asks the system's resolver once there is a place.
+async fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let place = Arc::clone(&PLACES).acquire_owned().await;
+    let place = place.map_err(io::Error::other)?;
+    let host = host.to_owned();
+    let asking = spawn_blocking(move || {
+        let found = (host.as_str(), port).to_socket_addrs();
+        // Not before the thread is free, even if nobody waits any longer.
+        drop(place);
+        Ok(found?.collect())
+    });
+    asking.await?
 }
 
 /// Whether `host` needs no resolver.

@@ -1,7 +1,8 @@
 //! The listener: takes as many connections as there is room for, over TLS where it is configured, until the agent stops.
 
 use std::io;
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -10,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
+
+use crate::peer::{Failure, Reason};
 
 use super::connection::{self, Routes};
 use super::gate::Connected;
@@ -26,6 +29,9 @@ const HURRY: Duration = Duration::from_secs(2);
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Descriptors kept aside for clients, for when polls have taken all others: who asks whether the agent lives is answered then as well.
+const ASIDE: usize = 4;
+
 /// After a failed accept: descriptors do not come back at once.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,7 +45,13 @@ const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; cha
 pub(super) async fn serve(listener: TcpListener, routes: Routes) {
     let mut room = Room::new(CONNECTIONS, SPARE);
     let connections = TaskTracker::new();
+    let aside = Arc::new(Aside::default());
+    // Whether the next connection gets what was kept aside.
+    let mut lack = false;
     loop {
+        if !lack {
+            aside.fill();
+        }
         let accepted = tokio::select! {
             biased;
             () = routes.stop.cancelled() => break,
@@ -47,11 +59,22 @@ pub(super) async fn serve(listener: TcpListener, routes: Routes) {
         };
         match accepted {
             Ok((stream, _)) => {
-                if let Some(place) = room.place() {
-                    connections.spawn(take(stream, place, routes.clone()));
+                let place = if lack {
+                    room.spare_place()
+                } else {
+                    room.place()
+                };
+                lack = false;
+                if let Some(place) = place {
+                    let (routes, aside) = (routes.clone(), Arc::clone(&aside));
+                    connections.spawn(async move {
+                        take(stream, place, routes).await;
+                        aside.fill();
+                    });
                 }
             }
             Err(error) if is_of_the_client(&error) => {}
+            Err(error) if is_lack(&error) && aside.give_one() => lack = true,
             Err(error) => {
                 tracing::error!(%error, "a connection could not be taken");
                 sleep(PAUSE).await;
@@ -70,6 +93,34 @@ fn is_of_the_client(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset
     )
+}
+
+/// Whether there is no descriptor left.
+fn is_lack(error: &io::Error) -> bool {
+    Failure::from_io(error).reason == Reason::Monitor
+}
+
+/// The descriptors kept aside.
+#[derive(Default)]
+struct Aside(Mutex<Vec<OwnedFd>>);
+
+impl Aside {
+    /// Takes what is missing, as copies of one that is always open, as far as the system grants it.
+    fn fill(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.len() < ASIDE {
+            let Ok(copy) = io::stderr().as_fd().try_clone_to_owned() else {
+                return;
+            };
+            kept.push(copy);
+        }
+    }
+
+    /// Lets one go, for a connection that waits.
+    fn give_one(&self) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().is_some()
+    }
 }
 
 /// Places for connections.
@@ -105,10 +156,19 @@ impl Room {
             );
         }
         self.full = crowded;
-        let permit = ordinary.or_else(|_| Arc::clone(&self.spare).try_acquire_owned());
-        let permit = permit.ok()?;
+        let Ok(permit) = ordinary else {
+            return self.spare_place();
+        };
         Some(Place {
             crowded,
+            _permit: permit,
+        })
+    }
+
+    fn spare_place(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.spare).try_acquire_owned().ok()?;
+        Some(Place {
+            crowded: true,
             _permit: permit,
         })
     }
@@ -189,6 +249,19 @@ mod tests {
         assert!(since.elapsed() <= HURRY * 2);
         assert!(room.place().is_some(), "the place is free again");
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_aside_is_given_to_so_many_and_taken_again() {
+        let aside = Aside::default();
+        assert!(!aside.give_one(), "nothing is kept yet");
+        aside.fill();
+        aside.fill();
+        assert_eq!((0..99).filter(|_| aside.give_one()).count(), ASIDE);
+        aside.fill();
+        assert!(aside.give_one());
+        assert!(is_lack(&io::Error::from_raw_os_error(24)));
+        assert!(!is_lack(&io::Error::other("a client's trouble")));
     }
 
     #[test]
