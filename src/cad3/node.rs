@@ -87,35 +87,13 @@ impl Shape {
 
 impl Node {
     pub(super) fn new(shape: Shape) -> Self {
-        let Shape {
-            tag,
-            count,
-            shift,
-            mask,
-            children,
-        } = shape;
-        let depth = children
-            .iter()
-            .map(Cell::depth)
-            .max()
-            .unwrap_or(0)
-            .saturating_add(1);
-        let mut node = Self {
-            tag,
-            shift,
-            mask,
-            depth,
-            size: 0,
-            count,
-            children: children.into(),
-            hash: OnceLock::new(),
-        };
+        let mut node = Self::read(shape, 0);
         // A node has at most 33 children of at most 140 bytes, or a map of that size as metadata.
         node.size = u32::try_from(node.encoded_len()).unwrap_or(u32::MAX);
         node
     }
 
-    /// A node that was read from bytes whose length, and perhaps hash, are known.
+    /// A node that was read from `size` bytes.
     pub(super) fn read(shape: Shape, size: usize) -> Self {
         let Shape {
             tag,
