@@ -69,6 +69,8 @@ pub struct PeerRecord {
     pub stake: Option<Stake>,
     /// Why the last poll is not held against the peer, where it is not.
     pub doubt: Option<Doubt>,
+    /// Whether this host's trouble could be why some endpoint failed in the last poll while another answered.
+    pub(super) failures_excused: bool,
     /// Since when suspicions alone excuse it; none since it was heard.
     pub(super) suspected_since: Option<Instant>,
     /// What the last poll counts for among all peers.
@@ -112,6 +114,7 @@ impl PeerRecord {
             first_divergent_block: None,
             stake: None,
             doubt: None,
+            failures_excused: false,
             suspected_since: None,
             word: None,
             streak: Streak::default(),
@@ -162,6 +165,7 @@ impl PeerRecord {
         };
         self.identity.observe(&exchanges, pins, wall);
         self.up = up(&exchanges);
+        self.failures_excused = self.up == Some(true) && matches!(doubt, Some(Doubt::Broken(_)));
         self.doubt = doubt.filter(|_| self.up == Some(false));
         if self.doubt.is_some() {
             self.up = None;

@@ -24,7 +24,7 @@ struct Watch {
 impl Watch {
     fn of(endpoints: &[&str]) -> Self {
         let peer =
-            |(i, url): (usize, &&str)| format!("  - {{ name: p{i}, endpoints: ['{url}'] }}\n");
+            |(i, urls): (usize, &&str)| format!("  - {{ name: p{i}, endpoints: [{urls}] }}\n");
         let peers: String = endpoints.iter().enumerate().map(peer).collect();
         let text = format!("defaults: {{ up_after: 1 }}\npeers:\n{peers}");
         let config = config::parse(&text, "test.yml", Path::new(""), &|_| None).unwrap();
@@ -34,33 +34,42 @@ impl Watch {
         Self { fleet, slots }
     }
 
-    /// Polls one peer: it fails for `reason`, or answers.
+    /// Polls one peer of one endpoint: it fails for `reason`, or answers.
     fn poll(&self, peer: usize, reason: Option<Reason>) -> Health {
+        self.poll_each(peer, &[reason])
+    }
+
+    /// The same with the reason of each endpoint.
+    fn poll_each(&self, peer: usize, reasons: &[Option<Reason>]) -> Health {
         let slot = &self.slots[peer];
         let refused_to_count = ErrorReply {
             code: "ANY".to_owned(),
             message: String::new(),
         };
-        let exchange = Exchange {
+        let exchange = |reason: Option<Reason>| Exchange {
             query: reason.is_none().then_some(Answered {
-                value: Err(refused_to_count),
+                value: Err(refused_to_count.clone()),
                 took: Duration::ZERO,
             }),
             took: reason.is_none().then_some(Duration::ZERO),
             failure: reason.map(|reason| Failure::new(reason, "as told")),
             ..Exchange::default()
         };
-        let probed = Probed {
-            transport: slot.peer().endpoints[0].transport(),
-            began: SystemTime::now(),
-            ended: SystemTime::now(),
-            retries: 0,
-            exchange,
-        };
+        let endpoints = &slot.peer().endpoints;
+        let probed = endpoints
+            .iter()
+            .zip(reasons)
+            .map(|(endpoint, reason)| Probed {
+                transport: endpoint.transport(),
+                began: SystemTime::now(),
+                ended: SystemTime::now(),
+                retries: 0,
+                exchange: exchange(*reason),
+            });
         self.fleet.record(
             slot,
             &Observation {
-                endpoints: vec![probed],
+                endpoints: probed.collect(),
             },
         );
         self.health(peer)
@@ -247,6 +256,37 @@ async fn trouble_of_this_host_excuses_as_long_as_it_lasts_and_only_what_needs_it
         watch.health(2),
         Health::Down,
         "this host needs no route to itself"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_of_this_host_is_no_condition_of_a_peer_that_answers_another_way() {
+    let watch = Watch::of(&["http://192.0.2.1:2, tcp://192.0.2.1:1"]);
+    let http_fails = [TIMEOUT, None];
+    let conditions = || watch.fleet.snapshot().peers[0].conditions.clone();
+    let failing = [
+        Condition::Failing(Reason::Timeout),
+        Condition::EndpointFailing,
+    ];
+    let in_force = || failing.iter().all(|it| conditions().contains(it));
+    watch.poll_each(0, &[None, None]);
+    watch.found(&[(Check::EventLoop, Finding::Broken)]);
+    for _ in 0..3 {
+        watch.poll_each(0, &http_fails);
+        assert!(!failing.iter().any(|it| conditions().contains(it)));
+    }
+    watch.found(&[]);
+    watch.poll_each(0, &http_fails);
+    assert!(in_force());
+    watch.found(&[(Check::EventLoop, Finding::Broken)]);
+    watch.poll_each(0, &http_fails);
+    assert!(in_force(), "what was found before the trouble stays");
+    watch.poll_each(0, &[None, None]);
+    watch.poll_each(0, &[Some(Reason::Refused), None]);
+    watch.poll_each(0, &[Some(Reason::Refused), None]);
+    assert!(
+        conditions().contains(&Condition::Failing(Reason::Refused)),
+        "a lack of time refuses nothing"
     );
 }
 

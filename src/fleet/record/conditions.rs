@@ -29,8 +29,12 @@ impl PeerRecord {
                 .filter(|_| self.doubt.is_none())
             {
                 let proven = matches!(failure.reason, Reason::WrongNetwork | Reason::WrongPeer);
-                if proven || endpoint.consecutive_failures >= self.peer.cadence.down_after {
-                    found.insert(Condition::Failing(failure.reason));
+                let failing = Condition::Failing(failure.reason);
+                // An excuse takes back no verdict.
+                let excused = self.failures_excused && !self.conditions.contains(&failing);
+                let often = endpoint.consecutive_failures >= self.peer.cadence.down_after;
+                if proven || (often && !excused) {
+                    found.insert(failing);
                     if self.up == Some(true) {
                         found.insert(Condition::EndpointFailing);
                     }
