@@ -1,4 +1,4 @@
-.PHONY: help package run test rehearse screenshots bench dashboards lint fmt fuzz clean
+.PHONY: help package run test rehearse screenshots bench dashboards lint fmt fuzz chaos clean
 
 help:
 	@echo "make package   make a Debian package in target/"
@@ -9,6 +9,7 @@ help:
 	@echo "make lint    formatting, clippy, licences, shell scripts"
 	@echo "make fmt     format the code"
 	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (10)"
+	@echo "make chaos   run the agent while disk, clock, names, links, descriptors and clients fail (some fifteen minutes)"
 	@echo "make bench   run the benchmarks; BENCH_SHORT=1 watches no large fleet"
 	@echo "make dashboards  make dashboards/*.json anew from dashboards/generator"
 	@echo "make clean   remove what was built"
@@ -21,7 +22,7 @@ package:
 	cargo build --release --locked
 	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" deploy/debian/package target/release/convex-peer-monitor target
 
-lint fuzz:
+lint fuzz chaos:
 	@scripts/test $@
 
 screenshots:
