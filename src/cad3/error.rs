@@ -98,7 +98,7 @@ impl DecodeError {
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = format_args!("at offset {}", self.offset);
+        let at = format!("at offset {}", self.offset);
         match &self.problem {
             Problem::MessageTooLong { size, limit } => {
                 write!(f, "message of {size} bytes, at most {limit}")

@@ -176,8 +176,10 @@ impl Told<'_> {
             let name = ["Blocks", "Proposed", "In consensus", "Final"][i];
             let mut learned = by_status.clone();
             if let Some(at) = self.record.advanced[i] {
-                let grew = format_args!("; last seen to grow {}", self.clock.when(at));
-                push(&mut learned.0, grew);
+                push(
+                    &mut learned.0,
+                    format_args!("; last seen to grow {}", self.clock.when(at)),
+                );
             }
             debug_assert_eq!(LEVELS.len(), 4, "each level has a name");
             facts.push(Known::new(name, number(points), &learned));
