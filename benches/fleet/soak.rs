@@ -16,7 +16,7 @@ use crate::report::Who;
 const PEERS: usize = 2_000;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Until all that is bounded is full: the ring and the last polls of each peer, the last events, the store's cache.
-const WARM_UP_MINUTES: usize = 30;
+const WARM_UP_MINUTES: usize = 40;
 pub(crate) const MINUTES: usize = 20;
 /// Peers that die in each minute, and as many that hang; and as many that the configuration leaves out every other minute.
 const CHURN: usize = 100;

@@ -20,7 +20,7 @@ use crate::support::program::{Program, file_tells};
 use crate::support::tls::acceptor;
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Ids = Arc<Mutex<Vec<String>>>;
 

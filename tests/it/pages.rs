@@ -9,7 +9,7 @@ use crate::support::fake::{FakePeer, Fault, Script};
 use crate::support::simulated;
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent on five simulated peers of two regions, whose second is gone and whose third is of a clock that is 5 s ahead.
 async fn fleet(more: &str) -> (Agent, convex_peer_monitor::simulate::Network) {

@@ -10,7 +10,7 @@ use crate::support::fake::{FakePeer, Script};
 use crate::support::program::Program;
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The value of a key of the unit.
 fn unit(key: &str) -> String {

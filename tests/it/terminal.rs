@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::support::fake::{FakePeer, Fault, Script};
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What would decide about colour in whatever runs the tests.
 const DECIDES: [&str; 5] = ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"];
