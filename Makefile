@@ -19,7 +19,7 @@ run test rehearse release:
 	@scripts/$@
 
 package:
-	@scripts/need rust cc debian-package
+	@scripts/need rust cc nfpm
 	cargo build --release --locked
 	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" deploy/debian/package target/release/convex-peer-monitor target
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -24,7 +23,7 @@ const ALL: Duration = Duration::from_secs(60);
 
 /// Questions to the system's resolver at the same time. It blocks a thread for as long as it likes, whoever still waits; half of the
 /// threads for such work are left to disks, scrapes and reloads.
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(256)));
+static PLACES: Semaphore = Semaphore::const_new(256);
 
 /// Addresses of those of `hosts` that resolve soon, IPv4 first, none twice; embedded IPv4 addresses as what they are.
 pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>> {
@@ -72,8 +71,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fa
 
 /// Asks the system's resolver once there is a place.
 async fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let place = Arc::clone(&PLACES).acquire_owned().await;
-    let place = place.map_err(io::Error::other)?;
+    let place = PLACES.acquire().await.map_err(io::Error::other)?;
     let host = host.to_owned();
     let asking = spawn_blocking(move || {
         let found = (host.as_str(), port).to_socket_addrs();

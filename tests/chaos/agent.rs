@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use super::{system, until};
 
 /// Where it listens; nobody else is in this network namespace.
-const ADDRESS: &str = "127.0.0.1:18880";
+pub(crate) const ADDRESS: &str = "127.0.0.1:18880";
 
 pub(crate) struct Agent {
     child: Child,

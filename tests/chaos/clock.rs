@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::aftermath::Before;
-use super::agent::Agent;
+use super::agent::{ADDRESS, Agent};
 use super::network::Network;
 use super::until;
 
@@ -58,7 +58,7 @@ async fn a_clock_that_steps_an_hour_both_ways_is_noticed_and_loses_nothing() {
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
     ];
     let config = network.config();
-    let mut agent = Agent::start_within(dir.path(), &config, &within, "127.0.0.1:18880").await;
+    let mut agent = Agent::start_within(dir.path(), &config, &within, ADDRESS).await;
     let before = Before::trouble(&agent, PEERS).await;
 
     // The peers' clocks are off by as much, the other way.

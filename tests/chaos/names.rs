@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::aftermath::Before;
-use super::agent::Agent;
+use super::agent::{ADDRESS, Agent};
 use super::network::Network;
 use super::{last, until};
 
@@ -73,7 +73,7 @@ fn answer(question: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn a_dead_and_a_slow_resolver_hold_up_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let network = Network::start(dir.path(), PEERS).await;
+    let mut network = Network::start(dir.path(), PEERS).await;
     let server = NameServer::start().await;
     let config = (0..2 * PEERS).fold(network.config(), |config, i| {
         let port = 28000 + i;
@@ -87,8 +87,7 @@ async fn a_dead_and_a_slow_resolver_hold_up_nothing_else() {
     let mounts = "mount --bind resolv.conf /etc/resolv.conf && \
                   mount --bind nsswitch.conf /etc/nsswitch.conf && exec \"$0\" \"$@\"";
     let within = ["unshare", "--mount", "sh", "-c", mounts];
-    let mut network = network;
-    let mut agent = Agent::start_within(dir.path(), &config, &within, "127.0.0.1:18880").await;
+    let mut agent = Agent::start_within(dir.path(), &config, &within, ADDRESS).await;
     let before = Before::trouble(&agent, PEERS).await;
 
     server.takes(None);

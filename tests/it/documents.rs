@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use crate::ops::root;
+
 const FOLDERS: [&str; 6] = [
     ".",
     "docs",
@@ -56,7 +58,7 @@ fn anchor(heading: &str) -> String {
 
 /// All documents, by their paths.
 fn documents() -> BTreeMap<PathBuf, Document> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let files = FOLDERS.iter().flat_map(|folder| {
         let entries = std::fs::read_dir(root.join(folder)).unwrap();
         entries.map(|entry| entry.unwrap().path())
@@ -116,9 +118,7 @@ fn no_link_leads_nowhere() {
 #[test]
 fn the_readme_leads_to_every_document() {
     let documents = documents();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .canonicalize()
-        .unwrap();
+    let root = root().canonicalize().unwrap();
     let readme = root.join("README.md");
     let links = documents[&readme]
         .links

@@ -193,17 +193,16 @@ fn its_example_is_valid() {
 fn its_bounds_are_those_that_are_read() {
     let mut tried = 0;
     for row in own_rows() {
-        for (key, (end, beyond)) in row
-            .keys
-            .iter()
-            .flat_map(|key| ends(row.kind).into_iter().map(move |it| (key, it)))
-        {
-            assert_eq!(told(key, &end), None, "{key}: {end}");
-            assert!(
-                told(key, &beyond).is_some(),
-                "{key}: {beyond} is beyond {end}"
-            );
-            tried += 1;
+        let ends = ends(row.kind);
+        for key in &row.keys {
+            for (end, beyond) in &ends {
+                assert_eq!(told(key, end), None, "{key}: {end}");
+                assert!(
+                    told(key, beyond).is_some(),
+                    "{key}: {beyond} is beyond {end}"
+                );
+                tried += 1;
+            }
         }
     }
     assert!(tried > 50, "only {tried} ends are found in the tables");
