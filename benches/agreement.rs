@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use convex_peer_monitor::cad3::Hash;
+use cad3::Hash;
 use convex_peer_monitor::fleet::{Agreement, Ring, Sightings, Voice};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 

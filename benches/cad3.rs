@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use convex_peer_monitor::cad3::{Cell, Limits, decode_message, encode_message, reader, vlq};
+use cad3::{Cell, Limits, decode_message, encode_message, reader, vlq};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::Value;
 

@@ -12,11 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use convex_client::{Endpoint, HttpClients};
 use convex_peer_monitor::config::{self, Config, Mode, Peer};
+use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Fleet, Snapshot};
 use convex_peer_monitor::metrics::{self, AgentFacts};
-use convex_peer_monitor::peer::{Endpoint, HttpClients};
-use convex_peer_monitor::probe::{Observation, Prober};
+use convex_peer_monitor::poller::prober::Prober;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression;
 use flate2::write::GzEncoder;

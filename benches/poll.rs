@@ -11,9 +11,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use convex_client::{Endpoint, HttpClients};
 use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::peer::{Endpoint, HttpClients};
-use convex_peer_monitor::probe::Prober;
+use convex_peer_monitor::poller::prober::Prober;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -50,7 +50,7 @@ fn prober(scheme: &str, address: SocketAddr) -> Prober {
 
 async fn poll(prober: &mut Prober) {
     let observation = prober.poll().await;
-    assert_eq!(observation.endpoints[0].exchange.failure, None);
+    assert_eq!(observation.endpoints[0].failure, None);
 }
 
 fn polls(criterion: &mut Criterion) {

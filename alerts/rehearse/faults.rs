@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use convex_peer_monitor::simulate::{Fault, Script};
+use convex_simulator::{Fault, Script};
 
 use super::pipeline::Pace;
 
@@ -144,7 +144,7 @@ impl fmt::Display for Rehearsal {
 mod tests {
     use std::collections::BTreeSet;
 
-    use convex_peer_monitor::simulate::KINDS;
+    use convex_simulator::KINDS;
 
     use super::*;
     use crate::pipeline::root;

@@ -10,11 +10,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
+
 use faults::{Expected, Rehearsal};
 use pipeline::{Alert, DEAD_MANS_SWITCH, Notification, Pace};
 use rig::{Rig, Way};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, timeout_at};
 
 /// Plays a fault to the whole alerting pipeline and shows the notifications that arrive.
 #[derive(Parser)]

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use convex_client::{HttpOptions, http_client};
 use convex_peer_monitor::agent::{self, Source};
-use convex_peer_monitor::peer::plain_client;
-use convex_peer_monitor::shard::Shard;
-use convex_peer_monitor::simulate::{Network, Options, Traffic};
+use convex_peer_monitor::config::shard::Shard;
+use convex_simulator::{Network, Options, Traffic};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -94,7 +94,7 @@ impl Rig {
             let up = "count(convex_peer_health{state=\"up\"} == 1)";
             return Ok(prometheus.query(up).await? == Some(f64::from(u32::try_from(PEERS)?)));
         }
-        let client = plain_client(Duration::from_secs(5))?;
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(5))?;
         let request = client.get(format!("http://{}/metrics", self.agent));
         let exposition = request.send().await?.text().await?;
         let up = |line: &&str| {

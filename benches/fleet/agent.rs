@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use convex_peer_monitor::peer::{Transport, plain_client};
+use convex_client::{HttpOptions, Transport, http_client};
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
@@ -89,7 +89,7 @@ impl<'a> Agent<'a> {
             program,
             began,
             address,
-            client: plain_client(PATIENCE)?,
+            client: http_client(&HttpOptions::default(), PATIENCE)?,
             dir,
         })
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use convex_peer_monitor::peer::{Transport, plain_client};
+use convex_client::{HttpOptions, Transport, http_client};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -46,7 +46,7 @@ impl Blackbox {
         let (program, ()) = Program::start(command, Told::Stderr, listening)
             .await
             .context("'scripts/need blackbox-exporter' brings it")?;
-        let client = plain_client(PATIENCE)?;
+        let client = http_client(&HttpOptions::default(), PATIENCE)?;
         let succeeded = Arc::new(AtomicUsize::new(0));
         let began = Instant::now();
         let endpoints = || {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, bail, ensure};
 use bytes::BytesMut;
-use convex_peer_monitor::peer::{FrameDecoder, Transport};
+use convex_client::{FrameDecoder, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;

@@ -24,7 +24,8 @@ mod wire;
 use std::time::Duration;
 
 use anyhow::Context;
-use convex_peer_monitor::peer::Transport;
+use convex_client::Transport;
+use tokio::time::Instant;
 
 use agent::Agent;
 use blackbox::Blackbox;
@@ -34,7 +35,6 @@ use machine::{Machine, busy_seconds};
 use network::SimulatedNetwork;
 use program::Cores;
 use report::{Report, Row, ScrapeRow, Who};
-use tokio::time::Instant;
 
 /// From one poll of a target to its next.
 const INTERVAL: Duration = Duration::from_secs(10);

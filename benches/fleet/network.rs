@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use convex_client::{Endpoint, HttpClients, Transport};
 use convex_peer_monitor::config::{self, Config, Peer};
-use convex_peer_monitor::peer::{Endpoint, HttpClients, Transport};
-use convex_peer_monitor::probe::Prober;
+use convex_peer_monitor::poller::prober::Prober;
 use tokio::process::Command;
 
 use crate::INTERVAL;
@@ -97,7 +97,7 @@ impl SimulatedNetwork {
         );
         for _ in 0..POLLS_BEFORE {
             let observation = prober.poll().await;
-            if let Some(failure) = &observation.endpoints[0].exchange.failure {
+            if let Some(failure) = &observation.endpoints[0].failure {
                 bail!("a poll failed: {failure}");
             }
         }

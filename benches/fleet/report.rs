@@ -1,7 +1,7 @@
 //! What was measured, as tables for people and as JSON.
 
 use comfy_table::{CellAlignment, Table, presets};
-use convex_peer_monitor::peer::Transport;
+use convex_client::Transport;
 use serde::Serialize;
 
 use crate::INTERVAL;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use convex_peer_monitor::peer::Transport;
+use convex_client::Transport;
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 

@@ -16,13 +16,14 @@ mod wire;
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
 use machine::{Machine, busy_seconds, write_json};
 use peer::RealPeer;
 use report::{Report, Row};
 use round::Runner;
-use serde::Serialize;
-use tokio::time::{Instant, sleep};
-use way::{Client, Medium, Question, WAYS};
+use way::{Client, Medium, Query, WAYS};
 use wire::Relay;
 
 const ROUNDS: usize = 5;
@@ -112,11 +113,7 @@ async fn idle(peer: &RealPeer) -> anyhow::Result<f64> {
 }
 
 /// Counts one answer through a relay, which is not there when times are measured.
-async fn bytes(
-    question: Question,
-    medium: Medium,
-    peer: &RealPeer,
-) -> anyhow::Result<Option<Bytes>> {
+async fn bytes(question: Query, medium: Medium, peer: &RealPeer) -> anyhow::Result<Option<Bytes>> {
     let (binary, rest) = (
         Relay::start(peer.binary).await?,
         Relay::start(peer.rest).await?,

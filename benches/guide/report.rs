@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::Bytes;
 use crate::machine::Machine;
 use crate::round::Round;
-use crate::way::{Medium, Question};
+use crate::way::{Medium, Query};
 
 /// Everything.
 #[derive(Debug, Serialize)]
@@ -38,7 +38,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(
-        question: Question,
+        question: Query,
         medium: Medium,
         bytes: Option<Bytes>,
         idle_peer_cpu: f64,

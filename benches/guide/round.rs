@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::machine::cpu_of;
 use crate::peer::RealPeer;
-use crate::way::{Client, Question};
+use crate::way::{Client, Query};
 
 /// How long one round lasts.
 const LENGTH: Duration = Duration::from_millis(1500);
@@ -40,7 +40,7 @@ pub(crate) struct Round {
 /// One way, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Runner {
-    question: Question,
+    question: Query,
     /// None: the peer asks itself.
     client: Option<Client>,
     /// How often the peer asks itself in a round.
@@ -48,7 +48,7 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    pub(crate) fn new(question: Question, client: Option<Client>) -> Self {
+    pub(crate) fn new(question: Query, client: Option<Client>) -> Self {
         Self {
             question,
             client,
@@ -117,7 +117,7 @@ async fn by_client(client: &mut Client) -> anyhow::Result<Round> {
 }
 
 /// Reads `BENCH transport=local queries=N p50_us=… p99_us=… per_second=…`. The launcher asks a tenth as often before it times.
-async fn by_itself(peer: &mut RealPeer, question: Question, count: u32) -> anyhow::Result<Round> {
+async fn by_itself(peer: &mut RealPeer, question: Query, count: u32) -> anyhow::Result<Round> {
     let line = peer
         .command(&format!("bench local {count} {}", question.source()))
         .await?;

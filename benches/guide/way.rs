@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use convex_peer_monitor::cad3::{Cell, Limits, encode_message, reader};
-use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::peer::{
-    Endpoint, FrameDecoder, HttpClients, Reply, SOURCE, plain_client, put_frame, query_request,
+use cad3::{Cell, Limits, encode_message, reader};
+use convex_client::{
+    Endpoint, FrameDecoder, HttpClients, HttpOptions, Reply, SOURCE, http_client, put_frame,
+    query_request,
 };
-use convex_peer_monitor::probe::Prober;
+use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::poller::prober::Prober;
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ use tokio_util::codec::FramedRead;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Question {
+pub(crate) enum Query {
     /// `1`: what the transport itself costs.
     One,
     /// What the agent asks in a poll.
@@ -42,20 +43,20 @@ pub(crate) enum Medium {
 }
 
 /// All that is measured, in the order of the table. The guide's way is the last.
-pub(crate) const WAYS: [(Question, Medium); 10] = [
-    (Question::One, Medium::Local),
-    (Question::One, Medium::Tcp),
-    (Question::One, Medium::HttpRaw),
-    (Question::One, Medium::HttpJson),
-    (Question::Poll, Medium::Local),
-    (Question::Poll, Medium::Tcp),
-    (Question::Poll, Medium::HttpRaw),
-    (Question::State, Medium::Tcp),
-    (Question::State, Medium::HttpRaw),
-    (Question::State, Medium::HttpJson),
+pub(crate) const WAYS: [(Query, Medium); 10] = [
+    (Query::One, Medium::Local),
+    (Query::One, Medium::Tcp),
+    (Query::One, Medium::HttpRaw),
+    (Query::One, Medium::HttpJson),
+    (Query::Poll, Medium::Local),
+    (Query::Poll, Medium::Tcp),
+    (Query::Poll, Medium::HttpRaw),
+    (Query::State, Medium::Tcp),
+    (Query::State, Medium::HttpRaw),
+    (Query::State, Medium::HttpJson),
 ];
 
-impl Question {
+impl Query {
     /// The query's text.
     pub(crate) fn source(self) -> &'static str {
         match self {
@@ -116,20 +117,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 impl Client {
     /// A client that asks the peer at these addresses; none for what the peer's own process asks.
     pub(crate) async fn connect(
-        question: Question,
+        question: Query,
         medium: Medium,
         binary: SocketAddr,
         rest: SocketAddr,
     ) -> anyhow::Result<Option<Self>> {
         let accept = match medium {
             Medium::Local => return Ok(None),
-            Medium::Tcp if question == Question::Poll => {
+            Medium::Tcp if question == Query::Poll => {
                 return Ok(Some(Self::agent(&format!("tcp://{binary}"))?));
             }
             Medium::Tcp => {
                 return Ok(Some(Self::Tcp(TcpAsker::connect(question, binary).await?)));
             }
-            _ if question == Question::Poll => {
+            _ if question == Query::Poll => {
                 return Ok(Some(Self::agent(&format!("http://{rest}"))?));
             }
             Medium::HttpRaw => "application/cvx-raw",
@@ -137,7 +138,7 @@ impl Client {
         };
         let body = serde_json::json!({ "source": question.source() }).to_string();
         Ok(Some(Self::Http(HttpAsker {
-            client: plain_client(PATIENCE)?,
+            client: http_client(&HttpOptions::default(), PATIENCE)?,
             url: format!("http://{rest}/api/v1/query"),
             accept,
             body: body.into(),
@@ -160,11 +161,11 @@ impl Client {
             Self::Agent(prober) => {
                 let observation = prober.poll().await;
                 let answered = &observation.endpoints[0];
-                if let Some(failure) = &answered.exchange.failure {
+                if let Some(failure) = &answered.failure {
                     anyhow::bail!("a poll failed: {failure:?}");
                 }
                 ensure!(answered.retries == 0, "a poll needed a second try");
-                let answer = answered.exchange.query.as_ref().map(|query| &query.value);
+                let answer = answered.attempt.query.as_ref().map(|query| &query.value);
                 ensure!(
                     matches!(answer, Some(Ok(_))),
                     "the query is answered with {answer:?}"
@@ -178,7 +179,7 @@ impl Client {
 }
 
 impl TcpAsker {
-    async fn connect(question: Question, peer: SocketAddr) -> anyhow::Result<Self> {
+    async fn connect(question: Query, peer: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(peer).await?;
         stream.set_nodelay(true)?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! One cell without branches: what is read is written again as the same bytes and survives every other use.
 #![no_main]
 
-use convex_peer_monitor::cad3::{Limits, decode_message, encode};
+use cad3::{Limits, decode_message, encode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,7 +1,7 @@
 //! A message with branches, made of the fuzzer's cells so that refs meet the branches they ask for.
 #![no_main]
 
-use convex_peer_monitor::cad3::{Hash, Limits, decode_message, encode_message, vlq};
+use cad3::{Hash, Limits, decode_message, encode_message, vlq};
 use libfuzzer_sys::fuzz_target;
 
 /// Replaces each `20` followed by a small number and anything by the ref to that branch.

@@ -1,19 +1,19 @@
 //! A reply to a poll's query: figures, an error of the peer in a bounded length, or a failure that says why.
 #![no_main]
 
-use convex_peer_monitor::cad3::Limits;
-use convex_peer_monitor::peer::{Figures, Reason, Reply};
+use cad3::Limits;
+use convex_client::{FailureReason, PollAnswer, Reply};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(Some(reply)) = Reply::decode(bytes, &Limits::default()) else { return };
     match reply.outcome {
-        Ok(value) => match Figures::from_cell(&value) {
+        Ok(value) => match PollAnswer::from_cell(&value) {
             Ok(figures) => {
                 assert!(figures.memory_price_copper.is_none_or(f64::is_finite));
             }
             Err(failure) => {
-                assert_eq!(failure.reason, Reason::Malformed);
+                assert_eq!(failure.reason, FailureReason::Malformed);
                 assert!(!failure.message.is_empty() && failure.message.len() < 1000);
             }
         },

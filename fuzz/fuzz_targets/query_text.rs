@@ -1,7 +1,7 @@
 //! Query text: what is read is a cell that encodes, and its printed form reads as the same cell where it is text.
 #![no_main]
 
-use convex_peer_monitor::cad3::{Limits, decode_message, encode_message, reader};
+use cad3::{Limits, decode_message, encode_message, reader};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

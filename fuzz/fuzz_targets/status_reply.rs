@@ -1,8 +1,8 @@
 //! A reply to STATUS, over either transport: what is read of it is either a status or a failure that says why.
 #![no_main]
 
-use convex_peer_monitor::cad3::{Limits, decode_message};
-use convex_peer_monitor::peer::{Reason, Reply, Status};
+use cad3::{Limits, decode_message};
+use convex_client::{FailureReason, Reply, Status};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(status.order.pending(), block.saturating_sub(finality));
         }
         Err(failure) => {
-            assert_eq!(failure.reason, Reason::Malformed);
+            assert_eq!(failure.reason, FailureReason::Malformed);
             assert!(!failure.message.is_empty() && failure.message.len() < 1000);
         }
     }

@@ -1,5 +1,7 @@
 //! The command line: what can be asked of the program, and what each answer exits with.
 
+pub mod check_config;
+pub mod decode;
 mod healthcheck;
 mod probe;
 mod run;
@@ -14,13 +16,13 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use convex_client::Endpoint;
 
 use crate::agent::Happenings;
+use crate::agent::logging::{LogFormat, LogLevel};
 use crate::config::Config;
-use crate::peer::Endpoint;
-use crate::shard::Shard;
-use crate::telemetry::{LogFormat, LogLevel};
-use crate::{check, decode, metrics};
+use crate::config::shard::Shard;
+use crate::metrics;
 
 /// A bad configuration, before a port is bound.
 const BAD_CONFIG: u8 = 2;
@@ -303,7 +305,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let options = check::Options {
+    let options = check_config::Options {
         print: args.print,
         json: args.json,
         shard: args.shard.unwrap_or_default(),
@@ -313,7 +315,7 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         happenings.counts.only(config.notify.receivers());
         metrics::series(config, &happenings.registry)
     };
-    let valid = check::run(
+    let valid = check_config::run(
         &args.files,
         options,
         &series,

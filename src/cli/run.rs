@@ -9,10 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::logging;
+use crate::agent::systemd;
 use crate::agent::{self, Source};
 use crate::config;
-use crate::systemd;
-use crate::telemetry;
 use crate::web::ReloadRequest;
 
 use super::{BAD_CONFIG, RunArgs, runtime};
@@ -21,7 +21,7 @@ use super::{BAD_CONFIG, RunArgs, runtime};
 const WAITING_RELOADS: usize = 1;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    telemetry::init(args.log_format, args.log_level);
+    logging::init(args.log_format, args.log_level);
     let source = Source {
         file: args.config.or_else(config::find),
         shard: args.shard.unwrap_or_default(),

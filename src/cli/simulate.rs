@@ -5,17 +5,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use convex_simulator::{KINDS, Network, Options, Script, Traffic, descriptors};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::check::DescriptorLimit;
-use crate::simulate::{KINDS, Network, Options, Script, Traffic, descriptors};
-use crate::telemetry::{self, LogLevel};
+use crate::agent::logging::{self, LogLevel};
+use crate::config::DescriptorLimit;
 
 use super::run::raise_descriptor_limit;
 use super::{BAD_CONFIG, SimulateArgs, print, runtime};
 
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    telemetry::init(None, LogLevel::Info);
+    logging::init(None, LogLevel::Info);
     let options = match options(args) {
         Ok(options) => options,
         Err(error) => {

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cad3::Hash;
+use convex_client::Endpoint;
 use http::HeaderMap;
+use http::header::{AUTHORIZATION, HeaderValue};
 use url::Url;
 
-use crate::cad3::Hash;
-use crate::peer::Endpoint;
-
 mod access;
+pub mod active;
+mod cost;
 mod discovery;
 mod document;
 mod error;
@@ -36,10 +38,12 @@ mod secret;
 mod secret_file;
 mod section;
 mod self_check;
+pub mod shard;
 mod sidecar;
 mod verdicts;
 mod web;
 
+pub use cost::{Cost, DescriptorLimit};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem};
 pub use history::History;
@@ -364,6 +368,28 @@ pub struct HttpOptions {
     pub server_name: Option<String>,
     /// An HTTP proxy to go through (`http` or `https`, no userinfo); the environment's proxies are never used.
     pub proxy: Option<Url>,
+}
+
+impl HttpOptions {
+    /// The same as the client takes them, with the agent's user agent.
+    #[must_use]
+    pub fn client_options(&self) -> convex_client::HttpOptions {
+        let mut headers = self.headers.clone();
+        if let Some(token) = &self.bearer_token {
+            // Checked when the configuration was read.
+            if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+        }
+        convex_client::HttpOptions {
+            user_agent: concat!("convex-peer-monitor/", env!("CARGO_PKG_VERSION")).to_owned(),
+            headers,
+            ca: self.ca.clone(),
+            server_name: self.server_name.clone(),
+            proxy: self.proxy.clone(),
+        }
+    }
 }
 
 /// A peer's rhythm.

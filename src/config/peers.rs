@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use convex_client::{Endpoint, EndpointError};
+
 use super::access::http_options;
 use super::error::Position;
 use super::keys::{PEER, PEER_VERDICTS};
@@ -15,7 +17,6 @@ use super::section::{Names, Refused, Section, Value};
 use super::sidecar::sidecar;
 use super::verdicts::Thresholds;
 use super::{Mode, Peer, Role};
-use crate::peer::{Endpoint, EndpointError};
 
 /// The peers of the file; at least one. `rhythms` are those of own peers and of references.
 pub(super) fn peers(

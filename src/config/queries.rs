@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use convex_client::Query;
+
 use super::keys::QUERY;
 use super::networks::Networks;
 use super::rhythm::INTERVAL;
 use super::scalar::{duration, line};
 use super::section::{Names, Refused, Section, Value};
-use crate::peer::Question;
 
 /// Each query makes series and costs a peer the work of answering.
 const MAX_QUERIES: usize = 50;
@@ -21,7 +22,7 @@ pub struct CustomQuery {
     /// The `query` label; unique, `[a-z_][a-z0-9_]*`.
     pub name: String,
     /// The expression.
-    pub question: Question,
+    pub question: Query,
     /// What the value means, for people; may be empty.
     pub help: String,
     /// Names of the networks where it is asked; at least one, all of them unless configured.
@@ -95,7 +96,7 @@ fn asked_in(query: &Section, networks: &Networks) -> Result<Vec<String>, Refused
 }
 
 /// An expression that a peer can be asked.
-fn expression(value: &Value) -> Result<Question, String> {
+fn expression(value: &Value) -> Result<Query, String> {
     let text = value.text()?;
     if text.len() > MAX_SOURCE {
         return Err(format!(
@@ -103,7 +104,7 @@ fn expression(value: &Value) -> Result<Question, String> {
             text.len()
         ));
     }
-    match Question::read(&text) {
+    match Query::read(&text) {
         Ok(question) => Ok(question),
         Err(error) => {
             let (line, column) = (error.line, error.column);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use convex_client::Endpoint;
 use humantime::{format_duration, format_rfc3339};
 use serde::Serialize;
 
@@ -14,7 +15,6 @@ use super::{
     Cadence, Config, CustomQuery, Detail, Discovery, History, HttpOptions, Limits, Network, Notify,
     Peer, ProcessBy, SelfCheck, Sidecar, Thresholds, Window, file,
 };
-use crate::peer::Endpoint;
 use notify::NotifySection;
 
 /// Stands for a secret.

@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
+use cad3::Hash;
 use humantime::format_duration;
 use url::Url;
 
 use super::Secret;
 use super::file::Content;
 use super::section::Value;
-use crate::cad3::Hash;
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// As humantime counts them.

@@ -1,11 +1,11 @@
 //! What tells the agent's own trouble from a peer's.
 
+use convex_client::Endpoint;
 use rustls::pki_types::ServerName;
 
 use super::keys::SELF_CHECK;
 use super::peers::endpoint;
 use super::section::{Refused, Section, Value};
-use crate::peer::Endpoint;
 
 /// Each of them is asked whenever everything fails together: a few tell as much as many.
 const MAX_REFERENCES: usize = 10;

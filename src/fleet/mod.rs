@@ -1,61 +1,52 @@
 //! What is known of all watched peers. Takes observations, gives snapshots; asks nobody and shows nothing.
 
-mod advertised;
-mod agreement;
-mod condition;
-mod doubted;
-mod endpoint;
-mod head;
-mod health;
-mod identity;
-mod learned;
-mod mailbox;
-mod member;
-mod memory;
+mod bounded;
+mod commands;
+mod excuses;
 mod network;
-mod order;
-mod record;
-mod ring;
+mod observation;
+mod observer;
+mod peer;
+mod persist;
+pub mod report;
 mod slot;
-mod stake;
-mod tally;
-mod witness;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use convex_client::chain::stake::Registry;
+use convex_client::{PollAnswer, Transport};
 use tokio::time::Instant;
 
-use crate::chain::stake::Registry;
 use crate::config::{self, Config};
-use crate::peer::{Figures, Transport};
-use crate::probe::Observation;
 use crate::self_check::Checks;
 use crate::sidecar::Reading;
 
-pub use advertised::Addresses;
-pub use agreement::{Agreement, Stand, Voice};
-pub use condition::Condition;
-use doubted::OwnSight;
-pub use endpoint::{EndpointRecord, Timings};
-pub use head::Lag;
-pub use health::{Health, Streak};
-pub use identity::{Identity, Pins};
-pub use learned::{Fact, Learned};
-pub use mailbox::{Mailbox, Reader};
-pub use member::Standing;
-pub use memory::{Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Who};
+pub(crate) use bounded::make_room;
+pub use commands::{Errand, Mailbox, Reader};
+use excuses::OwnSight;
 pub use network::NetworkVerdict;
 use network::NetworkWatch;
-pub use order::{OrderState, OrderWatch};
-pub use record::PeerRecord;
-pub use ring::{Mark, Ring, Sighting, Sightings};
+pub use network::agreement::{Agreement, Stand, Voice};
+pub use network::head::Lag;
+pub use network::member::Standing;
+pub use network::ring::{Mark, Ring, Sighting, Sightings};
+pub use network::stake::{Quorum, Stake, StakeStanding};
+pub use observation::{Observation, Probed};
+pub use observer::Witness;
+pub use peer::PeerRecord;
+pub use peer::addresses::Addresses;
+pub use peer::condition::Condition;
+pub use peer::endpoint::{EndpointRecord, Timings};
+pub use peer::health::{Health, Streak};
+pub use peer::identity::{Identity, Pins};
+pub use peer::learned::{Fact, Learned};
+pub use peer::order::{OrderState, OrderWatch};
+pub use peer::tally::{BUCKETS_SECONDS, Latencies, Tally};
+pub use persist::{Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Who};
 pub use slot::{NotPolled, Slot};
-pub use stake::{Quorum, Stake, StakeStanding};
-pub use tally::{BUCKETS_SECONDS, Latencies, Tally};
-pub use witness::Witness;
 
 /// All watched peers.
 #[derive(Debug, Default)]
@@ -120,8 +111,8 @@ pub struct NetworkSnapshot {
     pub tallies: [Tally; Transport::ALL.len()],
     /// What its peers say together.
     pub verdict: NetworkVerdict,
-    /// Figures of the newest fresh state of a peer that is up and not diverged, up to the head.
-    pub figures: Option<Figures>,
+    /// PollAnswer of the newest fresh state of a peer that is up and not diverged, up to the head.
+    pub figures: Option<PollAnswer>,
     /// The operator's own queries by name.
     pub queries: BTreeMap<String, QueryRecord>,
 }
@@ -358,13 +349,13 @@ impl Fleet {
     }
 }
 
-/// Figures of the newest state that a peer of the majority shows: not beyond the head, where a liar could be alone.
+/// PollAnswer of the newest state that a peer of the majority shows: not beyond the head, where a liar could be alone.
 fn newest<'a>(
     peers: &'a [Arc<PeerRecord>],
     network: &str,
     head: Option<i64>,
     now: Instant,
-) -> Option<&'a Figures> {
+) -> Option<&'a PollAnswer> {
     let of_network = peers.iter().filter(|record| record.peer.network == network);
     of_network
         .filter(|record| record.up == Some(true) && record.diverged != Some(true))

@@ -5,15 +5,15 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use cad3::Cell;
+use convex_client::{FailureReason, Query, QueryError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::cad3::Cell;
 use crate::config;
-use crate::peer::{Failure, Question, Reason, Unanswered};
-use crate::probe::{Errand, Observation};
 
-use super::mailbox::Mailbox;
+use super::commands::{Errand, Mailbox};
+use super::observation::Observation;
 use super::{NetworkRecord, PeerRecord, lock};
 
 /// The least time between two polls of one peer that somebody asks for.
@@ -59,11 +59,11 @@ impl Slot {
     ///
     /// # Errors
     /// The peer does not answer, or its task has ended.
-    pub async fn ask(&self, question: Question) -> Result<Cell, Unanswered> {
+    pub async fn ask(&self, question: Query) -> Result<Cell, QueryError> {
         let (answer, answered) = oneshot::channel();
         let gone = || {
-            Unanswered::from(Failure::new(
-                Reason::Monitor,
+            QueryError::from(convex_client::Failure::new(
+                FailureReason::Local,
                 "the peer is watched no longer",
             ))
         };

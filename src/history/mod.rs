@@ -1,12 +1,11 @@
 //! What was: the last polls of each peer in memory, summaries and events in a store of bounded size. Fed by the fleet after each
 //! poll, read by pages and scripts. Its trouble with a disk never delays the monitoring.
 
+mod db;
 mod event;
+mod in_memory;
 mod log;
-mod memory;
 mod recent;
-mod shelf;
-mod store;
 mod summary;
 mod transcript;
 mod uptime;
@@ -20,18 +19,18 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout};
 
+use crate::fleet::Observation;
 use crate::fleet::{PeerRecord, Snapshot, Witness};
-use crate::probe::Observation;
 
+use db::thread::{Counter, Shelf};
+pub use db::thread::{MEMORY_BYTES, Unreadable};
+use db::{Batch, PeerKey, minute};
+pub use db::{HOURS_KEPT, MINUTES_KEPT, NAME as STORE_NAME, Resolution, StoreError};
 pub use event::{Event, Happening, Label};
+use in_memory::PeerMemory;
 use log::{About, Log};
 pub use log::{EVENTS_KEPT, Subscription};
-use memory::PeerMemory;
 pub use recent::{Outcome, POLLS_KEPT, Poll};
-use shelf::{Counter, Shelf};
-pub use shelf::{MEMORY_BYTES, Unreadable};
-use store::{Batch, PeerKey, minute};
-pub use store::{HOURS_KEPT, MINUTES_KEPT, NAME as STORE_NAME, Resolution, StoreError};
 pub use summary::{Latency, Summary};
 pub use transcript::{Answer, Conversation, Step, TRANSCRIPT_BYTES, Transcript};
 pub use uptime::{Uptime, WINDOWS};

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
-use crate::bounded::make_room;
-use crate::closed_label::closed_label;
+use convex_client::{OrderPoints, Transport};
+
+use crate::failure::Reason;
+use crate::fleet::make_room;
 use crate::fleet::{Health, Lag};
-use crate::peer::{OrderPoints, Reason, Transport};
+use crate::label_enum::label_enum;
 
 use super::log::milliseconds;
 
@@ -16,7 +18,7 @@ pub const POLLS_KEPT: usize = 60;
 /// What an absent latency is packed as.
 const ABSENT: u32 = u32::MAX;
 
-closed_label! {
+label_enum! {
     /// How a poll ended.
     pub enum Outcome {
         Up = "up", "An endpoint answered as it should.";
@@ -96,8 +98,8 @@ impl Packed {
             u32::try_from(micros).unwrap_or(ABSENT - 1)
         };
         let position = |reason: Option<Reason>| {
-            let position = reason.map_or(0, |reason| reason as usize + 1);
-            u8::try_from(position).unwrap_or(0)
+            let position = Reason::ALL.iter().position(|other| Some(*other) == reason);
+            position.map_or(0, |position| u8::try_from(position + 1).unwrap_or(0))
         };
         Self {
             block,
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
 
     fn poll() -> impl Strategy<Value = Poll> {
-        let reason = || option::of(select(Reason::ALL));
+        let reason = || option::of(select(Reason::ALL.to_vec()));
         let latency =
             || option::of((0..ABSENT - 1).prop_map(|us| Duration::from_micros(us.into())));
         let near = || -1_000_000..1_000_000_i64;

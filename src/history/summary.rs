@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use convex_client::{OrderPoints, Transport};
+
 use crate::fleet::Health;
-use crate::peer::{OrderPoints, Transport};
 
 use super::recent::{Outcome, Poll};
 

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use convex_client::{Attempt, LEVELS, PollAnswer, SOURCE, Status, Transport};
 use serde::Serialize;
 
 use crate::config::Peer;
-use crate::peer::{Exchange, Figures, LEVELS, SOURCE, Status, Transport};
-use crate::probe::{Observation, Probed};
+use crate::fleet::{Observation, Probed};
 
 use super::log::milliseconds;
 
@@ -91,11 +91,11 @@ impl Transcript {
 
 impl Conversation {
     fn of(url: &str, probed: &Probed) -> Self {
-        let exchange = &probed.exchange;
+        let attempt = &probed.attempt;
         let phases = [
-            ("resolve", exchange.phases.resolve),
-            ("connect", exchange.phases.connect),
-            ("tls", exchange.phases.tls),
+            ("resolve", attempt.phases.resolve),
+            ("connect", attempt.phases.connect),
+            ("tls", attempt.phases.tls),
         ];
         let step = |(phase, took): (&'static str, Option<Duration>)| {
             let took_us = micros(took?);
@@ -107,11 +107,11 @@ impl Conversation {
             url: clean(url, URL_BYTES),
             took_us: micros(took.unwrap_or_default()),
             retries: probed.retries,
-            reconnects: exchange.reconnects,
-            response_bytes: exchange.response_bytes,
+            reconnects: attempt.reconnects,
+            response_bytes: attempt.response_bytes,
             phases: phases.into_iter().filter_map(step).collect(),
-            answers: answers(probed.transport, exchange),
-            error: exchange
+            answers: answers(probed.transport, attempt),
+            error: probed
                 .failure
                 .as_ref()
                 .map(|failure| clean(&failure.to_string(), ERROR_BYTES)),
@@ -119,16 +119,16 @@ impl Conversation {
     }
 }
 
-fn answers(transport: Transport, exchange: &Exchange) -> Vec<Answer> {
+fn answers(transport: Transport, attempt: &Attempt) -> Vec<Answer> {
     let over_tcp = transport == Transport::Tcp;
-    let status = exchange.status.as_ref().map(|answered| Answer {
+    let status = attempt.status.as_ref().map(|answered| Answer {
         request: "status",
         sent: if over_tcp { "[:SR id]" } else { "GET status" },
         took_us: micros(answered.took),
         reply: clean(&told_status(&answered.value), REPLY_BYTES),
     });
     // The HTTP transport reads the clock from a header of another answer.
-    let clock = exchange.clock.as_ref().filter(|_| over_tcp);
+    let clock = attempt.clock.as_ref().filter(|_| over_tcp);
     let ping = clock.map(|answered| Answer {
         request: "ping",
         sent: "[:PING id]",
@@ -138,7 +138,7 @@ fn answers(transport: Transport, exchange: &Exchange) -> Vec<Answer> {
             answered.value.skew, answered.value.uncertainty
         ),
     });
-    let query = exchange.query.as_ref().map(|answered| Answer {
+    let query = attempt.query.as_ref().map(|answered| Answer {
         request: "query",
         sent: &SOURCE,
         took_us: micros(answered.took),
@@ -158,7 +158,7 @@ fn told_status(status: &Status) -> String {
     text
 }
 
-fn told_figures(figures: &Figures) -> String {
+fn told_figures(figures: &PollAnswer) -> String {
     let mut text = String::new();
     told(&mut text, "block", figures.state_block);
     told(&mut text, "state", figures.state_hash);
@@ -210,9 +210,11 @@ fn clean(text: &str, bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cad3::Hash;
+    use convex_client::{ClockSample, ErrorReply, FailureReason, OrderPoints, Phases, Timed};
+
     use super::*;
-    use crate::cad3::Hash;
-    use crate::peer::{Answered, ClockSample, ErrorReply, Failure, OrderPoints, Phases, Reason};
+    use crate::failure::{Failure, Reason};
 
     fn peer() -> Peer {
         let text = format!(
@@ -223,9 +225,9 @@ mod tests {
         Peer::clone(&config.unwrap().peers[0])
     }
 
-    fn observation(answer: crate::peer::Answer, failure: Option<Failure>) -> Observation {
+    fn observation(answer: convex_client::Answer, failure: Option<Failure>) -> Observation {
         let took = Duration::from_micros(u64::MAX);
-        let exchange = Exchange {
+        let attempt = Attempt {
             phases: Phases {
                 resolve: Some(took),
                 connect: Some(took),
@@ -233,7 +235,7 @@ mod tests {
             },
             reconnects: u32::MAX,
             response_bytes: usize::MAX,
-            status: Some(Answered {
+            status: Some(Timed {
                 value: Status {
                     genesis: Hash::new([0xab; 32]),
                     peer_key: Hash::new([0xcd; 32]),
@@ -246,26 +248,27 @@ mod tests {
                 },
                 took,
             }),
-            query: Some(Answered {
+            query: Some(Timed {
                 value: answer,
                 took,
             }),
-            clock: Some(Answered {
+            clock: Some(Timed {
                 value: ClockSample {
                     skew: -1e9,
                     uncertainty: 1e9,
                 },
                 took,
             }),
-            failure,
-            ..Exchange::default()
+            ..Attempt::default()
         };
         let probed = |transport| Probed {
             transport,
             began: SystemTime::UNIX_EPOCH + Duration::from_secs(9),
             ended: SystemTime::UNIX_EPOCH + Duration::from_secs(10),
             retries: u32::MAX,
-            exchange: exchange.clone(),
+            attempt: attempt.clone(),
+            took: None,
+            failure: failure.clone(),
         };
         Observation {
             endpoints: Transport::ALL.map(probed).into(),
@@ -275,7 +278,7 @@ mod tests {
     #[test]
     fn a_transcript_is_small_and_harmless_whatever_a_peer_says() {
         let all = Some(i64::MIN);
-        let largest = Figures {
+        let largest = PollAnswer {
             state_hash: Some(Hash::new([0xef; 32])),
             state_block: all,
             timestamp_ms: all,
@@ -295,7 +298,7 @@ mod tests {
                 message: said.clone(),
             };
             for answer in [Ok(largest.clone()), Err(error)] {
-                let failure = Failure::new(Reason::Malformed, said.as_str());
+                let failure = Failure::new(Reason::Client(FailureReason::Malformed), said.as_str());
                 let transcript = Transcript::of(&peer(), &observation(answer, Some(failure)));
                 let json = serde_json::to_string(&transcript).unwrap();
                 assert!(json.len() <= TRANSCRIPT_BYTES, "{} bytes", json.len());
@@ -306,12 +309,12 @@ mod tests {
 
     #[test]
     fn a_transcript_tells_what_was_asked_and_what_came() {
-        let figures = Figures {
+        let figures = PollAnswer {
             state_block: Some(6),
             accounts: Some(132),
-            ..Figures::default()
+            ..PollAnswer::default()
         };
-        let failure = Failure::new(Reason::Timeout, "no answer came");
+        let failure = Failure::new(Reason::Client(FailureReason::Timeout), "no answer came");
         let transcript = Transcript::of(&peer(), &observation(Ok(figures), Some(failure)));
         assert_eq!(transcript.at_ms, 9_000);
         let [http, tcp] = &transcript.endpoints[..] else {

@@ -9,11 +9,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Fleet, OrderState};
+use crate::history::db::thread::Shelf;
 
 use super::History;
 use super::event::Happening;
 use super::log::About;
-use super::shelf::Shelf;
 
 /// From one look at the networks to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

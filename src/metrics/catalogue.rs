@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::failure::Reason;
 use crate::fleet::Condition;
-use crate::peer::Reason;
 use crate::self_check::Check;
 
 /// One metric.
@@ -408,8 +408,9 @@ pub fn reference() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     #[test]
     fn names_are_unique_and_follow_the_conventions() {

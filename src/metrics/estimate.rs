@@ -4,20 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cad3::Hash;
+use convex_client::chain::stake::RegisteredPeer;
+use convex_client::{
+    Api, Attempt, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer, Status, Timed, Transport,
+};
 use prometheus::Registry;
 use tokio::time::Instant;
 
-use crate::cad3::Hash;
-use crate::chain::stake::RegisteredPeer;
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
     Standing,
 };
-use crate::peer::{
-    Answered, Api, ClockSample, Endpoint, Exchange, Figures, OrderPoints, Phases, Status, Transport,
-};
-use crate::probe::{Observation, Probed};
+use crate::fleet::{Observation, Probed};
 use crate::self_check::{Finding, Plan};
 use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
 
@@ -155,8 +155,8 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
     }
 }
 
-fn figures(block: i64) -> Figures {
-    Figures {
+fn figures(block: i64) -> PollAnswer {
+    PollAnswer {
         state_hash: Some(Hash::new([1; 32])),
         state_block: Some(block),
         timestamp_ms: Some(1),
@@ -240,33 +240,27 @@ fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
         uncertainty: 0.0,
     };
     let now = SystemTime::now();
-    Probed {
-        transport: endpoint.transport(),
-        began: now,
-        ended: now,
-        retries: 0,
-        exchange: Exchange {
-            phases: Phases {
-                resolve: Some(took),
-                connect: Some(took),
-                tls: tls.then_some(took),
-            },
-            certificate_ends: tls.then_some(now + peer.verdicts.certificate * 2),
-            response_bytes: 1,
-            status: Some(Answered {
-                value: status,
-                took,
-            }),
-            query: Some(Answered {
-                value: Ok(figures(points)),
-                took,
-            }),
-            api: Some(Api::V0_8_3),
-            clock: (!http).then_some(Answered { value: clock, took }),
-            took: Some(took),
-            ..Exchange::default()
+    let attempt = Attempt {
+        phases: Phases {
+            resolve: Some(took),
+            connect: Some(took),
+            tls: tls.then_some(took),
         },
-    }
+        certificate_ends: tls.then_some(now + peer.verdicts.certificate * 2),
+        response_bytes: 1,
+        status: Some(Timed {
+            value: status,
+            took,
+        }),
+        query: Some(Timed {
+            value: Ok(figures(points)),
+            took,
+        }),
+        api: Some(Api::V0_8_3),
+        clock: (!http).then_some(Timed { value: clock, took }),
+        ..Attempt::default()
+    };
+    Probed::new(endpoint.transport(), (now, now), attempt, Ok(took))
 }
 
 #[cfg(test)]

@@ -217,8 +217,8 @@ mod tests {
 
     use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric};
 
-    use super::super::catalogue::ALL;
     use super::*;
+    use crate::metrics::ALL;
 
     fn written(fill: impl FnOnce(&mut Writer<'_>)) -> (String, u64) {
         let mut text = String::new();

@@ -10,11 +10,11 @@ mod peers;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use convex_client::seconds_since_epoch;
 use prometheus::Registry;
 
 use crate::config::{Detail, Mode, Role};
 use crate::fleet::{NetworkSnapshot, Snapshot};
-use crate::peer::seconds_since_epoch;
 
 pub use catalogue::{ALL, Definition, Group, Kind, Lean, reference};
 pub use estimate::series;

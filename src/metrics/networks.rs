@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::chain::economics::cvm;
+use convex_client::chain::economics::cvm;
+use convex_client::{PollAnswer, Transport, seconds_of_ms, seconds_since_epoch};
+
 use crate::config::Role;
 use crate::fleet::{
     Health, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeStanding,
 };
-use crate::peer::{Figures, Transport, seconds_of_ms, seconds_since_epoch};
 
 use super::catalogue::{self, Definition};
 use super::family::Writer;
@@ -121,7 +122,8 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
 }
 
 fn figures(snapshot: &Snapshot, writer: &mut Writer<'_>) {
-    let mut figure = |definition: &'static Definition, value: &dyn Fn(&Figures) -> Option<f64>| {
+    let mut figure = |definition: &'static Definition,
+                      value: &dyn Fn(&PollAnswer) -> Option<f64>| {
         each(snapshot, writer, definition, |network| {
             network.figures.as_ref().and_then(value)
         });

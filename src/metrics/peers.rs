@@ -1,10 +1,12 @@
 //! Facts about peers as series, from one snapshot.
 
-use crate::cad3::Hash;
-use crate::chain::economics::cvm;
+use cad3::Hash;
+use convex_client::chain::economics::cvm;
+use convex_client::{Api, LEVELS, PollAnswer, Transport, seconds_of_ms, seconds_since_epoch};
+
 use crate::config::Role;
+use crate::failure::Reason;
 use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Snapshot, Stake};
-use crate::peer::{Api, Figures, LEVELS, Reason, Transport, seconds_of_ms, seconds_since_epoch};
 
 use super::catalogue::{self, Definition, Lean};
 use super::family::{Family, Label, Writer};
@@ -401,7 +403,7 @@ impl View<'_> {
         });
         let figure = |writer: &mut Writer<'_>,
                       definition: &'static Definition,
-                      value: &dyn Fn(&Figures) -> Option<f64>| {
+                      value: &dyn Fn(&PollAnswer) -> Option<f64>| {
             self.each_peer(writer, definition, |family, record| {
                 if let Some(value) = record.figures(now).and_then(value) {
                     family.sample(of(record), value);

@@ -4,10 +4,9 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use convex_client::Endpoint;
 use futures_util::future::select_ok;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
-
-use crate::peer::Endpoint;
 
 /// A wall clock that moved so much more or less than the monotonic one has jumped.
 const STEP: Duration = Duration::from_secs(1);

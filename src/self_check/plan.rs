@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::Config;
-use crate::peer::Endpoint;
+use convex_client::Endpoint;
 
-use super::check::Check;
-use super::doubt::Path;
+use crate::config::Config;
+use crate::self_check::excuse::Path;
+use crate::self_check::kinds::Check;
 
 /// Names that are resolved when none is configured: if none of so many does, one more tells nothing.
 const MAX_NAMES: usize = 8;

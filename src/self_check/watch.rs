@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::check::{Check, Checks, Finding};
+use crate::self_check::kinds::{Check, Checks, Finding};
+
 use super::host;
 use super::plan::Plan;
 
@@ -179,8 +180,9 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use convex_client::Endpoint;
+
     use super::*;
-    use crate::peer::Endpoint;
 
     #[tokio::test(start_paused = true)]
     async fn a_late_timer_counts_for_fifteen_seconds() {

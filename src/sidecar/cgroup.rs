@@ -124,8 +124,8 @@ fn unread(path: &Path, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Files;
     use super::*;
+    use crate::sidecar::fixture::Files;
 
     fn read(files: &Files) -> Memory {
         let process = Process::new_with_root(files.path().join("proc/22")).unwrap();

@@ -301,8 +301,8 @@ pub(super) fn why(error: &ProcError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{BOOTED, Files};
     use super::*;
+    use crate::sidecar::fixture::{BOOTED, Files};
 
     impl Finder {
         fn told(&mut self) -> Result<i32, (Option<bool>, String)> {

@@ -129,8 +129,8 @@ fn absent(process_up: Option<bool>, why: String) -> ProcessReading {
 mod tests {
     use std::process::{Child, Command};
 
-    use super::super::fixture::{BOOTED, Files, MEMORY};
     use super::*;
+    use crate::sidecar::fixture::{BOOTED, Files, MEMORY};
 
     /// A process of the test, ended with it.
     struct Sleeper(Child);

@@ -10,7 +10,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Peer, Sidecar};
-use crate::current::CurrentTasks;
+use crate::reloadable_tasks::ReloadableTasks;
 
 use super::process::{Host, ProcessReader};
 use super::reading::{Reading, Unavailable};
@@ -22,7 +22,7 @@ type Publish = Arc<dyn Fn(&Peer, Reading) + Send + Sync>;
 /// The peers whose process runs on this host, a task each.
 pub struct Sidecars {
     publish: Publish,
-    tasks: CurrentTasks,
+    tasks: ReloadableTasks,
 }
 
 impl fmt::Debug for Sidecars {
@@ -42,7 +42,7 @@ impl Sidecars {
     ) -> Self {
         Self {
             publish: Arc::new(publish),
-            tasks: CurrentTasks::new(stop),
+            tasks: ReloadableTasks::new(stop),
         }
     }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::activity::{Activity, UnderWay};
+use crate::web::listener::activity::{Activity, UnderWay};
 
 /// Bytes given at a time; more would wait in HTTP/2's own memory.
 const PIECE: usize = 16 << 10;

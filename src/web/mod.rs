@@ -1,15 +1,10 @@
 //! The agent's own HTTP server: metrics, the page, the API, health. Reads snapshots; changes nothing but by a reload or a poll
 //! that is asked for.
 
-mod activity;
 mod answer;
 mod api;
-mod connection;
-mod gate;
-mod guard;
 mod listener;
 mod pages;
-mod passwords;
 mod runbook;
 mod scrape;
 mod security;
@@ -27,14 +22,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
+use crate::config::active::Current;
 use crate::config::render;
-use crate::current::Current;
+use crate::config::shard::Shard;
 use crate::fleet::Fleet;
 use crate::history::History;
-use crate::shard::Shard;
 
-use connection::Routes;
-use gate::Gate;
+use listener::connection::Routes;
+use listener::gate::{self, Gate};
+use listener::guard;
 use pages::{Pages, Streams};
 
 /// Asks the agent to load its configuration again; the answer says what was wrong.

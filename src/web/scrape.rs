@@ -166,9 +166,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use axum::http::HeaderValue;
     use futures_util::{FutureExt, TryStreamExt};
+
+    use super::*;
 
     #[test]
     fn gzip_is_sent_to_those_who_take_it() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use tokio::process::{Child, Command};
 
 use super::{system, until};
@@ -58,7 +58,7 @@ impl Agent {
             dir: dir.to_owned(),
             within,
             address,
-            client: plain_client(Duration::from_secs(20)).unwrap(),
+            client: http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap(),
         };
         agent.until_ready().await;
         agent
@@ -139,7 +139,7 @@ impl Agent {
 
     /// Whether it answers a client that was not connected before.
     pub(crate) async fn answers_a_newcomer(&self) -> bool {
-        let client = plain_client(Duration::from_secs(20)).unwrap();
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
         let url = format!("http://{}/-/healthy", self.address);
         let answer = client.get(url).send().await;
         answer.is_ok_and(|answer| answer.status() == 200)

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use convex_peer_monitor::cad3::Cell;
-use convex_peer_monitor::chain::custom;
-use convex_peer_monitor::chain::economics::{self, COPPER_PER_CVM};
-use convex_peer_monitor::chain::stake::{MAX_PEERS, Reading, Registry};
-use convex_peer_monitor::peer::{Question, plain_client};
-use convex_peer_monitor::probe::Prober;
+use cad3::Cell;
+use convex_client::chain::custom;
+use convex_client::chain::economics::{self, COPPER_PER_CVM};
+use convex_client::chain::stake::{MAX_PEERS, Reading, Registry};
+use convex_client::{HttpOptions, Query, http_client};
+use convex_peer_monitor::poller::prober::Prober;
 use serde_json::Value;
 
 use super::contract::{peer, prober};
@@ -18,20 +18,20 @@ async fn registry(prober: &mut Prober, first: &str) -> Registry {
     let mut reading = Reading::default();
     while let Some(question) = reading.next_question() {
         let source = format!("(do {first} {})", question.source());
-        let question = Question::read(&source).unwrap();
+        let question = Query::read(&source).unwrap();
         reading.take(prober.ask(&question).await).unwrap();
     }
     reading.finish().unwrap()
 }
 
 async fn value(prober: &mut Prober, source: &str) -> Cell {
-    let question = Question::read(source).unwrap();
+    let question = Query::read(source).unwrap();
     prober.ask(&question).await.unwrap()
 }
 
 /// The peer's own REST interface about a peer.
 async fn rest_record(asked: &RealPeer, key: &str) -> Value {
-    let client = plain_client(Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
     let request = client.get(format!("{}/api/v1/peers/{key}", asked.http()));
     let response = request.send().await.unwrap();
     serde_json::from_str(&response.text().await.unwrap()).unwrap()

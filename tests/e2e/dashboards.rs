@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::peer::plain_client;
-use convex_peer_monitor::simulate;
+use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -55,7 +54,7 @@ const EMPTY_WHEN_HEALTHY: [&str; 31] = [
 const AS_THE_HOST_TELLS: &str = "convex-peer, Starts and OOM kills, B";
 
 /// A query of a dashboard.
-struct Question {
+struct Query {
     /// Where it stands, as in the list above.
     place: String,
     /// With its variables filled in.
@@ -63,7 +62,7 @@ struct Question {
     instant: bool,
 }
 
-impl Question {
+impl Query {
     async fn answered(&self, prometheus: &Prometheus, since: SystemTime) -> bool {
         let since = (!self.instant).then_some(since);
         prometheus.has_data(&self.expression, since).await
@@ -71,7 +70,7 @@ impl Question {
 }
 
 /// Every query of every panel, variable and annotation; on the dashboard of one peer, of that peer.
-fn questions(peer: &str) -> Vec<Question> {
+fn questions(peer: &str) -> Vec<Query> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(pipeline::root().join("dashboards")).unwrap() {
         let path = entry.unwrap().path();
@@ -84,7 +83,7 @@ fn questions(peer: &str) -> Vec<Question> {
         let peer = if uid == "convex-peer" { peer } else { ".+" };
         let mut ask = |place: String, expression: &str, instant| {
             let expression = filled(expression, peer);
-            found.push(Question {
+            found.push(Query {
                 place: format!("{uid}, {place}"),
                 expression,
                 instant,
@@ -134,11 +133,7 @@ fn filled(expression: &str, peer: &str) -> String {
 }
 
 /// Asks until all are answered, and panics with those that are not in time.
-async fn all_are_answered(
-    mut questions: Vec<Question>,
-    prometheus: &Prometheus,
-    since: SystemTime,
-) {
+async fn all_are_answered(mut questions: Vec<Query>, prometheus: &Prometheus, since: SystemTime) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut left = Vec::new();
@@ -221,7 +216,7 @@ peers:
 }
 
 /// The lines that say what the peers of a simulated network are, under the name of another.
-fn peers(simulated: &simulate::Network, network: &str) -> String {
+fn peers(simulated: &convex_simulator::Network, network: &str) -> String {
     let config = simulated.config();
     let peers = config.lines().filter(|line| line.contains("name: sim-"));
     let renamed = peers.map(|line| {
@@ -311,7 +306,7 @@ peers:
 }
 
 async fn reload(address: &str) {
-    let client = plain_client(Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
     let answer = client
         .post(format!("http://{address}/-/reload"))
         .send()

@@ -34,11 +34,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
-use network::Network;
-use prometheus::Prometheus;
+use convex_client::{HttpOptions, http_client};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use network::Network;
+use prometheus::Prometheus;
 
 /// The agent's program, as an operator runs it.
 struct Agent {
@@ -124,7 +125,7 @@ impl Agent {
     }
 
     async fn metrics(&self) -> String {
-        let client = plain_client(Duration::from_secs(10)).unwrap();
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
         let response = client
             .get(format!("http://{}/metrics", self.address))
             .send()
@@ -163,7 +164,7 @@ fn of(metric: &str, peer: usize, more: &str) -> String {
 
 /// The answer of a peer's own REST interface to a query, as JSON.
 async fn rest(peer: &network::RealPeer, source: &str) -> serde_json::Value {
-    let client = plain_client(Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
     let request = client.post(format!("{}/api/v1/query", peer.http()));
     let response = request
         .body(serde_json::json!({ "source": source }).to_string())

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
-use convex_peer_monitor::simulate;
+use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -41,7 +40,11 @@ pub(super) fn is_told_once(pages: &Pages, labels: &str) {
 }
 
 /// The configuration of an agent that watches the simulated network, with this section `notify`.
-fn watching(network: &simulate::Network, state: &tempfile::TempDir, notify: &str) -> String {
+fn watching(
+    network: &convex_simulator::Network,
+    state: &tempfile::TempDir,
+    notify: &str,
+) -> String {
     network.config()
         + &format!(
             "defaults: {{ interval: 1s, timeout: 800ms }}\nstate_dir: '{}'\nnotify: {notify}\n",
@@ -137,7 +140,7 @@ async fn both_ways_are_one_page() {
 
 /// Waits until Prometheus fires this alert, once, and gives its labels.
 async fn fired_by(prometheus: &Prometheus, name: &str) -> Value {
-    let client = plain_client(Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
     let url = format!("http://{}/api/v1/alerts", prometheus.address());
     let firing = async {
         loop {

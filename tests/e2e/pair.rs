@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
@@ -47,7 +47,7 @@ async fn prometheus(replica: &str, agents: [&Agent; 2], alertmanager: SocketAddr
 
 /// The alerts about peers that are down, as Alertmanager has them.
 async fn down(alertmanager: SocketAddr) -> Vec<Value> {
-    let client = plain_client(Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
     let url = format!("http://{alertmanager}/api/v2/alerts?filter=alertname=ConvexPeerDown");
     let text = client.get(url).send().await.unwrap().text().await.unwrap();
     serde_json::from_str(&text).unwrap()

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -57,7 +57,7 @@ impl Prometheus {
         let url = format!("http://{}/api/v1/{path}", self.0.address());
         let mut url = reqwest::Url::parse(&url).unwrap();
         url.query_pairs_mut().extend_pairs(parameters);
-        let client = plain_client(Duration::from_secs(10)).unwrap();
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
         let text = client.get(url).send().await.unwrap().text().await.unwrap();
         let answer: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(answer["status"], "success", "{expression}: {answer}");

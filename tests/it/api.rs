@@ -7,7 +7,7 @@ mod problems;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ impl Watched {
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
-        let client = plain_client(Duration::from_secs(20)).unwrap();
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
         let mut request = client.request(method, format!("http://{}{path}", self.agent.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -289,7 +289,7 @@ async fn a_poll_under_way_holds_up_no_stop() {
         silent.tcp
     ))
     .await;
-    let client = plain_client(Duration::from_secs(20)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
     let poll = client.post(format!("http://{}/api/v1/peers/a/poll", agent.address));
     let polled = tokio::spawn(poll.send());
     agent

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use convex_peer_monitor::cad3::{Cell, Hash, Limits, reader};
-use convex_peer_monitor::chain::custom;
-use convex_peer_monitor::chain::economics::MAX_SUPPLY_COPPER;
-use convex_peer_monitor::chain::stake::{
+use cad3::{Cell, Hash, Limits, reader};
+use convex_client::chain::custom;
+use convex_client::chain::economics::MAX_SUPPLY_COPPER;
+use convex_client::chain::stake::{
     MAX_PEERS, MAX_URL_BYTES, Reading, RegisteredPeer, Registry, RegistryError,
 };
-use convex_peer_monitor::peer::{ErrorReply, Failure, Reason, Reply, Unanswered};
+use convex_client::{ErrorReply, Failure, FailureReason, QueryError, Reply};
 use proptest::prelude::*;
 
 const NOW: i64 = 1_795_559_818_830;
@@ -43,15 +43,15 @@ fn rows(range: std::ops::Range<usize>) -> impl Iterator<Item = Cell> {
     range.map(|i| Cell::vector(row(i)))
 }
 
-fn refused(code: &str) -> Result<Cell, Unanswered> {
-    Err(Unanswered::Refused(ErrorReply {
+fn refused(code: &str) -> Result<Cell, QueryError> {
+    Err(QueryError::Refused(ErrorReply {
         code: code.to_owned(),
         message: "as scripted".to_owned(),
     }))
 }
 
-fn too_large() -> Result<Cell, Unanswered> {
-    Err(Failure::new(Reason::TooLarge, "as scripted").into())
+fn too_large() -> Result<Cell, QueryError> {
+    Err(Failure::new(FailureReason::TooLarge, "as scripted").into())
 }
 
 /// A peer with a registry of `registered`, which refuses pages above `limit`; it reads the numbers of the questions.
@@ -70,7 +70,7 @@ impl Peer {
         }
     }
 
-    fn answer(&mut self, source: &str) -> Result<Cell, Unanswered> {
+    fn answer(&mut self, source: &str) -> Result<Cell, QueryError> {
         let Some((_, slice)) = source.split_once("(slice peers (min ") else {
             let addresses = source.split('#').skip(1).count();
             return Ok(Cell::vector((0..addresses).map(|_| Cell::integer(COIN))));
@@ -201,7 +201,7 @@ fn less_is_asked_where_a_page_is_too_much() {
 fn a_peer_that_never_has_enough_juice_gives_an_error_and_not_an_endless_reading() {
     let mut peer = Peer::new(70, 0);
     let error = peer.read().unwrap_err();
-    assert!(matches!(error, RegistryError::Unanswered(_)), "{error}");
+    assert!(matches!(error, RegistryError::QueryError(_)), "{error}");
     assert_eq!(peer.asked, [250, 50, 10]);
 }
 
@@ -233,9 +233,9 @@ fn after_a_failure_the_same_question_can_go_to_another_peer() {
     let mut reading = Reading::default();
     reading.take(Ok(page(300, rows(0..250)))).unwrap();
     let question = reading.next_question();
-    let failure = Failure::new(Reason::Timeout, "as scripted");
+    let failure = Failure::new(FailureReason::Timeout, "as scripted");
     let error = reading.take(Err(failure.clone().into())).unwrap_err();
-    assert_eq!(error, RegistryError::Unanswered(failure.into()));
+    assert_eq!(error, RegistryError::QueryError(failure.into()));
     assert!(reading.take(refused("NOBODY")).is_err());
     assert_eq!(reading.next_question(), question);
     reading.take(Ok(page(300, rows(250..300)))).unwrap();

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::Hash;
-use convex_peer_monitor::check;
+use cad3::Hash;
+use convex_client::{Endpoint, Query};
+use convex_peer_monitor::cli::check_config;
+use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Cadence, Config, CustomQuery, Detail, Discovery, Errors,
     Heartbeat, HttpOptions, Limits, Mode, Network, Notify, Peer, ProcessBy, Role, Secret,
     SelfCheck, Severity, Sidecar, Target, Thresholds, Webhook, Window,
 };
-use convex_peer_monitor::peer::{Endpoint, Question};
-use convex_peer_monitor::shard::Shard;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
@@ -242,7 +242,7 @@ fn a_query_is_read_as_the_form_that_its_text_is_and_asked_in_every_network_unles
     };
     let expected = CustomQuery {
         name: "a".to_owned(),
-        question: Question::read("(balance #13)").expect("a form"),
+        question: Query::read("(balance #13)").expect("a form"),
         help: "what".to_owned(),
         networks: vec!["n".to_owned()],
         interval: Duration::from_secs(300),
@@ -904,7 +904,7 @@ fn a_listener_that_is_open_to_others_is_told_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("c.yml");
     fs::write(&file, format!("listen: 0.0.0.0:1\n{PEER}")).unwrap();
-    let (ok, out, _) = check(&[file], check::Options::default());
+    let (ok, out, _) = check(&[file], check_config::Options::default());
     assert!(
         ok && out.contains("warning: 0.0.0.0:1 is open to everybody"),
         "{out}"
@@ -951,7 +951,10 @@ fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_righ
         assert_eq!(warned(mode), "", "{mode:o}");
     }
     insta::assert_snapshot!(warned(0o644));
-    let (ok, out, _) = check(&[dir.path().join("c.yml")], check::Options::default());
+    let (ok, out, _) = check(
+        &[dir.path().join("c.yml")],
+        check_config::Options::default(),
+    );
     assert!(
         ok && out.contains("warning: ") && out.contains("chmod 640"),
         "{out}"
@@ -973,10 +976,11 @@ fn peers_that_a_reload_does_not_change_are_in_memory_once() {
     assert!(!Arc::ptr_eq(&config.peers[1], &before.peers[1]));
 }
 
-fn check(files: &[PathBuf], options: check::Options) -> (bool, String, String) {
+fn check(files: &[PathBuf], options: check_config::Options) -> (bool, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let series = |config: &Config| config.peers.len() as u64 * 50;
-    let ok = check::run(files, options, &series, &mut out, &mut err).expect("a Vec takes all");
+    let ok =
+        check_config::run(files, options, &series, &mut out, &mut err).expect("a Vec takes all");
     (
         ok,
         String::from_utf8(out).expect("UTF-8"),
@@ -992,7 +996,7 @@ fn checking_tells_every_file_and_what_it_costs() {
     fs::write(&bad, "listn: x\n").unwrap();
     let files = [bad, good.clone()];
 
-    let (ok, out, err) = check(&files, check::Options::default());
+    let (ok, out, err) = check(&files, check_config::Options::default());
     assert!(!ok);
     assert!(err.contains("bad.yml:1:1: listn: unknown key"), "{err}");
     assert!(out.contains("good.yml: ok\n"), "{out}");
@@ -1004,7 +1008,7 @@ fn checking_tells_every_file_and_what_it_costs() {
 
     let (ok, out, err) = check(
         &files,
-        check::Options {
+        check_config::Options {
             json: true,
             print: true,
             shard: Shard::default(),
@@ -1019,7 +1023,7 @@ fn checking_tells_every_file_and_what_it_costs() {
 
     let (ok, out, _) = check(
         &[good],
-        check::Options {
+        check_config::Options {
             print: true,
             json: false,
             shard: Shard::default(),
@@ -1043,7 +1047,7 @@ fn what_discovery_may_add_is_part_of_the_cost() {
          - {{ name: m, discovery: {{ enabled: true, max_peers: 300 }} }}\n- {{ name: n }}\n{PEER}    network: n\n"
     );
     fs::write(&file, text).unwrap();
-    let (ok, out, err) = check(&[file], check::Options::default());
+    let (ok, out, err) = check(&[file], check_config::Options::default());
     assert!(ok, "{err}");
     assert!(
         out.contains(
@@ -1216,7 +1220,7 @@ fn queries() -> impl Strategy<Value = BTreeMap<String, CustomQuery>> {
     let query = (prop::sample::select(sources.to_vec()), text(), 1u64..86_400);
     let query = query.prop_map(|(source, help, interval)| CustomQuery {
         name: String::new(),
-        question: Question::read(source).expect(source),
+        question: Query::read(source).expect(source),
         help,
         networks: Vec::new(),
         interval: Duration::from_secs(interval),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use convex_peer_monitor::decode::{Options, run};
+use convex_peer_monitor::cli::decode::{Options, run};
 use serde_json::{Value, json};
 
 /// A status request with id 1: `[:SR 1]`.

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use convex_peer_monitor::chain::stake::{Reading, Registry};
+use convex_client::chain::stake::{Reading, Registry};
+use convex_client::resolve_all;
+use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};
-use convex_peer_monitor::discovery::{Round, Scout, Watchlist, name};
 use convex_peer_monitor::fleet::{Addresses, Condition, Fleet, PeerRecord};
-use convex_peer_monitor::peer::resolve_all;
-use convex_peer_monitor::shard::Shard;
-use convex_peer_monitor::simulate::{Network, Options};
+use convex_peer_monitor::survey::discovery::{Round, Scout, Watchlist, name};
+use convex_simulator::{Network, Options};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::contract::{peer, prober};
@@ -174,7 +174,7 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
         panic!("{:?}", merged.peers);
     };
     let observation = prober(found).poll().await;
-    let failures = observation.endpoints.iter().map(|it| &it.exchange.failure);
+    let failures = observation.endpoints.iter().map(|it| &it.failure);
     assert!(failures.clone().all(Option::is_none), "{observation:?}");
     assert_eq!(failures.count(), 2);
     let heads = fake.heads();

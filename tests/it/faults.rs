@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use convex_client::{FailureReason, Transport};
 use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health};
-use convex_peer_monitor::peer::{Reason, Transport};
-use convex_peer_monitor::probe::{Observation, Prober};
+use convex_peer_monitor::poller::prober::Prober;
 use tokio::time::Instant;
 
 use crate::support::contract::{self, peer, verdict};
@@ -44,7 +46,6 @@ impl Watch {
     async fn reason(&mut self) -> Option<Reason> {
         let observation = self.poll().await;
         observation.endpoints[0]
-            .exchange
             .failure
             .as_ref()
             .map(|failure| failure.reason)
@@ -53,7 +54,7 @@ impl Watch {
 
 #[tokio::test]
 async fn each_fault_has_its_reason_and_the_next_poll_works() {
-    use Reason::{
+    use FailureReason::{
         Closed, HttpStatus, Malformed, Overloaded, PeerError, QueryHangs, Timeout, TooLarge,
     };
     let deep = [&[0xce_u8, 0x10][..], &[0x80, 0x01].repeat(5000)].concat();
@@ -110,7 +111,7 @@ async fn each_fault_has_its_reason_and_the_next_poll_works() {
             fake.set(|script| script.fault = fault.clone());
             assert_eq!(
                 watch.reason().await,
-                Some(expected),
+                Some(Reason::Client(expected)),
                 "{transport}, {fault:?}"
             );
             fake.set(|script| script.fault = Fault::None);
@@ -126,17 +127,29 @@ async fn a_peer_that_is_not_there_is_refused_and_a_name_that_is_not_there_is_dns
         listener.local_addr().unwrap()
     };
     for (url, expected) in [
-        (format!("tcp://{gone}"), Reason::Refused),
-        (format!("http://{gone}"), Reason::Refused),
-        ("tcp://no-such-peer.invalid:1".to_owned(), Reason::Dns),
-        ("http://no-such-peer.invalid:1".to_owned(), Reason::Dns),
+        (
+            format!("tcp://{gone}"),
+            Reason::Client(FailureReason::Refused),
+        ),
+        (
+            format!("http://{gone}"),
+            Reason::Client(FailureReason::Refused),
+        ),
+        (
+            "tcp://no-such-peer.invalid:1".to_owned(),
+            Reason::Client(FailureReason::Dns),
+        ),
+        (
+            "http://no-such-peer.invalid:1".to_owned(),
+            Reason::Client(FailureReason::Dns),
+        ),
     ] {
         let mut watch = Watch::of(&url);
         // A resolver that knows nothing may take its time to say so: either way it is the name that fails.
         watch.peer.cadence.timeout = Duration::from_secs(10);
         watch.prober = contract::prober(&watch.peer);
         let observation = watch.prober.poll().await;
-        let failure = observation.endpoints[0].exchange.failure.clone();
+        let failure = observation.endpoints[0].failure.clone();
         assert_eq!(
             failure.map(|failure| failure.reason),
             Some(expected),
@@ -152,13 +165,9 @@ async fn replies_are_matched_by_id_whatever_comes_in_between() {
     let mut watch = Watch::new(&fake, Transport::Tcp);
     for _ in 0..3 {
         let observation = watch.poll().await;
-        let exchange = &observation.endpoints[0].exchange;
-        assert_eq!(exchange.failure, None);
-        assert!(
-            exchange.ignored >= 2,
-            "{} messages ignored",
-            exchange.ignored
-        );
+        let attempt = &observation.endpoints[0].attempt;
+        assert_eq!(observation.endpoints[0].failure, None);
+        assert!(attempt.ignored >= 2, "{} messages ignored", attempt.ignored);
     }
     assert_eq!(
         fake.connections(),
@@ -173,7 +182,10 @@ async fn late_answers_of_a_hung_query_are_not_taken_for_new_ones() {
     let mut watch = Watch::new(&fake, Transport::Tcp);
     fake.set(|script| script.fault = Fault::QueryHangs);
     for _ in 0..3 {
-        assert_eq!(watch.reason().await, Some(Reason::QueryHangs));
+        assert_eq!(
+            watch.reason().await,
+            Some(Reason::Client(FailureReason::QueryHangs))
+        );
     }
     assert_eq!(
         fake.connections(),
@@ -211,10 +223,10 @@ async fn a_kept_connection_found_dead_is_replaced_at_once_and_is_no_failure() {
         fake.hang_up();
         tokio::time::sleep(Duration::from_millis(50)).await;
         let observation = watch.poll().await;
-        let exchange = &observation.endpoints[0].exchange;
-        assert_eq!(exchange.failure, None, "{transport}");
+        let attempt = &observation.endpoints[0].attempt;
+        assert_eq!(observation.endpoints[0].failure, None, "{transport}");
         assert_eq!(
-            (exchange.reconnects, fake.connections()),
+            (attempt.reconnects, fake.connections()),
             (1, 2),
             "{transport}"
         );
@@ -226,12 +238,12 @@ async fn ping_is_sent_only_to_a_peer_that_is_known_to_answer_it() {
     let new = FakePeer::start(Script::default()).await;
     let mut watch = Watch::new(&new, Transport::Tcp);
     assert!(
-        watch.poll().await.endpoints[0].exchange.clock.is_none(),
+        watch.poll().await.endpoints[0].attempt.clock.is_none(),
         "nothing is known at the first poll"
     );
     let observation = watch.poll().await;
     let clock = observation.endpoints[0]
-        .exchange
+        .attempt
         .clock
         .as_ref()
         .expect("a peer with :fees answers PING");
@@ -248,8 +260,8 @@ async fn ping_is_sent_only_to_a_peer_that_is_known_to_answer_it() {
     let mut watch = Watch::new(&old, Transport::Tcp);
     for _ in 0..3 {
         let observation = watch.poll().await;
-        assert_eq!(observation.endpoints[0].exchange.failure, None);
-        assert!(observation.endpoints[0].exchange.clock.is_none());
+        assert_eq!(observation.endpoints[0].failure, None);
+        assert!(observation.endpoints[0].attempt.clock.is_none());
     }
     assert_eq!(old.pings(), 0, "0.8.0 would be silent");
 }
@@ -289,9 +301,12 @@ async fn an_unanswered_ping_neither_delays_nor_fails_a_poll() {
     watch.poll().await;
     fake.set(|script| script.fault = Fault::NoPing);
     let observation = watch.poll().await;
-    let exchange = &observation.endpoints[0].exchange;
+    let attempt = &observation.endpoints[0].attempt;
     assert_eq!(
-        (exchange.failure.as_ref(), exchange.clock.is_some()),
+        (
+            observation.endpoints[0].failure.as_ref(),
+            attempt.clock.is_some()
+        ),
         (None, false)
     );
     assert_eq!(fake.pings(), 1);
@@ -336,7 +351,7 @@ async fn both_forms_of_the_status_are_read() {
     let mut watch = Watch::new(&fake, Transport::Tcp);
     let observation = watch.poll().await;
     let status = observation.endpoints[0]
-        .exchange
+        .attempt
         .status
         .as_ref()
         .unwrap()
@@ -356,7 +371,7 @@ async fn one_endpoint_that_fails_degrades_a_peer_whose_other_one_answers() {
     assert!(
         record
             .conditions
-            .contains(&Condition::Failing(Reason::Refused))
+            .contains(&Condition::Failing(Reason::Client(FailureReason::Refused)))
     );
 }
 
@@ -368,7 +383,7 @@ async fn an_old_peer_is_judged_by_the_query_where_it_has_no_status_route() {
     })
     .await;
     let mut watch = Watch::new(&fake, Transport::Http);
-    watch.peer.genesis = Some(convex_peer_monitor::cad3::Hash::new([1; 32]));
+    watch.peer.genesis = Some(cad3::Hash::new([1; 32]));
     watch.prober = contract::prober(&watch.peer);
     let observation = watch.poll().await;
     let record = verdict(&watch.peer, &observation);
@@ -390,7 +405,7 @@ async fn an_endpoint_that_cannot_tell_who_it_is_does_not_outvote_one_that_is_pro
         &format!("http://{}", fake.http),
         &format!("tcp://{}", fake.tcp),
     ]);
-    peer.genesis = Some(convex_peer_monitor::cad3::Hash::new([1; 32]));
+    peer.genesis = Some(cad3::Hash::new([1; 32]));
     let record = verdict(&peer, &contract::prober(&peer).poll().await);
     assert_eq!((record.up, record.health), (Some(false), Health::Down));
     assert_eq!(record.identity.genesis_match, Some(false));

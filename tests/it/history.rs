@@ -5,16 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::Hash;
+use cad3::Hash;
+use convex_client::{Attempt, FailureReason, OrderPoints, PollAnswer, Status, Timed, Transport};
 use convex_peer_monitor::config;
+use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Fleet, Health};
+use convex_peer_monitor::fleet::{Observation, Probed};
 use convex_peer_monitor::history::{
     Event, Happening, History, Outcome, POLLS_KEPT, STORE_NAME, TRANSCRIBED_PEERS, Unreadable,
 };
-use convex_peer_monitor::peer::{
-    Answered, Exchange, Failure, Figures, OrderPoints, Reason, Status, Transport,
-};
-use convex_peer_monitor::probe::{Observation, Probed};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::agent::Agent;
@@ -52,14 +51,9 @@ impl Watched {
     }
 
     /// Has the peer at this position polled.
-    fn poll(&self, peer: usize, began: SystemTime, exchange: Exchange) {
-        let endpoints = vec![Probed {
-            transport: Transport::Tcp,
-            began,
-            ended: began + Duration::from_millis(3),
-            retries: 0,
-            exchange,
-        }];
+    fn poll(&self, peer: usize, began: SystemTime, (attempt, outcome): Ended) {
+        let times = (began, began + Duration::from_millis(3));
+        let endpoints = vec![Probed::new(Transport::Tcp, times, attempt, outcome)];
         let slot = &self.fleet.slots()[peer];
         self.fleet.record(slot, &Observation { endpoints });
     }
@@ -86,7 +80,10 @@ fn words(events: &[Arc<Event>]) -> Vec<String> {
     events.iter().map(word).collect()
 }
 
-fn good(key: u8, block: i64, hash: u8) -> Exchange {
+/// An attempt, and how it ended.
+type Ended = (Attempt, Result<Duration, Failure>);
+
+fn good(key: u8, block: i64, hash: u8) -> Ended {
     let took = Duration::from_millis(2);
     let value = Status {
         genesis: Hash::new([1; 32]),
@@ -98,27 +95,24 @@ fn good(key: u8, block: i64, hash: u8) -> Exchange {
             finality: block,
         },
     };
-    let figures = Figures {
+    let figures = PollAnswer {
         state_block: Some(block - 1),
         state_hash: Some(Hash::new([hash; 32])),
-        ..Figures::default()
+        ..PollAnswer::default()
     };
-    Exchange {
-        status: Some(Answered { value, took }),
-        query: Some(Answered {
+    let attempt = Attempt {
+        status: Some(Timed { value, took }),
+        query: Some(Timed {
             value: Ok(figures),
             took,
         }),
-        took: Some(took),
-        ..Exchange::default()
-    }
+        ..Attempt::default()
+    };
+    (attempt, Ok(took))
 }
 
-fn failed(reason: Reason) -> Exchange {
-    Exchange {
-        failure: Some(Failure::new(reason, "as scripted")),
-        ..Exchange::default()
-    }
+fn failed(reason: Reason) -> Ended {
+    (Attempt::default(), Err(Failure::new(reason, "as scripted")))
 }
 
 /// The beginning of the hour that was so many hours ago.
@@ -132,17 +126,17 @@ async fn what_is_read_is_the_same_before_and_after_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
     let began = hours_ago(2);
-    for (i, exchange) in [
+    for (i, attempt) in [
         good(7, 5, 1),
         good(7, 6, 1),
-        failed(Reason::Timeout),
-        failed(Reason::Monitor),
+        failed(Reason::Client(FailureReason::Timeout)),
+        failed(Reason::MONITOR),
     ]
     .into_iter()
     .enumerate()
     {
         let at = began + MINUTE / 2 * u32::try_from(i).unwrap();
-        watched.poll(0, at, exchange);
+        watched.poll(0, at, attempt);
     }
     let history = &watched.history;
     let outcomes: Vec<_> = history
@@ -210,16 +204,16 @@ async fn uptime_stands_for_the_time_between_polls_and_leaves_maintenance_out() {
          maintenance: [{{ from: {work}, to: 2999-01-01T00:00:00Z }}] }}]\n"
     );
     let watched = Watched::start(None, &config).await;
-    for (minutes, seconds_later, exchange) in [
+    for (minutes, seconds_later, attempt) in [
         (0, 0, good(7, 5, 1)),
         (1, 30, good(7, 5, 1)),
-        (2, 30, failed(Reason::Refused)),
+        (2, 30, failed(Reason::Client(FailureReason::Refused))),
         // For a long time nobody looked.
-        (3, 3_000, failed(Reason::Refused)),
-        (31, 30, failed(Reason::Refused)),
+        (3, 3_000, failed(Reason::Client(FailureReason::Refused))),
+        (31, 30, failed(Reason::Client(FailureReason::Refused))),
     ] {
         tokio::time::advance(Duration::from_secs(seconds_later)).await;
-        watched.poll(0, hours_ago(1) + MINUTE * minutes, exchange);
+        watched.poll(0, hours_ago(1) + MINUTE * minutes, attempt);
         watched.write().await;
     }
     tokio::time::resume();
@@ -302,17 +296,17 @@ async fn what_happens_to_a_peer_is_told_once_and_in_order() {
     let watched = Watched::start(None, TWO).await;
     let now = SystemTime::now();
     let mut following = watched.history.subscribe(None);
-    for exchange in [
+    for attempt in [
         good(7, 5, 1),
         good(7, 5, 1),
-        failed(Reason::Refused),
-        failed(Reason::Refused),
-        failed(Reason::Refused),
+        failed(Reason::Client(FailureReason::Refused)),
+        failed(Reason::Client(FailureReason::Refused)),
+        failed(Reason::Client(FailureReason::Refused)),
         good(7, 5, 1),
         good(7, 5, 1),
         good(8, 5, 1),
     ] {
-        watched.poll(0, now, exchange);
+        watched.poll(0, now, attempt);
     }
     let key = |byte| Hash::new([byte; 32]);
     let expected = [
@@ -368,7 +362,11 @@ async fn transcripts_of_the_last_good_and_the_last_failed_poll_are_kept() {
     let began = hours_ago(1);
     watched.poll(0, began, good(7, 5, 1));
     watched.poll(0, began + MINUTE, good(7, 6, 1));
-    watched.poll(0, began + 2 * MINUTE, failed(Reason::Timeout));
+    watched.poll(
+        0,
+        began + 2 * MINUTE,
+        failed(Reason::Client(FailureReason::Timeout)),
+    );
     let kept = watched.history.transcripts("one").unwrap();
     let (success, failure) = (kept.success.unwrap(), kept.failure.unwrap());
     assert_eq!(failure.at_ms - success.at_ms, 60_000);
@@ -405,7 +403,7 @@ async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up()
     };
     for _ in 0..2 {
         watched.poll(0, now, good(1, 5, 1));
-        watched.poll(1, now, failed(Reason::Timeout));
+        watched.poll(1, now, failed(Reason::Client(FailureReason::Timeout)));
     }
     assert_eq!((kept("p0"), kept("p1")), ((true, false), (false, true)));
     watched.apply(&config(TRANSCRIBED_PEERS + 1));
@@ -414,8 +412,8 @@ async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up()
     watched.poll(1, now, good(2, 5, 1));
     watched.poll(1, now, good(2, 5, 1));
     assert_eq!((kept("p0"), kept("p1")), ((false, false), (false, false)));
-    watched.poll(0, now, failed(Reason::Timeout));
-    watched.poll(0, now, failed(Reason::Timeout));
+    watched.poll(0, now, failed(Reason::Client(FailureReason::Timeout)));
+    watched.poll(0, now, failed(Reason::Client(FailureReason::Timeout)));
     assert_eq!(kept("p0"), (false, true));
 }
 
@@ -464,7 +462,7 @@ async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
     let began = hours_ago(1);
     let before = Watched::start(Some(dir.path()), TWO).await;
     for _ in 0..2 {
-        before.poll(0, began, failed(Reason::Refused));
+        before.poll(0, began, failed(Reason::Client(FailureReason::Refused)));
     }
     before.write().await;
     let series = before

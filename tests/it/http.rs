@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use convex_peer_monitor::cad3::{Cell, encode_message};
-use convex_peer_monitor::peer::Reason;
-use convex_peer_monitor::probe::Prober;
+use cad3::{Cell, encode_message};
+use convex_client::FailureReason;
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::poller::prober::Prober;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -28,10 +29,7 @@ async fn headers_and_token_are_sent_with_every_request() {
         .headers
         .insert("x-key", HeaderValue::from_static("abc"));
     peer.http.bearer_token = Some("s3cret".into());
-    assert_eq!(
-        prober(&peer).poll().await.endpoints[0].exchange.failure,
-        None
-    );
+    assert_eq!(prober(&peer).poll().await.endpoints[0].failure, None);
     let heads = fake.heads();
     assert_eq!(heads.len(), 2, "the query, then the status");
     for head in heads {
@@ -67,7 +65,7 @@ async fn a_configured_proxy_is_used() {
     peer.http.proxy = Some(format!("http://{}", proxy.http).parse().unwrap());
     let observation = prober(&peer).poll().await;
     assert!(
-        observation.endpoints[0].exchange.query.is_some(),
+        observation.endpoints[0].attempt.query.is_some(),
         "{observation:?}"
     );
     assert!(
@@ -154,7 +152,7 @@ async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
     let mut prober = prober(&peer);
     for _ in 0..3 {
         let observation = prober.poll().await;
-        assert_eq!(observation.endpoints[0].exchange.failure, None);
+        assert_eq!(observation.endpoints[0].failure, None);
         let record = verdict(&peer, &observation);
         assert_eq!(
             record.query_error.map(|error| error.code).as_deref(),
@@ -168,7 +166,7 @@ async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
 async fn next_poll(prober: &mut Prober, fake: &FakePeer) -> (bool, Option<Reason>) {
     let before = fake.heads().len();
     let observation = prober.poll().await;
-    let failure = observation.endpoints[0].exchange.failure.as_ref();
+    let failure = observation.endpoints[0].failure.as_ref();
     (
         fake.heads().len() > before,
         failure.map(|failure| failure.reason),
@@ -204,16 +202,19 @@ async fn a_peer_that_asks_to_be_left_alone_is_not_asked_before_that_time() {
         let before = fake.heads().len();
         let observation = prober.poll().await;
         let endpoint = &observation.endpoints[0];
-        let failure = endpoint.exchange.failure.as_ref().unwrap();
+        let failure = endpoint.failure.as_ref().unwrap();
         assert!(failure.message.starts_with("HTTP status"), "{failure}");
-        assert_eq!((failure.reason, endpoint.retries), (Reason::Overloaded, 0));
+        assert_eq!(
+            (failure.reason, endpoint.retries),
+            (Reason::Client(FailureReason::Overloaded), 0)
+        );
         assert_eq!(fake.heads().len(), before + 1);
         fake.set(|script| *script = Script::default());
         pass(Duration::from_secs(rest - 10)).await;
         let early = next_poll(&mut prober, &fake).await;
         assert_eq!(
             early,
-            (false, Some(Reason::Overloaded)),
+            (false, Some(Reason::Client(FailureReason::Overloaded))),
             "{status} {retry_after}"
         );
         pass(Duration::from_secs(11)).await;

@@ -8,7 +8,6 @@
 
 mod agent;
 mod api;
-mod cad3;
 mod chain;
 mod cli;
 mod config;

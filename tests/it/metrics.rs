@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 
-use convex_peer_monitor::simulate;
-
 use crate::sidecar::Process;
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
@@ -42,17 +40,17 @@ fn definition(name: &str) -> &'static Definition {
 
 /// An agent that watches a peer with a certificate and a known clock, whose order has moved; and beside it a simulated
 /// network, which tells its registry.
-async fn agent(detail: &str) -> (Agent, FakePeer, simulate::Network, Process) {
+async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Process) {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
     let fake = FakePeer::with_tls(Script::default(), Some(acceptor)).await;
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, certificate.pem()).unwrap();
-    let options = simulate::Options {
+    let options = convex_simulator::Options {
         peers: 2,
-        ..simulate::Options::default()
+        ..convex_simulator::Options::default()
     };
-    let simulated = simulate::Network::start(options).await.unwrap();
+    let simulated = convex_simulator::Network::start(options).await.unwrap();
     let seconds = Process::seconds(4);
     let process = Process::start(&seconds);
     let config = format!(

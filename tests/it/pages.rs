@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -12,7 +12,7 @@ use crate::support::simulated;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent on five simulated peers of two regions, whose second is gone and whose third is of a clock that is 5 s ahead.
-async fn fleet(more: &str) -> (Agent, convex_peer_monitor::simulate::Network) {
+async fn fleet(more: &str) -> (Agent, convex_simulator::Network) {
     let network = simulated::network(5, &["refuse:2", "skew=5s:3"], Some("500ms")).await;
     let peers: Vec<String> = (1..=network.len())
         .map(|i| {
@@ -186,7 +186,7 @@ async fn what_a_hostile_peer_says_is_shown_and_does_nothing() {
 #[tokio::test]
 async fn no_page_needs_more_than_the_policy_allows_and_every_answer_has_it() {
     let (agent, _network) = fleet("external_url: https://mon.example/convex/\n").await;
-    let client = plain_client(PATIENCE).unwrap();
+    let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
     for path in [
         "/convex/",
         "/convex/?group=network",
@@ -320,7 +320,7 @@ async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
         status == 403 && page.contains("The peer was not polled: "),
         "{status}: {page}"
     );
-    let client = plain_client(PATIENCE).unwrap();
+    let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
     let url = format!("http://{}/convex/peers/one/poll", agent.address);
     let answer = client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 303);
@@ -356,7 +356,7 @@ async fn what_changes_is_told_to_who_looks_until_the_agent_stops() {
         fake.tcp
     ))
     .await;
-    let client = plain_client(Duration::from_secs(60)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(60)).unwrap();
     let mut streams = Vec::new();
     for path in ["/live", "/peers/one/live"] {
         let url = format!("http://{}{path}", agent.address);
@@ -384,7 +384,7 @@ async fn what_changes_is_told_to_who_looks_until_the_agent_stops() {
 #[tokio::test]
 async fn the_number_of_streams_is_bounded() {
     let agent = Agent::start("peers: [{ name: gone, endpoints: ['tcp://127.0.0.1:1'] }]\n").await;
-    let client = plain_client(PATIENCE).unwrap();
+    let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
     let mut held = Vec::new();
     let refused = loop {
         let url = format!("http://{}/live", agent.address);

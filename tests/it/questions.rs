@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use convex_peer_monitor::cad3::Cell;
+use cad3::Cell;
+use convex_client::{FailureReason, Query, QueryError};
 use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::peer::{Question, Reason, Unanswered};
 
 use super::support::contract::{peer, prober};
 use super::support::fake::{FakePeer, Fault, Script};
 
-fn question() -> Question {
-    Question::read("(+ 1 2)").unwrap()
+fn question() -> Query {
+    Query::read("(+ 1 2)").unwrap()
 }
 
 fn script(fault: Fault) -> Script {
@@ -38,18 +38,18 @@ fn hasty(endpoints: &[&str]) -> Peer {
 }
 
 #[track_caller]
-fn reason(answer: Result<Cell, Unanswered>) -> Reason {
+fn reason(answer: Result<Cell, QueryError>) -> FailureReason {
     match answer {
-        Err(Unanswered::Failed(failure)) => failure.reason,
+        Err(QueryError::Failed(failure)) => failure.reason,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_text_that_is_no_form_is_no_question() {
-    let error = Question::read("(+ 1").unwrap_err();
+    let error = Query::read("(+ 1").unwrap_err();
     assert_eq!((error.line, error.column), (1, 1), "{error}");
-    let question = Question::read(" (count  x) ; why").unwrap();
+    let question = Query::read(" (count  x) ; why").unwrap();
     assert_eq!(question.source(), " (count  x) ; why");
     assert_eq!(question.form().to_string(), "(count x)");
 }
@@ -64,7 +64,7 @@ async fn a_question_is_answered_on_the_connection_of_the_polls() {
         assert_eq!(value.to_string(), "[1 2.5 \"x\"]", "{endpoint}");
         fake.set(|script| script.fault = Fault::None);
         let poll = prober.poll().await;
-        assert_eq!(poll.endpoints[0].exchange.failure, None, "{endpoint}");
+        assert_eq!(poll.endpoints[0].failure, None, "{endpoint}");
         fake.set(|script| script.fault = Fault::Value("[1 2.5 \"x\"]"));
         prober.ask(&question()).await.unwrap();
         assert_eq!(fake.connections() - before, 1, "{endpoint}");
@@ -88,7 +88,7 @@ async fn a_question_is_asked_as_the_configured_account() {
         let mut peer = peer(&[&endpoint]);
         peer.account = Some(1_000_000_000);
         let answer = prober(&peer).ask(&question()).await;
-        let Err(Unanswered::Refused(error)) = answer else {
+        let Err(QueryError::Refused(error)) = answer else {
             panic!("{endpoint}: {answer:?}");
         };
         assert_eq!(error.code, "NOBODY", "{endpoint}");
@@ -100,15 +100,15 @@ async fn an_error_of_the_form_is_told_from_one_of_the_peer() {
     let fake = FakePeer::start(script(Fault::QueryError("CAST"))).await;
     let [http, tcp] = endpoints(&fake);
     let mut prober = prober(&peer(&[&http, &tcp]));
-    let Err(Unanswered::Refused(error)) = prober.ask(&question()).await else {
+    let Err(QueryError::Refused(error)) = prober.ask(&question()).await else {
         panic!("an error is no value");
     };
     assert_eq!(error.code, "CAST");
     assert_eq!(fake.connections(), 1, "the other endpoint is not asked");
     for (code, expected) in [
-        ("TIMEOUT", Reason::QueryHangs),
-        ("LOAD", Reason::Overloaded),
-        ("CONNECT", Reason::PeerError),
+        ("TIMEOUT", FailureReason::QueryHangs),
+        ("LOAD", FailureReason::Overloaded),
+        ("CONNECT", FailureReason::PeerError),
     ] {
         fake.set(|script| script.fault = Fault::QueryError(code));
         assert_eq!(reason(prober.ask(&question()).await), expected);
@@ -133,9 +133,15 @@ async fn when_no_endpoint_answers_the_first_ones_failure_is_told() {
     let silent = FakePeer::start(script(Fault::Silent)).await;
     let tcp = format!("tcp://{}", silent.tcp);
     let mut prober = prober(&hasty(&[NOWHERE, &tcp]));
-    assert_eq!(reason(prober.ask(&question()).await), Reason::Refused);
+    assert_eq!(
+        reason(prober.ask(&question()).await),
+        FailureReason::Refused
+    );
     let mut prober = self::prober(&hasty(&[&tcp, NOWHERE]));
-    assert_eq!(reason(prober.ask(&question()).await), Reason::Timeout);
+    assert_eq!(
+        reason(prober.ask(&question()).await),
+        FailureReason::Timeout
+    );
 }
 
 #[tokio::test]
@@ -143,7 +149,10 @@ async fn a_late_answer_to_a_question_is_not_taken_for_the_next_ones() {
     let fake = FakePeer::start(script(Fault::QueryHangs)).await;
     let tcp = format!("tcp://{}", fake.tcp);
     let mut prober = prober(&hasty(&[&tcp]));
-    assert_eq!(reason(prober.ask(&question()).await), Reason::Timeout);
+    assert_eq!(
+        reason(prober.ask(&question()).await),
+        FailureReason::Timeout
+    );
     fake.set(|script| script.fault = Fault::Noisy);
     let figures = prober.ask(&question()).await.unwrap();
     assert_eq!(

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::Hash;
-use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::peer::{
-    Answered, Endpoint, ErrorReply, Exchange, Failure, Figures, OrderPoints, Reason, Status,
+use cad3::Hash;
+use convex_client::{
+    Attempt, Endpoint, ErrorReply, FailureReason, OrderPoints, PollAnswer, Status, Timed,
 };
-use convex_peer_monitor::probe::{Observation, Probed};
+use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::failure::{Failure, Reason};
+use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
+use convex_peer_monitor::fleet::{Observation, Probed};
 use tokio::time::Instant;
 
 use crate::support::contract::peer;
@@ -36,18 +37,14 @@ impl Watched {
         }
     }
 
-    /// One interval later, one poll with these exchanges.
-    fn poll(&mut self, exchanges: Vec<Exchange>) -> Health {
+    /// One interval later, one poll with these attempts.
+    fn poll(&mut self, attempts: Vec<Ended>) -> Health {
         self.now += self.record.peer.cadence.interval;
         let wall = SystemTime::UNIX_EPOCH + self.now;
-        let probed = |(endpoint, exchange): (&Endpoint, Exchange)| Probed {
-            transport: endpoint.transport(),
-            began: wall,
-            ended: wall,
-            retries: 0,
-            exchange,
+        let probed = |(endpoint, (attempt, outcome)): (&Endpoint, Ended)| {
+            Probed::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
-        let endpoints = self.endpoints.iter().zip(exchanges).map(probed).collect();
+        let endpoints = self.endpoints.iter().zip(attempts).map(probed).collect();
         self.record.observe(
             &Observation { endpoints },
             None,
@@ -62,12 +59,15 @@ impl Watched {
     }
 }
 
-fn answered<T>(value: T) -> Answered<T> {
+fn answered<T>(value: T) -> Timed<T> {
     let took = Duration::from_millis(1);
-    Answered { value, took }
+    Timed { value, took }
 }
 
-fn good(points: i64) -> Exchange {
+/// An attempt, and how it ended.
+type Ended = (Attempt, Result<Duration, Failure>);
+
+fn good(points: i64) -> Ended {
     let order = OrderPoints {
         block: points,
         proposal: points,
@@ -75,26 +75,23 @@ fn good(points: i64) -> Exchange {
         finality: points,
     };
     let (genesis, peer_key) = (Hash::new([1; 32]), Hash::new([2; 32]));
-    Exchange {
+    let attempt = Attempt {
         status: Some(answered(Status {
             genesis,
             peer_key,
             order,
         })),
-        query: Some(answered(Ok(Figures {
+        query: Some(answered(Ok(PollAnswer {
             accounts: Some(132),
-            ..Figures::default()
+            ..PollAnswer::default()
         }))),
-        took: Some(Duration::from_millis(1)),
-        ..Exchange::default()
-    }
+        ..Attempt::default()
+    };
+    (attempt, Ok(Duration::from_millis(1)))
 }
 
-fn failed(reason: Reason) -> Exchange {
-    Exchange {
-        failure: Some(Failure::new(reason, "as told")),
-        ..Exchange::default()
-    }
+fn failed(reason: Reason) -> Ended {
+    (Attempt::default(), Err(Failure::new(reason, "as scripted")))
 }
 
 const TCP: &str = "tcp://127.0.0.1:1";
@@ -105,7 +102,7 @@ fn the_monitors_own_trouble_makes_a_peer_unknown_and_counts_nowhere() {
     let mut watched = Watched::new(&[TCP], |_| {});
     assert_eq!(watched.poll(vec![good(1)]), Health::Up);
     for _ in 0..5 {
-        assert_eq!(watched.poll(vec![failed(Reason::Monitor)]), Health::Unknown);
+        assert_eq!(watched.poll(vec![failed(Reason::MONITOR)]), Health::Unknown);
     }
     assert_eq!(
         (
@@ -126,16 +123,22 @@ fn the_monitors_own_trouble_makes_a_peer_unknown_and_counts_nowhere() {
 fn one_lost_poll_does_not_make_a_peer_down() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(1)]);
-    assert_eq!(watched.poll(vec![failed(Reason::Timeout)]), Health::Up);
+    assert_eq!(
+        watched.poll(vec![failed(Reason::Client(FailureReason::Timeout))]),
+        Health::Up
+    );
     assert_eq!(
         (
             watched.record.up,
-            watched.has(Condition::Failing(Reason::Timeout))
+            watched.has(Condition::Failing(Reason::Client(FailureReason::Timeout)))
         ),
         (Some(false), false)
     );
-    assert_eq!(watched.poll(vec![failed(Reason::Timeout)]), Health::Down);
-    assert!(watched.has(Condition::Failing(Reason::Timeout)));
+    assert_eq!(
+        watched.poll(vec![failed(Reason::Client(FailureReason::Timeout))]),
+        Health::Down
+    );
+    assert!(watched.has(Condition::Failing(Reason::Client(FailureReason::Timeout))));
     assert_eq!(watched.poll(vec![good(1)]), Health::Up);
     assert!(watched.record.conditions.is_empty());
     assert_eq!(
@@ -149,15 +152,22 @@ fn one_lost_poll_does_not_make_a_peer_down() {
 fn an_endpoint_that_keeps_failing_degrades_the_peer() {
     let mut watched = Watched::new(&[HTTP, TCP], |_| {});
     assert_eq!(
-        watched.poll(vec![failed(Reason::Refused), good(1)]),
+        watched.poll(vec![
+            failed(Reason::Client(FailureReason::Refused)),
+            good(1)
+        ]),
         Health::Up
     );
     assert_eq!(
-        watched.poll(vec![failed(Reason::Refused), good(1)]),
+        watched.poll(vec![
+            failed(Reason::Client(FailureReason::Refused)),
+            good(1)
+        ]),
         Health::Degraded
     );
     assert!(
-        watched.has(Condition::EndpointFailing) && watched.has(Condition::Failing(Reason::Refused))
+        watched.has(Condition::EndpointFailing)
+            && watched.has(Condition::Failing(Reason::Client(FailureReason::Refused)))
     );
     assert_eq!(watched.poll(vec![good(1), good(1)]), Health::Up);
 }
@@ -170,7 +180,7 @@ fn a_query_error_degrades_until_the_query_is_answered_again() {
         code: "JUICE".to_owned(),
         message: String::new(),
     };
-    refused.query = Some(answered(Err(error)));
+    refused.0.query = Some(answered(Err(error)));
     assert_eq!(watched.poll(vec![refused]), Health::Degraded);
     assert_eq!(
         (watched.record.up, watched.has(Condition::QueryError)),
@@ -216,17 +226,15 @@ fn a_level_has_advanced_when_it_was_seen_to_grow() {
 fn counters_tell_tries_from_polls() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(1)]);
-    watched.poll(vec![failed(Reason::Closed)]);
-    watched.poll(vec![Exchange {
-        reconnects: 1,
-        ignored: 3,
-        ..good(2)
-    }]);
+    watched.poll(vec![failed(Reason::Client(FailureReason::Closed))]);
+    let mut noisy = good(2);
+    (noisy.0.reconnects, noisy.0.ignored) = (1, 3);
+    watched.poll(vec![noisy]);
     let tally = &watched.record.endpoints[0].tally;
     assert_eq!(
         (
             tally.attempts,
-            tally.failed(Reason::Closed),
+            tally.failed(Reason::Client(FailureReason::Closed)),
             tally.failed_in_all()
         ),
         (3, 1, 1)
@@ -242,12 +250,12 @@ fn a_peer_that_goes_and_comes_is_flapping() {
     let mut watched = Watched::new(&[TCP], |peer| peer.cadence.down_after = 1);
     let mut flapping = Vec::new();
     for i in 0..8 {
-        let exchange = if i % 2 == 0 {
+        let attempt = if i % 2 == 0 {
             good(1)
         } else {
-            failed(Reason::Timeout)
+            failed(Reason::Client(FailureReason::Timeout))
         };
-        watched.poll(vec![exchange]);
+        watched.poll(vec![attempt]);
         flapping.push(watched.has(Condition::Flapping));
     }
     assert_eq!(
@@ -260,25 +268,24 @@ fn a_peer_that_goes_and_comes_is_flapping() {
 #[test]
 fn a_peer_that_was_lost_and_answers_again_was_restarted() {
     let mut watched = Watched::new(&[TCP], |_| {});
-    watched.poll(vec![failed(Reason::Refused)]);
+    watched.poll(vec![failed(Reason::Client(FailureReason::Refused))]);
     watched.poll(vec![good(1)]);
     assert_eq!(
         watched.record.restarts, 0,
         "it was not there before: that is a start, not a restart"
     );
-    watched.poll(vec![failed(Reason::Timeout)]);
+    watched.poll(vec![failed(Reason::Client(FailureReason::Timeout))]);
     watched.poll(vec![good(1)]);
     assert_eq!(
         watched.record.restarts, 0,
         "a silent peer may have been frozen"
     );
-    watched.poll(vec![failed(Reason::Refused)]);
-    watched.poll(vec![failed(Reason::Refused)]);
+    watched.poll(vec![failed(Reason::Client(FailureReason::Refused))]);
+    watched.poll(vec![failed(Reason::Client(FailureReason::Refused))]);
     watched.poll(vec![good(1)]);
     assert_eq!(watched.record.restarts, 1);
-    watched.poll(vec![Exchange {
-        reconnects: 1,
-        ..good(1)
-    }]);
+    let mut reconnected = good(1);
+    reconnected.0.reconnects = 1;
+    watched.poll(vec![reconnected]);
     assert_eq!(watched.record.restarts, 2, "back before the next poll");
 }

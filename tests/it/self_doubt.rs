@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use convex_client::{Attempt, ErrorReply, FailureReason, Timed};
 use convex_peer_monitor::config;
+use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Condition, Fleet, Health, Slot};
-use convex_peer_monitor::peer::{Answered, ErrorReply, Exchange, Failure, Reason};
-use convex_peer_monitor::probe::{Observation, Probed};
+use convex_peer_monitor::fleet::{Observation, Probed};
 use convex_peer_monitor::self_check::{Check, Doubt, Finding};
 use tokio::net::TcpListener;
 use tokio::time::advance;
@@ -46,26 +47,22 @@ impl Watch {
             code: "ANY".to_owned(),
             message: String::new(),
         };
-        let exchange = |reason: Option<Reason>| Exchange {
-            query: reason.is_none().then_some(Answered {
+        let attempt = |reason: Option<Reason>| Attempt {
+            query: reason.is_none().then_some(Timed {
                 value: Err(refused_to_count.clone()),
                 took: Duration::ZERO,
             }),
-            took: reason.is_none().then_some(Duration::ZERO),
-            failure: reason.map(|reason| Failure::new(reason, "as told")),
-            ..Exchange::default()
+            ..Attempt::default()
         };
         let endpoints = &slot.peer().endpoints;
-        let probed = endpoints
-            .iter()
-            .zip(reasons)
-            .map(|(endpoint, reason)| Probed {
-                transport: endpoint.transport(),
-                began: SystemTime::now(),
-                ended: SystemTime::now(),
-                retries: 0,
-                exchange: exchange(*reason),
-            });
+        let probed = endpoints.iter().zip(reasons).map(|(endpoint, reason)| {
+            let now = SystemTime::now();
+            let outcome = match reason {
+                Some(reason) => Err(Failure::new(*reason, "as scripted")),
+                None => Ok(Duration::ZERO),
+            };
+            Probed::new(endpoint.transport(), (now, now), attempt(*reason), outcome)
+        });
         self.fleet.record(
             slot,
             &Observation {
@@ -109,7 +106,7 @@ const FAR: [&str; 3] = [
     "tcp://192.0.2.2:1",
     "tcp://192.0.2.3:1",
 ];
-const TIMEOUT: Option<Reason> = Some(Reason::Timeout);
+const TIMEOUT: Option<Reason> = Some(Reason::Client(FailureReason::Timeout));
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// All answer; then all are silent in two rounds.
@@ -130,10 +127,12 @@ async fn all_that_die_together_are_unknown_for_a_minute_and_then_down() {
     assert_eq!(watch.counted(2), (None, 1, 0), "such polls count nowhere");
     let record = &watch.fleet.snapshot().peers[2];
     assert_eq!(record.doubt, Some(Doubt::Together));
-    let timeout = Condition::Failing(Reason::Timeout);
+    let timeout = Condition::Failing(Reason::Client(FailureReason::Timeout));
     assert!(!record.conditions.contains(&timeout));
     assert_eq!(
-        record.endpoints[0].tally.failed(Reason::Timeout),
+        record.endpoints[0]
+            .tally
+            .failed(Reason::Client(FailureReason::Timeout)),
         2,
         "the endpoint's do"
     );
@@ -228,7 +227,7 @@ async fn trouble_of_this_host_excuses_as_long_as_it_lasts_and_only_what_needs_it
     watch.poll_all(None);
     for _ in 0..40 {
         watch.found(&[(Check::Dns, Finding::Broken)]);
-        watch.poll(0, Some(Reason::Dns));
+        watch.poll(0, Some(Reason::Client(FailureReason::Dns)));
         watch.poll(1, None);
         advance(INTERVAL).await;
     }
@@ -243,12 +242,15 @@ async fn trouble_of_this_host_excuses_as_long_as_it_lasts_and_only_what_needs_it
     );
     assert_eq!(watch.counted(0), (None, 1, 0));
     watch.found(&[(Check::Dns, Finding::Sound)]);
-    watch.poll(0, Some(Reason::Dns));
-    assert_eq!(watch.poll(0, Some(Reason::Dns)), Health::Down);
+    watch.poll(0, Some(Reason::Client(FailureReason::Dns)));
+    assert_eq!(
+        watch.poll(0, Some(Reason::Client(FailureReason::Dns))),
+        Health::Down
+    );
 
     for _ in 0..3 {
         watch.found(&[(Check::Route, Finding::Broken)]);
-        watch.poll(1, Some(Reason::Unreachable));
+        watch.poll(1, Some(Reason::Client(FailureReason::Unreachable)));
         watch.poll(2, TIMEOUT);
     }
     assert_eq!(watch.health(1), Health::Unknown);
@@ -265,7 +267,7 @@ async fn trouble_of_this_host_is_no_condition_of_a_peer_that_answers_another_way
     let http_fails = [TIMEOUT, None];
     let conditions = || watch.fleet.snapshot().peers[0].conditions.clone();
     let failing = [
-        Condition::Failing(Reason::Timeout),
+        Condition::Failing(Reason::Client(FailureReason::Timeout)),
         Condition::EndpointFailing,
     ];
     let in_force = || failing.iter().all(|it| conditions().contains(it));
@@ -282,10 +284,10 @@ async fn trouble_of_this_host_is_no_condition_of_a_peer_that_answers_another_way
     watch.poll_each(0, &http_fails);
     assert!(in_force(), "what was found before the trouble stays");
     watch.poll_each(0, &[None, None]);
-    watch.poll_each(0, &[Some(Reason::Refused), None]);
-    watch.poll_each(0, &[Some(Reason::Refused), None]);
+    watch.poll_each(0, &[Some(Reason::Client(FailureReason::Refused)), None]);
+    watch.poll_each(0, &[Some(Reason::Client(FailureReason::Refused)), None]);
     assert!(
-        conditions().contains(&Condition::Failing(Reason::Refused)),
+        conditions().contains(&Condition::Failing(Reason::Client(FailureReason::Refused))),
         "a lack of time refuses nothing"
     );
 }
@@ -295,7 +297,7 @@ async fn a_name_that_nobody_vouches_for_excuses_for_a_minute() {
     let watch = Watch::of(&["tcp://peer.example:1"]);
     watch.poll_all(None);
     let mut seconds = 0;
-    while watch.poll(0, Some(Reason::Dns)) != Health::Down {
+    while watch.poll(0, Some(Reason::Client(FailureReason::Dns))) != Health::Down {
         advance(Duration::from_secs(5)).await;
         seconds += 5;
         watch.found(&[(Check::Dns, Finding::Suspect)]);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-use convex_peer_monitor::shard::Shard;
-use convex_peer_monitor::simulate::Network;
+use convex_peer_monitor::config::shard::Shard;
+use convex_simulator::Network;
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::{Agent, value_of};

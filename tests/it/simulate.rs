@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use convex_client::{Api, FailureReason, HttpClients, OrderPoints, PollAnswer};
 use convex_peer_monitor::config::{self, Peer};
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::peer::{Api, Figures, HttpClients, OrderPoints, Reason};
-use convex_peer_monitor::probe::{Observation, Prober};
-use convex_peer_monitor::simulate::{KINDS, Network, Options, StartError};
+use convex_peer_monitor::poller::prober::Prober;
+use convex_simulator::{KINDS, Network, Options, StartError};
 use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio::time::{Instant, sleep, timeout};
@@ -38,7 +40,7 @@ async fn poll(network: &Network, i: usize) -> (Observation, PeerRecord) {
     (observation, record)
 }
 
-async fn figures(network: &Network, i: usize) -> (OrderPoints, Figures) {
+async fn figures(network: &Network, i: usize) -> (OrderPoints, PollAnswer) {
     let (_, record) = poll(network, i).await;
     let now = Instant::now();
     (
@@ -71,28 +73,52 @@ async fn a_healthy_network_is_up_in_all_its_peers_and_they_agree() {
 #[tokio::test]
 async fn each_fault_of_the_wire_has_its_reason_by_either_transport() {
     for (fault, http, tcp) in [
-        ("tarpit:1", Some(Reason::Timeout), Some(Reason::Timeout)),
-        ("slow=1h:1", Some(Reason::Timeout), Some(Reason::Timeout)),
+        (
+            "tarpit:1",
+            Some(Reason::Client(FailureReason::Timeout)),
+            Some(Reason::Client(FailureReason::Timeout)),
+        ),
+        (
+            "slow=1h:1",
+            Some(Reason::Client(FailureReason::Timeout)),
+            Some(Reason::Client(FailureReason::Timeout)),
+        ),
         ("slow=10ms:1", None, None),
         (
             "garbage:1",
-            Some(Reason::Malformed),
-            Some(Reason::Malformed),
+            Some(Reason::Client(FailureReason::Malformed)),
+            Some(Reason::Client(FailureReason::Malformed)),
         ),
         (
             "huge-frame:1",
-            Some(Reason::TooLarge),
-            Some(Reason::TooLarge),
+            Some(Reason::Client(FailureReason::TooLarge)),
+            Some(Reason::Client(FailureReason::TooLarge)),
         ),
-        ("half-reply:1", Some(Reason::Closed), Some(Reason::Closed)),
-        ("refuse:1", Some(Reason::Refused), Some(Reason::Refused)),
-        ("reset:1", Some(Reason::Closed), Some(Reason::Closed)),
+        (
+            "half-reply:1",
+            Some(Reason::Client(FailureReason::Closed)),
+            Some(Reason::Client(FailureReason::Closed)),
+        ),
+        (
+            "refuse:1",
+            Some(Reason::Client(FailureReason::Refused)),
+            Some(Reason::Client(FailureReason::Refused)),
+        ),
+        (
+            "reset:1",
+            Some(Reason::Client(FailureReason::Closed)),
+            Some(Reason::Client(FailureReason::Closed)),
+        ),
         (
             "half-dead:1",
-            Some(Reason::Timeout),
-            Some(Reason::QueryHangs),
+            Some(Reason::Client(FailureReason::Timeout)),
+            Some(Reason::Client(FailureReason::QueryHangs)),
         ),
-        ("http-500:1", Some(Reason::HttpStatus), None),
+        (
+            "http-500:1",
+            Some(Reason::Client(FailureReason::HttpStatus)),
+            None,
+        ),
         (
             "wrong-genesis:1",
             Some(Reason::WrongNetwork),
@@ -105,14 +131,14 @@ async fn each_fault_of_the_wire_has_its_reason_by_either_transport() {
         ),
         (
             "query-error=LOAD:1",
-            Some(Reason::Overloaded),
-            Some(Reason::Overloaded),
+            Some(Reason::Client(FailureReason::Overloaded)),
+            Some(Reason::Client(FailureReason::Overloaded)),
         ),
     ] {
         let network = network(2, &[fault], None).await;
         let (observation, record) = poll(&network, 1).await;
         let reasons = observation.endpoints.iter().map(|probed| {
-            let failure = probed.exchange.failure.as_ref();
+            let failure = probed.failure.as_ref();
             failure.map(|failure| failure.reason)
         });
         assert_eq!(reasons.collect::<Vec<_>>(), [http, tcp], "{fault}");
@@ -126,8 +152,12 @@ async fn each_fault_of_the_wire_has_its_reason_by_either_transport() {
 async fn a_half_dead_old_peer_says_so_by_rest() {
     let network = network(1, &["half-dead:1", "old-api:1"], None).await;
     let (observation, _) = poll(&network, 1).await;
-    let failure = observation.endpoints[0].exchange.failure.as_ref().unwrap();
-    assert_eq!(failure.reason, Reason::PeerError, "{failure}");
+    let failure = observation.endpoints[0].failure.as_ref().unwrap();
+    assert_eq!(
+        failure.reason,
+        Reason::Client(FailureReason::PeerError),
+        "{failure}"
+    );
     assert!(failure.message.contains("Disconnected"), "{failure}");
 }
 
@@ -147,7 +177,7 @@ async fn releases_are_told_apart_and_a_clock_that_is_off_is_measured() {
     let mut prober = prober(&pinned(&network, 2));
     prober.poll().await;
     let second = prober.poll().await;
-    let clock = second.endpoints[1].exchange.clock.as_ref().unwrap().value;
+    let clock = second.endpoints[1].attempt.clock.as_ref().unwrap().value;
     // The measurement says itself how exact it is.
     let off = (clock.skew + 5.0).abs();
     assert!(off <= clock.uncertainty + 0.002, "{clock:?}");
@@ -202,7 +232,8 @@ async fn rest_query(network: &Network, i: usize, source: &str) -> serde_json::Va
 /// Status and body of a REST request, as JSON.
 async fn rest(network: &Network, i: usize, route: &str, source: Option<&str>) -> (u16, String) {
     let url = format!("http://{}/api/v1/{route}", network.http(i));
-    let client = convex_peer_monitor::peer::plain_client(PATIENCE).unwrap();
+    let client =
+        convex_client::http_client(&convex_client::HttpOptions::default(), PATIENCE).unwrap();
     let request = match source {
         Some(source) => client
             .post(url)
@@ -280,9 +311,9 @@ async fn a_block_is_made_on_demand() {
 #[tokio::test]
 async fn faults_come_and_go_at_their_times_on_connections_that_are_kept() {
     for (fault, reason) in [
-        ("refuse:1:1s..2s", Reason::Refused),
-        ("reset:1:1s..2s", Reason::Closed),
-        ("garbage:1:1s..2s", Reason::Malformed),
+        ("refuse:1:1s..2s", Reason::Client(FailureReason::Refused)),
+        ("reset:1:1s..2s", Reason::Client(FailureReason::Closed)),
+        ("garbage:1:1s..2s", Reason::Client(FailureReason::Malformed)),
     ] {
         let network = network(2, &[fault], None).await;
         let mut prober = prober(&pinned(&network, 1));
@@ -292,7 +323,7 @@ async fn faults_come_and_go_at_their_times_on_connections_that_are_kept() {
                     let observation = prober.poll().await;
                     let failures = observation.endpoints.iter();
                     let reasons: Vec<_> = failures
-                        .map(|probed| probed.exchange.failure.as_ref().map(|f| f.reason))
+                        .map(|probed| probed.failure.as_ref().map(|f| f.reason))
                         .collect();
                     if reasons == [wanted, wanted] {
                         return;
@@ -331,7 +362,7 @@ async fn a_dropped_network_listens_no_longer() {
     let mut prober = prober(&peer);
     timeout(PATIENCE, async {
         while prober.poll().await.endpoints.iter().any(|probed| {
-            !matches!(&probed.exchange.failure, Some(failure) if failure.reason == Reason::Refused)
+            !matches!(&probed.failure, Some(failure) if failure.reason == Reason::Client(FailureReason::Refused))
         }) {
             sleep(Duration::from_millis(20)).await;
         }
@@ -363,10 +394,13 @@ async fn two_thousand_peers_are_told_apart_by_the_address_that_is_dialled() {
     });
     let mut polls = futures_util::stream::iter(polls).buffer_unordered(32);
     while let Some((i, health, observation)) = polls.next().await {
-        let failure = observation.endpoints[0].exchange.failure.as_ref();
+        let failure = observation.endpoints[0].failure.as_ref();
         if i == 1000 {
             // Its listener is everybody's: the connection is reset instead.
-            assert_eq!(failure.map(|failure| failure.reason), Some(Reason::Closed));
+            assert_eq!(
+                failure.map(|failure| failure.reason),
+                Some(Reason::Client(FailureReason::Closed))
+            );
         } else {
             // The pinned key proves that it was this one that answered.
             assert_eq!(health, Health::Up, "peer {i}: {failure:?}");
@@ -396,7 +430,7 @@ async fn ten_thousand_peers_are_one_network() {
     let (_, last) = poll(&network, 10_000).await;
     assert!(
         last.conditions
-            .contains(&Condition::Failing(Reason::Timeout))
+            .contains(&Condition::Failing(Reason::Client(FailureReason::Timeout)))
     );
 }
 

@@ -5,18 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::Hash;
+use cad3::Hash;
+use convex_client::{Attempt, FailureReason, OrderPoints, PollAnswer, Status, Timed, Transport};
+use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::config::{self, Detail, Mode};
+use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Snapshot,
     Streak, Who,
 };
+use convex_peer_monitor::fleet::{Observation, Probed};
 use convex_peer_monitor::metrics::{AgentFacts, exposition};
-use convex_peer_monitor::peer::{
-    Answered, Exchange, Figures, OrderPoints, Reason, Status, Transport,
-};
-use convex_peer_monitor::probe::{Observation, Probed};
-use convex_peer_monitor::state_file::{State, StateError, StateFile};
 use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
@@ -247,7 +246,7 @@ fn a_fleet_goes_on_where_it_ended() {
     let reason = endpoint.last_failure.as_ref().map(|failure| failure.reason);
     assert_eq!(
         (endpoint.consecutive_failures, reason),
-        (7, Some(Reason::Refused))
+        (7, Some(Reason::Client(FailureReason::Refused)))
     );
     assert_eq!(
         conditions(&snapshot),
@@ -264,23 +263,16 @@ fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
         peer_key: Hash::new([2; 32]),
         order: points(shown),
     };
-    let exchange = Exchange {
-        status: Some(Answered { value, took }),
-        query: Some(Answered {
-            value: Ok(Figures::default()),
+    let attempt = Attempt {
+        status: Some(Timed { value, took }),
+        query: Some(Timed {
+            value: Ok(PollAnswer::default()),
             took,
         }),
-        took: Some(took),
-        ..Exchange::default()
+        ..Attempt::default()
     };
     let now = SystemTime::now();
-    let probed = Probed {
-        transport: Transport::Tcp,
-        began: now,
-        ended: now,
-        retries: 0,
-        exchange,
-    };
+    let probed = Probed::new(Transport::Tcp, (now, now), attempt, Ok(took));
     let endpoints = vec![probed];
     fleet.record(&fleet.slots()[0], &Observation { endpoints });
     conditions(&fleet.snapshot())

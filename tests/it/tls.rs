@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
+use convex_client::FailureReason;
 use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Condition;
-use convex_peer_monitor::peer::{Exchange, Reason};
-
+use convex_peer_monitor::fleet::Probed;
 use rcgen::Certificate;
 
 use crate::support::contract::{peer, prober, verdict};
@@ -28,26 +29,22 @@ fn watched(fake: &FakePeer, ca: Option<Certificate>) -> Peer {
     peer
 }
 
-async fn exchange(peer: &Peer) -> Exchange {
-    prober(peer).poll().await.endpoints[0].exchange.clone()
-}
-
-fn reason(exchange: &Exchange) -> Option<Reason> {
-    exchange.failure.as_ref().map(|failure| failure.reason)
+async fn probe(peer: &Peer) -> Probed {
+    prober(peer).poll().await.endpoints.remove(0)
 }
 
 #[tokio::test]
 async fn a_configured_ca_is_trusted_and_the_phases_are_told_apart() {
     let (fake, certificate) = tls_peer("localhost", 2150).await;
-    let exchange = exchange(&watched(&fake, Some(certificate))).await;
-    assert_eq!(exchange.failure, None);
-    let phases = exchange.phases;
+    let probed = probe(&watched(&fake, Some(certificate))).await;
+    assert_eq!(probed.failure, None);
+    let phases = probed.attempt.phases;
     assert!(
         phases.resolve.is_some() && phases.connect.is_some() && phases.tls.is_some(),
         "{phases:?}"
     );
     assert!(
-        exchange.certificate_ends.unwrap()
+        probed.attempt.certificate_ends.unwrap()
             > SystemTime::now() + Duration::from_secs(86_400 * 365 * 100)
     );
 }
@@ -55,9 +52,9 @@ async fn a_configured_ca_is_trusted_and_the_phases_are_told_apart() {
 #[tokio::test]
 async fn an_unknown_issuer_is_refused_and_the_certificate_still_known() {
     let (fake, _) = tls_peer("localhost", 2150).await;
-    let exchange = exchange(&watched(&fake, None)).await;
-    assert_eq!(reason(&exchange), Some(Reason::Tls));
-    assert!(exchange.certificate_ends.is_some());
+    let probed = probe(&watched(&fake, None)).await;
+    assert_eq!(probed.reason(), Some(Reason::Client(FailureReason::Tls)));
+    assert!(probed.attempt.certificate_ends.is_some());
 }
 
 #[tokio::test]
@@ -66,10 +63,10 @@ async fn an_expired_certificate_has_its_own_reason_and_its_end_is_recorded() {
     let peer = watched(&fake, Some(certificate));
     let observation = prober(&peer).poll().await;
     assert_eq!(
-        reason(&observation.endpoints[0].exchange),
-        Some(Reason::TlsExpired)
+        observation.endpoints[0].reason(),
+        Some(Reason::Client(FailureReason::TlsExpired))
     );
-    let ends = observation.endpoints[0].exchange.certificate_ends.unwrap();
+    let ends = observation.endpoints[0].attempt.certificate_ends.unwrap();
     assert_eq!(
         ends.duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
@@ -102,12 +99,12 @@ async fn the_configured_server_name_is_asked_for_and_verified() {
     let (fake, certificate) = tls_peer("peer.example", 2150).await;
     let mut peer = watched(&fake, Some(certificate));
     assert_eq!(
-        reason(&exchange(&peer).await),
-        Some(Reason::Tls),
+        probe(&peer).await.reason(),
+        Some(Reason::Client(FailureReason::Tls)),
         "the certificate is for another name"
     );
     peer.http.server_name = Some("peer.example".to_owned());
-    assert_eq!(exchange(&peer).await.failure, None);
+    assert_eq!(probe(&peer).await.failure, None);
 }
 
 #[tokio::test]
@@ -115,13 +112,15 @@ async fn a_peer_that_speaks_no_tls_is_told_from_one_that_is_not_there() {
     let fake = FakePeer::start(Script::default()).await;
     let mut peer = watched(&fake, None);
     peer.cadence.timeout = Duration::from_secs(2);
-    let exchange = exchange(&peer).await;
+    let probed = probe(&peer).await;
     assert!(
         matches!(
-            reason(&exchange),
-            Some(Reason::Tls | Reason::ConnectTimeout)
+            probed.reason(),
+            Some(
+                Reason::Client(FailureReason::Tls) | Reason::Client(FailureReason::ConnectTimeout)
+            )
         ),
         "{:?}",
-        exchange.failure
+        probed.failure
     );
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use convex_peer_monitor::simulate::{KINDS, Network};
+use convex_simulator::{KINDS, Network};
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::Agent;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use reqwest::{Method, StatusCode, Version};
 use serde_json::Value;
 
@@ -394,7 +394,7 @@ async fn the_health_check_needs_no_password_and_no_matching_certificate() {
 #[tokio::test]
 async fn a_request_that_is_too_long_is_refused() {
     let site = Site::start("").await;
-    let client = plain_client(Duration::from_secs(20)).unwrap();
+    let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
     for path in ["/-/reload", "/api/v1/peers/a/poll"] {
         let request = client
             .post(site.plain_url(path))

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use convex_client::{HttpOptions, http_client};
 use convex_peer_monitor::agent::{self, Source};
-use convex_peer_monitor::peer::plain_client;
-use convex_peer_monitor::shard::Shard;
+use convex_peer_monitor::config::shard::Shard;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -56,7 +56,7 @@ impl Agent {
             config: file,
             stop,
             running,
-            client: plain_client(PATIENCE).unwrap(),
+            client: http_client(&HttpOptions::default(), PATIENCE).unwrap(),
             _dir: dir,
         }
     }

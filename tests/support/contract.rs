@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use convex_peer_monitor::cad3::Hash;
+use cad3::Hash;
+use convex_client::{Endpoint, HttpClients, PollAnswer, Status, Transport};
 use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::peer::{Endpoint, Figures, HttpClients, Reason, Status, Transport};
-use convex_peer_monitor::probe::{Observation, Prober};
+use convex_peer_monitor::poller::prober::Prober;
 use tokio::time::Instant;
 
 /// A peer as it is configured for these tests.
@@ -61,19 +63,22 @@ pub(crate) async fn holds(tcp: &str, http: &str) {
     another_identity_is_noticed(tcp, &status).await;
 }
 
-async fn answers(url: &str, transport: Transport) -> (Figures, Option<Status>) {
+async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>) {
     let peer = peer(&[url]);
     let mut prober = prober(&peer);
     let first = prober.poll().await;
     let second = prober.poll().await;
     for (poll, observation) in [("first", &first), ("second", &second)] {
-        let exchange = &observation.endpoints[0].exchange;
-        assert_eq!(exchange.failure, None, "{url}, {poll} poll");
-        assert!(exchange.took.is_some(), "{url}, {poll} poll");
+        let attempt = &observation.endpoints[0].attempt;
+        assert_eq!(observation.endpoints[0].failure, None, "{url}, {poll} poll");
         assert!(
-            (1..1024).contains(&exchange.response_bytes),
+            observation.endpoints[0].took.is_some(),
+            "{url}, {poll} poll"
+        );
+        assert!(
+            (1..1024).contains(&attempt.response_bytes),
             "{url}: {} bytes",
-            exchange.response_bytes
+            attempt.response_bytes
         );
         let record = verdict(&peer, observation);
         assert_eq!(
@@ -83,17 +88,17 @@ async fn answers(url: &str, transport: Transport) -> (Figures, Option<Status>) {
         );
     }
     assert!(
-        first.endpoints[0].exchange.phases.connect.is_some(),
+        first.endpoints[0].attempt.phases.connect.is_some(),
         "{url}: the first poll connects"
     );
     assert_eq!(
-        second.endpoints[0].exchange.phases,
+        second.endpoints[0].attempt.phases,
         <_>::default(),
         "{url}: the second reuses the connection"
     );
     assert_eq!(second.endpoints[0].transport, transport);
-    let exchange = &second.endpoints[0].exchange;
-    let figures = exchange
+    let attempt = &second.endpoints[0].attempt;
+    let figures = attempt
         .query
         .as_ref()
         .unwrap()
@@ -107,7 +112,7 @@ async fn answers(url: &str, transport: Transport) -> (Figures, Option<Status>) {
     assert!(figures.memory_pool_bytes.unwrap() > 0 && figures.memory_price_copper.unwrap() > 0.0);
     assert!(figures.juice_price_copper.unwrap() > 0 && figures.fees_copper.unwrap() >= 0);
     assert!(figures.coin_supply_copper.unwrap() > 0);
-    (figures, exchange.status.as_ref().map(|status| status.value))
+    (figures, attempt.status.as_ref().map(|status| status.value))
 }
 
 async fn together(tcp: &str, http: &str, status: &Status) {
@@ -134,7 +139,7 @@ async fn an_account_that_is_not_there(url: &str) {
     peer.account = Some(1_000_000_000);
     let observation = prober(&peer).poll().await;
     let record = verdict(&peer, &observation);
-    assert_eq!(observation.endpoints[0].exchange.failure, None, "{url}");
+    assert_eq!(observation.endpoints[0].failure, None, "{url}");
     assert_eq!(
         (record.up, record.health),
         (Some(true), Health::Degraded),
@@ -159,7 +164,7 @@ async fn another_identity_is_noticed(url: &str, status: &Status) {
         peer.key = key;
         let observation = prober(&peer).poll().await;
         let record = verdict(&peer, &observation);
-        let failure = observation.endpoints[0].exchange.failure.as_ref();
+        let failure = observation.endpoints[0].failure.as_ref();
         assert_eq!(failure.map(|failure| failure.reason), Some(reason));
         assert_eq!(
             (record.up, record.health),

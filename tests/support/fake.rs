@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use convex_peer_monitor::cad3::{Cell, Hash, Limits, decode_message, encode_message, vlq};
-use convex_peer_monitor::peer::put_frame;
+use cad3::{Cell, Hash, Limits, decode_message, encode_message, vlq};
+use convex_client::put_frame;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -417,7 +417,7 @@ fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
         info.push((Cell::keyword("fees"), Cell::integer(20_600)));
     }
     let value = match script.fault {
-        Fault::Value(text) => convex_peer_monitor::cad3::reader::read(text).unwrap(),
+        Fault::Value(text) => cad3::reader::read(text).unwrap(),
         _ => figures(script),
     };
     result(id, value, Cell::Nil, Cell::map(info))
@@ -522,7 +522,7 @@ async fn rest_answer<S: AsyncWrite + Unpin>(
                 Cell::integer(99),
                 &account.map_or(Cell::Nil, Cell::address),
             );
-            let failed = matches!(convex_peer_monitor::peer::Reply::from_cell(&reply), Some(reply) if reply.outcome.is_err());
+            let failed = matches!(convex_client::Reply::from_cell(&reply), Some(reply) if reply.outcome.is_err());
             (
                 if failed && !script.new_api { 422 } else { 200 },
                 encode_message(&reply),

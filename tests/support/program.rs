@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr};
 
@@ -78,7 +78,7 @@ impl Program {
 
     /// Status and body of a GET.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let client = plain_client(PATIENCE).unwrap();
+        let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
         let request = client.get(format!("http://{}{path}", self.address));
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())

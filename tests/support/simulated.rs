@@ -1,6 +1,6 @@
 //! A simulated network with faults and traffic, by their texts.
 
-use convex_peer_monitor::simulate::{Network, Options, Script, Traffic};
+use convex_simulator::{Network, Options, Script, Traffic};
 
 /// Starts one on free ports, always of the same seed.
 pub(crate) async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {

@@ -9,20 +9,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use convex_client::HttpClients;
 use futures_util::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::agent::Source;
 use crate::config::{self, Config, Limits, Peer};
+use crate::fleet::Observation;
+use crate::fleet::report::PeerReport;
 use crate::fleet::{Health, PeerRecord};
-use crate::peer::HttpClients;
-use crate::probe::{Observation, Prober};
-use crate::report::PeerReport;
+use crate::poller::prober::Prober;
 
 use super::terminal::{self, Screen};
 use super::{BAD_CONFIG, ProbeArgs, runtime};
-
 use progress::{PATIENCE, Progress};
 
 /// Nothing was seen.

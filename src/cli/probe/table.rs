@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use comfy_table::{
     Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets,
 };
+use convex_client::{Attempt, ErrorReply, PollAnswer};
 use tokio::time::Instant;
 
 use crate::cli::terminal::harmless;
+use crate::fleet::Probed;
 use crate::fleet::{Condition, Health, PeerRecord};
-use crate::peer::{ErrorReply, Exchange, Figures};
-use crate::probe::Probed;
 
 use super::Seen;
 
@@ -252,10 +252,10 @@ fn rows(seen: &Seen, now: Instant) -> Vec<Row> {
     let record = &seen.record;
     let of = |(i, probed): (usize, &Probed)| {
         let first = |text: &str| if i == 0 { text } else { "" }.to_owned();
-        let exchange = &probed.exchange;
-        let [order, state, accounts] = facts(record, exchange, now);
-        let failed = exchange.failure.is_some();
-        let bytes = exchange.response_bytes;
+        let attempt = &probed.attempt;
+        let [order, state, accounts] = facts(record, attempt, now);
+        let failed = probed.failure.is_some();
+        let bytes = attempt.response_bytes;
         let known = |text: String| {
             if text.is_empty() {
                 NONE.to_owned()
@@ -264,7 +264,7 @@ fn rows(seen: &Seen, now: Instant) -> Vec<Row> {
             }
         };
         let mut evidence = Vec::new();
-        evidence.extend(exchange.failure.as_ref().map(|failure| {
+        evidence.extend(probed.failure.as_ref().map(|failure| {
             let message = harmless(&failure.message, STRANGE_CHARS);
             format!("{}: {message}", failure.reason)
         }));
@@ -277,7 +277,7 @@ fn rows(seen: &Seen, now: Instant) -> Vec<Row> {
                 first(&harmless(&record.peer.name, STRANGE_CHARS)),
                 first(record.health.as_str()),
                 probed.transport.to_string(),
-                exchange
+                probed
                     .took
                     .map_or_else(|| NONE.to_owned(), |took| format!("{} ms", ms(took))),
                 known(order),
@@ -288,7 +288,7 @@ fn rows(seen: &Seen, now: Instant) -> Vec<Row> {
                 } else {
                     String::new()
                 }),
-                known(phases(exchange)),
+                known(phases(attempt)),
             ],
             health: record.health,
             failed,
@@ -304,8 +304,8 @@ fn rows(seen: &Seen, now: Instant) -> Vec<Row> {
 }
 
 /// Order, state block and accounts as the endpoint told them; empty where it did not.
-fn facts(record: &PeerRecord, exchange: &Exchange, now: Instant) -> [String; 3] {
-    let order = exchange.status.as_ref().map(|status| {
+fn facts(record: &PeerRecord, attempt: &Attempt, now: Instant) -> [String; 3] {
+    let order = attempt.status.as_ref().map(|status| {
         let points = status
             .value
             .order
@@ -313,8 +313,8 @@ fn facts(record: &PeerRecord, exchange: &Exchange, now: Instant) -> [String; 3] 
             .map(|points| points.to_string());
         format!("{} {}", points.join("/"), record.order_state(now).as_str())
     });
-    let number = |number: fn(&Figures) -> Option<i64>| {
-        let number = figures(exchange).and_then(number);
+    let number = |number: fn(&PollAnswer) -> Option<i64>| {
+        let number = figures(attempt).and_then(number);
         number.map(|number| number.to_string()).unwrap_or_default()
     };
     [
@@ -324,19 +324,19 @@ fn facts(record: &PeerRecord, exchange: &Exchange, now: Instant) -> [String; 3] 
     ]
 }
 
-fn figures(exchange: &Exchange) -> Option<&Figures> {
-    exchange.query.as_ref()?.value.as_ref().ok()
+fn figures(attempt: &Attempt) -> Option<&PollAnswer> {
+    attempt.query.as_ref()?.value.as_ref().ok()
 }
 
-/// The steps of the exchange with their times, also of one that failed later.
-fn phases(exchange: &Exchange) -> String {
-    let phases = exchange.phases;
+/// The steps of the attempt with their times, also of one that failed later.
+fn phases(attempt: &Attempt) -> String {
+    let phases = attempt.phases;
     let steps = [
         ("resolve", phases.resolve),
         ("connect", phases.connect),
         ("tls", phases.tls),
-        ("status", exchange.status.as_ref().map(|status| status.took)),
-        ("query", exchange.query.as_ref().map(|query| query.took)),
+        ("status", attempt.status.as_ref().map(|status| status.took)),
+        ("query", attempt.query.as_ref().map(|query| query.took)),
     ];
     let steps: Vec<String> = steps
         .into_iter()
@@ -368,10 +368,10 @@ fn conditions(record: &PeerRecord, now: Instant) -> Vec<String> {
 
 /// What an endpoint's answers show.
 fn answered(probed: &Probed, record: &PeerRecord) -> Vec<String> {
-    let exchange = &probed.exchange;
+    let attempt = &probed.attempt;
     let mut found = Vec::new();
     if let Some(Err(ErrorReply { code, message })) =
-        exchange.query.as_ref().map(|query| &query.value)
+        attempt.query.as_ref().map(|query| &query.value)
     {
         let (code, message) = (
             harmless(code, STRANGE_CHARS),
@@ -379,7 +379,7 @@ fn answered(probed: &Probed, record: &PeerRecord) -> Vec<String> {
         );
         found.push(format!("query_error: :{code} {message}"));
     }
-    if let Some(status) = &exchange.status {
+    if let Some(status) = &attempt.status {
         let pinned = |is: bool| if is { " (as pinned)" } else { "" };
         let (key, genesis) = (status.value.peer_key, status.value.genesis);
         found.push(format!(
@@ -393,7 +393,7 @@ fn answered(probed: &Probed, record: &PeerRecord) -> Vec<String> {
             pinned(record.peer.genesis == Some(genesis))
         ));
     }
-    if let Some(ends) = exchange.certificate_ends {
+    if let Some(ends) = attempt.certificate_ends {
         found.push(format!("certificate until {}", day(ends)));
     }
     if probed.retries > 0 {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{HttpEntry, SECRET, duration, text};
 use crate::config::{Alertmanager, BasicAuth, Heartbeat, Notify, Target, Webhook};
+
+use super::{HttpEntry, SECRET, duration, text};
 
 #[derive(Serialize)]
 pub(super) struct NotifySection<'a> {

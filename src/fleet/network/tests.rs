@@ -1,5 +1,6 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 /// A network whose peers answer at given seconds.
 struct Story {

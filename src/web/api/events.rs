@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use convex_client::seconds_since_epoch;
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,7 +17,6 @@ use url::form_urlencoded::Serializer;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::history::{EVENTS_KEPT, Event, Happening, History, Subscription};
-use crate::peer::seconds_since_epoch;
 
 use super::Api;
 use super::conditional::json;

@@ -6,13 +6,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use convex_client::{Transport, seconds_since_epoch};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::fleet::Health;
+use crate::fleet::report::{ExactInteger, PointsReport};
 use crate::history::{Latency, Point, Summary, Uptime};
-use crate::peer::{Transport, seconds_since_epoch};
-use crate::report::{ExactInteger, PointsReport};
 
 use super::Api;
 use super::conditional::json;

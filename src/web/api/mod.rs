@@ -35,7 +35,7 @@ use utoipa_axum::routes;
 use crate::fleet::{Fleet, PeerRecord, Slot};
 use crate::history::History;
 
-use super::{Site, guard};
+use super::Site;
 use events::STREAMS;
 use problem::Problem;
 

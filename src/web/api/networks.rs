@@ -6,14 +6,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use convex_client::seconds_since_epoch;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::fleet::report::{ExactInteger, StateReport};
 use crate::fleet::{
     Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeStanding,
 };
-use crate::peer::seconds_since_epoch;
-use crate::report::{ExactInteger, StateReport};
 
 use super::Api;
 use super::conditional::json;

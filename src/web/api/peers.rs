@@ -10,8 +10,8 @@ use url::form_urlencoded::Serializer;
 use utoipa::IntoParams;
 
 use crate::config::Role;
+use crate::fleet::report::PeerReport;
 use crate::fleet::{Health, PeerRecord, Snapshot};
-use crate::report::PeerReport;
 
 use super::Api;
 use super::conditional::json;

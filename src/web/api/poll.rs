@@ -12,12 +12,13 @@ use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
 use crate::fleet::NotPolled;
+use crate::fleet::report::PeerReport;
 use crate::history::Transcript;
-use crate::report::PeerReport;
+use crate::web::listener::guard;
 
+use super::Api;
 use super::problem::Problem;
 use super::transcripts::TranscriptReport;
-use super::{Api, guard};
 
 /// How much longer than a poll may take one that is asked for is waited for: the peer's task may be at another one, and
 /// wait for permits.

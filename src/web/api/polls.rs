@@ -4,13 +4,14 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use convex_client::{Transport, seconds_since_epoch};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::failure::Reason;
 use crate::fleet::Health;
+use crate::fleet::report::{ExactInteger, PointsReport};
 use crate::history::{Outcome, Poll};
-use crate::peer::{Reason, Transport, seconds_since_epoch};
-use crate::report::{ExactInteger, PointsReport};
 
 use super::Api;
 use super::conditional::json;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::shown::{Markup, push};
+use crate::web::pages::format::{Markup, push};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use convex_client::{LEVELS, PollAnswer, Transport};
+
 use crate::config::Peer;
 use crate::fleet::{Condition, Fact, PeerRecord, Snapshot, Stake};
-use crate::peer::{Figures, LEVELS, Transport};
 use crate::sidecar::{ProcessReading, StoreReading};
-
-use super::shown::{
+use crate::web::pages::format::{
     Clock, Markup, bytes, count, cvm, number, offset, percent, push, span, visible,
 };
-use super::words;
+use crate::web::pages::labels;
 
 /// Facts that belong together.
 pub(super) struct Group {
@@ -194,12 +194,12 @@ impl Told<'_> {
             .iter()
             .any(|it| self.record.conditions.contains(it));
         let how = Markup("the last polls compared".to_owned());
-        facts.push(Known::new("It is", words::of_order(state), &how).amiss(stuck));
+        facts.push(Known::new("It is", labels::of_order(state), &how).amiss(stuck));
         facts
     }
 
     fn state(&self) -> Vec<Known> {
-        let by_query = self.by(Fact::Figures, "query over http", "query over tcp");
+        let by_query = self.by(Fact::PollAnswer, "query over http", "query over tcp");
         let mut facts = Vec::new();
         if let Some(figures) = self.record.figures(self.snapshot.now) {
             facts = of_state(figures, &by_query, self.clock);
@@ -315,7 +315,7 @@ fn counted() -> Markup {
     Markup("counted since the agent started or the peer's configuration changed".to_owned())
 }
 
-fn of_state(figures: &Figures, learned: &Markup, clock: Clock) -> Vec<Known> {
+fn of_state(figures: &PollAnswer, learned: &Markup, clock: Clock) -> Vec<Known> {
     let mut facts = Vec::new();
     let mut add = |name, value: Option<String>| {
         facts.extend(value.map(|value| Known::new(name, value, learned)));

@@ -4,12 +4,12 @@ use askama::Template;
 
 use crate::config::Mode;
 use crate::fleet::{Health, PeerRecord, Snapshot};
+use crate::web::pages::diagnosis::{self, Answer};
+use crate::web::pages::format::Clock;
 
 use super::super::Site;
-use super::blame::{self, Answer};
 use super::network::{HealthCount, NetworkCard, counts};
 use super::row::Row;
-use super::shown::Clock;
 use super::view::{ROWS, Sort, View, Which, labels};
 use super::{Content, Piece, Section, Shell, summary_icon};
 
@@ -204,7 +204,7 @@ pub(super) fn content(
         beside: beside
             .map(|record| Beside {
                 name: &record.peer.name,
-                answer: blame::answer(record, snapshot),
+                answer: diagnosis::answer(record, snapshot),
             })
             .collect(),
     };

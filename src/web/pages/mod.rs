@@ -1,20 +1,20 @@
 //! The pages for people: the fleet, and one peer. Drawn on the server and whole without JavaScript; with it they are told again
 //! what changes.
 
-mod blame;
 mod chart;
+mod diagnosis;
 mod facts;
 mod fleet;
+mod format;
+mod history_panel;
+mod labels;
 mod live;
 mod network;
-mod past;
 mod peer;
 mod poll;
 mod row;
-mod shown;
 mod spark;
 mod view;
-mod words;
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ use url::form_urlencoded;
 use crate::fleet::{Health, PeerRecord, Snapshot};
 
 use super::{Site, internal};
+use format::{Clock, Markup};
 pub(super) use live::Streams;
-use shown::{Clock, Markup};
 use view::View;
 
 /// What the pages work with.
@@ -176,10 +176,10 @@ async fn peer(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) ->
         return message(
             site,
             StatusCode::NOT_FOUND,
-            &format!("No peer is called {}.", shown::visible(&name)),
+            &format!("No peer is called {}.", format::visible(&name)),
         );
     };
-    let past = past::Past::read(&site.history, record, uri.query(), snapshot.wall).await;
+    let past = history_panel::Past::read(&site.history, record, uri.query(), snapshot.wall).await;
     let page = peer::content(site, record, &snapshot, reading(&snapshot)).and_then(|content| {
         peer::PeerPage {
             shell: Shell::of(site, &content),

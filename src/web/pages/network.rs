@@ -1,10 +1,10 @@
 //! One network with its verdict, as a card of the fleet page.
 
 use crate::fleet::{Health, NetworkSnapshot, OrderState, Snapshot, StakeStanding};
+use crate::web::pages::format::{Clock, When, cvm_in_short, number, percent};
+use crate::web::pages::labels;
 
-use super::shown::{Clock, When, cvm_in_short, number, percent};
 use super::view::{View, Which};
-use super::words;
 
 /// What is said of a network; what is not known is absent.
 pub(super) struct NetworkCard<'a> {
@@ -91,7 +91,7 @@ impl<'a> NetworkCard<'a> {
         Self {
             name: &network.name,
             class,
-            order: words::of_order(verdict.order),
+            order: labels::of_order(verdict.order),
             head: verdict.head.map(number),
             finality: verdict.finality_advanced.map(|at| clock.when(at)),
             groups: verdict.groups,

@@ -3,19 +3,19 @@
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
+use convex_client::Transport;
 
 use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
 use crate::history::{Event, Transcript};
-use crate::peer::Transport;
+use crate::web::pages::diagnosis::{self, Answer};
+use crate::web::pages::format::{Clock, Markup, When, count, latency, visible};
+use crate::web::pages::history_panel::Past;
 
 use super::super::{Site, runbook};
-use super::blame::{self, Answer};
 use super::facts::{Group, groups};
-use super::past::Past;
 use super::row::{InForce, in_force};
-use super::shown::{Clock, Markup, When, count, latency, visible};
 use super::spark::poll_bar;
-use super::{Content, Section, Shell, icon, words};
+use super::{Content, Section, Shell, icon, labels};
 
 /// Events that are shown.
 const EVENTS: usize = 50;
@@ -98,11 +98,11 @@ struct Said {
     reconnects: u32,
     bytes: usize,
     phases: Vec<(&'static str, String)>,
-    answers: Vec<Answered>,
+    answers: Vec<Timed>,
     error: Option<String>,
 }
 
-struct Answered {
+struct Timed {
     request: &'static str,
     sent: &'static str,
     took: String,
@@ -140,7 +140,7 @@ pub(super) fn content(
         health: record.health.as_str(),
         since: since(&events).map(|at| clock.when(at)),
         maintenance: record.in_maintenance(snapshot.wall),
-        answer: blame::answer(record, snapshot),
+        answer: diagnosis::answer(record, snapshot),
         wrong: wrong.collect(),
         polls: poll_bar(&site.history.recent(name).unwrap_or_default()),
     };
@@ -226,7 +226,7 @@ impl<'a> EndpointFacts<'a> {
             failure: endpoint
                 .last_failure
                 .as_ref()
-                .map(|failure| (words::of_reason(failure.reason), visible(&failure.message))),
+                .map(|failure| (labels::of_reason(failure.reason), visible(&failure.message))),
             certificate: when(endpoint.certificate_ends)
                 .filter(|_| endpoint.transport == Transport::Http),
         }
@@ -258,7 +258,7 @@ impl Told {
             answers: it
                 .answers
                 .iter()
-                .map(|answer| Answered {
+                .map(|answer| Timed {
                     request: answer.request,
                     sent: answer.sent,
                     took: micros(answer.took_us),

@@ -8,7 +8,8 @@ use axum::routing::{MethodRouter, post};
 use serde::Deserialize;
 use tower::ServiceExt;
 
-use super::super::guard::Caller;
+use crate::web::listener::guard::Caller;
+
 use super::{Pages, address, message};
 
 /// What of a refusal is shown, bytes.
@@ -53,7 +54,10 @@ async fn forward(api: Router, pages: Pages, name: String, mut request: Request) 
         Ok(refusal) => refusal.detail,
         Err(_) => status.to_string(),
     };
-    let text = format!("The peer was not polled: {}", super::shown::visible(&why));
+    let text = format!(
+        "The peer was not polled: {}",
+        crate::web::pages::format::visible(&why)
+    );
     message(site, status, &text)
 }
 

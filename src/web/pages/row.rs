@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use askama::Template;
+use convex_client::LEVELS;
 
-use crate::alert;
+use crate::alerting;
 use crate::config::Role;
 use crate::fleet::{Condition, OrderState, PeerRecord, Snapshot};
 use crate::history::Poll;
-use crate::peer::LEVELS;
-
-use super::shown::{
+use crate::web::pages::format::{
     Clock, Markup, When, cvm_in_short, latency, number, offset, percent, span, visible,
 };
+
 use super::spark::{POLLS_SHOWN, poll_bar, sparkline};
-use super::{view, words};
+use super::{labels, view};
 
 /// A row; what is not known is absent.
 #[derive(Template)]
@@ -90,9 +90,9 @@ struct CertificateCell {
 /// What is in force against a peer, each with its runbook.
 pub(super) fn in_force(record: &PeerRecord) -> Vec<InForce> {
     let link = |condition: &Condition| InForce {
-        words: words::of_condition(*condition),
+        words: labels::of_condition(*condition),
         label: condition.as_str(),
-        alert: alert::of_condition(*condition),
+        alert: alerting::of_condition(*condition),
     };
     record.conditions.iter().map(link).collect()
 }
@@ -179,7 +179,7 @@ impl OrderCell {
         Some(Self {
             levels: short,
             all: all.join(", "),
-            state: words::of_order(state),
+            state: labels::of_order(state),
             class: match state {
                 OrderState::Stalled | OrderState::Receding => "down",
                 _ => "quiet",

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::fleet::Health;
 use crate::history::{Outcome, Poll};
-
-use super::shown::{Markup, latency, push};
+use crate::web::pages::format::{Markup, latency, push};
 
 /// Polls that a row shows; the peer's page shows all that are kept.
 pub(super) const POLLS_SHOWN: usize = 30;

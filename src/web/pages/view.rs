@@ -4,14 +4,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use convex_client::seconds_since_epoch;
 use url::form_urlencoded;
 
 use crate::config::Role;
 use crate::fleet::{Health, PeerRecord, Snapshot};
-use crate::peer::seconds_since_epoch;
-
-use super::shown::push;
-use super::words;
+use crate::web::pages::format::push;
+use crate::web::pages::labels;
 
 /// Rows of one page.
 pub(super) const ROWS: usize = 100;
@@ -324,7 +323,7 @@ fn has(record: &PeerRecord, words: &[String]) -> bool {
     };
     for condition in &record.conditions {
         add(condition.as_str());
-        add(words::of_condition(*condition));
+        add(labels::of_condition(*condition));
     }
     for endpoint in &record.endpoints {
         add(&endpoint.url);

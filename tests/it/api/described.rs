@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Watched, header};
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
+
+use super::{Watched, header};
 
 const DOCS: &str = include_str!("../../../docs/api.md");
 

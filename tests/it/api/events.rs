@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
 
-use super::{Watched, header};
 use crate::support::fake::Fault;
+
+use super::{Watched, header};
 
 /// Reads a stream until `wanted` is in it.
 async fn until(stream: &mut Response, wanted: &str) -> String {

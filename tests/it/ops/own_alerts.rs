@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use convex_peer_monitor::alert::RULES;
+use convex_peer_monitor::alerting::RULES;
 
 use super::alerts;
 

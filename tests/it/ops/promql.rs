@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
+use convex_client::{LEVELS, Transport};
 use convex_peer_monitor::config::Role;
+use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, Health, OrderState, StakeStanding};
 use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
-use convex_peer_monitor::peer::{LEVELS, Reason, Transport};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{
     AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, StringLiteral, VectorSelector, parse,

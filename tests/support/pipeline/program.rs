@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use tokio::time::{Instant, sleep};
 
 /// Longest wait for a program to answer.
@@ -60,7 +60,7 @@ impl Program {
     }
 
     async fn ready(&mut self, name: &str) -> anyhow::Result<()> {
-        let client = plain_client(Duration::from_secs(5))?;
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(5))?;
         let url = format!("http://{}/-/ready", self.address);
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use convex_peer_monitor::peer::plain_client;
+use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 
 use super::program::{Program, replace};
@@ -67,7 +67,7 @@ impl Prometheus {
         });
         Ok(Self {
             program: program.await?,
-            client: plain_client(Duration::from_secs(10))?,
+            client: http_client(&HttpOptions::default(), Duration::from_secs(10))?,
         })
     }
 

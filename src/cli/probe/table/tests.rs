@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::cad3::Hash;
-use crate::config::Peer;
-use crate::peer::{
-    Answered, Api, ClockSample, Endpoint, Failure, OrderPoints, Phases, Reason, Status, Transport,
+use cad3::Hash;
+use convex_client::{
+    Api, ClockSample, Endpoint, FailureReason, OrderPoints, Phases, Status, Timed, Transport,
 };
-use crate::probe::Observation;
+
+use crate::config::Peer;
+use crate::failure::Failure;
+use crate::fleet::Observation;
 
 use super::*;
 
+/// An attempt, and how it ended.
+type Ended = (Attempt, Result<Duration, Failure>);
+
 const MS: Duration = Duration::from_millis(1);
 
-fn answers(tenths: u32) -> Exchange {
+fn answers(tenths: u32) -> Ended {
     let took = MS / 10 * tenths;
     let order = OrderPoints {
         block: 120_412,
@@ -21,19 +26,19 @@ fn answers(tenths: u32) -> Exchange {
         consensus: 120_411,
         finality: 120_410,
     };
-    let figures = Figures {
+    let figures = PollAnswer {
         state_block: Some(120_409),
         accounts: Some(13_200),
-        ..Figures::default()
+        ..PollAnswer::default()
     };
-    Exchange {
+    let attempt = Attempt {
         phases: Phases {
             resolve: None,
             connect: Some(MS / 5),
             tls: None,
         },
         response_bytes: 347,
-        status: Some(Answered {
+        status: Some(Timed {
             value: Status {
                 genesis: Hash::new([0x5c; 32]),
                 peer_key: Hash::new([0x0c; 32]),
@@ -41,28 +46,28 @@ fn answers(tenths: u32) -> Exchange {
             },
             took: took / 2,
         }),
-        query: Some(Answered {
+        query: Some(Timed {
             value: Ok(figures),
             took,
         }),
         api: Some(Api::V0_8_3),
-        took: Some(took),
-        ..Exchange::default()
-    }
+        ..Attempt::default()
+    };
+    (attempt, Ok(took))
 }
 
-fn fails(reason: Reason, message: &str) -> Exchange {
-    Exchange {
+fn fails(reason: FailureReason, message: &str) -> Ended {
+    let attempt = Attempt {
         phases: Phases {
             connect: Some(MS),
             ..Phases::default()
         },
-        failure: Some(Failure::new(reason, message)),
-        ..Exchange::default()
-    }
+        ..Attempt::default()
+    };
+    (attempt, Err(Failure::new(reason, message)))
 }
 
-fn seen(name: &str, urls: &[&str], exchanges: Vec<Exchange>) -> Seen {
+fn seen(name: &str, urls: &[&str], attempts: Vec<Ended>) -> Seen {
     let endpoints: Vec<Endpoint> = urls
         .iter()
         .map(|url| Endpoint::parse(url).unwrap())
@@ -74,13 +79,10 @@ fn seen(name: &str, urls: &[&str], exchanges: Vec<Exchange>) -> Seen {
     peer.cadence.up_after = 1;
     let probed = endpoints
         .iter()
-        .zip(exchanges)
-        .map(|(endpoint, exchange)| Probed {
-            transport: endpoint.transport(),
-            began: SystemTime::UNIX_EPOCH,
-            ended: SystemTime::UNIX_EPOCH,
-            retries: 0,
-            exchange,
+        .zip(attempts)
+        .map(|(endpoint, (attempt, outcome))| {
+            let times = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
+            Probed::new(endpoint.transport(), times, attempt, outcome)
         });
     let observation = Observation {
         endpoints: probed.collect(),
@@ -98,11 +100,11 @@ fn seen(name: &str, urls: &[&str], exchanges: Vec<Exchange>) -> Seen {
 fn fleet() -> Vec<Seen> {
     const BOTH: [&str; 2] = ["https://convex.example", "tcp://convex.example:18888"];
     let mut over_tls = answers(1623);
-    over_tls.phases.resolve = Some(MS * 12);
-    over_tls.phases.tls = Some(MS * 81);
-    over_tls.certificate_ends = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    over_tls.0.phases.resolve = Some(MS * 12);
+    over_tls.0.phases.tls = Some(MS * 81);
+    over_tls.0.certificate_ends = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     let mut late = answers(83);
-    late.clock = Some(Answered {
+    late.0.clock = Some(Timed {
         value: ClockSample {
             skew: -5.0,
             uncertainty: 0.004,
@@ -110,7 +112,7 @@ fn fleet() -> Vec<Seen> {
         took: MS * 8,
     });
     let mut refuses = answers(90);
-    if let Some(query) = &mut refuses.query {
+    if let Some(query) = &mut refuses.0.query {
         query.value = Err(ErrorReply {
             code: "JUICE".to_owned(),
             message: "no \u{1b}[2J\u{202e}juice".to_owned(),
@@ -128,7 +130,7 @@ fn fleet() -> Vec<Seen> {
             "half",
             &BOTH,
             vec![
-                fails(Reason::Refused, "nobody listens at 192.0.2.7:443"),
+                fails(FailureReason::Refused, "nobody listens at 192.0.2.7:443"),
                 answers(75),
             ],
         ),
@@ -136,8 +138,8 @@ fn fleet() -> Vec<Seen> {
             "gone",
             &BOTH,
             vec![
-                fails(Reason::Timeout, "connected, but no answer came"),
-                fails(Reason::Timeout, "connected, but no answer came"),
+                fails(FailureReason::Timeout, "connected, but no answer came"),
+                fails(FailureReason::Timeout, "connected, but no answer came"),
             ],
         ),
     ]

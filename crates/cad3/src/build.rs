@@ -1,0 +1,207 @@
+//! Collections and long texts from their parts, in the one shape that the encoding allows (sections 5.5 to 5.7).
+
+use crate::canonical::key_bytes;
+
+use super::hash::{Hash, digit, shared_digits};
+use super::leaf::{BigInteger, Chunk};
+use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, tag, vector_bits};
+use super::{Cell, MAX_CHUNK};
+
+impl Cell {
+    /// A String.
+    #[must_use]
+    pub fn string(text: &str) -> Self {
+        chunked(tag::STRING, text.as_bytes())
+    }
+
+    /// A Blob.
+    #[must_use]
+    pub fn blob(bytes: &[u8]) -> Self {
+        chunked(tag::BLOB, bytes)
+    }
+
+    /// An integer of any size up to 4096 bytes of two's complement; nothing beyond.
+    #[must_use]
+    pub fn big_integer(value: &num_bigint::BigInt) -> Option<Self> {
+        match i64::try_from(value) {
+            Ok(small) => Some(Self::Integer(small)),
+            Err(_) => BigInteger::new(&value.to_signed_bytes_be()).map(Self::BigInteger),
+        }
+    }
+
+    /// A Vector.
+    #[must_use]
+    pub fn vector(elements: impl IntoIterator<Item = Self>) -> Self {
+        sequence(tag::VECTOR, &elements.into_iter().collect::<Vec<_>>())
+    }
+
+    /// A List.
+    #[must_use]
+    pub fn list(elements: impl IntoIterator<Item = Self>) -> Self {
+        let mut elements: Vec<_> = elements.into_iter().collect();
+        elements.reverse();
+        sequence(tag::LIST, &elements)
+    }
+
+    /// A record with a tag byte from `d0` to `df`.
+    ///
+    /// # Panics
+    /// When the tag is no record's.
+    #[must_use]
+    pub fn record(tag: u8, fields: impl IntoIterator<Item = Self>) -> Self {
+        assert!(tag & 0xf0 == 0xd0, "a record's tag is d0 to df");
+        sequence(tag, &fields.into_iter().collect::<Vec<_>>())
+    }
+
+    /// A Map. Of entries with the same key the last one stays.
+    #[must_use]
+    pub fn map(entries: impl IntoIterator<Item = (Self, Self)>) -> Self {
+        hashed(
+            tag::MAP,
+            entries.into_iter().map(|(key, value)| vec![key, value]),
+        )
+    }
+
+    /// A Set.
+    #[must_use]
+    pub fn set(elements: impl IntoIterator<Item = Self>) -> Self {
+        hashed(tag::SET, elements.into_iter().map(|element| vec![element]))
+    }
+
+    /// An Index; nothing when a key is no Blob, String, Symbol, Keyword or Address. Of entries with the same first 32
+    /// bytes of key the last one stays.
+    #[must_use]
+    pub fn index(entries: impl IntoIterator<Item = (Self, Self)>) -> Option<Self> {
+        let mut entries = entries
+            .into_iter()
+            .map(|(key, value)| Some((key_bytes(&key)?, vec![key, value])))
+            .collect::<Option<Vec<_>>>()?;
+        last_of_each(&mut entries);
+        Some(index_node(&entries))
+    }
+
+    /// A Syntax object; metadata that is an empty Map is none.
+    #[must_use]
+    pub fn syntax(datum: Self, metadata: impl IntoIterator<Item = (Self, Self)>) -> Self {
+        let metadata = match Self::map(metadata) {
+            map if map.count() == Some(0) => Self::Nil,
+            map => map,
+        };
+        Node::new(Shape::flat(tag::SYNTAX, 0, vec![datum, metadata])).into_cell()
+    }
+
+    /// Signed data: the key, the signature over the value's encoding as a child, the value. Nothing is verified.
+    #[must_use]
+    pub fn signed(key: &Hash, signature: &[u8; 64], value: Self) -> Self {
+        let children = vec![Self::from(*key), Self::Blob(Chunk::new(signature)), value];
+        Node::new(Shape::flat(tag::SIGNED, 0, children)).into_cell()
+    }
+}
+
+fn chunked(tag: u8, bytes: &[u8]) -> Cell {
+    if bytes.len() <= MAX_CHUNK {
+        let chunk = Chunk::new(bytes);
+        return if tag == tag::STRING {
+            Cell::String(chunk)
+        } else {
+            Cell::Blob(chunk)
+        };
+    }
+    let span = small(chunk_span(bytes.len() as u64));
+    let children = bytes
+        .chunks(span)
+        .map(|chunk| chunked(tag::BLOB, chunk))
+        .collect();
+    Node::new(Shape::flat(tag, bytes.len() as u64, children)).into_cell()
+}
+
+/// A Vector body; `elements` stand in the order of the encoding.
+fn sequence(tag: u8, elements: &[Cell]) -> Cell {
+    let count = elements.len() as u64;
+    let tail = small(count % VECTOR_LEAF);
+    let children = if count <= VECTOR_LEAF {
+        elements.to_vec()
+    } else if tail > 0 {
+        let (before, tail) = elements.split_at(elements.len() - tail);
+        let mut children = tail.to_vec();
+        children.push(sequence(tag::VECTOR, before));
+        children
+    } else {
+        elements
+            .chunks(1 << vector_bits(count))
+            .map(|part| sequence(tag::VECTOR, part))
+            .collect()
+    };
+    Node::new(Shape::flat(tag, count, children)).into_cell()
+}
+
+/// Sorts by key; of entries with equal keys the last stays.
+fn last_of_each<K: Ord>(entries: &mut Vec<(K, Vec<Cell>)>) {
+    entries.reverse();
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    entries.dedup_by(|a, b| a.0 == b.0);
+}
+
+fn hashed(tag: u8, entries: impl Iterator<Item = Vec<Cell>>) -> Cell {
+    let mut entries: Vec<_> = entries.map(|entry| (entry[0].hash(), entry)).collect();
+    last_of_each(&mut entries);
+    hashed_node(tag, &entries)
+}
+
+fn hashed_node(tag: u8, entries: &[(Hash, Vec<Cell>)]) -> Cell {
+    let count = entries.len() as u64;
+    let (Some((first, _)), Some((last, _)), true) =
+        (entries.first(), entries.last(), count > HASHED_LEAF)
+    else {
+        let children = entries
+            .iter()
+            .flat_map(|(_, entry)| entry.clone())
+            .collect();
+        return Node::new(Shape::flat(tag, count, children)).into_cell();
+    };
+    let shift = shared_digits(first.as_bytes(), last.as_bytes());
+    let (mut mask, mut children) = (0, Vec::new());
+    for part in entries.chunk_by(|(a, _), (b, _)| a.digit(shift) == b.digit(shift)) {
+        mask |= 1 << part[0].0.digit(shift);
+        children.push(hashed_node(tag, part));
+    }
+    Node::new(Shape {
+        tag,
+        count,
+        shift,
+        mask,
+        children,
+    })
+    .into_cell()
+}
+
+fn index_node(entries: &[(Vec<u8>, Vec<Cell>)]) -> Cell {
+    let count = entries.len() as u64;
+    let [(first, own), rest @ ..] = entries else {
+        return Node::new(Shape::flat(tag::INDEX, 0, Vec::new())).into_cell();
+    };
+    let Some((last, _)) = rest.last() else {
+        return Node::new(Shape::flat(tag::INDEX, 1, own.clone())).into_cell();
+    };
+    let shift = shared_digits(first, last);
+    // A key that ends where the others part is the first in order.
+    let ends_here = first.len() * 2 == usize::from(shift);
+    let (mut children, below) = if ends_here {
+        (own.clone(), rest)
+    } else {
+        (Vec::new(), entries)
+    };
+    let mut mask = 0;
+    for part in below.chunk_by(|(a, _), (b, _)| digit(a, shift) == digit(b, shift)) {
+        mask |= 1 << digit(&part[0].0, shift);
+        children.push(index_node(part));
+    }
+    Node::new(Shape {
+        tag: tag::INDEX,
+        count,
+        shift,
+        mask,
+        children,
+    })
+    .into_cell()
+}

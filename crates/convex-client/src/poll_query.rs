@@ -1,0 +1,125 @@
+//! The one query of a poll: figures that belong to one state, and how its answer is read.
+//!
+//! The members stand in one vector form, which a peer evaluates on one immutable state. Each is wrapped in `try`,
+//! so that a member which a peer cannot answer costs only itself.
+
+use std::sync::LazyLock;
+
+use cad3::{Cell, Hash, reader};
+
+use super::failure::{Failure, FailureReason};
+
+/// The members of the form, in the order that [`PollAnswer::from_cell`] reads them.
+const MEMBERS: [&str; 6] = [
+    "(hash (encoding *state*))",
+    "(:globals *state*)",
+    "(count (:accounts *state*))",
+    "(count (:peers *state*))",
+    "*memory-price*",
+    "(coin-supply)",
+];
+
+/// The form as text, for REST.
+pub static SOURCE: LazyLock<String> = LazyLock::new(|| {
+    let guarded: Vec<String> = MEMBERS
+        .iter()
+        .map(|member| format!("(try {member} nil)"))
+        .collect();
+    format!("[{}]", guarded.join(" "))
+});
+
+/// The form as a cell, for the binary protocol.
+pub static FORM: LazyLock<Cell> =
+    LazyLock::new(|| reader::read(&SOURCE).expect("a constant text, read by a test"));
+
+/// PollAnswer of one state. What a peer could not tell, or told in another type, is absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PollAnswer {
+    /// Hash of the state.
+    pub state_hash: Option<Hash>,
+    /// Index of the last applied block; −1 before the first.
+    pub state_block: Option<i64>,
+    /// Time of the last applied block, milliseconds since the epoch.
+    pub timestamp_ms: Option<i64>,
+    /// Fees not yet distributed, copper.
+    pub fees_copper: Option<i64>,
+    /// Price of a unit of juice, copper.
+    pub juice_price_copper: Option<i64>,
+    /// Memory that the pool sells, bytes.
+    pub memory_pool_bytes: Option<i64>,
+    /// Coins in the memory pool, copper.
+    pub memory_pool_copper: Option<i64>,
+    /// Number of accounts.
+    pub accounts: Option<i64>,
+    /// Number of registered peers.
+    pub registered_peers: Option<i64>,
+    /// Price of a byte of memory, copper.
+    pub memory_price_copper: Option<f64>,
+    /// Coins in existence, copper.
+    pub coin_supply_copper: Option<i64>,
+}
+
+impl PollAnswer {
+    /// Reads the answer to the form.
+    ///
+    /// # Errors
+    /// [`FailureReason::Malformed`] when the value is no vector of as many members as were asked: no answer to this question.
+    pub fn from_cell(cell: &Cell) -> Result<Self, Failure> {
+        let elements = cell
+            .as_elements()
+            .filter(|elements| elements.len() == MEMBERS.len());
+        let Some(members) =
+            elements.map(|elements| std::array::from_fn(|i| elements.get(i).unwrap_or(&Cell::Nil)))
+        else {
+            return Err(Failure::new(
+                FailureReason::Malformed,
+                format!(
+                    "the query's value has not {} members: {}",
+                    MEMBERS.len(),
+                    cell.printed(80)
+                ),
+            ));
+        };
+        let [hash, globals, accounts, peers, memory_price, supply]: [&Cell; MEMBERS.len()] =
+            members;
+        let global = |i: usize| {
+            globals
+                .as_elements()
+                .and_then(|g| g.get(i))
+                .and_then(Cell::as_i64)
+        };
+        let count = |cell: &Cell| cell.as_i64().filter(|n| *n >= 0);
+        Ok(Self {
+            state_hash: hash.as_hash(),
+            state_block: global(5).filter(|block| *block >= -1),
+            timestamp_ms: global(0),
+            fees_copper: global(1),
+            juice_price_copper: global(2),
+            memory_pool_bytes: global(3),
+            memory_pool_copper: global(4),
+            accounts: count(accounts),
+            registered_peers: count(peers),
+            memory_price_copper: memory_price.as_f64().filter(|price| price.is_finite()),
+            coin_supply_copper: count(supply),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cad3::reader;
+
+    use super::*;
+
+    #[test]
+    fn a_price_that_is_no_number_is_not_known() {
+        let price = |text: &str| {
+            let value = reader::read(&format!("[nil nil 132 nil {text} nil]")).unwrap();
+            PollAnswer::from_cell(&value).unwrap().memory_price_copper
+        };
+        assert_eq!(price("1.5"), Some(1.5));
+        for text in ["##Inf", "##-Inf", "##NaN"] {
+            assert_eq!(price(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One poll: asks all endpoints of a peer at the same time under one deadline. Measures; judges only the pinned identity.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cad3::Cell;
+use convex_client::{
+    Attempt, Endpoint, FailureReason, HttpClient, HttpClients, Outcome, Query, QueryError, Status,
+    TcpClient, Transport,
+};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use crate::config;
+use crate::failure::{Failure, Reason};
+use crate::fleet::{Observation, Probed};
+use crate::retry::RetryPauses;
+
+/// `Retry-After` is obeyed for at most this many poll intervals,
+const MAX_RETRY_AFTER_INTERVALS: u32 = 10;
+
+/// or for this long if that is more: a header must not blind the monitor for a day.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// Polls one peer and keeps its connections between polls.
+#[derive(Debug)]
+pub struct Prober {
+    peer: Arc<config::Peer>,
+    endpoints: Vec<EndpointClient>,
+}
+
+/// The client of one endpoint, with what the agent decided about it.
+#[derive(Debug)]
+struct EndpointClient {
+    client: Client,
+    /// The peer sent `Retry-After`: not asked before this.
+    paused_until: Option<Instant>,
+    max_pause: Duration,
+}
+
+#[derive(Debug)]
+enum Client {
+    Http(Box<HttpClient>),
+    Tcp(Box<TcpClient>),
+}
+
+impl Prober {
+    /// A prober that connects at its first poll.
+    #[must_use]
+    pub fn new(
+        peer: Arc<config::Peer>,
+        max_response_bytes: usize,
+        http_clients: &Arc<HttpClients>,
+    ) -> Self {
+        let client = |endpoint: &Endpoint| EndpointClient {
+            client: match endpoint.transport() {
+                Transport::Http => Client::Http(Box::new(HttpClient::new(
+                    endpoint,
+                    &peer.http.client_options(),
+                    peer.account,
+                    max_response_bytes,
+                    http_clients,
+                ))),
+                Transport::Tcp => Client::Tcp(Box::new(TcpClient::new(
+                    endpoint,
+                    peer.account,
+                    max_response_bytes,
+                ))),
+            },
+            paused_until: None,
+            max_pause: MAX_RETRY_AFTER.max(
+                peer.cadence
+                    .interval
+                    .saturating_mul(MAX_RETRY_AFTER_INTERVALS),
+            ),
+        };
+        let endpoints = peer.endpoints.iter().map(client).collect();
+        Self { peer, endpoints }
+    }
+
+    /// Polls once. Done within the peer's timeout.
+    pub async fn poll(&mut self) -> Observation {
+        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let peer = &self.peer;
+        let probes = self
+            .endpoints
+            .iter_mut()
+            .map(|endpoint| endpoint.probe(peer, deadline));
+        Observation {
+            endpoints: join_all(probes).await,
+        }
+    }
+
+    /// Sends a query to the endpoints in their order until one answers; each gets an equal share of the peer's
+    /// remaining timeout. Counts nothing and judges no identity.
+    ///
+    /// # Errors
+    /// The peer reports an error, its answer is too large, or no endpoint answers: then the first one's failure.
+    pub async fn ask(&mut self, query: &Query) -> Result<Cell, QueryError> {
+        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let mut waiting = self.endpoints.len();
+        let mut first = None;
+        for endpoint in &mut self.endpoints {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = Instant::now() + left / u32::try_from(waiting).unwrap_or(u32::MAX);
+            waiting -= 1;
+            match endpoint.query(query, share).await {
+                Err(QueryError::Failed(failure)) if failure.reason != FailureReason::TooLarge => {
+                    first.get_or_insert(failure);
+                }
+                answer => return answer,
+            }
+        }
+        let no_endpoint =
+            || convex_client::Failure::new(FailureReason::Local, "the peer has no endpoint");
+        Err(first.unwrap_or_else(no_endpoint).into())
+    }
+}
+
+impl EndpointClient {
+    /// Asks for one poll, again after a failure while the deadline allows.
+    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> Probed {
+        let began = SystemTime::now();
+        let mut pauses = RetryPauses::new();
+        let mut retries = 0;
+        let mut reconnects = 0;
+        let mut ignored = 0;
+        loop {
+            let (attempt, outcome) = self.attempt(deadline).await;
+            reconnects += attempt.reconnects;
+            ignored += attempt.ignored;
+            let status = attempt.status.as_ref();
+            let outcome = match status.and_then(|status| wrong_identity(peer, &status.value)) {
+                Some(failure) => Err(failure),
+                None => outcome.map_err(Failure::from),
+            };
+            let again = self.pause_left().is_none()
+                && outcome
+                    .as_ref()
+                    .is_err_and(|failure| failure.reason.worth_a_retry());
+            let pause = pauses.next_pause();
+            if again && retries < peer.cadence.retries && Instant::now() + pause < deadline {
+                retries += 1;
+                sleep(pause).await;
+                continue;
+            }
+            let transport = match self.client {
+                Client::Http(_) => Transport::Http,
+                Client::Tcp(_) => Transport::Tcp,
+            };
+            let attempt = Attempt {
+                reconnects,
+                ignored,
+                ..attempt
+            };
+            let times = (began, SystemTime::now());
+            return Probed {
+                retries,
+                ..Probed::new(transport, times, attempt, outcome)
+            };
+        }
+    }
+
+    /// One attempt of a poll; nothing is sent while the peer asks to be left alone.
+    async fn attempt(&mut self, deadline: Instant) -> (Attempt, Outcome) {
+        if let Some(left) = self.pause_left() {
+            return (Attempt::default(), Err(paused(left)));
+        }
+        let (attempt, outcome) = match &mut self.client {
+            Client::Http(client) => client.ask(deadline).await,
+            Client::Tcp(client) => client.ask(deadline).await,
+        };
+        if let Some(pause) = attempt.retry_after {
+            self.paused_until = Some(Instant::now() + pause.min(self.max_pause));
+        }
+        (attempt, outcome)
+    }
+
+    async fn query(&mut self, query: &Query, deadline: Instant) -> Result<Cell, QueryError> {
+        if let Some(left) = self.pause_left() {
+            return Err(paused(left).into());
+        }
+        match &mut self.client {
+            Client::Http(client) => client.query(query, deadline).await,
+            Client::Tcp(client) => client.query(query, deadline).await,
+        }
+    }
+
+    /// How much longer the peer asks to be left alone.
+    fn pause_left(&self) -> Option<Duration> {
+        let left = self.paused_until?.checked_duration_since(Instant::now())?;
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+/// The failure of an endpoint that is not asked because of its `Retry-After`.
+fn paused(left: Duration) -> convex_client::Failure {
+    let seconds = left.as_secs() + 1;
+    convex_client::Failure::new(
+        FailureReason::Overloaded,
+        format!("not asked: the peer wants to be left alone (Retry-After) for another {seconds} s"),
+    )
+}
+
+/// Whether a status disproves what is pinned: a peer of another network, or another peer.
+fn wrong_identity(peer: &config::Peer, status: &Status) -> Option<Failure> {
+    if let Some(genesis) = peer.genesis.filter(|pinned| *pinned != status.genesis) {
+        let message = format!("genesis {} answers, {genesis} is pinned", status.genesis);
+        return Some(Failure::new(Reason::WrongNetwork, message));
+    }
+    let key = peer.key.filter(|pinned| *pinned != status.peer_key)?;
+    let message = format!("peer key {} answers, {key} is pinned", status.peer_key);
+    Some(Failure::new(Reason::WrongPeer, message))
+}

@@ -1,0 +1,63 @@
+//! Labels as people say them.
+
+use convex_client::FailureReason;
+
+use crate::failure::Reason;
+use crate::fleet::{Condition, OrderState};
+
+/// What is in force against a peer, as what the peer does.
+pub(super) const fn of_condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Failing(reason) => of_reason(reason),
+        Condition::Lagging => "lags behind the head",
+        Condition::Stalled => "order is stalled",
+        Condition::Receding => "order went back",
+        Condition::Diverged => "state differs from the majority's",
+        Condition::StateBehind => "state is behind its own order",
+        Condition::EndpointFailing => "one endpoint fails",
+        Condition::TransportsDisagree => "endpoints are not one peer",
+        Condition::AdvertisedUrl => "another peer is at its advertised URL",
+        Condition::IdentityChanged => "key has changed",
+        Condition::ClockSkew => "clock is off",
+        Condition::CertificateExpiring => "certificate ends soon",
+        Condition::OwnStakeLow => "own stake is low",
+        Condition::ControllerBalanceLow => "controller's balance is low",
+        Condition::WeightDecayed => "weight has decayed",
+        Condition::Flapping => "flaps between up and down",
+        Condition::QueryError => "query is answered with an error",
+    }
+}
+
+/// Why a peer or an endpoint fails.
+pub(super) const fn of_reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Client(FailureReason::Dns) => "name does not resolve",
+        Reason::Client(FailureReason::Refused) => "connection is refused",
+        Reason::Client(FailureReason::Unreachable) => "host is unreachable",
+        Reason::Client(FailureReason::ConnectTimeout) => "no connection in time",
+        Reason::Client(FailureReason::Tls) => "TLS fails",
+        Reason::Client(FailureReason::TlsExpired) => "certificate has expired",
+        Reason::Client(FailureReason::HttpStatus) => "HTTP error",
+        Reason::Client(FailureReason::Timeout) => "no answer in time",
+        Reason::Client(FailureReason::Closed) => "connection is closed early",
+        Reason::Client(FailureReason::Malformed) => "answer cannot be read",
+        Reason::Client(FailureReason::TooLarge) => "answer is too large",
+        Reason::Client(FailureReason::QueryHangs) => "status answers, queries hang",
+        Reason::Client(FailureReason::PeerError) => "answers with an error",
+        Reason::Client(FailureReason::Overloaded) => "overloaded",
+        Reason::WrongNetwork => "is of another network",
+        Reason::WrongPeer => "another peer answers",
+        Reason::MONITOR => "the monitor's own trouble",
+    }
+}
+
+/// What an order does.
+pub(super) const fn of_order(state: OrderState) -> &'static str {
+    match state {
+        OrderState::Unknown => "not known",
+        OrderState::Receding => "went back",
+        OrderState::Stalled => "stalled",
+        OrderState::Advancing => "advancing",
+        OrderState::Idle => "idle",
+    }
+}
