@@ -31,7 +31,7 @@ use crate::self_check::{self, Plan};
 use crate::sidecar::Sidecars;
 use crate::survey::NetworkSurvey;
 use crate::survey::discovery::{ScanResult, Watchlist};
-use crate::web::{self, ReloadRequest, Site};
+use crate::web::{self, AppState, ReloadRequest};
 
 use state_file::Keeper;
 
@@ -154,10 +154,10 @@ pub async fn run(
         .into();
     let current = Arc::new(ActiveConfig::new(config));
     let telling = tokio::spawn(delivery::watch(telling, Arc::clone(&current), saves));
-    let site = Site {
+    let site = AppState {
         fleet: Arc::clone(&fleet),
         history,
-        current: Arc::clone(&current),
+        active_config: Arc::clone(&current),
         registry,
         shard: source.shard,
         reloads,

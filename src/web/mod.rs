@@ -1,13 +1,11 @@
-//! The agent's own HTTP server: metrics, the page, the API, health. Reads snapshots; changes nothing but by a reload or a poll
-//! that is asked for.
+//! The agent's HTTP server: metrics, pages, the API and health checks. Reads snapshots; the only
+//! changes it can cause are a reload and a poll.
 
-mod answer;
 mod api;
 mod listener;
+mod metrics;
 mod pages;
-mod runbook;
-mod scrape;
-mod security;
+mod security_headers;
 
 use std::sync::Arc;
 
@@ -28,57 +26,61 @@ use crate::config::shard::Shard;
 use crate::fleet::Fleet;
 use crate::history::History;
 
-use listener::connection::Routes;
-use listener::gate::{self, Gate};
-use listener::guard;
-use pages::{Pages, Streams};
+use listener::authentication::{Authenticator, Refusal, require_authentication};
+use listener::authorization::require_write_access;
+use listener::connection::ConnectionContext;
+use pages::{LiveStreams, Pages};
 
-/// Asks the agent to load its configuration again; the answer says what was wrong.
+/// Requests that the agent reload its configuration; the reply is the errors, if any.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// What the routes work with.
+/// What the routes share.
 #[derive(Clone, Debug)]
-pub struct Site {
-    /// Who is watched.
+pub struct AppState {
+    /// The watched peers and networks.
     pub fleet: Arc<Fleet>,
-    /// What was.
+    /// The history of the peers.
     pub history: Arc<History>,
-    /// The configuration in force.
-    pub current: Arc<ActiveConfig>,
-    /// AgentMetrics of the agent.
+    /// The active configuration.
+    pub active_config: Arc<ActiveConfig>,
+    /// Metrics of the agent itself.
     pub registry: Registry,
-    /// This agent's part of the fleet.
+    /// The part of the fleet that this agent polls.
     pub shard: Shard,
-    /// Where reloads are asked for.
+    /// Where reload requests are sent.
     pub reloads: mpsc::Sender<ReloadRequest>,
-    /// Ends what would never end by itself.
+    /// Ends event streams.
     pub stop: CancellationToken,
-    /// The path that the routes stand under, without a slash at its end: fixed at the start.
+    /// The path of `external_url`, without a trailing slash. Fixed at startup.
     pub prefix: Arc<str>,
 }
 
-/// Serves until `stop`, then until the requests under way are answered.
+/// Serves until `stop`, then until the requests in progress are answered.
 ///
 /// # Errors
-/// The listener fails.
+/// The address of the listener cannot be read.
 pub async fn serve(
     listener: TcpListener,
-    site: Site,
+    state: AppState,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let loopback = listener.local_addr()?.ip().is_loopback();
-    let prefix = Arc::clone(&site.prefix);
-    let gate = Gate::new(Arc::clone(&site.current), loopback, Arc::clone(&prefix));
-    let gate = Arc::new(gate);
-    let rest = others(&site).merge(api::router(&site, stop.clone()));
+    let is_loopback = listener.local_addr()?.ip().is_loopback();
+    let prefix = Arc::clone(&state.prefix);
+    let authenticator = Arc::new(Authenticator::new(
+        Arc::clone(&state.active_config),
+        is_loopback,
+        Arc::clone(&prefix),
+        refusal_response,
+    ));
+    let other_routes = operation_routes(&state).merge(api::router(&state, stop.clone()));
     let pages = Pages {
-        site,
-        streams: Streams::default(),
+        state,
+        streams: LiveStreams::default(),
     };
-    let routes = pages::routes(&pages, rest.clone()).merge(rest);
+    let routes = pages::routes(&pages, other_routes.clone()).merge(other_routes);
     let mut app = routes.clone();
     if !prefix.is_empty() {
-        // A proxy in front may take the prefix off or leave it on: both work.
+        // A proxy in front may strip the prefix or leave it: both work.
         app = Router::new()
             .route(&format!("{prefix}/"), get(pages::fleet))
             .with_state(pages.clone())
@@ -88,59 +90,79 @@ pub async fn serve(
     let app = app
         .layer(CompressionLayer::new())
         .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&gate),
-            gate::pass,
+            Arc::clone(&authenticator),
+            require_authentication,
         ))
-        .layer(axum::middleware::map_response(security::headers));
-    listener::serve(listener, Routes { app, gate, stop }).await;
+        .layer(axum::middleware::map_response(
+            security_headers::add_security_headers,
+        ));
+    let context = ConnectionContext {
+        app,
+        authenticator,
+        stop,
+    };
+    listener::serve(listener, context).await;
     Ok(())
 }
 
-/// What is neither a page nor the API.
-fn others(site: &Site) -> Router {
-    let changing = Router::new()
+/// The routes for operating the agent: metrics, configuration, reload and health checks.
+fn operation_routes(state: &AppState) -> Router {
+    let write_routes = Router::new()
         .route("/-/reload", post(reload))
-        .layer(axum::middleware::from_fn(guard::changes));
+        .layer(axum::middleware::from_fn(require_write_access));
     let metrics = Router::new()
-        .route("/metrics", get(scrape::metrics))
-        .with_state(scrape::Scrapes::new(site.clone()));
+        .route("/metrics", get(metrics::metrics))
+        .with_state(metrics::SharedExposition::new(state.clone()));
     Router::new()
-        .route("/runbooks/", get(runbook::runbooks))
-        .route("/runbooks/{alert}", get(runbook::runbook))
         .route("/config", get(config))
-        .route("/-/healthy", get(|| async { "the event loop lives\n" }))
-        // Bound and configured before the first request can come; no peer can make it fail.
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        // Always ready: the listener is bound only after the configuration is loaded.
         .route("/-/ready", get(|| async { "ready\n" }))
-        .merge(changing)
-        .with_state(site.clone())
+        .merge(write_routes)
+        .with_state(state.clone())
         .merge(metrics)
 }
 
-async fn config(State(site): State<Site>) -> Response {
+/// `GET /config`
+async fn config(State(state): State<AppState>) -> Response {
     (
         [(header::CONTENT_TYPE, "application/yaml")],
-        render(&site.current.get().config),
+        render(&state.active_config.get().config),
     )
         .into_response()
 }
 
-async fn reload(State(site): State<Site>) -> Response {
-    let (answer, answered) = oneshot::channel();
-    if site.reloads.send(answer).await.is_err() {
+/// `POST /-/reload`
+async fn reload(State(state): State<AppState>) -> Response {
+    let (reply, result) = oneshot::channel();
+    if state.reloads.send(reply).await.is_err() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response();
     }
-    match answered.await {
+    match result.await {
         Ok(Ok(())) => "reloaded\n".into_response(),
         Ok(Err(errors)) => (StatusCode::BAD_REQUEST, errors + "\n").into_response(),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
     }
 }
 
-fn internal(error: &dyn std::fmt::Display) -> Response {
-    tracing::error!(%error, "a request could not be answered");
+/// Formats a refusal as a problem document for the API, else as plain text.
+fn refusal_response(path: &str, refusal: Refusal) -> Response {
+    if path.contains("/api/") {
+        return api::refusal_response(refusal);
+    }
+    let mut response = (refusal.status, format!("{}\n", refusal.reason)).into_response();
+    if let Some(wait) = refusal.retry_after {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, wait.as_secs().into());
+    }
+    response
+}
+
+fn internal_error(error: &dyn std::fmt::Display) -> Response {
+    tracing::error!(%error, "cannot answer a request");
     (
         StatusCode::INTERNAL_SERVER_ERROR,
-        "internal error; the agent's log says more\n",
+        "internal error; see the agent's log\n",
     )
         .into_response()
 }

@@ -271,7 +271,7 @@ async fn what_is_in_force_leads_to_its_runbook() {
         (status, told.as_str()),
         (
             404,
-            "there is no runbook called \"None\"; /convex/runbooks/ lists them\n"
+            "no runbook named \"None\"; /convex/runbooks/ lists all of them\n"
         )
     );
     agent.stop().await;

@@ -1,4 +1,5 @@
-//! `/badge/{peer}.svg`: a peer's health or uptime as a small picture, for pages elsewhere. Told by its text; the colour helps.
+//! `/badge/{peer}.svg`: a peer's health or uptime as a small image to embed in other sites. The
+//! text carries the information; the colour only supports it.
 
 use askama::Template;
 use axum::extract::rejection::PathRejection;
@@ -14,37 +15,39 @@ use crate::history::{Uptime, WINDOWS};
 
 use super::Api;
 use super::conditional::tagged;
-use super::history::name_of;
+use super::history::window_name;
 use super::parameters::Parameters;
 use super::problem::Problem;
 
-/// Pixels of a column of text.
-const COLUMN: usize = 7;
+/// Width of a character column in pixels.
+const COLUMN_WIDTH: usize = 7;
 
-/// Pixels beside a text.
-const MARGIN: usize = 12;
+/// Padding of a text, left and right together, in pixels.
+const PADDING: usize = 12;
 
-/// White text on each of these has a contrast of 4.5 at least.
+/// Background colours: white text on them has a contrast of at least 4.5.
 const GREEN: &str = "#1a7f37";
 const AMBER: &str = "#9a6700";
 const RED: &str = "#b3261e";
 const GREY: &str = "#57606a";
 
-/// From here on an uptime is green, and amber.
-const GOOD: f64 = 0.999;
-const FAIR: f64 = 0.99;
+/// Minimum uptime of a green badge.
+const GREEN_UPTIME: f64 = 0.999;
 
-/// What the badge tells.
+/// Minimum uptime of an amber badge.
+const AMBER_UPTIME: f64 = 0.99;
+
+/// The query parameters of a badge.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct What {
-    /// The uptime in this window; without it, the health.
+pub(super) struct BadgeParameters {
+    /// Show the uptime over this window; the health by default.
     #[param(inline)]
     uptime: Option<Window>,
 }
 
-/// A window of uptime.
+/// A window over which uptime is computed.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 enum Window {
     #[serde(rename = "24h")]
@@ -59,13 +62,13 @@ enum Window {
 
 const _: () = assert!(Window::Quarter as usize + 1 == WINDOWS.len());
 
-/// Two texts side by side.
+/// A label and a value, side by side.
 #[derive(Debug, Template)]
 #[template(path = "api/badge.svg", escape = "html")]
 struct Badge {
     label: String,
     value: String,
-    /// More of it for who looks closer.
+    /// Shown as a tooltip, after the value.
     note: String,
     colour: &'static str,
     left: usize,
@@ -74,10 +77,10 @@ struct Badge {
 
 impl Badge {
     fn new(label: String, value: String, note: String, colour: &'static str) -> Self {
-        let pixels = |text: &str| text.width().max(1) * COLUMN + MARGIN;
-        let left = pixels(&label);
+        let width = |text: &str| text.width().max(1) * COLUMN_WIDTH + PADDING;
+        let left = width(&label);
         Self {
-            width: left + pixels(&value),
+            width: left + width(&value),
             left,
             label,
             value,
@@ -86,7 +89,7 @@ impl Badge {
         }
     }
 
-    fn of_health(peer: &str, health: Health) -> Self {
+    fn for_health(peer: &str, health: Health) -> Self {
         let colour = match health {
             Health::Unknown => GREY,
             Health::Up => GREEN,
@@ -97,17 +100,17 @@ impl Badge {
         Self::new(peer.to_owned(), value, String::new(), colour)
     }
 
-    fn of_uptime(peer: &str, uptime: &Uptime) -> Self {
-        let label = format!("{peer} uptime {}", name_of(uptime.window));
+    fn for_uptime(peer: &str, uptime: &Uptime) -> Self {
+        let label = format!("{peer} uptime {}", window_name(uptime.window));
         let Some(ratio) = uptime.ratio() else {
             return Self::new(label, "unknown".to_owned(), String::new(), GREY);
         };
         let colour = match ratio {
-            GOOD.. => GREEN,
-            FAIR.. => AMBER,
+            GREEN_UPTIME.. => GREEN,
+            AMBER_UPTIME.. => AMBER,
             _ => RED,
         };
-        // Rounded down: only what was never down is 100 %.
+        // Rounded down: 100 % means never down.
         let value = format!("{} %", (ratio * 10_000.0).floor() / 100.0);
         let note = format!(
             "{} % of the time observed",
@@ -117,40 +120,40 @@ impl Badge {
     }
 }
 
-/// A peer's health or uptime as a small picture.
+/// A peer's health or uptime as a small image.
 #[utoipa::path(
     get,
     path = "/badge/{peer}.svg",
     tag = "badges",
-    params(("peer" = String, Path, description = "The peer's name."), What),
+    params(("peer" = String, Path, description = "The peer's name."), BadgeParameters),
     responses(
-        (status = 200, description = "The badge.", body = String, content_type = "image/svg+xml", headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
+        (status = 200, description = "The badge.", body = String, content_type = "image/svg+xml", headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The disk does not give the uptime.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The history cannot be read.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn badge(
     State(api): State<Api>,
     headers: HeaderMap,
     file: Result<Path<String>, PathRejection>,
-    Parameters(what): Parameters<What>,
+    Parameters(parameters): Parameters<BadgeParameters>,
 ) -> Result<Response, Problem> {
     let Path(file) = file?;
     let peer = file.strip_suffix(".svg").ok_or_else(|| {
-        Problem::not_found(format!("{file:?} is no badge; their names end in .svg"))
+        Problem::not_found(format!("{file:?} is not a badge; badge names end in .svg"))
     })?;
     let record = api.record(peer)?;
-    let badge = match what.uptime {
-        None => Badge::of_health(peer, record.health),
-        Some(window) => Badge::of_uptime(peer, &api.history.uptime(peer).await?[window as usize]),
+    let badge = match parameters.uptime {
+        None => Badge::for_health(peer, record.health),
+        Some(window) => Badge::for_uptime(peer, &api.history.uptime(peer).await?[window as usize]),
     };
-    let picture = badge.render().map_err(|error| Problem::internal(&error))?;
+    let image = badge.render().map_err(|error| Problem::internal(&error))?;
     tagged(
         &headers,
         "image/svg+xml",
         "public, max-age=30",
-        picture.into(),
+        image.into(),
     )
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/events`: what happens, as it happens, or a list of what has happened.
+//! `/api/v1/events`: events as a stream, or a list of past ones.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,48 +23,50 @@ use super::conditional::json;
 use super::parameters::{EventId, Limit, Parameters};
 use super::problem::Problem;
 
-/// Streams at the same time, at most.
-pub(super) const STREAMS: usize = 256;
+/// Maximum number of concurrent streams.
+pub(super) const MAX_STREAMS: usize = 256;
 
-/// Events in a list, unless another limit is asked for.
-const LISTED: usize = 100;
+/// Default length of a list.
+const DEFAULT_LIMIT: usize = 100;
 
-/// What tells an idle stream from a dead one comes so often.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Interval of the comments that keep an idle stream alive.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long a client waits when there are too many streams.
-const CROWDED: Duration = Duration::from_secs(30);
+/// `Retry-After` when there are too many streams.
+const STREAM_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Tells a proxy in front not to hold the stream back.
+/// With the value `no`, tells nginx not to buffer the stream.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Which events are told.
+/// The query parameters of events.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Events after the one with this id. A stream without it begins now; a list begins with the oldest that is kept.
+pub(super) struct EventParameters {
+    /// Only events after the one with this id. By default a stream starts now, and a list with the
+    /// oldest event that is kept.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_992_i64)]
     after: Option<EventId>,
-    /// Events about this peer alone.
+    /// Only events about this peer.
     peer: Option<String>,
-    /// Events about this network and its peers alone.
+    /// Only events about this network and its peers.
     network: Option<String>,
-    /// As many at most, in a list; 100 without it. A stream takes no heed of it.
+    /// Maximum length of a list, 100 by default. Ignored by streams.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
 }
 
-impl Which {
-    fn takes(&self, event: &Event) -> bool {
-        let of = |wanted: &Option<String>, is: &Option<String>| wanted.is_none() || wanted == is;
-        of(&self.peer, &event.peer) && of(&self.network, &event.network)
+impl EventParameters {
+    fn matches(&self, event: &Event) -> bool {
+        let is_match =
+            |filter: &Option<String>, actual: &Option<String>| filter.is_none() || filter == actual;
+        is_match(&self.peer, &event.peer) && is_match(&self.network, &event.network)
     }
 
-    /// The link to what comes after the event `last`.
-    fn next(&self, last: u64) -> Option<HeaderValue> {
+    /// Returns the `Link` header to the page after the event `last`.
+    fn next_link(&self, last: u64) -> Option<HeaderValue> {
         let mut query = Serializer::new(String::new());
         for (name, value) in [("peer", &self.peer), ("network", &self.network)] {
             query.extend_pairs(value.iter().map(|value| (name, value)));
@@ -77,24 +79,24 @@ impl Which {
     }
 }
 
-/// One happening: when, about whom, and what belongs to its kind.
+/// One event: when it happened, what it is about, and the fields of its kind.
 #[derive(Debug, Serialize, ToSchema)]
 struct EventReport<'a> {
-    /// Larger than that of every earlier event, also of those before a restart of the agent. Numbers are left out.
+    /// Increases with every event, also across restarts of the agent. Not consecutive.
     #[schema(maximum = 9_007_199_254_740_992_i64)]
     id: u64,
-    /// When it was noticed, seconds since the epoch.
+    /// When it was detected, seconds since the epoch.
     at: f64,
-    /// The peer that it is about, if any.
+    /// The peer that the event is about, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<&'a str>,
-    /// The network that it is about, or that of the peer.
+    /// The network that the event is about, or that of the peer.
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<&'a str>,
-    /// It in words.
+    /// The event as text.
     message: String,
     #[serde(flatten)]
-    what: &'a EventKind,
+    kind: &'a EventKind,
 }
 
 impl<'a> EventReport<'a> {
@@ -105,113 +107,114 @@ impl<'a> EventReport<'a> {
             peer: event.peer.as_deref(),
             network: event.network.as_deref(),
             message: event.what.to_string(),
-            what: &event.what,
+            kind: &event.what,
         }
     }
 }
 
-/// What happens, as it happens: a stream of server-sent events whose ids let a client go on where it was, by `Last-Event-ID`.
-/// With `Accept: application/json` a list of what has happened, oldest first.
+/// Past events as a list, or new ones as a stream of server-sent events.
 ///
-/// The data of each event of the stream is an object as in the list. An event named `missed` says that others are no longer
-/// kept: what was derived from them is to be read anew.
+/// With `Accept: application/json` the response is a list, oldest event first, else a stream. The
+/// data of each event of the stream is an object as in the list, and clients resume the stream with
+/// `Last-Event-ID`. An event named `missed` says that some events are no longer kept, so anything
+/// derived from them has to be read again.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
     tag = "history",
     params(
-        Which,
-        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9_007_199_254_740_992_i64, description = "As `after`, and outweighs it; browsers send it when they connect again."),
+        EventParameters,
+        ("Last-Event-ID" = Option<u64>, Header, minimum = 0, maximum = 9_007_199_254_740_992_i64, description = "Same as `after`, and takes precedence over it; browsers send it when they reconnect."),
     ),
     responses(
         (status = 200, description = "The events.",
             content(([EventReport] = "application/json"), (String = "text/event-stream")),
-            headers(("Link" = Option<String>, description = "`rel=\"next\"`: the next page of a list, where there is one."))),
-        (status = 304, description = "As the client has the list already."),
+            headers(("Link" = Option<String>, description = "The next page of a list, if there is one, with `rel=\"next\"`."))),
+        (status = 304, description = "The list has not been modified since the response with this ETag."),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "There are too many streams.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),
+        (status = 503, description = "There are too many streams.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait before trying again."))),
     )
 )]
 pub(super) async fn events(
     State(api): State<Api>,
     headers: HeaderMap,
-    Parameters(mut which): Parameters<Which>,
+    Parameters(mut parameters): Parameters<EventParameters>,
 ) -> Result<Response, Problem> {
-    if let Some(seen) = headers.get(LAST_EVENT_ID) {
-        let seen = seen.to_str().unwrap_or_default().to_owned();
-        let seen = EventId::try_from(seen);
-        which.after =
-            Some(seen.map_err(|error| Problem::bad_request(format!("Last-Event-ID: {error}")))?);
+    if let Some(id) = headers.get(LAST_EVENT_ID) {
+        let id = EventId::try_from(id.to_str().unwrap_or_default().to_owned());
+        let id = id.map_err(|error| Problem::bad_request(format!("Last-Event-ID: {error}")))?;
+        parameters.after = Some(id);
     }
     if wants_list(&headers) {
-        return list(&api, &headers, &which);
+        return list(&api, &headers, &parameters);
     }
     let streams = Arc::clone(&api.streams);
     let permit = streams.try_acquire_owned().map_err(|_| {
         Problem::unavailable(
-            CROWDED,
-            format!("there are {STREAMS} streams of events already; close one, or come again"),
+            STREAM_RETRY_AFTER,
+            format!("all {MAX_STREAMS} event streams are in use; try again later"),
         )
     })?;
-    let follower = Follower::new(&api.history, which, permit);
+    let follower = Follower::new(&api.history, parameters, permit);
     let stream = follower.stream().take_until(api.stop.cancelled_owned());
-    let alive = KeepAlive::new().interval(KEEP_ALIVE);
-    let mut response = Sse::new(stream).keep_alive(alive).into_response();
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
+    let mut response = Sse::new(stream).keep_alive(keep_alive).into_response();
     response
         .headers_mut()
         .insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
 }
 
-/// Whether a client asks for a list. Who takes anything gets the stream.
+/// Whether the client requests a list. A client that accepts anything gets the stream.
 fn wants_list(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(header::ACCEPT).iter();
     let accepted: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
-    let names = |media_type| accepted.iter().any(|value| value.contains(media_type));
-    names("application/json") && !names("text/event-stream")
+    let accepts = |media_type| accepted.iter().any(|value| value.contains(media_type));
+    accepts("application/json") && !accepts("text/event-stream")
 }
 
-fn list(api: &Api, headers: &HeaderMap, which: &Which) -> Result<Response, Problem> {
-    let after = which.after.map_or(0, |EventId(id)| id);
-    let limit = which.limit.map_or(LISTED, Limit::get);
+fn list(api: &Api, headers: &HeaderMap, parameters: &EventParameters) -> Result<Response, Problem> {
+    let after = parameters.after.map_or(0, |EventId(id)| id);
+    let limit = parameters.limit.map_or(DEFAULT_LIMIT, Limit::get);
     let mut events = api.history.events_since(after, EVENTS_KEPT);
-    events.retain(|event| which.takes(event));
-    let more = events.len() > limit;
+    events.retain(|event| parameters.matches(event));
+    let has_more = events.len() > limit;
     events.truncate(limit);
     let reports: Vec<_> = events.iter().map(|event| EventReport::new(event)).collect();
     let mut response = json(headers, &reports)?;
-    let last = events.last().filter(|_| more);
-    if let Some(link) = last.and_then(|last| which.next(last.id)) {
+    let last = events.last().filter(|_| has_more);
+    if let Some(link) = last.and_then(|last| parameters.next_link(last.id)) {
         response.headers_mut().insert(header::LINK, link);
     }
-    // A cache must not give the list to who wants the stream.
+    // A cache must not serve the list to clients that want the stream.
     response
         .headers_mut()
         .insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
-/// A client that follows.
+/// A client that follows the event stream.
 struct Follower {
     subscription: Subscription,
-    which: Which,
-    /// What is to be sent before the next event is awaited.
-    ready: VecDeque<sse::Event>,
+    parameters: EventParameters,
+    /// Events to send before waiting for the next one.
+    queue: VecDeque<sse::Event>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    fn new(history: &History, which: Which, permit: OwnedSemaphorePermit) -> Self {
-        let after = which.after.map(|EventId(id)| id);
+    fn new(history: &History, parameters: EventParameters, permit: OwnedSemaphorePermit) -> Self {
+        let after = parameters.after.map(|EventId(id)| id);
         let subscription = history.subscribe(after);
-        // An id without data: a client that loses the connection before the first event can go on here.
-        let begin = sse::Event::default()
+        // An id without data lets a client resume here if it loses the connection before the
+        // first event.
+        let start = sse::Event::default()
             .id(subscription.last().to_string())
-            .comment("what happens from here on");
+            .comment("events from here on");
         Self {
             subscription,
-            which,
-            ready: [begin].into(),
+            parameters,
+            queue: [start].into(),
             _permit: permit,
         }
     }
@@ -225,31 +228,31 @@ impl Follower {
 
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.queue.pop_front() {
                 return Some(event);
             }
             if !self.subscription.take_missed() {
                 let event = self.subscription.next().await?;
-                let told = self.which.takes(&event).then(|| told(&event));
-                self.ready.extend(told);
+                let matching = self.parameters.matches(&event).then(|| sse_event(&event));
+                self.queue.extend(matching);
                 if !self.subscription.take_missed() {
                     continue;
                 }
             }
-            self.ready.push_front(missed());
+            self.queue.push_front(missed_event());
         }
     }
 }
 
-fn told(event: &Event) -> sse::Event {
+fn sse_event(event: &Event) -> sse::Event {
     let data = serde_json::to_string(&EventReport::new(event)).unwrap_or_default();
     sse::Event::default().id(event.id.to_string()).data(data)
 }
 
-/// Has no id: the client has not seen what it lacks.
-fn missed() -> sse::Event {
+/// Has no id, so that a client that resumes still gets the events after the gap.
+fn missed_event() -> sse::Event {
     sse::Event::default().event("missed").data(
-        r#"{"message":"events were missed that are no longer kept; read anew what was derived from them"}"#,
+        r#"{"message":"some events were missed and are no longer kept; read again what was derived from them"}"#,
     )
 }
 
@@ -260,50 +263,50 @@ mod tests {
 
     use super::*;
 
-    fn happen(history: &History, times: usize) {
+    fn add_events(history: &History, times: usize) {
         for _ in 0..times {
             history.note(EventKind::RestartInferred);
         }
     }
 
-    /// The first events that a client gets.
-    async fn first(follower: Follower, events: usize) -> String {
+    /// Returns the first events that a client gets.
+    async fn first_events(follower: Follower, events: usize) -> String {
         let stream = Sse::new(follower.stream().take(events)).into_response();
         let bytes = to_bytes(stream.into_body(), 1 << 20).await.unwrap();
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
     #[tokio::test]
-    async fn a_client_that_is_too_slow_is_told_that_it_missed_events_and_goes_on() {
+    async fn a_slow_client_is_notified_of_missed_events_and_continues() {
         let history = History::start(None, 1 << 20).await;
         let streams = Arc::new(Semaphore::new(2));
         let follow = |after: Option<u64>| {
-            let which = Which {
+            let parameters = EventParameters {
                 after: after.map(EventId),
                 peer: None,
                 network: None,
                 limit: None,
             };
             let permit = Arc::clone(&streams).try_acquire_owned().unwrap();
-            Follower::new(&history, which, permit)
+            Follower::new(&history, parameters, permit)
         };
-        happen(&history, 1);
+        add_events(&history, 1);
         let before = history.events_since(0, 1)[0].id;
         let slow = follow(None);
-        happen(&history, EVENTS_KEPT + 10);
+        add_events(&history, EVENTS_KEPT + 10);
         let oldest = history.events_since(0, 1)[0].id;
-        for (follower, began) in [(slow, before), (follow(Some(before - 1)), before - 1)] {
-            let told = first(follower, 3).await;
-            let parts: Vec<&str> = told.split_terminator("\n\n").collect();
-            assert_eq!(parts.len(), 3, "{told}");
-            assert!(parts[0].starts_with(&format!("id: {began}\n:")), "{told}");
-            assert!(parts[1].starts_with("event: missed\ndata: {"), "{told}");
-            assert!(parts[2].starts_with(&format!("id: {oldest}\n")), "{told}");
+        for (follower, start) in [(slow, before), (follow(Some(before - 1)), before - 1)] {
+            let text = first_events(follower, 3).await;
+            let parts: Vec<&str> = text.split_terminator("\n\n").collect();
+            assert_eq!(parts.len(), 3, "{text}");
+            assert!(parts[0].starts_with(&format!("id: {start}\n:")), "{text}");
+            assert!(parts[1].starts_with("event: missed\ndata: {"), "{text}");
+            assert!(parts[2].starts_with(&format!("id: {oldest}\n")), "{text}");
         }
         assert_eq!(
             streams.available_permits(),
             2,
-            "who is gone holds no stream"
+            "a client that is gone holds no stream"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/peers/{name}/history`: a peer's history as it is charted, and its uptime.
+//! `/api/v1/peers/{name}/history`: time series of a peer's polls, and its uptime.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,74 +16,80 @@ use crate::history::{Latency, Point, Summary, Uptime};
 
 use super::Api;
 use super::conditional::json;
-use super::parameters::{At, LONGEST_STEP, Parameters, Step};
+use super::parameters::{At, MAX_STEP_SECONDS, Parameters, Step};
 use super::problem::Problem;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Which piece of the history is told.
+/// The query parameters of a history.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Piece {
-    /// Its beginning, seconds since the epoch; a day before its end by default.
+pub(super) struct HistoryParameters {
+    /// Start of the range, seconds since the epoch; a day before its end by default.
     #[param(value_type = Option<f64>, minimum = 0, maximum = 253_402_300_799_i64)]
     from: Option<At>,
-    /// Its end, seconds since the epoch; now by default.
+    /// End of the range, seconds since the epoch; now by default.
     #[param(value_type = Option<f64>, minimum = 0, maximum = 253_402_300_799_i64)]
     to: Option<At>,
-    /// From one point to the next, seconds; as short as possible by default. The next longer possible one is chosen.
+    /// Requested step between points, seconds; as short as possible by default. The next longer
+    /// available step is used.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 7_776_000)]
     step: Option<Step>,
 }
 
-const _: () = assert!(LONGEST_STEP == 7_776_000, "the description says so");
+const _: () = assert!(
+    MAX_STEP_SECONDS == 7_776_000,
+    "the maximum above is the longest step"
+);
 
-/// A piece of a peer's history. Times are seconds since the epoch, durations seconds. What is not known is absent.
+/// A peer's history over a range of time. Times are seconds since the epoch, durations seconds.
+/// Unknown values are absent.
 #[derive(Debug, Serialize, ToSchema)]
 struct HistoryReport<'a> {
     peer: &'a str,
-    /// The beginning of the piece.
+    /// Start of the range.
     from: f64,
-    /// Its end.
+    /// End of the range.
     to: f64,
-    /// From one point to the next: at least what was asked for. Minutes reach back 24 h, hours 90 d.
+    /// Step between points: at least the requested one. Steps shorter than an hour are available
+    /// for 24 h, longer ones for 90 d.
     step_seconds: f64,
-    /// In order of time. A step in which the peer was not polled has no point.
+    /// In chronological order. A step in which the peer was not polled has no point.
     points: Vec<PointReport>,
-    /// Over the last 24 h, 7 d, 30 d and 90 d, whatever piece is asked for.
+    /// Over the last 24 h, 7 d, 30 d and 90 d, regardless of the range.
     uptime: Vec<UptimeReport>,
 }
 
-/// What the polls of one step showed.
+/// Summary of the polls in one step.
 #[derive(Debug, Serialize, ToSchema)]
 struct PointReport {
-    /// When the step begins.
+    /// Start of the step.
     at: f64,
     polls: PollsReport,
-    /// The time that these polls stand for.
+    /// The time covered by these polls.
     time_seconds: TimeReport,
     duration_seconds: LatenciesReport,
-    /// The points of the order, seen last.
+    /// The order at the last poll that reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<PointsReport>,
-    /// The state's block, seen last.
+    /// The state's block at the last poll that reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
     state_block: Option<ExactInteger>,
-    /// The most blocks that the peer was behind.
+    /// The largest lag in blocks.
     #[serde(skip_serializing_if = "Option::is_none")]
     worst_lag_blocks: Option<ExactInteger>,
 }
 
-/// Polls by how they ended, each counted once, and by the health after them.
+/// Number of polls by outcome, each counted once, and by the health after them.
 #[derive(Debug, Serialize, ToSchema)]
 struct PollsReport {
     good: u64,
     failed: u64,
-    /// Failed by the monitor's own trouble.
+    /// Failed because of the monitor itself.
     excused: u64,
-    /// In maintenance, however they ended.
+    /// In maintenance, whatever the outcome.
     maintenance: u64,
     by_health: HealthReport,
 }
@@ -96,7 +102,7 @@ struct HealthReport {
     down: u64,
 }
 
-/// The time that good polls, failed ones and those in maintenance stand for.
+/// The time covered by good polls, failed polls and polls in maintenance.
 #[derive(Debug, Serialize, ToSchema)]
 struct TimeReport {
     good: f64,
@@ -112,7 +118,7 @@ struct LatenciesReport {
     tcp: Option<LatencyReport>,
 }
 
-/// How long answers took.
+/// Response times.
 #[derive(Debug, Serialize, ToSchema)]
 struct LatencyReport {
     answers: u64,
@@ -121,21 +127,21 @@ struct LatencyReport {
     max: f64,
 }
 
-/// How much of a window the peer was up, maintenance left out.
+/// Uptime over a window, excluding maintenance.
 #[derive(Debug, Serialize, ToSchema)]
 struct UptimeReport {
     #[schema(example = "24h")]
     window: String,
-    /// Part of the judged time in which the peer was up, 0 to 1; absent when nothing was judged.
+    /// Share of the observed time in which the peer was up, 0 to 1; absent if nothing was observed.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
-    /// Part of the window in which anybody was looking, 0 to 1.
+    /// Share of the window in which the peer was observed, 0 to 1.
     coverage: f64,
-    /// Time for which good polls stand.
+    /// Time covered by good polls.
     up_seconds: f64,
-    /// Time for which failed polls stand.
+    /// Time covered by failed polls.
     down_seconds: f64,
-    /// Observed time in maintenance, up or not.
+    /// Observed time in maintenance, whether up or down.
     maintenance_seconds: f64,
 }
 
@@ -191,7 +197,7 @@ impl LatencyReport {
 impl UptimeReport {
     fn new(uptime: &Uptime) -> Self {
         Self {
-            window: name_of(uptime.window),
+            window: window_name(uptime.window),
             ratio: uptime.ratio(),
             coverage: uptime.coverage(),
             up_seconds: uptime.up.as_secs_f64(),
@@ -201,8 +207,8 @@ impl UptimeReport {
     }
 }
 
-/// The name of a window of uptime: `24h`, and days above.
-pub(super) fn name_of(window: Duration) -> String {
+/// Returns the name of an uptime window: `24h`, `7d`.
+pub(super) fn window_name(window: Duration) -> String {
     if window == DAY {
         "24h".to_owned()
     } else {
@@ -210,42 +216,43 @@ pub(super) fn name_of(window: Duration) -> String {
     }
 }
 
-/// A piece of a peer's history, as it is charted, and the peer's uptime.
+/// Time series of a peer's polls, and the peer's uptime.
 #[utoipa::path(
     get,
     path = "/api/v1/peers/{name}/history",
     tag = "history",
-    params(("name" = String, Path, description = "The peer's name."), Piece),
+    params(("name" = String, Path, description = "The peer's name."), HistoryParameters),
     responses(
-        (status = 200, description = "The piece.", body = HistoryReport, headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
+        (status = 200, description = "The history.", body = HistoryReport, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The disk does not give it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The history cannot be read.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn history(
     State(api): State<Api>,
     headers: HeaderMap,
     name: Result<Path<String>, PathRejection>,
-    Parameters(piece): Parameters<Piece>,
+    Parameters(parameters): Parameters<HistoryParameters>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
     api.slot(&name)?;
-    // The minute under way is in the piece; its beginning stays the same for a while, and so may the answer.
-    let to = piece.to.map_or_else(this_minute, |At(to)| to);
-    let from = piece.from.map_or_else(
+    // The start of the current minute, so that the response can stay the same for a while; the
+    // polls of that minute are included.
+    let to = parameters.to.map_or_else(start_of_minute, |At(to)| to);
+    let from = parameters.from.map_or_else(
         || to.checked_sub(DAY).unwrap_or(SystemTime::UNIX_EPOCH),
         |At(from)| from,
     );
     if from > to {
         return Err(Problem::bad_request(format!(
-            "from ({}) is later than to ({}); a piece ends after it begins",
+            "from ({}) is later than to ({}); from must not be later than to",
             seconds_since_epoch(from),
             seconds_since_epoch(to),
         )));
     }
-    let step = piece.step.map_or(MINUTE, |Step(step)| step);
+    let step = parameters.step.map_or(MINUTE, |Step(step)| step);
     let series = api.history.series(&name, from, to, step).await?;
     let uptime = api.history.uptime(&name).await?;
     let report = HistoryReport {
@@ -259,7 +266,7 @@ pub(super) async fn history(
     json(&headers, &report)
 }
 
-fn this_minute() -> SystemTime {
+fn start_of_minute() -> SystemTime {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let minutes = since.as_secs() / MINUTE.as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(minutes * MINUTE.as_secs())

@@ -1,9 +1,9 @@
-//! What scripts ask: peers, networks, history and events as JSON, polls at once, badges; and the description of it all, which is
-//! made of the same types and routes.
+//! The JSON API: peers, networks, history, events, immediate polls and badges, with a description
+//! that is generated from the same types and routes.
 
 #![allow(
     unused_qualifications,
-    reason = "what utoipa derives repeats the paths of the types"
+    reason = "the code that utoipa derives repeats the paths of types"
 )]
 
 mod badge;
@@ -20,7 +20,6 @@ mod problem;
 mod transcripts;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -35,51 +34,52 @@ use utoipa_axum::routes;
 use crate::fleet::{Fleet, PeerRecord, Slot};
 use crate::history::History;
 
-use super::Site;
-use events::STREAMS;
+use super::AppState;
+use super::listener::authentication::Refusal;
+use events::MAX_STREAMS;
 use problem::Problem;
 
-/// What the routes work with.
+/// What the routes share.
 #[derive(Clone, Debug)]
 struct Api {
     fleet: Arc<Fleet>,
     history: Arc<History>,
-    /// One permit for each stream of events.
+    /// One permit for each event stream.
     streams: Arc<Semaphore>,
-    /// Ends the streams.
+    /// Ends event streams.
     stop: CancellationToken,
-    /// The description of the routes, as JSON.
+    /// The content of `/api/v1/openapi.json`.
     description: Bytes,
 }
 
-/// The routes of the API. Streams end with `stop`.
-pub(super) fn router(site: &Site, stop: CancellationToken) -> Router {
+/// Returns the routes of the API. Event streams end with `stop`.
+pub(super) fn router(state: &AppState, stop: CancellationToken) -> Router {
     let (routes, description) = routes().split_for_parts();
     let api = Api {
-        fleet: Arc::clone(&site.fleet),
-        history: Arc::clone(&site.history),
-        streams: Arc::new(Semaphore::new(STREAMS)),
+        fleet: Arc::clone(&state.fleet),
+        history: Arc::clone(&state.history),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         stop,
-        description: openapi::told(description, &site.prefix).into(),
+        description: openapi::to_json(description, &state.prefix).into(),
     };
     routes
-        // The name of the file is one part of the path: a route cannot take a piece of it.
+        // A route parameter is a whole path segment, so the handler splits off `.svg`.
         .route("/badge/{file}", get(badge::badge))
         .method_not_allowed_fallback(async |uri: Uri| {
-            Problem::bad_method(format!(
-                "{} has no such method; the Allow header names those that it has",
+            Problem::method_not_allowed(format!(
+                "{} does not support this method; see the Allow header",
                 uri.path()
             ))
         })
-        .route("/api/{*rest}", any(unknown))
+        .route("/api/{*rest}", any(not_found))
         .with_state(api)
 }
 
 fn routes() -> OpenApiRouter<Api> {
-    let guarded = OpenApiRouter::new()
+    let write_routes = OpenApiRouter::new()
         .routes(routes!(poll::poll))
-        .route_layer(axum::middleware::from_fn(poll::changes));
-    OpenApiRouter::with_openapi(openapi::about())
+        .route_layer(axum::middleware::from_fn(poll::require_write_access));
+    OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(peers::peers))
         .routes(routes!(peers::peer))
         .routes(routes!(history::history))
@@ -89,43 +89,34 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(networks::network))
         .routes(routes!(events::events))
         .routes(routes!(openapi::openapi))
-        .merge(guarded)
+        .merge(write_routes)
 }
 
 impl Api {
+    /// Finds a peer of this shard; those of other shards are only sampled, and not served.
     fn slot(&self, peer: &str) -> Result<Arc<Slot>, Problem> {
         let slots = self.fleet.slots();
         let found = slots.into_iter().find(|slot| {
-            let watched = slot.peer();
-            watched.name == peer && watched.sampled.is_none()
+            let config = slot.peer();
+            config.name == peer && config.sampled.is_none()
         });
         found.ok_or_else(|| Problem::no_peer(peer))
     }
 
-    /// What is known of a peer now.
+    /// Returns the current state of a peer.
     fn record(&self, peer: &str) -> Result<Arc<PeerRecord>, Problem> {
         Ok(self.slot(peer)?.record())
     }
 }
 
-/// The answer to who is not known.
-pub(super) fn unauthorized(why: &str) -> Response {
-    Problem::unauthorized(why).into_response()
+/// Formats the listener's refusal of a request as a problem document.
+pub(super) fn refusal_response(refusal: Refusal) -> Response {
+    Problem::from(refusal).into_response()
 }
 
-/// The answer to who is not looked at.
-pub(super) fn busy(wait: Duration, why: &str) -> Response {
-    Problem::unavailable(wait, why).into_response()
-}
-
-/// The answer to a request that is longer than any may be.
-pub(super) fn too_large(why: String) -> Response {
-    Problem::too_large(why).into_response()
-}
-
-async fn unknown(uri: Uri) -> Problem {
+async fn not_found(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "{} does not exist; /api/v1/openapi.json describes what does",
+        "no route {}; /api/v1/openapi.json describes all of them",
         uri.path()
     ))
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/networks`: what the watched peers of each network say together.
+//! `/api/v1/networks`: the state of each network according to its watched peers.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use super::Api;
 use super::conditional::json;
 use super::problem::Problem;
 
-/// One network, as its watched peers show it. What is not known is absent.
+/// One network, according to its watched peers. Unknown values are absent.
 #[derive(Debug, Serialize, ToSchema)]
 struct NetworkReport<'a> {
     name: &'a str,
@@ -27,36 +27,36 @@ struct NetworkReport<'a> {
     /// The highest state block that the majority has reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     head_block: Option<ExactInteger>,
-    /// When a finality point was last seen to grow, seconds since the epoch.
+    /// When a finality point was last seen to advance, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     finality_advanced: Option<f64>,
-    /// Distinct states among the peers that are heard; 1 when all agree.
+    /// Number of distinct states among the peers that answer; 1 if all agree.
     state_groups: usize,
-    /// Whether no group of peers holds more than half of the weight.
+    /// Whether no group of peers with the same state holds more than half of the weight.
     split: bool,
     watched: WatchedReport,
-    /// Peers registered on chain.
+    /// Number of peers registered on chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     registered_peers: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quorum: Option<QuorumReport>,
-    /// Coin behind the registered peers.
+    /// Total stake of the registered peers.
     #[serde(skip_serializing_if = "Option::is_none")]
     stake_copper: Option<ExactInteger>,
-    /// When the registry was told, seconds since the epoch.
+    /// When the registry was last read, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     stake_told: Option<f64>,
-    /// Whether the last question about the chain was not answered.
+    /// Whether the last query about the chain failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     query_error: Option<bool>,
-    /// The newest fresh state of the majority.
+    /// The latest state of the majority, while it is fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<StateReport>,
-    /// The operator's own queries by name.
+    /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
 }
 
-/// How many peers of the network are watched, in all and by health.
+/// Number of watched peers of the network, in total and by health.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct WatchedReport {
     peers: usize,
@@ -66,12 +66,12 @@ struct WatchedReport {
     down: usize,
 }
 
-/// The network's stake by standing, as parts of all weight, and what that means for the quorum.
+/// The network's stake by class, as shares of the total weight, and the quorum that follows.
 #[derive(Debug, Serialize, ToSchema)]
 struct QuorumReport {
-    /// What is left above the threshold when all stake that is proven absent is taken off.
+    /// Distance to the quorum threshold after subtracting all stake that is known to be absent.
     margin: f64,
-    /// How many peers of the majority, the heaviest first, can be lost before the margin is negative.
+    /// How many peers of the majority, the heaviest first, can fail before the margin is negative.
     losable_peers: usize,
     majority: f64,
     minority: f64,
@@ -79,15 +79,16 @@ struct QuorumReport {
     unobserved: f64,
 }
 
-/// One of the operator's own queries.
+/// The result of one configured query.
 #[derive(Debug, Serialize, ToSchema)]
 struct QueryReport {
-    /// Its value, as long as it keeps being answered. Infinity and what is no number are no value in JSON.
+    /// The value, while the query succeeds. Infinity and NaN are absent, as JSON cannot express
+    /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f64>,
-    /// Whether it was answered last time.
+    /// Whether the last attempt succeeded.
     success: bool,
-    /// When it was last answered, seconds since the epoch.
+    /// When the query last succeeded, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_success: Option<f64>,
 }
@@ -137,14 +138,14 @@ impl WatchedReport {
 
 impl QuorumReport {
     fn new(quorum: &Quorum) -> Self {
-        let part = |standing: StakeClass| quorum.ratios[standing as usize];
+        let share = |class: StakeClass| quorum.ratios[class as usize];
         Self {
             margin: quorum.margin,
             losable_peers: quorum.losable,
-            majority: part(StakeClass::Majority),
-            minority: part(StakeClass::Minority),
-            down: part(StakeClass::Down),
-            unobserved: part(StakeClass::Unobserved),
+            majority: share(StakeClass::Majority),
+            minority: share(StakeClass::Minority),
+            down: share(StakeClass::Down),
+            unobserved: share(StakeClass::Unobserved),
         }
     }
 }
@@ -160,14 +161,14 @@ impl QueryReport {
     }
 }
 
-/// What the watched peers of each network say together, in order of the networks' names.
+/// The networks, ordered by name.
 #[utoipa::path(
     get,
     path = "/api/v1/networks",
     tag = "networks",
     responses(
-        (status = 200, description = "The networks.", body = [NetworkReport], headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
+        (status = 200, description = "The networks.", body = [NetworkReport], headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
     )
 )]
 pub(super) async fn networks(
@@ -182,16 +183,16 @@ pub(super) async fn networks(
     json(&headers, &reports)
 }
 
-/// What the watched peers of one network say together.
+/// One network.
 #[utoipa::path(
     get,
     path = "/api/v1/networks/{name}",
     tag = "networks",
     params(("name" = String, Path, description = "The network's name.")),
     responses(
-        (status = 200, description = "The network.", body = NetworkReport, headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
-        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The network.", body = NetworkReport, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
+        (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No network has this name.", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -208,7 +209,7 @@ pub(super) async fn network(
         .find(|network| network.name == name);
     let network = network.ok_or_else(|| {
         Problem::not_found(format!(
-            "no network is called {name:?}; /api/v1/networks lists them"
+            "no network named {name:?}; /api/v1/networks lists all of them"
         ))
     })?;
     json(&headers, &NetworkReport::new(network, &snapshot))

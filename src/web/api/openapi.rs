@@ -1,4 +1,4 @@
-//! `/api/v1/openapi.json`: the description of the API, made of its types and routes.
+//! `/api/v1/openapi.json`: the description of the API, generated from its types and routes.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -16,34 +16,34 @@ use super::problem::Problem;
 #[openapi(
     info(
         title = "convex-peer-monitor",
-        description = "What the agent knows of the Convex peers that it watches. Times are seconds since the epoch, durations \
-            seconds. What is not known is absent, and nothing is null. Integers beyond 2^53 are strings of decimal digits.",
+        description = "State and history of the Convex peers that this agent monitors. Times are seconds since the epoch, \
+            durations seconds. Unknown values are absent, never null. Integers beyond 2^53 are strings of decimal digits.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(super::badge::badge),
     tags(
         (name = "peers", description = "The watched peers."),
-        (name = "networks", description = "What the watched peers of a network say together."),
-        (name = "history", description = "What was."),
-        (name = "badges", description = "For pages elsewhere."),
+        (name = "networks", description = "The networks of the watched peers."),
+        (name = "history", description = "Past polls, uptime and events."),
+        (name = "badges", description = "Images to embed in other sites."),
         (name = "about", description = "This description."),
     ),
 )]
 struct About;
 
-/// What is described besides the routes that describe themselves.
-pub(super) fn about() -> Description {
+/// Returns the description without the routes that add themselves to it.
+pub(super) fn base() -> Description {
     About::openapi()
 }
 
-/// The description of routes under `prefix`, as JSON.
-pub(super) fn told(mut description: Description, prefix: &str) -> String {
+/// Formats the description of routes under `prefix` as JSON.
+pub(super) fn to_json(mut description: Description, prefix: &str) -> String {
     if !prefix.is_empty() {
         description.servers = Some(vec![Server::new(prefix)]);
     }
     let basic = HttpBuilder::new()
         .scheme(HttpAuthScheme::Basic)
-        .description(Some("Where `basic_auth_users` are configured."));
+        .description(Some("Required if `basic_auth_users` is configured."));
     description
         .components
         .get_or_insert_default()
@@ -51,25 +51,26 @@ pub(super) fn told(mut description: Description, prefix: &str) -> String {
     let basic = SecurityRequirement::new("basic", [""; 0]);
     description.security = Some(vec![SecurityRequirement::default(), basic]);
     let mut value = serde_json::to_value(&description).unwrap_or_default();
-    without_null(&mut value);
-    every_route_is_guarded(&mut value);
+    remove_null(&mut value);
+    add_listener_responses(&mut value);
     value.to_string()
 }
 
-/// Adds to each route what stands before all of them: the question who asks, and limits.
-fn every_route_is_guarded(description: &mut Value) {
+/// Adds to each route the responses that the listener gives before a route is reached:
+/// authentication and limits.
+fn add_listener_responses(description: &mut Value) {
     let unauthorized = json!({
-        "description": "Who asks is not known. Only where authentication is configured.",
+        "description": "Authentication failed. Only if authentication is configured.",
         "headers": { "WWW-Authenticate": { "schema": { "type": "string" }, "description": "`Basic`." } },
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     let too_large = json!({
-        "description": "The body is longer than any may be.",
+        "description": "The request body is too large.",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     let busy = json!({
-        "description": "There are too many connections, or too many passwords are being checked.",
-        "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait." } },
+        "description": "Too many connections, or too many password checks in progress.",
+        "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait before trying again." } },
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     let routes = description["paths"].as_object_mut().into_iter();
@@ -84,10 +85,10 @@ fn every_route_is_guarded(description: &mut Value) {
     }
 }
 
-/// Takes back that a field which may be absent may be null: here it never is.
-fn without_null(value: &mut Value) {
+/// Removes `null` from the types of optional fields: they are absent instead.
+fn remove_null(value: &mut Value) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Array(items) => items.iter_mut().for_each(remove_null),
         Value::Object(fields) => {
             if let Some(Value::Array(types)) = fields.get_mut("type") {
                 types.retain(|name| name != "null");
@@ -104,7 +105,7 @@ fn without_null(value: &mut Value) {
                     fields.extend(only);
                 }
             }
-            fields.values_mut().for_each(without_null);
+            fields.values_mut().for_each(remove_null);
         }
         _ => {}
     }
@@ -116,8 +117,8 @@ fn without_null(value: &mut Value) {
     path = "/api/v1/openapi.json",
     tag = "about",
     responses(
-        (status = 200, description = "An OpenAPI 3.1 document.", body = Object, headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
+        (status = 200, description = "An OpenAPI 3.1 document.", body = Object, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
     )
 )]
 pub(super) async fn openapi(

@@ -1,4 +1,4 @@
-//! Parameters of requests: read with an error that says what would be right.
+//! Query parameters, parsed with errors that say what is expected.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -11,13 +11,13 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// The longest list that can be asked for at once.
-pub(super) const LONGEST: u32 = 1_000;
+/// Maximum length of a list.
+pub(super) const MAX_LIMIT: u32 = 1_000;
 
-/// Latest time that can be asked for: the year 9999.
-const LATEST: f64 = 253_402_300_799.0;
+/// Latest accepted time: the end of the year 9999, seconds since the epoch.
+const LATEST_SECONDS: f64 = 253_402_300_799.0;
 
-/// The parameters of a query.
+/// Extracts the query string of a request; rejects it with a [`Problem`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parameters<T>(pub(super) T);
 
@@ -25,12 +25,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let read: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        Ok(Self(read?.0))
+        let query: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
+        Ok(Self(query?.0))
     }
 }
 
-/// How long a list may be: 1 to [`LONGEST`].
+/// Length of a list: 1 to [`MAX_LIMIT`].
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Limit(u32);
@@ -45,7 +45,7 @@ impl TryFrom<String> for Limit {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        whole(&text, 1..=LONGEST).map(Self)
+        whole_number(&text, 1..=MAX_LIMIT).map(Self)
     }
 }
 
@@ -60,28 +60,28 @@ impl TryFrom<String> for At {
     fn try_from(text: String) -> Result<Self, String> {
         let seconds: Option<f64> = text.parse().ok();
         let time = seconds
-            .filter(|seconds| (0.0..=LATEST).contains(seconds))
+            .filter(|seconds| (0.0..=LATEST_SECONDS).contains(seconds))
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
         time.map(Self).ok_or_else(|| {
-            format!("{text:?} is no time: give seconds since the epoch, such as 1767225600")
+            format!("{text:?} is not a time; expected seconds since the epoch, such as 1767225600")
         })
     }
 }
 
-/// The distance of two points, in seconds.
+/// The step between two points, in seconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Step(pub(super) Duration);
 
-/// The longest [`Step`] in seconds: as far as the history reaches.
-pub(super) const LONGEST_STEP: u32 = 90 * 24 * 3600;
+/// The longest [`Step`] in seconds: the length of the history.
+pub(super) const MAX_STEP_SECONDS: u32 = 90 * 24 * 3600;
 
 impl TryFrom<String> for Step {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let seconds = whole(&text, 1..=LONGEST_STEP)?;
+        let seconds = whole_number(&text, 1..=MAX_STEP_SECONDS)?;
         Ok(Self(Duration::from_secs(seconds.into())))
     }
 }
@@ -95,22 +95,22 @@ impl TryFrom<String> for EventId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        whole(&text, 0..=1 << 53).map(Self)
+        whole_number(&text, 0..=1 << 53).map(Self)
     }
 }
 
-/// A whole number in a range, from decimal digits.
-pub(super) fn whole<N>(text: &str, range: std::ops::RangeInclusive<N>) -> Result<N, String>
+/// Parses a whole number in `range` from decimal digits.
+fn whole_number<N>(text: &str, range: std::ops::RangeInclusive<N>) -> Result<N, String>
 where
     N: FromStr + PartialOrd + std::fmt::Display,
 {
-    // The sign that Rust's own parser takes is a blank in a query.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|_| digits);
+    // Rust's parser accepts a plus sign, but in a query string that means a space.
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_decimal);
     number
         .filter(|number| range.contains(number))
         .ok_or_else(|| {
-            let (least, most) = range.into_inner();
-            format!("{text:?} is no whole number from {least} to {most}")
+            let (min, max) = range.into_inner();
+            format!("{text:?} is not a whole number from {min} to {max}")
         })
 }

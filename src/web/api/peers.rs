@@ -1,4 +1,4 @@
-//! `/api/v1/peers`: what is known of each peer.
+//! `/api/v1/peers`: the current state of each peer.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -15,33 +15,33 @@ use crate::fleet::{Health, PeerRecord, Snapshot};
 
 use super::Api;
 use super::conditional::json;
-use super::parameters::{LONGEST, Limit, Parameters};
+use super::parameters::{Limit, MAX_LIMIT, Parameters};
 use super::problem::Problem;
 
-/// Which peers are told.
+/// The query parameters of a list of peers.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Peers of this network alone.
+pub(super) struct PeerParameters {
+    /// Only peers of this network.
     network: Option<String>,
-    /// Peers of this health alone.
+    /// Only peers with this health.
     #[param(inline)]
     health: Option<Health>,
-    /// The operator's own peers alone, or the others.
+    /// Only own peers, or only reference peers.
     #[param(inline)]
     role: Option<Role>,
-    /// Peers whose name comes after this one, by its bytes: where the page before ended.
+    /// Only peers whose name sorts after this one, bytewise: the last name of the previous page.
     after: Option<String>,
-    /// As many at most; without it, all.
+    /// Maximum length of the list, unlimited by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<Limit>,
 }
 
-const _: () = assert!(LONGEST == 1000, "the description says so");
+const _: () = assert!(MAX_LIMIT == 1000, "the maximum above is the largest limit");
 
-impl Which {
-    fn takes(&self, record: &PeerRecord) -> bool {
+impl PeerParameters {
+    fn matches(&self, record: &PeerRecord) -> bool {
         let peer = &record.peer;
         let after = self.after.as_ref();
         self.network.as_ref().is_none_or(|it| *it == peer.network)
@@ -50,8 +50,8 @@ impl Which {
             && after.is_none_or(|after| peer.name > *after)
     }
 
-    /// The link to what comes after the peer `last`.
-    fn next(&self, last: &str) -> Option<HeaderValue> {
+    /// Returns the `Link` header to the page after the peer `last`.
+    fn next_link(&self, last: &str) -> Option<HeaderValue> {
         let mut query = Serializer::new(String::new());
         for (name, value) in [
             ("network", self.network.as_deref()),
@@ -64,70 +64,74 @@ impl Which {
         if let Some(limit) = self.limit {
             query.append_pair("limit", &limit.get().to_string());
         }
-        // Relative: right under whatever path a proxy serves the agent.
+        // Relative, so that it works under any path at which a proxy serves the agent.
         HeaderValue::try_from(format!("<?{}>; rel=\"next\"", query.finish())).ok()
     }
 }
 
-/// What is known of all peers, in order of their names.
+/// The current state of all peers, ordered by name.
 #[utoipa::path(
     get,
     path = "/api/v1/peers",
     tag = "peers",
-    params(Which),
+    params(PeerParameters),
     responses(
         (status = 200, description = "The peers.", body = [PeerReport], headers(
-            ("ETag" = String, description = "For If-None-Match."),
-            ("Link" = Option<String>, description = "`rel=\"next\"`: the next page, where there is one."),
+            ("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."),
+            ("Link" = Option<String>, description = "The next page, if there is one, with `rel=\"next\"`."),
         )),
-        (status = 304, description = "As the client has it already."),
+        (status = 304, description = "Not modified since the response with this ETag."),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn peers(
     State(api): State<Api>,
     headers: HeaderMap,
-    Parameters(which): Parameters<Which>,
+    Parameters(parameters): Parameters<PeerParameters>,
 ) -> Result<Response, Problem> {
     let snapshot = api.fleet.snapshot();
-    // Telling ten thousand peers takes a while: not on the threads that poll.
-    let told = tokio::task::spawn_blocking(move || told(&snapshot, &headers, &which));
-    told.await.map_err(|error| Problem::internal(&error))?
+    // Serializing ten thousand peers takes too long for the threads that poll.
+    let response = tokio::task::spawn_blocking(move || list(&snapshot, &headers, &parameters));
+    response.await.map_err(|error| Problem::internal(&error))?
 }
 
-fn told(snapshot: &Snapshot, headers: &HeaderMap, which: &Which) -> Result<Response, Problem> {
+fn list(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    parameters: &PeerParameters,
+) -> Result<Response, Problem> {
     let mut records: Vec<_> = snapshot
         .peers
         .iter()
-        .filter(|record| which.takes(record))
+        .filter(|record| parameters.matches(record))
         .collect();
     records.sort_unstable_by(|a, b| a.peer.name.cmp(&b.peer.name));
-    let limit = which.limit.map_or(records.len(), Limit::get);
-    let more = records.len() > limit;
+    let limit = parameters.limit.map_or(records.len(), Limit::get);
+    let has_more = records.len() > limit;
     records.truncate(limit);
     let reports: Vec<PeerReport<'_>> = records
         .iter()
         .map(|record| PeerReport::new(record, snapshot.now))
         .collect();
     let mut response = json(headers, &reports)?;
-    let last = records.last().filter(|_| more);
-    if let Some(link) = last.and_then(|last| which.next(&last.peer.name)) {
+    let last = records.last().filter(|_| has_more);
+    if let Some(link) = last.and_then(|last| parameters.next_link(&last.peer.name)) {
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
 }
 
-/// What is known of one peer.
+/// The current state of one peer.
 #[utoipa::path(
     get,
     path = "/api/v1/peers/{name}",
     tag = "peers",
     params(("name" = String, Path, description = "The peer's name.")),
     responses(
-        (status = 200, description = "The peer.", body = PeerReport, headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
-        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The peer.", body = PeerReport, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
+        (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn peer(

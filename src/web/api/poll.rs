@@ -14,46 +14,48 @@ use utoipa::ToSchema;
 use crate::fleet::NotPolled;
 use crate::fleet::report::PeerReport;
 use crate::history::Transcript;
-use crate::web::listener::guard;
+use crate::web::listener::authorization;
 
 use super::Api;
 use super::problem::Problem;
 use super::transcripts::TranscriptReport;
 
-/// How much longer than a poll may take one that is asked for is waited for: the peer's task may be at another one, and
-/// wait for permits.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a requested poll may be queued, in addition to its own timeout: the peer's task may be
+/// busy with another poll, and then wait for permits.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A poll that was asked for.
+/// The result of a requested poll.
 #[derive(Debug, Serialize, ToSchema)]
 struct PolledReport<'a> {
-    /// What is known of the peer after it.
+    /// The state of the peer after the poll.
     peer: PeerReport<'a>,
-    /// What it saw.
+    /// The poll in detail.
     transcript: TranscriptReport<'a>,
 }
 
-/// Lets a request pass as [`guard`] does; else 403 with the reason.
-pub(super) async fn changes(request: Request, next: Next) -> Response {
-    match guard::refusal(&request) {
+/// Middleware: as [`authorization::require_write_access`], but answers with a [`Problem`].
+pub(super) async fn require_write_access(request: Request, next: Next) -> Response {
+    match authorization::deny_reason(&request) {
         None => next.run(request).await,
-        Some(why) => Problem::forbidden(format!("refused: {why}")).into_response(),
+        Some(reason) => Problem::forbidden(format!("refused: {reason}")).into_response(),
     }
 }
 
-/// Polls a peer now, besides its schedule. It is a poll like any other: it counts, and the peer is judged by it.
+/// Polls a peer immediately, outside its schedule.
+///
+/// The poll counts like any other and affects the peer's health.
 #[utoipa::path(
     post,
     path = "/api/v1/peers/{name}/poll",
     tag = "peers",
     params(("name" = String, Path, description = "The peer's name.")),
     responses(
-        (status = 200, description = "What the poll saw, good or not.", body = PolledReport),
-        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Not from a foreign page; and without authentication only from this host, on a loopback listener.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "One was asked for less than a second ago.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),
-        (status = 503, description = "The peer's task is busy, or the agent stops.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait."))),
+        (status = 200, description = "The result of the poll, successful or not.", body = PolledReport),
+        (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request comes from another origin; or authentication is not configured, and the request is not from this host to a loopback listener.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "A poll was requested less than a second ago.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait before trying again."))),
+        (status = 503, description = "The peer's task is busy, or the agent is stopping.", body = Problem, content_type = "application/problem+json", headers(("Retry-After" = u32, description = "Seconds to wait before trying again."))),
     )
 )]
 pub(super) async fn poll(
@@ -63,26 +65,26 @@ pub(super) async fn poll(
     let Path(name) = name?;
     let slot = api.slot(&name)?;
     let peer = slot.peer();
-    let patience = peer.cadence.timeout + PATIENCE;
-    let unavailable = |why| Problem::unavailable(PATIENCE, why);
-    // The stop ends the peer's task too: that the task is gone is then no news of the peer.
+    let poll_timeout = peer.cadence.timeout + QUEUE_TIMEOUT;
+    let unavailable = |detail| Problem::unavailable(QUEUE_TIMEOUT, detail);
+    // Checked first: stopping also ends the peer's task, which would look like a removed peer.
     let polled = tokio::select! {
         biased;
         () = api.stop.cancelled() => return Err(unavailable("the agent is stopping")),
-        polled = timeout(patience, slot.poll()) => polled,
+        polled = timeout(poll_timeout, slot.poll()) => polled,
     };
     let observation = match polled {
         Ok(Ok(observation)) => observation,
         Ok(Err(error @ NotPolled::TooSoon(wait))) => {
-            return Err(Problem::too_soon(
+            return Err(Problem::too_many_requests(
                 wait,
-                format!("{error}; Retry-After says how long to wait"),
+                format!("{error}; see the Retry-After header"),
             ));
         }
         Ok(Err(error @ NotPolled::NotWatched)) => {
             return Err(Problem::not_found(error.to_string()));
         }
-        Err(_) => return Err(unavailable("the peer's task has too much to do")),
+        Err(_) => return Err(unavailable("the peer's task is busy")),
     };
     let record = api.record(&name)?;
     let transcript = Transcript::of(&peer, &observation);

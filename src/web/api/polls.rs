@@ -1,4 +1,4 @@
-//! `/api/v1/peers/{name}/polls`: the last polls of a peer, one by one.
+//! `/api/v1/peers/{name}/polls`: the latest polls of a peer.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -17,10 +17,10 @@ use super::Api;
 use super::conditional::json;
 use super::problem::Problem;
 
-/// One poll. What is not known is absent. Times are seconds since the epoch, durations seconds.
+/// One poll. Unknown values are absent. Times are seconds since the epoch, durations seconds.
 #[derive(Debug, Serialize, ToSchema)]
 struct PollReport {
-    /// When it began.
+    /// When it started.
     at: f64,
     outcome: Outcome,
     /// Whether the peer was in maintenance.
@@ -39,7 +39,7 @@ struct PollReport {
     lag_seconds: Option<f64>,
 }
 
-/// Why endpoints failed; also of a poll that was good by the other endpoint.
+/// Why endpoints failed, including those of a poll that succeeded over the other endpoint.
 #[derive(Debug, Serialize, ToSchema)]
 struct FailuresReport {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ struct FailuresReport {
     tcp: Option<Reason>,
 }
 
-/// How long the answers of endpoints took that did not fail.
+/// Response times of the endpoints that did not fail.
 #[derive(Debug, Serialize, ToSchema)]
 struct DurationsReport {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,17 +83,17 @@ impl PollReport {
     }
 }
 
-/// The last 60 polls of a peer at most, oldest first, as far as this agent has made them.
+/// Up to 60 of the latest polls of a peer since the agent started, oldest first.
 #[utoipa::path(
     get,
     path = "/api/v1/peers/{name}/polls",
     tag = "history",
     params(("name" = String, Path, description = "The peer's name.")),
     responses(
-        (status = 200, description = "The polls.", body = [PollReport], headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
-        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The polls.", body = [PollReport], headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
+        (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn polls(

@@ -1,4 +1,4 @@
-//! What is wrong with a request, as RFC 9457 has it: the status, and in words what was wrong and what would be right.
+//! Error responses as problem documents (RFC 9457).
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,26 +10,27 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::history::Unreadable;
+use crate::web::listener::authentication::Refusal;
 
 /// The media type of a problem.
 pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
 
-/// What is wrong with a request.
+/// An error response: what is wrong with a request, or why it cannot be answered.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Always `about:blank`: the status identifies the problem.
     #[schema(example = "about:blank")]
     r#type: &'static str,
-    /// The status in words.
+    /// The status as text.
     #[schema(example = "Not Found")]
     title: &'static str,
-    /// The status of the response.
+    /// The HTTP status of the response.
     #[schema(minimum = 400, maximum = 599, example = 404)]
     status: u16,
-    /// What was wrong, and what would be right.
-    #[schema(example = "no peer is called \"x\"; /api/v1/peers lists them")]
+    /// What is wrong, and what is expected.
+    #[schema(example = "no peer named \"x\"; /api/v1/peers lists all of them")]
     detail: String,
-    /// When it is worth another try.
+    /// Sent as `Retry-After`.
     #[serde(skip)]
     retry_after: Option<Duration>,
 }
@@ -45,52 +46,42 @@ impl Problem {
         }
     }
 
-    /// A parameter is wrong.
+    /// 400: a parameter is wrong.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// Nobody is answered who is not known.
-    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, detail)
-    }
-
-    /// The request is not allowed.
+    /// 403: the caller lacks write access.
     pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// There is no such thing.
+    /// 404: there is no such route or resource.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// No peer has this name.
+    /// 404: no peer has this name.
     pub(super) fn no_peer(name: &str) -> Self {
         Self::not_found(format!(
-            "no peer is called {name:?}; /api/v1/peers lists them"
+            "no peer named {name:?}; /api/v1/peers lists all of them"
         ))
     }
 
-    /// The route has no such method.
-    pub(super) fn bad_method(detail: impl Into<String>) -> Self {
+    /// 405: the route does not support the method.
+    pub(super) fn method_not_allowed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
-    /// The request is longer than any may be.
-    pub(super) fn too_large(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    }
-
-    /// It is asked for too often.
-    pub(super) fn too_soon(wait: Duration, detail: impl Into<String>) -> Self {
+    /// 429: requested again too soon.
+    pub(super) fn too_many_requests(wait: Duration, detail: impl Into<String>) -> Self {
         Self {
             retry_after: Some(wait),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 
-    /// It cannot be had now.
+    /// 503: not available at the moment.
     pub(super) fn unavailable(wait: Duration, detail: impl Into<String>) -> Self {
         Self {
             retry_after: Some(wait),
@@ -98,12 +89,12 @@ impl Problem {
         }
     }
 
-    /// The agent's own failure.
+    /// 500: a bug in the agent; logs `error`.
     pub(super) fn internal(error: &dyn Error) -> Self {
-        tracing::error!(%error, "a request could not be answered");
+        tracing::error!(%error, "cannot answer a request");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal error; the agent's log says more",
+            "internal error; see the agent's log",
         )
     }
 }
@@ -116,7 +107,7 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(wait) = self.retry_after {
-            // Whole seconds, rounded up: not once too early.
+            // Whole seconds, rounded up so that a retry never comes too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, seconds.max(1).into());
         }
@@ -124,35 +115,41 @@ impl IntoResponse for Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            retry_after: refusal.retry_after,
+            ..Self::new(refusal.status, refusal.reason)
+        }
+    }
+}
+
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
-        Self::bad_request(format!(
-            "the path cannot be read: {}",
-            innermost(&rejection)
-        ))
+        Self::bad_request(format!("invalid path: {}", root_cause(&rejection)))
     }
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self::bad_request(innermost(&rejection))
+        Self::bad_request(root_cause(&rejection))
     }
 }
 
 impl From<Unreadable> for Problem {
     fn from(error: Unreadable) -> Self {
         match error {
-            Unreadable::NotWatched => Self::not_found("the peer is watched no longer"),
+            Unreadable::NotWatched => Self::not_found("the peer is no longer watched"),
             Unreadable::Slow | Unreadable::Store(_) => Self::unavailable(
                 Duration::from_secs(10),
-                format!("the history cannot be read: {error}"),
+                format!("cannot read the history: {error}"),
             ),
         }
     }
 }
 
-/// The cause of an error, which names the parameter, without what the layers above say.
-fn innermost(error: &dyn Error) -> String {
+/// Formats the root cause of an error: it names the parameter, and the errors above it add nothing.
+fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -1,4 +1,5 @@
-//! `/api/v1/peers/{name}/transcripts`: what exactly the last good and the last failed poll of a peer saw.
+//! `/api/v1/peers/{name}/transcripts`: the last successful and the last failed poll of a peer in
+//! detail.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::Api;
 use super::conditional::json;
 use super::problem::Problem;
 
-/// The last good and the last failed poll of a peer. One that was not kept is absent.
+/// The last successful and the last failed poll of a peer. One that was not kept is absent.
 #[derive(Debug, Serialize, ToSchema)]
 struct TranscriptsReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -24,58 +25,58 @@ struct TranscriptsReport<'a> {
     failure: Option<TranscriptReport<'a>>,
 }
 
-/// One poll told in full, for people. Durations are seconds.
+/// One poll in detail, for people to read. Durations are seconds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TranscriptReport<'a> {
-    /// When it began, seconds since the epoch.
+    /// When it started, seconds since the epoch.
     at: f64,
-    /// One a configured endpoint.
+    /// One entry for each configured endpoint.
     endpoints: Vec<ConversationReport<'a>>,
 }
 
-/// What was said with one endpoint; of several tries the last one.
+/// The exchange with one endpoint; if it was retried, the last attempt.
 #[derive(Debug, Serialize, ToSchema)]
 struct ConversationReport<'a> {
     transport: &'static str,
     url: &'a str,
-    /// From the beginning of the first try to the end of the last one.
+    /// From the start of the first attempt to the end of the last one.
     duration_seconds: f64,
-    /// Tries beyond the first.
+    /// Number of attempts after the first.
     retries: u32,
-    /// Kept connections that were found dead and replaced.
+    /// Number of reused connections that turned out to be dead and were replaced.
     reconnects: u32,
     response_bytes: usize,
-    /// The steps of connecting, where a connection was made.
+    /// The phases of connecting, if a new connection was made.
     phases: Vec<StepReport>,
-    /// What was answered, in the order asked.
+    /// Requests with their replies, in the order sent.
     answers: Vec<AnswerReport<'a>>,
-    /// Reason and message, where it failed.
+    /// Reason and message of the failure, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
-/// A step of connecting: `resolve`, `connect` or `tls`.
+/// A phase of connecting: `resolve`, `connect` or `tls`.
 #[derive(Debug, Serialize, ToSchema)]
 struct StepReport {
     phase: &'static str,
     duration_seconds: f64,
 }
 
-/// A request with what came back.
+/// A request with its reply.
 #[derive(Debug, Serialize, ToSchema)]
 struct AnswerReport<'a> {
     /// `status`, `ping` or `query`.
     request: &'static str,
-    /// What was sent.
+    /// The request as text.
     sent: &'static str,
-    /// From the first byte of the request to the last byte of the answer.
+    /// From the first byte of the request to the last byte of the reply.
     duration_seconds: f64,
-    /// The answer as it was understood.
+    /// The decoded reply.
     reply: &'a str,
 }
 
-fn seconds(us: u64) -> f64 {
-    Duration::from_micros(us).as_secs_f64()
+fn seconds(microseconds: u64) -> f64 {
+    Duration::from_micros(microseconds).as_secs_f64()
 }
 
 impl<'a> TranscriptReport<'a> {
@@ -89,21 +90,21 @@ impl<'a> TranscriptReport<'a> {
 }
 
 impl<'a> ConversationReport<'a> {
-    fn new(said: &'a Conversation) -> Self {
+    fn new(conversation: &'a Conversation) -> Self {
         let step = |step: &Step| StepReport {
             phase: step.phase,
             duration_seconds: seconds(step.took_us),
         };
         Self {
-            transport: said.transport,
-            url: &said.url,
-            duration_seconds: seconds(said.took_us),
-            retries: said.retries,
-            reconnects: said.reconnects,
-            response_bytes: said.response_bytes,
-            phases: said.phases.iter().map(step).collect(),
-            answers: said.answers.iter().map(AnswerReport::new).collect(),
-            error: said.error.as_deref(),
+            transport: conversation.transport,
+            url: &conversation.url,
+            duration_seconds: seconds(conversation.took_us),
+            retries: conversation.retries,
+            reconnects: conversation.reconnects,
+            response_bytes: conversation.response_bytes,
+            phases: conversation.phases.iter().map(step).collect(),
+            answers: conversation.answers.iter().map(AnswerReport::new).collect(),
+            error: conversation.error.as_deref(),
         }
     }
 }
@@ -119,17 +120,17 @@ impl<'a> AnswerReport<'a> {
     }
 }
 
-/// What exactly the last good and the last failed poll of a peer saw.
+/// The last successful and the last failed poll of a peer in detail.
 #[utoipa::path(
     get,
     path = "/api/v1/peers/{name}/transcripts",
     tag = "history",
     params(("name" = String, Path, description = "The peer's name.")),
     responses(
-        (status = 200, description = "The transcripts.", body = TranscriptsReport, headers(("ETag" = String, description = "For If-None-Match."))),
-        (status = 304, description = "As the client has it already."),
-        (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The transcripts.", body = TranscriptsReport, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 304, description = "Not modified since the response with this ETag."),
+        (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn transcripts(

@@ -1,4 +1,5 @@
-//! One connection: its requests are answered until its client takes too long, the terms of the listener change, or the agent stops.
+//! One connection: serves its requests until a timeout expires, the listener's policy changes, or
+//! the agent stops.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -18,76 +19,91 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::web::answer::{Answer, Watched};
+use super::authentication::{Authenticator, ListenerPolicy};
+use super::response_body::ResponseBody;
+use super::timeouts::{ConnectionActivity, IDLE_TIMEOUT};
+use super::tracked_stream::TrackedStream;
 
-use super::activity::{Activity, IDLE};
-use super::gate::{Connected, Gate, Terms};
+/// How often timeouts and the listener's policy are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// From one look at what a client does to the next.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long requests in progress may continue after the listener's policy has changed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long requests under way may go on when the connection is to end.
-const GRACE: Duration = Duration::from_secs(10);
+/// Maximum size of all headers of a request, in bytes.
+const MAX_HEADER_BYTES: u32 = 32 << 10;
 
-/// Most bytes of the head of a request.
-const HEAD_BYTES: u32 = 32 << 10;
+/// Maximum number of headers of a request.
+const MAX_HEADERS: usize = 100;
 
-/// Most lines of the head of a request.
-const HEAD_LINES: usize = 100;
+/// Maximum number of concurrent requests on an HTTP/2 connection.
+const MAX_HTTP2_STREAMS: u32 = 32;
 
-/// Most requests at a time on a connection that speaks HTTP/2.
-const STREAMS: u32 = 32;
-
-/// What every connection works with.
+/// What all connections share.
 #[derive(Clone)]
-pub(in crate::web) struct Routes {
+pub(in crate::web) struct ConnectionContext {
     pub(in crate::web) app: Router,
-    pub(in crate::web) gate: Arc<Gate>,
+    pub(in crate::web) authenticator: Arc<Authenticator>,
+    /// Ends connections once their requests in progress are answered.
     pub(in crate::web) stop: CancellationToken,
 }
 
-/// Answers the requests on a connection that was made under `terms`.
-pub(in crate::web) async fn serve(
+/// What is known of a connection; an extension of each of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionInfo {
+    /// Whether the client has sent a certificate, which was verified.
+    pub(super) has_client_certificate: bool,
+    /// Whether it occupies one of the overflow slots, which are kept for health checks.
+    pub(super) is_overflow: bool,
+}
+
+/// Serves a connection that was accepted under `policy`.
+pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    connected: Connected,
-    routes: Routes,
-    terms: Arc<Terms>,
+    info: ConnectionInfo,
+    context: ConnectionContext,
+    policy: Arc<ListenerPolicy>,
 ) {
-    let Routes { app, gate, stop } = routes;
-    let activity = Activity::begin();
-    let stream = Watched {
+    let ConnectionContext {
+        app,
+        authenticator,
+        stop,
+    } = context;
+    let activity = ConnectionActivity::start();
+    let stream = TrackedStream {
         stream,
         activity: activity.clone(),
     };
-    let requests = activity.clone();
+    let request_activity = activity.clone();
     let service =
-        service_fn(move |request| answer(request, connected, requests.clone(), app.clone()));
-    let builder = builder(connected, terms.web.http2);
+        service_fn(move |request| respond(request, info, request_activity.clone(), app.clone()));
+    let builder = builder(info, policy.web.http2);
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ending: Option<Instant> = None;
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut closing_since: Option<Instant> = None;
     loop {
         tokio::select! {
-            ended = served.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended");
+            result = served.as_mut() => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "connection closed");
                 }
                 return;
             }
-            () = stop.cancelled(), if ending.is_none() => {
-                ending = Some(Instant::now());
+            () = stop.cancelled(), if closing_since.is_none() => {
+                closing_since = Some(Instant::now());
                 served.as_mut().graceful_shutdown();
             }
-            _ = looks.tick() => {
-                let late = ending.is_some_and(|since| since.elapsed() >= GRACE) && !stop.is_cancelled();
-                let overdue = activity.overdue();
-                if let Some(why) = overdue.or(late.then_some("it goes on for too long")) {
-                    tracing::debug!(why, "a connection is cut");
+            _ = checks.tick() => {
+                let close_expired = closing_since.is_some_and(|since| since.elapsed() >= CLOSE_TIMEOUT)
+                    && !stop.is_cancelled();
+                let expired = activity.expired();
+                if let Some(reason) = expired.or(close_expired.then_some("still open after a policy change")) {
+                    tracing::debug!(reason, "closing a connection");
                     return;
                 }
-                if ending.is_none() && !Arc::ptr_eq(&terms, &gate.terms()) {
-                    ending = Some(Instant::now());
+                if closing_since.is_none() && !Arc::ptr_eq(&policy, &authenticator.policy()) {
+                    closing_since = Some(Instant::now());
                     served.as_mut().graceful_shutdown();
                 }
             }
@@ -95,35 +111,35 @@ pub(in crate::web) async fn serve(
     }
 }
 
-fn builder(connected: Connected, http2: bool) -> Builder<TokioExecutor> {
+fn builder(info: ConnectionInfo, http2: bool) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .keep_alive(!connected.crowded)
-        .header_read_timeout(IDLE)
-        .max_headers(HEAD_LINES)
-        .max_buf_size(HEAD_BYTES as usize);
+        .keep_alive(!info.is_overflow)
+        .header_read_timeout(IDLE_TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_BYTES)
-        .max_concurrent_streams(STREAMS);
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_concurrent_streams(MAX_HTTP2_STREAMS);
     if http2 { builder } else { builder.http1_only() }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
-    connected: Connected,
-    activity: Activity,
+    info: ConnectionInfo,
+    activity: ConnectionActivity,
     app: Router,
-) -> Result<Response<Answer>, Infallible> {
-    let under_way = activity.request();
+) -> Result<Response<ResponseBody>, Infallible> {
+    let active_request = activity.start_request();
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(connected);
+    request.extensions_mut().insert(info);
     let (head, body) = app.oneshot(request).await?.into_parts();
-    let answer = Answer::new(&head.headers, body, under_way);
-    Ok(Response::from_parts(head, answer))
+    let body = ResponseBody::new(&head.headers, body, active_request);
+    Ok(Response::from_parts(head, body))
 }
 
 #[cfg(test)]
@@ -136,30 +152,32 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::{sleep, timeout};
 
-    use super::*;
     use crate::config::active::ActiveConfig;
     use crate::config::{self, Web};
-    use crate::web::listener::activity::{FIRST_REQUEST, READING};
-    use crate::web::listener::gate;
+    use crate::web::listener::authentication::require_authentication;
+    use crate::web::listener::timeouts::{FIRST_REQUEST_TIMEOUT, READ_TIMEOUT};
 
-    /// Longer than any client may take for anything.
-    const LONG: Duration = Duration::from_secs(300);
+    use super::*;
 
-    const ORDINARY: Connected = Connected {
-        certificate: false,
-        crowded: false,
+    /// Longer than every timeout of a connection.
+    const TEST_TIMEOUT: Duration = Duration::from_secs(300);
+
+    const REGULAR: ConnectionInfo = ConnectionInfo {
+        has_client_certificate: false,
+        is_overflow: false,
     };
 
-    /// A listener's routes: a short answer, a long one, a stream, and health.
-    struct Site {
-        current: Arc<ActiveConfig>,
-        routes: Routes,
+    /// A server with routes for a short response, a long one, a stream, and health.
+    struct TestServer {
+        active_config: Arc<ActiveConfig>,
+        context: ConnectionContext,
     }
 
-    impl Site {
+    impl TestServer {
         fn new() -> Self {
-            let current = Arc::new(ActiveConfig::new(config::embedded()));
-            let gate = Arc::new(Gate::new(Arc::clone(&current), true, "".into()));
+            let active_config = Arc::new(ActiveConfig::new(config::embedded()));
+            let authenticator = Authenticator::for_tests(Arc::clone(&active_config));
+            let authenticator = Arc::new(authenticator);
             let events = async || {
                 let events = stream::unfold((), async |()| {
                     sleep(Duration::from_secs(1)).await;
@@ -174,84 +192,88 @@ mod tests {
                 .route("/long", get(|| async { Bytes::from(vec![b'x'; 1 << 20]) }))
                 .route("/events", get(events))
                 .layer(axum::middleware::from_fn_with_state(
-                    Arc::clone(&gate),
-                    gate::pass,
+                    Arc::clone(&authenticator),
+                    require_authentication,
                 ));
-            let stop = CancellationToken::new();
+            let context = ConnectionContext {
+                app,
+                authenticator,
+                stop: CancellationToken::new(),
+            };
             Self {
-                current,
-                routes: Routes { app, gate, stop },
+                active_config,
+                context,
             }
         }
 
-        /// A client's end of a connection that is served.
-        fn connect(&self, connected: Connected) -> (DuplexStream, JoinHandle<()>) {
+        /// Opens a connection; returns its client's end and the task that serves it.
+        fn connect(&self, info: ConnectionInfo) -> (DuplexStream, JoinHandle<()>) {
             let (client, server) = duplex(64 << 10);
-            let terms = self.routes.gate.terms();
-            let serving = serve(server, connected, self.routes.clone(), terms);
+            let policy = self.context.authenticator.policy();
+            let serving = serve(server, info, self.context.clone(), policy);
             (client, tokio::spawn(serving))
         }
     }
 
-    async fn ask(client: &mut DuplexStream, path: &str) {
+    async fn request(client: &mut DuplexStream, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.write_all(request.as_bytes()).await.unwrap();
     }
 
-    /// How long the connection is served from now on.
-    async fn served_for(serving: JoinHandle<()>) -> Duration {
+    /// Returns how long the connection is served from now on.
+    async fn time_until_closed(serving: JoinHandle<()>) -> Duration {
         let since = Instant::now();
-        timeout(LONG, serving)
+        timeout(TEST_TIMEOUT, serving)
             .await
-            .expect("it is cut, as its client takes too long")
+            .expect("the connection is closed, as its client takes too long")
             .unwrap();
         since.elapsed()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_no_request_or_half_of_one_is_cut() {
+    async fn a_connection_without_a_complete_request_is_closed() {
         for sent in [
             "",
             "G",
             "GET / HTTP/1.1\r\nHost: localhost\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM",
         ] {
-            let site = Site::new();
-            let (mut client, serving) = site.connect(ORDINARY);
+            let server = TestServer::new();
+            let (mut client, serving) = server.connect(REGULAR);
             client.write_all(sent.as_bytes()).await.unwrap();
             assert!(
-                served_for(serving).await <= FIRST_REQUEST + LOOK_EVERY,
+                time_until_closed(serving).await <= FIRST_REQUEST_TIMEOUT + CHECK_INTERVAL,
                 "{sent}"
             );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_nothing_or_a_byte_a_second_is_cut() {
-        for slowly in [false, true] {
-            let site = Site::new();
-            let (mut client, serving) = site.connect(ORDINARY);
-            ask(&mut client, "/long").await;
+    async fn a_client_that_does_not_read_or_reads_slowly_is_disconnected() {
+        for reads_slowly in [false, true] {
+            let server = TestServer::new();
+            let (mut client, serving) = server.connect(REGULAR);
+            request(&mut client, "/long").await;
             let reading = tokio::spawn(async move {
-                while slowly && client.read_u8().await.is_ok() {
+                while reads_slowly && client.read_u8().await.is_ok() {
                     sleep(Duration::from_secs(1)).await;
                 }
-                sleep(LONG).await;
+                sleep(TEST_TIMEOUT).await;
                 drop(client);
             });
-            let served = served_for(serving).await;
+            let open_for = time_until_closed(serving).await;
             assert!(
-                served >= READING && served <= READING + LOOK_EVERY,
-                "{served:?}"
+                open_for >= READ_TIMEOUT && open_for <= READ_TIMEOUT + CHECK_INTERVAL,
+                "{open_for:?}"
             );
             reading.abort();
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_of_http_2_that_opens_no_window_is_cut() {
-        let site = Site::new();
-        let (client, serving) = site.connect(ORDINARY);
+    async fn an_http_2_client_that_does_not_open_its_window_is_disconnected() {
+        let server = TestServer::new();
+        let (client, serving) = server.connect(REGULAR);
         let (mut requests, connection) =
             hyper::client::conn::http2::Builder::new(TokioExecutor::new())
                 .initial_stream_window_size(1)
@@ -260,80 +282,80 @@ mod tests {
                 .unwrap();
         let connection = tokio::spawn(connection);
         let request = Request::get("http://localhost/long").body(Body::empty());
-        let answer = requests.send_request(request.unwrap()).await.unwrap();
-        let served = served_for(serving).await;
+        let response = requests.send_request(request.unwrap()).await.unwrap();
+        let open_for = time_until_closed(serving).await;
         assert!(
-            served >= READING && served <= READING + LOOK_EVERY,
-            "{served:?}"
+            open_for >= READ_TIMEOUT && open_for <= READ_TIMEOUT + CHECK_INTERVAL,
+            "{open_for:?}"
         );
-        drop(answer);
+        drop(response);
         connection.await.unwrap().unwrap_err();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_goes_on_for_who_reads_it_and_ends_for_who_does_not() {
-        let site = Site::new();
-        let (mut client, serving) = site.connect(ORDINARY);
-        ask(&mut client, "/events").await;
-        let until = Instant::now() + LONG;
-        let mut piece = [0; 4096];
+    async fn a_stream_continues_while_it_is_read_and_is_closed_when_it_is_not() {
+        let server = TestServer::new();
+        let (mut client, serving) = server.connect(REGULAR);
+        request(&mut client, "/events").await;
+        let until = Instant::now() + TEST_TIMEOUT;
+        let mut buffer = [0; 4096];
         while Instant::now() < until {
-            assert!(client.read(&mut piece).await.unwrap() > 0);
+            assert!(client.read(&mut buffer).await.unwrap() > 0);
         }
         assert!(!serving.is_finished());
-        // Some events fit into the buffers between.
-        assert!(served_for(serving).await >= READING);
+        // Some events fit into the buffers in between.
+        assert!(time_until_closed(serving).await >= READ_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_serves_one_request_after_the_other_and_ends_when_idle() {
-        let site = Site::new();
-        let (mut client, serving) = site.connect(ORDINARY);
+    async fn a_connection_serves_several_requests_and_is_closed_when_idle() {
+        let server = TestServer::new();
+        let (mut client, serving) = server.connect(REGULAR);
         for _ in 0..3 {
-            ask(&mut client, "/short").await;
-            let mut answer = Vec::new();
-            while !answer.ends_with(b"short") {
-                client.read_buf(&mut answer).await.unwrap();
+            request(&mut client, "/short").await;
+            let mut response = Vec::new();
+            while !response.ends_with(b"short") {
+                client.read_buf(&mut response).await.unwrap();
             }
-            sleep(IDLE / 2).await;
+            sleep(IDLE_TIMEOUT / 2).await;
         }
         assert!(!serving.is_finished());
-        assert!(served_for(serving).await <= IDLE + LOOK_EVERY);
+        assert!(time_until_closed(serving).await <= IDLE_TIMEOUT + CHECK_INTERVAL);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn on_a_spare_place_only_health_is_told_and_once() {
+    async fn an_overflow_connection_serves_one_health_check_and_nothing_else() {
         for (path, expected) in [
             ("/-/healthy", "HTTP/1.1 200 OK"),
             ("/short", "HTTP/1.1 503 "),
         ] {
-            let site = Site::new();
-            let connected = Connected {
-                crowded: true,
-                ..ORDINARY
+            let server = TestServer::new();
+            let info = ConnectionInfo {
+                is_overflow: true,
+                ..REGULAR
             };
-            let (mut client, serving) = site.connect(connected);
-            ask(&mut client, path).await;
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).await.unwrap();
-            assert!(answer.starts_with(expected), "{answer}");
+            let (mut client, serving) = server.connect(info);
+            request(&mut client, path).await;
+            let mut response = String::new();
+            client.read_to_string(&mut response).await.unwrap();
+            assert!(response.starts_with(expected), "{response}");
             serving.await.unwrap();
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_of_former_terms_ends_after_what_is_under_way() {
-        let site = Site::new();
-        let (mut client, serving) = site.connect(ORDINARY);
-        let (mut listening, streaming) = site.connect(ORDINARY);
-        ask(&mut client, "/short").await;
+    async fn a_connection_under_an_old_policy_ends_after_its_requests_in_progress() {
+        let server = TestServer::new();
+        let (mut client, serving) = server.connect(REGULAR);
+        let (mut stream_client, streaming) = server.connect(REGULAR);
+        request(&mut client, "/short").await;
         client.read_u8().await.unwrap();
-        ask(&mut listening, "/events").await;
+        request(&mut stream_client, "/events").await;
         let reading = tokio::spawn(async move {
-            let mut told = Vec::new();
-            listening.read_to_end(&mut told).await
+            let mut received = Vec::new();
+            stream_client.read_to_end(&mut received).await
         });
-        sleep(LOOK_EVERY * 2).await;
+        sleep(CHECK_INTERVAL * 2).await;
         assert!(!serving.is_finished() && !streaming.is_finished());
         let config = config::Config {
             web: Arc::new(Web {
@@ -342,9 +364,9 @@ mod tests {
             }),
             ..config::embedded()
         };
-        site.current.replace(config);
-        assert!(served_for(serving).await <= LOOK_EVERY);
-        assert!(served_for(streaming).await <= GRACE + LOOK_EVERY);
+        server.active_config.replace(config);
+        assert!(time_until_closed(serving).await <= CHECK_INTERVAL);
+        assert!(time_until_closed(streaming).await <= CLOSE_TIMEOUT + CHECK_INTERVAL);
         drop(reading);
     }
 }

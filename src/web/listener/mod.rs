@@ -1,88 +1,94 @@
-//! The listener: takes as many connections as there is room for, over TLS where it is configured, until the agent stops.
+//! The HTTP listener: accepts connections, over TLS where configured, and serves the routes that it
+//! is given until shutdown. Does not know what the routes are.
 
-pub(super) mod activity;
+pub(super) mod authentication;
+pub(super) mod authorization;
+mod certificates;
 pub(super) mod connection;
-pub(super) mod gate;
-pub(super) mod guard;
 mod passwords;
+mod reserved_fds;
+mod response_body;
+mod slots;
+mod timeouts;
+mod tracked_stream;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use convex_client::{Failure, FailureReason};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use connection::Routes;
-use gate::Connected;
+use connection::{ConnectionContext, ConnectionInfo};
+use reserved_fds::ReservedFds;
+use slots::{ConnectionSlots, Slot};
 
-/// Connections at a time.
-const CONNECTIONS: usize = 512;
+/// Maximum number of regular connections.
+const MAX_CONNECTIONS: usize = 512;
 
-/// Further ones, for who asks whether the agent lives; everybody else is told on them to come again.
-const SPARE: usize = 16;
+/// Further connections, kept for health checks; all other requests on them get 503.
+const MAX_OVERFLOW_CONNECTIONS: usize = 16;
 
-/// How long each of these lasts: who is silent on all of them keeps no health check away for longer.
-const HURRY: Duration = Duration::from_secs(2);
+/// Lifetime of an overflow connection, so that silent clients cannot keep health checks out for
+/// longer.
+const OVERFLOW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a client may take for the TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Maximum duration of a TLS handshake.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Descriptors kept aside for clients, for when polls have taken all others: who asks whether the agent lives is answered then as well.
-const ASIDE: usize = 4;
+/// Pause after a failed accept: file descriptors do not become free at once.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// After a failed accept: descriptors do not come back at once.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Content type of a TLS handshake record, the first byte of every TLS connection.
+const TLS_HANDSHAKE_RECORD: u8 = 22;
 
-/// The first byte of a TLS connection: that of a handshake.
-const TLS_HANDSHAKE: u8 = 22;
-
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 48\r\n\
+/// Response to a client that speaks plain HTTP to a TLS listener.
+const TLS_REQUIRED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 48\r\n\
     Connection: close\r\n\r\nthis listener speaks TLS: use https, not http.\r\n";
 
-/// Serves the routes until their `stop`, then until the requests under way are answered.
-pub(in crate::web) async fn serve(listener: TcpListener, routes: Routes) {
-    let mut room = Room::new(CONNECTIONS, SPARE);
+/// Serves connections until `context.stop`, then until the requests in progress are answered.
+pub(in crate::web) async fn serve(listener: TcpListener, context: ConnectionContext) {
+    let mut slots = ConnectionSlots::new(MAX_CONNECTIONS, MAX_OVERFLOW_CONNECTIONS);
     let connections = TaskTracker::new();
-    let aside = Arc::new(Aside::default());
-    // Whether the next connection gets what was kept aside.
-    let mut lack = false;
+    let reserved_fds = Arc::new(ReservedFds::default());
+    // Whether a reserved descriptor was released for the next connection.
+    let mut out_of_fds = false;
     loop {
-        if !lack {
-            aside.fill();
+        if !out_of_fds {
+            reserved_fds.refill();
         }
         let accepted = tokio::select! {
             biased;
-            () = routes.stop.cancelled() => break,
+            () = context.stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                let place = if lack {
-                    room.spare_place()
+                let slot = if out_of_fds {
+                    slots.acquire_overflow()
                 } else {
-                    room.place()
+                    slots.acquire()
                 };
-                lack = false;
-                if let Some(place) = place {
-                    let (routes, aside) = (routes.clone(), Arc::clone(&aside));
+                out_of_fds = false;
+                if let Some(slot) = slot {
+                    let (context, reserved_fds) = (context.clone(), Arc::clone(&reserved_fds));
                     connections.spawn(async move {
-                        take(stream, place, routes).await;
-                        aside.fill();
+                        serve_in_slot(stream, slot, context).await;
+                        reserved_fds.refill();
                     });
                 }
             }
-            Err(error) if is_of_the_client(&error) => {}
-            Err(error) if is_lack(&error) && aside.give_one() => lack = true,
+            Err(error) if is_client_error(&error) => {}
+            Err(error) if is_fd_exhaustion(&error) && reserved_fds.release_one() => {
+                out_of_fds = true;
+            }
             Err(error) => {
-                tracing::error!(%error, "a connection could not be taken");
-                sleep(PAUSE).await;
+                tracing::error!(%error, "cannot accept a connection");
+                sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -91,8 +97,8 @@ pub(in crate::web) async fn serve(listener: TcpListener, routes: Routes) {
     connections.wait().await;
 }
 
-/// Whether the client is gone before it was taken.
-fn is_of_the_client(error: &io::Error) -> bool {
+/// Whether the client went away before its connection was accepted.
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
@@ -100,126 +106,52 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
-/// Whether there is no descriptor left.
-fn is_lack(error: &io::Error) -> bool {
+/// Whether no file descriptor is free.
+fn is_fd_exhaustion(error: &io::Error) -> bool {
     Failure::from_io(error).reason == FailureReason::Local
 }
 
-/// The descriptors kept aside.
-#[derive(Default)]
-struct Aside(Mutex<Vec<OwnedFd>>);
-
-impl Aside {
-    /// Takes what is missing, as copies of one that is always open, as far as the system grants it.
-    fn fill(&self) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while kept.len() < ASIDE {
-            let Ok(copy) = io::stderr().as_fd().try_clone_to_owned() else {
-                return;
-            };
-            kept.push(copy);
-        }
-    }
-
-    /// Lets one go, for a connection that waits.
-    fn give_one(&self) -> bool {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.pop().is_some()
-    }
-}
-
-/// Places for connections.
-struct Room {
-    ordinary: Arc<Semaphore>,
-    spare: Arc<Semaphore>,
-    /// Whether it was full at the last connection.
-    full: bool,
-}
-
-/// A place for one connection.
-struct Place {
-    crowded: bool,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Room {
-    fn new(ordinary: usize, spare: usize) -> Self {
-        Self {
-            ordinary: Arc::new(Semaphore::new(ordinary)),
-            spare: Arc::new(Semaphore::new(spare)),
-            full: false,
-        }
-    }
-
-    fn place(&mut self) -> Option<Place> {
-        let ordinary = Arc::clone(&self.ordinary).try_acquire_owned();
-        let crowded = ordinary.is_err();
-        if crowded && !self.full {
-            tracing::warn!(
-                CONNECTIONS,
-                "the listener is full; who comes is told to come again"
-            );
-        }
-        self.full = crowded;
-        let Ok(permit) = ordinary else {
-            return self.spare_place();
-        };
-        Some(Place {
-            crowded,
-            _permit: permit,
-        })
-    }
-
-    fn spare_place(&self) -> Option<Place> {
-        let permit = Arc::clone(&self.spare).try_acquire_owned().ok()?;
-        Some(Place {
-            crowded: true,
-            _permit: permit,
-        })
-    }
-}
-
-/// Serves one connection for as long as its place allows.
-async fn take(stream: TcpStream, place: Place, routes: Routes) {
-    let serving = connection(stream, place.crowded, routes);
-    if !place.crowded {
+/// Serves one connection for as long as its slot allows.
+async fn serve_in_slot(stream: TcpStream, slot: Slot, context: ConnectionContext) {
+    let serving = serve_connection(stream, slot.is_overflow, context);
+    if !slot.is_overflow {
         serving.await;
-    } else if timeout(HURRY, serving).await.is_err() {
-        tracing::debug!("a connection on a spare place is cut after {HURRY:?}");
+    } else if timeout(OVERFLOW_TIMEOUT, serving).await.is_err() {
+        tracing::debug!("closed an overflow connection after {OVERFLOW_TIMEOUT:?}");
     }
 }
 
-/// Serves one connection.
-async fn connection(mut stream: TcpStream, crowded: bool, routes: Routes) {
+async fn serve_connection(mut stream: TcpStream, is_overflow: bool, context: ConnectionContext) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was gone when it was taken");
+        tracing::debug!(%error, "the client closed its connection before it was served");
         return;
     }
-    let terms = routes.gate.terms();
-    let mut connected = Connected {
-        certificate: false,
-        crowded,
+    let policy = context.authenticator.policy();
+    let mut info = ConnectionInfo {
+        has_client_certificate: false,
+        is_overflow,
     };
-    let Some(certificates) = &terms.certificates else {
-        return connection::serve(stream, connected, routes, terms).await;
+    let Some(certificates) = &policy.certificates else {
+        return connection::serve(stream, info, context, policy).await;
     };
-    let shaking = async {
+    let handshake = async {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE {
-            stream.write_all(PLAIN).await?;
-            return Err(io::Error::other("the client speaks no TLS"));
+        if stream.peek(&mut first).await? == 1 && first[0] != TLS_HANDSHAKE_RECORD {
+            stream.write_all(TLS_REQUIRED).await?;
+            return Err(io::Error::other("the client does not speak TLS"));
         }
-        let acceptor = TlsAcceptor::from(certificates.server().await);
+        let acceptor = TlsAcceptor::from(certificates.server_config().await);
         acceptor.accept(stream).await
     };
-    match timeout(HANDSHAKE, shaking).await {
+    match timeout(TLS_HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => {
-            let shown = stream.get_ref().1.peer_certificates();
-            connected.certificate = shown.is_some_and(|certificates| !certificates.is_empty());
-            connection::serve(stream, connected, routes, terms).await;
+            let presented = stream.get_ref().1.peer_certificates();
+            info.has_client_certificate =
+                presented.is_some_and(|certificates| !certificates.is_empty());
+            connection::serve(stream, info, context, policy).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a client was not let in"),
-        Err(_) => tracing::debug!("a client did not complete the TLS handshake in {HANDSHAKE:?}"),
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake timed out after {TLS_HANDSHAKE_TIMEOUT:?}"),
     }
 }
 
@@ -230,52 +162,36 @@ mod tests {
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
-    use super::*;
     use crate::config;
     use crate::config::active::ActiveConfig;
-    use crate::web::listener::gate::Gate;
+
+    use super::authentication::Authenticator;
+    use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_silent_on_a_spare_place_loses_it_soon() {
-        let current = Arc::new(ActiveConfig::new(config::embedded()));
-        let routes = Routes {
+    async fn a_silent_overflow_connection_soon_frees_its_slot() {
+        let active_config = Arc::new(ActiveConfig::new(config::embedded()));
+        let context = ConnectionContext {
             app: Router::new(),
-            gate: Arc::new(Gate::new(current, true, "".into())),
+            authenticator: Arc::new(Authenticator::for_tests(active_config)),
             stop: CancellationToken::new(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut room = Room::new(0, 1);
-        let place = room.place().unwrap();
+        let mut slots = ConnectionSlots::new(0, 1);
+        let slot = slots.acquire().unwrap();
         let since = Instant::now();
-        take(stream, place, routes).await;
-        assert!(since.elapsed() <= HURRY * 2);
-        assert!(room.place().is_some(), "the place is free again");
+        serve_in_slot(stream, slot, context).await;
+        assert!(since.elapsed() <= OVERFLOW_TIMEOUT * 2);
+        assert!(slots.acquire().is_some(), "the slot is free again");
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 
     #[test]
-    fn what_is_kept_aside_is_given_to_so_many_and_taken_again() {
-        let aside = Aside::default();
-        assert!(!aside.give_one(), "nothing is kept yet");
-        aside.fill();
-        aside.fill();
-        assert_eq!((0..99).filter(|_| aside.give_one()).count(), ASIDE);
-        aside.fill();
-        assert!(aside.give_one());
-        assert!(is_lack(&io::Error::from_raw_os_error(24)));
-        assert!(!is_lack(&io::Error::other("a client's trouble")));
-    }
-
-    #[test]
-    fn a_full_room_has_some_spare_places_and_then_none() {
-        let mut room = Room::new(2, 1);
-        let mut places: Vec<_> = std::iter::from_fn(|| room.place()).collect();
-        let crowded: Vec<_> = places.iter().map(|place| place.crowded).collect();
-        assert_eq!(crowded, [false, false, true]);
-        places.remove(0);
-        assert!(room.place().is_some_and(|place| !place.crowded));
+    fn fd_exhaustion_is_told_apart_from_other_errors() {
+        assert!(is_fd_exhaustion(&io::Error::from_raw_os_error(24)));
+        assert!(!is_fd_exhaustion(&io::Error::other("a client's error")));
     }
 }

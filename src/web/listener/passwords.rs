@@ -1,91 +1,96 @@
-//! Whether a password is right: slow by intent, so away from the threads that poll, few at a time, and once for who comes again.
+//! Password checks: slow by design, so they run off the threads that poll, a few at a time, and a
+//! password that was correct is remembered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::crypto::ring;
+use secrecy::{ExposeSecret, SecretString};
 use sha3::{Digest, Sha3_256};
 use tokio::sync::Semaphore;
 
 use crate::config::{PasswordHash, Web};
 
-/// Hashes computed at a time: the processors are there for polls.
-const AT_A_TIME: usize = 2;
+/// Maximum number of hashes computed at the same time: the CPUs are needed for polls.
+const CONCURRENT_CHECKS: usize = 2;
 
-/// Checks under way and waiting, at most.
-const WAITING: usize = 32;
+/// Maximum number of checks in progress and waiting.
+const MAX_PENDING_CHECKS: usize = 32;
 
-/// What a password turned out to be.
+/// Cost of the hash checked for unknown users when there are no users at all.
+const DEFAULT_COST: u32 = 4;
+
+/// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::web) enum Verdict {
-    /// The user's.
-    Right,
-    /// Another one, or there is no such user.
+pub(super) enum PasswordCheck {
+    Correct,
+    /// The password is wrong, or the user does not exist.
     Wrong,
-    /// Too many are being checked to look at this one.
-    Busy,
+    /// Too many checks are pending; this one was not made.
+    Overloaded,
 }
 
-/// The passwords of a configuration.
-pub(in crate::web) struct Passwords {
+/// The users and passwords of one configuration.
+pub(super) struct Passwords {
     web: Arc<Web>,
-    /// Checked for who is no user, so that the time it takes does not tell who is one.
-    nobody: PasswordHash,
-    /// Keys the digests of what was right.
+    /// Checked for unknown users, so that the response time does not reveal which users exist.
+    unknown_user: PasswordHash,
+    /// Key of the digests in `verified`.
     key: [u8; 32],
-    /// The digest of what was right last, by user.
-    known: Mutex<HashMap<String, [u8; 32]>>,
+    /// Digest of the last correct password, by user.
+    verified: Mutex<HashMap<String, [u8; 32]>>,
     computing: Arc<Semaphore>,
-    waiting: Semaphore,
+    pending: Semaphore,
 }
 
 impl Passwords {
-    pub(in crate::web) fn new(web: Arc<Web>) -> Self {
-        let dearest = web.users.values().map(PasswordHash::cost).max();
+    pub(super) fn new(web: Arc<Web>) -> Self {
+        let highest_cost = web.users.values().map(PasswordHash::cost).max();
         let mut key = [0; 32];
         let filled = ring::default_provider().secure_random.fill(&mut key);
-        filled.expect("the system's source of randomness works, or TLS would not either");
+        filled.expect("the system's random number generator works, as TLS needs it too");
         Self {
-            nobody: PasswordHash::of_nobody(dearest.unwrap_or(4)),
+            unknown_user: PasswordHash::of_nobody(highest_cost.unwrap_or(DEFAULT_COST)),
             web,
             key,
-            known: Mutex::default(),
-            computing: Arc::new(Semaphore::new(AT_A_TIME)),
-            waiting: Semaphore::new(WAITING),
+            verified: Mutex::default(),
+            computing: Arc::new(Semaphore::new(CONCURRENT_CHECKS)),
+            pending: Semaphore::new(MAX_PENDING_CHECKS),
         }
     }
 
-    /// Judges the password of a user.
-    pub(in crate::web) async fn check(&self, user: &str, password: &str) -> Verdict {
+    /// Checks the password of a user.
+    pub(super) async fn check(&self, user: &str, password: &str) -> PasswordCheck {
         let digest = self.digest(user, password);
-        if self.known().get(user) == Some(&digest) {
-            return Verdict::Right;
+        if self.verified().get(user) == Some(&digest) {
+            return PasswordCheck::Correct;
         }
-        let Ok(_waiting) = self.waiting.try_acquire() else {
-            return Verdict::Busy;
+        let Ok(_pending) = self.pending.try_acquire() else {
+            return PasswordCheck::Overloaded;
         };
         let Ok(computing) = Arc::clone(&self.computing).acquire_owned().await else {
-            return Verdict::Busy;
+            return PasswordCheck::Overloaded;
         };
-        let hash = self.web.users.get(user).unwrap_or(&self.nobody).clone();
-        let given = secrecy::SecretString::from(password);
+        let hash = self.web.users.get(user).unwrap_or(&self.unknown_user);
+        let hash = hash.clone();
+        let password = SecretString::from(password);
         let computed = tokio::task::spawn_blocking(move || {
-            // Held to the end, also when who asked is gone.
+            // Held until the hash is computed, even if the client has gone away.
             let _computing = computing;
-            hash.is_of(secrecy::ExposeSecret::expose_secret(&given).as_bytes())
+            hash.is_of(password.expose_secret().as_bytes())
         });
         match computed.await {
             Ok(true) if self.web.users.contains_key(user) => {
-                self.known().insert(user.to_owned(), digest);
-                Verdict::Right
+                self.verified().insert(user.to_owned(), digest);
+                PasswordCheck::Correct
             }
-            Ok(_) => Verdict::Wrong,
-            Err(_) => Verdict::Busy,
+            Ok(_) => PasswordCheck::Wrong,
+            Err(_) => PasswordCheck::Overloaded,
         }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, [u8; 32]>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn verified(&self) -> MutexGuard<'_, HashMap<String, [u8; 32]>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn digest(&self, user: &str, password: &str) -> [u8; 32] {
@@ -111,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_users_own_password_is_right_and_it_is_computed_once() {
+    async fn only_the_users_own_password_is_correct_and_hashed_only_once() {
         let passwords = passwords();
         for (user, password) in [
             ("ann", "wrong"),
@@ -121,27 +126,42 @@ mod tests {
         ] {
             assert_eq!(
                 passwords.check(user, password).await,
-                Verdict::Wrong,
+                PasswordCheck::Wrong,
                 "{user}"
             );
         }
         assert!(
-            passwords.known().is_empty(),
-            "what is wrong is not remembered"
+            passwords.verified().is_empty(),
+            "wrong passwords are not remembered"
         );
-        assert_eq!(passwords.check("ann", "right").await, Verdict::Right);
-        // With no hash to be had any more, only what is remembered can be right.
+        assert_eq!(
+            passwords.check("ann", "right").await,
+            PasswordCheck::Correct
+        );
+        // Once no hash can be computed, only remembered passwords are correct.
         passwords.computing.close();
-        assert_eq!(passwords.check("ann", "right").await, Verdict::Right);
-        assert_eq!(passwords.check("ann", "wrong").await, Verdict::Busy);
+        assert_eq!(
+            passwords.check("ann", "right").await,
+            PasswordCheck::Correct
+        );
+        assert_eq!(
+            passwords.check("ann", "wrong").await,
+            PasswordCheck::Overloaded
+        );
     }
 
     #[tokio::test]
-    async fn only_so_many_wait_at_a_time() {
+    async fn the_number_of_pending_checks_is_bounded() {
         let passwords = passwords();
-        let waiting = passwords.waiting.try_acquire_many(32).unwrap();
-        assert_eq!(passwords.check("ann", "right").await, Verdict::Busy);
-        drop(waiting);
-        assert_eq!(passwords.check("ann", "right").await, Verdict::Right);
+        let pending = passwords.pending.try_acquire_many(32).unwrap();
+        assert_eq!(
+            passwords.check("ann", "right").await,
+            PasswordCheck::Overloaded
+        );
+        drop(pending);
+        assert_eq!(
+            passwords.check("ann", "right").await,
+            PasswordCheck::Correct
+        );
     }
 }

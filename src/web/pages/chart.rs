@@ -1,100 +1,103 @@
-//! Charts over time, drawn on the server: axes with units, gaps where nothing was measured.
+//! Line charts over time as SVG, with gaps where there are no measurements.
 
 use std::time::{Duration, SystemTime};
 
-use crate::web::pages::format::{Markup, push};
+use super::format::{Markup, push_fmt};
 
+/// Size of a chart in pixels.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;
+
+/// Margins around the plot area in pixels; the left and the bottom one hold the axis labels.
 const LEFT: f64 = 86.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 24.0;
 
-/// Distances between two marks of the time axis, seconds.
+/// Possible steps between two ticks of the time axis, in seconds.
 const TIME_STEPS: [u64; 16] = [
     10, 30, 60, 120, 300, 600, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
     1_209_600,
 ];
 
-/// Marks of the time axis, at most.
-const TIME_MARKS: u64 = 6;
+/// Maximum number of steps on the time axis.
+const MAX_TIME_STEPS: u64 = 6;
 
 /// One line.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// What it shows.
+    /// The name in the legend.
     pub(super) name: &'static str,
-    /// When, and how much; in order of time.
+    /// Times and values, in chronological order.
     pub(super) points: Vec<(SystemTime, f64)>,
 }
 
-/// How values are shown.
+/// How values are displayed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
-    /// Whether the axis begins at 0.
+    /// Whether the axis starts at 0.
     pub(super) from_zero: bool,
-    /// Whether values are whole numbers, and marks too.
-    pub(super) whole: bool,
-    /// How a mark of the value axis is written.
-    pub(super) mark: fn(f64) -> String,
+    /// Whether values, and so ticks, are whole numbers.
+    pub(super) integers: bool,
+    /// Formats a value.
+    pub(super) format: fn(f64) -> String,
 }
 
-/// Lines over one time.
+/// Lines over one range of time.
 #[derive(Clone, Debug)]
 pub(super) struct Chart {
-    /// What it shows, with the unit.
+    /// The title, with the unit.
     pub(super) title: String,
-    /// Where the time axis begins.
+    /// Start of the time axis.
     pub(super) from: SystemTime,
-    /// Where it ends.
+    /// End of the time axis.
     pub(super) to: SystemTime,
-    /// Points further apart than this are not joined.
-    pub(super) gap: Duration,
-    /// How values are shown.
+    /// Points further apart than this are not connected.
+    pub(super) max_gap: Duration,
+    /// How values are displayed.
     pub(super) scale: Scale,
-    /// At most four: each has a pattern of its own.
+    /// At most four: the style sheet has a pattern for each.
     pub(super) lines: Vec<Line>,
 }
 
 impl Chart {
-    /// The drawing; none without a point.
+    /// Draws the chart as SVG; `None` without a point.
     pub(super) fn draw(&self) -> Option<Markup> {
         let values = || {
             self.lines
                 .iter()
-                .flat_map(|line| line.points.iter().map(|(_, it)| *it))
+                .flat_map(|line| line.points.iter().map(|(_, value)| *value))
         };
-        let greatest = values().reduce(f64::max)?;
-        let least = values().reduce(f64::min)?;
-        let axis = Axis::around(
-            if self.scale.from_zero { 0.0 } else { least },
-            greatest,
-            self.scale.whole,
+        let max = values().reduce(f64::max)?;
+        let min = values().reduce(f64::min)?;
+        let axis = Axis::covering(
+            if self.scale.from_zero { 0.0 } else { min },
+            max,
+            self.scale.integers,
         );
         let mut svg = format!(
             r#"<svg class="chart" role="img" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"><title>{}: {} to {}</title>"#,
             self.title,
-            (self.scale.mark)(least),
-            (self.scale.mark)(greatest)
+            (self.scale.format)(min),
+            (self.scale.format)(max)
         );
-        for mark in axis.marks() {
-            let y = axis.y(mark);
-            push(
+        for tick in axis.ticks() {
+            let y = axis.y(tick);
+            push_fmt(
                 &mut svg,
                 format_args!(
                     r#"<path class="grid" d="M{LEFT} {y:.1}H{}"/><text x="{}" y="{:.1}" text-anchor="end">{}</text>"#,
                     WIDTH - RIGHT,
                     LEFT - 8.0,
                     y + 4.0,
-                    (self.scale.mark)(mark)
+                    (self.scale.format)(tick)
                 ),
             );
         }
-        self.time_axis(&mut svg);
+        self.draw_time_axis(&mut svg);
         for (i, line) in self.lines.iter().enumerate() {
-            let path = self.path(line, &axis);
-            push(
+            let path = self.line_path(line, &axis);
+            push_fmt(
                 &mut svg,
                 format_args!(r#"<path class="line line-{i}" d="{path}"/>"#),
             );
@@ -104,58 +107,59 @@ impl Chart {
     }
 
     fn x(&self, at: SystemTime) -> f64 {
-        let whole = seconds(self.from, self.to).max(1.0);
-        LEFT + (WIDTH - LEFT - RIGHT) * (seconds(self.from, at) / whole).clamp(0.0, 1.0)
+        let range = seconds(self.from, self.to).max(1.0);
+        LEFT + (WIDTH - LEFT - RIGHT) * (seconds(self.from, at) / range).clamp(0.0, 1.0)
     }
 
-    fn path(&self, line: &Line, axis: &Axis) -> String {
+    fn line_path(&self, line: &Line, axis: &Axis) -> String {
         let mut path = String::new();
-        let mut before: Option<SystemTime> = None;
-        let joined = |a: SystemTime, b: SystemTime| seconds(a, b) <= self.gap.as_secs_f64();
+        let mut previous: Option<SystemTime> = None;
+        let are_connected =
+            |a: SystemTime, b: SystemTime| seconds(a, b) <= self.max_gap.as_secs_f64();
         for (i, (at, value)) in line.points.iter().enumerate() {
-            let follows = before.is_some_and(|before| joined(before, *at));
-            let command = if follows { 'L' } else { 'M' };
-            push(
+            let continues = previous.is_some_and(|previous| are_connected(previous, *at));
+            let command = if continues { 'L' } else { 'M' };
+            push_fmt(
                 &mut path,
                 format_args!("{command}{:.1} {:.1}", self.x(*at), axis.y(*value)),
             );
             let next = line.points.get(i + 1);
-            if !follows && next.is_none_or(|(next, _)| !joined(*at, *next)) {
-                // A line of no length with round ends is a dot.
+            if !continues && next.is_none_or(|(next, _)| !are_connected(*at, *next)) {
+                // A line of zero length with round caps is a dot.
                 path.push_str("h0");
             }
-            before = Some(*at);
+            previous = Some(*at);
         }
         path
     }
 
-    fn time_axis(&self, svg: &mut String) {
-        let begin = since_epoch(self.from);
-        let end = since_epoch(self.to);
+    fn draw_time_axis(&self, svg: &mut String) {
+        let start = seconds_since_epoch(self.from);
+        let end = seconds_since_epoch(self.to);
         let step = TIME_STEPS
             .into_iter()
-            .find(|step| (end - begin) / step <= TIME_MARKS)
+            .find(|step| (end - start) / step <= MAX_TIME_STEPS)
             .unwrap_or(TIME_STEPS[TIME_STEPS.len() - 1]);
         let base = HEIGHT - BOTTOM;
-        push(
+        push_fmt(
             svg,
             format_args!(
                 r#"<path class="axis" d="M{LEFT} {base}H{}"/>"#,
                 WIDTH - RIGHT
             ),
         );
-        let mut at = begin.next_multiple_of(step);
+        let mut at = start.next_multiple_of(step);
         while at <= end {
-            let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-            let rfc = humantime::format_rfc3339_seconds(moment).to_string();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+            let rfc = humantime::format_rfc3339_seconds(time).to_string();
             let text = match step {
                 0..60 => &rfc[11..19],
                 60..86_400 => &rfc[11..16],
                 // Month and day.
                 _ => &rfc[5..10],
             };
-            let x = self.x(moment);
-            push(
+            let x = self.x(time);
+            push_fmt(
                 svg,
                 format_args!(
                     r#"<path class="axis" d="M{x:.1} {base}v4"/><text x="{x:.1}" y="{}" text-anchor="middle">{text}</text>"#,
@@ -167,7 +171,7 @@ impl Chart {
     }
 }
 
-/// The value axis: from one round number to another.
+/// The value axis, between two round numbers.
 struct Axis {
     low: f64,
     high: f64,
@@ -175,22 +179,23 @@ struct Axis {
 }
 
 impl Axis {
-    fn around(low: f64, high: f64, whole: bool) -> Self {
-        let range = (high - low).max(if whole {
+    /// Returns an axis that covers the values from `low` to `high`.
+    fn covering(low: f64, high: f64, integers: bool) -> Self {
+        let range = (high - low).max(if integers {
             3.0
         } else {
             high.abs().max(1e-6) * 1e-3
         });
         let rough = range / 4.0;
-        let size = 10_f64.powf(rough.log10().floor());
+        let magnitude = 10_f64.powf(rough.log10().floor());
         let nice = [1.0, 2.0, 5.0, 10.0];
         let step = nice
             .iter()
-            .map(|it| it * size)
-            .find(|it| *it >= rough * 0.999);
+            .map(|factor| factor * magnitude)
+            .find(|step| *step >= rough * 0.999);
         let step = step
-            .unwrap_or(size * 10.0)
-            .max(if whole { 1.0 } else { 0.0 });
+            .unwrap_or(magnitude * 10.0)
+            .max(if integers { 1.0 } else { 0.0 });
         let low = (low / step).floor() * step;
         let high = (high / step).ceil() * step;
         Self {
@@ -201,18 +206,18 @@ impl Axis {
     }
 
     fn y(&self, value: f64) -> f64 {
-        let part = (value - self.low) / (self.high - self.low);
-        HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * part.clamp(0.0, 1.0)
+        let ratio = (value - self.low) / (self.high - self.low);
+        HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * ratio.clamp(0.0, 1.0)
     }
 
-    fn marks(&self) -> impl Iterator<Item = f64> {
+    fn ticks(&self) -> impl Iterator<Item = f64> {
         (0..=8_u8)
             .map(|i| self.low + self.step * f64::from(i))
-            .take_while(|mark| *mark <= self.high + self.step * 1e-6)
+            .take_while(|tick| *tick <= self.high + self.step * 1e-6)
     }
 }
 
-fn since_epoch(at: SystemTime) -> u64 {
+fn seconds_since_epoch(at: SystemTime) -> u64 {
     at.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
@@ -235,11 +240,11 @@ mod tests {
             title: "latency, ms".to_owned(),
             from: at(0),
             to: at(3600),
-            gap: Duration::from_secs(60),
+            max_gap: Duration::from_secs(60),
             scale: Scale {
                 from_zero: true,
-                whole: false,
-                mark: |value| format!("{value} ms"),
+                integers: false,
+                format: |value| format!("{value} ms"),
             },
             lines: vec![Line {
                 name: "tcp",
@@ -252,9 +257,9 @@ mod tests {
     }
 
     #[test]
-    fn points_are_joined_unless_something_is_missing_between_them() {
-        let drawn = chart(&[(0, 0.0), (60, 4.0), (1800, 2.0)]).draw();
-        let Markup(svg) = drawn.unwrap();
+    fn points_are_connected_unless_the_gap_between_them_is_too_long() {
+        let svg = chart(&[(0, 0.0), (60, 4.0), (1800, 2.0)]).draw();
+        let Markup(svg) = svg.unwrap();
         assert!(
             svg.contains(r#"d="M86.0 176.0L96.4 10.0M397.0 93.0h0""#),
             "{svg}"
@@ -271,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_point_there_is_nothing_to_draw() {
+    fn a_chart_without_points_is_not_drawn() {
         assert_eq!(chart(&[]).draw(), None);
     }
 
     #[test]
-    fn an_axis_has_a_few_round_marks_whatever_the_values() {
-        for (low, high, whole) in [
+    fn an_axis_has_two_to_nine_ticks_and_covers_all_values() {
+        for (low, high, integers) in [
             (0.0, 0.0, false),
             (0.0, 1e-9, false),
             (0.0, 12.7, false),
@@ -285,9 +290,9 @@ mod tests {
             (0.0, 1e18, true),
             (-1.0, 6.0, true),
         ] {
-            let axis = Axis::around(low, high, whole);
-            let marks = axis.marks().count();
-            assert!((2..=9).contains(&marks), "{low} to {high}: {marks}");
+            let axis = Axis::covering(low, high, integers);
+            let ticks = axis.ticks().count();
+            assert!((2..=9).contains(&ticks), "{low} to {high}: {ticks}");
             assert!(axis.low <= low && axis.high >= high, "{low} to {high}");
         }
     }

@@ -1,31 +1,29 @@
-//! Whose trouble it is: this peer's, the network's or the monitor's own. One sentence from what is known of all of them. Pure.
+//! The likely cause of a peer's problem: the peer, its network or this monitor, with the evidence.
+//! A pure function of the snapshot.
 
-use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot};
-use crate::web::pages::format::number;
-use crate::web::pages::labels;
+use crate::fleet::{Condition, Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot};
 
-/// Where the trouble is, as far as can be told.
+use super::format::number;
+use super::labels;
+
+/// The cause of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
-    /// There is none.
-    Nobody,
-    /// The peer has it.
+pub(super) enum Cause {
+    /// There is no problem.
+    NoProblem,
     Peer,
-    /// The network has it.
     Network,
-    /// Both have.
+    /// Both the peer and the network have a problem.
     Both,
-    /// The monitor has it.
     Monitor,
-    /// It cannot be told.
     Unclear,
 }
 
-impl Blame {
-    /// The answer in a word or two.
-    pub(super) const fn words(self) -> &'static str {
+impl Cause {
+    /// Returns the text for the page.
+    pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::Nobody => "Neither: all is well.",
+            Self::NoProblem => "Neither: all is well.",
             Self::Peer => "The peer.",
             Self::Network => "The network.",
             Self::Both => "Both.",
@@ -34,67 +32,74 @@ impl Blame {
         }
     }
 
+    /// Returns the CSS class.
     pub(super) const fn class(self) -> &'static str {
         match self {
-            Self::Nobody => "up",
+            Self::NoProblem => "up",
             Self::Peer | Self::Network | Self::Both => "down",
             Self::Monitor | Self::Unclear => "unknown",
         }
     }
 }
 
-/// The answer, and what it is made of.
+/// The cause of a peer's problem, and the evidence for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) blame: Blame,
-    /// What is known of the peer, of its process, of the others and of the monitor: a sentence each.
+pub(super) struct Diagnosis {
+    pub(super) cause: Cause,
+    /// One sentence each about the peer, its process, the other peers and the monitor.
     pub(super) evidence: Vec<String>,
 }
 
-/// Judges the peer beside its network.
-pub(super) fn answer(record: &PeerRecord, snapshot: &Snapshot) -> Answer {
+/// Finds the cause of the problem of a peer, if it has one.
+pub(super) fn diagnose(record: &PeerRecord, snapshot: &Snapshot) -> Diagnosis {
     let network = snapshot
         .networks
         .iter()
         .find(|it| it.name == record.peer.network);
-    let others = Others::of(record, snapshot);
-    let of_network = network.map_or(Trouble::NotSeen, |network| others.trouble(network));
-    let of_peer = record.health != Health::Up && record.health != Health::Unknown;
-    let obstructed = !snapshot.checks.all_sound();
-    let blame = match (record.health, of_network) {
-        (Health::Unknown, _) if record.excuse.is_some() || obstructed => Blame::Monitor,
-        (Health::Unknown, _) => Blame::Unclear,
-        (_, Trouble::Yes) if of_peer && follows(record) => Blame::Network,
-        (_, Trouble::Yes) if of_peer => Blame::Both,
-        (_, Trouble::Yes) => Blame::Network,
-        (_, Trouble::No) if of_peer => Blame::Peer,
-        (_, Trouble::NotSeen) if of_peer && is_process_gone(record, snapshot) => Blame::Peer,
-        (_, Trouble::NotSeen) if of_peer => Blame::Unclear,
-        _ => Blame::Nobody,
+    let others = OtherPeers::of(record, snapshot);
+    let network_state = network.map_or(NetworkState::NotSeen, |network| {
+        others.network_state(network)
+    });
+    let has_problem = record.health != Health::Up && record.health != Health::Unknown;
+    let monitor_has_problem = !snapshot.checks.all_sound();
+    let cause = match (record.health, network_state) {
+        (Health::Unknown, _) if record.excuse.is_some() || monitor_has_problem => Cause::Monitor,
+        (Health::Unknown, _) => Cause::Unclear,
+        (_, NetworkState::Unhealthy) if has_problem && follows_from_network(record) => {
+            Cause::Network
+        }
+        (_, NetworkState::Unhealthy) if has_problem => Cause::Both,
+        (_, NetworkState::Unhealthy) => Cause::Network,
+        (_, NetworkState::Healthy) if has_problem => Cause::Peer,
+        (_, NetworkState::NotSeen) if has_problem && is_process_gone(record, snapshot) => {
+            Cause::Peer
+        }
+        (_, NetworkState::NotSeen) if has_problem => Cause::Unclear,
+        _ => Cause::NoProblem,
     };
-    let mut evidence = vec![of_the_peer(record)];
-    evidence.extend(of_the_process(record, snapshot));
-    evidence.push(others.sentence(network));
-    evidence.push(of_the_monitor(record, snapshot));
-    Answer { blame, evidence }
+    let mut evidence = vec![peer_evidence(record)];
+    evidence.extend(process_evidence(record, snapshot));
+    evidence.push(others.evidence(network));
+    evidence.push(monitor_evidence(record, snapshot));
+    Diagnosis { cause, evidence }
 }
 
-/// Whether the network has trouble.
+/// The state of the network according to its other peers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    Yes,
-    No,
-    /// No other peer of it is heard.
+enum NetworkState {
+    Healthy,
+    Unhealthy,
+    /// No other peer answers.
     NotSeen,
 }
 
 /// The other watched peers of the network.
-struct Others {
+struct OtherPeers {
     watched: usize,
     answering: usize,
 }
 
-impl Others {
+impl OtherPeers {
     fn of(record: &PeerRecord, snapshot: &Snapshot) -> Self {
         let others = || {
             snapshot.peers.iter().filter(|other| {
@@ -108,29 +113,29 @@ impl Others {
         }
     }
 
-    fn trouble(&self, network: &NetworkSnapshot) -> Trouble {
+    fn network_state(&self, network: &NetworkSnapshot) -> NetworkState {
         let verdict = &network.verdict;
         let lacks_quorum = verdict
             .quorum
             .as_ref()
             .is_some_and(|quorum| quorum.margin < 0.0);
-        let stuck = matches!(verdict.order, OrderState::Stalled | OrderState::Receding);
+        let is_stuck = matches!(verdict.order, OrderState::Stalled | OrderState::Receding);
         if self.answering == 0 {
-            Trouble::NotSeen
-        } else if stuck || verdict.split || lacks_quorum {
-            Trouble::Yes
+            NetworkState::NotSeen
+        } else if is_stuck || verdict.split || lacks_quorum {
+            NetworkState::Unhealthy
         } else {
-            Trouble::No
+            NetworkState::Healthy
         }
     }
 
-    fn sentence(&self, network: Option<&NetworkSnapshot>) -> String {
+    fn evidence(&self, network: Option<&NetworkSnapshot>) -> String {
         if self.watched == 0 {
             return "No other peer of the network is watched, so the network cannot be told from this peer; a peer with role \
                     reference, or discovery, would tell."
                 .to_owned();
         }
-        let heard = format!(
+        let answering = format!(
             "{} of {} other watched peers answer",
             self.answering, self.watched
         );
@@ -138,11 +143,11 @@ impl Others {
             .map(|network| &network.verdict)
             .filter(|_| self.answering > 0)
         else {
-            return format!("{heard}.");
+            return format!("{answering}.");
         };
         let mut text = format!(
-            "{heard}; the network's order is {}",
-            labels::of_order(verdict.order)
+            "{answering}; the network's order is {}",
+            labels::order_state(verdict.order)
         );
         if let Some(head) = verdict.head {
             text.push_str(", its head at block ");
@@ -163,11 +168,15 @@ impl Others {
     }
 }
 
-/// Whether all that is in force against the peer follows from a network that does not move.
-fn follows(record: &PeerRecord) -> bool {
-    use crate::fleet::Condition::{Receding, Stalled, StateBehind};
-    let of_network = |it: &crate::fleet::Condition| matches!(it, Stalled | Receding | StateBehind);
-    record.health == Health::Degraded && record.conditions.iter().all(of_network)
+/// Whether all conditions of the peer follow from a network that does not advance.
+fn follows_from_network(record: &PeerRecord) -> bool {
+    let is_of_network = |it: &Condition| {
+        matches!(
+            it,
+            Condition::Stalled | Condition::Receding | Condition::StateBehind
+        )
+    };
+    record.health == Health::Degraded && record.conditions.iter().all(is_of_network)
 }
 
 fn is_process_gone(record: &PeerRecord, snapshot: &Snapshot) -> bool {
@@ -175,26 +184,26 @@ fn is_process_gone(record: &PeerRecord, snapshot: &Snapshot) -> bool {
     process.is_some_and(|process| process.process_up == Some(false))
 }
 
-fn of_the_peer(record: &PeerRecord) -> String {
+fn peer_evidence(record: &PeerRecord) -> String {
     let health = match record.health {
         Health::Unknown => "Nothing certain is known of this peer",
         Health::Up => "This peer answers, and nothing is in force against it",
         Health::Degraded => "This peer answers",
         Health::Down => "This peer is down",
     };
-    let in_force: Vec<&str> = record
+    let conditions: Vec<&str> = record
         .conditions
         .iter()
-        .map(|it| labels::of_condition(*it))
+        .map(|it| labels::condition(*it))
         .collect();
-    if in_force.is_empty() {
+    if conditions.is_empty() {
         format!("{health}.")
     } else {
-        format!("{health}: {}.", in_force.join(", "))
+        format!("{health}: {}.", conditions.join(", "))
     }
 }
 
-fn of_the_process(record: &PeerRecord, snapshot: &Snapshot) -> Option<String> {
+fn process_evidence(record: &PeerRecord, snapshot: &Snapshot) -> Option<String> {
     let process = record.process(snapshot.now)?;
     let answers = record.up == Some(true);
     Some(match (process.process_up, process.pid) {
@@ -208,9 +217,9 @@ fn of_the_process(record: &PeerRecord, snapshot: &Snapshot) -> Option<String> {
     })
 }
 
-fn of_the_monitor(record: &PeerRecord, snapshot: &Snapshot) -> String {
-    if let Some(doubt) = record.excuse {
-        return format!("The last poll is not held against it: {doubt}.");
+fn monitor_evidence(record: &PeerRecord, snapshot: &Snapshot) -> String {
+    if let Some(excuse) = record.excuse {
+        return format!("The last poll is not held against it: {excuse}.");
     }
     let failing: Vec<&str> = snapshot
         .checks

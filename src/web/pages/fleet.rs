@@ -1,22 +1,26 @@
-//! The fleet page: networks with their verdicts, then peers, the worst first.
+//! The fleet page: a card for each network, then a table of peers, by default the most severe
+//! problems first.
+
+use std::collections::BTreeSet;
 
 use askama::Template;
 
 use crate::config::Mode;
 use crate::fleet::{Health, PeerRecord, Snapshot};
-use crate::web::pages::diagnosis::{self, Answer};
-use crate::web::pages::format::Clock;
+use crate::web::AppState;
 
-use super::super::Site;
-use super::network::{HealthCount, NetworkCard, counts};
+use super::diagnosis::{Diagnosis, diagnose};
+use super::format::TimeFormat;
+use super::icon::fleet_icon_url;
+use super::network::{HealthCount, NetworkCard, health_counts};
 use super::row::Row;
-use super::view::{ROWS, Sort, View, Which, labels};
-use super::{Content, Piece, Section, Shell, summary_icon};
+use super::view::{FleetView, HealthFilter, ROWS_PER_PAGE, Sort};
+use super::{Content, Section, Shell, TableRow};
 
-/// The columns of the table, and what the rows can be ordered by.
+/// The columns of the table, with the sort order of each.
 const COLUMNS: [(&str, Option<Sort>); 11] = [
     ("Peer", Some(Sort::Name)),
-    ("Health", Some(Sort::Badness)),
+    ("Health", Some(Sort::Severity)),
     ("Last polls", None),
     ("Latency", Some(Sort::Latency)),
     ("Order: final +", Some(Sort::Order)),
@@ -33,7 +37,7 @@ const COLUMNS: [(&str, Option<Sort>); 11] = [
 pub(super) struct FleetPage<'a> {
     pub(super) shell: Shell<'a>,
     pub(super) content: Content,
-    view: &'a View,
+    view: &'a FleetView,
     columns: Vec<Column>,
     networks: Vec<&'a str>,
     labels: Vec<LabelChoice<'a>>,
@@ -42,11 +46,13 @@ pub(super) struct FleetPage<'a> {
 
 struct Column {
     title: &'static str,
-    /// As `aria-sort` has it; empty where the rows are not ordered by it.
-    sorted: &'static str,
+    /// The value of `aria-sort`; empty if the rows are not sorted by this column.
+    aria_sort: &'static str,
+    /// The query string that sorts by this column.
     query: Option<String>,
 }
 
+/// A label to group by.
 struct LabelChoice<'a> {
     value: String,
     name: &'a str,
@@ -58,13 +64,13 @@ struct Summary<'a> {
     prefix: &'a str,
     counts: Vec<HealthCount>,
     failing_checks: Vec<&'static str>,
-    beside: Vec<Beside<'a>>,
+    sidecar_peers: Vec<SidecarPeer<'a>>,
 }
 
-/// A peer on the agent's own host, and whose trouble it is.
-struct Beside<'a> {
+/// A peer on the agent's own host.
+struct SidecarPeer<'a> {
     name: &'a str,
-    answer: Answer,
+    diagnosis: Diagnosis,
 }
 
 #[derive(Template)]
@@ -78,13 +84,17 @@ struct Networks<'a> {
 #[template(path = "pages/paging.html")]
 struct Paging {
     prefix: String,
-    found: usize,
+    /// Number of peers that match the view.
+    matching: usize,
+    /// Number of all peers.
     all: usize,
+    /// Positions of the first and the last row of this page, from 1.
     first: usize,
     last: usize,
-    before: Option<String>,
-    after: Option<String>,
-    everything: bool,
+    /// Query strings of the neighbouring pages.
+    previous: Option<String>,
+    next: Option<String>,
+    is_unfiltered: bool,
 }
 
 #[derive(Template)]
@@ -96,19 +106,19 @@ struct GroupRow<'a> {
 
 impl<'a> FleetPage<'a> {
     pub(super) fn new(
-        site: &'a Site,
-        view: &'a View,
+        state: &'a AppState,
+        view: &'a FleetView,
         snapshot: &'a Snapshot,
         shell: Shell<'a>,
         content: Content,
     ) -> Self {
         let columns = COLUMNS.into_iter().map(|(title, sort)| Column {
             title,
-            sorted: match sort {
+            aria_sort: match sort {
                 Some(sort) if sort == view.sort => {
-                    // These grow downwards, the others fall.
-                    let grows = matches!(sort, Sort::Name | Sort::Certificate | Sort::Success);
-                    if grows == view.reversed {
+                    // These columns are ascending by default, the others descending.
+                    let ascends = matches!(sort, Sort::Name | Sort::Certificate | Sort::Success);
+                    if ascends == view.reversed {
                         "descending"
                     } else {
                         "ascending"
@@ -116,7 +126,7 @@ impl<'a> FleetPage<'a> {
                 }
                 _ => "",
             },
-            query: sort.map(|sort| view.sorted(sort).query()),
+            query: sort.map(|sort| view.sorted_by(sort).query()),
         });
         Self {
             columns: columns.collect(),
@@ -125,14 +135,14 @@ impl<'a> FleetPage<'a> {
                 .iter()
                 .map(|it| it.name.as_str())
                 .collect(),
-            labels: labels(snapshot)
+            labels: label_names(snapshot)
                 .into_iter()
                 .map(|name| LabelChoice {
                     value: format!("label:{name}"),
                     name,
                 })
                 .collect(),
-            live: format!("{}/live{}", site.prefix, view.query()),
+            live: format!("{}/live{}", state.prefix, view.query()),
             shell,
             content,
             view,
@@ -140,85 +150,88 @@ impl<'a> FleetPage<'a> {
     }
 }
 
-/// What of the page is drawn anew while it is looked at.
+/// Draws the parts of the page that are updated live.
 pub(super) fn content(
-    site: &Site,
-    view: &View,
+    state: &AppState,
+    view: &FleetView,
     snapshot: &Snapshot,
-    clock: Clock,
+    times: TimeFormat,
 ) -> askama::Result<Content> {
-    let in_force = site.current.get();
+    let loaded = state.active_config.get();
     let selected = view.select(snapshot);
-    let pages = selected.len().div_ceil(ROWS).max(1);
+    let pages = selected.len().div_ceil(ROWS_PER_PAGE).max(1);
     let page = view.page.min(pages - 1);
-    let shown =
-        &selected[(page * ROWS).min(selected.len())..((page + 1) * ROWS).min(selected.len())];
-    let mut rows = Vec::with_capacity(shown.len());
+    let first = (page * ROWS_PER_PAGE).min(selected.len());
+    let end = (first + ROWS_PER_PAGE).min(selected.len());
+    let on_page = &selected[first..end];
+    let mut rows = Vec::with_capacity(on_page.len());
     let mut group = String::new();
-    for position in shown {
-        let record = &snapshot.peers[*position];
-        let of = view.group_of(record);
-        if of != group {
-            rows.push(Piece {
-                key: format!("group {of}"),
+    for index in on_page {
+        let record = &snapshot.peers[*index];
+        let group_of_row = view.group_of(record);
+        if group_of_row != group {
+            rows.push(TableRow {
+                key: format!("group {group_of_row}"),
                 html: GroupRow {
-                    name: &of,
+                    name: &group_of_row,
                     columns: COLUMNS.len(),
                 }
                 .render()?,
             });
-            group = of;
+            group = group_of_row;
         }
-        rows.push(row(site, record, snapshot, clock)?);
+        rows.push(peer_row(state, record, snapshot, times)?);
     }
-    let to_page = |page: usize| {
-        View {
+    let page_query = |page: usize| {
+        FleetView {
             page,
             ..view.clone()
         }
         .query()
     };
     let paging = Paging {
-        prefix: site.prefix.to_string(),
-        found: selected.len(),
+        prefix: state.prefix.to_string(),
+        matching: selected.len(),
         all: snapshot.peers.len(),
-        first: (page * ROWS + 1).min(selected.len()),
-        last: page * ROWS + shown.len(),
-        before: (page > 0).then(|| to_page(page - 1)),
-        after: (page + 1 < pages).then(|| to_page(page + 1)),
-        everything: view.text.is_empty() && view.network.is_empty() && view.which == Which::All,
+        first: (first + 1).min(selected.len()),
+        last: end,
+        previous: (page > 0).then(|| page_query(page - 1)),
+        next: (page + 1 < pages).then(|| page_query(page + 1)),
+        is_unfiltered: view.search.is_empty()
+            && view.network.is_empty()
+            && view.health == HealthFilter::All,
     };
-    let beside = snapshot
+    let sidecar_peers = snapshot
         .peers
         .iter()
-        .filter(|record| record.peer.sidecar.is_some() && in_force.config.mode == Mode::Sidecar);
+        .filter(|record| record.peer.sidecar.is_some() && loaded.config.mode == Mode::Sidecar);
     let summary = Summary {
-        prefix: &site.prefix,
-        counts: counts(snapshot, ""),
+        prefix: &state.prefix,
+        counts: health_counts(snapshot, ""),
         failing_checks: snapshot
             .checks
             .healthy()
             .filter(|(_, healthy)| !healthy)
             .map(|(check, _)| check.as_str())
             .collect(),
-        beside: beside
-            .map(|record| Beside {
+        sidecar_peers: sidecar_peers
+            .map(|record| SidecarPeer {
                 name: &record.peer.name,
-                answer: diagnosis::answer(record, snapshot),
+                diagnosis: diagnose(record, snapshot),
             })
             .collect(),
     };
     let networks = Networks {
-        prefix: &site.prefix,
+        prefix: &state.prefix,
         networks: snapshot
             .networks
             .iter()
-            .map(|it| NetworkCard::new(it, snapshot, clock))
+            .map(|it| NetworkCard::new(it, snapshot, times))
             .collect(),
     };
     Ok(Content {
-        title: title(snapshot, &in_force.config.vantage),
-        icon: summary_icon(&site.prefix, snapshot),
+        title: title(snapshot, &loaded.config.vantage),
+        icon: fleet_icon_url(&state.prefix, snapshot),
         sections: vec![
             Section::new("summary", summary.render()?),
             Section::new("networks", networks.render()?),
@@ -228,35 +241,44 @@ pub(super) fn content(
     })
 }
 
-fn row(
-    site: &Site,
+fn peer_row(
+    state: &AppState,
     record: &PeerRecord,
     snapshot: &Snapshot,
-    clock: Clock,
-) -> askama::Result<Piece> {
-    let polls = site.history.recent(&record.peer.name).unwrap_or_default();
-    let row = Row::new(&site.prefix, record, &polls, snapshot, clock);
-    Ok(Piece {
+    times: TimeFormat,
+) -> askama::Result<TableRow> {
+    let polls = state.history.recent(&record.peer.name).unwrap_or_default();
+    let row = Row::new(&state.prefix, record, &polls, snapshot, times);
+    Ok(TableRow {
         key: record.peer.name.clone(),
         html: row.render()?,
     })
 }
 
-/// The counts of what is amiss, for a tab that nobody looks at.
+/// Returns the names of all labels of peers.
+fn label_names(snapshot: &Snapshot) -> BTreeSet<&str> {
+    let peers = snapshot.peers.iter();
+    peers
+        .flat_map(|record| record.peer.labels.keys().map(String::as_str))
+        .collect()
+}
+
+/// Returns the title of the page: it starts with the number of unhealthy peers, so that a
+/// background tab shows problems.
 fn title(snapshot: &Snapshot, vantage: &str) -> String {
     let (down, degraded) = (
         snapshot.count(Health::Down),
         snapshot.count(Health::Degraded),
     );
-    let mut amiss = Vec::new();
+    let mut counts = Vec::new();
     if down > 0 {
-        amiss.push(format!("{down} down"));
+        counts.push(format!("{down} down"));
     }
     if degraded > 0 {
-        amiss.push(format!("{degraded} degraded"));
+        counts.push(format!("{degraded} degraded"));
     }
-    if amiss.is_empty() {
-        amiss.push(format!("{} up", snapshot.count(Health::Up)));
+    if counts.is_empty() {
+        counts.push(format!("{} up", snapshot.count(Health::Up)));
     }
-    format!("{} · Convex peers · {vantage}", amiss.join(", "))
+    format!("{} · Convex peers · {vantage}", counts.join(", "))
 }

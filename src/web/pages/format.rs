@@ -1,14 +1,15 @@
-//! How texts, times and figures are written: harmless, short, with their units.
+//! Formatting of untrusted texts, times and numbers: safe, short, with units.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use askama::filters::HtmlSafe;
+use convex_client::chain::economics::{self, COPPER_PER_CVM};
 
-/// A stranger's text is cut after so many characters.
-pub(super) const TEXT_CHARS: usize = 400;
+/// Maximum length of an untrusted text in characters.
+const MAX_TEXT_CHARS: usize = 400;
 
-/// HTML of ours.
+/// HTML from the agent itself, which templates do not escape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Markup(pub(super) String);
 
@@ -20,32 +21,33 @@ impl fmt::Display for Markup {
     }
 }
 
-/// A stranger's text of at most [`TEXT_CHARS`] characters. Control characters and those that change the direction of what
-/// stands around them are written as their code points. The template escapes the rest.
-pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len().min(TEXT_CHARS * 2));
+/// Makes a text from a peer safe to show: truncates it to [`MAX_TEXT_CHARS`], and replaces control
+/// characters and those that change the direction of text by their code points. Templates escape
+/// the rest.
+pub(super) fn sanitize(text: &str) -> String {
+    let mut sanitized = String::with_capacity(text.len().min(MAX_TEXT_CHARS * 2));
     for (i, c) in text.chars().enumerate() {
-        if i == TEXT_CHARS {
-            shown.push('…');
+        if i == MAX_TEXT_CHARS {
+            sanitized.push('…');
             break;
         }
-        if is_harmful(c) {
-            push(&mut shown, format_args!("⟨U+{:04X}⟩", u32::from(c)));
+        if is_unsafe(c) {
+            push_fmt(&mut sanitized, format_args!("⟨U+{:04X}⟩", u32::from(c)));
         } else {
-            shown.push(c);
+            sanitized.push(c);
         }
     }
-    shown
+    sanitized
 }
 
-/// Appends what is formatted.
-pub(super) fn push(text: &mut String, more: fmt::Arguments<'_>) {
+/// Appends formatted text.
+pub(super) fn push_fmt(text: &mut String, more: fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     text.write_fmt(more).unwrap_or_default();
 }
 
-/// Whether a character is invisible, or rules how others are shown.
-fn is_harmful(c: char) -> bool {
+/// Whether a character is invisible, or changes how others are displayed.
+fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -54,24 +56,25 @@ fn is_harmful(c: char) -> bool {
         )
 }
 
-/// A moment as a `<time>`: relative for who reads now, absolute where the text must not change by itself.
+/// A time, displayed as a `<time>` element.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct When {
+pub(super) struct Timestamp {
     at: SystemTime,
+    /// The time that the text is relative to; without it, the text is absolute.
     now: Option<SystemTime>,
 }
 
-impl When {
-    /// The moment as a text for people.
+impl Timestamp {
+    /// Formats the time as `2026-01-31 12:00:00 UTC`.
     pub(super) fn utc(self) -> String {
         let rfc = humantime::format_rfc3339_seconds(self.at).to_string();
         rfc.replace('T', " ").replace('Z', " UTC")
     }
 }
 
-impl HtmlSafe for When {}
+impl HtmlSafe for Timestamp {}
 
-impl fmt::Display for When {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rfc = humantime::format_rfc3339_seconds(self.at);
         let utc = self.utc();
@@ -83,45 +86,44 @@ impl fmt::Display for When {
     }
 }
 
-/// What times are told against.
+/// How the times of a page are displayed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
-    /// The moment that is shown.
+pub(super) struct TimeFormat {
+    /// The time of the snapshot that the page shows.
     pub(super) now: SystemTime,
-    /// Whether texts may depend on it.
+    /// Whether texts are relative to `now`, such as `2 min ago`.
     pub(super) relative: bool,
 }
 
-impl Clock {
-    /// The moment `at`.
-    pub(super) fn when(self, at: SystemTime) -> When {
-        When {
-            // Later than year 9999 nobody can write.
-            at: at.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LAST),
+impl TimeFormat {
+    /// Returns the time `at`, at most the end of the year 9999.
+    pub(super) fn at(self, at: SystemTime) -> Timestamp {
+        Timestamp {
+            at: at.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LATEST),
             now: self.relative.then_some(self.now),
         }
     }
 
-    /// The moment `age` ago.
-    pub(super) fn ago(self, age: Duration) -> When {
-        self.when(self.now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH))
+    /// Returns the time `age` before `now`.
+    pub(super) fn ago(self, age: Duration) -> Timestamp {
+        self.at(self.now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH))
     }
 }
 
-/// To the end of the year 9999.
-const LAST: Duration = Duration::from_secs(253_402_300_799);
+/// The end of the year 9999, the last one that RFC 3339 can express, since the epoch.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
-/// How long ago, or how long from now.
+/// Formats how long ago `at` was, or how far ahead it is.
 fn relative(at: SystemTime, now: SystemTime) -> String {
     match now.duration_since(at) {
         Ok(ago) if ago.as_secs() == 0 => "now".to_owned(),
-        Ok(ago) => format!("{} ago", span(ago)),
-        Err(ahead) => format!("in {}", span(ahead.duration())),
+        Ok(ago) => format!("{} ago", short_duration(ago)),
+        Err(ahead) => format!("in {}", short_duration(ahead.duration())),
     }
 }
 
-/// A duration in its largest unit.
-pub(super) fn span(duration: Duration) -> String {
+/// Formats a duration in its largest unit.
+pub(super) fn short_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -131,7 +133,7 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-/// A whole number with its thousands apart.
+/// Formats a whole number with thousands separators.
 pub(super) fn number(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
@@ -147,12 +149,12 @@ pub(super) fn number(value: i64) -> String {
     text
 }
 
-/// As [`number`].
+/// Formats a count with thousands separators.
 pub(super) fn count(value: u64) -> String {
     number(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// Three digits of milliseconds, or of seconds where there are many.
+/// Formats a duration with three digits in milliseconds, or in seconds from 10 s.
 pub(super) fn latency(took: Duration) -> String {
     let ms = took.as_secs_f64() * 1000.0;
     if ms < 9.95 {
@@ -166,25 +168,25 @@ pub(super) fn latency(took: Duration) -> String {
     }
 }
 
-/// Seconds with a sign, as of a clock.
+/// Formats an offset in seconds with its sign.
 pub(super) fn offset(seconds: f64) -> String {
-    let (sign, off) = (if seconds < 0.0 { "−" } else { "+" }, seconds.abs());
-    if off < 0.9995 {
-        format!("{sign}{:.0} ms", off * 1000.0)
-    } else if off < 999.5 {
-        format!("{sign}{off:.1} s")
+    let (sign, magnitude) = (if seconds < 0.0 { "−" } else { "+" }, seconds.abs());
+    if magnitude < 0.9995 {
+        format!("{sign}{:.0} ms", magnitude * 1000.0)
+    } else if magnitude < 999.5 {
+        format!("{sign}{magnitude:.1} s")
     } else {
         format!(
             "{sign}{}",
-            span(Duration::try_from_secs_f64(off).unwrap_or(Duration::MAX))
+            short_duration(Duration::try_from_secs_f64(magnitude).unwrap_or(Duration::MAX))
         )
     }
 }
 
-/// An amount of coin, exact.
+/// Formats an amount of coin exactly.
 pub(super) fn cvm(copper: i64) -> String {
-    let coins = number(copper / convex_client::chain::economics::COPPER_PER_CVM);
-    let rest = (copper % convex_client::chain::economics::COPPER_PER_CVM).unsigned_abs();
+    let coins = number(copper / COPPER_PER_CVM);
+    let rest = (copper % COPPER_PER_CVM).unsigned_abs();
     if rest == 0 {
         format!("{coins} CVM")
     } else {
@@ -193,9 +195,9 @@ pub(super) fn cvm(copper: i64) -> String {
     }
 }
 
-/// An amount of coin in five characters or so, for a table.
-pub(super) fn cvm_in_short(copper: i64) -> String {
-    let coins = convex_client::chain::economics::cvm(copper);
+/// Formats an amount of coin in about five characters, without its unit.
+pub(super) fn short_cvm(copper: i64) -> String {
+    let coins = economics::cvm(copper);
     let size = coins.abs();
     let (divisor, unit) = match size {
         _ if size < 10_000.0 => (1.0, ""),
@@ -206,12 +208,12 @@ pub(super) fn cvm_in_short(copper: i64) -> String {
     format!("{:.0}{unit}", coins / divisor)
 }
 
-/// Bytes in their largest binary unit.
+/// Formats a number of bytes in its largest binary unit.
 pub(super) fn bytes(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string()
 }
 
-/// A part of 1 in percent. What is not all is never rounded up to it, and what is not nothing never down to it.
+/// Formats a ratio as a percentage. Rounding never turns other values into 0 or 100 %.
 pub(super) fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
     let text = if percent > 99.0 && percent < 100.0 {
@@ -223,7 +225,7 @@ pub(super) fn percent(ratio: f64) -> String {
     } else {
         format!("{percent:.1}").trim_end_matches(".0").to_owned()
     };
-    // The unit stays with its figure.
+    // A no-break space keeps the unit with its number.
     text.replace('-', "−") + "\u{a0}%"
 }
 
@@ -232,47 +234,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_strangers_text_shows_what_it_hides_and_is_cut() {
+    fn untrusted_text_is_truncated_and_shows_its_invisible_characters() {
         assert_eq!(
-            visible("a\u{1b}[31m\u{202e}b\u{0}\u{200b}"),
+            sanitize("a\u{1b}[31m\u{202e}b\u{0}\u{200b}"),
             "a⟨U+001B⟩[31m⟨U+202E⟩b⟨U+0000⟩⟨U+200B⟩"
         );
-        let long = visible(&"<b>".repeat(400_000));
-        assert_eq!(long.chars().count(), TEXT_CHARS + 1);
+        let long = sanitize(&"<b>".repeat(400_000));
+        assert_eq!(long.chars().count(), MAX_TEXT_CHARS + 1);
         assert!(long.ends_with('…'));
     }
 
     #[test]
-    fn a_time_says_when_for_people_and_for_programs() {
+    fn a_time_is_formatted_for_people_and_for_programs() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let clock = Clock {
+        let relative = TimeFormat {
             now,
             relative: true,
         };
         assert_eq!(
-            clock.ago(Duration::from_secs(150)).to_string(),
+            relative.ago(Duration::from_secs(150)).to_string(),
             r#"<time datetime="1970-01-12T13:44:10Z" title="1970-01-12 13:44:10 UTC">2 min ago</time>"#
         );
-        let fixed = Clock {
+        let absolute = TimeFormat {
             relative: false,
-            ..clock
+            ..relative
         };
         assert!(
-            fixed
-                .when(now)
+            absolute
+                .at(now)
                 .to_string()
                 .ends_with(">1970-01-12 13:46:40 UTC</time>"),
-            "a text that is the same whenever it is made"
+            "a text that does not depend on the current time"
         );
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60);
-        assert!(clock.when(far).to_string().contains("9999-12-31"));
+        assert!(relative.at(far).to_string().contains("9999-12-31"));
     }
 
     #[test]
-    fn figures_are_short_and_never_better_than_they_are() {
+    fn numbers_are_short_and_never_rounded_to_a_better_value() {
         assert_eq!(number(-1_234_567), "−1,234,567");
         assert_eq!(number(i64::MIN), "−9,223,372,036,854,775,808");
-        for (ratio, shown) in [
+        for (ratio, expected) in [
             (0.999_999_9, "99.999"),
             (1.0, "100"),
             (0.5, "50"),
@@ -282,10 +284,10 @@ mod tests {
             (0.0, "0"),
             (-0.17, "−17"),
         ] {
-            assert_eq!(percent(ratio), format!("{shown}\u{a0}%"));
+            assert_eq!(percent(ratio), format!("{expected}\u{a0}%"));
         }
         assert_eq!(cvm(1_500_000_000), "1.5 CVM");
-        assert_eq!(cvm_in_short(2_500_000_000_000_000), "2500k");
+        assert_eq!(short_cvm(2_500_000_000_000_000), "2500k");
         assert_eq!(latency(Duration::from_micros(1_234)), "1.23 ms");
         assert_eq!(
             (offset(-0.004), offset(5.0)),

@@ -1,4 +1,5 @@
-//! What a peer's page shows of the past: uptime, and charts of latency, order and lag over the last polls or a longer time.
+//! The history on a peer's page: uptime, and charts of latency, order and lag over the last polls
+//! or a longer range.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,12 +8,12 @@ use url::form_urlencoded;
 
 use crate::fleet::PeerRecord;
 use crate::history::{History, Poll, Series, Summary, Unreadable};
-use crate::web::pages::format::{Markup, latency, number, percent};
 
 use super::chart::{Chart, Line, Scale};
+use super::format::{Markup, latency, number, percent};
 
-/// The times that charts can show besides the last polls: name, length, and the length of a step.
-const SPANS: [(&str, Duration, Duration); 5] = [
+/// The ranges of time that charts can show besides the last polls: name, length and step.
+const RANGES: [(&str, Duration, Duration); 5] = [
     ("1h", minutes(60), minutes(1)),
     ("6h", minutes(6 * 60), minutes(2)),
     ("24h", minutes(24 * 60), minutes(6)),
@@ -24,80 +25,83 @@ const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
 }
 
-const MILLISECONDS: Scale = Scale {
+const LATENCY: Scale = Scale {
     from_zero: true,
-    whole: false,
-    mark: milliseconds,
+    integers: false,
+    format: format_milliseconds,
 };
 
-const POSITION: Scale = Scale {
+const BLOCK_NUMBER: Scale = Scale {
     from_zero: false,
-    whole: true,
-    mark: whole,
+    integers: true,
+    format: format_integer,
 };
 
-const DISTANCE: Scale = Scale {
+const BLOCK_COUNT: Scale = Scale {
     from_zero: true,
-    ..POSITION
+    ..BLOCK_NUMBER
 };
 
-/// What was. What could not be read says why.
-pub(super) struct Past {
+/// The history panel of one peer.
+pub(super) struct HistoryPanel {
     pub(super) uptime: Vec<UptimeCell>,
-    pub(super) spans: Vec<SpanLink>,
-    pub(super) charts: Vec<Drawn>,
-    pub(super) trouble: Option<String>,
-    pub(super) nothing: bool,
+    pub(super) ranges: Vec<RangeLink>,
+    pub(super) charts: Vec<Figure>,
+    /// Why the history could not be read.
+    pub(super) error: Option<String>,
 }
 
+/// Uptime over one window.
 pub(super) struct UptimeCell {
     pub(super) window: &'static str,
     pub(super) ratio: Option<String>,
     pub(super) coverage: String,
 }
 
-pub(super) struct SpanLink {
+/// A link that charts another range of time.
+pub(super) struct RangeLink {
     pub(super) name: String,
     pub(super) query: String,
     pub(super) current: bool,
 }
 
 /// A chart with its legend.
-pub(super) struct Drawn {
+pub(super) struct Figure {
     pub(super) title: String,
     pub(super) svg: Markup,
+    /// The names of the lines; empty for lines without points.
     pub(super) lines: Vec<&'static str>,
 }
 
-impl Past {
-    /// Reads the peer's past; `query` says over which time it is charted.
+impl HistoryPanel {
+    /// Reads the history of a peer. The parameter `span` of `query` is the range of the charts.
     pub(super) async fn read(
         history: &History,
         record: &PeerRecord,
         query: Option<&str>,
         now: SystemTime,
     ) -> Self {
-        let asked = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        let requested = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
             .find(|(key, _)| key == "span");
-        let asked = asked.map(|(_, value)| value.into_owned());
-        let span = SPANS
+        let requested = requested.map(|(_, value)| value.into_owned());
+        let range = RANGES
             .iter()
-            .find(|(name, ..)| Some(*name) == asked.as_deref());
+            .find(|(name, ..)| Some(*name) == requested.as_deref());
         let name = &record.peer.name;
-        let mut trouble = None;
-        let charts = match span {
-            None => of_polls(&history.recent(name).unwrap_or_default(), record, now),
+        let mut error = None;
+        let charts = match range {
+            None => chart_polls(&history.recent(name).unwrap_or_default(), record, now),
             Some((_, length, step)) => {
                 let from = now.checked_sub(*length).unwrap_or(SystemTime::UNIX_EPOCH);
                 let series = history.series(name, from, now, *step).await;
-                trouble = series.as_ref().err().map(Unreadable::to_string);
+                error = series.as_ref().err().map(Unreadable::to_string);
                 series
-                    .map(|series| of_series(&series, record, from, now))
+                    .map(|series| chart_series(&series, record, from, now))
                     .unwrap_or_default()
             }
         };
         let uptime = history.uptime(name).await;
-        trouble = trouble.or(uptime.as_ref().err().map(Unreadable::to_string));
+        error = error.or(uptime.as_ref().err().map(Unreadable::to_string));
         let windows = ["24 h", "7 d", "30 d", "90 d"];
         let uptime = uptime
             .into_iter()
@@ -108,52 +112,56 @@ impl Past {
                 ratio: uptime.ratio().map(percent),
                 coverage: percent(uptime.coverage()),
             });
-        let polls = SpanLink {
+        let last_polls = RangeLink {
             name: "last polls".to_owned(),
             query: "?".to_owned(),
-            current: span.is_none(),
+            current: range.is_none(),
         };
-        let longer = SPANS.iter().map(|of| SpanLink {
-            name: of.0.to_owned(),
-            query: format!("?span={}", of.0),
-            current: Some(of) == span,
+        let longer_ranges = RANGES.iter().map(|it| RangeLink {
+            name: it.0.to_owned(),
+            query: format!("?span={}", it.0),
+            current: Some(it) == range,
         });
-        let spans = std::iter::once(polls).chain(longer);
+        let ranges = std::iter::once(last_polls).chain(longer_ranges);
         Self {
             uptime: uptime.collect(),
-            spans: spans.collect(),
-            nothing: charts.is_empty(),
+            ranges: ranges.collect(),
             charts,
-            trouble,
+            error,
         }
     }
 }
 
-/// The last polls, each for itself.
-fn of_polls(polls: &[Poll], record: &PeerRecord, now: SystemTime) -> Vec<Drawn> {
+/// Charts the last polls individually.
+fn chart_polls(polls: &[Poll], record: &PeerRecord, now: SystemTime) -> Vec<Figure> {
     let Some(first) = polls.first() else {
         return Vec::new();
     };
     let points = polls
         .iter()
         .map(|poll| (poll.at, Summary::of(poll, Duration::ZERO)));
-    Span {
+    Charts {
         from: first.at,
         to: now,
-        gap: record.peer.cadence.interval.mul_f64(1.5),
+        max_gap: record.peer.cadence.interval.mul_f64(1.5),
         points: points.collect(),
     }
     .draw()
 }
 
-/// Summaries of a longer time.
-fn of_series(series: &Series, record: &PeerRecord, from: SystemTime, to: SystemTime) -> Vec<Drawn> {
+/// Charts summaries over a longer range.
+fn chart_series(
+    series: &Series,
+    record: &PeerRecord,
+    from: SystemTime,
+    to: SystemTime,
+) -> Vec<Figure> {
     let points = series.points.iter();
-    Span {
+    Charts {
         from,
         to,
-        // A peer that is polled less often than once a step is not missing in between.
-        gap: series
+        // A peer that is polled less often than once per step has no gap between its polls.
+        max_gap: series
             .step
             .mul_f64(1.5)
             .max(record.peer.cadence.max_interval * 2),
@@ -164,17 +172,17 @@ fn of_series(series: &Series, record: &PeerRecord, from: SystemTime, to: SystemT
     .draw()
 }
 
-/// What is charted.
-struct Span {
+/// The data of the charts.
+struct Charts {
     from: SystemTime,
     to: SystemTime,
-    gap: Duration,
+    max_gap: Duration,
     points: Vec<(SystemTime, Summary)>,
 }
 
-impl Span {
-    fn draw(&self) -> Vec<Drawn> {
-        let of_transport = |transport: Transport| {
+impl Charts {
+    fn draw(&self) -> Vec<Figure> {
+        let latency_over = |transport: Transport| {
             move |it: &Summary| {
                 it.latency[transport as usize]
                     .mean()
@@ -182,8 +190,8 @@ impl Span {
             }
         };
         let latencies = vec![
-            self.line("http", &of_transport(Transport::Http)),
-            self.line("tcp", &of_transport(Transport::Tcp)),
+            self.line("http", &latency_over(Transport::Http)),
+            self.line("tcp", &latency_over(Transport::Tcp)),
         ];
         let order = vec![
             self.line("block", &|it| Some(as_f64(it.order?.block))),
@@ -194,9 +202,9 @@ impl Span {
         ];
         let lag = vec![self.line("lag", &|it| it.worst_lag.map(as_f64))];
         [
-            self.chart("Latency", MILLISECONDS, latencies),
-            self.chart("Order, blocks", POSITION, order),
-            self.chart("Behind the head, blocks", DISTANCE, lag),
+            self.chart("Latency", LATENCY, latencies),
+            self.chart("Order, blocks", BLOCK_NUMBER, order),
+            self.chart("Behind the head, blocks", BLOCK_COUNT, lag),
         ]
         .into_iter()
         .flatten()
@@ -213,46 +221,46 @@ impl Span {
         }
     }
 
-    fn chart(&self, title: &str, scale: Scale, lines: Vec<Line>) -> Option<Drawn> {
-        let drawn = lines.iter().map(|line| {
+    fn chart(&self, title: &str, scale: Scale, lines: Vec<Line>) -> Option<Figure> {
+        let names = lines.iter().map(|line| {
             if line.points.is_empty() {
                 ""
             } else {
                 line.name
             }
         });
-        let drawn = drawn.collect();
+        let names = names.collect();
         let chart = Chart {
             title: title.to_owned(),
             from: self.from,
             to: self.to,
-            gap: self.gap,
+            max_gap: self.max_gap,
             scale,
             lines,
         };
-        Some(Drawn {
+        Some(Figure {
             svg: chart.draw()?,
             title: chart.title,
-            lines: drawn,
+            lines: names,
         })
     }
 }
 
-fn milliseconds(value: f64) -> String {
+fn format_milliseconds(value: f64) -> String {
     latency(Duration::try_from_secs_f64(value / 1e3).unwrap_or_default())
 }
 
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "a mark of an axis of blocks, far below 2^53"
+    reason = "a tick of a block axis, far below 2^53"
 )]
-fn whole(value: f64) -> String {
+fn format_integer(value: f64) -> String {
     number(value.round() as i64)
 }
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a point of a line, not a figure that is read"
+    reason = "a point of a line, whose exact value is not shown"
 )]
 fn as_f64(value: i64) -> f64 {
     value as f64

@@ -1,14 +1,14 @@
-//! Labels as people say them.
+//! Texts for conditions, failure reasons and order states.
 
 use convex_client::FailureReason;
 
 use crate::failure::Reason;
 use crate::fleet::{Condition, OrderState};
 
-/// What is in force against a peer, as what the peer does.
-pub(super) const fn of_condition(condition: Condition) -> &'static str {
+/// Returns the text for a condition of a peer.
+pub(super) const fn condition(condition: Condition) -> &'static str {
     match condition {
-        Condition::Failing(reason) => of_reason(reason),
+        Condition::Failing(reason) => self::reason(reason),
         Condition::Lagging => "lags behind the head",
         Condition::Stalled => "order is stalled",
         Condition::Receding => "order went back",
@@ -28,8 +28,8 @@ pub(super) const fn of_condition(condition: Condition) -> &'static str {
     }
 }
 
-/// Why a peer or an endpoint fails.
-pub(super) const fn of_reason(reason: Reason) -> &'static str {
+/// Returns the text for the reason why a peer or an endpoint fails.
+pub(super) const fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Client(FailureReason::Dns) => "name does not resolve",
         Reason::Client(FailureReason::Refused) => "connection is refused",
@@ -51,8 +51,8 @@ pub(super) const fn of_reason(reason: Reason) -> &'static str {
     }
 }
 
-/// What an order does.
-pub(super) const fn of_order(state: OrderState) -> &'static str {
+/// Returns the text for the state of an order.
+pub(super) const fn order_state(state: OrderState) -> &'static str {
     match state {
         OrderState::Unknown => "not known",
         OrderState::Receding => "went back",

@@ -1,15 +1,15 @@
-// Keeps a page as it is on the server: takes the HTML of what has changed, and says when nothing comes any more.
+// Live updates: replaces the HTML that has changed on the server, and shows when updates stop coming.
 'use strict'
 
 const page = document.getElementById('page')
 const freshness = document.getElementById('freshness')
 
-/** The server says at least every 5 s that it is there. */
+/** The server sends an event at least every 5 s. */
 const STALE_AFTER_MS = 12_000
 const RETRY_MS = 3_000
 
 let source
-let heard = Date.now()
+let lastEvent = Date.now()
 
 // --- times ---
 
@@ -23,8 +23,8 @@ function relative(at, now) {
   return at > now ? `in ${span}` : `${span} ago`
 }
 
-/** Writes the times within `root` as they are now, by this browser's clock. */
-function tellTimes(root) {
+/** Makes the times within `root` relative to now, by the clock of this browser. */
+function updateTimes(root) {
   const now = Date.now()
   for (const time of root.querySelectorAll('time')) {
     const text = relative(Date.parse(time.dateTime), now)
@@ -32,17 +32,17 @@ function tellTimes(root) {
   }
 }
 
-// --- pieces of the page ---
+// --- parts of the page ---
 
-function parsed(html) {
+function parse(html) {
   const template = document.createElement('template')
   template.innerHTML = html
-  tellTimes(template.content)
+  updateTimes(template.content)
   return template.content
 }
 
-/** Calls `change`, which replaces what is in `root`, and puts focus and opened details back to where they were. */
-function keepingPlace(root, change) {
+/** Calls `change`, which replaces the content of `root`, and restores focus and open details. */
+function preservingFocus(root, change) {
   const focusable = () => [...root.querySelectorAll('a, button, input, select, summary, [tabindex]')]
   const focused = focusable().indexOf(document.activeElement)
   const open = [...root.querySelectorAll('details[open]')].map((it) => it.id)
@@ -54,134 +54,135 @@ function keepingPlace(root, change) {
   if (focused >= 0) focusable()[focused]?.focus({ preventScroll: true })
 }
 
-/** Whether somebody is just marking a text in it, to copy it. */
-function isMarked(element) {
+/** Whether text in the element is selected, perhaps to be copied. */
+function isSelected(element) {
   const selection = getSelection()
   return selection && !selection.isCollapsed && selection.containsNode(element, true)
 }
 
-const waiting = new Map()
+/** Updates of sections that wait until their text is no longer selected. */
+const deferredSections = new Map()
 
-function takeSection(id, html) {
+function updateSection(id, html) {
   const section = document.getElementById(id)
   if (!section) return
-  if (isMarked(section)) {
-    waiting.set(id, html)
+  if (isSelected(section)) {
+    deferredSections.set(id, html)
     return
   }
-  waiting.delete(id)
-  const fresh = parsed(html)
-  keepingPlace(section, () => section.replaceChildren(fresh))
+  deferredSections.delete(id)
+  const fresh = parse(html)
+  preservingFocus(section, () => section.replaceChildren(fresh))
 }
 
-function takeRows(rows, order) {
+function updateRows(rows, order) {
   const body = document.getElementById('rows')
   if (!body) return
-  const shown = new Map([...body.children].map((row) => [row.dataset.key, row]))
+  const byKey = new Map([...body.children].map((row) => [row.dataset.key, row]))
   for (const [key, html] of Object.entries(rows)) {
-    const row = parsed(html).firstElementChild
-    const before = shown.get(key)
-    if (before) keepingPlaceOf(before, row)
-    shown.set(key, row)
+    const row = parse(html).firstElementChild
+    const previous = byKey.get(key)
+    if (previous) replaceRow(previous, row)
+    byKey.set(key, row)
   }
   if (!order) return
   const focused = document.activeElement
-  const wanted = order.map((key) => shown.get(key)).filter(Boolean)
-  wanted.forEach((row, i) => {
+  const ordered = order.map((key) => byKey.get(key)).filter(Boolean)
+  ordered.forEach((row, i) => {
     if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null)
   })
-  while (body.children.length > wanted.length) body.lastElementChild.remove()
-  // A row that moves loses the focus.
+  while (body.children.length > ordered.length) body.lastElementChild.remove()
+  // Moving a row makes it lose the focus.
   if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true })
 }
 
-/** Puts `fresh` in the place of a row, with the focus on the same link. */
-function keepingPlaceOf(row, fresh) {
+/** Replaces a row by `fresh`, and keeps the focus on the same link. */
+function replaceRow(row, fresh) {
   const links = [...row.querySelectorAll('a')]
   const focused = links.indexOf(document.activeElement)
   row.replaceWith(fresh)
   if (focused >= 0) fresh.querySelectorAll('a')[focused]?.focus({ preventScroll: true })
 }
 
-function take(news) {
-  document.title = news.title
+function update(changes) {
+  document.title = changes.title
   const icon = document.getElementById('icon')
-  if (icon.getAttribute('href') !== news.icon) icon.setAttribute('href', news.icon)
-  for (const [id, html] of Object.entries(news.sections)) takeSection(id, html)
-  takeRows(news.rows, news.order)
+  if (icon.getAttribute('href') !== changes.icon) icon.setAttribute('href', changes.icon)
+  for (const [id, html] of Object.entries(changes.sections)) updateSection(id, html)
+  updateRows(changes.rows, changes.order)
 }
 
 // --- the stream ---
 
-function say(text, stale) {
+function setFreshness(text, stale) {
   if (freshness.textContent !== text) freshness.textContent = text
   document.documentElement.classList.toggle('is-stale', stale)
 }
 
-function hear() {
-  heard = Date.now()
-  say('live', false)
+function markFresh() {
+  lastEvent = Date.now()
+  setFreshness('live', false)
 }
 
-function listen() {
+function connect() {
   source?.close()
   source = new EventSource(page.dataset.live)
   source.addEventListener('news', (event) => {
-    hear()
-    take(JSON.parse(event.data))
+    markFresh()
+    update(JSON.parse(event.data))
   })
-  source.addEventListener('quiet', hear)
-  // After an answer that is no stream the browser does not try again by itself.
+  source.addEventListener('quiet', markFresh)
+  // The browser does not reconnect by itself after a response that is not a stream.
   source.addEventListener('error', () => {
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS)
-    if (Date.now() - heard > 1_000) tellStale()
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, RETRY_MS)
+    if (Date.now() - lastEvent > 1_000) markStale()
   })
 }
 
-function tellStale() {
-  const at = new Date(heard).toISOString().slice(11, 19)
-  say(`stale: no news since ${at} UTC, trying again`, true)
+function markStale() {
+  const at = new Date(lastEvent).toISOString().slice(11, 19)
+  setFreshness(`stale: no news since ${at} UTC, trying again`, true)
 }
 
 setInterval(() => {
-  tellTimes(document)
-  if (Date.now() - heard > STALE_AFTER_MS) tellStale()
-  for (const [id, html] of waiting) takeSection(id, html)
+  updateTimes(document)
+  if (Date.now() - lastEvent > STALE_AFTER_MS) markStale()
+  for (const [id, html] of deferredSections) updateSection(id, html)
 }, 1_000)
 
-// --- finding, ordering and turning pages without a reload ---
+// --- searching, sorting and paging without a reload ---
 
 const filter = document.getElementById('filter')
-let asked = 0
+let navigations = 0
 
-/** Shows what another address of this page shows. */
-async function go(address) {
-  const mine = ++asked
-  const answer = await fetch(address, { headers: { accept: 'text/html' } })
-  const other = new DOMParser().parseFromString(await answer.text(), 'text/html')
-  // Something else was asked for meanwhile.
-  if (mine !== asked) return
-  if (!answer.ok) {
-    location.assign(address)
+/** Shows this page as it is at another URL. */
+async function navigate(url) {
+  const navigation = ++navigations
+  const response = await fetch(url, { headers: { accept: 'text/html' } })
+  const other = new DOMParser().parseFromString(await response.text(), 'text/html')
+  // A later navigation has started meanwhile.
+  if (navigation !== navigations) return
+  if (!response.ok) {
+    location.assign(url)
     return
   }
-  history.replaceState(null, '', address)
+  history.replaceState(null, '', url)
   document.title = other.title
-  for (const selector of ['#summary', '#networks', '#paging', '.fleet thead', '#rows', '#past']) {
+  for (const selector of ['#summary', '#networks', '#paging', '.fleet thead', '#rows', '#history-panel']) {
     const [here, there] = [document.querySelector(selector), other.querySelector(selector)]
-    if (here && there) keepingPlace(here, () => here.replaceChildren(...there.childNodes))
+    if (here && there) preservingFocus(here, () => here.replaceChildren(...there.childNodes))
   }
-  if (filter) takeFilter(other.getElementById('filter'))
-  tellTimes(document)
+  if (filter) updateFilter(other.getElementById('filter'))
+  updateTimes(document)
   const { live } = other.getElementById('page').dataset
   if (live !== page.dataset.live) {
     page.dataset.live = live
-    listen()
+    connect()
   }
 }
 
-/** What is asked for besides what is being typed. */
-function takeFilter(other) {
+/** Updates the filter, except the search text, which may be being typed. */
+function updateFilter(other) {
   for (const field of filter.querySelectorAll('input[type=hidden]')) field.remove()
   filter.append(...other.querySelectorAll('input[type=hidden]'))
   for (const field of filter.querySelectorAll('select')) {
@@ -190,20 +191,20 @@ function takeFilter(other) {
 }
 
 if (filter) {
-  const wanted = () => {
+  const filterUrl = () => {
     const fields = [...new FormData(filter)].filter(([name, value]) => value !== '' && !(name === 'health' && value === 'all'))
     const query = new URLSearchParams(fields).toString()
     return filter.getAttribute('action') + (query && `?${query}`)
   }
-  let typing
-  const soon = (delay) => {
-    clearTimeout(typing)
-    typing = setTimeout(() => go(wanted()), delay)
+  let timer
+  const navigateAfter = (delay) => {
+    clearTimeout(timer)
+    timer = setTimeout(() => navigate(filterUrl()), delay)
   }
-  filter.addEventListener('input', (event) => soon(event.target.type === 'search' ? 150 : 0))
+  filter.addEventListener('input', (event) => navigateAfter(event.target.type === 'search' ? 150 : 0))
   filter.addEventListener('submit', (event) => {
     event.preventDefault()
-    soon(0)
+    navigateAfter(0)
   })
 }
 
@@ -211,16 +212,16 @@ document.addEventListener('click', (event) => {
   const link = event.target.closest('.fleet thead a, #paging nav a, .spans a')
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
   event.preventDefault()
-  go(link.href)
+  navigate(link.href)
 })
 
-// What is read from the disk is not told live: it is asked for again now and then.
-const again = document.querySelector('[data-again]')
-if (again) {
+// History is read from disk, so it is not part of the stream: it is reloaded periodically.
+const reloaded = document.querySelector('[data-reload-seconds]')
+if (reloaded) {
   setInterval(() => {
-    if (!document.hidden && !isMarked(again)) go(location.href)
-  }, again.dataset.again * 1_000)
+    if (!document.hidden && !isSelected(reloaded)) navigate(location.href)
+  }, reloaded.dataset.reloadSeconds * 1_000)
 }
 
-tellTimes(document)
-listen()
+updateTimes(document)
+connect()

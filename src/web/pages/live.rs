@@ -1,4 +1,4 @@
-//! What a page shows, told again as it changes: server-sent events with the HTML of what has changed since the event before.
+//! Live updates of a page: server-sent events with the HTML that has changed since the last one.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,43 +17,44 @@ use tokio_util::sync::CancellationToken;
 
 use super::Content;
 
-/// From one look at what is shown to the next.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a page is drawn again to find changes.
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After so many looks without news the reader is told that there are none. It calls what it shows stale soon after that.
-const QUIET_LOOKS: u32 = 5;
+/// Number of redraws without changes after which a `quiet` event is sent. `live.js` marks the page
+/// as stale if it gets no event for 12 s.
+const REDRAWS_BEFORE_QUIET: u32 = 5;
 
-/// Streams at a time, of all pages and readers: each costs the drawing of its page every second.
-const STREAMS: usize = 32;
+/// Maximum number of concurrent streams: each costs drawing its page every second.
+const MAX_STREAMS: usize = 32;
 
-/// How many streams there may be.
+/// Permits for streams.
 #[derive(Clone, Debug)]
-pub(in crate::web) struct Streams(Arc<Semaphore>);
+pub(in crate::web) struct LiveStreams(Arc<Semaphore>);
 
-impl Default for Streams {
+impl Default for LiveStreams {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(STREAMS)))
+        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
     }
 }
 
-/// Draws a page; none when what it is about is gone.
+/// Draws a page; returns `None` when its peer is gone.
 pub(super) type Draw = dyn Fn() -> Option<Content> + Send + Sync;
 
-/// What has changed since the event before.
+/// What has changed since the last event; the data of a `news` event.
 #[derive(Debug, Default, Serialize)]
-struct News<'a> {
+struct Changes<'a> {
     title: &'a str,
     icon: &'a str,
     sections: HashMap<&'a str, &'a str>,
     rows: HashMap<&'a str, &'a str>,
-    /// All rows in order, when they are others than before or in another order.
+    /// The keys of all rows in order, if rows or their order have changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Vec<&'a str>>,
 }
 
-/// What was told already, as hashes.
+/// What has been sent, as hashes.
 #[derive(Debug, Default)]
-struct Told {
+struct SentContent {
     title: String,
     icon: String,
     sections: HashMap<String, u64>,
@@ -61,100 +62,106 @@ struct Told {
     order: Option<Vec<String>>,
 }
 
-struct Telling {
+/// One stream of updates.
+struct LiveStream {
     draw: Arc<Draw>,
-    told: Told,
-    looks: Interval,
-    quiet: u32,
+    sent: SentContent,
+    redraws: Interval,
+    /// Number of redraws since the last event.
+    unchanged: u32,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
-/// A stream of what `draw` shows, until `stop`, until its subject or its reader is gone.
-pub(super) fn stream(streams: &Streams, stop: CancellationToken, draw: Arc<Draw>) -> Response {
+/// Streams the changes of what `draw` returns, until `stop`, or until the peer or the client is
+/// gone.
+pub(super) fn stream(streams: &LiveStreams, stop: CancellationToken, draw: Arc<Draw>) -> Response {
     let Ok(permit) = Arc::clone(&streams.0).try_acquire_owned() else {
-        let after = [(header::RETRY_AFTER, "30")];
-        let message = format!("{STREAMS} pages are being looked at already; reload to see news\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, after, message).into_response();
+        let retry_after = [(header::RETRY_AFTER, "30")];
+        let message =
+            format!("{MAX_STREAMS} pages are being looked at already; reload to see news\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, retry_after, message).into_response();
     };
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let telling = Telling {
+    let mut redraws = interval(REDRAW_INTERVAL);
+    redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let live = LiveStream {
         draw,
-        told: Told::default(),
-        looks,
-        quiet: 0,
+        sent: SentContent::default(),
+        redraws,
+        unchanged: 0,
         stop,
         _permit: permit,
     };
-    let events = stream::unfold(telling, |mut telling| async {
-        let event = telling.next().await?;
-        Some((Ok::<_, Infallible>(event), telling))
+    let events = stream::unfold(live, |mut live| async {
+        let event = live.next().await?;
+        Some((Ok::<_, Infallible>(event), live))
     });
-    // A proxy in front must not keep events back.
+    // Tells nginx not to buffer events.
     let unbuffered = [(header::HeaderName::from_static("x-accel-buffering"), "no")];
     (unbuffered, Sse::new(events)).into_response()
 }
 
-impl Telling {
+impl LiveStream {
     async fn next(&mut self) -> Option<Event> {
         loop {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
-                _ = self.looks.tick() => {}
+                _ = self.redraws.tick() => {}
             }
             let draw = Arc::clone(&self.draw);
-            // Drawing is work: not on the threads that poll.
+            // Drawing takes too long for the threads that poll.
             let content = tokio::task::spawn_blocking(move || draw()).await.ok()??;
-            if let Some(news) = self.told.news(&content) {
-                self.quiet = 0;
-                return Event::default().event("news").json_data(news).ok();
+            if let Some(changes) = self.sent.update(&content) {
+                self.unchanged = 0;
+                return Event::default().event("news").json_data(changes).ok();
             }
-            self.quiet += 1;
-            if self.quiet >= QUIET_LOOKS {
-                self.quiet = 0;
+            self.unchanged += 1;
+            if self.unchanged >= REDRAWS_BEFORE_QUIET {
+                self.unchanged = 0;
                 return Some(Event::default().event("quiet").data("no news"));
             }
         }
     }
 }
 
-impl Told {
-    /// What of `content` was not told yet; none when all was.
-    fn news<'a>(&mut self, content: &'a Content) -> Option<News<'a>> {
-        let mut news = News {
+impl SentContent {
+    /// Records `content` as sent, and returns what has changed in it, if anything.
+    fn update<'a>(&mut self, content: &'a Content) -> Option<Changes<'a>> {
+        let mut changes = Changes {
             title: &content.title,
             icon: &content.icon,
-            ..News::default()
+            ..Changes::default()
         };
         for section in &content.sections {
             let hash = hash(&section.html);
             if self.sections.insert(section.id.to_owned(), hash) != Some(hash) {
-                news.sections.insert(section.id, &section.html);
+                changes.sections.insert(section.id, &section.html);
             }
         }
         let mut rows = HashMap::with_capacity(content.rows.len());
         for row in &content.rows {
             let hash = hash(&row.html);
             if self.rows.get(&row.key) != Some(&hash) {
-                news.rows.insert(&row.key, &row.html);
+                changes.rows.insert(&row.key, &row.html);
             }
             rows.insert(row.key.clone(), hash);
         }
-        // A row that has left and comes again is told again.
+        // Forgets rows that are gone: they are sent again when they come back.
         self.rows = rows;
         let order: Vec<&str> = content.rows.iter().map(|row| row.key.as_str()).collect();
-        if self.order.as_ref().is_none_or(|told| *told != order) {
+        if self.order.as_ref().is_none_or(|sent| *sent != order) {
             self.order = Some(order.iter().map(ToString::to_string).collect());
-            news.order = Some(order);
+            changes.order = Some(order);
         }
-        let renamed = self.title != content.title || self.icon != content.icon;
+        let head_changed = self.title != content.title || self.icon != content.icon;
         self.title.clone_from(&content.title);
         self.icon.clone_from(&content.icon);
-        let any =
-            renamed || news.order.is_some() || !news.sections.is_empty() || !news.rows.is_empty();
-        any.then_some(news)
+        let has_changed = head_changed
+            || changes.order.is_some()
+            || !changes.sections.is_empty()
+            || !changes.rows.is_empty();
+        has_changed.then_some(changes)
     }
 }
 
@@ -166,7 +173,8 @@ fn hash(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Piece, Section};
+    use crate::web::pages::{Section, TableRow};
+
     use super::*;
 
     fn content(title: &str, rows: &[(&str, &str)]) -> Content {
@@ -176,7 +184,7 @@ mod tests {
             sections: vec![Section::new("summary", "one".to_owned())],
             rows: rows
                 .iter()
-                .map(|(key, html)| Piece {
+                .map(|(key, html)| TableRow {
                     key: (*key).to_owned(),
                     html: (*html).to_owned(),
                 })
@@ -184,42 +192,42 @@ mod tests {
         }
     }
 
-    fn json(told: &mut Told, content: &Content) -> Option<String> {
-        told.news(content)
-            .map(|news| serde_json::to_string(&news).unwrap())
+    fn update_json(sent: &mut SentContent, content: &Content) -> Option<String> {
+        sent.update(content)
+            .map(|changes| serde_json::to_string(&changes).unwrap())
     }
 
     #[test]
-    fn only_what_has_changed_is_told() {
-        let mut told = Told::default();
+    fn only_changes_are_sent() {
+        let mut sent = SentContent::default();
         let first = content("t", &[("a", "<a>"), ("b", "<b>")]);
         assert!(
-            json(&mut told, &first)
+            update_json(&mut sent, &first)
                 .unwrap()
                 .contains(r#""order":["a","b"]"#)
         );
-        assert_eq!(json(&mut told, &first), None);
+        assert_eq!(update_json(&mut sent, &first), None);
         let changed = content("t", &[("a", "<a>"), ("b", "<c>")]);
         assert_eq!(
-            json(&mut told, &changed).unwrap(),
+            update_json(&mut sent, &changed).unwrap(),
             r#"{"title":"t","icon":"","sections":{},"rows":{"b":"<c>"}}"#
         );
         let moved = content("t", &[("b", "<c>"), ("a", "<a>")]);
         assert_eq!(
-            json(&mut told, &moved).unwrap(),
+            update_json(&mut sent, &moved).unwrap(),
             r#"{"title":"t","icon":"","sections":{},"rows":{},"order":["b","a"]}"#
         );
-        assert!(json(&mut told, &content("u", &[("b", "<c>"), ("a", "<a>")])).is_some());
+        assert!(update_json(&mut sent, &content("u", &[("b", "<c>"), ("a", "<a>")])).is_some());
     }
 
     #[test]
-    fn a_row_that_comes_again_is_told_again() {
-        let mut told = Told::default();
+    fn a_row_that_comes_back_is_sent_again() {
+        let mut sent = SentContent::default();
         let both = content("t", &[("a", "<a>"), ("b", "<b>")]);
-        json(&mut told, &both);
-        json(&mut told, &content("t", &[("a", "<a>")]));
+        update_json(&mut sent, &both);
+        update_json(&mut sent, &content("t", &[("a", "<a>")]));
         assert!(
-            json(&mut told, &both)
+            update_json(&mut sent, &both)
                 .unwrap()
                 .contains(r#""rows":{"b":"<b>"}"#)
         );

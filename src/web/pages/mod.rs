@@ -1,5 +1,5 @@
-//! The pages for people: the fleet, and one peer. Drawn on the server and whole without JavaScript; with it they are told again
-//! what changes.
+//! The web pages: the fleet, single peers, and runbooks. Rendered on the server, and complete
+//! without JavaScript; with it they are updated live.
 
 mod chart;
 mod diagnosis;
@@ -7,13 +7,16 @@ mod facts;
 mod fleet;
 mod format;
 mod history_panel;
+mod icon;
 mod labels;
 mod live;
 mod network;
 mod peer;
 mod poll;
 mod row;
-mod spark;
+mod runbook;
+mod selection;
+mod sparklines;
 mod view;
 
 use std::sync::Arc;
@@ -26,64 +29,67 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use url::form_urlencoded;
 
-use crate::fleet::{Health, PeerRecord, Snapshot};
+use crate::fleet::{PeerRecord, Snapshot};
 
-use super::{Site, internal};
-use format::{Clock, Markup};
-pub(super) use live::Streams;
-use view::View;
+use super::{AppState, internal_error};
+use format::{Markup, TimeFormat};
+use history_panel::HistoryPanel;
+use icon::fleet_icon_url;
+pub(super) use live::LiveStreams;
+use view::FleetView;
 
-/// What the pages work with.
+/// What the pages share.
 #[derive(Clone, Debug)]
 pub(super) struct Pages {
-    pub(super) site: Site,
-    pub(super) streams: Streams,
+    pub(super) state: AppState,
+    pub(super) streams: LiveStreams,
 }
 
-/// What every page begins with.
-pub(super) struct Shell<'a> {
-    pub(super) prefix: &'a str,
-    pub(super) version: &'static str,
-    pub(super) vantage: String,
-    pub(super) title: String,
-    pub(super) icon: String,
+/// The frame that all pages share.
+struct Shell<'a> {
+    prefix: &'a str,
+    version: &'static str,
+    vantage: String,
+    title: String,
+    /// URL of the icon.
+    icon: String,
 }
 
 impl<'a> Shell<'a> {
-    /// Of a page called `title`, under the fleet's icon.
-    pub(super) fn new(site: &'a Site, title: String) -> Self {
-        let icon = summary_icon(&site.prefix, &site.fleet.snapshot());
-        Self::with(site, title, icon)
+    /// Returns the shell of a page with this title and the icon of the fleet.
+    fn new(state: &'a AppState, title: String) -> Self {
+        let icon = fleet_icon_url(&state.prefix, &state.fleet.snapshot());
+        Self::with_icon(state, title, icon)
     }
 
-    fn of(site: &'a Site, content: &Content) -> Self {
-        Self::with(site, content.title.clone(), content.icon.clone())
+    fn of(state: &'a AppState, content: &Content) -> Self {
+        Self::with_icon(state, content.title.clone(), content.icon.clone())
     }
 
-    fn with(site: &'a Site, title: String, icon: String) -> Self {
+    fn with_icon(state: &'a AppState, title: String, icon: String) -> Self {
         Self {
-            prefix: &site.prefix,
+            prefix: &state.prefix,
             version: env!("CARGO_PKG_VERSION"),
-            vantage: site.current.get().config.vantage.clone(),
+            vantage: state.active_config.get().config.vantage.clone(),
             title,
             icon,
         }
     }
 }
 
-/// What of a page changes while it is looked at.
+/// The parts of a page that are updated live.
 #[derive(Debug, Default)]
 struct Content {
     title: String,
-    /// The address of the icon.
+    /// URL of the icon.
     icon: String,
     sections: Vec<Section>,
-    /// The rows of the table in order.
-    rows: Vec<Piece>,
+    /// The rows of the table, in order.
+    rows: Vec<TableRow>,
 }
 
 impl Content {
-    /// The HTML of a section.
+    /// Returns the HTML of a section.
     fn section(&self, id: &str) -> Markup {
         let found = self.sections.iter().find(|section| section.id == id);
         Markup(
@@ -94,7 +100,7 @@ impl Content {
     }
 }
 
-/// What stands inside the element with this id.
+/// The content of the element with this id.
 #[derive(Debug)]
 struct Section {
     id: &'static str,
@@ -107,29 +113,33 @@ impl Section {
     }
 }
 
-/// A row under a key of its own.
+/// A row of the table.
 #[derive(Debug)]
-struct Piece {
+struct TableRow {
+    /// Unique within the page.
     key: String,
     html: String,
 }
 
+/// A page with a single message.
 #[derive(Template)]
 #[template(path = "pages/message.html")]
-struct Message<'a> {
+struct MessagePage<'a> {
     shell: Shell<'a>,
     text: &'a str,
 }
 
-/// The pages' routes. What they change they ask `api` for.
+/// Returns the routes of the pages. Forms that change something are forwarded to `api`.
 pub(super) fn routes(pages: &Pages, api: Router) -> Router {
     Router::new()
         .route("/", get(fleet))
-        .route("/live", get(fleet_news))
+        .route("/live", get(fleet_updates))
         .route("/peers/{name}", get(peer))
-        .route("/peers/{name}/live", get(peer_news))
+        .route("/peers/{name}/live", get(peer_updates))
         .route("/peers/{name}/poll", poll::route(api))
-        .route("/icon.svg", get(draw_icon))
+        .route("/runbooks/", get(runbook::runbooks))
+        .route("/runbooks/{alert}", get(runbook::runbook))
+        .route("/icon.svg", get(icon::icon))
         .route(
             "/style.css",
             get(async || asset("text/css; charset=utf-8", include_str!("style.css"))),
@@ -143,76 +153,77 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
 
 /// `GET /`
 pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
-    let view = View::parse(uri.query());
-    // Drawing thousands of peers takes a while: not on the threads that poll.
-    let drawn = tokio::task::spawn_blocking(move || {
-        let (site, snapshot) = (&pages.site, pages.site.fleet.snapshot());
-        let content = fleet::content(site, &view, &snapshot, reading(&snapshot))?;
-        let shell = Shell::of(site, &content);
-        fleet::FleetPage::new(site, &view, &snapshot, shell, content).render()
+    let view = FleetView::parse(uri.query());
+    // Drawing thousands of peers takes too long for the threads that poll.
+    let page = tokio::task::spawn_blocking(move || {
+        let (state, snapshot) = (&pages.state, pages.state.fleet.snapshot());
+        let content = fleet::content(state, &view, &snapshot, relative_times(&snapshot))?;
+        let shell = Shell::of(state, &content);
+        fleet::FleetPage::new(state, &view, &snapshot, shell, content).render()
     });
-    match drawn.await {
-        Ok(page) => shown(page),
-        Err(error) => internal(&error),
+    match page.await {
+        Ok(page) => html_response(page),
+        Err(error) => internal_error(&error),
     }
 }
 
 /// `GET /live`
-async fn fleet_news(State(pages): State<Pages>, uri: Uri) -> Response {
-    let view = View::parse(uri.query());
-    let site = pages.site.clone();
+async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
+    let view = FleetView::parse(uri.query());
+    let state = pages.state.clone();
     let draw = move || {
-        let snapshot = site.fleet.snapshot();
-        fleet::content(&site, &view, &snapshot, telling(&snapshot)).ok()
+        let snapshot = state.fleet.snapshot();
+        fleet::content(&state, &view, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.site.stop.clone(), Arc::new(draw))
+    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
 }
 
 /// `GET /peers/{name}`
 async fn peer(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
-    let site = &pages.site;
-    let snapshot = site.fleet.snapshot();
-    let Some(record) = watched(&snapshot, &name) else {
+    let state = &pages.state;
+    let snapshot = state.fleet.snapshot();
+    let Some(record) = find_peer(&snapshot, &name) else {
         return message(
-            site,
+            state,
             StatusCode::NOT_FOUND,
-            &format!("No peer is called {}.", format::visible(&name)),
+            &format!("No peer is called {}.", format::sanitize(&name)),
         );
     };
-    let past = history_panel::Past::read(&site.history, record, uri.query(), snapshot.wall).await;
-    let page = peer::content(site, record, &snapshot, reading(&snapshot)).and_then(|content| {
-        peer::PeerPage {
-            shell: Shell::of(site, &content),
-            content,
-            name: &record.peer.name,
-            network: &record.peer.network,
-            live: format!("{}/live", address(site, &record.peer.name)),
-            past,
-        }
-        .render()
-    });
-    shown(page)
+    let history = HistoryPanel::read(&state.history, record, uri.query(), snapshot.wall).await;
+    let page =
+        peer::content(state, record, &snapshot, relative_times(&snapshot)).and_then(|content| {
+            peer::PeerPage {
+                shell: Shell::of(state, &content),
+                content,
+                name: &record.peer.name,
+                network: &record.peer.network,
+                live: format!("{}/live", peer_path(state, &record.peer.name)),
+                history,
+            }
+            .render()
+        });
+    html_response(page)
 }
 
 /// `GET /peers/{name}/live`
-async fn peer_news(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
-    let site = pages.site.clone();
+async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+    let state = pages.state.clone();
     let draw = move || {
-        let snapshot = site.fleet.snapshot();
-        let record = watched(&snapshot, &name)?;
-        peer::content(&site, record, &snapshot, telling(&snapshot)).ok()
+        let snapshot = state.fleet.snapshot();
+        let record = find_peer(&snapshot, &name)?;
+        peer::content(&state, record, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.site.stop.clone(), Arc::new(draw))
+    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
 }
 
-/// The page of a peer, as a path.
-fn address(site: &Site, name: &str) -> String {
+/// Returns the path of the page of a peer.
+fn peer_path(state: &AppState, name: &str) -> String {
     let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
-    // A plus is a blank in a query alone.
-    format!("{}/peers/{}", site.prefix, name.replace('+', "%20"))
+    // A plus stands for a space only in query strings.
+    format!("{}/peers/{}", state.prefix, name.replace('+', "%20"))
 }
 
-fn watched<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PeerRecord> {
+fn find_peer<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PeerRecord> {
     let found = snapshot
         .peers
         .iter()
@@ -220,101 +231,46 @@ fn watched<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PeerRecord> {
     found.map(|record| &**record)
 }
 
-/// Times as who loads a page reads them.
-fn reading(snapshot: &Snapshot) -> Clock {
-    Clock {
+/// Times relative to the snapshot, for pages.
+fn relative_times(snapshot: &Snapshot) -> TimeFormat {
+    TimeFormat {
         now: snapshot.wall,
         relative: true,
     }
 }
 
-/// Times as they are told again: a text that ages by itself would be news every second. The page makes them relative.
-fn telling(snapshot: &Snapshot) -> Clock {
-    Clock {
+/// Absolute times, for live updates: relative ones would change every second. The browser makes
+/// them relative.
+fn absolute_times(snapshot: &Snapshot) -> TimeFormat {
+    TimeFormat {
         now: snapshot.wall,
         relative: false,
     }
 }
 
-/// A page that says one thing.
-fn message(site: &Site, status: StatusCode, text: &str) -> Response {
-    let page = Message {
-        shell: Shell::new(site, "Convex peers".to_owned()),
+/// Responds with a page that shows a message.
+fn message(state: &AppState, status: StatusCode, text: &str) -> Response {
+    let page = MessagePage {
+        shell: Shell::new(state, "Convex peers".to_owned()),
         text,
     };
-    (status, shown(page.render())).into_response()
+    (status, html_response(page.render())).into_response()
 }
 
-/// A page, or what is said when it could not be drawn.
-pub(super) fn shown(page: askama::Result<String>) -> Response {
+/// Responds with a page, or with an error if it could not be rendered.
+fn html_response(page: askama::Result<String>) -> Response {
     match page {
         Ok(html) => ([(header::CACHE_CONTROL, "no-store")], Html(html)).into_response(),
-        Err(error) => internal(&error),
+        Err(error) => internal_error(&error),
     }
 }
 
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    // It belongs to this version of the pages: asked for again each time, and small.
+/// Responds with a file that belongs to the pages.
+fn asset(content_type: &'static str, text: &'static str) -> Response {
+    // Revalidated each time, as it has to match the version of the pages.
     let headers = [
-        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_TYPE, content_type),
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()
-}
-
-/// The icon of a fleet: its worst health, and how many peers have it where that is nothing good.
-fn summary_icon(prefix: &str, snapshot: &Snapshot) -> String {
-    let worst = [Health::Down, Health::Degraded, Health::Unknown]
-        .into_iter()
-        .find(|it| snapshot.count(*it) > 0);
-    match worst {
-        Some(health) => icon(prefix, health, Some(snapshot.count(health))),
-        None => icon(prefix, Health::Up, None),
-    }
-}
-
-/// The address of an icon.
-fn icon(prefix: &str, health: Health, count: Option<usize>) -> String {
-    let count = count
-        .map(|count| format!("&count={count}"))
-        .unwrap_or_default();
-    format!("{prefix}/icon.svg?health={}{count}", health.as_str())
-}
-
-/// `GET /icon.svg`
-async fn draw_icon(uri: Uri) -> Response {
-    let query = uri.query().unwrap_or_default();
-    let asked = |wanted: &str| {
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, _)| key == wanted).map(|(_, value)| value)
-    };
-    let named = asked("health");
-    let health = Health::ALL
-        .into_iter()
-        .find(|it| named.as_deref() == Some(it.as_str()));
-    let health = health.unwrap_or(Health::Unknown);
-    let count = asked("count").and_then(|value| value.parse::<u32>().ok());
-    let text = count.map_or(String::new(), |count| count.min(99).to_string());
-    let (shape, fill) = match health {
-        Health::Up => (r#"<circle cx="16" cy="16" r="15""#, "#1a7f37"),
-        Health::Degraded => (r#"<path d="M16 1 31 30H1z""#, "#d29922"),
-        Health::Down => (
-            r#"<rect x="1" y="1" width="30" height="30" rx="4""#,
-            "#b3261e",
-        ),
-        Health::Unknown => (r#"<circle cx="16" cy="16" r="15""#, "#6e7781"),
-    };
-    let (baseline, ink) = if health == Health::Degraded {
-        (27, "#000")
-    } else {
-        (22, "#fff")
-    };
-    let svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">{shape} fill="{fill}"/><text x="16" y="{baseline}" font-family="sans-serif" font-size="17" font-weight="700" text-anchor="middle" fill="{ink}">{text}</text></svg>"#
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "image/svg+xml"),
-        (header::CACHE_CONTROL, "max-age=86400"),
-    ];
-    (headers, svg).into_response()
 }

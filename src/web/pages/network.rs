@@ -1,48 +1,53 @@
-//! One network with its verdict, as a card of the fleet page.
+//! One network as a card on the fleet page.
 
-use crate::fleet::{Health, NetworkSnapshot, OrderState, Snapshot, StakeClass};
-use crate::web::pages::format::{Clock, When, cvm_in_short, number, percent};
-use crate::web::pages::labels;
+use std::sync::Arc;
 
-use super::view::{View, Which};
+use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot, StakeClass};
 
-/// What is said of a network; what is not known is absent.
+use super::format::{TimeFormat, Timestamp, number, percent, short_cvm};
+use super::labels;
+use super::view::{FleetView, HealthFilter};
+
+/// A card; unknown values are `None`.
 pub(super) struct NetworkCard<'a> {
     pub(super) name: &'a str,
-    /// `up`, `degraded`, `down` or `unknown`, as peers are coloured.
+    /// CSS class: `up`, `degraded`, `down` or `unknown`, as for peers.
     pub(super) class: &'static str,
     pub(super) order: &'static str,
     pub(super) head: Option<String>,
-    pub(super) finality: Option<When>,
+    pub(super) finality_advanced: Option<Timestamp>,
+    /// Number of distinct states among the peers that answer.
     pub(super) groups: usize,
     pub(super) split: bool,
     pub(super) registered: Option<String>,
-    pub(super) quorum: Option<QuorumFigures>,
+    pub(super) quorum: Option<QuorumSummary>,
     pub(super) stake: Option<String>,
     pub(super) accounts: Option<String>,
     pub(super) counts: Vec<HealthCount>,
 }
 
-pub(super) struct QuorumFigures {
+/// The quorum of a network.
+pub(super) struct QuorumSummary {
     pub(super) margin: String,
-    pub(super) lacking: bool,
+    /// Whether the quorum is lost.
+    pub(super) is_lost: bool,
+    /// How many peers can fail before the quorum is lost.
     pub(super) losable: usize,
-    /// Parts of the stake by standing, those that are not zero.
-    pub(super) parts: Vec<(&'static str, String)>,
+    /// Shares of the stake by class, except zero ones.
+    pub(super) shares: Vec<(&'static str, String)>,
 }
 
-/// How many peers have one health, and the address that shows them.
+/// The number of peers with one health, with the query string of a page that shows them.
 pub(super) struct HealthCount {
     pub(super) health: &'static str,
     pub(super) count: usize,
     pub(super) query: String,
 }
 
-/// Peers by health, the worst first; those without a peer are left out.
-pub(super) fn counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCount> {
-    let of_network = |it: &&std::sync::Arc<crate::fleet::PeerRecord>| {
-        network.is_empty() || it.peer.network == network
-    };
+/// Counts peers by health, the worst first, without zero counts; of all networks if `network` is
+/// empty.
+pub(super) fn health_counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCount> {
+    let in_network = |it: &&Arc<PeerRecord>| network.is_empty() || it.peer.network == network;
     [Health::Down, Health::Degraded, Health::Unknown, Health::Up]
         .into_iter()
         .map(|health| HealthCount {
@@ -50,40 +55,44 @@ pub(super) fn counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCount> {
             count: snapshot
                 .peers
                 .iter()
-                .filter(of_network)
+                .filter(in_network)
                 .filter(|it| it.health == health)
                 .count(),
-            query: View {
-                which: Which::Only(health),
+            query: FleetView {
+                health: HealthFilter::Only(health),
                 network: network.to_owned(),
-                ..View::default()
+                ..FleetView::default()
             }
             .query(),
         })
-        .filter(|counted| counted.count > 0)
+        .filter(|it| it.count > 0)
         .collect()
 }
 
 impl<'a> NetworkCard<'a> {
-    pub(super) fn new(network: &'a NetworkSnapshot, snapshot: &Snapshot, clock: Clock) -> Self {
+    pub(super) fn new(
+        network: &'a NetworkSnapshot,
+        snapshot: &Snapshot,
+        times: TimeFormat,
+    ) -> Self {
         let verdict = &network.verdict;
-        let quorum = verdict.quorum.as_ref().map(|quorum| QuorumFigures {
+        let quorum = verdict.quorum.as_ref().map(|quorum| QuorumSummary {
             margin: percent(quorum.margin),
-            lacking: quorum.margin < 0.0,
+            is_lost: quorum.margin < 0.0,
             losable: quorum.losable,
-            parts: StakeClass::ALL
+            shares: StakeClass::ALL
                 .iter()
                 .zip(quorum.ratios)
                 .filter(|(_, ratio)| *ratio > 0.0)
-                .map(|(standing, ratio)| (standing.as_str(), percent(ratio)))
+                .map(|(class, ratio)| (class.as_str(), percent(ratio)))
                 .collect(),
         });
-        let lacking = quorum.as_ref().is_some_and(|quorum| quorum.lacking);
-        let counts = counts(snapshot, &network.name);
+        let quorum_lost = quorum.as_ref().is_some_and(|quorum| quorum.is_lost);
+        let counts = health_counts(snapshot, &network.name);
         let any = |health: Health| counts.iter().any(|it| it.health == health.as_str());
         let class = match verdict.order {
             OrderState::Stalled | OrderState::Receding => "down",
-            _ if verdict.split || lacking => "down",
+            _ if verdict.split || quorum_lost => "down",
             OrderState::Unknown => "unknown",
             _ if verdict.groups > 1 || any(Health::Down) || any(Health::Degraded) => "degraded",
             OrderState::Advancing | OrderState::Idle => "up",
@@ -91,14 +100,14 @@ impl<'a> NetworkCard<'a> {
         Self {
             name: &network.name,
             class,
-            order: labels::of_order(verdict.order),
+            order: labels::order_state(verdict.order),
             head: verdict.head.map(number),
-            finality: verdict.finality_advanced.map(|at| clock.when(at)),
+            finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
             groups: verdict.groups,
             split: verdict.split,
             registered: verdict.registered.map(number),
             quorum,
-            stake: verdict.stake_copper.map(cvm_in_short),
+            stake: verdict.stake_copper.map(short_cvm),
             accounts: network
                 .figures
                 .as_ref()

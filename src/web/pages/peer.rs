@@ -1,24 +1,27 @@
-//! The page of one peer: what is wrong and whose trouble it is, everything known, what was, and its last polls in full.
+//! The page of one peer: its problems and their likely cause, history, events, endpoints, details,
+//! and its last polls.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
 use convex_client::Transport;
 
 use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
-use crate::history::{Event, Transcript};
-use crate::web::pages::diagnosis::{self, Answer};
-use crate::web::pages::format::{Clock, Markup, When, count, latency, visible};
-use crate::web::pages::history_panel::Past;
+use crate::history::{Conversation, Event, EventKind, Transcript};
+use crate::web::AppState;
 
-use super::super::{Site, runbook};
+use super::diagnosis::{Diagnosis, diagnose};
 use super::facts::{Group, groups};
-use super::row::{LoadedConfig, in_force};
-use super::spark::poll_bar;
-use super::{Content, Section, Shell, icon, labels};
+use super::format::{Markup, TimeFormat, Timestamp, count, latency, sanitize};
+use super::history_panel::HistoryPanel;
+use super::icon::icon_url;
+use super::row::{ConditionLink, condition_links};
+use super::sparklines::poll_bar;
+use super::{Content, Section, Shell, labels, runbook};
 
-/// Events that are shown.
-const EVENTS: usize = 50;
+/// Maximum number of events shown.
+const MAX_EVENTS: usize = 50;
 
 #[derive(Template)]
 #[template(path = "pages/peer.html")]
@@ -28,7 +31,7 @@ pub(super) struct PeerPage<'a> {
     pub(super) name: &'a str,
     pub(super) network: &'a str,
     pub(super) live: String,
-    pub(super) past: Past,
+    pub(super) history: HistoryPanel,
 }
 
 #[derive(Template)]
@@ -37,38 +40,40 @@ struct Verdict<'a> {
     prefix: &'a str,
     name: &'a str,
     health: &'static str,
-    since: Option<When>,
+    since: Option<Timestamp>,
     maintenance: bool,
-    answer: Answer,
-    wrong: Vec<Wrong>,
-    polls: Markup,
+    diagnosis: Diagnosis,
+    problems: Vec<Problem>,
+    poll_bar: Markup,
 }
 
-/// What is in force, with what to do about it.
-struct Wrong {
-    it: LoadedConfig,
+/// A condition of the peer, with the text of its runbook.
+struct Problem {
+    condition: ConditionLink,
     runbook: Option<Markup>,
 }
 
 #[derive(Template)]
 #[template(path = "pages/endpoints.html")]
 struct Endpoints<'a> {
-    endpoints: Vec<EndpointFacts<'a>>,
+    endpoints: Vec<EndpointDetails<'a>>,
 }
 
-struct EndpointFacts<'a> {
+struct EndpointDetails<'a> {
     transport: &'static str,
     url: &'a str,
     latency: Option<String>,
-    parts: Vec<(&'static str, String)>,
+    /// Phases of the last poll with their durations.
+    phases: Vec<(&'static str, String)>,
     bytes: Option<String>,
     attempts: String,
     failures: String,
-    running: u32,
-    attempt: Option<When>,
-    success: Option<When>,
+    consecutive_failures: u32,
+    last_attempt: Option<Timestamp>,
+    last_success: Option<Timestamp>,
+    /// Reason and message.
     failure: Option<(&'static str, String)>,
-    certificate: Option<When>,
+    certificate_ends: Option<Timestamp>,
 }
 
 #[derive(Template)]
@@ -80,29 +85,29 @@ struct Facts {
 #[derive(Template)]
 #[template(path = "pages/transcripts.html")]
 struct Transcripts {
-    told: Vec<Told>,
+    polls: Vec<PollTranscript>,
 }
 
-/// A poll in full.
-struct Told {
+/// The last successful or failed poll; without conversations if none is kept.
+struct PollTranscript {
     title: &'static str,
-    at: Option<When>,
-    conversations: Vec<Said>,
+    at: Option<Timestamp>,
+    conversations: Vec<EndpointTranscript>,
 }
 
-struct Said {
+struct EndpointTranscript {
     transport: &'static str,
     url: String,
     took: String,
-    tries: u32,
+    attempts: u32,
     reconnects: u32,
     bytes: usize,
     phases: Vec<(&'static str, String)>,
-    answers: Vec<Timed>,
+    answers: Vec<Exchange>,
     error: Option<String>,
 }
 
-struct Timed {
+struct Exchange {
     request: &'static str,
     sent: &'static str,
     took: String,
@@ -112,66 +117,69 @@ struct Timed {
 #[derive(Template)]
 #[template(path = "pages/events.html")]
 struct Events {
-    events: Vec<Happened>,
-    more: bool,
+    events: Vec<EventLine>,
+    /// Whether there may be older events.
+    has_more: bool,
 }
 
-struct Happened {
-    at: When,
-    what: String,
+struct EventLine {
+    at: Timestamp,
+    text: String,
 }
 
-/// What of the page is drawn anew while it is looked at.
+/// Draws the parts of the page that are updated live.
 pub(super) fn content(
-    site: &Site,
+    state: &AppState,
     record: &PeerRecord,
     snapshot: &Snapshot,
-    clock: Clock,
+    times: TimeFormat,
 ) -> askama::Result<Content> {
     let name = &record.peer.name;
-    let events = site.history.events_of(name, EVENTS);
-    let wrong = in_force(record).into_iter().map(|it| Wrong {
-        runbook: runbook::embedded(it.alert, &site.prefix).map(Markup),
-        it,
-    });
+    let events = state.history.events_of(name, MAX_EVENTS);
+    let problems = condition_links(record)
+        .into_iter()
+        .map(|condition| Problem {
+            runbook: runbook::embedded(condition.alert, &state.prefix).map(Markup),
+            condition,
+        });
     let verdict = Verdict {
-        prefix: &site.prefix,
+        prefix: &state.prefix,
         name,
         health: record.health.as_str(),
-        since: since(&events).map(|at| clock.when(at)),
+        since: health_changed(&events).map(|at| times.at(at)),
         maintenance: record.in_maintenance(snapshot.wall),
-        answer: diagnosis::answer(record, snapshot),
-        wrong: wrong.collect(),
-        polls: poll_bar(&site.history.recent(name).unwrap_or_default()),
+        diagnosis: diagnose(record, snapshot),
+        problems: problems.collect(),
+        poll_bar: poll_bar(&state.history.recent(name).unwrap_or_default()),
     };
-    let of_endpoint = |endpoint| EndpointFacts::new(record, endpoint, snapshot, clock);
+    let details = |endpoint| EndpointDetails::new(record, endpoint, snapshot, times);
     let endpoints = Endpoints {
-        endpoints: record.endpoints.iter().map(of_endpoint).collect(),
+        endpoints: record.endpoints.iter().map(details).collect(),
     };
     let facts = Facts {
-        groups: groups(record, snapshot, clock),
+        groups: groups(record, snapshot, times),
     };
-    let transcripts = site.history.transcripts(name);
+    let transcripts = state.history.transcripts(name);
     let (success, failure) = transcripts.map_or((None, None), |it| (it.success, it.failure));
     let transcripts = Transcripts {
-        told: vec![
-            Told::new("Last successful poll", success, clock),
-            Told::new("Last failed poll", failure, clock),
+        polls: vec![
+            PollTranscript::new("Last successful poll", success, times),
+            PollTranscript::new("Last failed poll", failure, times),
         ],
     };
     let events = Events {
-        more: events.len() == EVENTS,
+        has_more: events.len() == MAX_EVENTS,
         events: events
             .iter()
-            .map(|event| Happened {
-                at: clock.when(event.at()),
-                what: visible(&event.what.to_string()),
+            .map(|event| EventLine {
+                at: times.at(event.at()),
+                text: sanitize(&event.what.to_string()),
             })
             .collect(),
     };
     Ok(Content {
         title: format!("{} is {} · Convex peers", name, record.health.as_str()),
-        icon: icon(&site.prefix, record.health, None),
+        icon: icon_url(&state.prefix, record.health, None),
         sections: vec![
             Section::new("verdict", verdict.render()?),
             Section::new("endpoints", endpoints.render()?),
@@ -183,58 +191,55 @@ pub(super) fn content(
     })
 }
 
-/// When the peer's health became what it is, as far as is remembered.
-fn since(events: &[std::sync::Arc<Event>]) -> Option<SystemTime> {
-    let changed = |event: &&std::sync::Arc<Event>| {
-        matches!(event.what, crate::history::EventKind::HealthChanged { .. })
-    };
-    events.iter().find(changed).map(|event| event.at())
+/// Returns when the health of the peer last changed, if that is among its events.
+fn health_changed(events: &[Arc<Event>]) -> Option<SystemTime> {
+    let is_change = |event: &&Arc<Event>| matches!(event.what, EventKind::HealthChanged { .. });
+    events.iter().find(is_change).map(|event| event.at())
 }
 
-impl<'a> EndpointFacts<'a> {
+impl<'a> EndpointDetails<'a> {
     fn new(
         record: &PeerRecord,
         endpoint: &'a EndpointRecord,
         snapshot: &Snapshot,
-        clock: Clock,
+        times: TimeFormat,
     ) -> Self {
         let timings = record.timings(endpoint, snapshot.now);
-        let mut parts = Vec::new();
+        let mut phases = Vec::new();
         if let Some(timings) = timings {
-            let phases = timings.phases;
             let connecting = [
-                ("resolve", phases.resolve),
-                ("connect", phases.connect),
-                ("tls", phases.tls),
+                ("resolve", timings.phases.resolve),
+                ("connect", timings.phases.connect),
+                ("tls", timings.phases.tls),
             ];
             let all = connecting.into_iter().chain(timings.requests);
-            parts.extend(all.filter_map(|(part, took)| Some((part, latency(took?)))));
+            phases.extend(all.filter_map(|(phase, took)| Some((phase, latency(took?)))));
         }
-        let when = |at: Option<SystemTime>| at.map(|at| clock.when(at));
+        let timestamp = |at: Option<SystemTime>| at.map(|at| times.at(at));
         Self {
             transport: endpoint.transport.as_str(),
             url: &endpoint.url,
             latency: timings.map(|timings| latency(timings.took)),
-            parts,
+            phases,
             bytes: timings
                 .map(|timings| count(u64::try_from(timings.response_bytes).unwrap_or(u64::MAX))),
             attempts: count(endpoint.tally.attempts),
             failures: count(endpoint.tally.failed_in_all()),
-            running: endpoint.consecutive_failures,
-            attempt: when(endpoint.last_attempt),
-            success: when(endpoint.last_success),
+            consecutive_failures: endpoint.consecutive_failures,
+            last_attempt: timestamp(endpoint.last_attempt),
+            last_success: timestamp(endpoint.last_success),
             failure: endpoint
                 .last_failure
                 .as_ref()
-                .map(|failure| (labels::of_reason(failure.reason), visible(&failure.message))),
-            certificate: when(endpoint.certificate_ends)
+                .map(|failure| (labels::reason(failure.reason), sanitize(&failure.message))),
+            certificate_ends: timestamp(endpoint.certificate_ends)
                 .filter(|_| endpoint.transport == Transport::Http),
         }
     }
 }
 
-impl Told {
-    fn new(title: &'static str, transcript: Option<Transcript>, clock: Clock) -> Self {
+impl PollTranscript {
+    fn new(title: &'static str, transcript: Option<Transcript>, times: TimeFormat) -> Self {
         let Some(transcript) = transcript else {
             return Self {
                 title,
@@ -242,36 +247,42 @@ impl Told {
                 conversations: Vec::new(),
             };
         };
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(transcript.at_ms));
+        let conversations = transcript.endpoints.iter();
+        Self {
+            title,
+            at: at.map(|at| times.at(at)),
+            conversations: conversations.map(EndpointTranscript::new).collect(),
+        }
+    }
+}
+
+impl EndpointTranscript {
+    fn new(conversation: &Conversation) -> Self {
         let micros = |took_us: u64| latency(Duration::from_micros(took_us));
-        let conversations = transcript.endpoints.into_iter().map(|it| Said {
-            transport: it.transport,
-            url: visible(&it.url),
-            took: micros(it.took_us),
-            tries: it.retries.saturating_add(1),
-            reconnects: it.reconnects,
-            bytes: it.response_bytes,
-            phases: it
+        Self {
+            transport: conversation.transport,
+            url: sanitize(&conversation.url),
+            took: micros(conversation.took_us),
+            attempts: conversation.retries.saturating_add(1),
+            reconnects: conversation.reconnects,
+            bytes: conversation.response_bytes,
+            phases: conversation
                 .phases
                 .iter()
                 .map(|step| (step.phase, micros(step.took_us)))
                 .collect(),
-            answers: it
+            answers: conversation
                 .answers
                 .iter()
-                .map(|answer| Timed {
+                .map(|answer| Exchange {
                     request: answer.request,
                     sent: answer.sent,
                     took: micros(answer.took_us),
-                    reply: visible(&answer.reply),
+                    reply: sanitize(&answer.reply),
                 })
                 .collect(),
-            error: it.error.as_deref().map(visible),
-        });
-        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(transcript.at_ms));
-        Self {
-            title,
-            at: at.map(|at| clock.when(at)),
-            conversations: conversations.collect(),
+            error: conversation.error.as_deref().map(sanitize),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! "Poll now" for a browser without JavaScript: a form that is sent to the API, and back to the peer's page.
+//! The "Poll now" form of a peer's page: forwards to the API, then redirects back to the page.
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -8,15 +8,17 @@ use axum::routing::{MethodRouter, post};
 use serde::Deserialize;
 use tower::ServiceExt;
 
-use crate::web::listener::guard::Caller;
+use crate::web::listener::authorization::Caller;
 
-use super::{Pages, address, message};
+use super::format::sanitize;
+use super::{Pages, message, peer_path};
 
-/// What of a refusal is shown, bytes.
-const REFUSAL_BYTES: usize = 4096;
+/// Maximum size of an error response from the API, in bytes.
+const MAX_PROBLEM_BYTES: usize = 4096;
 
-/// `POST /peers/{name}/poll`: asks `api` for a poll as its own users do, with the same headers, so that who may ask is decided
-/// there; then leads back to the page.
+/// `POST /peers/{name}/poll`
+///
+/// Forwards the request to `api` with its headers and caller, so that the API authorizes it.
 pub(super) fn route(api: Router) -> MethodRouter<Pages> {
     post(
         move |State(pages): State<Pages>, Path(name): Path<String>, request: Request| {
@@ -26,43 +28,41 @@ pub(super) fn route(api: Router) -> MethodRouter<Pages> {
 }
 
 async fn forward(api: Router, pages: Pages, name: String, mut request: Request) -> Response {
-    let site = &pages.site;
-    let page = address(site, &name);
-    let under_api = format!("/api/v1{}/poll", page.trim_start_matches(&*site.prefix));
-    let Ok(uri) = under_api.parse::<Uri>() else {
-        return message(site, StatusCode::NOT_FOUND, "There is no such peer.");
+    let state = &pages.state;
+    let page = peer_path(state, &name);
+    let api_path = format!("/api/v1{}/poll", page.trim_start_matches(&*state.prefix));
+    let Ok(uri) = api_path.parse::<Uri>() else {
+        return message(state, StatusCode::NOT_FOUND, "There is no such peer.");
     };
     *request.uri_mut() = uri;
-    // What this route's path was made of is nothing of the other's; who asks is.
+    // The extensions hold this route's path parameters, which must not reach the API; the caller
+    // must.
     let caller = request.extensions().get::<Caller>().copied();
     request.extensions_mut().clear();
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
-    let answer = match api.oneshot(request).await {
-        Ok(answer) => answer,
+    let response = match api.oneshot(request).await {
+        Ok(response) => response,
         Err(never) => match never {},
     };
-    if answer.status().is_success() {
+    if response.status().is_success() {
         return (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response();
     }
-    let status = answer.status();
-    let body = axum::body::to_bytes(answer.into_body(), REFUSAL_BYTES)
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), MAX_PROBLEM_BYTES)
         .await
         .unwrap_or_default();
-    let why = match serde_json::from_slice::<Refusal>(&body) {
-        Ok(refusal) => refusal.detail,
+    let reason = match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => problem.detail,
         Err(_) => status.to_string(),
     };
-    let text = format!(
-        "The peer was not polled: {}",
-        crate::web::pages::format::visible(&why)
-    );
-    message(site, status, &text)
+    let text = format!("The peer was not polled: {}", sanitize(&reason));
+    message(state, status, &text)
 }
 
-/// What of the API's refusals is shown.
+/// The part of a problem document that is shown.
 #[derive(Deserialize)]
-struct Refusal {
+struct Problem {
     detail: String,
 }

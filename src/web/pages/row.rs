@@ -1,4 +1,4 @@
-//! One peer as a row of the fleet page.
+//! One peer as a row on the fleet page.
 
 use std::time::Duration;
 
@@ -9,30 +9,31 @@ use crate::alerting;
 use crate::config::Role;
 use crate::fleet::{Condition, OrderState, PeerRecord, Snapshot};
 use crate::history::Poll;
-use crate::web::pages::format::{
-    Clock, Markup, When, cvm_in_short, latency, number, offset, percent, span, visible,
+
+use super::format::{
+    Markup, TimeFormat, Timestamp, latency, number, offset, percent, sanitize, short_cvm,
+    short_duration,
 };
+use super::sparklines::{ROW_POLLS, poll_bar, sparkline};
+use super::{labels, selection};
 
-use super::spark::{POLLS_SHOWN, poll_bar, sparkline};
-use super::{labels, view};
-
-/// A row; what is not known is absent.
+/// A row; unknown values are `None`.
 #[derive(Template)]
 #[template(path = "pages/row.html")]
 pub(super) struct Row<'a> {
     prefix: &'a str,
     name: &'a str,
-    /// Where there are several.
+    /// Only if there are several networks.
     network: Option<&'a str>,
     labels: Vec<(&'a str, &'a str)>,
     is_reference: bool,
     health: &'static str,
     maintenance: bool,
-    doubt: Option<String>,
-    conditions: Vec<LoadedConfig>,
+    excuse: Option<String>,
+    conditions: Vec<ConditionLink>,
     endpoints: Vec<EndpointCell<'a>>,
-    spark: Markup,
-    polls: Markup,
+    sparkline: Markup,
+    poll_bar: Markup,
     order: Option<OrderCell>,
     lag: Option<LagCell>,
     diverged: Option<bool>,
@@ -40,12 +41,12 @@ pub(super) struct Row<'a> {
     stake: Option<StakeCell>,
     skew: Option<ClockCell>,
     certificate: Option<CertificateCell>,
-    success: Option<When>,
+    last_success: Option<Timestamp>,
 }
 
-/// What is in force, and the runbook that tells of it.
-pub(super) struct LoadedConfig {
-    pub(super) words: &'static str,
+/// A condition with the name of its runbook.
+pub(super) struct ConditionLink {
+    pub(super) text: &'static str,
     pub(super) label: &'static str,
     pub(super) alert: &'static str,
 }
@@ -59,7 +60,8 @@ struct EndpointCell<'a> {
 
 struct OrderCell {
     levels: String,
-    all: String,
+    /// All levels by name, for the tooltip.
+    all_levels: String,
     state: &'static str,
     class: &'static str,
 }
@@ -67,7 +69,7 @@ struct OrderCell {
 struct LagCell {
     blocks: String,
     time: Option<String>,
-    lagging: bool,
+    is_lagging: bool,
 }
 
 struct StakeCell {
@@ -78,19 +80,19 @@ struct StakeCell {
 struct ClockCell {
     skew: String,
     uncertainty: String,
-    off: bool,
+    is_problem: bool,
 }
 
 struct CertificateCell {
     days: String,
-    ends: When,
-    soon: bool,
+    ends: Timestamp,
+    ends_soon: bool,
 }
 
-/// What is in force against a peer, each with its runbook.
-pub(super) fn in_force(record: &PeerRecord) -> Vec<LoadedConfig> {
-    let link = |condition: &Condition| LoadedConfig {
-        words: labels::of_condition(*condition),
+/// Returns the conditions of a peer with their runbooks.
+pub(super) fn condition_links(record: &PeerRecord) -> Vec<ConditionLink> {
+    let link = |condition: &Condition| ConditionLink {
+        text: labels::condition(*condition),
         label: condition.as_str(),
         alert: alerting::of_condition(*condition),
     };
@@ -98,16 +100,16 @@ pub(super) fn in_force(record: &PeerRecord) -> Vec<LoadedConfig> {
 }
 
 impl<'a> Row<'a> {
-    /// The row of `record`, whose last polls are `polls`.
+    /// Returns the row of `record`, whose last polls are `polls`.
     pub(super) fn new(
         prefix: &'a str,
         record: &'a PeerRecord,
         polls: &[Poll],
         snapshot: &Snapshot,
-        clock: Clock,
+        times: TimeFormat,
     ) -> Self {
         let now = snapshot.now;
-        let polls = &polls[polls.len().saturating_sub(POLLS_SHOWN)..];
+        let polls = &polls[polls.len().saturating_sub(ROW_POLLS)..];
         let endpoints = record.endpoints.iter().map(|endpoint| EndpointCell {
             transport: endpoint.transport.as_str(),
             url: &endpoint.url,
@@ -117,7 +119,7 @@ impl<'a> Row<'a> {
             failure: endpoint
                 .last_failure
                 .as_ref()
-                .map(|failure| (failure.reason.as_str(), visible(&failure.to_string()))),
+                .map(|failure| (failure.reason.as_str(), sanitize(&failure.to_string()))),
         });
         let labels = record.peer.labels.iter();
         Self {
@@ -130,26 +132,26 @@ impl<'a> Row<'a> {
             is_reference: record.peer.role == Role::Reference,
             health: record.health.as_str(),
             maintenance: record.in_maintenance(snapshot.wall),
-            doubt: record.excuse.map(|doubt| doubt.to_string()),
-            conditions: in_force(record),
+            excuse: record.excuse.map(|excuse| excuse.to_string()),
+            conditions: condition_links(record),
             endpoints: endpoints.collect(),
-            spark: sparkline(polls),
-            polls: poll_bar(polls),
+            sparkline: sparkline(polls),
+            poll_bar: poll_bar(polls),
             order: OrderCell::of(record, snapshot),
             lag: LagCell::of(record, snapshot),
             diverged: record.diverged,
             first_divergent: record.first_divergent_block.map(number),
             stake: record.stake.as_ref().map(|stake| StakeCell {
-                own: cvm_in_short(stake.registered.own_copper),
+                own: short_cvm(stake.registered.own_copper),
                 weight: stake.weight.map(percent),
             }),
             skew: record.clock(now).map(|sample| ClockCell {
                 skew: offset(sample.skew),
                 uncertainty: offset(sample.uncertainty).replace('+', "±"),
-                off: record.conditions.contains(&Condition::ClockSkew),
+                is_problem: record.conditions.contains(&Condition::ClockSkew),
             }),
-            certificate: CertificateCell::of(record, snapshot, clock),
-            success: view::last_success(record).map(|at| clock.when(at)),
+            certificate: CertificateCell::of(record, snapshot, times),
+            last_success: selection::last_success(record).map(|at| times.at(at)),
         }
     }
 }
@@ -158,28 +160,29 @@ impl OrderCell {
     fn of(record: &PeerRecord, snapshot: &Snapshot) -> Option<Self> {
         let order = record.order(snapshot.now)?;
         let levels = order.by_level();
-        let named = LEVELS.iter().zip(levels);
-        let all: Vec<String> = named
+        let all_levels: Vec<String> = LEVELS
+            .iter()
+            .zip(levels)
             .map(|(level, points)| format!("{level} {}", number(points)))
             .collect();
         let state = record.order_state(snapshot.now);
-        let short = if levels.iter().all(|points| *points == order.finality) {
+        let short_levels = if levels.iter().all(|points| *points == order.finality) {
             number(order.finality)
         } else {
-            // The differences are small beside the numbers.
-            let above = levels[..3]
+            // The numbers are large and their differences small.
+            let differences = levels[..3]
                 .iter()
                 .map(|points| format!("+{}", points.saturating_sub(order.finality)));
             format!(
                 "{} {}",
                 number(order.finality),
-                above.rev().collect::<Vec<_>>().join(" ")
+                differences.rev().collect::<Vec<_>>().join(" ")
             )
         };
         Some(Self {
-            levels: short,
-            all: all.join(", "),
-            state: labels::of_order(state),
+            levels: short_levels,
+            all_levels: all_levels.join(", "),
+            state: labels::order_state(state),
             class: match state {
                 OrderState::Stalled | OrderState::Receding => "down",
                 _ => "quiet",
@@ -193,27 +196,27 @@ impl LagCell {
         let lag = record.lag(snapshot.now)?;
         Some(Self {
             blocks: number(lag.blocks),
-            time: (lag.time >= Duration::from_secs(1)).then(|| span(lag.time)),
-            lagging: record.conditions.contains(&Condition::Lagging),
+            time: (lag.time >= Duration::from_secs(1)).then(|| short_duration(lag.time)),
+            is_lagging: record.conditions.contains(&Condition::Lagging),
         })
     }
 }
 
 impl CertificateCell {
-    fn of(record: &PeerRecord, snapshot: &Snapshot, clock: Clock) -> Option<Self> {
+    fn of(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat) -> Option<Self> {
         let ends = record
             .endpoints
             .iter()
             .filter_map(|it| it.certificate_ends)
             .min()?;
-        let left = ends.duration_since(snapshot.wall);
+        let remaining = ends.duration_since(snapshot.wall);
         Some(Self {
-            days: match left {
-                Ok(left) => format!("{} d", left.as_secs() / 86_400),
+            days: match remaining {
+                Ok(remaining) => format!("{} d", remaining.as_secs() / 86_400),
                 Err(_) => "ended".to_owned(),
             },
-            ends: clock.when(ends),
-            soon: left.unwrap_or_default() < record.peer.verdicts.certificate,
+            ends: times.at(ends),
+            ends_soon: remaining.unwrap_or_default() < record.peer.verdicts.certificate,
         })
     }
 }

@@ -1,25 +1,27 @@
-//! The two drawings of a table row: the latency and the outcome of the last polls.
+//! The two small graphs of the last polls, as SVG: a bar of their outcomes and a line of latency.
 
 use std::time::Duration;
 
 use crate::fleet::Health;
 use crate::history::{Outcome, Poll};
-use crate::web::pages::format::{Markup, latency, push};
 
-/// Polls that a row shows; the peer's page shows all that are kept.
-pub(super) const POLLS_SHOWN: usize = 30;
+use super::format::{Markup, latency, push_fmt};
 
+/// Number of polls in a row of the fleet page; the peer's page shows all polls that are kept.
+pub(super) const ROW_POLLS: usize = 30;
+
+/// Size of the latency line in pixels.
 const SPARK_WIDTH: f64 = 88.0;
 const SPARK_HEIGHT: f64 = 20.0;
 
-/// What one poll is drawn as. Height and form differ besides the colour.
+/// The mark of one poll. Marks differ in height and shape as well as in colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
-    /// Half as high as the bar.
+    /// Half the height of the bar.
     Good,
-    /// Three quarters, with a gap in it.
-    Amiss,
-    /// The whole bar.
+    /// Three quarters of the height, with a gap.
+    Degraded,
+    /// The full height.
     Failed,
     /// A dot.
     Excused,
@@ -30,7 +32,7 @@ enum Mark {
 impl Mark {
     const ALL: [Self; 5] = [
         Self::Good,
-        Self::Amiss,
+        Self::Degraded,
         Self::Failed,
         Self::Excused,
         Self::Maintenance,
@@ -41,7 +43,7 @@ impl Mark {
             _ if poll.maintenance => Self::Maintenance,
             Outcome::Failed => Self::Failed,
             Outcome::Excused => Self::Excused,
-            Outcome::Up if poll.health == Health::Degraded => Self::Amiss,
+            Outcome::Up if poll.health == Health::Degraded => Self::Degraded,
             Outcome::Up => Self::Good,
         }
     }
@@ -49,38 +51,39 @@ impl Mark {
     const fn class(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::Amiss => "amiss",
+            Self::Degraded => "degraded",
             Self::Failed => "failed",
-            Self::Excused => "own",
-            Self::Maintenance => "works",
+            Self::Excused => "excused",
+            Self::Maintenance => "maintenance",
         }
     }
 
-    const fn words(self) -> &'static str {
+    const fn text(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::Amiss => "good of a degraded peer",
+            Self::Degraded => "good of a degraded peer",
             Self::Failed => "failed",
             Self::Excused => "failed by the monitor's own trouble",
             Self::Maintenance => "in maintenance",
         }
     }
 
-    /// Its outline below the point where it begins, 3 wide and at most 16 high.
+    /// Returns its SVG path from its top left corner, 3 wide and at most 16 high.
     const fn outline(self) -> &'static str {
         match self {
             Self::Good => "v7h3v-7z",
-            Self::Amiss => "v5h3v-5zm0 7v5h3v-5z",
+            Self::Degraded => "v5h3v-5zm0 7v5h3v-5z",
             Self::Failed => "v16h3v-16z",
             Self::Excused => "v3h3v-3z",
             Self::Maintenance => "v10h3v-10zm1 1h1v8h-1z",
         }
     }
 
+    /// Returns the y coordinate of its top.
     const fn top(self) -> u32 {
         match self {
             Self::Good => 9,
-            Self::Amiss => 4,
+            Self::Degraded => 4,
             Self::Failed => 0,
             Self::Excused => 13,
             Self::Maintenance => 6,
@@ -88,39 +91,39 @@ impl Mark {
     }
 }
 
-/// A bar of polls, oldest at the left; its text counts them.
+/// Draws a bar of polls, the oldest on the left. The text alternative counts them by outcome.
 pub(super) fn poll_bar(polls: &[Poll]) -> Markup {
     if polls.is_empty() {
         return Markup("<span class=\"quiet\">not polled yet</span>".to_owned());
     }
     let marks: Vec<Mark> = polls.iter().map(Mark::of).collect();
-    let counted = Mark::ALL.into_iter().filter_map(|mark| {
-        let found = marks.iter().filter(|it| **it == mark).count();
-        (found > 0).then(|| format!("{found} {}", mark.words()))
+    let counts = Mark::ALL.into_iter().filter_map(|mark| {
+        let count = marks.iter().filter(|it| **it == mark).count();
+        (count > 0).then(|| format!("{count} {}", mark.text()))
     });
-    let counted: Vec<String> = counted.collect();
-    let label = format!("{}: {}", last(polls), counted.join(", "));
-    let (width, drawn) = (polls.len() * 3, polls.len() * 4);
+    let counts: Vec<String> = counts.collect();
+    let label = format!("{}: {}", last_polls(polls), counts.join(", "));
+    let (width, view_box_width) = (polls.len() * 3, polls.len() * 4);
     let mut svg = format!(
-        r#"<svg class="polls" role="img" width="{width}" height="16" viewBox="0 0 {drawn} 16" preserveAspectRatio="none"><title>{label}</title>"#
+        r#"<svg class="polls" role="img" width="{width}" height="16" viewBox="0 0 {view_box_width} 16" preserveAspectRatio="none"><title>{label}</title>"#
     );
     for mark in Mark::ALL {
         let mut path = String::new();
         for (i, _) in marks.iter().enumerate().filter(|(_, it)| **it == mark) {
-            push(
+            push_fmt(
                 &mut path,
                 format_args!("M{} {}{}", i * 4, mark.top(), mark.outline()),
             );
         }
         if !path.is_empty() {
-            let rule = if mark == Mark::Maintenance {
+            let fill_rule = if mark == Mark::Maintenance {
                 r#" fill-rule="evenodd""#
             } else {
                 ""
             };
-            push(
+            push_fmt(
                 &mut svg,
-                format_args!(r#"<path class="{}"{rule} d="{path}"/>"#, mark.class()),
+                format_args!(r#"<path class="{}"{fill_rule} d="{path}"/>"#, mark.class()),
             );
         }
     }
@@ -128,24 +131,24 @@ pub(super) fn poll_bar(polls: &[Poll]) -> Markup {
     Markup(svg)
 }
 
-/// The fastest answer to each poll, with gaps where there was none.
+/// Draws the fastest response of each poll, with gaps where there was none.
 pub(super) fn sparkline(polls: &[Poll]) -> Markup {
     let fastest: Vec<Option<Duration>> = polls
         .iter()
         .map(|poll| poll.latency.iter().flatten().min().copied())
         .collect();
-    let known = || fastest.iter().flatten();
-    let (Some(least), Some(greatest)) = (known().min(), known().max()) else {
+    let measured = || fastest.iter().flatten();
+    let (Some(min), Some(max)) = (measured().min(), measured().max()) else {
         return Markup::default();
     };
     let label = format!(
         "latency of the {}: {} to {}",
-        last(polls),
-        latency(*least),
-        latency(*greatest)
+        last_polls(polls),
+        latency(*min),
+        latency(*max)
     );
-    let step = SPARK_WIDTH / as_f64(POLLS_SHOWN.max(fastest.len()) - 1);
-    let scale = (SPARK_HEIGHT - 3.0) / greatest.as_secs_f64().max(1e-6);
+    let step = SPARK_WIDTH / as_f64(ROW_POLLS.max(fastest.len()) - 1);
+    let scale = (SPARK_HEIGHT - 3.0) / max.as_secs_f64().max(1e-6);
     let mut path = String::new();
     let mut pen_is_down = false;
     for (i, took) in fastest.iter().enumerate() {
@@ -156,10 +159,10 @@ pub(super) fn sparkline(polls: &[Poll]) -> Markup {
         let x = as_f64(i) * step;
         let y = SPARK_HEIGHT - 1.5 - took.as_secs_f64() * scale;
         let command = if pen_is_down { 'L' } else { 'M' };
-        push(&mut path, format_args!("{command}{x:.0} {y:.1}"));
-        let alone = !pen_is_down && fastest.get(i + 1).is_none_or(Option::is_none);
-        if alone {
-            // A line of no length with round ends is a dot.
+        push_fmt(&mut path, format_args!("{command}{x:.0} {y:.1}"));
+        let is_isolated = !pen_is_down && fastest.get(i + 1).is_none_or(Option::is_none);
+        if is_isolated {
+            // A line of zero length with round caps is a dot.
             path.push_str("h0");
         }
         pen_is_down = true;
@@ -169,7 +172,7 @@ pub(super) fn sparkline(polls: &[Poll]) -> Markup {
     ))
 }
 
-fn last(polls: &[Poll]) -> String {
+fn last_polls(polls: &[Poll]) -> String {
     match polls.len() {
         1 => "last poll".to_owned(),
         many => format!("last {many} polls"),
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bar_counts_in_words_and_draws_each_outcome_in_a_form_of_its_own() {
+    fn the_bar_counts_polls_and_draws_each_outcome_in_its_own_shape() {
         let polls = [
             poll(Outcome::Up, Some(1)),
             poll(Outcome::Failed, None),
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_has_a_gap_where_nothing_was_measured() {
+    fn the_line_has_a_gap_where_there_is_no_measurement() {
         let polls = [
             poll(Outcome::Up, Some(10)),
             poll(Outcome::Up, Some(5)),

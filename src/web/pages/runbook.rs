@@ -1,4 +1,4 @@
-//! The runbooks of the alerts, part of the program: they are there when nothing else is.
+//! The runbooks of the alerts, compiled into the agent so that they are always available.
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -7,71 +7,71 @@ use axum::response::{IntoResponse, Response};
 use include_dir::{Dir, include_dir};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-use super::Site;
-use super::pages::{Shell, shown};
+use super::{Pages, Shell, html_response};
 
 static RUNBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/alerts/runbooks");
 
 #[derive(Template)]
-#[template(path = "runbook.html")]
+#[template(path = "pages/runbook.html")]
 struct RunbookPage<'a> {
     shell: Shell<'a>,
-    /// HTML of ours.
+    /// HTML, not escaped.
     text: String,
 }
 
 #[derive(Template)]
-#[template(path = "runbooks.html")]
+#[template(path = "pages/runbooks.html")]
 struct RunbooksPage<'a> {
     shell: Shell<'a>,
     names: Vec<&'a str>,
 }
 
 /// `GET /runbooks/{alert}`
-pub(super) async fn runbook(State(site): State<Site>, Path(alert): Path<String>) -> Response {
+pub(super) async fn runbook(State(pages): State<Pages>, Path(alert): Path<String>) -> Response {
+    let state = &pages.state;
     let file = RUNBOOKS.get_file(format!("{alert}.md"));
     let Some(text) = file.and_then(|file| file.contents_utf8()) else {
-        let all = format!("{}/runbooks/", site.prefix);
-        let message = format!("there is no runbook called {alert:?}; {all} lists them\n");
+        let index = format!("{}/runbooks/", state.prefix);
+        let message = format!("no runbook named {alert:?}; {index} lists all of them\n");
         return (StatusCode::NOT_FOUND, message).into_response();
     };
-    shown(
+    html_response(
         RunbookPage {
-            text: html_of(text, ""),
-            shell: Shell::new(&site, alert),
+            text: to_html(text, ""),
+            shell: Shell::new(state, alert),
         }
         .render(),
     )
 }
 
 /// `GET /runbooks/`
-pub(super) async fn runbooks(State(site): State<Site>) -> Response {
-    shown(
+pub(super) async fn runbooks(State(pages): State<Pages>) -> Response {
+    html_response(
         RunbooksPage {
-            shell: Shell::new(&site, "Runbooks".to_owned()),
-            names: names().collect(),
+            shell: Shell::new(&pages.state, "Runbooks".to_owned()),
+            names: alert_names().collect(),
         }
         .render(),
     )
 }
 
-/// The alerts that have a runbook, in order.
-fn names() -> impl Iterator<Item = &'static str> {
+/// Returns the names of the alerts that have a runbook, in order.
+fn alert_names() -> impl Iterator<Item = &'static str> {
     RUNBOOKS
         .files()
         .filter_map(|file| file.path().file_stem()?.to_str())
 }
 
-/// The HTML of a runbook within a page whose headings are of level 2 at most; its own title is left out.
+/// Returns a runbook as HTML to embed under a heading of level 2, without its title.
 pub(super) fn embedded(alert: &str, prefix: &str) -> Option<String> {
     let text = RUNBOOKS.get_file(format!("{alert}.md"))?.contents_utf8()?;
-    let body = text.strip_prefix("# ").map_or(text, |titled| {
-        titled.split_once('\n').map_or("", |(_, body)| body)
+    let body = text.strip_prefix("# ").map_or(text, |rest| {
+        rest.split_once('\n').map_or("", |(_, body)| body)
     });
-    Some(html_of(body, &format!("{prefix}/runbooks/")))
+    Some(to_html(body, &format!("{prefix}/runbooks/")))
 }
 
-/// A heading one level down.
+/// Returns the heading level below.
 const fn lower(level: HeadingLevel) -> HeadingLevel {
     match level {
         HeadingLevel::H1 => HeadingLevel::H2,
@@ -82,23 +82,26 @@ const fn lower(level: HeadingLevel) -> HeadingLevel {
     }
 }
 
-/// A runbook's Markdown as HTML. Links from one to another lose the file's ending and begin with `base`; where there is one,
-/// the text stands inside another and its headings are a level lower.
-fn html_of(markdown: &str, base: &str) -> String {
-    let within = !base.is_empty();
+/// Converts a runbook to HTML. In links to other runbooks, `.md` is removed and `base` prepended.
+/// If `base` is not empty, the text is embedded in another page, and its headings are lowered one
+/// level.
+fn to_html(markdown: &str, base: &str) -> String {
+    let is_embedded = !base.is_empty();
     let events = Parser::new_ext(markdown, Options::ENABLE_TABLES).map(|event| match event {
         Event::Start(Tag::Heading {
             level,
             id,
             classes,
             attrs,
-        }) if within => Event::Start(Tag::Heading {
+        }) if is_embedded => Event::Start(Tag::Heading {
             level: lower(level),
             id,
             classes,
             attrs,
         }),
-        Event::End(TagEnd::Heading(level)) if within => Event::End(TagEnd::Heading(lower(level))),
+        Event::End(TagEnd::Heading(level)) if is_embedded => {
+            Event::End(TagEnd::Heading(lower(level)))
+        }
         Event::Start(Tag::Link {
             link_type,
             dest_url,
@@ -108,7 +111,7 @@ fn html_of(markdown: &str, base: &str) -> String {
             link_type,
             dest_url: dest_url.strip_suffix(".md").map_or_else(
                 || dest_url.clone(),
-                |other| CowStr::from(format!("{base}{other}")),
+                |name| CowStr::from(format!("{base}{name}")),
             ),
             title,
             id,
@@ -125,15 +128,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_runbook_is_part_of_the_program_and_is_told_in_order() {
-        let names: Vec<&str> = names().collect();
+    fn runbooks_are_compiled_in_and_sorted_by_name() {
+        let names: Vec<&str> = alert_names().collect();
         assert!(names.contains(&"ConvexPeerDown"), "{names:?}");
         assert!(names.is_sorted());
     }
 
     #[test]
-    fn a_link_to_another_runbook_leads_to_its_page() {
-        let html = html_of(
+    fn a_link_to_another_runbook_points_to_its_page() {
+        let html = to_html(
             "see [it](ConvexPeerDown.md) or [that](https://a.example/b)\n",
             "",
         );
@@ -144,8 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn a_runbook_within_a_page_leads_to_the_others_and_has_lower_headings() {
-        let html = html_of("## What\n[it](ConvexPeerDown.md)\n", "/mon/runbooks/");
+    fn an_embedded_runbook_has_lower_headings_and_links_to_the_others() {
+        let html = to_html("## What\n[it](ConvexPeerDown.md)\n", "/mon/runbooks/");
         assert_eq!(
             html,
             "<h3>What</h3>\n<p><a href=\"/mon/runbooks/ConvexPeerDown\">it</a></p>\n"

@@ -1,0 +1,235 @@
+//! Authentication of requests by password or client certificate, and the limits that apply before
+//! any route is reached.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::body::HttpBody;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use headers::authorization::Basic;
+use headers::{Authorization, HeaderMapExt};
+
+use crate::config::active::ActiveConfig;
+use crate::config::{Tls, Web};
+
+use super::authorization::Caller;
+use super::certificates::Certificates;
+use super::connection::ConnectionInfo;
+use super::passwords::{PasswordCheck, Passwords};
+
+/// Routes answered without authentication, for health checks. They disclose nothing else.
+const PUBLIC_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
+
+/// Maximum size of a request body in bytes: no route reads one.
+const MAX_BODY_BYTES: u64 = 16 << 10;
+
+/// When clients may retry a request that was refused because of load.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The `WWW-Authenticate` header of a 401 response.
+const CHALLENGE: &str = "Basic realm=\"convex-peer-monitor\", charset=\"UTF-8\"";
+
+/// Formats the response to a refused request, given the request's path.
+pub(in crate::web) type FormatRefusal = fn(path: &str, refusal: Refusal) -> Response;
+
+/// Decides which requests reach the routes, by the active configuration.
+pub(in crate::web) struct Authenticator {
+    active_config: Arc<ActiveConfig>,
+    policy: ArcSwap<ListenerPolicy>,
+    /// Whether the listener can be reached from this host only.
+    is_loopback: bool,
+    prefix: Arc<str>,
+    format_refusal: FormatRefusal,
+}
+
+/// One `web` configuration, with what was derived from it.
+pub(in crate::web) struct ListenerPolicy {
+    pub(super) web: Arc<Web>,
+    pub(super) certificates: Option<Certificates>,
+    passwords: Passwords,
+}
+
+/// Why a request is refused before it reaches a route.
+pub(in crate::web) struct Refusal {
+    pub(in crate::web) status: StatusCode,
+    pub(in crate::web) reason: Cow<'static, str>,
+    pub(in crate::web) retry_after: Option<Duration>,
+}
+
+impl Authenticator {
+    pub(in crate::web) fn new(
+        active_config: Arc<ActiveConfig>,
+        is_loopback: bool,
+        prefix: Arc<str>,
+        format_refusal: FormatRefusal,
+    ) -> Self {
+        let policy = ArcSwap::from_pointee(ListenerPolicy::new(&active_config.get().config.web));
+        Self {
+            active_config,
+            policy,
+            is_loopback,
+            prefix,
+            format_refusal,
+        }
+    }
+
+    /// Returns the active policy: the same one as before unless a reload changed it.
+    pub(super) fn policy(&self) -> Arc<ListenerPolicy> {
+        let web = &self.active_config.get().config.web;
+        let policy = self.policy.load_full();
+        if policy.web == *web {
+            return policy;
+        }
+        let policy = Arc::new(ListenerPolicy::new(web));
+        self.policy.store(Arc::clone(&policy));
+        policy
+    }
+
+    /// Identifies the caller of a request; `None` for public routes.
+    async fn authenticate(
+        &self,
+        policy: &ListenerPolicy,
+        request: &Parts,
+        body_bytes: u64,
+    ) -> Result<Option<Caller>, Refusal> {
+        if body_bytes > MAX_BODY_BYTES {
+            return Err(Refusal::body_too_large());
+        }
+        if self.is_public(request.uri.path()) {
+            return Ok(None);
+        }
+        let connection = request.extensions.get::<ConnectionInfo>();
+        if connection.is_none_or(|connection| connection.is_overflow) {
+            return Err(Refusal::overloaded("too many connections; try again later"));
+        }
+        let has_certificate =
+            connection.is_some_and(|connection| connection.has_client_certificate);
+        let caller = policy.caller(has_certificate, &request.headers).await?;
+        Ok(caller.or(Some(Caller::AuthDisabled {
+            is_loopback: self.is_loopback,
+        })))
+    }
+
+    fn is_public(&self, path: &str) -> bool {
+        let without_prefix = path.strip_prefix(&*self.prefix).unwrap_or(path);
+        PUBLIC_PATHS.contains(&path) || PUBLIC_PATHS.contains(&without_prefix)
+    }
+}
+
+impl ListenerPolicy {
+    fn new(web: &Arc<Web>) -> Self {
+        Self {
+            certificates: web.tls.clone().map(Certificates::new),
+            passwords: Passwords::new(Arc::clone(web)),
+            web: Arc::clone(web),
+        }
+    }
+
+    /// Identifies the caller by its certificate or by the password in `headers`; `None` where
+    /// authentication is not configured.
+    async fn caller(
+        &self,
+        has_certificate: bool,
+        headers: &HeaderMap,
+    ) -> Result<Option<Caller>, Refusal> {
+        if self.web.users.is_empty() {
+            let takes_certificates = self.web.tls.as_ref().is_some_and(Tls::takes_certificates);
+            return Ok(takes_certificates.then_some(if has_certificate {
+                Caller::Authenticated
+            } else {
+                Caller::Anonymous
+            }));
+        }
+        let Some(Authorization(basic)) = headers.typed_get::<Authorization<Basic>>() else {
+            return Err(Refusal::unauthorized("user name and password required"));
+        };
+        let (user, password) = (basic.username(), basic.password());
+        match self.passwords.check(user, password).await {
+            PasswordCheck::Correct => Ok(Some(Caller::Authenticated)),
+            PasswordCheck::Wrong => Err(Refusal::unauthorized("wrong user name or password")),
+            PasswordCheck::Overloaded => Err(Refusal::overloaded(
+                "too many password checks in progress; try again later",
+            )),
+        }
+    }
+}
+
+impl Refusal {
+    fn unauthorized(reason: &'static str) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            reason: reason.into(),
+            retry_after: None,
+        }
+    }
+
+    fn overloaded(reason: &'static str) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            reason: reason.into(),
+            retry_after: Some(RETRY_AFTER),
+        }
+    }
+
+    fn body_too_large() -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            reason: format!("request body too large; the limit is {MAX_BODY_BYTES} bytes").into(),
+            retry_after: None,
+        }
+    }
+}
+
+/// Middleware: passes authenticated requests on, with their [`Caller`] as an extension, and adds
+/// the configured headers to every response.
+pub(in crate::web) async fn require_authentication(
+    State(authenticator): State<Arc<Authenticator>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let policy = authenticator.policy();
+    let (mut head, body) = request.into_parts();
+    let body_bytes = body.size_hint().lower();
+    let authenticated = authenticator.authenticate(&policy, &head, body_bytes).await;
+    let mut response = match authenticated {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                head.extensions.insert(caller);
+            }
+            next.run(Request::from_parts(head, body)).await
+        }
+        Err(refusal) => {
+            let needs_challenge = refusal.status == StatusCode::UNAUTHORIZED;
+            let mut response = (authenticator.format_refusal)(head.uri.path(), refusal);
+            if needs_challenge {
+                let headers = response.headers_mut();
+                headers.insert(
+                    header::WWW_AUTHENTICATE,
+                    HeaderValue::from_static(CHALLENGE),
+                );
+            }
+            response
+        }
+    };
+    for (name, value) in &policy.web.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    response
+}
+
+#[cfg(test)]
+impl Authenticator {
+    /// An authenticator for a loopback listener that formats refusals as their status alone.
+    pub(super) fn for_tests(active_config: Arc<ActiveConfig>) -> Self {
+        use axum::response::IntoResponse;
+        Self::new(active_config, true, "".into(), |_, refusal| {
+            refusal.status.into_response()
+        })
+    }
+}

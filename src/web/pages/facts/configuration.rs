@@ -1,0 +1,53 @@
+//! The configuration of the peer.
+
+use crate::web::pages::format::Markup;
+
+use super::{Entry, PeerFacts};
+
+impl PeerFacts<'_> {
+    pub(super) fn configuration(&self) -> Vec<Entry> {
+        let peer = &self.record.peer;
+        let source = Markup("the agent's configuration, or discovery".to_owned());
+        let cadence = &peer.cadence;
+        let mut entries = vec![
+            Entry::new("Role", peer.role.as_str(), &source),
+            Entry::new(
+                "Polled",
+                format!(
+                    "every {}, within {}",
+                    humantime::format_duration(cadence.interval),
+                    humantime::format_duration(cadence.timeout)
+                ),
+                &source,
+            ),
+            Entry::new(
+                "Down, up",
+                format!(
+                    "after {} failed, {} good polls running",
+                    cadence.down_after, cadence.up_after
+                ),
+                &source,
+            ),
+        ];
+        let labels: Vec<String> = peer
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if !labels.is_empty() {
+            entries.push(Entry::new("Labels", labels.join(", "), &source));
+        }
+        let current_time = self.snapshot.wall;
+        for window in peer.maintenance.iter().filter(|it| it.to > current_time) {
+            let comment = window
+                .comment
+                .as_deref()
+                .map(|comment| format!(": {comment}"))
+                .unwrap_or_default();
+            let (from, to) = (self.utc(window.from), self.utc(window.to));
+            let value = format!("{from} to {to}{comment}");
+            entries.push(Entry::new("Maintenance", value, &source));
+        }
+        entries
+    }
+}

@@ -1,0 +1,91 @@
+//! What a sidecar agent measures on the peer's host: its process and its store.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use crate::fleet::Fact;
+use crate::web::pages::format::{Markup, bytes, count, sanitize};
+
+use super::{Entry, PeerFacts};
+
+impl PeerFacts<'_> {
+    pub(super) fn process(&self) -> Vec<Entry> {
+        let Some(process) = self.record.process(self.snapshot.now) else {
+            return Vec::new();
+        };
+        let source = &self.host_source(Fact::Process);
+        let mut entries = Vec::new();
+        if let Some(up) = process.process_up {
+            let value = match (up, process.pid) {
+                (true, Some(pid)) => format!("yes, id {pid}"),
+                (true, None) => "yes".to_owned(),
+                (false, _) => "no".to_owned(),
+            };
+            entries.push(Entry::new("Runs", value, source).problem_if(!up));
+        }
+        let mut add = |name, value: Option<String>| {
+            entries.extend(value.map(|value| Entry::new(name, value, source)));
+        };
+        let started = process
+            .start_time_seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .and_then(|since_epoch| SystemTime::UNIX_EPOCH.checked_add(since_epoch));
+        add("Started", started.map(|at| self.utc(at)));
+        let resident = process.resident_memory_bytes.map(bytes);
+        add(
+            "Memory",
+            resident.map(|size| format!("{size}, mapped files included")),
+        );
+        add(
+            "Memory of its own",
+            process.anonymous_memory_bytes.map(bytes),
+        );
+        add("Memory limit", process.memory_limit_bytes.map(bytes));
+        add(
+            "Processor time",
+            process.cpu_seconds.map(|seconds| format!("{seconds:.1} s")),
+        );
+        add("Threads", process.threads.map(count));
+        let descriptors = process.open_fds.map(|open| match process.max_fds {
+            Some(max) => format!("{} of {}", count(open), count(max)),
+            None => count(open),
+        });
+        add("File descriptors", descriptors);
+        add("Killed for want of memory", process.oom_kills.map(count));
+        entries.extend(unavailable(&process.unavailable, source));
+        entries
+    }
+
+    pub(super) fn store(&self) -> Vec<Entry> {
+        let Some(store) = self.record.store(self.snapshot.now) else {
+            return Vec::new();
+        };
+        let source = &self.host_source(Fact::Store);
+        let mut entries = Vec::new();
+        if let Some(size) = store.store_bytes {
+            entries.push(Entry::new("Occupies", bytes(size), source));
+        }
+        if let Some(available) = store.store_filesystem_available_bytes {
+            let total = store
+                .store_filesystem_size_bytes
+                .map(|size| format!(" of {}", bytes(size)));
+            let value = bytes(available) + &total.unwrap_or_default();
+            entries.push(Entry::new("Free on its disk", value, source));
+        }
+        entries.extend(unavailable(&store.unavailable, source));
+        entries
+    }
+
+    fn host_source(&self, fact: Fact) -> Markup {
+        let Markup(source) = self.source(fact, "", "");
+        Markup(source.replace("this monitor", "this host"))
+    }
+}
+
+/// Returns the values that the host does not provide, with the reasons.
+fn unavailable(reasons: &BTreeMap<&'static str, String>, source: &Markup) -> Vec<Entry> {
+    let entry = |(name, reason): (&&'static str, &String)| {
+        Entry::new("Not known", format!("{name}: {}", sanitize(reason)), source)
+    };
+    reasons.iter().map(entry).collect()
+}

@@ -1,0 +1,132 @@
+//! The details of one peer: every known value, with how and when it was learned.
+
+mod configuration;
+mod host;
+mod polled;
+mod stake;
+
+use std::time::{Duration, SystemTime};
+
+use convex_client::Transport;
+
+use crate::fleet::{Fact, PeerRecord, Snapshot};
+
+use super::format::{Markup, TimeFormat};
+
+/// Values that belong together.
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// One value.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    /// Whether the value is a hash or an address, which may break anywhere.
+    pub(super) is_code: bool,
+    pub(super) is_problem: bool,
+    /// How and when the value was learned.
+    pub(super) source: Markup,
+}
+
+impl Entry {
+    fn new(name: &'static str, value: impl Into<String>, source: &Markup) -> Self {
+        Self {
+            name,
+            value: value.into(),
+            is_code: false,
+            is_problem: false,
+            source: source.clone(),
+        }
+    }
+
+    fn code(self) -> Self {
+        Self {
+            is_code: true,
+            ..self
+        }
+    }
+
+    fn problem_if(self, is_problem: bool) -> Self {
+        Self { is_problem, ..self }
+    }
+}
+
+/// Returns the groups that have at least one known value.
+pub(super) fn groups(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat) -> Vec<Group> {
+    let facts = PeerFacts {
+        record,
+        snapshot,
+        times,
+    };
+    let groups = [
+        ("Who it is", facts.identity()),
+        ("Order", facts.order()),
+        ("State", facts.state()),
+        ("Beside the others", facts.comparison()),
+        ("Stake on chain", facts.stake()),
+        ("Polls", facts.polls()),
+        ("Process on this host", facts.process()),
+        ("Store on this host", facts.store()),
+        ("As configured", facts.configuration()),
+    ];
+    groups
+        .into_iter()
+        .filter(|(_, entries)| !entries.is_empty())
+        .map(|(title, entries)| Group { title, entries })
+        .collect()
+}
+
+/// Builds the groups of one peer.
+struct PeerFacts<'a> {
+    record: &'a PeerRecord,
+    snapshot: &'a Snapshot,
+    times: TimeFormat,
+}
+
+impl PeerFacts<'_> {
+    /// Formats how and when `fact` was learned; `http` and `tcp` describe how over each transport.
+    fn source(&self, fact: Fact, http: &str, tcp: &str) -> Markup {
+        let Some(learned) = self.record.learned(fact, self.snapshot.now) else {
+            return Markup("earlier".to_owned());
+        };
+        let how = match learned.via {
+            Some(Transport::Http) => http,
+            Some(Transport::Tcp) => tcp,
+            None => "this monitor",
+        };
+        Markup(format!("{how}, {}", self.times.ago(learned.age)))
+    }
+
+    fn status_source(&self) -> Markup {
+        self.source(Fact::Order, "status over http", "STATUS over tcp")
+    }
+
+    fn chain_source(&self) -> Markup {
+        let network = self
+            .snapshot
+            .networks
+            .iter()
+            .find(|it| it.name == self.record.peer.network);
+        let read = network.and_then(|network| network.verdict.stake_told);
+        let when = read
+            .map(|at| format!(", {}", self.times.at(at)))
+            .unwrap_or_default();
+        Markup(format!("the majority's chain state{when}"))
+    }
+
+    fn utc(&self, at: SystemTime) -> String {
+        self.times.at(at).utc()
+    }
+}
+
+/// The source of counters.
+fn counter_source() -> Markup {
+    Markup("counted since the agent started or the peer's configuration changed".to_owned())
+}
+
+fn time_of_ms(ms: i64) -> Option<SystemTime> {
+    let since_epoch = Duration::from_millis(u64::try_from(ms).ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since_epoch)
+}

@@ -1,0 +1,227 @@
+//! What polls have shown of the peer: identity, order, state, and how they compare with the
+//! network.
+
+use convex_client::{LEVELS, PollAnswer};
+
+use crate::fleet::{Condition, Fact};
+use crate::web::pages::format::{
+    Markup, count, cvm, number, offset, push_fmt, sanitize, short_duration,
+};
+use crate::web::pages::labels;
+
+use super::{Entry, PeerFacts, counter_source, time_of_ms};
+
+/// Names of the levels of an order, as in [`LEVELS`].
+const LEVEL_NAMES: [&str; LEVELS.len()] = ["Blocks", "Proposed", "In consensus", "Final"];
+
+impl PeerFacts<'_> {
+    pub(super) fn identity(&self) -> Vec<Entry> {
+        let identity = &self.record.identity;
+        let source = self.status_source();
+        let mut entries = Vec::new();
+        let pin_note = |matches: Option<bool>| match matches {
+            Some(true) => " ✓ as pinned",
+            Some(false) => " ✕ not the pinned one",
+            None => "",
+        };
+        if let Some(genesis) = identity.genesis {
+            let value = format!("{genesis}{}", pin_note(identity.genesis_match));
+            let is_problem = identity.genesis_match == Some(false);
+            entries.push(
+                Entry::new("Genesis", value, &source)
+                    .code()
+                    .problem_if(is_problem),
+            );
+        }
+        if let Some(key) = identity.key {
+            let is_pinned = self.record.peer.key.is_some();
+            let note = match identity.key_match {
+                matches if is_pinned => pin_note(matches),
+                Some(false) => " ✕ changed within the last hour",
+                _ => " as learned",
+            };
+            let is_problem = identity.key_match == Some(false);
+            entries.push(
+                Entry::new("Peer key", format!("{key}{note}"), &source)
+                    .code()
+                    .problem_if(is_problem),
+            );
+        }
+        if identity.key_changes > 0 {
+            entries.push(Entry::new(
+                "Key changes",
+                count(identity.key_changes),
+                &counter_source(),
+            ));
+        }
+        if let Some(agree) = identity.transports_agree {
+            let value = if agree { "yes" } else { "no" };
+            let source = Markup("both endpoints compared".to_owned());
+            entries.push(Entry::new("Endpoints are one peer", value, &source).problem_if(!agree));
+        }
+        if let Some(api) = self.record.api {
+            let source = Markup("the form of its answers".to_owned());
+            entries.push(Entry::new(
+                "Interface",
+                format!("as of {}", api.as_str()),
+                &source,
+            ));
+        }
+        if let Some(stake) = &self.record.stake
+            && let Some(url) = &stake.registered.url
+        {
+            let note = match identity.advertised_match {
+                Some(true) => " ✓ is there",
+                Some(false) => " ✕ another peer is there",
+                None => "",
+            };
+            let is_problem = identity.advertised_match == Some(false);
+            let value = sanitize(url) + note;
+            entries.push(
+                Entry::new("Advertised URL", value, &self.chain_source())
+                    .code()
+                    .problem_if(is_problem),
+            );
+        }
+        entries
+    }
+
+    pub(super) fn order(&self) -> Vec<Entry> {
+        let now = self.snapshot.now;
+        let Some(order) = self.record.order(now) else {
+            return Vec::new();
+        };
+        let source = self.status_source();
+        let mut entries = Vec::new();
+        for (i, points) in order.by_level().into_iter().enumerate() {
+            let mut level_source = source.clone();
+            if let Some(at) = self.record.advanced[i] {
+                push_fmt(
+                    &mut level_source.0,
+                    format_args!("; last seen to grow {}", self.times.at(at)),
+                );
+            }
+            entries.push(Entry::new(LEVEL_NAMES[i], number(points), &level_source));
+        }
+        entries.push(Entry::new(
+            "Not final yet",
+            number(order.pending()),
+            &source,
+        ));
+        let state = self.record.order_state(now);
+        let is_stuck = [Condition::Stalled, Condition::Receding]
+            .iter()
+            .any(|it| self.record.conditions.contains(it));
+        let source = Markup("the last polls compared".to_owned());
+        entries.push(Entry::new("It is", labels::order_state(state), &source).problem_if(is_stuck));
+        entries
+    }
+
+    pub(super) fn state(&self) -> Vec<Entry> {
+        let source = self.source(Fact::PollAnswer, "query over http", "query over tcp");
+        let mut entries = Vec::new();
+        if let Some(answer) = self.record.figures(self.snapshot.now) {
+            entries = self.poll_answer(answer, &source);
+        }
+        if let Some(error) = &self.record.query_error {
+            let value = format!(":{} {}", sanitize(&error.code), sanitize(&error.message));
+            let source = Markup("the last answer to the query".to_owned());
+            entries.push(Entry::new("Error", value, &source).problem_if(true));
+        }
+        if let Some(clock) = self.record.clock(self.snapshot.now) {
+            let source = self.source(Fact::Clock, "Date header over http", "PING over tcp");
+            let uncertainty = offset(clock.uncertainty).replace('+', "±");
+            let value = format!("{} {uncertainty} against this host's", offset(clock.skew));
+            let is_problem = self.record.conditions.contains(&Condition::ClockSkew);
+            entries.push(Entry::new("Clock", value, &source).problem_if(is_problem));
+        }
+        entries
+    }
+
+    fn poll_answer(&self, answer: &PollAnswer, source: &Markup) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut add = |name, value: Option<String>| {
+            entries.extend(value.map(|value| Entry::new(name, value, source)));
+        };
+        add("Block", answer.state_block.map(number));
+        let time = answer.timestamp_ms.and_then(time_of_ms);
+        add("Its time", time.map(|at| self.utc(at)));
+        add("Accounts", answer.accounts.map(number));
+        add("Registered peers", answer.registered_peers.map(number));
+        add("Coin supply", answer.coin_supply_copper.map(cvm));
+        add("Fees to be distributed", answer.fees_copper.map(cvm));
+        let juice_price = answer.juice_price_copper;
+        add(
+            "Price of a unit of juice",
+            juice_price.map(|copper| format!("{} copper", number(copper))),
+        );
+        let pool_bytes = answer.memory_pool_bytes;
+        add(
+            "Memory pool",
+            pool_bytes.map(|bytes| format!("{} bytes", number(bytes))),
+        );
+        add(
+            "Coin in the memory pool",
+            answer.memory_pool_copper.map(cvm),
+        );
+        let memory_price = answer.memory_price_copper;
+        add(
+            "Price of a byte of memory",
+            memory_price.map(|copper| format!("{copper:.1} copper")),
+        );
+        if let Some(hash) = answer.state_hash {
+            entries.insert(
+                entries.len().min(1),
+                Entry::new("Hash", hash.to_string(), source).code(),
+            );
+        }
+        entries
+    }
+
+    /// Lag and state, compared with the network.
+    pub(super) fn comparison(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        if let Some(lag) = self.record.lag(self.snapshot.now) {
+            let is_problem = self.record.conditions.contains(&Condition::Lagging);
+            let value = if lag.blocks <= 0 {
+                "level with the head".to_owned()
+            } else {
+                format!(
+                    "{} blocks, {}",
+                    number(lag.blocks),
+                    short_duration(lag.time)
+                )
+            };
+            let source = self.source(Fact::Lag, "", "");
+            entries.push(Entry::new("Behind the head", value, &source).problem_if(is_problem));
+        }
+        let source = Markup("hashes at a common block compared".to_owned());
+        let state = match (self.record.diverged, self.record.first_divergent_block) {
+            (Some(false), _) => "✓ the majority's".to_owned(),
+            (Some(true), Some(block)) => format!(
+                "✕ another one than the majority's, from block {} or before",
+                number(block)
+            ),
+            (Some(true), None) => "✕ another one than the majority's".to_owned(),
+            (None, _) => return entries,
+        };
+        let is_problem = self.record.diverged == Some(true);
+        entries.push(Entry::new("State", state, &source).problem_if(is_problem));
+        entries
+    }
+
+    pub(super) fn polls(&self) -> Vec<Entry> {
+        let record = self.record;
+        let mut entries = vec![
+            Entry::new("Polls", count(record.polls), &counter_source()),
+            Entry::new("Failed", count(record.poll_failures), &counter_source()),
+        ];
+        if record.restarts > 0 {
+            let source = Markup(
+                "connections that were lost and came again, since the agent started".to_owned(),
+            );
+            entries.push(Entry::new("Restarts", count(record.restarts), &source));
+        }
+        entries
+    }
+}
