@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::alerting::delivery::{self, Counts, Notifier, Outbox, SaveRequest};
+use crate::alerting;
+use crate::alerting::delivery::{self, DeliveryMetrics, Notifier, Outbox, SaveRequest};
 use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
 use crate::config::{self, Config};
@@ -70,7 +71,7 @@ pub struct AgentMetrics {
     /// Of polls.
     pub timing: Timing,
     /// Of notifications.
-    pub counts: Counts,
+    pub delivery: DeliveryMetrics,
 }
 
 impl AgentMetrics {
@@ -83,7 +84,7 @@ impl AgentMetrics {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             timing: Timing::register(&registry)?,
-            counts: Counts::register(&registry)?,
+            delivery: DeliveryMetrics::register(&registry)?,
             registry,
         })
     }
@@ -103,7 +104,7 @@ pub async fn run(
     let AgentMetrics {
         registry,
         timing,
-        counts,
+        delivery,
     } = AgentMetrics::new()?;
     let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
     history.note(EventKind::AgentStarted {
@@ -117,10 +118,10 @@ pub async fn run(
         outbox: Arc::clone(&outbox),
     };
     let (keeping, saves) = keep_state(&config, state, &stop).await;
-    let telling = delivery::Parts {
+    let telling = delivery::Dependencies {
         fleet: Arc::clone(&fleet),
         outbox,
-        counts,
+        metrics: delivery,
         timing: timing.clone(),
         shard: source.shard,
         stop: stop.clone(),
@@ -153,7 +154,11 @@ pub async fn run(
         .trim_end_matches('/')
         .into();
     let current = Arc::new(ActiveConfig::new(config));
-    let telling = tokio::spawn(delivery::watch(telling, Arc::clone(&current), saves));
+    let telling = tokio::spawn(alerting::evaluate_rules(
+        telling,
+        Arc::clone(&current),
+        saves,
+    ));
     let site = Site {
         fleet: Arc::clone(&fleet),
         history,

@@ -92,7 +92,7 @@ pub(super) fn in_force(record: &PeerRecord) -> Vec<LoadedConfig> {
     let link = |condition: &Condition| LoadedConfig {
         words: labels::of_condition(*condition),
         label: condition.as_str(),
-        alert: alerting::of_condition(*condition),
+        alert: alerting::alert_for_condition(*condition),
     };
     record.conditions.iter().map(link).collect()
 }
