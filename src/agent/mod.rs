@@ -107,7 +107,7 @@ pub async fn run(
         delivery,
     } = AgentMetrics::new()?;
     let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
-    history.note(EventKind::AgentStarted {
+    history.record_event(EventKind::AgentStarted {
         version: env!("CARGO_PKG_VERSION").into(),
     });
     let fleet = Arc::new(Fleet::with_observer(Arc::clone(&history) as _));
@@ -284,7 +284,7 @@ impl Crew {
         self.watchlist.retain(config);
         let all = self.watchlist.merged(config);
         self.watch(&all);
-        self.history.bound(config.history.max_bytes);
+        self.history.set_max_bytes(config.history.max_bytes);
         self.inquiry.apply(config);
         self.notifier.apply(config);
         self.sidecars.apply(config);
@@ -293,7 +293,7 @@ impl Crew {
     /// Watches these peers and no others.
     fn watch(&mut self, all: &Config) {
         self.fleet.apply(all);
-        self.history.follow(&self.fleet.snapshot());
+        self.history.set_peers(&self.fleet.snapshot());
         self.scheduler.apply(all);
     }
 
@@ -319,7 +319,7 @@ impl Crew {
                     tracing::warn!("another state_dir takes effect at the next start");
                 }
                 self.apply(&config);
-                self.history.note(EventKind::ConfigReloaded {
+                self.history.record_event(EventKind::ConfigReloaded {
                     peers: config.peers.len(),
                 });
                 tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
@@ -330,7 +330,8 @@ impl Crew {
             }
             Err(errors) => {
                 current.refused();
-                self.history.note(EventKind::refused(&errors));
+                self.history
+                    .record_event(EventKind::config_refused(&errors));
                 let refused = "the new configuration is refused; the old one stays in force";
                 tracing::error!(%errors, "{refused}");
                 systemd::ready(refused);

@@ -20,7 +20,8 @@ const RESTORED_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 /// Longest time that an alert that explains an outage outlasts its own cause.
 const OUTAGE_KEEP_FIRING_FOR: Duration = Duration::from_secs(300);
 
-/// How long a resolved alert is still reported: longer than receivers consider a firing alert valid.
+/// How long a resolved alert is still reported: longer than receivers consider a firing alert
+/// valid.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(300);
 
 /// An alert that is firing or resolved.

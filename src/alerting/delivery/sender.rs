@@ -52,8 +52,8 @@ impl Sender {
         }
     }
 
-    /// Posts `body` (JSON, or empty) to the receiver's URL followed by `subpath`, and logs and counts
-    /// the outcome. `id` is sent as the idempotency key.
+    /// Posts `body` (JSON, or empty) to the receiver's URL followed by `subpath`, and logs and
+    /// counts the outcome. `id` is sent as the idempotency key.
     pub(super) async fn post(
         &mut self,
         subpath: &str,
@@ -69,7 +69,10 @@ impl Sender {
             }
             Ok(()) => {}
             Err(DeliveryError::Rejected(why)) => {
-                tracing::error!(%receiver, %why, "the receiver rejected a notification; it is dropped");
+                tracing::error!(
+                    %receiver, %why,
+                    "the receiver rejected a notification; it is dropped"
+                );
             }
             Err(DeliveryError::Retryable(why)) if self.last_failure.as_ref() != Some(why) => {
                 tracing::warn!(%receiver, %why, "a notification was not delivered; retrying");

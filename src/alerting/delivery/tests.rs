@@ -132,7 +132,8 @@ impl Alerting {
         }
     }
 
-    /// Evaluates the rules over peers with these conditions, `later` seconds from now, and publishes.
+    /// Evaluates the rules over peers with these conditions, `later` seconds from now, and
+    /// publishes.
     fn evaluate(&self, peers: &[(&str, &[Condition])], later: u64) {
         self.evaluate_only(peers, later);
         self.dependencies.outbox.publish();

@@ -104,8 +104,8 @@ impl<'a> EventReport<'a> {
             at: seconds_since_epoch(event.at()),
             peer: event.peer.as_deref(),
             network: event.network.as_deref(),
-            message: event.what.to_string(),
-            what: &event.what,
+            message: event.kind.to_string(),
+            what: &event.kind,
         }
     }
 }
@@ -262,7 +262,7 @@ mod tests {
 
     fn happen(history: &History, times: usize) {
         for _ in 0..times {
-            history.note(EventKind::RestartInferred);
+            history.record_event(EventKind::RestartInferred);
         }
     }
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::history::{Answer, Conversation, Step, Transcript};
+use crate::history::{ConnectPhase, EndpointTranscript, Transcript, TranscriptAnswer};
 
 use super::Api;
 use super::conditional::json;
@@ -89,8 +89,8 @@ impl<'a> TranscriptReport<'a> {
 }
 
 impl<'a> ConversationReport<'a> {
-    fn new(said: &'a Conversation) -> Self {
-        let step = |step: &Step| StepReport {
+    fn new(said: &'a EndpointTranscript) -> Self {
+        let step = |step: &ConnectPhase| StepReport {
             phase: step.phase,
             duration_seconds: seconds(step.took_us),
         };
@@ -109,7 +109,7 @@ impl<'a> ConversationReport<'a> {
 }
 
 impl<'a> AnswerReport<'a> {
-    fn new(answer: &'a Answer) -> Self {
+    fn new(answer: &'a TranscriptAnswer) -> Self {
         Self {
             request: answer.request,
             sent: answer.sent,

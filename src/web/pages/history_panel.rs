@@ -6,7 +6,7 @@ use convex_client::Transport;
 use url::form_urlencoded;
 
 use crate::fleet::PeerRecord;
-use crate::history::{History, Poll, Series, Summary, Unreadable};
+use crate::history::{History, Poll, ReadError, Series, Summary};
 use crate::web::pages::format::{Markup, latency, number, percent};
 
 use super::chart::{Chart, Line, Scale};
@@ -90,14 +90,14 @@ impl Past {
             Some((_, length, step)) => {
                 let from = now.checked_sub(*length).unwrap_or(SystemTime::UNIX_EPOCH);
                 let series = history.series(name, from, now, *step).await;
-                trouble = series.as_ref().err().map(Unreadable::to_string);
+                trouble = series.as_ref().err().map(ReadError::to_string);
                 series
                     .map(|series| of_series(&series, record, from, now))
                     .unwrap_or_default()
             }
         };
         let uptime = history.uptime(name).await;
-        trouble = trouble.or(uptime.as_ref().err().map(Unreadable::to_string));
+        trouble = trouble.or(uptime.as_ref().err().map(ReadError::to_string));
         let windows = ["24 h", "7 d", "30 d", "90 d"];
         let uptime = uptime
             .into_iter()
@@ -136,7 +136,7 @@ fn of_polls(polls: &[Poll], record: &PeerRecord, now: SystemTime) -> Vec<Drawn> 
     };
     let points = polls
         .iter()
-        .map(|poll| (poll.at, Summary::of(poll, Duration::ZERO)));
+        .map(|poll| (poll.at, Summary::from_poll(poll, Duration::ZERO)));
     Span {
         from: first.at,
         to: now,

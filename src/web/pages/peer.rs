@@ -129,7 +129,7 @@ pub(super) fn content(
     clock: Clock,
 ) -> askama::Result<Content> {
     let name = &record.peer.name;
-    let events = site.history.events_of(name, EVENTS);
+    let events = site.history.peer_events(name, EVENTS);
     let wrong = in_force(record).into_iter().map(|it| Wrong {
         runbook: runbook::embedded(it.alert, &site.prefix).map(Markup),
         it,
@@ -165,7 +165,7 @@ pub(super) fn content(
             .iter()
             .map(|event| Happened {
                 at: clock.when(event.at()),
-                what: visible(&event.what.to_string()),
+                what: visible(&event.kind.to_string()),
             })
             .collect(),
     };
@@ -186,7 +186,7 @@ pub(super) fn content(
 /// When the peer's health became what it is, as far as is remembered.
 fn since(events: &[std::sync::Arc<Event>]) -> Option<SystemTime> {
     let changed = |event: &&std::sync::Arc<Event>| {
-        matches!(event.what, crate::history::EventKind::HealthChanged { .. })
+        matches!(event.kind, crate::history::EventKind::HealthChanged { .. })
     };
     events.iter().find(changed).map(|event| event.at())
 }
