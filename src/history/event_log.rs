@@ -196,7 +196,7 @@ impl Subscription {
         }
     }
 
-    /// Returns the id of the last event that was returned.
+    /// Returns the id after which the next event comes.
     #[must_use]
     pub const fn last(&self) -> u64 {
         self.last

@@ -232,7 +232,7 @@ mod tests {
         Peer::clone(&config.unwrap().peers[0])
     }
 
-    fn observation(answer: convex_client::Answer, failure: Option<Failure>) -> Observation {
+    fn observation(answer: convex_client::Answer, failure: &Failure) -> Observation {
         let took = Duration::from_micros(u64::MAX);
         let attempt = Attempt {
             phases: Phases {
@@ -275,7 +275,7 @@ mod tests {
             retries: u32::MAX,
             attempt: attempt.clone(),
             took: None,
-            failure: failure.clone(),
+            failure: Some(failure.clone()),
         };
         Observation {
             endpoints: Transport::ALL.map(probed).into(),
@@ -284,22 +284,22 @@ mod tests {
 
     #[test]
     fn a_transcript_is_small_and_harmless_whatever_a_peer_sends() {
-        let all = Some(i64::MIN);
+        let longest = Some(i64::MIN);
         let largest = PollAnswer {
             state_hash: Some(Hash::new([0xef; 32])),
-            state_block: all,
-            timestamp_ms: all,
-            fees_copper: all,
-            juice_price_copper: all,
-            memory_pool_bytes: all,
-            memory_pool_copper: all,
-            accounts: all,
-            registered_peers: all,
+            state_block: longest,
+            timestamp_ms: longest,
+            fees_copper: longest,
+            juice_price_copper: longest,
+            memory_pool_bytes: longest,
+            memory_pool_copper: longest,
+            accounts: longest,
+            registered_peers: longest,
             memory_price_copper: Some(-f64::MAX),
-            coin_supply_copper: all,
+            coin_supply_copper: longest,
         };
-        for evil in ["\"", "\\", "\u{202e}", "\n", "😀", "<script>"] {
-            let text = evil.repeat(1_000_000);
+        for character in ["\"", "\\", "\u{202e}", "\n", "😀", "<script>"] {
+            let text = character.repeat(1_000_000);
             let error = ErrorReply {
                 code: text.clone(),
                 message: text.clone(),
@@ -307,7 +307,7 @@ mod tests {
             for answer in [Ok(largest.clone()), Err(error)] {
                 let failure = Failure::new(Reason::Client(FailureReason::Malformed), text.as_str());
                 let transcript =
-                    Transcript::from_observation(&peer(), &observation(answer, Some(failure)));
+                    Transcript::from_observation(&peer(), &observation(answer, &failure));
                 let json = serde_json::to_string(&transcript).unwrap();
                 assert!(json.len() <= MAX_TRANSCRIPT_BYTES, "{} bytes", json.len());
                 assert!(!json.contains(['\u{202e}', '\n']) && !json.contains("\\n"));
@@ -317,14 +317,13 @@ mod tests {
 
     #[test]
     fn a_transcript_shows_requests_and_answers() {
-        let figures = PollAnswer {
+        let answer = PollAnswer {
             state_block: Some(6),
             accounts: Some(132),
             ..PollAnswer::default()
         };
         let failure = Failure::new(Reason::Client(FailureReason::Timeout), "no answer came");
-        let transcript =
-            Transcript::from_observation(&peer(), &observation(Ok(figures), Some(failure)));
+        let transcript = Transcript::from_observation(&peer(), &observation(Ok(answer), &failure));
         assert_eq!(transcript.at_ms, 9_000);
         let [http, tcp] = &transcript.endpoints[..] else {
             panic!("{transcript:?}");

@@ -20,7 +20,7 @@ const MAX_QUEUE_LENGTH: usize = 10_000;
 /// Tracked alerts and undelivered notifications.
 #[derive(Debug)]
 pub struct Outbox {
-    content: Mutex<Content>,
+    inner: Mutex<Inner>,
     published: watch::Sender<()>,
 }
 
@@ -40,7 +40,7 @@ impl PersistedOutbox {
 }
 
 #[derive(Debug, Default)]
-struct Content {
+struct Inner {
     alert_tracker: AlertTracker,
     /// Queues by webhook name.
     queues: BTreeMap<String, Queue>,
@@ -59,7 +59,7 @@ struct Queue {
 impl Default for Outbox {
     fn default() -> Self {
         Self {
-            content: Mutex::default(),
+            inner: Mutex::default(),
             published: watch::Sender::new(()),
         }
     }
@@ -69,15 +69,15 @@ impl Outbox {
     /// Restores saved content. Must be called before the first evaluation.
     pub fn restore(&self, persisted: PersistedOutbox) {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let mut content = self.lock();
-        content.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
+        let mut inner = self.lock();
+        inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
         let queue = |messages: Vec<WebhookMessage>| Queue {
             published: messages.len(),
             messages: messages.into(),
             dropped: 0,
         };
         let queues = persisted.queues.into_iter();
-        content.queues = queues
+        inner.queues = queues
             .map(|(name, messages)| (name, queue(messages)))
             .collect();
     }
@@ -85,10 +85,10 @@ impl Outbox {
     /// Returns the content in the form that is saved across restarts.
     #[must_use]
     pub fn export(&self) -> PersistedOutbox {
-        let content = self.lock();
-        let queues = content.queues.iter();
+        let inner = self.lock();
+        let queues = inner.queues.iter();
         PersistedOutbox {
-            alerts: content.alert_tracker.export(),
+            alerts: inner.alert_tracker.export(),
             queues: queues
                 .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
@@ -103,8 +103,8 @@ impl Outbox {
         context: &MessageContext,
         webhooks: &[Webhook],
     ) -> bool {
-        let mut content = self.lock();
-        let changed_alerts = content.alert_tracker.evaluate(input, &context.vantage);
+        let mut inner = self.lock();
+        let changed_alerts = inner.alert_tracker.evaluate(input, &context.vantage);
         for alert in &changed_alerts {
             log_transition(alert);
             let accepts = |webhook: &&Webhook| {
@@ -113,7 +113,7 @@ impl Outbox {
             };
             for webhook in webhooks.iter().filter(accepts) {
                 let message = WebhookMessage::new(alert, context, &webhook.name);
-                let queue = content.queues.entry(webhook.name.clone()).or_default();
+                let queue = inner.queues.entry(webhook.name.clone()).or_default();
                 queue.push(message);
             }
         }
@@ -141,8 +141,8 @@ impl Outbox {
     /// Returns the first published message for a webhook, and the number of messages dropped since
     /// the last call.
     pub(super) fn first(&self, webhook: &str) -> (Option<WebhookMessage>, usize) {
-        let mut content = self.lock();
-        let Some(queue) = content.queues.get_mut(webhook) else {
+        let mut inner = self.lock();
+        let Some(queue) = inner.queues.get_mut(webhook) else {
             return (None, 0);
         };
         let first = queue.messages.front().filter(|_| queue.published > 0);
@@ -174,9 +174,9 @@ impl Outbox {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Content> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic leaves the content consistent: a message is either queued or not.
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
