@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::alerting::delivery::{Kept, Outbox, SaveRequest};
+use crate::alerting::delivery::{Outbox, PersistedOutbox, SaveRequest};
 use crate::fleet::{Fleet, Memory};
 
 /// The file's name in the state directory.
@@ -51,8 +51,8 @@ pub struct State {
     #[serde(flatten)]
     pub fleet: Memory,
     /// Of what others were told.
-    #[serde(default, skip_serializing_if = "Kept::is_empty")]
-    pub notifications: Kept,
+    #[serde(default, skip_serializing_if = "PersistedOutbox::is_empty")]
+    pub notifications: PersistedOutbox,
 }
 
 /// Whose state is kept.
@@ -376,7 +376,7 @@ struct Pass {
 struct Known {
     substance: u64,
     fleet: u64,
-    notifications: Kept,
+    notifications: PersistedOutbox,
     at: Instant,
 }
 

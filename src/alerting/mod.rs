@@ -1,14 +1,18 @@
-//! What the agent's verdicts are as alerts: the same names, labels and waiting times as the shipped Prometheus rules. Pure.
+//! Alert rules that the agent evaluates itself, with the same names, labels and durations as the
+//! shipped Prometheus rules, and the delivery of their alerts to receivers.
 
 pub mod delivery;
-mod rule;
-mod seen;
+mod description;
+mod evaluator;
+mod input;
+mod rules;
 mod subject;
 #[cfg(test)]
 mod tests;
-mod watch;
+mod tracker;
 
-pub use rule::{RULES, Rule, of_condition};
-pub use seen::{MonitorFacts, Seen};
-pub use subject::Subject;
-pub use watch::{Alert, Remembered, Watch};
+pub use evaluator::evaluate_rules;
+pub use input::{MonitorStatus, RuleInput};
+pub use rules::{RULES, Rule, alert_for_condition};
+pub use subject::AlertSubject;
+pub use tracker::{Alert, AlertTracker, PersistedAlert};

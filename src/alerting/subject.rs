@@ -1,31 +1,31 @@
-//! What an alert is about, and the labels that follow from it.
+//! The subject of an alert and the labels that identify it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What an alert is about.
+/// The subject of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Subject {
+pub enum AlertSubject {
     /// A peer.
     Peer {
-        /// Its name.
+        /// The peer's name.
         peer: String,
-        /// Its network.
+        /// The peer's network.
         network: String,
     },
     /// A network.
     Network {
-        /// Its name.
+        /// The network's name.
         network: String,
     },
     /// The agent itself.
     Monitor,
 }
 
-impl Subject {
-    /// The labels that say what an alert is about. `vantage` is the agent's name.
+impl AlertSubject {
+    /// Returns the labels that identify the subject. `vantage` is the agent's name.
     #[must_use]
     pub fn labels(&self, vantage: &str) -> BTreeMap<String, String> {
         let labels = match self {
@@ -33,7 +33,7 @@ impl Subject {
             Self::Network { network } => vec![("network", network.as_str())],
             Self::Monitor => vec![("vantage", vantage)],
         };
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        labels.into_iter().map(owned).collect()
+        let to_owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        labels.into_iter().map(to_owned).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Alerts over made-up snapshots: when they begin, what holds them, when they are over.
+//! Tests of alerts over synthetic snapshots: when they fire, freeze and resolve.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,48 +14,50 @@ use crate::fleet::{
 };
 use crate::self_check::{Check, Checks, Finding};
 
-use super::{Alert, MonitorFacts, RULES, Seen, Subject, Watch, of_condition};
+use super::{
+    Alert, AlertSubject, AlertTracker, MonitorStatus, RULES, RuleInput, alert_for_condition,
+};
 
-/// A fleet of one peer, and a clock.
-struct Scene {
+/// A fleet of one peer, an alert tracker and a clock.
+struct Fixture {
     record: PeerRecord,
     others: Vec<Arc<PeerRecord>>,
     verdict: NetworkVerdict,
     checks: Checks,
-    monitor: MonitorFacts,
+    monitor: MonitorStatus,
     now: Instant,
     wall: SystemTime,
-    watch: Watch,
+    tracker: AlertTracker,
 }
 
-impl Scene {
+impl Fixture {
     fn new() -> Self {
         let mut peer = Peer::at(Endpoint::parse("tcp://peer.example").unwrap());
         "p".clone_into(&mut peer.name);
         "n".clone_into(&mut peer.network);
         let mut record = PeerRecord::new(Arc::new(peer));
         record.health = Health::Up;
-        // Not what most tests are about: nothing is measured, which is stale in the end.
+        // Suppresses ConvexProbeDataStale: these tests measure nothing.
         record.conditions.insert(Condition::QueryError);
         Self {
             record,
             others: Vec::new(),
             verdict: NetworkVerdict::default(),
             checks: Checks::default(),
-            monitor: MonitorFacts {
+            monitor: MonitorStatus {
                 reload_successful: true,
-                ..MonitorFacts::default()
+                ..MonitorStatus::default()
             },
             now: Instant::now(),
             wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
-            watch: Watch::default(),
+            tracker: AlertTracker::default(),
         }
     }
 
     fn down() -> Self {
-        let mut scene = Self::new();
-        scene.record.health = Health::Down;
-        scene
+        let mut fixture = Self::new();
+        fixture.record.health = Health::Down;
+        fixture
     }
 
     fn peer(&mut self) -> &mut Peer {
@@ -77,248 +79,259 @@ impl Scene {
         }
     }
 
-    fn look(&mut self) -> Vec<Alert> {
+    fn evaluate(&mut self) -> Vec<Alert> {
         let snapshot = self.snapshot();
-        let seen = Seen {
+        let input = RuleInput {
             snapshot: &snapshot,
             monitor: &self.monitor,
         };
-        self.watch.look(seen, "v")
+        self.tracker.evaluate(input, "v")
     }
 
-    /// Looks once a second for so long: what began (`+name`) and ended (`-name`), with the second.
-    fn pass(&mut self, seconds: u64) -> Vec<String> {
-        let mut told = Vec::new();
+    /// Evaluates once a second for this long. Returns the alerts that started to fire (`+name`) and
+    /// were resolved (`-name`), each with the second.
+    fn run(&mut self, seconds: u64) -> Vec<String> {
+        let mut transitions = Vec::new();
         for second in 0..=seconds {
-            for alert in self.look() {
-                let sign = if alert.ends.is_some() { '-' } else { '+' };
-                told.push(format!("{second} {sign}{}", alert.rule.name));
+            for alert in self.evaluate() {
+                let sign = if alert.ends_at.is_some() { '-' } else { '+' };
+                transitions.push(format!("{second} {sign}{}", alert.rule.name));
             }
             self.now += Duration::from_secs(1);
             self.wall += Duration::from_secs(1);
         }
-        told
+        transitions
     }
 
-    /// What goes on now, in words.
+    /// Returns the names of the firing alerts.
     fn firing(&self) -> BTreeSet<&'static str> {
-        let told = self.watch.told().into_iter();
-        told.filter(|alert| alert.ends.is_none())
+        let alerts = self.tracker.alerts().into_iter();
+        alerts
+            .filter(|alert| alert.ends_at.is_none())
             .map(|alert| alert.rule.name)
             .collect()
     }
 
-    /// The agent ends, and another one begins `after`.
+    /// Stops the agent and starts another one `after` this time.
     fn restart(&mut self, after: Duration) {
-        let remembered = self.watch.remembered();
-        let text = serde_json::to_string(&remembered).unwrap();
+        let json = serde_json::to_string(&self.tracker.export()).unwrap();
         self.wall += after;
-        self.watch = Watch::recalled(serde_json::from_str(&text).unwrap(), self.now, self.wall);
+        let persisted = serde_json::from_str(&json).unwrap();
+        self.tracker = AlertTracker::restore(persisted, self.now, self.wall);
     }
 }
 
 #[test]
-fn an_alert_waits_for_its_time_and_a_critical_one_goes_on_for_two_minutes() {
-    let mut scene = Scene::down();
-    assert_eq!(scene.pass(61), ["60 +ConvexPeerDown"]);
-    scene.record.health = Health::Up;
+fn an_alert_fires_after_its_hold_duration_and_a_critical_one_keeps_firing() {
+    let mut fixture = Fixture::down();
+    assert_eq!(fixture.run(61), ["60 +ConvexPeerDown"]);
+    fixture.record.health = Health::Up;
     assert_eq!(
-        scene.pass(121),
+        fixture.run(121),
         ["119 -ConvexPeerDown"],
-        "the last cause was a look ago"
+        "the last cause was one evaluation ago"
     );
 }
 
 #[test]
-fn a_cause_that_ends_before_its_time_is_no_alert() {
-    let mut scene = Scene::down();
-    assert!(scene.pass(58).is_empty());
-    scene.record.health = Health::Up;
-    assert!(scene.pass(5).is_empty());
-    scene.record.health = Health::Down;
-    assert!(scene.pass(58).is_empty(), "it begins anew");
+fn a_cause_shorter_than_the_hold_duration_raises_no_alert() {
+    let mut fixture = Fixture::down();
+    assert!(fixture.run(58).is_empty());
+    fixture.record.health = Health::Up;
+    assert!(fixture.run(5).is_empty());
+    fixture.record.health = Health::Down;
+    assert!(fixture.run(58).is_empty(), "the hold duration starts again");
 }
 
 #[test]
-fn what_is_not_urgent_is_over_at_once() {
-    let mut scene = Scene::new();
-    scene.record.conditions.insert(Condition::Flapping);
-    assert_eq!(scene.pass(3), ["0 +ConvexPeerFlapping"]);
-    scene.record.conditions.remove(&Condition::Flapping);
-    assert_eq!(scene.pass(3), ["0 -ConvexPeerFlapping"]);
+fn a_warning_resolves_immediately() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions.insert(Condition::Flapping);
+    assert_eq!(fixture.run(3), ["0 +ConvexPeerFlapping"]);
+    fixture.record.conditions.remove(&Condition::Flapping);
+    assert_eq!(fixture.run(3), ["0 -ConvexPeerFlapping"]);
 }
 
 #[test]
-fn what_is_over_is_told_for_a_while_and_may_begin_anew() {
-    let mut scene = Scene::new();
-    let flapping = |scene: &mut Scene| scene.record.conditions.insert(Condition::Flapping);
-    flapping(&mut scene);
-    scene.pass(1);
-    let first = scene.watch.told()[0].starts;
-    scene.record.conditions.clear();
-    scene.record.conditions.insert(Condition::QueryError);
-    scene.pass(290);
-    assert!(scene.watch.told()[0].ends.is_some());
-    flapping(&mut scene);
-    scene.pass(1);
-    let again = &scene.watch.told()[0];
-    assert!(again.ends.is_none() && again.starts > first);
-    scene.record.conditions.remove(&Condition::Flapping);
-    scene.pass(302);
-    assert!(scene.watch.told().is_empty());
+fn a_resolved_alert_is_reported_for_a_while_and_may_fire_again() {
+    let mut fixture = Fixture::new();
+    let flapping = |fixture: &mut Fixture| fixture.record.conditions.insert(Condition::Flapping);
+    flapping(&mut fixture);
+    fixture.run(1);
+    let first = fixture.tracker.alerts()[0].starts_at;
+    fixture.record.conditions.clear();
+    fixture.record.conditions.insert(Condition::QueryError);
+    fixture.run(290);
+    assert!(fixture.tracker.alerts()[0].ends_at.is_some());
+    flapping(&mut fixture);
+    fixture.run(1);
+    let again = &fixture.tracker.alerts()[0];
+    assert!(again.ends_at.is_none() && again.starts_at > first);
+    fixture.record.conditions.remove(&Condition::Flapping);
+    fixture.run(302);
+    assert!(fixture.tracker.alerts().is_empty());
 }
 
 #[test]
-fn what_explains_an_outage_is_not_over_before_it() {
-    let mut scene = Scene::down();
+fn an_alert_that_explains_an_outage_does_not_resolve_before_it() {
+    let mut fixture = Fixture::down();
     let hangs = Condition::Failing(Reason::Client(FailureReason::QueryHangs));
-    scene.record.conditions.insert(hangs);
+    fixture.record.conditions.insert(hangs);
     assert_eq!(
-        scene.pass(60),
+        fixture.run(60),
         ["60 +ConvexPeerDown", "60 +ConvexQueriesHang"]
     );
-    scene.record.conditions.remove(&hangs);
-    scene.pass(10);
-    scene.record.health = Health::Up;
+    fixture.record.conditions.remove(&hangs);
+    fixture.run(10);
+    fixture.record.health = Health::Up;
     assert_eq!(
-        scene.pass(130),
+        fixture.run(130),
         ["119 -ConvexPeerDown", "119 -ConvexQueriesHang"]
     );
 }
 
 #[test]
-fn the_alerts_of_a_peer_that_is_watched_no_longer_end() {
-    let mut scene = Scene::down();
-    scene.record.conditions.insert(Condition::Flapping);
-    scene.pass(60);
-    "another".clone_into(&mut scene.peer().name);
-    scene.record.health = Health::Up;
-    scene.record.conditions = [Condition::QueryError].into();
-    let told = scene.pass(130);
-    assert_eq!(told, ["0 -ConvexPeerFlapping", "119 -ConvexPeerDown"]);
+fn the_alerts_of_a_removed_peer_resolve() {
+    let mut fixture = Fixture::down();
+    fixture.record.conditions.insert(Condition::Flapping);
+    fixture.run(60);
+    "another".clone_into(&mut fixture.peer().name);
+    fixture.record.health = Health::Up;
+    fixture.record.conditions = [Condition::QueryError].into();
+    let transitions = fixture.run(130);
+    assert_eq!(
+        transitions,
+        ["0 -ConvexPeerFlapping", "119 -ConvexPeerDown"]
+    );
 }
 
 #[test]
-fn nobody_is_paged_for_a_reference_or_for_planned_work() {
-    let mut reference = Scene::down();
+fn reference_peers_and_peers_in_maintenance_raise_no_alerts() {
+    let mut reference = Fixture::down();
     reference.peer().role = Role::Reference;
-    assert!(reference.pass(100).is_empty());
+    assert!(reference.run(100).is_empty());
 
-    let mut planned = Scene::down();
-    let (from, to) = (planned.wall, planned.wall + Duration::from_secs(100));
-    planned.peer().maintenance = vec![Window {
+    let mut maintained = Fixture::down();
+    let (from, to) = (maintained.wall, maintained.wall + Duration::from_secs(100));
+    maintained.peer().maintenance = vec![Window {
         from,
         to,
         comment: None,
     }];
     assert_eq!(
-        planned.pass(161),
+        maintained.run(161),
         ["160 +ConvexPeerDown"],
-        "from its end on"
+        "counted from the end of the maintenance"
     );
 }
 
 #[test]
-fn trouble_of_the_agents_own_holds_what_it_could_explain() {
-    let mut scene = Scene::down();
-    scene.pass(30);
-    scene.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
-    let told = scene.pass(400);
+fn a_failing_self_check_freezes_the_alerts_it_could_explain() {
+    let mut fixture = Fixture::down();
+    fixture.run(30);
+    fixture.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    let transitions = fixture.run(400);
     assert_eq!(
-        told,
+        transitions,
         ["300 +ConvexMonitorUnhealthy"],
-        "the agent's own is told"
+        "only the alert about the agent itself fires"
     );
-    scene.checks = Checks::default();
+    fixture.checks = Checks::default();
     assert_eq!(
-        scene.pass(60),
+        fixture.run(60),
         ["0 -ConvexMonitorUnhealthy", "29 +ConvexPeerDown"],
-        "the time before counts, what was not seen does not"
+        "the time before the freeze counts, the time of the freeze does not"
     );
 
-    // What fires goes on, whatever is seen meanwhile.
-    scene.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
-    scene.record.health = Health::Unknown;
-    scene.pass(200);
-    assert!(scene.firing().contains("ConvexPeerDown"));
+    // A firing alert keeps firing whatever the peer's health is meanwhile.
+    fixture.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    fixture.record.health = Health::Unknown;
+    fixture.run(200);
+    assert!(fixture.firing().contains("ConvexPeerDown"));
 }
 
 #[test]
-fn trouble_that_is_not_on_the_way_to_a_peer_holds_nothing() {
-    let mut scene = Scene::down();
-    scene.peer().endpoints = vec![Endpoint::parse("tcp://192.0.2.1").unwrap()];
-    scene.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
+    let mut fixture = Fixture::down();
+    fixture.peer().endpoints = vec![Endpoint::parse("tcp://192.0.2.1").unwrap()];
+    fixture.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
     assert_eq!(
-        scene.pass(60),
+        fixture.run(60),
         ["60 +ConvexPeerDown"],
         "an address needs no DNS"
     );
 
-    let mut suspicion = Scene::down();
+    let mut suspicion = Fixture::down();
     suspicion.checks = [(Check::References, Finding::Suspect)]
         .into_iter()
         .collect();
     assert_eq!(
-        suspicion.pass(60),
+        suspicion.run(60),
         ["60 +ConvexPeerDown"],
-        "the reference may be gone itself"
+        "the reference itself may be down"
     );
 }
 
 #[test]
-fn an_agent_that_cannot_see_a_network_says_so_even_when_it_knows_why() {
-    let mut scene = Scene::new();
-    scene.record.health = Health::Unknown;
-    scene.checks = [(Check::Route, Finding::Broken)].into_iter().collect();
-    let told = scene.pass(300);
+fn an_agent_that_cannot_observe_a_network_alerts_even_if_it_knows_why() {
+    let mut fixture = Fixture::new();
+    fixture.record.health = Health::Unknown;
+    fixture.checks = [(Check::Route, Finding::Broken)].into_iter().collect();
+    let transitions = fixture.run(300);
     assert_eq!(
-        told,
+        transitions,
         ["300 +ConvexMonitoringBlind", "300 +ConvexMonitorUnhealthy"]
     );
 }
 
 #[test]
-fn a_restart_ends_nothing_and_begins_nothing_anew() {
-    let mut scene = Scene::down();
-    scene.pass(30);
-    scene.restart(Duration::from_secs(20));
+fn a_restart_neither_resolves_nor_repeats_alerts() {
+    let mut fixture = Fixture::down();
+    fixture.run(30);
+    fixture.restart(Duration::from_secs(20));
     assert_eq!(
-        scene.pass(20),
+        fixture.run(20),
         ["9 +ConvexPeerDown"],
-        "the time before counts"
+        "the time before the restart counts"
     );
-    let first = scene.watch.told()[0].clone();
+    let first = fixture.tracker.alerts()[0].clone();
 
-    scene.restart(Duration::from_secs(600));
-    scene.record.health = Health::Unknown;
+    fixture.restart(Duration::from_secs(600));
+    fixture.record.health = Health::Unknown;
     assert!(
-        scene.pass(100).is_empty(),
-        "a peer that was not polled yet is not up"
+        fixture.run(100).is_empty(),
+        "a peer that was not polled yet does not count as up"
     );
-    scene.record.health = Health::Down;
-    assert!(scene.pass(10).is_empty());
-    assert_eq!(scene.watch.told()[0].starts, first.starts);
+    fixture.record.health = Health::Down;
+    assert!(fixture.run(10).is_empty());
+    assert_eq!(fixture.tracker.alerts()[0].starts_at, first.starts_at);
 }
 
 #[test]
-fn what_was_not_urgent_before_a_restart_gets_the_time_to_be_seen_again() {
-    let mut scene = Scene::new();
-    scene.record.conditions.insert(Condition::Flapping);
-    scene.pass(1);
-    scene.restart(Duration::from_secs(5));
-    scene.record.conditions.remove(&Condition::Flapping);
-    assert_eq!(scene.pass(130), ["120 -ConvexPeerFlapping"]);
+fn a_warning_keeps_firing_for_two_minutes_after_a_restart() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions.insert(Condition::Flapping);
+    fixture.run(1);
+    fixture.restart(Duration::from_secs(5));
+    fixture.record.conditions.remove(&Condition::Flapping);
+    assert_eq!(fixture.run(130), ["120 -ConvexPeerFlapping"]);
 }
 
 #[test]
-fn an_alert_says_what_it_is_about_and_nothing_else() {
-    let mut scene = Scene::down();
-    scene.verdict.order = OrderState::Stalled;
-    scene.monitor.reload_successful = false;
-    scene.pass(301);
-    let told = scene.watch.told();
-    let of = |name: &str| told.iter().find(|alert| alert.rule.name == name).unwrap();
-    let labels = |name: &str| of(name).subject.labels("v").into_iter().collect::<Vec<_>>();
+fn an_alert_has_the_labels_of_its_subject_and_no_others() {
+    let mut fixture = Fixture::down();
+    fixture.verdict.order = OrderState::Stalled;
+    fixture.monitor.reload_successful = false;
+    fixture.run(301);
+    let alerts = fixture.tracker.alerts();
+    let alert = |name: &str| alerts.iter().find(|alert| alert.rule.name == name).unwrap();
+    let labels = |name: &str| {
+        alert(name)
+            .subject
+            .labels("v")
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(
         labels("ConvexPeerDown"),
@@ -327,34 +340,37 @@ fn an_alert_says_what_it_is_about_and_nothing_else() {
     assert_eq!(labels("ConvexConsensusStalled"), [pair("network", "n")]);
     assert_eq!(labels("ConvexConfigReloadFailed"), [pair("vantage", "v")]);
     assert_eq!(
-        of("ConvexPeerDown").description,
+        alert("ConvexPeerDown").description,
         "p of n is down. Conditions in force: query_error."
     );
-    assert_eq!(of("ConvexConfigReloadFailed").subject, Subject::Monitor);
+    assert_eq!(
+        alert("ConvexConfigReloadFailed").subject,
+        AlertSubject::Monitor
+    );
 }
 
-/// Alerts that a peer has when nothing but `condition` is in force against it, however long.
+/// Returns the alerts of a peer whose only condition is `condition`, after an hour.
 fn raised_by(condition: Condition) -> BTreeSet<&'static str> {
-    let mut scene = Scene::new();
-    scene.record.health = Health::Degraded;
-    scene.record.conditions = [condition].into();
-    scene.pass(3601);
-    let mut firing = scene.firing();
-    // Nothing is measured of the peers of these tests.
+    let mut fixture = Fixture::new();
+    fixture.record.health = Health::Degraded;
+    fixture.record.conditions = [condition].into();
+    fixture.run(3601);
+    let mut firing = fixture.firing();
+    // These tests measure nothing.
     firing.remove("ConvexProbeDataStale");
     firing
 }
 
 #[test]
-fn every_condition_raises_the_alert_that_tells_of_it() {
+fn every_condition_raises_the_alert_that_reports_it() {
     let all = Reason::ALL.iter().map(|reason| Condition::Failing(*reason));
     let others = Condition::BESIDES_REASONS
         .iter()
         .map(|(condition, _)| *condition);
     for condition in all.chain(others) {
-        let mut expected = BTreeSet::from([of_condition(condition)]);
+        let mut expected = BTreeSet::from([alert_for_condition(condition)]);
         if matches!(condition, Condition::Failing(_)) {
-            // It stops an endpoint as well.
+            // The endpoint fails as well.
             expected.insert("ConvexPeerDegraded");
         }
         assert_eq!(raised_by(condition), expected, "{condition:?}");
@@ -362,64 +378,69 @@ fn every_condition_raises_the_alert_that_tells_of_it() {
 }
 
 #[test]
-fn silence_costs_no_weight_on_a_network_that_has_long_been_idle() {
-    let mut scene = Scene::new();
-    scene.record.conditions = [Condition::WeightDecayed].into();
-    scene.verdict.order = OrderState::Idle;
-    scene.verdict.finality_advanced = Some(scene.wall);
+fn a_decayed_weight_is_no_alert_on_a_network_that_has_long_been_idle() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions = [Condition::WeightDecayed].into();
+    fixture.verdict.order = OrderState::Idle;
+    fixture.verdict.finality_advanced = Some(fixture.wall);
     assert!(
-        scene
-            .pass(590)
+        fixture
+            .run(590)
             .contains(&"300 +ConvexWeightDecayed".to_owned())
     );
     assert!(
-        scene
-            .pass(20)
+        fixture
+            .run(20)
             .iter()
-            .any(|told| told.ends_with("-ConvexWeightDecayed"))
+            .any(|transition| transition.ends_with("-ConvexWeightDecayed"))
     );
 }
 
 #[test]
-fn only_what_wakes_somebody_goes_on_without_cause() {
+fn only_critical_alerts_keep_firing_without_a_cause() {
     for rule in &RULES {
         let expected = if rule.severity == Severity::Critical {
             120
         } else {
             0
         };
-        assert_eq!(rule.keep(), Duration::from_secs(expected), "{}", rule.name);
+        assert_eq!(
+            rule.keep_firing_for(),
+            Duration::from_secs(expected),
+            "{}",
+            rule.name
+        );
     }
 }
 
 #[test]
-fn of_several_shards_each_tells_of_its_own_peers_and_one_of_the_network() {
-    let mut told = Vec::new();
+fn each_shard_alerts_on_its_own_peers_and_only_one_on_the_network() {
+    let mut transitions = Vec::new();
     for shard in ["1/3", "2/3", "3/3"] {
-        let mut scene = Scene::down();
-        scene.verdict.split = true;
-        scene.monitor.shard = shard.parse().unwrap();
-        told.extend(scene.pass(61));
+        let mut fixture = Fixture::down();
+        fixture.verdict.split = true;
+        fixture.monitor.shard = shard.parse().unwrap();
+        transitions.extend(fixture.run(61));
     }
-    told.sort();
+    transitions.sort();
     assert_eq!(
-        told,
+        transitions,
         [
             "60 +ConvexNetworkSplit",
             "60 +ConvexPeerDown",
             "60 +ConvexPeerDown",
             "60 +ConvexPeerDown"
         ],
-        "here each shard has the peer, which in a fleet one has"
+        "in this test each shard has the peer; in a fleet only one would"
     );
 }
 
 #[test]
-fn of_a_peer_of_another_shard_only_the_network_is_told() {
-    let mut scene = Scene::down();
-    scene.verdict.split = true;
-    scene.others = vec![Arc::new(scene.record.clone())];
+fn a_peer_of_another_shard_counts_only_for_the_network() {
+    let mut fixture = Fixture::down();
+    fixture.verdict.split = true;
+    fixture.others = vec![Arc::new(fixture.record.clone())];
     let reference = |peer: &mut Peer| peer.role = Role::Reference;
-    reference(scene.peer());
-    assert_eq!(scene.pass(61), ["60 +ConvexNetworkSplit"]);
+    reference(fixture.peer());
+    assert_eq!(fixture.run(61), ["60 +ConvexNetworkSplit"]);
 }

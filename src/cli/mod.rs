@@ -312,7 +312,7 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let happenings = AgentMetrics::new()?;
     let series = |config: &Config| {
-        happenings.counts.only(config.notify.receivers());
+        happenings.delivery.set_receivers(config.notify.receivers());
         metrics::series(config, &happenings.registry)
     };
     let valid = check_config::run(

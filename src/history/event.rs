@@ -1,4 +1,4 @@
-//! What happens to peers, networks and the agent: what is told once, when it happens.
+//! Events: changes of peers, networks and the agent.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,43 +6,43 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// A value of one of the closed sets, as its label. What a later version has written is kept as it is.
+/// The label of an enum value. Labels written by a later version are kept unchanged.
 pub type Label = Cow<'static, str>;
 
-/// One happening. As JSON it is flat: `id`, `at_ms`, `kind`, and what belongs to the kind.
+/// An event. Its JSON is flat: `id`, `at_ms`, `kind`, and the fields of the kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Larger than that of every earlier event, also of those before a restart; below 2^53. Numbers are left out.
+    /// Increases with each event, across restarts too; below 2^53. There are gaps.
     pub id: u64,
-    /// When it was noticed, milliseconds since the epoch.
+    /// When it was noticed, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// The peer that it is about, if any.
+    /// The peer, if the event is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
-    /// The network that it is about, or that of the peer.
+    /// The network that the event is about, or the peer's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// What happened.
+    /// The kind, with its fields.
     #[serde(flatten)]
-    pub what: EventKind,
+    pub kind: EventKind,
 }
 
 impl Event {
-    /// When it was noticed.
+    /// Returns when the event was noticed.
     #[must_use]
     pub fn at(&self) -> SystemTime {
-        let since = Duration::from_millis(self.at_ms);
+        let since_epoch = Duration::from_millis(self.at_ms);
         SystemTime::UNIX_EPOCH
-            .checked_add(since)
+            .checked_add(since_epoch)
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
-/// What can happen.
+/// The kind of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
-    /// A peer's health is another one.
+    /// The health of a peer changed.
     HealthChanged {
         /// The health before.
         #[schema(value_type = String)]
@@ -50,25 +50,25 @@ pub enum EventKind {
         /// The health now.
         #[schema(value_type = String)]
         to: Label,
-        /// What its endpoints failed with, or what excuses it; empty when nothing fails.
+        /// Why endpoints failed, or what excuses the failure; empty if nothing failed.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         why: String,
     },
-    /// Something came in force against a peer.
+    /// A condition of a peer became active.
     ConditionBegan {
         /// The condition.
         #[schema(value_type = String)]
         condition: Label,
     },
-    /// It is over.
+    /// A condition of a peer is no longer active.
     ConditionEnded {
         /// The condition.
         #[schema(value_type = String)]
         condition: Label,
     },
-    /// The peer's process was started anew, as its connections tell.
+    /// The peer's process was restarted, inferred from its connections.
     RestartInferred,
-    /// Another key than before answers.
+    /// The peer answers with a different key.
     KeyChanged {
         /// The key before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,60 +77,61 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// The peer's state is another one than the majority's.
+    /// The peer's state diverged from the majority's.
     ForkBegan {
-        /// The lowest known block of the difference. The majority has it too, so that it is far below 2^53.
+        /// The lowest block known to differ. The majority has this block too, so it is far below
+        /// 2^53.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_block: Option<i64>,
     },
-    /// An equal state was seen again.
+    /// The peer's state equals the majority's again.
     ForkEnded,
-    /// The network's order does something else. A network that is idle and one that advances are both well: between these
-    /// two nothing is told.
+    /// The state of the network's order changed. Changes between `idle` and `advancing`, which are
+    /// both healthy, are not events.
     OrderChanged {
-        /// What it did.
+        /// The state before.
         #[schema(value_type = String)]
         from: Label,
-        /// What it does.
+        /// The state now.
         #[schema(value_type = String)]
         to: Label,
     },
-    /// No group of peers holds more than half of the weight any longer.
+    /// No group of peers with equal states holds more than half of the weight any more.
     SplitBegan,
-    /// One does again.
+    /// A group of peers with equal states holds more than half of the weight again.
     SplitEnded,
-    /// Another configuration is in force.
+    /// A new configuration became active.
     ConfigReloaded {
-        /// Its configured peers.
+        /// Number of configured peers.
         peers: usize,
     },
-    /// A new configuration was refused.
+    /// A new configuration was rejected.
     ConfigRefused {
-        /// What was wrong with it, cut after 1,000 characters.
+        /// The errors, truncated after 1,000 characters.
         errors: String,
     },
     /// The agent has started.
     AgentStarted {
-        /// Its version.
+        /// The agent's version.
         #[schema(value_type = String)]
         version: Label,
     },
-    /// The agent was asked to stop.
+    /// The agent is stopping.
     AgentStopped,
 }
 
-/// What is kept of the errors of a configuration, characters.
-const ERRORS_KEPT: usize = 1_000;
+/// Longest text of the errors of a configuration, in characters.
+const MAX_ERRORS_CHARS: usize = 1_000;
 
 impl EventKind {
-    /// A configuration was refused with these errors.
+    /// Returns the event of a configuration rejected with these errors.
     #[must_use]
-    pub fn refused(errors: &str) -> Self {
-        let mut kept: String = errors.chars().take(ERRORS_KEPT).collect();
-        if kept.len() < errors.len() {
-            kept.push('…');
+    pub fn config_refused(errors: &str) -> Self {
+        let mut truncated: String = errors.chars().take(MAX_ERRORS_CHARS).collect();
+        if truncated.len() < errors.len() {
+            truncated.push('…');
         }
-        Self::ConfigRefused { errors: kept }
+        Self::ConfigRefused { errors: truncated }
     }
 }
 
@@ -146,7 +147,7 @@ impl fmt::Display for EventKind {
             Self::RestartInferred => f.write_str("restarted"),
             Self::KeyChanged { from, to } => {
                 let key = |key: &Option<String>| key.as_ref().map_or("none", |key| key).to_owned();
-                write!(f, "key {} answers, was {}", key(to), key(from))
+                write!(f, "key changed from {} to {}", key(from), key(to))
             }
             Self::ForkBegan {
                 first_block: Some(block),
@@ -154,18 +155,18 @@ impl fmt::Display for EventKind {
             Self::ForkBegan { first_block: None } => {
                 f.write_str("diverged from the majority's state")
             }
-            Self::ForkEnded => f.write_str("in the majority's state again"),
+            Self::ForkEnded => f.write_str("back in the majority's state"),
             Self::OrderChanged { from, to } => write!(f, "the order is {to}, was {from}"),
             Self::SplitBegan => f.write_str("split: no state holds more than half of the weight"),
             Self::SplitEnded => f.write_str("no longer split"),
             Self::ConfigReloaded { peers } => {
-                write!(f, "the configuration is reloaded, {peers} peers")
+                write!(f, "the configuration was reloaded, {peers} peers")
             }
             Self::ConfigRefused { errors } => {
-                write!(f, "the new configuration is refused: {errors}")
+                write!(f, "the new configuration was rejected: {errors}")
             }
             Self::AgentStarted { version } => write!(f, "the agent {version} has started"),
-            Self::AgentStopped => f.write_str("the agent stops"),
+            Self::AgentStopped => f.write_str("the agent is stopping"),
         }
     }
 }
@@ -175,27 +176,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_one_flat_object_and_is_read_back() {
+    fn an_event_is_encoded_as_a_flat_object_and_decoded_again() {
         let event = Event {
             id: 7,
             at_ms: 1_000,
             peer: Some("one".to_owned()),
             network: Some("main".to_owned()),
-            what: EventKind::HealthChanged {
+            kind: EventKind::HealthChanged {
                 from: "up".into(),
                 to: "down".into(),
-                why: "tcp: refused: as told".to_owned(),
+                why: "tcp: refused: as scripted".to_owned(),
             },
         };
         let text = serde_json::to_string(&event).unwrap();
         assert_eq!(
             text,
-            r#"{"id":7,"at_ms":1000,"peer":"one","network":"main","kind":"health_changed","from":"up","to":"down","why":"tcp: refused: as told"}"#
+            r#"{"id":7,"at_ms":1000,"peer":"one","network":"main","kind":"health_changed","from":"up","to":"down","why":"tcp: refused: as scripted"}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
         assert_eq!(
-            event.what.to_string(),
-            "down, was up: tcp: refused: as told"
+            event.kind.to_string(),
+            "down, was up: tcp: refused: as scripted"
         );
     }
 }

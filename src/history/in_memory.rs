@@ -1,78 +1,69 @@
-//! What is held in memory of one peer: its last polls, what is not written yet, and what events are told apart by.
+//! The in-memory history of one peer: its last polls, unwritten summaries, and its last successful
+//! and failed poll for transcripts.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use cad3::Hash;
 use convex_client::Transport;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::fleet::Observation;
-use crate::fleet::{Condition, Health, PeerRecord};
-use crate::history::db::{PeerKey, minute};
+use crate::fleet::{Observation, PeerRecord};
 
+use super::db::PeerKey;
 use super::event::EventKind;
-use super::recent::{Outcome, Poll, Recent};
+use super::peer_changes::PeerChanges;
+use super::recent_polls::{Outcome, Poll, RecentPolls};
 use super::summary::Summary;
+use super::time::unix_minute;
 use super::transcript::Transcript;
 
-/// Minutes that can wait for a disk that does not take them. Older ones are given up: monitoring must not need more and more
-/// memory because a disk is full.
-const WAITING_MINUTES: usize = 3;
+/// Largest number of unwritten minutes. Older ones are dropped, so that a full disk does not make
+/// monitoring use more and more memory.
+const MAX_UNWRITTEN_MINUTES: usize = 3;
 
-/// A poll stands for the time since the one before, but not for more than so many of the peer's longest intervals.
-const SPAN_INTERVALS: u32 = 2;
+/// A poll covers the time since the previous poll, but at most this many of the peer's longest
+/// intervals.
+const MAX_COVERED_INTERVALS: u32 = 2;
 
-/// What is held of one peer.
+/// The in-memory history of one peer.
 #[derive(Debug)]
-pub(super) struct PeerMemory {
+pub(super) struct PeerHistory {
     key: PeerKey,
-    recent: Recent,
-    /// What is not written yet, by minute since the epoch.
-    waiting: Vec<(u32, Summary)>,
-    polled: Option<Instant>,
-    seen: Seen,
-    success: Option<Box<Kept>>,
-    failure: Option<Box<Kept>>,
+    recent: RecentPolls,
+    /// Unwritten summaries by minute since the epoch.
+    unwritten: Vec<(u32, Summary)>,
+    last_poll: Option<Instant>,
+    changes: PeerChanges,
+    success: Option<Box<KeptPoll>>,
+    failure: Option<Box<KeptPoll>>,
 }
 
-/// A poll of which a transcript can be made.
+/// A poll from which a transcript can be made.
 #[derive(Debug)]
-struct Kept {
+struct KeptPoll {
     peer: Arc<config::Peer>,
     observation: Observation,
 }
 
-/// What a record showed last, for what it shows next to be told as a change.
-#[derive(Debug)]
-struct Seen {
-    health: Health,
-    /// Whether there was a verdict: the first one is news only when it is a bad one.
-    judged: bool,
-    conditions: BTreeSet<Condition>,
-    restarts: u64,
-    key: Option<Hash>,
-    key_changes: u64,
-    diverged: bool,
-}
-
-impl PeerMemory {
-    /// Of a peer that has shown this so far; what is remembered of it is no news.
+impl PeerHistory {
+    /// Starts the history of a peer. The current state of `record` causes no events.
     pub(super) fn new(record: &PeerRecord) -> Self {
+        let peer = &record.peer;
         Self {
-            key: key(&record.peer),
-            recent: Recent::default(),
-            waiting: Vec::new(),
-            polled: None,
-            seen: Seen::of(record),
+            key: (peer.network.as_str().into(), peer.name.as_str().into()),
+            recent: RecentPolls::default(),
+            unwritten: Vec::new(),
+            last_poll: None,
+            changes: PeerChanges::new(record),
             success: None,
             failure: None,
         }
     }
 
-    pub(super) fn is_of(&self, peer: &config::Peer) -> bool {
+    /// Returns whether this is the history of `peer`, which has the same name: a peer of another
+    /// network is another peer.
+    pub(super) fn belongs_to(&self, peer: &config::Peer) -> bool {
         *self.key.0 == *peer.network
     }
 
@@ -80,204 +71,123 @@ impl PeerMemory {
         &self.key
     }
 
-    pub(super) fn recent(&self) -> &Recent {
+    pub(super) fn recent(&self) -> &RecentPolls {
         &self.recent
     }
 
-    /// The transcripts of the last successful and the last failed poll.
+    /// Returns the transcripts of the last successful and the last failed poll.
     pub(super) fn transcripts(&self) -> [Option<Transcript>; 2] {
         [&self.success, &self.failure].map(|kept| {
             let kept = kept.as_ref()?;
-            Some(Transcript::of(&kept.peer, &kept.observation))
+            Some(Transcript::from_observation(&kept.peer, &kept.observation))
         })
     }
 
-    pub(super) fn forget_transcripts(&mut self) {
+    pub(super) fn drop_transcripts(&mut self) {
         (self.success, self.failure) = (None, None);
     }
 
-    /// Whether transcripts are kept of this peer even when there are too many to keep those of all.
+    /// Returns whether the peer is not up, so that its transcripts are kept even above the limit.
     pub(super) fn is_unhealthy(&self) -> bool {
-        self.seen.health != Health::Up
+        self.changes.is_unhealthy()
     }
 
-    /// Takes a poll; `record` has taken it already.
-    pub(super) fn poll(&mut self, record: &PeerRecord, observation: &Observation, now: Instant) {
+    /// Records a poll that `record` includes already.
+    pub(super) fn record_poll(
+        &mut self,
+        record: &PeerRecord,
+        observation: &Observation,
+        now: Instant,
+    ) {
         let began = observation.endpoints.first().map(|probed| probed.began);
-        let poll = charted(
+        let poll = poll(
             record,
             observation,
             began.unwrap_or(SystemTime::UNIX_EPOCH),
             now,
         );
         let cadence = &record.peer.cadence;
-        let longest = cadence.max_interval.max(cadence.interval) * SPAN_INTERVALS;
-        let span = self.polled.map_or(cadence.interval, |before| {
-            now.saturating_duration_since(before).min(longest)
+        let longest = cadence.max_interval.max(cadence.interval) * MAX_COVERED_INTERVALS;
+        let covered = self.last_poll.map_or(cadence.interval, |previous| {
+            now.saturating_duration_since(previous).min(longest)
         });
-        self.polled = Some(now);
-        self.recent.add(&poll);
-        self.wait(minute(poll.at), &Summary::of(&poll, span));
+        self.last_poll = Some(now);
+        self.recent.push(&poll);
+        self.add_unwritten(unix_minute(poll.at), &Summary::from_poll(&poll, covered));
     }
 
-    /// Keeps the poll for its transcript.
-    pub(super) fn keep(&mut self, record: &PeerRecord, observation: &Observation) {
-        let place = if record.up == Some(true) {
+    /// Keeps the last poll for its transcript.
+    pub(super) fn keep_for_transcript(&mut self, record: &PeerRecord, observation: &Observation) {
+        let kept = if record.up == Some(true) {
             &mut self.success
         } else {
             &mut self.failure
         };
-        if let Some(kept) = place {
+        // Reuses the allocations of the previous poll.
+        if let Some(kept) = kept {
             kept.observation.clone_from(observation);
             kept.peer = Arc::clone(&record.peer);
         } else {
-            *place = Some(Box::new(Kept {
+            *kept = Some(Box::new(KeptPoll {
                 peer: Arc::clone(&record.peer),
                 observation: observation.clone(),
             }));
         }
     }
 
-    /// Has `summary` written later, added to what waits of its minute.
-    pub(super) fn wait(&mut self, minute: u32, summary: &Summary) {
-        if let Some((_, waiting)) = self.waiting.iter_mut().find(|(at, _)| *at == minute) {
-            waiting.merge(summary);
+    /// Merges `summary` into the unwritten summary of its minute.
+    fn add_unwritten(&mut self, minute: u32, summary: &Summary) {
+        if let Some((_, unwritten)) = self.unwritten.iter_mut().find(|(at, _)| *at == minute) {
+            unwritten.merge(summary);
             return;
         }
-        // As a rule one minute waits, or two.
-        self.waiting.reserve_exact(1);
-        self.waiting.push((minute, summary.clone()));
-        if self.waiting.len() > WAITING_MINUTES {
-            self.waiting.remove(0);
+        // There are rarely more than two.
+        self.unwritten.reserve_exact(1);
+        self.unwritten.push((minute, summary.clone()));
+        if self.unwritten.len() > MAX_UNWRITTEN_MINUTES {
+            self.unwritten.remove(0);
         }
     }
 
-    /// What was taken to be written and was not comes back, before what has come meanwhile.
-    pub(super) fn take_back(&mut self, minute: u32, mut summary: Summary) {
-        if let Some((_, waiting)) = self.waiting.iter_mut().find(|(at, _)| *at == minute) {
-            summary.merge(waiting);
-            *waiting = summary;
-        } else if self.waiting.len() < WAITING_MINUTES {
-            self.waiting.insert(0, (minute, summary));
+    /// Takes back a summary that could not be written. It is older than the unwritten ones.
+    pub(super) fn return_unwritten(&mut self, minute: u32, mut summary: Summary) {
+        if let Some((_, unwritten)) = self.unwritten.iter_mut().find(|(at, _)| *at == minute) {
+            summary.merge(unwritten);
+            *unwritten = summary;
+        } else if self.unwritten.len() < MAX_UNWRITTEN_MINUTES {
+            self.unwritten.insert(0, (minute, summary));
         }
     }
 
-    pub(super) fn waiting(&self) -> &[(u32, Summary)] {
-        &self.waiting
+    pub(super) fn unwritten(&self) -> &[(u32, Summary)] {
+        &self.unwritten
     }
 
-    /// Takes what is to be written.
-    pub(super) fn take_waiting(&mut self) -> Vec<(PeerKey, u32, Summary)> {
-        let waiting = std::mem::take(&mut self.waiting).into_iter();
-        waiting
+    /// Removes and returns the unwritten summaries.
+    pub(super) fn take_unwritten(&mut self) -> Vec<(PeerKey, u32, Summary)> {
+        let unwritten = std::mem::take(&mut self.unwritten).into_iter();
+        unwritten
             .map(|(minute, summary)| (self.key.clone(), minute, summary))
             .collect()
     }
 
-    /// What `record` shows that was otherwise before, in the order in which it is to be told.
-    pub(super) fn news(&mut self, record: &PeerRecord) -> Vec<EventKind> {
-        let mut news = Vec::new();
-        let before = &self.seen;
-        if record.identity.key_changes > before.key_changes {
-            news.push(EventKind::KeyChanged {
-                from: before.key.map(|key| key.to_string()),
-                to: record.identity.key.map(|key| key.to_string()),
-            });
-        }
-        if record.restarts > before.restarts {
-            news.push(EventKind::RestartInferred);
-        }
-        let diverged = record.diverged == Some(true);
-        if diverged && !before.diverged {
-            news.push(EventKind::ForkBegan {
-                first_block: record.first_divergent_block,
-            });
-        }
-        if before.diverged && !diverged {
-            news.push(EventKind::ForkEnded);
-        }
-        // A fork is told as one.
-        let told = |condition: &&Condition| **condition != Condition::Diverged;
-        if record.conditions != before.conditions {
-            let label = |condition: &Condition| condition.as_str().into();
-            let began = record.conditions.difference(&before.conditions);
-            let ended = before.conditions.difference(&record.conditions);
-            news.extend(began.filter(told).map(|began| EventKind::ConditionBegan {
-                condition: label(began),
-            }));
-            news.extend(ended.filter(told).map(|ended| EventKind::ConditionEnded {
-                condition: label(ended),
-            }));
-        }
-        let first_and_good = !before.judged && record.health == Health::Up;
-        if record.health != before.health && !first_and_good {
-            news.push(EventKind::HealthChanged {
-                from: before.health.as_str().into(),
-                to: record.health.as_str().into(),
-                why: why(record),
-            });
-        }
-        self.seen.take(record);
-        news
+    /// Returns the events that follow from changes of `record` since the last call.
+    pub(super) fn take_changes(&mut self, record: &PeerRecord) -> Vec<EventKind> {
+        self.changes.take(record)
     }
 }
 
-impl Seen {
-    fn of(record: &PeerRecord) -> Self {
-        Self {
-            health: record.health,
-            judged: record.health != Health::Unknown,
-            conditions: record.conditions.clone(),
-            restarts: record.restarts,
-            key: record.identity.key,
-            key_changes: record.identity.key_changes,
-            diverged: record.diverged == Some(true),
-        }
-    }
-
-    fn take(&mut self, record: &PeerRecord) {
-        let judged = self.judged || record.health != Health::Unknown;
-        if self.conditions != record.conditions {
-            self.conditions.clone_from(&record.conditions);
-        }
-        *self = Self {
-            judged,
-            conditions: std::mem::take(&mut self.conditions),
-            health: record.health,
-            restarts: record.restarts,
-            key: record.identity.key,
-            key_changes: record.identity.key_changes,
-            diverged: record.diverged == Some(true),
-        };
-    }
-}
-
-/// The peer's name in the store.
-pub(super) fn key(peer: &config::Peer) -> PeerKey {
-    (peer.network.as_str().into(), peer.name.as_str().into())
-}
-
-/// What excuses the last poll, or what its endpoints failed with.
-fn why(record: &PeerRecord) -> String {
-    let doubt = record.excuse.iter().map(ToString::to_string);
-    let failures = record.endpoints.iter().filter_map(|endpoint| {
-        let failure = endpoint.last_failure.as_ref()?;
-        Some(format!("{}: {failure}", endpoint.transport))
-    });
-    let all: Vec<String> = doubt.chain(failures).collect();
-    all.join("; ")
-}
-
-/// What one poll showed. Only of this poll: the record remembers more.
-fn charted(record: &PeerRecord, observation: &Observation, at: SystemTime, now: Instant) -> Poll {
+/// Makes the [`Poll`] of an observation. Values that the record keeps from earlier polls are left
+/// out.
+fn poll(record: &PeerRecord, observation: &Observation, at: SystemTime, now: Instant) -> Poll {
     let mut failures = [None; Transport::ALL.len()];
     let mut latency = [None; Transport::ALL.len()];
     for probed in &observation.endpoints {
         failures[probed.transport as usize] = probed.reason();
         latency[probed.transport as usize] = probed.took;
     }
-    // The binary endpoint comes last and tells more.
-    let right = || {
+    // The binary endpoint comes last and has more data.
+    let attempts = || {
         let attempts = observation.endpoints.iter().rev();
         attempts
             .filter(|probed| !probed.is_wrong())
@@ -294,8 +204,8 @@ fn charted(record: &PeerRecord, observation: &Observation, at: SystemTime, now: 
         health: record.health,
         failures,
         latency,
-        order: right().find_map(|attempt| Some(attempt.status.as_ref()?.value.order)),
-        state_block: right()
+        order: attempts().find_map(|attempt| Some(attempt.status.as_ref()?.value.order)),
+        state_block: attempts()
             .find_map(|attempt| attempt.query.as_ref()?.value.as_ref().ok()?.state_block),
         lag: record.lag(now).filter(|_| record.up == Some(true)),
     }

@@ -1,4 +1,4 @@
-//! Many polls in a few figures: those of a minute, of an hour, or of any stretch that is charted.
+//! Summaries of all polls in a minute, an hour or a step of a chart.
 
 use std::time::Duration;
 
@@ -6,53 +6,54 @@ use convex_client::{OrderPoints, Transport};
 
 use crate::fleet::Health;
 
-use super::recent::{Outcome, Poll};
+use super::recent_polls::{Outcome, Poll};
 
-/// What the polls of one stretch of time showed. Each poll is counted as exactly one of good, failed, own and maintenance.
+/// A summary of the polls in a period. Each poll is counted as exactly one of good, failed, excused
+/// and maintenance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Polls that were good.
+    /// Successful polls.
     pub good: u64,
-    /// Polls that failed.
+    /// Failed polls.
     pub failed: u64,
-    /// Polls that failed and that the monitor's own trouble excuses.
+    /// Polls that failed because of the agent itself.
     pub excused: u64,
-    /// Polls during maintenance, however they ended.
+    /// Polls during maintenance, whatever their outcome.
     pub maintenance: u64,
-    /// The time that the good polls stand for, milliseconds.
+    /// Time covered by successful polls, in milliseconds.
     pub good_ms: u64,
-    /// The time that the failed polls stand for, milliseconds.
+    /// Time covered by failed polls, in milliseconds.
     pub failed_ms: u64,
-    /// The time that the polls during maintenance stand for, milliseconds.
+    /// Time covered by polls during maintenance, in milliseconds.
     pub maintenance_ms: u64,
-    /// Polls by the health after them, in the order of [`Health::ALL`].
+    /// Polls by the peer's health after them, in the order of [`Health::ALL`].
     pub by_health: [u64; Health::ALL.len()],
-    /// How long answers took, in the order of [`Transport::ALL`].
+    /// Latencies, in the order of [`Transport::ALL`].
     pub latency: [Latency; Transport::ALL.len()],
-    /// The points of the order, seen last.
+    /// Heights of the peer's order, last value.
     pub order: Option<OrderPoints>,
-    /// The state's block, seen last.
+    /// Block of the peer's state, last value.
     pub state_block: Option<i64>,
-    /// The most blocks that the peer was behind.
+    /// Largest lag in blocks.
     pub worst_lag: Option<i64>,
 }
 
-/// Latencies in three figures and their count.
+/// Count, sum, minimum and maximum of latencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
-    /// Answers.
+    /// Number of answers.
     pub count: u64,
-    /// Their sum, microseconds.
+    /// Sum in microseconds.
     pub sum_us: u64,
-    /// The shortest, microseconds; 0 without answers.
+    /// Shortest latency in microseconds; 0 without answers.
     pub min_us: u64,
-    /// The longest, microseconds; 0 without answers.
+    /// Longest latency in microseconds; 0 without answers.
     pub max_us: u64,
 }
 
 impl Latency {
-    fn of(took: Duration) -> Self {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    fn from_duration(latency: Duration) -> Self {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         Self {
             count: 1,
             sum_us: us,
@@ -61,7 +62,7 @@ impl Latency {
         }
     }
 
-    /// The mean; none without answers.
+    /// Returns the mean latency; `None` without answers.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let mean = self.sum_us.checked_div(self.count)?;
@@ -81,14 +82,14 @@ impl Latency {
 }
 
 impl Summary {
-    /// One poll, which stands for `span`: the time since the one before.
+    /// Summarises one poll. `covered` is the time since the previous poll.
     #[must_use]
-    pub fn of(poll: &Poll, span: Duration) -> Self {
-        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    pub fn from_poll(poll: &Poll, covered: Duration) -> Self {
+        let ms = u64::try_from(covered.as_millis()).unwrap_or(u64::MAX);
         let mut summary = Self {
             latency: poll
                 .latency
-                .map(|took| took.map_or(Latency::default(), Latency::of)),
+                .map(|latency| latency.map_or(Latency::default(), Latency::from_duration)),
             order: poll.order,
             state_block: poll.state_block,
             worst_lag: poll.lag.map(|lag| lag.blocks),
@@ -104,7 +105,7 @@ impl Summary {
         summary
     }
 
-    /// Adds what was seen later.
+    /// Adds the summary of later polls.
     pub fn merge(&mut self, later: &Self) {
         self.good += later.good;
         self.failed += later.failed;
@@ -124,7 +125,7 @@ impl Summary {
         self.worst_lag = self.worst_lag.max(later.worst_lag);
     }
 
-    /// All polls.
+    /// Returns the number of polls.
     #[must_use]
     pub const fn polls(&self) -> u64 {
         self.good + self.failed + self.excused + self.maintenance

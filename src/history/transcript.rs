@@ -1,5 +1,5 @@
-//! One poll told in full, for people: what was asked, what came, what went wrong. Made when somebody looks, from what the poll
-//! observed.
+//! Transcripts of polls for humans: requests, answers and errors. Made on demand from the
+//! observation of a poll.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -10,178 +10,184 @@ use serde::Serialize;
 use crate::config::Peer;
 use crate::fleet::{Observation, Probed};
 
-use super::log::milliseconds;
+use super::time::unix_millis;
 
-/// Bytes of a transcript as JSON, at most.
-pub const TRANSCRIPT_BYTES: usize = 4096;
+/// Largest size of a transcript as JSON, in bytes.
+pub const MAX_TRANSCRIPT_BYTES: usize = 4096;
 
-const URL_BYTES: usize = 120;
-const REPLY_BYTES: usize = 620;
-const ERROR_BYTES: usize = 340;
+const MAX_URL_BYTES: usize = 120;
+const MAX_REPLY_BYTES: usize = 620;
+const MAX_ERROR_BYTES: usize = 340;
 
-/// One poll. At most [`TRANSCRIPT_BYTES`] as JSON; what a peer said has no control or direction-changing characters.
+/// The transcript of one poll. Its JSON has at most [`MAX_TRANSCRIPT_BYTES`]; text from the peer
+/// contains no control characters and no characters that change the direction of text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Transcript {
-    /// When the poll began, milliseconds since the epoch.
+    /// When the poll began, in milliseconds since the epoch.
     pub at_ms: u64,
-    /// One a configured endpoint.
-    pub endpoints: Vec<Conversation>,
+    /// One transcript per configured endpoint.
+    pub endpoints: Vec<EndpointTranscript>,
 }
 
-/// What was said with one endpoint; of several tries the last one.
+/// The transcript of one endpoint. If there were retries, the last try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Conversation {
+pub struct EndpointTranscript {
     /// `http` or `tcp`.
     pub transport: &'static str,
     /// The endpoint.
     pub url: String,
-    /// From the beginning of the first try to the end of the last one, microseconds.
+    /// Time from the start of the first try to the end of the last one, in microseconds.
     pub took_us: u64,
-    /// Tries beyond the first.
+    /// Number of tries after the first.
     pub retries: u32,
-    /// Kept connections that were found dead and replaced.
+    /// Number of open connections that turned out to be closed and were replaced.
     pub reconnects: u32,
-    /// Bytes of the answers.
+    /// Size of the answers in bytes.
     pub response_bytes: usize,
-    /// The steps of connecting, where a connection was made.
-    pub phases: Vec<Step>,
-    /// What was answered, in the order asked.
-    pub answers: Vec<Answer>,
-    /// Reason and message, where it failed.
+    /// Phases of connecting, if a new connection was made.
+    pub phases: Vec<ConnectPhase>,
+    /// Requests with their answers, in order.
+    pub answers: Vec<TranscriptAnswer>,
+    /// Reason and message, if the endpoint failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A step of connecting.
+/// A phase of connecting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct ConnectPhase {
     /// `resolve`, `connect` or `tls`.
     pub phase: &'static str,
-    /// How long it took, microseconds.
+    /// Duration in microseconds.
     pub took_us: u64,
 }
 
-/// A request with what came back.
+/// A request with its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct TranscriptAnswer {
     /// `status`, `ping` or `query`.
     pub request: &'static str,
-    /// What was sent.
+    /// The request as it was sent.
     pub sent: &'static str,
-    /// From the first byte of the request to the last byte of the answer, microseconds.
+    /// Time from the first byte of the request to the last byte of the answer, in microseconds.
     pub took_us: u64,
-    /// The answer as it was understood.
+    /// The decoded answer.
     pub reply: String,
 }
 
 impl Transcript {
-    /// What `observation` saw of `peer`.
+    /// Makes the transcript of a poll of `peer`.
     #[must_use]
-    pub fn of(peer: &Peer, observation: &Observation) -> Self {
+    pub fn from_observation(peer: &Peer, observation: &Observation) -> Self {
         let endpoints = peer.endpoints.iter().zip(&observation.endpoints);
         let began = observation.endpoints.iter().map(|probed| probed.began);
         Self {
-            at_ms: milliseconds(began.min().unwrap_or(SystemTime::UNIX_EPOCH)),
+            at_ms: unix_millis(began.min().unwrap_or(SystemTime::UNIX_EPOCH)),
             endpoints: endpoints
-                .map(|(endpoint, probed)| Conversation::of(&endpoint.to_string(), probed))
+                .map(|(endpoint, probed)| {
+                    EndpointTranscript::from_probe(&endpoint.to_string(), probed)
+                })
                 .collect(),
         }
     }
 }
 
-impl Conversation {
-    fn of(url: &str, probed: &Probed) -> Self {
+impl EndpointTranscript {
+    fn from_probe(url: &str, probed: &Probed) -> Self {
         let attempt = &probed.attempt;
         let phases = [
             ("resolve", attempt.phases.resolve),
             ("connect", attempt.phases.connect),
             ("tls", attempt.phases.tls),
         ];
-        let step = |(phase, took): (&'static str, Option<Duration>)| {
+        let connect_phase = |(phase, took): (&'static str, Option<Duration>)| {
             let took_us = micros(took?);
-            Some(Step { phase, took_us })
+            Some(ConnectPhase { phase, took_us })
         };
         let took = probed.ended.duration_since(probed.began);
         Self {
             transport: probed.transport.as_str(),
-            url: clean(url, URL_BYTES),
+            url: sanitize(url, MAX_URL_BYTES),
             took_us: micros(took.unwrap_or_default()),
             retries: probed.retries,
             reconnects: attempt.reconnects,
             response_bytes: attempt.response_bytes,
-            phases: phases.into_iter().filter_map(step).collect(),
+            phases: phases.into_iter().filter_map(connect_phase).collect(),
             answers: answers(probed.transport, attempt),
             error: probed
                 .failure
                 .as_ref()
-                .map(|failure| clean(&failure.to_string(), ERROR_BYTES)),
+                .map(|failure| sanitize(&failure.to_string(), MAX_ERROR_BYTES)),
         }
     }
 }
 
-fn answers(transport: Transport, attempt: &Attempt) -> Vec<Answer> {
+fn answers(transport: Transport, attempt: &Attempt) -> Vec<TranscriptAnswer> {
     let over_tcp = transport == Transport::Tcp;
-    let status = attempt.status.as_ref().map(|answered| Answer {
+    let status = attempt.status.as_ref().map(|answered| TranscriptAnswer {
         request: "status",
         sent: if over_tcp { "[:SR id]" } else { "GET status" },
         took_us: micros(answered.took),
-        reply: clean(&told_status(&answered.value), REPLY_BYTES),
+        reply: sanitize(&format_status(&answered.value), MAX_REPLY_BYTES),
     });
-    // The HTTP transport reads the clock from a header of another answer.
+    // Over HTTP the clock comes from a header of another answer.
     let clock = attempt.clock.as_ref().filter(|_| over_tcp);
-    let ping = clock.map(|answered| Answer {
+    let ping = clock.map(|answered| TranscriptAnswer {
         request: "ping",
         sent: "[:PING id]",
         took_us: micros(answered.took),
         reply: format!(
-            "clock {:+.6} s, exact to {:.6} s",
+            "clock {:+.6} s, uncertainty {:.6} s",
             answered.value.skew, answered.value.uncertainty
         ),
     });
-    let query = attempt.query.as_ref().map(|answered| Answer {
+    let query = attempt.query.as_ref().map(|answered| TranscriptAnswer {
         request: "query",
         sent: &SOURCE,
         took_us: micros(answered.took),
         reply: match &answered.value {
-            Ok(figures) => clean(&told_figures(figures), REPLY_BYTES),
-            Err(error) => clean(&format!(":{} {}", error.code, error.message), REPLY_BYTES),
+            Ok(answer) => sanitize(&format_query_answer(answer), MAX_REPLY_BYTES),
+            Err(error) => sanitize(
+                &format!(":{} {}", error.code, error.message),
+                MAX_REPLY_BYTES,
+            ),
         },
     });
     [status, ping, query].into_iter().flatten().collect()
 }
 
-fn told_status(status: &Status) -> String {
+fn format_status(status: &Status) -> String {
     let mut text = format!("genesis {}, peer {}", status.genesis, status.peer_key);
     for (level, points) in LEVELS.iter().zip(status.order.by_level()) {
-        told(&mut text, level, Some(points));
+        append_field(&mut text, level, Some(points));
     }
     text
 }
 
-fn told_figures(figures: &PollAnswer) -> String {
+fn format_query_answer(answer: &PollAnswer) -> String {
     let mut text = String::new();
-    told(&mut text, "block", figures.state_block);
-    told(&mut text, "state", figures.state_hash);
-    told(&mut text, "timestamp", figures.timestamp_ms);
-    told(&mut text, "accounts", figures.accounts);
-    told(&mut text, "registered peers", figures.registered_peers);
-    told(&mut text, "fees", figures.fees_copper);
-    told(&mut text, "juice price", figures.juice_price_copper);
-    told(&mut text, "memory pool bytes", figures.memory_pool_bytes);
-    told(&mut text, "memory pool copper", figures.memory_pool_copper);
-    told(&mut text, "memory price", figures.memory_price_copper);
-    told(&mut text, "coin supply", figures.coin_supply_copper);
+    append_field(&mut text, "block", answer.state_block);
+    append_field(&mut text, "state", answer.state_hash);
+    append_field(&mut text, "timestamp", answer.timestamp_ms);
+    append_field(&mut text, "accounts", answer.accounts);
+    append_field(&mut text, "registered peers", answer.registered_peers);
+    append_field(&mut text, "fees", answer.fees_copper);
+    append_field(&mut text, "juice price", answer.juice_price_copper);
+    append_field(&mut text, "memory pool bytes", answer.memory_pool_bytes);
+    append_field(&mut text, "memory pool copper", answer.memory_pool_copper);
+    append_field(&mut text, "memory price", answer.memory_price_copper);
+    append_field(&mut text, "coin supply", answer.coin_supply_copper);
     if text.is_empty() {
-        text.push_str("nothing that was asked for");
+        text.push_str("no known values");
     }
     text
 }
 
-/// Adds a figure, if it is there.
-fn told(text: &mut String, name: &str, value: Option<impl std::fmt::Display>) {
+/// Appends a name and a value, if there is one.
+fn append_field(text: &mut String, name: &str, value: Option<impl std::fmt::Display>) {
     if let Some(value) = value {
         let comma = if text.is_empty() { "" } else { ", " };
-        write!(text, "{comma}{name} {value}").expect("a text takes everything");
+        write!(text, "{comma}{name} {value}").expect("writing to a String cannot fail");
     }
 }
 
@@ -189,23 +195,24 @@ fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// `text` on one line, harmless, and at most `bytes` long as it stands in JSON.
-fn clean(text: &str, bytes: usize) -> String {
-    let mut left = bytes.saturating_sub('…'.len_utf8());
-    let mut clean = String::new();
+/// Replaces characters that could break or reorder displayed text, and truncates `text` to
+/// `max_bytes` as encoded in JSON.
+fn sanitize(text: &str, max_bytes: usize) -> String {
+    let mut left = max_bytes.saturating_sub('…'.len_utf8());
+    let mut sanitized = String::new();
     for c in text.chars() {
         let harmful = c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let c = if harmful { '\u{fffd}' } else { c };
         let escape = usize::from(matches!(c, '"' | '\\'));
         let Some(after) = left.checked_sub(c.len_utf8() + escape) else {
-            clean.push('…');
+            sanitized.push('…');
             break;
         };
         left = after;
-        clean.push(c);
+        sanitized.push(c);
     }
-    clean
+    sanitized
 }
 
 #[cfg(test)]
@@ -225,7 +232,7 @@ mod tests {
         Peer::clone(&config.unwrap().peers[0])
     }
 
-    fn observation(answer: convex_client::Answer, failure: Option<Failure>) -> Observation {
+    fn observation(answer: convex_client::Answer, failure: &Failure) -> Observation {
         let took = Duration::from_micros(u64::MAX);
         let attempt = Attempt {
             phases: Phases {
@@ -268,7 +275,7 @@ mod tests {
             retries: u32::MAX,
             attempt: attempt.clone(),
             took: None,
-            failure: failure.clone(),
+            failure: Some(failure.clone()),
         };
         Observation {
             endpoints: Transport::ALL.map(probed).into(),
@@ -276,53 +283,54 @@ mod tests {
     }
 
     #[test]
-    fn a_transcript_is_small_and_harmless_whatever_a_peer_says() {
-        let all = Some(i64::MIN);
+    fn a_transcript_is_small_and_harmless_whatever_a_peer_sends() {
+        let longest = Some(i64::MIN);
         let largest = PollAnswer {
             state_hash: Some(Hash::new([0xef; 32])),
-            state_block: all,
-            timestamp_ms: all,
-            fees_copper: all,
-            juice_price_copper: all,
-            memory_pool_bytes: all,
-            memory_pool_copper: all,
-            accounts: all,
-            registered_peers: all,
+            state_block: longest,
+            timestamp_ms: longest,
+            fees_copper: longest,
+            juice_price_copper: longest,
+            memory_pool_bytes: longest,
+            memory_pool_copper: longest,
+            accounts: longest,
+            registered_peers: longest,
             memory_price_copper: Some(-f64::MAX),
-            coin_supply_copper: all,
+            coin_supply_copper: longest,
         };
-        for evil in ["\"", "\\", "\u{202e}", "\n", "😀", "<script>"] {
-            let said = evil.repeat(1_000_000);
+        for character in ["\"", "\\", "\u{202e}", "\n", "😀", "<script>"] {
+            let text = character.repeat(1_000_000);
             let error = ErrorReply {
-                code: said.clone(),
-                message: said.clone(),
+                code: text.clone(),
+                message: text.clone(),
             };
             for answer in [Ok(largest.clone()), Err(error)] {
-                let failure = Failure::new(Reason::Client(FailureReason::Malformed), said.as_str());
-                let transcript = Transcript::of(&peer(), &observation(answer, Some(failure)));
+                let failure = Failure::new(Reason::Client(FailureReason::Malformed), text.as_str());
+                let transcript =
+                    Transcript::from_observation(&peer(), &observation(answer, &failure));
                 let json = serde_json::to_string(&transcript).unwrap();
-                assert!(json.len() <= TRANSCRIPT_BYTES, "{} bytes", json.len());
+                assert!(json.len() <= MAX_TRANSCRIPT_BYTES, "{} bytes", json.len());
                 assert!(!json.contains(['\u{202e}', '\n']) && !json.contains("\\n"));
             }
         }
     }
 
     #[test]
-    fn a_transcript_tells_what_was_asked_and_what_came() {
-        let figures = PollAnswer {
+    fn a_transcript_shows_requests_and_answers() {
+        let answer = PollAnswer {
             state_block: Some(6),
             accounts: Some(132),
             ..PollAnswer::default()
         };
         let failure = Failure::new(Reason::Client(FailureReason::Timeout), "no answer came");
-        let transcript = Transcript::of(&peer(), &observation(Ok(figures), Some(failure)));
+        let transcript = Transcript::from_observation(&peer(), &observation(Ok(answer), &failure));
         assert_eq!(transcript.at_ms, 9_000);
         let [http, tcp] = &transcript.endpoints[..] else {
             panic!("{transcript:?}");
         };
         assert_eq!(http.error.as_deref(), Some("timeout: no answer came"));
-        let asked: Vec<_> = tcp.answers.iter().map(|answer| answer.request).collect();
-        assert_eq!(asked, ["status", "ping", "query"]);
+        let requests: Vec<_> = tcp.answers.iter().map(|answer| answer.request).collect();
+        assert_eq!(requests, ["status", "ping", "query"]);
         assert_eq!(tcp.answers[2].reply, "block 6, accounts 132");
         assert!(tcp.answers[2].sent.contains("(coin-supply)"));
         assert_eq!(tcp.took_us, 1_000_000);

@@ -1,14 +1,13 @@
-//! How much of the time a peer was up, and how much of it anybody was looking. Pure.
+//! Computes the uptime of a peer and the share of time in which it was observed.
 
 use std::time::{Duration, SystemTime};
 
-use super::log::milliseconds;
 use super::summary::Summary;
+use super::time::{HOUR, unix_millis};
 
-const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The windows that uptime is told of, ending now.
+/// Lengths of the windows for which uptime is computed. All end now.
 pub const WINDOWS: [Duration; 4] = [
     DAY,
     DAY.saturating_mul(7),
@@ -16,31 +15,31 @@ pub const WINDOWS: [Duration; 4] = [
     DAY.saturating_mul(90),
 ];
 
-/// A peer's uptime in one window. Times are whole hours, the one under way included.
+/// The uptime of a peer in one window. Only full hours count, and the current one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Uptime {
-    /// The window's length.
+    /// Length of the window.
     pub window: Duration,
-    /// The part of it that whole hours cover: at most an hour less than the window.
+    /// The part of the window that full hours cover, at most an hour shorter.
     pub span: Duration,
-    /// Time for which good polls stand, maintenance left out.
+    /// Time covered by successful polls, excluding maintenance.
     pub up: Duration,
-    /// Time for which failed polls stand, maintenance left out.
+    /// Time covered by failed polls, excluding maintenance.
     pub down: Duration,
-    /// Observed time in maintenance, up or not.
+    /// Observed time in maintenance, whether the peer was up or not.
     pub maintenance: Duration,
 }
 
 impl Uptime {
-    /// The part of the judged time in which the peer was up, 0 to 1; none when nothing was judged. Maintenance, the monitor's
-    /// own trouble and time in which nobody looked are left out.
+    /// Returns the share of time in which the peer was up, from 0 to 1; `None` if there is no data.
+    /// Maintenance, excused polls and time without polls are excluded.
     #[must_use]
     pub fn ratio(&self) -> Option<f64> {
-        let judged = self.up + self.down;
-        (!judged.is_zero()).then(|| self.up.as_secs_f64() / judged.as_secs_f64())
+        let counted = self.up + self.down;
+        (!counted.is_zero()).then(|| self.up.as_secs_f64() / counted.as_secs_f64())
     }
 
-    /// The part of the window that was observed, 0 to 1, maintenance included.
+    /// Returns the share of the window that was observed, from 0 to 1, including maintenance.
     #[must_use]
     pub fn coverage(&self) -> f64 {
         if self.span.is_zero() {
@@ -51,14 +50,14 @@ impl Uptime {
     }
 }
 
-/// The first hour (since the epoch) that lies wholly in the window that ends at `now`.
+/// Returns the first full hour (since the epoch) of the window that ends at `now`.
 pub(super) fn first_hour(window: Duration, now: SystemTime) -> u32 {
     let begin = now.checked_sub(window).unwrap_or(SystemTime::UNIX_EPOCH);
-    let hours = milliseconds(begin).div_ceil(3_600_000);
+    let hours = unix_millis(begin).div_ceil(3_600_000);
     u32::try_from(hours).unwrap_or(u32::MAX)
 }
 
-/// Uptime in each of [`WINDOWS`], from the hours' summaries.
+/// Computes the uptime in each of [`WINDOWS`] from summaries by hour.
 pub(super) fn uptimes(hours: &[(u32, Summary)], now: SystemTime) -> [Uptime; WINDOWS.len()] {
     WINDOWS.map(|window| {
         let first = first_hour(window, now);
@@ -93,7 +92,7 @@ mod tests {
     const HOUR_MS: u64 = 3_600_000;
 
     #[test]
-    fn maintenance_is_left_out_and_time_unseen_lowers_only_the_coverage() {
+    fn maintenance_is_excluded_and_unobserved_time_lowers_only_the_coverage() {
         let now = SystemTime::UNIX_EPOCH + HOUR * 1_000;
         let hours = [
             (100, hour(0, HOUR_MS, 0)),
@@ -106,13 +105,13 @@ mod tests {
         assert_eq!(day.ratio(), Some(0.75));
         assert!((day.coverage() - 3.0 / 24.0).abs() < 1e-9);
         assert_eq!(week.ratio(), Some(0.5));
-        assert_eq!(month.ratio(), week.ratio(), "hour 100 is longer ago");
+        assert_eq!(month.ratio(), week.ratio(), "hour 100 is before the window");
         assert_eq!(quarter.ratio(), Some(0.375));
         assert_eq!(day.maintenance, HOUR);
     }
 
     #[test]
-    fn of_nothing_nothing_is_said() {
+    fn there_is_no_uptime_without_data() {
         let [day, ..] = uptimes(&[], SystemTime::UNIX_EPOCH);
         assert_eq!((day.ratio(), day.coverage()), (None, 0.0));
         let [day, ..] = uptimes(&[], SystemTime::UNIX_EPOCH + HOUR * 1_000);

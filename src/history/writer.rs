@@ -1,170 +1,159 @@
-//! When the history is written, and what is looked for from time to time: what networks do.
+//! Writes new summaries and events to the database, periodically and at the end.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::{Fleet, OrderState};
-use crate::history::db::thread::Shelf;
+use crate::fleet::Fleet;
 
-use super::History;
+use super::db::{Batch, Thread};
 use super::event::EventKind;
-use super::log::About;
+use super::network_changes::NetworkChanges;
+use super::recorder::{History, lock};
 
-/// From one look at the networks to the next.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two checks whether a write is due. Networks are observed at the same interval.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Events wait so long for each other to be written.
-const EVENTS_EVERY: Duration = Duration::from_secs(5);
+/// Longest time that events wait to be written.
+const EVENTS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Summaries are written so often: what a kill loses at most.
-const SUMMARIES_EVERY: Duration = Duration::from_secs(60);
+/// Longest time that summaries wait to be written: a kill loses at most this much.
+const SUMMARIES_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A write that takes longer is told.
-const SLOW: Duration = Duration::from_secs(15);
+/// A write that takes longer is logged.
+const SLOW_WRITE: Duration = Duration::from_secs(15);
+
+/// Largest number of peers in one batch. Bounds the memory of a batch.
+const MAX_PEERS_PER_BATCH: usize = 1_000;
 
 impl History {
-    /// Writes what is new, and notes what networks do, until `stop`; then writes the rest.
+    /// Writes new data and records network events until `stop`, then writes the rest.
     pub async fn run(self: Arc<Self>, fleet: Arc<Fleet>, stop: CancellationToken) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut networks = Networks::default();
-        let mut write: Option<Write> = None;
-        let mut last = Instant::now();
+        let mut ticks = interval(CHECK_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut network_changes = NetworkChanges::default();
+        let mut pending: Option<PendingWrite> = None;
+        let mut last_write = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = looks.tick() => {}
+                _ = ticks.tick() => {}
             }
-            networks.look(&fleet, &self);
-            if let Some(under_way) = write.take_if(|write| write.ended.is_finished()) {
-                under_way.end();
+            network_changes.record(&fleet, &self.log);
+            if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {
+                finished.log_end_if_slow();
             }
-            if let Some(under_way) = &mut write {
-                under_way.tell_if_slow();
+            if let Some(write) = &mut pending {
+                write.warn_if_slow();
                 continue;
             }
-            let due = last.elapsed() >= SUMMARIES_EVERY
-                || (last.elapsed() >= EVENTS_EVERY && self.log.is_unwritten());
+            let elapsed = last_write.elapsed();
+            let due = elapsed >= SUMMARIES_INTERVAL
+                || (elapsed >= EVENTS_INTERVAL && self.log.has_unwritten());
             if due {
-                last = Instant::now();
-                write = Some(Write::begin(&self));
+                last_write = Instant::now();
+                pending = Some(PendingWrite::start(&self));
             }
         }
-        self.note(EventKind::AgentStopped);
-        if let Some(under_way) = write
-            && under_way.ended.await.is_err()
+        self.record_event(EventKind::AgentStopped);
+        if let Some(write) = pending
+            && write.task.await.is_err()
         {
             return;
         }
         self.write().await;
     }
 
-    /// Writes what is new. As one job: who reads sees it either waiting or written.
-    pub(super) async fn write(self: &Arc<Self>) {
+    /// Writes new data in one job, so that readers find it either unwritten or written.
+    async fn write(self: &Arc<Self>) {
         let history = Arc::clone(self);
-        let written = move |shelf: &mut Shelf| {
-            history.write_to(shelf);
+        let write = move |thread: &mut Thread| {
+            history.write_batches(thread);
         };
-        self.counter.tell(written).await;
+        self.db.execute(write).await;
+    }
+
+    /// Writes new data in batches, until one fails. Unwritten data waits for the next write.
+    fn write_batches(&self, thread: &mut Thread) {
+        let first = Batch {
+            summaries: std::mem::take(&mut *lock(&self.removed)),
+            events: self.log.unwritten(),
+        };
+        let last_id = first.events.last().map_or(0, |event| event.id);
+        if !self.write_batch(thread, first) {
+            return;
+        }
+        self.log.mark_written(last_id);
+        let peers = self.peers();
+        let batches = peers.chunks(MAX_PEERS_PER_BATCH).map(|peers| Batch {
+            summaries: peers
+                .iter()
+                .flat_map(|it| lock(it).take_unwritten())
+                .collect(),
+            events: Vec::new(),
+        });
+        for batch in batches {
+            if !self.write_batch(thread, batch) {
+                return;
+            }
+        }
+        thread.prune_and_checkpoint();
+    }
+
+    fn write_batch(&self, thread: &mut Thread, batch: Batch) -> bool {
+        let written = thread.write(&batch);
+        if !written {
+            self.return_summaries(batch);
+        }
+        written
+    }
+
+    /// Returns the summaries of a failed batch to their peers.
+    fn return_summaries(&self, batch: Batch) {
+        for (key, minute, summary) in batch.summaries {
+            let peer_history = self.peer(&key.1).filter(|it| *lock(it).key() == key);
+            if let Some(peer_history) = peer_history {
+                lock(&peer_history).return_unwritten(minute, summary);
+            } else {
+                self.add_removed([(key, minute, summary)]);
+            }
+        }
     }
 }
 
-/// A write that is under way.
-struct Write {
-    ended: JoinHandle<()>,
+/// A write in progress.
+struct PendingWrite {
+    task: JoinHandle<()>,
     began: Instant,
-    told: bool,
+    warned: bool,
 }
 
-impl Write {
-    fn begin(history: &Arc<History>) -> Self {
+impl PendingWrite {
+    fn start(history: &Arc<History>) -> Self {
         let history = Arc::clone(history);
         Self {
-            ended: tokio::spawn(async move { history.write().await }),
+            task: tokio::spawn(async move { history.write().await }),
             began: Instant::now(),
-            told: false,
+            warned: false,
         }
     }
 
-    fn tell_if_slow(&mut self) {
-        if !self.told && self.began.elapsed() >= SLOW {
-            self.told = true;
+    fn warn_if_slow(&mut self) {
+        if !self.warned && self.began.elapsed() >= SLOW_WRITE {
+            self.warned = true;
             tracing::warn!(
-                "the disk has not taken the history for {SLOW:?}; monitoring goes on, and there will be a gap"
+                "writing the history has taken more than {SLOW_WRITE:?}; monitoring continues, \
+                 and the history may have a gap"
             );
         }
     }
 
-    fn end(self) {
-        if self.told {
-            tracing::info!(after = ?self.began.elapsed(), "the disk has taken the history");
-        }
-    }
-}
-
-/// What networks did when they were last looked at.
-#[derive(Debug, Default)]
-struct Networks(HashMap<String, (OrderState, bool)>);
-
-impl Networks {
-    fn look(&mut self, fleet: &Fleet, history: &History) {
-        let verdicts = fleet.network_verdicts();
-        let mut before = std::mem::take(&mut self.0);
-        for (name, verdict) in verdicts {
-            let now = (verdict.order, verdict.split);
-            let (order, split) = before.remove(&name).unwrap_or((OrderState::Unknown, false));
-            let about = About {
-                peer: None,
-                network: Some(&name),
-            };
-            let tell = |what| history.log.push(SystemTime::now(), about, what);
-            if is_news(order, now.0) {
-                tell(EventKind::OrderChanged {
-                    from: order.as_str().into(),
-                    to: now.0.as_str().into(),
-                });
-            }
-            match (split, now.1) {
-                (false, true) => tell(EventKind::SplitBegan),
-                (true, false) => tell(EventKind::SplitEnded),
-                (true, true) | (false, false) => {}
-            }
-            self.0.insert(name, now);
-        }
-    }
-}
-
-/// Whether somebody wants to know: a quiet network begins and ends to advance with each transaction, and one that is heard
-/// for the first time is well as a rule.
-fn is_news(before: OrderState, now: OrderState) -> bool {
-    let is_well = |state| matches!(state, OrderState::Advancing | OrderState::Idle);
-    before != now && !(is_well(now) && (is_well(before) || before == OrderState::Unknown))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_that_stalls_or_falls_silent_is_news_and_one_that_wakes_is_not() {
-        use OrderState::{Advancing, Idle, Receding, Stalled, Unknown};
-        for (before, now, expected) in [
-            (Unknown, Idle, false),
-            (Idle, Advancing, false),
-            (Advancing, Idle, false),
-            (Advancing, Stalled, true),
-            (Stalled, Receding, true),
-            (Stalled, Advancing, true),
-            (Advancing, Unknown, true),
-            (Unknown, Stalled, true),
-            (Stalled, Stalled, false),
-        ] {
-            assert_eq!(is_news(before, now), expected, "{before:?} {now:?}");
+    fn log_end_if_slow(self) {
+        if self.warned {
+            tracing::info!(after = ?self.began.elapsed(), "writing the history has finished");
         }
     }
 }

@@ -78,5 +78,5 @@ async fn trouble_and_end(agent: &Agent, times: usize, end: impl AsyncFn()) {
     .await;
 }
 
-const HISTORY_LOST: &str = "the history is not kept";
-const HISTORY_KEPT: &str = "the history is kept again";
+const HISTORY_LOST: &str = "history is not being saved";
+const HISTORY_KEPT: &str = "history is being saved again";

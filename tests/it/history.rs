@@ -12,7 +12,8 @@ use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Fleet, Health};
 use convex_peer_monitor::fleet::{Observation, Probed};
 use convex_peer_monitor::history::{
-    Event, EventKind, History, Outcome, POLLS_KEPT, STORE_NAME, TRANSCRIBED_PEERS, Unreadable,
+    DATABASE_FILE_NAME, Event, EventKind, History, MAX_TRANSCRIBED_PEERS, Outcome, POLLS_KEPT,
+    ReadError,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +48,7 @@ impl Watched {
     fn apply(&self, config: &str) {
         let config = config::parse(config, "test.yml", Path::new(""), &|_| None).unwrap();
         self.fleet.apply(&config);
-        self.history.follow(&self.fleet.snapshot());
+        self.history.set_peers(&self.fleet.snapshot());
     }
 
     /// Has the peer at this position polled.
@@ -74,8 +75,8 @@ impl Watched {
 
 fn words(events: &[Arc<Event>]) -> Vec<String> {
     let word = |event: &Arc<Event>| match &event.peer {
-        Some(peer) => format!("{peer}: {}", event.what),
-        None => event.what.to_string(),
+        Some(peer) => format!("{peer}: {}", event.kind),
+        None => event.kind.to_string(),
     };
     events.iter().map(word).collect()
 }
@@ -189,10 +190,10 @@ async fn nothing_is_said_of_a_peer_that_is_not_watched() {
     assert!(history.recent("three").is_none() && history.transcripts("three").is_none());
     let now = SystemTime::now();
     let series = history.series("three", now - HOUR, now, MINUTE).await;
-    assert!(matches!(series, Err(Unreadable::NotWatched)));
+    assert!(matches!(series, Err(ReadError::NotWatched)));
     assert!(matches!(
         history.uptime("three").await,
-        Err(Unreadable::NotWatched)
+        Err(ReadError::NotWatched)
     ));
 }
 
@@ -315,7 +316,7 @@ async fn what_happens_to_a_peer_is_told_once_and_in_order() {
         "one: restarted".to_owned(),
         "one: no longer refused".to_owned(),
         "one: up, was down".to_owned(),
-        format!("one: key {} answers, was {}", key(8), key(7)),
+        format!("one: key changed from {} to {}", key(7), key(8)),
         "one: identity_changed".to_owned(),
         "one: degraded, was up".to_owned(),
     ];
@@ -325,7 +326,7 @@ async fn what_happens_to_a_peer_is_told_once_and_in_order() {
         followed.push(following.next().await.unwrap());
     }
     assert_eq!(words(&followed), expected);
-    let of_peer = watched.history.events_of("one", 1);
+    let of_peer = watched.history.peer_events("one", 1);
     assert_eq!(words(&of_peer), expected[7..]);
     assert_eq!(of_peer[0].network.as_deref(), Some("main"));
 }
@@ -340,8 +341,8 @@ async fn a_fork_is_told_when_it_begins_and_when_it_ends() {
             watched.poll(peer, SystemTime::now(), good(key, block, hash));
         }
     }
-    let of_three = watched.history.events_of("three", 99);
-    let told: Vec<_> = of_three.iter().rev().map(|event| &event.what).collect();
+    let of_three = watched.history.peer_events("three", 99);
+    let told: Vec<_> = of_three.iter().rev().map(|event| &event.kind).collect();
     let is = |expected: fn(&EventKind) -> bool| told.iter().position(|what| expected(what));
     let began = is(|what| {
         matches!(
@@ -353,7 +354,7 @@ async fn a_fork_is_told_when_it_begins_and_when_it_ends() {
     });
     let ended = is(|what| matches!(what, EventKind::ForkEnded));
     assert!(began.is_some() && began < ended, "{told:?}");
-    assert!(watched.history.events_of("one", 99).is_empty());
+    assert!(watched.history.peer_events("one", 99).is_empty());
 }
 
 #[tokio::test]
@@ -395,7 +396,7 @@ async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up()
         };
         format!("peers:\n{}", (0..peers).map(peer).collect::<String>())
     };
-    let watched = Watched::start(None, &config(TRANSCRIBED_PEERS)).await;
+    let watched = Watched::start(None, &config(MAX_TRANSCRIBED_PEERS)).await;
     let now = SystemTime::now();
     let kept = |peer| {
         let kept = watched.history.transcripts(peer).unwrap();
@@ -406,7 +407,7 @@ async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up()
         watched.poll(1, now, failed(Reason::Client(FailureReason::Timeout)));
     }
     assert_eq!((kept("p0"), kept("p1")), ((true, false), (false, true)));
-    watched.apply(&config(TRANSCRIBED_PEERS + 1));
+    watched.apply(&config(MAX_TRANSCRIBED_PEERS + 1));
     assert_eq!((kept("p0"), kept("p1")), ((false, false), (false, true)));
     watched.poll(0, now, good(1, 5, 1));
     watched.poll(1, now, good(2, 5, 1));
@@ -471,7 +472,7 @@ async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
         .await
         .unwrap();
     let events = before.history.events_since(0, 99);
-    assert_eq!(before.told().last().unwrap(), "the agent stops");
+    assert_eq!(before.told().last().unwrap(), "the agent is stopping");
     drop(before);
 
     let after = Watched::start(Some(dir.path()), TWO).await;
@@ -484,7 +485,7 @@ async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
     assert_eq!(again, series);
     let last = events.last().unwrap().id;
     let mut resumed = after.history.subscribe(Some(events[0].id));
-    after.history.note(EventKind::AgentStopped);
+    after.history.record_event(EventKind::AgentStopped);
     for event in &events[1..] {
         assert_eq!(resumed.next().await.as_ref(), Some(event));
     }
@@ -504,7 +505,7 @@ async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again
     assert_eq!(history.recent("one").unwrap().len(), 1);
     let unreadable = history.series("one", began, began + HOUR, MINUTE).await;
     assert!(
-        matches!(unreadable, Err(Unreadable::Store(_))),
+        matches!(unreadable, Err(ReadError::Store(_))),
         "{unreadable:?}"
     );
     fs::remove_file(&state_dir).unwrap();
@@ -515,7 +516,7 @@ async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again
         .await
         .unwrap();
     assert_eq!(series.points.len(), 1);
-    assert!(state_dir.join(STORE_NAME).exists());
+    assert!(state_dir.join(DATABASE_FILE_NAME).exists());
 
     // Somebody removes it while the agent runs: a new one begins.
     fs::remove_dir_all(&state_dir).unwrap();
@@ -531,7 +532,7 @@ async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again
 #[tokio::test]
 async fn a_database_that_is_of_no_use_is_set_aside_and_a_new_one_begins() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(STORE_NAME);
+    let path = dir.path().join(DATABASE_FILE_NAME);
     fs::write(&path, "torn").unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
     watched.poll(0, hours_ago(1), good(7, 5, 1));
@@ -593,16 +594,16 @@ async fn an_agent_keeps_a_history_of_what_it_does() {
     let version = format!("the agent {} has started", env!("CARGO_PKG_VERSION"));
     assert_eq!(told[0], version);
     assert!(
-        told[1].starts_with("the new configuration is refused: "),
+        told[1].starts_with("the new configuration was rejected: "),
         "{told:?}"
     );
-    assert_eq!(told[2], "the configuration is reloaded, 2 peers");
+    assert_eq!(told[2], "the configuration was reloaded, 2 peers");
     assert!(
         told.iter()
             .any(|it| it.starts_with("gone: down, was unknown: tcp: refused")),
         "{told:?}"
     );
-    assert_eq!(told.last().unwrap(), "the agent stops");
+    assert_eq!(told.last().unwrap(), "the agent is stopping");
     let [day, ..] = watched.history.uptime("fake").await.unwrap();
     assert_eq!(day.ratio(), Some(1.0));
 }

@@ -69,7 +69,7 @@ async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
     let file = dir.path().join("config.yml");
     fs::write(&file, config(&fake, hook)).unwrap();
     let mut agent = Program::start(&file).await;
-    agent.until("a notification is not delivered").await;
+    agent.until("a notification was not delivered").await;
     let state = dir.path().join("state/state.json");
     file_tells(&state, "ConvexPeerWrongNetwork").await;
     agent.child.kill().await.unwrap();
@@ -142,7 +142,7 @@ async fn a_receiver_is_trusted_by_the_certificate_that_is_configured_and_by_no_o
     )
     .unwrap();
     let mut agent = Program::start(&file).await;
-    let why = agent.until("a notification is not delivered").await;
+    let why = agent.until("a notification was not delivered").await;
     assert!(
         why.contains("\"receiver\":\"not\"") && why.contains("UnknownIssuer"),
         "{why}"
@@ -158,7 +158,7 @@ fn receivers_are_part_of_what_a_configuration_costs() {
         let config: Config =
             config::parse(&text, "c.yml", std::path::Path::new(""), &|_| None).unwrap();
         let happenings = convex_peer_monitor::agent::AgentMetrics::new().unwrap();
-        happenings.counts.only(config.notify.receivers());
+        happenings.delivery.set_receivers(config.notify.receivers());
         metrics::series(&config, &happenings.registry)
     };
     let two =

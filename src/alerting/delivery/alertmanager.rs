@@ -1,5 +1,5 @@
-//! Tells an Alertmanager, by its API of version 2, which alerts fire: at once when one begins or ends, and all of them again
-//! before they would expire there.
+//! Sends alerts to an Alertmanager through its API version 2: immediately when one starts or ends,
+//! and all of them again before they would expire there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,78 +11,77 @@ use tokio_util::sync::CancellationToken;
 use crate::alerting::Alert;
 use crate::retry::RetryPauses;
 
-use super::Context;
-use super::message::{self, Told};
+use super::message::{MessageContext, PostableAlert, transition_id};
 use super::outbox::Outbox;
-use super::sender::{Sender, Undelivered};
+use super::sender::{DeliveryError, Sender};
 
-/// All alerts are told again so often.
-const AGAIN: Duration = Duration::from_secs(60);
+/// All alerts are sent again after this time.
+const RESEND_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Alerts in one request.
-const BATCH: usize = 256;
+/// Largest number of alerts in one request.
+const MAX_ALERTS_PER_REQUEST: usize = 256;
 
-/// Tells until `stop`.
+/// Sends alerts until `stop`.
 pub(super) async fn run(
     mut sender: Sender,
-    context: Context,
+    context: MessageContext,
     outbox: Arc<Outbox>,
     stop: CancellationToken,
 ) {
-    let mut published = outbox.publications();
+    let mut published = outbox.subscribe();
     let mut pauses = RetryPauses::between_deliveries();
-    // By the ids of their last transitions.
     let mut accepted = BTreeSet::new();
-    let mut again = Instant::now();
+    let mut next_resend = Instant::now();
     loop {
-        if again <= Instant::now() {
+        if next_resend <= Instant::now() {
             accepted.clear();
-            again = Instant::now() + AGAIN;
+            next_resend = Instant::now() + RESEND_INTERVAL;
         }
         published.mark_unchanged();
-        let told = outbox.told();
-        let delivered = tell(&mut sender, &context, &told, &mut accepted).await;
-        let next = async {
+        let alerts = outbox.alerts();
+        let delivered = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
+        let wait = async {
             if delivered {
                 pauses = RetryPauses::between_deliveries();
                 tokio::select! {
                     _ = published.changed() => {}
-                    () = sleep_until(again) => {}
+                    () = sleep_until(next_resend) => {}
                 }
             } else {
                 sleep(pauses.next_pause()).await;
             }
         };
-        if stop.run_until_cancelled(next).await.is_none() {
+        if stop.run_until_cancelled(wait).await.is_none() {
             return;
         }
     }
 }
 
-/// Tells what is not accepted yet. Says whether all of it is now, or never will be.
-async fn tell(
+/// Sends the alerts whose last transition is not in `accepted`. Returns whether all of them were
+/// accepted or rejected, so that none is left to retry.
+async fn send_new_alerts(
     sender: &mut Sender,
-    context: &Context,
+    context: &MessageContext,
     alerts: &[Alert],
     accepted: &mut BTreeSet<String>,
 ) -> bool {
-    let new: Vec<(String, &Alert)> = alerts
+    let new_alerts: Vec<(String, &Alert)> = alerts
         .iter()
-        .map(|alert| (message::id(alert, context), alert))
+        .map(|alert| (transition_id(alert, context), alert))
         .filter(|(id, _)| !accepted.contains(id))
         .collect();
-    for batch in new.chunks(BATCH) {
+    for batch in new_alerts.chunks(MAX_ALERTS_PER_REQUEST) {
         let now = SystemTime::now();
-        let told: Vec<Told> = batch
+        let postable: Vec<PostableAlert> = batch
             .iter()
-            .map(|(_, alert)| Told::new(alert, context, now))
+            .map(|(_, alert)| PostableAlert::new(alert, context, now))
             .collect();
-        let body = serde_json::to_vec(&told).expect("texts are JSON");
+        let body = serde_json::to_vec(&postable).expect("strings can be encoded as JSON");
         match sender.post("/api/v2/alerts", body, None).await {
-            Ok(()) | Err(Undelivered::Refused(_)) => {
+            Ok(()) | Err(DeliveryError::Rejected(_)) => {
                 accepted.extend(batch.iter().map(|(id, _)| id.clone()));
             }
-            Err(Undelivered::Failed(_)) => return false,
+            Err(DeliveryError::Retryable(_)) => return false,
         }
     }
     true

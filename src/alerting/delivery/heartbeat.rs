@@ -1,4 +1,4 @@
-//! Calls a dead man's switch as long as the agent is well: it tells somebody when the calls stop.
+//! Calls a dead man's switch while the agent is healthy; the switch alerts when the calls stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use crate::retry::RetryPauses;
 
 use super::sender::Sender;
 
-/// Calls every `interval` until `stop`; not while a check of the agent itself fails.
+/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails.
 pub(super) async fn run(
     mut sender: Sender,
     interval: Duration,
     fleet: Arc<Fleet>,
     stop: CancellationToken,
 ) {
-    let mut withheld = false;
+    let mut paused = false;
     while !stop.is_cancelled() {
         let next = Instant::now() + interval;
-        let well = fleet.checks().all_sound();
-        if withheld == well {
-            withheld = !well;
-            if withheld {
-                tracing::warn!("the heartbeat is withheld while a check of the agent itself fails");
+        let healthy = fleet.checks().all_sound();
+        if paused == healthy {
+            paused = !healthy;
+            if paused {
+                tracing::warn!("heartbeat paused: a self-check is failing");
             } else {
-                tracing::info!("the heartbeat goes on");
+                tracing::info!("heartbeat resumed");
             }
         }
-        if well {
-            let tries = call(&mut sender, next);
-            if stop.run_until_cancelled(tries).await.is_none() {
+        if healthy {
+            let sending = send_with_retries(&mut sender, next);
+            if stop.run_until_cancelled(sending).await.is_none() {
                 return;
             }
         }
@@ -40,8 +40,8 @@ pub(super) async fn run(
     }
 }
 
-/// Calls once, and again until that is delivered or the next call is due.
-async fn call(sender: &mut Sender, next: Instant) {
+/// Sends one heartbeat; retries until it is delivered or the next one is due.
+async fn send_with_retries(sender: &mut Sender, next: Instant) {
     let mut pauses = RetryPauses::between_deliveries();
     while sender.post("", Vec::new(), None).await.is_err() {
         let pause = pauses.next_pause();

@@ -1,5 +1,5 @@
-//! What is told, as JSON: an alert for an Alertmanager, and a transition for a webhook in the shape that Alertmanager's own
-//! webhooks have, so that whatever reads those reads ours.
+//! Notifications as JSON: alerts in the format of Alertmanager's API, and messages in the format of
+//! Alertmanager's webhooks, so that existing webhook receivers can read them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -9,42 +9,57 @@ use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
 use url::Url;
 
-use crate::alerting::{Alert, Subject};
+use crate::alerting::{Alert, AlertSubject};
 use crate::config::Config;
 
-use super::Context;
-
-/// The version of the shape of Alertmanager's webhooks.
+/// The version of Alertmanager's webhook format.
 const WEBHOOK_VERSION: &str = "4";
 
-/// How long a firing alert is valid unless it is repeated.
-pub(super) const VALID: Duration = Duration::from_secs(240);
+/// How long Alertmanager considers a firing alert valid unless it is sent again.
+const FIRING_VALID_FOR: Duration = Duration::from_secs(240);
 
-/// What Alertmanager writes as the end of an alert that fires.
+/// `endsAt` of a firing alert in Alertmanager's webhooks.
 const NO_END: &str = "0001-01-01T00:00:00Z";
 
-/// Where the agent's own pages are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Links(String);
+/// Settings of the agent that go into every message.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::alerting) struct MessageContext {
+    /// The agent's name.
+    pub(super) vantage: String,
+    /// The operator's labels.
+    labels: BTreeMap<String, String>,
+    /// The base URL of the agent's web pages, without a trailing slash: `external_url`, or else the
+    /// listen address.
+    base_url: String,
+}
 
-impl Links {
-    /// Below `external_url`, or else where the agent listens.
+impl MessageContext {
+    /// Takes the settings from `config`.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
-        let base = config
+    pub(in crate::alerting) fn from_config(config: &Config) -> Self {
+        let base_url = config
             .external_url
             .as_ref()
             .map_or_else(|| format!("http://{}", config.listen), Url::to_string);
-        Self(base.trim_end_matches('/').to_owned())
+        Self {
+            vantage: config.vantage.clone(),
+            labels: config.notify.labels.clone(),
+            base_url: base_url.trim_end_matches('/').to_owned(),
+        }
     }
 
-    fn runbook(&self, alert: &str) -> String {
-        format!("{}/runbooks/{alert}", self.0)
+    fn home_page_url(&self) -> String {
+        format!("{}/", self.base_url)
     }
 
-    fn page(&self, subject: &Subject) -> String {
-        let mut page = format!("{}/", self.0);
-        if let Subject::Peer { peer, .. } = subject
+    fn runbook_url(&self, alertname: &str) -> String {
+        format!("{}/runbooks/{alertname}", self.base_url)
+    }
+
+    /// Returns the URL of the page about a subject.
+    fn page_url(&self, subject: &AlertSubject) -> String {
+        let mut page = self.home_page_url();
+        if let AlertSubject::Peer { peer, .. } = subject
             && let Ok(mut url) = Url::parse(&page)
         {
             if let Ok(mut path) = url.path_segments_mut() {
@@ -56,20 +71,18 @@ impl Links {
     }
 }
 
-/// Whether an alert fires.
+/// Status of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It does.
+enum Status {
     Firing,
-    /// It does no longer.
     Resolved,
 }
 
-/// An alert as Alertmanager's API takes it.
+/// An alert in the format of Alertmanager's API (`postableAlert`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Told {
+pub(super) struct PostableAlert {
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     starts_at: String,
@@ -78,48 +91,47 @@ pub(super) struct Told {
     generator_url: String,
 }
 
-/// A transition of one alert as a webhook takes it.
+/// A message for a webhook: one alert that started to fire or was resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Transition {
-    /// The same however often it is told.
-    pub id: String,
+pub(super) struct WebhookMessage {
+    /// Identifies the transition; the same each time the message is sent.
+    pub(super) id: String,
     version: String,
     group_key: String,
     truncated_alerts: u32,
-    /// Which way it went.
-    pub status: Status,
+    status: Status,
     receiver: String,
     group_labels: BTreeMap<String, String>,
     common_labels: BTreeMap<String, String>,
     common_annotations: BTreeMap<String, String>,
     #[serde(rename = "externalURL")]
     external_url: String,
-    alerts: [OfAlertmanager; 1],
+    alerts: [WebhookAlert; 1],
 }
 
-/// An alert in the shape of Alertmanager's webhooks.
+/// An alert in the format of Alertmanager's webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct OfAlertmanager {
+struct WebhookAlert {
     status: Status,
     #[serde(flatten)]
-    told: Told,
+    alert: PostableAlert,
     fingerprint: String,
 }
 
-/// What an alert is known by.
-fn labels(alert: &Alert, context: &Context) -> BTreeMap<String, String> {
+/// Returns the labels that identify an alert.
+fn labels(alert: &Alert, context: &MessageContext) -> BTreeMap<String, String> {
     let mut labels = alert.subject.labels(&context.vantage);
     labels.extend(context.labels.clone());
-    let own = [
+    let rule_labels = [
         ("alertname", alert.rule.name),
         ("severity", alert.rule.severity.as_str()),
     ];
-    labels.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    labels.extend(rule_labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
     labels
 }
 
-/// Stands for labels.
+/// Returns a hash of labels.
 fn fingerprint(labels: &BTreeMap<String, String>) -> String {
     digest(
         labels
@@ -128,43 +140,22 @@ fn fingerprint(labels: &BTreeMap<String, String>) -> String {
     )
 }
 
-impl Told {
-    /// `alert` at `now`: one that fires ends in [`VALID`] unless it is told again.
-    pub(super) fn new(alert: &Alert, context: &Context, now: SystemTime) -> Self {
-        let page = context.links.page(&alert.subject);
-        let annotations = [
-            ("summary", alert.rule.summary.to_owned()),
-            ("description", alert.description.clone()),
-            ("runbook_url", context.links.runbook(alert.rule.name)),
-            ("dashboard_url", page.clone()),
-        ];
-        Self {
-            labels: labels(alert, context),
-            annotations: annotations
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-            starts_at: format_rfc3339_millis(alert.starts).to_string(),
-            ends_at: format_rfc3339_millis(alert.ends.unwrap_or(now + VALID)).to_string(),
-            generator_url: page,
-        }
-    }
-}
-
-/// Stands for one transition of `alert`, whenever it is told.
-pub(super) fn id(alert: &Alert, context: &Context) -> String {
+/// Returns the id of the last transition of `alert`. It does not depend on when it is sent.
+pub(super) fn transition_id(alert: &Alert, context: &MessageContext) -> String {
     let fingerprint = fingerprint(&labels(alert, context));
-    let starts = format_rfc3339_millis(alert.starts).to_string();
-    digest([fingerprint.as_str(), &starts, status(alert).as_str()])
-}
-
-const fn status(alert: &Alert) -> Status {
-    match alert.ends {
-        None => Status::Firing,
-        Some(_) => Status::Resolved,
-    }
+    let starts_at = format_rfc3339_millis(alert.starts_at).to_string();
+    let status = Status::from_alert(alert);
+    digest([fingerprint.as_str(), &starts_at, status.as_str()])
 }
 
 impl Status {
+    const fn from_alert(alert: &Alert) -> Self {
+        match alert.ends_at {
+            None => Self::Firing,
+            Some(_) => Self::Resolved,
+        }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -173,35 +164,59 @@ impl Status {
     }
 }
 
-impl Transition {
-    /// The transition that `alert` has just made, for the webhook called `receiver`.
-    pub(super) fn new(alert: &Alert, context: &Context, receiver: &str) -> Self {
-        let mut told = Told::new(alert, context, alert.starts);
-        let status = status(alert);
-        if status == Status::Firing {
-            NO_END.clone_into(&mut told.ends_at);
-        }
-        let fingerprint = fingerprint(&told.labels);
+impl PostableAlert {
+    /// Formats `alert` at `now`. A firing alert ends [`FIRING_VALID_FOR`] later unless it is sent
+    /// again.
+    pub(super) fn new(alert: &Alert, context: &MessageContext, now: SystemTime) -> Self {
+        let page_url = context.page_url(&alert.subject);
+        let annotations = [
+            ("summary", alert.rule.summary.to_owned()),
+            ("description", alert.description.clone()),
+            ("runbook_url", context.runbook_url(alert.rule.name)),
+            ("dashboard_url", page_url.clone()),
+        ];
+        let ends_at = alert.ends_at.unwrap_or(now + FIRING_VALID_FOR);
         Self {
-            id: id(alert, context),
+            labels: labels(alert, context),
+            annotations: annotations
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            starts_at: format_rfc3339_millis(alert.starts_at).to_string(),
+            ends_at: format_rfc3339_millis(ends_at).to_string(),
+            generator_url: page_url,
+        }
+    }
+}
+
+impl WebhookMessage {
+    /// Formats the last transition of `alert` for the webhook called `receiver`.
+    pub(super) fn new(alert: &Alert, context: &MessageContext, receiver: &str) -> Self {
+        let mut postable = PostableAlert::new(alert, context, alert.starts_at);
+        let status = Status::from_alert(alert);
+        if status == Status::Firing {
+            NO_END.clone_into(&mut postable.ends_at);
+        }
+        let fingerprint = fingerprint(&postable.labels);
+        Self {
+            id: transition_id(alert, context),
             version: WEBHOOK_VERSION.to_owned(),
             group_key: format!("{{}}:{{fingerprint={fingerprint:?}}}"),
             truncated_alerts: 0,
             status,
             receiver: receiver.to_owned(),
-            group_labels: told.labels.clone(),
-            common_labels: told.labels.clone(),
-            common_annotations: told.annotations.clone(),
-            external_url: format!("{}/", context.links.0),
-            alerts: [OfAlertmanager {
+            group_labels: postable.labels.clone(),
+            common_labels: postable.labels.clone(),
+            common_annotations: postable.annotations.clone(),
+            external_url: context.home_page_url(),
+            alerts: [WebhookAlert {
                 status,
-                told,
+                alert: postable,
                 fingerprint,
             }],
         }
     }
 
-    /// What it is about, for a log.
+    /// Returns the `alertname` label.
     pub(super) fn alertname(&self) -> &str {
         self.common_labels
             .get("alertname")
@@ -209,7 +224,7 @@ impl Transition {
     }
 }
 
-/// 16 hex digits for a sequence of texts.
+/// Returns 16 hex digits of the hash of a sequence of strings.
 fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hasher = Sha3_256::new();
     for text in texts {

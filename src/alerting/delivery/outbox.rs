@@ -1,4 +1,5 @@
-//! What was told and what is still to be told: bounded, and plain values for whoever keeps it.
+//! The outbox: tracked alerts and one bounded queue of notifications per webhook. Notifications are
+//! saved by the state writer before they are published to the receivers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,31 +9,30 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::alerting::{self, Alert, Seen, Watch};
+use crate::alerting::{Alert, AlertTracker, PersistedAlert, RuleInput};
 use crate::config::Webhook;
 
-use super::Context;
-use super::message::Transition;
+use super::message::{MessageContext, WebhookMessage};
 
-/// More than so many transitions are not kept for one webhook: the oldest are given up.
-const LONGEST_QUEUE: usize = 10_000;
+/// Largest number of messages queued for one webhook; beyond it the oldest are dropped.
+const MAX_QUEUE_LENGTH: usize = 10_000;
 
-/// What was told and what is still to be told.
+/// Tracked alerts and undelivered notifications.
 #[derive(Debug)]
 pub struct Outbox {
-    content: Mutex<Content>,
+    inner: Mutex<Inner>,
     published: watch::Sender<()>,
 }
 
-/// The content of an outbox, to outlive the agent.
+/// The content of an outbox in the form that is saved across restarts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
-    alerts: Vec<alerting::Remembered>,
-    queues: BTreeMap<String, Vec<Transition>>,
+pub struct PersistedOutbox {
+    alerts: Vec<PersistedAlert>,
+    queues: BTreeMap<String, Vec<WebhookMessage>>,
 }
 
-impl Kept {
-    /// Whether there is nothing in it.
+impl PersistedOutbox {
+    /// Returns whether there are neither alerts nor messages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.queues.values().all(Vec::is_empty)
@@ -40,156 +40,169 @@ impl Kept {
 }
 
 #[derive(Debug, Default)]
-struct Content {
-    watch: Watch,
-    /// By webhook, the oldest first.
+struct Inner {
+    alert_tracker: AlertTracker,
+    /// Queues by webhook name.
     queues: BTreeMap<String, Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    transitions: VecDeque<Transition>,
-    /// So many at the front may be sent: they are on disk, where there is one.
+    /// Oldest first.
+    messages: VecDeque<WebhookMessage>,
+    /// Number of messages at the front that may be sent.
     published: usize,
-    /// Transitions that were given up, and not yet told of.
-    lost: usize,
+    /// Number of messages dropped since this was last reported.
+    dropped: usize,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
         Self {
-            content: Mutex::default(),
+            inner: Mutex::default(),
             published: watch::Sender::new(()),
         }
     }
 }
 
 impl Outbox {
-    /// Takes what was kept, before the first look.
-    pub fn restore(&self, kept: Kept) {
+    /// Restores saved content. Must be called before the first evaluation.
+    pub fn restore(&self, persisted: PersistedOutbox) {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let mut content = self.lock();
-        content.watch = Watch::recalled(kept.alerts, now, wall);
-        let queue = |transitions: Vec<Transition>| Queue {
-            published: transitions.len(),
-            transitions: transitions.into(),
-            lost: 0,
+        let mut inner = self.lock();
+        inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
+        let queue = |messages: Vec<WebhookMessage>| Queue {
+            published: messages.len(),
+            messages: messages.into(),
+            dropped: 0,
         };
-        let queues = kept.queues.into_iter();
-        content.queues = queues
-            .map(|(name, transitions)| (name, queue(transitions)))
+        let queues = persisted.queues.into_iter();
+        inner.queues = queues
+            .map(|(name, messages)| (name, queue(messages)))
             .collect();
     }
 
-    /// What is to be kept.
+    /// Returns the content in the form that is saved across restarts.
     #[must_use]
-    pub fn export(&self) -> Kept {
-        let content = self.lock();
-        let queues = content.queues.iter();
-        Kept {
-            alerts: content.watch.remembered(),
+    pub fn export(&self) -> PersistedOutbox {
+        let inner = self.lock();
+        let queues = inner.queues.iter();
+        PersistedOutbox {
+            alerts: inner.alert_tracker.export(),
             queues: queues
-                .map(|(name, queue)| (name.clone(), queue.transitions.iter().cloned().collect()))
+                .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
         }
     }
 
-    /// Looks once, and says whether any alert began to fire or is over. [`Self::publish`] has to follow.
-    pub(super) fn look(&self, seen: Seen<'_>, around: &Context, webhooks: &[Webhook]) -> bool {
-        let mut content = self.lock();
-        let transitions = content.watch.look(seen, &around.vantage);
-        for alert in &transitions {
-            tell(alert);
-            let wants = |webhook: &&Webhook| {
+    /// Evaluates all rules and queues messages for the webhooks. Returns whether any alert started
+    /// to fire or was resolved; [`Self::publish`] must follow.
+    pub(in crate::alerting) fn evaluate(
+        &self,
+        input: RuleInput<'_>,
+        context: &MessageContext,
+        webhooks: &[Webhook],
+    ) -> bool {
+        let mut inner = self.lock();
+        let changed_alerts = inner.alert_tracker.evaluate(input, &context.vantage);
+        for alert in &changed_alerts {
+            log_transition(alert);
+            let accepts = |webhook: &&Webhook| {
                 alert.rule.severity >= webhook.min_severity
-                    && (alert.ends.is_none() || webhook.send_resolved)
+                    && (alert.ends_at.is_none() || webhook.send_resolved)
             };
-            for webhook in webhooks.iter().filter(wants) {
-                let transition = Transition::new(alert, around, &webhook.name);
-                let queue = content.queues.entry(webhook.name.clone()).or_default();
-                queue.push(transition);
+            for webhook in webhooks.iter().filter(accepts) {
+                let message = WebhookMessage::new(alert, context, &webhook.name);
+                let queue = inner.queues.entry(webhook.name.clone()).or_default();
+                queue.push(message);
             }
         }
-        !transitions.is_empty()
+        !changed_alerts.is_empty()
     }
 
-    /// Lets everything be sent.
-    pub(super) fn publish(&self) {
+    /// Allows all queued messages to be sent.
+    pub(in crate::alerting) fn publish(&self) {
         for queue in self.lock().queues.values_mut() {
-            queue.published = queue.transitions.len();
+            queue.published = queue.messages.len();
         }
         self.published.send_replace(());
     }
 
-    /// Tells of each publication.
-    pub(super) fn publications(&self) -> watch::Receiver<()> {
+    /// Returns a receiver that changes with each call of [`Self::publish`].
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
         self.published.subscribe()
     }
 
-    /// Alerts that fire, and those that were over lately.
-    pub(super) fn told(&self) -> Vec<Alert> {
-        self.lock().watch.told()
+    /// Returns the alerts that are firing or recently resolved.
+    pub(super) fn alerts(&self) -> Vec<Alert> {
+        self.lock().alert_tracker.alerts()
     }
 
-    /// The next transition for a webhook, and how many were given up since this was asked last.
-    pub(super) fn first(&self, webhook: &str) -> (Option<Transition>, usize) {
-        let mut content = self.lock();
-        let Some(queue) = content.queues.get_mut(webhook) else {
+    /// Returns the first published message for a webhook, and the number of messages dropped since
+    /// the last call.
+    pub(super) fn first(&self, webhook: &str) -> (Option<WebhookMessage>, usize) {
+        let mut inner = self.lock();
+        let Some(queue) = inner.queues.get_mut(webhook) else {
             return (None, 0);
         };
-        let first = queue.transitions.front().filter(|_| queue.published > 0);
-        (first.cloned(), std::mem::take(&mut queue.lost))
+        let first = queue.messages.front().filter(|_| queue.published > 0);
+        (first.cloned(), std::mem::take(&mut queue.dropped))
     }
 
-    /// The transition called `id` was delivered, or is given up.
-    pub(super) fn done(&self, webhook: &str, id: &str) {
+    /// Removes the first message for a webhook if its id is `id`.
+    pub(super) fn remove(&self, webhook: &str, id: &str) {
         if let Some(queue) = self.lock().queues.get_mut(webhook)
-            && queue.transitions.front().is_some_and(|it| it.id == id)
+            && queue.messages.front().is_some_and(|it| it.id == id)
         {
             queue.pop();
         }
     }
 
-    /// Forgets what is queued for other webhooks than these.
-    pub(super) fn only<'a>(&self, webhooks: impl Iterator<Item = &'a str>) {
+    /// Drops the queues of all webhooks but these.
+    pub(super) fn retain_webhooks<'a>(&self, webhooks: impl Iterator<Item = &'a str>) {
         let webhooks: BTreeSet<&str> = webhooks.collect();
         self.lock().queues.retain(|name, queue| {
-            let stays = webhooks.contains(name.as_str());
-            let (receiver, lost) = (name, queue.transitions.len());
-            if !stays && lost > 0 {
-                tracing::warn!(%receiver, lost, "a webhook is configured no longer; what it was not told yet is given up");
+            let retained = webhooks.contains(name.as_str());
+            let (receiver, dropped) = (name, queue.messages.len());
+            if !retained && dropped > 0 {
+                tracing::warn!(
+                    %receiver, dropped,
+                    "webhook removed from the configuration; its queued notifications were dropped"
+                );
             }
-            stays
+            retained
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Content> {
-        // Nothing is left half done: a transition is in a queue or not.
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic leaves the content consistent: a message is either queued or not.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Queue {
-    fn push(&mut self, transition: Transition) {
-        self.transitions.push_back(transition);
-        if self.transitions.len() > LONGEST_QUEUE {
+    fn push(&mut self, message: WebhookMessage) {
+        self.messages.push_back(message);
+        if self.messages.len() > MAX_QUEUE_LENGTH {
             self.pop();
-            self.lost += 1;
+            self.dropped += 1;
         }
     }
 
     fn pop(&mut self) {
-        self.transitions.pop_front();
+        self.messages.pop_front();
         self.published = self.published.saturating_sub(1);
     }
 }
 
-/// Logs what changed.
-fn tell(alert: &Alert) {
+fn log_transition(alert: &Alert) {
     let (name, subject) = (alert.rule.name, &alert.subject);
-    if alert.ends.is_some() {
-        tracing::info!(alertname = name, ?subject, "an alert is over");
+    if alert.ends_at.is_some() {
+        tracing::info!(alertname = name, ?subject, "alert resolved");
     } else {
-        tracing::warn!(alertname = name, ?subject, description = %alert.description, "an alert fires");
+        tracing::warn!(
+            alertname = name, ?subject, description = %alert.description,
+            "alert firing"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! One request to a receiver: what it carries, and what its outcome means.
+//! Sends single HTTP requests to a receiver and classifies the outcome.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,74 +11,78 @@ use url::Url;
 
 use crate::config::{BasicAuth, Target};
 
-use super::counts::Counts;
+use super::metrics::DeliveryMetrics;
 
-/// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout of one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Names a transition, so that a receiver can tell when it is told of it again.
+/// Header with the id of a transition, so that receivers can recognise a repeated notification.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Asks one receiver.
+/// Sends requests to one receiver.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) receiver: String,
     client: Result<Client, UnusableOption>,
     url: Result<Url, String>,
     basic_auth: Option<BasicAuth>,
-    counts: Counts,
-    /// Why the last request was not delivered.
-    failing: Option<String>,
+    metrics: DeliveryMetrics,
+    /// Reason why the last request failed and is retried.
+    last_failure: Option<String>,
 }
 
 /// Why a request was not delivered.
 #[derive(Debug)]
-pub(super) enum Undelivered {
-    /// The receiver has read it and does not want it: it never will.
-    Refused(String),
-    /// It may be delivered later.
-    Failed(String),
+pub(super) enum DeliveryError {
+    /// The receiver rejected the request; retrying is pointless.
+    Rejected(String),
+    /// The request failed and may succeed later.
+    Retryable(String),
 }
 
 impl Sender {
-    pub(super) fn new(receiver: &str, target: &Target, counts: Counts) -> Self {
+    pub(super) fn new(receiver: &str, target: &Target, metrics: DeliveryMetrics) -> Self {
         Self {
             receiver: receiver.to_owned(),
-            client: http_client(&target.http.client_options(), TIMEOUT),
+            client: http_client(&target.http.client_options(), REQUEST_TIMEOUT),
             url: Url::parse(target.url.expose()).map_err(|error| error.to_string()),
             basic_auth: target.basic_auth.clone(),
-            counts,
-            failing: None,
+            metrics,
+            last_failure: None,
         }
     }
 
-    /// Posts `body` (JSON, or nothing) to the receiver, or below it where `below` is given. `id` names what is posted.
+    /// Posts `body` (JSON, or empty) to the receiver's URL followed by `subpath`, and logs and
+    /// counts the outcome. `id` is sent as the idempotency key.
     pub(super) async fn post(
         &mut self,
-        below: &str,
+        subpath: &str,
         body: Vec<u8>,
         id: Option<&str>,
-    ) -> Result<(), Undelivered> {
-        let outcome = self.try_post(below, body, id).await;
-        self.counts.count(&self.receiver, outcome.is_ok());
+    ) -> Result<(), DeliveryError> {
+        let outcome = self.try_post(subpath, body, id).await;
+        self.metrics.record(&self.receiver, outcome.is_ok());
         let receiver = &self.receiver;
         match &outcome {
-            Ok(()) if self.failing.is_some() => {
+            Ok(()) if self.last_failure.is_some() => {
                 tracing::info!(%receiver, "notifications are delivered again");
             }
             Ok(()) => {}
-            Err(Undelivered::Refused(why)) => {
-                tracing::error!(%receiver, %why, "a notification is refused and given up");
+            Err(DeliveryError::Rejected(why)) => {
+                tracing::error!(
+                    %receiver, %why,
+                    "the receiver rejected a notification; it is dropped"
+                );
             }
-            Err(Undelivered::Failed(why)) if self.failing.as_ref() != Some(why) => {
-                tracing::warn!(%receiver, %why, "a notification is not delivered; it is tried again");
+            Err(DeliveryError::Retryable(why)) if self.last_failure.as_ref() != Some(why) => {
+                tracing::warn!(%receiver, %why, "a notification was not delivered; retrying");
             }
-            Err(Undelivered::Failed(why)) => {
-                tracing::debug!(%receiver, %why, "a notification is still not delivered");
+            Err(DeliveryError::Retryable(why)) => {
+                tracing::debug!(%receiver, %why, "a notification is still not delivered; retrying");
             }
         }
-        self.failing = match &outcome {
-            Err(Undelivered::Failed(why)) => Some(why.clone()),
+        self.last_failure = match &outcome {
+            Err(DeliveryError::Retryable(why)) => Some(why.clone()),
             _ => None,
         };
         outcome
@@ -86,15 +90,15 @@ impl Sender {
 
     async fn try_post(
         &self,
-        below: &str,
+        subpath: &str,
         body: Vec<u8>,
         id: Option<&str>,
-    ) -> Result<(), Undelivered> {
-        let failed = |why: &UnusableOption| Undelivered::Failed(why.to_string());
+    ) -> Result<(), DeliveryError> {
+        let failed = |why: &UnusableOption| DeliveryError::Retryable(why.to_string());
         let client = self.client.as_ref().map_err(failed)?;
-        let mut url = self.url.clone().map_err(Undelivered::Failed)?;
-        if !below.is_empty() {
-            let path = format!("{}{below}", url.path().trim_end_matches('/'));
+        let mut url = self.url.clone().map_err(DeliveryError::Retryable)?;
+        if !subpath.is_empty() {
+            let path = format!("{}{subpath}", url.path().trim_end_matches('/'));
             url.set_path(&path);
         }
         let mut request = client.post(url);
@@ -110,38 +114,38 @@ impl Sender {
         let response = request
             .send()
             .await
-            .map_err(|error| Undelivered::Failed(causes(&error.without_url())))?;
-        judge(response.status())
+            .map_err(|error| DeliveryError::Retryable(error_chain(&error.without_url())))?;
+        classify(response.status())
     }
 }
 
-/// What the status of an answer means. Who is asked for something else than it takes says so at once; a wrong token or a
-/// wrong path may be put right meanwhile.
-fn judge(status: StatusCode) -> Result<(), Undelivered> {
-    let why = || format!("the receiver answers with HTTP status {status}");
+/// Classifies the status of a response. Only statuses that say that the request itself is wrong are
+/// final; a wrong token or path may be corrected later.
+fn classify(status: StatusCode) -> Result<(), DeliveryError> {
+    let why = || format!("the receiver answered with HTTP status {status}");
     match status {
         _ if status.is_success() => Ok(()),
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
-        | StatusCode::UNPROCESSABLE_ENTITY => Err(Undelivered::Refused(why())),
-        _ if status.is_redirection() => Err(Undelivered::Failed(format!(
-            "{}, and redirects are not followed; configure the address that it names",
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(DeliveryError::Rejected(why())),
+        _ if status.is_redirection() => Err(DeliveryError::Retryable(format!(
+            "{}; redirects are not followed, so configure the address that it redirects to",
             why()
         ))),
-        _ => Err(Undelivered::Failed(why())),
+        _ => Err(DeliveryError::Retryable(why())),
     }
 }
 
-/// An error with all its causes, in words.
-fn causes(error: &dyn Error) -> String {
-    let mut causes = vec![error.to_string()];
-    let mut deeper = error.source();
-    while let Some(cause) = deeper {
-        causes.push(cause.to_string());
-        deeper = cause.source();
+/// Formats an error followed by its causes.
+fn error_chain(error: &dyn Error) -> String {
+    let mut messages = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        messages.push(cause.to_string());
+        source = cause.source();
     }
-    causes.join(": ")
+    messages.join(": ")
 }
 
 #[cfg(test)]
@@ -149,16 +153,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_never_be_delivered_is_given_up() {
-        let outcome = |status: u16| match judge(StatusCode::from_u16(status).unwrap()) {
+    fn only_statuses_that_fault_the_request_are_final() {
+        let outcome = |status: u16| match classify(StatusCode::from_u16(status).unwrap()) {
             Ok(()) => "delivered",
-            Err(Undelivered::Refused(_)) => "refused",
-            Err(Undelivered::Failed(_)) => "failed",
+            Err(DeliveryError::Rejected(_)) => "rejected",
+            Err(DeliveryError::Retryable(_)) => "retryable",
         };
         for (expected, statuses) in [
             ("delivered", &[200, 202, 204][..]),
-            ("refused", &[400, 413, 415, 422]),
-            ("failed", &[302, 401, 403, 404, 408, 429, 500, 502, 503]),
+            ("rejected", &[400, 413, 415, 422]),
+            ("retryable", &[302, 401, 403, 404, 408, 429, 500, 502, 503]),
         ] {
             for status in statuses {
                 assert_eq!(outcome(*status), expected, "{status}");

@@ -1,4 +1,4 @@
-//! Deliveries to receivers that answer as scripted: order, identity, retries, and what is kept.
+//! Tests of deliveries to receivers with scripted answers: order, ids, retries and persistence.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,20 +15,19 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::alerting::{MonitorFacts, Seen};
+use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
 use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
 use crate::poller::Timing;
 use crate::self_check::{Check, Checks, Finding};
 
-use super::outbox::Outbox;
-use super::{Context, Counts, Kept, Notifier, Parts};
+use super::{DeliveryMetrics, Dependencies, MessageContext, Notifier, Outbox, PersistedOutbox};
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for an expected event.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 struct Request {
     path: String,
@@ -36,7 +35,7 @@ struct Request {
     body: Value,
 }
 
-/// Records requests, and answers as scripted, then well.
+/// Records requests; answers with the scripted statuses, then with 200.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<StatusCode>>>,
@@ -57,7 +56,7 @@ impl Receiver {
         script.answers.lock().unwrap().extend(answers);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let app = Router::new().fallback(take).with_state(script.clone());
+        let app = Router::new().fallback(record).with_state(script.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { url, script }
     }
@@ -66,20 +65,20 @@ impl Receiver {
         self.script.requests.lock().unwrap().clone()
     }
 
-    /// Waits for so many requests.
+    /// Waits for this number of requests.
     async fn received(&self, count: usize) -> Vec<Request> {
         let waiting = async {
             while self.requests().len() < count {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let came = timeout(PATIENCE, waiting).await;
-        came.unwrap_or_else(|_| panic!("{count} requests, came {:?}", self.requests()));
+        let waited = timeout(TIMEOUT, waiting).await;
+        waited.unwrap_or_else(|_| panic!("expected {count} requests: {:?}", self.requests()));
         self.requests()
     }
 }
 
-async fn take(
+async fn record(
     State(script): State<Script>,
     uri: Uri,
     headers: HeaderMap,
@@ -98,48 +97,49 @@ async fn take(
         .unwrap_or(StatusCode::OK)
 }
 
-/// An agent's part that tells, on made-up snapshots.
-struct Teller {
-    parts: Parts,
+/// The alerting of an agent over synthetic snapshots.
+struct Alerting {
+    dependencies: Dependencies,
     notifier: Notifier,
     config: Config,
     registry: Registry,
 }
 
-impl Teller {
-    fn start(notify: &str, kept: Kept) -> Self {
+impl Alerting {
+    fn start(notify: &str, persisted: PersistedOutbox) -> Self {
         let text = format!(
             "vantage: v\nexternal_url: http://mon.example/convex/\n\
              peers: [{{ name: p, endpoints: ['tcp://192.0.2.1'] }}]\nnotify: {notify}\n"
         );
         let config = config::parse(&text, "c.yml", std::path::Path::new(""), &|_| None).unwrap();
         let registry = Registry::new();
-        let parts = Parts {
+        let dependencies = Dependencies {
             fleet: Arc::new(Fleet::default()),
             outbox: Arc::new(Outbox::default()),
-            counts: Counts::register(&registry).unwrap(),
+            metrics: DeliveryMetrics::register(&registry).unwrap(),
             timing: Timing::register(&registry).unwrap(),
             shard: Shard::default(),
             stop: CancellationToken::new(),
         };
-        parts.outbox.restore(kept);
-        let mut notifier = Notifier::new(parts.clone());
+        dependencies.outbox.restore(persisted);
+        let mut notifier = Notifier::new(dependencies.clone());
         notifier.apply(&config);
         Self {
-            parts,
+            dependencies,
             notifier,
             config,
             registry,
         }
     }
 
-    /// Looks at peers of which each has these conditions, `later` than now, and publishes.
-    fn look(&self, peers: &[(&str, &[Condition])], later: u64) {
-        self.look_only(peers, later);
-        self.parts.outbox.publish();
+    /// Evaluates the rules over peers with these conditions, `later` seconds from now, and
+    /// publishes.
+    fn evaluate(&self, peers: &[(&str, &[Condition])], later: u64) {
+        self.evaluate_only(peers, later);
+        self.dependencies.outbox.publish();
     }
 
-    fn look_only(&self, peers: &[(&str, &[Condition])], later: u64) {
+    fn evaluate_only(&self, peers: &[(&str, &[Condition])], later: u64) {
         let later = Duration::from_secs(later);
         let record = |(name, conditions): &(&str, &[Condition])| {
             let mut peer = Peer::at(Endpoint::parse("tcp://192.0.2.1").unwrap());
@@ -160,46 +160,49 @@ impl Teller {
             }],
             checks: Checks::default(),
         };
-        let monitor = MonitorFacts {
+        let monitor = MonitorStatus {
             reload_successful: true,
-            ..MonitorFacts::default()
+            ..MonitorStatus::default()
         };
-        let seen = Seen {
+        let input = RuleInput {
             snapshot: &snapshot,
             monitor: &monitor,
         };
         let webhooks = &self.config.notify.webhooks;
-        self.parts
-            .outbox
-            .look(seen, &Context::of(&self.config), webhooks);
+        self.dependencies.outbox.evaluate(
+            input,
+            &MessageContext::from_config(&self.config),
+            webhooks,
+        );
     }
 
     fn counter(&self, name: &str, receiver: &str) -> Option<String> {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name)?;
-        let of = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == receiver;
-        let metric = family.get_metric().iter().find(of)?;
+        let has_label =
+            |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == receiver;
+        let metric = family.get_metric().iter().find(has_label)?;
         Some(metric.get_counter().get_value().to_string())
     }
 
-    /// Delivered and undelivered requests, once there are so many.
-    async fn counted(&self, receiver: &str, all: &str) -> String {
+    /// Waits until `total` requests are counted, and returns how many of them failed.
+    async fn failures_of(&self, receiver: &str, total: &str) -> String {
         let waiting = async {
             while self.counter("convex_monitor_notifications_total", receiver)
-                != Some(all.to_owned())
+                != Some(total.to_owned())
             {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, waiting).await.expect("counted in time");
+        timeout(TIMEOUT, waiting).await.expect("counted in time");
         self.counter("convex_monitor_notification_failures_total", receiver)
             .unwrap()
     }
 
-    async fn stop(self) -> Kept {
-        self.parts.stop.cancel();
-        timeout(PATIENCE, self.notifier.drained()).await.unwrap();
-        self.parts.outbox.export()
+    async fn stop(self) -> PersistedOutbox {
+        self.dependencies.stop.cancel();
+        timeout(TIMEOUT, self.notifier.drained()).await.unwrap();
+        self.dependencies.outbox.export()
     }
 }
 
@@ -213,24 +216,24 @@ fn ids(requests: &[Request]) -> Vec<String> {
     requests.iter().map(id).collect()
 }
 
-fn queued(kept: &Kept) -> usize {
-    let kept = serde_json::to_value(kept).unwrap();
-    kept["queues"]["ops"].as_array().unwrap().len()
+fn queued(persisted: &PersistedOutbox) -> usize {
+    let persisted = serde_json::to_value(persisted).unwrap();
+    persisted["queues"]["ops"].as_array().unwrap().len()
 }
 
 const FLAPPING: &[Condition] = &[Condition::Flapping];
 
 #[tokio::test]
-async fn a_webhook_is_told_of_both_transitions_in_the_shape_of_alertmanagers_webhooks() {
+async fn a_webhook_receives_both_transitions_in_the_format_of_alertmanager() {
     let hook = Receiver::start(&[]).await;
     let notify = format!(
         "{{ labels: {{ team: convex }}, webhooks: [{{ name: ops, url: '{}/in?key=s3cret', bearer_token: t0ken }}] }}",
         hook.url
     );
-    let teller = Teller::start(&notify, Kept::default());
-    teller.look(&[("p", FLAPPING)], 0);
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    alerting.evaluate(&[("p", FLAPPING)], 0);
     let first = hook.received(1).await.remove(0);
-    teller.look(&[("p", &[])], 5);
+    alerting.evaluate(&[("p", &[])], 5);
     let second = hook.received(2).await.remove(1);
 
     assert_eq!(first.path, "/in?key=s3cret");
@@ -279,125 +282,128 @@ async fn a_webhook_is_told_of_both_transitions_in_the_shape_of_alertmanagers_web
         second.body["alerts"][0]["fingerprint"],
         body["alerts"][0]["fingerprint"]
     );
-    assert_eq!(teller.counted("ops", "2").await, "0");
-    teller.stop().await;
+    assert_eq!(alerting.failures_of("ops", "2").await, "0");
+    alerting.stop().await;
 }
 
 #[tokio::test]
-async fn what_a_webhook_does_not_take_is_told_again_in_order_and_under_its_id() {
+async fn failed_notifications_are_retried_in_order_and_with_their_id() {
     let hook = Receiver::start(&[503, 302, 200, 500]).await;
     let notify = format!("{{ webhooks: [{{ name: ops, url: '{}' }}] }}", hook.url);
-    let teller = Teller::start(&notify, Kept::default());
-    teller.look(&[("p", FLAPPING)], 0);
-    teller.look(&[("p", &[])], 5);
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    alerting.evaluate(&[("p", FLAPPING)], 0);
+    alerting.evaluate(&[("p", &[])], 5);
     let requests = hook.received(5).await;
     let ids = ids(&requests);
     assert_eq!((&ids[0], &ids[1]), (&ids[2], &ids[2]));
     assert_eq!(ids[3], ids[4]);
     assert_ne!(ids[0], ids[3]);
     assert_eq!(requests[4].body["status"], "resolved");
-    assert_eq!(teller.counted("ops", "5").await, "3");
-    assert!(teller.parts.counts.failing().is_empty(), "it works again");
-    teller.stop().await;
+    assert_eq!(alerting.failures_of("ops", "5").await, "3");
+    assert!(
+        alerting.dependencies.metrics.failing_receivers().is_empty(),
+        "the last delivery succeeded"
+    );
+    alerting.stop().await;
 }
 
 #[tokio::test]
-async fn what_a_webhook_will_never_take_is_given_up() {
+async fn a_rejected_notification_is_dropped() {
     let hook = Receiver::start(&[400]).await;
     let notify = format!("{{ webhooks: [{{ name: ops, url: '{}' }}] }}", hook.url);
-    let teller = Teller::start(&notify, Kept::default());
-    teller.look(&[("p", FLAPPING), ("q", FLAPPING)], 0);
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    alerting.evaluate(&[("p", FLAPPING), ("q", FLAPPING)], 0);
     let requests = hook.received(2).await;
     let ids = ids(&requests);
     assert_ne!(ids[0], ids[1]);
-    assert_eq!(teller.counted("ops", "2").await, "1");
-    teller.stop().await;
+    assert_eq!(alerting.failures_of("ops", "2").await, "1");
+    alerting.stop().await;
 }
 
 #[tokio::test]
-async fn a_webhook_is_told_only_what_it_wants() {
+async fn a_webhook_receives_only_the_alerts_it_is_configured_for() {
     let urgent = Receiver::start(&[]).await;
     let begins = Receiver::start(&[]).await;
     let notify = format!(
         "{{ webhooks: [{{ name: urgent, url: '{}', min_severity: critical }}, {{ name: begins, url: '{}', send_resolved: false }}] }}",
         urgent.url, begins.url
     );
-    let teller = Teller::start(&notify, Kept::default());
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let wrong = &[Condition::Failing(crate::failure::Reason::WrongNetwork)];
-    teller.look(&[("p", FLAPPING)], 0);
-    teller.look(&[("p", &[])], 5);
-    teller.look(&[("p", wrong)], 10);
+    alerting.evaluate(&[("p", FLAPPING)], 0);
+    alerting.evaluate(&[("p", &[])], 5);
+    alerting.evaluate(&[("p", wrong)], 10);
     assert_eq!(begins.received(2).await[1].body["status"], "firing");
     let only = urgent.received(1).await;
     assert_eq!(
         only[0].body["commonLabels"]["alertname"],
         "ConvexPeerWrongNetwork"
     );
-    teller.stop().await;
+    alerting.stop().await;
     assert_eq!((urgent.requests().len(), begins.requests().len()), (1, 2));
 }
 
 #[tokio::test]
-async fn nothing_is_sent_before_it_is_kept_and_what_is_kept_is_sent_after_a_restart() {
+async fn notifications_are_sent_once_saved_and_again_after_a_restart() {
     let hook = Receiver::start(&[500, 500]).await;
     let notify = format!("{{ webhooks: [{{ name: ops, url: '{}' }}] }}", hook.url);
-    let teller = Teller::start(&notify, Kept::default());
-    teller.look_only(&[("p", FLAPPING)], 0);
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    alerting.evaluate_only(&[("p", FLAPPING)], 0);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(hook.requests().is_empty(), "it is not on disk yet");
-    teller.parts.outbox.publish();
+    assert!(hook.requests().is_empty(), "it is not saved yet");
+    alerting.dependencies.outbox.publish();
     hook.received(1).await;
-    let kept = teller.stop().await;
-    assert!(!kept.is_empty());
+    let persisted = alerting.stop().await;
+    assert!(!persisted.is_empty());
 
-    let text = serde_json::to_string(&kept).unwrap();
-    let again = Teller::start(&notify, serde_json::from_str(&text).unwrap());
+    let text = serde_json::to_string(&persisted).unwrap();
+    let again = Alerting::start(&notify, serde_json::from_str(&text).unwrap());
     let requests = hook.received(3).await;
     assert_eq!(ids(&requests)[0], ids(&requests)[2]);
-    // It is known to fire: a look that finds the same tells nothing.
-    again.look(&[("p", FLAPPING)], 0);
-    again.look(&[("p", &[])], 300);
+    // The alert is restored as firing, so the same state sends nothing.
+    again.evaluate(&[("p", FLAPPING)], 0);
+    again.evaluate(&[("p", &[])], 300);
     let requests = hook.received(4).await;
     assert_eq!(requests[3].body["status"], "resolved");
     assert_eq!(
         requests[3].body["alerts"][0]["startsAt"],
         requests[0].body["alerts"][0]["startsAt"]
     );
-    let kept = again.stop().await;
-    assert_eq!(queued(&kept), 0, "all of it was delivered");
+    let persisted = again.stop().await;
+    assert_eq!(queued(&persisted), 0, "everything was delivered");
 }
 
 #[tokio::test]
-async fn a_queue_is_bounded_and_gives_up_the_oldest() {
-    // Nobody listens: the port is of a listener that is gone.
+async fn a_queue_is_bounded_and_drops_the_oldest() {
+    // Nothing listens on the port of a closed listener.
     let gone = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
         .local_addr()
         .unwrap();
     let notify = format!("{{ webhooks: [{{ name: ops, url: 'http://{gone}' }}] }}");
-    let teller = Teller::start(&notify, Kept::default());
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let names: Vec<String> = (0..10_001).map(|i| format!("p{i:05}")).collect();
     let peers: Vec<(&str, &[Condition])> =
         names.iter().map(|name| (name.as_str(), FLAPPING)).collect();
-    teller.look(&peers, 0);
-    let (first, lost) = teller.parts.outbox.first("ops");
-    // The webhook's own task may have asked first, and has told of it then.
-    assert!(lost <= 1);
+    alerting.evaluate(&peers, 0);
+    let (first, dropped) = alerting.dependencies.outbox.first("ops");
+    // The webhook's task may have taken the count of dropped messages first.
+    assert!(dropped <= 1);
     let first = serde_json::to_value(first.unwrap()).unwrap();
     assert_eq!(first["commonLabels"]["peer"], "p00001");
-    assert_eq!(queued(&teller.stop().await), 10_000);
+    assert_eq!(queued(&alerting.stop().await), 10_000);
 }
 
 #[tokio::test]
-async fn an_alertmanager_is_told_at_once_and_again_after_a_failure() {
+async fn an_alertmanager_is_notified_immediately_and_again_after_a_failure() {
     let am = Receiver::start(&[503]).await;
     let notify = format!(
         "{{ alertmanagers: [{{ name: am, url: '{}/prefix/', basic_auth: {{ username: me, password: s3cret }} }}] }}",
         am.url
     );
-    let teller = Teller::start(&notify, Kept::default());
-    teller.look(&[("p", FLAPPING)], 0);
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    alerting.evaluate(&[("p", FLAPPING)], 0);
     let requests = am.received(2).await;
     assert_eq!(requests[1].path, "/prefix/api/v2/alerts");
     assert_eq!(requests[1].headers["authorization"], "Basic bWU6czNjcmV0");
@@ -406,75 +412,75 @@ async fn an_alertmanager_is_told_at_once_and_again_after_a_failure() {
     assert_eq!(alert["labels"], labels);
     let time = |key: &str| humantime::parse_rfc3339(alert[key].as_str().unwrap()).unwrap();
     assert!(time("endsAt") > SystemTime::now() + Duration::from_secs(200));
-    teller.look(&[("p", &[])], 1);
-    let over = am.received(3).await.remove(2);
-    let ends = humantime::parse_rfc3339(over.body[0]["endsAt"].as_str().unwrap()).unwrap();
+    alerting.evaluate(&[("p", &[])], 1);
+    let resolved = am.received(3).await.remove(2);
+    let ends = humantime::parse_rfc3339(resolved.body[0]["endsAt"].as_str().unwrap()).unwrap();
     assert!(ends <= SystemTime::now() + Duration::from_secs(1));
-    assert_eq!(over.body[0]["labels"], labels);
-    assert_eq!(teller.counted("am", "3").await, "1");
-    teller.stop().await;
+    assert_eq!(resolved.body[0]["labels"], labels);
+    assert_eq!(alerting.failures_of("am", "3").await, "1");
+    alerting.stop().await;
 }
 
 #[tokio::test]
-async fn many_alerts_are_told_in_several_requests_and_none_twice_at_once() {
+async fn many_alerts_are_split_into_requests_and_none_is_repeated_early() {
     let am = Receiver::start(&[]).await;
     let notify = format!("{{ alertmanagers: [{{ name: am, url: '{}' }}] }}", am.url);
-    let teller = Teller::start(&notify, Kept::default());
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let names: Vec<String> = (0..300).map(|i| format!("p{i}")).collect();
     let peers: Vec<(&str, &[Condition])> =
         names.iter().map(|name| (name.as_str(), FLAPPING)).collect();
-    teller.look(&peers, 0);
+    alerting.evaluate(&peers, 0);
     let requests = am.received(2).await;
-    let told = |request: &Request| request.body.as_array().unwrap().len();
-    assert_eq!(requests.iter().map(told).collect::<Vec<_>>(), [256, 44]);
+    let alerts = |request: &Request| request.body.as_array().unwrap().len();
+    assert_eq!(requests.iter().map(alerts).collect::<Vec<_>>(), [256, 44]);
     let mut more = peers.clone();
     more.push(("one more", FLAPPING));
-    teller.look(&more, 1);
-    assert_eq!(told(&am.received(3).await[2]), 1, "only what is new");
-    teller.stop().await;
+    alerting.evaluate(&more, 1);
+    assert_eq!(alerts(&am.received(3).await[2]), 1, "only the new alert");
+    alerting.stop().await;
 }
 
 #[tokio::test]
-async fn the_heartbeat_is_withheld_while_the_agent_is_unwell() {
+async fn the_heartbeat_pauses_while_a_self_check_fails() {
     let switch = Receiver::start(&[]).await;
     let notify = format!("{{ heartbeat: {{ url: '{}', interval: 1s }} }}", switch.url);
-    let teller = Teller::start(&notify, Kept::default());
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
     switch.received(2).await;
-    teller
-        .parts
+    alerting
+        .dependencies
         .fleet
         .examine([(Check::Dns, Finding::Broken)].into_iter().collect());
-    // One call may be on its way.
+    // One request may be in flight.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = switch.requests().len();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(switch.requests().len(), before);
-    teller.parts.fleet.examine(Checks::default());
+    alerting.dependencies.fleet.examine(Checks::default());
     switch.received(before + 1).await;
-    teller.stop().await;
+    alerting.stop().await;
 }
 
 #[tokio::test]
-async fn a_reload_keeps_what_is_queued_for_a_webhook_that_stays() {
+async fn a_reload_keeps_the_queue_of_a_webhook_that_stays() {
     let before = Receiver::start(&[500; 50]).await;
     let after = Receiver::start(&[]).await;
     let notify = |url: &str| format!("{{ webhooks: [{{ name: ops, url: '{url}' }}] }}");
-    let mut teller = Teller::start(&notify(&before.url), Kept::default());
-    teller.look(&[("p", FLAPPING)], 0);
+    let mut alerting = Alerting::start(&notify(&before.url), PersistedOutbox::default());
+    alerting.evaluate(&[("p", FLAPPING)], 0);
     let first = before.received(1).await.remove(0);
-    let other = Teller::start(&notify(&after.url), Kept::default());
-    teller.notifier.apply(&other.config);
+    let other = Alerting::start(&notify(&after.url), PersistedOutbox::default());
+    alerting.notifier.apply(&other.config);
     let moved = after.received(1).await.remove(0);
     assert_eq!(ids(&[first]), ids(&[moved]));
 
-    let none = Teller::start("{ labels: { a: b } }", Kept::default());
-    teller.notifier.apply(&none.config);
+    let none = Alerting::start("{ labels: { a: b } }", PersistedOutbox::default());
+    alerting.notifier.apply(&none.config);
     assert_eq!(
-        teller.counter("convex_monitor_notifications_total", "ops"),
+        alerting.counter("convex_monitor_notifications_total", "ops"),
         None
     );
-    let kept = serde_json::to_value(teller.stop().await).unwrap();
-    assert_eq!(kept["queues"], json!({}));
+    let persisted = serde_json::to_value(alerting.stop().await).unwrap();
+    assert_eq!(persisted["queues"], json!({}));
     other.stop().await;
     none.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Tells a webhook of each transition, in their order and each until it is delivered.
+//! Delivers the queued notifications of a webhook in order, each until it is accepted or rejected.
 
 use std::sync::Arc;
 
@@ -8,33 +8,39 @@ use tokio_util::sync::CancellationToken;
 use crate::retry::RetryPauses;
 
 use super::outbox::Outbox;
-use super::sender::{Sender, Undelivered};
+use super::sender::{DeliveryError, Sender};
 
-/// Tells until `stop`. A request under way is waited for.
+/// Delivers notifications until `stop`; a request in flight is completed first.
 pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: CancellationToken) {
-    let mut published = outbox.publications();
+    let mut published = outbox.subscribe();
     let mut pauses = RetryPauses::between_deliveries();
     let webhook = sender.receiver.clone();
     while !stop.is_cancelled() {
         published.mark_unchanged();
-        let (first, lost) = outbox.first(&webhook);
-        if lost > 0 {
-            tracing::error!(receiver = %webhook, lost, "too many notifications wait; the oldest are given up");
+        let (first, dropped) = outbox.first(&webhook);
+        if dropped > 0 {
+            tracing::error!(
+                receiver = %webhook, dropped,
+                "the notification queue is full; the oldest notifications were dropped"
+            );
         }
-        let Some(transition) = first else {
-            // The outbox lives as long as this task.
+        let Some(message) = first else {
+            // This cannot fail: the outbox lives as long as this task.
             stop.run_until_cancelled(published.changed()).await;
             continue;
         };
-        let body = serde_json::to_vec(&transition).expect("texts are JSON");
-        match sender.post("", body, Some(&transition.id)).await {
+        let body = serde_json::to_vec(&message).expect("strings can be encoded as JSON");
+        match sender.post("", body, Some(&message.id)).await {
             Ok(()) => {
-                tracing::debug!(receiver = %webhook, alertname = transition.alertname(), "a notification is delivered");
-                outbox.done(&webhook, &transition.id);
+                tracing::debug!(
+                    receiver = %webhook, alertname = message.alertname(),
+                    "notification delivered"
+                );
+                outbox.remove(&webhook, &message.id);
                 pauses = RetryPauses::between_deliveries();
             }
-            Err(Undelivered::Refused(_)) => outbox.done(&webhook, &transition.id),
-            Err(Undelivered::Failed(_)) => {
+            Err(DeliveryError::Rejected(_)) => outbox.remove(&webhook, &message.id),
+            Err(DeliveryError::Retryable(_)) => {
                 stop.run_until_cancelled(sleep(pauses.next_pause())).await;
             }
         }

@@ -1,49 +1,49 @@
-//! Why the history cannot be kept or read.
+//! Errors of the history database.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-/// Why the history cannot be kept or read.
+/// Why the history cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The directory cannot be made.
-    #[error("cannot make {}: {source}", path.display())]
+    /// The directory cannot be created.
+    #[error("cannot create {}: {source}", path.display())]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Another agent holds the database.
-    #[error("another agent uses {}; each needs a state_dir of its own", path.display())]
+    /// Another agent uses the database.
+    #[error("another agent uses {}; each agent needs its own state_dir", path.display())]
     Taken {
-        /// Which.
+        /// The database.
         path: PathBuf,
     },
-    /// The file is torn, or none of ours.
-    #[error("{} is of no use: {why}", path.display())]
+    /// The file is damaged or was not written by this program.
+    #[error("{} is unusable: {why}", path.display())]
     Unusable {
-        /// Which.
+        /// The database.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// `history.max_bytes` does not even hold what is new.
-    #[error("history.max_bytes is too small for one minute of all peers; raise it")]
+    /// `history.max_bytes` cannot hold even one batch.
+    #[error("history.max_bytes is too small to hold one minute of all peers; increase it")]
     TooSmall,
-    /// The disk does not take it, or does not give it.
+    /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Disk {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
 }
 
-/// What an error of the database at `path` means.
-pub(in crate::history) fn failed(path: &Path, source: rusqlite::Error) -> StoreError {
+/// Classifies an error of SQLite about the database at `path`.
+pub(super) fn store_error(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Taken { path },

@@ -1,19 +1,28 @@
+//! Tests of the database on real files: limits, damage, foreign files and kills.
+
 use std::collections::hash_map::RandomState;
+use std::fs;
 use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use convex_client::OrderPoints;
 use proptest::option;
 use proptest::prelude::*;
+use rusqlite::Connection;
 
-use crate::history::event::EventKind;
-use crate::history::summary::Latency;
+use crate::history::event::{Event, EventKind};
+use crate::history::event_log::EVENTS_KEPT;
+use crate::history::summary::{Latency, Summary};
 
-use super::*;
+use super::error::StoreError;
+use super::schema::{Resolution, VERSION, schema};
+use super::store::{Batch, FILE_NAME, PeerKey, Store, quarantine};
 
-const LARGE: u64 = 1 << 30;
+const AMPLE_BYTES: u64 = 1 << 30;
 
 fn peer(name: impl std::fmt::Display) -> PeerKey {
     ("main".into(), name.to_string().into())
@@ -23,8 +32,8 @@ fn at_minute(minute: u32) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(60) * minute
 }
 
-/// What four polls of both endpoints of a peer look like.
-fn usual(minute: u32) -> Summary {
+/// Returns the summary of four successful polls of both endpoints.
+fn typical_summary(minute: u32) -> Summary {
     let block = 1_000_000 + i64::from(minute);
     let latency = |us: u64| Latency {
         count: 4,
@@ -50,9 +59,10 @@ fn usual(minute: u32) -> Summary {
 }
 
 fn batch(peers: u32, minutes: impl IntoIterator<Item = u32>) -> Batch {
-    let of_minute = |minute| (0..peers).map(move |name| (peer(name), minute, usual(minute)));
+    let summaries =
+        |minute| (0..peers).map(move |name| (peer(name), minute, typical_summary(minute)));
     Batch {
-        summaries: minutes.into_iter().flat_map(of_minute).collect(),
+        summaries: minutes.into_iter().flat_map(summaries).collect(),
         events: Vec::new(),
     }
 }
@@ -63,7 +73,7 @@ fn event(id: u64) -> Arc<Event> {
         at_ms: id,
         peer: None,
         network: None,
-        what: EventKind::AgentStopped,
+        kind: EventKind::AgentStopped,
     })
 }
 
@@ -72,13 +82,13 @@ fn steps(found: &[(u32, Summary)]) -> Vec<u32> {
 }
 
 impl Store {
-    fn keep(&mut self, batch: &Batch, now: SystemTime) -> Result<(), StoreError> {
+    fn write_and_prune(&mut self, batch: &Batch, now: SystemTime) -> Result<(), StoreError> {
         self.write(batch)?;
-        self.settle(now)
+        self.prune_and_checkpoint(now)
     }
 }
 
-/// Bytes of the database and of what belongs to it.
+/// Returns the size of all files in `dir`.
 fn bytes_in(dir: &Path) -> u64 {
     let files = fs::read_dir(dir).unwrap();
     files
@@ -101,8 +111,8 @@ fn any_summary() -> impl Strategy<Value = Summary> {
     let counts = (count(), count(), count(), count());
     let times = (count(), count(), count());
     let health = [count(), count(), count(), count()];
-    let shown = (points, option::of(any::<i64>()), option::of(any::<i64>()));
-    (counts, times, health, [latency(), latency()], shown).prop_map(
+    let state = (points, option::of(any::<i64>()), option::of(any::<i64>()));
+    (counts, times, health, [latency(), latency()], state).prop_map(
         |(counts, times, by_health, latency, (points, state_block, worst_lag))| Summary {
             good: counts.0,
             failed: counts.1,
@@ -129,12 +139,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_added_later_is_merged_in_the_store_as_it_is_in_memory(parts in proptest::collection::vec(any_summary(), 1..5)) {
-        let mut store = Store::in_memory(LARGE).unwrap();
+    fn the_database_merges_summaries_like_memory_does(parts in proptest::collection::vec(any_summary(), 1..5)) {
+        let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
         let mut expected = Summary::default();
         for part in &parts {
             let summaries = vec![(peer("a"), 120, part.clone())];
-            store.keep(&Batch { summaries, events: Vec::new() }, at_minute(121)).unwrap();
+            store.write_and_prune(&Batch { summaries, events: Vec::new() }, at_minute(121)).unwrap();
             expected.merge(part);
         }
         for (resolution, step) in [(Resolution::Minute, 120), (Resolution::Hour, 2)] {
@@ -144,12 +154,12 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_database_is_of_no_use_or_tells_something_but_never_panics(damage in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..200), cut in option::of(any::<u16>())) {
+    fn a_damaged_database_gives_an_error_or_some_data_but_no_panic(damage in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..200), cut in option::of(any::<u16>())) {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(dir.path(), LARGE).unwrap();
-        store.keep(&batch(50, 100..110), at_minute(110)).unwrap();
+        let mut store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
+        store.write_and_prune(&batch(50, 100..110), at_minute(110)).unwrap();
         drop(store);
-        let path = dir.path().join(NAME);
+        let path = dir.path().join(FILE_NAME);
         let mut bytes = fs::read(&path).unwrap();
         let length = bytes.len();
         for (place, byte) in damage {
@@ -159,10 +169,10 @@ proptest! {
             bytes.truncate(usize::from(cut) % length);
         }
         fs::write(&path, bytes).unwrap();
-        let used = Store::open(dir.path(), LARGE).and_then(|mut store| {
+        let used = Store::open(dir.path(), AMPLE_BYTES).and_then(|mut store| {
             store.events()?;
             store.summaries(&peer(7), Resolution::Minute, (100, 110))?;
-            store.keep(&batch(50, 110..112), at_minute(112))
+            store.write_and_prune(&batch(50, 110..112), at_minute(112))
         });
         if let Err(error) = used {
             prop_assert!(matches!(error, StoreError::Unusable { .. } | StoreError::Disk { .. } | StoreError::TooSmall), "{}", error);
@@ -171,18 +181,21 @@ proptest! {
 }
 
 #[test]
-fn what_is_written_is_there_after_the_store_was_closed() {
+fn written_data_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path(), LARGE).unwrap();
+    let mut store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
     let mut written = batch(2, [119, 120]);
     written.events = vec![event(5), event(9)];
-    store.keep(&written, at_minute(120)).unwrap();
+    store.write_and_prune(&written, at_minute(120)).unwrap();
     drop(store);
-    let store = Store::open(dir.path(), LARGE).unwrap();
+    let store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
     let found = store
         .summaries(&peer(1), Resolution::Minute, (0, 200))
         .unwrap();
-    assert_eq!(found, [(119, usual(119)), (120, usual(120))]);
+    assert_eq!(
+        found,
+        [(119, typical_summary(119)), (120, typical_summary(120))]
+    );
     let hours = store.summaries(&peer(1), Resolution::Hour, (0, 9)).unwrap();
     assert_eq!(steps(&hours), [1, 2]);
     let ids: Vec<u64> = store
@@ -202,13 +215,17 @@ fn what_is_written_is_there_after_the_store_was_closed() {
 }
 
 #[test]
-fn minutes_are_kept_for_a_day_and_hours_for_ninety() {
-    let mut store = Store::in_memory(LARGE).unwrap();
+fn minutes_are_kept_for_a_day_and_hours_for_ninety_days() {
+    let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
     let day = 24 * 60;
-    store.keep(&batch(1, 0..60), at_minute(60)).unwrap();
-    // Deleted in pieces: after a long absence it takes a few batches.
+    store
+        .write_and_prune(&batch(1, 0..60), at_minute(60))
+        .unwrap();
+    // Expired rows are deleted in parts, so it takes a few batches.
     for minute in [day + 29, day + 30] {
-        store.keep(&batch(1, [minute]), at_minute(minute)).unwrap();
+        store
+            .write_and_prune(&batch(1, [minute]), at_minute(minute))
+            .unwrap();
     }
     let minutes = store
         .summaries(&peer(0), Resolution::Minute, (0, day + 30))
@@ -219,7 +236,9 @@ fn minutes_are_kept_for_a_day_and_hours_for_ninety() {
         .unwrap();
     assert_eq!(steps(&hours), [0, 24]);
     for minute in [90 * day, 90 * day + 60, 92 * day] {
-        store.keep(&batch(1, [minute]), at_minute(minute)).unwrap();
+        store
+            .write_and_prune(&batch(1, [minute]), at_minute(minute))
+            .unwrap();
     }
     let hours = store
         .summaries(&peer(0), Resolution::Hour, (0, 99 * 24))
@@ -228,10 +247,12 @@ fn minutes_are_kept_for_a_day_and_hours_for_ninety() {
 }
 
 #[test]
-fn a_clock_that_steps_back_adds_to_what_is_there() {
-    let mut store = Store::in_memory(LARGE).unwrap();
+fn summaries_are_merged_after_the_clock_steps_back() {
+    let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
     for minute in [600, 660, 600, 540, 0] {
-        store.keep(&batch(1, [minute]), at_minute(minute)).unwrap();
+        store
+            .write_and_prune(&batch(1, [minute]), at_minute(minute))
+            .unwrap();
     }
     let found = store
         .summaries(&peer(0), Resolution::Minute, (0, 700))
@@ -241,18 +262,18 @@ fn a_clock_that_steps_back_adds_to_what_is_there() {
 }
 
 #[test]
-fn the_bound_holds_at_every_moment_and_the_finest_and_oldest_go_first() {
+fn the_limit_always_holds_and_the_finest_and_oldest_rows_go_first() {
     let dir = tempfile::tempdir().unwrap();
     let bound = 4 << 20;
     let mut store = Store::open(dir.path(), bound).unwrap();
     for minute in (0..3_000).step_by(10) {
-        // In several batches, as of a large fleet.
+        // In several batches, as for a large fleet.
         for minutes in [minute..minute + 5, minute + 5..minute + 10] {
             store.write(&batch(50, minutes)).unwrap();
             let bytes = bytes_in(dir.path());
             assert!(bytes <= bound, "{bytes} bytes after {minute} minutes");
         }
-        store.settle(at_minute(minute + 10)).unwrap();
+        store.prune_and_checkpoint(at_minute(minute + 10)).unwrap();
         let bytes = bytes_in(dir.path());
         assert!(bytes <= bound, "{bytes} bytes after {minute} minutes");
     }
@@ -277,14 +298,20 @@ fn the_bound_holds_at_every_moment_and_the_finest_and_oldest_go_first() {
 }
 
 #[test]
-fn a_bound_that_is_lowered_makes_the_file_smaller() {
+fn a_lower_limit_shrinks_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path(), LARGE).unwrap();
-    store.keep(&batch(200, 0..600), at_minute(600)).unwrap();
+    let mut store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
+    store
+        .write_and_prune(&batch(200, 0..600), at_minute(600))
+        .unwrap();
     assert!(bytes_in(dir.path()) > 5 << 20);
-    store.bound(4 << 20).unwrap();
-    store.keep(&batch(1, [601]), at_minute(601)).unwrap();
-    store.keep(&batch(1, [602]), at_minute(602)).unwrap();
+    store.set_max_bytes(4 << 20).unwrap();
+    store
+        .write_and_prune(&batch(1, [601]), at_minute(601))
+        .unwrap();
+    store
+        .write_and_prune(&batch(1, [602]), at_minute(602))
+        .unwrap();
     let bytes = bytes_in(dir.path());
     assert!(bytes <= 4 << 20, "{bytes} bytes");
     let found = store
@@ -294,14 +321,16 @@ fn a_bound_that_is_lowered_makes_the_file_smaller() {
 }
 
 #[test]
-fn what_does_not_fit_at_all_is_said_to_and_harms_nothing() {
-    let mut store = Store::in_memory(LARGE).unwrap();
-    store.keep(&batch(1, [1]), at_minute(1)).unwrap();
-    store.bound(1 << 16).unwrap();
-    let refused = store.keep(&batch(5_000, [2]), at_minute(2));
+fn a_batch_that_cannot_fit_is_refused_without_harm() {
+    let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
+    store.write_and_prune(&batch(1, [1]), at_minute(1)).unwrap();
+    store.set_max_bytes(1 << 16).unwrap();
+    let refused = store.write_and_prune(&batch(5_000, [2]), at_minute(2));
     assert!(matches!(refused, Err(StoreError::TooSmall)), "{refused:?}");
-    store.bound(LARGE).unwrap();
-    store.keep(&batch(5_000, [2]), at_minute(2)).unwrap();
+    store.set_max_bytes(AMPLE_BYTES).unwrap();
+    store
+        .write_and_prune(&batch(5_000, [2]), at_minute(2))
+        .unwrap();
     let found = store
         .summaries(&peer(4_999), Resolution::Minute, (0, 9))
         .unwrap();
@@ -309,16 +338,18 @@ fn what_does_not_fit_at_all_is_said_to_and_harms_nothing() {
 }
 
 #[test]
-fn the_oldest_events_make_room_for_the_newest() {
-    let mut store = Store::in_memory(LARGE).unwrap();
+fn the_oldest_events_are_dropped_for_the_newest() {
+    let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
     let events = |ids: std::ops::Range<u64>| Batch {
         summaries: Vec::new(),
         events: ids.map(event).collect(),
     };
     let kept = EVENTS_KEPT as u64;
-    store.keep(&events(1..kept + 1), at_minute(1)).unwrap();
     store
-        .keep(&events(kept + 1..kept + 8), at_minute(1))
+        .write_and_prune(&events(1..kept + 1), at_minute(1))
+        .unwrap();
+    store
+        .write_and_prune(&events(kept + 1..kept + 8), at_minute(1))
         .unwrap();
     let found = store.events().unwrap();
     assert_eq!(found.len(), EVENTS_KEPT);
@@ -328,71 +359,73 @@ fn the_oldest_events_make_room_for_the_newest() {
 #[test]
 fn a_second_agent_is_refused_until_the_first_has_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let mut first = Store::open(dir.path(), LARGE).unwrap();
-    let second = Store::open(dir.path(), LARGE);
+    let mut first = Store::open(dir.path(), AMPLE_BYTES).unwrap();
+    let second = Store::open(dir.path(), AMPLE_BYTES);
     assert!(
         matches!(second, Err(StoreError::Taken { .. })),
         "{second:?}"
     );
-    first.keep(&batch(1, [1]), at_minute(1)).unwrap();
+    first.write_and_prune(&batch(1, [1]), at_minute(1)).unwrap();
     drop(first);
-    Store::open(dir.path(), LARGE).unwrap();
+    Store::open(dir.path(), AMPLE_BYTES).unwrap();
 }
 
 #[test]
-fn a_file_of_somebody_else_is_of_no_use() {
+fn a_foreign_file_is_unusable() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(NAME);
-    let refused = |what: &str| {
-        let refused = Store::open(dir.path(), LARGE);
+    let path = dir.path().join(FILE_NAME);
+    let assert_unusable = |what: &str| {
+        let refused = Store::open(dir.path(), AMPLE_BYTES);
         assert!(
             matches!(refused, Err(StoreError::Unusable { .. })),
             "{what}: {refused:?}"
         );
-        let aside = set_aside(&path, SystemTime::now()).unwrap();
-        assert!(aside.exists() && !path.exists(), "{what}");
+        let moved_to = quarantine(&path, SystemTime::now()).unwrap();
+        assert!(moved_to.exists() && !path.exists(), "{what}");
     };
-    fs::write(&path, "no database at all, but long enough to be looked at").unwrap();
-    refused("text");
+    fs::write(&path, "not a database, but long enough to have a header").unwrap();
+    assert_unusable("text");
     let foreign = Connection::open(&path).unwrap();
-    foreign.execute_batch("CREATE TABLE theirs(a)").unwrap();
+    foreign
+        .execute_batch("CREATE TABLE foreign_table(a)")
+        .unwrap();
     drop(foreign);
-    refused("another program's");
+    assert_unusable("a database of another program");
     fs::create_dir(&path).unwrap();
-    refused("a directory");
+    assert_unusable("a directory");
     let later = Connection::open(&path).unwrap();
     later.execute_batch(&schema()).unwrap();
     later
         .pragma_update(None, "user_version", VERSION + 1)
         .unwrap();
     drop(later);
-    refused("a later version's");
-    Store::open(dir.path(), LARGE).unwrap();
+    assert_unusable("a database of a later version");
+    Store::open(dir.path(), AMPLE_BYTES).unwrap();
 }
 
-/// What says to this test's own program that it is the one to be killed, and where it is to write.
-const WRITER: &str = "HISTORY_TEST_WRITES_TO";
+/// Environment variable that makes this test's program the writer to be killed: its directory.
+const WRITER_DIR: &str = "HISTORY_TEST_WRITES_TO";
 
-/// Peers in each batch of the writer.
-const WRITERS_PEERS: u32 = 40;
+/// Number of peers in each batch of the writer.
+const WRITER_PEERS: u32 = 40;
 
-/// Writes batch after batch, each of one minute, and tells the number of each that is written.
+/// Writes one batch per minute and prints the number of each written batch.
 fn write_until_killed(dir: &Path) -> ! {
     let mut store = Store::open(dir, 4 << 20).unwrap();
     let last = store.events().unwrap().last().map_or(0, |event| event.id);
     let mut minute = u32::try_from(last).unwrap();
     loop {
         minute += 1;
-        let mut batch = batch(WRITERS_PEERS, [minute]);
+        let mut batch = batch(WRITER_PEERS, [minute]);
         batch.events.push(event(minute.into()));
-        store.keep(&batch, at_minute(minute)).unwrap();
+        store.write_and_prune(&batch, at_minute(minute)).unwrap();
         println!("written {minute}");
     }
 }
 
 #[test]
-fn a_kill_at_any_moment_damages_nothing_and_loses_at_most_the_batch_under_way() {
-    if let Ok(dir) = std::env::var(WRITER) {
+fn a_kill_damages_nothing_and_loses_at_most_the_current_batch() {
+    if let Ok(dir) = std::env::var(WRITER_DIR) {
         write_until_killed(Path::new(&dir));
     }
     let dir = tempfile::tempdir().unwrap();
@@ -400,35 +433,35 @@ fn a_kill_at_any_moment_damages_nothing_and_loses_at_most_the_batch_under_way() 
     for round in 0..25_u32 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--nocapture"])
-            .arg("history::db::tests::a_kill_at_any_moment_damages_nothing_and_loses_at_most_the_batch_under_way")
-            .env(WRITER, dir.path())
+            .arg("history::db::tests::a_kill_damages_nothing_and_loses_at_most_the_current_batch")
+            .env(WRITER_DIR, dir.path())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut told = lines
+        let mut written_minutes = lines
             .map(|line| line.unwrap())
             .filter_map(|line| line.strip_prefix("written ")?.parse::<u32>().ok());
         let enough = 1 + usize::try_from(chance.hash_one(round) % 40).unwrap();
-        let mut written = told.by_ref().take(enough).last().unwrap();
+        let mut written = written_minutes.by_ref().take(enough).last().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it told before it died.
-        written = told.last().unwrap_or(written);
+        // It may have written more before it was killed.
+        written = written_minutes.last().unwrap_or(written);
 
         let store = Store::open(dir.path(), 4 << 20).unwrap();
-        let sound: String = store
+        let check: String = store
             .connection
             .query_row("PRAGMA integrity_check", [], |row| row.get(0))
             .unwrap();
-        assert_eq!(sound, "ok");
+        assert_eq!(check, "ok");
         let last = store.events().unwrap().last().unwrap().id;
         let last = u32::try_from(last).unwrap();
         assert!(
             last == written || last == written + 1,
             "{last} of {written}"
         );
-        for name in 0..WRITERS_PEERS {
+        for name in 0..WRITER_PEERS {
             let found = store.summaries(&peer(name), Resolution::Minute, (last, last + 1));
             assert_eq!(
                 steps(&found.unwrap()),
@@ -440,17 +473,17 @@ fn a_kill_at_any_moment_damages_nothing_and_loses_at_most_the_batch_under_way() 
 }
 
 #[test]
-fn a_peer_of_two_endpoints_takes_less_than_a_hundred_bytes_a_minute() {
+fn a_peer_with_two_endpoints_takes_less_than_100_bytes_per_minute() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path(), LARGE).unwrap();
+    let mut store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
     let before = store.used_bytes();
     let (peers, now) = (100, 29_000_000);
     for minute in now..now + 720 {
         store
-            .keep(&batch(peers, [minute]), at_minute(minute))
+            .write_and_prune(&batch(peers, [minute]), at_minute(minute))
             .unwrap();
     }
     let each = (store.used_bytes() - before) / u64::from(peers * 720);
-    println!("{each} bytes a peer and minute");
-    assert!(each < 100, "{each} bytes a peer and minute");
+    println!("{each} bytes per peer and minute");
+    assert!(each < 100, "{each} bytes per peer and minute");
 }

@@ -1,4 +1,5 @@
-//! The one thread that has the store: everybody else gives it jobs, so that a disk that hangs holds nobody up.
+//! The thread that owns the database, and the handle that submits jobs to it, so that a hanging
+//! disk blocks nothing else.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,111 +9,126 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::db::{self, Batch, Store, StoreError};
 use crate::history::event::Event;
-use crate::history::log::Log;
+use crate::history::event_log::EventLog;
 
-/// Jobs that may wait for the disk.
-const WAITING_JOBS: usize = 64;
+use super::error::StoreError;
+use super::store::{Batch, Store, quarantine};
 
-/// How long somebody who reads waits for the disk.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Largest number of queued jobs.
+const MAX_QUEUED_JOBS: usize = 64;
 
-/// Bytes of the history where there is no `state_dir`, at most.
+/// How long a query waits for its result.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Size limit of the history in bytes if there is no `state_dir`.
 pub const MEMORY_BYTES: u64 = 16 << 20;
 
-type Job = Box<dyn FnOnce(&mut Shelf) + Send>;
+type Job = Box<dyn FnOnce(&mut Thread) + Send>;
 
 /// Why the history cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    /// It is not known of such a peer.
-    #[error("no such peer is watched")]
+pub enum ReadError {
+    /// The peer is not watched.
+    #[error("this peer is not watched")]
     NotWatched,
-    /// The disk is too slow.
-    #[error("the disk that holds the history does not answer")]
-    Slow,
-    /// The disk does not give it.
+    /// The database did not respond in time.
+    #[error("the history database did not respond in time")]
+    Timeout,
+    /// The database reported an error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Where jobs for the store are handed in.
+/// Submits jobs to the database thread. The thread ends when its last handle is dropped.
 #[derive(Clone, Debug)]
-pub(in crate::history) struct Counter(mpsc::Sender<Job>);
+pub(in crate::history) struct Handle(mpsc::Sender<Job>);
 
-impl Counter {
-    /// Begins the thread. It ends with the last counter.
-    pub(in crate::history) fn open(mut shelf: Shelf) -> Self {
-        let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING_JOBS);
-        tokio::task::spawn_blocking(move || {
-            while let Some(job) = waiting.blocking_recv() {
-                job(&mut shelf);
-            }
-        });
-        Self(jobs)
-    }
-
-    /// What `job` brings, however long it takes; none when it cannot be done.
-    pub(in crate::history) async fn do_at_leisure<T: Send + 'static>(
+impl Handle {
+    /// Runs `job` when the thread is idle, however long that takes. Returns its result, or `None`
+    /// if the thread has ended.
+    pub(in crate::history) async fn run_when_idle<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Shelf) -> T + Send + 'static,
+        job: impl FnOnce(&mut Thread) -> T + Send + 'static,
     ) -> Option<T> {
-        let (answer, answered) = oneshot::channel();
-        let job = Box::new(move |shelf: &mut Shelf| {
-            // Who asked may be gone.
-            drop(answer.send(job(shelf)));
+        let (sender, result) = oneshot::channel();
+        let job = Box::new(move |thread: &mut Thread| {
+            // Fails if the caller no longer waits.
+            drop(sender.send(job(thread)));
         });
         self.0.send(job).await.ok()?;
-        answered.await.ok()
+        result.await.ok()
     }
 
-    /// Has `job` done, however long it takes.
-    pub(in crate::history) async fn tell(&self, job: impl FnOnce(&mut Shelf) + Send + 'static) {
-        // Without the thread there is nothing to be told.
-        self.do_at_leisure(job).await.unwrap_or_default();
+    /// Runs `job`, however long it takes.
+    pub(in crate::history) async fn execute(&self, job: impl FnOnce(&mut Thread) + Send + 'static) {
+        // Without the thread there is nothing to do.
+        self.run_when_idle(job).await.unwrap_or_default();
     }
 
-    /// What `job` brings, if it does so soon.
-    pub(in crate::history) async fn ask<T: Send + 'static>(
+    /// Runs `job` and returns its result.
+    ///
+    /// # Errors
+    /// The job fails or does not finish within [`QUERY_TIMEOUT`].
+    pub(in crate::history) async fn query<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Shelf) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Unreadable> {
-        let gone = CancellationToken::new();
-        let _while_waiting = gone.clone().drop_guard();
-        // A disk that answers at last has more to do than to answer who has left.
-        let job = move |shelf: &mut Shelf| (!gone.is_cancelled()).then(|| job(shelf));
-        let answered = timeout(PATIENCE, self.do_at_leisure(job)).await;
-        let answer = answered.ok().flatten().flatten();
-        Ok(answer.ok_or(Unreadable::Slow)??)
+        job: impl FnOnce(&mut Thread) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let abandoned = CancellationToken::new();
+        let _cancel_on_drop = abandoned.clone().drop_guard();
+        // After the disk has hung, jobs that nobody waits for any more are skipped.
+        let job = move |thread: &mut Thread| (!abandoned.is_cancelled()).then(|| job(thread));
+        let result = timeout(QUERY_TIMEOUT, self.run_when_idle(job)).await;
+        let result = result.ok().flatten().flatten();
+        Ok(result.ok_or(ReadError::Timeout)??)
     }
 }
 
-/// The store, open or to be opened.
+/// The database thread with the database, which is opened when it is first used.
 #[derive(Debug)]
-pub(in crate::history) struct Shelf {
-    /// None: in memory.
+pub(in crate::history) struct Thread {
+    /// `None`: the database is in memory.
     dir: Option<PathBuf>,
     max_bytes: u64,
     store: Option<Store>,
-    log: Arc<Log>,
-    recalled: bool,
+    log: Arc<EventLog>,
+    log_restored: bool,
     failing: bool,
 }
 
-impl Shelf {
-    pub(in crate::history) fn new(dir: Option<PathBuf>, max_bytes: u64, log: Arc<Log>) -> Self {
+impl Thread {
+    pub(in crate::history) fn new(
+        dir: Option<PathBuf>,
+        max_bytes: u64,
+        log: Arc<EventLog>,
+    ) -> Self {
         Self {
             dir,
             max_bytes,
             store: None,
             log,
-            recalled: false,
+            log_restored: false,
             failing: false,
         }
     }
 
-    /// The store, opened if it is not.
+    /// Starts the thread.
+    pub(in crate::history) fn spawn(mut self) -> Handle {
+        let (sender, mut jobs) = mpsc::channel::<Job>(MAX_QUEUED_JOBS);
+        tokio::task::spawn_blocking(move || {
+            while let Some(job) = jobs.blocking_recv() {
+                job(&mut self);
+            }
+        });
+        Handle(sender)
+    }
+
+    /// Opens the database and restores the event log, unless that is done already.
+    pub(in crate::history) fn ensure_open(&mut self) {
+        // `read` logs failures.
+        self.read(|_| Ok(())).unwrap_or_default();
+    }
+
     fn store(&mut self) -> Result<&mut Store, StoreError> {
         let store = match self.store.take() {
             Some(store) => store,
@@ -121,23 +137,24 @@ impl Shelf {
         Ok(self.store.insert(store))
     }
 
-    /// Opens the store, and gives the log what it remembers.
+    /// Opens the database and brings the event log up to date with it.
     fn open(&mut self) -> Result<Store, StoreError> {
-        let opened = self.open_file();
-        let (store, stored) = match opened {
-            Err(error) if self.put_aside(&error) => self.open_file()?,
+        let opened = self.open_store();
+        let (store, events) = match opened {
+            Err(error) if self.quarantine_if_unusable(&error) => self.open_store()?,
             opened => opened?,
         };
-        if self.recalled {
-            self.log.rewind(stored.last().map_or(0, |event| event.id));
+        if self.log_restored {
+            let last_id = events.last().map_or(0, |event| event.id);
+            self.log.set_last_written(last_id);
         } else {
-            self.log.recall(stored);
-            self.recalled = true;
+            self.log.restore(events);
+            self.log_restored = true;
         }
         Ok(store)
     }
 
-    fn open_file(&self) -> Result<(Store, Vec<Event>), StoreError> {
+    fn open_store(&self) -> Result<(Store, Vec<Event>), StoreError> {
         let store = match &self.dir {
             None => Store::in_memory(self.max_bytes.min(MEMORY_BYTES)),
             Some(dir) => Store::open(dir, self.max_bytes),
@@ -146,78 +163,84 @@ impl Shelf {
         Ok((store, events))
     }
 
-    /// Moves away a database that is of no use; says whether it was one and is gone.
-    fn put_aside(&self, error: &StoreError) -> bool {
+    /// Renames the database if `error` says that it is unusable. Returns whether it was renamed.
+    fn quarantine_if_unusable(&self, error: &StoreError) -> bool {
         let (StoreError::Unusable { path, why }, Some(_)) = (error, &self.dir) else {
             return false;
         };
-        let kept_as = db::set_aside(path, SystemTime::now());
+        let kept_as = quarantine(path, SystemTime::now());
         let kept_as = kept_as.map(|to| to.display().to_string());
         tracing::warn!(
             file = %path.display(), %why, ?kept_as,
-            "the history cannot be used and is set aside; a new one begins"
+            "history database is unusable; moving it aside and starting a new one"
         );
         kept_as.is_some()
     }
 
-    /// What `read` finds in the store.
+    /// Calls `read` with the database. Failures are logged.
     pub(in crate::history) fn read<T>(
         &mut self,
         read: impl FnOnce(&Store) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let found = self.store().and_then(|store| read(store));
-        found.inspect_err(|error| self.fail(error))
+        let result = self.store().and_then(|store| read(store));
+        result.inspect_err(|error| self.handle_failure(error))
     }
 
-    /// Takes another bound.
-    pub(in crate::history) fn bound(&mut self, max_bytes: u64) {
+    /// Sets the size limit in bytes.
+    pub(in crate::history) fn set_max_bytes(&mut self, max_bytes: u64) {
         self.max_bytes = max_bytes;
         let max_bytes = match self.dir {
             Some(_) => max_bytes,
             None => max_bytes.min(MEMORY_BYTES),
         };
         if let Some(store) = &mut self.store
-            && let Err(error) = store.bound(max_bytes)
+            && let Err(error) = store.set_max_bytes(max_bytes)
         {
-            self.fail(&error);
+            self.handle_failure(&error);
         }
     }
 
-    /// Writes a batch; says whether it is written.
+    /// Writes a batch. Returns whether it was written; failures are logged.
     pub(in crate::history) fn write(&mut self, batch: &Batch) -> bool {
-        if self.store.as_ref().is_some_and(Store::is_gone) {
+        if self.store.as_ref().is_some_and(Store::is_file_missing) {
             self.store = None;
         }
-        let written = self.store().and_then(|store| store.write(batch));
-        written.inspect_err(|error| self.fail(error)).is_ok()
+        let result = self.store().and_then(|store| store.write(batch));
+        result
+            .inspect_err(|error| self.handle_failure(error))
+            .is_ok()
     }
 
-    /// Finishes what was written; says whether it is.
-    pub(in crate::history) fn settle(&mut self) -> bool {
-        let settled = self
+    /// Prunes the database and truncates its write-ahead log, after the last batch of a write.
+    /// Returns whether that succeeded; failures are logged.
+    pub(in crate::history) fn prune_and_checkpoint(&mut self) -> bool {
+        let result = self
             .store()
-            .and_then(|store| store.settle(SystemTime::now()));
-        let settled = settled.inspect_err(|error| self.fail(error)).is_ok();
-        if settled && self.failing {
+            .and_then(|store| store.prune_and_checkpoint(SystemTime::now()));
+        let succeeded = result
+            .inspect_err(|error| self.handle_failure(error))
+            .is_ok();
+        if succeeded && self.failing {
             self.failing = false;
-            tracing::info!("the history is kept again");
+            tracing::info!("history is being saved again");
         }
-        settled
+        succeeded
     }
 
-    /// Says once that nothing is kept, and has the store opened anew the next time: the disk may be another one then.
-    fn fail(&mut self, error: &StoreError) {
+    /// Logs the first of several failures. The next job opens the database again, which may be on
+    /// another disk by then.
+    fn handle_failure(&mut self, error: &StoreError) {
         if self.dir.is_some() {
             self.store = None;
         }
         if !self.failing {
             tracing::warn!(
                 %error,
-                "the history is not kept; monitoring goes on, and there will be a gap"
+                "history is not being saved; monitoring continues, and the history will have a gap"
             );
         }
         self.failing = true;
-        self.put_aside(error);
+        self.quarantine_if_unusable(error);
     }
 }
 
@@ -226,25 +249,25 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_disk_that_hangs_keeps_who_reads_for_a_few_seconds_and_answers_again_later() {
-        let log = Arc::new(Log::new(SystemTime::now()));
-        let counter = Counter::open(Shelf::new(None, MEMORY_BYTES, log));
-        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+    async fn a_query_times_out_while_the_disk_hangs_and_succeeds_later() {
+        let log = Arc::new(EventLog::new(SystemTime::now()));
+        let handle = Thread::new(None, MEMORY_BYTES, log).spawn();
+        let (resume, resumed) = std::sync::mpsc::channel::<()>();
         let hanging = tokio::spawn({
-            let counter = counter.clone();
-            async move { counter.tell(move |_| waits.recv().unwrap()).await }
+            let handle = handle.clone();
+            async move { handle.execute(move |_| resumed.recv().unwrap()).await }
         });
         tokio::task::yield_now().await;
         let reading = tokio::spawn({
-            let counter = counter.clone();
-            async move { counter.ask(|shelf| shelf.read(Store::events)).await }
+            let handle = handle.clone();
+            async move { handle.query(|thread| thread.read(Store::events)).await }
         });
         tokio::task::yield_now().await;
-        tokio::time::advance(PATIENCE).await;
-        assert!(matches!(reading.await.unwrap(), Err(Unreadable::Slow)));
-        go_on.send(()).unwrap();
+        tokio::time::advance(QUERY_TIMEOUT).await;
+        assert!(matches!(reading.await.unwrap(), Err(ReadError::Timeout)));
+        resume.send(()).unwrap();
         hanging.await.unwrap();
-        let events = counter.ask(|shelf| shelf.read(Store::events)).await;
+        let events = handle.query(|thread| thread.read(Store::events)).await;
         assert_eq!(events.unwrap(), []);
     }
 }

@@ -87,7 +87,7 @@ pub(super) async fn poll(
         Err(_) => return Err(unavailable("the peer's task is busy")),
     };
     let record = api.record(&name)?;
-    let transcript = Transcript::of(&peer, &observation);
+    let transcript = Transcript::from_observation(&peer, &observation);
     let report = PolledReport {
         peer: PeerReport::new(&record, Instant::now()),
         transcript: TranscriptReport::new(&transcript),

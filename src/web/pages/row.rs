@@ -94,7 +94,7 @@ pub(super) fn condition_links(record: &PeerRecord) -> Vec<ConditionLink> {
     let link = |condition: &Condition| ConditionLink {
         text: labels::condition(*condition),
         label: condition.as_str(),
-        alert: alerting::of_condition(*condition),
+        alert: alerting::alert_for_condition(*condition),
     };
     record.conditions.iter().map(link).collect()
 }

@@ -52,8 +52,8 @@ fn what_the_agent_tells_by_itself_is_what_the_rules_tell() {
         .map(|rule| {
             let told = (
                 rule.severity.as_str().to_owned(),
-                rule.hold,
-                rule.keep(),
+                rule.hold_duration,
+                rule.keep_firing_for(),
                 rule.summary.to_owned(),
             );
             (rule.name.to_owned(), told)

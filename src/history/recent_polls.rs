@@ -1,4 +1,4 @@
-//! The last polls of one peer, packed: there can be ten thousand peers.
+//! The last polls of a peer, packed to save memory: there can be ten thousand peers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
@@ -6,53 +6,53 @@ use std::time::{Duration, SystemTime};
 use convex_client::{OrderPoints, Transport};
 
 use crate::failure::Reason;
-use crate::fleet::make_room;
-use crate::fleet::{Health, Lag};
+use crate::fleet::{Health, Lag, make_room};
 use crate::label_enum::label_enum;
 
-use super::log::milliseconds;
+use super::time::unix_millis;
 
-/// So many polls are kept of each peer.
+/// Number of polls kept for each peer.
 pub const POLLS_KEPT: usize = 60;
 
-/// What an absent latency is packed as.
-const ABSENT: u32 = u32::MAX;
+/// Packed value of an unknown latency.
+const NO_LATENCY: u32 = u32::MAX;
 
 label_enum! {
-    /// How a poll ended.
+    /// The outcome of a poll.
     pub enum Outcome {
-        Up = "up", "An endpoint answered as it should.";
-        Failed = "failed", "None did.";
-        Excused = "excused", "It failed because of the agent itself and does not count.";
+        Up = "up", "An endpoint answered correctly.";
+        Failed = "failed", "No endpoint answered correctly.";
+        Excused = "excused", "The poll failed because of the agent itself and is ignored.";
     }
 }
 
-/// One poll as it is charted.
+/// The result of one poll.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Poll {
-    /// When it began.
+    /// When the poll began.
     pub at: SystemTime,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
     /// Whether the peer was in maintenance.
     pub maintenance: bool,
-    /// The peer's health after it.
+    /// The peer's health after the poll.
     pub health: Health,
-    /// Why endpoints failed, in the order of [`Transport::ALL`]. Also of a poll that was good by the other endpoint.
+    /// Why endpoints failed, in the order of [`Transport::ALL`]. One of them may be set even if the
+    /// poll was successful.
     pub failures: [Option<Reason>; Transport::ALL.len()],
-    /// How long the answers took, in the order of [`Transport::ALL`]; of endpoints that did not fail.
+    /// Latency of endpoints that did not fail, in the order of [`Transport::ALL`].
     pub latency: [Option<Duration>; Transport::ALL.len()],
-    /// The order's points.
+    /// Heights of the peer's order.
     pub order: Option<OrderPoints>,
-    /// The state's block.
+    /// Block of the peer's state.
     pub state_block: Option<i64>,
-    /// How far the peer was behind.
+    /// How far the peer lagged behind.
     pub lag: Option<Lag>,
 }
 
-/// A [`Poll`] in 48 bytes. Points are kept as distances from the highest one: exact up to 2^31 blocks.
+/// A [`Poll`] in 48 bytes. Heights are stored relative to `block`, exact up to 2^31 blocks.
 #[derive(Clone, Copy, Debug)]
-struct Packed {
+struct PackedPoll {
     block: i64,
     below: [i32; 3],
     state_below: i32,
@@ -62,23 +62,24 @@ struct Packed {
     seconds: u32,
     milliseconds: u16,
     lag_seconds: u16,
-    /// Positions in [`Reason::ALL`] from 1; 0 is none.
+    /// Positions in [`Reason::ALL`], starting at 1; 0 means none.
     failures: [u8; Transport::ALL.len()],
     health: Health,
     flags: u8,
 }
 
-const _: () = assert!(size_of::<Packed>() == 48);
+const _: () = assert!(size_of::<PackedPoll>() == 48);
 
-const OUTCOME: u8 = 0b11;
-const MAINTENANCE: u8 = 1 << 2;
-const ORDER: u8 = 1 << 3;
-const STATE: u8 = 1 << 4;
-const LAG: u8 = 1 << 5;
+// Bits of `PackedPoll::flags`.
+const OUTCOME_MASK: u8 = 0b11;
+const IN_MAINTENANCE: u8 = 1 << 2;
+const HAS_ORDER: u8 = 1 << 3;
+const HAS_STATE_BLOCK: u8 = 1 << 4;
+const HAS_LAG: u8 = 1 << 5;
 
-impl Packed {
-    fn of(poll: &Poll) -> Self {
-        let ms = milliseconds(poll.at);
+impl PackedPoll {
+    fn pack(poll: &Poll) -> Self {
+        let ms = unix_millis(poll.at);
         let block = poll.order.map(|order| order.block).or(poll.state_block);
         let block = block.unwrap_or(0);
         let below = |other: i64| {
@@ -93,9 +94,9 @@ impl Packed {
             time: Duration::ZERO,
         });
         let short = |value: u64| u16::try_from(value).unwrap_or(u16::MAX);
-        let micros = |took: Option<Duration>| {
-            let micros = took.map_or(ABSENT.into(), |took| took.as_micros());
-            u32::try_from(micros).unwrap_or(ABSENT - 1)
+        let micros = |latency: Option<Duration>| {
+            let micros = latency.map_or(NO_LATENCY.into(), |latency| latency.as_micros());
+            u32::try_from(micros).unwrap_or(NO_LATENCY - 1)
         };
         let position = |reason: Option<Reason>| {
             let position = Reason::ALL.iter().position(|other| Some(*other) == reason);
@@ -113,21 +114,22 @@ impl Packed {
             failures: poll.failures.map(position),
             health: poll.health,
             flags: poll.outcome as u8
-                | flag(poll.maintenance, MAINTENANCE)
-                | flag(poll.order.is_some(), ORDER)
-                | flag(poll.state_block.is_some(), STATE)
-                | flag(poll.lag.is_some(), LAG),
+                | flag(poll.maintenance, IN_MAINTENANCE)
+                | flag(poll.order.is_some(), HAS_ORDER)
+                | flag(poll.state_block.is_some(), HAS_STATE_BLOCK)
+                | flag(poll.lag.is_some(), HAS_LAG),
         }
     }
 
-    fn poll(self) -> Poll {
+    fn unpack(self) -> Poll {
         let has = |flag: u8| self.flags & flag != 0;
         let above = |below: i32| self.block.saturating_sub(i64::from(below));
         let ms = u64::from(self.seconds) * 1_000 + u64::from(self.milliseconds);
-        let outcome = Outcome::ALL.get(usize::from(self.flags & OUTCOME));
+        let outcome = Outcome::ALL.get(usize::from(self.flags & OUTCOME_MASK));
         let [proposal, consensus, finality] = self.below.map(above);
-        let micros =
-            |latency: u32| (latency != ABSENT).then(|| Duration::from_micros(u64::from(latency)));
+        let micros = |latency: u32| {
+            (latency != NO_LATENCY).then(|| Duration::from_micros(u64::from(latency)))
+        };
         let reason = |position: u8| {
             let index = usize::from(position).checked_sub(1)?;
             Reason::ALL.get(index).copied()
@@ -135,18 +137,18 @@ impl Packed {
         Poll {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms),
             outcome: outcome.copied().unwrap_or(Outcome::Excused),
-            maintenance: has(MAINTENANCE),
+            maintenance: has(IN_MAINTENANCE),
             health: self.health,
             failures: self.failures.map(reason),
             latency: self.latency.map(micros),
-            order: has(ORDER).then_some(OrderPoints {
+            order: has(HAS_ORDER).then_some(OrderPoints {
                 block: self.block,
                 proposal,
                 consensus,
                 finality,
             }),
-            state_block: has(STATE).then(|| above(self.state_below)),
-            lag: has(LAG).then(|| Lag {
+            state_block: has(HAS_STATE_BLOCK).then(|| above(self.state_below)),
+            lag: has(HAS_LAG).then(|| Lag {
                 blocks: i64::from(self.lag_blocks),
                 time: Duration::from_secs(u64::from(self.lag_seconds)),
             }),
@@ -154,22 +156,22 @@ impl Packed {
     }
 }
 
-/// The last polls, oldest first.
+/// The last polls of a peer, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recent(VecDeque<Packed>);
+pub(super) struct RecentPolls(VecDeque<PackedPoll>);
 
-impl Recent {
-    pub(super) fn add(&mut self, poll: &Poll) {
+impl RecentPolls {
+    pub(super) fn push(&mut self, poll: &Poll) {
         if self.0.len() == POLLS_KEPT {
             self.0.pop_front();
         } else {
             make_room(&mut self.0, POLLS_KEPT);
         }
-        self.0.push_back(Packed::of(poll));
+        self.0.push_back(PackedPoll::pack(poll));
     }
 
     pub(super) fn polls(&self) -> Vec<Poll> {
-        self.0.iter().map(|packed| packed.poll()).collect()
+        self.0.iter().map(|packed| packed.unpack()).collect()
     }
 }
 
@@ -181,29 +183,29 @@ mod tests {
 
     use super::*;
 
-    fn poll() -> impl Strategy<Value = Poll> {
+    fn any_poll() -> impl Strategy<Value = Poll> {
         let reason = || option::of(select(Reason::ALL.to_vec()));
         let latency =
-            || option::of((0..ABSENT - 1).prop_map(|us| Duration::from_micros(us.into())));
+            || option::of((0..NO_LATENCY - 1).prop_map(|us| Duration::from_micros(us.into())));
         let near = || -1_000_000..1_000_000_i64;
         let order = option::of((near(), near(), near()));
         let lag = option::of((0..1_000_i64, 0..60_000_u64));
-        let shown = (any::<i32>(), order, option::of(near()), lag);
-        let ended = (
+        let state = (any::<i32>(), order, option::of(near()), lag);
+        let verdict = (
             select(Outcome::ALL),
             select(&Health::ALL[..]),
             any::<bool>(),
         );
         (
             0..4_000_000_000_000_u64,
-            ended,
+            verdict,
             [reason(), reason()],
             [latency(), latency()],
-            shown,
+            state,
         )
             .prop_map(
-                |(ms, (outcome, health, maintenance), failures, latency, shown)| {
-                    let (base, order, state, lag) = shown;
+                |(ms, (outcome, health, maintenance), failures, latency, state)| {
+                    let (base, order, state_block, lag) = state;
                     let base = i64::from(base) << 20;
                     Poll {
                         at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms),
@@ -218,7 +220,7 @@ mod tests {
                             consensus: base + consensus,
                             finality: base + finality,
                         }),
-                        state_block: state.map(|state| base + state),
+                        state_block: state_block.map(|block| base + block),
                         lag: lag.map(|(blocks, seconds)| Lag {
                             blocks,
                             time: Duration::from_secs(seconds),
@@ -230,12 +232,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_packed_poll_is_the_poll(poll in poll()) {
-            prop_assert_eq!(Packed::of(&poll).poll(), poll);
+        fn packing_loses_nothing(poll in any_poll()) {
+            prop_assert_eq!(PackedPoll::pack(&poll).unpack(), poll);
         }
 
         #[test]
-        fn whatever_a_peer_shows_can_be_packed(levels in any::<[i64; 4]>(), state in any::<i64>(), blocks in any::<i64>()) {
+        fn any_answer_of_a_peer_can_be_packed(levels in any::<[i64; 4]>(), state in any::<i64>(), blocks in any::<i64>()) {
             let [block, proposal, consensus, finality] = levels;
             let poll = Poll {
                 at: SystemTime::UNIX_EPOCH - Duration::from_secs(1),
@@ -248,18 +250,18 @@ mod tests {
                 state_block: Some(state),
                 lag: Some(Lag { blocks, time: Duration::MAX }),
             };
-            let unpacked = Packed::of(&poll).poll();
+            let unpacked = PackedPoll::pack(&poll).unpack();
             prop_assert_eq!(unpacked.order.map(|order| order.block), Some(block));
             prop_assert_eq!(unpacked.latency[1], None);
         }
     }
 
     #[test]
-    fn the_oldest_poll_makes_room_for_the_newest() {
-        let mut recent = Recent::default();
+    fn the_oldest_poll_is_dropped_for_the_newest() {
+        let mut recent = RecentPolls::default();
         let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         for second in 0..200 {
-            recent.add(&Poll {
+            recent.push(&Poll {
                 at: at(second),
                 outcome: Outcome::Up,
                 maintenance: false,

@@ -1,13 +1,13 @@
-//! What was delivered and what was not, by receiver.
+//! Counters of deliveries by receiver.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{IntCounterVec, Opts, Registry};
 
-/// Counters by receiver, and whose last delivery failed.
+/// Counts deliveries by receiver and remembers which receivers are failing.
 #[derive(Clone, Debug)]
-pub struct Counts {
+pub struct DeliveryMetrics {
     notifications: IntCounterVec,
     failures: IntCounterVec,
     receivers: Arc<Mutex<Receivers>>,
@@ -15,15 +15,15 @@ pub struct Counts {
 
 #[derive(Debug, Default)]
 struct Receivers {
-    known: BTreeSet<String>,
+    configured: BTreeSet<String>,
     failing: BTreeSet<String>,
 }
 
-impl Counts {
-    /// Counters in `registry`.
+impl DeliveryMetrics {
+    /// Registers the counters in `registry`.
     ///
     /// # Errors
-    /// Their names are taken.
+    /// A metric of the same name is already registered.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name, help| {
             let counter = IntCounterVec::new(Opts::new(name, help), &["receiver"])?;
@@ -43,29 +43,31 @@ impl Counts {
         })
     }
 
-    /// Makes the receivers these: counters of others vanish, new ones begin with 0.
-    pub fn only<'a>(&self, receivers: impl Iterator<Item = &'a str>) {
-        let wanted: BTreeSet<String> = receivers.map(str::to_owned).collect();
+    /// Sets the configured receivers. Counters of other receivers are removed; new ones start at 0.
+    pub fn set_receivers<'a>(&self, receivers: impl Iterator<Item = &'a str>) {
+        let configured: BTreeSet<String> = receivers.map(str::to_owned).collect();
         let mut known = self.lock();
-        for gone in known.known.difference(&wanted) {
+        for removed in known.configured.difference(&configured) {
             for counter in [&self.notifications, &self.failures] {
-                // It has been there since it was known.
-                drop(counter.remove_label_values(&[gone]));
+                // This cannot fail: the counter exists since the receiver was configured.
+                drop(counter.remove_label_values(&[removed]));
             }
         }
-        for receiver in &wanted {
+        for receiver in &configured {
             for counter in [&self.notifications, &self.failures] {
                 counter.with_label_values(&[receiver]);
             }
         }
-        known.failing.retain(|receiver| wanted.contains(receiver));
-        known.known = wanted;
+        known
+            .failing
+            .retain(|receiver| configured.contains(receiver));
+        known.configured = configured;
     }
 
-    /// Counts one request. One that ends when its receiver is configured no longer is not counted.
-    pub(super) fn count(&self, receiver: &str, delivered: bool) {
+    /// Counts one request. A request whose receiver has been removed meanwhile is not counted.
+    pub(super) fn record(&self, receiver: &str, delivered: bool) {
         let mut receivers = self.lock();
-        if !receivers.known.contains(receiver) {
+        if !receivers.configured.contains(receiver) {
             return;
         }
         self.notifications.with_label_values(&[receiver]).inc();
@@ -77,12 +79,12 @@ impl Counts {
         }
     }
 
-    /// Receivers whose last notification was not delivered.
-    pub(super) fn failing(&self) -> Vec<String> {
+    /// Returns the receivers whose last notification was not delivered.
+    pub(in crate::alerting) fn failing_receivers(&self) -> Vec<String> {
         self.lock().failing.iter().cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Receivers> {
+    fn lock(&self) -> MutexGuard<'_, Receivers> {
         self.receivers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,42 +1,42 @@
-//! The shape of the database: its tables, and summaries as rows of them.
+//! The schema of the database, and the conversion between summaries and rows.
 
 use convex_client::OrderPoints;
 use rusqlite::{Row, Statement, params};
 
 use crate::history::summary::{Latency, Summary};
 
-/// Says in the file's header whose database it is: `CPMh`.
-pub(in crate::history) const APPLICATION: i64 = 0x4350_4d68;
+/// `application_id` in the file's header: `CPMh`.
+pub(super) const APPLICATION: i64 = 0x4350_4d68;
 
-/// The version of its shape.
-pub(in crate::history) const VERSION: i64 = 1;
+/// The version of the schema.
+pub(super) const VERSION: i64 = 1;
 
-/// Minutes are kept for so long.
+/// Age limit of summaries by minute, in minutes.
 pub const MINUTES_KEPT: u32 = 24 * 60;
 
-/// Hours are kept for so long.
+/// Age limit of summaries by hour, in hours.
 pub const HOURS_KEPT: u32 = 90 * 24;
 
-/// How fine summaries are.
+/// The time that a stored summary covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// One a minute.
+    /// One minute.
     Minute,
-    /// One an hour.
+    /// One hour.
     Hour,
 }
 
 impl Resolution {
     pub(in crate::history) const ALL: [Self; 2] = [Self::Minute, Self::Hour];
 
-    pub(in crate::history) const fn table(self) -> &'static str {
+    pub(super) const fn table(self) -> &'static str {
         match self {
             Self::Minute => "minutes",
             Self::Hour => "hours",
         }
     }
 
-    /// Minutes of one step.
+    /// Returns the length of a step in minutes.
     #[must_use]
     pub const fn minutes(self) -> u32 {
         match self {
@@ -45,7 +45,8 @@ impl Resolution {
         }
     }
 
-    pub(in crate::history) const fn kept(self) -> u32 {
+    /// Returns the age limit in steps.
+    pub(super) const fn steps_kept(self) -> u32 {
         match self {
             Self::Minute => MINUTES_KEPT,
             Self::Hour => HOURS_KEPT,
@@ -53,15 +54,15 @@ impl Resolution {
     }
 }
 
-/// The figures of a summary, as columns. What is 0 or absent takes one byte.
-pub(in crate::history) const COLUMNS: &str = "good, failed, own, maintenance, good_ms, failed_ms, maintenance_ms, \
+/// The columns of a summary. A value that is 0 or NULL takes one byte.
+pub(super) const COLUMNS: &str = "good, failed, own, maintenance, good_ms, failed_ms, maintenance_ms, \
      unknown, up, degraded, down, \
      http_count, http_sum_us, http_min_us, http_max_us, tcp_count, tcp_sum_us, tcp_min_us, tcp_max_us, \
      block, proposal, consensus, finality, state_block, worst_lag";
 
-pub(in crate::history) fn schema() -> String {
+pub(super) fn schema() -> String {
     let table = |resolution: Resolution| {
-        // Time comes first in the key: a batch is written at the end, and the oldest go in one piece.
+        // Time comes first in the key: a batch is appended, and the oldest rows are contiguous.
         format!(
             "CREATE TABLE {}(at INTEGER, peer INTEGER, {COLUMNS}, PRIMARY KEY(at, peer)) WITHOUT ROWID;\n",
             resolution.table()
@@ -80,15 +81,15 @@ pub(in crate::history) fn schema() -> String {
     )
 }
 
-/// Adds a summary to what is there of its step, as [`Summary::merge`] does.
-pub(in crate::history) fn upsert(resolution: Resolution) -> String {
+/// Returns the statement that merges a summary into the row of its step, like [`Summary::merge`].
+pub(super) fn upsert(resolution: Resolution) -> String {
     let columns = COLUMNS.split(", ").map(str::trim);
     let merged = columns.clone().map(|column| {
         let merge = match column {
             "block" | "proposal" | "consensus" | "finality" | "state_block" => {
                 format!("coalesce(excluded.{column}, {column})")
             }
-            // The functions of several arguments are absent when one of them is.
+            // max() of several arguments is NULL if one of them is.
             "worst_lag" => format!(
                 "coalesce(max({column}, excluded.{column}), excluded.{column}, {column})"
             ),
@@ -105,46 +106,47 @@ pub(in crate::history) fn upsert(resolution: Resolution) -> String {
         format!("{column} = {merge}")
     });
     let merged: Vec<String> = merged.collect();
-    let places: Vec<String> = (1..=columns.count() + 2).map(|i| format!("?{i}")).collect();
+    let placeholders: Vec<String> = (1..=columns.count() + 2).map(|i| format!("?{i}")).collect();
     format!(
         "INSERT INTO {}(at, peer, {COLUMNS}) VALUES ({}) ON CONFLICT(at, peer) DO UPDATE SET {}",
         resolution.table(),
-        places.join(", "),
+        placeholders.join(", "),
         merged.join(", ")
     )
 }
 
-pub(in crate::history) fn insert(
+/// Executes the statement of [`upsert`].
+pub(super) fn insert_summary(
     statement: &mut Statement<'_>,
     step: u32,
     peer: i64,
     summary: &Summary,
 ) -> Result<(), rusqlite::Error> {
     let [http, tcp] = &summary.latency;
-    let [unknown, up, degraded, down] = summary.by_health.map(signed);
+    let [unknown, up, degraded, down] = summary.by_health.map(to_signed);
     let level = |level: fn(OrderPoints) -> i64| summary.order.map(level);
     statement.execute(params![
         step,
         peer,
-        signed(summary.good),
-        signed(summary.failed),
-        signed(summary.excused),
-        signed(summary.maintenance),
-        signed(summary.good_ms),
-        signed(summary.failed_ms),
-        signed(summary.maintenance_ms),
+        to_signed(summary.good),
+        to_signed(summary.failed),
+        to_signed(summary.excused),
+        to_signed(summary.maintenance),
+        to_signed(summary.good_ms),
+        to_signed(summary.failed_ms),
+        to_signed(summary.maintenance_ms),
         unknown,
         up,
         degraded,
         down,
-        signed(http.count),
-        signed(http.sum_us),
-        signed(http.min_us),
-        signed(http.max_us),
-        signed(tcp.count),
-        signed(tcp.sum_us),
-        signed(tcp.min_us),
-        signed(tcp.max_us),
+        to_signed(http.count),
+        to_signed(http.sum_us),
+        to_signed(http.min_us),
+        to_signed(http.max_us),
+        to_signed(tcp.count),
+        to_signed(tcp.sum_us),
+        to_signed(tcp.min_us),
+        to_signed(tcp.max_us),
         level(|order| order.block),
         level(|order| order.proposal),
         level(|order| order.consensus),
@@ -155,7 +157,8 @@ pub(in crate::history) fn insert(
     Ok(())
 }
 
-pub(in crate::history) fn summary(row: &Row<'_>) -> Result<Summary, rusqlite::Error> {
+/// Decodes a row with [`COLUMNS`].
+pub(super) fn summary_from_row(row: &Row<'_>) -> Result<Summary, rusqlite::Error> {
     let count = |i: usize| row.get::<_, i64>(i).map(|n| u64::try_from(n).unwrap_or(0));
     let latency = |i: usize| {
         Ok::<_, rusqlite::Error>(Latency {
@@ -192,7 +195,7 @@ pub(in crate::history) fn summary(row: &Row<'_>) -> Result<Summary, rusqlite::Er
     })
 }
 
-/// A count as SQLite holds it.
-pub(in crate::history) fn signed(count: u64) -> i64 {
+/// Converts a count to an integer of SQLite.
+pub(super) fn to_signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,5 @@
-//! The table of alerts that the agent can raise by itself. A test holds it against the rules for Prometheus.
+//! The table of alert rules that the agent evaluates itself. A test compares it with the rules for
+//! Prometheus.
 
 use std::time::Duration;
 
@@ -9,22 +10,26 @@ use crate::failure::Reason;
 use crate::fleet::Condition::{self, Failing};
 use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Stake};
 
-use super::seen::Seen;
+use super::input::RuleInput;
 
-/// Off by more than this a peer's blocks are refused by others, seconds (PEER-PROTOCOL, section 8).
-const AGREES_WITHIN_SECONDS: f64 = 15.0;
+/// Largest clock skew at which other peers still accept a peer's blocks, in seconds (PEER-PROTOCOL,
+/// section 8).
+const MAX_AGREEING_SKEW_SECONDS: f64 = 15.0;
 
-/// An idle network costs no weight; it is idle when nothing was finalised for so long.
-const IDLE_FOR: Duration = Duration::from_secs(600);
+/// A network is long idle when it has finalised nothing for this time. An idle network costs its
+/// peers no weight.
+const LONG_IDLE_AFTER: Duration = Duration::from_secs(600);
 
-/// Less than this is left of the quorum when a tenth of the weight is proven absent: 0.33 − 0.1.
-const MARGIN_AT_RISK: f64 = 0.23;
+/// Quorum margin below which a network is at risk: a tenth of the weight is proven absent
+/// (0.33 − 0.1).
+const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 
-/// How long an alert that wakes somebody goes on without cause: a restart must not resolve and repeat it.
-const KEEP_CRITICAL: Duration = Duration::from_secs(120);
+/// How long a critical alert keeps firing without a cause, so that a restart does not resolve and
+/// repeat it.
+const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
-/// Conditions that have an alert of their own and never stop an endpoint.
-const TOLD_APART: [Condition; 10] = [
+/// Conditions that have their own alert and never make an endpoint fail.
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 10] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
@@ -37,59 +42,60 @@ const TOLD_APART: [Condition; 10] = [
     Condition::WeightDecayed,
 ];
 
-/// One alert.
+/// An alert rule.
 #[derive(Debug)]
 pub struct Rule {
     /// The `alertname` label.
     pub name: &'static str,
     /// The `severity` label.
     pub severity: Severity,
-    /// How long its cause has to last.
-    pub hold: Duration,
-    /// What it says, in a sentence.
+    /// How long the predicate must hold before the alert fires (`for` in Prometheus).
+    pub hold_duration: Duration,
+    /// The `summary` annotation: one sentence.
     pub summary: &'static str,
-    /// Whether it is why a peer is down.
-    pub(super) explains_an_outage: bool,
-    pub(super) cause: Cause,
+    /// Whether the alert explains why a peer is down.
+    pub(super) explains_outage: bool,
+    pub(super) predicate: Predicate,
 }
 
-/// When an alert is due.
+/// Decides whether an alert has a cause.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Cause {
-    /// For one of the operator's own peers that is not in maintenance.
-    Peer(fn(&PeerRecord, &NetworkSnapshot, Seen<'_>) -> bool),
-    /// For a network with such a peer.
-    Network(fn(&NetworkSnapshot, Seen<'_>) -> bool),
-    /// For a network that the agent cannot see, whatever its own trouble.
-    Sight(fn(&NetworkSnapshot, Seen<'_>) -> bool),
-    /// For the agent.
-    Monitor(fn(Seen<'_>) -> bool),
+pub(super) enum Predicate {
+    /// Evaluated for each peer of role `own` that is not in maintenance.
+    Peer(fn(&PeerRecord, &NetworkSnapshot, RuleInput<'_>) -> bool),
+    /// Evaluated for each network with a peer of role `own`, unless self-checks freeze its alerts.
+    Network(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
+    /// Like `Network`, but never frozen: for networks that the agent cannot observe.
+    Visibility(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
+    /// Evaluated for the agent itself.
+    Monitor(fn(RuleInput<'_>) -> bool),
 }
 
 impl Rule {
-    /// The same as one that says why a peer is down, and holds back `ConvexPeerDown`.
-    const fn explaining(self) -> Self {
+    /// Marks the rule as one that explains why a peer is down and inhibits `ConvexPeerDown`.
+    const fn explaining_outage(self) -> Self {
         Self {
-            explains_an_outage: true,
+            explains_outage: true,
             ..self
         }
     }
 
-    /// How long it goes on without cause.
+    /// Returns how long the alert keeps firing without a cause.
     #[must_use]
-    pub const fn keep(&self) -> Duration {
+    pub const fn keep_firing_for(&self) -> Duration {
         match self.severity {
-            Critical => KEEP_CRITICAL,
+            Critical => CRITICAL_KEEP_FIRING_FOR,
             Info | Warning => Duration::ZERO,
         }
     }
 
-    /// Whether it waits while trouble of the agent's own lies between it and what it is about.
-    pub(super) const fn can_be_held(&self) -> bool {
-        matches!(self.cause, Cause::Peer(_) | Cause::Network(_))
+    /// Returns whether the alert is frozen while a problem of this host prevents its subject from
+    /// being observed.
+    pub(super) const fn can_freeze(&self) -> bool {
+        matches!(self.predicate, Predicate::Peer(_) | Predicate::Network(_))
     }
 
-    /// The alert called `name`.
+    /// Returns the rule called `name`.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
         RULES.iter().find(|rule| rule.name == name)
@@ -101,41 +107,42 @@ const fn rule(
     severity: Severity,
     hold_seconds: u64,
     summary: &'static str,
-    cause: Cause,
+    predicate: Predicate,
 ) -> Rule {
     Rule {
         name,
         severity,
-        hold: Duration::from_secs(hold_seconds),
+        hold_duration: Duration::from_secs(hold_seconds),
         summary,
-        explains_an_outage: false,
-        cause,
+        explains_outage: false,
+        predicate,
     }
 }
 
-/// What follows from verdicts. Others need Prometheus: a past longer than the agent's memory, or several agents' sight.
+/// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
+/// only in Prometheus.
 pub static RULES: [Rule; 26] = [
     rule(
         "ConvexPeerDown",
         Critical,
         60,
         "A Convex peer is down.",
-        Cause::Peer(|record, _, _| record.health == Health::Down),
+        Predicate::Peer(|record, _, _| record.health == Health::Down),
     ),
     rule(
         "ConvexPeerWrongNetwork",
         Critical,
         0,
         "A Convex peer belongs to another network.",
-        Cause::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
+        Predicate::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
     )
-    .explaining(),
+    .explaining_outage(),
     rule(
         "ConvexPeerIdentityChanged",
         Critical,
         0,
         "Another peer answers in place of a Convex peer.",
-        Cause::Peer(|record, _, _| {
+        Predicate::Peer(|record, _, _| {
             has(record, Condition::IdentityChanged) || has(record, Failing(Reason::WrongPeer))
         }),
     ),
@@ -144,37 +151,41 @@ pub static RULES: [Rule; 26] = [
         Critical,
         60,
         "A Convex peer answers its status but no queries.",
-        Cause::Peer(|record, _, _| has(record, Failing(Reason::Client(FailureReason::QueryHangs)))),
+        Predicate::Peer(|record, _, _| {
+            has(record, Failing(Reason::Client(FailureReason::QueryHangs)))
+        }),
     )
-    .explaining(),
+    .explaining_outage(),
     rule(
         "ConvexCertificateExpired",
         Critical,
         0,
         "The TLS certificate of a Convex peer has expired.",
-        Cause::Peer(|record, _, _| has(record, Failing(Reason::Client(FailureReason::TlsExpired)))),
+        Predicate::Peer(|record, _, _| {
+            has(record, Failing(Reason::Client(FailureReason::TlsExpired)))
+        }),
     ),
     rule(
         "ConvexStateDiverged",
         Critical,
         60,
         "A Convex peer has another state than its network.",
-        Cause::Peer(|record, _, _| has(record, Condition::Diverged)),
+        Predicate::Peer(|record, _, _| has(record, Condition::Diverged)),
     ),
     rule(
         "ConvexOwnStakeBelowMinimum",
         Critical,
         60,
         "The own stake of a Convex peer is below the minimum.",
-        Cause::Peer(|record, _, _| record.stake.as_ref().is_some_and(is_evictable)),
+        Predicate::Peer(|record, _, _| record.stake.as_ref().is_some_and(is_evictable)),
     ),
     rule(
         "ConvexClockSkew",
         Critical,
         120,
         "The clock of a Convex peer is so wrong that it stops agreeing.",
-        Cause::Peer(|record, _, seen| {
-            has(record, Condition::ClockSkew) && stops_agreeing(record, seen)
+        Predicate::Peer(|record, _, input| {
+            has(record, Condition::ClockSkew) && stops_agreeing(record, input)
         }),
     ),
     rule(
@@ -182,10 +193,10 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "A Convex peer answers, but something is wrong with it.",
-        Cause::Peer(|record, _, _| {
+        Predicate::Peer(|record, _, _| {
             let mut conditions = record.conditions.iter();
             record.health == Health::Degraded
-                && conditions.any(|condition| !TOLD_APART.contains(condition))
+                && conditions.any(|condition| !CONDITIONS_WITH_OWN_ALERT.contains(condition))
         }),
     ),
     rule(
@@ -193,14 +204,14 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "The HTTP and TCP endpoints of a Convex peer are not one peer.",
-        Cause::Peer(|record, _, _| has(record, Condition::TransportsDisagree)),
+        Predicate::Peer(|record, _, _| has(record, Condition::TransportsDisagree)),
     ),
     rule(
         "ConvexCertificateExpiring",
         Warning,
         3600,
         "The TLS certificate of a Convex peer ends soon.",
-        Cause::Peer(|record, _, _| {
+        Predicate::Peer(|record, _, _| {
             has(record, Condition::CertificateExpiring)
                 && !has(record, Failing(Reason::Client(FailureReason::TlsExpired)))
         }),
@@ -210,8 +221,8 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "Nothing new is known of a Convex peer that counts as up.",
-        Cause::Peer(|record, _, seen| {
-            let figures = record.figures(seen.snapshot.now);
+        Predicate::Peer(|record, _, input| {
+            let figures = record.figures(input.snapshot.now);
             matches!(record.health, Health::Up | Health::Degraded)
                 && figures.and_then(|figures| figures.state_block).is_none()
                 && !has(record, Condition::QueryError)
@@ -222,25 +233,25 @@ pub static RULES: [Rule; 26] = [
         Warning,
         120,
         "A Convex peer lags behind its network.",
-        Cause::Peer(|record, _, _| has(record, Condition::Lagging)),
+        Predicate::Peer(|record, _, _| has(record, Condition::Lagging)),
     ),
     rule(
         "ConvexPeerFlapping",
         Warning,
         0,
         "A Convex peer goes up and down.",
-        Cause::Peer(|record, _, _| has(record, Condition::Flapping)),
+        Predicate::Peer(|record, _, _| has(record, Condition::Flapping)),
     ),
     rule(
         "ConvexWeightDecayed",
         Warning,
         300,
         "A Convex peer makes no blocks and loses weight.",
-        Cause::Peer(|record, network, seen| {
+        Predicate::Peer(|record, network, input| {
             let advanced = network.verdict.finality_advanced;
-            let age = advanced.map(|at| seen.snapshot.wall.duration_since(at).unwrap_or_default());
-            let long_idle =
-                network.verdict.order == OrderState::Idle && age.is_none_or(|age| age >= IDLE_FOR);
+            let age = advanced.map(|at| input.snapshot.wall.duration_since(at).unwrap_or_default());
+            let long_idle = network.verdict.order == OrderState::Idle
+                && age.is_none_or(|age| age >= LONG_IDLE_AFTER);
             has(record, Condition::WeightDecayed) && !long_idle
         }),
     ),
@@ -249,7 +260,7 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "The own stake of a Convex peer is near the minimum.",
-        Cause::Peer(|record, _, _| {
+        Predicate::Peer(|record, _, _| {
             has(record, Condition::OwnStakeLow) && !record.stake.as_ref().is_some_and(is_evictable)
         }),
     ),
@@ -258,8 +269,8 @@ pub static RULES: [Rule; 26] = [
         Warning,
         600,
         "The clock of a Convex peer is wrong.",
-        Cause::Peer(|record, _, seen| {
-            has(record, Condition::ClockSkew) && !stops_agreeing(record, seen)
+        Predicate::Peer(|record, _, input| {
+            has(record, Condition::ClockSkew) && !stops_agreeing(record, input)
         }),
     ),
     rule(
@@ -267,23 +278,24 @@ pub static RULES: [Rule; 26] = [
         Critical,
         60,
         "A Convex network finalises nothing.",
-        Cause::Network(|network, _| network.verdict.order == OrderState::Stalled),
+        Predicate::Network(|network, _| network.verdict.order == OrderState::Stalled),
     ),
     rule(
         "ConvexNetworkSplit",
         Critical,
         60,
         "A Convex network is split.",
-        Cause::Network(|network, _| network.verdict.split),
+        Predicate::Network(|network, _| network.verdict.split),
     ),
     rule(
         "ConvexQuorumAtRisk",
         Critical,
         120,
         "A Convex network can lose no further peer.",
-        Cause::Network(|network, _| {
+        Predicate::Network(|network, _| {
             let quorum = network.verdict.quorum.as_ref();
-            quorum.is_some_and(|quorum| quorum.margin < MARGIN_AT_RISK && quorum.losable == 0)
+            quorum
+                .is_some_and(|quorum| quorum.margin < QUORUM_MARGIN_AT_RISK && quorum.losable == 0)
         }),
     ),
     rule(
@@ -291,9 +303,9 @@ pub static RULES: [Rule; 26] = [
         Warning,
         600,
         "The account that controls a Convex peer is short of coins.",
-        Cause::Network(|network, seen| {
-            let mut own = seen.own(network);
-            own.any(|record| has(record, Condition::ControllerBalanceLow))
+        Predicate::Network(|network, input| {
+            let mut own_peers = input.own_peers(network);
+            own_peers.any(|record| has(record, Condition::ControllerBalanceLow))
         }),
     ),
     rule(
@@ -301,8 +313,9 @@ pub static RULES: [Rule; 26] = [
         Critical,
         300,
         "Nothing is known of a whole Convex network.",
-        Cause::Sight(|network, seen| {
-            seen.of(network)
+        Predicate::Visibility(|network, input| {
+            input
+                .network_peers(network)
                 .all(|record| record.health == Health::Unknown)
         }),
     ),
@@ -311,34 +324,34 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "A monitoring agent has trouble of its own.",
-        Cause::Monitor(|seen| !seen.snapshot.checks.all_sound()),
+        Predicate::Monitor(|input| !input.snapshot.checks.all_sound()),
     ),
     rule(
         "ConvexMonitorMissesPolls",
         Warning,
         600,
         "A monitoring agent cannot keep up with its polls.",
-        Cause::Monitor(|seen| seen.monitor.misses_polls),
+        Predicate::Monitor(|input| input.monitor.misses_polls),
     ),
     rule(
         "ConvexConfigReloadFailed",
         Warning,
         300,
         "A monitoring agent runs with an old configuration.",
-        Cause::Monitor(|seen| !seen.monitor.reload_successful),
+        Predicate::Monitor(|input| !input.monitor.reload_successful),
     ),
     rule(
         "ConvexNotificationsFailing",
         Warning,
         300,
         "A monitoring agent cannot deliver its notifications.",
-        Cause::Monitor(|seen| !seen.monitor.failing_receivers.is_empty()),
+        Predicate::Monitor(|input| !input.monitor.failing_receivers.is_empty()),
     ),
 ];
 
-/// The alert that tells of a condition, whose runbook says what to do.
+/// Returns the name of the alert that reports a condition; its runbook says what to do.
 #[must_use]
-pub const fn of_condition(condition: Condition) -> &'static str {
+pub const fn alert_for_condition(condition: Condition) -> &'static str {
     match condition {
         Failing(Reason::WrongNetwork) => "ConvexPeerWrongNetwork",
         Failing(Reason::WrongPeer) | Condition::IdentityChanged => "ConvexPeerIdentityChanged",
@@ -371,7 +384,7 @@ fn is_evictable(stake: &Stake) -> bool {
     stake.registered.eviction_margin() < 0
 }
 
-fn stops_agreeing(record: &PeerRecord, seen: Seen<'_>) -> bool {
-    let clock = record.clock(seen.snapshot.now);
-    clock.is_some_and(|clock| clock.skew.abs() > AGREES_WITHIN_SECONDS)
+fn stops_agreeing(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    let clock = record.clock(input.snapshot.now);
+    clock.is_some_and(|clock| clock.skew.abs() > MAX_AGREEING_SKEW_SECONDS)
 }

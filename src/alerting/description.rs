@@ -1,0 +1,100 @@
+//! The description of an alert: a text with the state of its subject when the alert fired.
+
+use std::fmt::Write as _;
+
+use crate::fleet::{Health, NetworkSnapshot, PeerRecord};
+
+use super::input::{AlertCause, RuleInput};
+
+/// Describes the state of the subject of an alert. `vantage` is the agent's name.
+pub(super) fn describe(input: RuleInput<'_>, cause: AlertCause<'_>, vantage: &str) -> String {
+    match cause {
+        AlertCause::Peer(record) => describe_peer(record),
+        AlertCause::Network(network) => describe_network(input, network),
+        AlertCause::Monitor => describe_monitor(input, vantage),
+    }
+}
+
+fn describe_peer(record: &PeerRecord) -> String {
+    let conditions: Vec<&str> = record
+        .conditions
+        .iter()
+        .map(|condition| condition.as_str())
+        .collect();
+    let mut text = format!(
+        "{} of {} is {}. Conditions in force: {}.",
+        record.peer.name,
+        record.peer.network,
+        record.health.as_str(),
+        list_or_none(&conditions),
+    );
+    for endpoint in &record.endpoints {
+        if let Some(failure) = &endpoint.last_failure {
+            write!(text, " {}: {failure}.", endpoint.transport)
+                .expect("writing to a String cannot fail");
+        }
+    }
+    text
+}
+
+fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> String {
+    let count = |health| {
+        input
+            .network_peers(network)
+            .filter(|record| record.health == health)
+            .count()
+    };
+    let [unknown, up, degraded, down] = Health::ALL.map(count);
+    let verdict = &network.verdict;
+    let mut text = format!(
+        "The order of {} is {}. Watched peers: {up} up, {degraded} degraded, {down} down, \
+         {unknown} unknown; state groups: {}.",
+        network.name,
+        verdict.order.as_str(),
+        verdict.groups,
+    );
+    if let Some(quorum) = &verdict.quorum {
+        let margin = quorum.margin * 100.0;
+        let losable = quorum.losable;
+        write!(
+            text,
+            " Quorum margin: {margin:.1} %; peers that can be lost: {losable}."
+        )
+        .expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn describe_monitor(input: RuleInput<'_>, vantage: &str) -> String {
+    let failing_checks: Vec<&str> = input
+        .snapshot
+        .checks
+        .healthy()
+        .filter(|(_, healthy)| !healthy)
+        .map(|(check, _)| check.as_str())
+        .collect();
+    let failing_receivers: Vec<&str> = input
+        .monitor
+        .failing_receivers
+        .iter()
+        .map(String::as_str)
+        .collect();
+    format!(
+        "Agent {vantage}: failing self-checks: {}; failing receivers: {}; last configuration \
+         reload: {}.",
+        list_or_none(&failing_checks),
+        list_or_none(&failing_receivers),
+        if input.monitor.reload_successful {
+            "successful"
+        } else {
+            "rejected"
+        },
+    )
+}
+
+fn list_or_none(names: &[&str]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}

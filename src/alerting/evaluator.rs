@@ -1,0 +1,91 @@
+//! Evaluates the alert rules once a second and hands changed alerts to the outbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::config::active::ActiveConfig;
+
+use super::delivery::{Dependencies, MessageContext, SaveRequest};
+use super::input::{MonitorStatus, RuleInput};
+
+/// Time between two evaluations.
+const EVALUATION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Longest time that a notification waits to be saved to disk before it is sent anyway.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a missed poll counts as recent.
+const MISSED_POLL_WINDOW: Duration = Duration::from_secs(300);
+
+/// Evaluates the alert rules until the stop token is cancelled. `saves` writes the outbox to disk;
+/// without it nothing is saved.
+pub async fn evaluate_rules(
+    dependencies: Dependencies,
+    active_config: Arc<ActiveConfig>,
+    saves: Option<mpsc::Sender<SaveRequest>>,
+) {
+    let mut ticks = interval(EVALUATION_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut missed_polls = MissedPolls::default();
+    let stop = &dependencies.stop;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let active = active_config.get();
+        let notify = &active.config.notify;
+        if notify.alertmanagers.is_empty() && notify.webhooks.is_empty() {
+            continue;
+        }
+        let snapshot = dependencies.fleet.snapshot();
+        let monitor = MonitorStatus {
+            reload_successful: active.reload_successful,
+            misses_polls: missed_polls.any_recent(dependencies.timing.missed(), snapshot.now),
+            failing_receivers: dependencies.metrics.failing_receivers(),
+            shard: dependencies.shard,
+        };
+        let input = RuleInput {
+            snapshot: &snapshot,
+            monitor: &monitor,
+        };
+        let context = MessageContext::from_config(&active.config);
+        let outbox = &dependencies.outbox;
+        if outbox.evaluate(input, &context, &notify.webhooks) {
+            // Save before sending, so that a notification repeated after a crash keeps its id.
+            if let Some(saves) = &saves
+                && timeout(SAVE_TIMEOUT, save(saves)).await.is_err()
+            {
+                tracing::warn!(
+                    "notifications were not saved within {SAVE_TIMEOUT:?}; sending them anyway"
+                );
+            }
+            outbox.publish();
+        }
+    }
+}
+
+/// Waits until the state was written or the write failed. The state writer logs failures.
+async fn save(saves: &mpsc::Sender<SaveRequest>) {
+    let (request, done) = oneshot::channel();
+    if saves.send(request).await.is_err() || done.await.is_err() {
+        tracing::debug!("notifications were not saved: the state writer has stopped");
+    }
+}
+
+/// Remembers when polls were last missed.
+#[derive(Default)]
+struct MissedPolls {
+    count: u64,
+    last: Option<Instant>,
+}
+
+impl MissedPolls {
+    fn any_recent(&mut self, count: u64, now: Instant) -> bool {
+        if count > self.count {
+            self.count = count;
+            self.last = Some(now);
+        }
+        self.last
+            .is_some_and(|last| now - last < MISSED_POLL_WINDOW)
+    }
+}

@@ -1,0 +1,122 @@
+//! Detects changes of a peer's state that are events.
+
+use std::collections::BTreeSet;
+
+use cad3::Hash;
+
+use crate::fleet::{Condition, Health, PeerRecord};
+
+use super::event::EventKind;
+
+/// The last known state of a peer, with which the next one is compared.
+#[derive(Debug)]
+pub(super) struct PeerChanges {
+    health: Health,
+    /// Whether the health was ever known. The first health is an event only if it is not up.
+    was_judged: bool,
+    conditions: BTreeSet<Condition>,
+    restarts: u64,
+    key: Option<Hash>,
+    key_changes: u64,
+    diverged: bool,
+}
+
+impl PeerChanges {
+    /// Starts from the current state of `record`.
+    pub(super) fn new(record: &PeerRecord) -> Self {
+        Self {
+            health: record.health,
+            was_judged: record.health != Health::Unknown,
+            conditions: record.conditions.clone(),
+            restarts: record.restarts,
+            key: record.identity.key,
+            key_changes: record.identity.key_changes,
+            diverged: record.diverged == Some(true),
+        }
+    }
+
+    pub(super) fn is_unhealthy(&self) -> bool {
+        self.health != Health::Up
+    }
+
+    /// Returns the events that follow from changes since the last call, causes before effects.
+    pub(super) fn take(&mut self, record: &PeerRecord) -> Vec<EventKind> {
+        let mut events = Vec::new();
+        if record.identity.key_changes > self.key_changes {
+            events.push(EventKind::KeyChanged {
+                from: self.key.map(|key| key.to_string()),
+                to: record.identity.key.map(|key| key.to_string()),
+            });
+        }
+        if record.restarts > self.restarts {
+            events.push(EventKind::RestartInferred);
+        }
+        let diverged = record.diverged == Some(true);
+        if diverged && !self.diverged {
+            events.push(EventKind::ForkBegan {
+                first_block: record.first_divergent_block,
+            });
+        }
+        if self.diverged && !diverged {
+            events.push(EventKind::ForkEnded);
+        }
+        if record.conditions != self.conditions {
+            // Forks have their own events.
+            let is_event = |condition: &&Condition| **condition != Condition::Diverged;
+            let label = |condition: &Condition| condition.as_str().into();
+            let began = record.conditions.difference(&self.conditions);
+            let ended = self.conditions.difference(&record.conditions);
+            events.extend(
+                began
+                    .filter(is_event)
+                    .map(|began| EventKind::ConditionBegan {
+                        condition: label(began),
+                    }),
+            );
+            events.extend(
+                ended
+                    .filter(is_event)
+                    .map(|ended| EventKind::ConditionEnded {
+                        condition: label(ended),
+                    }),
+            );
+        }
+        let is_first_and_up = !self.was_judged && record.health == Health::Up;
+        if record.health != self.health && !is_first_and_up {
+            events.push(EventKind::HealthChanged {
+                from: self.health.as_str().into(),
+                to: record.health.as_str().into(),
+                why: reasons(record),
+            });
+        }
+        self.update(record);
+        events
+    }
+
+    fn update(&mut self, record: &PeerRecord) {
+        // Called for each poll, so the conditions are cloned only if they changed.
+        if self.conditions != record.conditions {
+            self.conditions.clone_from(&record.conditions);
+        }
+        *self = Self {
+            was_judged: self.was_judged || record.health != Health::Unknown,
+            conditions: std::mem::take(&mut self.conditions),
+            health: record.health,
+            restarts: record.restarts,
+            key: record.identity.key,
+            key_changes: record.identity.key_changes,
+            diverged: record.diverged == Some(true),
+        };
+    }
+}
+
+/// Returns what excuses the last poll and why its endpoints failed.
+fn reasons(record: &PeerRecord) -> String {
+    let excuse = record.excuse.iter().map(ToString::to_string);
+    let failures = record.endpoints.iter().filter_map(|endpoint| {
+        let failure = endpoint.last_failure.as_ref()?;
+        Some(format!("{}: {failure}", endpoint.transport))
+    });
+    let reasons: Vec<String> = excuse.chain(failures).collect();
+    reasons.join("; ")
+}

@@ -1,0 +1,178 @@
+//! Opens the history and records polls and events in memory; [`super::writer`] saves them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout};
+
+use crate::fleet::{Observation, PeerRecord, PollObserver, Snapshot};
+
+use super::db::{Handle, PeerKey, Thread};
+use super::event::EventKind;
+use super::event_log::{EventLog, EventSubject};
+use super::in_memory::PeerHistory;
+use super::summary::Summary;
+
+/// With more peers than this, transcripts are kept only of those that are not up.
+pub const MAX_TRANSCRIBED_PEERS: usize = 2_000;
+
+/// Largest number of unwritten summaries of removed peers.
+const MAX_REMOVED_SUMMARIES: usize = 10_000;
+
+/// How long the start waits for the database to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Unwritten summaries of removed peers, with their minutes since the epoch.
+type RemovedSummaries = Vec<(PeerKey, u32, Summary)>;
+
+/// The history of all watched peers.
+#[derive(Debug)]
+pub struct History {
+    peers: RwLock<HashMap<String, Arc<Mutex<PeerHistory>>>>,
+    /// Whether there are more than [`MAX_TRANSCRIBED_PEERS`].
+    above_transcript_limit: AtomicBool,
+    pub(super) removed: Mutex<RemovedSummaries>,
+    pub(super) log: Arc<EventLog>,
+    pub(super) db: Handle,
+}
+
+impl History {
+    /// Opens the history in `state_dir` with at most `max_bytes`; without a directory it is kept in
+    /// memory with at most [`super::MEMORY_BYTES`]. Waits for the disk for at most
+    /// [`OPEN_TIMEOUT`].
+    pub async fn start(state_dir: Option<PathBuf>, max_bytes: u64) -> Arc<Self> {
+        let log = Arc::new(EventLog::new(SystemTime::now()));
+        let history = Self {
+            peers: RwLock::default(),
+            above_transcript_limit: AtomicBool::new(false),
+            removed: Mutex::default(),
+            db: Thread::new(state_dir, max_bytes, Arc::clone(&log)).spawn(),
+            log,
+        };
+        let opening = history.db.execute(Thread::ensure_open);
+        if timeout(OPEN_TIMEOUT, opening).await.is_err() {
+            tracing::warn!(
+                "the history was not opened within {OPEN_TIMEOUT:?}; monitoring starts without it"
+            );
+        }
+        Arc::new(history)
+    }
+
+    /// Sets the watched peers. The history of other peers is removed from memory; their stored
+    /// history stays until it expires.
+    pub fn set_peers(&self, snapshot: &Snapshot) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut previous = std::mem::take(&mut *peers);
+        let above_limit = snapshot.peers.len() > MAX_TRANSCRIBED_PEERS;
+        self.above_transcript_limit
+            .store(above_limit, Ordering::Relaxed);
+        for record in &snapshot.peers {
+            let name = &record.peer.name;
+            let existing = previous.remove(name);
+            let same_peer = existing
+                .as_ref()
+                .is_some_and(|it| lock(it).belongs_to(&record.peer));
+            let peer_history = match existing {
+                Some(existing) if same_peer => {
+                    let mut locked = lock(&existing);
+                    if above_limit && !locked.is_unhealthy() {
+                        locked.drop_transcripts();
+                    }
+                    drop(locked);
+                    existing
+                }
+                other => {
+                    if let Some(of_other_network) = other {
+                        self.keep_unwritten(&lock(&of_other_network));
+                    }
+                    Arc::new(Mutex::new(PeerHistory::new(record)))
+                }
+            };
+            peers.insert(name.clone(), peer_history);
+        }
+        for removed in previous.values() {
+            self.keep_unwritten(&lock(removed));
+        }
+    }
+
+    /// Keeps the unwritten summaries of a removed peer until they are written.
+    fn keep_unwritten(&self, peer_history: &PeerHistory) {
+        let key = peer_history.key();
+        let unwritten = peer_history.unwritten().iter().cloned();
+        let summaries = unwritten.map(|(minute, summary)| (key.clone(), minute, summary));
+        self.add_removed(summaries);
+    }
+
+    pub(super) fn add_removed(&self, summaries: impl IntoIterator<Item = (PeerKey, u32, Summary)>) {
+        let mut removed = lock(&self.removed);
+        removed.extend(summaries);
+        removed.truncate(MAX_REMOVED_SUMMARIES);
+    }
+
+    /// Sets the size limit of the database in bytes. It takes effect when the database thread is
+    /// idle.
+    pub fn set_max_bytes(&self, max_bytes: u64) {
+        let db = self.db.clone();
+        tokio::spawn(async move {
+            db.execute(move |thread| thread.set_max_bytes(max_bytes))
+                .await;
+        });
+    }
+
+    /// Records an event about the agent itself.
+    pub fn record_event(&self, kind: EventKind) {
+        self.log
+            .push(SystemTime::now(), EventSubject::default(), kind);
+    }
+
+    pub(super) fn peer(&self, name: &str) -> Option<Arc<Mutex<PeerHistory>>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(name).cloned()
+    }
+
+    pub(super) fn peers(&self) -> Vec<Arc<Mutex<PeerHistory>>> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.values().cloned().collect()
+    }
+
+    fn record_changes(&self, peer_history: &mut PeerHistory, record: &PeerRecord) {
+        let subject = EventSubject {
+            peer: Some(&record.peer.name),
+            network: Some(&record.peer.network),
+        };
+        for kind in peer_history.take_changes(record) {
+            self.log.push(SystemTime::now(), subject, kind);
+        }
+    }
+}
+
+impl PollObserver for History {
+    fn polled(&self, record: &PeerRecord, observation: &Observation, now: Instant) {
+        // The peer may have been added or removed a moment ago.
+        let Some(peer_history) = self.peer(&record.peer.name) else {
+            return;
+        };
+        let mut peer_history = lock(&peer_history);
+        peer_history.record_poll(record, observation, now);
+        self.record_changes(&mut peer_history, record);
+        if !self.above_transcript_limit.load(Ordering::Relaxed) || peer_history.is_unhealthy() {
+            peer_history.keep_for_transcript(record, observation);
+        } else {
+            peer_history.drop_transcripts();
+        }
+    }
+
+    fn judged(&self, record: &PeerRecord) {
+        if let Some(peer_history) = self.peer(&record.peer.name) {
+            self.record_changes(&mut lock(&peer_history), record);
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic leaves at most one poll recorded in part.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,17 @@
+//! Units of time since the epoch. Times before the epoch count as the epoch.
+
+use std::time::{Duration, SystemTime};
+
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Returns the milliseconds since the epoch.
+pub(super) fn unix_millis(time: SystemTime) -> u64 {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
+    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns the full minutes since the epoch.
+pub(super) fn unix_minute(time: SystemTime) -> u32 {
+    u32::try_from(unix_millis(time) / 60_000).unwrap_or(u32::MAX)
+}
