@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::delivery::{Kept, Outbox, SaveRequest};
-use crate::fleet::{Fleet, Memory};
+use crate::fleet::{Fleet, SavedFleet};
 
 /// The file's name in the state directory.
 const NAME: &str = "state.json";
@@ -49,7 +49,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(5);
 pub struct State {
     /// Of the fleet.
     #[serde(flatten)]
-    pub fleet: Memory,
+    pub fleet: SavedFleet,
     /// Of what others were told.
     #[serde(default, skip_serializing_if = "Kept::is_empty")]
     pub notifications: Kept,
@@ -383,7 +383,8 @@ struct Known {
 impl Pass {
     /// Writes the state of `parts` if it is worth it, or the `last` time if anything changed. Blocks.
     fn save(&mut self, parts: &Parts, last: bool) {
-        let (substance, notifications) = (parts.fleet.substance(), parts.outbox.export());
+        let (substance, notifications) =
+            (parts.fleet.significant_fingerprint(), parts.outbox.export());
         let same = self
             .known
             .as_ref()

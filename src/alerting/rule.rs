@@ -211,7 +211,7 @@ pub static RULES: [Rule; 26] = [
         300,
         "Nothing new is known of a Convex peer that counts as up.",
         Cause::Peer(|record, _, seen| {
-            let figures = record.figures(seen.snapshot.now);
+            let figures = record.poll_answer(seen.snapshot.now);
             matches!(record.health, Health::Up | Health::Degraded)
                 && figures.and_then(|figures| figures.state_block).is_none()
                 && !has(record, Condition::QueryError)

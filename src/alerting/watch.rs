@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::fleet::{Health, Moment};
+use crate::fleet::{Health, UnixMillis};
 
 use super::rule::{Cause, RULES, Rule};
 use super::seen::{Place, Seen};
@@ -47,9 +47,9 @@ pub struct Remembered {
     alert: String,
     subject: Subject,
     phase: Phase,
-    since: Moment,
-    starts: Moment,
-    ends: Option<Moment>,
+    since: UnixMillis,
+    starts: UnixMillis,
+    ends: Option<UnixMillis>,
     description: String,
 }
 
@@ -142,9 +142,9 @@ impl Watch {
             alert: tracked.alert.rule.name.to_owned(),
             subject: tracked.alert.subject.clone(),
             phase: tracked.phase,
-            since: Moment::of(tracked.since_wall),
-            starts: Moment::of(tracked.alert.starts),
-            ends: tracked.alert.ends.map(Moment::of),
+            since: UnixMillis::from_time(tracked.since_wall),
+            starts: UnixMillis::from_time(tracked.alert.starts),
+            ends: tracked.alert.ends.map(UnixMillis::from_time),
             description: tracked.alert.description.clone(),
         };
         self.0.values().map(remembered).collect()
@@ -155,7 +155,7 @@ impl Watch {
     pub fn recalled(remembered: Vec<Remembered>, now: Instant, wall: SystemTime) -> Self {
         let tracked = |it: Remembered| {
             let rule = Rule::named(&it.alert)?;
-            let since_wall = it.since.time()?;
+            let since_wall = it.since.to_time()?;
             let age = wall.duration_since(since_wall).unwrap_or_default();
             let tracked = Tracked {
                 phase: it.phase,
@@ -167,8 +167,8 @@ impl Watch {
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
-                    starts: it.starts.time()?,
-                    ends: it.ends.and_then(Moment::time),
+                    starts: it.starts.to_time()?,
+                    ends: it.ends.and_then(UnixMillis::to_time),
                     description: it.description,
                 },
             };

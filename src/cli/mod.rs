@@ -313,7 +313,7 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let happenings = AgentMetrics::new()?;
     let series = |config: &Config| {
         happenings.counts.only(config.notify.receivers());
-        metrics::series(config, &happenings.registry)
+        metrics::estimate_series(config, &happenings.registry)
     };
     let valid = check_config::run(
         &args.files,

@@ -348,7 +348,7 @@ impl History {
 }
 
 impl PollObserver for History {
-    fn polled(&self, record: &PeerRecord, observation: &Observation, now: Instant) {
+    fn on_poll(&self, record: &PeerRecord, observation: &Observation, now: Instant) {
         // One that is to be followed, or is no longer.
         let Some(memory) = self.of(&record.peer.name) else {
             return;
@@ -363,7 +363,7 @@ impl PollObserver for History {
         }
     }
 
-    fn judged(&self, record: &PeerRecord) {
+    fn on_reevaluation(&self, record: &PeerRecord) {
         if let Some(memory) = self.of(&record.peer.name) {
             self.tell_news(&mut lock(&memory), record);
         }

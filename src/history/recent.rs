@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::{OrderPoints, Transport};
 
 use crate::failure::Reason;
-use crate::fleet::make_room;
+use crate::fleet::reserve_bounded;
 use crate::fleet::{Health, Lag};
 use crate::label_enum::label_enum;
 
@@ -163,7 +163,7 @@ impl Recent {
         if self.0.len() == POLLS_KEPT {
             self.0.pop_front();
         } else {
-            make_room(&mut self.0, POLLS_KEPT);
+            reserve_bounded(&mut self.0, POLLS_KEPT);
         }
         self.0.push_back(Packed::of(poll));
     }

@@ -8,7 +8,7 @@ use convex_client::{Attempt, LEVELS, PollAnswer, SOURCE, Status, Transport};
 use serde::Serialize;
 
 use crate::config::Peer;
-use crate::fleet::{Observation, Probed};
+use crate::fleet::{EndpointObservation, Observation};
 
 use super::log::milliseconds;
 
@@ -90,7 +90,7 @@ impl Transcript {
 }
 
 impl Conversation {
-    fn of(url: &str, probed: &Probed) -> Self {
+    fn of(url: &str, probed: &EndpointObservation) -> Self {
         let attempt = &probed.attempt;
         let phases = [
             ("resolve", attempt.phases.resolve),
@@ -261,7 +261,7 @@ mod tests {
             }),
             ..Attempt::default()
         };
-        let probed = |transport| Probed {
+        let probed = |transport| EndpointObservation {
             transport,
             began: SystemTime::UNIX_EPOCH + Duration::from_secs(9),
             ended: SystemTime::UNIX_EPOCH + Duration::from_secs(10),

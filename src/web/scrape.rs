@@ -13,7 +13,7 @@ use flate2::write::{GzDecoder, GzEncoder};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::watch;
 
-use crate::metrics::{AgentFacts, exposition};
+use crate::metrics::{AgentFacts, write_exposition};
 
 use super::Site;
 
@@ -96,7 +96,7 @@ fn write(site: &Site, written: &watch::Sender<Written>) {
     };
     // At the level that costs least: a scrape goes to a neighbour as a rule.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    exposition(
+    write_exposition(
         &site.fleet.snapshot(),
         &facts,
         in_force.config.detail,

@@ -443,13 +443,13 @@ async fn the_heartbeat_is_withheld_while_the_agent_is_unwell() {
     teller
         .parts
         .fleet
-        .examine([(Check::Dns, Finding::Broken)].into_iter().collect());
+        .record_self_checks([(Check::Dns, Finding::Broken)].into_iter().collect());
     // One call may be on its way.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = switch.requests().len();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(switch.requests().len(), before);
-    teller.parts.fleet.examine(Checks::default());
+    teller.parts.fleet.record_self_checks(Checks::default());
     switch.received(before + 1).await;
     teller.stop().await;
 }

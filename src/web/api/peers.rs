@@ -10,7 +10,7 @@ use url::form_urlencoded::Serializer;
 use utoipa::IntoParams;
 
 use crate::config::Role;
-use crate::fleet::report::PeerReport;
+use crate::fleet::peer_json::PeerJson;
 use crate::fleet::{Health, PeerRecord, Snapshot};
 
 use super::Api;
@@ -76,7 +76,7 @@ impl Which {
     tag = "peers",
     params(Which),
     responses(
-        (status = 200, description = "The peers.", body = [PeerReport], headers(
+        (status = 200, description = "The peers.", body = [PeerJson], headers(
             ("ETag" = String, description = "For If-None-Match."),
             ("Link" = Option<String>, description = "`rel=\"next\"`: the next page, where there is one."),
         )),
@@ -105,9 +105,9 @@ fn told(snapshot: &Snapshot, headers: &HeaderMap, which: &Which) -> Result<Respo
     let limit = which.limit.map_or(records.len(), Limit::get);
     let more = records.len() > limit;
     records.truncate(limit);
-    let reports: Vec<PeerReport<'_>> = records
+    let reports: Vec<PeerJson<'_>> = records
         .iter()
-        .map(|record| PeerReport::new(record, snapshot.now))
+        .map(|record| PeerJson::new(record, snapshot.now))
         .collect();
     let mut response = json(headers, &reports)?;
     let last = records.last().filter(|_| more);
@@ -124,7 +124,7 @@ fn told(snapshot: &Snapshot, headers: &HeaderMap, which: &Which) -> Result<Respo
     tag = "peers",
     params(("name" = String, Path, description = "The peer's name.")),
     responses(
-        (status = 200, description = "The peer.", body = PeerReport, headers(("ETag" = String, description = "For If-None-Match."))),
+        (status = 200, description = "The peer.", body = PeerJson, headers(("ETag" = String, description = "For If-None-Match."))),
         (status = 304, description = "As the client has it already."),
         (status = 400, description = "The path is no text.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No peer has this name.", body = Problem, content_type = "application/problem+json"),
@@ -137,5 +137,5 @@ pub(super) async fn peer(
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
     let record = api.record(&name)?;
-    json(&headers, &PeerReport::new(&record, Instant::now()))
+    json(&headers, &PeerJson::new(&record, Instant::now()))
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use crate::fleet::NotPolled;
-use crate::fleet::report::PeerReport;
+use crate::fleet::PollRequestError;
+use crate::fleet::peer_json::PeerJson;
 use crate::history::Transcript;
 use crate::web::listener::guard;
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, ToSchema)]
 struct PolledReport<'a> {
     /// What is known of the peer after it.
-    peer: PeerReport<'a>,
+    peer: PeerJson<'a>,
     /// What it saw.
     transcript: TranscriptReport<'a>,
 }
@@ -69,17 +69,17 @@ pub(super) async fn poll(
     let polled = tokio::select! {
         biased;
         () = api.stop.cancelled() => return Err(unavailable("the agent is stopping")),
-        polled = timeout(patience, slot.poll()) => polled,
+        polled = timeout(patience, slot.poll_now()) => polled,
     };
     let observation = match polled {
         Ok(Ok(observation)) => observation,
-        Ok(Err(error @ NotPolled::TooSoon(wait))) => {
+        Ok(Err(error @ PollRequestError::TooSoon(wait))) => {
             return Err(Problem::too_soon(
                 wait,
                 format!("{error}; Retry-After says how long to wait"),
             ));
         }
-        Ok(Err(error @ NotPolled::NotWatched)) => {
+        Ok(Err(error @ PollRequestError::NotWatched)) => {
             return Err(Problem::not_found(error.to_string()));
         }
         Err(_) => return Err(unavailable("the peer's task has too much to do")),
@@ -87,7 +87,7 @@ pub(super) async fn poll(
     let record = api.record(&name)?;
     let transcript = Transcript::of(&peer, &observation);
     let report = PolledReport {
-        peer: PeerReport::new(&record, Instant::now()),
+        peer: PeerJson::new(&record, Instant::now()),
         transcript: TranscriptReport::new(&transcript),
     };
     let mut response = axum::Json(report).into_response();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::{LEVELS, PollAnswer, Transport};
 
 use crate::config::Peer;
-use crate::fleet::{Condition, Fact, PeerRecord, Snapshot, Stake};
+use crate::fleet::{Condition, Measurement, PeerRecord, Snapshot, Stake};
 use crate::sidecar::{ProcessReading, StoreReading};
 use crate::web::pages::format::{
     Clock, Markup, bytes, count, cvm, number, offset, percent, push, span, visible,
@@ -83,8 +83,8 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// How and when `fact` was learned: by `http` or by `tcp`.
-    fn by(&self, fact: Fact, http: &str, tcp: &str) -> Markup {
-        let Some(learned) = self.record.learned(fact, self.snapshot.now) else {
+    fn by(&self, fact: Measurement, http: &str, tcp: &str) -> Markup {
+        let Some(learned) = self.record.provenance(fact, self.snapshot.now) else {
             return Markup("earlier".to_owned());
         };
         let how = match learned.via {
@@ -96,7 +96,7 @@ impl Told<'_> {
     }
 
     fn by_status(&self) -> Markup {
-        self.by(Fact::Order, "status over http", "STATUS over tcp")
+        self.by(Measurement::Order, "status over http", "STATUS over tcp")
     }
 
     fn identity(&self) -> Vec<Known> {
@@ -199,9 +199,9 @@ impl Told<'_> {
     }
 
     fn state(&self) -> Vec<Known> {
-        let by_query = self.by(Fact::PollAnswer, "query over http", "query over tcp");
+        let by_query = self.by(Measurement::PollAnswer, "query over http", "query over tcp");
         let mut facts = Vec::new();
-        if let Some(figures) = self.record.figures(self.snapshot.now) {
+        if let Some(figures) = self.record.poll_answer(self.snapshot.now) {
             facts = of_state(figures, &by_query, self.clock);
         }
         if let Some(error) = &self.record.query_error {
@@ -210,7 +210,7 @@ impl Told<'_> {
             facts.push(Known::new("Error", value, &how).amiss(true));
         }
         if let Some(clock) = self.record.clock(self.snapshot.now) {
-            let by = self.by(Fact::Clock, "Date header over http", "PING over tcp");
+            let by = self.by(Measurement::Clock, "Date header over http", "PING over tcp");
             let uncertainty = offset(clock.uncertainty).replace('+', "±");
             let value = format!("{} {uncertainty} against this host's", offset(clock.skew));
             let amiss = self.record.conditions.contains(&Condition::ClockSkew);
@@ -221,7 +221,7 @@ impl Told<'_> {
 
     fn standing(&self) -> Vec<Known> {
         let mut facts = Vec::new();
-        let compared = self.by(Fact::Lag, "", "");
+        let compared = self.by(Measurement::Lag, "", "");
         if let Some(lag) = self.record.lag(self.snapshot.now) {
             let amiss = self.record.conditions.contains(&Condition::Lagging);
             let value = if lag.blocks <= 0 {
@@ -255,7 +255,7 @@ impl Told<'_> {
             .networks
             .iter()
             .find(|it| it.name == self.record.peer.network);
-        let told = network.and_then(|network| network.verdict.stake_told);
+        let told = network.and_then(|network| network.verdict.registry_read);
         let when = told
             .map(|at| format!(", {}", self.clock.when(at)))
             .unwrap_or_default();
@@ -289,7 +289,7 @@ impl Told<'_> {
             return Vec::new();
         };
         let by_host = self
-            .by(Fact::Process, "", "")
+            .by(Measurement::Process, "", "")
             .0
             .replace("this monitor", "this host");
         of_process(process, &Markup(by_host), self.clock)
@@ -300,7 +300,7 @@ impl Told<'_> {
             return Vec::new();
         };
         let by_host = self
-            .by(Fact::Store, "", "")
+            .by(Measurement::Store, "", "")
             .0
             .replace("this monitor", "this host");
         of_store(store, &Markup(by_host))

@@ -100,7 +100,7 @@ impl<'a> NetworkCard<'a> {
             quorum,
             stake: verdict.stake_copper.map(cvm_in_short),
             accounts: network
-                .figures
+                .poll_answer
                 .as_ref()
                 .and_then(|it| it.accounts)
                 .map(number),

@@ -219,7 +219,7 @@ impl<'a> EndpointFacts<'a> {
             bytes: timings
                 .map(|timings| count(u64::try_from(timings.response_bytes).unwrap_or(u64::MAX))),
             attempts: count(endpoint.tally.attempts),
-            failures: count(endpoint.tally.failed_in_all()),
+            failures: count(endpoint.tally.total_failures()),
             running: endpoint.consecutive_failures,
             attempt: when(endpoint.last_attempt),
             success: when(endpoint.last_success),
