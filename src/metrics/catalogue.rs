@@ -161,7 +161,7 @@ catalogue! {
     DIVERGENCE_FIRST_BLOCK = "convex_peer_divergence_first_block", Gauge, Peer, Omitted, ["peer", "network"],
         "Lowest block at which the states are known to differ.";
     RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Kept, ["peer", "network"],
-        "Number of times that the connection to the peer was found dead or refused and the peer answered again.";
+        "Inferred restarts of the peer: its connection was found dead or refused, then it answered again.";
     CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Reduced("while `clock_skew` is active"), ["peer", "network"],
         "The peer's clock minus the agent's clock, measured with PING if the peer answers it, else with the HTTP Date header.";
     CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Omitted, ["peer", "network"],

@@ -38,7 +38,7 @@ conditions! {
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
     TransportsDisagree = "transports_disagree", "The two endpoints answer as different peers.";
     AdvertisedUrl = "advertised_url", "Another watched peer answers at the URL that the registry has for this one.";
-    IdentityChanged = "identity_changed", "The peer key changed within the last hour.";
+    IdentityChanged = "identity_changed", "The learned peer key changed within the last hour.";
     ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, not counting the uncertainty.";
     CertificateExpiring = "certificate_expiring", "The certificate expires within `verdicts.certificate`.";
     OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above the eviction limit.";
