@@ -35,12 +35,12 @@ fn agreement(c: &mut Criterion) {
                 .iter()
                 .map(|ring| WeightedRing { ring, weight: 1 })
                 .collect();
-            let mut sightings = BlockStateCounts::default();
-            for sighting in rings.iter().flat_map(Ring::newest_first) {
-                sightings.add(sighting);
+            let mut counts = BlockStateCounts::default();
+            for state in rings.iter().flat_map(Ring::newest_first) {
+                counts.add(state);
             }
             group.bench_function(BenchmarkId::new(fork, peers), |b| {
-                b.iter(|| Agreement::compare(black_box(&voices), &sightings, 0));
+                b.iter(|| Agreement::compare(black_box(&voices), &counts, 0));
             });
         }
     }

@@ -1,4 +1,5 @@
-//! Whether peers are where the registry says: the URLs that they advertise on chain, compared with the watched endpoints.
+//! Whether peers are where the registry says: the URLs that they advertise on chain, compared with
+//! the watched endpoints.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
@@ -29,16 +30,16 @@ fn spellings(host: &str, port: u16, addresses: &Addresses) -> HashSet<HostPort> 
     spellings
 }
 
-/// Whether the peer with `key` is reached at `url`: yes if that is its own endpoint, no if a watched
-/// peer with another key answers there, else unknown. `answering` has the keys by the place where they
-/// answer.
+/// Whether the peer with `key` is reached at `url`: yes if that is its own endpoint, no if a
+/// watched peer with another key answers there, else unknown. `answering` has the keys by where
+/// they answer.
 fn advertised_match(
     key: &Hash,
     url: &HashSet<HostPort>,
-    own: &HashSet<HostPort>,
+    own_endpoint: &HashSet<HostPort>,
     answering: &HashMap<HostPort, HashSet<Hash>>,
 ) -> Option<bool> {
-    if !url.is_disjoint(own) {
+    if !url.is_disjoint(own_endpoint) {
         return Some(true);
     }
     let mut keys = url
@@ -53,7 +54,8 @@ fn tcp_endpoint(record: &PeerRecord) -> Option<&Endpoint> {
     endpoints.find(|endpoint| endpoint.transport() == Transport::Tcp)
 }
 
-/// The key that a peer answers with, unless another one is pinned: then another peer answers instead of it.
+/// The key that a peer answers with, unless another one is pinned: then another peer answers
+/// instead of it.
 fn confirmed_key(record: &PeerRecord) -> Option<Hash> {
     let key = record.identity.key?;
     record
@@ -81,8 +83,8 @@ impl Fleet {
             .collect()
     }
 
-    /// Returns the host names that have to be resolved before [`Self::check_advertised_urls`]: those of
-    /// peers whose advertised URL is not written like their endpoint.
+    /// Returns the host names that have to be resolved before [`Self::check_advertised_urls`]:
+    /// those of peers whose advertised URL is not written like their endpoint.
     #[must_use]
     pub fn advertised_hosts(&self, network: &str, registry: &Registry) -> BTreeSet<String> {
         let mut hosts = BTreeSet::new();
@@ -101,11 +103,11 @@ impl Fleet {
         hosts
     }
 
-    /// Checks whether the peers of a network are where they advertise to be. Conditions follow with each
-    /// peer's next poll.
+    /// Checks whether the peers of a network are where they advertise to be. Conditions follow with
+    /// each peer's next poll.
     pub fn check_advertised_urls(&self, network: &str, registry: &Registry, addresses: &Addresses) {
         let records = self.records(network);
-        let own = |record: &PeerRecord| {
+        let own_endpoint = |record: &PeerRecord| {
             let endpoint = tcp_endpoint(record);
             endpoint.map_or_else(HashSet::new, |endpoint| {
                 spellings(&endpoint.host(), endpoint.port(), addresses)
@@ -114,7 +116,7 @@ impl Fleet {
         let mut answering: HashMap<HostPort, HashSet<Hash>> = HashMap::new();
         for (_, record) in &records {
             if let Some(key) = record.identity.key.filter(|_| record.up == Some(true)) {
-                for host_port in own(record) {
+                for host_port in own_endpoint(record) {
                     answering.entry(host_port).or_default().insert(key);
                 }
             }
@@ -128,7 +130,7 @@ impl Fleet {
             };
             let matches = advertised_url(record, registry).and_then(|url| {
                 let url = spellings(&url.host, url.port, addresses);
-                advertised_match(&key, &url, &own(record), &answering)
+                advertised_match(&key, &url, &own_endpoint(record), &answering)
             });
             let mut record = lock(&slot.record);
             let identity = &mut Arc::make_mut(&mut record).identity;

@@ -1,4 +1,5 @@
-//! Commands to the task that polls a peer. A channel would do, but an empty one takes 800 bytes per peer.
+//! Commands to the task that polls a peer. A channel would do, but an empty one takes 800 bytes per
+//! peer.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -48,8 +48,8 @@ impl Fleet {
             .replace(local, previous, contact);
     }
 
-    /// Records the agent's self-checks and revokes excuses that have lasted too long or are disproven.
-    /// To be called once a second.
+    /// Records the agent's self-checks and revokes excuses that have lasted too long or are
+    /// disproven. To be called once a second.
     pub fn record_self_checks(&self, checks: Checks) {
         let reference_answers = checks.a_reference_answers();
         lock(&self.monitor_health).checks = checks;
@@ -94,8 +94,8 @@ impl PeerRecord {
         failed.collect()
     }
 
-    /// Whether `excuse` applies to a poll at `now`. A suspicion applies for [`MAX_SUSPICION`] since the
-    /// peer last answered, and never to a peer that is already down.
+    /// Whether `excuse` applies to a poll at `now`. A suspicion applies for [`MAX_SUSPICION`] since
+    /// the peer last answered, and never to a peer that is already down.
     fn accepts_excuse(&self, excuse: Excuse, now: Instant) -> bool {
         !excuse.is_suspicion()
             || (!self.is_judged_down()

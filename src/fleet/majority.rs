@@ -10,10 +10,11 @@ use crate::config::Role;
 use super::{Fleet, Slot, lock};
 
 impl Fleet {
-    /// Returns the peers of a network that can be queried about the chain: up, not diverged, and not
-    /// beyond the head. They are ordered by preference: peers whose state another peer confirms first,
-    /// then peers of this shard, then own peers, then those with the newest state. Unconfirmed peers are
-    /// included only once all peers were polled: the first one to answer may be the one that lies.
+    /// Returns the peers of a network that can be queried about the chain: up, not diverged, and
+    /// not beyond the head. They are ordered by preference: peers whose state another peer confirms
+    /// first, then peers of this shard, then own peers, then those with the newest state.
+    /// Unconfirmed peers are included only once all peers were polled: the first one to answer may
+    /// be the one that lies.
     #[must_use]
     pub fn majority_peers(&self, network: &str) -> Vec<Arc<Slot>> {
         let now = Instant::now();

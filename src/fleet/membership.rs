@@ -29,8 +29,8 @@ pub(super) struct WatchedPeers {
 }
 
 impl Fleet {
-    /// Applies `config`: unchanged peers keep their records, changed ones start with new records, and
-    /// removed ones are dropped.
+    /// Applies `config`: unchanged peers keep their records, changed ones start with new records,
+    /// and removed ones are dropped.
     pub fn apply(&self, config: &Config) {
         let mut watched = lock(&self.watched);
         let mut networks = std::mem::take(&mut watched.networks);
@@ -86,7 +86,8 @@ impl Fleet {
         lock(&self.monitor_health).checks.clone()
     }
 
-    /// Stops accepting polls of a peer that is no longer watched, or watched with another configuration.
+    /// Stops accepting polls of a peer that is no longer watched, or watched with another
+    /// configuration.
     fn retire(&self, slot: &Slot) {
         let record = lock(&slot.record);
         slot.retired.store(true, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! State of all watched peers: takes observations, gives snapshots. Sends no requests and knows no presentation.
+//! State of all watched peers: takes observations, gives snapshots. Sends no requests and knows no
+//! presentation.
 
 mod advertised_urls;
 mod bounded;

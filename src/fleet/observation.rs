@@ -26,7 +26,8 @@ pub struct EndpointObservation {
     pub retries: u32,
     /// Result of the last attempt; reconnects and ignored messages are summed over all attempts.
     pub attempt: Attempt,
-    /// Time from the first byte of the request to the last byte of the answers; none after a failure.
+    /// Time from the first byte of the request to the last byte of the answers; none after a
+    /// failure.
     pub took: Option<Duration>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{Fleet, Observation, PeerRecord};
 
-/// Called for each peer after its verdict was updated, in the order of its polls. The peer is locked
-/// meanwhile: an observer must neither block nor call the fleet.
+/// Called for each peer after its verdict was updated, in the order of its polls. The peer is
+/// locked meanwhile: an observer must neither block nor call the fleet.
 pub trait PollObserver: Debug + Send + Sync {
     /// `record` was updated with `observation` at `now`.
     fn on_poll(&self, record: &PeerRecord, observation: &Observation, now: Instant);

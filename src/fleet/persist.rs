@@ -42,8 +42,8 @@ impl Fleet {
     }
 
     /// Returns a hash of the state that outlives the agent, without what every good poll changes. A
-    /// different hash is worth an immediate write. Does not build the whole export: with ten thousand
-    /// peers this is called more often than the state is written.
+    /// different hash is worth an immediate write. Does not build the whole export: with ten
+    /// thousand peers this is called more often than the state is written.
     #[must_use]
     pub fn significant_fingerprint(&self) -> u64 {
         let (now, wall) = (Instant::now(), SystemTime::now());
@@ -61,7 +61,8 @@ impl Fleet {
         })
     }
 
-    /// Restores exported state of peers that have not been polled yet, now and when they are added later.
+    /// Restores exported state of peers that have not been polled yet, now and when they are added
+    /// later.
     pub fn restore(&self, saved: SavedFleet) {
         let wall = SystemTime::now();
         let mut watched = lock(&self.watched);

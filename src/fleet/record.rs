@@ -51,7 +51,8 @@ impl Fleet {
         record.health == Health::Down
     }
 
-    /// Records the registry of a network as read from a peer of its majority; none if no peer answered.
+    /// Records the registry of a network as read from a peer of its majority; none if no peer
+    /// answered.
     pub fn record_registry(&self, network: &str, registry: Option<Registry>) {
         let watched = lock(&self.watched);
         let Some(network) = watched.networks.get(network) else {
@@ -79,7 +80,8 @@ impl Fleet {
         }
     }
 
-    /// Records what the host of `peer` shows; ignored if that peer is no longer watched as configured.
+    /// Records what the host of `peer` shows; ignored if that peer is no longer watched as
+    /// configured.
     pub fn record_host_reading(&self, peer: &config::Peer, reading: Reading) {
         let slots = self.slots();
         let Some(slot) = slots.iter().find(|slot| *slot.peer() == *peer) else {

@@ -12,7 +12,8 @@ use crate::config::Peer;
 
 use super::{Health, Streak};
 
-/// State of a fleet that outlives the agent. Counters do not: Prometheus expects them to restart at 0.
+/// State of a fleet that outlives the agent. Counters do not: Prometheus expects them to restart at
+/// 0.
 #[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
 pub struct SavedFleet {
     /// Peers by name.

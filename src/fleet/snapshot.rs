@@ -11,7 +11,8 @@ use crate::self_check::Checks;
 
 use super::{Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
 
-/// State of all peers and networks at one moment. Cheap: records that do not change are shared, not copied.
+/// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
+/// copied.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When it was taken.
@@ -102,7 +103,8 @@ impl Fleet {
     }
 }
 
-/// The newest state of the majority. States beyond the head do not count: a liar could be alone there.
+/// The newest state of the majority. States beyond the head do not count: a liar could be alone
+/// there.
 fn newest_answer<'a>(
     peers: &'a [Arc<PeerRecord>],
     network: &str,

@@ -1,4 +1,5 @@
-//! Metrics of the agent itself that no registry holds: its build, configuration, self-checks and targets.
+//! Metrics of the agent itself that no registry holds: its build, configuration, self-checks and
+//! targets.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;

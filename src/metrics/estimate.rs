@@ -1,4 +1,5 @@
-//! Number of series that a configuration produces: counted with the real writer, not computed from a formula.
+//! Number of series that a configuration produces: counted with the real writer, not computed from
+//! a formula.
 
 use std::collections::HashMap;
 use std::sync::Arc;

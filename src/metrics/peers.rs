@@ -45,8 +45,8 @@ impl View<'_> {
         });
     }
 
-    /// Whether to write a measurement that lean detail shows only while `condition` is active, because
-    /// alerts grade the condition by the value.
+    /// Whether to write a measurement that lean detail shows only while `condition` is active,
+    /// because alerts grade the condition by the value.
     fn shows_while(self, record: &PeerRecord, condition: Condition) -> bool {
         self.full || record.conditions.contains(&condition)
     }
@@ -106,8 +106,8 @@ impl View<'_> {
         });
     }
 
-    /// Writes what the registry says about each peer. Lean detail keeps the stake of own peers only,
-    /// because an alert watches it for changes.
+    /// Writes what the registry says about each peer. Lean detail keeps the stake of own peers
+    /// only, because an alert watches it for changes.
     fn write_stake(self, writer: &mut Writer<'_>) {
         let each = |writer: &mut Writer<'_>,
                     definition: &'static Definition,

@@ -1,7 +1,7 @@
 //! The Prometheus text format 0.0.4: the only place that writes HELP, TYPE, labels and values.
 //!
-//! Text is handed on in chunks while it is written: with ten thousand peers one family is megabytes, and the
-//! prometheus crate's models cost several allocations per series.
+//! Text is handed on in chunks while it is written: with ten thousand peers one family is
+//! megabytes, and the prometheus crate's models cost several allocations per series.
 
 use std::fmt::{Display, Write as _};
 

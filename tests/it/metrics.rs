@@ -121,7 +121,10 @@ async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_no
     let (agent, _fake, _simulated, _process) = agent("full").await;
     let exposition = agent.get("/metrics").await.1;
     for line in exposition.lines() {
-        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|it| it.split_once(' ')) {
+        if let Some((name, help)) = line
+            .strip_prefix("# HELP ")
+            .and_then(|it| it.split_once(' '))
+        {
             assert_eq!(help, definition(name).help, "{name}");
         }
     }

@@ -1,13 +1,13 @@
 //! Which peers of a network agree on its state: compares their rings. Pure.
 //!
 //! Two peers agree or disagree by their states at their newest common block; without a common block
-//! neither. A peer is *diverged* if peers with more than half of the weight disagree with it, so that a
-//! single liar cannot make another peer look diverged.
+//! neither. A peer is *diverged* if peers with more than half of the weight disagree with it, so
+//! that a single liar cannot make another peer look diverged.
 //!
-//! If two peers disagree, at least one of them has a state that is not the most common one at its block.
-//! So only these dissenters are compared with all others: a large network that agrees, or almost agrees,
-//! costs next to nothing. A dissenter is not compared pair by pair. From its newest block down, it is
-//! compared with the set of peers that have the block and were not met at a newer one.
+//! If two peers disagree, at least one of them has a state that is not the most common one at its
+//! block. So only these dissenters are compared with all others: a large network that agrees, or
+//! almost agrees, costs next to nothing. A dissenter is not compared pair by pair but, from its
+//! newest block down, with all peers that have the block and were not met at a newer one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +23,8 @@ const MAX_COMPARED_FOR_FIRST_BLOCK: usize = 64;
 pub struct WeightedRing<'a> {
     /// Its states.
     pub ring: &'a Ring,
-    /// Its decayed stake in billionths of the registered weight, or 1 for each peer if stake is unknown.
+    /// Its decayed stake in billionths of the registered weight, or 1 for each peer if stake is
+    /// unknown.
     pub weight: u64,
 }
 
@@ -59,8 +60,8 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Compares all rings; `counts` are those of their states. `awaited_weight` is the weight of peers
-    /// that were not polled yet: they may be on either side.
+    /// Compares all rings; `counts` are those of their states. `awaited_weight` is the weight of
+    /// peers that were not polled yet: they may be on either side.
     #[must_use]
     pub fn compare(
         rings: &[WeightedRing<'_>],
@@ -194,8 +195,8 @@ impl Holders {
     }
 }
 
-/// Number of groups. The majority is one; the others are grouped by their state at the newest block that
-/// each shares with another peer.
+/// Number of groups. The majority is one; the others are grouped by their state at the newest block
+/// that each shares with another peer.
 fn groups(
     rings: &[WeightedRing<'_>],
     verdicts: &[ForkVerdict],

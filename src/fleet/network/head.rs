@@ -1,4 +1,5 @@
-//! The head of a network, the highest state block that its majority has reached, and how far a peer is behind it. Pure.
+//! The head of a network, the highest state block that its majority has reached, and how far a peer
+//! is behind it. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,7 +14,8 @@ const MAX_ADVANCES: usize = 4096;
 pub struct Lag {
     /// Blocks.
     pub blocks: i64,
-    /// Time since the head was first seen beyond the peer's state block; zero if the peer is at the head.
+    /// Time since the head was first seen beyond the peer's state block; zero if the peer is at the
+    /// head.
     pub time: Duration,
 }
 

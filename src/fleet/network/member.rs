@@ -1,4 +1,5 @@
-//! One watched peer as a member of its network: its last states, and how it compares with the others. Pure.
+//! One watched peer as a member of its network: its last states, and how it compares with the
+//! others. Pure.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -62,7 +63,8 @@ impl Member {
         self.latest.is_some_and(|(_, until)| now < until)
     }
 
-    /// Returns the peer's key, unless it only claims one that the configuration gives to another peer.
+    /// Returns the peer's key, unless it only claims one that the configuration gives to another
+    /// peer.
     pub(super) fn own_key(&self, pinned: &HashSet<Hash>) -> Option<Hash> {
         self.key.filter(|key| self.pinned || !pinned.contains(key))
     }
@@ -117,7 +119,8 @@ impl Member {
             ForkVerdict::Diverged { first_block } => self.diverged_at = Some(first_block),
             ForkVerdict::Majority { confirmed: true }
             | ForkVerdict::Undecided { confirmed: true } => self.diverged_at = None,
-            // A diverged peer that no other one agrees with stays diverged when the others are lost.
+            // A diverged peer that no other one agrees with stays diverged when the others are
+            // lost.
             ForkVerdict::Majority { confirmed: false }
             | ForkVerdict::Undecided { confirmed: false } => {}
         }

@@ -73,7 +73,8 @@ impl NetworkWatch {
             let Some(key) = member.own_key(&pinned) else {
                 continue;
             };
-            // If a peer is configured more than once, the best class counts: it answers on one of them.
+            // If a peer is configured more than once, the best class counts: it answers on one of
+            // them.
             let class = class(member);
             let best = found.entry(key).or_insert(class);
             *best = class.min(*best);
@@ -87,9 +88,9 @@ impl NetworkWatch {
         members.filter_map(|member| member.key).collect()
     }
 
-    /// Gives each member its part of the registered weight. Without weights, or if no answering member
-    /// has any, each member weighs 1, one of a sample as many as it represents. Members that claim the
-    /// same key share its weight.
+    /// Gives each member its part of the registered weight. Without weights, or if no answering
+    /// member has any, each member weighs 1, one of a sample as many as it represents. Members that
+    /// claim the same key share its weight.
     pub(super) fn update_weights(&mut self, now: Instant) {
         let mut claims: HashMap<Hash, u64> = HashMap::new();
         let pinned = self.pinned_keys();

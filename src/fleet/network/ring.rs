@@ -1,4 +1,5 @@
-//! The last states of peers: a ring of blocks for each, and how many peers have which state at which block. Pure.
+//! The last states of peers: a ring of blocks for each, and how many peers have which state at
+//! which block. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,8 +10,8 @@ use crate::fleet::reserve_bounded;
 /// Number of blocks in a ring: a quarter of an hour of polls every 15 s.
 const MAX_BLOCKS: usize = 64;
 
-/// The first half of a state hash, because there can be ten thousand rings: still too long for a second
-/// state with the same one to be found.
+/// The first half of a state hash, because there can be ten thousand rings: still too long for a
+/// second state with the same one to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HashPrefix([u8; 16]);
 
@@ -29,8 +30,8 @@ pub type BlockState = (i64, HashPrefix);
 pub struct Ring(VecDeque<BlockState>);
 
 impl Ring {
-    /// Adds a state and returns the one that it replaces: an earlier one at the same block, or the one
-    /// at the lowest block.
+    /// Adds a state and returns the one that it replaces: an earlier one at the same block, or the
+    /// one at the lowest block.
     pub fn add(&mut self, block: i64, hash: HashPrefix) -> Option<BlockState> {
         let position = self.0.partition_point(|(known, _)| *known < block);
         if let Some(entry) = self.0.get_mut(position)
@@ -63,15 +64,16 @@ impl Ring {
         self.common(other).next().map(|(_, equal)| equal)
     }
 
-    /// Returns the lowest block of the difference at the newest common block: down to where both were
-    /// still equal.
+    /// Returns the lowest block of the difference at the newest common block: down to where both
+    /// were still equal.
     #[must_use]
     pub fn first_difference(&self, other: &Self) -> Option<i64> {
         let differing = self.common(other).take_while(|(_, equal)| !equal);
         differing.last().map(|(block, _)| block)
     }
 
-    /// Iterates over the common blocks, from the newest down, with whether both have the same state.
+    /// Iterates over the common blocks, from the newest down, with whether both have the same
+    /// state.
     fn common(&self, other: &Self) -> impl Iterator<Item = (i64, bool)> {
         let mut others = other.newest_first().peekable();
         self.newest_first().filter_map(move |(block, hash)| {
@@ -82,8 +84,8 @@ impl Ring {
     }
 }
 
-/// How many rings have which state at which block. Updated together with the rings, so that a network
-/// without disagreement is recognized without comparing anything.
+/// How many rings have which state at which block. Updated together with the rings, so that a
+/// network without disagreement is recognized without comparing anything.
 #[derive(Clone, Debug, Default)]
 pub struct BlockStateCounts {
     /// By block; rarely more than one state each.

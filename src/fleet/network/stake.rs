@@ -1,4 +1,5 @@
-//! Stake of the watched peers, and whether the network keeps its quorum without those that are down. Pure.
+//! Stake of the watched peers, and whether the network keeps its quorum without those that are
+//! down. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,15 +25,17 @@ label_enum! {
 pub struct Quorum {
     /// Fractions of the weight in the order of [`StakeClass::ALL`]; they sum to 1.
     pub ratios: [f64; StakeClass::ALL.len()],
-    /// Weight above the consensus threshold without the peers known to be missing: 1 − minority − down − 0.67.
+    /// Weight above the consensus threshold without the peers known to be missing: 1 − minority −
+    /// down − 0.67.
     pub margin: f64,
     /// Number of majority peers, heaviest first, that can fail before the margin becomes negative.
     pub losable: usize,
 }
 
 impl Quorum {
-    /// Sums the weights of the registry by standing; peers that are not in `classes` are unobserved. None
-    /// without weight, and if the registry is incomplete: anyone can register more peers than are read.
+    /// Sums the weights of the registry by standing; peers that are not in `classes` are
+    /// unobserved. None without weight, and if the registry is incomplete: anyone can register more
+    /// peers than are read.
     #[must_use]
     pub fn from_registry(registry: &Registry, classes: &HashMap<Hash, StakeClass>) -> Option<Self> {
         let weights = registry.weights(registry.state_time_ms);
@@ -103,8 +106,8 @@ impl Stake {
         })
     }
 
-    /// Whether the peer made no block for longer than `every` while the network did. Measured in the time
-    /// of the network, like the decay: on an idle network no peer is overdue.
+    /// Whether the peer made no block for longer than `every` while the network did. Measured in
+    /// the time of the network, like the decay: on an idle network no peer is overdue.
     #[must_use]
     pub fn is_overdue(&self, every: Duration) -> bool {
         let Some(last) = self.registered.last_block_ms else {

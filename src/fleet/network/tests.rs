@@ -238,7 +238,8 @@ proptest! {
             }
             let members = scenario.watch.members.values();
             let diverged: Vec<_> = members.map(|member| member.diverged_at.is_some()).collect();
-            // How far a peer could move the head before it was found diverged depends on earlier answers.
+            // How far a peer could move the head before it was found diverged depends on earlier
+            // answers.
             (scenario.watch.head().filter(|_| !forked), diverged)
         };
         let original = replay(&answers);

@@ -55,8 +55,8 @@ impl NetworkWatch {
         }
     }
 
-    /// Like the state of a peer's order. The network is stalled or receding if peers with a third of the
-    /// registered weight are, enough to stop consensus, or if all watched peers are.
+    /// Like the state of a peer's order. The network is stalled or receding if peers with a third
+    /// of the registered weight are, enough to stop consensus, or if all watched peers are.
     fn order_state(&self) -> OrderState {
         // Known as long as the status is, even if the peer answers its query with an error.
         let known = || {

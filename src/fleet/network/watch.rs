@@ -18,16 +18,16 @@ use super::ring::BlockStateCounts;
 /// Minimum time between two comparisons of all peers in a large network.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Comparisons take at most one part in this many of the time: with thousands of peers in two halves one
-/// takes a while.
+/// Comparisons take at most one part in this many of the time: with thousands of peers in two
+/// halves one takes a while.
 const COMPARE_TIME_DIVISOR: u32 = 10;
 
 /// Networks with at most this many peers are compared after every answer.
 const SMALL_NETWORK: usize = 64;
 
-/// A peer with more than one part in this many of the watched weight moves the head alone; else a second
-/// peer has to have reached the block. So a single liar cannot make the others lag, not even while no
-/// other peer answers.
+/// A peer with more than one part in this many of the watched weight moves the head alone; else a
+/// second peer has to have reached the block. So a single liar cannot make the others lag, not even
+/// while no other peer answers.
 const HEAD_WEIGHT_DIVISOR: u128 = 3;
 
 /// The watched peers of one network, and the results of comparing them.
@@ -53,7 +53,8 @@ pub(in crate::fleet) struct NetworkWatch {
 }
 
 impl NetworkWatch {
-    /// Adds a peer that was not polled yet. In a sample it represents several peers, including itself.
+    /// Adds a peer that was not polled yet. In a sample it represents several peers, including
+    /// itself.
     pub(in crate::fleet) fn add(&mut self, name: &str, represents: u32) {
         self.remove(name);
         let member = self.members.entry(name.to_owned()).or_default();
@@ -95,8 +96,8 @@ impl NetworkWatch {
         self.head.block()
     }
 
-    /// Records the poll of a peer at `now`; returns how the peer compares with the network if the poll
-    /// was good.
+    /// Records the poll of a peer at `now`; returns how the peer compares with the network if the
+    /// poll was good.
     pub(in crate::fleet) fn record_poll(
         &mut self,
         record: &PeerRecord,
@@ -108,8 +109,8 @@ impl NetworkWatch {
         self.record_order(name, record.order_state(now), finality, wall);
         if let Some(member) = self.members.get_mut(name) {
             member.awaited = false;
-            // With a pinned key its stake is known before it ever answers: with another key it is not
-            // this peer.
+            // With a pinned key its stake is known before it ever answers: with another key it is
+            // not this peer.
             member.pinned = record.peer.key.is_some();
             member.key = record.peer.key.or(member.key);
         }
@@ -138,8 +139,8 @@ impl NetworkWatch {
             self.head.advance(self.majority_block(now), now);
         }
         let comparison = self.compare_peer(name, state.block, now);
-        // Until the registry is read, the number comes from peers whose state another one confirms, or
-        // from the only watched peer.
+        // Until the registry is read, the number comes from peers whose state another one confirms,
+        // or from the only watched peer.
         let is_trusted = comparison.diverged == Some(false) || self.members.len() == 1;
         if let Some(registered) = state
             .registered
@@ -211,8 +212,8 @@ impl NetworkWatch {
             Some(now + COMPARE_INTERVAL.max(began.elapsed() * COMPARE_TIME_DIVISOR));
     }
 
-    /// Returns the highest block that the majority has reached: two of its peers, or one with enough
-    /// weight.
+    /// Returns the highest block that the majority has reached: two of its peers, or one with
+    /// enough weight.
     pub(super) fn majority_block(&self, now: Instant) -> Option<i64> {
         let watched = self.members.values();
         let watched: u128 = watched.map(|member| u128::from(member.weight)).sum();

@@ -54,8 +54,8 @@ pub struct Streak {
 }
 
 impl Streak {
-    /// Records one poll: the verdict becomes up after `up_after` consecutive good ones, and down after
-    /// `down_after` consecutive failed ones.
+    /// Records one poll: the verdict becomes up after `up_after` consecutive good ones, and down
+    /// after `down_after` consecutive failed ones.
     pub fn record(&mut self, good: bool, up_after: u32, down_after: u32) {
         let polls = match self.current {
             Some((same, polls)) if same == good => polls.saturating_add(1),

@@ -1,4 +1,5 @@
-//! Identity of a peer: its genesis hash and key as reported, compared with the pinned or learned ones.
+//! Identity of a peer: its genesis hash and key as reported, compared with the pinned or learned
+//! ones.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +22,8 @@ pub struct Identity {
     pub key_match: Option<bool>,
     /// Whether both transports reach the same peer; none if unknown.
     pub transports_agree: Option<bool>,
-    /// Whether the peer is reached at the URL that it advertises on chain; none if no watched peer is.
+    /// Whether the peer is reached at the URL that it advertises on chain; none if no watched peer
+    /// is.
     pub advertised_match: Option<bool>,
     /// Number of times the genesis hash changed.
     pub genesis_changes: u64,
@@ -105,7 +107,8 @@ impl Identity {
     }
 }
 
-/// Whether two endpoints reach the same peer: by their statuses, else by their state hashes at one block.
+/// Whether two endpoints reach the same peer: by their statuses, else by their state hashes at one
+/// block.
 fn same_peer(first: &Attempt, second: &Attempt) -> Option<bool> {
     if let (Some(a), Some(b)) = (&first.status, &second.status) {
         return Some(a.value.genesis == b.value.genesis && a.value.peer_key == b.value.peer_key);

@@ -28,8 +28,8 @@ use health::{Health, Streak};
 use identity::Identity;
 use order::{OrderState, OrderWatch};
 
-/// Number of changes of the verdict that are remembered; if they follow each other quickly, the peer
-/// is flapping.
+/// Number of changes of the verdict that are remembered; if they follow each other quickly, the
+/// peer is flapping.
 const FLAPPING_CHANGES: usize = 6;
 
 /// A measurement is shown for this many intervals of its peer after it was obtained.
@@ -40,8 +40,8 @@ const FRESH_INTERVALS: u32 = 3;
 pub struct PeerRecord {
     /// The peer as configured.
     pub peer: Arc<config::Peer>,
-    /// Whether the last poll was good; none before the first one, and if it failed because of the agent
-    /// itself.
+    /// Whether the last poll was good; none before the first one, and if it failed because of the
+    /// agent itself.
     pub up: Option<bool>,
     /// The verdict over several polls.
     pub health: Health,
@@ -61,12 +61,13 @@ pub struct PeerRecord {
     pub api: Option<Api>,
     /// The error that the query was last answered with; none after a result.
     pub query_error: Option<ErrorReply>,
-    /// When each level of the order was last seen to advance, in the order of [`convex_client::LEVELS`].
+    /// When each level of the order was last seen to advance, in the order of
+    /// [`convex_client::LEVELS`].
     pub advanced: [Option<SystemTime>; 4],
     /// Inferred starts of the peer's process: its connection was lost and it answered again.
     pub restarts: u64,
-    /// Whether the peer's state differs from the majority's, latched until they are seen equal again; none
-    /// without a common block or a majority.
+    /// Whether the peer's state differs from the majority's, latched until they are seen equal
+    /// again; none without a common block or a majority.
     pub diverged: Option<bool>,
     /// The lowest block at which the states are known to differ.
     pub first_divergent_block: Option<i64>,
@@ -74,7 +75,8 @@ pub struct PeerRecord {
     pub stake: Option<Stake>,
     /// Why the last poll does not count against the peer, if it does not.
     pub excuse: Option<Excuse>,
-    /// Whether a problem of this host may be why an endpoint failed in the last poll while another answered.
+    /// Whether a problem of this host may be why an endpoint failed in the last poll while another
+    /// answered.
     pub(in crate::fleet) failures_excused: bool,
     /// Since when only suspicions excuse the peer; none since it last answered.
     pub(in crate::fleet) suspected_since: Option<Instant>,
@@ -174,8 +176,8 @@ impl PeerRecord {
         }
     }
 
-    /// Returns how far the peer is behind the head of its network, unless outdated; none if no other peer
-    /// of the network answers.
+    /// Returns how far the peer is behind the head of its network, unless outdated; none if no
+    /// other peer of the network answers.
     #[must_use]
     pub fn lag(&self, now: Instant) -> Option<Lag> {
         self.fresh(self.lag.as_ref(), now).copied()

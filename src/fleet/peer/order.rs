@@ -1,4 +1,5 @@
-//! Whether a peer's order advances, judged over several polls. Pure: times and points in, verdicts out.
+//! Whether a peer's order advances, judged over several polls. Pure: times and points in, verdicts
+//! out.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::label_enum::label_enum;
 
-/// How long an order that never regains its earlier points is `receding`; after that the lower points
-/// are the new reference.
+/// How long an order that never regains its earlier points is `receding`; after that the lower
+/// points are the new reference.
 const MAX_RECEDING: Duration = Duration::from_secs(3600);
 
 label_enum! {
@@ -36,8 +37,8 @@ pub struct OrderWatch {
     pub(in crate::fleet) stuck_since: Option<Instant>,
     /// Since when every poll found a value below `highest`.
     pub(in crate::fleet) below_since: Option<Instant>,
-    /// A finality point that the state has not reached, and the first poll that found it so. On a busy
-    /// network a few blocks are always being executed, but other ones in each poll.
+    /// A finality point that the state has not reached, and the first poll that found it so. On a
+    /// busy network a few blocks are always being executed, but other ones in each poll.
     pub(in crate::fleet) unexecuted: Option<(i64, Instant)>,
 }
 
@@ -50,7 +51,8 @@ impl OrderWatch {
         self.finality_advanced = self.last.is_some_and(|last| last.finality < order.finality);
         self.last = Some(order);
         let pending = order.pending() > 0;
-        // The time starts with the first poll that finds blocks pending: before, the network was idle.
+        // The time starts with the first poll that finds blocks pending: before, the network was
+        // idle.
         self.stuck_since = match self.stuck_since {
             Some(since) if pending && same_finality => Some(since),
             _ => pending.then_some(now),

@@ -35,7 +35,8 @@ pub struct Provenance {
 }
 
 impl PeerRecord {
-    /// Returns when and from which endpoint `measurement` was obtained; none if it is unknown or outdated.
+    /// Returns when and from which endpoint `measurement` was obtained; none if it is unknown or
+    /// outdated.
     #[must_use]
     pub fn provenance(&self, measurement: Measurement, now: Instant) -> Option<Provenance> {
         match measurement {

@@ -29,8 +29,8 @@ impl LatencyHistogram {
         self.sum += seconds;
     }
 
-    /// Returns the upper bound and the cumulative count of each finite bucket; the count of the infinite
-    /// one is [`Self::count`].
+    /// Returns the upper bound and the cumulative count of each finite bucket; the count of the
+    /// infinite one is [`Self::count`].
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut cumulative = 0;
         BUCKETS_SECONDS

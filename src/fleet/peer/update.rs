@@ -17,8 +17,8 @@ use super::identity::Pins;
 use super::{FLAPPING_CHANGES, FRESH_INTERVALS, PeerRecord};
 
 impl PeerRecord {
-    /// Records the result of one poll at `now`, and how the peer compares with its network; none if it
-    /// is watched alone.
+    /// Records the result of one poll at `now`, and how the peer compares with its network; none if
+    /// it is watched alone.
     pub fn record_poll(
         &mut self,
         observation: &Observation,
@@ -30,8 +30,8 @@ impl PeerRecord {
         self.update_verdict(comparison, now, wall);
     }
 
-    /// Records the result of one poll, and what excuses its failure. [`Self::update_verdict`] has to
-    /// follow.
+    /// Records the result of one poll, and what excuses its failure. [`Self::update_verdict`] has
+    /// to follow.
     pub(in crate::fleet) fn record_observation(
         &mut self,
         observation: &Observation,
@@ -128,8 +128,8 @@ impl PeerRecord {
         }
     }
 
-    /// A peer never closes a connection by itself, and a running one does not refuse connections: if
-    /// either happens and the peer answers again, its process was started in between.
+    /// A peer never closes a connection by itself, and a running one does not refuse connections:
+    /// if either happens and the peer answers again, its process was started in between.
     fn infer_restart(&mut self, endpoints: &[EndpointObservation]) {
         let refused = Some(Reason::Client(FailureReason::Refused));
         let answered_before = self.polls > self.poll_failures;
@@ -146,7 +146,8 @@ impl PeerRecord {
         }
     }
 
-    /// Records the values that the endpoints answered with; if both answer, those of the binary one.
+    /// Records the values that the endpoints answered with; if both answer, those of the binary
+    /// one.
     fn record_measurements(
         &mut self,
         endpoints: &[EndpointObservation],
@@ -230,9 +231,9 @@ impl PeerRecord {
     }
 }
 
-/// Whether a poll was good: an endpoint answered the query, and neither it nor, if it has no status to
-/// identify itself, the other endpoint is known to be another peer. None if the poll failed because of
-/// the agent itself.
+/// Whether a poll was good: an endpoint answered the query, and neither it nor, if it has no status
+/// to identify itself, the other endpoint is known to be another peer. None if the poll failed
+/// because of the agent itself.
 fn was_good(endpoints: &[EndpointObservation]) -> Option<bool> {
     let any_wrong = endpoints.iter().any(EndpointObservation::is_wrong);
     let good = |endpoint: &EndpointObservation| {
