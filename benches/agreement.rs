@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use cad3::Hash;
-use convex_peer_monitor::fleet::{Agreement, Ring, Sightings, WeightedRing};
+use convex_peer_monitor::fleet::{Agreement, BlockStateCounts, Ring, WeightedRing};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// Rings of `peers` that each were polled every tenth block of a second each; the first `apart` are on a fork of their own.
@@ -35,12 +35,12 @@ fn agreement(c: &mut Criterion) {
                 .iter()
                 .map(|ring| WeightedRing { ring, weight: 1 })
                 .collect();
-            let mut sightings = Sightings::default();
-            for sighting in rings.iter().flat_map(Ring::newest_first) {
-                sightings.add(sighting);
+            let mut counts = BlockStateCounts::default();
+            for state in rings.iter().flat_map(Ring::newest_first) {
+                counts.add(state);
             }
             group.bench_function(BenchmarkId::new(fork, peers), |b| {
-                b.iter(|| Agreement::of(black_box(&voices), &sightings, 0));
+                b.iter(|| Agreement::compare(black_box(&voices), &counts, 0));
             });
         }
     }

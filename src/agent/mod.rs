@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::future::OptionFuture;
 use prometheus::Registry;
-use prometheus::process_collector::ProcessCollector;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -80,7 +79,6 @@ impl AgentMetrics {
     /// Two metrics have one name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             timing: Timing::register(&registry)?,
             counts: Counts::register(&registry)?,
@@ -126,7 +124,7 @@ pub async fn run(
         stop: stop.clone(),
     };
     let learning = Arc::clone(&fleet);
-    let learn = move |peer: &config::Peer, reading| learning.learn_host(peer, reading);
+    let learn = move |peer: &config::Peer, reading| learning.record_host_reading(peer, reading);
     let (found, mut rounds) = mpsc::channel(1);
     let mut crew = Crew {
         scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
@@ -144,7 +142,7 @@ pub async fn run(
     tell_of_descriptors(&config);
     let (plans, planned) = watch::channel(Plan::of(&config));
     let examined = Arc::clone(&fleet);
-    let examine = move |checks| examined.examine(checks);
+    let examine = move |checks| examined.record_self_checks(checks);
     let checking = tokio::spawn(self_check::watch(planned, examine, stop.clone()));
     let prefix = config
         .external_url

@@ -1,4 +1,5 @@
-//! What others ask of a peer's task. A channel would do, if an empty one did not take 800 bytes of each peer.
+//! Commands to the task that polls a peer. A channel would do, but an empty one takes 800 bytes per
+//! peer.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -10,120 +11,118 @@ use tokio::sync::{MutexGuard, Notify, oneshot};
 use super::lock;
 use super::observation::Observation;
 
-/// What a peer's own task does for others between two polls, so that nobody else connects to the peer.
+/// What a peer's task does between two scheduled polls, so that nothing else connects to the peer.
 #[derive(Debug)]
 pub enum PollCommand {
-    /// Asks a question.
-    Ask {
-        /// What is asked.
-        question: Query,
-        /// Where the answer goes.
-        answer: oneshot::Sender<Result<Cell, QueryError>>,
+    /// Send a query.
+    Query {
+        /// The query.
+        query: Query,
+        /// Receives the answer.
+        reply: oneshot::Sender<Result<Cell, QueryError>>,
     },
-    /// Polls at once.
+    /// Poll now.
     Poll {
-        /// Where what it saw goes, once it was taken.
-        answer: oneshot::Sender<Observation>,
+        /// Receives the observation after it was recorded.
+        reply: oneshot::Sender<Observation>,
     },
 }
 
-/// Errands of one peer, in the order that they came.
+/// Commands for one peer, first in, first out.
 #[derive(Debug)]
 pub struct CommandQueue {
-    /// None once nobody will come for them.
-    waiting: Mutex<Option<VecDeque<PollCommand>>>,
-    arrived: Notify,
-    reader: tokio::sync::Mutex<()>,
+    /// None once the queue is closed.
+    commands: Mutex<Option<VecDeque<PollCommand>>>,
+    pushed: Notify,
+    receiver: tokio::sync::Mutex<()>,
 }
 
-/// The one who does the errands; the next one waits until it is dropped.
+/// The only receiver of a queue; another one waits until it is dropped.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    mailbox: &'a CommandQueue,
-    _only: MutexGuard<'a, ()>,
+pub struct CommandReceiver<'a> {
+    queue: &'a CommandQueue,
+    _exclusive: MutexGuard<'a, ()>,
 }
 
 impl CommandQueue {
-    pub(super) fn open() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            waiting: Mutex::new(Some(VecDeque::new())),
-            arrived: Notify::new(),
-            reader: tokio::sync::Mutex::default(),
+            commands: Mutex::new(Some(VecDeque::new())),
+            pushed: Notify::new(),
+            receiver: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Leaves an errand. When nobody will come for it, it is dropped, and who waits for its answer knows.
-    pub(super) fn put(&self, errand: PollCommand) {
-        if let Some(waiting) = lock(&self.waiting).as_mut() {
-            waiting.push_back(errand);
-            self.arrived.notify_one();
+    /// Adds a command. A closed queue drops it, and with it the sender of its reply.
+    pub(super) fn push(&self, command: PollCommand) {
+        if let Some(commands) = lock(&self.commands).as_mut() {
+            commands.push_back(command);
+            self.pushed.notify_one();
         }
     }
 
-    /// Drops what waits, and what is put in later.
+    /// Drops the queued commands and all later ones.
     pub(super) fn close(&self) {
-        *lock(&self.waiting) = None;
+        *lock(&self.commands) = None;
     }
 
-    /// Reads as the only one.
-    pub async fn read(&self) -> Reader<'_> {
-        Reader {
-            mailbox: self,
-            _only: self.reader.lock().await,
+    /// Becomes the receiver, after the current one is dropped.
+    pub async fn receiver(&self) -> CommandReceiver<'_> {
+        CommandReceiver {
+            queue: self,
+            _exclusive: self.receiver.lock().await,
         }
     }
 }
 
-impl Reader<'_> {
-    /// The next errand; safe to be given up while it waits.
-    pub async fn next(&mut self) -> PollCommand {
+impl CommandReceiver<'_> {
+    /// Waits for the next command. Cancel safe.
+    pub async fn recv(&mut self) -> PollCommand {
         loop {
-            let first = lock(&self.mailbox.waiting)
+            let first = lock(&self.queue.commands)
                 .as_mut()
                 .and_then(VecDeque::pop_front);
-            if let Some(errand) = first {
-                return errand;
+            if let Some(command) = first {
+                return command;
             }
-            self.mailbox.arrived.notified().await;
+            self.queue.pushed.notified().await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
 
-    fn errand() -> (PollCommand, oneshot::Receiver<Observation>) {
-        let (answer, answered) = oneshot::channel();
-        (PollCommand::Poll { answer }, answered)
+    fn command() -> (PollCommand, oneshot::Receiver<Observation>) {
+        let (reply, received) = oneshot::channel();
+        (PollCommand::Poll { reply }, received)
     }
 
     #[tokio::test]
-    async fn errands_are_read_by_one_and_each_once() {
-        let mailbox = CommandQueue::open();
-        let mut first = mailbox.read().await;
+    async fn commands_are_received_by_one_receiver_and_each_once() {
+        let queue = CommandQueue::new();
+        let mut first = queue.receiver().await;
         for _ in 0..2 {
-            mailbox.put(errand().0);
+            queue.push(command().0);
         }
-        first.next().await;
-        assert!(mailbox.reader.try_lock().is_err());
+        first.recv().await;
+        assert!(queue.receiver.try_lock().is_err());
         drop(first);
-        let mut second = mailbox.read().await;
-        second.next().await;
-        assert_eq!(lock(&mailbox.waiting).as_ref().map(VecDeque::len), Some(0));
+        let mut second = queue.receiver().await;
+        second.recv().await;
+        assert_eq!(lock(&queue.commands).as_ref().map(VecDeque::len), Some(0));
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_an_answer_hears_that_none_will_come() {
-        let mailbox = CommandQueue::open();
-        let (before, no_answer) = errand();
-        mailbox.put(before);
-        mailbox.close();
-        assert!(no_answer.await.is_err());
-        let (after, no_answer) = errand();
-        mailbox.put(after);
-        assert!(no_answer.await.is_err());
+    async fn closing_the_queue_ends_the_wait_for_replies() {
+        let queue = CommandQueue::new();
+        let (before, no_reply) = command();
+        queue.push(before);
+        queue.close();
+        assert!(no_reply.await.is_err());
+        let (after, no_reply) = command();
+        queue.push(after);
+        assert!(no_reply.await.is_err());
     }
 }

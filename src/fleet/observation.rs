@@ -1,4 +1,4 @@
-//! What one poll saw of a peer.
+//! The result of one poll.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,34 +6,35 @@ use convex_client::{Attempt, Transport};
 
 use crate::failure::{Failure, Reason};
 
-/// What one poll saw of a peer.
+/// Result of one poll of a peer.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// One a configured endpoint, in the same order.
-    pub endpoints: Vec<Probed>,
+    /// One per configured endpoint, in the same order.
+    pub endpoints: Vec<EndpointObservation>,
 }
 
-/// What one poll saw of an endpoint.
+/// Result of one poll of an endpoint.
 #[derive(Clone, Debug)]
-pub struct Probed {
-    /// How it was asked.
+pub struct EndpointObservation {
+    /// Transport of the endpoint.
     pub transport: Transport,
-    /// When the poll of it began and ended.
+    /// When the first attempt began.
     pub began: SystemTime,
-    /// When the last try ended.
+    /// When the last attempt ended.
     pub ended: SystemTime,
-    /// Tries beyond the first.
+    /// Attempts after the first one.
     pub retries: u32,
-    /// What the last attempt learned; reconnects and ignored messages are summed over all attempts.
+    /// Result of the last attempt; reconnects and ignored messages are summed over all attempts.
     pub attempt: Attempt,
-    /// From the first byte of the request to the last byte of the needed answers; none after a failure.
+    /// Time from the first byte of the request to the last byte of the answers; none after a
+    /// failure.
     pub took: Option<Duration>,
     /// Why the last attempt failed.
     pub failure: Option<Failure>,
 }
 
-impl Probed {
-    /// An endpoint that was polled once, from `began` to `ended`.
+impl EndpointObservation {
+    /// An endpoint that was polled with one attempt, from `began` to `ended`.
     #[must_use]
     pub fn new(
         transport: Transport,
@@ -56,13 +57,13 @@ impl Probed {
         }
     }
 
-    /// Why the last attempt failed.
+    /// Returns why the last attempt failed.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(self.failure.as_ref()?.reason)
     }
 
-    /// Whether the endpoint is proven to belong to another network or another peer.
+    /// Whether the endpoint is known to belong to another network or another peer.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
         matches!(

@@ -1,42 +1,29 @@
-//! Who looks on while peers are judged: for what is kept of them beyond what is known now.
+//! A hook into every poll, for code that keeps more than the current state.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::fleet::Observation;
+use super::{Fleet, Observation, PeerRecord};
 
-use super::{Fleet, NetworkVerdict, PeerRecord, lock};
-
-/// Is told of each peer when it was judged, in the order of its polls. The peer is locked meanwhile: a observer must neither
-/// wait nor ask the fleet anything.
+/// Called for each peer after its verdict was updated, in the order of its polls. The peer is
+/// locked meanwhile: an observer must neither block nor call the fleet.
 pub trait PollObserver: Debug + Send + Sync {
-    /// `record` has taken `observation` at `now`.
-    fn polled(&self, record: &PeerRecord, observation: &Observation, now: Instant);
+    /// `record` was updated with `observation` at `now`.
+    fn on_poll(&self, record: &PeerRecord, observation: &Observation, now: Instant);
 
-    /// `record` was judged anew without a poll.
-    fn judged(&self, record: &PeerRecord);
+    /// The verdict of `record` was updated without a poll.
+    fn on_reevaluation(&self, record: &PeerRecord);
 }
 
 impl Fleet {
-    /// A fleet without peers that `observer` looks at.
+    /// Creates a fleet without peers that calls `observer`.
     #[must_use]
     pub fn with_observer(observer: Arc<dyn PollObserver>) -> Self {
         Self {
             observer: Some(observer),
             ..Self::default()
         }
-    }
-
-    /// What the peers of each network say together, by name.
-    #[must_use]
-    pub fn network_verdicts(&self) -> Vec<(String, NetworkVerdict)> {
-        let watched = lock(&self.watched);
-        let now = Instant::now();
-        let networks = watched.networks.iter();
-        networks
-            .map(|(name, network)| (name.clone(), lock(&network.watch).verdict(now)))
-            .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Where the record of one watched peer lives, and the way to the task that polls it.
+//! The record of one watched peer, and the way to the task that polls it.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicBool;
@@ -13,101 +13,102 @@ use tokio::time::Instant;
 use crate::config;
 
 use super::commands::{CommandQueue, PollCommand};
+use super::network::record::NetworkRecord;
 use super::observation::Observation;
-use super::{NetworkRecord, PeerRecord, lock};
+use super::{PeerRecord, lock};
 
-/// The least time between two polls of one peer that somebody asks for.
-const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Minimum time between two polls of one peer on request.
+const REQUESTED_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the record of one peer lives.
+/// One watched peer.
 #[derive(Debug)]
 pub struct Slot {
     pub(super) record: Mutex<Arc<PeerRecord>>,
     pub(super) network: Arc<NetworkRecord>,
-    /// Set and read with `record` locked.
+    /// Set and read while `record` is locked.
     pub(super) retired: AtomicBool,
-    errands: CommandQueue,
-    /// When somebody last asked for a poll.
-    poll_asked: Mutex<Option<Instant>>,
+    commands: CommandQueue,
+    /// When a poll was last requested.
+    last_requested: Mutex<Option<Instant>>,
 }
 
-/// Why a poll that somebody asked for was not made.
+/// Why a requested poll was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotPolled {
-    /// One was asked for just before; how long to wait.
-    #[error("a poll of this peer was asked for less than {ASKED_EVERY:?} ago")]
+pub enum PollRequestError {
+    /// Another one was requested just before; how long to wait.
+    #[error("a poll of this peer was requested less than {REQUESTED_POLL_INTERVAL:?} ago")]
     TooSoon(Duration),
     /// The peer's task has ended.
-    #[error("the peer is watched no longer")]
+    #[error("the peer is no longer watched")]
     NotWatched,
 }
 
 impl Slot {
     pub(super) fn new(peer: Arc<config::Peer>, network: Arc<NetworkRecord>) -> Self {
-        let stands_for = peer.sampled.map_or(1, NonZeroU32::get);
-        lock(&network.watch).expect(&peer.name, stands_for);
+        let represents = peer.sampled.map_or(1, NonZeroU32::get);
+        lock(&network.watch).add(&peer.name, represents);
         Self {
             record: Mutex::new(Arc::new(PeerRecord::new(peer))),
             network,
             retired: AtomicBool::new(false),
-            errands: CommandQueue::open(),
-            poll_asked: Mutex::default(),
+            commands: CommandQueue::new(),
+            last_requested: Mutex::default(),
         }
     }
 
-    /// Has the peer's task ask a question between two polls.
+    /// Sends a query to the peer, through its task and between two polls.
     ///
     /// # Errors
     /// The peer does not answer, or its task has ended.
-    pub async fn ask(&self, question: Query) -> Result<Cell, QueryError> {
-        let (answer, answered) = oneshot::channel();
-        let gone = || {
+    pub async fn query(&self, query: Query) -> Result<Cell, QueryError> {
+        let (reply, received) = oneshot::channel();
+        let not_watched = || {
             QueryError::from(convex_client::Failure::new(
                 FailureReason::Local,
-                "the peer is watched no longer",
+                PollRequestError::NotWatched.to_string(),
             ))
         };
-        self.errands.put(PollCommand::Ask { question, answer });
-        answered.await.map_err(|_| gone())?
+        self.commands.push(PollCommand::Query { query, reply });
+        received.await.map_err(|_| not_watched())?
     }
 
-    /// Has the peer's task poll now. It is a poll like those of the schedule, and what it saw has been taken when this
+    /// Has the peer's task poll now. The poll counts like a scheduled one and is recorded when this
     /// returns.
     ///
     /// # Errors
-    /// One was asked for less than a second ago, or the peer's task has ended.
-    pub async fn poll(&self) -> Result<Observation, NotPolled> {
-        self.may_be_polled(Instant::now())?;
-        let (answer, answered) = oneshot::channel();
-        self.errands.put(PollCommand::Poll { answer });
-        answered.await.map_err(|_| NotPolled::NotWatched)
+    /// Another poll was requested less than a second ago, or the peer's task has ended.
+    pub async fn poll_now(&self) -> Result<Observation, PollRequestError> {
+        self.limit_request_rate(Instant::now())?;
+        let (reply, received) = oneshot::channel();
+        self.commands.push(PollCommand::Poll { reply });
+        received.await.map_err(|_| PollRequestError::NotWatched)
     }
 
-    fn may_be_polled(&self, now: Instant) -> Result<(), NotPolled> {
-        let mut last = lock(&self.poll_asked);
+    fn limit_request_rate(&self, now: Instant) -> Result<(), PollRequestError> {
+        let mut last = lock(&self.last_requested);
         let wait = last.map_or(Duration::ZERO, |last| {
-            (last + ASKED_EVERY).saturating_duration_since(now)
+            (last + REQUESTED_POLL_INTERVAL).saturating_duration_since(now)
         });
         if !wait.is_zero() {
-            return Err(NotPolled::TooSoon(wait));
+            return Err(PollRequestError::TooSoon(wait));
         }
         *last = Some(now);
         Ok(())
     }
 
-    /// What the peer's task is to do.
+    /// Returns the commands to the peer's task.
     #[must_use]
-    pub const fn errands(&self) -> &CommandQueue {
-        &self.errands
+    pub const fn commands(&self) -> &CommandQueue {
+        &self.commands
     }
 
-    /// What is known of the peer now.
+    /// Returns the peer's record as it is now.
     #[must_use]
     pub fn record(&self) -> Arc<PeerRecord> {
         Arc::clone(&lock(&self.record))
     }
 
-    /// The peer as configured.
+    /// Returns the peer as configured.
     #[must_use]
     pub fn peer(&self) -> Arc<config::Peer> {
         Arc::clone(&lock(&self.record).peer)

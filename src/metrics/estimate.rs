@@ -1,4 +1,5 @@
-//! How many series a configuration makes: counted on peers that answer everything, not guessed from a formula.
+//! Number of series that a configuration produces: counted with the real writer, not computed from
+//! a formula.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,24 +15,23 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
-    Lag, NetworkSnapshot, NetworkVerdict, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
-    Standing,
+    EndpointObservation, Lag, NetworkComparison, NetworkSnapshot, NetworkVerdict, Observation,
+    PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
 };
-use crate::fleet::{Observation, Probed};
 use crate::self_check::{Finding, Plan};
 use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
 
-use super::{AgentFacts, exposition};
+use super::{AgentFacts, write_exposition};
 
-/// Series of an exposition once every configured peer, and as many as discovery may add, have answered all that can be
-/// asked.
+/// Returns the number of series in an exposition in which all configured peers, and as many as
+/// discovery may add, have answered everything.
 #[must_use]
-pub fn series(config: &Config, registry: &Registry) -> u64 {
+pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
     let count = |peer: Option<&Peer>| {
         let snapshot = Snapshot {
             wall: SystemTime::now(),
             now: Instant::now(),
-            peers: peer.map(answering).into_iter().collect(),
+            peers: peer.map(answering_peer).into_iter().collect(),
             others: Vec::new(),
             networks: config
                 .networks
@@ -50,38 +50,44 @@ pub fn series(config: &Config, registry: &Registry) -> u64 {
             reload_successful: true,
             loaded: snapshot.wall,
         };
-        exposition(&snapshot, &facts, config.detail, registry, &mut |_| ())
+        write_exposition(&snapshot, &facts, config.detail, registry, &mut |_| ())
     };
     let base = count(None);
-    // Peers of one shape have equally many series: one of each is counted.
+    // Peers of the same shape have the same number of series: one of each is counted.
     let mut by_shape = HashMap::new();
-    let of_peers = config.peers.iter().map(|peer| {
+    let configured = config.peers.iter().map(|peer| {
         let schemes: Vec<&str> = peer
             .endpoints
             .iter()
             .map(|endpoint| endpoint.url().scheme())
             .collect();
         *by_shape
-            .entry((schemes, peer.genesis.is_some(), peer.role, hosted(peer)))
+            .entry((
+                schemes,
+                peer.genesis.is_some(),
+                peer.role,
+                sidecar_reads_store(peer),
+            ))
             .or_insert_with(|| count(Some(peer)) - base)
     });
-    let of_peers: u64 = of_peers.sum();
-    let of_discovered = config.networks.iter().filter_map(|network| {
+    let configured: u64 = configured.sum();
+    let discovered = config.networks.iter().filter_map(|network| {
         let discovery = network.discovery.as_ref()?;
-        let one = count(Some(&discovered(network, discovery))) - base;
-        Some(discovery.max_peers as u64 * one)
+        let per_peer = count(Some(&discovered_peer(network, discovery))) - base;
+        Some(discovery.max_peers as u64 * per_peer)
     });
-    base + of_peers + of_discovered.sum::<u64>()
+    base + configured + discovered.sum::<u64>()
 }
 
-/// Whether the host is read for a peer, and whether for its store too.
-fn hosted(peer: &Peer) -> Option<bool> {
+/// Whether a sidecar agent also reads the peer's store; none if the peer's host is not read.
+fn sidecar_reads_store(peer: &Peer) -> Option<bool> {
     peer.sidecar.as_ref().map(|sidecar| sidecar.store.is_some())
 }
 
-/// What a host shows of a peer of which it shows all.
+/// Complete readings of the peer's host.
 fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
-    let process = hosted(peer).map(|_| ProcessReading {
+    let reads_store = sidecar_reads_store(peer);
+    let process = reads_store.map(|_| ProcessReading {
         process_up: Some(true),
         pid: Some(1),
         resident_memory_bytes: Some(1),
@@ -95,7 +101,7 @@ fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
         oom_kills: Some(0),
         unavailable: Unavailable::new(),
     });
-    let store = hosted(peer).filter(|store| *store).map(|_| StoreReading {
+    let store = (reads_store == Some(true)).then(|| StoreReading {
         store_bytes: Some(1),
         store_filesystem_available_bytes: Some(1),
         store_filesystem_size_bytes: Some(1),
@@ -107,8 +113,8 @@ fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
         .chain(store.map(Reading::Store))
 }
 
-/// A peer as discovery finds them.
-fn discovered(network: &Network, discovery: &Discovery) -> Peer {
+/// A peer as discovery would add it.
+fn discovered_peer(network: &Network, discovery: &Discovery) -> Peer {
     let endpoint = |text| Endpoint::parse(text).expect("a scheme and a host are an endpoint");
     let mut peer = Peer::at(endpoint("tcp://discovered"));
     if discovery.http_port.is_some() {
@@ -120,13 +126,13 @@ fn discovered(network: &Network, discovery: &Discovery) -> Peer {
     peer
 }
 
-/// A network of which all is known.
+/// A network about which everything is known.
 fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
-    let asked = config
+    let queries = config
         .queries
         .iter()
         .filter(|query| query.networks.iter().any(|network| network == name));
-    let answered = QueryRecord {
+    let result = QueryRecord {
         value: Some((1.0, Instant::now())),
         success: true,
         last_success: Some(SystemTime::now()),
@@ -143,19 +149,19 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
                 losable: 0,
             }),
             stake_copper: Some(1),
-            stake_told: Some(SystemTime::now()),
+            registry_read: Some(SystemTime::now()),
             query_error: Some(false),
             ..NetworkVerdict::default()
         },
-        figures: Some(figures(1)),
-        queries: asked
-            .map(|query| (query.name.clone(), answered.clone()))
+        poll_answer: Some(poll_answer(1)),
+        queries: queries
+            .map(|query| (query.name.clone(), result.clone()))
             .collect(),
         ..NetworkSnapshot::default()
     }
 }
 
-fn figures(block: i64) -> PollAnswer {
+fn poll_answer(block: i64) -> PollAnswer {
     PollAnswer {
         state_hash: Some(Hash::new([1; 32])),
         state_block: Some(block),
@@ -171,37 +177,37 @@ fn figures(block: i64) -> PollAnswer {
     }
 }
 
-/// The record of a peer that has answered everything, twice, and advanced in between.
-fn answering(peer: &Peer) -> Arc<PeerRecord> {
+/// The record of a peer that has answered everything twice and advanced in between.
+fn answering_peer(peer: &Peer) -> Arc<PeerRecord> {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    let standing = Standing {
+    let comparison = NetworkComparison {
         lag: Some(Lag {
             blocks: 0,
             time: Duration::ZERO,
         }),
         diverged: Some(false),
-        first_block: None,
+        first_divergent_block: None,
     };
     for points in [1, 2] {
         let observation = Observation {
             endpoints: peer
                 .endpoints
                 .iter()
-                .map(|endpoint| probed(peer, endpoint, points))
+                .map(|endpoint| observed(peer, endpoint, points))
                 .collect(),
         };
-        record.observe(
+        record.record_poll(
             &observation,
-            Some(standing),
+            Some(comparison),
             Instant::now(),
             SystemTime::now(),
         );
     }
     record
         .identity
-        .advertise(peer.key.unwrap_or(Hash::new([1; 32])), None, Some(true));
+        .record_advertised_url(peer.key.unwrap_or(Hash::new([1; 32])), None, Some(true));
     for reading in host_readings(peer) {
-        record.learn_host(reading, Instant::now());
+        record.record_host_reading(reading, Instant::now());
     }
     record.stake = Some(Stake {
         registered: RegisteredPeer {
@@ -220,7 +226,7 @@ fn answering(peer: &Peer) -> Arc<PeerRecord> {
     Arc::new(record)
 }
 
-fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
+fn observed(peer: &Peer, endpoint: &Endpoint, points: i64) -> EndpointObservation {
     let http = endpoint.transport() == Transport::Http;
     let tls = endpoint.url().scheme() == "https";
     let took = Duration::from_millis(1);
@@ -253,14 +259,14 @@ fn probed(peer: &Peer, endpoint: &Endpoint, points: i64) -> Probed {
             took,
         }),
         query: Some(Timed {
-            value: Ok(figures(points)),
+            value: Ok(poll_answer(points)),
             took,
         }),
         api: Some(Api::V0_8_3),
         clock: (!http).then_some(Timed { value: clock, took }),
         ..Attempt::default()
     };
-    Probed::new(endpoint.transport(), (now, now), attempt, Ok(took))
+    EndpointObservation::new(endpoint.transport(), (now, now), attempt, Ok(took))
 }
 
 #[cfg(test)]
@@ -271,14 +277,14 @@ mod tests {
     use crate::config;
 
     #[test]
-    fn a_peer_that_discovery_may_add_counts_as_a_configured_reference() {
+    fn a_peer_that_discovery_may_add_counts_like_a_configured_reference() {
         let series = |network: &str, references: &str| {
             let text = format!(
                 "networks: [{{ name: n{network} }}]\nmetrics: {{ detail: full }}\n\
                  peers:\n- {{ name: a, endpoints: [http://a] }}\n{references}"
             );
             let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
-            series(&config, &Registry::new())
+            estimate_series(&config, &Registry::new())
         };
         let discovering = |more| {
             series(
@@ -302,21 +308,21 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_beside_the_agent_counts_what_its_host_shows() {
+    fn a_peer_with_a_sidecar_counts_the_series_of_its_host() {
         let series = |detail: &str, sidecar: &str| {
             let text = format!(
                 "mode: sidecar\nmetrics: {{ detail: {detail} }}\n\
                  peers:\n- {{ name: a, endpoints: [http://a]{sidecar} }}\n- {{ name: b, endpoints: [http://b] }}\n"
             );
             let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
-            series(&config, &Registry::new())
+            estimate_series(&config, &Registry::new())
         };
-        for (detail, of_process, of_store) in [("full", 10, 3), ("lean", 4, 2)] {
-            let polled = series(detail, "");
-            let seen = series(detail, ", sidecar: { pid_file: x }");
-            assert_eq!(seen, polled + of_process, "{detail}");
+        for (detail, process_series, store_series) in [("full", 10, 3), ("lean", 4, 2)] {
+            let without = series(detail, "");
+            let with_process = series(detail, ", sidecar: { pid_file: x }");
+            assert_eq!(with_process, without + process_series, "{detail}");
             let with_store = series(detail, ", sidecar: { pid_file: x, store: y }");
-            assert_eq!(with_store, seen + of_store, "{detail}");
+            assert_eq!(with_store, with_process + store_series, "{detail}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Facts about networks as series, from one snapshot.
+//! Metrics of networks, from one snapshot.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,23 @@ use crate::fleet::{
 };
 
 use super::catalogue::{self, Definition};
-use super::family::Writer;
-use super::peers::{float, possible};
+use super::endpoints::possible_reasons;
+use super::peers::float;
+use super::text_format::Writer;
 
-/// Writes every family that is about networks.
+/// Writes all families of networks.
 pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
-    probes(snapshot, writer);
-    peers(snapshot, writer);
-    verdicts(snapshot, writer);
-    stake(snapshot, writer);
-    controllers(snapshot, writer);
-    figures(snapshot, writer);
-    queries(snapshot, writer);
+    write_probes(snapshot, writer);
+    write_peers(snapshot, writer);
+    write_verdicts(snapshot, writer);
+    write_stake(snapshot, writer);
+    write_controllers(snapshot, writer);
+    write_chain_state(snapshot, writer);
+    write_queries(snapshot, writer);
 }
 
-/// Writes a family with at most one sample a network.
-fn each(
+/// Writes a family with at most one sample per network.
+fn each_network(
     snapshot: &Snapshot,
     writer: &mut Writer<'_>,
     definition: &'static Definition,
@@ -41,16 +42,17 @@ fn each(
     });
 }
 
-fn number(flag: bool) -> f64 {
-    u8::from(flag).into()
+/// A yes or no as a sample value.
+fn flag(value: bool) -> f64 {
+    u8::from(value).into()
 }
 
-/// A number of things that are held in memory.
-fn size(size: usize) -> Option<f64> {
-    u32::try_from(size).ok().map(f64::from)
+/// A number of things held in memory as a sample value.
+fn size(count: usize) -> Option<f64> {
+    u32::try_from(count).ok().map(f64::from)
 }
 
-fn verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+fn write_verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_ORDER_STATE, |family| {
         for network in &snapshot.networks {
             for &state in OrderState::ALL {
@@ -58,13 +60,13 @@ fn verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
                     ("network", network.name.as_str()),
                     ("state", state.as_str()),
                 ];
-                family.count(labels, (state == network.verdict.order).into());
+                family.integer(labels, (state == network.verdict.order).into());
             }
         }
     });
     let mut verdict = |definition: &'static Definition,
                        value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
-        each(snapshot, writer, definition, |network| {
+        each_network(snapshot, writer, definition, |network| {
             value(&network.verdict)
         });
     };
@@ -76,23 +78,23 @@ fn verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     });
     verdict(&catalogue::NETWORK_GROUPS, &|verdict| size(verdict.groups));
     verdict(&catalogue::NETWORK_SPLIT, &|verdict| {
-        Some(number(verdict.split))
+        Some(flag(verdict.split))
     });
     verdict(&catalogue::NETWORK_REGISTERED, &|verdict| {
         verdict.registered.map(float)
     });
 }
 
-fn stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_STAKE_RATIO, |family| {
         for network in &snapshot.networks {
             let Some(quorum) = &network.verdict.quorum else {
                 continue;
             };
-            for (standing, ratio) in StakeClass::ALL.iter().zip(quorum.ratios) {
+            for (class, ratio) in StakeClass::ALL.iter().zip(quorum.ratios) {
                 let labels = [
                     ("network", network.name.as_str()),
-                    ("standing", standing.as_str()),
+                    ("standing", class.as_str()),
                 ];
                 family.sample(labels, ratio);
             }
@@ -100,7 +102,7 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     });
     let mut verdict = |definition: &'static Definition,
                        value: &dyn Fn(&NetworkVerdict) -> Option<f64>| {
-        each(snapshot, writer, definition, |network| {
+        each_network(snapshot, writer, definition, |network| {
             value(&network.verdict)
         });
     };
@@ -114,72 +116,76 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
         verdict.stake_copper.map(cvm)
     });
     verdict(&catalogue::NETWORK_STAKE_TIMESTAMP, &|verdict| {
-        verdict.stake_told.map(seconds_since_epoch)
+        verdict.registry_read.map(seconds_since_epoch)
     });
     verdict(&catalogue::NETWORK_QUERY_ERROR, &|verdict| {
-        verdict.query_error.map(number)
+        verdict.query_error.map(flag)
     });
 }
 
-fn figures(snapshot: &Snapshot, writer: &mut Writer<'_>) {
-    let mut figure = |definition: &'static Definition,
-                      value: &dyn Fn(&PollAnswer) -> Option<f64>| {
-        each(snapshot, writer, definition, |network| {
-            network.figures.as_ref().and_then(value)
+/// Writes the network-wide values of the newest state of the majority.
+fn write_chain_state(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    let mut each_answer = |definition: &'static Definition,
+                           value: &dyn Fn(&PollAnswer) -> Option<f64>| {
+        each_network(snapshot, writer, definition, |network| {
+            network.poll_answer.as_ref().and_then(value)
         });
     };
-    figure(&catalogue::NETWORK_HEAD_TIMESTAMP, &|figures| {
-        figures.timestamp_ms.map(seconds_of_ms)
+    each_answer(&catalogue::NETWORK_HEAD_TIMESTAMP, &|answer| {
+        answer.timestamp_ms.map(seconds_of_ms)
     });
-    figure(&catalogue::NETWORK_ACCOUNTS, &|figures| {
-        figures.accounts.map(float)
+    each_answer(&catalogue::NETWORK_ACCOUNTS, &|answer| {
+        answer.accounts.map(float)
     });
-    figure(&catalogue::NETWORK_COIN_SUPPLY, &|figures| {
-        figures.coin_supply_copper.map(cvm)
+    each_answer(&catalogue::NETWORK_COIN_SUPPLY, &|answer| {
+        answer.coin_supply_copper.map(cvm)
     });
-    figure(&catalogue::NETWORK_FEES_POOL, &|figures| {
-        figures.fees_copper.map(cvm)
+    each_answer(&catalogue::NETWORK_FEES_POOL, &|answer| {
+        answer.fees_copper.map(cvm)
     });
-    figure(&catalogue::NETWORK_JUICE_PRICE, &|figures| {
-        figures.juice_price_copper.map(float)
+    each_answer(&catalogue::NETWORK_JUICE_PRICE, &|answer| {
+        answer.juice_price_copper.map(float)
     });
-    figure(&catalogue::NETWORK_MEMORY_POOL, &|figures| {
-        figures.memory_pool_bytes.map(float)
+    each_answer(&catalogue::NETWORK_MEMORY_POOL, &|answer| {
+        answer.memory_pool_bytes.map(float)
     });
-    figure(&catalogue::NETWORK_MEMORY_PRICE, &|figures| {
-        figures.memory_price_copper
+    each_answer(&catalogue::NETWORK_MEMORY_PRICE, &|answer| {
+        answer.memory_price_copper
     });
 }
 
-fn probes(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+fn write_probes(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let tallies = || {
         snapshot.networks.iter().flat_map(|network| {
-            let named = move |(transport, tally)| (network.name.as_str(), transport, tally);
-            Transport::ALL.into_iter().zip(&network.tallies).map(named)
+            let with_name = move |(transport, tally)| (network.name.as_str(), transport, tally);
+            Transport::ALL
+                .into_iter()
+                .zip(&network.tallies)
+                .map(with_name)
         })
     };
     writer.family(&catalogue::NETWORK_DURATION, |family| {
         for (network, transport, tally) in tallies() {
             let labels = [("network", network), ("transport", transport.as_str())];
-            family.histogram(labels, &tally.latencies, true);
+            family.latencies(labels, &tally.latencies, true);
         }
     });
     writer.family(&catalogue::NETWORK_FAILURES, |family| {
         for (network, transport, tally) in tallies() {
-            for reason in possible(transport) {
+            for reason in possible_reasons(transport) {
                 let labels = [
                     ("network", network),
                     ("transport", transport.as_str()),
                     ("reason", reason.as_str()),
                 ];
-                family.count(labels, tally.failed(reason));
+                family.integer(labels, tally.failed(reason));
             }
         }
     });
 }
 
-/// Accounts that control watched peers, each once.
-fn controllers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+/// Writes the balances of the accounts that control watched peers, each once.
+fn write_controllers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let balances: BTreeMap<(&str, u64), i64> = snapshot
         .peers
         .iter()
@@ -202,8 +208,8 @@ fn controllers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     });
 }
 
-/// The operator's own queries. A value is shown as long as it keeps being answered.
-fn queries(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+/// Writes the results of custom queries. A value is shown only while its query succeeds.
+fn write_queries(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let each = |writer: &mut Writer<'_>,
                 definition: &'static Definition,
                 value: &dyn Fn(&QueryRecord) -> Option<f64>| {
@@ -227,20 +233,20 @@ fn queries(snapshot: &Snapshot, writer: &mut Writer<'_>) {
             .map(|(value, _)| value)
     });
     each(writer, &catalogue::QUERY_SUCCESS, &|query| {
-        Some(number(query.success))
+        Some(flag(query.success))
     });
     each(writer, &catalogue::QUERY_LAST_SUCCESS, &|query| {
         query.last_success.map(seconds_since_epoch)
     });
 }
 
-/// Watched peers by health and role; each pair from the start.
-fn peers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+/// Writes the number of watched peers by health and role; each pair is a series from the start.
+fn write_peers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_PEERS, |family| {
         for network in &snapshot.networks {
             for state in Health::ALL {
                 for role in [Role::Own, Role::Reference] {
-                    let counted = snapshot.peers.iter().filter(|record| {
+                    let matching = snapshot.peers.iter().filter(|record| {
                         record.peer.network == network.name
                             && record.health == state
                             && record.peer.role == role
@@ -250,7 +256,7 @@ fn peers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
                         ("state", state.as_str()),
                         ("role", role.as_str()),
                     ];
-                    family.count(labels, counted.count() as u64);
+                    family.integer(labels, matching.count() as u64);
                 }
             }
         }

@@ -44,15 +44,15 @@ impl Timing {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let delay = HistogramOpts::new(
             "convex_monitor_schedule_delay_seconds",
-            "From the time a poll was due to the time it began, waiting for a permit included.",
+            "Delay between when a poll was due and when it started, including the wait for a permit.",
         )
         .buckets(crate::fleet::BUCKETS_SECONDS.to_vec());
         let timing = Self {
-            inflight: IntGauge::new("convex_monitor_inflight_polls", "Polls under way.")?,
+            inflight: IntGauge::new("convex_monitor_inflight_polls", "Polls in progress.")?,
             delay: Histogram::with_opts(delay)?,
             missed: IntCounter::new(
                 "convex_monitor_missed_polls_total",
-                "Polls that did not begin before the next one of the same peer was due.",
+                "Polls that did not start before the next one of the same peer was due.",
             )?,
         };
         registry.register(Box::new(timing.inflight.clone()))?;
@@ -212,14 +212,14 @@ async fn watch(work: &Work) -> Infallible {
     let mut ahead = schedule::head_start(until_slot, interval);
     let mut due = Instant::now() + until_slot - ahead;
     let mut polls_while_down = 0;
-    let mut errands = work.slot.errands().read().await;
+    let mut errands = work.slot.commands().receiver().await;
     loop {
         let asked = loop {
             tokio::select! {
                 biased;
                 () = sleep_until(due) => break None,
-                errand = errands.next() => match errand {
-                    PollCommand::Ask { question, answer } => {
+                errand = errands.recv() => match errand {
+                    PollCommand::Query { query: question, reply: answer } => {
                         let held = work.permits.acquire().await;
                         // Never longer than to the next poll; who asked takes silence for no answer. Boxed: it is rare, and
                         // room for it would be kept in each peer's task.
@@ -229,8 +229,8 @@ async fn watch(work: &Work) -> Infallible {
                         drop(held);
                     }
                     // Who has hung up meanwhile needs no poll.
-                    PollCommand::Poll { answer } if answer.is_closed() => {}
-                    PollCommand::Poll { answer } => break Some(answer),
+                    PollCommand::Poll { reply: answer } if answer.is_closed() => {}
+                    PollCommand::Poll { reply: answer } => break Some(answer),
                 }
             }
         };

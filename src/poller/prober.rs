@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config;
 use crate::failure::{Failure, Reason};
-use crate::fleet::{Observation, Probed};
+use crate::fleet::{EndpointObservation, Observation};
 use crate::retry::RetryPauses;
 
 /// `Retry-After` is obeyed for at most this many poll intervals,
@@ -119,7 +119,7 @@ impl Prober {
 
 impl EndpointClient {
     /// Asks for one poll, again after a failure while the deadline allows.
-    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> Probed {
+    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> EndpointObservation {
         let began = SystemTime::now();
         let mut pauses = RetryPauses::new();
         let mut retries = 0;
@@ -154,9 +154,9 @@ impl EndpointClient {
                 ..attempt
             };
             let times = (began, SystemTime::now());
-            return Probed {
+            return EndpointObservation {
                 retries,
-                ..Probed::new(transport, times, attempt, outcome)
+                ..EndpointObservation::new(transport, times, attempt, outcome)
             };
         }
     }

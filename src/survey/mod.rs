@@ -105,10 +105,10 @@ impl Turns {
     async fn next(&mut self) -> Vec<Arc<Slot>> {
         if let Some(ticks) = &mut self.ticks {
             ticks.tick().await;
-            return self.fleet.of_majority(&self.network);
+            return self.fleet.majority_peers(&self.network);
         }
         loop {
-            let peers = self.fleet.of_majority(&self.network);
+            let peers = self.fleet.majority_peers(&self.network);
             if !peers.is_empty() {
                 let mut ticks = interval_at(Instant::now() + self.every, self.every);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -124,13 +124,15 @@ async fn ask_registry(mut turns: Turns) {
     loop {
         let peers = turns.next().await;
         let registry = read_registry(&peers).await;
-        turns.fleet.learn_registry(&turns.network, registry.clone());
+        turns
+            .fleet
+            .record_registry(&turns.network, registry.clone());
         if let Some(registry) = registry {
             let hosts = turns.fleet.advertised_hosts(&turns.network, &registry);
             let addresses = resolve_all(hosts).await;
             turns
                 .fleet
-                .judge_advertised(&turns.network, &registry, &addresses);
+                .check_advertised_urls(&turns.network, &registry, &addresses);
         }
     }
 }
@@ -158,7 +160,7 @@ async fn read_registry(peers: &[Arc<Slot>]) -> Option<Registry> {
     let mut peer = peers.next()?;
     let deadline = Instant::now() + PATIENCE;
     while let Some(question) = reading.next_question() {
-        let answer = tokio::time::timeout_at(deadline, peer.ask(question))
+        let answer = tokio::time::timeout_at(deadline, peer.query(question))
             .await
             .ok()?;
         if let Err(error) = reading.take(answer) {
@@ -173,13 +175,15 @@ async fn ask_value(mut turns: Turns, query: CustomQuery) {
     loop {
         let peers = turns.next().await;
         let value = read_value(&peers, &query).await;
-        turns.fleet.learn_value(&turns.network, &query.name, value);
+        turns
+            .fleet
+            .record_query_value(&turns.network, &query.name, value);
     }
 }
 
 async fn read_value(peers: &[Arc<Slot>], query: &CustomQuery) -> Option<f64> {
     for peer in peers.iter().take(TRIES) {
-        let answer = tokio::time::timeout(PATIENCE, peer.ask(query.question.clone()))
+        let answer = tokio::time::timeout(PATIENCE, peer.query(query.question.clone()))
             .await
             .ok()?;
         let value = answer.map_err(|error| error.to_string());

@@ -211,7 +211,7 @@ async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_w
         records.iter().map(identity).collect()
     };
     poll(&fleet).await;
-    fleet.judge_advertised("n", &registered, &Addresses::new());
+    fleet.check_advertised_urls("n", &registered, &Addresses::new());
     let all_right = [(Some(true), 0); 3];
     assert_eq!(matches(&fleet.snapshot().peers), all_right);
 
@@ -227,7 +227,7 @@ async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_w
         ["localhost", "nowhere.invalid"].map(String::from).into()
     );
     let addresses = resolve_all(["localhost".to_owned()].into()).await;
-    fleet.judge_advertised("n", &registry, &addresses);
+    fleet.check_advertised_urls("n", &registry, &addresses);
     let records = poll(&fleet).await;
     let expected = [(Some(false), 1), (None, 1), (Some(true), 1)];
     assert_eq!(matches(&records), expected);

@@ -320,7 +320,7 @@ async fn a_member_that_a_peer_cannot_answer_costs_only_itself() {
         let mut watch = Watch::new(&fake, transport);
         let observation = watch.poll().await;
         let record = verdict(&watch.peer, &observation);
-        let figures = record.figures(Instant::now()).unwrap();
+        let figures = record.poll_answer(Instant::now()).unwrap();
         assert_eq!(
             (record.health, figures.accounts),
             (Health::Up, Some(132)),

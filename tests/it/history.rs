@@ -9,8 +9,8 @@ use cad3::Hash;
 use convex_client::{Attempt, FailureReason, OrderPoints, PollAnswer, Status, Timed, Transport};
 use convex_peer_monitor::config;
 use convex_peer_monitor::failure::{Failure, Reason};
+use convex_peer_monitor::fleet::{EndpointObservation, Observation};
 use convex_peer_monitor::fleet::{Fleet, Health};
-use convex_peer_monitor::fleet::{Observation, Probed};
 use convex_peer_monitor::history::{
     DATABASE_FILE_NAME, Event, EventKind, History, MAX_TRANSCRIBED_PEERS, Outcome, POLLS_KEPT,
     ReadError,
@@ -54,7 +54,12 @@ impl Watched {
     /// Has the peer at this position polled.
     fn poll(&self, peer: usize, began: SystemTime, (attempt, outcome): Ended) {
         let times = (began, began + Duration::from_millis(3));
-        let endpoints = vec![Probed::new(Transport::Tcp, times, attempt, outcome)];
+        let endpoints = vec![EndpointObservation::new(
+            Transport::Tcp,
+            times,
+            attempt,
+            outcome,
+        )];
         let slot = &self.fleet.slots()[peer];
         self.fleet.record(slot, &Observation { endpoints });
     }

@@ -119,7 +119,16 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
 #[tokio::test]
 async fn full_detail_writes_every_metric_of_the_catalogue_with_its_labels_and_nothing_else() {
     let (agent, _fake, _simulated, _process) = agent("full").await;
-    let found = samples(&agent.get("/metrics").await.1);
+    let exposition = agent.get("/metrics").await.1;
+    for line in exposition.lines() {
+        if let Some((name, help)) = line
+            .strip_prefix("# HELP ")
+            .and_then(|it| it.split_once(' '))
+        {
+            assert_eq!(help, definition(name).help, "{name}");
+        }
+    }
+    let found = samples(&exposition);
     for (name, samples) in &found {
         let metric = definition(name);
         for labels in samples {
@@ -158,7 +167,7 @@ async fn lean_detail_leaves_what_the_catalogue_says() {
     let exposition = agent.get("/metrics").await.1;
     let found = samples(&exposition);
     for name in found.keys() {
-        assert_ne!(definition(name).lean, Lean::Left, "{name}");
+        assert_ne!(definition(name).lean, Lean::Omitted, "{name}");
     }
     assert!(
         found["convex_probe_failures_total"]

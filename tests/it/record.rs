@@ -10,7 +10,7 @@ use convex_client::{
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::fleet::{Observation, Probed};
+use convex_peer_monitor::fleet::{EndpointObservation, Observation};
 use tokio::time::Instant;
 
 use crate::support::contract::peer;
@@ -42,10 +42,10 @@ impl Watched {
         self.now += self.record.peer.cadence.interval;
         let wall = SystemTime::UNIX_EPOCH + self.now;
         let probed = |(endpoint, (attempt, outcome)): (&Endpoint, Ended)| {
-            Probed::new(endpoint.transport(), (wall, wall), attempt, outcome)
+            EndpointObservation::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
         let endpoints = self.endpoints.iter().zip(attempts).map(probed).collect();
-        self.record.observe(
+        self.record.record_poll(
             &Observation { endpoints },
             None,
             self.start + self.now,
@@ -199,7 +199,7 @@ fn a_measurement_is_shown_for_three_intervals() {
         let record = &watched.record;
         [
             record.order(now).is_some(),
-            record.figures(now).is_some(),
+            record.poll_answer(now).is_some(),
             record.timings(&record.endpoints[0], now).is_some(),
         ]
     };
@@ -235,7 +235,7 @@ fn counters_tell_tries_from_polls() {
         (
             tally.attempts,
             tally.failed(Reason::Client(FailureReason::Closed)),
-            tally.failed_in_all()
+            tally.total_failures()
         ),
         (3, 1, 1)
     );

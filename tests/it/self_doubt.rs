@@ -8,7 +8,7 @@ use convex_client::{Attempt, ErrorReply, FailureReason, Timed};
 use convex_peer_monitor::config;
 use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Condition, Fleet, Health, Slot};
-use convex_peer_monitor::fleet::{Observation, Probed};
+use convex_peer_monitor::fleet::{EndpointObservation, Observation};
 use convex_peer_monitor::self_check::{Check, Excuse, Finding};
 use tokio::net::TcpListener;
 use tokio::time::advance;
@@ -61,7 +61,7 @@ impl Watch {
                 Some(reason) => Err(Failure::new(*reason, "as scripted")),
                 None => Ok(Duration::ZERO),
             };
-            Probed::new(endpoint.transport(), (now, now), attempt(*reason), outcome)
+            EndpointObservation::new(endpoint.transport(), (now, now), attempt(*reason), outcome)
         });
         self.fleet.record(
             slot,
@@ -79,7 +79,8 @@ impl Watch {
     }
 
     fn found(&self, found: &[(Check, Finding)]) {
-        self.fleet.examine(found.iter().copied().collect());
+        self.fleet
+            .record_self_checks(found.iter().copied().collect());
     }
 
     fn health(&self, peer: usize) -> Health {

@@ -155,9 +155,9 @@ async fn what_the_host_showed_is_shown_for_three_intervals() {
         process_up: Some(true),
         ..ProcessReading::default()
     };
-    fleet.learn_host(&config.peers[0], Reading::Process(process.clone()));
+    fleet.record_host_reading(&config.peers[0], Reading::Process(process.clone()));
     advance(Duration::from_secs(20)).await;
-    fleet.learn_host(&config.peers[0], Reading::Store(StoreReading::default()));
+    fleet.record_host_reading(&config.peers[0], Reading::Store(StoreReading::default()));
     advance(Duration::from_secs(9)).await;
     assert_eq!(record(&fleet).process(Instant::now()), Some(&process));
     advance(Duration::from_secs(1)).await;
@@ -171,6 +171,6 @@ async fn what_was_read_for_a_peer_as_it_was_before_a_reload_is_nobodys() {
     let before = config.peers[0].clone();
     Arc::make_mut(&mut config.peers[0]).role = config::Role::Reference;
     fleet.apply(&config);
-    fleet.learn_host(&before, Reading::Store(StoreReading::default()));
+    fleet.record_host_reading(&before, Reading::Store(StoreReading::default()));
     assert!(record(&fleet).store(Instant::now()).is_none());
 }

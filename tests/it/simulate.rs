@@ -45,7 +45,7 @@ async fn figures(network: &Network, i: usize) -> (OrderPoints, PollAnswer) {
     let now = Instant::now();
     (
         record.order(now).unwrap(),
-        record.figures(now).unwrap().clone(),
+        record.poll_answer(now).unwrap().clone(),
     )
 }
 
@@ -416,7 +416,7 @@ async fn ten_thousand_peers_are_one_network() {
     first.cadence.timeout = PATIENCE;
     let record = verdict(&first, &prober(&first).poll().await);
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
-    let figures = record.figures(Instant::now()).unwrap();
+    let figures = record.poll_answer(Instant::now()).unwrap();
     assert_eq!(figures.registered_peers, Some(10_000));
     for foreign in ["127.0.0.1", "127.1.39.17"] {
         let address = (foreign, network.tcp(1).port());

@@ -11,11 +11,11 @@ use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::config::{self, Detail, Mode};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Snapshot,
-    Streak, Who,
+    ConfiguredIdentity, Fleet, Health, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot,
+    Streak, UnixMillis,
 };
-use convex_peer_monitor::fleet::{Observation, Probed};
-use convex_peer_monitor::metrics::{AgentFacts, exposition};
+use convex_peer_monitor::fleet::{EndpointObservation, Observation};
+use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
 use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
@@ -28,24 +28,24 @@ fn hash() -> impl Strategy<Value = Hash> {
     any::<[u8; 32]>().prop_map(Hash::new)
 }
 
-fn moment() -> impl Strategy<Value = Option<Moment>> {
-    option::of(any::<u64>().prop_map(Moment))
+fn moment() -> impl Strategy<Value = Option<UnixMillis>> {
+    option::of(any::<u64>().prop_map(UnixMillis))
 }
 
 fn streak() -> impl Strategy<Value = Streak> {
     proptest::collection::vec(any::<bool>(), 0..6).prop_map(|polls| {
         let mut streak = Streak::default();
         for good in polls {
-            streak.poll(good, 2, 2);
+            streak.record(good, 2, 2);
         }
         streak
     })
 }
 
-fn endpoint() -> impl Strategy<Value = RememberedEndpoint> {
+fn endpoint() -> impl Strategy<Value = SavedEndpoint> {
     let failure = option::of((any::<String>(), any::<String>()));
     (moment(), moment(), moment(), any::<u32>(), failure).prop_map(
-        |(attempt, success, certificate_ends, failures, failure)| RememberedEndpoint {
+        |(attempt, success, certificate_ends, failures, failure)| SavedEndpoint {
             attempt,
             success,
             certificate_ends,
@@ -55,9 +55,9 @@ fn endpoint() -> impl Strategy<Value = RememberedEndpoint> {
     )
 }
 
-fn remembered() -> impl Strategy<Value = Remembered> {
+fn remembered() -> impl Strategy<Value = SavedPeer> {
     let who = (any::<String>(), option::of(hash()), option::of(hash())).prop_map(
-        |(network, pinned_genesis, pinned_key)| Who {
+        |(network, pinned_genesis, pinned_key)| ConfiguredIdentity {
             network,
             pinned_genesis,
             pinned_key,
@@ -70,15 +70,15 @@ fn remembered() -> impl Strategy<Value = Remembered> {
     let diverged = option::of(any::<i64>());
     let points = option::of(any::<[i64; 4]>().prop_map(points));
     let highest = option::of(any::<[i64; 3]>());
-    let owed =
+    let unexecuted =
         (option::of(any::<i64>()), moment()).prop_map(|(finality, since)| finality.zip(since));
-    let order = (points, highest, moment(), moment(), owed).prop_map(
-        |(points, highest, stuck, below, owed)| RememberedOrder {
+    let order = (points, highest, moment(), moment(), unexecuted).prop_map(
+        |(points, highest, stuck, below, unexecuted)| SavedOrder {
             points,
             highest,
             stuck,
             below,
-            owed,
+            unexecuted,
         },
     );
     let advanced = ([moment(), moment(), moment(), moment()], order);
@@ -92,8 +92,8 @@ fn remembered() -> impl Strategy<Value = Remembered> {
             (advanced, order),
             endpoints,
         )| {
-            Remembered {
-                who,
+            SavedPeer {
+                configured: who,
                 health,
                 streak,
                 genesis,
@@ -120,10 +120,10 @@ fn points([block, proposal, consensus, finality]: [i64; 4]) -> OrderPoints {
     }
 }
 
-fn memory() -> impl Strategy<Value = Memory> {
-    let networks = btree_map(any::<String>(), any::<u64>().prop_map(Moment), 0..3);
+fn memory() -> impl Strategy<Value = SavedFleet> {
+    let networks = btree_map(any::<String>(), any::<u64>().prop_map(UnixMillis), 0..3);
     (btree_map(any::<String>(), remembered(), 0..4), networks).prop_map(
-        |(peers, finality_advanced)| Memory {
+        |(peers, finality_advanced)| SavedFleet {
             peers,
             finality_advanced,
         },
@@ -148,8 +148,8 @@ proptest! {
         let mut memory = of_one();
         let one = memory.peers.get_mut("one").unwrap();
         let attempt = one.endpoints[URL].attempt;
-        remembered.who = one.who.clone();
-        remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(RememberedEndpoint { attempt, ..endpoint }))]);
+        remembered.configured = one.configured.clone();
+        remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(SavedEndpoint { attempt, ..endpoint }))]);
         *one = remembered.clone();
         let fleet = fleet(ONE);
         fleet.restore(memory);
@@ -164,7 +164,7 @@ proptest! {
         };
         let mut text = String::new();
         let registry = prometheus::Registry::new();
-        exposition(&snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
+        write_exposition(&snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
         prop_assert!(text.contains("convex_peer_health"));
     }
 }
@@ -181,26 +181,26 @@ fn fleet(text: &str) -> Fleet {
 }
 
 /// What an agent could have remembered of the peer of [`ONE`].
-fn of_fleet(fleet: Memory) -> State {
+fn of_fleet(fleet: SavedFleet) -> State {
     State {
         fleet,
         ..State::default()
     }
 }
 
-fn of_one() -> Memory {
+fn of_one() -> SavedFleet {
     let mut streak = Streak::default();
-    streak.poll(false, 1, 1);
+    streak.record(false, 1, 1);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    let now = Moment(u64::try_from(now.as_millis()).unwrap());
-    let endpoint = RememberedEndpoint {
+    let now = UnixMillis(u64::try_from(now.as_millis()).unwrap());
+    let endpoint = SavedEndpoint {
         attempt: Some(now),
         failures: 7,
         failure: Some(("refused".to_owned(), "as told".to_owned())),
-        ..RememberedEndpoint::default()
+        ..SavedEndpoint::default()
     };
-    let one = Remembered {
-        who: Who {
+    let one = SavedPeer {
+        configured: ConfiguredIdentity {
             network: "default".to_owned(),
             pinned_genesis: None,
             pinned_key: None,
@@ -215,10 +215,10 @@ fn of_one() -> Memory {
         key_changed: Some(now),
         diverged_at: Some(41),
         advanced: [Some(now), None, None, None],
-        order: RememberedOrder::default(),
+        order: SavedOrder::default(),
         endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),
     };
-    Memory {
+    SavedFleet {
         peers: BTreeMap::from([("one".to_owned(), one)]),
         finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
     }
@@ -272,7 +272,7 @@ fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
         ..Attempt::default()
     };
     let now = SystemTime::now();
-    let probed = Probed::new(Transport::Tcp, (now, now), attempt, Ok(took));
+    let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, Ok(took));
     let endpoints = vec![probed];
     fleet.record(&fleet.slots()[0], &Observation { endpoints });
     conditions(&fleet.snapshot())
@@ -318,7 +318,7 @@ fn a_peer_that_joins_later_is_remembered_and_kept_until_then() {
 
     let mut old = of_one();
     for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
-        endpoint.attempt = Some(Moment(0));
+        endpoint.attempt = Some(UnixMillis(0));
     }
     let fleet = fleet(ONE);
     fleet.restore(old);

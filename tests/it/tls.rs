@@ -6,7 +6,7 @@ use convex_client::FailureReason;
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Condition;
-use convex_peer_monitor::fleet::Probed;
+use convex_peer_monitor::fleet::EndpointObservation;
 use rcgen::Certificate;
 
 use crate::support::contract::{peer, prober, verdict};
@@ -29,7 +29,7 @@ fn watched(fake: &FakePeer, ca: Option<Certificate>) -> Peer {
     peer
 }
 
-async fn probe(peer: &Peer) -> Probed {
+async fn probe(peer: &Peer) -> EndpointObservation {
     prober(peer).poll().await.endpoints.remove(0)
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn prober(peer: &Peer) -> Prober {
 /// What one poll, taken alone, makes of a peer.
 pub(crate) fn verdict(peer: &Peer, observation: &Observation) -> PeerRecord {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    record.observe(observation, None, Instant::now(), SystemTime::now());
+    record.record_poll(observation, None, Instant::now(), SystemTime::now());
     record
 }
 
@@ -173,7 +173,7 @@ async fn another_identity_is_noticed(url: &str, status: &Status) {
         );
         assert!(record.conditions.contains(&Condition::Failing(reason)));
         assert!(
-            record.figures(Instant::now()).is_none(),
+            record.poll_answer(Instant::now()).is_none(),
             "facts of somebody else are not this peer's"
         );
     }

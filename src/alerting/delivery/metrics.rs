@@ -33,11 +33,11 @@ impl DeliveryMetrics {
         Ok(Self {
             notifications: counter(
                 "convex_monitor_notifications_total",
-                "Requests with notifications to a receiver, failed ones included; one to an Alertmanager can tell of many alerts.",
+                "Notification requests sent to the receiver, including failed ones; one request to an Alertmanager can carry many alerts.",
             )?,
             failures: counter(
                 "convex_monitor_notification_failures_total",
-                "Of these, those that were not delivered.",
+                "Notification requests to the receiver that failed.",
             )?,
             receivers: Arc::default(),
         })

@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use crate::agent::Source;
 use crate::config::{self, Config, Limits, Peer};
 use crate::fleet::Observation;
-use crate::fleet::report::PeerReport;
+use crate::fleet::peer_json::PeerJson;
 use crate::fleet::{Health, PeerRecord};
 use crate::poller::prober::Prober;
 
@@ -120,7 +120,7 @@ impl Subject {
     async fn poll(&mut self) {
         let observation = self.prober.poll().await;
         let (now, wall) = (Instant::now(), SystemTime::now());
-        self.seen.record.observe(&observation, None, now, wall);
+        self.seen.record.record_poll(&observation, None, now, wall);
         self.seen.observation = observation;
     }
 }
@@ -211,9 +211,9 @@ impl Form {
                 })
             }
             Self::Json => {
-                let reports: Vec<PeerReport<'_>> = subjects
+                let reports: Vec<PeerJson<'_>> = subjects
                     .iter()
-                    .map(|subject| PeerReport::new(&subject.seen.record, now))
+                    .map(|subject| PeerJson::new(&subject.seen.record, now))
                     .collect();
                 let text = if every.is_some() {
                     serde_json::to_string(&reports)?

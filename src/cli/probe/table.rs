@@ -9,7 +9,7 @@ use convex_client::{Attempt, ErrorReply, PollAnswer};
 use tokio::time::Instant;
 
 use crate::cli::terminal::harmless;
-use crate::fleet::Probed;
+use crate::fleet::EndpointObservation;
 use crate::fleet::{Condition, Health, PeerRecord};
 
 use super::Seen;
@@ -250,7 +250,7 @@ impl Row {
 /// A row for each endpoint; what is the peer's as a whole stands in its first one.
 fn rows(seen: &Seen, now: Instant) -> Vec<Row> {
     let record = &seen.record;
-    let of = |(i, probed): (usize, &Probed)| {
+    let of = |(i, probed): (usize, &EndpointObservation)| {
         let first = |text: &str| if i == 0 { text } else { "" }.to_owned();
         let attempt = &probed.attempt;
         let [order, state, accounts] = facts(record, attempt, now);
@@ -367,7 +367,7 @@ fn conditions(record: &PeerRecord, now: Instant) -> Vec<String> {
 }
 
 /// What an endpoint's answers show.
-fn answered(probed: &Probed, record: &PeerRecord) -> Vec<String> {
+fn answered(probed: &EndpointObservation, record: &PeerRecord) -> Vec<String> {
     let attempt = &probed.attempt;
     let mut found = Vec::new();
     if let Some(Err(ErrorReply { code, message })) =

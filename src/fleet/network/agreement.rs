@@ -1,203 +1,215 @@
-//! Who agrees with whom on the state of a network: rings of sightings compared with each other. Pure.
+//! Which peers of a network agree on its state: compares their rings. Pure.
 //!
-//! Two peers agree or disagree by their states at the newest block that both have shown; without a common block nothing
-//! is claimed of them. A peer is *diverged* when peers with more than half of the weight disagree with it, so that no single
-//! liar can make another peer look diverged.
+//! Two peers agree or disagree by their states at their newest common block; without a common block
+//! neither. A peer is *diverged* if peers with more than half of the weight disagree with it, so
+//! that a single liar cannot make another peer look diverged.
 //!
-//! Where two disagree, at least one of them has shown a state that is not the usual one of its block. So only such
-//! dissenters are compared with everybody: a large network in unison, or with a few that are off, costs next to nothing. They are not compared
-//! pair by pair, but from their newest block down with the set of all that have shown it and were not met yet.
+//! If two peers disagree, at least one of them has a state that is not the most common one at its
+//! block. So only these dissenters are compared with all others: a large network that agrees, or
+//! almost agrees, costs next to nothing. A dissenter is not compared pair by pair but, from its
+//! newest block down, with all peers that have the block and were not met at a newer one.
 
 use std::collections::{HashMap, HashSet};
 
 use fixedbitset::FixedBitSet;
 
-use super::ring::{Ring, Sighting, Sightings};
+use super::ring::{BlockState, BlockStateCounts, Ring};
 
-/// Of those that disagree with a peer, so many are asked for the first block of the difference.
-const ASKED_FOR_DIFFERENCE: usize = 64;
+/// Number of disagreeing peers that the first divergent block is computed from.
+const MAX_COMPARED_FOR_FIRST_BLOCK: usize = 64;
 
-/// One peer that is heard.
+/// The last states of a peer that answers.
 #[derive(Clone, Copy, Debug)]
 pub struct WeightedRing<'a> {
-    /// What it has shown.
+    /// Its states.
     pub ring: &'a Ring,
-    /// What its word weighs: its decayed stake in copper, or 1 for each where stake is not known.
+    /// Its decayed stake in billionths of the registered weight, or 1 for each peer if stake is
+    /// unknown.
     pub weight: u64,
 }
 
-/// How one peer stands to the others.
+/// How one peer compares with the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForkVerdict {
-    /// Peers with less than half of the weight disagree with it. `proven`: somebody agrees.
+    /// Peers with less than half of the weight disagree with it.
     Majority {
-        /// Whether an equal hash at a common block was seen.
-        proven: bool,
+        /// Whether another peer has an equal hash at a common block.
+        confirmed: bool,
     },
     /// Peers with more than half of the weight disagree with it.
     Diverged {
         /// The lowest known block at which it differs from one that disagrees.
         first_block: i64,
     },
-    /// Half of the weight is against it, or would be: nobody can tell. `proven`: somebody agrees.
+    /// Peers with half of the weight disagree with it, or could once all are polled.
     Undecided {
-        /// Whether an equal hash at a common block was seen.
-        proven: bool,
+        /// Whether another peer has an equal hash at a common block.
+        confirmed: bool,
     },
 }
 
-/// What the rings say.
+/// Result of comparing all rings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
-    /// By voice, in the order given.
-    pub stands: Vec<ForkVerdict>,
-    /// Whether peers disagree and no group holds more than half of the weight.
+    /// One per ring, in the same order.
+    pub verdicts: Vec<ForkVerdict>,
+    /// Whether peers disagree and no group has more than half of the weight.
     pub split: bool,
-    /// Distinct states at common blocks; 1 when nobody disagrees, 0 without voices.
+    /// Number of different states at common blocks; 1 if all agree, 0 without rings.
     pub groups: usize,
 }
 
 impl Agreement {
-    /// Compares the rings of all voices, of which `sightings` has counted what they hold. What those weigh that were not
-    /// asked yet is `awaited`: they may be on either side.
+    /// Compares all rings; `counts` are those of their states. `awaited_weight` is the weight of
+    /// peers that were not polled yet: they may be on either side.
     #[must_use]
-    pub fn of(voices: &[WeightedRing<'_>], sightings: &Sightings, awaited: u128) -> Self {
-        let relations = relations(voices, sightings);
-        let total: u128 = voices.iter().map(|voice| u128::from(voice.weight)).sum();
-        let mut stands = Vec::with_capacity(voices.len());
-        for (voice, relation) in voices.iter().zip(&relations) {
+    pub fn compare(
+        rings: &[WeightedRing<'_>],
+        counts: &BlockStateCounts,
+        awaited_weight: u128,
+    ) -> Self {
+        let relations = relations(rings, counts);
+        let total: u128 = rings.iter().map(|ring| u128::from(ring.weight)).sum();
+        let mut verdicts = Vec::with_capacity(rings.len());
+        for (ring, relation) in rings.iter().zip(&relations) {
             let against = relation.against;
-            let proven = relation.anyone_agrees;
-            stands.push(if against * 2 > total + awaited {
+            let confirmed = relation.confirmed;
+            verdicts.push(if against * 2 > total + awaited_weight {
                 let others = relation.some_against.iter();
                 let differences =
-                    others.filter_map(|other| voice.ring.first_difference(voices[*other].ring));
+                    others.filter_map(|other| ring.ring.first_difference(rings[*other].ring));
                 let first_block = differences.min().unwrap_or_default();
                 ForkVerdict::Diverged { first_block }
             } else if against * 2 >= total && against > 0 {
-                ForkVerdict::Undecided { proven }
+                ForkVerdict::Undecided { confirmed }
             } else {
-                ForkVerdict::Majority { proven }
+                ForkVerdict::Majority { confirmed }
             });
         }
-        let majority: u128 = stands
+        let majority: u128 = verdicts
             .iter()
-            .zip(voices)
-            .filter(|(stand, _)| matches!(stand, ForkVerdict::Majority { .. }))
-            .map(|(_, voice)| u128::from(voice.weight))
+            .zip(rings)
+            .filter(|(verdict, _)| matches!(verdict, ForkVerdict::Majority { .. }))
+            .map(|(_, ring)| u128::from(ring.weight))
             .sum();
         Self {
-            split: !voices.is_empty() && majority * 2 <= total,
-            groups: groups(voices, &stands, sightings),
-            stands,
+            split: !rings.is_empty() && majority * 2 <= total,
+            groups: groups(rings, &verdicts, counts),
+            verdicts,
         }
     }
 }
 
-/// How one voice stands to all others.
+/// How one peer relates to all others.
 #[derive(Clone, Debug, Default)]
 struct Relation {
-    /// What those weigh that disagree with it.
+    /// Weight of the peers that disagree with it.
     against: u128,
-    /// Some of those that disagree.
+    /// Some of the peers that disagree with it.
     some_against: Vec<usize>,
-    anyone_agrees: bool,
+    /// Whether any other peer agrees with it.
+    confirmed: bool,
 }
 
 impl Relation {
-    fn disagrees(&mut self, other: usize, weight: u64) {
+    fn add_against(&mut self, other: usize, weight: u64) {
         self.against += u128::from(weight);
-        if self.some_against.len() < ASKED_FOR_DIFFERENCE {
+        if self.some_against.len() < MAX_COMPARED_FOR_FIRST_BLOCK {
             self.some_against.push(other);
         }
     }
 }
 
-fn relations(voices: &[WeightedRing<'_>], sightings: &Sightings) -> Vec<Relation> {
-    let dissents = |voice: &WeightedRing<'_>| {
-        let mut shown = voice.ring.newest_first();
-        !sightings.agree() && shown.any(|sighting| !sightings.is_usual(sighting))
+fn relations(rings: &[WeightedRing<'_>], counts: &BlockStateCounts) -> Vec<Relation> {
+    let dissents = |ring: &WeightedRing<'_>| {
+        let mut states = ring.ring.newest_first();
+        !counts.all_agree() && states.any(|state| !counts.is_most_common(state))
     };
-    let dissents: Vec<bool> = voices.iter().map(dissents).collect();
-    let dissenters = || (0..voices.len()).filter(|me| dissents[*me]);
-    let mut relations = vec![Relation::default(); voices.len()];
-    let shown = ShownState::of(voices, dissenters());
-    let mut of_dissenters: HashMap<Sighting, u32> = HashMap::new();
-    let mut agreeing = FixedBitSet::with_capacity(voices.len());
-    let mut met = FixedBitSet::with_capacity(voices.len());
-    for me in dissenters() {
+    let dissents: Vec<bool> = rings.iter().map(dissents).collect();
+    let dissenters = || (0..rings.len()).filter(|peer| dissents[*peer]);
+    let mut relations = vec![Relation::default(); rings.len()];
+    let holders = Holders::new(rings, dissenters());
+    let mut dissenter_counts: HashMap<BlockState, u32> = HashMap::new();
+    let mut agreeing = FixedBitSet::with_capacity(rings.len());
+    let mut met = FixedBitSet::with_capacity(rings.len());
+    for peer in dissenters() {
         met.clear();
-        met.insert(me);
-        for sighting in voices[me].ring.newest_first() {
-            *of_dissenters.entry(sighting).or_default() += 1;
-            let everybody = &shown.at_block[&sighting.0];
-            let equal = &shown.as_state[&sighting];
-            // Of those that it has not met at a newer block.
-            for other in everybody.difference(&met) {
-                if equal.contains(other) {
-                    agreeing.extend([me, other]);
+        met.insert(peer);
+        for state in rings[peer].ring.newest_first() {
+            *dissenter_counts.entry(state).or_default() += 1;
+            let with_block = &holders.by_block[&state.0];
+            let with_state = &holders.by_state[&state];
+            for other in with_block.difference(&met) {
+                if with_state.contains(other) {
+                    agreeing.extend([peer, other]);
                     continue;
                 }
-                relations[me].disagrees(other, voices[other].weight);
-                // Another dissenter looks for itself.
+                relations[peer].add_against(other, rings[other].weight);
+                // Another dissenter gets a turn of its own.
                 if !dissents[other] {
-                    relations[other].disagrees(me, voices[me].weight);
+                    relations[other].add_against(peer, rings[peer].weight);
                 }
             }
-            met.union_with(everybody);
+            met.union_with(with_block);
         }
     }
-    for (me, voice) in voices.iter().enumerate() {
-        // Those that do not dissent are equal wherever they meet.
-        let usual = |sighting| {
-            let apart = of_dissenters.get(&sighting).copied().unwrap_or(0);
-            sightings.of(sighting) > 1 + apart
+    for (peer, ring) in rings.iter().enumerate() {
+        // Peers that do not dissent agree with each other wherever they meet.
+        let is_shared = |state| {
+            let dissenters = dissenter_counts.get(&state).copied().unwrap_or(0);
+            counts.with_state(state) > 1 + dissenters
         };
-        relations[me].anyone_agrees =
-            agreeing.contains(me) || (!dissents[me] && voice.ring.newest_first().any(usual));
+        relations[peer].confirmed =
+            agreeing.contains(peer) || (!dissents[peer] && ring.ring.newest_first().any(is_shared));
     }
     relations
 }
 
-/// Who has shown what of that which some have shown, as sets of voices.
-struct ShownState {
-    /// Any state of a block.
-    at_block: HashMap<i64, FixedBitSet>,
-    as_state: HashMap<Sighting, FixedBitSet>,
+/// The peers that have the blocks and states of dissenters.
+struct Holders {
+    /// Peers with any state at the block.
+    by_block: HashMap<i64, FixedBitSet>,
+    /// Peers with this state.
+    by_state: HashMap<BlockState, FixedBitSet>,
 }
 
-impl ShownState {
-    fn of(voices: &[WeightedRing<'_>], some: impl Iterator<Item = usize>) -> Self {
-        let nobody = || FixedBitSet::with_capacity(voices.len());
-        let (mut at_block, mut as_state) = (HashMap::new(), HashMap::new());
-        for sighting in some.flat_map(|me| voices[me].ring.newest_first()) {
-            at_block.entry(sighting.0).or_insert_with(nobody);
-            as_state.entry(sighting).or_insert_with(nobody);
+impl Holders {
+    fn new(rings: &[WeightedRing<'_>], dissenters: impl Iterator<Item = usize>) -> Self {
+        let empty = || FixedBitSet::with_capacity(rings.len());
+        let (mut by_block, mut by_state) = (HashMap::new(), HashMap::new());
+        for state in dissenters.flat_map(|peer| rings[peer].ring.newest_first()) {
+            by_block.entry(state.0).or_insert_with(empty);
+            by_state.entry(state).or_insert_with(empty);
         }
-        for (me, voice) in voices.iter().enumerate() {
-            for sighting in voice.ring.newest_first() {
-                if let Some(set) = at_block.get_mut(&sighting.0) {
-                    set.insert(me);
+        for (peer, ring) in rings.iter().enumerate() {
+            for state in ring.ring.newest_first() {
+                if let Some(set) = by_block.get_mut(&state.0) {
+                    set.insert(peer);
                 }
-                if let Some(set) = as_state.get_mut(&sighting) {
-                    set.insert(me);
+                if let Some(set) = by_state.get_mut(&state) {
+                    set.insert(peer);
                 }
             }
         }
-        Self { at_block, as_state }
+        Self { by_block, by_state }
     }
 }
 
-/// The majority is one group; those outside it are told apart by their state at the newest block that each shares.
-fn groups(voices: &[WeightedRing<'_>], stands: &[ForkVerdict], sightings: &Sightings) -> usize {
+/// Number of groups. The majority is one; the others are grouped by their state at the newest block
+/// that each shares with another peer.
+fn groups(
+    rings: &[WeightedRing<'_>],
+    verdicts: &[ForkVerdict],
+    counts: &BlockStateCounts,
+) -> usize {
     let mut others = HashSet::new();
     let mut any_majority = false;
-    for (voice, stand) in voices.iter().zip(stands) {
-        if matches!(stand, ForkVerdict::Majority { .. }) {
+    for (ring, verdict) in rings.iter().zip(verdicts) {
+        if matches!(verdict, ForkVerdict::Majority { .. }) {
             any_majority = true;
         } else {
-            let mut shown = voice.ring.newest_first();
-            others.extend(shown.find(|(block, _)| sightings.at(*block) > 1));
+            let mut states = ring.ring.newest_first();
+            others.extend(states.find(|(block, _)| counts.with_block(*block) > 1));
         }
     }
     usize::from(any_majority) + others.len()
@@ -212,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// A ring from text: `5a 6a` is hash a at blocks 5 and 6.
+    /// Parses a ring: `5a 6a` is hash a at blocks 5 and 6.
     fn ring(text: &str) -> Ring {
         let mut ring = Ring::default();
         for entry in text.split_whitespace() {
@@ -225,8 +237,8 @@ mod tests {
         ring
     }
 
-    fn judge(rings: &[Ring], weights: &[u64]) -> Agreement {
-        let voices: Vec<WeightedRing<'_>> = rings
+    fn compare(rings: &[Ring], weights: &[u64]) -> Agreement {
+        let rings: Vec<WeightedRing<'_>> = rings
             .iter()
             .zip(weights)
             .map(|(ring, weight)| WeightedRing {
@@ -234,26 +246,26 @@ mod tests {
                 weight: *weight,
             })
             .collect();
-        agreement(&voices, 0)
+        compare_weighted(&rings, 0)
     }
 
-    fn agreement(voices: &[WeightedRing<'_>], awaited: u128) -> Agreement {
-        let mut sightings = Sightings::default();
-        for sighting in voices.iter().flat_map(|voice| voice.ring.newest_first()) {
-            sightings.add(sighting);
+    fn compare_weighted(rings: &[WeightedRing<'_>], awaited_weight: u128) -> Agreement {
+        let mut counts = BlockStateCounts::default();
+        for state in rings.iter().flat_map(|ring| ring.ring.newest_first()) {
+            counts.add(state);
         }
-        Agreement::of(voices, &sightings, awaited)
+        Agreement::compare(rings, &counts, awaited_weight)
     }
 
-    /// Stands as letters: m majority, M proven, d diverged, ? undecided.
-    fn stands(agreement: &Agreement) -> String {
-        let letter = |stand: &ForkVerdict| match stand {
-            ForkVerdict::Majority { proven: true } => 'M',
-            ForkVerdict::Majority { proven: false } => 'm',
+    /// Verdicts as letters: m majority, M confirmed majority, d diverged, ? undecided.
+    fn letters(agreement: &Agreement) -> String {
+        let letter = |verdict: &ForkVerdict| match verdict {
+            ForkVerdict::Majority { confirmed: true } => 'M',
+            ForkVerdict::Majority { confirmed: false } => 'm',
             ForkVerdict::Diverged { .. } => 'd',
             ForkVerdict::Undecided { .. } => '?',
         };
-        agreement.stands.iter().map(letter).collect()
+        agreement.verdicts.iter().map(letter).collect()
     }
 
     #[test]
@@ -269,10 +281,10 @@ mod tests {
             (vec![], vec![], "", false, 0),
         ] {
             let rings: Vec<Ring> = rings.iter().map(|text| ring(text)).collect();
-            let agreement = judge(&rings, &weights);
+            let agreement = compare(&rings, &weights);
             assert_eq!(
                 (
-                    stands(&agreement).as_str(),
+                    letters(&agreement).as_str(),
                     agreement.split,
                     agreement.groups
                 ),
@@ -283,118 +295,119 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_accused_while_those_who_were_not_asked_yet_could_decide_otherwise() {
+    fn no_peer_is_diverged_while_unpolled_peers_could_change_the_verdict() {
         let rings = ["5a", "5a", "5b"].map(ring);
-        let voices = rings
+        let rings = rings
             .each_ref()
             .map(|ring| WeightedRing { ring, weight: 1 });
-        for (awaited, expected) in [(0, "MMd"), (1, "MM?")] {
-            assert_eq!(stands(&agreement(&voices, awaited)), expected);
+        for (awaited_weight, expected) in [(0, "MMd"), (1, "MM?")] {
+            let agreement = compare_weighted(&rings, awaited_weight);
+            assert_eq!(letters(&agreement), expected);
         }
     }
 
     #[test]
-    fn without_a_common_block_nothing_is_claimed() {
-        let agreement = judge(&[ring("5a"), ring("6b"), ring("7c")], &[1; 3]);
+    fn peers_without_a_common_block_do_not_disagree() {
+        let agreement = compare(&[ring("5a"), ring("6b"), ring("7c")], &[1; 3]);
         assert_eq!(
-            (stands(&agreement).as_str(), agreement.split),
+            (letters(&agreement).as_str(), agreement.split),
             ("mmm", false)
         );
     }
 
     #[test]
-    fn the_newest_common_block_decides_and_the_first_difference_is_found() {
+    fn the_newest_common_block_decides_and_the_first_divergent_block_is_found() {
         let rings = [
             ring("1a 2a 3a 4a"),
             ring("1a 2a 3a 4a"),
             ring("1a 2a 3b 4b"),
         ];
         assert_eq!(
-            judge(&rings, &[1; 3]).stands[2],
+            compare(&rings, &[1; 3]).verdicts[2],
             ForkVerdict::Diverged { first_block: 3 }
         );
         let healed = [ring("3a 4a 5a"), ring("3a 4a 5a"), ring("3b 4b 5a")];
-        assert_eq!(stands(&judge(&healed, &[1; 3])), "MMM");
+        assert_eq!(letters(&compare(&healed, &[1; 3])), "MMM");
     }
 
     #[test]
     fn one_liar_never_makes_another_peer_look_diverged() {
-        // It shares its newest block with the first peer alone.
+        // The liar shares its newest block with the first peer only.
         let rings = [ring("5a 6a"), ring("5a 7a"), ring("5a 8a"), ring("5a 6x")];
         assert_eq!(
-            stands(&judge(&rings, &[1; 4])),
+            letters(&compare(&rings, &[1; 4])),
             "MMMM",
-            "one against one is not enough to tell who lies"
+            "one against one does not show which of them lies"
         );
         let rings = [ring("5a 6a"), ring("5a 6a"), ring("5a 6a"), ring("5a 6x")];
-        assert_eq!(stands(&judge(&rings, &[1; 4])), "MMMd");
+        assert_eq!(letters(&compare(&rings, &[1; 4])), "MMMd");
     }
 
-    /// Stands by comparing every pair.
-    fn by_pairs(rings: &[Ring], weights: &[u64]) -> Vec<ForkVerdict> {
+    /// Verdicts from comparing every pair.
+    fn compare_pairs(rings: &[Ring], weights: &[u64]) -> Vec<ForkVerdict> {
         let total: u64 = weights.iter().sum();
-        let stand = |me: usize| {
-            let others = (0..rings.len()).filter(|other| *other != me);
+        let verdict = |peer: usize| {
+            let others = (0..rings.len()).filter(|other| *other != peer);
             let met: Vec<_> = others
-                .filter_map(|other| Some((other, rings[me].agrees_with(&rings[other])?)))
+                .filter_map(|other| Some((other, rings[peer].agrees_with(&rings[other])?)))
                 .collect();
-            let proven = met.iter().any(|(_, equal)| *equal);
+            let confirmed = met.iter().any(|(_, equal)| *equal);
             let against = || met.iter().filter(|(_, equal)| !equal);
             let weight: u64 = against().map(|(other, _)| weights[*other]).sum();
             let first =
-                against().filter_map(|(other, _)| rings[me].first_difference(&rings[*other]));
+                against().filter_map(|(other, _)| rings[peer].first_difference(&rings[*other]));
             match weight * 2 {
                 twice if twice > total => ForkVerdict::Diverged {
                     first_block: first.min().unwrap(),
                 },
-                twice if twice == total && twice > 0 => ForkVerdict::Undecided { proven },
-                _ => ForkVerdict::Majority { proven },
+                twice if twice == total && twice > 0 => ForkVerdict::Undecided { confirmed },
+                _ => ForkVerdict::Majority { confirmed },
             }
         };
-        (0..rings.len()).map(stand).collect()
+        (0..rings.len()).map(verdict).collect()
     }
 
     proptest! {
         #[test]
-        fn comparing_dissenters_alone_finds_what_comparing_all_does(
-            shown in prop::collection::vec((0_usize..6, 0_i64..8, 0_u8..3), 0..60),
+        fn comparing_only_dissenters_finds_the_same_as_comparing_all_pairs(
+            states in prop::collection::vec((0_usize..6, 0_i64..8, 0_u8..3), 0..60),
             weights in prop::array::uniform6(0_u64..4),
         ) {
             let mut rings = vec![Ring::default(); 6];
-            for (peer, block, hash) in shown {
-                // Mostly they agree.
+            for (peer, block, hash) in states {
+                // Most of them agree.
                 rings[peer].add(block, Hash::new([hash / 2; 32]).into());
             }
-            prop_assert_eq!(judge(&rings, &weights).stands, by_pairs(&rings, &weights));
+            prop_assert_eq!(compare(&rings, &weights).verdicts, compare_pairs(&rings, &weights));
         }
 
         #[test]
-        fn the_order_of_arrival_and_of_the_peers_changes_nothing(
+        fn the_order_of_polls_and_of_peers_does_not_change_the_result(
             entries in prop::collection::vec((0_usize..5, 0_i64..6, 0_u8..3), 0..40),
             seed in any::<u64>(),
         ) {
-            // The last word of a peer on a block counts, so each is said once.
-            let mut said: Vec<(usize, i64, u8)> =
+            // The last state of a peer at a block counts, so there is only one of each.
+            let mut states: Vec<(usize, i64, u8)> =
                 entries.iter().map(|(peer, block, hash)| ((*peer, *block), *hash)).collect::<BTreeMap<_, _>>()
                     .into_iter().map(|((peer, block), hash)| (peer, block, hash)).collect();
-            let build = |said: &[(usize, i64, u8)], order: &[usize]| {
+            let build = |states: &[(usize, i64, u8)], order: &[usize]| {
                 let mut rings = vec![Ring::default(); 5];
-                for (peer, block, hash) in said {
+                for (peer, block, hash) in states {
                     rings[order[*peer]].add(*block, Hash::new([*hash; 32]).into());
                 }
-                judge(&rings, &[1; 5])
+                compare(&rings, &[1; 5])
             };
-            let straight = build(&said, &[0, 1, 2, 3, 4]);
-            let turn = usize::try_from(seed % 5).unwrap();
-            let middle = said.len() / 2;
-            said.rotate_left(middle);
-            said.reverse();
-            let order: Vec<usize> = (0..5).map(|i| (i + turn) % 5).collect();
-            let turned = build(&said, &order);
-            for (i, stand) in straight.stands.iter().enumerate() {
-                prop_assert_eq!(stand, &turned.stands[order[i]]);
+            let original = build(&states, &[0, 1, 2, 3, 4]);
+            let shift = usize::try_from(seed % 5).unwrap();
+            let middle = states.len() / 2;
+            states.rotate_left(middle);
+            states.reverse();
+            let order: Vec<usize> = (0..5).map(|i| (i + shift) % 5).collect();
+            let reordered = build(&states, &order);
+            for (i, verdict) in original.verdicts.iter().enumerate() {
+                prop_assert_eq!(verdict, &reordered.verdicts[order[i]]);
             }
-            prop_assert_eq!((straight.split, straight.groups), (turned.split, turned.groups));
+            prop_assert_eq!((original.split, original.groups), (reordered.split, reordered.groups));
         }
     }
 }

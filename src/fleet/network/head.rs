@@ -1,51 +1,56 @@
-//! The highest state block that the majority of a network has reached, and who is behind it. Pure.
+//! The head of a network, the highest state block that its majority has reached, and how far a peer
+//! is behind it. Pure.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Steps of the head that are remembered to date a lag.
-const HEAD_STEPS: usize = 4096;
+/// Number of advances of the head that are remembered to find out since when a peer lags.
+const MAX_ADVANCES: usize = 4096;
 
-/// How far a peer is behind.
+/// How far a peer is behind the head.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
     /// Blocks.
     pub blocks: i64,
-    /// Since the head was first seen beyond the peer's state block; zero when level.
+    /// Time since the head was first seen beyond the peer's state block; zero if the peer is at the
+    /// head.
     pub time: Duration,
 }
 
-/// The network's head and when it was first seen at each of its last steps.
+/// The head, and when each of its last advances was first seen.
 #[derive(Clone, Debug, Default)]
 pub(in crate::fleet) struct Head {
-    steps: VecDeque<(i64, Instant)>,
+    advances: VecDeque<(i64, Instant)>,
 }
 
 impl Head {
-    pub(in crate::fleet) fn see(&mut self, reached: Option<i64>, now: Instant) {
-        let Some(reached) = reached else { return };
-        if self.block().is_none_or(|head| reached > head) {
-            self.steps.push_back((reached, now));
-            if self.steps.len() > HEAD_STEPS {
-                self.steps.pop_front();
+    /// Advances to `block` if that is beyond the head.
+    pub(in crate::fleet) fn advance(&mut self, block: Option<i64>, now: Instant) {
+        let Some(block) = block else { return };
+        if self.block().is_none_or(|head| block > head) {
+            self.advances.push_back((block, now));
+            if self.advances.len() > MAX_ADVANCES {
+                self.advances.pop_front();
             }
         }
     }
 
     pub(in crate::fleet) fn block(&self) -> Option<i64> {
-        self.steps.back().map(|(block, _)| *block)
+        self.advances.back().map(|(block, _)| *block)
     }
 
-    /// How far `block` is behind the head.
+    /// Returns how far `block` is behind the head.
     pub(in crate::fleet) fn lag(&self, block: i64, now: Instant) -> Option<Lag> {
         let head = self.block()?;
-        let first_beyond = self.steps.partition_point(|(step, _)| *step <= block);
+        let first_beyond = self
+            .advances
+            .partition_point(|(reached, _)| *reached <= block);
         Some(Lag {
             blocks: head.saturating_sub(block).max(0),
             time: self
-                .steps
+                .advances
                 .get(first_beyond)
                 .map_or(Duration::ZERO, |(_, seen)| now - *seen),
         })

@@ -1,4 +1,5 @@
-//! One watched peer as a member of its network: what it has shown, and how it stands to the others. Pure.
+//! One watched peer as a member of its network: its last states, and how it compares with the
+//! others. Pure.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -6,35 +7,34 @@ use std::time::Duration;
 use cad3::Hash;
 use tokio::time::Instant;
 
-use crate::fleet::peer::health::Health;
-use crate::fleet::peer::order::OrderState;
+use crate::fleet::{Health, OrderState};
 
 use super::agreement::ForkVerdict;
 use super::head::Lag;
-use super::ring::{Ring, Sightings};
+use super::ring::{BlockStateCounts, Ring};
 
 /// One watched peer of the network.
 #[derive(Clone, Debug)]
 pub(in crate::fleet) struct Member {
     ring: Ring,
-    /// Whether its sightings are counted: it was heard when all were last judged.
+    /// Whether its states are counted: it was answering when all peers were last compared.
     counted: bool,
-    pub(in crate::fleet) key: Option<Hash>,
-    /// Whether the key stands in the configuration, and is not only claimed.
-    pub(in crate::fleet) pinned: bool,
-    /// Whether it was not polled yet.
-    pub(in crate::fleet) awaited: bool,
-    /// The state block last shown, and until when it counts.
-    pub(in crate::fleet) latest: Option<(i64, Instant)>,
-    pub(in crate::fleet) weight: u64,
-    /// What it weighs without stake figures: one, or as many as it stands for in a sample.
-    pub(in crate::fleet) stands_for: u64,
-    pub(in crate::fleet) stand: ForkVerdict,
-    /// Latched until an equal hash at a common block is seen.
-    pub(in crate::fleet) diverged: Option<i64>,
-    pub(in crate::fleet) order: OrderState,
-    pub(in crate::fleet) finality: i64,
-    pub(in crate::fleet) health: Health,
+    pub(super) key: Option<Hash>,
+    /// Whether the key is configured, and not only claimed by the peer.
+    pub(super) pinned: bool,
+    /// Whether it has not been polled yet.
+    pub(super) awaited: bool,
+    /// Its last state block, and until when that counts.
+    pub(super) latest: Option<(i64, Instant)>,
+    pub(super) weight: u64,
+    /// Its weight without stake: 1, or in a sample the number of peers that it represents.
+    pub(super) represents: u64,
+    pub(super) fork_verdict: ForkVerdict,
+    /// First block of a divergence, latched until an equal hash at a common block is seen.
+    pub(super) diverged_at: Option<i64>,
+    pub(super) order: OrderState,
+    pub(super) finality: i64,
+    pub(super) health: Health,
 }
 
 impl Default for Member {
@@ -47,9 +47,9 @@ impl Default for Member {
             awaited: false,
             latest: None,
             weight: 1,
-            stands_for: 1,
-            stand: ForkVerdict::Majority { proven: false },
-            diverged: None,
+            represents: 1,
+            fork_verdict: ForkVerdict::Majority { confirmed: false },
+            diverged_at: None,
             order: OrderState::Unknown,
             finality: 0,
             health: Health::Unknown,
@@ -58,101 +58,106 @@ impl Default for Member {
 }
 
 impl Member {
-    pub(in crate::fleet) fn is_heard(&self, now: Instant) -> bool {
+    /// Whether its last state still counts.
+    pub(super) fn is_answering(&self, now: Instant) -> bool {
         self.latest.is_some_and(|(_, until)| now < until)
     }
 
-    /// The peer's key, unless it only claims one that the configuration gives to another peer.
-    pub(in crate::fleet) fn own_key(&self, pinned: &HashSet<Hash>) -> Option<Hash> {
+    /// Returns the peer's key, unless it only claims one that the configuration gives to another
+    /// peer.
+    pub(super) fn own_key(&self, pinned: &HashSet<Hash>) -> Option<Hash> {
         self.key.filter(|key| self.pinned || !pinned.contains(key))
     }
 
-    pub(in crate::fleet) fn is_of_majority(&self) -> bool {
-        self.diverged.is_none() && matches!(self.stand, ForkVerdict::Majority { .. })
+    pub(super) fn is_in_majority(&self) -> bool {
+        self.diverged_at.is_none() && matches!(self.fork_verdict, ForkVerdict::Majority { .. })
     }
 
-    /// What the peer has shown of its state.
-    pub(in crate::fleet) const fn ring(&self) -> &Ring {
+    /// Returns its last states.
+    pub(super) const fn ring(&self) -> &Ring {
         &self.ring
     }
 
-    /// Takes what the peer has shown of its state.
-    pub(in crate::fleet) fn show(
+    /// Records a state that a poll found.
+    pub(super) fn record_state(
         &mut self,
-        shown: &ShownState,
+        state: &PolledState,
         now: Instant,
-        sightings: &mut Sightings,
+        counts: &mut BlockStateCounts,
     ) {
-        let mark = shown.hash.into();
-        let gone = self.ring.add(shown.block, mark);
+        let hash = state.hash.into();
+        let dropped = self.ring.add(state.block, hash);
         if self.counted {
-            sightings.add((shown.block, mark));
-            if let Some(gone) = gone {
-                sightings.remove(gone);
+            counts.add((state.block, hash));
+            if let Some(dropped) = dropped {
+                counts.remove(dropped);
             }
         }
-        self.latest = Some((shown.block, now + shown.fresh));
-        self.key = shown.key.or(self.key);
+        self.latest = Some((state.block, now + state.fresh_for));
+        self.key = state.key.or(self.key);
     }
 
-    /// Has what the peer has shown counted if it is heard, and else not.
-    pub(in crate::fleet) fn count(&mut self, heard: bool, sightings: &mut Sightings) {
-        if heard == self.counted {
+    /// Includes its states in `counts`, or removes them.
+    pub(super) fn set_counted(&mut self, counted: bool, counts: &mut BlockStateCounts) {
+        if counted == self.counted {
             return;
         }
-        self.counted = heard;
-        let shown = self.ring.newest_first();
-        if heard {
-            shown.for_each(|sighting| sightings.add(sighting));
+        self.counted = counted;
+        let states = self.ring.newest_first();
+        if counted {
+            states.for_each(|state| counts.add(state));
         } else {
-            shown.for_each(|sighting| sightings.remove(sighting));
+            states.for_each(|state| counts.remove(state));
         }
     }
 
-    /// Latches a divergence until an equal hash at a common block is seen.
-    pub(in crate::fleet) fn take(&mut self, stand: ForkVerdict) {
-        self.stand = stand;
-        match stand {
-            ForkVerdict::Diverged { first_block } => self.diverged = Some(first_block),
-            // One of two halves is not accused; a single peer, with whom nobody agrees, stays so when others are lost.
-            ForkVerdict::Majority { proven: true } | ForkVerdict::Undecided { proven: true } => {
-                self.diverged = None;
-            }
-            ForkVerdict::Majority { proven: false } | ForkVerdict::Undecided { proven: false } => {}
+    /// Records the verdict of a comparison. A divergence is latched until an equal hash at a common
+    /// block is seen.
+    pub(super) fn record_fork_verdict(&mut self, verdict: ForkVerdict) {
+        self.fork_verdict = verdict;
+        match verdict {
+            ForkVerdict::Diverged { first_block } => self.diverged_at = Some(first_block),
+            ForkVerdict::Majority { confirmed: true }
+            | ForkVerdict::Undecided { confirmed: true } => self.diverged_at = None,
+            // A diverged peer that no other one agrees with stays diverged when the others are
+            // lost.
+            ForkVerdict::Majority { confirmed: false }
+            | ForkVerdict::Undecided { confirmed: false } => {}
         }
     }
 
-    pub(in crate::fleet) fn verdict(&self, split: bool) -> Option<bool> {
-        match self.stand {
-            _ if self.diverged.is_some() => Some(true),
-            ForkVerdict::Majority { proven: true } if !split => Some(false),
+    /// Whether its state differs from the majority's; none if unknown.
+    pub(super) fn diverged(&self, split: bool) -> Option<bool> {
+        match self.fork_verdict {
+            _ if self.diverged_at.is_some() => Some(true),
+            ForkVerdict::Majority { confirmed: true } if !split => Some(false),
             _ => None,
         }
     }
 }
 
-/// What one good answer shows of a peer's state.
+/// The state that a good poll found.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::fleet) struct ShownState {
+pub(in crate::fleet) struct PolledState {
     /// Index of the last applied block.
     pub(in crate::fleet) block: i64,
     /// Hash of the state.
     pub(in crate::fleet) hash: Hash,
-    /// The peer's key, where known.
+    /// The peer's key, if known.
     pub(in crate::fleet) key: Option<Hash>,
-    /// Registered peers in that state.
+    /// Number of registered peers in that state.
     pub(in crate::fleet) registered: Option<i64>,
-    /// How long the answer counts.
-    pub(in crate::fleet) fresh: Duration,
+    /// How long the state counts.
+    pub(in crate::fleet) fresh_for: Duration,
 }
 
-/// How a peer stands to its network, at the instant of its own answer.
+/// How a peer compares with its network, at the time of its own answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Standing {
-    /// Blocks behind the head and for how long; absent when no other peer of the network is heard.
+pub struct NetworkComparison {
+    /// How far it is behind the head; none if no other peer of the network answers.
     pub lag: Option<Lag>,
-    /// Whether its state is another one than the majority's; absent without a common block or a majority.
+    /// Whether its state differs from the majority's; none without a common block or a majority.
     pub diverged: Option<bool>,
-    /// The lowest known block of the difference.
-    pub first_block: Option<i64>,
+    /// The lowest block at which the states are known to differ.
+    pub first_divergent_block: Option<i64>,
 }

@@ -1,113 +1,117 @@
-//! What peers have shown of the state: a ring of blocks for each, and how many have shown which state at which block. Pure.
+//! The last states of peers: a ring of blocks for each, and how many peers have which state at
+//! which block. Pure.
 
 use std::collections::{HashMap, VecDeque};
 
 use cad3::Hash;
 
-use crate::fleet::bounded::make_room;
+use crate::fleet::reserve_bounded;
 
-/// Blocks that a peer's ring remembers: a quarter of an hour of polls each 15 s.
-const RING: usize = 64;
+/// Number of blocks in a ring: a quarter of an hour of polls every 15 s.
+const MAX_BLOCKS: usize = 64;
 
-/// The first half of a state's hash: there can be ten thousand peers, and nobody finds two states with the same one.
+/// The first half of a state hash, because there can be ten thousand rings: still too long for a
+/// second state with the same one to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Mark([u8; 16]);
+pub struct HashPrefix([u8; 16]);
 
-impl From<Hash> for Mark {
+impl From<Hash> for HashPrefix {
     fn from(hash: Hash) -> Self {
         let (first, _) = hash.as_bytes().split_at(16);
         Self(first.try_into().expect("a half of 32 bytes"))
     }
 }
 
-/// A state shown at a block.
-pub type Sighting = (i64, Mark);
+/// A block and the state at it.
+pub type BlockState = (i64, HashPrefix);
 
-/// The last state blocks that a peer has shown, with their marks, in order of the blocks.
+/// The states of a peer at its last blocks, in the order of the blocks.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ring(VecDeque<Sighting>);
+pub struct Ring(VecDeque<BlockState>);
 
 impl Ring {
-    /// Adds what a peer has shown, and gives what is no longer in the ring for it. A block shown again with another hash
-    /// counts with the latest.
-    pub fn add(&mut self, block: i64, mark: Mark) -> Option<Sighting> {
+    /// Adds a state and returns the one that it replaces: an earlier one at the same block, or the
+    /// one at the lowest block.
+    pub fn add(&mut self, block: i64, hash: HashPrefix) -> Option<BlockState> {
         let position = self.0.partition_point(|(known, _)| *known < block);
         if let Some(entry) = self.0.get_mut(position)
             && entry.0 == block
         {
-            return Some(std::mem::replace(entry, (block, mark)));
+            return Some(std::mem::replace(entry, (block, hash)));
         }
-        if self.0.len() < RING {
-            make_room(&mut self.0, RING);
-            self.0.insert(position, (block, mark));
+        if self.0.len() < MAX_BLOCKS {
+            reserve_bounded(&mut self.0, MAX_BLOCKS);
+            self.0.insert(position, (block, hash));
             return None;
         }
-        // The lowest goes, also when an absurdly high one has just come.
+        // The lowest block is dropped, even if an absurdly high one was added.
         let Some(above_lowest) = position.checked_sub(1) else {
-            return Some((block, mark));
+            return Some((block, hash));
         };
         let lowest = self.0.pop_front();
-        self.0.insert(above_lowest, (block, mark));
+        self.0.insert(above_lowest, (block, hash));
         lowest
     }
 
-    /// From the newest block down.
-    pub fn newest_first(&self) -> impl Iterator<Item = Sighting> {
+    /// Iterates from the newest block down.
+    pub fn newest_first(&self) -> impl Iterator<Item = BlockState> {
         self.0.iter().rev().copied()
     }
 
-    /// Whether both have the same state at the newest block that both have; none without such a block.
+    /// Whether both have the same state at their newest common block; none without a common block.
     #[must_use]
     pub fn agrees_with(&self, other: &Self) -> Option<bool> {
         self.common(other).next().map(|(_, equal)| equal)
     }
 
-    /// The lowest block of the difference that is seen at the newest common one: down to where both were still equal.
+    /// Returns the lowest block of the difference at the newest common block: down to where both
+    /// were still equal.
     #[must_use]
     pub fn first_difference(&self, other: &Self) -> Option<i64> {
         let differing = self.common(other).take_while(|(_, equal)| !equal);
         differing.last().map(|(block, _)| block)
     }
 
-    /// Blocks that both have, from the newest down, and whether it is the same state.
+    /// Iterates over the common blocks, from the newest down, with whether both have the same
+    /// state.
     fn common(&self, other: &Self) -> impl Iterator<Item = (i64, bool)> {
-        let mut theirs = other.newest_first().peekable();
-        self.newest_first().filter_map(move |(block, mark)| {
-            while theirs.next_if(|(their, _)| *their > block).is_some() {}
-            let (_, their) = theirs.next_if(|(their, _)| *their == block)?;
-            Some((block, their == mark))
+        let mut others = other.newest_first().peekable();
+        self.newest_first().filter_map(move |(block, hash)| {
+            while others.next_if(|(other, _)| *other > block).is_some() {}
+            let (_, other) = others.next_if(|(other, _)| *other == block)?;
+            Some((block, other == hash))
         })
     }
 }
 
-/// How many rings hold which state at which block. Kept up with the rings, so that a network that agrees is known to agree
-/// without comparing anything.
+/// How many rings have which state at which block. Updated together with the rings, so that a
+/// network without disagreement is recognized without comparing anything.
 #[derive(Clone, Debug, Default)]
-pub struct Sightings {
+pub struct BlockStateCounts {
     /// By block; rarely more than one state each.
-    holders: HashMap<i64, Vec<(Mark, u32)>>,
-    /// Blocks with more than one state.
+    counts: HashMap<i64, Vec<(HashPrefix, u32)>>,
+    /// Number of blocks with more than one state.
     contested: usize,
 }
 
-impl Sightings {
-    /// Counts a state that a ring holds from now on.
-    pub fn add(&mut self, (block, mark): Sighting) {
-        let states = self.holders.entry(block).or_default();
-        if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == mark) {
+impl BlockStateCounts {
+    /// Counts a state that was added to a ring.
+    pub fn add(&mut self, (block, hash): BlockState) {
+        let states = self.counts.entry(block).or_default();
+        if let Some((_, count)) = states.iter_mut().find(|(state, _)| *state == hash) {
             *count += 1;
         } else {
-            states.push((mark, 1));
+            states.push((hash, 1));
             self.contested += usize::from(states.len() == 2);
         }
     }
 
-    /// Takes back a state that was counted.
-    pub fn remove(&mut self, (block, mark): Sighting) {
-        let Some(states) = self.holders.get_mut(&block) else {
+    /// Removes a state that was counted.
+    pub fn remove(&mut self, (block, hash): BlockState) {
+        let Some(states) = self.counts.get_mut(&block) else {
             return;
         };
-        if let Some(at) = states.iter().position(|(state, _)| *state == mark) {
+        if let Some(at) = states.iter().position(|(state, _)| *state == hash) {
             states[at].1 -= 1;
             if states[at].1 == 0 {
                 states.swap_remove(at);
@@ -115,41 +119,41 @@ impl Sightings {
             }
         }
         if states.is_empty() {
-            self.holders.remove(&block);
+            self.counts.remove(&block);
         }
     }
 
     /// Whether no block has two states.
     #[must_use]
-    pub const fn agree(&self) -> bool {
+    pub const fn all_agree(&self) -> bool {
         self.contested == 0
     }
 
-    /// How many hold this state.
+    /// Returns how many rings have this state.
     #[must_use]
-    pub fn of(&self, (block, mark): Sighting) -> u32 {
+    pub fn with_state(&self, (block, hash): BlockState) -> u32 {
         let states = self.states(block).iter();
-        let counts = states.filter(|(state, _)| *state == mark);
+        let counts = states.filter(|(state, _)| *state == hash);
         counts.map(|(_, count)| *count).sum()
     }
 
-    /// How many hold any state of the block.
+    /// Returns how many rings have any state at the block.
     #[must_use]
-    pub fn at(&self, block: i64) -> u32 {
+    pub fn with_block(&self, block: i64) -> u32 {
         self.states(block).iter().map(|(_, count)| count).sum()
     }
 
-    /// Whether as many hold this state as any other of its block; of equals the first.
+    /// Whether this is the most common state at its block; of equally common ones the first.
     #[must_use]
-    pub fn is_usual(&self, (block, mark): Sighting) -> bool {
+    pub fn is_most_common(&self, (block, hash): BlockState) -> bool {
         let states = self.states(block);
         let most = states.iter().map(|(_, count)| *count).max();
-        let usual = states.iter().find(|(_, count)| Some(*count) == most);
-        usual.is_some_and(|(state, _)| *state == mark)
+        let first = states.iter().find(|(_, count)| Some(*count) == most);
+        first.is_some_and(|(state, _)| *state == hash)
     }
 
-    fn states(&self, block: i64) -> &[(Mark, u32)] {
-        self.holders.get(&block).map_or(&[], Vec::as_slice)
+    fn states(&self, block: i64) -> &[(HashPrefix, u32)] {
+        self.counts.get(&block).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -159,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    fn mark(byte: u8) -> Mark {
+    fn hash(byte: u8) -> HashPrefix {
         Hash::new([byte; 32]).into()
     }
 
@@ -167,41 +171,41 @@ mod tests {
     fn a_ring_is_bounded_and_keeps_the_newest_blocks() {
         let mut ring = Ring::default();
         for block in 0..1000 {
-            ring.add(block, mark(1));
+            ring.add(block, hash(1));
         }
-        assert_eq!((ring.0.len(), ring.0[0].0), (RING, 1000 - 64));
-        assert!(ring.0.capacity() <= RING);
-        assert_eq!(ring.add(1, mark(2)), Some((1, mark(2))), "too old");
-        assert_eq!(ring.add(i64::MAX, mark(1)), Some((936, mark(1))));
-        assert_eq!(ring.add(i64::MAX, mark(2)), Some((i64::MAX, mark(1))));
+        assert_eq!((ring.0.len(), ring.0[0].0), (MAX_BLOCKS, 1000 - 64));
+        assert!(ring.0.capacity() <= MAX_BLOCKS);
+        assert_eq!(ring.add(1, hash(2)), Some((1, hash(2))), "too old");
+        assert_eq!(ring.add(i64::MAX, hash(1)), Some((936, hash(1))));
+        assert_eq!(ring.add(i64::MAX, hash(2)), Some((i64::MAX, hash(1))));
     }
 
     proptest! {
         #[test]
-        fn what_is_counted_is_what_the_rings_hold(
-            shown in prop::collection::vec((0_usize..3, 0_i64..80, 0_u8..3), 0..400),
+        fn the_counts_match_the_rings(
+            polls in prop::collection::vec((0_usize..3, 0_i64..80, 0_u8..3), 0..400),
         ) {
             let mut rings = vec![Ring::default(); 3];
-            let mut sightings = Sightings::default();
-            for (peer, block, byte) in shown {
-                sightings.add((block, mark(byte)));
-                if let Some(gone) = rings[peer].add(block, mark(byte)) {
-                    sightings.remove(gone);
+            let mut counts = BlockStateCounts::default();
+            for (peer, block, byte) in polls {
+                counts.add((block, hash(byte)));
+                if let Some(dropped) = rings[peer].add(block, hash(byte)) {
+                    counts.remove(dropped);
                 }
             }
             let held = || rings.iter().flat_map(Ring::newest_first);
-            for sighting in held() {
-                let same = held().filter(|other| *other == sighting).count();
-                prop_assert_eq!(sightings.of(sighting) as usize, same);
-                let at = held().filter(|other| other.0 == sighting.0).count();
-                prop_assert_eq!(sightings.at(sighting.0) as usize, at);
+            for state in held() {
+                let same = held().filter(|other| *other == state).count();
+                prop_assert_eq!(counts.with_state(state) as usize, same);
+                let at = held().filter(|other| other.0 == state.0).count();
+                prop_assert_eq!(counts.with_block(state.0) as usize, at);
             }
-            let disagree = held().any(|(block, mark)| held().any(|other| other.0 == block && other.1 != mark));
-            prop_assert_eq!(sightings.agree(), !disagree);
-            for gone in held() {
-                sightings.remove(gone);
+            let disagree = held().any(|(block, hash)| held().any(|other| other.0 == block && other.1 != hash));
+            prop_assert_eq!(counts.all_agree(), !disagree);
+            for state in held() {
+                counts.remove(state);
             }
-            prop_assert!(sightings.holders.is_empty() && sightings.agree());
+            prop_assert!(counts.counts.is_empty() && counts.all_agree());
         }
     }
 }

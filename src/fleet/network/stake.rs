@@ -1,4 +1,5 @@
-//! What the registry of peers says of the watched ones, and whether the network keeps its quorum. Pure.
+//! Stake of the watched peers, and whether the network keeps its quorum without those that are
+//! down. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,31 +11,33 @@ use convex_client::chain::stake::{RegisteredPeer, Registry};
 use crate::label_enum::label_enum;
 
 label_enum! {
-    /// How a registered peer stands, as far as the watched ones show.
+    /// Standing of a registered peer, as far as it is watched.
     pub enum StakeClass {
-        Majority = "majority", "Answers, and its state is the majority's as far as is known.";
-        Minority = "minority", "Answers with another state than the majority's.";
-        Down = "down", "Does not answer, or holds too little stake of its own for others to listen to it.";
-        Unobserved = "unobserved", "Not watched, or not known.";
+        Majority = "majority", "Answers, and its state does not differ from the majority's.";
+        Minority = "minority", "Answers with a state that differs from the majority's.";
+        Down = "down", "Does not answer, or has too little own stake for other peers to accept it.";
+        Unobserved = "unobserved", "Not watched, or unknown.";
     }
 }
 
-/// The network's stake by standing.
+/// The network's weight by the standing of its peers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quorum {
-    /// Parts of all weight in the order of [`StakeClass::ALL`]; they sum to 1.
+    /// Fractions of the weight in the order of [`StakeClass::ALL`]; they sum to 1.
     pub ratios: [f64; StakeClass::ALL.len()],
-    /// What is left above the threshold when all that is proven absent is taken off: 1 − minority − down − 0.67.
+    /// Weight above the consensus threshold without the peers known to be missing: 1 − minority −
+    /// down − 0.67.
     pub margin: f64,
-    /// How many peers of the majority, the heaviest first, can be lost before the margin is negative.
+    /// Number of majority peers, heaviest first, that can fail before the margin becomes negative.
     pub losable: usize,
 }
 
 impl Quorum {
-    /// Weighs the registry by how its peers stand; those not in `standings` are unobserved. None without weight, and
-    /// when only a part of the registry is known: anybody can register more peers than are read.
+    /// Sums the weights of the registry by standing; peers that are not in `classes` are
+    /// unobserved. None without weight, and if the registry is incomplete: anyone can register more
+    /// peers than are read.
     #[must_use]
-    pub fn of(registry: &Registry, standings: &HashMap<Hash, StakeClass>) -> Option<Self> {
+    pub fn from_registry(registry: &Registry, classes: &HashMap<Hash, StakeClass>) -> Option<Self> {
         let weights = registry.weights(registry.state_time_ms);
         if weights.is_empty() || !registry.complete {
             return None;
@@ -42,23 +45,23 @@ impl Quorum {
         let mut ratios = [0.0; StakeClass::ALL.len()];
         let mut majority = Vec::new();
         for (key, weight) in weights {
-            let seen = standings.get(&key).copied();
-            let standing = match seen.unwrap_or(StakeClass::Unobserved) {
+            let observed = classes.get(&key).copied();
+            let class = match observed.unwrap_or(StakeClass::Unobserved) {
                 _ if !registry.peers[&key].is_heard() => StakeClass::Down,
-                standing => standing,
+                class => class,
             };
-            ratios[standing as usize] += weight;
-            if standing == StakeClass::Majority {
+            ratios[class as usize] += weight;
+            if class == StakeClass::Majority {
                 majority.push(weight);
             }
         }
         let [_, minority, down, _] = ratios;
         let margin = 1.0 - minority - down - CONSENSUS_THRESHOLD;
         majority.sort_unstable_by(|a, b| b.total_cmp(a));
-        let mut left = margin;
+        let mut remaining = margin;
         let losable = majority.iter().take_while(|weight| {
-            left -= **weight;
-            left >= 0.0
+            remaining -= **weight;
+            remaining >= 0.0
         });
         Some(Self {
             ratios,
@@ -68,25 +71,29 @@ impl Quorum {
     }
 }
 
-/// What the chain says of one watched peer.
+/// The registry entry of a watched peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stake {
-    /// Its entry in the registry.
+    /// The entry.
     pub registered: RegisteredPeer,
-    /// Time of the state that tells it, milliseconds since the epoch.
+    /// Time of the state that it was read from, in milliseconds since the epoch.
     pub state_time_ms: i64,
-    /// The part of its stake that counts, 0.001 to 1.
+    /// Fraction of its stake that counts, 0.001 to 1.
     pub decay: f64,
-    /// Its part of all weight; none when only a part of the registry is known.
+    /// Its fraction of the network's weight; none if the registry is incomplete.
     pub weight: Option<f64>,
-    /// Its controller's balance, copper.
+    /// Balance of its controller, in copper.
     pub controller_balance: Option<i64>,
 }
 
 impl Stake {
-    /// The entry of the peer with `key`, if it is registered.
+    /// Returns the entry of the peer with `key`, if it is registered.
     #[must_use]
-    pub fn of(registry: &Registry, weights: &HashMap<Hash, f64>, key: &Hash) -> Option<Self> {
+    pub fn from_registry(
+        registry: &Registry,
+        weights: &HashMap<Hash, f64>,
+        key: &Hash,
+    ) -> Option<Self> {
         let registered = registry.peers.get(key)?.clone();
         Some(Self {
             state_time_ms: registry.state_time_ms,
@@ -99,15 +106,15 @@ impl Stake {
         })
     }
 
-    /// Whether the peer has made no block for longer than it should while the network did. Measured in the network's time,
-    /// as the decay is: on an idle network nobody is overdue.
+    /// Whether the peer made no block for longer than `every` while the network did. Measured in
+    /// the time of the network, like the decay: on an idle network no peer is overdue.
     #[must_use]
     pub fn is_overdue(&self, every: Duration) -> bool {
         let Some(last) = self.registered.last_block_ms else {
             return true;
         };
-        let silent_ms = self.state_time_ms.saturating_sub(last);
-        u64::try_from(silent_ms).is_ok_and(|silent_ms| Duration::from_millis(silent_ms) > every)
+        let elapsed_ms = self.state_time_ms.saturating_sub(last);
+        u64::try_from(elapsed_ms).is_ok_and(|elapsed_ms| Duration::from_millis(elapsed_ms) > every)
     }
 }
 
@@ -118,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// A registry of peers with these shares, all just heard.
+    /// A registry of peers with these shares, all of which have just made a block.
     fn registry(shares: &[i64]) -> Registry {
         let peer = |shares: &i64| RegisteredPeer {
             controller: None,
@@ -141,60 +148,59 @@ mod tests {
         }
     }
 
-    fn quorum(shares: &[i64], standings: &[StakeClass]) -> Quorum {
-        let standings = (1..)
+    fn quorum(shares: &[i64], classes: &[StakeClass]) -> Quorum {
+        let classes = (1..)
             .map(|i| Hash::new([i; 32]))
-            .zip(standings.iter().copied())
+            .zip(classes.iter().copied())
             .collect();
-        Quorum::of(&registry(shares), &standings).expect("there is weight")
+        Quorum::from_registry(&registry(shares), &classes).expect("there is weight")
     }
 
     #[test]
-    fn only_what_is_proven_absent_counts_against_the_quorum() {
-        for (standings, margin, losable) in [
+    fn only_peers_known_to_be_missing_reduce_the_margin() {
+        for (classes, margin, losable) in [
             ([Majority, Majority, Majority, Majority], 0.33, 1),
             ([Majority, Majority, Majority, Down], 0.08, 0),
             ([Majority, Majority, Minority, Down], -0.17, 0),
             ([Majority, Unobserved, Unobserved, Unobserved], 0.33, 1),
         ] {
-            let quorum = quorum(&[100; 4], &standings);
+            let quorum = quorum(&[100; 4], &classes);
             assert!(
                 (quorum.margin - margin).abs() < 1e-9,
-                "{standings:?}: {quorum:?}"
+                "{classes:?}: {quorum:?}"
             );
-            assert_eq!(quorum.losable, losable, "{standings:?}");
+            assert_eq!(quorum.losable, losable, "{classes:?}");
             assert!((quorum.ratios.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         }
     }
 
     #[test]
-    fn a_monitor_that_watches_two_of_twenty_raises_nothing() {
+    fn unwatched_peers_do_not_reduce_the_margin() {
         let quorum = quorum(&[5; 20], &[Majority, Down]);
         assert!((quorum.margin - 0.28).abs() < 1e-9, "{quorum:?}");
         assert!((quorum.ratios[3] - 0.9).abs() < 1e-9, "{quorum:?}");
     }
 
     #[test]
-    fn a_peer_with_too_little_stake_of_its_own_counts_as_absent_and_a_part_of_a_registry_as_nothing()
-     {
+    fn too_little_own_stake_counts_as_down_and_an_incomplete_registry_not_at_all() {
         let mut registry = registry(&[1, 1]);
-        let standings: HashMap<_, _> = [1, 2].map(|i| (Hash::new([i; 32]), Majority)).into();
+        let classes: HashMap<_, _> = [1, 2].map(|i| (Hash::new([i; 32]), Majority)).into();
         registry
             .peers
             .get_mut(&Hash::new([2; 32]))
             .expect("registered")
             .own_copper -= 1;
-        let quorum = Quorum::of(&registry, &standings).expect("there is weight");
+        let quorum = Quorum::from_registry(&registry, &classes).expect("there is weight");
         assert!(
             (quorum.margin - (0.5 - CONSENSUS_THRESHOLD)).abs() < 1e-9,
             "{quorum:?}"
         );
         registry.complete = false;
-        assert_eq!(Quorum::of(&registry, &standings), None);
+        assert_eq!(Quorum::from_registry(&registry, &classes), None);
     }
 
     #[test]
-    fn the_heaviest_peers_are_lost_first() {
+    fn losable_peers_are_counted_from_the_heaviest() {
         assert_eq!(
             quorum(&[40, 10, 10, 10, 10, 10, 10], &[Majority; 7]).losable,
             0
@@ -203,12 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn without_stake_there_is_no_quorum_to_judge() {
-        assert_eq!(Quorum::of(&registry(&[0, 0]), &HashMap::new()), None);
+    fn a_registry_without_stake_has_no_quorum() {
+        assert_eq!(
+            Quorum::from_registry(&registry(&[0, 0]), &HashMap::new()),
+            None
+        );
     }
 
     #[test]
-    fn a_peer_is_overdue_in_the_networks_time() {
+    fn a_peer_is_overdue_in_the_time_of_its_network() {
         let every = Duration::from_secs(600);
         let mut registry = registry(&[1]);
         let key = Hash::new([1; 32]);
@@ -219,16 +228,13 @@ mod tests {
                 .get_mut(&key)
                 .expect("registered")
                 .last_block_ms = last_block_ms;
-            Stake::of(&registry, &HashMap::new(), &key)
+            Stake::from_registry(&registry, &HashMap::new(), &key)
                 .expect("registered")
                 .is_overdue(every)
         };
-        assert!(
-            !overdue(600_000, Some(0)),
-            "however long an idle network stands still"
-        );
+        assert!(!overdue(600_000, Some(0)), "an idle network does not age");
         assert!(overdue(600_001, Some(0)));
-        assert!(!overdue(0, Some(1)), "a block that is newer than the state");
-        assert!(overdue(0, None), "it never made one");
+        assert!(!overdue(0, Some(1)), "its block is newer than the state");
+        assert!(overdue(0, None), "it never made a block");
     }
 }

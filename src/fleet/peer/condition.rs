@@ -1,23 +1,23 @@
-//! What can be in force against a peer: a closed set, the `condition` label.
+//! Problems that a peer can have: a closed set, the values of the `condition` label.
 
 use crate::failure::Reason;
 use crate::label_enum;
 
 macro_rules! conditions {
     ($($variant:ident = $label:literal, $meaning:literal;)*) => {
-        /// Something that is wrong with a peer.
+        /// A problem of a peer.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Condition {
-            /// An endpoint fails with this reason.
+            /// An endpoint fails for this reason.
             Failing(Reason),
             $(#[doc = $meaning] $variant,)*
         }
 
         impl Condition {
-            /// Every condition that is no reason, with what it means, in label order.
+            /// All conditions that are not reasons with their meanings, in label order.
             pub const BESIDES_REASONS: &'static [(Self, &'static str)] = &[$((Self::$variant, $meaning)),*];
 
-            /// The label value.
+            /// Returns the label value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -30,22 +30,22 @@ macro_rules! conditions {
 }
 
 conditions! {
-    Lagging = "lagging", "The state is `verdicts.lag_blocks` or more behind the network's head, and has been for `lag_for`.";
-    Stalled = "stalled", "Blocks wait in the order and finality has not moved for `verdicts.stall_after`.";
-    Receding = "receding", "The order or the state went back and has stayed so for `verdicts.stall_after`.";
-    Diverged = "diverged", "The state is another one than the majority's at the same block.";
+    Lagging = "lagging", "The state has been `verdicts.lag_blocks` or more behind the head of the network for `lag_for`.";
+    Stalled = "stalled", "Blocks are pending in the order and finality has not advanced for `verdicts.stall_after`.";
+    Receding = "receding", "The order or the state has been behind an earlier value for `verdicts.stall_after`.";
+    Diverged = "diverged", "The state differs from the majority's at the same block.";
     StateBehind = "state_behind", "The state lacks a block that was final `verdicts.stall_after` ago.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
-    TransportsDisagree = "transports_disagree", "The two endpoints are not one peer.";
-    AdvertisedUrl = "advertised_url", "Another watched peer answers where the chain says that this one does.";
-    IdentityChanged = "identity_changed", "Another key than the learned one began to answer within the last hour.";
-    ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, beyond the uncertainty.";
-    CertificateExpiring = "certificate_expiring", "The certificate ends sooner than `verdicts.certificate`.";
-    OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above what keeps a peer from being evicted.";
+    TransportsDisagree = "transports_disagree", "The two endpoints answer as different peers.";
+    AdvertisedUrl = "advertised_url", "Another watched peer answers at the URL that the registry has for this one.";
+    IdentityChanged = "identity_changed", "The learned peer key changed within the last hour.";
+    ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, not counting the uncertainty.";
+    CertificateExpiring = "certificate_expiring", "The certificate expires within `verdicts.certificate`.";
+    OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above the eviction limit.";
     ControllerBalanceLow = "controller_balance_low", "The account that controls the peer has less than `verdicts.controller_balance_cvm`.";
-    WeightDecayed = "weight_decayed", "No block for longer than `expect_block_every` while the network made some, so the peer's weight decays.";
+    WeightDecayed = "weight_decayed", "The peer made no block for longer than `expect_block_every` while the network did, so its weight decays.";
     Flapping = "flapping", "The verdict has changed between up and down six times within the last hour.";
-    QueryError = "query_error", "The query is answered with an error.";
+    QueryError = "query_error", "The peer answers the query with an error.";
 }
 
 impl serde::Serialize for Condition {

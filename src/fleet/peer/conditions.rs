@@ -1,4 +1,4 @@
-//! Which conditions are in force of a peer, by what its record holds.
+//! Evaluates which conditions of a peer are active.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -7,16 +7,17 @@ use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
 
 use crate::failure::Reason;
-use crate::fleet::peer::condition::Condition;
-use crate::fleet::peer::order::OrderState;
 
+use super::condition::Condition;
+use super::order::OrderState;
 use super::{FLAPPING_CHANGES, PeerRecord};
 
-/// Within this time [`FLAPPING_CHANGES`] changes of the verdict are flapping.
-const FLAPPING_WITHIN: Duration = Duration::from_secs(3600);
+/// A peer is flapping if its verdict changed [`FLAPPING_CHANGES`] times within this time.
+const FLAPPING_WINDOW: Duration = Duration::from_secs(3600);
 
 impl PeerRecord {
-    pub(in crate::fleet) fn conditions_at(
+    /// Returns the conditions that follow from the last poll, which was at `now`.
+    pub(in crate::fleet) fn active_conditions(
         &self,
         now: Instant,
         wall: SystemTime,
@@ -28,12 +29,12 @@ impl PeerRecord {
                 .as_ref()
                 .filter(|_| self.excuse.is_none())
             {
-                let proven = matches!(failure.reason, Reason::WrongNetwork | Reason::WrongPeer);
+                let is_wrong = matches!(failure.reason, Reason::WrongNetwork | Reason::WrongPeer);
                 let failing = Condition::Failing(failure.reason);
-                // An excuse takes back no verdict.
+                // An excuse does not end a condition that is already active.
                 let excused = self.failures_excused && !self.conditions.contains(&failing);
-                let often = endpoint.consecutive_failures >= self.peer.cadence.down_after;
-                if proven || (often && !excused) {
+                let repeated = endpoint.consecutive_failures >= self.peer.cadence.down_after;
+                if is_wrong || (repeated && !excused) {
                     found.insert(failing);
                     if self.up == Some(true) {
                         found.insert(Condition::EndpointFailing);
@@ -53,7 +54,7 @@ impl PeerRecord {
         if self.identity.advertised_match == Some(false) {
             found.insert(Condition::AdvertisedUrl);
         }
-        if self.peer.key.is_none() && self.identity.changed_lately(wall) {
+        if self.peer.key.is_none() && self.identity.key_changed_recently(wall) {
             found.insert(Condition::IdentityChanged);
         }
         if self.query_error.is_some() {
@@ -75,8 +76,8 @@ impl PeerRecord {
         {
             found.insert(Condition::Lagging);
         }
-        let last_changes = (self.changes.len() == FLAPPING_CHANGES).then(|| self.changes[0]);
-        if last_changes.is_some_and(|first| now - first < FLAPPING_WITHIN) {
+        let first_change = (self.changes.len() == FLAPPING_CHANGES).then(|| self.changes[0]);
+        if first_change.is_some_and(|first| now - first < FLAPPING_WINDOW) {
             found.insert(Condition::Flapping);
         }
         if self.diverged == Some(true) {
@@ -103,7 +104,7 @@ impl PeerRecord {
         {
             found.insert(Condition::ClockSkew);
         }
-        // The monitor's own trouble is nothing that is in force against a peer.
+        // A problem of the agent itself is not a condition of the peer.
         found.remove(&Condition::Failing(Reason::MONITOR));
         found
     }

@@ -1,4 +1,4 @@
-//! What is known of one endpoint of a peer.
+//! Record of one endpoint of a peer.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,27 +6,27 @@ use convex_client::{Endpoint, Phases, Transport};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
-use crate::fleet::Probed;
+use crate::fleet::EndpointObservation;
 
 use super::tally::Tally;
 
-/// A measurement with the time it was obtained.
+/// A value with the time at which it was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::fleet) struct Measured<T> {
     pub(in crate::fleet) value: T,
     pub(in crate::fleet) obtained: Instant,
-    /// The endpoint that told it; none: not one alone.
+    /// The endpoint that it comes from; none if not from a single one.
     pub(in crate::fleet) via: Option<Transport>,
 }
 
 /// One configured endpoint of a peer.
 #[derive(Clone, Debug)]
 pub struct EndpointRecord {
-    /// How it is asked.
+    /// Transport of the endpoint.
     pub transport: Transport,
-    /// The endpoint as configured.
+    /// URL as configured.
     pub url: String,
-    /// Counters since this peer is watched.
+    /// Counters since the peer was added.
     pub tally: Tally,
     /// Failed polls since the last good one.
     pub consecutive_failures: u32,
@@ -36,21 +36,21 @@ pub struct EndpointRecord {
     pub last_success: Option<SystemTime>,
     /// Why the last poll failed; none after a good one.
     pub last_failure: Option<Failure>,
-    /// When the certificate that was last shown ends.
+    /// When the last presented certificate expires.
     pub certificate_ends: Option<SystemTime>,
     pub(in crate::fleet) latest: Option<Measured<Timings>>,
 }
 
-/// What the last good poll of an endpoint took.
+/// Durations and sizes of the last good poll of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timings {
-    /// The whole poll.
+    /// Duration of the whole poll.
     pub took: Duration,
-    /// The parts of connecting, where a connection was made.
+    /// Phases of connecting, if a connection was made.
     pub phases: Phases,
-    /// By request: `status`, `ping`, `query`.
+    /// Durations by request: `status`, `ping`, `query`.
     pub requests: [(&'static str, Option<Duration>); 3],
-    /// Bytes of the answers.
+    /// Size of the answers, in bytes.
     pub response_bytes: usize,
 }
 
@@ -69,40 +69,34 @@ impl EndpointRecord {
         }
     }
 
-    /// Takes the outcome of one poll.
-    pub(in crate::fleet) fn observe(&mut self, probed: &Probed, now: Instant) {
-        let attempt = &probed.attempt;
-        self.tally.count(probed);
-        self.last_attempt = Some(probed.began);
-        self.last_failure.clone_from(&probed.failure);
+    /// Records the result of one poll.
+    pub(in crate::fleet) fn record(&mut self, observation: &EndpointObservation, now: Instant) {
+        let attempt = &observation.attempt;
+        self.tally.record(observation);
+        self.last_attempt = Some(observation.began);
+        self.last_failure.clone_from(&observation.failure);
         self.certificate_ends = attempt.certificate_ends.or(self.certificate_ends);
-        let Some(took) = probed.took else {
+        let Some(took) = observation.took else {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
             return;
         };
         self.consecutive_failures = 0;
-        self.last_success = Some(probed.ended);
+        self.last_success = Some(observation.ended);
         let value = Timings {
             took,
             phases: attempt.phases,
             requests: [
-                (
-                    "status",
-                    attempt.status.as_ref().map(|answered| answered.took),
-                ),
+                ("status", attempt.status.as_ref().map(|status| status.took)),
+                // Over HTTP the clock is read from a header, not with a request of its own.
                 (
                     "ping",
-                    // The HTTP transport reads the clock from a header.
                     attempt
                         .clock
                         .as_ref()
                         .filter(|_| self.transport == Transport::Tcp)
-                        .map(|answered| answered.took),
+                        .map(|clock| clock.took),
                 ),
-                (
-                    "query",
-                    attempt.query.as_ref().map(|answered| answered.took),
-                ),
+                ("query", attempt.query.as_ref().map(|query| query.took)),
             ],
             response_bytes: attempt.response_bytes,
         };

@@ -1,6 +1,6 @@
-//! The health of a peer, judged over polls, and the closed set of conditions. Pure.
+//! Health of a peer, judged over several polls.
 
-/// Whether a peer can be relied on.
+/// Whether a peer is usable.
 #[derive(
     Clone,
     Copy,
@@ -16,21 +16,21 @@
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// Not known: not polled often enough yet, or the monitor has trouble of its own.
+    /// Unknown: not polled often enough yet, or the agent itself has a problem.
     Unknown,
-    /// Answers, and nothing is in force against it.
+    /// Answers, and no condition is active.
     Up,
-    /// Answers, with at least one condition in force.
+    /// Answers, and at least one condition is active.
     Degraded,
-    /// Does not answer, or proves to be another peer or of another network.
+    /// Does not answer, or is another peer or on another network.
     Down,
 }
 
 impl Health {
-    /// Every state, in label order.
+    /// All states, in label order.
     pub const ALL: [Self; 4] = [Self::Unknown, Self::Up, Self::Degraded, Self::Down];
 
-    /// The value of the `state` label.
+    /// Returns the value of the `state` label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -42,52 +42,54 @@ impl Health {
     }
 }
 
-/// Counts polls until a verdict is reached.
+/// Counts consecutive equal polls until they change the verdict.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub struct Streak {
     verdict: Option<bool>,
-    /// The side that the last polls were on, and how many of them.
-    running: Option<(bool, u32)>,
+    /// Whether the last polls were good, and how many consecutive ones.
+    #[serde(rename = "running")]
+    current: Option<(bool, u32)>,
 }
 
 impl Streak {
-    /// Takes the outcome of one poll: it takes `up_after` good ones running to be up, `down_after` failed ones to be down.
-    pub fn poll(&mut self, good: bool, up_after: u32, down_after: u32) {
-        let polls = match self.running {
-            Some((side, polls)) if side == good => polls.saturating_add(1),
+    /// Records one poll: the verdict becomes up after `up_after` consecutive good ones, and down
+    /// after `down_after` consecutive failed ones.
+    pub fn record(&mut self, good: bool, up_after: u32, down_after: u32) {
+        let polls = match self.current {
+            Some((same, polls)) if same == good => polls.saturating_add(1),
             _ => 1,
         };
-        self.running = Some((good, polls));
+        self.current = Some((good, polls));
         if polls >= if good { up_after } else { down_after } {
             self.verdict = Some(good);
         }
     }
 
-    /// Whether the peer is up; none before the first verdict.
+    /// Returns whether the peer is up; none before the first verdict.
     #[must_use]
     pub const fn verdict(&self) -> Option<bool> {
         self.verdict
     }
 
-    /// The verdict alone, without the polls since.
+    /// Returns the verdict without the polls since.
     #[must_use]
-    pub(in crate::fleet) const fn settled(self) -> Self {
+    pub(in crate::fleet) const fn verdict_only(self) -> Self {
         Self {
             verdict: self.verdict,
-            running: None,
+            current: None,
         }
     }
 
-    /// Polls that lie on the side of the last one, including it.
+    /// Returns the number of consecutive polls with the result of the last one, including it.
     #[must_use]
     pub fn polls(&self) -> u32 {
-        self.running.map_or(0, |(_, polls)| polls)
+        self.current.map_or(0, |(_, polls)| polls)
     }
 }
 
-/// The health that follows from the verdict and from what is in force.
+/// Returns the health that follows from the verdict and the active conditions.
 #[must_use]
 pub(in crate::fleet) const fn health(verdict: Option<bool>, any_condition: bool) -> Health {
     match verdict {
@@ -105,7 +107,7 @@ mod tests {
     fn verdicts(polls: &str) -> String {
         let mut streak = Streak::default();
         let judge = |poll| {
-            streak.poll(poll == '+', 2, 3);
+            streak.record(poll == '+', 2, 3);
             match streak.verdict() {
                 None => '?',
                 Some(true) => 'U',
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_takes_its_number_of_polls_running() {
+    fn a_verdict_takes_its_number_of_consecutive_polls() {
         for (polls, expected) in [
             ("++", "?U"),
             ("---", "??D"),

@@ -1,60 +1,62 @@
-//! Who answers: genesis hash and peer key as seen, against what is pinned or was learned. Pure.
+//! Identity of a peer: its genesis hash and key as reported, compared with the pinned or learned
+//! ones.
 
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{Attempt, Status};
 
-/// How long a changed key stays a condition.
-const CHANGE_IN_FORCE: Duration = Duration::from_secs(3600);
+/// How long a changed key is a condition.
+const KEY_CHANGE_ACTIVE: Duration = Duration::from_secs(3600);
 
-/// What is known of who a peer is.
+/// Identity of a peer, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
-    /// The genesis hash last seen.
+    /// The last reported genesis hash.
     pub genesis: Option<Hash>,
-    /// The peer key last seen; without a pinned key this is the learned one.
+    /// The last reported peer key; the learned one if no key is pinned.
     pub key: Option<Hash>,
-    /// Whether the genesis is the pinned one; none without a pin or without evidence.
+    /// Whether the genesis hash is the pinned one; none without a pin or a status.
     pub genesis_match: Option<bool>,
-    /// Whether the key is the pinned one, or has long been the learned one.
+    /// Whether the key is the pinned one, or has been the learned one for long enough.
     pub key_match: Option<bool>,
-    /// Whether both transports reach one peer; none without evidence.
+    /// Whether both transports reach the same peer; none if unknown.
     pub transports_agree: Option<bool>,
-    /// Whether the peer is where it says on chain; none when neither it nor another watched peer is found there.
+    /// Whether the peer is reached at the URL that it advertises on chain; none if no watched peer
+    /// is.
     pub advertised_match: Option<bool>,
-    /// How often another genesis than before was seen.
+    /// Number of times the genesis hash changed.
     pub genesis_changes: u64,
-    /// How often another key than before was seen.
+    /// Number of times the key changed.
     pub key_changes: u64,
-    /// How often the URL on chain was another one than before.
+    /// Number of times the advertised URL changed.
     pub advertised_changes: u64,
     pub(in crate::fleet) key_changed_at: Option<SystemTime>,
-    /// The URL last seen on chain, and whose.
+    /// The key and the URL of the last entry on chain.
     advertised: Option<(Hash, Option<String>)>,
 }
 
-/// What the configuration pins.
+/// The values that the configuration pins.
 #[derive(Clone, Copy, Debug)]
 pub struct Pins {
-    /// The network's genesis.
+    /// The network's genesis hash.
     pub genesis: Option<Hash>,
     /// The peer's key.
     pub key: Option<Hash>,
 }
 
 impl Identity {
-    /// Takes what the endpoints answered in one poll.
-    pub fn observe(&mut self, attempts: &[&Attempt], pins: Pins, now: SystemTime) {
+    /// Records what the endpoints answered in one poll.
+    pub fn record_attempts(&mut self, attempts: &[&Attempt], pins: Pins, now: SystemTime) {
         let statuses: Vec<&Status> = attempts
             .iter()
             .filter_map(|attempt| Some(&attempt.status.as_ref()?.value))
             .collect();
-        // Two endpoints that contradict each other are a disagreement, not a change with every poll.
-        let who = |status: &Status| (status.genesis, status.peer_key);
+        // Two endpoints that contradict each other are a disagreement, not a change with each poll.
+        let ids = |status: &Status| (status.genesis, status.peer_key);
         if let Some(status) = statuses
             .first()
-            .filter(|first| statuses.iter().all(|other| who(other) == who(first)))
+            .filter(|first| statuses.iter().all(|other| ids(other) == ids(first)))
         {
             if self
                 .genesis
@@ -80,39 +82,40 @@ impl Identity {
                 Some(statuses.iter().all(|status| status.peer_key == pinned))
             }
             Some(_) => self.key_match,
-            None => self.key.map(|_| !self.changed_lately(now)),
+            None => self.key.map(|_| !self.key_changed_recently(now)),
         };
         if let [first, second] = attempts {
-            self.transports_agree = agree(first, second).or(self.transports_agree);
+            self.transports_agree = same_peer(first, second).or(self.transports_agree);
         }
     }
 
-    /// Takes the URL that the chain has for `key`, the peer's, and whether the peer was found there.
-    pub fn advertise(&mut self, key: Hash, url: Option<&str>, matches: Option<bool>) {
+    /// Records the URL on chain of the peer with `key`, and whether the peer is reached there.
+    pub fn record_advertised_url(&mut self, key: Hash, url: Option<&str>, matches: Option<bool>) {
         self.advertised_match = matches;
-        let seen = (key, url.map(str::to_owned));
-        // Another key has another entry on chain: that is no change of a URL.
-        let changed = |(of, before): &(Hash, Option<String>)| *of == key && *before != seen.1;
+        let url = url.map(str::to_owned);
+        // Another key has another entry on chain: that is not a change of the URL.
+        let changed = |(last_key, last): &(Hash, Option<String>)| *last_key == key && *last != url;
         self.advertised_changes += u64::from(self.advertised.as_ref().is_some_and(changed));
-        self.advertised = Some(seen);
+        self.advertised = Some((key, url));
     }
 
-    /// Whether another key than the learned one began to answer within the last hour.
+    /// Whether the key changed within the last hour.
     #[must_use]
-    pub fn changed_lately(&self, now: SystemTime) -> bool {
+    pub fn key_changed_recently(&self, now: SystemTime) -> bool {
         self.key_changed_at
-            .is_some_and(|at| now.duration_since(at).unwrap_or_default() < CHANGE_IN_FORCE)
+            .is_some_and(|at| now.duration_since(at).unwrap_or_default() < KEY_CHANGE_ACTIVE)
     }
 }
 
-/// Whether two endpoints reach one peer: by their statuses, else by the state hash at one block.
-fn agree(first: &Attempt, second: &Attempt) -> Option<bool> {
+/// Whether two endpoints reach the same peer: by their statuses, else by their state hashes at one
+/// block.
+fn same_peer(first: &Attempt, second: &Attempt) -> Option<bool> {
     if let (Some(a), Some(b)) = (&first.status, &second.status) {
         return Some(a.value.genesis == b.value.genesis && a.value.peer_key == b.value.peer_key);
     }
     let state = |attempt: &Attempt| {
-        let figures = attempt.query.as_ref()?.value.as_ref().ok()?;
-        Some((figures.state_block?, figures.state_hash?))
+        let answer = attempt.query.as_ref()?.value.as_ref().ok()?;
+        Some((answer.state_block?, answer.state_hash?))
     };
     let (a, b) = (state(first)?, state(second)?);
     (a.0 == b.0).then_some(a.1 == b.1)
@@ -145,14 +148,14 @@ mod tests {
     }
 
     fn state(block: i64, hash: u8) -> Attempt {
-        let figures = PollAnswer {
+        let answer = PollAnswer {
             state_block: Some(block),
             state_hash: Some(Hash::new([hash; 32])),
             ..PollAnswer::default()
         };
         Attempt {
             query: Some(Timed {
-                value: Ok(figures),
+                value: Ok(answer),
                 took: Duration::ZERO,
             }),
             ..Attempt::default()
@@ -169,17 +172,17 @@ mod tests {
     const START: SystemTime = SystemTime::UNIX_EPOCH;
 
     #[test]
-    fn nothing_is_claimed_without_evidence() {
+    fn identity_stays_unknown_without_a_status() {
         let mut identity = Identity::default();
-        identity.observe(&[&state(1, 1)], pins(Some(1), Some(1)), START);
+        identity.record_attempts(&[&state(1, 1)], pins(Some(1), Some(1)), START);
         assert_eq!(identity, Identity::default());
     }
 
     #[test]
-    fn a_pin_is_proven_or_disproven_and_stays_so_while_the_peer_is_silent() {
+    fn a_match_with_a_pin_is_kept_while_the_peer_does_not_answer() {
         let mut identity = Identity::default();
-        identity.observe(&[&status(1, 9)], pins(Some(1), Some(2)), START);
-        identity.observe(&[&Attempt::default()], pins(Some(1), Some(2)), START);
+        identity.record_attempts(&[&status(1, 9)], pins(Some(1), Some(2)), START);
+        identity.record_attempts(&[&Attempt::default()], pins(Some(1), Some(2)), START);
         assert_eq!(
             (identity.genesis_match, identity.key_match),
             (Some(true), Some(false))
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_url_on_chain_is_counted_and_another_key_is_none() {
+    fn a_changed_url_on_chain_is_counted_unless_the_key_changed() {
         let mut identity = Identity::default();
         let changes = [
             (1, Some("a:1")),
@@ -198,32 +201,32 @@ mod tests {
             (2, Some("b:1")),
         ]
         .map(|(key, url)| {
-            identity.advertise(Hash::new([key; 32]), url, None);
+            identity.record_advertised_url(Hash::new([key; 32]), url, None);
             identity.advertised_changes
         });
         assert_eq!(changes, [0, 0, 1, 2, 2, 3]);
     }
 
     #[test]
-    fn a_learned_key_that_changes_is_a_condition_for_an_hour_and_then_the_learned_one() {
+    fn a_changed_key_is_a_condition_for_an_hour_and_then_the_learned_one() {
         let mut identity = Identity::default();
-        let mut observe = |key, minutes: u64| {
+        let mut record = |key, minutes: u64| {
             let now = START + Duration::from_secs(60 * minutes);
-            identity.observe(&[&status(1, key)], pins(None, None), now);
+            identity.record_attempts(&[&status(1, key)], pins(None, None), now);
             (
                 identity.key_match,
-                identity.changed_lately(now),
+                identity.key_changed_recently(now),
                 identity.key_changes,
             )
         };
-        assert_eq!(observe(1, 0), (Some(true), false, 0));
-        assert_eq!(observe(2, 1), (Some(false), true, 1));
-        assert_eq!(observe(2, 60), (Some(false), true, 1));
-        assert_eq!(observe(2, 61), (Some(true), false, 1));
+        assert_eq!(record(1, 0), (Some(true), false, 0));
+        assert_eq!(record(2, 1), (Some(false), true, 1));
+        assert_eq!(record(2, 60), (Some(false), true, 1));
+        assert_eq!(record(2, 61), (Some(true), false, 1));
     }
 
     #[test]
-    fn transports_are_compared_by_status_or_at_a_common_block() {
+    fn transports_are_compared_by_status_or_by_state_at_a_common_block() {
         for (first, second, expected) in [
             (status(1, 1), status(1, 1), Some(true)),
             (status(1, 1), status(1, 2), Some(false)),
@@ -233,7 +236,7 @@ mod tests {
             (state(5, 1), state(6, 2), None),
             (status(1, 1), state(5, 1), None),
         ] {
-            assert_eq!(agree(&first, &second), expected);
+            assert_eq!(same_peer(&first, &second), expected);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Whether a peer's order moves, judged over polls. Pure: times and points in, verdicts out.
+//! Whether a peer's order advances, judged over several polls. Pure: times and points in, verdicts
+//! out.
 
 use std::time::Duration;
 
@@ -7,78 +8,84 @@ use tokio::time::Instant;
 
 use crate::label_enum::label_enum;
 
-/// How long a peer that went back stays `receding` when it never regains what it had: after that the lower order is
-/// taken for its own.
-const RECEDING_FORGOTTEN: Duration = Duration::from_secs(3600);
+/// How long an order that never regains its earlier points is `receding`; after that the lower
+/// points are the new reference.
+const MAX_RECEDING: Duration = Duration::from_secs(3600);
 
 label_enum! {
-    /// What an order does.
+    /// State of an order.
     #[derive(Default)]
     pub enum OrderState {
         #[default]
         Unknown = "unknown", "No status.";
-        Receding = "receding", "Block, finality or state block is below an earlier value, and has been for `stall_after`.";
-        Stalled = "stalled", "Blocks wait, and finality has stood still in every poll of the last `stall_after`.";
-        Advancing = "advancing", "Blocks wait, or finality moved since the last poll.";
-        Idle = "idle", "Nothing waits and nothing moves: a quiet network.";
+        Receding = "receding", "Block, finality or state block has been below an earlier value for `stall_after`.";
+        Stalled = "stalled", "Blocks are pending, and finality was the same in every poll of the last `stall_after`.";
+        Advancing = "advancing", "Blocks are pending, or finality advanced since the previous poll.";
+        Idle = "idle", "No blocks are pending and finality does not advance: the network has no traffic.";
     }
 }
 
-/// What one peer's polls have shown of its order.
+/// History of a peer's order, as far as its state depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct OrderWatch {
     pub(in crate::fleet) last: Option<OrderPoints>,
     /// Whether finality was higher in the last poll than in the one before.
-    pub(in crate::fleet) moved: bool,
-    /// Highest block and finality points and state block so far.
+    pub(in crate::fleet) finality_advanced: bool,
+    /// Highest block point, finality point and state block so far.
     pub(in crate::fleet) highest: Option<[i64; 3]>,
-    /// Since when every poll found blocks waiting above the same finality.
+    /// Since when every poll found blocks pending above the same finality.
     pub(in crate::fleet) stuck_since: Option<Instant>,
-    /// Since when every poll found one of `highest` not reached.
+    /// Since when every poll found a value below `highest`.
     pub(in crate::fleet) below_since: Option<Instant>,
-    /// The finality point that the state has to reach, and since when: that of the first poll that found it not reached.
-    /// On a busy network a few blocks are always under way; they are others in each poll.
-    pub(in crate::fleet) owed: Option<(i64, Instant)>,
+    /// A finality point that the state has not reached, and the first poll that found it so. On a
+    /// busy network a few blocks are always being executed, but other ones in each poll.
+    pub(in crate::fleet) unexecuted: Option<(i64, Instant)>,
 }
 
 impl OrderWatch {
-    /// Takes one poll's points and, where known, the index of the state's block.
-    pub fn observe(&mut self, order: OrderPoints, state_block: Option<i64>, now: Instant) {
+    /// Records the points of one poll and, if known, the block of the state.
+    pub fn record(&mut self, order: OrderPoints, state_block: Option<i64>, now: Instant) {
         let same_finality = self
             .last
             .is_some_and(|last| last.finality == order.finality);
-        self.moved = self.last.is_some_and(|last| last.finality < order.finality);
+        self.finality_advanced = self.last.is_some_and(|last| last.finality < order.finality);
         self.last = Some(order);
-        let waiting = order.pending() > 0;
-        // The first poll that finds blocks waiting begins the count: how long the network was quiet before says nothing.
+        let pending = order.pending() > 0;
+        // The time starts with the first poll that finds blocks pending: before, the network was
+        // idle.
         self.stuck_since = match self.stuck_since {
-            Some(since) if waiting && same_finality => Some(since),
-            _ => waiting.then_some(now),
+            Some(since) if pending && same_finality => Some(since),
+            _ => pending.then_some(now),
         };
-        let lacks =
+        let is_unexecuted =
             |finality: i64| state_block.is_some_and(|block| block < finality.saturating_sub(1));
-        // What an order that went back has lost is not owed any longer: it recedes.
-        let owed = self
-            .owed
-            .filter(|(finality, _)| lacks(*finality) && *finality <= order.finality);
-        self.owed = owed.or_else(|| lacks(order.finality).then_some((order.finality, now)));
+        // A point that the order itself has lost is not missing from the state: the order recedes.
+        let unexecuted = self
+            .unexecuted
+            .filter(|(finality, _)| is_unexecuted(*finality) && *finality <= order.finality);
+        self.unexecuted =
+            unexecuted.or_else(|| is_unexecuted(order.finality).then_some((order.finality, now)));
 
-        let known = self.highest.unwrap_or([i64::MIN; 3]);
-        let seen = [order.block, order.finality, state_block.unwrap_or(known[2])];
-        let below = seen.iter().zip(known).any(|(seen, known)| *seen < known);
+        let highest = self.highest.unwrap_or([i64::MIN; 3]);
+        let current = [
+            order.block,
+            order.finality,
+            state_block.unwrap_or(highest[2]),
+        ];
+        let below = current.iter().zip(highest).any(|(value, max)| *value < max);
         self.below_since = below.then(|| self.below_since.unwrap_or(now));
-        let forgotten = self
+        let expired = self
             .below_since
-            .is_some_and(|since| now - since >= RECEDING_FORGOTTEN);
-        if forgotten {
+            .is_some_and(|since| now - since >= MAX_RECEDING);
+        if expired {
             self.below_since = None;
-            self.highest = Some(seen);
+            self.highest = Some(current);
         } else {
-            self.highest = Some([0, 1, 2].map(|i| seen[i].max(known[i])));
+            self.highest = Some([0, 1, 2].map(|i| current[i].max(highest[i])));
         }
     }
 
-    /// What the order does, as of the last poll, which was at `now`.
+    /// Returns the state of the order as of the last poll, which was at `now`.
     #[must_use]
     pub fn state(&self, now: Instant, stall_after: Duration) -> OrderState {
         let lasts = |since: Option<Instant>| since.is_some_and(|since| now - since >= stall_after);
@@ -86,7 +93,7 @@ impl OrderWatch {
             None => OrderState::Unknown,
             Some(_) if lasts(self.below_since) => OrderState::Receding,
             Some(_) if lasts(self.stuck_since) => OrderState::Stalled,
-            Some(order) if order.pending() > 0 || self.moved => OrderState::Advancing,
+            Some(order) if order.pending() > 0 || self.finality_advanced => OrderState::Advancing,
             Some(_) => OrderState::Idle,
         }
     }
@@ -94,18 +101,20 @@ impl OrderWatch {
     /// Whether execution is behind: the state lacks a block that was final `stall_after` ago.
     #[must_use]
     pub fn state_behind(&self, now: Instant, stall_after: Duration) -> bool {
-        self.owed
+        self.unexecuted
             .is_some_and(|(_, since)| now - since >= stall_after)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use OrderState::{Advancing, Idle, Receding, Stalled};
+
     use super::*;
 
     const STALL_AFTER: Duration = Duration::from_secs(60);
 
-    /// States after polls, one each 15 s, of (block, finality, state block).
+    /// States after polls every 15 s that show (block, finality, state block).
     fn states(polls: &[(i64, i64, i64)]) -> Vec<OrderState> {
         let start = Instant::now();
         let mut watch = OrderWatch::default();
@@ -117,16 +126,14 @@ mod tests {
                 consensus: *finality,
                 finality: *finality,
             };
-            watch.observe(order, Some(*state_block), now);
+            watch.record(order, Some(*state_block), now);
             watch.state(now, STALL_AFTER)
         };
         polls.iter().enumerate().map(state).collect()
     }
 
-    use OrderState::{Advancing, Idle, Receding, Stalled};
-
     #[test]
-    fn a_quiet_network_is_idle_and_its_next_block_is_no_stall() {
+    fn an_idle_network_does_not_stall_with_its_next_block() {
         let mut polls = vec![(7, 7, 6); 100];
         polls.extend([(8, 7, 6), (8, 8, 7), (8, 8, 7)]);
         let states = states(&polls);
@@ -135,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_wait_above_one_finality_for_the_whole_time_are_a_stall() {
+    fn blocks_pending_above_the_same_finality_for_the_whole_time_are_a_stall() {
         let polls = [
             (8, 7, 6),
             (9, 7, 6),
@@ -152,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loaded_network_has_blocks_waiting_in_every_poll_and_advances() {
+    fn a_busy_network_with_pending_blocks_in_every_poll_advances() {
         let polls: Vec<_> = (0..40)
             .map(|i| (i * 300 + 3, i * 300, i * 300 - 1))
             .collect();
@@ -160,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_went_back_recedes_until_it_has_regained_what_it_had() {
+    fn an_order_that_went_back_recedes_until_it_reaches_its_earlier_points() {
         let polls = [
             (9, 9, 8),
             (3, 3, 2),
@@ -175,10 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn a_state_owes_nothing_that_the_order_has_lost() {
+    fn a_state_is_not_behind_finality_that_the_order_has_lost() {
         let start = Instant::now();
         let mut watch = OrderWatch::default();
-        // The status was of before the fall, the state of after it.
+        // The status is from before the order went back, the state from after.
         for (i, (finality, state_block)) in [(60, 59), (61, 9), (10, 9), (10, 9)]
             .into_iter()
             .enumerate()
@@ -190,13 +197,13 @@ mod tests {
                 consensus: finality,
                 finality,
             };
-            watch.observe(order, Some(state_block), now);
+            watch.record(order, Some(state_block), now);
             assert!(!watch.state_behind(now, STALL_AFTER), "{i}");
         }
     }
 
     #[test]
-    fn one_absurd_answer_is_forgotten_after_an_hour() {
+    fn one_absurd_answer_stops_counting_after_an_hour() {
         let mut polls = vec![(7, 7, 6), (1 << 62, 1 << 62, 1 << 62)];
         polls.extend(vec![(7, 7, 6); 250]);
         let states = states(&polls);
@@ -205,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_are_just_being_executed_are_no_backlog_but_a_growing_one_is() {
+    fn only_a_growing_backlog_of_unexecuted_blocks_is_behind() {
         let start = Instant::now();
         for (executed_each_poll, expected) in [(15, false), (3, true)] {
             let mut watch = OrderWatch::default();
@@ -218,7 +225,7 @@ mod tests {
                     finality,
                 };
                 let now = start + Duration::from_secs(15) * poll;
-                watch.observe(order, Some(97 + executed_each_poll * i64::from(poll)), now);
+                watch.record(order, Some(97 + executed_each_poll * i64::from(poll)), now);
             }
             let now = start + Duration::from_secs(15) * 19;
             assert_eq!(watch.state_behind(now, STALL_AFTER), expected);
@@ -226,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn execution_that_stays_behind_finality_is_noticed() {
+    fn a_state_that_stays_behind_finality_is_detected() {
         let start = Instant::now();
         let mut watch = OrderWatch::default();
         let order = OrderPoints {
@@ -243,7 +250,7 @@ mod tests {
             (90, 7, false),
         ] {
             let now = start + Duration::from_secs(seconds);
-            watch.observe(order, Some(state_block), now);
+            watch.record(order, Some(state_block), now);
             assert_eq!(
                 watch.state_behind(now, STALL_AFTER),
                 expected,

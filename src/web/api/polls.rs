@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::failure::Reason;
 use crate::fleet::Health;
-use crate::fleet::report::{ExactInteger, PointsReport};
+use crate::fleet::peer_json::{ExactInteger, OrderPointsJson};
 use crate::history::{Outcome, Poll};
 
 use super::Api;
@@ -30,7 +30,7 @@ struct PollReport {
     failures: FailuresReport,
     duration_seconds: DurationsReport,
     #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<PointsReport>,
+    order: Option<OrderPointsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_block: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ impl PollReport {
                 http: took(Transport::Http),
                 tcp: took(Transport::Tcp),
             },
-            order: poll.order.map(PointsReport::new),
+            order: poll.order.map(OrderPointsJson::new),
             state_block: poll.state_block.map(ExactInteger),
             lag_blocks: poll.lag.map(|lag| ExactInteger(lag.blocks)),
             lag_seconds: poll.lag.map(|lag| lag.time.as_secs_f64()),

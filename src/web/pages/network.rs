@@ -109,7 +109,7 @@ impl<'a> NetworkCard<'a> {
             quorum,
             stake: verdict.stake_copper.map(short_cvm),
             accounts: network
-                .figures
+                .poll_answer
                 .as_ref()
                 .and_then(|it| it.accounts)
                 .map(number),

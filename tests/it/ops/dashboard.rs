@@ -145,7 +145,7 @@ fn there_at_lean(metric: &str) -> bool {
     definition(metric).is_none_or(|definition| match definition.lean {
         Lean::Kept => true,
         Lean::Reduced(what) => !metric.ends_with("_bucket") && !what.starts_with("while "),
-        Lean::Left => false,
+        Lean::Omitted => false,
     })
 }
 

@@ -144,7 +144,7 @@ pub(super) fn is_lean(metric: &str, by_reason: bool) -> bool {
     definition(metric).is_none_or(|definition| match definition.lean {
         Lean::Kept => true,
         Lean::Reduced(_) => !metric.ends_with("_bucket") && !by_reason,
-        Lean::Left => false,
+        Lean::Omitted => false,
     })
 }
 

@@ -82,14 +82,14 @@ fn seen(name: &str, urls: &[&str], attempts: Vec<Ended>) -> Seen {
         .zip(attempts)
         .map(|(endpoint, (attempt, outcome))| {
             let times = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
-            Probed::new(endpoint.transport(), times, attempt, outcome)
+            EndpointObservation::new(endpoint.transport(), times, attempt, outcome)
         });
     let observation = Observation {
         endpoints: probed.collect(),
     };
     peer.endpoints = endpoints;
     let mut record = PeerRecord::new(Arc::new(peer));
-    record.observe(&observation, None, Instant::now(), SystemTime::UNIX_EPOCH);
+    record.record_poll(&observation, None, Instant::now(), SystemTime::UNIX_EPOCH);
     Seen {
         record,
         observation,

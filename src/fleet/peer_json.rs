@@ -1,8 +1,10 @@
-//! One peer as it is told to scripts: the shape of `/api/v1/peers` and of `probe --json`.
+//! The JSON shape of a peer in `/api/v1/peers` and in `probe --json`.
+//!
+//! The names of its OpenAPI components are part of the API: generated clients use them.
 
 #![allow(
     unused_qualifications,
-    reason = "what utoipa derives repeats the paths of the types"
+    reason = "code derived by utoipa repeats the paths of types"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,15 +22,17 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::config::Role;
 use crate::failure::{Failure, Reason};
-use crate::fleet::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Stake};
 use crate::sidecar::{ProcessReading, StoreReading};
 
-/// Largest integer that every JSON reader takes exactly; larger ones are written as strings.
-const EXACT: u64 = 1 << 53;
+use super::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Stake};
 
-/// One peer. What is not known is absent. Times are seconds since the epoch, durations seconds.
+/// Largest integer that all JSON parsers read exactly; larger ones are written as strings.
+const MAX_EXACT: u64 = 1 << 53;
+
+/// A peer. Unknown values are absent. Times are seconds since the epoch, durations are seconds.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PeerReport<'a> {
+#[schema(as = PeerReport)]
+pub struct PeerJson<'a> {
     name: &'a str,
     network: &'a str,
     role: Role,
@@ -42,27 +46,28 @@ pub struct PeerReport<'a> {
     poll_failures: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<Api>,
-    identity: IdentityReport,
+    identity: IdentityJson,
     #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<OrderReport>,
+    order: Option<OrderJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<StateReport>,
+    state: Option<StateJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    query_error: Option<QueryErrorReport<'a>>,
+    query_error: Option<QueryErrorJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    clock: Option<ClockReport>,
-    standing: StandingReport,
+    clock: Option<ClockJson>,
+    standing: NetworkComparisonJson,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stake: Option<StakeReport>,
+    stake: Option<StakeJson>,
     restarts_inferred: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sidecar: Option<SidecarReport<'a>>,
-    endpoints: Vec<EndpointReport<'a>>,
+    sidecar: Option<SidecarJson<'a>>,
+    endpoints: Vec<EndpointJson<'a>>,
 }
 
-/// Who answers, and whether that is as it should be.
+/// Genesis hash and peer key, and whether they are the expected ones.
 #[derive(Debug, Serialize, ToSchema)]
-struct IdentityReport {
+#[schema(as = IdentityReport)]
+struct IdentityJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     genesis: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,27 +82,30 @@ struct IdentityReport {
     transports_agree: Option<bool>,
 }
 
-/// The order: how many blocks it has at each level.
+/// The order: its number of blocks at each level.
 #[derive(Debug, Serialize, ToSchema)]
-struct OrderReport {
+#[schema(as = OrderReport)]
+struct OrderJson {
     #[serde(flatten)]
-    points: PointsReport,
+    points: OrderPointsJson,
     pending: ExactInteger,
     state: OrderState,
 }
 
-/// How many blocks an order has at each level.
+/// The number of blocks in an order at each level.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PointsReport {
+#[schema(as = PointsReport)]
+pub(crate) struct OrderPointsJson {
     block: ExactInteger,
     proposal: ExactInteger,
     consensus: ExactInteger,
     finality: ExactInteger,
 }
 
-/// What the host shows of the peer, and why it does not show the rest.
+/// Readings of the peer's host, and why the others are unavailable.
 #[derive(Debug, Serialize, ToSchema)]
-struct SidecarReport<'a> {
+#[schema(as = SidecarReport)]
+struct SidecarJson<'a> {
     #[serde(flatten)]
     process: Option<&'a ProcessReading>,
     #[serde(flatten)]
@@ -105,9 +113,10 @@ struct SidecarReport<'a> {
     unavailable: BTreeMap<&'a str, &'a str>,
 }
 
-/// How the peer stands to its network.
+/// The peer compared with its network.
 #[derive(Debug, Serialize, ToSchema)]
-struct StandingReport {
+#[schema(as = StandingReport)]
+struct NetworkComparisonJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_blocks: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,9 +127,10 @@ struct StandingReport {
     first_divergent_block: Option<ExactInteger>,
 }
 
-/// What the chain says of the peer.
+/// The peer's entry in the registry.
 #[derive(Debug, Serialize, ToSchema)]
-struct StakeReport {
+#[schema(as = StakeReport)]
+struct StakeJson {
     own_copper: ExactInteger,
     delegated_copper: ExactInteger,
     decay: f64,
@@ -135,9 +145,10 @@ struct StakeReport {
     last_block: Option<f64>,
 }
 
-/// PollAnswer of one state; those the peer could not tell are absent.
+/// Values of one state; those that the peer did not report are absent.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct StateReport {
+#[schema(as = StateReport)]
+pub(crate) struct StateJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     block: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,23 +173,26 @@ pub(crate) struct StateReport {
     coin_supply_copper: Option<ExactInteger>,
 }
 
-/// The error that the query was answered with.
+/// The error that the peer answered the query with.
 #[derive(Debug, Serialize, ToSchema)]
-struct QueryErrorReport<'a> {
+#[schema(as = QueryErrorReport)]
+struct QueryErrorJson<'a> {
     code: &'a str,
     message: &'a str,
 }
 
-/// How far the peer's clock is ahead of the agent's.
+/// How far the peer's clock is ahead of the agent's clock.
 #[derive(Debug, Serialize, ToSchema)]
-struct ClockReport {
+#[schema(as = ClockReport)]
+struct ClockJson {
     skew_seconds: f64,
     uncertainty_seconds: f64,
 }
 
-/// One endpoint of the peer.
+/// An endpoint of the peer.
 #[derive(Debug, Serialize, ToSchema)]
-struct EndpointReport<'a> {
+#[schema(as = EndpointReport)]
+struct EndpointJson<'a> {
     transport: Transport,
     url: &'a str,
     attempts: u64,
@@ -192,7 +206,7 @@ struct EndpointReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_success: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<FailureReport<'a>>,
+    failure: Option<FailureJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -203,18 +217,19 @@ struct EndpointReport<'a> {
 
 /// Why the last poll of the endpoint failed.
 #[derive(Debug, Serialize, ToSchema)]
-struct FailureReport<'a> {
+#[schema(as = FailureReport)]
+struct FailureJson<'a> {
     reason: Reason,
     message: &'a str,
 }
 
-/// An integer that reaches the reader whole: as a number up to 2^53, as a string beyond.
+/// An integer that is read exactly: a number up to 2^53, a string beyond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExactInteger(pub(crate) i64);
 
 impl Serialize for ExactInteger {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.unsigned_abs() <= EXACT {
+        if self.0.unsigned_abs() <= MAX_EXACT {
             serializer.serialize_i64(self.0)
         } else {
             serializer.collect_str(&self.0)
@@ -236,7 +251,7 @@ impl PartialSchema for ExactInteger {
             .item(number)
             .item(text)
             .description(Some(
-                "An exact integer: a number up to 2^53, decimal digits in a string beyond.",
+                "An exact integer: a number up to 2^53, a string of decimal digits beyond.",
             ))
             .into()
     }
@@ -244,12 +259,12 @@ impl PartialSchema for ExactInteger {
 
 impl ToSchema for ExactInteger {}
 
-impl<'a> PeerReport<'a> {
-    /// What is known of a peer at `now`.
+impl<'a> PeerJson<'a> {
+    /// The peer as known at `now`.
     #[must_use]
     pub fn new(record: &'a PeerRecord, now: Instant) -> Self {
         let identity = &record.identity;
-        let text = |hash: Option<Hash>| hash.map(|hash| hash.to_string());
+        let hex = |hash: Option<Hash>| hash.map(|hash| hash.to_string());
         Self {
             name: &record.peer.name,
             network: &record.peer.network,
@@ -262,39 +277,39 @@ impl<'a> PeerReport<'a> {
             polls: record.polls,
             poll_failures: record.poll_failures,
             api: record.api,
-            identity: IdentityReport {
-                genesis: text(identity.genesis),
-                peer_key: text(identity.key),
+            identity: IdentityJson {
+                genesis: hex(identity.genesis),
+                peer_key: hex(identity.key),
                 genesis_match: identity.genesis_match,
                 peer_key_match: identity.key_match,
                 advertised_url_match: identity.advertised_match,
                 transports_agree: identity.transports_agree,
             },
-            order: record.order(now).map(|points| OrderReport {
-                points: PointsReport::new(points),
+            order: record.order(now).map(|points| OrderJson {
+                points: OrderPointsJson::new(points),
                 pending: ExactInteger(points.pending()),
                 state: record.order_state(now),
             }),
-            state: record.figures(now).map(StateReport::new),
-            query_error: record.query_error.as_ref().map(QueryErrorReport::new),
-            clock: record.clock(now).map(|clock| ClockReport {
+            state: record.poll_answer(now).map(StateJson::new),
+            query_error: record.query_error.as_ref().map(QueryErrorJson::new),
+            clock: record.clock(now).map(|clock| ClockJson {
                 skew_seconds: clock.skew,
                 uncertainty_seconds: clock.uncertainty,
             }),
-            standing: StandingReport::new(record, now),
-            stake: record.stake.as_ref().map(StakeReport::new),
+            standing: NetworkComparisonJson::new(record, now),
+            stake: record.stake.as_ref().map(StakeJson::new),
             restarts_inferred: record.restarts,
-            sidecar: SidecarReport::new(record, now),
+            sidecar: SidecarJson::new(record, now),
             endpoints: record
                 .endpoints
                 .iter()
-                .map(|endpoint| EndpointReport::new(record, endpoint, now))
+                .map(|endpoint| EndpointJson::new(record, endpoint, now))
                 .collect(),
         }
     }
 }
 
-impl PointsReport {
+impl OrderPointsJson {
     pub(crate) fn new(points: OrderPoints) -> Self {
         Self {
             block: ExactInteger(points.block),
@@ -305,24 +320,24 @@ impl PointsReport {
     }
 }
 
-impl<'a> SidecarReport<'a> {
+impl<'a> SidecarJson<'a> {
     fn new(record: &'a PeerRecord, now: Instant) -> Option<Self> {
         record.peer.sidecar.as_ref()?;
         let (process, store) = (record.process(now), record.store(now));
-        let of_process = process.iter().flat_map(|it| &it.unavailable);
-        let of_store = store.iter().flat_map(|it| &it.unavailable);
+        let process_unavailable = process.iter().flat_map(|reading| &reading.unavailable);
+        let store_unavailable = store.iter().flat_map(|reading| &reading.unavailable);
         Some(Self {
             process,
             store,
-            unavailable: of_process
-                .chain(of_store)
-                .map(|(what, why)| (*what, why.as_str()))
+            unavailable: process_unavailable
+                .chain(store_unavailable)
+                .map(|(value, why)| (*value, why.as_str()))
                 .collect(),
         })
     }
 }
 
-impl StandingReport {
+impl NetworkComparisonJson {
     fn new(record: &PeerRecord, now: Instant) -> Self {
         let lag = record.lag(now);
         Self {
@@ -334,7 +349,7 @@ impl StandingReport {
     }
 }
 
-impl StakeReport {
+impl StakeJson {
     fn new(stake: &Stake) -> Self {
         let registered = &stake.registered;
         Self {
@@ -350,28 +365,26 @@ impl StakeReport {
     }
 }
 
-impl StateReport {
-    pub(crate) fn new(figures: &PollAnswer) -> Self {
+impl StateJson {
+    pub(crate) fn new(answer: &PollAnswer) -> Self {
         let exact = |value: Option<i64>| value.map(ExactInteger);
         Self {
-            block: exact(figures.state_block),
-            hash: figures.state_hash.map(|hash| hash.to_string()),
-            timestamp_seconds: figures.timestamp_ms.map(seconds_of_ms),
-            accounts: exact(figures.accounts),
-            registered_peers: exact(figures.registered_peers),
-            memory_pool_bytes: exact(figures.memory_pool_bytes),
-            memory_pool_copper: exact(figures.memory_pool_copper),
-            copper_per_memory_byte: figures
-                .memory_price_copper
-                .filter(|price| price.is_finite()),
-            copper_per_juice: exact(figures.juice_price_copper),
-            fees_copper: exact(figures.fees_copper),
-            coin_supply_copper: exact(figures.coin_supply_copper),
+            block: exact(answer.state_block),
+            hash: answer.state_hash.map(|hash| hash.to_string()),
+            timestamp_seconds: answer.timestamp_ms.map(seconds_of_ms),
+            accounts: exact(answer.accounts),
+            registered_peers: exact(answer.registered_peers),
+            memory_pool_bytes: exact(answer.memory_pool_bytes),
+            memory_pool_copper: exact(answer.memory_pool_copper),
+            copper_per_memory_byte: answer.memory_price_copper.filter(|price| price.is_finite()),
+            copper_per_juice: exact(answer.juice_price_copper),
+            fees_copper: exact(answer.fees_copper),
+            coin_supply_copper: exact(answer.coin_supply_copper),
         }
     }
 }
 
-impl<'a> QueryErrorReport<'a> {
+impl<'a> QueryErrorJson<'a> {
     fn new(error: &'a ErrorReply) -> Self {
         Self {
             code: &error.code,
@@ -380,7 +393,7 @@ impl<'a> QueryErrorReport<'a> {
     }
 }
 
-impl<'a> EndpointReport<'a> {
+impl<'a> EndpointJson<'a> {
     fn new(record: &PeerRecord, endpoint: &'a EndpointRecord, now: Instant) -> Self {
         let seconds = |time: Option<SystemTime>| time.map(seconds_since_epoch);
         let timings = record.timings(endpoint, now);
@@ -388,14 +401,14 @@ impl<'a> EndpointReport<'a> {
             transport: endpoint.transport,
             url: &endpoint.url,
             attempts: endpoint.tally.attempts,
-            failures: endpoint.tally.failed_in_all(),
+            failures: endpoint.tally.total_failures(),
             retries: endpoint.tally.retries,
             reconnects: endpoint.tally.reconnects,
             ignored_messages: endpoint.tally.ignored,
             consecutive_failures: endpoint.consecutive_failures,
             last_attempt: seconds(endpoint.last_attempt),
             last_success: seconds(endpoint.last_success),
-            failure: endpoint.last_failure.as_ref().map(FailureReport::new),
+            failure: endpoint.last_failure.as_ref().map(FailureJson::new),
             duration_seconds: timings
                 .map(|timings| timings.took)
                 .as_ref()
@@ -406,7 +419,7 @@ impl<'a> EndpointReport<'a> {
     }
 }
 
-impl<'a> FailureReport<'a> {
+impl<'a> FailureJson<'a> {
     fn new(failure: &'a Failure) -> Self {
         Self {
             reason: failure.reason,
@@ -420,8 +433,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_integer_is_exact_at_its_extremes_too() {
-        let told = |value| serde_json::to_string(&ExactInteger(value)).unwrap();
+    fn integers_are_exact_up_to_their_extremes() {
+        let json = |value| serde_json::to_string(&ExactInteger(value)).unwrap();
         let exact = 1 << 53;
         for (value, expected) in [
             (0, "0"),
@@ -431,7 +444,7 @@ mod tests {
             (i64::MAX, "\"9223372036854775807\""),
             (i64::MIN, "\"-9223372036854775808\""),
         ] {
-            assert_eq!(told(value), expected);
+            assert_eq!(json(value), expected);
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Records the results of polls, queries and readings of hosts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use convex_client::chain::stake::Registry;
+use tokio::time::Instant;
+
+use crate::config;
+use crate::sidecar::Reading;
+
+use super::{Fleet, Health, Observation, PeerRecord, Slot, lock};
+
+impl Fleet {
+    /// Records the result of one poll; returns whether the peer is down.
+    pub fn record(&self, slot: &Slot, observation: &Observation) -> bool {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut record = lock(&slot.record);
+        if slot.retired.load(Ordering::Relaxed) {
+            // The last poll of a task that has not yet noticed that its peer was removed.
+            return false;
+        }
+        let is_of_this_shard = record.peer.sampled.is_none();
+        if is_of_this_shard {
+            let mut tallies = lock(&slot.network.tallies);
+            for endpoint in &observation.endpoints {
+                tallies[endpoint.transport as usize].record(endpoint);
+            }
+        }
+        let record = Arc::make_mut(&mut record);
+        let previous_health = record.health;
+        let excuse = self.excuse(record, observation, now);
+        record.record_observation(observation, excuse, now, wall);
+        {
+            let mut watch = lock(&slot.network.watch);
+            let comparison = watch.record_poll(record, now, wall);
+            record.stake = watch.stake_of(&record.peer.name);
+            record.update_verdict(comparison, now, wall);
+            watch.record_health(&record.peer.name, record.health);
+        }
+        if record.is_judged_down() {
+            self.set_contact(record, None);
+        }
+        if record.health != previous_health {
+            log_health_change(record, previous_health);
+        }
+        if let Some(observer) = self.observer.as_ref().filter(|_| is_of_this_shard) {
+            observer.on_poll(record, observation, now);
+        }
+        record.health == Health::Down
+    }
+
+    /// Records the registry of a network as read from a peer of its majority; none if no peer
+    /// answered.
+    pub fn record_registry(&self, network: &str, registry: Option<Registry>) {
+        let watched = lock(&self.watched);
+        let Some(network) = watched.networks.get(network) else {
+            return;
+        };
+        let mut watch = lock(&network.watch);
+        match registry {
+            Some(registry) => watch.record_registry(registry, SystemTime::now(), Instant::now()),
+            None => watch.record_registry_failure(),
+        }
+    }
+
+    /// Records the result of a custom query; none if no peer answered.
+    pub fn record_query_value(&self, network: &str, query: &str, value: Option<f64>) {
+        let watched = lock(&self.watched);
+        let Some(network) = watched.networks.get(network) else {
+            return;
+        };
+        let mut queries = lock(&network.queries);
+        let record = queries.entry(query.to_owned()).or_default();
+        record.success = value.is_some();
+        if let Some(value) = value {
+            record.value = Some((value, Instant::now()));
+            record.last_success = Some(SystemTime::now());
+        }
+    }
+
+    /// Records what the host of `peer` shows; ignored if that peer is no longer watched as
+    /// configured.
+    pub fn record_host_reading(&self, peer: &config::Peer, reading: Reading) {
+        let slots = self.slots();
+        let Some(slot) = slots.iter().find(|slot| *slot.peer() == *peer) else {
+            return;
+        };
+        let mut record = lock(&slot.record);
+        Arc::make_mut(&mut record).record_host_reading(reading, Instant::now());
+    }
+}
+
+/// Logs a change of health. Peers of other shards are left to their own agents.
+pub(super) fn log_health_change(record: &PeerRecord, previous: Health) {
+    if record.peer.sampled.is_some() {
+        return;
+    }
+    let failures = record.endpoints.iter().filter_map(|endpoint| {
+        let failure = endpoint.last_failure.as_ref()?;
+        Some(format!("{}: {failure}", endpoint.transport))
+    });
+    let why: Vec<String> = record
+        .excuse
+        .iter()
+        .map(ToString::to_string)
+        .chain(failures)
+        .collect();
+    let conditions: Vec<&str> = record
+        .conditions
+        .iter()
+        .map(|condition| condition.as_str())
+        .collect();
+    let (name, network) = (&record.peer.name, &record.peer.network);
+    let (from, to) = (previous.as_str(), record.health.as_str());
+    if matches!(record.health, Health::Up) {
+        tracing::info!(peer.name = %name, peer.network = %network, from, to, "the peer's health changed");
+    } else {
+        tracing::warn!(peer.name = %name, peer.network = %network, from, to, ?conditions, why = %why.join("; "), "the peer's health changed");
+    }
+}

@@ -1,0 +1,175 @@
+//! The part of a fleet's state that outlives the agent, as plain values.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::time::{Duration, SystemTime};
+
+use cad3::Hash;
+use convex_client::OrderPoints;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Peer;
+
+use super::{Health, Streak};
+
+/// State of a fleet that outlives the agent. Counters do not: Prometheus expects them to restart at
+/// 0.
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
+pub struct SavedFleet {
+    /// Peers by name.
+    pub peers: BTreeMap<String, SavedPeer>,
+    /// When finality was last seen to grow, by network.
+    pub finality_advanced: BTreeMap<String, UnixMillis>,
+}
+
+/// Saved state of a peer.
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
+pub struct SavedPeer {
+    /// Which peer it was, as configured.
+    #[serde(flatten)]
+    pub configured: ConfiguredIdentity,
+    /// The last health.
+    pub health: Health,
+    /// The polls that the health follows from.
+    pub streak: Streak,
+    /// The last genesis hash.
+    pub genesis: Option<Hash>,
+    /// The last peer key; the learned one if none is pinned.
+    pub key: Option<Hash>,
+    /// Whether the genesis hash is the pinned one.
+    pub genesis_match: Option<bool>,
+    /// Whether the key is the pinned one, or the learned one for long enough.
+    pub key_match: Option<bool>,
+    /// Whether both transports reach the same peer.
+    pub transports_agree: Option<bool>,
+    /// When a key other than the learned one first answered.
+    pub key_changed: Option<UnixMillis>,
+    /// The first block of a latched divergence.
+    pub diverged_at: Option<i64>,
+    /// When each level of the order was last seen to advance.
+    pub advanced: [Option<UnixMillis>; 4],
+    /// State of its order.
+    pub order: SavedOrder,
+    /// Endpoints by URL. Boxed: a map with one entry allocates eleven.
+    pub endpoints: BTreeMap<String, Box<SavedEndpoint>>,
+}
+
+/// What must be equal for two configured peers with the same name to be the same peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConfiguredIdentity {
+    /// The network.
+    pub network: String,
+    /// The pinned genesis hash of the network.
+    pub pinned_genesis: Option<Hash>,
+    /// The pinned peer key.
+    pub pinned_key: Option<Hash>,
+}
+
+/// Saved state of a peer's order: a stall does not end with a restart of the agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavedOrder {
+    /// The last points.
+    pub points: Option<OrderPoints>,
+    /// The highest block, finality and state block.
+    pub highest: Option<[i64; 3]>,
+    /// Since when blocks are pending above the same finality.
+    pub stuck: Option<UnixMillis>,
+    /// Since when one of the highest values is not reached.
+    pub below: Option<UnixMillis>,
+    /// A finality point that the state has not reached, and since when.
+    #[serde(rename = "owed")]
+    pub unexecuted: Option<(i64, UnixMillis)>,
+}
+
+/// Saved state of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
+pub struct SavedEndpoint {
+    /// When the last poll began.
+    pub attempt: Option<UnixMillis>,
+    /// When the last good poll ended.
+    pub success: Option<UnixMillis>,
+    /// When the certificate expires.
+    pub certificate_ends: Option<UnixMillis>,
+    /// Failed polls since the last good one.
+    pub failures: u32,
+    /// Reason and message of the last failure.
+    pub failure: Option<(String, String)>,
+}
+
+/// A time of the wall clock, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// Converts `time`; times before the epoch become 0.
+    #[must_use]
+    pub fn from_time(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        Self(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Converts to a time; none if the system cannot represent it.
+    #[must_use]
+    pub fn to_time(self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.0))
+    }
+
+    /// Converts to a time unless that is in the future: a saved event cannot be.
+    pub(super) fn to_past(self, now: SystemTime) -> Option<SystemTime> {
+        self.to_time().filter(|time| *time <= now)
+    }
+}
+
+impl SavedFleet {
+    /// Returns a hash of all of it, to find out whether it has changed.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(|hasher| self.hash(hasher))
+    }
+}
+
+/// Returns the hash of what `write` puts into the hasher.
+pub(super) fn fingerprint(write: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    write(&mut hasher);
+    hasher.finish()
+}
+
+impl SavedPeer {
+    /// Removes what every good poll changes.
+    pub(super) fn without_routine_changes(mut self) -> Self {
+        self.advanced = [None; 4];
+        self.order = SavedOrder::default();
+        self.streak = self.streak.verdict_only();
+        for endpoint in self.endpoints.values_mut() {
+            **endpoint = SavedEndpoint::default();
+        }
+        self
+    }
+
+    pub(super) fn last_attempt(&self) -> Option<UnixMillis> {
+        self.endpoints
+            .values()
+            .filter_map(|endpoint| endpoint.attempt)
+            .max()
+    }
+
+    /// Whether this is the state of `peer`: the same pins, and an endpoint in common.
+    pub(super) fn belongs_to(&self, peer: &Peer) -> bool {
+        let shares_endpoint = peer
+            .endpoints
+            .iter()
+            .any(|endpoint| self.endpoints.contains_key(&endpoint.to_string()));
+        shares_endpoint && self.configured == ConfiguredIdentity::of(peer)
+    }
+}
+
+impl ConfiguredIdentity {
+    pub(super) fn of(peer: &Peer) -> Self {
+        Self {
+            network: peer.network.clone(),
+            pinned_genesis: peer.genesis,
+            pinned_key: peer.key,
+        }
+    }
+}

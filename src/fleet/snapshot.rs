@@ -1,0 +1,122 @@
+//! What is known of all peers and networks at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use convex_client::{PollAnswer, Transport};
+use tokio::time::Instant;
+
+use crate::self_check::Checks;
+
+use super::{Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
+
+/// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
+/// copied.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub wall: SystemTime,
+    /// The same moment, for the age of measurements.
+    pub now: Instant,
+    /// Peers of this shard, in the order of the configuration.
+    pub peers: Vec<Arc<PeerRecord>>,
+    /// Peers of other shards that are polled as well, to compare whole networks.
+    pub others: Vec<Arc<PeerRecord>>,
+    /// Networks by name.
+    pub networks: Vec<NetworkSnapshot>,
+    /// The agent's self-checks.
+    pub checks: Checks,
+}
+
+/// State of one network.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkSnapshot {
+    /// Name of the network.
+    pub name: String,
+    /// Counters of all its endpoints, in the order of [`Transport::ALL`].
+    pub tallies: [Tally; Transport::ALL.len()],
+    /// Verdict from comparing its peers.
+    pub verdict: NetworkVerdict,
+    /// Newest state of a peer that is up and not diverged, not beyond the head.
+    pub poll_answer: Option<PollAnswer>,
+    /// Results of custom queries by name.
+    pub queries: BTreeMap<String, QueryRecord>,
+}
+
+impl Snapshot {
+    /// Returns the number of peers with this health.
+    #[must_use]
+    pub fn count(&self, health: Health) -> usize {
+        let matching = self.peers.iter().filter(|record| record.health == health);
+        matching.count()
+    }
+}
+
+impl Fleet {
+    /// Takes a snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let watched = lock(&self.watched);
+        let now = Instant::now();
+        let peers: Vec<Arc<PeerRecord>> = watched
+            .slots
+            .iter()
+            .map(|slot| Arc::clone(&lock(&slot.record)))
+            .collect();
+        let networks = watched
+            .networks
+            .iter()
+            .map(|(name, network)| {
+                let verdict = lock(&network.watch).verdict(now);
+                NetworkSnapshot {
+                    name: name.clone(),
+                    tallies: lock(&network.tallies).clone(),
+                    poll_answer: newest_answer(&peers, name, verdict.head, now).cloned(),
+                    queries: lock(&network.queries).clone(),
+                    verdict,
+                }
+            })
+            .collect();
+        let (peers, others) = peers
+            .into_iter()
+            .partition(|record| record.peer.sampled.is_none());
+        Snapshot {
+            wall: SystemTime::now(),
+            now,
+            networks,
+            peers,
+            others,
+            checks: self.checks(),
+        }
+    }
+
+    /// Returns the verdict on each network by name.
+    #[must_use]
+    pub fn network_verdicts(&self) -> Vec<(String, NetworkVerdict)> {
+        let watched = lock(&self.watched);
+        let now = Instant::now();
+        let networks = watched.networks.iter();
+        networks
+            .map(|(name, network)| (name.clone(), lock(&network.watch).verdict(now)))
+            .collect()
+    }
+}
+
+/// The newest state of the majority. States beyond the head do not count: a liar could be alone
+/// there.
+fn newest_answer<'a>(
+    peers: &'a [Arc<PeerRecord>],
+    network: &str,
+    head: Option<i64>,
+    now: Instant,
+) -> Option<&'a PollAnswer> {
+    peers
+        .iter()
+        .filter(|record| record.peer.network == network)
+        .filter(|record| record.up == Some(true) && record.diverged != Some(true))
+        .filter_map(|record| Some((record.diverged == Some(false), record.poll_answer(now)?)))
+        .filter(|(_, answer)| answer.state_block <= head)
+        .max_by_key(|(confirmed, answer)| (answer.state_block, *confirmed))
+        .map(|(_, answer)| answer)
+}
