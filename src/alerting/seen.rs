@@ -56,7 +56,8 @@ impl<'a> Seen<'a> {
             self.of(network).any(|record| record.peer.role == Role::Own)
         };
         let networks = self.snapshot.networks.iter();
-        let told_here = move |network: &&NetworkSnapshot| self.monitor.shard.has(&network.name);
+        let told_here =
+            move |network: &&NetworkSnapshot| self.monitor.shard.contains(&network.name);
         networks.filter(told_here).filter(own)
     }
 

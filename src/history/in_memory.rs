@@ -110,9 +110,9 @@ impl PeerMemory {
             began.unwrap_or(SystemTime::UNIX_EPOCH),
             now,
         );
-        let cadence = &record.peer.cadence;
-        let longest = cadence.max_interval.max(cadence.interval) * SPAN_INTERVALS;
-        let span = self.polled.map_or(cadence.interval, |before| {
+        let polling = &record.peer.polling;
+        let longest = polling.max_interval.max(polling.interval) * SPAN_INTERVALS;
+        let span = self.polled.map_or(polling.interval, |before| {
             now.saturating_duration_since(before).min(longest)
         });
         self.polled = Some(now);

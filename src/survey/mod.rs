@@ -179,7 +179,7 @@ async fn ask_value(mut turns: Turns, query: CustomQuery) {
 
 async fn read_value(peers: &[Arc<Slot>], query: &CustomQuery) -> Option<f64> {
     for peer in peers.iter().take(TRIES) {
-        let answer = tokio::time::timeout(PATIENCE, peer.ask(query.question.clone()))
+        let answer = tokio::time::timeout(PATIENCE, peer.ask(query.query.clone()))
             .await
             .ok()?;
         let value = answer.map_err(|error| error.to_string());

@@ -21,8 +21,9 @@ use crate::fleet::report::PeerReport;
 use crate::fleet::{Health, PeerRecord};
 use crate::poller::prober::Prober;
 
+use super::args::ProbeArgs;
 use super::terminal::{self, Screen};
-use super::{BAD_CONFIG, ProbeArgs, runtime};
+use super::{BAD_CONFIG, runtime};
 use progress::{PATIENCE, Progress};
 
 /// Nothing was seen.
@@ -71,19 +72,19 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         (
             args.endpoints
                 .into_iter()
-                .map(Peer::at)
+                .map(Peer::from_endpoint)
                 .map(Arc::new)
                 .collect(),
             Limits::default(),
         )
     };
     for peer in &mut peers {
-        let cadence = &mut Arc::make_mut(peer).cadence;
-        cadence.timeout = args.timeout.unwrap_or(cadence.timeout);
-        cadence.down_after = 1;
-        cadence.up_after = 1;
+        let polling = &mut Arc::make_mut(peer).polling;
+        polling.timeout = args.timeout.unwrap_or(polling.timeout);
+        polling.down_after = 1;
+        polling.up_after = 1;
         // What one poll has measured is shown until the next one is done.
-        cadence.interval = args.watch.unwrap_or_default().max(cadence.timeout);
+        polling.interval = args.watch.unwrap_or_default().max(polling.timeout);
     }
     let clients = Arc::default();
     let mut subjects: Vec<Subject> = peers

@@ -32,7 +32,7 @@ impl PeerRecord {
                 let failing = Condition::Failing(failure.reason);
                 // An excuse takes back no verdict.
                 let excused = self.failures_excused && !self.conditions.contains(&failing);
-                let often = endpoint.consecutive_failures >= self.peer.cadence.down_after;
+                let often = endpoint.consecutive_failures >= self.peer.polling.down_after;
                 if proven || (often && !excused) {
                     found.insert(failing);
                     if self.up == Some(true) {

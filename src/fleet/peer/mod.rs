@@ -180,9 +180,9 @@ impl PeerRecord {
         if let Some(up) = self.up {
             self.polls += 1;
             self.poll_failures += u64::from(!up);
-            let cadence = &self.peer.cadence;
+            let polling = &self.peer.polling;
             let before = self.streak.verdict();
-            self.streak.poll(up, cadence.up_after, cadence.down_after);
+            self.streak.poll(up, polling.up_after, polling.down_after);
             if before.is_some() && self.streak.verdict() != before {
                 self.changes.push_back(now);
                 if self.changes.len() > FLAPPING_CHANGES {
@@ -194,9 +194,9 @@ impl PeerRecord {
             }
         } else if self.excuse.is_some_and(Excuse::is_suspicion) {
             // It counts in silence: when the suspicion ends the verdict is there.
-            let cadence = &self.peer.cadence;
+            let polling = &self.peer.polling;
             self.streak
-                .poll(false, cadence.up_after, cadence.down_after);
+                .poll(false, polling.up_after, polling.down_after);
             self.suspected_since.get_or_insert(now);
         }
     }
@@ -213,7 +213,7 @@ impl PeerRecord {
             hash,
             key: self.identity.key,
             registered: figures.value.registered_peers,
-            fresh: self.peer.cadence.interval.saturating_mul(FRESH_INTERVALS),
+            fresh: self.peer.polling.interval.saturating_mul(FRESH_INTERVALS),
         })
     }
 
@@ -322,7 +322,7 @@ impl PeerRecord {
         measured: Option<&'a Measured<T>>,
         now: Instant,
     ) -> Option<&'a T> {
-        let keep = self.peer.cadence.interval.saturating_mul(FRESH_INTERVALS);
+        let keep = self.peer.polling.interval.saturating_mul(FRESH_INTERVALS);
         measured
             .filter(|measured| now.saturating_duration_since(measured.obtained) < keep)
             .map(|measured| &measured.value)

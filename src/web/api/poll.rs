@@ -63,7 +63,7 @@ pub(super) async fn poll(
     let Path(name) = name?;
     let slot = api.slot(&name)?;
     let peer = slot.peer();
-    let patience = peer.cadence.timeout + PATIENCE;
+    let patience = peer.polling.timeout + PATIENCE;
     let unavailable = |why| Problem::unavailable(PATIENCE, why);
     // The stop ends the peer's task too: that the task is gone is then no news of the peer.
     let polled = tokio::select! {

@@ -15,7 +15,7 @@ use headers::{Authorization, HeaderMapExt};
 use rustls::ServerConfig;
 
 use crate::config::active::ActiveConfig;
-use crate::config::{Served, Tls, Web};
+use crate::config::{LoadedTls, Tls, Web};
 use crate::web::api;
 
 use super::guard::Caller;
@@ -128,7 +128,7 @@ impl Terms {
         headers: &HeaderMap,
     ) -> Result<Option<Caller>, Refusal> {
         if self.web.users.is_empty() {
-            let asks = self.web.tls.as_ref().is_some_and(Tls::takes_certificates);
+            let asks = self.web.tls.as_ref().is_some_and(Tls::accepts_certificates);
             return Ok(asks.then_some(if certificate {
                 Caller::Known
             } else {
@@ -221,7 +221,7 @@ pub(in crate::web) struct Certificates {
 }
 
 struct Newest {
-    served: Served,
+    served: LoadedTls,
     /// What is wrong with the files since then, told once.
     wrong: Option<String>,
 }
@@ -229,7 +229,7 @@ struct Newest {
 impl Certificates {
     fn new(tls: Tls) -> Self {
         let newest = Newest {
-            served: tls.first().clone(),
+            served: tls.initial().clone(),
             wrong: None,
         };
         Self {
@@ -242,7 +242,7 @@ impl Certificates {
     pub(in crate::web) async fn server(&self) -> Arc<ServerConfig> {
         let (tls, known) = (Arc::clone(&self.tls), self.newest().served.clone());
         // From disk, which may hang: not on the threads that poll.
-        let renewed = tokio::task::spawn_blocking(move || tls.renewed(&known)).await;
+        let renewed = tokio::task::spawn_blocking(move || tls.reload_if_changed(&known)).await;
         let mut newest = self.newest();
         match renewed {
             Ok(Ok(None)) => newest.wrong = None,

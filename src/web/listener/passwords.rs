@@ -46,7 +46,7 @@ impl Passwords {
         let filled = ring::default_provider().secure_random.fill(&mut key);
         filled.expect("the system's source of randomness works, or TLS would not either");
         Self {
-            nobody: PasswordHash::of_nobody(dearest.unwrap_or(4)),
+            nobody: PasswordHash::unmatchable(dearest.unwrap_or(4)),
             web,
             key,
             known: Mutex::default(),
@@ -72,7 +72,7 @@ impl Passwords {
         let computed = tokio::task::spawn_blocking(move || {
             // Held to the end, also when who asked is gone.
             let _computing = computing;
-            hash.is_of(secrecy::ExposeSecret::expose_secret(&given).as_bytes())
+            hash.verify(secrecy::ExposeSecret::expose_secret(&given).as_bytes())
         });
         match computed.await {
             Ok(true) if self.web.users.contains_key(user) => {

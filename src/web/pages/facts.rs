@@ -480,15 +480,15 @@ fn unavailable(why: &BTreeMap<&'static str, String>, learned: &Markup) -> Vec<Kn
 
 fn of_configuration(peer: &Peer, wall: SystemTime, clock: Clock) -> Vec<Known> {
     let here = Markup("the agent's configuration, or discovery".to_owned());
-    let cadence = &peer.cadence;
+    let polling = &peer.polling;
     let mut facts = vec![
         Known::new("Role", peer.role.as_str(), &here),
         Known::new(
             "Polled",
             format!(
                 "every {}, within {}",
-                humantime::format_duration(cadence.interval),
-                humantime::format_duration(cadence.timeout)
+                humantime::format_duration(polling.interval),
+                humantime::format_duration(polling.timeout)
             ),
             &here,
         ),
@@ -496,7 +496,7 @@ fn of_configuration(peer: &Peer, wall: SystemTime, clock: Clock) -> Vec<Known> {
             "Down, up",
             format!(
                 "after {} failed, {} good polls running",
-                cadence.down_after, cadence.up_after
+                polling.down_after, polling.up_after
             ),
             &here,
         ),

@@ -140,7 +140,7 @@ fn of_polls(polls: &[Poll], record: &PeerRecord, now: SystemTime) -> Vec<Drawn> 
     Span {
         from: first.at,
         to: now,
-        gap: record.peer.cadence.interval.mul_f64(1.5),
+        gap: record.peer.polling.interval.mul_f64(1.5),
         points: points.collect(),
     }
     .draw()
@@ -156,7 +156,7 @@ fn of_series(series: &Series, record: &PeerRecord, from: SystemTime, to: SystemT
         gap: series
             .step
             .mul_f64(1.5)
-            .max(record.peer.cadence.max_interval * 2),
+            .max(record.peer.polling.max_interval * 2),
         points: points
             .map(|point| (point.at + series.step / 2, point.summary.clone()))
             .collect(),

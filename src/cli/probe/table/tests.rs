@@ -72,11 +72,11 @@ fn seen(name: &str, urls: &[&str], attempts: Vec<Ended>) -> Seen {
         .iter()
         .map(|url| Endpoint::parse(url).unwrap())
         .collect();
-    let mut peer = Peer::at(endpoints[0].clone());
+    let mut peer = Peer::from_endpoint(endpoints[0].clone());
     name.clone_into(&mut peer.name);
     peer.genesis = Some(Hash::new([0x5c; 32]));
-    peer.cadence.down_after = 1;
-    peer.cadence.up_after = 1;
+    peer.polling.down_after = 1;
+    peer.polling.up_after = 1;
     let probed = endpoints
         .iter()
         .zip(attempts)
