@@ -37,7 +37,7 @@ fn observation() -> Observation {
         let peer = FakePeer::start(Script::default()).await;
         let endpoint = Endpoint::parse(&format!("tcp://{}", peer.tcp)).unwrap();
         let mut prober = Prober::new(
-            Arc::new(Peer::at(endpoint)),
+            Arc::new(Peer::from_endpoint(endpoint)),
             1 << 20,
             &Arc::new(HttpClients::default()),
         );

@@ -42,7 +42,7 @@ fn one_thread() -> Runtime {
 fn prober(scheme: &str, address: SocketAddr) -> Prober {
     let endpoint = Endpoint::parse(&format!("{scheme}://{address}")).unwrap();
     Prober::new(
-        Arc::new(Peer::at(endpoint)),
+        Arc::new(Peer::from_endpoint(endpoint)),
         1 << 20,
         &Arc::new(HttpClients::default()),
     )

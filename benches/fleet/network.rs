@@ -91,7 +91,7 @@ impl SimulatedNetwork {
         let through = Endpoint::parse(&format!("{transport}://{}", relay.address))?;
         let usual_limit = 1 << 20;
         let mut prober = Prober::new(
-            Arc::new(Peer::at(through)),
+            Arc::new(Peer::from_endpoint(through)),
             usual_limit,
             &Arc::new(HttpClients::default()),
         );

@@ -146,7 +146,7 @@ impl Client {
     }
 
     fn agent(url: &str) -> anyhow::Result<Self> {
-        let peer = Arc::new(Peer::at(Endpoint::parse(url)?));
+        let peer = Arc::new(Peer::from_endpoint(Endpoint::parse(url)?));
         let usual_limit = 1 << 20;
         Ok(Self::Agent(Box::new(Prober::new(
             peer,

@@ -1,35 +1,35 @@
-//! Logs on standard error: text on a terminal, JSON otherwise.
+//! Logging to standard error: text on a terminal, JSON otherwise.
 
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Readable text.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogLevel {
-    /// What must be looked at.
+    /// Errors only.
     Error,
-    /// Also changes for the worse.
+    /// Plus warnings and state changes to worse.
     Warn,
-    /// Also changes for the better.
+    /// Plus recoveries.
     #[default]
     Info,
-    /// Also single polls.
+    /// Plus every poll.
     Debug,
-    /// Everything, of the libraries too.
+    /// Everything, including the libraries.
     Trace,
 }
 
-/// Starts logging. To be called once.
+/// Starts logging; must be called at most once.
 pub fn init(format: Option<LogFormat>, level: LogLevel) {
     let filter = match level {
         LogLevel::Error => "error",

@@ -1,366 +1,232 @@
-//! Joins the parts: fleet, scheduler and web server around one configuration; reloads it; stops.
+//! The running agent: starts every component for one configuration, supervises them, reloads and
+//! stops.
 
+mod components;
+mod log_config;
 pub mod logging;
+mod metrics;
+mod reload;
+mod source;
 pub mod state_file;
+pub mod state_writer;
 pub mod systemd;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::future::OptionFuture;
-use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::alerting::delivery::{self, Counts, Notifier, Outbox, SaveRequest};
+use crate::alerting::delivery::{self, Outbox, SaveRequest};
+use crate::config::Config;
 use crate::config::active::ActiveConfig;
-use crate::config::shard::Shard;
-use crate::config::{self, Config};
-use crate::config::{Cost, DescriptorLimit};
 use crate::fleet::Fleet;
 use crate::history::{EventKind, History};
-use crate::poller::{Scheduler, Timing};
 use crate::self_check::{self, Plan};
-use crate::sidecar::Sidecars;
-use crate::survey::NetworkSurvey;
-use crate::survey::discovery::{ScanResult, Watchlist};
-use crate::web::{self, AppState, ReloadRequest};
+use crate::survey::discovery::ScanResult;
+use crate::web::{self, ReloadRequest, Site};
 
-use state_file::Keeper;
+use components::Components;
+use log_config::{log_descriptor_limit, log_start, log_warnings, summary};
+use state_writer::StateWriter;
 
-/// How long requests under way are waited for at the end.
-const DRAIN: Duration = Duration::from_secs(4);
+pub use metrics::AgentMetrics;
+pub use source::Source;
 
-/// Where the configuration comes from, at the start and at each reload.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    /// The file; none: the embedded default.
-    pub file: Option<PathBuf>,
-    /// This agent's part of the fleet.
-    pub shard: Shard,
-}
+/// How long a stop waits for tasks and requests that are still running.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
 
-impl Source {
-    /// Reads the configuration.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it.
-    pub fn load(&self) -> Result<Config, config::Errors> {
-        let mut config = match &self.file {
-            Some(file) => config::load(file, &|name| std::env::var(name).ok())?,
-            None => config::embedded(),
-        };
-        self.shard.keep(&mut config);
-        Ok(config)
-    }
-}
-
-/// What is counted of the agent itself.
-#[derive(Clone, Debug)]
-pub struct AgentMetrics {
-    /// All of it.
-    pub registry: Registry,
-    /// Of polls.
-    pub timing: Timing,
-    /// Of notifications.
-    pub counts: Counts,
-}
-
-impl AgentMetrics {
-    /// Nothing has happened yet.
-    ///
-    /// # Errors
-    /// Two metrics have one name.
-    pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        Ok(Self {
-            timing: Timing::register(&registry)?,
-            counts: Counts::register(&registry)?,
-            registry,
-        })
-    }
-}
-
-/// Monitors until `stop`. `config` was read from `source`; whoever holds the sender of `reloads` can ask to read it again.
+/// Monitors until `stop` is cancelled. `config` was loaded from `source`; every message on
+/// `reloads` loads it again.
 ///
 /// # Errors
-/// The listener fails, or the agent's own metrics contradict each other.
+/// The listener fails, or two of the agent's own metrics have the same name.
 pub async fn run(
     source: Source,
     config: Config,
     listener: TcpListener,
-    (reloads, mut asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
+    (reloads, reload_requests): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let AgentMetrics {
-        registry,
-        timing,
-        counts,
-    } = AgentMetrics::new()?;
-    let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
-    history.note(EventKind::AgentStarted {
-        version: env!("CARGO_PKG_VERSION").into(),
-    });
-    let fleet = Arc::new(Fleet::with_observer(Arc::clone(&history) as _));
-    let outbox = Arc::new(Outbox::default());
-    fleet.apply(&config);
-    let state = state_file::Parts {
-        fleet: Arc::clone(&fleet),
-        outbox: Arc::clone(&outbox),
-    };
-    let (keeping, saves) = keep_state(&config, state, &stop).await;
-    let telling = delivery::Parts {
-        fleet: Arc::clone(&fleet),
-        outbox,
-        counts,
-        timing: timing.clone(),
-        shard: source.shard,
-        stop: stop.clone(),
-    };
-    let learning = Arc::clone(&fleet);
-    let learn = move |peer: &config::Peer, reading| learning.record_host_reading(peer, reading);
-    let (found, mut rounds) = mpsc::channel(1);
-    let mut crew = Crew {
-        scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
-        inquiry: NetworkSurvey::new(Arc::clone(&fleet), found, stop.clone()),
-        notifier: Notifier::new(telling.clone()),
-        sidecars: Sidecars::new(learn, stop.clone()),
-        watchlist: Watchlist::of(source.shard),
-        fleet: Arc::clone(&fleet),
-        history: Arc::clone(&history),
-    };
-    crew.apply(&config);
-    let writing = tokio::spawn(Arc::clone(&history).run(Arc::clone(&fleet), stop.clone()));
-    let address = listener.local_addr()?;
-    announce(&config, address);
-    tell_of_descriptors(&config);
-    let (plans, planned) = watch::channel(Plan::of(&config));
-    let examined = Arc::clone(&fleet);
-    let examine = move |checks| examined.record_self_checks(checks);
-    let checking = tokio::spawn(self_check::watch(planned, examine, stop.clone()));
-    let prefix = config
-        .external_url
-        .as_ref()
-        .map_or("", |url| url.path())
-        .trim_end_matches('/')
-        .into();
-    let current = Arc::new(ActiveConfig::new(config));
-    let telling = tokio::spawn(delivery::watch(telling, Arc::clone(&current), saves));
-    let site = AppState {
-        fleet: Arc::clone(&fleet),
-        history,
-        active_config: Arc::clone(&current),
-        registry,
-        shard: source.shard,
-        reloads,
-        stop: stop.clone(),
-        prefix,
-    };
-    let mut server = tokio::spawn(web::serve(listener, site, stop.clone()));
-    systemd::ready(&summary(&current.get().config));
-    loop {
-        tokio::select! {
-            // The server ends by the same token: a stop must not look like a listener that failed.
-            biased;
-            () = stop.cancelled() => break,
-            ended = &mut server => {
-                stop.cancel();
-                return ended.context("the web server failed")?.context("the listener failed");
-            }
-            Some(answer) = asked.recv() => {
-                let outcome = crew.reload(&source, &current).await;
-                if outcome.is_ok() {
-                    warn(&current.get().config, address);
-                }
-                plans.send_replace(Plan::of(&current.get().config));
-                // Who asked may have hung up meanwhile.
-                drop(answer.send(outcome));
-            }
-            Some(round) = rounds.recv() => {
-                crew.follow(round, &current);
-            }
-        }
-    }
+    let mut agent = Agent::start(source, config, listener, reloads, stop).await?;
+    systemd::ready(&summary(&agent.active.get().config));
+    agent.supervise(reload_requests).await?;
     tracing::info!("stopping");
-    let drained =
-        async { tokio::join!(crew.drained(), telling, server, checking, keeping, writing) };
-    if timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("requests were still under way {DRAIN:?} after the stop; they are cut off");
-    }
+    agent.drain().await;
     Ok(())
 }
 
-/// What the agent does, in one line.
-fn summary(config: &Config) -> String {
-    let (peers, networks) = (config.peers.len(), config.networks.len());
-    format!("peers: {peers}, networks: {networks}")
+/// Everything that runs, and what a reload changes.
+struct Agent {
+    source: Source,
+    active: Arc<ActiveConfig>,
+    address: SocketAddr,
+    components: Components,
+    scans: mpsc::Receiver<ScanResult>,
+    self_check_plan: watch::Sender<Plan>,
+    server: JoinHandle<std::io::Result<()>>,
+    /// Tasks that keep running across reloads.
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
-/// Says whether the limit of file descriptors carries what `config` needs, and what to do when it does not.
-fn tell_of_descriptors(config: &Config) {
-    let cost = Cost::of(config, 0);
-    match DescriptorLimit::in_force() {
-        Ok(limit) if limit.carries(cost.descriptors) => {
-            tracing::info!("the configuration {}", limit.verdict_on(&cost));
-        }
-        Ok(limit) => tracing::warn!("the configuration {}", limit.verdict_on(&cost)),
-        Err(error) => {
-            tracing::warn!(%error, "the system does not tell the limit of file descriptors");
-        }
-    }
-}
+impl Agent {
+    async fn start(
+        source: Source,
+        config: Config,
+        listener: TcpListener,
+        reloads: mpsc::Sender<ReloadRequest>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let AgentMetrics {
+            registry,
+            timing,
+            counts,
+        } = AgentMetrics::new()?;
+        let tasks = TaskTracker::new();
 
-/// Tells that it begins.
-fn announce(config: &Config, address: SocketAddr) {
-    tracing::info!(
-        peers = config.peers.len(),
-        networks = config.networks.len(),
-        vantage = %config.vantage,
-        mode = config.mode.as_str(),
-        listen = %address,
-        tls = config.web.tls.is_some(),
-        "monitoring"
-    );
-    warn(config, address);
-}
-
-/// Tells what is unwise about a configuration that is right.
-fn warn(config: &Config, address: SocketAddr) {
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    if let Some(warning) = config.web.exposure(address) {
-        tracing::warn!("{warning}");
-    }
-}
-
-/// Gives `parts` what is remembered, and keeps what is to be; what is returned ends with `stop` and can be asked to write at
-/// once.
-async fn keep_state(
-    config: &Config,
-    parts: state_file::Parts,
-    stop: &CancellationToken,
-) -> (
-    OptionFuture<JoinHandle<()>>,
-    Option<mpsc::Sender<SaveRequest>>,
-) {
-    let Some(dir) = config.state_dir.clone() else {
-        tracing::info!("no state_dir: what is learned is forgotten when the agent ends");
-        return (None.into(), None);
-    };
-    let keeper = Keeper::start(dir, &parts).await;
-    let (saves, asked) = mpsc::channel(1);
-    let keeping = tokio::spawn(keeper.run(parts, asked, stop.clone()));
-    (Some(keeping).into(), Some(saves))
-}
-
-/// Everybody who follows the configuration.
-struct Crew {
-    fleet: Arc<Fleet>,
-    history: Arc<History>,
-    scheduler: Scheduler,
-    inquiry: NetworkSurvey,
-    notifier: Notifier,
-    sidecars: Sidecars,
-    watchlist: Watchlist,
-}
-
-impl Crew {
-    /// Makes them follow `config`, and the peers found besides it.
-    fn apply(&mut self, config: &Config) {
-        self.watchlist.retain(config);
-        let all = self.watchlist.merged(config);
-        self.watch(&all);
-        self.history.bound(config.history.max_bytes);
-        self.inquiry.apply(config);
-        self.notifier.apply(config);
-        self.sidecars.apply(config);
-    }
-
-    /// Watches these peers and no others.
-    fn watch(&mut self, all: &Config) {
-        self.fleet.apply(all);
-        self.history.follow(&self.fleet.snapshot());
-        self.scheduler.apply(all);
-    }
-
-    /// Reads the configuration again. A bad one changes nothing but the metric that says so.
-    async fn reload(&mut self, source: &Source, current: &ActiveConfig) -> Result<(), String> {
-        systemd::reloading();
-        let reader = source.clone();
-        let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
-            Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
-            Err(error) => Err(error.to_string()),
+        let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
+        history.note(EventKind::AgentStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+        });
+        let fleet = Arc::new(Fleet::with_observer(Arc::clone(&history) as _));
+        let outbox = Arc::new(Outbox::default());
+        fleet.apply(&config);
+        let state = state_writer::Parts {
+            fleet: Arc::clone(&fleet),
+            outbox: Arc::clone(&outbox),
         };
-        match loaded {
-            Ok(mut config) => {
-                let before = current.get();
-                config.share(&before.config);
-                if config.listen != before.config.listen {
-                    tracing::warn!(listen = %config.listen, "another listen address takes effect at the next start");
+        let saves = start_state_writer(&config, state, &tasks, &stop).await;
+
+        let delivery = delivery::Parts {
+            fleet: Arc::clone(&fleet),
+            outbox,
+            counts,
+            timing: timing.clone(),
+            shard: source.shard,
+            stop: stop.clone(),
+        };
+        let (scan_results, scans) = mpsc::channel(1);
+        let mut components = Components::new(
+            Arc::clone(&fleet),
+            Arc::clone(&history),
+            timing,
+            delivery.clone(),
+            scan_results,
+        );
+        components.apply(&config);
+        tasks.spawn(Arc::clone(&history).run(Arc::clone(&fleet), stop.clone()));
+        log_start(&config, address);
+        log_descriptor_limit(&config);
+
+        let (self_check_plan, plans) = watch::channel(Plan::of(&config));
+        let checked = Arc::clone(&fleet);
+        let publish = move |checks| checked.examine(checks);
+        tasks.spawn(self_check::watch(plans, publish, stop.clone()));
+
+        let prefix = path_prefix(&config);
+        let active = Arc::new(ActiveConfig::new(config));
+        tasks.spawn(delivery::watch(delivery, Arc::clone(&active), saves));
+        let site = Site {
+            fleet,
+            history,
+            current: Arc::clone(&active),
+            registry,
+            shard: source.shard,
+            reloads,
+            stop: stop.clone(),
+            prefix,
+        };
+        let server = tokio::spawn(web::serve(listener, site, stop.clone()));
+        Ok(Self {
+            source,
+            active,
+            address,
+            components,
+            scans,
+            self_check_plan,
+            server,
+            tasks,
+            stop,
+        })
+    }
+
+    /// Reloads when asked and applies what discovery finds, until `stop` or a failed listener.
+    async fn supervise(
+        &mut self,
+        mut reload_requests: mpsc::Receiver<ReloadRequest>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                // The stop also ends the server, which must not look like a failed listener.
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                ended = &mut self.server => {
+                    self.stop.cancel();
+                    return ended.context("the web server failed")?.context("the listener failed");
                 }
-                if config.external_url != before.config.external_url {
-                    tracing::warn!("another external_url takes effect at the next start");
+                Some(request) = reload_requests.recv() => {
+                    let outcome = self.reload().await;
+                    // The client may have hung up meanwhile.
+                    drop(request.send(outcome));
                 }
-                if config.state_dir != before.config.state_dir {
-                    tracing::warn!("another state_dir takes effect at the next start");
+                Some(scan) = self.scans.recv() => {
+                    self.components.apply_discovery(scan, &self.active);
                 }
-                self.apply(&config);
-                self.history.note(EventKind::ConfigReloaded {
-                    peers: config.peers.len(),
-                });
-                tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
-                tell_of_descriptors(&config);
-                systemd::ready(&summary(&config));
-                current.replace(config);
-                Ok(())
-            }
-            Err(errors) => {
-                current.refused();
-                self.history.note(EventKind::refused(&errors));
-                let refused = "the new configuration is refused; the old one stays in force";
-                tracing::error!(%errors, "{refused}");
-                systemd::ready(refused);
-                Err(errors)
             }
         }
     }
 
-    /// Watches the peers that a round of discovery has found, besides the configured ones.
-    fn follow(&mut self, round: ScanResult, current: &ActiveConfig) {
-        let in_force = current.get();
-        let config = &in_force.config;
-        let network = round.network.clone();
-        let news = self.watchlist.take(round, config);
-        if let Some(peers) = news.hidden.filter(|hidden| *hidden > 0) {
-            tracing::info!(
-                peer.network = %network,
-                peers,
-                "registered peers are not watched, as no address of theirs is public and free; \
-                 discovery.allow_private would allow the private ones"
+    async fn reload(&mut self) -> Result<(), String> {
+        let outcome = reload::reload(&mut self.components, &self.source, &self.active).await;
+        let active = self.active.get();
+        if outcome.is_ok() {
+            log_warnings(&active.config, self.address);
+        }
+        self.self_check_plan.send_replace(Plan::of(&active.config));
+        outcome
+    }
+
+    /// Waits until everything has ended, for at most [`DRAIN_TIMEOUT`].
+    async fn drain(self) {
+        self.tasks.close();
+        let drained =
+            async { tokio::join!(self.components.drained(), self.server, self.tasks.wait()) };
+        if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!(
+                "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; aborting them"
             );
         }
-        if news.changed {
-            let all = self.watchlist.merged(config);
-            let discovered = all.peers.len() - config.peers.len();
-            tracing::info!(peer.network = %network, discovered, "other registered peers are watched than before");
-            self.watch(&all);
-        }
     }
+}
 
-    /// Waits until all of them have ended.
-    async fn drained(self) {
-        tokio::join!(
-            self.scheduler.drained(),
-            self.inquiry.drained(),
-            self.notifier.drained(),
-            self.sidecars.drained()
-        );
-    }
+/// Restores the saved state into `parts` and starts the task that saves it until `stop`. Returns
+/// where a save can be requested.
+async fn start_state_writer(
+    config: &Config,
+    parts: state_writer::Parts,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Option<mpsc::Sender<SaveRequest>> {
+    let Some(dir) = config.state_dir.clone() else {
+        tracing::info!("state_dir is not set: history and learned keys are lost on restart");
+        return None;
+    };
+    let writer = StateWriter::start(dir, &parts).await;
+    let (saves, requests) = mpsc::channel(1);
+    tasks.spawn(writer.run(parts, requests, stop.clone()));
+    Some(saves)
+}
+
+/// The path of `external_url`, which the links of the web pages begin with.
+fn path_prefix(config: &Config) -> Arc<str> {
+    let path = config.external_url.as_ref().map_or("", |url| url.path());
+    path.trim_end_matches('/').into()
 }

@@ -1,122 +1,98 @@
-//! The file that remembers across restarts, whatever ends the agent. Knows JSON and the disk; its trouble never
-//! stops the monitoring.
+//! The file that holds the saved state: its format, its lock, and how it is replaced atomically.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
-use crate::alerting::delivery::{Outbox, PersistedOutbox, SaveRequest};
-use crate::fleet::{Fleet, Memory};
+use crate::alerting::delivery::Kept;
+use crate::fleet::Memory;
 
-/// The file's name in the state directory.
-const NAME: &str = "state.json";
+/// Name of the file in the state directory.
+pub(super) const FILE_NAME: &str = "state.json";
 
-/// What is written before it takes the file's name.
-const UNFINISHED: &str = "state.json.new";
+/// The file is written under this name, then renamed.
+const TEMPORARY_NAME: &str = "state.json.new";
 
-/// Whose lock says that an agent uses the directory.
-const LOCK: &str = "lock";
+/// An agent that uses the directory holds a lock on this file.
+const LOCK_NAME: &str = "lock";
 
-/// What the file says it is.
+/// Value of the file's `format`.
 const FORMAT: &str = "convex-peer-monitor state";
 
-/// The version of its shape.
+/// Value of the file's `version`.
 const VERSION: u32 = 1;
 
-/// A larger file is none of ours: ten thousand peers make some 15 MB.
+/// Largest accepted file, bytes; ten thousand peers need some 15 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// From one look for changes to the next.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
-
-/// Changes of no more than times are written so often.
-const TIMES_EVERY: Duration = Duration::from_secs(30);
-
-/// How long a start waits for the disk.
-const OPEN_WITHIN: Duration = Duration::from_secs(5);
-
-/// What outlives the agent.
+/// The state that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Of the fleet.
+    /// Health, streaks and learned identities of peers.
     #[serde(flatten)]
     pub fleet: Memory,
-    /// Of what others were told.
-    #[serde(default, skip_serializing_if = "PersistedOutbox::is_empty")]
-    pub notifications: PersistedOutbox,
+    /// Alerts that were sent, and notifications not yet delivered.
+    #[serde(default, skip_serializing_if = "Kept::is_empty")]
+    pub notifications: Kept,
 }
 
-/// Whose state is kept.
-#[derive(Clone, Debug, Default)]
-pub struct Parts {
-    /// The fleet.
-    pub fleet: Arc<Fleet>,
-    /// What others were told.
-    pub outbox: Arc<Outbox>,
-}
-
-/// Why the state cannot be kept.
+/// Why the state cannot be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The directory or a file in it cannot be made or written.
+    /// The directory or a file in it cannot be created or written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
-        /// Which.
+        /// The directory or file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another agent holds the directory.
+    /// Another agent holds the lock of the directory.
     #[error(
-        "another agent uses {}; each needs a state_dir of its own",
+        "another agent uses {}; give each agent its own state_dir",
         dir.display()
     )]
     Taken {
-        /// Which.
+        /// The state directory.
         dir: PathBuf,
     },
-    /// What is remembered is not JSON, or too much.
-    #[error("the state cannot be written: {0}")]
+    /// The state cannot be serialized, or is too large.
+    #[error("cannot serialize the state: {0}")]
     Unwritable(String),
 }
 
-/// What was wrong with a file that was found.
+/// A state file that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetAside {
-    /// Why it is of no use.
+pub struct Quarantined {
+    /// Why it is unusable.
     pub why: String,
-    /// Where it is now; none: it could not be moved.
+    /// Its new name; `None` if it could not be renamed.
     pub to: Option<PathBuf>,
 }
 
-/// What the start found.
+/// What [`StateFile::read`] found.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// What was remembered.
+    /// The saved state.
     pub state: Option<State>,
-    /// A file that could not be used.
-    pub set_aside: Option<SetAside>,
+    /// The file, if it was unusable.
+    pub quarantined: Option<Quarantined>,
 }
 
-/// A state directory that this agent alone uses.
+/// A state directory that this agent has locked.
 #[derive(Debug)]
 pub struct StateFile {
     dir: PathBuf,
-    /// Locked while this lives, and by the system until the process ends, however it does.
+    /// Holds the lock; the system releases it when the process ends, even by a kill.
     _lock: File,
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Document<'a> {
     format: &'a str,
     version: u32,
     #[serde(flatten)]
@@ -130,17 +106,17 @@ struct Header {
 }
 
 impl StateFile {
-    /// Takes the directory, which is made if it is missing. Blocks.
+    /// Locks the directory, which is created if missing. Blocks.
     ///
     /// # Errors
-    /// It cannot be made or written, or another agent uses it.
+    /// The directory cannot be created or written, or another agent uses it.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| StateError::Write { path, source }
         };
         fs::create_dir_all(dir).map_err(failed(dir))?;
-        let path = dir.join(LOCK);
+        let path = dir.join(LOCK_NAME);
         let mut options = File::options();
         let lock = options.create(true).append(true).open(&path);
         let lock = lock.map_err(failed(&path))?;
@@ -156,33 +132,33 @@ impl StateFile {
         }
     }
 
-    /// Reads what was remembered. What cannot be used is set aside under another name. Blocks.
+    /// Reads the saved state. An unusable file is renamed and reported. Blocks.
     #[must_use]
     pub fn read(&self) -> Found {
-        let path = self.dir.join(NAME);
+        let path = self.dir.join(FILE_NAME);
         let why = match read(&path) {
             Ok(state) => {
                 return Found {
                     state,
-                    set_aside: None,
+                    quarantined: None,
                 };
             }
             Err(why) => why,
         };
-        let to = self.unused_name();
+        let to = self.quarantine_path();
         let to = fs::rename(&path, &to).is_ok().then_some(to);
         Found {
             state: None,
-            set_aside: Some(SetAside { why, to }),
+            quarantined: Some(Quarantined { why, to }),
         }
     }
 
-    /// A name for a file that is of no use, with the time in milliseconds since the epoch.
-    fn unused_name(&self) -> PathBuf {
+    /// An unused name for an unusable file, with the time in milliseconds since the epoch.
+    fn quarantine_path(&self) -> PathBuf {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let mut stamp = now.unwrap_or_default().as_millis();
         loop {
-            let name = self.dir.join(format!("{NAME}.bad-{stamp}"));
+            let name = self.dir.join(format!("{FILE_NAME}.bad-{stamp}"));
             if fs::symlink_metadata(&name).is_err() {
                 return name;
             }
@@ -190,24 +166,24 @@ impl StateFile {
         }
     }
 
-    /// Replaces the file: whoever reads it finds the old one or the new one, whole. Blocks.
+    /// Replaces the file atomically: a reader sees either the old or the new state. Blocks.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// The file cannot be written, or the state is too large.
     pub fn write(&self, state: &State) -> Result<(), StateError> {
-        let written = Written {
+        let document = Document {
             format: FORMAT,
             version: VERSION,
             state,
         };
-        let unfinished = self.dir.join(UNFINISHED);
+        let temporary = self.dir.join(TEMPORARY_NAME);
         let failed = |source| StateError::Write {
-            path: unfinished.clone(),
+            path: temporary.clone(),
             source,
         };
-        // Not as one text in memory: ten thousand peers make megabytes.
-        let mut file = BufWriter::new(File::create(&unfinished).map_err(failed)?);
-        serde_json::to_writer(&mut file, &written).map_err(|error| {
+        // Streamed: ten thousand peers would make megabytes of text in memory.
+        let mut file = BufWriter::new(File::create(&temporary).map_err(failed)?);
+        serde_json::to_writer(&mut file, &document).map_err(|error| {
             if error.is_io() {
                 failed(error.into())
             } else {
@@ -224,228 +200,47 @@ impl StateFile {
         }
         let finished = file
             .sync_all()
-            .and_then(|()| fs::rename(&unfinished, self.dir.join(NAME)))
-            // The new name is only safe when the directory is.
+            .and_then(|()| fs::rename(&temporary, self.dir.join(FILE_NAME)))
+            // The rename is durable only once the directory is synced.
             .and_then(|()| File::open(&self.dir)?.sync_all());
         finished.map_err(failed)
     }
 }
 
-/// What the file at `path` holds, none if there is none, or why it is of no use.
+/// Reads the state from `path`: `None` without a file, an error if the file is unusable.
 fn read(path: &Path) -> Result<Option<State>, String> {
-    let about = match fs::metadata(path) {
-        Ok(about) => about,
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("it cannot be read: {error}")),
+        Err(error) => return Err(format!("cannot read it: {error}")),
     };
-    if !about.is_file() {
-        // Opening a pipe would wait for its writer.
-        return Err("it is no file".to_owned());
+    if !metadata.is_file() {
+        // Opening a pipe would block until it has a writer.
+        return Err("not a regular file".to_owned());
     }
     let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let file = File::open(path).map_err(|error| format!("cannot read it: {error}"))?;
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut text);
-    read.map_err(|error| format!("it cannot be read: {error}"))?;
+    read.map_err(|error| format!("cannot read it: {error}"))?;
     if text.len() as u64 > MAX_BYTES {
-        return Err(format!("it is larger than {MAX_BYTES} bytes"));
+        return Err(format!("larger than {MAX_BYTES} bytes"));
     }
     let header: Header = serde_json::from_slice(&text)
-        .map_err(|error| format!("it is torn, or no state file: {error}"))?;
+        .map_err(|error| format!("truncated or not a state file: {error}"))?;
     if header.format != FORMAT {
-        return Err(format!("its format is {:?}, not {FORMAT:?}", header.format));
+        return Err(format!(
+            "its format is {:?}; expected {FORMAT:?}",
+            header.format
+        ));
     }
     if header.version != VERSION {
         return Err(format!(
-            "its version is {}, this program writes {VERSION}",
+            "its version is {}; this program reads version {VERSION}",
             header.version
         ));
     }
     let state = serde_json::from_slice(&text);
     state
         .map(Some)
-        .map_err(|error| format!("it is no state of version {VERSION}: {error}"))
-}
-
-/// Keeps the state in a directory.
-#[derive(Debug)]
-pub struct Keeper {
-    dir: PathBuf,
-    opening: JoinHandle<(Result<StateFile, StateError>, Found)>,
-    opened: Option<Result<StateFile, StateError>>,
-}
-
-impl Keeper {
-    /// Opens the directory and gives `parts` what it remembers. Waits for the disk, but not for long.
-    pub async fn start(dir: PathBuf, parts: &Parts) -> Self {
-        let to_open = dir.clone();
-        let mut opening = tokio::task::spawn_blocking(move || match StateFile::open(&to_open) {
-            Ok(file) => {
-                let found = file.read();
-                (Ok(file), found)
-            }
-            Err(error) => (Err(error), Found::default()),
-        });
-        let mut opened = None;
-        match timeout(OPEN_WITHIN, &mut opening).await {
-            Ok(Ok((file, found))) => {
-                tell(&dir, &found);
-                if let Some(state) = found.state {
-                    parts.fleet.restore(state.fleet);
-                    parts.outbox.restore(state.notifications);
-                }
-                opened = Some(file);
-            }
-            Ok(Err(error)) => tracing::error!(%error, "reading the state failed"),
-            Err(_) => tracing::warn!(
-                state_dir = %dir.display(),
-                "the disk does not answer within {OPEN_WITHIN:?}; monitoring begins without what was remembered"
-            ),
-        }
-        Self {
-            dir,
-            opening,
-            opened,
-        }
-    }
-
-    /// Writes what has changed until `stop`, and once more then; at once for whoever asks.
-    pub async fn run(
-        self,
-        parts: Parts,
-        mut asked: mpsc::Receiver<SaveRequest>,
-        stop: CancellationToken,
-    ) {
-        let file = match self.opened {
-            Some(opened) => opened,
-            None => match self.opening.await {
-                Ok((file, _)) => file,
-                Err(_) => StateFile::open(&self.dir),
-            },
-        };
-        let mut pass = Pass {
-            dir: self.dir,
-            file: None,
-            known: None,
-            failing: false,
-        };
-        match file {
-            Ok(file) => pass.file = Some(file),
-            Err(error) => pass.fail(&error),
-        }
-        let mut request: Option<SaveRequest> = None;
-        loop {
-            let last = stop.is_cancelled();
-            let parts = parts.clone();
-            let saved = tokio::task::spawn_blocking(move || {
-                pass.save(&parts, last);
-                pass
-            });
-            match saved.await {
-                Ok(after) => pass = after,
-                Err(error) => {
-                    tracing::error!(%error, "writing the state failed; it is not kept any longer");
-                    return;
-                }
-            }
-            if let Some(request) = request.take()
-                && request.send(()).is_err()
-            {
-                tracing::debug!("who asked for the state to be written has lost patience");
-            }
-            if last {
-                return;
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = sleep(LOOK_EVERY) => {}
-                Some(asked) = asked.recv() => request = Some(asked),
-            }
-        }
-    }
-}
-
-/// What the writing task knows from one pass to the next.
-struct Pass {
-    dir: PathBuf,
-    file: Option<StateFile>,
-    known: Option<Known>,
-    failing: bool,
-}
-
-/// What the file holds, as far as it takes to tell whether it is still right.
-struct Known {
-    substance: u64,
-    fleet: u64,
-    notifications: PersistedOutbox,
-    at: Instant,
-}
-
-impl Pass {
-    /// Writes the state of `parts` if it is worth it, or the `last` time if anything changed. Blocks.
-    fn save(&mut self, parts: &Parts, last: bool) {
-        let (substance, notifications) = (parts.fleet.substance(), parts.outbox.export());
-        let same = self
-            .known
-            .as_ref()
-            .filter(|known| known.substance == substance && known.notifications == notifications);
-        if same.is_some_and(|known| !last && known.at.elapsed() < TIMES_EVERY) {
-            return;
-        }
-        let state = State {
-            fleet: parts.fleet.export(),
-            notifications,
-        };
-        let fleet = state.fleet.fingerprint();
-        if same.is_some_and(|known| known.fleet == fleet) {
-            return;
-        }
-        let opened = match self.file.take() {
-            Some(file) => Ok(file),
-            None => StateFile::open(&self.dir),
-        };
-        let outcome = opened.and_then(|file| self.file.insert(file).write(&state));
-        match outcome {
-            Ok(()) => {
-                if self.failing {
-                    tracing::info!(state_dir = %self.dir.display(), "the state is kept again");
-                }
-                self.failing = false;
-                self.known = Some(Known {
-                    substance,
-                    fleet,
-                    notifications: state.notifications,
-                    at: Instant::now(),
-                });
-            }
-            Err(error) => {
-                // The directory may have been replaced by another one.
-                self.file = None;
-                self.fail(&error);
-            }
-        }
-    }
-
-    /// Says once that nothing is kept.
-    fn fail(&mut self, error: &StateError) {
-        if !self.failing {
-            tracing::warn!(
-                %error,
-                "the state is not kept; monitoring goes on, and a restart will have forgotten what was learned since"
-            );
-        }
-        self.failing = true;
-    }
-}
-
-fn tell(dir: &Path, found: &Found) {
-    if let Some(SetAside { why, to }) = &found.set_aside {
-        let kept_as = to.as_ref().map(|to| to.display().to_string());
-        tracing::warn!(
-            file = %dir.join(NAME).display(), %why, ?kept_as,
-            "the state file cannot be used and is set aside; monitoring begins without what was remembered"
-        );
-    }
-    if let Some(state) = &found.state {
-        tracing::info!(state_dir = %dir.display(), peers = state.fleet.peers.len(), "remembering");
-    }
+        .map_err(|error| format!("not a state of version {VERSION}: {error}"))
 }

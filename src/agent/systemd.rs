@@ -1,50 +1,53 @@
-//! Tells a service manager how the agent is, as `sd_notify(3)` has it; without one nothing is told. Knows nothing of the agent.
+//! Notifies a service manager as in `sd_notify(3)`; does nothing when there is none.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The agent serves, or serves again after a reload; `status` is what `systemctl status` shows.
+/// Notifies that the agent serves, or serves again after a reload; `systemctl status` shows
+/// `status`.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// The configuration is read again; [`ready`] ends that.
+/// Notifies that a reload has begun; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager is not told of the reload"),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => {
+            tracing::warn!(%error, "cannot notify the service manager of the reload");
+        }
     }
 }
 
-/// The agent ends.
+/// Notifies that the agent is stopping.
 pub fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// Tells a watchdog that the event loop lives, as long as it does; for ever where there is none.
+/// Feeds the service manager's watchdog as long as the event loop runs; never returns.
 pub async fn feed_watchdog() {
     match sd_notify::watchdog_enabled() {
-        Some(limit) => alive_each(limit / 2, || tell(&[NotifyState::Watchdog])).await,
+        Some(limit) => notify_every(limit / 2, || notify(&[NotifyState::Watchdog])).await,
         None => std::future::pending().await,
     }
 }
 
-/// A task, and no thread: only who runs on the event loop can vouch for it.
-async fn alive_each(period: Duration, tell: impl Fn()) {
-    // A limit of nothing, which nobody could keep, must not make a period that panics.
+/// Runs as a task rather than a thread: only what runs on the event loop proves that it is alive.
+async fn notify_every(period: Duration, notify: impl Fn()) {
+    // `interval` panics on a period of zero.
     let mut ticks = interval(period.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        tell();
+        notify();
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager cannot be told how the agent is");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }
 
@@ -56,29 +59,29 @@ mod tests {
 
     use super::*;
 
-    /// Lets the loop of this test run until something is heard.
-    async fn next(heard: &Receiver<()>) {
-        let hearing = async {
-            while heard.try_recv().is_err() {
+    /// Lets the event loop run until a notification arrives.
+    async fn next(received: &Receiver<()>) {
+        let receiving = async {
+            while received.try_recv().is_err() {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(Duration::from_secs(20), hearing).await.unwrap();
+        timeout(Duration::from_secs(20), receiving).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_watchdog_hears_of_an_event_loop_that_runs_and_not_of_one_that_hangs() {
+    async fn the_watchdog_is_fed_while_the_event_loop_runs_and_not_while_it_hangs() {
         let period = Duration::from_millis(10);
-        let (said, heard) = channel();
-        let feeding = tokio::spawn(alive_each(period, move || said.send(()).unwrap()));
+        let (sent, received) = channel();
+        let feeding = tokio::spawn(notify_every(period, move || sent.send(()).unwrap()));
         for _ in 0..3 {
-            next(&heard).await;
+            next(&received).await;
         }
-        while heard.try_recv().is_ok() {}
-        // Waiting without `await` is what hangs the loop of this test.
-        let hung = heard.recv_timeout(20 * period);
+        while received.try_recv().is_ok() {}
+        // Blocking without `await` hangs the event loop of this test.
+        let hung = received.recv_timeout(20 * period);
         assert_eq!(hung, Err(RecvTimeoutError::Timeout));
-        next(&heard).await;
+        next(&received).await;
         feeding.abort();
     }
 }

@@ -32,7 +32,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let mut peer = Peer::at(Endpoint::parse("tcp://peer.example").unwrap());
+        let mut peer = Peer::from_endpoint(Endpoint::parse("tcp://peer.example").unwrap());
         "p".clone_into(&mut peer.name);
         "n".clone_into(&mut peer.network);
         let mut record = PeerRecord::new(Arc::new(peer));

@@ -1,4 +1,4 @@
-//! `check-config`: says everything that is wrong with configuration files, and what a valid one will cost.
+//! `check-config`: reports every problem in configuration files, and the cost of valid ones.
 
 use std::env;
 use std::io::{self, Write};
@@ -9,23 +9,23 @@ use serde::Serialize;
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Cost, DescriptorLimit, Errors};
 
-/// How to answer.
+/// Options of the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Show the effective configuration, secrets hidden.
+    /// Print the effective configuration, without secrets.
     pub print: bool,
-    /// Answer as one JSON array, one object a file.
+    /// Print one JSON array, with an object per file.
     pub json: bool,
-    /// The part of the fleet whose cost is told.
+    /// The part of the fleet whose cost is printed.
     pub shard: Shard,
 }
 
+/// Result for one file, as JSON.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct FileResult<'a> {
     file: &'a Path,
     ok: bool,
-    errors: Vec<Wrong<'a>>,
-    /// What is right but unwise.
+    errors: Vec<JsonProblem<'a>>,
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
@@ -36,7 +36,7 @@ struct Answer<'a> {
 }
 
 #[derive(Serialize)]
-struct Wrong<'a> {
+struct JsonProblem<'a> {
     file: &'a str,
     line: Option<usize>,
     column: Option<usize>,
@@ -44,12 +44,15 @@ struct Wrong<'a> {
     message: &'a str,
 }
 
-/// Checks `files`: errors to `err`, costs and effective configurations to `out`, with JSON everything to `out`.
-/// `series` tells how many time series a configuration makes. True when every file is valid; a descriptor limit that is too
-/// low is told and is no error, the agent may run elsewhere or with another limit.
+/// Checks `files`. Errors are written to `err`, costs and effective configurations to `out`; as
+/// JSON, everything is written to `out`. `series` returns the number of time series of a
+/// configuration.
+///
+/// Returns whether all files are valid. A descriptor limit that is too low is reported but is no
+/// error: the agent may run on another host or with another limit.
 ///
 /// # Errors
-/// When the answer cannot be written or the limit cannot be read.
+/// The output cannot be written, or the descriptor limit cannot be read.
 pub fn run(
     files: &[PathBuf],
     options: Options,
@@ -64,29 +67,25 @@ pub fn run(
         .map(|file| {
             let mut loaded = config::load(file, &environment);
             if let Ok(config) = &mut loaded {
-                options.shard.keep(config);
+                options.shard.retain_peers(config);
             }
             (file, loaded)
         })
         .collect();
     if options.json {
-        let answers: Vec<_> = loaded
+        let results: Vec<_> = loaded
             .iter()
-            .map(|(file, loaded)| answer(file, loaded, options, series, limit))
+            .map(|(file, loaded)| file_result(file, loaded, options, series, limit))
             .collect();
-        serde_json::to_writer_pretty(&mut *out, &answers)?;
+        serde_json::to_writer_pretty(&mut *out, &results)?;
         writeln!(out)?;
     } else {
         for (file, loaded) in &loaded {
             match loaded {
-                Ok(config) => tell(
-                    file,
-                    config,
-                    Cost::of(config, series(config)),
-                    limit,
-                    options,
-                    out,
-                )?,
+                Ok(config) => {
+                    let cost = Cost::of(config, series(config));
+                    print_valid(file, config, cost, limit, options, out)?;
+                }
                 Err(errors) => writeln!(err, "{errors}")?,
             }
         }
@@ -94,7 +93,7 @@ pub fn run(
     Ok(loaded.iter().all(|(_, loaded)| loaded.is_ok()))
 }
 
-fn tell(
+fn print_valid(
     file: &Path,
     config: &Config,
     cost: Cost,
@@ -109,26 +108,27 @@ fn tell(
         connections,
         ..
     } = cost;
-    // Before an effective configuration the rest is comment: the whole stays YAML.
-    let mark = if options.print { "# " } else { "" };
+    // With the effective configuration the other lines are comments, so that the output is YAML.
+    let prefix = if options.print { "# " } else { "" };
     let (peers, networks) = (config.peers.len(), config.networks.len());
-    writeln!(out, "{mark}{}: ok", file.display())?;
-    let others = match config.sample.len() {
+    writeln!(out, "{prefix}{}: ok", file.display())?;
+    let sampled = match config.sample.len() {
         0 => String::new(),
         sampled => format!(" and {sampled} of other shards"),
     };
     let (discovered, up_to) = match discovered_peers {
         0 => (String::new(), ""),
-        most => (format!(" and up to {most} discovered"), "up to "),
+        max => (format!(" and up to {max} discovered"), "up to "),
     };
     writeln!(
         out,
-        "{mark}  peers: {peers}{others}{discovered}, networks: {networks}, series: {up_to}{series}, \
-         polls a second: {up_to}{polls_per_second:.2}, connections: {up_to}{connections}"
+        "{prefix}  peers: {peers}{sampled}{discovered}, networks: {networks}, \
+         series: {up_to}{series}, polls per second: {up_to}{polls_per_second:.2}, \
+         connections: {up_to}{connections}"
     )?;
-    writeln!(out, "{mark}  {}", limit.verdict_on(&cost))?;
+    writeln!(out, "{prefix}  {}", limit.describe_cost(&cost))?;
     for warning in warnings(config) {
-        writeln!(out, "{mark}  warning: {warning}")?;
+        writeln!(out, "{prefix}  warning: {warning}")?;
     }
     if options.print {
         write!(out, "---\n{}", config::render(config))?;
@@ -136,31 +136,34 @@ fn tell(
     Ok(())
 }
 
+/// What is valid but unwise about `config`.
 fn warnings(config: &Config) -> Vec<String> {
-    let unwise = config.warnings.iter().map(ToString::to_string);
-    unwise.chain(config.web.exposure(config.listen)).collect()
+    let warnings = config.warnings.iter().map(ToString::to_string);
+    warnings
+        .chain(config.web.exposure_warning(config.listen))
+        .collect()
 }
 
-fn answer<'a>(
+fn file_result<'a>(
     file: &'a Path,
     loaded: &'a Result<Config, Errors>,
     options: Options,
     series: &dyn Fn(&Config) -> u64,
     limit: DescriptorLimit,
-) -> Answer<'a> {
+) -> FileResult<'a> {
     let config = loaded.as_ref().ok();
     let problems = loaded.as_ref().err().map_or(&[][..], Errors::problems);
-    let wrong = problems.iter().map(|problem| Wrong {
+    let errors = problems.iter().map(|problem| JsonProblem {
         file: &problem.file,
-        line: problem.position.map(|at| at.line),
-        column: problem.position.map(|at| at.column),
+        line: problem.position.map(|position| position.line),
+        column: problem.position.map(|position| position.column),
         path: &problem.path,
         message: &problem.message,
     });
-    Answer {
+    FileResult {
         file,
         ok: config.is_some(),
-        errors: wrong.collect(),
+        errors: errors.collect(),
         warnings: config.map(warnings).unwrap_or_default(),
         cost: config.map(|config| Cost::of(config, series(config))),
         descriptor_limit: config.map(|_| limit),
@@ -173,48 +176,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_that_is_too_low_is_told_with_what_to_change() {
+    fn a_descriptor_limit_that_is_too_low_is_reported_with_what_to_change() {
         let limit = DescriptorLimit {
             soft: 1024,
             hard: 4096,
         };
         assert_eq!(
-            limit.verdict(130),
-            "needs 130 file descriptors; the limit of 1024 carries them"
+            limit.describe(130),
+            "needs 130 file descriptors; the limit of 1024 is enough"
         );
         assert_eq!(
-            limit.verdict(2000),
-            "needs 2000 file descriptors; the limit of 1024 is raised at the start to 4096, which carries them"
+            limit.describe(2000),
+            "needs 2000 file descriptors; \
+             the limit of 1024 is raised at startup to 4096, which is enough"
         );
         assert_eq!(
-            limit.verdict(20128),
-            "needs 20128 file descriptors, which the limit of 4096 does not carry; set `LimitNOFILE=20128` in the systemd \
-             unit, or `ulimit -n 20128` as root"
+            limit.describe(20128),
+            "needs 20128 file descriptors, but the limit is 4096; set `LimitNOFILE=20128` in the \
+             systemd unit, or run `ulimit -n 20128` as root"
         );
     }
 
     #[test]
-    fn an_agent_whose_limit_is_too_low_is_told_what_it_carries() {
+    fn a_descriptor_limit_that_is_too_low_is_reported_with_what_works_anyway() {
         let mut cost = Cost::of(&config::embedded(), 100);
         let limit = DescriptorLimit {
             soft: 641,
             hard: 641,
         };
         assert_eq!(
-            limit.verdict_on(&cost),
-            "needs 642 file descriptors, which the limit of 641 does not carry; set `LimitNOFILE=642` in the systemd unit, \
-             or `ulimit -n 642` as root, or split the peers over several agents with `run --shard`; as it is, 1 of 2 \
-             connections are open at once, and a poll that finds none free says nothing of its peer"
+            limit.describe_cost(&cost),
+            "needs 642 file descriptors, but the limit is 641; set `LimitNOFILE=642` in the \
+             systemd unit, or run `ulimit -n 642` as root, or split the peers across several \
+             agents with `run --shard`; as it is, only 1 of 2 connections can be open at once, \
+             and polls without a free descriptor report the peer as unknown"
         );
         cost.descriptors = 641;
         assert_eq!(
-            limit.verdict_on(&cost),
-            "needs 641 file descriptors; the limit of 641 carries them"
+            limit.describe_cost(&cost),
+            "needs 641 file descriptors; the limit of 641 is enough"
         );
     }
 
     #[test]
-    fn the_embedded_configuration_costs_a_poll_a_minute_over_two_connections() {
+    fn the_embedded_configuration_costs_a_poll_per_minute_over_two_connections() {
         let cost = Cost::of(&config::embedded(), 100);
         assert_eq!((cost.series, cost.connections), (100, 2));
         assert!((cost.polls_per_second - 1.0 / 60.0).abs() < 1e-9);

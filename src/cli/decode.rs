@@ -1,39 +1,40 @@
-//! The `decode` command: captured bytes as Convex data, an operator's window into the codec.
+//! `decode`: prints captured messages as Convex data.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use cad3::{DecodeError, Limits, Message, Problem, decode_message, encode, vlq};
 use serde::Serialize;
 
-/// The longest line, in bytes, that is read: 128 MiB of captured frames.
-const MAX_LINE: u64 = 256 << 20;
+/// Longest line read from standard input, bytes: 128 MiB of captured frames.
+const MAX_LINE_BYTES: u64 = 256 << 20;
 
-/// How input is taken and answers are given.
+/// Options of the command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// The input is any number of whole frames, each with its length, instead of one message's content.
+    /// The input is a sequence of complete frames, each with its length, instead of the content of
+    /// one message.
     pub frame: bool,
-    /// Answers are JSON objects.
+    /// Print JSON objects.
     pub json: bool,
 }
 
-/// A message that was read, as JSON.
+/// A decoded message, as JSON.
 #[derive(Serialize)]
 struct Decoded {
     kind: &'static str,
     value: String,
     hash: String,
     encoding: String,
-    /// Only where branches are missing.
+    /// `false` if branches are missing, otherwise absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
 }
 
-/// What was none, as JSON.
+/// A message that could not be decoded, as JSON.
 #[derive(Debug, Serialize)]
 struct Failure {
     error: String,
-    /// In bytes from the start of the input.
+    /// Offset from the start of the input, bytes.
     offset: usize,
 }
 
@@ -46,80 +47,90 @@ impl From<DecodeError> for Failure {
     }
 }
 
-/// Answers `input`, or without it (or for `-`) each line of `stdin`, with one line for a message, with `--frame` one
-/// for each frame. True when all could be decoded. A reader of `out` that has gone away ends the work.
+/// Decodes `input`, or each line of `stdin` if it is missing or `-`, and prints one line per
+/// message. Returns whether all messages could be decoded. Ends early if `out` is closed.
 ///
 /// # Errors
-/// When `stdin` cannot be read or `out` cannot be written.
+/// `stdin` cannot be read, or `out` cannot be written.
 pub fn run(
     input: Option<&str>,
     stdin: impl BufRead,
     mut out: impl Write,
     options: Options,
 ) -> io::Result<bool> {
-    let mut all = true;
+    let mut all_decoded = true;
     let result = match input {
-        Some(text) if text != "-" => answer(text.as_bytes(), &mut out, options, &mut all),
-        _ => each_line(stdin, &mut out, options, &mut all),
+        Some(text) if text != "-" => decode(text.as_bytes(), &mut out, options, &mut all_decoded),
+        _ => decode_lines(stdin, &mut out, options, &mut all_decoded),
     };
     match result.and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(all),
-        result => result.map(|()| all),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(all_decoded),
+        result => result.map(|()| all_decoded),
     }
 }
 
-fn each_line(
+fn decode_lines(
     mut stdin: impl BufRead,
     out: &mut impl Write,
     options: Options,
-    all: &mut bool,
+    all_decoded: &mut bool,
 ) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        if stdin.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+        if stdin
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line)?
+            == 0
+        {
             return Ok(());
         }
-        if line.len() as u64 == MAX_LINE && !line.ends_with(b"\n") {
-            let problem = format!("a line of {MAX_LINE} bytes or more is too long");
+        if line.len() as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n") {
+            let problem = format!("a line is longer than {MAX_LINE_BYTES} bytes; split it");
             return Err(io::Error::new(ErrorKind::InvalidData, problem));
         }
-        answer(&line, out, options, all)?;
+        decode(&line, out, options, all_decoded)?;
     }
 }
 
-/// Answers one hex string.
-fn answer(text: &[u8], out: &mut impl Write, options: Options, all: &mut bool) -> io::Result<()> {
-    let mut say = |answer: Result<Message, Failure>| {
-        *all &= answer.is_ok();
-        write_answer(answer, out, options.json)
+/// Decodes one hex string.
+fn decode(
+    text: &[u8],
+    out: &mut impl Write,
+    options: Options,
+    all_decoded: &mut bool,
+) -> io::Result<()> {
+    let mut print = |decoded: Result<Message, Failure>| {
+        *all_decoded &= decoded.is_ok();
+        print_decoded(decoded, out, options.json)
     };
-    let bytes = match unhex(text) {
+    let bytes = match decode_hex(text) {
         Ok(bytes) => bytes,
-        Err(failure) => return say(Err(failure)),
+        Err(failure) => return print(Err(failure)),
     };
     let limits = Limits::default();
     if !options.frame {
-        return say(decode_message(&bytes, &limits).map_err(Failure::from));
+        return print(decode_message(&bytes, &limits).map_err(Failure::from));
     }
     let mut start = 0;
     loop {
         let content = match frame(&bytes, start) {
             Ok(content) => content,
-            // Where the next frame begins is not known.
-            Err(error) => return say(Err(error.into())),
+            // Without a valid length the start of the next frame is unknown.
+            Err(error) => return print(Err(error.into())),
         };
-        let at = content.start;
+        let offset = content.start;
         start = content.end;
         let message = decode_message(&bytes[content], &limits);
-        say(message.map_err(|error| error.shifted(at).into()))?;
+        print(message.map_err(|error| error.shifted(offset).into()))?;
         if start == bytes.len() {
             return Ok(());
         }
     }
 }
 
-/// Where the content of the frame at `start` lies.
+/// Returns the range of the content of the frame at `start`.
 fn frame(bytes: &[u8], start: usize) -> Result<std::ops::Range<usize>, DecodeError> {
     let fail = |offset, problem| Err(DecodeError { offset, problem });
     let (size, len) = match vlq::read(&bytes[start..]) {
@@ -142,8 +153,8 @@ fn frame(bytes: &[u8], start: usize) -> Result<std::ops::Range<usize>, DecodeErr
     Ok(start..start + needed)
 }
 
-/// The bytes that hex digits stand for; blanks between them and `0x` before them are allowed.
-fn unhex(text: &[u8]) -> Result<Vec<u8>, Failure> {
+/// Decodes hex digits; spaces between them and a leading `0x` are allowed.
+fn decode_hex(text: &[u8]) -> Result<Vec<u8>, Failure> {
     let text = text.trim_ascii();
     let text = text.strip_prefix(b"0x").unwrap_or(text);
     let mut digits = text.iter().filter(|byte| !byte.is_ascii_whitespace());
@@ -161,7 +172,7 @@ fn unhex(text: &[u8]) -> Result<Vec<u8>, Failure> {
         hex::decode_to_slice([*high, *low], &mut byte).map_err(|_| {
             let pair = [*high, *low];
             fail(format!(
-                "{:?} is no pair of hex digits",
+                "{:?} is not a pair of hex digits",
                 String::from_utf8_lossy(&pair)
             ))
         })?;
@@ -170,12 +181,12 @@ fn unhex(text: &[u8]) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn write_answer(
-    answer: Result<Message, Failure>,
+fn print_decoded(
+    decoded: Result<Message, Failure>,
     out: &mut impl Write,
     json: bool,
 ) -> io::Result<()> {
-    match answer {
+    match decoded {
         Ok(message) if json => {
             let decoded = Decoded {
                 kind: message.top.kind(),
@@ -193,7 +204,8 @@ fn write_answer(
     out.write_all(b"\n")
 }
 
-/// Writes a printed form, with control characters, which a peer may send to a terminal or to break a line, as `\u001b`.
+/// Writes a printed value with control characters escaped as `\u001b`: a peer could send them to
+/// control the terminal or to break the line.
 fn write_line(text: &str, out: &mut impl Write) -> io::Result<()> {
     let mut rest = text;
     while let Some(at) = rest.find(char::is_control) {

@@ -1,4 +1,4 @@
-//! `healthcheck`: for a container's HEALTHCHECK, which has no other HTTP client.
+//! `healthcheck`: requests the agent's health route, for containers without an HTTP client.
 
 use std::fs;
 use std::path::Path;
@@ -13,13 +13,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::{HealthcheckArgs, runtime};
+use super::args::HealthcheckArgs;
+use super::runtime;
 
-/// A container's health check gives up after 30 s; this one answers before.
+/// Well below the 30 s after which Docker stops a health check.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
-    let tls = client(args.cert_file.as_deref().zip(args.key_file.as_deref()))?;
+    let tls = tls_config(args.cert_file.as_deref().zip(args.key_file.as_deref()))?;
     runtime()?.block_on(async {
         let response = reqwest::Client::builder()
             .timeout(TIMEOUT)
@@ -32,19 +33,19 @@ pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
             .await
             .with_context(|| format!("no answer from {}", args.url))?;
         if !response.status().is_success() {
-            bail!("{} answers {}", args.url, response.status());
+            bail!("{} returned {}", args.url, response.status());
         }
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// TLS with whoever listens, and with a certificate of its own where one is given.
-fn client(identity: Option<(&Path, &Path)>) -> anyhow::Result<ClientConfig> {
+/// TLS that accepts any server certificate, and sends a client certificate if one is given.
+fn tls_config(identity: Option<(&Path, &Path)>) -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)));
     let Some((cert_file, key_file)) = identity else {
         return Ok(builder.with_no_client_auth());
     };
@@ -52,20 +53,20 @@ fn client(identity: Option<(&Path, &Path)>) -> anyhow::Result<ClientConfig> {
         |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let chain = CertificateDer::pem_slice_iter(&read(cert_file)?)
         .collect::<Result<Vec<_>, _>>()
-        .with_context(|| format!("{} holds no certificate", cert_file.display()))?;
+        .with_context(|| format!("{} contains no certificate", cert_file.display()))?;
     let key = PrivateKeyDer::from_pem_slice(&read(key_file)?)
-        .with_context(|| format!("{} holds no private key", key_file.display()))?;
+        .with_context(|| format!("{} contains no private key", key_file.display()))?;
     builder
         .with_client_auth_cert(chain, key)
-        .context("the key does not go with the certificate")
+        .context("the key does not match the certificate")
 }
 
-/// Takes every certificate: that of a listener is hardly ever made for the loopback address that it is asked at, and nothing
-/// secret is sent or learned here.
+/// Accepts any certificate: certificates are rarely issued for the loopback address used here, and
+/// nothing secret is sent or received.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! `run`: the configuration, the port, the signals, and then the agent.
+//! `run`: loads the configuration, binds the port, handles signals and runs the agent.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -15,10 +15,11 @@ use crate::agent::{self, Source};
 use crate::config;
 use crate::web::ReloadRequest;
 
-use super::{BAD_CONFIG, RunArgs, runtime};
+use super::args::RunArgs;
+use super::{BAD_CONFIG, runtime};
 
-/// Reloads that may wait; a storm of signals asks for no more than that.
-const WAITING_RELOADS: usize = 1;
+/// Reload requests that are queued; more would read the same file again.
+const QUEUED_RELOADS: usize = 1;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     logging::init(args.log_format, args.log_level);
@@ -34,31 +35,33 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if let Some(file) = &source.file {
-        tracing::info!(file = %file.display(), "using this configuration");
+        tracing::info!(file = %file.display(), "using the configuration file");
     } else {
-        tracing::info!("no configuration file: using the embedded default, Protonet's public peer");
+        tracing::info!(
+            "no configuration file found; using the built-in default, Protonet's public peer"
+        );
     }
     raise_descriptor_limit();
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
-        let signals = Signals::catch()?;
+        let signals = Signals::install()?;
         let address = args.listen.unwrap_or(config.listen);
         let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; --listen or `listen:` sets another address")
+            format!("cannot listen on {address}; choose another address with --listen or `listen:`")
         })?;
         let stop = CancellationToken::new();
-        let (reloads, asked) = mpsc::channel(WAITING_RELOADS);
+        let (reloads, reload_requests) = mpsc::channel(QUEUED_RELOADS);
         tokio::spawn(systemd::feed_watchdog());
-        tokio::spawn(signals.obey(reloads.clone(), stop.clone()));
-        agent::run(source, config, listener, (reloads, asked), stop).await?;
+        tokio::spawn(signals.handle(reloads.clone(), stop.clone()));
+        agent::run(source, config, listener, (reloads, reload_requests), stop).await?;
         Ok(ExitCode::SUCCESS)
     });
-    // Whatever still waits for a disk that does not answer must not keep the process.
+    // A task that still waits for a disk or a resolver must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
-/// The signals that the agent obeys. Caught from the moment this is made: before that each of them ends the process.
+/// The signals that the agent handles, from its creation on; before, each of them ends the process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -66,7 +69,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn catch() -> io::Result<Self> {
+    fn install() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -74,17 +77,18 @@ impl Signals {
         })
     }
 
-    /// SIGTERM and SIGINT stop, SIGHUP reloads.
-    async fn obey(mut self, reloads: mpsc::Sender<ReloadRequest>, stop: CancellationToken) {
+    /// Stops on SIGTERM and SIGINT, reloads on SIGHUP.
+    async fn handle(mut self, reloads: mpsc::Sender<ReloadRequest>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.hangup.recv() => {
                     let (answer, _) = oneshot::channel();
-                    // One that waits already reads the file that is there then; a full queue loses nothing.
+                    // A queued reload will read the current file, so dropping this one loses
+                    // nothing.
                     if let Err(error) = reloads.try_send(answer) {
-                        tracing::debug!(%error, "a reload is waiting already");
+                        tracing::debug!(%error, "a reload is already queued");
                     }
                 }
             }
@@ -94,10 +98,10 @@ impl Signals {
     }
 }
 
-/// Each endpoint needs a descriptor: takes all that the system grants.
+/// Raises the limit of file descriptors as far as the system allows: each endpoint needs one.
 pub(super) fn raise_descriptor_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::debug!(limit, "file descriptors"),
-        Err(error) => tracing::warn!(%error, "the limit of file descriptors stays as it is"),
+        Ok(limit) => tracing::debug!(limit, "raised the limit of file descriptors"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
     }
 }

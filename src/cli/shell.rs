@@ -1,4 +1,4 @@
-//! What shells and `man` know of the command line, made from its definition.
+//! Shell completions and manual pages, generated from the definition of the command line.
 
 use std::fs;
 use std::io;
@@ -11,7 +11,7 @@ use clap_mangen::Man;
 
 use super::{definition, print};
 
-/// The completions of one shell, on standard output.
+/// Prints the completions for a shell.
 pub(super) fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     let mut definition = definition();
     let name = definition.get_name().to_owned();
@@ -20,11 +20,12 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
     print(&String::from_utf8(script)?)
 }
 
-/// The manual pages of the program and of each command into `dir`; without one, the program's alone on standard output.
+/// Writes the manual pages of the program and of each command to `dir`; without it, prints the page
+/// of the program.
 pub(super) fn man(dir: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some(dir) = dir else {
         let mut page = Vec::new();
-        // As the written one: no page is there for `help`.
+        // As in the written page: there is no page for `help`.
         Man::new(definition().disable_help_subcommand(true)).render(&mut page)?;
         return print(&String::from_utf8(page)?);
     };

@@ -1,4 +1,4 @@
-//! `simulate`: a simulated network until a signal ends it, and the agent's configuration for it.
+//! `simulate`: runs a simulated network until a signal, and writes the agent's configuration for it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,8 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::agent::logging::{self, LogLevel};
 use crate::config::DescriptorLimit;
 
+use super::args::SimulateArgs;
 use super::run::raise_descriptor_limit;
-use super::{BAD_CONFIG, SimulateArgs, print, runtime};
+use super::{BAD_CONFIG, print, runtime};
 
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     logging::init(None, LogLevel::Info);
@@ -31,7 +32,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
             io::stderr(),
             "a network of {} peers {}",
             args.peers,
-            limit.verdict(needed)
+            limit.describe(needed)
         )?;
     }
     runtime()?.block_on(async {
@@ -42,7 +43,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
             fs::write(file, network.config())
                 .with_context(|| format!("cannot write the configuration to {}", file.display()))?;
         }
-        print(&told(&network, args))?;
+        print(&summary(&network, args))?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -54,7 +55,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
 
 fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
     let peers = args.peers;
-    anyhow::ensure!(peers > 0, "a network has 1 peer at least");
+    anyhow::ensure!(peers > 0, "a network needs at least 1 peer");
     let script = Script::parse(args.faults.iter().map(String::as_str), peers)?;
     let traffic = args.traffic.as_deref();
     let traffic = traffic
@@ -69,8 +70,8 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
     })
 }
 
-/// What runs, for people.
-fn told(network: &Network, args: &SimulateArgs) -> String {
+/// Describes the running network: its genesis, the addresses of its first and last peer.
+fn summary(network: &Network, args: &SimulateArgs) -> String {
     let last = network.len();
     let (genesis, peers) = (network.genesis(), if last == 1 { "peer" } else { "peers" });
     let mut lines = vec![format!(
@@ -82,19 +83,21 @@ fn told(network: &Network, args: &SimulateArgs) -> String {
     }
     if let Some(file) = &args.write_config {
         let file = file.display();
-        lines.push(format!("watch it: convex-peer-monitor run --config {file}"));
+        lines.push(format!(
+            "to monitor it: convex-peer-monitor run --config {file}"
+        ));
     }
     lines.join("\n") + "\n"
 }
 
-/// For the short help.
+/// Examples for the short help.
 pub(super) fn examples() -> &'static str {
     "Examples:
   convex-peer-monitor simulate --peers 4 --traffic 1s --fault fork:2:30s --write-config sim.yml
   convex-peer-monitor run --config sim.yml   # in another terminal"
 }
 
-/// For the long help.
+/// Kinds of faults and examples for the long help.
 pub(super) fn kinds_and_examples() -> String {
     let width = KINDS.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<_> = KINDS

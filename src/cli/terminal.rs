@@ -1,64 +1,74 @@
-//! What a person looks at: whether it takes colour, how wide it is, a screen drawn over and over, and strangers' text
-//! made harmless to it.
+//! The terminal: colour, size, a screen that is redrawn in place, and escaping of untrusted text.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use clap::ColorChoice;
-use crossterm::cursor::{Hide, MoveTo, Show};
-use crossterm::style::Print;
-use crossterm::terminal::{
-    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, size as terminal_size,
-};
-use crossterm::{execute, queue};
+use rustix::termios::tcgetwinsize;
+use unicode_width::UnicodeWidthChar;
 
-/// What a terminal that does not tell its size is taken for.
-const USUAL_SIZE: (u16, u16) = (80, 24);
+/// Columns and rows of a terminal that does not report its size.
+const DEFAULT_SIZE: (usize, usize) = (80, 24);
 
-/// Whether standard output gets colour. `auto`: on a terminal, as `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` have it.
-pub(super) fn colored(choice: ColorChoice) -> bool {
-    let colored = match choice {
+// Control sequences of ECMA-48 and, for the alternate screen and the cursor, of xterm.
+const ENTER_ALTERNATE_SCREEN: &str = "\x1b[?1049h";
+const LEAVE_ALTERNATE_SCREEN: &str = "\x1b[?1049l";
+const HIDE_CURSOR: &str = "\x1b[?25l";
+const SHOW_CURSOR: &str = "\x1b[?25h";
+const MOVE_TO_TOP_LEFT: &str = "\x1b[H";
+/// Clears the rest of the line.
+pub(super) const CLEAR_LINE: &str = "\x1b[K";
+/// Clears the rest of the screen.
+const CLEAR_SCREEN: &str = "\x1b[J";
+
+/// Whether to use colour on standard output. `auto`: on a terminal, subject to `NO_COLOR`,
+/// `CLICOLOR`, `CLICOLOR_FORCE` and `TERM`.
+pub(super) fn use_color(choice: ColorChoice) -> bool {
+    match choice {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => {
             anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
         }
+    }
+}
+
+/// Whether `stream` is a terminal on which the cursor can be moved.
+pub(super) fn is_drawable(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns columns and rows of the terminal that `stream` is; `None` if it is not a terminal.
+pub(super) fn size(stream: &(impl IsTerminal + AsFd)) -> Option<(usize, usize)> {
+    let reported = || {
+        let size = tcgetwinsize(stream).ok().filter(|size| size.ws_col > 0)?;
+        Some((usize::from(size.ws_col), usize::from(size.ws_row)))
     };
-    // The decision is made here: `--color always` outweighs NO_COLOR.
-    crossterm::style::force_color_output(colored);
-    colored
-}
-
-/// Whether standard output is a terminal on which the cursor can be moved.
-pub(super) fn is_drawable() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// Columns and rows of the terminal that standard output is; none when it is something else.
-pub(super) fn size() -> Option<(u16, u16)> {
-    let told = || terminal_size().ok().filter(|(width, _)| *width > 0);
-    io::stdout()
+    stream
         .is_terminal()
-        .then(|| told().unwrap_or(USUAL_SIZE))
+        .then(|| reported().unwrap_or(DEFAULT_SIZE))
 }
 
-/// The terminal's other screen, from [`Screen::open`] until it is dropped: what stood there before comes back.
+/// The alternate screen of the terminal on standard output; when dropped, the normal screen
+/// returns.
 pub(super) struct Screen {
     out: io::Stdout,
 }
 
 impl Screen {
     pub(super) fn open() -> io::Result<Self> {
-        // Made first, so that a half-done beginning is undone.
+        // Created first, so that a failure halfway is undone.
         let mut screen = Self { out: io::stdout() };
-        execute!(screen.out, EnterAlternateScreen, Hide)?;
+        write!(screen.out, "{ENTER_ALTERNATE_SCREEN}{HIDE_CURSOR}")?;
+        screen.out.flush()?;
         Ok(screen)
     }
 
-    /// Draws `text` over what was drawn before. What does not fit is cut off at the bottom, and said.
+    /// Replaces what is on the screen by `text`. Lines that do not fit are replaced by their number.
     pub(super) fn draw(&self, text: &str) -> io::Result<()> {
-        let (_, rows) = size().unwrap_or(USUAL_SIZE);
-        // The last row is left to the progress.
-        let rows = usize::from(rows.saturating_sub(1)).max(1);
+        let (_, rows) = size(&self.out).unwrap_or(DEFAULT_SIZE);
+        // The last row is for the progress.
+        let rows = rows.saturating_sub(1).max(1);
         let lines: Vec<&str> = text.lines().collect();
         let shown = if lines.len() > rows {
             rows - 1
@@ -66,46 +76,53 @@ impl Screen {
             lines.len()
         };
         let mut out = self.out.lock();
-        queue!(out, MoveTo(0, 0))?;
+        write!(out, "{MOVE_TO_TOP_LEFT}")?;
         for line in &lines[..shown] {
-            queue!(
-                out,
-                Print(line),
-                Clear(ClearType::UntilNewLine),
-                Print("\r\n")
-            )?;
+            write!(out, "{line}{CLEAR_LINE}\r\n")?;
         }
         if shown < lines.len() {
-            let more = format!("… {} more lines\r\n", lines.len() - shown);
-            queue!(out, Clear(ClearType::UntilNewLine), Print(more))?;
+            let more = lines.len() - shown;
+            write!(out, "{CLEAR_LINE}… {more} more lines\r\n")?;
         }
-        queue!(out, Clear(ClearType::FromCursorDown))?;
+        write!(out, "{CLEAR_SCREEN}")?;
         out.flush()
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs no tidying.
-        drop(execute!(self.out, Show, LeaveAlternateScreen));
+        // Fails only if the terminal is gone.
+        drop(write!(self.out, "{SHOW_CURSOR}{LEAVE_ALTERNATE_SCREEN}"));
+        drop(self.out.flush());
     }
 }
 
-/// `text` as it may go to a terminal: one line, what controls or cannot be seen escaped, cut to `longest` characters.
-pub(super) fn harmless(text: &str, longest: usize) -> String {
-    let mut clean = String::new();
+/// Makes untrusted text safe to print: one line, control and invisible characters escaped, cut to
+/// `max_chars` characters.
+pub(super) fn escape(text: &str, max_chars: usize) -> String {
+    let mut escaped = String::new();
     for (i, c) in text.chars().enumerate() {
-        if i == longest {
-            clean.push('…');
+        if i == max_chars {
+            escaped.push('…');
             break;
         }
         if matches!(c, '"' | '\'' | '\\') {
-            clean.push(c);
+            escaped.push(c);
         } else {
-            clean.extend(c.escape_debug());
+            escaped.extend(c.escape_debug());
         }
     }
-    clean
+    escaped
+}
+
+/// Returns the beginning of `text` that fits into `columns`, and the rest.
+pub(super) fn split_at_width(text: &str, columns: usize) -> (&str, &str) {
+    let mut width = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        width += c.width().unwrap_or(0);
+        width > columns
+    });
+    text.split_at(end.map_or(text.len(), |(index, _)| index))
 }
 
 #[cfg(test)]
@@ -113,17 +130,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_controls_a_terminal_or_turns_its_text_around_is_escaped() {
+    fn text_that_controls_a_terminal_or_reverses_its_text_is_escaped() {
         let hostile = "a\u{1b}[31m\r\n\u{9b}2J\u{202e}b\u{2066}\u{200b}\u{2028} it's \"é\" \\";
         assert_eq!(
-            harmless(hostile, 100),
+            escape(hostile, 100),
             "a\\u{1b}[31m\\r\\n\\u{9b}2J\\u{202e}b\\u{2066}\\u{200b}\\u{2028} it's \"é\" \\"
         );
     }
 
     #[test]
     fn a_long_text_is_cut() {
-        assert_eq!(harmless(&"x".repeat(1_000_000), 3), "xxx…");
-        assert_eq!(harmless("xyz", 3), "xyz");
+        assert_eq!(escape(&"x".repeat(1_000_000), 3), "xxx…");
+        assert_eq!(escape("xyz", 3), "xyz");
+    }
+
+    #[test]
+    fn a_text_is_split_by_the_columns_that_it_takes() {
+        assert_eq!(split_at_width("abc", 2), ("ab", "c"));
+        assert_eq!(split_at_width("abc", 3), ("abc", ""));
+        assert_eq!(split_at_width("漢字", 3), ("漢", "字"));
+        assert_eq!(split_at_width("e\u{301}x", 1), ("e\u{301}", "x"));
     }
 }

@@ -1,5 +1,4 @@
-//! What is in force now: the configuration, when it was loaded, whether the last attempt to replace it succeeded; and the tasks
-//! that belong to it.
+//! The active configuration, when it was loaded, and whether the last reload succeeded.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,44 +7,44 @@ use arc_swap::ArcSwap;
 
 use super::Config;
 
-/// The configuration in force, shared by everybody who reads it.
+/// A shared handle to the active configuration; a reload replaces it for every holder.
 #[derive(Debug)]
 pub struct ActiveConfig(ArcSwap<LoadedConfig>);
 
-/// One configuration and its history.
+/// A configuration and when it was loaded.
 #[derive(Clone, Debug)]
 pub struct LoadedConfig {
     /// The configuration.
     pub config: Arc<Config>,
     /// When it was loaded.
     pub loaded: SystemTime,
-    /// Whether the last attempt to load one succeeded.
+    /// Whether the last attempt to load a configuration succeeded.
     pub reload_successful: bool,
 }
 
 impl ActiveConfig {
-    /// `config`, loaded now.
+    /// Makes `config`, loaded now, the active configuration.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self(ArcSwap::from_pointee(LoadedConfig::now(config)))
     }
 
-    /// What is in force.
+    /// Returns the active configuration.
     #[must_use]
     pub fn get(&self) -> Arc<LoadedConfig> {
         self.0.load_full()
     }
 
-    /// Puts `config` in force.
+    /// Makes `config`, loaded now, the active configuration.
     pub fn replace(&self, config: Config) {
         self.0.store(Arc::new(LoadedConfig::now(config)));
     }
 
-    /// Notes that a new configuration was refused; the old one stays in force.
-    pub fn refused(&self) {
-        let mut in_force = (*self.get()).clone();
-        in_force.reload_successful = false;
-        self.0.store(Arc::new(in_force));
+    /// Records that a reload failed; the active configuration stays.
+    pub fn record_failed_reload(&self) {
+        let mut active = (*self.get()).clone();
+        active.reload_successful = false;
+        self.0.store(Arc::new(active));
     }
 }
 

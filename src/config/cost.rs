@@ -1,31 +1,33 @@
-//! What a configuration costs: series, polls, connections and file descriptors, and whether this process may have as many.
+//! Resources that a configuration needs: series, polls, connections and file descriptors; and
+//! whether the descriptor limit of this process is enough.
 
 use std::io;
 
 use serde::Serialize;
 
-use super::{Cadence, Config, Discovery};
+use super::{Config, Discovery, Polling};
 
-/// What else the agent holds open: its listener with the most connections that it takes, files, standard streams.
+/// Descriptors besides those for peers: listener, its maximum of connections, files and standard
+/// streams.
 const OWN_DESCRIPTORS: u64 = 640;
 
-/// What a configuration asks of the machine and of Prometheus, with all peers that discovery may add.
+/// Resources that a configuration needs, including those for all peers that discovery may add.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
-    /// The most peers that discovery may add to the configured ones.
+    /// Maximum number of peers that discovery may add to the configured ones.
     pub discovered_peers: u64,
     /// Time series on `/metrics`.
     pub series: u64,
-    /// Polls a second, all peers together.
+    /// Polls per second, all peers together.
     pub polls_per_second: f64,
-    /// Connections kept open: one an endpoint.
+    /// Connections kept open: one per endpoint.
     pub connections: u64,
     /// File descriptors: the connections and the agent's own.
     pub descriptors: u64,
 }
 
 impl Cost {
-    /// What `config` costs at most, given its number of series.
+    /// Computes the maximum cost of `config`, which exports `series` time series.
     #[must_use]
     pub fn of(config: &Config, series: u64) -> Self {
         let peers = config.peers.iter().chain(&config.sample);
@@ -33,22 +35,24 @@ impl Cost {
         let discovery = config
             .networks
             .iter()
-            .filter_map(|it| it.discovery.as_ref());
-        let per_second = |cadence: &Cadence| cadence.interval.as_secs_f64().recip();
-        let of_discovered = discovery.clone().map(|it| {
-            let peers = u32::try_from(it.max_peers).unwrap_or(u32::MAX);
-            f64::from(peers) * per_second(&config.references)
+            .filter_map(|network| network.discovery.as_ref());
+        let polls_per_second = |polling: &Polling| polling.interval.as_secs_f64().recip();
+        let discovered_polls = discovery.clone().map(|discovery| {
+            let peers = u32::try_from(discovery.max_peers).unwrap_or(u32::MAX);
+            f64::from(peers) * polls_per_second(&config.references)
         });
-        let of_one = |it: &Discovery| 1 + u64::from(it.http_port.is_some());
-        let to_discovered = discovery.clone().map(|it| it.max_peers as u64 * of_one(it));
-        let connections = configured + to_discovered.sum::<u64>();
-        let discovered_peers = discovery.map(|it| it.max_peers as u64).sum();
+        let endpoints = |discovery: &Discovery| 1 + u64::from(discovery.http_port.is_some());
+        let discovered_connections = discovery
+            .clone()
+            .map(|discovery| discovery.max_peers as u64 * endpoints(discovery));
+        let connections = configured + discovered_connections.sum::<u64>();
+        let discovered_peers = discovery.map(|discovery| discovery.max_peers as u64).sum();
         Self {
             discovered_peers,
             series,
             polls_per_second: peers
-                .map(|peer| per_second(&peer.cadence))
-                .chain(of_discovered)
+                .map(|peer| polls_per_second(&peer.polling))
+                .chain(discovered_polls)
                 .sum(),
             connections,
             descriptors: connections + OWN_DESCRIPTORS,
@@ -56,70 +60,69 @@ impl Cost {
     }
 }
 
-/// How many file descriptors a process may have (`RLIMIT_NOFILE`).
+/// Limit of open file descriptors of a process (`RLIMIT_NOFILE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DescriptorLimit {
-    /// In force.
+    /// The limit that applies.
     pub soft: u64,
-    /// How far the process may raise it itself.
+    /// The limit up to which the process may raise `soft`.
     pub hard: u64,
 }
 
 impl DescriptorLimit {
-    /// This process' limit.
+    /// Returns the limit of this process.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system does not report it.
     pub fn current() -> io::Result<Self> {
         let (soft, hard) = rlimit::Resource::NOFILE.get()?;
         Ok(Self { soft, hard })
     }
 
-    /// The limit in force, when this process has raised it as far as it could.
+    /// Returns the limit of this process, which has already raised it as far as possible.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn in_force() -> io::Result<Self> {
+    /// The system does not report it.
+    pub fn after_raise() -> io::Result<Self> {
         let Self { soft, .. } = Self::current()?;
         Ok(Self { soft, hard: soft })
     }
 
-    /// Whether a process that raises its limit as far as it can has `descriptors`.
+    /// Whether a process that raises its limit as far as possible can open `descriptors`.
     #[must_use]
-    pub const fn carries(self, descriptors: u64) -> bool {
+    pub const fn allows(self, descriptors: u64) -> bool {
         descriptors <= self.hard
     }
 
-    /// The same in words, with what to change when it has not.
+    /// Describes whether the limit is enough for `descriptors`, and what to change if not.
     #[must_use]
-    pub fn verdict(self, descriptors: u64) -> String {
+    pub fn describe(self, descriptors: u64) -> String {
         let Self { soft, hard } = self;
         let needs = format!("needs {descriptors} file descriptors");
         if descriptors <= soft {
-            format!("{needs}; the limit of {soft} carries them")
-        } else if self.carries(descriptors) {
-            format!(
-                "{needs}; the limit of {soft} is raised at the start to {hard}, which carries them"
-            )
+            format!("{needs}; the limit of {soft} is enough")
+        } else if self.allows(descriptors) {
+            format!("{needs}; the limit of {soft} is raised at startup to {hard}, which is enough")
         } else {
             format!(
-                "{needs}, which the limit of {hard} does not carry; set `LimitNOFILE={descriptors}` in the systemd unit, \
-                 or `ulimit -n {descriptors}` as root"
+                "{needs}, but the limit is {hard}; set `LimitNOFILE={descriptors}` in the systemd \
+                 unit, or run `ulimit -n {descriptors}` as root"
             )
         }
     }
 
-    /// The same of an agent, whose peers others can watch.
+    /// As [`Self::describe`] for an agent, which can also share its peers with other agents.
     #[must_use]
-    pub fn verdict_on(self, cost: &Cost) -> String {
-        let verdict = self.verdict(cost.descriptors);
-        if self.carries(cost.descriptors) {
-            return verdict;
+    pub fn describe_cost(self, cost: &Cost) -> String {
+        let description = self.describe(cost.descriptors);
+        if self.allows(cost.descriptors) {
+            return description;
         }
         let left = self.hard.saturating_sub(OWN_DESCRIPTORS);
         format!(
-            "{verdict}, or split the peers over several agents with `run --shard`; as it is, {left} of {} connections are \
-             open at once, and a poll that finds none free says nothing of its peer",
+            "{description}, or split the peers across several agents with `run --shard`; as it is, \
+             only {left} of {} connections can be open at once, and polls without a free \
+             descriptor report the peer as unknown",
             cost.connections
         )
     }

@@ -1,22 +1,25 @@
-//! Whether and how the peers that a network's chain registers are found and watched.
+//! Discovery: which of the peers registered on a network's chain are polled.
 
 use std::time::Duration;
 
 use super::keys::DISCOVERY;
-use super::rhythm::INTERVAL;
+use super::polling::INTERVAL;
 use super::scalar::{boolean, count, duration, port};
-use super::section::{Refused, Section};
+use super::section::Section;
+use super::source::Reported;
 
-/// How a network's registered peers are found.
+/// How the registered peers of a network are discovered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {
-    /// From one reading of the registry to the next.
+    /// Time between two reads of the registry.
     pub interval: Duration,
-    /// The most peers watched besides the configured ones.
+    /// Maximum number of peers polled in addition to the configured ones.
     pub max_peers: usize,
-    /// Whether addresses that are not public are dialled: what stands on the chain was written by strangers.
+    /// Whether the agent connects to addresses that are not public. Anyone can put any address on
+    /// the chain.
     pub allow_private: bool,
-    /// Where a discovered host is asked over HTTP too: the chain names its TCP port only. None: it is not.
+    /// Port at which discovered hosts are polled over HTTP too, as the chain has their TCP port
+    /// only. `None`: they are polled over TCP only.
     pub http_port: Option<u16>,
 }
 
@@ -31,8 +34,8 @@ impl Default for Discovery {
     }
 }
 
-/// The network's `discovery`; none when it is off, which does not keep it from being checked.
-pub(super) fn discovery(network: &Section) -> Result<Option<Discovery>, Refused> {
+/// Reads `discovery` of a network; `None` if disabled. Its keys are checked even then.
+pub(super) fn discovery(network: &Section) -> Result<Option<Discovery>, Reported> {
     let Some(section) = network.section("discovery", &DISCOVERY)? else {
         return Ok(None);
     };

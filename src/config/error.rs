@@ -1,26 +1,26 @@
-//! What is wrong with a configuration: every problem, each with its place, one line each. Never a secret.
+//! Problems in a configuration, each with its position, one line each. They never quote a secret.
 
 use std::fmt;
 
-/// A place in a file, counted as editors do.
+/// A position in a file, counted as editors do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// Line, the first is 1.
+    /// Line, from 1.
     pub line: usize,
-    /// Column in characters, the first is 1.
+    /// Column in characters, from 1.
     pub column: usize,
 }
 
-/// One thing that is wrong. Reads `file:line:column: path.to.key: what was wrong; what would be right`.
+/// A problem. Displays as `file:line:column: path.to.key: what is wrong; what would be right`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file as it was named to the program.
+    /// The file, as it was named on the command line.
     pub file: String,
-    /// Where in the file; none when it could not be read at all.
+    /// Position in the file; `None` if the file could not be read.
     pub position: Option<Position>,
-    /// The key, as `peers[0].interval`; empty for the file as a whole.
+    /// The key, as in `peers[0].interval`; empty for the file as a whole.
     pub path: String,
-    /// What was wrong, then what would be right; one line.
+    /// What is wrong, then what would be right; one line.
     pub message: String,
 }
 
@@ -37,12 +37,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with one configuration, in the order of the file. Reads one problem a line.
+/// All problems of a configuration, in file order. Displays as one problem per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(Vec<Problem>);
 
 impl Errors {
-    /// Puts `problems` into the order of the file, and those of several files one after the other.
+    /// Sorts `problems` by file and position.
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
         Self(problems)
@@ -52,7 +52,7 @@ impl Errors {
         self.0
     }
 
-    /// The problems, in the order of the file; at least one.
+    /// Returns the problems in file order; at least one.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.0

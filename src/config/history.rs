@@ -1,16 +1,17 @@
-//! How much of the past is kept.
+//! How much history is kept.
 
 use super::keys::HISTORY;
 use super::scalar::size;
-use super::section::{Refused, Section};
+use super::section::Section;
+use super::source::Reported;
 
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// What of the past is kept in `state_dir`.
+/// Limits of the history in `state_dir`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
-    /// The most that it takes on disk, bytes.
+    /// Maximum size on disk, bytes.
     pub max_bytes: u64,
 }
 
@@ -22,8 +23,8 @@ impl Default for History {
     }
 }
 
-/// The file's `history`.
-pub(super) fn history(file: &Section) -> Result<History, Refused> {
+/// Reads `history`.
+pub(super) fn history(file: &Section) -> Result<History, Reported> {
     let default = History::default();
     let Some(section) = file.section("history", &HISTORY)? else {
         return Ok(default);

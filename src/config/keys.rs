@@ -1,36 +1,36 @@
-//! Which keys a configuration can have, mapping by mapping.
+//! The valid keys of each mapping.
 
-/// The keys of one mapping.
+/// The valid keys of one mapping.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Where the mapping stands, list positions left out; empty for the file itself.
-    at: &'static str,
-    known: &'static [&'static str],
-    /// Those that other mappings have as well.
+    /// Path of the mapping, with `[]` for any list index; empty for the file itself.
+    path: &'static str,
+    own: &'static [&'static str],
+    /// Keys that other mappings have as well.
     shared: &'static [&'static str],
 }
 
 impl Keys {
-    /// Those that can be given.
+    /// All valid keys.
     pub(super) fn allowed(&self) -> impl Iterator<Item = &'static str> {
-        self.known.iter().chain(self.shared).copied()
+        self.own.iter().chain(self.shared).copied()
     }
 
-    /// Whether `key` can be given.
+    /// Whether `key` is valid.
     pub(super) fn allow(&self, key: &str) -> bool {
         self.allowed().any(|allowed| allowed == key)
     }
 }
 
-const fn keys_of(at: &'static str, known: &'static [&'static str]) -> Keys {
+const fn keys_at(path: &'static str, own: &'static [&'static str]) -> Keys {
     Keys {
-        at,
-        known,
+        path,
+        own,
         shared: &[],
     }
 }
 
-pub(super) const FILE: Keys = keys_of(
+pub(super) const FILE: Keys = keys_at(
     "",
     &[
         "listen",
@@ -53,10 +53,10 @@ pub(super) const FILE: Keys = keys_of(
     ],
 );
 
-pub(super) const WEB: Keys = keys_of("web", &["config_file"]);
+pub(super) const WEB: Keys = keys_at("web", &["config_file"]);
 
-/// Of the file that `web.config_file` names, which is Prometheus' own format.
-pub(super) const WEB_FILE: Keys = keys_of(
+/// Keys of the file that `web.config_file` names, in the format of Prometheus.
+pub(super) const WEB_FILE: Keys = keys_at(
     "",
     &[
         "tls_server_config",
@@ -65,7 +65,7 @@ pub(super) const WEB_FILE: Keys = keys_of(
     ],
 );
 
-pub(super) const TLS_SERVER: Keys = keys_of(
+pub(super) const TLS_SERVER: Keys = keys_at(
     "tls_server_config",
     &[
         "cert_file",
@@ -81,9 +81,9 @@ pub(super) const TLS_SERVER: Keys = keys_of(
     ],
 );
 
-pub(super) const HTTP_SERVER: Keys = keys_of("http_server_config", &["http2", "headers"]);
+pub(super) const HTTP_SERVER: Keys = keys_at("http_server_config", &["http2", "headers"]);
 
-const RHYTHM: &[&str] = &[
+const POLLING: &[&str] = &[
     "interval",
     "timeout",
     "retries",
@@ -92,9 +92,9 @@ const RHYTHM: &[&str] = &[
     "max_interval",
 ];
 
-pub(super) const DEFAULTS: Keys = keys_of("defaults", RHYTHM);
+pub(super) const DEFAULTS: Keys = keys_at("defaults", POLLING);
 
-pub(super) const REFERENCES: Keys = keys_of("references", RHYTHM);
+pub(super) const REFERENCES: Keys = keys_at("references", POLLING);
 
 const THRESHOLDS: &[&str] = &[
     "stall_after",
@@ -106,16 +106,16 @@ const THRESHOLDS: &[&str] = &[
     "controller_balance_cvm",
 ];
 
-pub(super) const VERDICTS: Keys = keys_of("verdicts", THRESHOLDS);
+pub(super) const VERDICTS: Keys = keys_at("verdicts", THRESHOLDS);
 
-pub(super) const NETWORK: Keys = keys_of(
+pub(super) const NETWORK: Keys = keys_at(
     "networks[]",
     &["name", "genesis", "discovery", "stake_interval", "verdicts"],
 );
 
-pub(super) const NETWORK_VERDICTS: Keys = keys_of("networks[].verdicts", THRESHOLDS);
+pub(super) const NETWORK_VERDICTS: Keys = keys_at("networks[].verdicts", THRESHOLDS);
 
-pub(super) const DISCOVERY: Keys = keys_of(
+pub(super) const DISCOVERY: Keys = keys_at(
     "networks[].discovery",
     &[
         "enabled",
@@ -126,7 +126,7 @@ pub(super) const DISCOVERY: Keys = keys_of(
     ],
 );
 
-pub(super) const PEER: Keys = keys_of(
+pub(super) const PEER: Keys = keys_at(
     "peers[]",
     &[
         "name",
@@ -156,23 +156,23 @@ pub(super) const PEER: Keys = keys_of(
     ],
 );
 
-pub(super) const SIDECAR: Keys = keys_of(
+pub(super) const SIDECAR: Keys = keys_at(
     "peers[].sidecar",
     &["pid_file", "command_contains", "store"],
 );
 
-pub(super) const WINDOW: Keys = keys_of("peers[].maintenance[]", &["from", "to", "comment"]);
+pub(super) const WINDOW: Keys = keys_at("peers[].maintenance[]", &["from", "to", "comment"]);
 
-pub(super) const PEER_VERDICTS: Keys = keys_of("peers[].verdicts", THRESHOLDS);
+pub(super) const PEER_VERDICTS: Keys = keys_at("peers[].verdicts", THRESHOLDS);
 
-pub(super) const SELF_CHECK: Keys = keys_of("self_check", &["references", "dns_name"]);
+pub(super) const SELF_CHECK: Keys = keys_at("self_check", &["references", "dns_name"]);
 
-pub(super) const QUERY: Keys = keys_of(
+pub(super) const QUERY: Keys = keys_at(
     "queries[]",
     &["name", "source", "help", "networks", "interval"],
 );
 
-/// Where requests go and what they carry.
+/// Keys of every receiver: where requests go and what they send.
 const TARGET: &[&str] = &[
     "url",
     "url_file",
@@ -185,19 +185,19 @@ const TARGET: &[&str] = &[
     "proxy",
 ];
 
-pub(super) const NOTIFY: Keys = keys_of(
+pub(super) const NOTIFY: Keys = keys_at(
     "notify",
     &["labels", "alertmanagers", "webhooks", "heartbeat"],
 );
 
 pub(super) const ALERTMANAGER: Keys = Keys {
     shared: TARGET,
-    ..keys_of("notify.alertmanagers[]", &["name"])
+    ..keys_at("notify.alertmanagers[]", &["name"])
 };
 
 pub(super) const WEBHOOK: Keys = Keys {
     shared: TARGET,
-    ..keys_of(
+    ..keys_at(
         "notify.webhooks[]",
         &["name", "send_resolved", "min_severity"],
     )
@@ -205,25 +205,26 @@ pub(super) const WEBHOOK: Keys = Keys {
 
 pub(super) const HEARTBEAT: Keys = Keys {
     shared: TARGET,
-    ..keys_of("notify.heartbeat", &["interval"])
+    ..keys_at("notify.heartbeat", &["interval"])
 };
 
-/// The same wherever it stands.
-pub(super) const BASIC_AUTH: Keys = keys_of(
+/// The same in every receiver.
+pub(super) const BASIC_AUTH: Keys = keys_at(
     "notify.*.basic_auth",
     &["username", "password", "password_file"],
 );
 
-pub(super) const HISTORY: Keys = keys_of("history", &["max_bytes"]);
+pub(super) const HISTORY: Keys = keys_at("history", &["max_bytes"]);
 
-pub(super) const LIMITS: Keys = keys_of(
+pub(super) const LIMITS: Keys = keys_at(
     "limits",
     &["max_inflight", "max_response_bytes", "per_host_inflight"],
 );
 
-pub(super) const METRICS: Keys = keys_of("metrics", &["detail"]);
+pub(super) const METRICS: Keys = keys_at("metrics", &["detail"]);
 
-/// Every key that a configuration and its web configuration file can have, as `peers[].interval`.
+/// Returns every valid key of a configuration and of its web configuration file, as in
+/// `peers[].interval`.
 pub fn keys() -> impl Iterator<Item = String> {
     [
         FILE,
@@ -253,19 +254,19 @@ pub fn keys() -> impl Iterator<Item = String> {
         METRICS,
     ]
     .into_iter()
-    .flat_map(|Keys { at, known, shared }| {
-        let path = move |key: &&str| {
-            if at.is_empty() {
+    .flat_map(|Keys { path, own, shared }| {
+        let full_path = move |key: &&str| {
+            if path.is_empty() {
                 (*key).to_owned()
             } else {
-                format!("{at}.{key}")
+                format!("{path}.{key}")
             }
         };
-        known.iter().chain(shared).map(path)
+        own.iter().chain(shared).map(full_path)
     })
 }
 
-/// The one of `allowed` that `given` is most likely a misspelling of.
+/// Returns the name in `allowed` that `given` is most likely a misspelling of.
 pub(super) fn nearest<'a>(
     given: &str,
     allowed: impl IntoIterator<Item = &'a str>,

@@ -1,12 +1,13 @@
-//! The operator's own labels of a peer.
+//! Labels that the operator adds to peers and alerts.
 
 use std::collections::BTreeMap;
 
-use super::file::Content;
 use super::scalar::line;
-use super::section::{Refused, Section};
+use super::section::{NO_VALUE, Section};
+use super::source::Reported;
+use super::yaml::Content;
 
-/// The labels of the agent's own metrics, and those that Prometheus and its alerts attach themselves.
+/// Labels of the agent's own metrics, and labels that Prometheus and its alerts add.
 const RESERVED_LABELS: &[&str] = &[
     "alertname",
     "api",
@@ -37,42 +38,45 @@ const RESERVED_LABELS: &[&str] = &[
     "vantage",
 ];
 
-/// The labels of one peer: valid for Prometheus, none that is set elsewhere.
-pub(super) fn labels(peer: &Section) -> Result<BTreeMap<String, String>, Refused> {
+/// Reads `labels` of a section: valid for Prometheus, and none that is reserved.
+pub(super) fn labels(section: &Section) -> Result<BTreeMap<String, String>, Reported> {
     let mut labels = BTreeMap::new();
-    let mut sound = Ok(());
-    for (path, key, value) in peer.map("labels")? {
-        if let Err(message) = label_name(&key.text) {
-            sound = Err(peer.source.report(key.position, path, message));
+    let mut result = Ok(());
+    for (path, key, value) in section.map("labels")? {
+        if let Err(message) = check_name(&key.text) {
+            result = Err(section.source.report(key.position, path, message));
             continue;
         }
         let text = match value.node.content {
-            Content::Null => Err("has no value; give it one or remove the key".to_owned()),
+            Content::Null => Err(NO_VALUE.to_owned()),
             _ => line(&value),
         };
         match text {
             Ok(text) => {
                 labels.insert(key.text.clone(), text);
             }
-            Err(message) => sound = Err(peer.source.report(value.node.position, path, message)),
+            Err(message) => {
+                result = Err(section.source.report(value.node.position, path, message));
+            }
         }
     }
-    sound?;
+    result?;
     Ok(labels)
 }
 
-fn label_name(text: &str) -> Result<(), String> {
+fn check_name(text: &str) -> Result<(), String> {
     let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
     let plain = text.starts_with(starts) && text.chars().all(|c| starts(c) || c.is_ascii_digit());
     if !plain || text.starts_with("__") {
         return Err(
-            "not a label name; expected letters, digits and `_`, not first a digit or `__`"
+            "not a label name; expected letters, digits and `_`, not beginning with a digit or `__`"
                 .to_owned(),
         );
     }
     if RESERVED_LABELS.contains(&text) {
         return Err(format!(
-            "{text:?} is a label that the agent or Prometheus sets itself; choose another name, as in `my_{text}`"
+            "{text:?} is reserved for the agent or Prometheus; \
+             choose another name, such as `my_{text}`"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! When a peer's operator works on it: its data stays, nobody is paged.
+//! Maintenance windows: a peer's data is still recorded, but it does not alert.
 
 use std::time::SystemTime;
 
@@ -6,29 +6,30 @@ use humantime::format_rfc3339;
 
 use super::keys::WINDOW;
 use super::scalar::{line, time};
-use super::section::{Refused, Section};
+use super::section::Section;
+use super::source::Reported;
 
-/// A stretch of planned work.
+/// A period of planned work on a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Its first instant.
+    /// When it begins.
     pub from: SystemTime,
-    /// The instant when it is over; after `from`.
+    /// When it ends; after `from`. No longer part of it.
     pub to: SystemTime,
-    /// What is done, for people.
+    /// What is done.
     pub comment: Option<String>,
 }
 
 impl Window {
-    /// Whether work goes on at `now`.
+    /// Whether `now` is in the window.
     #[must_use]
     pub fn covers(&self, now: SystemTime) -> bool {
         self.from <= now && now < self.to
     }
 }
 
-/// The peer's `maintenance`.
-pub(super) fn maintenance(peer: &Section) -> Result<Vec<Window>, Refused> {
+/// Reads `maintenance` of a peer.
+pub(super) fn maintenance(peer: &Section) -> Result<Vec<Window>, Reported> {
     let items = peer.list("maintenance")?.into_iter().flatten();
     let windows: Vec<_> = items
         .map(|(path, node)| {
@@ -38,19 +39,18 @@ pub(super) fn maintenance(peer: &Section) -> Result<Vec<Window>, Refused> {
     windows.into_iter().collect()
 }
 
-fn window(section: &Section) -> Result<Window, Refused> {
-    let from = section.need("from", time);
-    let to = section.need("to", time);
+fn window(section: &Section) -> Result<Window, Reported> {
+    let from = section.require("from", time);
+    let to = section.require("to", time);
     let comment = section.read("comment", line);
     let (from, to) = (from?, to?);
     if to <= from {
-        let position = section.value_position("to").unwrap_or(section.position);
         let message = format!(
-            "{} is not after `from`, {}; set it later",
+            "{} is not after `from`, {}; expected a later time",
             format_rfc3339(to),
             format_rfc3339(from)
         );
-        return Err(section.report(position, "to", message));
+        return Err(section.report_value("to", message));
     }
     Ok(Window {
         from,
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_covers_its_first_instant_and_not_the_one_when_it_is_over() {
+    fn a_window_includes_its_start_and_excludes_its_end() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let window = Window {
             from: at(10),

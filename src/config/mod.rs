@@ -1,38 +1,30 @@
-//! What the operator wants, valid by construction: parsed, checked and resolved. Only `file` and `located` know YAML.
+//! The configuration: parsed, checked, with all defaults applied; a [`Config`] is always valid.
+//! Only `yaml` knows the file format.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use cad3::Hash;
-use convex_client::Endpoint;
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderValue};
 use url::Url;
 
-mod access;
 pub mod active;
 mod cost;
 mod discovery;
-mod document;
 mod error;
-mod file;
 mod history;
+mod http_options;
 mod keys;
 mod labels;
-mod located;
+mod limits;
+mod load;
 mod maintenance;
 mod networks;
 mod notify;
 mod peers;
+mod polling;
 mod queries;
 mod render;
-mod rhythm;
 mod scalar;
 mod secret;
 mod secret_file;
@@ -40,176 +32,85 @@ mod section;
 mod self_check;
 pub mod shard;
 mod sidecar;
+mod source;
+mod top_level;
+mod value;
 mod verdicts;
 mod web;
+mod yaml;
 
 pub use cost::{Cost, DescriptorLimit};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem};
 pub use history::History;
+pub use http_options::HttpOptions;
 pub use keys::keys;
+pub use limits::Limits;
+pub use load::{embedded, find, load, parse};
 pub use maintenance::Window;
+pub use networks::Network;
 pub use notify::{
     Alertmanager, BasicAuth, HEARTBEAT_RECEIVER, Heartbeat, Notify, Severity, Target, Webhook,
 };
+pub use peers::{Peer, Role};
+pub use polling::Polling;
 pub use queries::CustomQuery;
 pub use render::{SECRET, render};
 pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
 pub use verdicts::Thresholds;
-pub use web::{PasswordHash, Served, Tls, Web};
+pub use web::{LoadedTls, PasswordHash, Tls, Web};
 
-/// Where a configuration is looked for when none is named, in this order.
-const PLACES: [&str; 2] = [
-    "convex-peer-monitor.yml",
-    "/etc/convex-peer-monitor/config.yml",
-];
+/// Default listen address.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18880);
 
-/// Where the agent listens unless configured.
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 18880);
-
-/// Reads the configuration file at `path`. `env` gives the value of an environment variable.
-///
-/// # Errors
-/// Everything that is wrong, each with its place.
-pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
-    let file = path.to_string_lossy();
-    let (bytes, metadata) = secret_file::read_file(path, file::MAX_BYTES).map_err(|error| {
-        Errors::new(vec![Problem {
-            file: file.clone().into_owned(),
-            position: None,
-            path: String::new(),
-            message: format!("cannot read the configuration: {error}"),
-        }])
-    })?;
-    let text = text_of(&bytes, &file).map_err(|problem| Errors::new(vec![problem]))?;
-    let base_dir = path.parent().unwrap_or(Path::new(""));
-    let open = secret_file::is_read_by_all(&metadata);
-    read(
-        text,
-        section::Source::new(&file, base_dir, env).open_to_all(open),
-    )
-}
-
-/// What the bytes of `file` say.
-fn text_of<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Problem> {
-    str::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        Problem {
-            file: file.to_owned(),
-            position: Some(Position {
-                line: before.matches('\n').count() + 1,
-                column: line.chars().count() + 1,
-            }),
-            path: String::new(),
-            message: "not UTF-8 from here on; save the file as UTF-8".to_owned(),
-        }
-    })
-}
-
-/// Reads a configuration from its text. `file_name` is for messages; relative file names in the text start at `base_dir`.
-///
-/// # Errors
-/// Everything that is wrong, each with its place.
-pub fn parse(
-    text: &str,
-    file_name: &str,
-    base_dir: &Path,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Config, Errors> {
-    read(text, section::Source::new(file_name, base_dir, env))
-}
-
-fn read(text: &str, source: section::Source) -> Result<Config, Errors> {
-    let config = match file::read(text) {
-        Ok(root) => document::config(&source, &root),
-        Err(broken) => Err(source.report(broken.position, "", broken.message)),
-    };
-    let warnings = source.take_warnings();
-    let config = source.finish(config)?;
-    Ok(Config { warnings, ..config })
-}
-
-/// What runs without a configuration file: Protonet's public peer, watched as a reference.
-///
-/// # Panics
-/// Never: the text is part of the program and a test reads it.
-#[must_use]
-pub fn embedded() -> Config {
-    parse(
-        include_str!("default.yml"),
-        "default.yml",
-        Path::new(""),
-        &|_| None,
-    )
-    .expect(
-        "the embedded configuration is valid, whatever the host: it names no file and no variable",
-    )
-}
-
-/// The configuration file to use when none is named; none: run on [`embedded`].
-#[must_use]
-pub fn find() -> Option<PathBuf> {
-    PLACES.iter().map(PathBuf::from).find(|path| is_there(path))
-}
-
-/// One that is there but cannot be read counts, for its reader to say why: silence would watch the wrong peers.
-fn is_there(path: &Path) -> bool {
-    match fs::symlink_metadata(path) {
-        Ok(_) => true,
-        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-    }
-}
-
-/// A whole, valid configuration.
+/// A complete, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where the agent's own HTTP listener binds.
+    /// Listen address of the agent's HTTP server.
     pub listen: SocketAddr,
-    /// The agent's address as its users see it; its path is the web page's prefix.
+    /// URL at which users reach the agent; its path is the prefix of the web pages.
     pub external_url: Option<Url>,
-    /// How the agent's own listener speaks, and whom it answers.
+    /// TLS and authentication of the HTTP server.
     pub web: Arc<Web>,
-    /// This agent's name; the host's unless configured.
+    /// Name of this agent; the host name by default.
     pub vantage: String,
-    /// Where it stands to its peers.
+    /// Whether the agent runs on the hosts of its peers.
     pub mode: Mode,
-    /// Where the agent keeps what outlives it; none: in memory only. Whether it is there is not checked here.
+    /// Directory for state that survives a restart; `None`: in memory only. It need not exist.
     pub state_dir: Option<PathBuf>,
-    /// The rhythm of a peer that has none of its own.
-    pub defaults: Cadence,
-    /// The same of a reference, as those are that were discovered.
-    pub references: Cadence,
-    /// What tells the agent's own trouble from a peer's.
+    /// Polling of peers that do not set their own.
+    pub defaults: Polling,
+    /// Polling of references, including discovered peers, that do not set their own.
+    pub references: Polling,
+    /// Checks that tell the agent's own problems from those of peers.
     pub self_check: SelfCheck,
-    /// Networks by position in the file; at least one.
+    /// Networks in file order; at least one.
     pub networks: Vec<Network>,
-    /// Peers by position in the file, defaults filled in; names are unique.
+    /// Peers in file order, with all defaults applied; names are unique.
     pub peers: Vec<Arc<Peer>>,
-    /// Peers of the file that other shards have, as they stand there; empty in an agent that has the whole fleet.
+    /// Peers of the file that belong to other shards; empty in an agent with the whole fleet.
     pub others: Vec<Arc<Peer>>,
-    /// Peers of other shards that this one polls too, to see networks as a whole.
+    /// Peers of other shards that this agent polls too, to evaluate networks as a whole.
     pub sample: Vec<Arc<Peer>>,
-    /// The operator's own expressions by position in the file; names are unique.
+    /// The operator's own queries in file order; names are unique.
     pub queries: Vec<CustomQuery>,
-    /// Whom the agent tells of its verdicts by itself.
+    /// Where the agent sends alerts itself.
     pub notify: Notify,
-    /// How much of the past is kept.
+    /// How much history is kept.
     pub history: History,
-    /// Bounds on what the agent takes in and has under way.
+    /// Limits on concurrent polls and on the size of replies.
     pub limits: Limits,
-    /// How much `/metrics` tells of each peer, fixed at load.
+    /// How detailed the metrics of each peer are.
     pub detail: Detail,
-    /// What is right but unwise, each with its place.
+    /// What is valid but unwise, with positions.
     pub warnings: Vec<Problem>,
 }
 
 impl Config {
-    /// Takes over the peers that are the same in `before`: one that a reload does not change is in memory once.
-    pub fn share(&mut self, before: &Self) {
+    /// Replaces peers by equal ones of `before`, so that a reload does not duplicate them in memory.
+    pub fn reuse_peers(&mut self, before: &Self) {
         fn lists(config: &Config) -> impl Iterator<Item = &Arc<Peer>> {
             [&config.peers, &config.others, &config.sample]
                 .into_iter()
@@ -232,92 +133,17 @@ impl Config {
     }
 }
 
-/// A network of peers that share one genesis state.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Network {
-    /// The `network` label; unique.
-    pub name: String,
-    /// The genesis hash its peers must show, where pinned.
-    pub genesis: Option<Hash>,
-    /// When what is measured of the network and of the peers found in it becomes a verdict.
-    pub verdicts: Thresholds,
-    /// How registered peers are found; none: they are not.
-    pub discovery: Option<Discovery>,
-    /// From one reading of the stakes to the next.
-    pub stake_interval: Duration,
-}
-
-/// One peer to poll. Equal when every setting is, secrets included.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Peer {
-    /// The `peer` label; unique.
-    pub name: String,
-    /// Name of its [`Network`].
-    pub network: String,
-    /// The network's pinned genesis hash.
-    pub genesis: Option<Hash>,
-    /// Whether this peer can page.
-    pub role: Role,
-    /// At least one, at most one a transport, HTTP first.
-    pub endpoints: Vec<Endpoint>,
-    /// The peer key that must answer, where pinned.
-    pub key: Option<Hash>,
-    /// The operator's labels, on `convex_peer_info` only.
-    pub labels: BTreeMap<String, String>,
-    /// The account that queries are asked as; none: the peer takes #11.
-    pub account: Option<u64>,
-    /// What the HTTP transport needs besides the URL.
-    pub http: HttpOptions,
-    /// When and how often to poll.
-    pub cadence: Cadence,
-    /// When what is measured becomes a verdict.
-    pub verdicts: Thresholds,
-    /// How often it should make a block; none: one that makes none is normal.
-    pub expect_block_every: Option<Duration>,
-    /// When it is worked on, in the order of the file.
-    pub maintenance: Vec<Window>,
-    /// Its process and store, where it runs on the agent's own host and they are watched; only in [`Mode::Sidecar`].
-    pub sidecar: Option<Sidecar>,
-    /// Of a peer that another shard has, and this one polls only to see the whole network: how many peers of other shards it
-    /// stands for.
-    pub sampled: Option<NonZeroU32>,
-}
-
-impl Peer {
-    /// A peer of no network that is known by one endpoint alone and named by it; everything else as by default.
-    #[must_use]
-    pub fn at(endpoint: Endpoint) -> Self {
-        Self {
-            name: endpoint.to_string(),
-            network: String::new(),
-            genesis: None,
-            role: Role::Own,
-            endpoints: vec![endpoint],
-            key: None,
-            labels: BTreeMap::new(),
-            account: None,
-            http: HttpOptions::default(),
-            cadence: Cadence::default(),
-            verdicts: Thresholds::default(),
-            expect_block_every: None,
-            maintenance: Vec::new(),
-            sidecar: None,
-            sampled: None,
-        }
-    }
-}
-
-/// Where the agent stands to its peers.
+/// Where the agent runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Watches peers from elsewhere, as their users reach them.
+    /// Anywhere; polls peers over the network, as their users do.
     Central,
-    /// Runs beside the peers that it watches, on their host.
+    /// On the host of its peers; can also measure their processes and stores.
     Sidecar,
 }
 
 impl Mode {
-    /// Every value.
+    /// Both modes.
     pub const ALL: [Self; 2] = [Self::Central, Self::Sidecar];
 
     /// The label value: `central` or `sidecar`.
@@ -330,133 +156,11 @@ impl Mode {
     }
 }
 
-/// Whether a peer is the operator's own.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Pages.
-    Own,
-    /// Counts in the network's figures, never pages.
-    Reference,
-}
-
-impl Role {
-    /// The label value: `own` or `reference`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Own => "own",
-            Self::Reference => "reference",
-        }
-    }
-}
-
-/// What the HTTP transport sends and trusts.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HttpOptions {
-    /// Sent with every request, as configured.
-    pub headers: HeaderMap,
-    /// Sent as `Authorization: Bearer …`.
-    pub bearer_token: Option<Secret>,
-    /// Certificates (DER) trusted instead of the system's roots, from `ca_file`.
-    pub ca: Option<Vec<Vec<u8>>>,
-    /// Where `ca` was read from.
-    pub ca_file: Option<PathBuf>,
-    /// The name asked for and verified in TLS instead of the URL's host.
-    pub server_name: Option<String>,
-    /// An HTTP proxy to go through (`http` or `https`, no userinfo); the environment's proxies are never used.
-    pub proxy: Option<Url>,
-}
-
-impl HttpOptions {
-    /// The same as the client takes them, with the agent's user agent.
-    #[must_use]
-    pub fn client_options(&self) -> convex_client::HttpOptions {
-        let mut headers = self.headers.clone();
-        if let Some(token) = &self.bearer_token {
-            // Checked when the configuration was read.
-            if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", token.expose())) {
-                value.set_sensitive(true);
-                headers.insert(AUTHORIZATION, value);
-            }
-        }
-        convex_client::HttpOptions {
-            user_agent: concat!("convex-peer-monitor/", env!("CARGO_PKG_VERSION")).to_owned(),
-            headers,
-            ca: self.ca.clone(),
-            server_name: self.server_name.clone(),
-            proxy: self.proxy.clone(),
-        }
-    }
-}
-
-/// A peer's rhythm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cadence {
-    /// From start to start of two polls.
-    pub interval: Duration,
-    /// One deadline for a whole poll, retries included; below `interval`.
-    pub timeout: Duration,
-    /// Further tries inside the deadline.
-    pub retries: u32,
-    /// Failed polls running that make a peer down.
-    pub down_after: u32,
-    /// Good polls running that make a peer up.
-    pub up_after: u32,
-    /// The longest interval for a peer that stays down; at least `interval`.
-    pub max_interval: Duration,
-}
-
-impl Default for Cadence {
-    fn default() -> Self {
-        rhythm::Rhythm::DEFAULT.cadence()
-    }
-}
-
-/// Bounds on what the agent takes in and has under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Polls under way at once.
-    pub max_inflight: usize,
-    /// Largest reply accepted, bytes.
-    pub max_response_bytes: usize,
-    /// Polls under way at once to one host.
-    pub per_host_inflight: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_inflight: 512,
-            max_response_bytes: 1 << 20,
-            per_host_inflight: 8,
-        }
-    }
-}
-
-/// How much `/metrics` tells of each peer.
+/// How detailed the metrics of each peer are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// Everything.
+    /// All metrics.
     Full,
-    /// What the shipped rules need; reasons and histograms per network.
+    /// Only what the shipped alert rules need; failure reasons and histograms per network.
     Lean,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_configuration_that_cannot_be_read_is_there_all_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let link = dir.path().join("config.yml");
-        assert!(!is_there(&link));
-        std::os::unix::fs::symlink("gone.yml", &link).unwrap();
-        assert!(is_there(&link));
-        assert!(is_there(dir.path()));
-        assert!(!is_there(&dir.path().join("no/such/config.yml")));
-    }
 }

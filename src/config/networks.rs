@@ -1,47 +1,66 @@
-//! The networks of the file, and which of them a peer belongs to.
+//! The networks of the file, and the network of each peer.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Network;
-use super::discovery::discovery;
+use cad3::Hash;
+
+use super::discovery::{Discovery, discovery};
 use super::keys::{NETWORK, NETWORK_VERDICTS, nearest};
 use super::scalar::{DAY, duration, hash, name, one_of};
-use super::section::{Names, Refused, Section, Value};
+use super::section::{Names, Section};
+use super::source::Reported;
+use super::value::Value;
 use super::verdicts::Thresholds;
 
-/// The network of a file that defines none.
-const IMPLIED_NETWORK: &str = "default";
-/// How often a network's stakes are asked for. A reading goes through the whole registry: more often would be a load.
+/// Name of the network of a file that defines none.
+const DEFAULT_NETWORK: &str = "default";
+/// How often the stakes of a network are read. A read goes through the whole registry, so reading
+/// more often would load the peer.
 const STAKE_INTERVAL: Duration = Duration::from_secs(60);
 const STAKE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(10)..=DAY;
 
-/// A network as the file defines it.
-struct Entry {
-    /// None when it is refused: then peers that name no network are not told off for it.
-    name: Option<String>,
-    network: Result<Network, Refused>,
+/// A network of peers with the same genesis state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The `network` label; unique.
+    pub name: String,
+    /// Genesis hash that its peers must have, if pinned.
+    pub genesis: Option<Hash>,
+    /// Thresholds for the network and its discovered peers.
+    pub verdicts: Thresholds,
+    /// How registered peers are discovered; `None` if they are not.
+    pub discovery: Option<Discovery>,
+    /// Time between two reads of the stakes.
+    pub stake_interval: Duration,
 }
 
-/// The networks of the file, for its peers to refer to.
+/// A network as the file defines it.
+struct Entry {
+    /// `None` if invalid; peers without `network` are then not reported.
+    name: Option<String>,
+    network: Result<Network, Reported>,
+}
+
+/// The networks of the file, to which its peers refer.
 pub(super) struct Networks(Vec<Entry>);
 
 impl Networks {
-    /// The networks of the file, whose thresholds hold where a network has none of its own.
+    /// Reads `networks`; `verdicts` has the thresholds that a network does not set.
     pub(super) fn read(
         file: &Section,
-        verdicts: Result<Thresholds, Refused>,
-    ) -> Result<Self, Refused> {
+        verdicts: Result<Thresholds, Reported>,
+    ) -> Result<Self, Reported> {
         let Some(items) = file.list("networks")? else {
             let network = verdicts.map(|verdicts| Network {
-                name: IMPLIED_NETWORK.to_owned(),
+                name: DEFAULT_NETWORK.to_owned(),
                 genesis: None,
                 verdicts,
                 discovery: None,
                 stake_interval: STAKE_INTERVAL,
             });
             return Ok(Self(vec![Entry {
-                name: Some(IMPLIED_NETWORK.to_owned()),
+                name: Some(DEFAULT_NETWORK.to_owned()),
                 network,
             }]));
         };
@@ -51,35 +70,33 @@ impl Networks {
             let section = Section::open(file.source, path, node, &NETWORK);
             let claimed = section
                 .as_ref()
-                .map_err(|r| *r)
-                .and_then(|s| names.claim(s, name));
+                .map_err(|reported| *reported)
+                .and_then(|section| names.claim(section, name));
             networks.push(Entry {
                 name: claimed.as_ref().ok().cloned(),
                 network: section.and_then(|section| network(&section, claimed, verdicts)),
             });
         }
         if networks.is_empty() {
-            let position = file.value_position("networks").unwrap_or(file.position);
-            return Err(file.report(
-                position,
+            return Err(file.report_value(
                 "networks",
-                "is empty; define a network, or remove the key for one named `default`",
+                "is empty; add a network, or remove the key to use one named `default`",
             ));
         }
         Ok(Self(networks))
     }
 
-    /// The network that a peer belongs to.
-    pub(super) fn of(&self, peer: &Section) -> Result<&Network, Refused> {
+    /// Returns the network of a peer.
+    pub(super) fn network_of(&self, peer: &Section) -> Result<&Network, Reported> {
         let named = peer.read("network", |value| self.find(value))?;
         let ((Some(entry), _) | (None, [entry])) = (named, self.0.as_slice()) else {
             if self.0.iter().any(|entry| entry.name.is_none()) {
-                return Err(Refused);
+                return Err(Reported);
             }
             let message = format!("is missing; expected {}", one_of(&self.names()));
             return Err(peer.report(peer.position, "network", message));
         };
-        entry.network.as_ref().map_err(|refused| *refused)
+        entry.network.as_ref().map_err(|reported| *reported)
     }
 
     fn find(&self, value: &Value) -> Result<&Entry, String> {
@@ -94,12 +111,12 @@ impl Networks {
                 Some(name) => format!("did you mean {name:?}?"),
                 None => format!("define it under `networks`, or use {}", one_of(&names)),
             };
-            format!("{} is not a network of this file; {advice}", value.found())
+            format!("{} is not a network of this file; {advice}", value.quoted())
         })
     }
 
-    /// The name that `value` is, of one of these networks.
-    pub(super) fn named(&self, value: &Value) -> Result<String, String> {
+    /// Parses the name of one of these networks.
+    pub(super) fn name(&self, value: &Value) -> Result<String, String> {
         self.find(value)?;
         value.text()
     }
@@ -111,7 +128,7 @@ impl Networks {
             .collect()
     }
 
-    pub(super) fn into_networks(self) -> Result<Vec<Network>, Refused> {
+    pub(super) fn into_networks(self) -> Result<Vec<Network>, Reported> {
         let networks = self.0.into_iter();
         networks.map(|entry| entry.network).collect()
     }
@@ -119,9 +136,9 @@ impl Networks {
 
 fn network(
     section: &Section,
-    name: Result<String, Refused>,
-    verdicts: Result<Thresholds, Refused>,
-) -> Result<Network, Refused> {
+    name: Result<String, Reported>,
+    verdicts: Result<Thresholds, Reported>,
+) -> Result<Network, Reported> {
     let genesis = section.read("genesis", hash);
     let verdicts = Thresholds::read(section, &NETWORK_VERDICTS, verdicts);
     let discovery = discovery(section);

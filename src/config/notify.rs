@@ -1,73 +1,75 @@
-//! Whom the agent tells of its verdicts by itself: Alertmanagers, webhooks, a dead man's switch.
+//! Where the agent sends alerts itself: Alertmanagers, webhooks and a dead man's switch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
 
-use super::access::{basic_auth, either, http_options};
-use super::keys::{ALERTMANAGER, HEARTBEAT, NOTIFY, WEBHOOK};
+use super::Secret;
+use super::http_options::{HttpOptions, basic_auth, http_options, inline_or_file};
+use super::keys::{ALERTMANAGER, HEARTBEAT, Keys, NOTIFY, WEBHOOK};
 use super::labels::labels;
 use super::scalar::{DAY, boolean, choice, duration, name, secret_url};
 use super::secret_file::text_file;
-use super::section::{Names, Refused, Section, Value};
-use super::{HttpOptions, Secret};
+use super::section::{Names, Section};
+use super::source::Reported;
+use super::value::Value;
 
-/// The name of the heartbeat among the receivers.
+/// Name of the heartbeat among the receivers.
 pub const HEARTBEAT_RECEIVER: &str = "heartbeat";
 
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// Whom the agent tells; nobody by default.
+/// Where alerts are sent; nowhere by default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notify {
-    /// On every alert, besides those that make its identity: what Prometheus' `external_labels` put there.
+    /// Labels added to every alert, as `external_labels` does in Prometheus.
     pub labels: BTreeMap<String, String>,
-    /// By position in the file.
+    /// Alertmanagers, in file order.
     pub alertmanagers: Vec<Alertmanager>,
-    /// By position in the file.
+    /// Webhooks, in file order.
     pub webhooks: Vec<Webhook>,
-    /// Told regularly that the agent is well.
+    /// The dead man's switch.
     pub heartbeat: Option<Heartbeat>,
 }
 
-/// An Alertmanager, told by its API of version 2.
+/// An Alertmanager, which is sent alerts by version 2 of its API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alertmanager {
     /// The `receiver` label; unique among all receivers.
     pub name: String,
-    /// Where it is; its routes are added to the path.
+    /// Its base URL; the API's route is appended.
     pub target: Target,
 }
 
-/// A webhook, told of each transition by a request with JSON.
+/// A webhook, which is sent a JSON request when an alert fires or resolves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     /// The `receiver` label; unique among all receivers.
     pub name: String,
-    /// Where it is.
+    /// Where requests are sent.
     pub target: Target,
-    /// Whether it is told when an alert is over.
+    /// Whether it is notified of resolved alerts.
     pub send_resolved: bool,
-    /// What is less severe is not told.
+    /// Lowest severity that it is notified of.
     pub min_severity: Severity,
 }
 
-/// A dead man's switch: it tells somebody when it is not called.
+/// A dead man's switch, which alerts somebody when the agent stops calling it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heartbeat {
-    /// Where it is.
+    /// Where requests are sent.
     pub target: Target,
-    /// From one call to the next.
+    /// Time between two requests.
     pub interval: Duration,
 }
 
-/// Where requests go, and what they carry.
+/// Where requests are sent, and with what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// An `http` or `https` URL. Whoever knows it may be able to use it.
+    /// An `http` or `https` URL; secret, because for many services it is the only credential.
     pub url: Secret,
-    /// What HTTP sends and trusts.
+    /// HTTP options.
     pub http: HttpOptions,
     /// User name and password.
     pub basic_auth: Option<BasicAuth>,
@@ -82,19 +84,19 @@ pub struct BasicAuth {
     pub password: Secret,
 }
 
-/// How urgent an alert is.
+/// Severity of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Good to know.
+    /// For information only.
     Info,
-    /// Waits for working hours.
+    /// Can wait for working hours.
     Warning,
-    /// Wakes somebody.
+    /// Needs somebody at once.
     Critical,
 }
 
 impl Severity {
-    /// From the least urgent on.
+    /// Every severity, lowest first.
     pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
 
     /// The value of the `severity` label.
@@ -109,9 +111,9 @@ impl Severity {
 }
 
 impl Target {
-    /// Scheme and host of the URL, and whether there is more to it, which may be a secret.
+    /// Returns scheme and host of the URL, and whether the rest, which may be secret, is not empty.
     #[must_use]
-    pub fn shown(&self) -> (String, bool) {
+    pub fn redacted_url(&self) -> (String, bool) {
         let Ok(url) = Url::parse(self.url.expose()) else {
             return (String::new(), true);
         };
@@ -121,7 +123,7 @@ impl Target {
 }
 
 impl Notify {
-    /// The names of all receivers, as they stand in the `receiver` label.
+    /// Returns the names of all receivers, which are the values of the `receiver` label.
     pub fn receivers(&self) -> impl Iterator<Item = &str> {
         let alertmanagers = self.alertmanagers.iter().map(|it| it.name.as_str());
         let webhooks = self.webhooks.iter().map(|it| it.name.as_str());
@@ -130,14 +132,14 @@ impl Notify {
     }
 }
 
-/// The file's `notify`.
-pub(super) fn notify(file: &Section) -> Result<Notify, Refused> {
+/// Reads `notify`.
+pub(super) fn notify(file: &Section) -> Result<Notify, Reported> {
     let Some(section) = file.section("notify", &NOTIFY)? else {
         return Ok(Notify::default());
     };
     let labels = labels(&section);
     let mut names = Names::default();
-    let alertmanagers = receivers(&section, "alertmanagers", |receiver| {
+    let alertmanagers = receivers(&section, "alertmanagers", &ALERTMANAGER, |receiver| {
         let name = names.claim(receiver, receiver_name);
         let target = target(receiver);
         Ok(Alertmanager {
@@ -145,7 +147,7 @@ pub(super) fn notify(file: &Section) -> Result<Notify, Refused> {
             target: target?,
         })
     });
-    let webhooks = receivers(&section, "webhooks", |receiver| {
+    let webhooks = receivers(&section, "webhooks", &WEBHOOK, |receiver| {
         let name = names.claim(receiver, receiver_name);
         let target = target(receiver);
         let send_resolved = receiver.read("send_resolved", boolean);
@@ -169,25 +171,21 @@ pub(super) fn notify(file: &Section) -> Result<Notify, Refused> {
     })
 }
 
-/// The receivers of one kind.
+/// Reads a list of receivers.
 fn receivers<T>(
     notify: &Section,
-    kind: &str,
-    mut read: impl FnMut(&Section) -> Result<T, Refused>,
-) -> Result<Vec<T>, Refused> {
-    let keys = if kind == "webhooks" {
-        &WEBHOOK
-    } else {
-        &ALERTMANAGER
-    };
-    let items = notify.list(kind)?.into_iter().flatten();
+    key: &str,
+    keys: &Keys,
+    mut read: impl FnMut(&Section) -> Result<T, Reported>,
+) -> Result<Vec<T>, Reported> {
+    let items = notify.list(key)?.into_iter().flatten();
     let read: Vec<_> = items
         .map(|(path, node)| read(&Section::open(notify.source, path, node, keys)?))
         .collect();
     read.into_iter().collect()
 }
 
-fn heartbeat(section: &Section) -> Result<Heartbeat, Refused> {
+fn heartbeat(section: &Section) -> Result<Heartbeat, Reported> {
     let target = target(section);
     let interval = section.read("interval", |value| {
         duration(value, Duration::from_secs(1)..=DAY)
@@ -198,8 +196,8 @@ fn heartbeat(section: &Section) -> Result<Heartbeat, Refused> {
     })
 }
 
-fn target(section: &Section) -> Result<Target, Refused> {
-    let url = either(
+fn target(section: &Section) -> Result<Target, Reported> {
+    let url = inline_or_file(
         section,
         "url",
         section.read("url", |value| secret_url(&value.secret_text()?)),
@@ -209,16 +207,14 @@ fn target(section: &Section) -> Result<Target, Refused> {
     let basic_auth = basic_auth(section);
     let (url, http, basic_auth) = (url?, http?, basic_auth?);
     let Some(url) = url else {
-        let message = "is missing; give it, or `url_file` with a file that holds it";
+        let message = "is missing; set it, or `url_file`";
         return Err(section.report(section.position, "url", message));
     };
     let authorized = http.bearer_token.is_some() || http.headers.contains_key("authorization");
     if authorized && basic_auth.is_some() {
-        let position = section
-            .key_position("basic_auth")
-            .unwrap_or(section.position);
-        let message = "given beside a bearer token or an `authorization` header; keep one of them";
-        return Err(section.report(position, "basic_auth", message));
+        let message =
+            "conflicts with a bearer token or an `authorization` header; keep one of them";
+        return Err(section.report_key("basic_auth", message));
     }
     Ok(Target {
         url,
@@ -229,8 +225,8 @@ fn target(section: &Section) -> Result<Target, Refused> {
 
 fn receiver_name(value: &Value) -> Result<String, String> {
     match name(value)? {
-        taken if taken == HEARTBEAT_RECEIVER => Err(format!(
-            "{taken:?} is the name of the dead man's switch among the receivers; choose another one"
+        reserved if reserved == HEARTBEAT_RECEIVER => Err(format!(
+            "{reserved:?} is reserved for the dead man's switch; choose another name"
         )),
         name => Ok(name),
     }

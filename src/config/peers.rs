@@ -1,63 +1,150 @@
-//! The peers of the file, defaults filled in.
+//! The peers of the file, with all defaults applied.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cad3::Hash;
 use convex_client::{Endpoint, EndpointError};
 
-use super::access::http_options;
+use super::Mode;
 use super::error::Position;
+use super::http_options::{HttpOptions, http_options};
 use super::keys::{PEER, PEER_VERDICTS};
 use super::labels::labels;
-use super::maintenance::maintenance;
+use super::maintenance::{Window, maintenance};
 use super::networks::Networks;
-use super::rhythm::Rhythm;
+use super::polling::{Polling, PollingKeys};
 use super::scalar::{TEN_YEARS, account, choice, duration, hash, name};
-use super::section::{Names, Refused, Section, Value};
-use super::sidecar::sidecar;
+use super::section::{Names, Section};
+use super::sidecar::{Sidecar, sidecar};
+use super::source::Reported;
+use super::value::Value;
 use super::verdicts::Thresholds;
-use super::{Mode, Peer, Role};
 
-/// The peers of the file; at least one. `rhythms` are those of own peers and of references.
+/// A peer to poll. Two peers are equal if all their settings are, secrets included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// The `peer` label; unique.
+    pub name: String,
+    /// Name of its [`Network`](super::Network).
+    pub network: String,
+    /// The pinned genesis hash of the network.
+    pub genesis: Option<Hash>,
+    /// Whether its alerts can page somebody.
+    pub role: Role,
+    /// Endpoints, HTTP first; at least one, at most one per transport.
+    pub endpoints: Vec<Endpoint>,
+    /// Key that the peer must have, if pinned.
+    pub key: Option<Hash>,
+    /// The operator's labels; only on `convex_peer_info`.
+    pub labels: BTreeMap<String, String>,
+    /// Account that queries run as; `None`: the peer uses #11.
+    pub account: Option<u64>,
+    /// Options of the HTTP transport besides the URL.
+    pub http: HttpOptions,
+    /// When and how often it is polled.
+    pub polling: Polling,
+    /// Thresholds of its verdicts.
+    pub verdicts: Thresholds,
+    /// How often it should produce a block; `None` if a peer without blocks is normal.
+    pub expect_block_every: Option<Duration>,
+    /// Maintenance windows, in file order.
+    pub maintenance: Vec<Window>,
+    /// Its process and store on the agent's own host; only in [`Mode::Sidecar`].
+    pub sidecar: Option<Sidecar>,
+    /// Set for a peer of another shard, polled only to see the whole network: how many peers of
+    /// other shards it represents.
+    pub sampled: Option<NonZeroU32>,
+}
+
+impl Peer {
+    /// A peer without a network that has only `endpoint`, is named after it, and uses the defaults
+    /// otherwise.
+    #[must_use]
+    pub fn from_endpoint(endpoint: Endpoint) -> Self {
+        Self {
+            name: endpoint.to_string(),
+            network: String::new(),
+            genesis: None,
+            role: Role::Own,
+            endpoints: vec![endpoint],
+            key: None,
+            labels: BTreeMap::new(),
+            account: None,
+            http: HttpOptions::default(),
+            polling: Polling::default(),
+            verdicts: Thresholds::default(),
+            expect_block_every: None,
+            maintenance: Vec::new(),
+            sidecar: None,
+            sampled: None,
+        }
+    }
+}
+
+/// Whether a peer belongs to the operator.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The operator's own peer; can page.
+    Own,
+    /// Somebody else's peer; counts in its network's metrics, never pages.
+    Reference,
+}
+
+impl Role {
+    /// The label value: `own` or `reference`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// Reads `peers`; at least one. `polling` has the keys of own peers and of references.
 pub(super) fn peers(
     file: &Section,
-    networks: Result<&Networks, Refused>,
-    rhythms: [Result<Rhythm, Refused>; 2],
-    mode: Result<Mode, Refused>,
-) -> Result<Vec<Arc<Peer>>, Refused> {
+    networks: Result<&Networks, Reported>,
+    polling: [Result<PollingKeys, Reported>; 2],
+    mode: Result<Mode, Reported>,
+) -> Result<Vec<Arc<Peer>>, Reported> {
     let mut names = Names::default();
     let mut peers = Vec::new();
-    let mut sound = Ok(());
+    let mut result = Ok(());
     let items = file.list("peers")?;
     let missing = items.is_none();
     for (path, node) in items.into_iter().flatten() {
         let peer = Section::open(file.source, path, node, &PEER).and_then(|section| {
             let name = names.claim(&section, name);
-            peer(&section, name, networks, rhythms, mode)
+            peer(&section, name, networks, polling, mode)
         });
         match peer {
             Ok(peer) => peers.push(Arc::new(peer)),
-            Err(refused) => sound = Err(refused),
+            Err(reported) => result = Err(reported),
         }
     }
-    sound?;
+    result?;
     if peers.is_empty() {
-        let what = if missing { "is missing" } else { "is empty" };
-        let position = file.value_position("peers").unwrap_or(file.position);
-        let message = format!("{what}; there is nothing to watch without a peer");
-        return Err(file.report(position, "peers", message));
+        let problem = if missing { "is missing" } else { "is empty" };
+        return Err(file.report_value("peers", format!("{problem}; add at least one peer")));
     }
     Ok(peers)
 }
 
 fn peer(
     section: &Section,
-    name: Result<String, Refused>,
-    networks: Result<&Networks, Refused>,
-    rhythms: [Result<Rhythm, Refused>; 2],
-    mode: Result<Mode, Refused>,
-) -> Result<Peer, Refused> {
-    let network = networks.and_then(|networks| networks.of(section));
+    name: Result<String, Reported>,
+    networks: Result<&Networks, Reported>,
+    polling: [Result<PollingKeys, Reported>; 2],
+    mode: Result<Mode, Reported>,
+) -> Result<Peer, Reported> {
+    let network = networks.and_then(|networks| networks.network_of(section));
     let roles = [Role::Own, Role::Reference].map(|role| (role.as_str(), role));
     let role = section.read("role", |value| choice(value, &roles));
     let endpoints = endpoints(section);
@@ -65,12 +152,12 @@ fn peer(
     let labels = labels(section);
     let account = section.read("account", account);
     let http = http_options(section);
-    let [of_own, of_references] = rhythms;
-    let rhythm = role.and_then(|role| match role {
-        Some(Role::Reference) => of_references,
-        Some(Role::Own) | None => of_own,
+    let [own_polling, reference_polling] = polling;
+    let polling = role.and_then(|role| match role {
+        Some(Role::Reference) => reference_polling,
+        Some(Role::Own) | None => own_polling,
     });
-    let rhythm = Rhythm::read(section, rhythm);
+    let polling = PollingKeys::read(section, polling);
     let verdicts = network.map(|network| network.verdicts);
     let verdicts = Thresholds::read(section, &PEER_VERDICTS, verdicts);
     let expect_block_every = section.read("expect_block_every", |value| {
@@ -89,7 +176,7 @@ fn peer(
         labels: labels?,
         account: account?,
         http: http?,
-        cadence: rhythm?.cadence(),
+        polling: polling?.into(),
         verdicts: verdicts?,
         expect_block_every: expect_block_every?,
         maintenance: maintenance?,
@@ -98,10 +185,10 @@ fn peer(
     })
 }
 
-/// The peer's endpoints, HTTP first; at least one, at most one a transport.
-fn endpoints(peer: &Section) -> Result<Vec<Endpoint>, Refused> {
+/// Reads `endpoints` of a peer, HTTP first; at least one, at most one per transport.
+fn endpoints(peer: &Section) -> Result<Vec<Endpoint>, Reported> {
     let mut endpoints: Vec<(Endpoint, Position)> = Vec::new();
-    let mut sound = Ok(());
+    let mut result = Ok(());
     for (path, node) in peer.list("endpoints")?.into_iter().flatten() {
         let value = Value {
             node,
@@ -123,16 +210,14 @@ fn endpoints(peer: &Section) -> Result<Vec<Endpoint>, Refused> {
         });
         match endpoint {
             Ok(endpoint) => endpoints.push((endpoint, node.position)),
-            Err(message) => sound = Err(peer.source.report(node.position, path, message)),
+            Err(message) => result = Err(peer.source.report(node.position, path, message)),
         }
     }
-    sound?;
+    result?;
     if endpoints.is_empty() {
-        let position = peer.value_position("endpoints").unwrap_or(peer.position);
-        return Err(peer.report(
-            position,
+        return Err(peer.report_value(
             "endpoints",
-            "no endpoint; give at least one, as in `[http://127.0.0.1:8080, tcp://127.0.0.1:18888]`",
+            "no endpoint; add at least one, as in `[http://127.0.0.1:8080, tcp://127.0.0.1:18888]`",
         ));
     }
     endpoints.sort_by_key(|(endpoint, _)| endpoint.transport());
@@ -142,30 +227,29 @@ fn endpoints(peer: &Section) -> Result<Vec<Endpoint>, Refused> {
         .collect())
 }
 
-/// An endpoint, told of as written when the environment was put into it.
+/// Parses an endpoint. Errors do not reveal the value of an environment variable in it.
 pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
     let text = value.text()?;
     if text.contains('@') && !text.contains("://") {
-        // The suggestion would repeat the password.
+        // The suggestion of `NoScheme` would reveal the password.
         return Err(EndpointError::Userinfo.to_string());
     }
     Endpoint::parse(&text).map_err(|error| {
-        if !value.is_substituted() {
+        if !value.has_variable() {
             return error.to_string();
         }
-        // What the environment gave may be a secret in the wrong place: tell the text as written.
-        let found = value.found();
+        let quoted = value.quoted();
         match error {
             EndpointError::NoScheme { .. } => {
-                format!("{found} has no scheme; expected http://, https:// or tcp://")
+                format!("{quoted} has no scheme; expected http://, https:// or tcp://")
             }
             EndpointError::Scheme { .. } => {
-                format!("{found} has another scheme; expected http, https or tcp")
+                format!("{quoted} has an unsupported scheme; expected http, https or tcp")
             }
-            EndpointError::Url { reason, .. } => format!("{found} is not a URL: {reason}"),
+            EndpointError::Url { reason, .. } => format!("{quoted} is not a URL: {reason}"),
             EndpointError::Userinfo => error.to_string(),
             EndpointError::Excess { what, .. } => {
-                format!("{found} carries {what}, which an endpoint does not have")
+                format!("{quoted} has {what}; remove it from the endpoint")
             }
         }
     })

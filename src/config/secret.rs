@@ -1,4 +1,4 @@
-//! What must not be told: hidden from logs and pages, wiped when dropped, compared all the same.
+//! A secret text: hidden from logs and pages, wiped when dropped, yet comparable.
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The text, for where it has to go.
+    /// Returns the text, to send it where it belongs.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()

@@ -1,26 +1,28 @@
-//! What tells the agent's own trouble from a peer's.
+//! What the agent checks to tell its own problems from those of peers.
 
 use convex_client::Endpoint;
 use rustls::pki_types::ServerName;
 
 use super::keys::SELF_CHECK;
 use super::peers::endpoint;
-use super::section::{Refused, Section, Value};
+use super::section::Section;
+use super::source::Reported;
+use super::value::Value;
 
-/// Each of them is asked whenever everything fails together: a few tell as much as many.
+/// All references are checked whenever all peers fail together; more would add nothing.
 const MAX_REFERENCES: usize = 10;
 
-/// What the agent asks when it doubts itself.
+/// What the agent checks to detect its own problems.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SelfCheck {
-    /// What answers while this host's network works; at most 10.
+    /// Endpoints that answer as long as this host's network works; at most 10.
     pub references: Vec<Endpoint>,
-    /// A name that resolves while this host's DNS works.
+    /// A name that resolves as long as this host's DNS works.
     pub dns_name: Option<String>,
 }
 
-/// The file's `self_check`.
-pub(super) fn self_check(file: &Section) -> Result<SelfCheck, Refused> {
+/// Reads `self_check`.
+pub(super) fn self_check(file: &Section) -> Result<SelfCheck, Reported> {
     let Some(section) = file.section("self_check", &SELF_CHECK)? else {
         return Ok(SelfCheck::default());
     };
@@ -31,24 +33,14 @@ pub(super) fn self_check(file: &Section) -> Result<SelfCheck, Refused> {
     })
 }
 
-fn references(section: &Section) -> Result<Vec<Endpoint>, Refused> {
-    let items = section.list("references")?.into_iter().flatten();
-    let source = section.source;
-    let references: Vec<_> = items
-        .map(|(path, node)| {
-            endpoint(&Value { node, source })
-                .map_err(|message| source.report(node.position, path, message))
-        })
-        .collect();
+fn references(section: &Section) -> Result<Vec<Endpoint>, Reported> {
+    let references = section.read_list("references", endpoint)?;
     if references.len() > MAX_REFERENCES {
-        let position = section
-            .value_position("references")
-            .unwrap_or(section.position);
         let message = format!(
             "{} references, at most {MAX_REFERENCES}; remove some",
             references.len()
         );
-        return Err(section.report(position, "references", message));
+        return Err(section.report_value("references", message));
     }
     references.into_iter().collect()
 }
@@ -59,7 +51,7 @@ fn dns_name(value: &Value) -> Result<String, String> {
         Ok(ServerName::DnsName(_)) => Ok(text),
         _ => Err(format!(
             "{} is not a DNS name; expected one that always resolves, as in `example.com`",
-            value.found()
+            value.quoted()
         )),
     }
 }

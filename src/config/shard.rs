@@ -1,5 +1,5 @@
-//! Which peers are this agent's when a fleet is split over several: a stable choice by the hash of the peer's name. And which
-//! peers of the others it polls too, as a network is judged by all its peers.
+//! Sharding: which peers an agent polls when several agents share a fleet, chosen by the hash of the
+//! peer's name. It also polls a sample of the other peers, because networks are evaluated as a whole.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use sha3::{Digest, Sha3_256};
 
-use crate::config::{Config, Peer};
+use super::{Config, Peer};
 
-/// The most peers of other shards that are polled for the sake of one network. As many as are read of a registry: where stakes
-/// are known, none that weighs is left out.
-const SAMPLE: usize = 1000;
+/// Maximum number of peers of other shards polled per network. As many are read from a registry, so
+/// where stakes are known, no peer with stake is left out.
+const MAX_SAMPLE: usize = 1000;
 
-/// A peer of another shard is polled at least so often, unless its own interval is longer.
-const SAMPLED_AT_LEAST: Duration = Duration::from_secs(60);
+/// Longest interval for a peer of another shard, unless its own interval is longer.
+const MAX_SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Shard `index` of `count`, from 1. The default is the whole fleet.
+/// Shard `index` of `count`, counted from 1. The default is the whole fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
@@ -31,9 +31,9 @@ impl Default for Shard {
     }
 }
 
-/// A text that names no shard.
+/// A text that is not a shard.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no shard; expected I/N with 1 ≤ I ≤ N ≤ 1000, such as 1/4")]
+#[error("{0:?} is not a shard; expected I/N with 1 ≤ I ≤ N ≤ 1000, such as 1/4")]
 pub struct ShardError(String);
 
 impl FromStr for Shard {
@@ -53,23 +53,26 @@ impl FromStr for Shard {
 }
 
 impl Shard {
-    /// Index and count, from 1.
+    /// Returns index and count; the index counts from 1.
     #[must_use]
     pub const fn numbers(self) -> (u32, u32) {
         (self.index, self.count)
     }
 
-    /// Leaves this shard's peers in `config`, and of the others a sample of each network.
-    pub fn keep(self, config: &mut Config) {
+    /// Keeps only this shard's peers in `config`, and a sample of the others of each network.
+    pub fn retain_peers(self, config: &mut Config) {
         if self.count == 1 {
             return;
         }
         let peers = std::mem::take(&mut config.peers);
-        (config.peers, config.others) = peers.into_iter().partition(|peer| self.has(&peer.name));
+        (config.peers, config.others) = peers
+            .into_iter()
+            .partition(|peer| self.contains(&peer.name));
         config.sample = self.sample(&config.others);
     }
 
-    /// Of each network the peers that it is judged by besides this shard's own: all, or those that the hash chooses.
+    /// Returns the peers of other shards to poll for each network: all of them, or those with the
+    /// highest scores.
     fn sample(self, others: &[Arc<Peer>]) -> Vec<Arc<Peer>> {
         let mut networks: BTreeMap<&str, Vec<&Peer>> = BTreeMap::new();
         for peer in others {
@@ -77,42 +80,42 @@ impl Shard {
         }
         let mut sample = Vec::new();
         for mut peers in networks.into_values() {
-            let stands_for = (peers.len() + SAMPLE / 2) / SAMPLE;
+            let stands_for = (peers.len() + MAX_SAMPLE / 2) / MAX_SAMPLE;
             let stands_for = u32::try_from(stands_for).ok().and_then(NonZeroU32::new);
             let stands_for = stands_for.unwrap_or(NonZeroU32::MIN);
-            if peers.len() > SAMPLE {
-                peers.sort_by_cached_key(|peer| bid(self.index, &peer.name));
-                peers.truncate(SAMPLE);
+            if peers.len() > MAX_SAMPLE {
+                peers.sort_by_cached_key(|peer| score(self.index, &peer.name));
+                peers.truncate(MAX_SAMPLE);
             }
             let peers = peers.into_iter().cloned();
-            sample.extend(peers.map(|peer| Arc::new(self.glimpsed(peer, stands_for))));
+            sample.extend(peers.map(|peer| Arc::new(self.sampled(peer, stands_for))));
         }
         sample
     }
 
-    /// `peer` of another shard as this one polls it: less often, so that all shards together that do not have it ask it no
-    /// more than the one that has.
+    /// Returns the peer of another shard as this shard polls it: less often, so that all other
+    /// shards together poll it no more often than its own shard.
     #[must_use]
-    pub fn glimpsed(self, mut peer: Peer, stands_for: NonZeroU32) -> Peer {
-        let cadence = &mut peer.cadence;
-        let longest = cadence.interval.max(SAMPLED_AT_LEAST);
-        cadence.interval = (cadence.interval * (self.count - 1).max(1)).min(longest);
-        cadence.max_interval = cadence.max_interval.max(cadence.interval);
+    pub fn sampled(self, mut peer: Peer, stands_for: NonZeroU32) -> Peer {
+        let polling = &mut peer.polling;
+        let longest = polling.interval.max(MAX_SAMPLE_INTERVAL);
+        polling.interval = (polling.interval * (self.count - 1).max(1)).min(longest);
+        polling.max_interval = polling.max_interval.max(polling.interval);
         peer.sampled = Some(stands_for);
         peer
     }
 
-    /// Whether the peer called `name` is of this shard. Each shard bids for each name, the highest bid has it: when a
-    /// shard is added it takes its part from all others, and no other peer moves.
+    /// Whether the peer `name` belongs to this shard: the shard with the highest score for the name
+    /// (rendezvous hashing). A new shard takes its part from all others; no other peer moves.
     #[must_use]
-    pub fn has(self, name: &str) -> bool {
-        let own = bid(self.index, name);
-        (1..=self.count).all(|other| other == self.index || bid(other, name) < own)
+    pub fn contains(self, name: &str) -> bool {
+        let own = score(self.index, name);
+        (1..=self.count).all(|other| other == self.index || score(other, name) < own)
     }
 }
 
-/// What shard number `shard` bids for `name`.
-fn bid(shard: u32, name: &str) -> [u8; 32] {
+/// Score of shard number `shard` for `name`.
+fn score(shard: u32, name: &str) -> [u8; 32] {
     let mut hasher = Sha3_256::new();
     hasher.update(shard.to_be_bytes());
     hasher.update(name.as_bytes());
@@ -126,8 +129,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::*;
     use crate::config;
+
+    use super::*;
 
     fn owner(name: &str, count: u32) -> u32 {
         let owners: Vec<u32> = (1..=count)
@@ -136,7 +140,7 @@ mod tests {
                     index: *index,
                     count,
                 }
-                .has(name)
+                .contains(name)
             })
             .collect();
         assert_eq!(owners.len(), 1, "{name} of {count}");
@@ -156,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_has_one_shard_and_an_added_shard_moves_none_between_the_old_ones(
+        fn every_name_has_one_shard_and_a_new_shard_moves_none_between_the_others(
             name in ".*",
             count in 1_u32..40,
         ) {
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_added_shard_takes_its_part() {
+    fn a_new_shard_takes_its_share_of_the_names() {
         let moved = |name: &String| owner(name, 4) != owner(name, 5);
         let names = (0..400).map(|i| format!("peer-{i}"));
         let moved = names.filter(moved).count();
@@ -174,36 +178,36 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_polls_its_own_peers_and_those_of_others_less_often() {
+    fn a_shard_polls_the_peers_of_other_shards_less_often() {
         let whole = config(30, ", interval: 10s, timeout: 1s");
         for (count, seconds) in [(2, 10), (4, 30), (9, 60)] {
             let mut shard = whole.clone();
-            Shard { index: 2, count }.keep(&mut shard);
+            Shard { index: 2, count }.retain_peers(&mut shard);
             assert!(names(&shard.peers).is_disjoint(&names(&shard.others)));
             assert_eq!(shard.peers.len() + shard.others.len(), 30);
             assert_eq!(names(&shard.sample), names(&shard.others));
             for peer in &shard.sample {
-                assert_eq!(peer.cadence.interval.as_secs(), seconds, "of {count}");
-                assert_eq!(peer.cadence.max_interval.as_secs(), seconds, "of {count}");
+                assert_eq!(peer.polling.interval.as_secs(), seconds, "of {count}");
+                assert_eq!(peer.polling.max_interval.as_secs(), seconds, "of {count}");
                 assert_eq!(peer.sampled.map(NonZeroU32::get), Some(1));
             }
             assert!(shard.peers.iter().all(|peer| whole.peers.contains(peer)));
         }
         let mut one = whole.clone();
-        Shard::default().keep(&mut one);
+        Shard::default().retain_peers(&mut one);
         assert_eq!(one, whole);
     }
 
     #[test]
-    fn of_a_large_network_each_shard_polls_another_part_that_stands_for_the_whole() {
+    fn each_shard_polls_a_different_sample_of_a_large_network() {
         let whole = config(4500, "");
         let [one, two] = [1, 2].map(|index| {
             let mut shard = whole.clone();
-            Shard { index, count: 3 }.keep(&mut shard);
+            Shard { index, count: 3 }.retain_peers(&mut shard);
             shard
         });
         for shard in [&one, &two] {
-            assert_eq!(shard.sample.len(), SAMPLE);
+            assert_eq!(shard.sample.len(), MAX_SAMPLE);
             assert!(names(&shard.sample).is_subset(&names(&shard.others)));
             let stands_for = shard.sample[0].sampled.map(NonZeroU32::get);
             assert_eq!(stands_for, Some(3), "of {}", shard.others.len());
@@ -212,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_shard_is_refused() {
+    fn invalid_shards_are_rejected() {
         assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
         for text in ["", "1", "0/2", "3/2", "1/0", "a/b", "1/2/3", "1/1001"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");

@@ -1,35 +1,37 @@
-//! What the agent reads of its own host about a peer that runs beside it.
+//! What the agent measures on its own host about a peer that runs there.
 
 use std::path::PathBuf;
 
 use super::Mode;
 use super::keys::SIDECAR;
 use super::scalar::line;
-use super::section::{Refused, Section, Value};
+use super::section::Section;
+use super::source::Reported;
+use super::value::Value;
 
 /// A peer's process and store on the agent's own host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sidecar {
-    /// How its process is found.
+    /// How to find the process.
     pub process: ProcessBy,
-    /// The file of its store, where it is to be watched.
+    /// The file of the store, if it is measured.
     pub store: Option<PathBuf>,
 }
 
-/// How a peer's process is found, again after each restart.
+/// How to find the process of a peer, also after it was restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProcessBy {
-    /// By the file that holds its process id.
+    /// By the file with its process ID.
     PidFile(PathBuf),
-    /// By a piece of its command line, the arguments with a blank between them.
+    /// By a part of its command line, arguments separated by spaces.
     Command(String),
 }
 
-/// The peer's `sidecar`; it is refused where the agent is no sidecar.
+/// Reads `sidecar` of a peer, which requires the mode `sidecar`.
 pub(super) fn sidecar(
     peer: &Section,
-    mode: Result<Mode, Refused>,
-) -> Result<Option<Sidecar>, Refused> {
+    mode: Result<Mode, Reported>,
+) -> Result<Option<Sidecar>, Reported> {
     let Some(section) = peer.section("sidecar", &SIDECAR)? else {
         return Ok(None);
     };
@@ -38,36 +40,32 @@ pub(super) fn sidecar(
         let text = line(value)?;
         if text.trim().is_empty() {
             return Err(
-                "is empty; give a piece of the command line, as in `convex.jar`".to_owned(),
+                "is empty; expected a part of the command line, such as `convex.jar`".to_owned(),
             );
         }
         Ok(text)
     });
     let store = section.read("store", file);
-    let position = peer.key_position("sidecar").unwrap_or(peer.position);
     if mode? == Mode::Central {
-        return Err(peer.report(
-            position,
+        return Err(peer.report_key(
             "sidecar",
-            "needs `mode: sidecar`: a central monitor does not share the host with its peers; set that mode, or remove it",
+            "requires `mode: sidecar`, as a central agent does not run on the hosts of its peers; \
+             set that mode, or remove it",
         ));
     }
     let process = match (pid_file?, command?) {
         (Some(file), None) => ProcessBy::PidFile(file),
         (None, Some(text)) => ProcessBy::Command(text),
         (Some(_), Some(_)) => {
-            let position = section.key_position("command_contains").unwrap_or(position);
-            return Err(section.report(
-                position,
+            return Err(section.report_key(
                 "command_contains",
-                "given beside `pid_file`; keep one of the two",
+                "conflicts with `pid_file`; keep one of them",
             ));
         }
         (None, None) => {
-            return Err(peer.report(
-                position,
+            return Err(peer.report_key(
                 "sidecar",
-                "does not say which process is the peer's; add `pid_file` or `command_contains`",
+                "does not identify the peer's process; add `pid_file` or `command_contains`",
             ));
         }
     };
@@ -80,7 +78,7 @@ pub(super) fn sidecar(
 fn file(value: &Value) -> Result<PathBuf, String> {
     let text = value.text()?;
     if text.is_empty() {
-        return Err("is empty; name a file, or remove the key".to_owned());
+        return Err("is empty; set a file name or remove the key".to_owned());
     }
     Ok(value.source.resolve(&text))
 }

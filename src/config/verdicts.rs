@@ -1,33 +1,35 @@
-//! The thresholds of verdicts: `verdicts` of the file, over it that of a network, over both that of a peer.
+//! Thresholds of verdicts: `verdicts` of the file, overridden by those of a network, then by those
+//! of a peer.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::keys::Keys;
 use super::scalar::{DAY, TEN_YEARS, count, duration, number};
-use super::section::{Refused, Section};
+use super::section::Section;
+use super::source::Reported;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// All coins there can be, CVM.
+/// Maximum supply of coins, CVM.
 const SUPPLY_CVM: f64 = 1e9;
 const CVM: RangeInclusive<f64> = 0.0..=SUPPLY_CVM;
 
-/// When what was measured becomes a verdict.
+/// At which measured values a condition is raised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// An order that should move and has not for this long is stalled.
+    /// Time without progress after which an order that should advance is stalled.
     pub stall_after: Duration,
-    /// Blocks behind the network's head from which a peer lags.
+    /// Number of blocks behind the network's head from which a peer lags.
     pub lag_blocks: u64,
-    /// How long a peer must be that far behind.
+    /// How long a peer must be that far behind to lag.
     pub lag_for: Duration,
-    /// A clock further off than this is a condition.
+    /// Largest tolerated difference of a clock.
     pub clock_skew: Duration,
-    /// A TLS certificate that ends sooner than this is a condition.
+    /// Remaining validity below which a TLS certificate is reported.
     pub certificate: Duration,
-    /// Own stake less than this above the eviction limit is a condition, CVM.
+    /// Smallest tolerated margin of own stake above the eviction limit, CVM.
     pub own_stake_margin_cvm: f64,
-    /// A controller with less than this is short of coins, CVM.
+    /// Smallest tolerated balance of a controller, CVM.
     pub controller_balance_cvm: f64,
 }
 
@@ -46,12 +48,13 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Reads `verdicts` of a section, which has these `keys`, over what holds without it.
+    /// Reads `verdicts` of a section, with these valid `keys`; `base` has the values of those that
+    /// are not set.
     pub(super) fn read(
         section: &Section,
         keys: &Keys,
-        base: Result<Self, Refused>,
-    ) -> Result<Self, Refused> {
+        base: Result<Self, Reported>,
+    ) -> Result<Self, Reported> {
         let Some(section) = section.section("verdicts", keys)? else {
             return base;
         };

@@ -116,7 +116,7 @@ fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
 /// A peer as discovery would add it.
 fn discovered_peer(network: &Network, discovery: &Discovery) -> Peer {
     let endpoint = |text| Endpoint::parse(text).expect("a scheme and a host are an endpoint");
-    let mut peer = Peer::at(endpoint("tcp://discovered"));
+    let mut peer = Peer::from_endpoint(endpoint("tcp://discovered"));
     if discovery.http_port.is_some() {
         peer.endpoints.insert(0, endpoint("http://discovered"));
     }

@@ -205,7 +205,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 /// Polls one peer for ever.
 async fn watch(work: &Work) -> Infallible {
     let Work { peer, timing, .. } = work;
-    let interval = peer.cadence.interval;
+    let interval = peer.polling.interval;
     let mut prober = Prober::new(Arc::clone(peer), work.max_response_bytes, &work.clients);
     let phase = schedule::phase(&peer.name, interval);
     let until_slot = schedule::until_phase(SystemTime::now(), phase, interval);
@@ -254,7 +254,7 @@ async fn watch(work: &Work) -> Infallible {
             continue;
         }
         polls_while_down = if down { polls_while_down + 1 } else { 0 };
-        let stride = schedule::stride(polls_while_down, interval, peer.cadence.max_interval);
+        let stride = schedule::stride(polls_while_down, interval, peer.polling.max_interval);
         due += interval * stride + std::mem::take(&mut ahead);
         // A poll that is due already begins late; one whose successor is due too is missed.
         while due + interval <= Instant::now() {

@@ -69,7 +69,7 @@ impl Prober {
             },
             paused_until: None,
             max_pause: MAX_RETRY_AFTER.max(
-                peer.cadence
+                peer.polling
                     .interval
                     .saturating_mul(MAX_RETRY_AFTER_INTERVALS),
             ),
@@ -80,7 +80,7 @@ impl Prober {
 
     /// Polls once. Done within the peer's timeout.
     pub async fn poll(&mut self) -> Observation {
-        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let deadline = Instant::now() + self.peer.polling.timeout;
         let peer = &self.peer;
         let probes = self
             .endpoints
@@ -97,7 +97,7 @@ impl Prober {
     /// # Errors
     /// The peer reports an error, its answer is too large, or no endpoint answers: then the first one's failure.
     pub async fn ask(&mut self, query: &Query) -> Result<Cell, QueryError> {
-        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let deadline = Instant::now() + self.peer.polling.timeout;
         let mut waiting = self.endpoints.len();
         let mut first = None;
         for endpoint in &mut self.endpoints {
@@ -139,7 +139,7 @@ impl EndpointClient {
                     .as_ref()
                     .is_err_and(|failure| failure.reason.worth_a_retry());
             let pause = pauses.next_pause();
-            if again && retries < peer.cadence.retries && Instant::now() + pause < deadline {
+            if again && retries < peer.polling.retries && Instant::now() + pause < deadline {
                 retries += 1;
                 sleep(pause).await;
                 continue;

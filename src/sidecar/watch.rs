@@ -83,7 +83,7 @@ async fn read(peer: Arc<Peer>, sidecar: Sidecar, host: Host, publish: Publish) {
 }
 
 fn ticks(peer: &Peer) -> Interval {
-    let mut ticks = interval(peer.cadence.interval);
+    let mut ticks = interval(peer.polling.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

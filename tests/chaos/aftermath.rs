@@ -91,7 +91,7 @@ async fn remembers(agent: &mut Agent, peers: usize, events_before: &[(u64, Strin
     agent.begin().await;
     let log = agent.log().split_off(told);
     assert!(
-        log.contains(&format!("\"peers\":{peers}")) && log.contains("remembering"),
+        log.contains(&format!("\"peers\":{peers}")) && log.contains("restored the saved state"),
         "{log}"
     );
     are_kept(events_before, &events(agent).await);

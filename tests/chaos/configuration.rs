@@ -39,7 +39,7 @@ async fn a_half_written_file_changes_nothing_and_a_replaced_link_everything() {
     let before = Before::trouble(&agent, PEERS).await;
 
     let file = dir.path().join("config.yml");
-    let refused = |agent: &Agent| agent.log().matches("configuration is refused").count();
+    let refused = |agent: &Agent| agent.log().matches("configuration was rejected").count();
     // Each within a line, so that what is there is no configuration.
     for (i, part) in [10, 4, 3, 2].into_iter().enumerate() {
         let line_ends = config[..config.len() / part].rfind('\n').unwrap();

@@ -63,7 +63,7 @@ async fn a_full_and_a_read_only_disk_lose_nothing_that_was_kept() {
 /// Waits until both state and history tell of the trouble for the time `times`, ends it, and waits until both are kept again.
 async fn trouble_and_end(agent: &Agent, times: usize, end: impl AsyncFn()) {
     until("the trouble is told", async || {
-        told(agent, "the state is not kept") == times && told(agent, HISTORY_LOST) == times
+        told(agent, "cannot save the state") == times && told(agent, HISTORY_LOST) == times
     })
     .await;
     assert!(agent.is_healthy().await);
@@ -73,7 +73,7 @@ async fn trouble_and_end(agent: &Agent, times: usize, end: impl AsyncFn()) {
     .await;
     end().await;
     until("everything is kept again", async || {
-        told(agent, "the state is kept again") == times && told(agent, HISTORY_KEPT) == times
+        told(agent, "the state is saved again") == times && told(agent, HISTORY_KEPT) == times
     })
     .await;
 }

@@ -99,10 +99,10 @@ async fn a_dead_and_a_slow_resolver_hold_up_nothing_else() {
     assert_eq!(agent.peers_up().await, 0);
     assert!(agent.is_healthy().await);
     // Reading files and writing state take threads, of which the resolver must leave some.
-    let reloads = agent.log().matches("the configuration is reloaded").count();
+    let reloads = agent.log().matches("configuration reloaded").count();
     agent.signal("-HUP").await;
     until("the configuration is read", async || {
-        agent.log().matches("the configuration is reloaded").count() > reloads
+        agent.log().matches("configuration reloaded").count() > reloads
     })
     .await;
     let held = agent.held();

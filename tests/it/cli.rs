@@ -157,10 +157,10 @@ async fn signals_reload_and_stop() {
         assert!(sent.success());
     };
     signal("-HUP");
-    agent.until("the configuration is reloaded").await;
+    agent.until("configuration reloaded").await;
     std::fs::write(&file, "peers: 1\n").unwrap();
     signal("-HUP");
-    agent.until("the new configuration is refused").await;
+    agent.until("the new configuration was rejected").await;
     signal("-TERM");
     agent.until("stopping").await;
     let ended = tokio::time::timeout(Duration::from_secs(5), agent.child.wait()).await;
@@ -242,7 +242,7 @@ async fn the_descriptor_limit_is_raised_at_the_start_and_said_in_words() {
     let dir = tempfile::tempdir().unwrap();
     let command = limited(dir.path(), 64, 700, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let carried = "needs 660 file descriptors; the limit of 700 carries them";
+    let carried = "needs 660 file descriptors; the limit of 700 is enough";
     let line = agent.until(carried).await;
     assert!(line.contains("\"INFO\""), "{line}");
     let (_, metrics) = agent.get("/metrics").await;
@@ -250,7 +250,7 @@ async fn the_descriptor_limit_is_raised_at_the_start_and_said_in_words() {
 
     let command = limited(dir.path(), 64, 652, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let line = agent.until("which the limit of 652 does not carry").await;
+    let line = agent.until("but the limit is 652").await;
     for words in [
         "\"WARN\"",
         "LimitNOFILE=660",
@@ -271,11 +271,12 @@ fn check_config_says_of_the_descriptor_limit_what_the_agent_will_find() {
         String::from_utf8(output.stdout).unwrap()
     };
     let carried = told(700, "check-config");
-    let raised = "needs 660 file descriptors; the limit of 64 is raised at the start to 700, which carries them";
+    let raised =
+        "needs 660 file descriptors; the limit of 64 is raised at startup to 700, which is enough";
     assert!(carried.contains(raised), "{carried}");
     let short = told(652, "check-config");
     assert!(
-        short.contains("which the limit of 652 does not carry; set `LimitNOFILE=660`"),
+        short.contains("but the limit is 652; set `LimitNOFILE=660`"),
         "{short}"
     );
     // Of so few peers a shard polls all, those of the others less often.

@@ -134,7 +134,7 @@ async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
     for shard in ["1/2", "2/2"] {
         let shard: Shard = shard.parse().unwrap();
         let mut config = config.clone();
-        shard.keep(&mut config);
+        shard.retain_peers(&mut config);
         let mut list = Watchlist::of(shard);
         list.take(look(&config, &registry).await, &config);
         let merged = list.merged(&config);

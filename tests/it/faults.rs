@@ -31,8 +31,8 @@ impl Watch {
 
     fn of(url: &str) -> Self {
         let mut peer = peer(&[url]);
-        peer.cadence.timeout = TIMEOUT;
-        peer.cadence.retries = 0;
+        peer.polling.timeout = TIMEOUT;
+        peer.polling.retries = 0;
         let prober = contract::prober(&peer);
         Self { peer, prober }
     }
@@ -146,7 +146,7 @@ async fn a_peer_that_is_not_there_is_refused_and_a_name_that_is_not_there_is_dns
     ] {
         let mut watch = Watch::of(&url);
         // A resolver that knows nothing may take its time to say so: either way it is the name that fails.
-        watch.peer.cadence.timeout = Duration::from_secs(10);
+        watch.peer.polling.timeout = Duration::from_secs(10);
         watch.prober = contract::prober(&watch.peer);
         let observation = watch.prober.poll().await;
         let failure = observation.endpoints[0].failure.clone();
@@ -202,7 +202,7 @@ async fn a_connection_with_too_many_unanswered_requests_is_replaced() {
     let fake = FakePeer::start(Script::default()).await;
     fake.set(|script| script.fault = Fault::QueryHangs);
     let mut watch = Watch::new(&fake, Transport::Tcp);
-    watch.peer.cadence.timeout = Duration::from_millis(20);
+    watch.peer.polling.timeout = Duration::from_millis(20);
     watch.prober = contract::prober(&watch.peer);
     for _ in 0..40 {
         watch.prober.poll().await;
@@ -363,8 +363,8 @@ async fn both_forms_of_the_status_are_read() {
 async fn one_endpoint_that_fails_degrades_a_peer_whose_other_one_answers() {
     let fake = FakePeer::start(Script::default()).await;
     let mut peer = peer(&["http://127.0.0.1:1", &format!("tcp://{}", fake.tcp)]);
-    peer.cadence.timeout = TIMEOUT;
-    peer.cadence.retries = 0;
+    peer.polling.timeout = TIMEOUT;
+    peer.polling.retries = 0;
     let record = verdict(&peer, &contract::prober(&peer).poll().await);
     assert_eq!((record.up, record.health), (Some(true), Health::Degraded));
     assert!(record.conditions.contains(&Condition::EndpointFailing));
@@ -418,7 +418,7 @@ async fn retries_stay_inside_the_deadline_and_count_once() {
         listener.local_addr().unwrap()
     };
     let mut watch = Watch::of(&format!("tcp://{gone}"));
-    watch.peer.cadence.retries = 100;
+    watch.peer.polling.retries = 100;
     watch.prober = contract::prober(&watch.peer);
     let observation = watch.poll().await;
     let retries = observation.endpoints[0].retries;

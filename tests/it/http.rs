@@ -185,7 +185,7 @@ async fn a_peer_that_asks_to_be_left_alone_is_not_asked_before_that_time() {
     let fake = FakePeer::start(Script::default()).await;
     let date = |later: u64| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(later));
     let mut peer = peer(&[&format!("http://{}", fake.http)]);
-    peer.cadence.interval = Duration::from_secs(60);
+    peer.polling.interval = Duration::from_secs(60);
     for (status, retry_after, rest) in [
         (429, "40".to_owned(), 40),
         (503, "40".to_owned(), 40),

@@ -81,7 +81,7 @@ async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
     let ids = Ids::default();
     listen(hook, Arc::clone(&ids)).await;
     let mut agent = Program::start(&file).await;
-    agent.until("\"remembering\"").await;
+    agent.until("\"restored the saved state\"").await;
     arrived(&ids).await;
     // Several more polls find the same.
     tokio::time::sleep(Duration::from_secs(3)).await;

@@ -33,7 +33,7 @@ fn endpoints(fake: &FakePeer) -> [String; 2] {
 /// A peer that need not be waited for long.
 fn hasty(endpoints: &[&str]) -> Peer {
     let mut peer = peer(endpoints);
-    peer.cadence.timeout = Duration::from_millis(400);
+    peer.polling.timeout = Duration::from_millis(400);
     peer
 }
 

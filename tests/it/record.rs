@@ -26,8 +26,8 @@ struct Watched {
 impl Watched {
     fn new(urls: &[&str], change: impl FnOnce(&mut Peer)) -> Self {
         let mut peer = peer(urls);
-        peer.cadence.down_after = 2;
-        peer.cadence.up_after = 1;
+        peer.polling.down_after = 2;
+        peer.polling.up_after = 1;
         change(&mut peer);
         Self {
             endpoints: peer.endpoints.clone(),
@@ -39,7 +39,7 @@ impl Watched {
 
     /// One interval later, one poll with these attempts.
     fn poll(&mut self, attempts: Vec<Ended>) -> Health {
-        self.now += self.record.peer.cadence.interval;
+        self.now += self.record.peer.polling.interval;
         let wall = SystemTime::UNIX_EPOCH + self.now;
         let probed = |(endpoint, (attempt, outcome)): (&Endpoint, Ended)| {
             EndpointObservation::new(endpoint.transport(), (wall, wall), attempt, outcome)
@@ -193,7 +193,7 @@ fn a_query_error_degrades_until_the_query_is_answered_again() {
 fn a_measurement_is_shown_for_three_intervals() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(5)]);
-    let interval = watched.record.peer.cadence.interval;
+    let interval = watched.record.peer.polling.interval;
     let shown = |age: Duration| {
         let now = watched.start + watched.now + age;
         let record = &watched.record;
@@ -218,7 +218,7 @@ fn a_level_has_advanced_when_it_was_seen_to_grow() {
     watched.poll(vec![good(5)]);
     assert_eq!(watched.record.advanced, [None; 4]);
     watched.poll(vec![good(6)]);
-    let third = SystemTime::UNIX_EPOCH + watched.record.peer.cadence.interval * 3;
+    let third = SystemTime::UNIX_EPOCH + watched.record.peer.polling.interval * 3;
     assert_eq!(watched.record.advanced, [Some(third); 4]);
 }
 
@@ -247,7 +247,7 @@ fn counters_tell_tries_from_polls() {
 
 #[test]
 fn a_peer_that_goes_and_comes_is_flapping() {
-    let mut watched = Watched::new(&[TCP], |peer| peer.cadence.down_after = 1);
+    let mut watched = Watched::new(&[TCP], |peer| peer.polling.down_after = 1);
     let mut flapping = Vec::new();
     for i in 0..8 {
         let attempt = if i % 2 == 0 {

@@ -242,7 +242,7 @@ async fn no_secret_of_a_configuration_is_in_anything_that_the_agent_puts_out() {
     secrets.are_not_in(&told, "a reload");
     agent.kill().await.unwrap();
     let log = fs::read_to_string(&log).unwrap();
-    assert!(log.contains("the new configuration is refused"));
+    assert!(log.contains("the new configuration was rejected"));
     secrets.are_not_in(&log, "the log");
     let mut files = 0;
     for entry in fs::read_dir(dir.path().join("state")).unwrap() {

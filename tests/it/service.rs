@@ -128,7 +128,7 @@ async fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
     assert!(manager.told().await.starts_with("RELOADING=1\n"));
     assert_eq!(
         manager.told().await,
-        "READY=1\nSTATUS=the new configuration is refused; the old one stays in force\n"
+        "READY=1\nSTATUS=the new configuration was rejected; the running configuration stays active\n"
     );
 
     let pid = service.child.id().unwrap().to_string();

@@ -28,8 +28,8 @@ fn pinned(network: &Network, i: usize) -> Peer {
     ]);
     peer.genesis = Some(network.genesis());
     peer.key = Some(network.key(i));
-    peer.cadence.timeout = Duration::from_millis(1500);
-    peer.cadence.retries = 0;
+    peer.polling.timeout = Duration::from_millis(1500);
+    peer.polling.retries = 0;
     peer
 }
 
@@ -381,7 +381,7 @@ async fn two_thousand_peers_are_told_apart_by_the_address_that_is_dialled() {
     let clients = Arc::new(HttpClients::default());
     let polls = (1..=peers).map(|i| {
         let mut peer = pinned(&network, i);
-        peer.cadence.timeout = PATIENCE;
+        peer.polling.timeout = PATIENCE;
         // One transport each: the other one is the same code.
         peer.endpoints.remove(i % 2);
         let clients = Arc::clone(&clients);
@@ -413,7 +413,7 @@ async fn ten_thousand_peers_are_one_network() {
     let network = network(10_000, &["tarpit:50%"], None).await;
     assert_eq!(network.http(10_000).ip().to_string(), "127.1.39.16");
     let mut first = pinned(&network, 1);
-    first.cadence.timeout = PATIENCE;
+    first.polling.timeout = PATIENCE;
     let record = verdict(&first, &prober(&first).poll().await);
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
     let figures = record.poll_answer(Instant::now()).unwrap();

@@ -139,7 +139,7 @@ proptest! {
         let file = StateFile::open(dir.path()).unwrap();
         file.write(&of_fleet(memory.clone())).unwrap();
         let found = file.read();
-        prop_assert_eq!(found.set_aside, None);
+        prop_assert_eq!(found.quarantined, None);
         prop_assert_eq!(found.state, Some(of_fleet(memory)));
     }
 
@@ -340,11 +340,11 @@ fn a_torn_file_is_set_aside_wherever_it_is_torn() {
         fs::write(&path, &whole[..length]).unwrap();
         let found = file.read();
         assert!(found.state.is_none(), "{length} bytes");
-        let to = found.set_aside.unwrap().to.unwrap();
+        let to = found.quarantined.unwrap().to.unwrap();
         assert_eq!(fs::read(to).unwrap().len(), length, "nothing is lost");
         assert!(!path.exists());
     }
-    assert!(file.read().set_aside.is_none(), "no file is no fault");
+    assert!(file.read().quarantined.is_none(), "no file is no fault");
 }
 
 #[test]
@@ -353,8 +353,8 @@ fn a_foreign_file_is_set_aside_with_the_reason() {
     let file = StateFile::open(dir.path()).unwrap();
     let path = dir.path().join("state.json");
     for (text, expected) in [
-        ("#!/bin/sh\n", "torn, or no state file"),
-        ("[]", "torn, or no state file"),
+        ("#!/bin/sh\n", "truncated or not a state file"),
+        ("[]", "truncated or not a state file"),
         ("{}", "missing field `format`"),
         (
             "{\"format\":\"recipes\",\"version\":1}",
@@ -362,28 +362,28 @@ fn a_foreign_file_is_set_aside_with_the_reason() {
         ),
         (
             "{\"format\":\"convex-peer-monitor state\",\"version\":2}",
-            "its version is 2, this program writes 1",
+            "its version is 2; this program reads version 1",
         ),
         (
             "{\"format\":\"convex-peer-monitor state\",\"version\":1,\"peers\":7}",
-            "no state of version 1",
+            "not a state of version 1",
         ),
     ] {
         fs::write(&path, text).unwrap();
-        let why = file.read().set_aside.unwrap().why;
+        let why = file.read().quarantined.unwrap().why;
         assert!(why.contains(expected), "{text}: {why}");
     }
     let sparse = fs::File::create(&path).unwrap();
     sparse.set_len((64 << 20) + 1).unwrap();
     assert!(
         file.read()
-            .set_aside
+            .quarantined
             .unwrap()
             .why
             .contains("larger than 67108864 bytes")
     );
     fs::create_dir(&path).unwrap();
-    assert_eq!(file.read().set_aside.unwrap().why, "it is no file");
+    assert_eq!(file.read().quarantined.unwrap().why, "not a regular file");
     let memory = of_one();
     file.write(&of_fleet(memory.clone())).unwrap();
     assert_eq!(
@@ -461,11 +461,11 @@ async fn two_agents_on_one_directory_both_monitor_and_one_says_why_it_forgets() 
     fs::write(&config, text).unwrap();
     let mut first = Program::start(&config).await;
     let mut second = Program::start(&config).await;
-    let line = second.until("the state is not kept").await;
+    let line = second.until("cannot save the state").await;
     assert!(line.contains("another agent uses"), "{line}");
     assert_eq!(second.get("/-/ready").await.0, 200);
     first.child.kill().await.unwrap();
-    second.until("the state is kept again").await;
+    second.until("the state is saved again").await;
 }
 
 #[tokio::test]

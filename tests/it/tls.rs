@@ -25,7 +25,7 @@ async fn tls_peer(name: &str, year: i32) -> (FakePeer, Certificate) {
 fn watched(fake: &FakePeer, ca: Option<Certificate>) -> Peer {
     let mut peer = peer(&[&format!("https://localhost:{}", fake.http.port())]);
     peer.http.ca = ca.map(|certificate| vec![certificate.der().to_vec()]);
-    peer.cadence.retries = 0;
+    peer.polling.retries = 0;
     peer
 }
 
@@ -111,7 +111,7 @@ async fn the_configured_server_name_is_asked_for_and_verified() {
 async fn a_peer_that_speaks_no_tls_is_told_from_one_that_is_not_there() {
     let fake = FakePeer::start(Script::default()).await;
     let mut peer = watched(&fake, None);
-    peer.cadence.timeout = Duration::from_secs(2);
+    peer.polling.timeout = Duration::from_secs(2);
     let probed = probe(&peer).await;
     assert!(
         matches!(

@@ -19,11 +19,11 @@ pub(crate) fn peer(endpoints: &[&str]) -> Peer {
         .iter()
         .map(|text| Endpoint::parse(text).unwrap())
         .collect();
-    let mut peer = Peer::at(endpoints[0].clone());
+    let mut peer = Peer::from_endpoint(endpoints[0].clone());
     "tested".clone_into(&mut peer.name);
     peer.endpoints = endpoints;
-    peer.cadence.down_after = 1;
-    peer.cadence.up_after = 1;
+    peer.polling.down_after = 1;
+    peer.polling.up_after = 1;
     peer
 }
 

@@ -142,7 +142,7 @@ impl Alerting {
     fn evaluate_only(&self, peers: &[(&str, &[Condition])], later: u64) {
         let later = Duration::from_secs(later);
         let record = |(name, conditions): &(&str, &[Condition])| {
-            let mut peer = Peer::at(Endpoint::parse("tcp://192.0.2.1").unwrap());
+            let mut peer = Peer::from_endpoint(Endpoint::parse("tcp://192.0.2.1").unwrap());
             (*name).clone_into(&mut peer.name);
             "n".clone_into(&mut peer.network);
             let mut record = PeerRecord::new(Arc::new(peer));

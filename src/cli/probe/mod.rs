@@ -1,4 +1,4 @@
-//! `probe`: polls each peer, once or again and again; the last poll alone is the verdict.
+//! `probe`: polls each peer once or repeatedly; a peer's health is that of its last poll alone.
 
 mod progress;
 mod table;
@@ -12,47 +12,47 @@ use anyhow::Context;
 use convex_client::HttpClients;
 use futures_util::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::agent::Source;
 use crate::config::{self, Config, Limits, Peer};
-use crate::fleet::Observation;
-use crate::fleet::peer_json::PeerJson;
-use crate::fleet::{Health, PeerRecord};
+use crate::fleet::report::PeerReport;
+use crate::fleet::{Health, Observation, PeerRecord};
 use crate::poller::prober::Prober;
 
+use super::args::ProbeArgs;
 use super::terminal::{self, Screen};
-use super::{BAD_CONFIG, ProbeArgs, runtime};
-use progress::{PATIENCE, Progress};
+use super::{BAD_CONFIG, runtime};
+use progress::{Progress, REDRAW_INTERVAL, SHOW_AFTER};
 
-/// Nothing was seen.
+/// Exit code if no round is complete.
 const UNKNOWN: u8 = 3;
 
-/// A peer, and how it is asked.
-struct Subject {
+/// A peer to poll, and its last poll.
+struct Target {
     prober: Prober,
-    seen: Seen,
+    last: PollResult,
 }
 
-/// A peer with what its last poll saw.
-struct Seen {
+/// The last poll of a peer.
+struct PollResult {
     record: PeerRecord,
     observation: Observation,
 }
 
-/// How what was seen is told.
+/// Format of the results.
 #[derive(Clone, Copy)]
-enum Form {
+enum Format {
     Table { colored: bool },
     Json,
 }
 
 pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
-    let form = if args.json {
-        Form::Json
+    let format = if args.json {
+        Format::Json
     } else {
-        Form::Table {
-            colored: terminal::colored(args.color),
+        Format::Table {
+            colored: terminal::use_color(args.color),
         }
     };
     let (mut peers, limits) = if args.endpoints.is_empty() {
@@ -71,44 +71,44 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         (
             args.endpoints
                 .into_iter()
-                .map(Peer::at)
+                .map(Peer::from_endpoint)
                 .map(Arc::new)
                 .collect(),
             Limits::default(),
         )
     };
     for peer in &mut peers {
-        let cadence = &mut Arc::make_mut(peer).cadence;
-        cadence.timeout = args.timeout.unwrap_or(cadence.timeout);
-        cadence.down_after = 1;
-        cadence.up_after = 1;
-        // What one poll has measured is shown until the next one is done.
-        cadence.interval = args.watch.unwrap_or_default().max(cadence.timeout);
+        let polling = &mut Arc::make_mut(peer).polling;
+        polling.timeout = args.timeout.unwrap_or(polling.timeout);
+        polling.down_after = 1;
+        polling.up_after = 1;
+        // The results of a poll stay valid until the next one is complete.
+        polling.interval = args.watch.unwrap_or_default().max(polling.timeout);
     }
     let clients = Arc::default();
-    let mut subjects: Vec<Subject> = peers
+    let mut targets: Vec<Target> = peers
         .into_iter()
-        .map(|peer| Subject::new(peer, &limits, &clients))
+        .map(|peer| Target::new(peer, &limits, &clients))
         .collect();
     let runtime = runtime()?;
     let code = runtime.block_on(async {
         if let Some(every) = args.watch {
-            return watch(&mut subjects, &limits, form, every).await;
+            return watch(&mut targets, &limits, format, every).await;
         }
-        round(&mut subjects, &limits).await;
-        show(&form.tell(&subjects, None)?)?;
-        Ok(worst(&subjects))
+        poll_all(&mut targets, &limits).await;
+        print(&format.format(&targets, None)?)?;
+        Ok(exit_code(&targets))
     });
-    // A resolver that hangs must not keep the process.
+    // A resolver that hangs must not delay the exit.
     runtime.shutdown_background();
     code.map(ExitCode::from)
 }
 
-impl Subject {
+impl Target {
     fn new(peer: Arc<Peer>, limits: &Limits, clients: &Arc<HttpClients>) -> Self {
         Self {
             prober: Prober::new(Arc::clone(&peer), limits.max_response_bytes, clients),
-            seen: Seen {
+            last: PollResult {
                 record: PeerRecord::new(peer),
                 observation: Observation {
                     endpoints: Vec::new(),
@@ -120,40 +120,43 @@ impl Subject {
     async fn poll(&mut self) {
         let observation = self.prober.poll().await;
         let (now, wall) = (Instant::now(), SystemTime::now());
-        self.seen.record.record_poll(&observation, None, now, wall);
-        self.seen.observation = observation;
+        self.last.record.observe(&observation, None, now, wall);
+        self.last.observation = observation;
     }
 }
 
-/// Polls everybody once, telling who is waited for.
-async fn round(subjects: &mut [Subject], limits: &Limits) {
-    let name = |subject: &Subject| subject.seen.record.peer.name.clone();
-    let mut progress = Progress::of(subjects.iter().map(name).collect());
-    let polls = subjects
+/// Polls every peer once and shows the progress.
+async fn poll_all(targets: &mut [Target], limits: &Limits) {
+    let name = |target: &Target| target.last.record.peer.name.clone();
+    let mut progress = Progress::start(targets.iter().map(name).collect());
+    let polls = targets
         .iter_mut()
         .enumerate()
-        .map(|(index, subject)| async move {
-            subject.poll().await;
+        .map(|(index, target)| async move {
+            target.poll().await;
             index
         });
     let mut polls = stream::iter(polls).buffer_unordered(limits.max_inflight);
-    let patience = Instant::now() + PATIENCE;
+    let visible = Progress::is_visible();
+    let mut redraws = interval_at(Instant::now() + SHOW_AFTER, REDRAW_INTERVAL);
+    redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             polled = polls.next() => match polled {
                 Some(index) => progress.answered(index),
                 None => return,
             },
-            () = sleep_until(patience), if !progress.is_told() => progress.tell(),
+            _ = redraws.tick(), if visible => progress.draw(),
         }
     }
 }
 
-/// Polls start to start until a signal ends it, or until nobody reads any longer. Gives the code of the last whole round.
+/// Polls at each start of an interval until a signal, or until the output is closed. Returns the
+/// exit code of the last complete round.
 async fn watch(
-    subjects: &mut [Subject],
+    targets: &mut [Target],
     limits: &Limits,
-    form: Form,
+    format: Format,
     every: Duration,
 ) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -165,8 +168,8 @@ async fn watch(
         }
     };
     tokio::pin!(stop);
-    let screen = match form {
-        Form::Table { .. } if terminal::is_drawable() => {
+    let screen = match format {
+        Format::Table { .. } if terminal::is_drawable(&io::stdout()) => {
             Some(Screen::open().context("cannot draw on the terminal")?)
         }
         _ => None,
@@ -178,42 +181,42 @@ async fn watch(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            () = async { rounds.tick().await; round(subjects, limits).await } => {}
+            () = async { rounds.tick().await; poll_all(targets, limits).await } => {}
         }
-        code = worst(subjects);
-        let text = form.tell(subjects, Some(every))?;
+        code = exit_code(targets);
+        let text = format.format(targets, Some(every))?;
         if let Some(screen) = &screen {
             screen.draw(&text)?;
             last = Some(text);
-        } else if !show(&text)? {
+        } else if !print(&text)? {
             break;
         }
     }
     drop(screen);
     if let Some(text) = last {
-        show(&text)?;
+        print(&text)?;
     }
     Ok(code)
 }
 
-impl Form {
-    /// What is told of one round; of one of many, in a form that tells where one ends.
-    fn tell(self, subjects: &[Subject], every: Option<Duration>) -> anyhow::Result<String> {
+impl Format {
+    /// Formats the results of a round; with `every`, of one of many, so that its end can be told.
+    fn format(self, targets: &[Target], every: Option<Duration>) -> anyhow::Result<String> {
         let now = Instant::now();
         match self {
             Self::Table { colored } => {
-                let seen: Vec<&Seen> = subjects.iter().map(|subject| &subject.seen).collect();
-                let width = terminal::size().map(|(width, _)| usize::from(width));
-                let table = table::table(&seen, width, colored, now);
+                let results: Vec<&PollResult> = targets.iter().map(|target| &target.last).collect();
+                let width = terminal::size(&io::stdout()).map(|(columns, _)| columns);
+                let table = table::table(&results, width, colored, now);
                 Ok(match every {
                     Some(every) => format!("{}\n{table}\n", heading(every)),
                     None => table,
                 })
             }
             Self::Json => {
-                let reports: Vec<PeerJson<'_>> = subjects
+                let reports: Vec<PeerReport<'_>> = targets
                     .iter()
-                    .map(|subject| PeerJson::new(&subject.seen.record, now))
+                    .map(|target| PeerReport::new(&target.last.record, now))
                     .collect();
                 let text = if every.is_some() {
                     serde_json::to_string(&reports)?
@@ -227,13 +230,13 @@ impl Form {
 }
 
 fn heading(every: Duration) -> String {
-    let at = humantime::format_rfc3339_seconds(SystemTime::now());
+    let now = humantime::format_rfc3339_seconds(SystemTime::now());
     let every = humantime::format_duration(every);
-    format!("{at}, polled every {every}; Ctrl-C ends")
+    format!("{now}, polled every {every}; press Ctrl-C to stop")
 }
 
-/// Prints a text. False: nobody reads any longer.
-fn show(text: &str) -> io::Result<bool> {
+/// Prints a text. Returns false if the reader has closed the output.
+fn print(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
@@ -242,17 +245,17 @@ fn show(text: &str) -> io::Result<bool> {
     }
 }
 
-/// The exit code of the worst health: down is worse than unknown, unknown than degraded.
-fn worst(subjects: &[Subject]) -> u8 {
-    let severity = |health| match health {
+/// Returns the exit code of the worst health: down is worse than unknown, unknown than degraded.
+fn exit_code(targets: &[Target]) -> u8 {
+    let severity_and_code = |health| match health {
         Health::Up => (0, 0),
         Health::Degraded => (1, 1),
         Health::Unknown => (2, UNKNOWN),
         Health::Down => (3, 2),
     };
-    subjects
+    targets
         .iter()
-        .map(|subject| severity(subject.seen.record.health))
+        .map(|target| severity_and_code(target.last.record.health))
         .max()
         .map_or(0, |(_, code)| code)
 }

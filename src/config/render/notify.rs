@@ -1,4 +1,4 @@
-//! The section `notify`, as it is shown.
+//! Renders `notify`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::config::{Alertmanager, BasicAuth, Heartbeat, Notify, Target, Webhook};
 
-use super::{HttpEntry, SECRET, duration, text};
+use super::peers::HttpEntry;
+use super::{SECRET, duration, text};
 
 #[derive(Serialize)]
 pub(super) struct NotifySection<'a> {
@@ -43,7 +44,7 @@ struct HeartbeatSection<'a> {
     interval: String,
 }
 
-/// Where requests go; beyond the host a URL may hold a token.
+/// Where requests are sent; a URL may contain a token after the host.
 #[derive(Serialize)]
 struct TargetEntry<'a> {
     url: String,
@@ -106,11 +107,11 @@ impl<'a> From<&'a Notify> for NotifySection<'a> {
 impl<'a> From<&'a Target> for TargetEntry<'a> {
     fn from(target: &'a Target) -> Self {
         let Target {
-            url: _, // shown as far as it is no secret
+            url: _, // rendered without what may be secret
             http,
             basic_auth,
         } = target;
-        let (mut url, more) = target.shown();
+        let (mut url, more) = target.redacted_url();
         if more {
             url = format!("{url}/{SECRET}");
         }

@@ -1,4 +1,4 @@
-//! Which client certificates are taken: those of a CA, and of these only the ones that bear an allowed name.
+//! Verification of client certificates by name: those of a CA, and only with an allowed name.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,14 +9,15 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::extensions::GeneralName;
 
-/// Takes a certificate that `issued` takes and that bears one of `names`.
+/// Accepts a certificate that `inner` accepts and that has one of the allowed names.
 #[derive(Debug)]
-pub(super) struct Named {
-    pub(super) issued: Arc<dyn ClientCertVerifier>,
-    pub(super) names: Vec<String>,
+pub(super) struct NameVerifier {
+    pub(super) inner: Arc<dyn ClientCertVerifier>,
+    pub(super) allowed_names: Vec<String>,
 }
 
-/// The names of a certificate's subject: DNS names, addresses of mail and of hosts, URIs.
+/// Returns the alternative names of a certificate's subject: DNS names, e-mail and IP addresses,
+/// URIs.
 fn names(certificate: &CertificateDer) -> Vec<String> {
     let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else {
         return Vec::new();
@@ -42,17 +43,17 @@ fn name(name: &GeneralName) -> Option<String> {
     }
 }
 
-impl ClientCertVerifier for Named {
+impl ClientCertVerifier for NameVerifier {
     fn offer_client_auth(&self) -> bool {
-        self.issued.offer_client_auth()
+        self.inner.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.issued.client_auth_mandatory()
+        self.inner.client_auth_mandatory()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.issued.root_hint_subjects()
+        self.inner.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -62,11 +63,11 @@ impl ClientCertVerifier for Named {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self
-            .issued
+            .inner
             .verify_client_cert(end_entity, intermediates, now)?;
         if names(end_entity)
             .iter()
-            .any(|name| self.names.contains(name))
+            .any(|name| self.allowed_names.contains(name))
         {
             Ok(verified)
         } else {
@@ -80,7 +81,7 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.issued.verify_tls12_signature(message, cert, dss)
+        self.inner.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -89,10 +90,10 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.issued.verify_tls13_signature(message, cert, dss)
+        self.inner.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.issued.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }

@@ -1,4 +1,5 @@
-//! The agent's own listener: Prometheus' web configuration file, read whole or refused.
+//! TLS, users and headers of the agent's HTTP server, from a web configuration file in the format
+//! of Prometheus.
 
 mod client_certificate;
 mod password;
@@ -11,21 +12,22 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::file::{self, Node};
 use super::keys::{HTTP_SERVER, WEB, WEB_FILE};
-use super::located::Broken;
-use super::scalar::boolean;
-use super::secret_file::{is_read_by_all, read_file};
-use super::section::{Refused, Section, Source, Value};
-use super::text_of;
+use super::load::decode_utf8;
+use super::scalar::{boolean, user_name};
+use super::secret_file::{is_world_readable, read_file};
+use super::section::Section;
+use super::source::{Reported, Source};
+use super::value::Value;
+use super::yaml::{self, Malformed, Node};
 
 pub use password::PasswordHash;
-pub use tls::{Served, Tls};
+pub use tls::{LoadedTls, Tls};
 
-/// Largest file read, bytes: thousands of users.
+/// Largest web configuration file, bytes: thousands of users.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The headers that the file can set, as with Prometheus.
+/// Headers that the file can set, as in Prometheus.
 const HEADERS: [HeaderName; 5] = [
     header::CONTENT_SECURITY_POLICY,
     header::STRICT_TRANSPORT_SECURITY,
@@ -34,18 +36,18 @@ const HEADERS: [HeaderName; 5] = [
     header::X_XSS_PROTECTION,
 ];
 
-/// How the agent's own listener speaks, and whom it answers.
+/// TLS, users and headers of the agent's HTTP server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Web {
-    /// Where the rest was read from; none: it is the default.
+    /// The file that the rest was read from; `None`: all defaults.
     pub config_file: Option<PathBuf>,
-    /// TLS; none: plain HTTP.
+    /// TLS settings; `None`: plain HTTP.
     pub tls: Option<Tls>,
-    /// Who may come in, by user name; empty: passwords are not asked for.
+    /// Password hashes by user name; empty: no passwords are required.
     pub users: BTreeMap<String, PasswordHash>,
-    /// Whether HTTP/2 is spoken besides HTTP/1.1.
+    /// Whether HTTP/2 is offered besides HTTP/1.1.
     pub http2: bool,
-    /// Sent with every answer, instead of the agent's own of these names.
+    /// Headers sent with every response, replacing the agent's own.
     pub headers: HeaderMap,
 }
 
@@ -62,134 +64,126 @@ impl Default for Web {
 }
 
 impl Web {
-    /// Whether nobody is answered without a password or a certificate.
+    /// Whether every client needs a password or a certificate.
     #[must_use]
-    pub fn authenticates(&self) -> bool {
-        !self.users.is_empty() || self.tls.as_ref().is_some_and(Tls::demands_certificate)
+    pub fn requires_authentication(&self) -> bool {
+        !self.users.is_empty() || self.tls.as_ref().is_some_and(Tls::requires_certificate)
     }
 
-    /// What is unwise about listening at `address` like this, and what would be right.
+    /// Returns a warning if listening at `address` with these settings is unsafe.
     #[must_use]
-    pub fn exposure(&self, address: SocketAddr) -> Option<String> {
+    pub fn exposure_warning(&self, address: SocketAddr) -> Option<String> {
         if address.ip().is_loopback() {
             return None;
         }
-        if !self.authenticates() {
+        if !self.requires_authentication() {
             return Some(format!(
-                "{address} is open to everybody who can reach it, without a password or a client certificate; \
-                 set web.config_file, or listen on a loopback address"
+                "{address} is open to anyone who can reach it, without a password or a client \
+                 certificate; set web.config_file, or listen on a loopback address"
             ));
         }
         (self.tls.is_none()).then(|| {
             format!(
-                "passwords are sent to {address} in plain; add tls_server_config to web.config_file, or listen on a \
-                 loopback address behind a proxy that speaks TLS"
+                "passwords are sent to {address} in plain text; add tls_server_config to \
+                 web.config_file, or listen on a loopback address behind a TLS proxy"
             )
         })
     }
 }
 
-/// The file's `web`.
-pub(super) fn web(file: &Section) -> Result<Arc<Web>, Refused> {
+/// Reads `web`, and the file that it names.
+pub(super) fn web(file: &Section) -> Result<Arc<Web>, Reported> {
     let Some(section) = file.section("web", &WEB)? else {
         return Ok(Arc::default());
     };
     let read = section.read("config_file", |value| {
-        let path = value.source.resolve(&value.text()?);
+        let path = value.path()?;
         let (bytes, metadata) = read_file(&path, MAX_BYTES)
-            .map_err(|error| format!("cannot read {}: {error}", value.shown(&path)))?;
-        Ok((path, bytes, is_read_by_all(&metadata)))
+            .map_err(|error| format!("cannot read {}: {error}", value.quoted_path(&path)))?;
+        Ok((path, bytes, is_world_readable(&metadata)))
     })?;
-    let Some((path, bytes, open)) = read else {
+    let Some((path, bytes, world_readable)) = read else {
         return Ok(Arc::default());
     };
     let name = path.to_string_lossy();
-    let text = text_of(&bytes, &name).map_err(|problem| file.source.absorb([problem]))?;
-    // A bcrypt hash is full of dollars: nothing is put in from the environment.
+    let text = decode_utf8(&bytes, &name).map_err(|problem| file.source.report_all([problem]))?;
+    // Literal: bcrypt hashes contain dollars.
     let base_dir = path.parent().unwrap_or(Path::new(""));
-    let source = Source::literal(&name, base_dir).open_to_all(open);
-    let web = if says_nothing(text) {
+    let source = Source::literal(&name, base_dir).world_readable(world_readable);
+    let web = if is_blank(text) {
         Ok(Web::default())
     } else {
-        match file::read(text) {
-            Ok(root) => document(&source, &root),
-            Err(Broken { position, message }) => Err(source.report(position, "", message)),
+        match yaml::read(text) {
+            Ok(root) => read_file_keys(&source, &root),
+            Err(Malformed { position, message }) => Err(source.report(position, "", message)),
         }
     };
-    file.source.absorb_warnings(source.take_warnings());
+    file.source.add_warnings(source.take_warnings());
     let web = source
         .finish(web)
-        .map_err(|errors| file.source.absorb(errors.into_problems()))?;
+        .map_err(|errors| file.source.report_all(errors.into_problems()))?;
     Ok(Arc::new(Web {
         config_file: Some(path.clone()),
         ..web
     }))
 }
 
-/// Whether a file has nothing but comments, which Prometheus takes for neither TLS nor users.
-fn says_nothing(text: &str) -> bool {
+/// Whether a file has nothing but comments, which for Prometheus means neither TLS nor users.
+fn is_blank(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     lines.all(|line| line.is_empty() || line.starts_with('#'))
 }
 
-fn document(source: &Source, root: &Node) -> Result<Web, Refused> {
+fn read_file_keys(source: &Source, root: &Node) -> Result<Web, Reported> {
     let file = Section::open(source, String::new(), root, &WEB_FILE)?;
     let http = file.section("http_server_config", &HTTP_SERVER);
     let (http2, headers) = match &http {
         Ok(Some(http)) => (http.read("http2", boolean), headers(http)),
         Ok(None) => (Ok(None), Ok(HeaderMap::new())),
-        Err(refused) => (Err(*refused), Err(*refused)),
+        Err(reported) => (Err(*reported), Err(*reported)),
     };
-    let spoken = http2.map(|http2| http2.unwrap_or(true));
-    let tls = tls::tls(&file, spoken.unwrap_or(true));
+    let http2 = http2.map(|http2| http2.unwrap_or(true));
+    let tls = tls::tls(&file, http2.unwrap_or(true));
     let users = users(&file);
     Ok(Web {
         config_file: None,
         tls: tls?,
         users: users?,
-        http2: spoken?,
+        http2: http2?,
         headers: headers?,
     })
 }
 
-fn users(file: &Section) -> Result<BTreeMap<String, PasswordHash>, Refused> {
+fn users(file: &Section) -> Result<BTreeMap<String, PasswordHash>, Reported> {
     let mut users = BTreeMap::new();
-    let mut sound = Ok(());
+    let mut result = Ok(());
     for (path, key, value) in file.map("basic_auth_users")? {
-        let read = user(&key.text)
-            .map_err(|message| (key.position, message))
-            .and_then(|name| {
+        let read = user_name(&key.text)
+            .map_err(|message| (key.position, message.to_owned()))
+            .and_then(|()| {
                 let hash = value.secret_text().and_then(|text| text.parse());
-                let hash = hash.map_err(|message| (value.node.position, message))?;
-                Ok((name, hash))
+                hash.map_err(|message| (value.node.position, message))
             });
         match read {
-            Ok((name, hash)) => {
-                users.insert(name, hash);
+            Ok(hash) => {
+                users.insert(key.text.clone(), hash);
             }
-            Err((position, message)) => sound = Err(file.source.report(position, path, message)),
+            Err((position, message)) => result = Err(file.source.report(position, path, message)),
         }
     }
-    sound?;
+    result?;
     if users.is_empty()
         && let Some(position) = file.key_position("basic_auth_users")
     {
-        let message = "names nobody; add `user: bcrypt hash`, or remove the key";
+        let message = "is empty; add `user: bcrypt hash`, or remove the key";
         return Err(file.report(position, "basic_auth_users", message));
     }
     Ok(users)
 }
 
-fn user(name: &str) -> Result<String, String> {
-    if name.is_empty() || name.contains(':') || name.contains(char::is_control) {
-        return Err("not a user name; it has at least one character, and no colon".to_owned());
-    }
-    Ok(name.to_owned())
-}
-
-fn headers(http: &Section) -> Result<HeaderMap, Refused> {
+fn headers(http: &Section) -> Result<HeaderMap, Reported> {
     let mut headers = HeaderMap::new();
-    let mut sound = Ok(());
+    let mut result = Ok(());
     for (path, key, value) in http.map("headers")? {
         let name = HEADERS
             .into_iter()
@@ -206,10 +200,10 @@ fn headers(http: &Section) -> Result<HeaderMap, Refused> {
             )),
         };
         if let Err((position, message)) = added {
-            sound = Err(http.source.report(position, path, message));
+            result = Err(http.source.report(position, path, message));
         }
     }
-    sound.map(|()| headers)
+    result.map(|()| headers)
 }
 
 fn header_value(value: &Value) -> Result<HeaderValue, String> {
@@ -217,6 +211,6 @@ fn header_value(value: &Value) -> Result<HeaderValue, String> {
     let printable = text.chars().all(|c| (' '..='~').contains(&c));
     match HeaderValue::from_str(&text) {
         Ok(header) if printable => Ok(header),
-        _ => Err("cannot stand in a header; expected printable ASCII only".to_owned()),
+        _ => Err("not allowed in a header; expected printable ASCII".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Passwords as their bcrypt hashes: what is taken for one, and what it costs to check.
+//! Passwords as bcrypt hashes: which hashes are accepted, and their cost.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use bcrypt::HashParts;
 
 use crate::config::Secret;
 
-/// What one check may cost: 2 to this power of rounds. The dearest one takes some seconds of a processor.
+/// Accepted bcrypt costs (log2 of the number of rounds). The highest takes seconds of CPU time.
 const COSTS: RangeInclusive<u32> = 4..=16;
 
 /// The bcrypt hash of a password.
@@ -18,27 +18,28 @@ pub struct PasswordHash {
 }
 
 impl PasswordHash {
-    /// A hash that no password is known for, checked at `cost` as any other.
+    /// Returns a hash that no known password matches, as expensive to verify as any other of this
+    /// `cost`.
     ///
     /// # Panics
-    /// The cost is not one that a hash can have.
+    /// The cost is out of range.
     #[must_use]
-    pub fn of_nobody(cost: u32) -> Self {
-        // Zeros, in the alphabet of bcrypt.
+    pub fn unmatchable(cost: u32) -> Self {
+        // `.` is zero in the alphabet of bcrypt.
         let text = format!("$2b${cost:02}${}", ".".repeat(53));
         text.parse()
-            .expect("53 characters of salt and hash, at a cost that is allowed")
+            .expect("53 characters of salt and hash, and a cost in range")
     }
 
-    /// The logarithm of the rounds that a check takes.
+    /// log2 of the number of rounds.
     #[must_use]
     pub fn cost(&self) -> u32 {
         self.cost
     }
 
-    /// Whether this is the hash of `password`. Takes long, as it is meant to: not for a thread that others wait for.
+    /// Whether `password` matches the hash. Deliberately slow: not for a thread of the event loop.
     #[must_use]
-    pub fn is_of(&self, password: &[u8]) -> bool {
+    pub fn verify(&self, password: &[u8]) -> bool {
         bcrypt::verify(password, self.text.expose()).unwrap_or(false)
     }
 }
@@ -46,11 +47,12 @@ impl PasswordHash {
 impl FromStr for PasswordHash {
     type Err = String;
 
-    /// The message repeats nothing of the text: it may be a password in plain.
+    /// The error does not quote the text, which may be a plain-text password.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = HashParts::from_str(text).ok();
         let cost = parts.map(|parts| parts.get_cost()).ok_or(
-            "not a bcrypt hash; make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`, and put it in quotes",
+            "not a bcrypt hash; create one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`, \
+             and put it in quotes",
         )?;
         if !COSTS.contains(&cost) {
             let (from, to) = COSTS.into_inner();
@@ -70,18 +72,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_of_its_password_alone_and_of_nobody_of_none() {
+    fn a_hash_matches_its_password_only_and_the_unmatchable_one_matches_none() {
         let hash: PasswordHash = bcrypt::hash("right", 4).unwrap().parse().unwrap();
-        assert!(hash.is_of(b"right"));
-        assert!(!hash.is_of(b"wrong"));
+        assert!(hash.verify(b"right"));
+        assert!(!hash.verify(b"wrong"));
         assert_eq!(hash.cost(), 4);
-        let nobody = PasswordHash::of_nobody(hash.cost());
-        assert!(!nobody.is_of(b"right") && !nobody.is_of(b""));
-        assert_eq!(nobody.cost(), 4);
+        let unmatchable = PasswordHash::unmatchable(hash.cost());
+        assert!(!unmatchable.verify(b"right") && !unmatchable.verify(b""));
+        assert_eq!(unmatchable.cost(), 4);
     }
 
     #[test]
-    fn what_is_no_hash_is_told_without_repeating_it() {
+    fn an_invalid_hash_is_not_quoted_in_the_error() {
         for text in ["s3cret", "", "$2b$10$s3cret", "$5$10$s3cret"] {
             let error = text.parse::<PasswordHash>().unwrap_err();
             assert!(
@@ -89,8 +91,8 @@ mod tests {
                 "{error}"
             );
         }
-        let dear = format!("$2y$31${}", ".".repeat(53));
-        let error = dear.parse::<PasswordHash>().unwrap_err();
+        let expensive = format!("$2y$31${}", ".".repeat(53));
+        let error = expensive.parse::<PasswordHash>().unwrap_err();
         assert_eq!(
             error,
             "a bcrypt hash of cost 31; expected a cost from 4 to 16"

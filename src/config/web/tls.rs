@@ -1,4 +1,5 @@
-//! TLS of the agent's own listener: `tls_server_config`, and what is made of its files, which may be replaced at any time.
+//! TLS of the agent's HTTP server: `tls_server_config`, and the server configuration made of its
+//! files, which may be replaced at any time.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,93 +19,94 @@ use sha3::{Digest, Sha3_256};
 
 use super::super::keys::TLS_SERVER;
 use super::super::scalar::{boolean, choice};
-use super::super::secret_file::{is_read_by_all, open_to_all, read_file};
-use super::super::section::{Refused, Section, Value};
-use super::client_certificate::Named;
+use super::super::secret_file::{is_world_readable, read_file, world_readable_warning};
+use super::super::section::Section;
+use super::super::source::Reported;
+use super::super::value::Value;
+use super::client_certificate::NameVerifier;
 
-/// Largest file read, bytes: the public roots of an operating system take a quarter of it.
+/// Largest file, bytes; the root certificates of an operating system take a quarter of it.
 const MAX_BYTES: u64 = 1 << 20;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// TLS of the agent's own listener. Equal when the settings are, whatever the files hold.
+/// TLS of the agent's HTTP server. Equal if the settings are, whatever is in the files.
 #[derive(Clone, Debug)]
 pub struct Tls {
     settings: Settings,
-    first: Served,
+    initial: LoadedTls,
 }
 
-/// What `tls_server_config` says.
+/// The keys of `tls_server_config`.
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
     cert_file: PathBuf,
     key_file: PathBuf,
-    clients: Clients,
+    client_auth: ClientAuth,
     client_ca_file: Option<PathBuf>,
-    /// Empty: any name.
+    /// Empty: certificates with any name are accepted.
     allowed_names: Vec<String>,
     versions: Vec<ProtocolVersion>,
-    /// Of TLS 1.2 and 1.3.
+    /// For TLS 1.2 and 1.3.
     suites: Vec<SupportedCipherSuite>,
     groups: Vec<NamedGroup>,
-    own_order: bool,
+    prefer_server_order: bool,
     http2: bool,
 }
 
-/// Whether clients have to show a certificate.
+/// Whether clients need a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Clients {
-    /// They are not asked.
+enum ClientAuth {
+    /// No certificate is requested.
     None,
-    /// One that is shown must be good.
+    /// A certificate is optional, but must be valid.
     IfGiven,
-    /// Each has to show a good one.
-    All,
+    /// A valid certificate is required.
+    Required,
 }
 
-/// What the files have held, ready to be served.
+/// The files as loaded, ready to serve.
 #[derive(Clone)]
-pub struct Served {
-    /// Of all the files.
+pub struct LoadedTls {
+    /// Hash of the content of all files.
     fingerprint: [u8; 32],
     server: Arc<ServerConfig>,
-    /// Whether every user of the host can read the key.
-    key_open_to_all: bool,
+    key_world_readable: bool,
 }
 
-/// Why files cannot be served.
+/// Why a file is unusable.
 struct Unusable {
-    /// The key that names the file.
+    /// The configuration key that names the file.
     key: &'static str,
     message: String,
 }
 
 impl Tls {
-    /// What was served when the configuration was read.
+    /// Returns the files as they were when the configuration was loaded.
     #[must_use]
-    pub fn first(&self) -> &Served {
-        &self.first
+    pub fn initial(&self) -> &LoadedTls {
+        &self.initial
     }
 
-    /// What the files hold now; none when that is what `known` holds. Reads from disk.
+    /// Loads the files again; `None` if they have not changed since `known`. Blocks.
     ///
     /// # Errors
-    /// A text that says which file cannot be used, and why.
-    pub fn renewed(&self, known: &Served) -> Result<Option<Served>, String> {
-        let renewed = self.settings.renewed(Some(known));
-        renewed.map_err(|Unusable { key, message }| format!("{key}: {message}"))
+    /// Which file is unusable, and why.
+    pub fn reload_if_changed(&self, known: &LoadedTls) -> Result<Option<LoadedTls>, String> {
+        let loaded = self.settings.load_if_changed(Some(known));
+        loaded.map_err(|Unusable { key, message }| format!("{key}: {message}"))
     }
 
-    /// Whether every client has to show a certificate.
+    /// Whether every client needs a certificate.
     #[must_use]
-    pub fn demands_certificate(&self) -> bool {
-        self.settings.clients == Clients::All
+    pub fn requires_certificate(&self) -> bool {
+        self.settings.client_auth == ClientAuth::Required
     }
 
-    /// Whether clients that have a certificate may show it instead of being nobody.
+    /// Whether clients can authenticate with a certificate.
     #[must_use]
-    pub fn takes_certificates(&self) -> bool {
-        self.settings.clients != Clients::None
+    pub fn accepts_certificates(&self) -> bool {
+        self.settings.client_auth != ClientAuth::None
     }
 }
 
@@ -114,127 +116,110 @@ impl PartialEq for Tls {
     }
 }
 
-impl Served {
-    /// For rustls.
+impl LoadedTls {
+    /// Returns the configuration for rustls.
     #[must_use]
     pub fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
 }
 
-impl fmt::Debug for Served {
+impl fmt::Debug for LoadedTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Served").finish_non_exhaustive()
+        f.debug_struct("LoadedTls").finish_non_exhaustive()
     }
 }
 
-/// The file's `tls_server_config`. `http2`: whether it is offered to clients.
-pub(super) fn tls(file: &Section, http2: bool) -> Result<Option<Tls>, Refused> {
+/// Reads `tls_server_config`. `http2` says whether HTTP/2 is offered to clients.
+pub(super) fn tls(file: &Section, http2: bool) -> Result<Option<Tls>, Reported> {
     let Some(section) = file.section("tls_server_config", &TLS_SERVER)? else {
         return Ok(None);
     };
-    let path = |value: &Value| Ok(value.source.resolve(&value.text()?));
-    let cert_file = section.need("cert_file", path);
-    let key_file = section.need("key_file", path);
-    let client_ca_file = section.read("client_ca_file", path);
-    let clients = section.read("client_auth_type", clients);
-    let allowed_names = texts(&section, "client_allowed_sans", Value::text);
+    let cert_file = section.require("cert_file", Value::path);
+    let key_file = section.require("key_file", Value::path);
+    let client_ca_file = section.read("client_ca_file", Value::path);
+    let client_auth = section.read("client_auth_type", client_auth);
+    let allowed_names = list(&section, "client_allowed_sans", Value::text);
     let versions = versions(&section);
-    let suites = texts(&section, "cipher_suites", suite);
-    let groups = texts(&section, "curve_preferences", group);
-    let own_order = section.read("prefer_server_cipher_suites", boolean);
+    let suites = list(&section, "cipher_suites", suite);
+    let groups = list(&section, "curve_preferences", group);
+    let prefer_server_order = section.read("prefer_server_cipher_suites", boolean);
 
     let settings = Settings {
         cert_file: cert_file?,
         key_file: key_file?,
-        clients: clients?.unwrap_or(Clients::None),
+        client_auth: client_auth?.unwrap_or(ClientAuth::None),
         client_ca_file: client_ca_file?,
         allowed_names: allowed_names?,
         versions: versions?,
-        suites: chosen(suites?),
+        suites: complete_suites(suites?),
         groups: groups?,
-        own_order: own_order?.unwrap_or(true),
+        prefer_server_order: prefer_server_order?.unwrap_or(true),
         http2,
     };
-    fits_together(&section, &settings)?;
-    match settings.renewed(None) {
-        Ok(Some(first)) => {
-            if first.key_open_to_all {
+    check_client_auth(&section, &settings)?;
+    match settings.load_if_changed(None) {
+        Ok(Some(initial)) => {
+            if initial.key_world_readable {
                 let position = section
                     .value_position("key_file")
                     .unwrap_or(section.position);
                 let file = format!("{:?}", settings.key_file.to_string_lossy());
-                section.source.warn(position, open_to_all(&file));
+                section.source.warn(position, world_readable_warning(&file));
             }
-            Ok(Some(Tls { settings, first }))
+            Ok(Some(Tls { settings, initial }))
         }
         Ok(None) => Ok(None),
-        Err(Unusable { key, message }) => {
-            let position = section.value_position(key).unwrap_or(section.position);
-            Err(section.report(position, key, message))
-        }
+        Err(Unusable { key, message }) => Err(section.report_value(key, message)),
     }
 }
 
-fn fits_together(section: &Section, settings: &Settings) -> Result<(), Refused> {
-    let wrong = |key: &str, message: &str| {
-        let position = section.key_position(key).unwrap_or(section.position);
-        Err(section.report(position, key, message))
-    };
-    if settings.clients == Clients::None {
-        let message = "given without a client_auth_type that asks for certificates; set \
+/// Checks that the keys about client certificates fit together.
+fn check_client_auth(section: &Section, settings: &Settings) -> Result<(), Reported> {
+    if settings.client_auth == ClientAuth::None {
+        let message = "has no effect without client certificates; set client_auth_type to \
                        RequireAndVerifyClientCert or VerifyClientCertIfGiven, or remove it";
         if settings.client_ca_file.is_some() {
-            return wrong("client_ca_file", message);
+            return Err(section.report_key("client_ca_file", message));
         }
         if !settings.allowed_names.is_empty() {
-            return wrong("client_allowed_sans", message);
+            return Err(section.report_key("client_allowed_sans", message));
         }
     } else if settings.client_ca_file.is_none() {
-        let message = "is missing; client certificates are verified against it";
-        return wrong("client_ca_file", message);
+        let message = "is missing; add it, to verify client certificates";
+        return Err(section.report_key("client_ca_file", message));
     }
     Ok(())
 }
 
-/// The items of a list, each read by `parse`; empty when it is not there.
-fn texts<'a, T>(
+/// Reads the items of a list with `parse`; empty if the key is missing.
+fn list<'a, T>(
     section: &Section<'a>,
     key: &str,
     parse: impl Fn(&Value<'a>) -> Result<T, String>,
-) -> Result<Vec<T>, Refused> {
-    let items: Vec<_> = section
-        .list(key)?
-        .into_iter()
-        .flatten()
-        .map(|(path, node)| {
-            let source = section.source;
-            let read = parse(&Value { node, source });
-            read.map_err(|message| source.report(node.position, path, message))
-        })
-        .collect();
-    items.into_iter().collect()
+) -> Result<Vec<T>, Reported> {
+    section.read_list(key, parse)?.into_iter().collect()
 }
 
-fn clients(value: &Value) -> Result<Clients, String> {
+fn client_auth(value: &Value) -> Result<ClientAuth, String> {
     match value.text()?.as_str() {
-        "NoClientCert" => Ok(Clients::None),
-        "VerifyClientCertIfGiven" => Ok(Clients::IfGiven),
-        "RequireAndVerifyClientCert" => Ok(Clients::All),
+        "NoClientCert" => Ok(ClientAuth::None),
+        "VerifyClientCertIfGiven" => Ok(ClientAuth::IfGiven),
+        "RequireAndVerifyClientCert" => Ok(ClientAuth::Required),
         "RequestClientCert" | "RequireAnyClientCert" => Err(format!(
-            "{} takes certificates that nobody has verified, which proves nothing and is not supported; \
+            "{} does not verify certificates and is not supported; \
              use RequireAndVerifyClientCert or VerifyClientCertIfGiven",
-            value.found()
+            value.quoted()
         )),
         _ => Err(format!(
             "{} is not allowed; expected NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert",
-            value.found()
+            value.quoted()
         )),
     }
 }
 
-/// From `min_version` to `max_version`.
-fn versions(section: &Section) -> Result<Vec<ProtocolVersion>, Refused> {
+/// Reads the TLS versions from `min_version` to `max_version`.
+fn versions(section: &Section) -> Result<Vec<ProtocolVersion>, Reported> {
     let allowed = [
         ("TLS12", ProtocolVersion::TLSv1_2),
         ("TLS13", ProtocolVersion::TLSv1_3),
@@ -245,21 +230,18 @@ fn versions(section: &Section) -> Result<Vec<ProtocolVersion>, Refused> {
         min?.unwrap_or(ProtocolVersion::TLSv1_2),
         max?.unwrap_or(ProtocolVersion::TLSv1_3),
     );
-    let chosen: Vec<_> = VERSIONS
+    let versions: Vec<_> = VERSIONS
         .iter()
         .map(|it| it.version)
         .filter(|it| (u16::from(min)..=u16::from(max)).contains(&u16::from(*it)))
         .collect();
-    if chosen.is_empty() {
-        let position = section
-            .value_position("max_version")
-            .unwrap_or(section.position);
-        return Err(section.report(position, "max_version", "below min_version"));
+    if versions.is_empty() {
+        return Err(section.report_value("max_version", "lower than min_version; raise it"));
     }
-    Ok(chosen)
+    Ok(versions)
 }
 
-/// The name that Go, and so Prometheus, gives a suite: without the version of those of TLS 1.3.
+/// Returns the name of a suite in Go, and so in Prometheus, where those of TLS 1.3 have no version.
 fn suite_name(suite: SupportedCipherSuite) -> String {
     let name = suite.suite().as_str().unwrap_or_default();
     name.replace("TLS13_", "TLS_")
@@ -273,14 +255,14 @@ fn suite(value: &Value) -> Result<SupportedCipherSuite, String> {
         let names: Vec<_> = all.iter().map(|suite| suite_name(*suite)).collect();
         format!(
             "{} is not supported; supported: {}",
-            value.found(),
+            value.quoted(),
             names.join(", ")
         )
     })
 }
 
-/// The suites of the version of which none is named are all of them.
-fn chosen(named: Vec<SupportedCipherSuite>) -> Vec<SupportedCipherSuite> {
+/// Adds all suites of a TLS version for which none is named.
+fn complete_suites(named: Vec<SupportedCipherSuite>) -> Vec<SupportedCipherSuite> {
     let is_13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
     let unnamed = |suite: &SupportedCipherSuite| !named.iter().any(|it| is_13(it) == is_13(suite));
     let all = ring::ALL_CIPHER_SUITES.iter().copied();
@@ -300,7 +282,8 @@ fn group(value: &Value) -> Result<NamedGroup, String> {
 }
 
 impl Settings {
-    fn renewed(&self, known: Option<&Served>) -> Result<Option<Served>, Unusable> {
+    /// Loads the files; `None` if they have not changed since `known`.
+    fn load_if_changed(&self, known: Option<&LoadedTls>) -> Result<Option<LoadedTls>, Unusable> {
         let read = |key, path: &PathBuf| {
             read_file(path, MAX_BYTES).map_err(|error| Unusable {
                 key,
@@ -323,10 +306,10 @@ impl Settings {
             return Ok(None);
         }
         let server = self.server(&certificate, &key, ca.as_ref().map(|ca| ca.as_slice()))?;
-        Ok(Some(Served {
+        Ok(Some(LoadedTls {
             fingerprint,
             server: Arc::new(server),
-            key_open_to_all: is_read_by_all(&key_metadata),
+            key_world_readable: is_world_readable(&key_metadata),
         }))
     }
 
@@ -337,15 +320,15 @@ impl Settings {
         ca: Option<&[u8]>,
     ) -> Result<ServerConfig, Unusable> {
         let unusable = |key| move |message: String| Unusable { key, message };
-        let chain = chain(certificate).map_err(unusable("cert_file"))?;
+        let chain = parse_certificates(certificate).map_err(unusable("cert_file"))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| Unusable {
             key: "key_file",
             message: format!(
-                "holds no private key ({error}); expected PEM with `-----BEGIN PRIVATE KEY-----`"
+                "contains no private key ({error}); expected PEM with `-----BEGIN PRIVATE KEY-----`"
             ),
         })?;
         let provider = Arc::new(self.provider());
-        let clients = match ca {
+        let verifier = match ca {
             Some(ca) => self
                 .verifier(ca, &provider)
                 .map_err(unusable("client_ca_file"))?,
@@ -358,12 +341,12 @@ impl Settings {
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions)
             .map_err(|error| unusable("cipher_suites")(error.to_string()))?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(|error| {
-                unusable("key_file")(format!("does not go with the certificate: {error}"))
+                unusable("key_file")(format!("does not match the certificate: {error}"))
             })?;
-        server.ignore_client_order = self.own_order;
+        server.ignore_client_order = self.prefer_server_order;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
         if self.http2 {
             server.alpn_protocols.insert(0, b"h2".to_vec());
@@ -376,8 +359,8 @@ impl Settings {
         provider.cipher_suites.clone_from(&self.suites);
         if !self.groups.is_empty() {
             let all = provider.kx_groups;
-            let of = |name: &NamedGroup| all.iter().find(|group| group.name() == *name).copied();
-            provider.kx_groups = self.groups.iter().filter_map(of).collect();
+            let find = |name: &NamedGroup| all.iter().find(|group| group.name() == *name).copied();
+            provider.kx_groups = self.groups.iter().filter_map(find).collect();
         }
         provider
     }
@@ -388,35 +371,35 @@ impl Settings {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ClientCertVerifier>, String> {
         let mut roots = RootCertStore::empty();
-        for certificate in chain(ca)? {
+        for certificate in parse_certificates(ca)? {
             roots
                 .add(certificate)
                 .map_err(|error| format!("a certificate cannot be trusted: {error}"))?;
         }
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        let builder = match self.clients {
-            Clients::IfGiven => builder.allow_unauthenticated(),
-            Clients::None | Clients::All => builder,
+        let builder = match self.client_auth {
+            ClientAuth::IfGiven => builder.allow_unauthenticated(),
+            ClientAuth::None | ClientAuth::Required => builder,
         };
-        let issued = builder.build().map_err(|error| error.to_string())?;
+        let inner = builder.build().map_err(|error| error.to_string())?;
         if self.allowed_names.is_empty() {
-            return Ok(issued);
+            return Ok(inner);
         }
-        Ok(Arc::new(Named {
-            issued,
-            names: self.allowed_names.clone(),
+        Ok(Arc::new(NameVerifier {
+            inner,
+            allowed_names: self.allowed_names.clone(),
         }))
     }
 }
 
-/// The certificates in PEM; at least one.
-fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// Parses the certificates in PEM; at least one.
+fn parse_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = read.map_err(|error| format!("is not PEM: {error}"))?;
     if certificates.is_empty() {
         return Err(
-            "holds no certificate; expected PEM with `-----BEGIN CERTIFICATE-----`".to_owned(),
+            "contains no certificate; expected PEM with `-----BEGIN CERTIFICATE-----`".to_owned(),
         );
     }
     Ok(certificates)

@@ -9,7 +9,7 @@ use cad3::Hash;
 use convex_client::Endpoint;
 
 use crate::config::shard::Shard;
-use crate::config::{Cadence, Config, Discovery, Network, Peer, Role};
+use crate::config::{Config, Discovery, Network, Peer, Polling, Role};
 
 use super::{Configured, ResolvedPeer, ScanResult, may_be_dialled, name};
 
@@ -113,10 +113,10 @@ impl Watchlist {
                 reference(*key, watched, network, discovery, &config.references)
             });
             for peer in peers.take(discovery.max_peers) {
-                if self.shard.has(&peer.name) {
+                if self.shard.contains(&peer.name) {
                     merged.peers.push(Arc::new(peer));
                 } else {
-                    let peer = self.shard.glimpsed(peer, NonZeroU32::MIN);
+                    let peer = self.shard.sampled(peer, NonZeroU32::MIN);
                     merged.sample.push(Arc::new(peer));
                 }
             }
@@ -196,12 +196,12 @@ fn reference(
     watched: &Watched,
     network: &Network,
     discovery: &Discovery,
-    cadence: &Cadence,
+    polling: &Polling,
 ) -> Peer {
     let endpoint = |scheme: &str, address: SocketAddr| {
         Endpoint::parse(&format!("{scheme}://{address}")).expect("an address is an endpoint")
     };
-    let mut peer = Peer::at(endpoint("tcp", watched.address));
+    let mut peer = Peer::from_endpoint(endpoint("tcp", watched.address));
     if let Some(port) = discovery.http_port {
         let address = SocketAddr::new(watched.address.ip(), port);
         peer.endpoints.insert(0, endpoint("http", address));
@@ -211,7 +211,7 @@ fn reference(
     peer.genesis = network.genesis;
     peer.role = Role::Reference;
     peer.key = Some(key);
-    peer.cadence = cadence.clone();
+    peer.polling = polling.clone();
     peer.verdicts = network.verdicts;
     peer
 }
@@ -273,7 +273,7 @@ mod tests {
         let merged = list.merged(&config);
         assert_eq!(merged.peers[..1], config.peers[..]);
         let peer = &merged.peers[1];
-        let mut expected = Peer::at(Endpoint::parse("http://9.9.9.9:8080").unwrap());
+        let mut expected = Peer::from_endpoint(Endpoint::parse("http://9.9.9.9:8080").unwrap());
         expected
             .endpoints
             .push(Endpoint::parse("tcp://9.9.9.9:1").unwrap());
@@ -281,7 +281,7 @@ mod tests {
         "n".clone_into(&mut expected.network);
         expected.role = Role::Reference;
         expected.key = Some(key(0xab));
-        expected.cadence = config.references.clone();
+        expected.polling = config.references.clone();
         expected.verdicts = config.networks[0].verdicts;
         assert_eq!(**peer, expected);
         assert_eq!(peer.verdicts.lag_blocks, 3);

@@ -1,4 +1,4 @@
-//! Whole tables, as terminals of several widths show them.
+//! Whole tables at several widths.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::fleet::Observation;
 
 use super::*;
 
-/// An attempt, and how it ended.
+/// An attempt and its outcome.
 type Ended = (Attempt, Result<Duration, Failure>);
 
 const MS: Duration = Duration::from_millis(1);
@@ -26,7 +26,7 @@ fn answers(tenths: u32) -> Ended {
         consensus: 120_411,
         finality: 120_410,
     };
-    let figures = PollAnswer {
+    let answer = PollAnswer {
         state_block: Some(120_409),
         accounts: Some(13_200),
         ..PollAnswer::default()
@@ -47,7 +47,7 @@ fn answers(tenths: u32) -> Ended {
             took: took / 2,
         }),
         query: Some(Timed {
-            value: Ok(figures),
+            value: Ok(answer),
             took,
         }),
         api: Some(Api::V0_8_3),
@@ -67,37 +67,37 @@ fn fails(reason: FailureReason, message: &str) -> Ended {
     (attempt, Err(Failure::new(reason, message)))
 }
 
-fn seen(name: &str, urls: &[&str], attempts: Vec<Ended>) -> Seen {
+fn result(name: &str, urls: &[&str], attempts: Vec<Ended>) -> PollResult {
     let endpoints: Vec<Endpoint> = urls
         .iter()
         .map(|url| Endpoint::parse(url).unwrap())
         .collect();
-    let mut peer = Peer::at(endpoints[0].clone());
+    let mut peer = Peer::from_endpoint(endpoints[0].clone());
     name.clone_into(&mut peer.name);
     peer.genesis = Some(Hash::new([0x5c; 32]));
-    peer.cadence.down_after = 1;
-    peer.cadence.up_after = 1;
+    peer.polling.down_after = 1;
+    peer.polling.up_after = 1;
     let probed = endpoints
         .iter()
         .zip(attempts)
         .map(|(endpoint, (attempt, outcome))| {
             let times = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
-            EndpointObservation::new(endpoint.transport(), times, attempt, outcome)
+            Probed::new(endpoint.transport(), times, attempt, outcome)
         });
     let observation = Observation {
         endpoints: probed.collect(),
     };
     peer.endpoints = endpoints;
     let mut record = PeerRecord::new(Arc::new(peer));
-    record.record_poll(&observation, None, Instant::now(), SystemTime::UNIX_EPOCH);
-    Seen {
+    record.observe(&observation, None, Instant::now(), SystemTime::UNIX_EPOCH);
+    PollResult {
         record,
         observation,
     }
 }
 
-/// One of each kind.
-fn fleet() -> Vec<Seen> {
+/// A peer of each kind.
+fn fleet() -> Vec<PollResult> {
     const BOTH: [&str; 2] = ["https://convex.example", "tcp://convex.example:18888"];
     let mut over_tls = answers(1623);
     over_tls.0.phases.resolve = Some(MS * 12);
@@ -119,14 +119,14 @@ fn fleet() -> Vec<Seen> {
         });
     }
     vec![
-        seen("gateway", &BOTH, vec![over_tls, answers(83)]),
-        seen("late", &BOTH[1..], vec![late]),
-        seen(
+        result("gateway", &BOTH, vec![over_tls, answers(83)]),
+        result("late", &BOTH[1..], vec![late]),
+        result(
             "tcp://peer-number-seven.convex.example:18888",
             &BOTH[1..],
             vec![refuses],
         ),
-        seen(
+        result(
             "half",
             &BOTH,
             vec![
@@ -134,7 +134,7 @@ fn fleet() -> Vec<Seen> {
                 answers(75),
             ],
         ),
-        seen(
+        result(
             "gone",
             &BOTH,
             vec![
@@ -145,9 +145,8 @@ fn fleet() -> Vec<Seen> {
     ]
 }
 
-fn drawn(fleet: &[Seen], width: Option<usize>, colored: bool) -> String {
-    crossterm::style::force_color_output(true);
-    let fleet: Vec<&Seen> = fleet.iter().collect();
+fn drawn(fleet: &[PollResult], width: Option<usize>, colored: bool) -> String {
+    let fleet: Vec<&PollResult> = fleet.iter().collect();
     table(&fleet, width, colored, Instant::now())
 }
 
@@ -163,9 +162,9 @@ fn the_table_at_80_columns() {
 
 #[test]
 fn the_table_at_80_columns_of_peers_with_short_names() {
-    let fleet: Vec<Seen> = fleet()
+    let fleet: Vec<PollResult> = fleet()
         .into_iter()
-        .filter(|seen| seen.record.peer.name.len() < 12)
+        .filter(|result| result.record.peer.name.len() < 12)
         .collect();
     insta::assert_snapshot!(drawn(&fleet, Some(80), false));
 }
@@ -198,7 +197,7 @@ fn no_line_is_longer_than_the_terminal() {
 }
 
 #[test]
-fn every_width_tells_the_same() {
+fn every_width_shows_the_same_values() {
     let words = |text: &str| {
         let mut words: Vec<String> = text
             .split(|c: char| c.is_whitespace() || c == ';' || c == ',')
@@ -221,7 +220,7 @@ fn every_width_tells_the_same() {
 }
 
 #[test]
-fn evidence_beside_stands_below_its_heading() {
+fn an_evidence_column_is_below_its_heading() {
     let gone = &fleet()[4..];
     for width in [100, 110, 130, 160] {
         let table = drawn(gone, Some(width), false);
@@ -233,7 +232,7 @@ fn evidence_beside_stands_below_its_heading() {
 }
 
 #[test]
-fn colour_changes_no_text_and_is_there_only_when_asked_for() {
+fn colour_changes_no_text_and_is_used_only_if_requested() {
     let plain = drawn(&fleet(), Some(80), false);
     let colored = drawn(&fleet(), Some(80), true);
     assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}["));
@@ -248,10 +247,10 @@ fn colour_changes_no_text_and_is_there_only_when_asked_for() {
 }
 
 #[test]
-fn the_transport_of_each_row_is_its_endpoints() {
+fn each_row_has_the_transport_of_its_endpoint() {
     let rows: Vec<Row> = fleet()
         .iter()
-        .flat_map(|seen| rows(seen, Instant::now()))
+        .flat_map(|result| rows(result, Instant::now()))
         .collect();
     assert_eq!(rows[0].cells[2], Transport::Http.to_string());
     assert_eq!(rows[1].cells[2], Transport::Tcp.to_string());

@@ -1,29 +1,31 @@
-//! The effective configuration as YAML of the file's own shape, every default written out, secrets hidden.
+//! The effective configuration as YAML in the format of the file, with all defaults and without
+//! secrets.
 
 mod notify;
+mod peers;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use convex_client::Endpoint;
-use humantime::{format_duration, format_rfc3339};
+use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    Cadence, Config, CustomQuery, Detail, Discovery, History, HttpOptions, Limits, Network, Notify,
-    Peer, ProcessBy, SelfCheck, Sidecar, Thresholds, Window, file,
+    Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling, SelfCheck,
+    Thresholds, yaml,
 };
 use notify::NotifySection;
+use peers::PeerEntry;
 
-/// Stands for a secret.
+/// Shown in place of a secret.
 pub const SECRET: &str = "<secret>";
 
-/// The effective configuration as YAML. Read back, with the secrets put in for [`SECRET`], it is the same configuration.
+/// Renders the effective configuration as YAML. With every [`SECRET`] replaced by the secret, it
+/// parses to an equal configuration.
 #[must_use]
 pub fn render(config: &Config) -> String {
-    file::write(&File::from(config))
+    yaml::write(&File::from(config))
 }
 
 #[derive(Serialize)]
@@ -37,8 +39,8 @@ struct File<'a> {
     mode: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_dir: Option<String>,
-    defaults: Rhythm,
-    references: Rhythm,
+    defaults: PollingKeys,
+    references: PollingKeys,
     #[serde(skip_serializing_if = "Option::is_none")]
     self_check: Option<SelfCheckSection>,
     networks: Vec<NetworkEntry>,
@@ -79,7 +81,7 @@ struct DiscoverySection {
 }
 
 #[derive(Serialize)]
-struct Rhythm {
+struct PollingKeys {
     interval: String,
     timeout: String,
     retries: u32,
@@ -102,64 +104,6 @@ struct QueryEntry<'a> {
     help: String,
     networks: Vec<String>,
     interval: String,
-}
-
-#[derive(Serialize)]
-struct PeerEntry<'a> {
-    name: String,
-    network: String,
-    role: &'static str,
-    endpoints: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: BTreeMap<&'a str, String>,
-    #[serde(flatten)]
-    http: HttpEntry<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expect_block_every: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    maintenance: Vec<WindowEntry>,
-    #[serde(flatten)]
-    rhythm: Rhythm,
-    verdicts: Verdicts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sidecar: Option<SidecarSection>,
-}
-
-/// What HTTP sends and trusts.
-#[derive(Serialize)]
-struct HttpEntry<'a> {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<&'a str, &'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bearer_token: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    proxy: Option<String>,
-}
-
-#[derive(Serialize)]
-struct SidecarSection {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid_file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command_contains: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<String>,
-}
-
-#[derive(Serialize)]
-struct WindowEntry {
-    from: String,
-    to: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    comment: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -190,7 +134,7 @@ struct Metrics {
     detail: &'static str,
 }
 
-/// A text as the file must hold it: a dollar would begin an environment variable.
+/// Escapes a text for the file, where a dollar begins an environment variable.
 fn text(text: impl AsRef<str>) -> String {
     text.as_ref().replace('$', "$$")
 }
@@ -220,7 +164,7 @@ impl<'a> From<&'a Config> for File<'a> {
             self_check,
             networks,
             peers,
-            others: _, // no part of this agent's
+            others: _, // polled by other agents
             sample: _,
             queries,
             notify,
@@ -294,16 +238,16 @@ impl From<&Discovery> for DiscoverySection {
     }
 }
 
-impl From<&Cadence> for Rhythm {
-    fn from(cadence: &Cadence) -> Self {
-        let Cadence {
+impl From<&Polling> for PollingKeys {
+    fn from(polling: &Polling) -> Self {
+        let Polling {
             interval,
             timeout,
             retries,
             down_after,
             up_after,
             max_interval,
-        } = *cadence;
+        } = *polling;
         Self {
             interval: duration(interval),
             timeout: duration(timeout),
@@ -355,105 +299,17 @@ impl<'a> From<&'a CustomQuery> for QueryEntry<'a> {
     fn from(query: &'a CustomQuery) -> Self {
         let CustomQuery {
             name,
-            question,
+            query: expression,
             help,
             networks,
             interval,
         } = query;
         Self {
             name,
-            source: text(question.source()),
+            source: text(expression.source()),
             help: text(help),
             networks: networks.iter().map(text).collect(),
             interval: duration(*interval),
-        }
-    }
-}
-
-impl<'a> From<&'a HttpOptions> for HttpEntry<'a> {
-    fn from(http: &'a HttpOptions) -> Self {
-        let HttpOptions {
-            headers,
-            bearer_token,
-            ca: _, // what ca_file holds
-            ca_file,
-            server_name,
-            proxy,
-        } = http;
-        let names = headers.keys().map(|name| (name.as_str(), SECRET));
-        Self {
-            headers: names.collect(),
-            bearer_token: bearer_token.as_ref().map(|_| SECRET),
-            ca_file: ca_file.as_ref().map(|path| text(path.to_string_lossy())),
-            server_name: server_name.as_ref().map(text),
-            proxy: proxy.as_ref().map(text),
-        }
-    }
-}
-
-impl From<&Window> for WindowEntry {
-    fn from(window: &Window) -> Self {
-        let Window { from, to, comment } = window;
-        Self {
-            from: format_rfc3339(*from).to_string(),
-            to: format_rfc3339(*to).to_string(),
-            comment: comment.as_ref().map(text),
-        }
-    }
-}
-
-impl<'a> From<&'a Peer> for PeerEntry<'a> {
-    fn from(peer: &'a Peer) -> Self {
-        let Peer {
-            name,
-            network,
-            genesis: _, // its network's
-            role,
-            endpoints,
-            key,
-            labels,
-            account,
-            http,
-            cadence,
-            verdicts,
-            expect_block_every,
-            maintenance,
-            sidecar,
-            sampled: _, // only of other shards' peers, which are not shown
-        } = peer;
-        let labels = labels
-            .iter()
-            .map(|(name, value)| (name.as_str(), text(value)));
-        Self {
-            name: text(name),
-            network: text(network),
-            role: role.as_str(),
-            endpoints: self::endpoints(endpoints),
-            key: key.map(|key| key.to_string()),
-            labels: labels.collect(),
-            http: http.into(),
-            account: *account,
-            expect_block_every: expect_block_every.map(duration),
-            maintenance: maintenance.iter().map(WindowEntry::from).collect(),
-            rhythm: cadence.into(),
-            verdicts: verdicts.into(),
-            sidecar: sidecar.as_ref().map(SidecarSection::from),
-        }
-    }
-}
-
-impl From<&Sidecar> for SidecarSection {
-    fn from(sidecar: &Sidecar) -> Self {
-        let Sidecar { process, store } = sidecar;
-        let file = |path: &PathBuf| text(path.to_string_lossy());
-        let (pid_file, command_contains) = match process {
-            ProcessBy::PidFile(path) => (Some(file(path)), None),
-            ProcessBy::Command(piece) => (None, Some(text(piece))),
-        };
-        Self {
-            pid_file,
-            command_contains,
-            store: store.as_ref().map(file),
         }
     }
 }

@@ -1,0 +1,49 @@
+//! Log lines about the active configuration.
+
+use std::net::SocketAddr;
+
+use crate::config::{Config, Cost, DescriptorLimit};
+
+/// One line for `systemctl status`: numbers of peers and networks.
+pub(super) fn summary(config: &Config) -> String {
+    let (peers, networks) = (config.peers.len(), config.networks.len());
+    format!("peers: {peers}, networks: {networks}")
+}
+
+/// Logs that monitoring starts, and the warnings about `config`.
+pub(super) fn log_start(config: &Config, address: SocketAddr) {
+    tracing::info!(
+        peers = config.peers.len(),
+        networks = config.networks.len(),
+        vantage = %config.vantage,
+        mode = config.mode.as_str(),
+        listen = %address,
+        tls = config.web.tls.is_some(),
+        "monitoring"
+    );
+    log_warnings(config, address);
+}
+
+/// Logs what is valid but unwise about `config`, listening at `address`.
+pub(super) fn log_warnings(config: &Config, address: SocketAddr) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = config.web.exposure_warning(address) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Logs whether the limit of file descriptors is enough for `config`, and what to change if not.
+pub(super) fn log_descriptor_limit(config: &Config) {
+    let cost = Cost::of(config, 0);
+    match DescriptorLimit::after_raise() {
+        Ok(limit) if limit.allows(cost.descriptors) => {
+            tracing::info!("the configuration {}", limit.describe_cost(&cost));
+        }
+        Ok(limit) => tracing::warn!("the configuration {}", limit.describe_cost(&cost)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read the limit of file descriptors");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Reload: loads the configuration again and applies it, or keeps the active one.
+
+use crate::config::Config;
+use crate::config::active::ActiveConfig;
+use crate::history::EventKind;
+
+use super::components::Components;
+use super::log_config::{log_descriptor_limit, summary};
+use super::{Source, systemd};
+
+/// Loads the configuration from `source` and makes it the active one. An invalid configuration
+/// changes nothing but the metric, the log and the event that report it.
+pub(super) async fn reload(
+    components: &mut Components,
+    source: &Source,
+    active: &ActiveConfig,
+) -> Result<(), String> {
+    systemd::reloading();
+    match load(source.clone()).await {
+        Ok(config) => {
+            accept(config, components, active);
+            Ok(())
+        }
+        Err(errors) => {
+            reject(&errors, components, active);
+            Err(errors)
+        }
+    }
+}
+
+async fn load(source: Source) -> Result<Config, String> {
+    match tokio::task::spawn_blocking(move || source.load()).await {
+        Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn accept(mut config: Config, components: &mut Components, active: &ActiveConfig) {
+    let before = active.get();
+    config.reuse_peers(&before.config);
+    warn_restart_needed(&before.config, &config);
+    components.apply(&config);
+    components.history.note(EventKind::ConfigReloaded {
+        peers: config.peers.len(),
+    });
+    tracing::info!(peers = config.peers.len(), "configuration reloaded");
+    log_descriptor_limit(&config);
+    systemd::ready(&summary(&config));
+    active.replace(config);
+}
+
+fn reject(errors: &str, components: &Components, active: &ActiveConfig) {
+    const REJECTED: &str =
+        "the new configuration was rejected; the running configuration stays active";
+    active.record_failed_reload();
+    components.history.note(EventKind::refused(errors));
+    tracing::error!(%errors, "{REJECTED}");
+    systemd::ready(REJECTED);
+}
+
+fn warn_restart_needed(before: &Config, config: &Config) {
+    if config.listen != before.listen {
+        tracing::warn!(listen = %config.listen, "listen changed; restart the agent to apply it");
+    }
+    if config.external_url != before.external_url {
+        tracing::warn!("external_url changed; restart the agent to apply it");
+    }
+    if config.state_dir != before.state_dir {
+        tracing::warn!("state_dir changed; restart the agent to apply it");
+    }
+}

@@ -1,0 +1,263 @@
+//! Definition of the command line: commands, options and their help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use convex_client::Endpoint;
+
+use crate::agent::logging::{LogFormat, LogLevel};
+use crate::config::shard::Shard;
+
+use super::simulate;
+
+/// Polls Convex peers over HTTP and the binary protocol, evaluates their health and exports
+/// Prometheus metrics.
+///
+/// Without a command it runs the agent, as `run` does.
+#[derive(Debug, Parser)]
+#[command(
+    name = "convex-peer-monitor",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  convex-peer-monitor                              # monitor Protonet's public peer
+  convex-peer-monitor --config peers.yml           # monitor your own peers
+  convex-peer-monitor probe tcp://10.0.0.5:18888   # poll a peer once
+
+The web page is at http://127.0.0.1:18880/, metrics are at /metrics.
+Run 'convex-peer-monitor help COMMAND' for details."
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Monitor peers until SIGTERM or SIGINT (default command)
+    ///
+    /// SIGHUP reloads the configuration. An invalid file is rejected and logged; the running
+    /// configuration stays active.
+    ///
+    /// Exit codes: 0 after a signal, 2 if the configuration is invalid (before a port is bound),
+    /// 1 for any other error.
+    Run(RunArgs),
+    /// Validate configuration files and estimate their resource use
+    ///
+    /// Prints every error with file, line, column and what would be valid. For a valid file it
+    /// prints polls per second, series and connections, and whether the limit of file descriptors
+    /// is high enough.
+    ///
+    /// Exit codes: 0 if all files are valid, 2 if not.
+    CheckConfig(CheckArgs),
+    /// Poll peers once or repeatedly and print the results
+    ///
+    /// Prints a row per endpoint: values, duration of each step, identity of the peer, and
+    /// problems. ORDER is the number of blocks known, proposed, agreed on and final, and the state
+    /// of the order; STATE is the last executed block. Health is that of a single poll: nothing is
+    /// averaged, and peers are not compared with each other.
+    ///
+    /// Exit codes: that of the worst peer, numbered as in Nagios: 0 ok, 1 degraded, 3 unknown,
+    /// 2 down. 64 for an invalid command line; 2 with a message on standard error for an invalid
+    /// configuration.
+    Probe(ProbeArgs),
+    /// Decode captured messages of the binary protocol and print them as Convex data
+    ///
+    /// Exit codes: 0, or 1 if an input could not be decoded; its line has the position and the
+    /// problem.
+    Decode(DecodeArgs),
+    /// Run a simulated network on loopback, optionally with faults
+    ///
+    /// Its peers speak both protocols, to try out the agent, its alerts and its dashboards. Ends
+    /// on SIGTERM or SIGINT.
+    Simulate(SimulateArgs),
+    /// Check whether a running agent is healthy
+    ///
+    /// Intended for the HEALTHCHECK of a container. Exit codes: 0 if the agent is healthy, 1 if
+    /// not. Peer health does not affect the result.
+    ///
+    /// Over https any certificate is accepted, as nothing secret is sent. The agent's health route
+    /// needs no password.
+    Healthcheck(HealthcheckArgs),
+    /// Print the reference of all metrics as Markdown
+    MetricsReference,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Write manual pages
+    Man(ManArgs),
+}
+
+#[derive(Args, Debug, Default)]
+#[command(after_help = "Examples:
+  convex-peer-monitor run --config peers.yml
+  convex-peer-monitor run --config peers.yml --shard 1/2 --log-format json")]
+pub(super) struct RunArgs {
+    /// Configuration file [default: ./convex-peer-monitor.yml, /etc/convex-peer-monitor/config.yml, else Protonet's public peer]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
+    /// Listen address, such as 127.0.0.1:18880 [default: as configured]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Poll only part I of the configured peers, split across N agents, such as 1/4
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+    /// Format of the log on standard error [default: text on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
+    /// Which messages to log
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "info")]
+    pub(super) log_level: LogLevel,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor check-config /etc/convex-peer-monitor/config.yml
+  convex-peer-monitor check-config --print peers.yml   # with every default")]
+pub(super) struct CheckArgs {
+    /// Configuration files
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) files: Vec<PathBuf>,
+    /// Print the effective configuration, without secrets
+    #[arg(long)]
+    pub(super) print: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Estimate the resource use of `run --shard` with this part of the configured peers
+    #[arg(long, value_name = "I/N")]
+    pub(super) shard: Option<Shard>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor probe tcp://10.0.0.5:18888 https://peer.convex.live
+  convex-peer-monitor probe --config peers.yml
+  convex-peer-monitor probe --config peers.yml --watch=2s
+  convex-peer-monitor probe --config peers.yml --json | jq -r '.[].health'")]
+pub(super) struct ProbeArgs {
+    /// Endpoints, such as `tcp://host:18888` or `https://host`, each polled as a separate peer
+    /// [default: the configured peers]
+    #[arg(value_name = "ENDPOINT", value_parser = Endpoint::parse, value_hint = ValueHint::Url)]
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Configuration file [default: as for run]
+    #[arg(long, value_name = "FILE", conflicts_with = "endpoints", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
+    /// Print JSON; with --watch, one document per line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Deadline of a poll, such as 5s [default: as configured, else 5s]
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Poll every 5s, or every INTERVAL (`--watch=2s`), until Ctrl-C, over the same connections. On
+    /// a terminal the table is redrawn in place, else tables are appended. Exits with the code of
+    /// the last complete round
+    #[arg(
+        long,
+        value_name = "INTERVAL",
+        value_parser = positive_duration,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5s"
+    )]
+    pub(super) watch: Option<Duration>,
+    /// When to use colour; auto: on a terminal, unless `NO_COLOR` is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: ColorChoice,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor decode 300568656c6c6f   # \"hello\"
+  convex-peer-monitor decode --frame --json < captured-frames.hex")]
+pub(super) struct DecodeArgs {
+    /// Content of a message in hexadecimal; `-` reads one per line from standard input
+    #[arg(value_name = "HEX|-", default_value = "-")]
+    pub(super) input: String,
+    /// The input is a sequence of frames, each with its length in front
+    #[arg(long)]
+    pub(super) frame: bool,
+    /// Print JSON, one object per line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = simulate::examples(), after_long_help = simulate::kinds_and_examples())]
+pub(super) struct SimulateArgs {
+    /// Number of peers, up to 10000
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(super) peers: usize,
+    /// Fault to inject: which kind, on which peers, and when, as KIND[=VALUE]:PEERS[:FROM[..TO]]
+    /// with times since the start, such as fork:2:10s, lag=40:3:30s..90s, tarpit:50%, skew=-5s:6;
+    /// may be repeated. `--help` lists the kinds
+    #[arg(long = "fault", value_name = "SPEC")]
+    pub(super) faults: Vec<String>,
+    /// First port: peer i listens on PORT+2(i-1) for TCP and on the next port for HTTP; with more
+    /// than 1000 peers each has its own address, from 127.1.0.1, with TCP on PORT and HTTP on PORT+1
+    #[arg(long, value_name = "PORT", default_value_t = 28000)]
+    pub(super) listen_base: u16,
+    /// Write a configuration of the agent for this network
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) write_config: Option<PathBuf>,
+    /// Produce a block every PERIOD, e.g. 1s; 1s:2,5 lets only peers 2 and 5 do so [default: no
+    /// blocks, an idle network]
+    #[arg(long, value_name = "PERIOD[:PEERS]")]
+    pub(super) traffic: Option<String>,
+    /// Seed of keys and genesis hash, which depend only on it and on the number of peers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor healthcheck
+  convex-peer-monitor healthcheck --url https://127.0.0.1:18880/-/healthy")]
+pub(super) struct HealthcheckArgs {
+    /// URL of the agent's health route
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:18880/-/healthy", value_hint = ValueHint::Url)]
+    pub(super) url: url::Url,
+    /// Client certificate (PEM), if the agent requires one
+    #[arg(long, value_name = "FILE", requires = "key_file", value_hint = ValueHint::FilePath)]
+    pub(super) cert_file: Option<PathBuf>,
+    /// Private key of the client certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert_file", value_hint = ValueHint::FilePath)]
+    pub(super) key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Where shells look for completions:
+  bash  /usr/local/share/bash-completion/completions/convex-peer-monitor
+  zsh   /usr/local/share/zsh/site-functions/_convex-peer-monitor
+  fish  /usr/local/share/fish/vendor_completions.d/convex-peer-monitor.fish
+
+Examples:
+  convex-peer-monitor completions fish | source   # for the current shell only")]
+pub(super) struct CompletionsArgs {
+    /// Shell to print the script for
+    pub(super) shell: Shell,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor man | man -l -
+  convex-peer-monitor man /usr/local/share/man/man1")]
+pub(super) struct ManArgs {
+    /// Directory for a page of the program and one of each command; without it, the page of the
+    /// program is printed
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) dir: Option<PathBuf>,
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err("must be longer than zero, such as 5s".to_owned()),
+        Err(error) => Err(format!("{error}; expected a duration such as 5s or 500ms")),
+    }
+}

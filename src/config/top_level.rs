@@ -1,0 +1,109 @@
+//! The top-level keys of the file, read into a [`Config`].
+
+use std::path::PathBuf;
+
+use super::history::history;
+use super::keys::{FILE, METRICS, VERDICTS};
+use super::limits::limits;
+use super::networks::Networks;
+use super::notify::notify;
+use super::peers::peers;
+use super::polling;
+use super::queries::queries;
+use super::scalar::{choice, listen, name, web_url};
+use super::section::Section;
+use super::self_check::self_check;
+use super::source::{Reported, Source};
+use super::value::Value;
+use super::verdicts::Thresholds;
+use super::web::web;
+use super::yaml::{Content, Node};
+use super::{Config, DEFAULT_LISTEN, Detail, Mode};
+
+/// Maximum number of peers, discovered ones included, for which `detail: auto` means full.
+const FULL_DETAIL_PEERS: usize = 200;
+
+pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
+    if matches!(root.content, Content::Null) {
+        return Err(source.report(
+            root.position,
+            "",
+            "the file is empty; a configuration has at least `peers`",
+        ));
+    }
+    let file = Section::open(source, String::new(), root, &FILE)?;
+    let listen = file.read("listen", listen);
+    let external_url = file.read("external_url", web_url);
+    let vantage = file.read("vantage", name);
+    let modes = Mode::ALL.map(|mode| (mode.as_str(), mode));
+    let mode = file
+        .read("mode", |value| choice(value, &modes))
+        .map(|mode| mode.unwrap_or(Mode::Central));
+    let state_dir = file.read("state_dir", directory);
+    let web = web(&file);
+    let history = history(&file);
+    let limits = limits(&file);
+    let detail = detail(&file);
+    let defaults = polling::defaults(&file);
+    let references = polling::references(&file, defaults);
+    let verdicts = Thresholds::read(&file, &VERDICTS, Ok(Thresholds::default()));
+    let self_check = self_check(&file);
+    let networks = Networks::read(&file, verdicts);
+    let known = networks.as_ref().map_err(|reported| *reported);
+    let peers = peers(&file, known, [defaults, references], mode);
+    let queries = queries(&file, known);
+    let notify = notify(&file);
+
+    let (networks, peers) = (networks?.into_networks()?, peers?);
+    let discovery = networks.iter().filter_map(|it| it.discovery.as_ref());
+    let max_peers = peers.len() + discovery.map(|it| it.max_peers).sum::<usize>();
+    let auto = if max_peers <= FULL_DETAIL_PEERS {
+        Detail::Full
+    } else {
+        Detail::Lean
+    };
+    Ok(Config {
+        listen: listen?.unwrap_or(DEFAULT_LISTEN),
+        external_url: external_url?,
+        web: web?,
+        vantage: vantage?
+            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        mode: mode?,
+        state_dir: state_dir?,
+        defaults: defaults?.into(),
+        references: references?.into(),
+        self_check: self_check?,
+        networks,
+        peers,
+        others: Vec::new(),
+        sample: Vec::new(),
+        queries: queries?,
+        notify: notify?,
+        history: history?,
+        limits: limits?,
+        detail: detail?.unwrap_or(auto),
+        warnings: Vec::new(),
+    })
+}
+
+fn directory(value: &Value) -> Result<PathBuf, String> {
+    let text = value.text()?;
+    if text.is_empty() {
+        return Err("is empty; set a directory or remove the key".to_owned());
+    }
+    Ok(value.source.resolve(&text))
+}
+
+/// Reads `metrics.detail`; `None` stands for `auto`.
+fn detail(file: &Section) -> Result<Option<Detail>, Reported> {
+    let Some(metrics) = file.section("metrics", &METRICS)? else {
+        return Ok(None);
+    };
+    let details = [
+        ("auto", None),
+        ("full", Some(Detail::Full)),
+        ("lean", Some(Detail::Lean)),
+    ];
+    let detail = metrics.read("detail", |value| choice(value, &details))?;
+    Ok(detail.flatten())
+}
