@@ -207,14 +207,12 @@ fn summary(config: &Config) -> String {
 /// Says whether the limit of file descriptors carries what `config` needs, and what to do when it does not.
 fn tell_of_descriptors(config: &Config) {
     let cost = Cost::of(config, 0);
-    match DescriptorLimit::in_force() {
-        Ok(limit) if limit.carries(cost.descriptors) => {
-            tracing::info!("the configuration {}", limit.verdict_on(&cost));
-        }
-        Ok(limit) => tracing::warn!("the configuration {}", limit.verdict_on(&cost)),
-        Err(error) => {
-            tracing::warn!(%error, "the system does not tell the limit of file descriptors");
-        }
+    let limit = DescriptorLimit::in_force();
+    let verdict = limit.verdict_on(&cost);
+    if limit.carries(cost.descriptors) {
+        tracing::info!("the configuration {verdict}");
+    } else {
+        tracing::warn!("the configuration {verdict}");
     }
 }
 

@@ -49,7 +49,7 @@ struct Wrong<'a> {
 /// low is told and is no error, the agent may run elsewhere or with another limit.
 ///
 /// # Errors
-/// When the answer cannot be written or the limit cannot be read.
+/// When the answer cannot be written.
 pub fn run(
     files: &[PathBuf],
     options: Options,
@@ -57,7 +57,7 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<bool> {
-    let limit = DescriptorLimit::current()?;
+    let limit = DescriptorLimit::current();
     let environment = |name: &str| env::var(name).ok();
     let loaded: Vec<_> = files
         .iter()

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::logging;
 use crate::agent::systemd;
 use crate::agent::{self, Source};
-use crate::config;
+use crate::config::{self, DescriptorLimit};
 use crate::web::ReloadRequest;
 
 use super::{BAD_CONFIG, RunArgs, runtime};
@@ -96,7 +96,7 @@ impl Signals {
 
 /// Each endpoint needs a descriptor: takes all that the system grants.
 pub(super) fn raise_descriptor_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
+    match DescriptorLimit::raise() {
         Ok(limit) => tracing::debug!(limit, "file descriptors"),
         Err(error) => tracing::warn!(%error, "the limit of file descriptors stays as it is"),
     }

@@ -25,7 +25,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     };
     raise_descriptor_limit();
     let needed = descriptors(args.peers);
-    let limit = DescriptorLimit::current()?;
+    let limit = DescriptorLimit::current();
     if needed > limit.soft {
         writeln!(
             io::stderr(),

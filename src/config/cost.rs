@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use super::{Cadence, Config, Discovery};
@@ -66,22 +67,34 @@ pub struct DescriptorLimit {
 }
 
 impl DescriptorLimit {
-    /// This process' limit.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn current() -> io::Result<Self> {
-        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
-        Ok(Self { soft, hard })
+    /// Returns the limits of this process; one that is infinite is [`u64::MAX`].
+    #[must_use]
+    pub fn current() -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        Self {
+            soft: current.unwrap_or(u64::MAX),
+            hard: maximum.unwrap_or(u64::MAX),
+        }
     }
 
-    /// The limit in force, when this process has raised it as far as it could.
+    /// Returns the soft limit as both limits, for a process that has raised it as far as it could.
+    #[must_use]
+    pub fn in_force() -> Self {
+        let Self { soft, .. } = Self::current();
+        Self { soft, hard: soft }
+    }
+
+    /// Raises the soft limit of this process to its hard limit, and returns that.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn in_force() -> io::Result<Self> {
-        let Self { soft, .. } = Self::current()?;
-        Ok(Self { soft, hard: soft })
+    /// The system refuses the new limit.
+    pub fn raise() -> io::Result<u64> {
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            let current = limit.maximum;
+            setrlimit(Resource::Nofile, Rlimit { current, ..limit })?;
+        }
+        Ok(limit.maximum.unwrap_or(u64::MAX))
     }
 
     /// Whether a process that raises its limit as far as it can has `descriptors`.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rustix::system::uname;
+
 use super::file::{Content, Node};
 use super::history::history;
 use super::keys::{FILE, LIMITS, METRICS, VERDICTS};
@@ -75,8 +77,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Refused> {
         listen: listen?.unwrap_or(DEFAULT_LISTEN),
         external_url: external_url?,
         web: web?,
-        vantage: vantage?
-            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        vantage: vantage?.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
         mode: mode?,
         state_dir: state_dir?,
         defaults: rhythm?.cadence(),

@@ -8,6 +8,8 @@ use convex_client::Endpoint;
 use futures_util::future::select_ok;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 
+use crate::config::DescriptorLimit;
+
 /// A wall clock that moved so much more or less than the monotonic one has jumped.
 const STEP: Duration = Duration::from_secs(1);
 
@@ -54,9 +56,7 @@ pub(super) async fn answers(references: Vec<Endpoint>) -> bool {
 
 /// Whether descriptors are left; also where the system does not say how many are open. Reads files.
 pub(super) fn descriptors_are_left() -> bool {
-    let Ok((limit, _)) = rlimit::Resource::NOFILE.get() else {
-        return true;
-    };
+    let DescriptorLimit { soft: limit, .. } = DescriptorLimit::current();
     for list in DESCRIPTORS {
         match fs::read_dir(list) {
             Ok(open) => return enough(open.count() as u64, limit),
