@@ -26,7 +26,7 @@ use crate::config::{self, Config};
 use crate::config::{Cost, DescriptorLimit};
 use crate::fleet::Fleet;
 use crate::history::{EventKind, History};
-use crate::poller::{Scheduler, Timing};
+use crate::poller::{ScheduleMetrics, Scheduler};
 use crate::self_check::{self, Plan};
 use crate::sidecar::Sidecars;
 use crate::survey::NetworkSurvey;
@@ -68,7 +68,7 @@ pub struct AgentMetrics {
     /// All of it.
     pub registry: Registry,
     /// Of polls.
-    pub timing: Timing,
+    pub timing: ScheduleMetrics,
     /// Of notifications.
     pub counts: Counts,
 }
@@ -82,7 +82,7 @@ impl AgentMetrics {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
-            timing: Timing::register(&registry)?,
+            timing: ScheduleMetrics::register(&registry)?,
             counts: Counts::register(&registry)?,
             registry,
         })
@@ -142,10 +142,10 @@ pub async fn run(
     let address = listener.local_addr()?;
     announce(&config, address);
     tell_of_descriptors(&config);
-    let (plans, planned) = watch::channel(Plan::of(&config));
+    let (plans, planned) = watch::channel(Plan::new(&config));
     let examined = Arc::clone(&fleet);
     let examine = move |checks| examined.examine(checks);
-    let checking = tokio::spawn(self_check::watch(planned, examine, stop.clone()));
+    let checking = tokio::spawn(self_check::run(planned, examine, stop.clone()));
     let prefix = config
         .external_url
         .as_ref()
@@ -180,7 +180,7 @@ pub async fn run(
                 if outcome.is_ok() {
                     warn(&current.get().config, address);
                 }
-                plans.send_replace(Plan::of(&current.get().config));
+                plans.send_replace(Plan::new(&current.get().config));
                 // Who asked may have hung up meanwhile.
                 drop(answer.send(outcome));
             }

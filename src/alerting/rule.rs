@@ -311,7 +311,7 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "A monitoring agent has trouble of its own.",
-        Cause::Monitor(|seen| !seen.snapshot.checks.all_sound()),
+        Cause::Monitor(|seen| !seen.snapshot.checks.all_passed()),
     ),
     rule(
         "ConvexMonitorMissesPolls",

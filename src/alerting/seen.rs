@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::config::Role;
 use crate::config::shard::Shard;
 use crate::fleet::{Health, NetworkSnapshot, PeerRecord, Snapshot};
-use crate::self_check::Path;
+use crate::self_check::NetworkPath;
 
 /// What the agent knows of itself, besides its checks.
 #[derive(Clone, Debug, Default)]
@@ -84,7 +84,7 @@ impl<'a> Seen<'a> {
     pub(super) fn is_obstructed(self, record: &PeerRecord) -> bool {
         let mut endpoints = record.peer.endpoints.iter();
         let checks = &self.snapshot.checks;
-        endpoints.any(|endpoint| checks.obstruct(Path::of(&record.peer, endpoint)))
+        endpoints.any(|endpoint| checks.obstruct(NetworkPath::to_endpoint(&record.peer, endpoint)))
     }
 
     /// What was seen, in words. `vantage` is the agent's name.

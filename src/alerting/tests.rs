@@ -12,7 +12,7 @@ use crate::failure::Reason;
 use crate::fleet::{
     Condition, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot,
 };
-use crate::self_check::{Check, Checks, Finding};
+use crate::self_check::{Check, CheckResult, Checks};
 
 use super::{Alert, MonitorFacts, RULES, Seen, Subject, Watch, of_condition};
 
@@ -222,7 +222,7 @@ fn nobody_is_paged_for_a_reference_or_for_planned_work() {
 fn trouble_of_the_agents_own_holds_what_it_could_explain() {
     let mut scene = Scene::down();
     scene.pass(30);
-    scene.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    scene.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
     let told = scene.pass(400);
     assert_eq!(
         told,
@@ -237,7 +237,7 @@ fn trouble_of_the_agents_own_holds_what_it_could_explain() {
     );
 
     // What fires goes on, whatever is seen meanwhile.
-    scene.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    scene.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
     scene.record.health = Health::Unknown;
     scene.pass(200);
     assert!(scene.firing().contains("ConvexPeerDown"));
@@ -247,7 +247,7 @@ fn trouble_of_the_agents_own_holds_what_it_could_explain() {
 fn trouble_that_is_not_on_the_way_to_a_peer_holds_nothing() {
     let mut scene = Scene::down();
     scene.peer().endpoints = vec![Endpoint::parse("tcp://192.0.2.1").unwrap()];
-    scene.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    scene.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
     assert_eq!(
         scene.pass(60),
         ["60 +ConvexPeerDown"],
@@ -255,7 +255,7 @@ fn trouble_that_is_not_on_the_way_to_a_peer_holds_nothing() {
     );
 
     let mut suspicion = Scene::down();
-    suspicion.checks = [(Check::References, Finding::Suspect)]
+    suspicion.checks = [(Check::References, CheckResult::Suspect)]
         .into_iter()
         .collect();
     assert_eq!(
@@ -269,7 +269,7 @@ fn trouble_that_is_not_on_the_way_to_a_peer_holds_nothing() {
 fn an_agent_that_cannot_see_a_network_says_so_even_when_it_knows_why() {
     let mut scene = Scene::new();
     scene.record.health = Health::Unknown;
-    scene.checks = [(Check::Route, Finding::Broken)].into_iter().collect();
+    scene.checks = [(Check::Route, CheckResult::Failed)].into_iter().collect();
     let told = scene.pass(300);
     assert_eq!(
         told,

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::fleet::Observation;
-use crate::self_check::{Checks, Contact, Excuse, Failed, Path, ReachabilityCount, excuse};
+use crate::self_check::{
+    Checks, Contact, Excuse, FailedEndpoint, NetworkPath, ReachabilityCount, find_excuse,
+};
 
 use super::{Fleet, PeerRecord, lock, tell};
 
@@ -29,27 +31,30 @@ impl Fleet {
         now: Instant,
     ) -> Option<Excuse> {
         let reasons = observation.endpoints.iter();
-        let contact = Contact::of(reasons.map(|probed| Some(probed.failure.as_ref()?.reason)));
+        let contact =
+            Contact::from_failures(reasons.map(|probed| Some(probed.failure.as_ref()?.reason)));
         // Who is down already does not fall silent now, together with others.
         let contact =
             contact.filter(|contact| *contact == Contact::Reached || !record.is_judged_down());
         self.set_contact(record, contact);
         let own = lock(&self.own);
-        let together = own.roll.together(Path::is_local(&record.peer));
-        let found = excuse(&record.failed(observation), &own.checks, together);
+        let together = own
+            .roll
+            .is_common_outage(NetworkPath::is_local(&record.peer));
+        let found = find_excuse(&record.failed(observation), &own.checks, together);
         found.filter(|excuse| record.accepts_excuse(*excuse, now, PATIENCE))
     }
 
     pub(super) fn set_contact(&self, record: &mut PeerRecord, contact: Option<Contact>) {
         let before = std::mem::replace(&mut record.contact, contact);
-        let local = Path::is_local(&record.peer);
+        let local = NetworkPath::is_local(&record.peer);
         lock(&self.own).roll.replace(local, before, contact);
     }
 
     /// Takes what the agent has found of itself, and ends suspicions that have lasted too long or are disproven. To be
     /// called once a second.
     pub fn examine(&self, checks: Checks) {
-        let reference = checks.a_reference_answers();
+        let reference = checks.reference_answers();
         lock(&self.own).checks = checks;
         let (now, wall) = (Instant::now(), SystemTime::now());
         for slot in self.slots() {
@@ -72,19 +77,19 @@ impl Fleet {
 
     /// What a peer said last counts no longer.
     pub(super) fn forget_contact(&self, record: &PeerRecord) {
-        let local = Path::is_local(&record.peer);
+        let local = NetworkPath::is_local(&record.peer);
         lock(&self.own).roll.replace(local, record.contact, None);
     }
 }
 
 impl PeerRecord {
     /// The endpoints that fail in `observation`, if no poll of them was good.
-    fn failed(&self, observation: &Observation) -> Vec<Failed> {
+    fn failed(&self, observation: &Observation) -> Vec<FailedEndpoint> {
         let endpoints = self.peer.endpoints.iter().zip(&observation.endpoints);
         let failed = endpoints.filter_map(|(endpoint, probed)| {
-            Some(Failed {
+            Some(FailedEndpoint {
                 reason: probed.failure.as_ref()?.reason,
-                path: Path::of(&self.peer, endpoint),
+                path: NetworkPath::to_endpoint(&self.peer, endpoint),
             })
         });
         failed.collect()
@@ -111,7 +116,7 @@ impl PeerRecord {
             let late = self
                 .suspected_since
                 .is_some_and(|since| now - since >= patience);
-            excuse.is_suspicion() && (late || (reference && excuse.ends_with_a_reference()))
+            excuse.is_suspicion() && (late || (reference && excuse.ends_when_reference_answers()))
         })
     }
 

@@ -56,7 +56,7 @@ impl NetworkSurvey {
 
     /// Makes the questions those of `config`. What was learned stays.
     pub fn apply(&mut self, config: &Config) {
-        self.tasks.renew();
+        self.tasks.restart();
         for network in &config.networks {
             let turns = |every| Turns {
                 fleet: Arc::clone(&self.fleet),

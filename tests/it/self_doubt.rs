@@ -9,7 +9,7 @@ use convex_peer_monitor::config;
 use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Condition, Fleet, Health, Slot};
 use convex_peer_monitor::fleet::{Observation, Probed};
-use convex_peer_monitor::self_check::{Check, Excuse, Finding};
+use convex_peer_monitor::self_check::{Check, CheckResult, Excuse};
 use tokio::net::TcpListener;
 use tokio::time::advance;
 
@@ -78,7 +78,7 @@ impl Watch {
         }
     }
 
-    fn found(&self, found: &[(Check, Finding)]) {
+    fn found(&self, found: &[(Check, CheckResult)]) {
         self.fleet.examine(found.iter().copied().collect());
     }
 
@@ -165,9 +165,9 @@ async fn silence_that_ends_soon_was_the_monitors() {
 #[tokio::test(start_paused = true)]
 async fn an_answering_reference_ends_the_doubt_at_once() {
     let watch = fallen_silent(&FAR).await;
-    watch.found(&[(Check::References, Finding::Suspect)]);
+    watch.found(&[(Check::References, CheckResult::Suspect)]);
     assert_eq!(watch.healths(), [Health::Unknown; 3]);
-    watch.found(&[(Check::References, Finding::Sound)]);
+    watch.found(&[(Check::References, CheckResult::Passed)]);
     assert_eq!(watch.healths(), [Health::Down; 3]);
 }
 
@@ -226,7 +226,7 @@ async fn trouble_of_this_host_excuses_as_long_as_it_lasts_and_only_what_needs_it
     ]);
     watch.poll_all(None);
     for _ in 0..40 {
-        watch.found(&[(Check::Dns, Finding::Broken)]);
+        watch.found(&[(Check::Dns, CheckResult::Failed)]);
         watch.poll(0, Some(Reason::Client(FailureReason::Dns)));
         watch.poll(1, None);
         advance(INTERVAL).await;
@@ -241,7 +241,7 @@ async fn trouble_of_this_host_excuses_as_long_as_it_lasts_and_only_what_needs_it
         ]
     );
     assert_eq!(watch.counted(0), (None, 1, 0));
-    watch.found(&[(Check::Dns, Finding::Sound)]);
+    watch.found(&[(Check::Dns, CheckResult::Passed)]);
     watch.poll(0, Some(Reason::Client(FailureReason::Dns)));
     assert_eq!(
         watch.poll(0, Some(Reason::Client(FailureReason::Dns))),
@@ -249,7 +249,7 @@ async fn trouble_of_this_host_excuses_as_long_as_it_lasts_and_only_what_needs_it
     );
 
     for _ in 0..3 {
-        watch.found(&[(Check::Route, Finding::Broken)]);
+        watch.found(&[(Check::Route, CheckResult::Failed)]);
         watch.poll(1, Some(Reason::Client(FailureReason::Unreachable)));
         watch.poll(2, TIMEOUT);
     }
@@ -272,7 +272,7 @@ async fn trouble_of_this_host_is_no_condition_of_a_peer_that_answers_another_way
     ];
     let in_force = || failing.iter().all(|it| conditions().contains(it));
     watch.poll_each(0, &[None, None]);
-    watch.found(&[(Check::EventLoop, Finding::Broken)]);
+    watch.found(&[(Check::EventLoop, CheckResult::Failed)]);
     for _ in 0..3 {
         watch.poll_each(0, &http_fails);
         assert!(!failing.iter().any(|it| conditions().contains(it)));
@@ -280,7 +280,7 @@ async fn trouble_of_this_host_is_no_condition_of_a_peer_that_answers_another_way
     watch.found(&[]);
     watch.poll_each(0, &http_fails);
     assert!(in_force());
-    watch.found(&[(Check::EventLoop, Finding::Broken)]);
+    watch.found(&[(Check::EventLoop, CheckResult::Failed)]);
     watch.poll_each(0, &http_fails);
     assert!(in_force(), "what was found before the trouble stays");
     watch.poll_each(0, &[None, None]);
@@ -300,7 +300,7 @@ async fn a_name_that_nobody_vouches_for_excuses_for_a_minute() {
     while watch.poll(0, Some(Reason::Client(FailureReason::Dns))) != Health::Down {
         advance(Duration::from_secs(5)).await;
         seconds += 5;
-        watch.found(&[(Check::Dns, Finding::Suspect)]);
+        watch.found(&[(Check::Dns, CheckResult::Suspect)]);
         assert!(seconds <= 65, "the name may be gone for good");
     }
     assert!(seconds >= 60, "down after {seconds} s already");

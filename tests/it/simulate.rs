@@ -8,7 +8,7 @@ use convex_peer_monitor::config::{self, Peer};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use convex_simulator::{FAULT_KINDS, Network, Options, StartError};
 use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};

@@ -30,7 +30,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut published = outbox.publications();
-    let mut pauses = RetryPauses::between_deliveries();
+    let mut pauses = RetryPauses::for_delivery();
     // By the ids of their last transitions.
     let mut accepted = BTreeSet::new();
     let mut again = Instant::now();
@@ -44,7 +44,7 @@ pub(super) async fn run(
         let delivered = tell(&mut sender, &context, &told, &mut accepted).await;
         let next = async {
             if delivered {
-                pauses = RetryPauses::between_deliveries();
+                pauses = RetryPauses::for_delivery();
                 tokio::select! {
                     _ = published.changed() => {}
                     () = sleep_until(again) => {}

@@ -21,7 +21,7 @@ pub(super) async fn run(
     let mut withheld = false;
     while !stop.is_cancelled() {
         let next = Instant::now() + interval;
-        let well = fleet.checks().all_sound();
+        let well = fleet.checks().all_passed();
         if withheld == well {
             withheld = !well;
             if withheld {
@@ -42,7 +42,7 @@ pub(super) async fn run(
 
 /// Calls once, and again until that is delivered or the next call is due.
 async fn call(sender: &mut Sender, next: Instant) {
-    let mut pauses = RetryPauses::between_deliveries();
+    let mut pauses = RetryPauses::for_delivery();
     while sender.post("", Vec::new(), None).await.is_err() {
         let pause = pauses.next_pause();
         if Instant::now() + pause >= next {

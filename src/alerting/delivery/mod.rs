@@ -24,7 +24,7 @@ use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
 use crate::config::{self, Config, HEARTBEAT_RECEIVER, Target};
 use crate::fleet::Fleet;
-use crate::poller::Timing;
+use crate::poller::ScheduleMetrics;
 
 pub use counts::Counts;
 pub use message::{Links, Status, Transition};
@@ -53,7 +53,7 @@ pub struct Parts {
     /// What was delivered, and what was not.
     pub counts: Counts,
     /// Whether polls are missed.
-    pub timing: Timing,
+    pub timing: ScheduleMetrics,
     /// This agent's part of the fleet.
     pub shard: Shard,
     /// Ends everything.

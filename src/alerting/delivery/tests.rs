@@ -19,8 +19,8 @@ use crate::alerting::{MonitorFacts, Seen};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
 use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
-use crate::poller::Timing;
-use crate::self_check::{Check, Checks, Finding};
+use crate::poller::ScheduleMetrics;
+use crate::self_check::{Check, CheckResult, Checks};
 
 use super::outbox::Outbox;
 use super::{Context, Counts, Kept, Notifier, Parts};
@@ -118,7 +118,7 @@ impl Teller {
             fleet: Arc::new(Fleet::default()),
             outbox: Arc::new(Outbox::default()),
             counts: Counts::register(&registry).unwrap(),
-            timing: Timing::register(&registry).unwrap(),
+            timing: ScheduleMetrics::register(&registry).unwrap(),
             shard: Shard::default(),
             stop: CancellationToken::new(),
         };
@@ -443,7 +443,7 @@ async fn the_heartbeat_is_withheld_while_the_agent_is_unwell() {
     teller
         .parts
         .fleet
-        .examine([(Check::Dns, Finding::Broken)].into_iter().collect());
+        .examine([(Check::Dns, CheckResult::Failed)].into_iter().collect());
     // One call may be on its way.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = switch.requests().len();

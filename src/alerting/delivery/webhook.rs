@@ -13,7 +13,7 @@ use super::sender::{Sender, Undelivered};
 /// Tells until `stop`. A request under way is waited for.
 pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: CancellationToken) {
     let mut published = outbox.publications();
-    let mut pauses = RetryPauses::between_deliveries();
+    let mut pauses = RetryPauses::for_delivery();
     let webhook = sender.receiver.clone();
     while !stop.is_cancelled() {
         published.mark_unchanged();
@@ -31,7 +31,7 @@ pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: Cancellat
             Ok(()) => {
                 tracing::debug!(receiver = %webhook, alertname = transition.alertname(), "a notification is delivered");
                 outbox.done(&webhook, &transition.id);
-                pauses = RetryPauses::between_deliveries();
+                pauses = RetryPauses::for_delivery();
             }
             Err(Undelivered::Refused(_)) => outbox.done(&webhook, &transition.id),
             Err(Undelivered::Failed(_)) => {

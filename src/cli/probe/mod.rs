@@ -19,7 +19,7 @@ use crate::config::{self, Config, Limits, Peer};
 use crate::fleet::Observation;
 use crate::fleet::report::PeerReport;
 use crate::fleet::{Health, PeerRecord};
-use crate::poller::prober::Prober;
+use crate::poller::Prober;
 
 use super::terminal::{self, Screen};
 use super::{BAD_CONFIG, ProbeArgs, runtime};

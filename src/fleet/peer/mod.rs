@@ -170,7 +170,8 @@ impl PeerRecord {
         let attempts: Vec<&Attempt> = endpoints.iter().map(|probed| &probed.attempt).collect();
         self.identity.observe(&attempts, pins, wall);
         self.up = up(endpoints);
-        self.failures_excused = self.up == Some(true) && matches!(excuse, Some(Excuse::Broken(_)));
+        self.failures_excused =
+            self.up == Some(true) && matches!(excuse, Some(Excuse::FailedCheck(_)));
         self.excuse = excuse.filter(|_| self.up == Some(false));
         if self.excuse.is_some() {
             self.up = None;

@@ -60,7 +60,7 @@ pub(super) fn answer(record: &PeerRecord, snapshot: &Snapshot) -> Answer {
     let others = Others::of(record, snapshot);
     let of_network = network.map_or(Trouble::NotSeen, |network| others.trouble(network));
     let of_peer = record.health != Health::Up && record.health != Health::Unknown;
-    let obstructed = !snapshot.checks.all_sound();
+    let obstructed = !snapshot.checks.all_passed();
     let blame = match (record.health, of_network) {
         (Health::Unknown, _) if record.excuse.is_some() || obstructed => Blame::Monitor,
         (Health::Unknown, _) => Blame::Unclear,
