@@ -133,7 +133,7 @@ pub async fn run(
         inquiry: NetworkSurvey::new(Arc::clone(&fleet), found, stop.clone()),
         notifier: Notifier::new(telling.clone()),
         sidecars: Sidecars::new(learn, stop.clone()),
-        watchlist: Watchlist::of(source.shard),
+        watchlist: Watchlist::new(source.shard),
         fleet: Arc::clone(&fleet),
         history: Arc::clone(&history),
     };
@@ -337,8 +337,8 @@ impl Crew {
         let in_force = current.get();
         let config = &in_force.config;
         let network = round.network.clone();
-        let news = self.watchlist.take(round, config);
-        if let Some(peers) = news.hidden.filter(|hidden| *hidden > 0) {
+        let news = self.watchlist.apply(round, config);
+        if let Some(peers) = news.not_dialed.filter(|hidden| *hidden > 0) {
             tracing::info!(
                 peer.network = %network,
                 peers,

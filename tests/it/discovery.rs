@@ -8,7 +8,7 @@ use convex_client::resolve_all;
 use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};
 use convex_peer_monitor::fleet::{Addresses, Condition, Fleet, PeerRecord};
-use convex_peer_monitor::survey::discovery::{ScanResult, Scanner, Watchlist, name};
+use convex_peer_monitor::survey::discovery::{ScanResult, Scanner, Watchlist, discovered_name};
 use convex_simulator::{Network, Options};
 
 use crate::support::agent::{Agent, value_of};
@@ -51,7 +51,7 @@ async fn look(config: &Config, registry: &Registry) -> ScanResult {
     let fleet = Fleet::default();
     fleet.apply(config);
     let scout = Scanner::new(config, &config.networks[0]).unwrap();
-    scout.look(registry, &fleet.snapshot()).await
+    scout.scan(registry, &fleet.snapshot()).await
 }
 
 /// Polls each peer of the fleet once.
@@ -71,7 +71,7 @@ async fn one_configured_peer_leads_to_all_the_others() {
     let references = "convex_monitor_targets{network=\"n\",role=\"reference\"}";
     agent.wait_for(references, |peers| peers == 3.0).await;
     for i in 2..=4 {
-        let name = name(&network.key(i));
+        let name = discovered_name(&network.key(i));
         let up = format!("convex_peer_up{{peer=\"{name}\",network=\"n\"}}");
         agent.wait_for(&up, |up| up == 1.0).await;
         let matches = format!(
@@ -89,7 +89,7 @@ async fn one_configured_peer_leads_to_all_the_others() {
 
     let polls = format!(
         "convex_peer_polls_total{{peer=\"{}\",network=\"n\"}}",
-        name(&network.key(2))
+        discovered_name(&network.key(2))
     );
     let before = agent.metric(&polls).await.unwrap();
     assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
@@ -112,8 +112,8 @@ async fn peers_at_private_addresses_are_told_of_once_and_not_watched() {
     // All but the one that is configured with the same endpoint.
     let hidden = [Some(3), None];
     for hidden in hidden {
-        let news = list.take(look(&config, &registry).await, &config);
-        assert_eq!((news.changed, news.hidden), (false, hidden));
+        let news = list.apply(look(&config, &registry).await, &config);
+        assert_eq!((news.changed, news.not_dialed), (false, hidden));
     }
     assert_eq!(list.merged(&config), config);
 }
@@ -124,7 +124,7 @@ async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
     let registry = registry(&network).await;
     let on = ", discovery: { enabled: true, allow_private: true }";
     let config = parse(&one_of(&network, on));
-    let mut others: Vec<_> = (2..=12).map(|i| name(&network.key(i))).collect();
+    let mut others: Vec<_> = (2..=12).map(|i| discovered_name(&network.key(i))).collect();
     others.sort_unstable();
     let names = |peers: &[Arc<config::Peer>]| -> Vec<String> {
         let names = peers.iter().map(|peer| peer.name.clone());
@@ -135,8 +135,8 @@ async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
         let shard: Shard = shard.parse().unwrap();
         let mut config = config.clone();
         shard.keep(&mut config);
-        let mut list = Watchlist::of(shard);
-        list.take(look(&config, &registry).await, &config);
+        let mut list = Watchlist::new(shard);
+        list.apply(look(&config, &registry).await, &config);
         let merged = list.merged(&config);
         let (own, sample) = (names(&merged.peers), names(&merged.sample));
         assert!(!own.is_empty());
@@ -168,7 +168,7 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
     );
     let config = config::parse(&text, "c.yml", dir.path(), &|_| None).unwrap();
     let mut list = Watchlist::default();
-    assert!(list.take(look(&config, &registry).await, &config).changed);
+    assert!(list.apply(look(&config, &registry).await, &config).changed);
     let merged = list.merged(&config);
     let [_, found] = merged.peers.as_slice() else {
         panic!("{:?}", merged.peers);
