@@ -17,7 +17,7 @@ use convex_peer_monitor::config::{self, Config, Mode, Peer};
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Fleet, Snapshot};
 use convex_peer_monitor::metrics::{self, AgentFacts};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression;
 use flate2::write::GzEncoder;

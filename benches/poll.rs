@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use convex_client::{Endpoint, HttpClients};
 use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

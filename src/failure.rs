@@ -7,22 +7,23 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::label_enum;
 
-/// A value of the `reason` label. The set is closed.
+/// Why a poll failed: the values of the `reason` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// What the client reports. [`FailureReason::Local`] is the agent's own problem: [`Self::MONITOR`].
+    /// Reported by the client. [`FailureReason::Local`] is a problem of the agent itself:
+    /// [`Self::MONITOR`].
     Client(FailureReason),
-    /// The peer belongs to another network than the pinned one.
+    /// The peer belongs to a different network from the pinned one.
     WrongNetwork,
-    /// Another peer key than the pinned one answers.
+    /// The peer key differs from the pinned one.
     WrongPeer,
 }
 
 impl Reason {
-    /// The agent's own problem, never counted against a peer.
+    /// A problem of the agent itself, never counted against a peer.
     pub const MONITOR: Self = Self::Client(FailureReason::Local);
 
-    /// Every reason.
+    /// All reasons.
     pub const ALL: [Self; FailureReason::ALL.len() + 2] = {
         let mut all = [Self::WrongNetwork; _];
         let mut i = 0;
@@ -34,7 +35,7 @@ impl Reason {
         all
     };
 
-    /// The label value.
+    /// Returns the label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -45,17 +46,17 @@ impl Reason {
         }
     }
 
-    /// What it means, in one sentence.
+    /// Returns the meaning, in one sentence.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Client(FailureReason::TooLarge) => {
                 "The reply is larger than `limits.max_response_bytes`."
             }
-            Self::MONITOR => "The agent's own problem, never counted against a peer.",
+            Self::MONITOR => "A problem of the agent itself, never counted against a peer.",
             Self::Client(reason) => reason.meaning(),
-            Self::WrongNetwork => "The peer belongs to another network than the pinned one.",
-            Self::WrongPeer => "Another peer key than the pinned one answers.",
+            Self::WrongNetwork => "The peer belongs to a different network from the pinned one.",
+            Self::WrongPeer => "The peer key differs from the pinned one.",
         }
     }
 
@@ -68,9 +69,9 @@ impl Reason {
         }
     }
 
-    /// Whether another attempt in the same poll could end differently.
+    /// Whether another attempt in the same poll could succeed.
     #[must_use]
-    pub const fn worth_a_retry(self) -> bool {
+    pub const fn is_retryable(self) -> bool {
         match self {
             Self::Client(reason) => reason.worth_a_retry(),
             Self::WrongNetwork | Self::WrongPeer => false,
@@ -108,18 +109,19 @@ impl utoipa::PartialSchema for Reason {
 
 impl utoipa::ToSchema for Reason {}
 
-/// One failed attempt: the reason for machines, the message for people.
+/// A failed attempt: the reason for machines, the message for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {message}")]
 pub struct Failure {
-    /// The closed reason.
+    /// The reason, one of a closed set.
     pub reason: Reason,
-    /// What exactly was seen, in lower case and on one line.
+    /// The details, in lower case and on one line.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure; control characters in `message`, which may come from a stranger, are replaced.
+    /// Creates a failure. Replaces control characters in `message`, which can contain text from a
+    /// peer.
     pub fn new(reason: impl Into<Reason>, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),

@@ -1,27 +1,28 @@
-//! Closed sets that become label values: one table gives the enum, its documentation, its labels and their meaning.
+//! Enums whose variants are label values. One table defines the variants, their labels and their
+//! meanings.
 
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
-/// Defines an enum whose variants are the values of a metric label.
+/// Defines an enum whose variants are the values of a metric label, with a meaning for each.
 macro_rules! label_enum {
     (
         $(#[$attribute:meta])*
         $visibility:vis enum $name:ident {
-            $($(#[$of_variant:meta])* $variant:ident = $label:literal, $meaning:literal;)*
+            $($(#[$variant_attribute:meta])* $variant:ident = $label:literal, $meaning:literal;)*
         }
     ) => {
         $(#[$attribute])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         $visibility enum $name {
-            $(#[doc = $meaning] $(#[$of_variant])* $variant,)*
+            $(#[doc = $meaning] $(#[$variant_attribute])* $variant,)*
         }
 
         impl $name {
-            /// Every value, in label order.
+            /// All values, in label order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The label value.
+            /// Returns the label value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -29,7 +30,7 @@ macro_rules! label_enum {
                 }
             }
 
-            /// What it means, in one sentence.
+            /// Returns the meaning, in one sentence.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {
@@ -56,7 +57,7 @@ macro_rules! label_enum {
 
 pub(crate) use label_enum;
 
-/// The schema of a closed set, with what its values mean.
+/// Returns the schema of a set of label values, with their meanings.
 pub(crate) fn schema(values: impl Iterator<Item = (&'static str, &'static str)>) -> RefOr<Schema> {
     let (labels, meanings): (Vec<_>, Vec<_>) = values
         .map(|(label, meaning)| (label, format!("- `{label}`: {meaning}")))

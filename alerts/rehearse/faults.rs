@@ -144,7 +144,7 @@ impl fmt::Display for Rehearsal {
 mod tests {
     use std::collections::BTreeSet;
 
-    use convex_simulator::KINDS;
+    use convex_simulator::FAULT_KINDS;
 
     use super::*;
     use crate::pipeline::root;
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn every_kind_of_fault_can_be_rehearsed_by_its_name() {
         let known: BTreeSet<&str> = REHEARSALS.iter().map(|(spec, _)| kind(spec)).collect();
-        let kinds = KINDS
+        let kinds = FAULT_KINDS
             .iter()
             .map(|(written, _)| written.split(['=', '[']).next().unwrap());
         assert_eq!(known, kinds.collect());

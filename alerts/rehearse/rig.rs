@@ -55,7 +55,7 @@ impl Rig {
             seed: 1,
             script: rehearsal.script.clone(),
             traffic: Some(Traffic::parse("1s", PEERS)?),
-            base: None,
+            first_port: None,
         });
         let network = network.await?;
         let config = tempfile::tempdir()?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use convex_client::Transport;
+use convex_peer_monitor::config::DescriptorLimit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -67,7 +68,7 @@ impl Floor {
 
 /// Is one of the two ends until it is killed.
 pub(crate) fn play(arguments: &[String]) -> anyhow::Result<()> {
-    rlimit::increase_nofile_limit(u64::MAX)?;
+    DescriptorLimit::raise()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use convex_client::Transport;
+use convex_peer_monitor::config::DescriptorLimit;
 use tokio::time::Instant;
 
 use agent::Agent;
@@ -61,7 +62,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     // Each connection of the blackbox exporter's callers and each listener needs a descriptor.
-    rlimit::increase_nofile_limit(u64::MAX).context("more file descriptors")?;
+    DescriptorLimit::raise().context("more file descriptors")?;
     let asked: Vec<&str> = arguments
         .iter()
         .map(String::as_str)
@@ -201,7 +202,7 @@ async fn measure_size(
 
 /// As many peers over TCP as one agent may connect to, and half as many again by two agents.
 async fn measure_limit(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let (_, hard) = rlimit::Resource::NOFILE.get()?;
+    let DescriptorLimit { hard, .. } = DescriptorLimit::current();
     let most = usize::try_from(hard)?
         .saturating_sub(BESIDES_PEERS)
         .min(LIMIT_OF_THE_BENCHMARK);

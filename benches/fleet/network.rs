@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use convex_client::{Endpoint, HttpClients, Transport};
 use convex_peer_monitor::config::{self, Config, Peer};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use tokio::process::Command;
 
 use crate::INTERVAL;

@@ -12,7 +12,7 @@ use convex_client::{
     query_request,
 };
 use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use convex_simulator::{KINDS, Network, Options, Script, Traffic, descriptors};
+use convex_simulator::{FAULT_KINDS, Network, Options, Script, Traffic, required_descriptors};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::logging::{self, LogLevel};
@@ -25,8 +25,8 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         }
     };
     raise_descriptor_limit();
-    let needed = descriptors(args.peers);
-    let limit = DescriptorLimit::current()?;
+    let needed = required_descriptors(args.peers);
+    let limit = DescriptorLimit::current();
     if needed > limit.soft {
         writeln!(
             io::stderr(),
@@ -66,7 +66,7 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
         seed: args.seed,
         script,
         traffic,
-        base: Some(args.listen_base),
+        first_port: Some(args.listen_base),
     })
 }
 
@@ -99,8 +99,12 @@ pub(super) fn examples() -> &'static str {
 
 /// Kinds of faults and examples for the long help.
 pub(super) fn kinds_and_examples() -> String {
-    let width = KINDS.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines: Vec<_> = KINDS
+    let width = FAULT_KINDS
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or(0);
+    let lines: Vec<_> = FAULT_KINDS
         .iter()
         .map(|(name, meaning)| format!("  {name:width$}  {meaning}"))
         .collect();

@@ -1,5 +1,5 @@
-//! Permits to poll: so many in all, so many to one host. A poll takes those of its hosts first, so that waiting for a
-//! busy host holds nothing that others need.
+//! Permits to poll, which limit the polls in progress in total and per host. A poll acquires those
+//! of its hosts first, so that waiting for a busy host holds nothing that other peers need.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,25 +8,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
 
-/// All permits of the agent.
+/// The permits of all peers.
 #[derive(Debug)]
 pub(super) struct Permits {
-    all: Arc<Semaphore>,
+    total: Arc<Semaphore>,
     per_host: usize,
     hosts: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// What one peer's polls must hold.
+/// The permits that a poll of one peer needs.
 #[derive(Clone, Debug)]
 pub(super) struct PeerPermits {
-    /// Of its hosts in order of their names, then the common one: the same order everywhere, so nobody waits in a circle.
+    /// Those of its hosts, ordered by name, then the common one. All peers acquire them in this
+    /// order, which prevents deadlocks.
     needed: Vec<Arc<Semaphore>>,
 }
 
 impl Permits {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            all: Arc::new(Semaphore::new(
+            total: Arc::new(Semaphore::new(
                 limits.max_inflight.min(Semaphore::MAX_PERMITS),
             )),
             per_host: limits.per_host_inflight.min(Semaphore::MAX_PERMITS),
@@ -34,8 +35,8 @@ impl Permits {
         }
     }
 
-    /// The permits that a peer on `hosts` needs.
-    pub(super) fn of(&self, hosts: impl IntoIterator<Item = String>) -> PeerPermits {
+    /// Returns the permits that a peer on `hosts` needs.
+    pub(super) fn for_hosts(&self, hosts: impl IntoIterator<Item = String>) -> PeerPermits {
         let mut names: Vec<String> = hosts.into_iter().collect();
         names.sort_unstable();
         names.dedup();
@@ -43,23 +44,23 @@ impl Permits {
         hosts.retain(|_, semaphore| semaphore.strong_count() > 0);
         let mut needed: Vec<Arc<Semaphore>> = Vec::with_capacity(names.len() + 1);
         for name in names {
-            let known = hosts.get(&name).and_then(Weak::upgrade);
-            let semaphore = known.unwrap_or_else(|| Arc::new(Semaphore::new(self.per_host)));
+            let existing = hosts.get(&name).and_then(Weak::upgrade);
+            let semaphore = existing.unwrap_or_else(|| Arc::new(Semaphore::new(self.per_host)));
             hosts.insert(name, Arc::downgrade(&semaphore));
             needed.push(semaphore);
         }
-        needed.push(Arc::clone(&self.all));
+        needed.push(Arc::clone(&self.total));
         PeerPermits { needed }
     }
 }
 
 impl PeerPermits {
-    /// Waits until the poll may begin; it may run while the result lives.
+    /// Waits for all permits. The poll may run while they live.
     pub(super) async fn acquire(&self) -> Vec<OwnedSemaphorePermit> {
         let mut held = Vec::with_capacity(self.needed.len());
         for semaphore in &self.needed {
             let permit = Arc::clone(semaphore).acquire_owned().await;
-            held.push(permit.expect("no semaphore here is ever closed"));
+            held.push(permit.expect("these semaphores are never closed"));
         }
         held
     }
@@ -80,34 +81,37 @@ mod tests {
     }
 
     #[test]
-    fn waiting_for_a_busy_host_takes_nothing_from_others() {
+    fn waiting_for_a_busy_host_holds_no_permit_that_others_need() {
         let permits = permits(2, 1);
-        let busy = permits.of(["slow".to_owned()]);
-        let other = permits.of(["quick".to_owned()]);
+        let busy = permits.for_hosts(["slow".to_owned()]);
+        let other = permits.for_hosts(["quick".to_owned()]);
         let _held = busy.acquire().now_or_never().expect("free");
         let mut waiting = Box::pin(busy.acquire());
-        assert!(waiting.as_mut().now_or_never().is_none(), "one poll a host");
+        assert!(
+            waiting.as_mut().now_or_never().is_none(),
+            "one poll per host"
+        );
         assert!(other.acquire().now_or_never().is_some());
     }
 
     #[test]
-    fn a_host_named_twice_is_needed_once() {
+    fn a_host_of_two_endpoints_needs_one_permit() {
         let permits = permits(8, 1);
-        let peer = permits.of(["host".to_owned(), "host".to_owned()]);
+        let peer = permits.for_hosts(["host".to_owned(), "host".to_owned()]);
         assert!(peer.acquire().now_or_never().is_some());
     }
 
     #[test]
-    fn the_common_bound_holds_over_all_hosts() {
+    fn the_total_limit_applies_across_hosts() {
         let permits = permits(1, 8);
         let _held = permits
-            .of(["a".to_owned()])
+            .for_hosts(["a".to_owned()])
             .acquire()
             .now_or_never()
             .expect("free");
         assert!(
             permits
-                .of(["b".to_owned()])
+                .for_hosts(["b".to_owned()])
                 .acquire()
                 .now_or_never()
                 .is_none()

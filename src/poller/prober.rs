@@ -1,4 +1,5 @@
-//! One poll: asks all endpoints of a peer at the same time under one deadline. Measures; judges only the pinned identity.
+//! One poll: queries all endpoints of a peer concurrently under one deadline. Judges nothing but
+//! the pinned identity.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,13 +14,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::config;
 use crate::failure::{Failure, Reason};
-use crate::fleet::{EndpointObservation, Observation};
+use crate::fleet::{Observation, Probed};
 use crate::retry::RetryPauses;
 
-/// `Retry-After` is obeyed for at most this many poll intervals,
+/// `Retry-After` is respected for at most this many poll intervals, or for [`MAX_RETRY_AFTER`] if
+/// that is longer.
 const MAX_RETRY_AFTER_INTERVALS: u32 = 10;
 
-/// or for this long if that is more: a header must not blind the monitor for a day.
+/// See [`MAX_RETRY_AFTER_INTERVALS`]. Without a limit, one header could stop the monitoring for
+/// days.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Polls one peer and keeps its connections between polls.
@@ -29,11 +32,11 @@ pub struct Prober {
     endpoints: Vec<EndpointClient>,
 }
 
-/// The client of one endpoint, with what the agent decided about it.
+/// The client of one endpoint, and its pause after `Retry-After`.
 #[derive(Debug)]
 struct EndpointClient {
     client: Client,
-    /// The peer sent `Retry-After`: not asked before this.
+    /// Time until which `Retry-After` asks for no requests.
     paused_until: Option<Instant>,
     max_pause: Duration,
 }
@@ -45,7 +48,7 @@ enum Client {
 }
 
 impl Prober {
-    /// A prober that connects at its first poll.
+    /// Creates a prober, which connects at its first poll.
     #[must_use]
     pub fn new(
         peer: Arc<config::Peer>,
@@ -69,7 +72,7 @@ impl Prober {
             },
             paused_until: None,
             max_pause: MAX_RETRY_AFTER.max(
-                peer.polling
+                peer.cadence
                     .interval
                     .saturating_mul(MAX_RETRY_AFTER_INTERVALS),
             ),
@@ -78,9 +81,9 @@ impl Prober {
         Self { peer, endpoints }
     }
 
-    /// Polls once. Done within the peer's timeout.
+    /// Polls once, within the peer's timeout.
     pub async fn poll(&mut self) -> Observation {
-        let deadline = Instant::now() + self.peer.polling.timeout;
+        let deadline = Instant::now() + self.peer.cadence.timeout;
         let peer = &self.peer;
         let probes = self
             .endpoints
@@ -91,20 +94,21 @@ impl Prober {
         }
     }
 
-    /// Sends a query to the endpoints in their order until one answers; each gets an equal share of the peer's
-    /// remaining timeout. Counts nothing and judges no identity.
+    /// Sends a query to one endpoint after the other until one answers. Each gets an equal share of
+    /// the time left of the peer's timeout. Counts nothing and does not check the identity.
     ///
     /// # Errors
-    /// The peer reports an error, its answer is too large, or no endpoint answers: then the first one's failure.
+    /// The peer reports an error, its answer is too large, or no endpoint answers, with the failure
+    /// of the first endpoint.
     pub async fn ask(&mut self, query: &Query) -> Result<Cell, QueryError> {
-        let deadline = Instant::now() + self.peer.polling.timeout;
-        let mut waiting = self.endpoints.len();
+        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let mut remaining = self.endpoints.len();
         let mut first = None;
         for endpoint in &mut self.endpoints {
             let left = deadline.saturating_duration_since(Instant::now());
-            let share = Instant::now() + left / u32::try_from(waiting).unwrap_or(u32::MAX);
-            waiting -= 1;
-            match endpoint.query(query, share).await {
+            let share = left / u32::try_from(remaining).unwrap_or(u32::MAX);
+            remaining -= 1;
+            match endpoint.query(query, Instant::now() + share).await {
                 Err(QueryError::Failed(failure)) if failure.reason != FailureReason::TooLarge => {
                     first.get_or_insert(failure);
                 }
@@ -118,10 +122,10 @@ impl Prober {
 }
 
 impl EndpointClient {
-    /// Asks for one poll, again after a failure while the deadline allows.
-    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> EndpointObservation {
-        let began = SystemTime::now();
-        let mut pauses = RetryPauses::new();
+    /// Polls the endpoint, and retries after a failure while the deadline allows.
+    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> Probed {
+        let started = SystemTime::now();
+        let mut pauses = RetryPauses::for_poll();
         let mut retries = 0;
         let mut reconnects = 0;
         let mut ignored = 0;
@@ -134,12 +138,12 @@ impl EndpointClient {
                 Some(failure) => Err(failure),
                 None => outcome.map_err(Failure::from),
             };
-            let again = self.pause_left().is_none()
+            let may_retry = self.pause_left().is_none()
                 && outcome
                     .as_ref()
-                    .is_err_and(|failure| failure.reason.worth_a_retry());
+                    .is_err_and(|failure| failure.reason.is_retryable());
             let pause = pauses.next_pause();
-            if again && retries < peer.polling.retries && Instant::now() + pause < deadline {
+            if may_retry && retries < peer.cadence.retries && Instant::now() + pause < deadline {
                 retries += 1;
                 sleep(pause).await;
                 continue;
@@ -153,15 +157,15 @@ impl EndpointClient {
                 ignored,
                 ..attempt
             };
-            let times = (began, SystemTime::now());
-            return EndpointObservation {
+            let times = (started, SystemTime::now());
+            return Probed {
                 retries,
-                ..EndpointObservation::new(transport, times, attempt, outcome)
+                ..Probed::new(transport, times, attempt, outcome)
             };
         }
     }
 
-    /// One attempt of a poll; nothing is sent while the peer asks to be left alone.
+    /// Makes one attempt. Sends nothing while `Retry-After` asks for a pause.
     async fn attempt(&mut self, deadline: Instant) -> (Attempt, Outcome) {
         if let Some(left) = self.pause_left() {
             return (Attempt::default(), Err(paused(left)));
@@ -186,29 +190,35 @@ impl EndpointClient {
         }
     }
 
-    /// How much longer the peer asks to be left alone.
+    /// Returns how much longer `Retry-After` asks for no requests.
     fn pause_left(&self) -> Option<Duration> {
         let left = self.paused_until?.checked_duration_since(Instant::now())?;
         (!left.is_zero()).then_some(left)
     }
 }
 
-/// The failure of an endpoint that is not asked because of its `Retry-After`.
+/// Returns the failure of an endpoint to which nothing is sent because of its `Retry-After`.
 fn paused(left: Duration) -> convex_client::Failure {
     let seconds = left.as_secs() + 1;
     convex_client::Failure::new(
         FailureReason::Overloaded,
-        format!("not asked: the peer wants to be left alone (Retry-After) for another {seconds} s"),
+        format!("nothing sent: the peer's Retry-After lasts for another {seconds} s"),
     )
 }
 
-/// Whether a status disproves what is pinned: a peer of another network, or another peer.
+/// Returns the failure of a peer whose genesis hash or key differs from the pinned one.
 fn wrong_identity(peer: &config::Peer, status: &Status) -> Option<Failure> {
     if let Some(genesis) = peer.genesis.filter(|pinned| *pinned != status.genesis) {
-        let message = format!("genesis {} answers, {genesis} is pinned", status.genesis);
+        let message = format!(
+            "genesis {} does not match the pinned {genesis}",
+            status.genesis
+        );
         return Some(Failure::new(Reason::WrongNetwork, message));
     }
     let key = peer.key.filter(|pinned| *pinned != status.peer_key)?;
-    let message = format!("peer key {} answers, {key} is pinned", status.peer_key);
+    let message = format!(
+        "peer key {} does not match the pinned {key}",
+        status.peer_key
+    );
     Some(Failure::new(Reason::WrongPeer, message))
 }

@@ -1,4 +1,5 @@
-//! The checks of the agent itself: a closed set, the `check` label, and what each of them can excuse. Pure.
+//! The checks: the values of the `check` label, what needs each of them, and which failures each
+//! could cause. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +7,27 @@ use convex_client::FailureReason;
 
 use crate::failure::Reason;
 use crate::label_enum::label_enum;
-use crate::self_check::excuse::{Failed, Path};
+
+use super::excuse::FailedEndpoint;
+use super::network_path::NetworkPath;
 
 label_enum! {
-    /// Something that the agent needs to see its peers.
+    /// A check of the agent itself and its host.
     pub enum Check {
-        Clock = "clock", "The wall clock has not jumped against the monotonic one within the last 15 s, as after a sleep or a correction.";
-        Descriptors = "descriptors", "More than a twentieth of the file descriptors that the system grants are free.";
-        Dns = "dns", "`self_check.dns_name` resolves; without it, one of the names of the configured endpoints.";
-        EventLoop = "event_loop", "No timer was more than a second late within the last 15 s.";
-        References = "references", "One of `self_check.references` accepts a connection.";
-        Route = "route", "The system has a route to one of the configured endpoints; no packet is sent.";
+        Clock = "clock", "The wall clock has not jumped relative to the monotonic clock within the last 15 s, as it does after a suspend or a correction.";
+        Descriptors = "descriptors", "More than 5 % of the file descriptors that the process can have are free.";
+        Dns = "dns", "`self_check.dns_name` resolves or, without it, at least one host name of the configured endpoints.";
+        EventLoop = "event_loop", "No timer was more than 1 s late within the last 15 s.";
+        References = "references", "At least one of `self_check.references` accepts a connection.";
+        Route = "route", "The system has a route to at least one of the configured endpoints; no packet is sent.";
     }
 }
 
 impl Check {
-    /// Whether a poll over `path` needs what is checked: a literal address needs no DNS, this host no route.
+    /// Whether a poll over `path` depends on what is checked. An IP address needs no DNS, and this
+    /// host no route.
     #[must_use]
-    pub const fn is_needed_by(self, path: Path) -> bool {
+    pub const fn is_needed_by(self, path: NetworkPath) -> bool {
         match self {
             Self::Dns => path.named && !path.local,
             Self::Route | Self::References => !path.local,
@@ -31,8 +35,8 @@ impl Check {
         }
     }
 
-    /// Whether the trouble could be why an endpoint fails with `reason`. Who refuses a connection, or answers wrongly, has
-    /// been reached.
+    /// Whether a failure of the check could cause `reason`. An endpoint that refuses a connection
+    /// or answers wrongly was reached, so it needs another explanation.
     const fn can_cause(self, reason: Reason) -> bool {
         use FailureReason::{
             Closed, ConnectTimeout, Dns, QueryHangs, Timeout, Tls, TlsExpired, Unreachable,
@@ -58,69 +62,72 @@ impl Check {
                 reason,
                 Dns | ConnectTimeout | Timeout | QueryHangs | Tls | TlsExpired | Closed
             ),
-            // A socket that cannot be opened is `monitor`; files that cannot be are found by the resolver.
+            // A socket that cannot be opened fails with `monitor`; the resolver, which opens files,
+            // fails with `dns`.
             Self::Descriptors => matches!(reason, Dns | Closed),
         }
     }
 
-    pub(super) const fn explains(self, failed: Failed) -> bool {
-        self.is_needed_by(failed.path) && self.can_cause(failed.reason)
+    /// Whether a failure of the check could be why the endpoint failed.
+    pub(super) const fn explains(self, endpoint: FailedEndpoint) -> bool {
+        self.is_needed_by(endpoint.path) && self.can_cause(endpoint.reason)
     }
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum CheckResult {
     /// Nothing is wrong.
-    Sound,
-    /// Something fails that could be others' trouble as well.
+    Passed,
+    /// The check failed, but the cause could be outside this host.
     Suspect,
-    /// The agent or its host has trouble.
-    Broken,
+    /// The check failed because of the agent or its host.
+    Failed,
 }
 
-/// What the checks have found last; those that nothing needs, and those that have not run yet, are absent.
+/// The latest result of each check. Checks that no peer needs, or that have not run yet, are
+/// absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Checks(pub BTreeMap<Check, Finding>);
+pub struct Checks(pub BTreeMap<Check, CheckResult>);
 
 impl Checks {
-    /// Each check and whether it found nothing wrong, in label order.
+    /// Returns each check and whether it passed, in label order.
     pub fn healthy(&self) -> impl Iterator<Item = (Check, bool)> {
         self.0
             .iter()
-            .map(|(check, finding)| (*check, *finding == Finding::Sound))
+            .map(|(check, result)| (*check, *result == CheckResult::Passed))
     }
 
-    /// Those that found `finding`, in label order.
-    pub(super) fn that_are(&self, finding: Finding) -> impl Iterator<Item = Check> {
+    /// Returns the checks with this result, in label order.
+    pub(super) fn with_result(&self, result: CheckResult) -> impl Iterator<Item = Check> {
         self.0
             .iter()
-            .filter(move |(_, found)| **found == finding)
+            .filter(move |(_, found)| **found == result)
             .map(|(check, _)| *check)
     }
 
-    /// Whether nothing is found wrong.
+    /// Whether all checks passed.
     #[must_use]
-    pub fn all_sound(&self) -> bool {
+    pub fn all_passed(&self) -> bool {
         self.healthy().all(|(_, healthy)| healthy)
     }
 
-    /// Whether proven trouble lies on `path`, from the agent to whom it asks.
+    /// Whether a proven problem of this host affects polls over `path`.
     #[must_use]
-    pub fn obstruct(&self, path: Path) -> bool {
-        self.that_are(Finding::Broken)
+    pub fn obstruct(&self, path: NetworkPath) -> bool {
+        self.with_result(CheckResult::Failed)
             .any(|check| check.is_needed_by(path))
     }
 
-    /// Whether a reference answers: this host reaches others.
+    /// Whether a reference answers, which shows that this host reaches others.
     #[must_use]
-    pub fn a_reference_answers(&self) -> bool {
-        self.0.get(&Check::References) == Some(&Finding::Sound)
+    pub fn reference_answers(&self) -> bool {
+        self.0.get(&Check::References) == Some(&CheckResult::Passed)
     }
 }
 
-impl FromIterator<(Check, Finding)> for Checks {
-    fn from_iter<I: IntoIterator<Item = (Check, Finding)>>(found: I) -> Self {
-        Self(found.into_iter().collect())
+impl FromIterator<(Check, CheckResult)> for Checks {
+    fn from_iter<I: IntoIterator<Item = (Check, CheckResult)>>(results: I) -> Self {
+        Self(results.into_iter().collect())
     }
 }

@@ -1,13 +1,19 @@
-//! What tells the agent's own trouble from a peer's: checks of this host, and what they excuse. Knows of no peer but what
-//! its paths need.
+//! Tells problems of the agent and its host from problems of peers: checks of this host, and the
+//! failed polls that they excuse. Knows nothing about peers except which checks their endpoints
+//! need.
 
+mod clock;
 mod excuse;
 mod host;
 mod kinds;
+mod network_path;
 mod plan;
-mod watch;
+mod reachability;
+mod runner;
 
-pub use excuse::{Contact, Excuse, Failed, Path, ReachabilityCount, excuse};
-pub use kinds::{Check, Checks, Finding};
+pub use excuse::{Excuse, FailedEndpoint, find_excuse};
+pub use kinds::{Check, CheckResult, Checks};
+pub use network_path::NetworkPath;
 pub use plan::Plan;
-pub use watch::watch;
+pub use reachability::{Contact, ReachabilityCount};
+pub use runner::run;

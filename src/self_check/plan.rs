@@ -1,53 +1,56 @@
-//! Which checks the configured peers need, and what they ask. Pure.
+//! Which checks the configured peers need, and what these use. Does no I/O.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use convex_client::Endpoint;
 
 use crate::config::Config;
-use crate::self_check::excuse::Path;
-use crate::self_check::kinds::Check;
 
-/// Names that are resolved when none is configured: if none of so many does, one more tells nothing.
+use super::kinds::Check;
+use super::network_path::NetworkPath;
+
+/// Most names of endpoints that are resolved when no name is configured. If none of them resolves,
+/// more would not help.
 const MAX_NAMES: usize = 8;
 
-/// Addresses that a route is asked for.
+/// Most addresses of endpoints whose route is looked up.
 const MAX_ADDRESSES: usize = 16;
 
-/// Addresses that nobody has (RFC 5737, RFC 3849): a route to them is the default route. Nothing is sent there.
-const ANYWHERE: [IpAddr; 2] = [
+/// Documentation addresses (RFC 5737, RFC 3849). Only the default route leads to them. Nothing is
+/// sent there.
+const DOCUMENTATION_ADDRESSES: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
-/// The port is of no matter: nothing is sent.
-const DISCARD: u16 = 9;
+/// The discard port. Any port would do, because nothing is sent.
+const DISCARD_PORT: u16 = 9;
 
-/// What there is to check.
+/// What to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Names of which one must resolve.
+    /// Names, at least one of which must resolve.
     pub(super) names: Vec<String>,
-    /// Whether the operator vouches for the name: its failure is then this host's trouble.
+    /// Whether the operator configured the name. If it does not resolve, the problem is this
+    /// host's.
     pub(super) dns_name_is_configured: bool,
-    /// Addresses of which one must have a route.
+    /// Addresses, at least one of which must have a route.
     pub(super) routes: Vec<SocketAddr>,
-    /// Of which one must accept a connection.
+    /// Endpoints, at least one of which must accept a connection.
     pub(super) references: Vec<Endpoint>,
 }
 
 impl Plan {
-    /// What the peers and references of `config` need.
+    /// Plans the checks that the peers and references of `config` need.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
-        let of_peers = config.peers.iter().chain(&config.sample).flat_map(|peer| {
-            let dialled = |endpoint| (Path::of(peer, endpoint), endpoint);
-            peer.endpoints.iter().map(dialled)
+    pub fn new(config: &Config) -> Self {
+        let endpoints = config.peers.iter().chain(&config.sample).flat_map(|peer| {
+            let with_path = |endpoint| (NetworkPath::to_endpoint(peer, endpoint), endpoint);
+            peer.endpoints.iter().map(with_path)
         });
-        let far: Vec<(Path, &Endpoint)> = of_peers.filter(|(path, _)| !path.local).collect();
         let mut names = Vec::new();
         let mut routes = Vec::new();
-        for (path, endpoint) in far {
+        for (path, endpoint) in endpoints.filter(|(path, _)| !path.local) {
             let host = endpoint.host();
             if path.named {
                 if names.len() < MAX_NAMES && !names.contains(&host) {
@@ -61,18 +64,20 @@ impl Plan {
             }
         }
         if !names.is_empty() {
-            routes.extend(ANYWHERE.map(|address| SocketAddr::new(address, DISCARD)));
+            routes.extend(
+                DOCUMENTATION_ADDRESSES.map(|address| SocketAddr::new(address, DISCARD_PORT)),
+            );
         }
-        let vouched = config.self_check.dns_name.clone();
+        let dns_name = config.self_check.dns_name.clone();
         Self {
-            dns_name_is_configured: vouched.is_some(),
-            names: vouched.map_or(names, |name| vec![name]),
+            dns_name_is_configured: dns_name.is_some(),
+            names: dns_name.map_or(names, |name| vec![name]),
             routes,
             references: config.self_check.references.clone(),
         }
     }
 
-    /// The checks that there are, in label order.
+    /// Returns the planned checks, in label order.
     pub fn checks(&self) -> impl Iterator<Item = Check> {
         Check::ALL.iter().copied().filter(|check| match check {
             Check::Dns => !self.names.is_empty(),
@@ -85,13 +90,13 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path as FilePath;
+    use std::path::Path;
 
     use super::*;
     use crate::config;
 
     fn plan(text: &str) -> Plan {
-        Plan::of(&config::parse(text, "test.yml", FilePath::new(""), &|_| None).unwrap())
+        Plan::new(&config::parse(text, "test.yml", Path::new(""), &|_| None).unwrap())
     }
 
     fn labels(plan: &Plan) -> Vec<&str> {
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_peers_need_is_checked() {
+    fn only_the_checks_that_peers_need_are_planned() {
         let local =
             plan("peers: [{ name: a, endpoints: ['tcp://127.0.0.1:1', 'http://localhost:2'] }]\n");
         assert_eq!(labels(&local), ["clock", "descriptors", "event_loop"]);
@@ -118,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_name_is_vouched_for() {
+    fn a_configured_name_replaces_those_of_the_endpoints() {
         let plan = plan(
             "self_check: { dns_name: example.org }\npeers: [{ name: a, endpoints: ['tcp://peer.example:1'] }]\n",
         );

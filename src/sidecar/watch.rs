@@ -48,7 +48,7 @@ impl Sidecars {
 
     /// Makes the peers those of `config` that have a `sidecar`.
     pub fn apply(&mut self, config: &Config) {
-        self.tasks.renew();
+        self.tasks.restart();
         for peer in &config.peers {
             let Some(sidecar) = peer.sidecar.clone() else {
                 continue;

@@ -7,7 +7,7 @@ use convex_client::chain::custom;
 use convex_client::chain::economics::{self, COPPER_PER_CVM};
 use convex_client::chain::stake::{MAX_PEERS, Reading, Registry};
 use convex_client::{HttpOptions, Query, http_client};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use serde_json::Value;
 
 use super::contract::{peer, prober};

@@ -7,7 +7,7 @@ use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use tokio::time::Instant;
 
 use crate::support::contract::{self, peer, verdict};

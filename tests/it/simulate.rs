@@ -8,8 +8,8 @@ use convex_peer_monitor::config::{self, Peer};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::poller::prober::Prober;
-use convex_simulator::{KINDS, Network, Options, StartError};
+use convex_peer_monitor::poller::Prober;
+use convex_simulator::{FAULT_KINDS, Network, Options, StartError};
 use futures_util::StreamExt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 use tokio::time::{Instant, sleep, timeout};
@@ -446,7 +446,7 @@ async fn a_network_of_no_peers_or_too_many_does_not_start() {
     }
     let options = Options {
         peers: 1000,
-        base: Some(64_000),
+        first_port: Some(64_000),
         ..Options::default()
     };
     let error = Network::start(options).await.unwrap_err().to_string();
@@ -487,18 +487,18 @@ fn a_fault_that_is_none_is_refused_with_the_list_before_a_port_is_bound() {
     for (args, part) in [
         (
             &["--fault", "explode:1"][..],
-            "there are: stall, fork[=BLOCK], lag=BLOCKS",
+            "expected one of: stall, fork[=BLOCK], lag=BLOCKS",
         ),
         (
             &["--fault", "tarpit:1", "--fault", "reset:all"],
-            "peer 1 cannot have tarpit and reset at once",
+            "peer 1 cannot have tarpit and reset at the same time",
         ),
         (
             &["--peers", "3", "--fault", "stall:4"],
-            "there are 3 peers, no peer 4",
+            "peer 4 does not exist; there are 3 peers",
         ),
         (&["--peers", "0"], "a network has 1 peer at least"),
-        (&["--traffic", "1ms"], "is no period of at least 10ms"),
+        (&["--traffic", "1ms"], "is not a period of at least 10ms"),
     ] {
         let output = program(args).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -512,7 +512,7 @@ fn every_kind_of_fault_is_in_the_help_and_in_the_guide() {
     let help = program(&["--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let guide = include_str!("../../docs/simulate.md");
-    for (kind, _) in KINDS {
+    for (kind, _) in FAULT_KINDS {
         assert!(help.contains(kind), "{kind}: {help}");
         assert!(guide.contains(&format!("| `{kind}` |")), "{kind}");
     }

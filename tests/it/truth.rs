@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use convex_simulator::{KINDS, Network};
+use convex_simulator::{FAULT_KINDS, Network};
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::Agent;
@@ -340,7 +340,7 @@ async fn settled(agent: &Agent, mistakes: impl Fn(&Scrape) -> Vec<String>) {
 
 #[test]
 fn the_table_has_every_kind_of_fault() {
-    for (kind, _) in KINDS {
+    for (kind, _) in FAULT_KINDS {
         let name = kind.split(['=', '[']).next().unwrap();
         let has = |spec: &&str| spec.split(['=', ':']).next() == Some(name);
         assert!(

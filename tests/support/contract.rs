@@ -10,7 +10,7 @@ use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use tokio::time::Instant;
 
 /// A peer as it is configured for these tests.

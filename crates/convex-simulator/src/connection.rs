@@ -1,4 +1,4 @@
-//! One connection to one peer: requests in, answers out, and what faults of the wire make of both.
+//! One connection to one peer: reads requests, sends replies, and applies the faults of the wire.
 
 use std::io;
 use std::sync::Arc;
@@ -17,75 +17,82 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::codec::FramedRead;
 
-use super::network::{Shared, Side};
-use super::reply::{Turn, turn};
+use super::network::{Protocol, Shared};
+use super::reply::{Response, respond};
 use super::rest;
 use super::script::Wire;
 use super::world::View;
 
-/// Largest content of a frame (PEER-PROTOCOL, section 2).
-const MAX_CONTENT: usize = 50_000_000;
-/// Room for the usual requests: thousands of idle connections stay small.
+/// Longest content of a frame (PEER-PROTOCOL, section 2).
+const MAX_CONTENT_BYTES: usize = 50_000_000;
+/// Fits the usual requests, and keeps thousands of idle connections small.
 const READ_BUFFER_BYTES: usize = 512;
-/// Requests of one connection that are answered together at most.
-const BATCH: usize = 256;
-/// A peer closes an HTTP connection that was idle so long.
-const HTTP_IDLE: Duration = Duration::from_secs(30);
+/// Most requests of one connection that are answered together.
+const MAX_BATCH: usize = 256;
+/// A peer closes an HTTP connection that is idle for this long.
+const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves one connection until the client, or a fault, ends it.
-pub(super) async fn connection(
+/// Serves one connection until the client or a fault ends it.
+pub(super) async fn serve(
     shared: Arc<Shared>,
     peer: usize,
-    side: Side,
+    protocol: Protocol,
     mut stream: TcpStream,
 ) {
-    let wire = shared.ailments(peer).wire;
+    let wire = shared.active_faults(peer).wire;
     if !matches!(wire, Wire::Refuse | Wire::Reset) {
-        let serve = async {
-            match side {
-                Side::Binary => binary(&shared, peer, &mut stream).await,
-                Side::Rest => http(&shared, peer, &mut stream).await,
+        let serving = async {
+            match protocol {
+                Protocol::Binary => serve_binary(&shared, peer, &mut stream).await,
+                Protocol::Rest => serve_rest(&shared, peer, &mut stream).await,
             }
         };
         tokio::select! {
-            ended = serve => {
+            ended = serving => {
                 if let Err(error) = ended {
-                    tracing::trace!(peer = peer + 1, %error, "a connection ended");
+                    tracing::trace!(peer = peer + 1, %error, "connection failed");
                 }
             }
-            () = shared.next_cut(peer) => {}
+            () = shared.next_disconnect(peer) => {}
         }
-        if shared.ailments(peer).wire != Wire::Reset {
+        if shared.active_faults(peer).wire != Wire::Reset {
             return;
         }
     }
-    // Closed with nothing lingering: the client is sent a reset.
+    // With a linger time of zero, closing the socket sends a reset.
     if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "a connection is closed in order instead of reset");
+        tracing::debug!(%error, "closing a connection instead of resetting it");
     }
 }
 
-async fn binary(shared: &Shared, peer: usize, stream: &mut TcpStream) -> Result<(), FrameError> {
+async fn serve_binary(
+    shared: &Shared,
+    peer: usize,
+    stream: &mut TcpStream,
+) -> Result<(), FrameError> {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.split();
-    let mut frames =
-        FramedRead::with_capacity(read, FrameDecoder::new(MAX_CONTENT), READ_BUFFER_BYTES);
+    let mut frames = FramedRead::with_capacity(
+        read,
+        FrameDecoder::new(MAX_CONTENT_BYTES),
+        READ_BUFFER_BYTES,
+    );
     while let Some(first) = frames.next().await {
         let mut contents = vec![first?];
-        while contents.len() < BATCH {
+        while contents.len() < MAX_BATCH {
             match frames.next().now_or_never() {
                 Some(Some(content)) => contents.push(content?),
                 Some(None) | None => break,
             }
         }
         let view = shared.view(peer);
-        match view.ailments.wire {
+        match view.faults.wire {
             Wire::Tarpit => continue,
             Wire::Refuse | Wire::Reset => return Ok(()),
-            _ => sleep(view.ailments.slow).await,
+            _ => sleep(view.faults.slow).await,
         }
-        let (replies, hang_up) = replies(&view, &contents);
-        match view.ailments.wire {
+        let (replies, disconnect) = replies(&view, &contents);
+        match view.faults.wire {
             Wire::Garbage => {
                 let mut garbage = Vec::new();
                 put_frame(&mut garbage, b"\xff\xfe garbage");
@@ -93,41 +100,46 @@ async fn binary(shared: &Shared, peer: usize, stream: &mut TcpStream) -> Result<
             }
             Wire::HugeFrame => {
                 let mut huge = Vec::new();
-                vlq::write(MAX_CONTENT as u64, &mut huge);
+                vlq::write(MAX_CONTENT_BYTES as u64, &mut huge);
                 write.write_all(&huge).await?;
-                write.write_all(rest::HUGE_PIECE).await?;
+                write.write_all(rest::HUGE_REPLY_START).await?;
             }
             Wire::HalfReply => {
                 return Ok(write.write_all(&replies[..replies.len() / 2]).await?);
             }
             _ => write.write_all(&replies).await?,
         }
-        if hang_up {
+        if disconnect {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// The frames that answer `contents`, those that overtake first, and whether the peer hangs up then.
+/// Returns the frames that answer `contents`, immediate replies first, and whether the peer then
+/// closes the connection.
 fn replies(view: &View, contents: &[Bytes]) -> (Vec<u8>, bool) {
-    let (mut now, mut queued) = (Vec::new(), Vec::new());
+    let (mut frames, mut queued) = (Vec::new(), Vec::new());
     for content in contents {
-        match turn(view, content) {
-            Turn::Now(reply) => put_frame(&mut now, &encode_message(&reply)),
-            Turn::Queued(reply) => put_frame(&mut queued, &encode_message(&reply)),
-            Turn::Silence => {}
-            Turn::HangUp => {
-                now.append(&mut queued);
-                return (now, true);
+        match respond(view, content) {
+            Response::Immediate(reply) => put_frame(&mut frames, &encode_message(&reply)),
+            Response::Queued(reply) => put_frame(&mut queued, &encode_message(&reply)),
+            Response::Ignore => {}
+            Response::Disconnect => {
+                frames.append(&mut queued);
+                return (frames, true);
             }
         }
     }
-    now.append(&mut queued);
-    (now, false)
+    frames.append(&mut queued);
+    (frames, false)
 }
 
-async fn http(shared: &Arc<Shared>, peer: usize, stream: &mut TcpStream) -> Result<(), FrameError> {
+async fn serve_rest(
+    shared: &Arc<Shared>,
+    peer: usize,
+    stream: &mut TcpStream,
+) -> Result<(), FrameError> {
     stream.set_nodelay(true)?;
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let view = || shared.view(peer);
@@ -135,7 +147,7 @@ async fn http(shared: &Arc<Shared>, peer: usize, stream: &mut TcpStream) -> Resu
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_IDLE)
+        .header_read_timeout(HTTP_IDLE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     served.map_err(|error| io::Error::other(error).into())

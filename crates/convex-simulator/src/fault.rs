@@ -1,35 +1,35 @@
-//! What can be wrong with simulated peers, with which of them and when: one fault as it is written, `KIND[=VALUE]:PEERS[:FROM[..TO]]`.
+//! One scripted fault: `KIND[=VALUE]:PEERS[:FROM[..TO]]`.
 
 use std::time::Duration;
 
-use super::kind::{Kind, KindProblem, duration, kinds};
+use super::fault_kind::{FaultKind, FaultKindError, list_kinds, parse_duration};
 use super::peers::{PeerSet, PeerSetError};
 
-/// One fault: what, with whom, when.
+/// A fault: what is wrong, with which peers, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What is wrong.
-    pub kind: Kind,
-    /// With which peers.
+    pub kind: FaultKind,
+    /// The affected peers.
     pub peers: PeerSet,
-    /// Since when, from the start of the network.
+    /// When it starts, as time since the start of the network.
     pub from: Duration,
-    /// Until when; none: to the end.
+    /// When it ends; none if it lasts for as long as the network runs.
     pub to: Option<Duration>,
 }
 
-/// Why a text is no fault of this network.
+/// Why a text is not a valid fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
-    /// The text as a whole.
+    /// The text does not have the form of a fault.
     #[error(
-        "{0:?} is no fault; expected KIND[=VALUE]:PEERS[:FROM[..TO]], such as lag=40:3:30s..90s"
+        "{0:?} is not a fault; expected KIND[=VALUE]:PEERS[:FROM[..TO]], such as lag=40:3:30s..90s"
     )]
-    Shape(String),
-    /// No such kind.
-    #[error("{0:?} is no kind of fault; there are: {list}", list = kinds())]
+    Syntax(String),
+    /// There is no such kind.
+    #[error("{0:?} is not a kind of fault; expected one of: {list}", list = list_kinds())]
     Kind(String),
-    /// The value is missing, superfluous or wrong.
+    /// The value is missing, superfluous or invalid.
     #[error("{spec:?}: {problem}")]
     Value {
         /// The fault.
@@ -37,15 +37,15 @@ pub enum FaultError {
         /// What is wrong and what would be right.
         problem: String,
     },
-    /// The peers.
+    /// The peers do not exist, or are not written as peers.
     #[error("{spec:?}: {problem}")]
     Peers {
         /// The fault.
         spec: String,
-        /// What is wrong with them.
+        /// What is wrong with the selection.
         problem: PeerSetError,
     },
-    /// The times.
+    /// The times are invalid.
     #[error("{spec:?}: {problem}")]
     Times {
         /// The fault.
@@ -53,25 +53,27 @@ pub enum FaultError {
         /// What is wrong and what would be right.
         problem: String,
     },
-    /// Two faults that one peer cannot have at once.
-    #[error("peer {peer} cannot have {one} and {other} at once; there are: {list}", list = kinds())]
+    /// Two faults contradict each other.
+    #[error(
+        "peer {peer} cannot have {one} and {other} at the same time; choose other peers or times"
+    )]
     Contradiction {
-        /// The first peer that has both.
+        /// The number of the first peer that has both.
         peer: usize,
-        /// The name of one.
+        /// The kind of one fault.
         one: &'static str,
-        /// The name of the other.
+        /// The kind of the other fault.
         other: &'static str,
     },
 }
 
 impl Fault {
-    /// Reads a fault of a network with `count` peers.
+    /// Parses a fault of a network with `count` peers.
     ///
     /// # Errors
-    /// The text says no fault, or names peers that the network has not.
+    /// The text is not a fault, or selects peers that do not exist.
     pub fn parse(spec: &str, count: usize) -> Result<Self, FaultError> {
-        // A code may be written with its colon.
+        // The code may be written as a keyword, with its colon.
         let (kind, rest) = match spec.strip_prefix("query-error=:") {
             Some(rest) => rest
                 .split_once(':')
@@ -80,13 +82,13 @@ impl Fault {
                 .split_once(':')
                 .map(|(kind, rest)| (kind.to_owned(), rest)),
         }
-        .ok_or_else(|| match Kind::parse(spec) {
-            Err(KindProblem::Unknown(kind)) => FaultError::Kind(kind),
-            _ => FaultError::Shape(spec.to_owned()),
+        .ok_or_else(|| match FaultKind::parse(spec) {
+            Err(FaultKindError::Unknown(kind)) => FaultError::Kind(kind),
+            _ => FaultError::Syntax(spec.to_owned()),
         })?;
-        let kind = Kind::parse(&kind).map_err(|problem| match problem {
-            KindProblem::Unknown(kind) => FaultError::Kind(kind),
-            KindProblem::Value(problem) => FaultError::Value {
+        let kind = FaultKind::parse(&kind).map_err(|problem| match problem {
+            FaultKindError::Unknown(kind) => FaultError::Kind(kind),
+            FaultKindError::Value(problem) => FaultError::Value {
                 spec: spec.to_owned(),
                 problem,
             },
@@ -100,7 +102,7 @@ impl Fault {
             problem,
         })?;
         let (from, to) = times.map_or(Ok((Duration::ZERO, None)), |times| {
-            window(times).map_err(|problem| FaultError::Times {
+            parse_times(times).map_err(|problem| FaultError::Times {
                 spec: spec.to_owned(),
                 problem,
             })
@@ -113,19 +115,22 @@ impl Fault {
         })
     }
 
-    /// Whether it is in force at `now`, since the start of the network.
+    /// Whether the fault is active at `now`, a time since the start of the network.
     #[must_use]
-    pub fn is_at(&self, now: Duration) -> bool {
+    pub fn is_active_at(&self, now: Duration) -> bool {
         self.from <= now && self.to.is_none_or(|to| now < to)
     }
 
-    /// Refuses a pair that one peer cannot have at once.
+    /// Checks that no peer has two contradictory faults at the same time.
     ///
     /// # Errors
-    /// Both are in force at some time for the same peer, and decide the same of it.
-    pub fn go_together(&self, other: &Self) -> Result<(), FaultError> {
-        let apart = |a: &Self, b: &Self| a.to.is_some_and(|to| to <= b.from);
-        if !self.kind.contradicts(&other.kind) || apart(self, other) || apart(other, self) {
+    /// The kinds contradict each other, and both faults are active for the same peer at some time.
+    pub fn check_compatible(&self, other: &Self) -> Result<(), FaultError> {
+        let ends_before = |a: &Self, b: &Self| a.to.is_some_and(|to| to <= b.from);
+        if !self.kind.contradicts(&other.kind)
+            || ends_before(self, other)
+            || ends_before(other, self)
+        {
             return Ok(());
         }
         match self.peers.first_shared(&other.peers) {
@@ -139,33 +144,34 @@ impl Fault {
     }
 }
 
-fn window(times: &str) -> Result<(Duration, Option<Duration>), String> {
+/// Parses `FROM[..TO]`; an empty FROM is the start of the network.
+fn parse_times(times: &str) -> Result<(Duration, Option<Duration>), String> {
     let Some((from, to)) = times.split_once("..") else {
-        return Ok((duration(times)?, None));
+        return Ok((parse_duration(times)?, None));
     };
     let from = if from.is_empty() {
         Duration::ZERO
     } else {
-        duration(from)?
+        parse_duration(from)?
     };
-    let to = duration(to)?;
+    let to = parse_duration(to)?;
     if to <= from {
-        return Err(format!("{times:?} ends before it begins"));
+        return Err(format!("{times:?} does not end after it starts"));
     }
     Ok((from, Some(to)))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::kind::KINDS;
+    use crate::fault_kind::FAULT_KINDS;
 
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
 
     #[test]
-    fn every_kind_is_read_as_the_list_writes_it() {
-        for (written, _) in KINDS {
+    fn every_kind_parses_as_the_table_writes_it() {
+        for (written, _) in FAULT_KINDS {
             let (name, value) = written
                 .split_once('=')
                 .map_or((*written, ""), |(name, value)| {
@@ -184,47 +190,60 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_says_what_with_whom_and_when() {
-        let at = |spec: &str| Fault::parse(spec, 10).unwrap();
-        let fault = at("lag=40:3:30s..90s");
-        assert_eq!(fault.kind, Kind::Lag(40));
-        assert_eq!((fault.from, fault.to), (30 * S, Some(90 * S)));
-        assert!(fault.peers.has(2) && !fault.peers.has(3));
-        assert!(!fault.is_at(29 * S) && fault.is_at(30 * S) && !fault.is_at(90 * S));
-        assert_eq!(at("fork:2:10s").kind, Kind::Fork(None));
-        assert_eq!(at("fork=12:2:10s").kind, Kind::Fork(Some(12)));
-        assert_eq!(at("skew=-5s:6").kind, Kind::Skew(-5000));
-        assert_eq!(at("slow=1m 30s:all").kind, Kind::Slow(90 * S));
-        assert_eq!(at("refuse:1:..5s").to, Some(5 * S));
-        for code in ["query-error=JUICE:all:1s", "query-error=:JUICE:all:1s"] {
-            assert_eq!(at(code).kind, Kind::QueryError("JUICE".to_owned()));
+    fn the_readme_names_every_kind() {
+        let readme = include_str!("../README.md");
+        for (written, _) in FAULT_KINDS {
+            let name = written.split(['=', '[']).next().unwrap();
+            assert!(readme.contains(&format!("`{name}`")), "{name}");
         }
     }
 
     #[test]
-    fn what_is_no_fault_is_refused_with_what_would_be_right() {
+    fn a_fault_has_a_kind_peers_and_times() {
+        let at = |spec: &str| Fault::parse(spec, 10).unwrap();
+        let fault = at("lag=40:3:30s..90s");
+        assert_eq!(fault.kind, FaultKind::Lag(40));
+        assert_eq!((fault.from, fault.to), (30 * S, Some(90 * S)));
+        assert!(fault.peers.contains(2) && !fault.peers.contains(3));
+        assert!(
+            !fault.is_active_at(29 * S)
+                && fault.is_active_at(30 * S)
+                && !fault.is_active_at(90 * S)
+        );
+        assert_eq!(at("fork:2:10s").kind, FaultKind::Fork(None));
+        assert_eq!(at("fork=12:2:10s").kind, FaultKind::Fork(Some(12)));
+        assert_eq!(at("skew=-5s:6").kind, FaultKind::Skew(-5000));
+        assert_eq!(at("slow=1m 30s:all").kind, FaultKind::Slow(90 * S));
+        assert_eq!(at("refuse:1:..5s").to, Some(5 * S));
+        for code in ["query-error=JUICE:all:1s", "query-error=:JUICE:all:1s"] {
+            assert_eq!(at(code).kind, FaultKind::QueryError("JUICE".to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_invalid_fault_is_rejected_with_what_would_be_right() {
         for (spec, part) in [
             ("stall", "expected KIND[=VALUE]:PEERS"),
             (
                 "explode:1",
-                "\"explode\" is no kind of fault; there are: stall, fork[=BLOCK], lag=BLOCKS",
+                "\"explode\" is not a kind of fault; expected one of: stall, fork[=BLOCK], lag=BLOCKS",
             ),
-            ("explode", "no kind of fault"),
+            ("explode", "not a kind of fault"),
             (
                 "lag:1",
-                "lag needs a number of blocks of at least 1, as in lag=40",
+                "\"\" is not a number of blocks of at least 1; expected lag=BLOCKS, such as lag=40",
             ),
             ("lag=0:1", "at least 1"),
-            ("lag=x:1", "not \"x\""),
-            ("stall=3:1", "stall has no value"),
-            ("slow=fast:1", "\"fast\" is no duration such as 5s"),
-            ("stall:1:10000years", "longer than a hundred years"),
-            ("skew=-10000years:1", "longer than a hundred years"),
-            ("query-error=a b:1", "query-error needs a code"),
-            ("stall:0", "peers are counted from 1"),
+            ("lag=x:1", "\"x\" is not a number of blocks"),
+            ("stall=3:1", "stall takes no value"),
+            ("slow=fast:1", "\"fast\" is not a duration such as 5s"),
+            ("stall:1:10000years", "longer than 100 years"),
+            ("skew=-10000years:1", "longer than 100 years"),
+            ("query-error=a b:1", "\"a b\" is not an error code"),
+            ("stall:0", "peers are numbered from 1"),
             ("stall:11", "there are 10 peers"),
-            ("stall:1:5s..5s", "ends before it begins"),
-            ("stall:1:soon", "\"soon\" is no duration"),
+            ("stall:1:5s..5s", "does not end after it starts"),
+            ("stall:1:soon", "\"soon\" is not a duration"),
         ] {
             let error = Fault::parse(spec, 10).unwrap_err().to_string();
             assert!(error.contains(part), "{spec}: {error}");
@@ -232,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn a_contradictory_pair_is_refused_where_both_would_be_in_force() {
+    fn contradictory_faults_are_rejected_if_both_are_active_at_the_same_time() {
         let pair = |one: &str, other: &str| {
             let [one, other] = [one, other].map(|spec| Fault::parse(spec, 10).unwrap());
-            let result = one.go_together(&other);
-            assert_eq!(result.is_ok(), other.go_together(&one).is_ok());
+            let result = one.check_compatible(&other);
+            assert_eq!(result.is_ok(), other.check_compatible(&one).is_ok());
             result
         };
         for (one, other) in [
@@ -250,7 +269,7 @@ mod tests {
             ("stall:2:5s", "stall:2:4s..6s"),
         ] {
             let error = pair(one, other).unwrap_err().to_string();
-            assert!(error.contains("at once"), "{one} {other}: {error}");
+            assert!(error.contains("at the same time"), "{one} {other}: {error}");
         }
         for (one, other) in [
             ("tarpit:1", "garbage:2-3"),

@@ -1,17 +1,20 @@
-//! A simulated Convex network on loopback that speaks both real protocols, with scripted faults: for rehearsing pages, for
-//! tests and for benchmarks. Knows nothing of the agent.
+#![doc = include_str!("../README.md")]
+//!
+//! ## How it works
 //!
 //! ```text
 //! fault ──> script ──> world ──view──┬─> reply ──┐
-//!                        │           └─> rest ───┴─> connection <── listen <── network
-//!                      state <── query <── functions
+//!                        │           └─> rest ───┴─> connection <── listener <── network
+//!                      state <── query
 //! ```
+//!
+//! The world decides what each peer knows at a given time and does no I/O. Everything to the right
+//! of it turns that view into bytes on sockets.
 
 mod connection;
 mod fault;
-mod functions;
-mod kind;
-mod listen;
+mod fault_kind;
+mod listener;
 mod network;
 mod peers;
 mod query;
@@ -19,11 +22,12 @@ mod reply;
 mod rest;
 mod script;
 mod state;
+mod traffic;
 mod world;
 
 pub use fault::{Fault, FaultError};
-pub use kind::{KINDS, Kind};
-pub use network::{MAX_PEERS, Network, Options, StartError, descriptors};
+pub use fault_kind::{FAULT_KINDS, FaultKind};
+pub use network::{MAX_PEERS, Network, Options, StartError, required_descriptors};
 pub use peers::{PeerSet, PeerSetError};
 pub use script::Script;
-pub use world::{Traffic, TrafficError};
+pub use traffic::{Traffic, TrafficError};

@@ -1,4 +1,4 @@
-//! The network on real sockets: who listens where, and what becomes of connections. All of it ends when dropped.
+//! The running network: its options, its addresses and the state that its connections share.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,80 +10,83 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::listen::{own_port, shared_port};
-use super::script::{Ailments, Script, Wire};
-use super::world::{Traffic, View, World};
+use super::listener::{listen_for_all, listen_for_peer};
+use super::script::{ActiveFaults, Script, Wire};
+use super::traffic::Traffic;
+use super::world::{View, World};
 
 /// Most peers of one network.
 pub const MAX_PEERS: usize = 10_000;
-/// Up to so many peers each has ports of its own.
-const OWN_PORTS: usize = 1000;
-/// The first of the addresses by which more peers are told apart.
+/// Up to this many peers have ports of their own. In a larger network each peer has a loopback
+/// address of its own and all peers share two ports.
+const MAX_PEERS_WITH_OWN_PORTS: usize = 1000;
+/// Address of the first peer of a network with shared ports.
 pub(super) const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
-/// Descriptors of the process besides the network's.
+/// Descriptors of the process that are not the network's.
 const OTHER_DESCRIPTORS: u64 = 64;
 
 /// What to simulate.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How many peers, 1 to [`MAX_PEERS`].
+    /// Number of peers, 1 to [`MAX_PEERS`].
     pub peers: usize,
-    /// Keys and genesis depend on it and on the number of peers alone.
+    /// Seed of the keys and the genesis hash, which otherwise depend only on the number of peers.
     pub seed: u64,
-    /// What is wrong with whom and when.
+    /// The faults.
     pub script: Script,
-    /// Blocks; none: an idle network.
+    /// When blocks are made; none for an idle network.
     pub traffic: Option<Traffic>,
-    /// The first port; none: any free ones.
-    pub base: Option<u16>,
+    /// First of the consecutive ports to listen on; none for free ports.
+    pub first_port: Option<u16>,
 }
 
 /// Why a network does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Too few or too many peers.
-    #[error("{0} peers; a simulated network has 1 to {MAX_PEERS}")]
+    #[error("a simulated network cannot have {0} peers; expected 1 to {MAX_PEERS}")]
     Peers(usize),
-    /// The ports go beyond the last.
+    /// Some of the ports would be above 65535.
     #[error(
-        "{peers} peers from port {base} on need ports up to {last}, the last is 65535; begin lower"
+        "{peers} peers from port {first} on need ports up to {last}, above 65535; choose a lower first port"
     )]
     Ports {
-        /// How many peers.
+        /// Number of peers.
         peers: usize,
         /// The first port.
-        base: u16,
+        first: u16,
         /// The last port that would be needed.
         last: usize,
     },
-    /// An address cannot be listened at.
-    #[error("cannot listen at {address}; choose another first port or raise the descriptor limit")]
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address}; choose another first port or raise the descriptor limit")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// File descriptors that a network of `peers` needs when one agent keeps a connection to each endpoint.
+/// Returns the number of file descriptors that a network of `peers` needs while one client keeps a
+/// connection to each endpoint.
 #[must_use]
-pub fn descriptors(peers: usize) -> u64 {
-    let listeners = if peers <= OWN_PORTS { 2 * peers } else { 2 };
+pub fn required_descriptors(peers: usize) -> u64 {
+    let listeners = ports(peers);
     (listeners + 2 * peers) as u64 + OTHER_DESCRIPTORS
 }
 
-/// A running network; ends when dropped.
+/// A running network. Dropping it closes all its listeners and connections.
 #[derive(Debug)]
 pub struct Network {
     shared: Arc<Shared>,
     genesis: Hash,
     keys: Vec<Hash>,
     addresses: Vec<[SocketAddr; 2]>,
-    _listening: JoinSet<()>,
+    _listeners: JoinSet<()>,
 }
 
-/// What all connections of a network have in common.
+/// The state that all connections of a network share.
 #[derive(Debug)]
 pub(super) struct Shared {
     world: Mutex<World>,
@@ -91,45 +94,45 @@ pub(super) struct Shared {
     started: Instant,
 }
 
-/// The protocol that is spoken at a port.
+/// The protocol of a port, in the order of a peer's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(super) enum Protocol {
     Binary = 0,
     Rest = 1,
 }
 
-const SIDES: [Side; 2] = [Side::Binary, Side::Rest];
+const PROTOCOLS: [Protocol; 2] = [Protocol::Binary, Protocol::Rest];
 
 impl Network {
-    /// Starts a network: when this returns, everybody who should listen does.
+    /// Starts a network. When this returns, all peers listen, except those that refuse from the
+    /// start.
     ///
     /// # Errors
-    /// The options do not go together, or an address is not free.
+    /// The number of peers or the first port is out of range, or a listener cannot be opened.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let Options {
             peers,
             seed,
             script,
             traffic,
-            base,
+            first_port,
         } = options;
         if !(1..=MAX_PEERS).contains(&peers) {
             return Err(StartError::Peers(peers));
         }
-        let own_ports = peers <= OWN_PORTS;
-        let ports = if own_ports { 2 * peers } else { 2 };
-        if let Some(base) = base
-            && usize::from(base) + ports - 1 > usize::from(u16::MAX)
-        {
-            let last = usize::from(base) + ports - 1;
-            return Err(StartError::Ports { peers, base, last });
+        if let Some(first) = first_port {
+            let last = usize::from(first) + ports(peers) - 1;
+            if last > usize::from(u16::MAX) {
+                return Err(StartError::Ports { peers, first, last });
+            }
         }
         let (wall, clock) = (SystemTime::now(), Instant::now());
         let wall = wall
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         let start_ms = i64::try_from(wall.as_millis()).unwrap_or(0);
-        // The network starts at a whole millisecond, so that its clocks lose no part of one.
+        // Move the start back to a whole millisecond of wall-clock time, which the clocks of peers
+        // count in.
         let since = Duration::from_nanos(u64::from(wall.subsec_nanos() % 1_000_000));
         let started = clock.checked_sub(since).unwrap_or(clock);
         let mut world = World::new(peers, seed, start_ms, Arc::new(script.clone()), traffic);
@@ -140,72 +143,44 @@ impl Network {
             script,
             started,
         });
-        let mut listening = JoinSet::new();
-        let mut addresses = Vec::with_capacity(peers);
-        if own_ports {
-            let mut listeners = Vec::with_capacity(2 * peers);
-            for peer in 0..peers {
-                let mut own = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 2];
-                for side in SIDES {
-                    let offset = u16::try_from(2 * peer + side as usize).unwrap_or(0);
-                    let port = base.map_or(0, |base| base + offset);
-                    let (listener, address) = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
-                    own[side as usize] = address;
-                    listeners.push((peer, side, address, listener));
-                }
-                addresses.push(own);
-            }
-            for (peer, side, address, listener) in listeners {
-                // Whoever refuses from the start does so before anybody can dial.
-                let refuses = shared.ailments(peer).wire == Wire::Refuse;
-                let listener = (!refuses).then_some(listener);
-                listening.spawn(own_port(Arc::clone(&shared), peer, side, address, listener));
-            }
+        let mut listeners = JoinSet::new();
+        let addresses = if peers <= MAX_PEERS_WITH_OWN_PORTS {
+            listen_on_own_ports(&shared, peers, first_port, &mut listeners).await?
         } else {
-            let mut ports = [0; 2];
-            for side in SIDES {
-                let port = base.map_or(0, |base| base + side as u16);
-                let (listener, address) = bind((Ipv4Addr::UNSPECIFIED, port).into()).await?;
-                ports[side as usize] = address.port();
-                listening.spawn(shared_port(Arc::clone(&shared), peers, side, listener));
-            }
-            let host = |peer: usize| {
-                Ipv4Addr::from(FIRST_ADDRESS.to_bits() + u32::try_from(peer).unwrap_or(0))
-            };
-            addresses.extend((0..peers).map(|peer| ports.map(|port| (host(peer), port).into())));
-        }
+            listen_on_shared_ports(&shared, peers, first_port, &mut listeners).await?
+        };
         let urls = addresses
             .iter()
-            .map(|own| format!("tcp://{}", own[0]).into());
-        shared.world().publish(urls.collect());
+            .map(|[binary, _]| format!("tcp://{binary}").into());
+        shared.world().register_urls(urls.collect());
         Ok(Self {
             shared,
             genesis,
             keys,
             addresses,
-            _listening: listening,
+            _listeners: listeners,
         })
     }
 
-    /// The identity of the network.
+    /// Returns the genesis hash, which identifies the network.
     #[must_use]
     pub const fn genesis(&self) -> Hash {
         self.genesis
     }
 
-    /// How many peers there are.
+    /// Returns the number of peers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Never: a network has a peer at least.
+    /// Always false: a network has at least one peer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The key of peer `i`, from 1.
+    /// Returns the key of peer `i`, counted from 1.
     ///
     /// # Panics
     /// There is no such peer.
@@ -214,25 +189,25 @@ impl Network {
         self.keys[i - 1]
     }
 
-    /// Where peer `i`, from 1, listens for the binary protocol.
+    /// Returns the address at which peer `i`, counted from 1, speaks the binary protocol.
     ///
     /// # Panics
     /// There is no such peer.
     #[must_use]
     pub fn tcp(&self, i: usize) -> SocketAddr {
-        self.addresses[i - 1][Side::Binary as usize]
+        self.addresses[i - 1][Protocol::Binary as usize]
     }
 
-    /// Where peer `i`, from 1, listens for HTTP.
+    /// Returns the address at which peer `i`, counted from 1, speaks HTTP.
     ///
     /// # Panics
     /// There is no such peer.
     #[must_use]
     pub fn http(&self, i: usize) -> SocketAddr {
-        self.addresses[i - 1][Side::Rest as usize]
+        self.addresses[i - 1][Protocol::Rest as usize]
     }
 
-    /// Makes a block through peer `i`, from 1.
+    /// Lets peer `i`, counted from 1, make a block.
     ///
     /// # Panics
     /// There is no such peer.
@@ -241,8 +216,8 @@ impl Network {
         self.shared.world().make_block(i - 1, now);
     }
 
-    /// The agent's configuration for this network: all peers, with everything pinned, and limits that let one host be
-    /// polled at this size.
+    /// Returns a configuration of convex-peer-monitor for this network: all peers with genesis and
+    /// keys pinned, and limits that allow all of them on one host.
     #[must_use]
     pub fn config(&self) -> String {
         let (count, genesis) = (self.len(), self.genesis);
@@ -258,11 +233,76 @@ impl Network {
         format!(
             "# A simulated network of {count} peers.\n\
              networks:\n  - {{ name: simulated, genesis: \"{genesis}\" }}\n\
-             # All of them are on this host.\n\
+             # All peers are on this host.\n\
              limits: {{ max_inflight: {inflight}, per_host_inflight: {inflight} }}\n\
              peers:\n{peers}"
         )
     }
+}
+
+/// Returns the number of ports that a network of `peers` listens on.
+const fn ports(peers: usize) -> usize {
+    if peers <= MAX_PEERS_WITH_OWN_PORTS {
+        2 * peers
+    } else {
+        2
+    }
+}
+
+/// Starts two listeners per peer on 127.0.0.1 and returns the addresses of each peer.
+async fn listen_on_own_ports(
+    shared: &Arc<Shared>,
+    peers: usize,
+    first_port: Option<u16>,
+    listeners: &mut JoinSet<()>,
+) -> Result<Vec<[SocketAddr; 2]>, StartError> {
+    let mut addresses = Vec::with_capacity(peers);
+    let mut bound = Vec::with_capacity(2 * peers);
+    for peer in 0..peers {
+        let mut of_peer = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 2];
+        for protocol in PROTOCOLS {
+            let offset = u16::try_from(2 * peer + protocol as usize).unwrap_or(0);
+            let port = first_port.map_or(0, |first| first + offset);
+            let (listener, address) = bind((Ipv4Addr::LOCALHOST, port).into()).await?;
+            of_peer[protocol as usize] = address;
+            bound.push((peer, protocol, address, listener));
+        }
+        addresses.push(of_peer);
+    }
+    for (peer, protocol, address, listener) in bound {
+        // The port of a peer that refuses from the start must not accept a single connection.
+        let refuses = shared.active_faults(peer).wire == Wire::Refuse;
+        let listener = (!refuses).then_some(listener);
+        let shared = Arc::clone(shared);
+        listeners.spawn(listen_for_peer(shared, peer, protocol, address, listener));
+    }
+    Ok(addresses)
+}
+
+/// Starts one listener per protocol for all peers and returns the addresses of each peer.
+async fn listen_on_shared_ports(
+    shared: &Arc<Shared>,
+    peers: usize,
+    first_port: Option<u16>,
+    listeners: &mut JoinSet<()>,
+) -> Result<Vec<[SocketAddr; 2]>, StartError> {
+    let mut ports = [0; 2];
+    for protocol in PROTOCOLS {
+        let port = first_port.map_or(0, |first| first + protocol as u16);
+        let (listener, address) = bind((Ipv4Addr::UNSPECIFIED, port).into()).await?;
+        ports[protocol as usize] = address.port();
+        listeners.spawn(listen_for_all(
+            Arc::clone(shared),
+            peers,
+            protocol,
+            listener,
+        ));
+    }
+    let host =
+        |peer: usize| Ipv4Addr::from(FIRST_ADDRESS.to_bits() + u32::try_from(peer).unwrap_or(0));
+    Ok((0..peers)
+        .map(|peer| ports.map(|port| (host(peer), port).into()))
+        .collect())
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -280,37 +320,37 @@ impl Shared {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        // A panic in one answer leaves a world that can still be asked.
+        // A panic in one connection leaves the world usable for the others.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What `peer`, by index from 0, knows now.
+    /// Returns what `peer`, an index from 0, knows now.
     pub(super) fn view(&self, peer: usize) -> View {
         let now = self.now();
         self.world().view(peer, now)
     }
 
-    /// What is wrong with `peer` now.
-    pub(super) fn ailments(&self, peer: usize) -> Ailments {
-        self.script.ailments(peer, self.now())
+    /// Returns what is wrong with `peer` now.
+    pub(super) fn active_faults(&self, peer: usize) -> ActiveFaults {
+        self.script.active_faults(peer, self.now())
     }
 
-    /// Until connections of `peer` are taken away the next time.
-    pub(super) async fn next_cut(&self, peer: usize) {
-        match self.script.next_cut(peer, self.now()) {
+    /// Waits until a fault next ends the connections of `peer`.
+    pub(super) async fn next_disconnect(&self, peer: usize) {
+        match self.script.next_disconnect(peer, self.now()) {
             Some(at) => sleep_until(self.started + at).await,
             None => std::future::pending().await,
         }
     }
 
-    /// While `peer` refuses connections; at once when it does not.
-    pub(super) async fn refusal(&self, peer: usize) {
+    /// Waits until `peer` does not refuse connections.
+    pub(super) async fn refusal_end(&self, peer: usize) {
         loop {
             let now = self.now();
-            if self.script.ailments(peer, now).wire != Wire::Refuse {
+            if self.script.active_faults(peer, now).wire != Wire::Refuse {
                 return;
             }
-            match self.script.refusal_ends(peer, now) {
+            match self.script.refusal_end(peer, now) {
                 Some(until) => sleep_until(self.started + until).await,
                 None => std::future::pending().await,
             }

@@ -1,4 +1,4 @@
-//! Which peers of a network are meant: `2,5`, `1-10`, `50%` (the last half) or `all`.
+//! A selection of peers: `2,5`, `1-10`, `50%` (the last half) or `all`.
 
 use std::ops::RangeInclusive;
 
@@ -6,64 +6,64 @@ use std::ops::RangeInclusive;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerSet(Vec<RangeInclusive<usize>>);
 
-/// Why a text names no peers of this network.
+/// Why a text does not select peers of a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerSetError {
-    /// The text.
-    #[error("{0:?} names no peers; expected 2,5 or 1-10 or 50% (the last half) or all")]
-    Shape(String),
+    /// The text has none of the accepted forms.
+    #[error("{0:?} does not select peers; expected 2,5 or 1-10 or 50% (the last half) or all")]
+    Syntax(String),
     /// Peer 0.
-    #[error("peers are counted from 1, {0:?} is not")]
+    #[error("peer {0:?} does not exist; peers are numbered from 1")]
     Zero(String),
-    /// A peer beyond the last.
-    #[error("there are {count} peers, no peer {named}")]
-    Beyond {
-        /// The peer that is named.
-        named: usize,
-        /// How many there are.
+    /// A number above that of the last peer.
+    #[error("peer {number} does not exist; there are {count} peers")]
+    TooHigh {
+        /// The number in the text.
+        number: usize,
+        /// Number of peers in the network.
         count: usize,
     },
-    /// More, or less, than a part.
-    #[error("{0}% is no part; expected 1% to 100%")]
-    Part(usize),
+    /// A percentage outside 1 to 100.
+    #[error("{0}% is out of range; expected 1% to 100%")]
+    Percentage(usize),
 }
 
 impl PeerSet {
-    /// All `count` peers.
+    /// Selects all `count` peers.
     #[must_use]
     pub fn all(count: usize) -> Self {
         Self(vec![0..=count.saturating_sub(1)])
     }
 
-    /// Reads a text for a network of `count` peers.
+    /// Parses a selection from a network of `count` peers.
     ///
     /// # Errors
-    /// It names no peers, or such as the network has not.
+    /// The text has none of the accepted forms, or selects peers that do not exist.
     pub fn parse(text: &str, count: usize) -> Result<Self, PeerSetError> {
-        let shape = || PeerSetError::Shape(text.to_owned());
+        let syntax = || PeerSetError::Syntax(text.to_owned());
         if text == "all" {
             return Ok(Self::all(count));
         }
         if let Some(percent) = text.strip_suffix('%') {
-            let percent: usize = percent.parse().map_err(|_| shape())?;
+            let percent: usize = percent.parse().map_err(|_| syntax())?;
             if !(1..=100).contains(&percent) {
-                return Err(PeerSetError::Part(percent));
+                return Err(PeerSetError::Percentage(percent));
             }
-            let part = (count * percent / 100).max(1);
-            return Ok(Self(vec![count - part..=count - 1]));
+            let selected = (count * percent / 100).max(1);
+            return Ok(Self(vec![count - selected..=count - 1]));
         }
-        let number = |digits: &str| match digits.trim().parse::<usize>() {
+        let index = |digits: &str| match digits.trim().parse::<usize>() {
             Ok(0) => Err(PeerSetError::Zero(digits.to_owned())),
-            Ok(named) if named > count => Err(PeerSetError::Beyond { named, count }),
-            Ok(named) => Ok(named - 1),
-            Err(_) => Err(shape()),
+            Ok(number) if number > count => Err(PeerSetError::TooHigh { number, count }),
+            Ok(number) => Ok(number - 1),
+            Err(_) => Err(syntax()),
         };
         let ranges = text.split(',').map(|part| match part.split_once('-') {
-            None => number(part).map(|index| index..=index),
+            None => index(part).map(|index| index..=index),
             Some((first, last)) => {
-                let range = number(first)?..=number(last)?;
+                let range = index(first)?..=index(last)?;
                 if range.is_empty() {
-                    Err(shape())
+                    Err(syntax())
                 } else {
                     Ok(range)
                 }
@@ -72,13 +72,13 @@ impl PeerSet {
         ranges.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether the peer with this index, from 0, is one of them.
+    /// Whether the peer with this index, from 0, is selected.
     #[must_use]
-    pub fn has(&self, index: usize) -> bool {
+    pub fn contains(&self, index: usize) -> bool {
         self.0.iter().any(|range| range.contains(&index))
     }
 
-    /// The number, from 1, of the first peer that both have.
+    /// Returns the number, from 1, of the first peer that is in both selections.
     #[must_use]
     pub fn first_shared(&self, other: &Self) -> Option<usize> {
         let pairs = self
@@ -99,11 +99,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_are_named_one_by_one_by_range_by_part_or_all() {
+    fn peers_are_selected_by_number_range_percentage_or_all() {
         let members = |text: &str| -> Vec<usize> {
             let set = PeerSet::parse(text, 10).unwrap();
             (0..10)
-                .filter(|index| set.has(*index))
+                .filter(|index| set.contains(*index))
                 .map(|i| i + 1)
                 .collect()
         };
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_peers_of_the_network_is_refused() {
+    fn a_text_that_selects_no_peers_of_the_network_is_rejected() {
         for text in [
             "", "x", "3-1", "1,", "-", "%", "0", "11", "1-11", "0%", "101%",
         ] {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_shared_peer_is_found() {
+    fn the_first_peer_in_both_selections_is_found() {
         let set = |text: &str| PeerSet::parse(text, 10).unwrap();
         assert_eq!(set("8,2-5").first_shared(&set("4-9")), Some(4));
         assert_eq!(set("1,3").first_shared(&set("2,4-10")), None);

@@ -1,7 +1,8 @@
-//! The REST side of a peer (PEER-PROTOCOL, section 9): its two routes that a monitor asks, and what faults make of them.
+//! The REST interface of a peer (PEER-PROTOCOL, section 9): the two routes that a monitor uses, and
+//! the effect of faults on them.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::{Body, Bytes};
 use cad3::{Cell, encode_message, reader};
@@ -11,51 +12,52 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Map, Value};
 use tokio::time::sleep;
 
-use super::reply::{query_result, rest_error, status_map};
+use super::reply::{RESULT, query_result, rest_error, status_map};
 use super::script::{Queries, Wire};
 use super::state::GENESIS_USER;
 use super::world::View;
 
-/// Longest request body that is read, bytes.
-const MAX_BODY: usize = 1 << 20;
-/// What a huge reply announces, bytes; a piece of it is sent.
-const HUGE: u64 = 50_000_000;
-pub(super) const HUGE_PIECE: &[u8] = &[0; 65_536];
-/// How long a peer waits for its own query thread before it gives up.
+/// Longest request body that is read.
+const MAX_BODY_BYTES: usize = 1 << 20;
+/// Length that a huge reply announces.
+const HUGE_REPLY_BYTES: u64 = 50_000_000;
+/// The part of a huge reply that is sent.
+pub(super) const HUGE_REPLY_START: &[u8] = &[0; 65_536];
+/// How long a peer waits for its query thread before it reports a timeout.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(8);
-/// Between the half of a reply that is sent and the end, so that the half does arrive.
-const HALF_SENT: Duration = Duration::from_millis(20);
+/// Pause between sending half of a reply and closing, so that the half arrives.
+const HALF_REPLY_PAUSE: Duration = Duration::from_millis(20);
 /// Longest text that a peer prints.
-const PRINT_LIMIT: usize = 65_536;
+const PRINT_LIMIT_BYTES: usize = 65_536;
 
-/// The connection ends without an answer.
+/// The connection is closed without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("the simulated peer takes the connection away")]
-pub(super) struct Cut;
+#[error("the simulated peer closes the connection")]
+pub(super) struct Disconnected;
 
-/// An answer before faults of the wire.
+/// A response, before faults of the wire change it.
 struct Reply {
     status: StatusCode,
     content_type: &'static str,
     body: Vec<u8>,
 }
 
-/// Answers one request. `view` gives what the peer knows, and is asked once the request is read.
+/// Answers one request. Calls `view` once the request is read, for what the peer knows by then.
 pub(super) async fn answer(
     view: impl Fn() -> View,
     request: Request<Body>,
-) -> Result<Response<Body>, Cut> {
+) -> Result<Response<Body>, Disconnected> {
     let (head, body) = request.into_parts();
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
-        return Err(Cut);
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY_BYTES).await else {
+        return Err(Disconnected);
     };
     let view = view();
-    match view.ailments.wire {
+    match view.faults.wire {
         Wire::Tarpit => std::future::pending().await,
-        Wire::Refuse | Wire::Reset => return Err(Cut),
-        _ => sleep(view.ailments.slow).await,
+        Wire::Refuse | Wire::Reset => return Err(Disconnected),
+        _ => sleep(view.faults.slow).await,
     }
-    let reply = if view.ailments.http_500 {
+    let reply = if view.faults.http_500 {
         text(
             &view,
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -64,7 +66,7 @@ pub(super) async fn answer(
     } else {
         match (&head.method, head.uri.path()) {
             (&Method::POST, "/api/v1/query") => query(&view, &head.headers, &body).await,
-            (&Method::GET | &Method::HEAD, "/api/v1/status") if !view.ailments.is_old() => {
+            (&Method::GET | &Method::HEAD, "/api/v1/status") if !view.faults.is_old() => {
                 value(&view, StatusCode::OK, &status_map(&view), &head.headers)
             }
             (&Method::OPTIONS, _) => text(&view, StatusCode::NO_CONTENT, ""),
@@ -75,12 +77,13 @@ pub(super) async fn answer(
             ),
         }
     };
-    Ok(send(&view, reply))
+    Ok(response(&view, reply))
 }
 
-fn send(view: &View, reply: Reply) -> Response<Body> {
+/// Turns a reply into a response, with the faults of the wire.
+fn response(view: &View, reply: Reply) -> Response<Body> {
     let length = reply.body.len() as u64;
-    let (status, length, body) = match view.ailments.wire {
+    let (status, length, body) = match view.faults.wire {
         Wire::Garbage => {
             let garbage = b"\xff\xfe garbage";
             (
@@ -90,17 +93,17 @@ fn send(view: &View, reply: Reply) -> Response<Body> {
             )
         }
         Wire::HugeFrame => {
-            let piece = stream::iter([Ok::<_, io::Error>(Bytes::from_static(HUGE_PIECE))]);
+            let start = stream::iter([Ok::<_, io::Error>(Bytes::from_static(HUGE_REPLY_START))]);
             (
                 StatusCode::OK,
-                HUGE,
-                Body::from_stream(piece.chain(stream::pending())),
+                HUGE_REPLY_BYTES,
+                Body::from_stream(start.chain(stream::pending())),
             )
         }
         Wire::HalfReply => {
             let half = Bytes::from(reply.body).slice(..usize::try_from(length / 2).unwrap_or(0));
             let end = stream::once(async {
-                sleep(HALF_SENT).await;
+                sleep(HALF_REPLY_PAUSE).await;
                 Err(io::Error::from(io::ErrorKind::ConnectionAborted))
             });
             let body = Body::from_stream(stream::iter([Ok(half)]).chain(end));
@@ -109,7 +112,7 @@ fn send(view: &View, reply: Reply) -> Response<Body> {
         _ => (reply.status, length, Body::from(reply.body)),
     };
     let clock_ms = u64::try_from(view.clock_ms).unwrap_or(0);
-    let clock = std::time::UNIX_EPOCH + Duration::from_millis(clock_ms);
+    let clock = UNIX_EPOCH + Duration::from_millis(clock_ms);
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -128,11 +131,11 @@ fn send(view: &View, reply: Reply) -> Response<Body> {
     response
 }
 
-/// Plain text. The newer release calls it JSON.
+/// Makes a reply of plain text, which the newer release labels as JSON.
 fn text(view: &View, status: StatusCode, text: &str) -> Reply {
     Reply {
         status,
-        content_type: if view.ailments.is_old() {
+        content_type: if view.faults.is_old() {
             "text/plain"
         } else {
             "application/json"
@@ -141,7 +144,7 @@ fn text(view: &View, status: StatusCode, text: &str) -> Reply {
     }
 }
 
-/// A cell in the form that is asked for.
+/// Makes a reply of a cell, in the format that the client accepts.
 fn value(view: &View, status: StatusCode, cell: &Cell, headers: &HeaderMap) -> Reply {
     let accept = headers
         .get(ACCEPT)
@@ -152,12 +155,12 @@ fn value(view: &View, status: StatusCode, cell: &Cell, headers: &HeaderMap) -> R
     } else if accept.contains("application/cvx") {
         (
             "application/cvx",
-            cell.printed(PRINT_LIMIT).to_string().into_bytes(),
+            cell.printed(PRINT_LIMIT_BYTES).to_string().into_bytes(),
         )
     } else {
-        let json = match cell.record_fields(0xdd) {
+        let json = match cell.record_fields(RESULT) {
             Some(_) => json_result(view, cell),
-            None => json(cell, view.ailments.is_old()),
+            None => json(cell, view.faults.is_old()),
         };
         ("application/json", json.to_string().into_bytes())
     };
@@ -169,16 +172,16 @@ fn value(view: &View, status: StatusCode, cell: &Cell, headers: &HeaderMap) -> R
 }
 
 async fn query(view: &View, headers: &HeaderMap, body: &[u8]) -> Reply {
-    let old = view.ailments.is_old();
-    let asked = match asked(headers, body) {
-        Ok(asked) => asked,
+    let old = view.faults.is_old();
+    let (form, account) = match parse_query(headers, body) {
+        Ok(query) => query,
         Err(problem) => {
             let body = serde_json::json!({ "error": problem }).to_string();
             return text(view, StatusCode::BAD_REQUEST, &body);
         }
     };
-    if view.ailments.queries == Queries::Hanging {
-        // What a peer says whose inner part was shut down.
+    if view.faults.queries == Queries::Hanging {
+        // The reply of a peer whose REST interface still runs after its server was shut down.
         let (status, result) = if old {
             let result = rest_error("CONNECT", Cell::string("Disconnected"));
             (StatusCode::UNPROCESSABLE_ENTITY, result)
@@ -188,7 +191,6 @@ async fn query(view: &View, headers: &HeaderMap, body: &[u8]) -> Reply {
         };
         return value(view, status, &result, headers);
     }
-    let (form, account) = asked;
     let result = query_result(view, Cell::integer(1), &form, account);
     let failed =
         convex_client::Reply::from_cell(&result).is_some_and(|reply| reply.outcome.is_err());
@@ -200,8 +202,9 @@ async fn query(view: &View, headers: &HeaderMap, body: &[u8]) -> Reply {
     value(view, status, &result, headers)
 }
 
-/// The form and the account of a query's body: a map in the language where the type says so, else JSON.
-fn asked(headers: &HeaderMap, body: &[u8]) -> Result<(Cell, u64), String> {
+/// Returns the form and account in the body of a query: a map in Convex Lisp if the content type
+/// says so, otherwise JSON.
+fn parse_query(headers: &HeaderMap, body: &[u8]) -> Result<(Cell, u64), String> {
     let text = String::from_utf8_lossy(body);
     if headers
         .get(CONTENT_TYPE)
@@ -225,9 +228,10 @@ fn asked(headers: &HeaderMap, body: &[u8]) -> Result<(Cell, u64), String> {
     Ok((form, account.unwrap_or(GENESIS_USER)))
 }
 
+/// Returns a Result as the JSON of a peer.
 fn json_result(view: &View, result: &Cell) -> Value {
-    let old = view.ailments.is_old();
-    let fields = result.record_fields(0xdd);
+    let old = view.faults.is_old();
+    let fields = result.record_fields(RESULT);
     let field = |i| {
         fields
             .and_then(|fields| fields.get(i))
@@ -239,14 +243,14 @@ fn json_result(view: &View, result: &Cell) -> Value {
     }
     reply.insert("value".to_owned(), json(field(1), old));
     if !old {
-        let printed = field(1).printed(PRINT_LIMIT).to_string();
+        let printed = field(1).printed(PRINT_LIMIT_BYTES).to_string();
         reply.insert("result".to_owned(), printed.into());
     }
     reply.insert("info".to_owned(), json(field(4), old));
     Value::Object(reply)
 }
 
-/// A cell as the peer's JSON has it (section 9.2).
+/// Returns a cell as the JSON of a peer (section 9.2).
 fn json(cell: &Cell, old: bool) -> Value {
     match cell {
         Cell::Nil => return Value::Null,
@@ -272,7 +276,7 @@ fn json(cell: &Cell, old: bool) -> Value {
     if let Some(entries) = cell.entries() {
         let name = |key: &Cell| match key.as_keyword() {
             Some(name) => name.to_owned(),
-            None => key.printed(PRINT_LIMIT).to_string(),
+            None => key.printed(PRINT_LIMIT_BYTES).to_string(),
         };
         return Value::Object(
             entries
@@ -284,6 +288,6 @@ fn json(cell: &Cell, old: bool) -> Value {
         Some(elements) if matches!(cell.kind(), "vector" | "list") => {
             elements.iter().map(|element| json(element, old)).collect()
         }
-        _ => cell.printed(PRINT_LIMIT).to_string().into(),
+        _ => cell.printed(PRINT_LIMIT_BYTES).to_string().into(),
     }
 }

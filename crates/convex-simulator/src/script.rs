@@ -1,23 +1,24 @@
-//! All faults of a network: what is wrong with one peer at one time, and when that changes.
+//! The faults of a network: what is wrong with a peer at a given time, and when that changes.
 
 use std::time::Duration;
 
 use super::fault::{Fault, FaultError};
-use super::kind::Kind;
+use super::fault_kind::FaultKind;
 
-/// The faults of a network; no two of them contradict each other.
+/// The faults of a network, none of which contradict each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(Vec<Fault>);
 
-/// What is wrong with one peer at one time.
+/// The faults of one peer that are active at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ailments {
-    /// The order stands since then.
+pub(super) struct ActiveFaults {
+    /// Time since which consensus has been stalled.
     pub(super) stall: Option<Duration>,
-    /// It fell back by so many blocks then, and stands.
+    /// Number of blocks by which the order fell back, and when it did.
     pub(super) recede: Option<(i64, Duration)>,
+    /// Number of blocks that the peer is behind.
     pub(super) lag: i64,
-    /// The states differ from this block on; none: from the next block after that time.
+    /// First block whose state differs, if the fault names one, and the start of the fault.
     pub(super) fork: Option<(Option<i64>, Duration)>,
     pub(super) skew_ms: i64,
     pub(super) wrong_genesis: bool,
@@ -29,145 +30,146 @@ pub(super) struct Ailments {
     pub(super) queries: Queries,
 }
 
-/// How a peer speaks.
+/// The release whose protocol a peer speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Release {
-    /// 0.8.0: no PING, no REST status.
+    /// 0.8.0: no PING and no REST status.
     Old,
     #[default]
     Current,
-    /// As planned for 0.9: the binary status is a map.
+    /// The planned 0.9: the binary status is a map.
     Next,
 }
 
-/// What becomes of queries.
+/// How a peer treats queries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Queries {
     #[default]
     Answered,
-    /// With this error code, whatever is asked.
+    /// Every query fails with this error code.
     Failing(String),
-    /// Not at all.
+    /// No query is answered.
     Hanging,
 }
 
-/// What becomes of connections and replies, whatever is asked.
+/// How a peer treats connections and replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Wire {
     #[default]
-    Sound,
-    /// Nothing is answered.
+    Normal,
+    /// Reads requests and answers none.
     Tarpit,
     Garbage,
     HugeFrame,
     HalfReply,
-    /// Nobody listens.
+    /// Does not listen.
     Refuse,
-    /// Connections are reset.
+    /// Resets connections.
     Reset,
 }
 
-impl Ailments {
-    /// Whether it speaks as 0.8.0 does.
+impl ActiveFaults {
+    /// Whether the peer behaves like release 0.8.0.
     pub(super) fn is_old(&self) -> bool {
         self.release == Release::Old
     }
 }
 
 impl Script {
-    /// Reads faults for a network of `count` peers.
+    /// Parses the faults of a network with `count` peers.
     ///
     /// # Errors
-    /// A text is no fault, or two contradict each other.
+    /// A text is not a valid fault, or two faults contradict each other.
     pub fn parse<'a>(
         specs: impl IntoIterator<Item = &'a str>,
         count: usize,
     ) -> Result<Self, FaultError> {
-        let specs = specs.into_iter();
         let faults: Vec<Fault> = specs
+            .into_iter()
             .map(|spec| Fault::parse(spec, count))
             .collect::<Result<_, _>>()?;
-        for (i, one) in faults.iter().enumerate() {
+        for (i, fault) in faults.iter().enumerate() {
             for other in &faults[i + 1..] {
-                one.go_together(other)?;
+                fault.check_compatible(other)?;
             }
         }
         Ok(Self(faults))
     }
 
-    fn of(&self, peer: usize, now: Duration) -> impl Iterator<Item = &Fault> {
+    fn active(&self, peer: usize, now: Duration) -> impl Iterator<Item = &Fault> {
         self.0
             .iter()
-            .filter(move |fault| fault.is_at(now) && fault.peers.has(peer))
+            .filter(move |fault| fault.is_active_at(now) && fault.peers.contains(peer))
     }
 
-    /// What is wrong with `peer`, by index from 0, at `now`.
-    pub(super) fn ailments(&self, peer: usize, now: Duration) -> Ailments {
-        let mut found = Ailments::default();
-        for fault in self.of(peer, now) {
+    /// Returns what is wrong at `now` with `peer`, an index from 0.
+    pub(super) fn active_faults(&self, peer: usize, now: Duration) -> ActiveFaults {
+        let mut faults = ActiveFaults::default();
+        for fault in self.active(peer, now) {
             match &fault.kind {
-                Kind::Stall => found.stall = Some(fault.from),
-                Kind::Recede(blocks) => found.recede = Some((*blocks, fault.from)),
-                Kind::Lag(blocks) => found.lag = *blocks,
-                Kind::Fork(block) => found.fork = Some((*block, fault.from)),
-                Kind::Skew(ms) => found.skew_ms = *ms,
-                Kind::WrongGenesis => found.wrong_genesis = true,
-                Kind::WrongKey => found.wrong_key = true,
-                Kind::Tarpit => found.wire = Wire::Tarpit,
-                Kind::Garbage => found.wire = Wire::Garbage,
-                Kind::HugeFrame => found.wire = Wire::HugeFrame,
-                Kind::HalfReply => found.wire = Wire::HalfReply,
-                Kind::Refuse => found.wire = Wire::Refuse,
-                Kind::Reset => found.wire = Wire::Reset,
-                Kind::Slow(time) => found.slow = *time,
-                Kind::OldApi => found.release = Release::Old,
-                Kind::MapStatus => found.release = Release::Next,
-                Kind::HalfDead => found.queries = Queries::Hanging,
-                Kind::Http500 => found.http_500 = true,
-                Kind::QueryError(code) => found.queries = Queries::Failing(code.clone()),
-                Kind::LowStake | Kind::SilentStake => {}
+                FaultKind::Stall => faults.stall = Some(fault.from),
+                FaultKind::Recede(blocks) => faults.recede = Some((*blocks, fault.from)),
+                FaultKind::Lag(blocks) => faults.lag = *blocks,
+                FaultKind::Fork(block) => faults.fork = Some((*block, fault.from)),
+                FaultKind::Skew(ms) => faults.skew_ms = *ms,
+                FaultKind::WrongGenesis => faults.wrong_genesis = true,
+                FaultKind::WrongKey => faults.wrong_key = true,
+                FaultKind::Tarpit => faults.wire = Wire::Tarpit,
+                FaultKind::Garbage => faults.wire = Wire::Garbage,
+                FaultKind::HugeFrame => faults.wire = Wire::HugeFrame,
+                FaultKind::HalfReply => faults.wire = Wire::HalfReply,
+                FaultKind::Refuse => faults.wire = Wire::Refuse,
+                FaultKind::Reset => faults.wire = Wire::Reset,
+                FaultKind::Slow(time) => faults.slow = *time,
+                FaultKind::OldApi => faults.release = Release::Old,
+                FaultKind::MapStatus => faults.release = Release::Next,
+                FaultKind::HalfDead => faults.queries = Queries::Hanging,
+                FaultKind::Http500 => faults.http_500 = true,
+                FaultKind::QueryError(code) => faults.queries = Queries::Failing(code.clone()),
+                FaultKind::LowStake | FaultKind::SilentStake => {}
             }
         }
-        found
+        faults
     }
 
     /// Whether `peer` takes part in making blocks at `now`.
     pub(super) fn makes_blocks(&self, peer: usize, now: Duration) -> bool {
-        let idle = |fault: &Fault| {
+        let prevents_blocks = |fault: &Fault| {
             matches!(
                 fault.kind,
-                Kind::Stall
-                    | Kind::Recede(_)
-                    | Kind::WrongGenesis
-                    | Kind::Tarpit
-                    | Kind::Refuse
-                    | Kind::Reset
-                    | Kind::HalfDead
-                    | Kind::SilentStake
+                FaultKind::Stall
+                    | FaultKind::Recede(_)
+                    | FaultKind::WrongGenesis
+                    | FaultKind::Tarpit
+                    | FaultKind::Refuse
+                    | FaultKind::Reset
+                    | FaultKind::HalfDead
+                    | FaultKind::SilentStake
             )
         };
-        !self.of(peer, now).any(idle)
+        !self.active(peer, now).any(prevents_blocks)
     }
 
-    /// Peers with too little stake, and such that made no block for long, at `now`; the registry of every peer says so.
-    pub(super) fn registered(&self, peer: usize, now: Duration) -> Registered {
-        let has = |kind: &Kind| self.of(peer, now).any(|fault| fault.kind == *kind);
-        Registered {
-            low: has(&Kind::LowStake),
-            silent: has(&Kind::SilentStake),
+    /// Returns the faults at `now` in the registry entry of `peer`, which all peers report alike.
+    pub(super) fn stake_faults(&self, peer: usize, now: Duration) -> StakeFaults {
+        let has = |kind: &FaultKind| self.active(peer, now).any(|fault| fault.kind == *kind);
+        StakeFaults {
+            low: has(&FaultKind::LowStake),
+            silent: has(&FaultKind::SilentStake),
         }
     }
 
-    /// Whether anything at all is wrong with stake at `now`.
-    pub(super) fn touches_registry(&self, now: Duration) -> bool {
+    /// Whether the registry entry of any peer has a fault at `now`.
+    pub(super) fn has_stake_faults(&self, now: Duration) -> bool {
         self.0
             .iter()
-            .any(|fault| is_of_registry(fault) && fault.is_at(now))
+            .any(|fault| is_stake_fault(fault) && fault.is_active_at(now))
     }
 
-    /// When the registry changes after the start, in order: each time takes a block to say so.
+    /// Returns the times after the start at which the registry changes, in order. Each change takes
+    /// a block to become visible.
     pub(super) fn registry_changes(&self) -> Vec<Duration> {
-        let faults = self.0.iter().filter(|fault| is_of_registry(fault));
+        let faults = self.0.iter().filter(|fault| is_stake_fault(fault));
         let mut times: Vec<_> = faults
             .flat_map(|fault| [Some(fault.from), fault.to])
             .flatten()
@@ -178,33 +180,36 @@ impl Script {
         times
     }
 
-    /// The next time after `now` that `peer` begins to take connections away, by `refuse` or `reset`.
-    pub(super) fn next_cut(&self, peer: usize, now: Duration) -> Option<Duration> {
-        let cuts = self.0.iter().filter(|fault| {
-            matches!(fault.kind, Kind::Refuse | Kind::Reset) && fault.peers.has(peer)
+    /// Returns the next time after `now` at which `refuse` or `reset` starts to end the connections
+    /// of `peer`.
+    pub(super) fn next_disconnect(&self, peer: usize, now: Duration) -> Option<Duration> {
+        let disconnects = self.0.iter().filter(|fault| {
+            matches!(fault.kind, FaultKind::Refuse | FaultKind::Reset) && fault.peers.contains(peer)
         });
-        cuts.map(|fault| fault.from)
+        disconnects
+            .map(|fault| fault.from)
             .filter(|from| *from > now)
             .min()
     }
 
-    /// When the refusal that is in force at `now` ends; none: never, or there is none.
-    pub(super) fn refusal_ends(&self, peer: usize, now: Duration) -> Option<Duration> {
-        let mut refusing = self
-            .of(peer, now)
-            .filter(|fault| fault.kind == Kind::Refuse);
-        refusing.next()?.to
+    /// Returns when the refusal that is active at `now` ends; none if it never ends, or none is
+    /// active.
+    pub(super) fn refusal_end(&self, peer: usize, now: Duration) -> Option<Duration> {
+        let mut active = self.active(peer, now);
+        active.find(|fault| fault.kind == FaultKind::Refuse)?.to
     }
 }
 
-fn is_of_registry(fault: &Fault) -> bool {
-    matches!(fault.kind, Kind::LowStake | Kind::SilentStake)
+fn is_stake_fault(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::LowStake | FaultKind::SilentStake)
 }
 
-/// What the faults make of a peer's entry in the registry.
+/// What is wrong with a peer's entry in the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Registered {
+pub(super) struct StakeFaults {
+    /// The own stake is below the minimum.
     pub(super) low: bool,
+    /// The last block is an hour old.
     pub(super) silent: bool,
 }
 
@@ -215,7 +220,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     #[test]
-    fn faults_of_one_peer_add_up_and_end_at_their_times() {
+    fn faults_of_one_peer_add_up_and_end_on_time() {
         let specs = [
             "lag=3:1",
             "skew=-2s:1-2:5s..9s",
@@ -223,35 +228,35 @@ mod tests {
             "half-dead:2:..5s",
         ];
         let script = Script::parse(specs, 3).unwrap();
-        let both = script.ailments(0, 5 * S);
+        let both = script.active_faults(0, 5 * S);
         assert_eq!((both.lag, both.skew_ms, both.is_old()), (3, -2000, true));
-        assert_eq!(script.ailments(0, 9 * S).skew_ms, 0);
-        assert_eq!(script.ailments(1, 4 * S).queries, Queries::Hanging);
-        assert_eq!(script.ailments(1, 5 * S).queries, Queries::Answered);
-        assert_eq!(script.ailments(2, 5 * S), Ailments::default());
+        assert_eq!(script.active_faults(0, 9 * S).skew_ms, 0);
+        assert_eq!(script.active_faults(1, 4 * S).queries, Queries::Hanging);
+        assert_eq!(script.active_faults(1, 5 * S).queries, Queries::Answered);
+        assert_eq!(script.active_faults(2, 5 * S), ActiveFaults::default());
     }
 
     #[test]
-    fn it_is_known_when_connections_are_taken_away_and_until_when() {
+    fn the_next_disconnect_and_the_end_of_a_refusal_are_known() {
         let script = Script::parse(["refuse:1:5s..6s", "reset:1:8s", "refuse:2"], 2).unwrap();
-        let cuts = [0, 5, 8].map(|at| script.next_cut(0, at * S));
-        assert_eq!(cuts, [Some(5 * S), Some(8 * S), None]);
-        assert_eq!(script.refusal_ends(0, 5 * S), Some(6 * S));
-        assert_eq!(script.refusal_ends(1, S), None, "never");
+        let disconnects = [0, 5, 8].map(|at| script.next_disconnect(0, at * S));
+        assert_eq!(disconnects, [Some(5 * S), Some(8 * S), None]);
+        assert_eq!(script.refusal_end(0, 5 * S), Some(6 * S));
+        assert_eq!(script.refusal_end(1, S), None, "never");
     }
 
     #[test]
-    fn a_change_of_stake_is_known_by_its_time_and_by_its_end() {
+    fn stake_faults_change_the_registry_when_they_start_and_end() {
         let specs = ["low-stake:1", "silent-stake:2:5s..7s", "stall:3:6s"];
         let script = Script::parse(specs, 3).unwrap();
         assert_eq!(script.registry_changes(), [5 * S, 7 * S]);
-        let registered = |peer, at| {
-            let found = script.registered(peer, at * S);
-            (found.low, found.silent)
+        let stake_faults = |peer, at| {
+            let faults = script.stake_faults(peer, at * S);
+            (faults.low, faults.silent)
         };
-        assert_eq!(registered(0, 1), (true, false));
+        assert_eq!(stake_faults(0, 1), (true, false));
         assert_eq!(
-            (registered(1, 4), registered(1, 5)),
+            (stake_faults(1, 4), stake_faults(1, 5)),
             ((false, false), (false, true))
         );
         let makers = [0, 1, 2].map(|peer| script.makes_blocks(peer, 6 * S));

@@ -1,16 +1,17 @@
-//! A state as a cell: accounts, registry of peers, globals (PEER-PROTOCOL, section 5.9), and what a query asks of it.
+//! The state of the network as a cell: accounts, registry of peers and globals (PEER-PROTOCOL,
+//! section 5.9). Queries read it by field, account and peer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use cad3::{Cell, Hash};
 
-/// Record tags.
+/// Tags of the records.
 const STATE: u8 = 0xd5;
 const ACCOUNT: u8 = 0xd8;
 const PEER: u8 = 0xd9;
 
-/// Field names by record, in the order of the encoding.
+/// Field names of the records, in the order of the encoding.
 const STATE_FIELDS: [&str; 4] = ["accounts", "peers", "globals", "schedule"];
 const ACCOUNT_FIELDS: [&str; 9] = [
     "sequence",
@@ -33,17 +34,17 @@ const PEER_FIELDS: [&str; 7] = [
     "balance",
 ];
 
-/// Coins in existence, copper: all that there can ever be.
+/// All coins that there can ever be, in copper.
 pub(super) const SUPPLY: i64 = 1_000_000_000_000_000_000;
-/// Accounts of a fresh network, before those of the peers' controllers.
+/// Number of accounts of a fresh network, and so the first account of a peer's controller.
 pub(super) const FIRST_CONTROLLER: u64 = 132;
-/// The account that asks where none is named; it has coins.
+/// The account that runs queries which name none. It has coins.
 pub(super) const GENESIS_USER: u64 = 11;
-/// What each controller has, copper: 1,000 CVM.
+/// Balance of each controller, in copper: 1,000 CVM.
 const CONTROLLER_BALANCE: i64 = 1_000_000_000_000;
-/// Price of a unit of juice, copper, as on a fresh network.
+/// Price of a unit of juice, in copper, as on a fresh network.
 pub(super) const JUICE_PRICE: i64 = 10;
-/// Memory that the pool sells, bytes, and its coins, copper, as on a fresh network.
+/// Memory in the pool, in bytes, and its coins, in copper, as on a fresh network.
 const POOL_BYTES: i64 = 672_920_000;
 const POOL_COPPER: i64 = 1_000_000_000_000;
 
@@ -52,24 +53,24 @@ const POOL_COPPER: i64 = 1_000_000_000_000;
 pub(super) struct State {
     /// Accounts, peers, globals, schedule.
     fields: [Cell; 4],
-    /// The hash of the whole.
+    /// Hash of the whole state.
     pub(super) hash: Hash,
-    /// Time of that block, milliseconds since the epoch.
+    /// Time of the last block, in milliseconds since the epoch.
     pub(super) timestamp: i64,
-    /// Registered peers in the network's own order, found by `by_key`.
+    /// Registry entries by peer index, which `by_key` gives.
     registered: Vec<Cell>,
     by_key: Arc<HashMap<Hash, usize>>,
 }
 
-/// A peer as the registry has it.
+/// The entry of a peer in the registry.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PeerEntry {
     pub(super) controller: u64,
-    /// Own stake, copper.
+    /// Own stake, in copper.
     pub(super) stake: i64,
-    /// Stake with rewards, copper.
+    /// Own stake and rewards, in copper.
     pub(super) balance: i64,
-    /// Time of its last block; −1 before the first.
+    /// Time of the last block, in milliseconds since the epoch; −1 before the first.
     pub(super) timestamp: i64,
     pub(super) url: Option<Arc<str>>,
 }
@@ -95,20 +96,20 @@ impl PeerEntry {
     }
 }
 
-/// The accounts of a network with these controllers' keys. They stay as they are: what traffic costs is not simulated.
+/// Makes the accounts of a network whose controllers have these keys. Balances never change: the
+/// cost of traffic is not simulated.
 pub(super) fn accounts(keys: &[Hash], staked: i64) -> Cell {
     let account = |key: Cell, balance: i64, controller: Cell| {
-        let (none, zero) = (Cell::Nil, Cell::integer(0));
         let fields = [
-            zero.clone(),
+            Cell::integer(0),
             key,
             Cell::integer(balance),
-            zero,
-            none.clone(),
+            Cell::integer(0),
+            Cell::Nil,
             controller,
-            none.clone(),
-            none.clone(),
-            none,
+            Cell::Nil,
+            Cell::Nil,
+            Cell::Nil,
         ];
         Cell::record(ACCOUNT, fields)
     };
@@ -122,14 +123,15 @@ pub(super) fn accounts(keys: &[Hash], staked: i64) -> Cell {
         ),
         _ => account(Cell::Nil, 0, Cell::Nil),
     });
-    let own = keys
+    let controllers = keys
         .iter()
         .map(|key| account(Cell::from(*key), CONTROLLER_BALANCE, Cell::address(7)));
-    Cell::vector(fresh.chain(own))
+    Cell::vector(fresh.chain(controllers))
 }
 
 impl State {
-    /// The state after `block`, with these peers in the order that `by_key` and `keys` have.
+    /// Makes the state after `block`. `peers` are in the order of `keys`, and `by_key` has their
+    /// indexes.
     pub(super) fn new(
         accounts: Cell,
         keys: &[Hash],
@@ -159,12 +161,13 @@ impl State {
         }
     }
 
-    /// The whole.
+    /// Returns the whole state.
     pub(super) fn cell(&self) -> Cell {
         Cell::record(STATE, self.fields.clone())
     }
 
-    /// The whole without what its fields refer to, as a reply to a data request carries it.
+    /// Returns the state with references to its larger fields, as the reply to a data request
+    /// carries it.
     pub(super) fn top_cell(&self) -> Cell {
         let shallow = |cell: &Cell| {
             if cad3::encode(cell).len() > cad3::MAX_EMBEDDED {
@@ -176,30 +179,31 @@ impl State {
         Cell::record(STATE, self.fields.each_ref().map(shallow))
     }
 
-    /// A field of the state by its name.
+    /// Returns a field of the state by its name.
     pub(super) fn field(&self, name: &str) -> Option<Cell> {
         let at = STATE_FIELDS.iter().position(|field| *field == name)?;
         Some(self.fields[at].clone())
     }
 
-    /// An account by its number.
+    /// Returns an account by its number.
     pub(super) fn account(&self, number: u64) -> Option<Cell> {
         let elements = self.fields[0].as_elements()?;
         elements.get(usize::try_from(number).ok()?).cloned()
     }
 
-    /// A peer's entry by its key.
+    /// Returns a peer's registry entry by its key.
     pub(super) fn peer(&self, key: &Hash) -> Option<Cell> {
         self.registered.get(*self.by_key.get(key)?).cloned()
     }
 
-    /// Whether a cell is this state's registry, which is found in quicker than by looking through it.
+    /// Whether a cell is the registry of this state. Then [`Self::peer`] finds an entry faster than
+    /// a search.
     pub(super) fn is_registry(&self, cell: &Cell) -> bool {
         self.fields[1] == *cell
     }
 }
 
-/// A field of a record by its name.
+/// Returns a field of a record by its name.
 pub(super) fn record_field(record: &Cell, name: &str) -> Option<Cell> {
     let (tag, names): (u8, &[&str]) = match record.kind() {
         "state" => (STATE, &STATE_FIELDS),

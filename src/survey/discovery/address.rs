@@ -1,8 +1,9 @@
-//! Which addresses are dialled for a stranger: none that the public internet does not route to. Pure.
+//! Which addresses discovery dials: by default only those that the public internet routes to. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Networks that are not public (IANA's special-purpose address registry), and Azure's host service, which only looks so.
+/// Networks that are not public (IANA IPv4 Special-Purpose Address Registry), and the address of
+/// Azure's host services, which is in public space.
 const NOT_PUBLIC_V4: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -22,30 +23,33 @@ const NOT_PUBLIC_V4: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Global unicast: what is outside is unspecified, loopback, link-local, unique local, multicast or unassigned.
+/// Global unicast. Anything else is unspecified, loopback, link-local, unique local, multicast or
+/// unassigned.
 const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// What of it is not public: protocol assignments with Teredo, and both documentation networks.
+/// Parts of it that are not public: protocol assignments, including Teredo, and both documentation
+/// networks.
 const NOT_PUBLIC_V6: &[(Ipv6Addr, u32)] = &[
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// NAT64: an IPv4 address in the last 32 bits.
+/// NAT64 addresses, which have an IPv4 address in the last 32 bits.
 const NAT64: (Ipv6Addr, u32) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// 6to4: an IPv4 address behind the first 16 bits.
+/// 6to4 addresses, which have an IPv4 address after the first 16 bits.
 const SIX_TO_FOUR: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16);
 
-/// Whether `address` may be dialled. Nobody's address and everybody's never are.
+/// Whether discovery can dial `address`. Unspecified, multicast and broadcast addresses are never
+/// dialed.
 #[must_use]
-pub fn may_be_dialled(address: IpAddr, allow_private: bool) -> bool {
+pub fn may_dial(address: IpAddr, allow_private: bool) -> bool {
     let address = address.to_canonical();
-    let of_one_host = !address.is_unspecified()
+    let is_single_host = !address.is_unspecified()
         && !address.is_multicast()
         && address != IpAddr::V4(Ipv4Addr::BROADCAST);
-    of_one_host && (allow_private || is_public(address))
+    is_single_host && (allow_private || is_public(address))
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -66,7 +70,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let within = |(network, bits): &(Ipv6Addr, u32)| {
         (address.to_bits() ^ network.to_bits()) >> (128 - bits) == 0
     };
-    // What a translator or a tunnel makes of it is what counts.
+    // For a translated or tunneled address, the IPv4 address that it leads to counts.
     let [.., a, b, c, d] = address.octets();
     if within(&NAT64) {
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
@@ -87,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_internet_routes_to_is_dialled_for_a_stranger() {
+    fn only_public_addresses_are_dialed_unless_private_ones_are_allowed() {
         for text in [
             "8.8.8.8",
             "9.255.255.255",
@@ -111,7 +115,7 @@ mod tests {
             "64:ff9b::8.8.8.8",
             "2002:808:808::1",
         ] {
-            assert!(may_be_dialled(address(text), false), "{text}");
+            assert!(may_dial(address(text), false), "{text}");
         }
         for text in [
             "0.1.2.3",
@@ -158,13 +162,13 @@ mod tests {
             "fe80::1",
             "fec0::1",
         ] {
-            assert!(!may_be_dialled(address(text), false), "{text}");
-            assert!(may_be_dialled(address(text), true), "{text} when allowed");
+            assert!(!may_dial(address(text), false), "{text}");
+            assert!(may_dial(address(text), true), "{text} when allowed");
         }
     }
 
     #[test]
-    fn what_is_no_single_host_is_never_dialled() {
+    fn an_address_that_is_not_a_single_host_is_never_dialed() {
         for text in [
             "0.0.0.0",
             "224.0.0.1",
@@ -176,7 +180,7 @@ mod tests {
             "ff02::1",
         ] {
             for allow_private in [false, true] {
-                assert!(!may_be_dialled(address(text), allow_private), "{text}");
+                assert!(!may_dial(address(text), allow_private), "{text}");
             }
         }
     }

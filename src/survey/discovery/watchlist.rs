@@ -1,4 +1,4 @@
-//! Who is watched because the chain registers it, over the rounds. Pure.
+//! The discovered peers that are watched, updated by each scan. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -11,106 +11,108 @@ use convex_client::Endpoint;
 use crate::config::shard::Shard;
 use crate::config::{Config, Discovery, Network, Peer, Polling, Role};
 
-use super::{Configured, ResolvedPeer, ScanResult, may_be_dialled, name};
+use super::{ConfiguredPeers, ResolvedPeer, ScanResult, discovered_name, may_dial};
 
-/// Rounds running without a peer after which it is watched no longer.
-const ROUNDS_UNTIL_GONE: u32 = 3;
+/// Consecutive scans without a peer after which it is no longer watched.
+const MAX_MISSED_SCANS: u32 = 3;
 
 /// The discovered peers of all networks.
 #[derive(Clone, Debug, Default)]
 pub struct Watchlist {
     shard: Shard,
-    networks: BTreeMap<String, Found>,
+    networks: BTreeMap<String, NetworkWatchlist>,
 }
 
 /// The discovered peers of one network.
 #[derive(Clone, Debug, Default)]
-struct Found {
-    peers: BTreeMap<Hash, Watched>,
-    /// How many were found where nothing is dialled.
-    hidden: usize,
+struct NetworkWatchlist {
+    peers: BTreeMap<Hash, WatchedPeer>,
+    /// Number of candidates in the last scan whose addresses are not dialed.
+    not_dialed: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Watched {
-    /// Checked, and dialled as it is: what the name resolves to meanwhile is of no account until the next round.
+struct WatchedPeer {
+    /// The checked address. It is dialed whatever the name resolves to until the next scan.
     address: SocketAddr,
-    /// Rounds running in which it was not found.
+    /// Consecutive scans that did not find the peer.
     missed: u32,
-    /// Position in the last round that found it, the heaviest first.
+    /// Position in the last scan that found the peer; 0 has the most weight.
     rank: usize,
 }
 
-/// What a round has changed.
+/// What a scan changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct News {
-    /// Whether other peers than before, or other addresses of them, are watched.
+pub struct WatchlistChange {
+    /// Whether the watched peers or their addresses changed.
     pub changed: bool,
-    /// How many are registered with an address that is not dialled, when that is not as before.
-    pub hidden: Option<usize>,
+    /// Number of registered peers whose addresses are not dialed, if it changed.
+    pub not_dialed: Option<usize>,
 }
 
 impl Watchlist {
-    /// Nobody yet, for an agent that has this part of the fleet.
+    /// Creates an empty watchlist for an agent that has this shard.
     #[must_use]
-    pub fn of(shard: Shard) -> Self {
+    pub fn new(shard: Shard) -> Self {
         Self {
             shard,
             networks: BTreeMap::new(),
         }
     }
 
-    /// Takes a round. One of a network of `config` that discovers nothing, made before a reload, changes nothing.
-    pub fn take(&mut self, round: ScanResult, config: &Config) -> News {
-        let of_round = |network: &&Network| network.name == round.network;
-        let network = config.networks.iter().find(of_round);
+    /// Applies a scan. Ignores one of a network without discovery, which a reload can leave behind.
+    pub fn apply(&mut self, scan: ScanResult, config: &Config) -> WatchlistChange {
+        let mut networks = config.networks.iter();
+        let network = networks.find(|network| network.name == scan.network);
         let Some(discovery) = network.and_then(|network| network.discovery.as_ref()) else {
-            return News::default();
+            return WatchlistChange::default();
         };
-        let found = self.networks.entry(round.network.clone()).or_default();
-        let before = found.addresses();
-        let hidden = found.take(round, discovery.max_peers);
-        News {
-            changed: found.addresses() != before,
-            hidden: (hidden != std::mem::replace(&mut found.hidden, hidden)).then_some(hidden),
+        let watchlist = self.networks.entry(scan.network.clone()).or_default();
+        let addresses_before = watchlist.addresses();
+        let not_dialed_before = watchlist.not_dialed;
+        watchlist.apply(scan, discovery.max_peers);
+        let not_dialed = watchlist.not_dialed;
+        WatchlistChange {
+            changed: watchlist.addresses() != addresses_before,
+            not_dialed: (not_dialed != not_dialed_before).then_some(not_dialed),
         }
     }
 
-    /// Forgets what was found in networks where `config` discovers nothing.
+    /// Removes the peers of networks without discovery in `config`.
     pub fn retain(&mut self, config: &Config) {
-        let on = |network: &&Network| network.discovery.is_some();
-        let on: HashSet<&str> = config
-            .networks
-            .iter()
-            .filter(on)
+        let networks = config.networks.iter();
+        let discovering: HashSet<&str> = networks
+            .filter(|network| network.discovery.is_some())
             .map(|network| network.name.as_str())
             .collect();
-        self.networks.retain(|name, _| on.contains(name.as_str()));
+        self.networks
+            .retain(|name, _| discovering.contains(name.as_str()));
     }
 
-    /// `config` with the discovered peers behind the configured ones, which have precedence; those of other shards in the
-    /// sample.
+    /// Returns `config` with the discovered peers after the configured ones, which take precedence.
+    /// Discovered peers of other shards are added to the sample.
     #[must_use]
     pub fn merged(&self, config: &Config) -> Config {
         let mut merged = config.clone();
-        // One key can be registered in two networks, and two keys can begin alike.
-        let all = config.peers.iter().chain(&config.others);
-        let mut names: HashSet<String> = all.map(|it| it.name.clone()).collect();
+        // Names can clash: one key can be registered in two networks, and two keys can start with
+        // the same digits.
+        let configured = config.peers.iter().chain(&config.others);
+        let mut names: HashSet<String> = configured.map(|peer| peer.name.clone()).collect();
         for network in &config.networks {
-            let (Some(discovery), Some(found)) =
+            let (Some(discovery), Some(watchlist)) =
                 (&network.discovery, self.networks.get(&network.name))
             else {
                 continue;
             };
-            let configured = Configured::of(config, &network.name);
-            let welcome = found.peers.iter().filter(|(key, watched)| {
-                may_be_dialled(watched.address.ip(), discovery.allow_private)
+            let configured = ConfiguredPeers::new(config, &network.name);
+            let allowed = watchlist.peers.iter().filter(|(key, watched)| {
+                may_dial(watched.address.ip(), discovery.allow_private)
                     && !configured.keys.contains(key)
-                    && !configured.has_address(watched.address)
+                    && !configured.contains_address(watched.address)
             });
-            let fresh = welcome.filter(|(key, _)| names.insert(name(key)));
-            let peers = fresh.map(|(key, watched)| {
-                reference(*key, watched, network, discovery, &config.references)
+            let unique = allowed.filter(|(key, _)| names.insert(discovered_name(key)));
+            let peers = unique.map(|(key, watched)| {
+                discovered_peer(*key, watched, network, discovery, &config.references)
             });
             for peer in peers.take(discovery.max_peers) {
                 if self.shard.contains(&peer.name) {
@@ -125,57 +127,57 @@ impl Watchlist {
     }
 }
 
-impl Found {
+impl NetworkWatchlist {
     fn addresses(&self) -> Vec<(Hash, SocketAddr)> {
-        let address = |(key, watched): (&Hash, &Watched)| (*key, watched.address);
+        let address = |(key, watched): (&Hash, &WatchedPeer)| (*key, watched.address);
         self.peers.iter().map(address).collect()
     }
 
-    /// Takes a round and says how many are hidden.
-    fn take(&mut self, round: ScanResult, max_peers: usize) -> usize {
-        self.peers.retain(|key, _| !round.configured.contains(key));
+    fn apply(&mut self, scan: ScanResult, max_peers: usize) {
+        self.peers.retain(|key, _| !scan.configured.contains(key));
         for watched in self.peers.values_mut() {
-            watched.missed += u32::from(round.conclusive);
+            watched.missed += u32::from(scan.complete);
         }
-        let mut hidden = 0;
+        self.not_dialed = 0;
         let mut taken = HashMap::new();
-        // Who is watched keeps its address while it has it; a newcomer cannot take it away.
-        for (key, sighting) in &round.sightings {
+        // A watched peer keeps its address for as long as it has it, even if a new peer advertises
+        // the same one.
+        for (key, resolved) in &scan.candidates {
             let Some(watched) = self.peers.get_mut(key) else {
                 continue;
             };
-            match sighting {
-                ResolvedPeer::At(all) if !all.contains(&watched.address) => {}
+            match resolved {
+                ResolvedPeer::At(addresses) if !addresses.contains(&watched.address) => {}
                 ResolvedPeer::At(_) | ResolvedPeer::Unresolved => {
                     watched.missed = 0;
                     taken.insert(watched.address, *key);
                 }
-                ResolvedPeer::Hidden => {}
+                ResolvedPeer::NotDialed => {}
             }
         }
-        for (rank, (key, sighting)) in round.sightings.into_iter().enumerate() {
-            match sighting {
-                ResolvedPeer::At(all) => {
-                    let mine = |it: &&SocketAddr| taken.get(*it) == Some(&key);
-                    let free = |it: &&SocketAddr| !taken.contains_key(*it);
-                    let address = all.iter().find(mine).or_else(|| all.iter().find(free));
+        for (rank, (key, resolved)) in scan.candidates.into_iter().enumerate() {
+            match resolved {
+                ResolvedPeer::At(addresses) => {
+                    let is_own = |address: &&SocketAddr| taken.get(*address) == Some(&key);
+                    let is_free = |address: &&SocketAddr| !taken.contains_key(*address);
+                    let own = addresses.iter().find(is_own);
+                    let address = own.or_else(|| addresses.iter().find(is_free));
                     if let Some(address) = address.copied() {
                         taken.insert(address, key);
-                        let missed = 0;
-                        let watched = Watched {
+                        let watched = WatchedPeer {
                             address,
-                            missed,
+                            missed: 0,
                             rank,
                         };
                         self.peers.insert(key, watched);
                     }
                 }
-                ResolvedPeer::Hidden => hidden += 1,
+                ResolvedPeer::NotDialed => self.not_dialed += 1,
                 ResolvedPeer::Unresolved => {}
             }
         }
         self.peers
-            .retain(|_, watched| watched.missed < ROUNDS_UNTIL_GONE);
+            .retain(|_, watched| watched.missed < MAX_MISSED_SCANS);
         let mut order: Vec<(u32, usize, Hash)> = self
             .peers
             .iter()
@@ -185,15 +187,15 @@ impl Found {
         for (.., key) in order.into_iter().skip(max_peers) {
             self.peers.remove(&key);
         }
-        hidden
     }
 }
 
-/// A discovered peer: everything that is not said here is as by default, so no label, header, token, certificate or proxy
-/// of the operator's goes with it.
-fn reference(
+/// Makes the configuration of a discovered peer. Everything that is not set here has its default,
+/// so that no label, header, token, certificate or proxy of the operator is used for a stranger's
+/// peer.
+fn discovered_peer(
     key: Hash,
-    watched: &Watched,
+    watched: &WatchedPeer,
     network: &Network,
     discovery: &Discovery,
     polling: &Polling,
@@ -206,7 +208,7 @@ fn reference(
         let address = SocketAddr::new(watched.address.ip(), port);
         peer.endpoints.insert(0, endpoint("http", address));
     }
-    peer.name = name(&key);
+    peer.name = discovered_name(&key);
     peer.network.clone_from(&network.name);
     peer.genesis = network.genesis;
     peer.role = Role::Reference;
@@ -242,13 +244,13 @@ mod tests {
         ResolvedPeer::At(addresses.iter().map(|text| text.parse().unwrap()).collect())
     }
 
-    fn round(sightings: Vec<(u8, ResolvedPeer)>) -> ScanResult {
-        let sightings = sightings.into_iter();
+    fn scan(candidates: Vec<(u8, ResolvedPeer)>) -> ScanResult {
+        let candidates = candidates.into_iter();
         ScanResult {
             network: "n".to_owned(),
-            sightings: sightings.map(|(byte, it)| (key(byte), it)).collect(),
+            candidates: candidates.map(|(byte, it)| (key(byte), it)).collect(),
             configured: HashSet::new(),
-            conclusive: true,
+            complete: true,
         }
     }
 
@@ -265,11 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn a_found_peer_is_a_reference_with_nothing_of_the_operators() {
+    fn a_discovered_peer_is_a_reference_without_any_settings_of_the_operator() {
         let config = config(", discovery: { enabled: true, http_port: 8080 }", "");
         let mut list = Watchlist::default();
-        let news = list.take(round(vec![(0xab, at(&["9.9.9.9:1"]))]), &config);
-        assert!(news.changed);
+        let change = list.apply(scan(vec![(0xab, at(&["9.9.9.9:1"]))]), &config);
+        assert!(change.changed);
         let merged = list.merged(&config);
         assert_eq!(merged.peers[..1], config.peers[..]);
         let peer = &merged.peers[1];
@@ -288,83 +290,84 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_removed_after_three_rounds_without_it() {
+    fn a_peer_is_removed_after_three_scans_without_it() {
         let config = config(ON, "");
         let mut list = Watchlist::default();
-        let both = || round(vec![(1, at(&["9.9.9.1:1"])), (2, at(&["9.9.9.2:1"]))]);
-        let one = || round(vec![(2, at(&["9.9.9.2:1"]))]);
-        list.take(both(), &config);
+        let both = || scan(vec![(1, at(&["9.9.9.1:1"])), (2, at(&["9.9.9.2:1"]))]);
+        let one = || scan(vec![(2, at(&["9.9.9.2:1"]))]);
+        list.apply(both(), &config);
         for _ in 0..2 {
-            assert!(!list.take(one(), &config).changed);
+            assert!(!list.apply(one(), &config).changed);
         }
-        assert!(!list.take(both(), &config).changed, "it came back");
+        assert!(!list.apply(both(), &config).changed, "it came back");
         let mut part = one();
-        part.conclusive = false;
+        part.complete = false;
         for _ in 0..5 {
             assert!(
-                !list.take(part.clone(), &config).changed,
-                "a part says nothing"
+                !list.apply(part.clone(), &config).changed,
+                "an incomplete scan does not count"
             );
         }
-        let changed: Vec<bool> = (0..3).map(|_| list.take(one(), &config).changed).collect();
+        let changed: Vec<bool> = (0..3).map(|_| list.apply(one(), &config).changed).collect();
         assert_eq!(changed, [false, false, true]);
         assert_eq!(watched(&list, &config), ["chain-02 tcp://9.9.9.2:1"]);
     }
 
     #[test]
-    fn an_address_is_kept_as_long_as_the_peer_has_it_and_replaced_when_not() {
+    fn an_address_is_kept_for_as_long_as_the_peer_has_it() {
         let config = config(ON, "");
         let mut list = Watchlist::default();
-        list.take(round(vec![(1, at(&["9.9.9.2:1", "9.9.9.3:1"]))]), &config);
-        let other_order = round(vec![(1, at(&["9.9.9.1:1", "9.9.9.2:1"]))]);
-        assert!(!list.take(other_order, &config).changed);
+        list.apply(scan(vec![(1, at(&["9.9.9.2:1", "9.9.9.3:1"]))]), &config);
+        let other_order = scan(vec![(1, at(&["9.9.9.1:1", "9.9.9.2:1"]))]);
+        assert!(!list.apply(other_order, &config).changed);
         for _ in 0..5 {
-            let unresolved = round(vec![(1, ResolvedPeer::Unresolved)]);
-            assert!(!list.take(unresolved, &config).changed);
+            let unresolved = scan(vec![(1, ResolvedPeer::Unresolved)]);
+            assert!(!list.apply(unresolved, &config).changed);
         }
         assert_eq!(watched(&list, &config), ["chain-01 tcp://9.9.9.2:1"]);
         assert!(
-            list.take(round(vec![(1, at(&["9.9.9.1:1"]))]), &config)
+            list.apply(scan(vec![(1, at(&["9.9.9.1:1"]))]), &config)
                 .changed
         );
         assert_eq!(watched(&list, &config), ["chain-01 tcp://9.9.9.1:1"]);
     }
 
     #[test]
-    fn an_address_has_one_peer_and_no_newcomer_takes_it_away() {
+    fn an_address_belongs_to_one_peer_and_no_new_peer_takes_it() {
         let config = config(ON, "");
         let mut list = Watchlist::default();
-        list.take(
-            round(vec![(2, at(&["9.9.9.9:1"])), (3, at(&["9.9.9.9:1"]))]),
+        list.apply(
+            scan(vec![(2, at(&["9.9.9.9:1"])), (3, at(&["9.9.9.9:1"]))]),
             &config,
         );
         assert_eq!(watched(&list, &config), ["chain-02 tcp://9.9.9.9:1"]);
-        let heavier = round(vec![(1, at(&["9.9.9.9:1"])), (2, at(&["9.9.9.9:1"]))]);
-        assert!(!list.take(heavier, &config).changed);
+        let heavier = scan(vec![(1, at(&["9.9.9.9:1"])), (2, at(&["9.9.9.9:1"]))]);
+        assert!(!list.apply(heavier, &config).changed);
     }
 
     #[test]
-    fn hidden_peers_are_told_of_when_their_number_changes() {
+    fn a_changed_number_of_peers_that_are_not_dialed_is_reported() {
         let config = config(ON, "");
         let mut list = Watchlist::default();
-        let hidden = |count: u8| round((0..count).map(|i| (i, ResolvedPeer::Hidden)).collect());
-        let told: Vec<Option<usize>> = [0, 2, 2, 3, 0]
-            .map(|count| list.take(hidden(count), &config).hidden)
+        let not_dialed =
+            |count: u8| scan((0..count).map(|i| (i, ResolvedPeer::NotDialed)).collect());
+        let reported: Vec<Option<usize>> = [0, 2, 2, 3, 0]
+            .map(|count| list.apply(not_dialed(count), &config).not_dialed)
             .into();
-        assert_eq!(told, [None, Some(2), None, Some(3), Some(0)]);
+        assert_eq!(reported, [None, Some(2), None, Some(3), Some(0)]);
         assert!(watched(&list, &config).is_empty());
     }
 
     #[test]
-    fn the_most_peers_are_the_heaviest_and_those_just_seen() {
+    fn the_limit_keeps_the_latest_peers_with_the_most_weight() {
         let config = config(", discovery: { enabled: true, max_peers: 2 }", "");
         let mut list = Watchlist::default();
-        list.take(
-            round(vec![(1, at(&["9.9.9.1:1"])), (2, at(&["9.9.9.2:1"]))]),
+        list.apply(
+            scan(vec![(1, at(&["9.9.9.1:1"])), (2, at(&["9.9.9.2:1"]))]),
             &config,
         );
-        list.take(
-            round(vec![(3, at(&["9.9.9.3:1"])), (2, at(&["9.9.9.2:1"]))]),
+        list.apply(
+            scan(vec![(3, at(&["9.9.9.3:1"])), (2, at(&["9.9.9.2:1"]))]),
             &config,
         );
         let expected = ["chain-02 tcp://9.9.9.2:1", "chain-03 tcp://9.9.9.3:1"];
@@ -372,16 +375,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_configures_replaces_what_was_found() {
+    fn a_configured_peer_replaces_the_discovered_one() {
         let before = config(ON, "");
         let mut list = Watchlist::default();
-        let found = round(vec![
+        let found = scan(vec![
             (1, at(&["9.9.9.1:1"])),
             (2, at(&["9.9.9.2:1"])),
             (3, at(&["9.9.9.3:1"])),
             (4, at(&["9.9.9.4:1"])),
         ]);
-        list.take(found.clone(), &before);
+        list.apply(found.clone(), &before);
         let pinned = key(1);
         let after = config(
             ON,
@@ -394,20 +397,20 @@ mod tests {
         assert_eq!(watched(&list, &after), ["chain-04 tcp://9.9.9.4:1"]);
         let mut learned = found;
         learned.configured.insert(key(4));
-        learned.sightings.pop();
-        assert!(list.take(learned, &after).changed, "at once");
+        learned.candidates.pop();
+        assert!(list.apply(learned, &after).changed, "at once");
         assert!(watched(&list, &after).is_empty());
     }
 
     #[test]
-    fn discovery_that_is_switched_off_or_narrowed_watches_no_longer() {
+    fn peers_are_removed_when_discovery_is_disabled_or_restricted() {
         let on = config(", discovery: { enabled: true, allow_private: true }", "");
         let mut list = Watchlist::default();
-        list.take(round(vec![(1, at(&["127.0.0.1:1"]))]), &on);
+        list.apply(scan(vec![(1, at(&["127.0.0.1:1"]))]), &on);
         assert_eq!(watched(&list, &on).len(), 1);
         assert!(
             watched(&list, &config(ON, "")).is_empty(),
-            "not a private address"
+            "private addresses are no longer allowed"
         );
         let off = config("", "");
         assert!(watched(&list, &off).is_empty());
@@ -415,7 +418,7 @@ mod tests {
         assert_eq!(watched(&list, &on).len(), 1);
         list.retain(&off);
         assert!(watched(&list, &on).is_empty());
-        let late = round(vec![(1, at(&["127.0.0.1:1"]))]);
-        assert_eq!(list.take(late, &off), News::default());
+        let late = scan(vec![(1, at(&["127.0.0.1:1"]))]);
+        assert_eq!(list.apply(late, &off), WatchlistChange::default());
     }
 }

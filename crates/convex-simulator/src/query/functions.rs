@@ -3,12 +3,13 @@
 use cad3::{Cell, Hash, encode};
 use num_bigint::BigInt;
 
-use super::query::{Failed, Machine, Value, as_big, no_argument, wrong_arity};
-use super::state::{SUPPLY, State};
+use crate::state::{SUPPLY, State, record_field};
 
-/// A core function.
+use super::{Evaluator, QueryError, Value};
+
+/// A core function, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Core(&'static str);
+pub(super) struct CoreFunction(&'static str);
 
 const NAMES: [&str; 23] = [
     "+",
@@ -36,9 +37,9 @@ const NAMES: [&str; 23] = [
     "values",
 ];
 
-impl Core {
-    /// The function of that name.
-    pub(super) fn named(name: &str) -> Option<Self> {
+impl CoreFunction {
+    /// Returns the function with this name.
+    pub(super) fn by_name(name: &str) -> Option<Self> {
         NAMES
             .iter()
             .find(|known| **known == name)
@@ -49,49 +50,49 @@ impl Core {
         self.0
     }
 
-    /// Calls it.
+    /// Calls the function.
     pub(super) fn call<'f>(
         self,
-        machine: &mut Machine<'_>,
+        evaluator: &mut Evaluator<'_>,
         arguments: Vec<Value<'f>>,
-    ) -> Result<Value<'f>, Failed> {
-        // Two that look at functions or at the state as such.
+    ) -> Result<Value<'f>, QueryError> {
+        // Functions whose arguments can be functions, or the state without turning it into a cell.
         match (self.0, arguments.as_slice()) {
-            ("mapv", [function, collection]) => return mapv(machine, function, collection),
+            ("mapv", [function, collection]) => return mapv(evaluator, function, collection),
             ("reduce", [function, first, collection]) => {
-                return reduce(machine, function, first, collection);
+                return reduce(evaluator, function, first, collection);
             }
             ("encoding", [Value::State]) => return Ok(Value::StateEncoding),
             ("hash", [Value::StateEncoding]) => {
-                return Ok(Value::Cell(Cell::from(machine.state.hash)));
+                return Ok(Value::Cell(Cell::from(evaluator.state.hash)));
             }
-            ("get", [within, key]) => {
-                let key = machine.cell(key.clone())?;
-                return machine.lookup(within, &key);
+            ("get", [structure, key]) => {
+                let key = evaluator.to_cell(key.clone())?;
+                return evaluator.look_up(structure, &key);
             }
-            ("get-in", [within, path]) => {
-                let mut found = within.clone();
-                for key in items(&machine.cell(path.clone())?)? {
-                    found = machine.lookup(&found, &key)?;
+            ("get-in", [structure, path]) => {
+                let mut found = structure.clone();
+                for key in items(&evaluator.to_cell(path.clone())?)? {
+                    found = evaluator.look_up(&found, &key)?;
                 }
                 return Ok(found);
             }
             _ => {}
         }
-        let cells = arguments.into_iter().map(|value| machine.cell(value));
+        let cells = arguments.into_iter().map(|value| evaluator.to_cell(value));
         let cells: Vec<Cell> = cells.collect::<Result<_, _>>()?;
-        self.of_cells(machine.state, &cells).map(Value::Cell)
+        self.apply(evaluator.state, &cells).map(Value::Cell)
     }
 
-    fn of_cells(self, state: &State, cells: &[Cell]) -> Result<Cell, Failed> {
+    /// Calls a function whose arguments are all cells.
+    fn apply(self, state: &State, cells: &[Cell]) -> Result<Cell, QueryError> {
         match (self.0, cells) {
             ("+", cells) => arithmetic(cells, 0, |a, b| a + b, |a, b| a + b),
             ("*", cells) => arithmetic(cells, 1, |a, b| a * b, |a, b| a * b),
-            ("-", [one]) => difference(&[Cell::integer(0), one.clone()]),
+            ("-", [number]) => subtract(&Cell::integer(0), number),
             ("-", [first, rest @ ..]) => {
-                let rest = arithmetic(rest, 0, |a, b| a + b, |a, b| a + b)?;
-                let both = [first.clone(), rest];
-                difference(&both)
+                let sum = arithmetic(rest, 0, |a, b| a + b, |a, b| a + b)?;
+                subtract(first, &sum)
             }
             ("=", cells) => Ok(Cell::Bool(cells.windows(2).all(|pair| pair[0] == pair[1]))),
             ("<=", cells) => {
@@ -99,8 +100,8 @@ impl Core {
                 Ok(Cell::Bool(numbers.is_sorted()))
             }
             ("min", [_, ..]) => {
-                let least = integers(cells)?.into_iter().min();
-                Ok(least.map_or(Cell::Nil, Cell::integer))
+                let min = integers(cells)?.into_iter().min();
+                Ok(min.map_or(Cell::Nil, Cell::integer))
             }
             ("slice", [collection, from, to]) => slice(collection, from, to),
             ("str?", [cell]) => Ok(Cell::Bool(cell.kind() == "string")),
@@ -111,26 +112,26 @@ impl Core {
             }
             ("coin-supply", []) => Ok(Cell::integer(SUPPLY)),
             ("conj", [collection, more @ ..]) => {
-                let all = items(collection)?.into_iter().chain(more.iter().cloned());
-                Ok(Cell::vector(all))
+                let items = items(collection)?;
+                Ok(Cell::vector(items.into_iter().chain(more.iter().cloned())))
             }
             ("count", [Cell::Nil]) => Ok(Cell::integer(0)),
             ("count", [collection]) => match collection.count() {
                 Some(count) => Ok(Cell::integer(i64::try_from(count).unwrap_or(i64::MAX))),
-                None => Err(no_argument(1, collection, "Countable")),
+                None => Err(QueryError::cast(1, collection, "Countable")),
             },
             ("encoding", [cell]) => Ok(Cell::blob(&encode(cell))),
             ("get-peer-stake", [key]) => match key.as_hash() {
                 Some(key) => Ok(own_stake(state, &key)),
-                None => Err(no_argument(1, key, "AccountKey")),
+                None => Err(QueryError::cast(1, key, "AccountKey")),
             },
             ("hash", [cell]) => match cell.as_blob() {
                 Some(bytes) => Ok(Cell::from(Hash::of(&bytes))),
-                None => Err(no_argument(1, cell, "Blob")),
+                None => Err(QueryError::cast(1, cell, "Blob")),
             },
             ("keys" | "values", [map]) => {
                 let Some(entries) = map.entries() else {
-                    return Err(no_argument(1, map, "Map"));
+                    return Err(QueryError::cast(1, map, "Map"));
                 };
                 let keys = self.0 == "keys";
                 Ok(Cell::vector(entries.map(|(key, value)| {
@@ -139,43 +140,43 @@ impl Core {
             }
             ("nth", [collection, index]) => {
                 let Some(elements) = collection.as_elements() else {
-                    return Err(no_argument(1, collection, "Sequence"));
+                    return Err(QueryError::cast(1, collection, "Sequence"));
                 };
                 let Some(index) = index.as_i64() else {
-                    return Err(no_argument(2, index, "Long"));
+                    return Err(QueryError::cast(2, index, "Long"));
                 };
                 let found = usize::try_from(index)
                     .ok()
                     .and_then(|index| elements.get(index));
                 found
                     .cloned()
-                    .ok_or_else(|| Failed::new("BOUNDS", format!("Index: {index}")))
+                    .ok_or_else(|| QueryError::new("BOUNDS", format!("Index: {index}")))
             }
             (name, cells) => {
-                let wants = match name {
+                let arity = match name {
                     "coin-supply" => 0,
                     "nth" | "get" | "get-in" | "mapv" => 2,
                     "reduce" | "slice" => 3,
                     _ => 1,
                 };
-                Err(wrong_arity(name, wants, cells.len()))
+                Err(QueryError::arity(name, arity, cells.len()))
             }
         }
     }
 }
 
-fn integers(cells: &[Cell]) -> Result<Vec<i64>, Failed> {
+fn integers(cells: &[Cell]) -> Result<Vec<i64>, QueryError> {
     let number = |(i, cell): (usize, &Cell)| {
         cell.as_i64()
-            .ok_or_else(|| no_argument(i + 1, cell, "Number"))
+            .ok_or_else(|| QueryError::cast(i + 1, cell, "Number"))
     };
     cells.iter().enumerate().map(number).collect()
 }
 
-/// A part of a collection: of an Index an Index, else a Vector.
-fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, Failed> {
+/// Returns a part of a collection: an Index of an Index, otherwise a Vector.
+fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, QueryError> {
     let bounds = integers(&[from.clone(), to.clone()])?;
-    let outside = || Failed::new("BOUNDS", format!("Slice: {} {}", bounds[0], bounds[1]));
+    let outside = || QueryError::new("BOUNDS", format!("Slice: {} {}", bounds[0], bounds[1]));
     let bound = |i: usize| usize::try_from(bounds[i]).map_err(|_| outside());
     let range = bound(0)?..bound(1)?;
     if let ("index", Some(entries)) = (collection.kind(), collection.entries()) {
@@ -184,15 +185,15 @@ fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, Failed> {
             .collect();
         let part = entries.get(range).ok_or_else(outside)?;
         return Cell::index(part.iter().cloned())
-            .ok_or_else(|| no_argument(1, collection, "Countable"));
+            .ok_or_else(|| QueryError::cast(1, collection, "Countable"));
     }
-    let all = items(collection)?;
-    let part = all.get(range).ok_or_else(outside)?;
+    let items = items(collection)?;
+    let part = items.get(range).ok_or_else(outside)?;
     Ok(Cell::vector(part.iter().cloned()))
 }
 
-/// The elements of a collection; of a map the entries, each as a vector of two.
-pub(super) fn items(collection: &Cell) -> Result<Vec<Cell>, Failed> {
+/// Returns the elements of a collection. Those of a map are its entries, each as a vector of two.
+pub(super) fn items(collection: &Cell) -> Result<Vec<Cell>, QueryError> {
     match collection.kind() {
         "nil" => return Ok(Vec::new()),
         "vector" | "list" => {
@@ -209,13 +210,13 @@ pub(super) fn items(collection: &Cell) -> Result<Vec<Cell>, Failed> {
         }
         _ => {}
     }
-    Err(no_argument(1, collection, "Sequence"))
+    Err(QueryError::cast(1, collection, "Sequence"))
 }
 
-/// Price of a byte of memory: what the pool's coins are to its bytes.
+/// Returns the price of a byte of memory, in copper: the ratio of the pool's coins to its bytes.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "the pool's figures are far below 2^53"
+    reason = "the pool's amounts are far below 2^53"
 )]
 pub(super) fn memory_price(state: &State) -> Cell {
     let globals = state.field("globals").unwrap_or(Cell::Nil);
@@ -232,66 +233,67 @@ pub(super) fn memory_price(state: &State) -> Cell {
 }
 
 fn mapv<'f>(
-    machine: &mut Machine<'_>,
+    evaluator: &mut Evaluator<'_>,
     function: &Value<'f>,
     collection: &Value<'f>,
-) -> Result<Value<'f>, Failed> {
-    let collection = machine.cell(collection.clone())?;
+) -> Result<Value<'f>, QueryError> {
+    let collection = evaluator.to_cell(collection.clone())?;
     let mut mapped = Vec::new();
     for item in items(&collection)? {
-        let value = machine.call(function, vec![Value::Cell(item)])?;
-        mapped.push(machine.cell(value)?);
+        let value = evaluator.call(function, vec![Value::Cell(item)])?;
+        mapped.push(evaluator.to_cell(value)?);
     }
     Ok(Value::Cell(Cell::vector(mapped)))
 }
 
 fn reduce<'f>(
-    machine: &mut Machine<'_>,
+    evaluator: &mut Evaluator<'_>,
     function: &Value<'f>,
     first: &Value<'f>,
     collection: &Value<'f>,
-) -> Result<Value<'f>, Failed> {
-    let collection = machine.cell(collection.clone())?;
+) -> Result<Value<'f>, QueryError> {
+    let collection = evaluator.to_cell(collection.clone())?;
     let mut reduced = first.clone();
     for item in items(&collection)? {
-        reduced = machine.call(function, vec![reduced, Value::Cell(item)])?;
+        reduced = evaluator.call(function, vec![reduced, Value::Cell(item)])?;
     }
     Ok(reduced)
 }
 
-fn account(state: &State, number: &Cell) -> Result<Option<Cell>, Failed> {
+fn account(state: &State, number: &Cell) -> Result<Option<Cell>, QueryError> {
     let address = number
         .as_address()
-        .ok_or_else(|| no_argument(1, number, "Address"))?;
+        .ok_or_else(|| QueryError::cast(1, number, "Address"))?;
     Ok(state.account(address))
 }
 
 fn field(record: Option<&Cell>, name: &str) -> Cell {
     record
-        .and_then(|record| super::state::record_field(record, name))
+        .and_then(|record| record_field(record, name))
         .unwrap_or(Cell::Nil)
 }
 
-/// A peer's own stake with its rewards; nil for a key that is not registered. Nobody else has stake on a simulated peer,
-/// so that all rewards are its own.
+/// Returns a peer's own stake with its rewards; nil for a key that is not registered. Simulated
+/// peers have no delegated stake, so all rewards are their own.
 fn own_stake(state: &State, key: &Hash) -> Cell {
     field(state.peer(key).as_ref(), "balance")
 }
 
-fn difference(both: &[Cell; 2]) -> Result<Cell, Failed> {
-    match both.each_ref().map(as_big) {
-        [Some(a), Some(b)] => Ok(integer(&(a - b))),
-        _ => Ok(Cell::Double(double(&both[0], 1)? - double(&both[1], 2)?)),
+fn subtract(a: &Cell, b: &Cell) -> Result<Cell, QueryError> {
+    match (as_big_int(a), as_big_int(b)) {
+        (Some(a), Some(b)) => Ok(integer(&(a - b))),
+        _ => Ok(Cell::Double(double(a, 1)? - double(b, 2)?)),
     }
 }
 
+/// Applies `exact` to integers, and `inexact` to numbers that are not all integers.
 fn arithmetic(
     cells: &[Cell],
     start: i64,
     exact: impl Fn(BigInt, BigInt) -> BigInt,
     inexact: impl Fn(f64, f64) -> f64,
-) -> Result<Cell, Failed> {
-    if let Some(numbers) = cells.iter().map(as_big).collect::<Option<Vec<_>>>() {
+) -> Result<Cell, QueryError> {
+    if let Some(numbers) = cells.iter().map(as_big_int).collect::<Option<Vec<_>>>() {
         return Ok(integer(
             &numbers.into_iter().fold(BigInt::from(start), exact),
         ));
@@ -305,17 +307,27 @@ fn arithmetic(
     Ok(Cell::Double(folded.unwrap_or_default()))
 }
 
-/// A result of exact arithmetic. A peer's integers end at 4096 bytes, which no query of a monitor reaches.
+/// Returns a result of exact arithmetic. A peer allows 4096 bytes, which a monitor's query never
+/// reaches.
 fn integer(value: &BigInt) -> Cell {
     Cell::big_integer(value).unwrap_or(Cell::Nil)
 }
 
-fn double(cell: &Cell, position: usize) -> Result<f64, Failed> {
+/// Returns the value of an integer of any size.
+fn as_big_int(cell: &Cell) -> Option<BigInt> {
+    match cell {
+        Cell::Integer(value) => Some(BigInt::from(*value)),
+        Cell::BigInteger(value) => Some(value.to_bigint()),
+        _ => None,
+    }
+}
+
+fn double(cell: &Cell, position: usize) -> Result<f64, QueryError> {
     match cell {
         Cell::Double(value) => Ok(*value),
         Cell::Integer(_) => cell
             .as_f64()
-            .ok_or_else(|| no_argument(position, cell, "Double")),
-        _ => Err(no_argument(position, cell, "Number")),
+            .ok_or_else(|| QueryError::cast(position, cell, "Double")),
+        _ => Err(QueryError::cast(position, cell, "Number")),
     }
 }

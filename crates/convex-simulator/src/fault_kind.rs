@@ -1,0 +1,286 @@
+//! The kinds of faults: how each is written, what it does, and which ones contradict each other.
+
+use std::time::Duration;
+
+/// What is wrong with a peer. [`FAULT_KINDS`] has the descriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// `stall`
+    Stall,
+    /// `fork[=BLOCK]`: the first block whose state differs. Without one, the fork starts with the
+    /// first block made while the fault is active.
+    Fork(Option<i64>),
+    /// `lag=BLOCKS`
+    Lag(i64),
+    /// `recede=BLOCKS`
+    Recede(i64),
+    /// `skew=[-]DURATION`, in milliseconds.
+    Skew(i64),
+    /// `wrong-genesis`
+    WrongGenesis,
+    /// `wrong-key`
+    WrongKey,
+    /// `tarpit`
+    Tarpit,
+    /// `slow=DURATION`
+    Slow(Duration),
+    /// `garbage`
+    Garbage,
+    /// `huge-frame`
+    HugeFrame,
+    /// `half-reply`
+    HalfReply,
+    /// `refuse`
+    Refuse,
+    /// `reset`
+    Reset,
+    /// `old-api`
+    OldApi,
+    /// `map-status`
+    MapStatus,
+    /// `low-stake`
+    LowStake,
+    /// `silent-stake`
+    SilentStake,
+    /// `half-dead`
+    HalfDead,
+    /// `http-500`
+    Http500,
+    /// `query-error=CODE`, without colon.
+    QueryError(String),
+}
+
+/// Longest duration that is accepted: 100 years, so that sums of durations cannot overflow.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Every kind as it is written, with a description of what the peer does.
+pub const FAULT_KINDS: &[(&str, &str)] = &[
+    (
+        "stall",
+        "the order grows by one block every 8 s, and none of it becomes final",
+    ),
+    (
+        "fork[=BLOCK]",
+        "states differ from this block on (default: from the next block on)",
+    ),
+    (
+        "lag=BLOCKS",
+        "order and state are this many blocks behind the network",
+    ),
+    (
+        "recede=BLOCKS",
+        "order and state fall back by this many blocks and stay there",
+    ),
+    (
+        "skew=[-]DURATION",
+        "the clock is ahead by this much, or behind with a minus sign",
+    ),
+    ("wrong-genesis", "belongs to another network"),
+    ("wrong-key", "answers with another peer key"),
+    (
+        "tarpit",
+        "accepts connections and reads requests, but never answers",
+    ),
+    ("slow=DURATION", "each answer takes this much longer"),
+    ("garbage", "answers with bytes that are not a cell"),
+    ("huge-frame", "announces a reply of 50 MB"),
+    (
+        "half-reply",
+        "closes the connection in the middle of a reply",
+    ),
+    ("refuse", "does not listen, and closes open connections"),
+    ("reset", "accepts connections and resets them"),
+    ("old-api", "behaves like release 0.8.0"),
+    (
+        "map-status",
+        "sends its binary status as a map, as planned for 0.9",
+    ),
+    (
+        "low-stake",
+        "has an own stake of 500 CVM, below the minimum",
+    ),
+    (
+        "silent-stake",
+        "has made no block for an hour of network time",
+    ),
+    ("half-dead", "answers STATUS but no queries"),
+    ("http-500", "answers every HTTP request with status 500"),
+    (
+        "query-error=CODE",
+        "answers every query with this error code",
+    ),
+];
+
+/// Lists how all kinds are written, on one line.
+pub(super) fn list_kinds() -> String {
+    let kinds: Vec<_> = FAULT_KINDS.iter().map(|(kind, _)| *kind).collect();
+    kinds.join(", ")
+}
+
+impl FaultKind {
+    /// Returns the name, without a value.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Stall => "stall",
+            Self::Fork(_) => "fork",
+            Self::Lag(_) => "lag",
+            Self::Recede(_) => "recede",
+            Self::Skew(_) => "skew",
+            Self::WrongGenesis => "wrong-genesis",
+            Self::WrongKey => "wrong-key",
+            Self::Tarpit => "tarpit",
+            Self::Slow(_) => "slow",
+            Self::Garbage => "garbage",
+            Self::HugeFrame => "huge-frame",
+            Self::HalfReply => "half-reply",
+            Self::Refuse => "refuse",
+            Self::Reset => "reset",
+            Self::OldApi => "old-api",
+            Self::MapStatus => "map-status",
+            Self::LowStake => "low-stake",
+            Self::SilentStake => "silent-stake",
+            Self::HalfDead => "half-dead",
+            Self::Http500 => "http-500",
+            Self::QueryError(_) => "query-error",
+        }
+    }
+
+    /// Returns the aspect of a peer that this kind determines.
+    const fn aspect(&self) -> Aspect {
+        match self {
+            Self::Stall | Self::Recede(_) => Aspect::Order,
+            Self::Tarpit
+            | Self::Garbage
+            | Self::HugeFrame
+            | Self::HalfReply
+            | Self::Refuse
+            | Self::Reset => Aspect::Wire,
+            Self::OldApi | Self::MapStatus => Aspect::Release,
+            Self::HalfDead | Self::QueryError(_) => Aspect::Queries,
+            other => Aspect::Unshared(other.name()),
+        }
+    }
+
+    /// Whether one peer cannot have both at the same time.
+    pub(super) fn contradicts(&self, other: &Self) -> bool {
+        let prevents_answers =
+            |kind: &Self| matches!(kind, Self::Tarpit | Self::Refuse | Self::Reset);
+        let changes_answers = |kind: &Self| {
+            matches!(
+                kind,
+                Self::Slow(_) | Self::HalfDead | Self::Http500 | Self::QueryError(_)
+            )
+        };
+        self.aspect() == other.aspect()
+            || (prevents_answers(self) && changes_answers(other))
+            || (prevents_answers(other) && changes_answers(self))
+    }
+
+    /// Parses `KIND[=VALUE]`.
+    pub(super) fn parse(text: &str) -> Result<Self, FaultKindError> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let blocks = |min: i64| {
+            let value = value.unwrap_or_default();
+            let blocks = value.parse().ok().filter(|blocks| *blocks >= min);
+            blocks.ok_or_else(|| {
+                FaultKindError::Value(format!(
+                    "{value:?} is not a number of blocks of at least {min}; expected {name}=BLOCKS, \
+                     such as {name}=40"
+                ))
+            })
+        };
+        let kind = match name {
+            "fork" => Self::Fork(value.map(|_| blocks(0)).transpose()?),
+            "lag" => Self::Lag(blocks(1)?),
+            "recede" => Self::Recede(blocks(1)?),
+            "skew" => Self::Skew(parse_skew(value.unwrap_or_default())?),
+            "slow" => Self::Slow(
+                parse_duration(value.unwrap_or_default()).map_err(FaultKindError::Value)?,
+            ),
+            "query-error" => Self::QueryError(parse_error_code(value.unwrap_or_default())?),
+            _ => {
+                let without_value = [
+                    Self::Stall,
+                    Self::WrongGenesis,
+                    Self::WrongKey,
+                    Self::Tarpit,
+                    Self::Garbage,
+                    Self::HugeFrame,
+                    Self::HalfReply,
+                    Self::Refuse,
+                    Self::Reset,
+                    Self::OldApi,
+                    Self::MapStatus,
+                    Self::LowStake,
+                    Self::SilentStake,
+                    Self::HalfDead,
+                    Self::Http500,
+                ];
+                let kind = without_value.into_iter().find(|kind| kind.name() == name);
+                let kind = kind.ok_or_else(|| FaultKindError::Unknown(name.to_owned()))?;
+                if value.is_some() {
+                    return Err(FaultKindError::Value(format!(
+                        "{name} takes no value; expected {name} alone"
+                    )));
+                }
+                kind
+            }
+        };
+        Ok(kind)
+    }
+}
+
+/// Why a text is not a kind of fault.
+pub(super) enum FaultKindError {
+    /// There is no kind of this name.
+    Unknown(String),
+    /// The value is missing, superfluous or invalid: what is wrong, and what would be right.
+    Value(String),
+}
+
+/// The aspect of a peer that a fault determines. Two faults of the same aspect contradict each
+/// other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Aspect {
+    Order,
+    Wire,
+    Release,
+    Queries,
+    /// An aspect that only the kind of this name determines.
+    Unshared(&'static str),
+}
+
+/// Parses a duration of at most [`MAX_DURATION`].
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is not a duration such as 5s or 1m 30s: {error}"))?;
+    if duration > MAX_DURATION {
+        return Err(format!("{text:?} is longer than 100 years"));
+    }
+    Ok(duration)
+}
+
+fn parse_skew(text: &str) -> Result<i64, FaultKindError> {
+    let (sign, size) = match text.strip_prefix('-') {
+        Some(size) => (-1, size),
+        None => (1, text),
+    };
+    let size = parse_duration(size).map_err(FaultKindError::Value)?;
+    Ok(sign * i64::try_from(size.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn parse_error_code(text: &str) -> Result<String, FaultKindError> {
+    let text = text.strip_prefix(':').unwrap_or(text);
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if text.is_empty() || text.len() > 64 || !text.chars().all(is_allowed) {
+        return Err(FaultKindError::Value(format!(
+            "{text:?} is not an error code of 1 to 64 letters, digits, - and _; expected query-error=CODE, \
+             such as query-error=JUICE"
+        )));
+    }
+    Ok(text.to_owned())
+}
