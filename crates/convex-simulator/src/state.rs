@@ -167,7 +167,7 @@ impl State {
     /// The whole without what its fields refer to, as a reply to a data request carries it.
     pub(super) fn top_cell(&self) -> Cell {
         let shallow = |cell: &Cell| {
-            if cad3::encode(cell).len() > cad3::MAX_EMBEDDED {
+            if cad3::encode(cell).len() > cad3::MAX_EMBEDDED_BYTES {
                 Cell::Ref(Arc::new(cell.hash()))
             } else {
                 cell.clone()
