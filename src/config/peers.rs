@@ -147,10 +147,10 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
     let text = value.text()?;
     if text.contains('@') && !text.contains("://") {
         // The suggestion would repeat the password.
-        return Err(EndpointError::Userinfo.to_string());
+        return Err(userinfo(&EndpointError::Userinfo));
     }
     Endpoint::parse(&text).map_err(|error| {
-        if !value.is_substituted() {
+        if !value.is_substituted() && error != EndpointError::Userinfo {
             return error.to_string();
         }
         // What the environment gave may be a secret in the wrong place: tell the text as written.
@@ -163,10 +163,14 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
                 format!("{found} has another scheme; expected http, https or tcp")
             }
             EndpointError::Url { reason, .. } => format!("{found} is not a URL: {reason}"),
-            EndpointError::Userinfo => error.to_string(),
+            EndpointError::Userinfo => userinfo(&error),
             EndpointError::Excess { what, .. } => {
                 format!("{found} carries {what}, which an endpoint does not have")
             }
         }
     })
+}
+
+fn userinfo(error: &EndpointError) -> String {
+    format!("{error}; use headers or bearer_token_file")
 }

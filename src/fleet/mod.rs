@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use convex_client::chain::stake::Registry;
+use convex_client::chain::Registry;
 use convex_client::{PollAnswer, Transport};
 use tokio::time::Instant;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{
-    Api, ErrorReply, OrderPoints, PollAnswer, Transport, seconds_of_ms, seconds_since_epoch,
+    Api, ErrorReply, OrderPoints, PollAnswer, Transport, seconds_from_ms, seconds_since_epoch,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -345,7 +345,7 @@ impl StakeReport {
             eviction_margin_copper: ExactInteger(registered.eviction_margin()),
             controller: registered.controller.map(|address| format!("#{address}")),
             controller_balance_copper: stake.controller_balance.map(ExactInteger),
-            last_block: registered.last_block_ms.map(seconds_of_ms),
+            last_block: registered.last_block_ms.map(seconds_from_ms),
         }
     }
 }
@@ -356,7 +356,7 @@ impl StateReport {
         Self {
             block: exact(figures.state_block),
             hash: figures.state_hash.map(|hash| hash.to_string()),
-            timestamp_seconds: figures.timestamp_ms.map(seconds_of_ms),
+            timestamp_seconds: figures.timestamp_ms.map(seconds_from_ms),
             accounts: exact(figures.accounts),
             registered_peers: exact(figures.registered_peers),
             memory_pool_bytes: exact(figures.memory_pool_bytes),

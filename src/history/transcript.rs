@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{Attempt, LEVELS, PollAnswer, SOURCE, Status, Transport};
+use convex_client::{Attempt, ORDER_LEVELS, POLL_QUERY, PollAnswer, Status, Transport};
 use serde::Serialize;
 
 use crate::config::Peer;
@@ -140,7 +140,7 @@ fn answers(transport: Transport, attempt: &Attempt) -> Vec<Answer> {
     });
     let query = attempt.query.as_ref().map(|answered| Answer {
         request: "query",
-        sent: &SOURCE,
+        sent: POLL_QUERY.source(),
         took_us: micros(answered.took),
         reply: match &answered.value {
             Ok(figures) => clean(&told_figures(figures), REPLY_BYTES),
@@ -152,7 +152,7 @@ fn answers(transport: Transport, attempt: &Attempt) -> Vec<Answer> {
 
 fn told_status(status: &Status) -> String {
     let mut text = format!("genesis {}, peer {}", status.genesis, status.peer_key);
-    for (level, points) in LEVELS.iter().zip(status.order.by_level()) {
+    for (level, points) in ORDER_LEVELS.iter().zip(status.order.by_level()) {
         told(&mut text, level, Some(points));
     }
     text

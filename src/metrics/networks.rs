@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use convex_client::chain::economics::cvm;
-use convex_client::{PollAnswer, Transport, seconds_of_ms, seconds_since_epoch};
+use convex_client::{PollAnswer, Transport, seconds_from_ms, seconds_since_epoch};
 
 use crate::config::Role;
 use crate::fleet::{
@@ -129,7 +129,7 @@ fn figures(snapshot: &Snapshot, writer: &mut Writer<'_>) {
         });
     };
     figure(&catalogue::NETWORK_HEAD_TIMESTAMP, &|figures| {
-        figures.timestamp_ms.map(seconds_of_ms)
+        figures.timestamp_ms.map(seconds_from_ms)
     });
     figure(&catalogue::NETWORK_ACCOUNTS, &|figures| {
         figures.accounts.map(float)

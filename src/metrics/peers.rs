@@ -2,7 +2,9 @@
 
 use cad3::Hash;
 use convex_client::chain::economics::cvm;
-use convex_client::{Api, LEVELS, PollAnswer, Transport, seconds_of_ms, seconds_since_epoch};
+use convex_client::{
+    Api, ORDER_LEVELS, PollAnswer, Transport, seconds_from_ms, seconds_since_epoch,
+};
 
 use crate::config::Role;
 use crate::failure::Reason;
@@ -301,7 +303,7 @@ impl View<'_> {
             },
         );
         each(writer, &catalogue::LAST_BLOCK, &|stake| {
-            stake.registered.last_block_ms.map(seconds_of_ms)
+            stake.registered.last_block_ms.map(seconds_from_ms)
         });
         self.each_peer(
             writer,
@@ -382,12 +384,12 @@ impl View<'_> {
             let Some(order) = record.order(now) else {
                 return;
             };
-            for (level, blocks) in LEVELS.into_iter().zip(order.by_level()) {
+            for (level, blocks) in ORDER_LEVELS.into_iter().zip(order.by_level()) {
                 family.sample(of(record).chain([("level", level)]), float(blocks));
             }
         });
         self.each_peer(writer, &catalogue::ORDER_ADVANCE, |family, record| {
-            for (level, advanced) in LEVELS.into_iter().zip(record.advanced) {
+            for (level, advanced) in ORDER_LEVELS.into_iter().zip(record.advanced) {
                 if let Some(time) = advanced {
                     family.sample(
                         of(record).chain([("level", level)]),
@@ -414,7 +416,7 @@ impl View<'_> {
             figures.state_block.map(float)
         });
         figure(writer, &catalogue::STATE_TIMESTAMP, &|figures| {
-            figures.timestamp_ms.map(seconds_of_ms)
+            figures.timestamp_ms.map(seconds_from_ms)
         });
         figure(writer, &catalogue::STATE_HASH_PREFIX, &|figures| {
             figures.state_hash.map(prefix)

@@ -9,8 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use cad3::Hash;
-use convex_client::chain::advertised::Advertised;
-use convex_client::chain::stake::{MAX_PEERS, Registry};
+use convex_client::chain::{AdvertisedAddress, MAX_PEERS, Registry};
 use convex_client::{Transport, resolve_all};
 
 use crate::config::{self, Config, Discovery};
@@ -25,7 +24,7 @@ pub struct Candidate {
     /// Its key.
     pub key: Hash,
     /// Where it says that it answers.
-    pub advertised: Advertised,
+    pub advertised: AdvertisedAddress,
 }
 
 /// What one reading of the registry says of the registered peers of a network.
@@ -105,7 +104,7 @@ impl Configured {
             .contains(&(address.ip().to_string(), address.port()))
     }
 
-    fn has(&self, key: &Hash, advertised: &Advertised) -> bool {
+    fn has(&self, key: &Hash, advertised: &AdvertisedAddress) -> bool {
         let endpoint = (advertised.host.clone(), advertised.port);
         self.keys.contains(key)
             || self.names.contains(&name(key))
@@ -124,7 +123,7 @@ pub fn candidates(
         .peers
         .iter()
         .filter_map(|(key, peer)| {
-            let advertised: Advertised = peer.url.as_deref()?.parse().ok()?;
+            let advertised: AdvertisedAddress = peer.url.as_deref()?.parse().ok()?;
             let weight = peer.weight(registry.state_time_ms);
             let candidate = Candidate {
                 key: *key,
@@ -141,7 +140,7 @@ pub fn candidates(
 
 /// Where a candidate is, given what names resolve to.
 fn sighting(
-    advertised: &Advertised,
+    advertised: &AdvertisedAddress,
     resolved: &HashMap<String, Vec<IpAddr>>,
     configured: &Configured,
     allow_private: bool,
@@ -213,7 +212,7 @@ impl Scanner {
 mod tests {
     use std::path::Path;
 
-    use convex_client::chain::stake::RegisteredPeer;
+    use convex_client::chain::RegisteredPeer;
 
     use super::*;
 

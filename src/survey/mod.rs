@@ -6,8 +6,7 @@ pub mod discovery;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convex_client::chain::custom;
-use convex_client::chain::stake::{Reading, Registry};
+use convex_client::chain::{Registry, RegistryReader, to_number};
 use convex_client::resolve_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
@@ -153,15 +152,15 @@ async fn discover(mut turns: Turns, scout: Scanner, rounds: mpsc::Sender<ScanRes
 
 /// Reads the registry of one peer, page by page; a peer that fails is replaced by the next, which goes on.
 async fn read_registry(peers: &[Arc<Slot>]) -> Option<Registry> {
-    let mut reading = Reading::default();
+    let mut reading = RegistryReader::default();
     let mut peers = peers.iter().take(TRIES);
     let mut peer = peers.next()?;
     let deadline = Instant::now() + PATIENCE;
-    while let Some(question) = reading.next_question() {
+    while let Some(question) = reading.next_query() {
         let answer = tokio::time::timeout_at(deadline, peer.ask(question))
             .await
             .ok()?;
-        if let Err(error) = reading.take(answer) {
+        if let Err(error) = reading.handle_answer(answer) {
             tracing::debug!(peer.name = %peer.peer().name, %error, "the registry was not told");
             peer = peers.next()?;
         }
@@ -183,7 +182,7 @@ async fn read_value(peers: &[Arc<Slot>], query: &CustomQuery) -> Option<f64> {
             .await
             .ok()?;
         let value = answer.map_err(|error| error.to_string());
-        match value.and_then(|value| custom::gauge(&value).map_err(|error| error.to_string())) {
+        match value.and_then(|value| to_number(&value).map_err(|error| error.to_string())) {
             Ok(value) => return Some(value),
             Err(error) => {
                 tracing::debug!(peer.name = %peer.peer().name, query = %query.name, %error, "no value");

@@ -446,7 +446,7 @@ mod tests {
     use crate::script::Script;
     use crate::world::{View, World};
     use cad3::reader;
-    use convex_client::{FORM, PollAnswer};
+    use convex_client::{POLL_QUERY, PollAnswer};
 
     use super::*;
 
@@ -561,7 +561,7 @@ mod tests {
     #[test]
     fn the_agents_own_query_is_answered_in_full() {
         let view = view();
-        let outcome = answer(&view.state, &FORM, 11).outcome.unwrap();
+        let outcome = answer(&view.state, POLL_QUERY.form(), 11).outcome.unwrap();
         let figures = PollAnswer::from_cell(&outcome).unwrap();
         assert_eq!(figures.state_hash, Some(view.state.hash));
         assert_eq!(

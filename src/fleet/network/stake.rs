@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cad3::Hash;
 use convex_client::chain::economics::CONSENSUS_THRESHOLD;
-use convex_client::chain::stake::{RegisteredPeer, Registry};
+use convex_client::chain::{RegisteredPeer, Registry};
 
 use crate::label_enum::label_enum;
 
@@ -44,7 +44,7 @@ impl Quorum {
         for (key, weight) in weights {
             let seen = standings.get(&key).copied();
             let standing = match seen.unwrap_or(StakeClass::Unobserved) {
-                _ if !registry.peers[&key].is_heard() => StakeClass::Down,
+                _ if !registry.peers[&key].has_effective_stake() => StakeClass::Down,
                 standing => standing,
             };
             ratios[standing as usize] += weight;

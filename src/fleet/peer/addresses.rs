@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use cad3::Hash;
-use convex_client::chain::advertised::Advertised;
-use convex_client::chain::stake::Registry;
+use convex_client::chain::{AdvertisedAddress, Registry};
 use convex_client::{Endpoint, Transport};
 
 use crate::fleet::peer::PeerRecord;
@@ -61,7 +60,7 @@ fn key(record: &PeerRecord) -> Option<Hash> {
 }
 
 /// Where the registry says that a peer is.
-fn url(record: &PeerRecord, registry: &Registry) -> Option<Advertised> {
+fn url(record: &PeerRecord, registry: &Registry) -> Option<AdvertisedAddress> {
     let registered = registry.peers.get(&key(record)?)?;
     registered.url.as_deref()?.parse().ok()
 }

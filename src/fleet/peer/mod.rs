@@ -64,7 +64,7 @@ pub struct PeerRecord {
     pub api: Option<Api>,
     /// The error that the query was last answered with; none after figures.
     pub query_error: Option<ErrorReply>,
-    /// When each level of the order was last seen to advance, in the order of [`convex_client::LEVELS`].
+    /// When each level of the order was last seen to advance, in the order of [`convex_client::ORDER_LEVELS`].
     pub advanced: [Option<SystemTime>; 4],
     /// Starts of the peer's process that were inferred: it was lost and has answered again.
     pub restarts: u64,

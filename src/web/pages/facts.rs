@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{LEVELS, PollAnswer, Transport};
+use convex_client::{ORDER_LEVELS, PollAnswer, Transport};
 
 use crate::config::Peer;
 use crate::fleet::{Condition, Fact, PeerRecord, Snapshot, Stake};
@@ -181,7 +181,7 @@ impl Told<'_> {
                     format_args!("; last seen to grow {}", self.clock.when(at)),
                 );
             }
-            debug_assert_eq!(LEVELS.len(), 4, "each level has a name");
+            debug_assert_eq!(ORDER_LEVELS.len(), 4, "each level has a name");
             facts.push(Known::new(name, number(points), &learned));
         }
         facts.push(Known::new(

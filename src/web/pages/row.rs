@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use askama::Template;
-use convex_client::LEVELS;
+use convex_client::ORDER_LEVELS;
 
 use crate::alerting;
 use crate::config::Role;
@@ -158,7 +158,7 @@ impl OrderCell {
     fn of(record: &PeerRecord, snapshot: &Snapshot) -> Option<Self> {
         let order = record.order(snapshot.now)?;
         let levels = order.by_level();
-        let named = LEVELS.iter().zip(levels);
+        let named = ORDER_LEVELS.iter().zip(levels);
         let all: Vec<String> = named
             .map(|(level, points)| format!("{level} {}", number(points)))
             .collect();
