@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use convex_client::{FailureReason, Transport, printable};
+use convex_client::{FailureReason, Transport, sanitize};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::label_enum;
@@ -73,7 +73,7 @@ impl Reason {
     #[must_use]
     pub const fn is_retryable(self) -> bool {
         match self {
-            Self::Client(reason) => reason.worth_a_retry(),
+            Self::Client(reason) => reason.is_retryable(),
             Self::WrongNetwork | Self::WrongPeer => false,
         }
     }
@@ -125,7 +125,7 @@ impl Failure {
     pub fn new(reason: impl Into<Reason>, message: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
-            message: printable(message.into()),
+            message: sanitize(message.into()),
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use cad3::{Cell, Limits, encode_message, reader};
 use convex_client::{
-    Endpoint, FrameDecoder, HttpClients, HttpOptions, Reply, SOURCE, http_client, put_frame,
+    Endpoint, FrameDecoder, HttpClients, HttpOptions, POLL_QUERY, Reply, http_client, put_frame,
     query_request,
 };
 use convex_peer_monitor::config::Peer;
@@ -61,7 +61,7 @@ impl Query {
     pub(crate) fn source(self) -> &'static str {
         match self {
             Self::One => "1",
-            Self::Poll => &SOURCE,
+            Self::Poll => POLL_QUERY.source(),
             Self::State => "*state*",
         }
     }

@@ -1,10 +1,12 @@
 //! What a peer says over HTTP, as bytes on the connection: a poll ends with figures, or with a failure that says why.
 #![no_main]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use convex_client::{Attempt, Endpoint, FailureReason, HttpClient, HttpClients, HttpOptions, Outcome};
+use convex_client::{
+    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpClients, HttpOptions, Outcome,
+};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -17,7 +19,7 @@ const NEXT: &[u8] = b"\n--next--\n";
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().expect("a runtime"));
 
-static CLIENTS: LazyLock<Arc<HttpClients>> = LazyLock::new(Arc::default);
+static CLIENTS: LazyLock<HttpClients> = LazyLock::new(HttpClients::default);
 
 /// Answers each connection with the next answer, whatever is asked, and closes it.
 async fn answer(listener: TcpListener, answers: Vec<&[u8]>) {
@@ -39,11 +41,12 @@ async fn poll(said: &[u8]) -> (Attempt, Outcome) {
         Some(at) => vec![&said[..at], &said[at + NEXT.len()..]],
         None => vec![said],
     };
-    let mut client = HttpClient::new(&endpoint, &HttpOptions::default(), None, 1 << 16, &CLIENTS);
+    let options = ClientOptions { max_response_bytes: 1 << 16, ..ClientOptions::default() };
+    let mut client = HttpClient::new(&endpoint, &options, &HttpOptions::default(), &CLIENTS);
     // Everybody hangs up at the end, so only a bug lets it pass.
     let deadline = Instant::now() + Duration::from_secs(20);
     tokio::select! {
-        ended = client.ask(deadline) => ended,
+        ended = client.poll(deadline) => ended,
         () = answer(listener, answers) => unreachable!("it answers for ever"),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
-use cad3::{DecodeError, Limits, Message, Problem, decode_message, encode, vlq};
+use cad3::{DecodeError, DecodeErrorKind, Limits, Message, decode_message, encode, vlq};
 use serde::Serialize;
 
 /// Longest line read from standard input, bytes: 128 MiB of captured frames.
@@ -132,10 +132,10 @@ fn decode(
 
 /// Returns the range of the content of the frame at `start`.
 fn frame(bytes: &[u8], start: usize) -> Result<std::ops::Range<usize>, DecodeError> {
-    let fail = |offset, problem| Err(DecodeError { offset, problem });
+    let fail = |offset, kind| Err(DecodeError { offset, kind });
     let (size, len) = match vlq::read(&bytes[start..]) {
         Ok(length) => length,
-        Err(error) => return fail(start, Problem::Count(error)),
+        Err(error) => return fail(start, DecodeErrorKind::Count(error)),
     };
     let start = start + len;
     let left = bytes.len() - start;
@@ -143,7 +143,7 @@ fn frame(bytes: &[u8], start: usize) -> Result<std::ops::Range<usize>, DecodeErr
     if needed > left {
         return fail(
             start,
-            Problem::CutShort {
+            DecodeErrorKind::CutShort {
                 what: "frame",
                 needed,
                 left,

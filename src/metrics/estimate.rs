@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::chain::stake::RegisteredPeer;
+use convex_client::chain::RegisteredPeer;
 use convex_client::{
     Api, Attempt, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer, Status, Timed, Transport,
 };

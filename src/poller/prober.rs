@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Cell;
 use convex_client::{
-    Attempt, Endpoint, FailureReason, HttpClient, HttpClients, Outcome, Query, QueryError, Status,
-    TcpClient, Transport,
+    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpClients, Outcome, Query,
+    QueryError, Status, TcpClient, Transport,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -55,20 +55,19 @@ impl Prober {
         max_response_bytes: usize,
         http_clients: &Arc<HttpClients>,
     ) -> Self {
+        let options = ClientOptions {
+            account: peer.account,
+            max_response_bytes,
+        };
         let client = |endpoint: &Endpoint| EndpointClient {
             client: match endpoint.transport() {
                 Transport::Http => Client::Http(Box::new(HttpClient::new(
                     endpoint,
+                    &options,
                     &peer.http.client_options(),
-                    peer.account,
-                    max_response_bytes,
                     http_clients,
                 ))),
-                Transport::Tcp => Client::Tcp(Box::new(TcpClient::new(
-                    endpoint,
-                    peer.account,
-                    max_response_bytes,
-                ))),
+                Transport::Tcp => Client::Tcp(Box::new(TcpClient::new(endpoint, &options))),
             },
             paused_until: None,
             max_pause: MAX_RETRY_AFTER.max(
@@ -171,8 +170,8 @@ impl EndpointClient {
             return (Attempt::default(), Err(paused(left)));
         }
         let (attempt, outcome) = match &mut self.client {
-            Client::Http(client) => client.ask(deadline).await,
-            Client::Tcp(client) => client.ask(deadline).await,
+            Client::Http(client) => client.poll(deadline).await,
+            Client::Tcp(client) => client.poll(deadline).await,
         };
         if let Some(pause) = attempt.retry_after {
             self.paused_until = Some(Instant::now() + pause.min(self.max_pause));

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use cad3::Cell;
-use convex_client::chain::custom;
 use convex_client::chain::economics::{self, COPPER_PER_CVM};
-use convex_client::chain::stake::{MAX_PEERS, Reading, Registry};
+use convex_client::chain::{MAX_PEERS, Registry, RegistryReader, to_number};
 use convex_client::{HttpOptions, Query, http_client};
 use convex_peer_monitor::poller::Prober;
 use serde_json::Value;
@@ -15,11 +14,11 @@ use super::network::{Network, RealPeer};
 
 /// Reads the registry with `first` evaluated before each question, in the same state and then forgotten.
 async fn registry(prober: &mut Prober, first: &str) -> Registry {
-    let mut reading = Reading::default();
-    while let Some(question) = reading.next_question() {
+    let mut reading = RegistryReader::default();
+    while let Some(question) = reading.next_query() {
         let source = format!("(do {first} {})", question.source());
         let question = Query::read(&source).unwrap();
-        reading.take(prober.ask(&question).await).unwrap();
+        reading.handle_answer(prober.ask(&question).await).unwrap();
     }
     reading.finish().unwrap()
 }
@@ -67,14 +66,14 @@ pub(crate) async fn the_registry_is_what_the_peer_says(network: &mut Network) {
             let controller = found.controller.unwrap();
             let balance = value(&mut prober, &format!("(balance #{controller})")).await;
             assert_eq!(Some(registry.controllers[&controller]), balance.as_i64());
-            assert!(found.is_heard());
+            assert!(found.has_effective_stake());
         }
         let delegated = &registry.peers[&keys[1].parse().unwrap()];
         assert!(delegated.delegated_copper > 0, "{delegated:?}");
         let total = "(reduce (fn [a p] (+ a (:balance p))) 0 (values (:peers *state*)))";
         let total = value(&mut prober, total).await;
         assert_eq!(Some(registry.total_stake_copper), total.as_i64());
-        let gauge = custom::gauge(&total).unwrap();
+        let gauge = to_number(&total).unwrap();
         assert!((gauge / 1e9 - economics::cvm(registry.total_stake_copper)).abs() < 1e-6);
         a_large_registry(&mut prober).await;
         strange_urls(&endpoint, &keys[0], &registry).await;
@@ -87,7 +86,10 @@ async fn a_large_registry(prober: &mut Prober) {
     let registry = registry(prober, many).await;
     assert_eq!((registry.registered, registry.complete), (1202, false));
     assert_eq!(registry.peers.len(), MAX_PEERS);
-    let created = registry.peers.values().filter(|peer| !peer.is_heard());
+    let created = registry
+        .peers
+        .values()
+        .filter(|peer| !peer.has_effective_stake());
     assert!(created.clone().count() >= MAX_PEERS - 2);
     for peer in created {
         assert_eq!(

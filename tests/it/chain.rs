@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cad3::{Cell, Hash, Limits, reader};
-use convex_client::chain::custom;
 use convex_client::chain::economics::MAX_SUPPLY_COPPER;
-use convex_client::chain::stake::{
-    MAX_PEERS, MAX_URL_BYTES, Reading, RegisteredPeer, Registry, RegistryError,
+use convex_client::chain::{
+    MAX_PEERS, MAX_URL_BYTES, RegisteredPeer, Registry, RegistryError, RegistryReader, to_number,
 };
 use convex_client::{ErrorReply, Failure, FailureReason, QueryError, Reply};
 use proptest::prelude::*;
@@ -86,9 +85,9 @@ impl Peer {
     }
 
     fn read(&mut self) -> Result<Registry, RegistryError> {
-        let mut reading = Reading::default();
-        while let Some(question) = reading.next_question() {
-            reading.take(self.answer(question.source()))?;
+        let mut reading = RegistryReader::default();
+        while let Some(question) = reading.next_query() {
+            reading.handle_answer(self.answer(question.source()))?;
         }
         Ok(reading.finish().unwrap())
     }
@@ -136,9 +135,9 @@ fn rows_that_real_peers_sent_are_read() {
         let reply = Reply::decode(&raw, &Limits::default()).unwrap().unwrap();
         let recorded = reply.outcome.unwrap();
 
-        let mut reading = Reading::default();
+        let mut reading = RegistryReader::default();
         let rows: Vec<Cell> = recorded.as_elements().unwrap().iter().cloned().collect();
-        reading.take(Ok(page(3, rows))).unwrap();
+        reading.handle_answer(Ok(page(3, rows))).unwrap();
         let registry = reading.finish().unwrap();
 
         // What the peer said of the same as JSON, a moment before: only rewards and blocks have moved.
@@ -191,35 +190,35 @@ fn less_is_asked_where_a_page_is_too_much() {
     assert_eq!(peer.asked, [250, 50, 50]);
     assert_eq!((registry.peers.len(), registry.complete), (70, true));
 
-    let mut reading = Reading::default();
-    let first = reading.next_question();
-    reading.take(too_large()).unwrap();
-    assert_ne!(reading.next_question(), first);
+    let mut reading = RegistryReader::default();
+    let first = reading.next_query();
+    reading.handle_answer(too_large()).unwrap();
+    assert_ne!(reading.next_query(), first);
 }
 
 #[test]
 fn a_peer_that_never_has_enough_juice_gives_an_error_and_not_an_endless_reading() {
     let mut peer = Peer::new(70, 0);
     let error = peer.read().unwrap_err();
-    assert!(matches!(error, RegistryError::QueryError(_)), "{error}");
+    assert!(matches!(error, RegistryError::Query(_)), "{error}");
     assert_eq!(peer.asked, [250, 50, 10]);
 }
 
 #[test]
 fn what_is_known_is_kept_when_the_rest_is_too_much() {
-    let mut reading = Reading::default();
-    reading.take(Ok(page(600, rows(0..250)))).unwrap();
+    let mut reading = RegistryReader::default();
+    reading.handle_answer(Ok(page(600, rows(0..250)))).unwrap();
     for _ in 0..3 {
-        reading.take(refused("JUICE")).unwrap();
+        reading.handle_answer(refused("JUICE")).unwrap();
     }
-    let question = reading.next_question().unwrap();
+    let question = reading.next_query().unwrap();
     assert!(
         question.source().contains("(balance a)"),
         "{}",
         question.source()
     );
-    reading.take(refused("JUICE")).unwrap();
-    assert_eq!(reading.next_question(), None);
+    reading.handle_answer(refused("JUICE")).unwrap();
+    assert_eq!(reading.next_query(), None);
     let registry = reading.finish().unwrap();
     assert_eq!(
         (registry.peers.len(), registry.registered, registry.complete),
@@ -230,28 +229,34 @@ fn what_is_known_is_kept_when_the_rest_is_too_much() {
 
 #[test]
 fn after_a_failure_the_same_question_can_go_to_another_peer() {
-    let mut reading = Reading::default();
-    reading.take(Ok(page(300, rows(0..250)))).unwrap();
-    let question = reading.next_question();
+    let mut reading = RegistryReader::default();
+    reading.handle_answer(Ok(page(300, rows(0..250)))).unwrap();
+    let question = reading.next_query();
     let failure = Failure::new(FailureReason::Timeout, "as scripted");
-    let error = reading.take(Err(failure.clone().into())).unwrap_err();
-    assert_eq!(error, RegistryError::QueryError(failure.into()));
-    assert!(reading.take(refused("NOBODY")).is_err());
-    assert_eq!(reading.next_question(), question);
-    reading.take(Ok(page(300, rows(250..300)))).unwrap();
+    let error = reading
+        .handle_answer(Err(failure.clone().into()))
+        .unwrap_err();
+    assert_eq!(error, RegistryError::Query(failure.into()));
+    assert!(reading.handle_answer(refused("NOBODY")).is_err());
+    assert_eq!(reading.next_query(), question);
+    reading
+        .handle_answer(Ok(page(300, rows(250..300))))
+        .unwrap();
     assert!(reading.finish().unwrap().complete);
 }
 
 #[test]
 fn without_an_answer_there_is_no_registry() {
-    assert_eq!(Reading::default().finish(), None);
+    assert_eq!(RegistryReader::default().finish(), None);
 }
 
 #[test]
 fn peers_that_move_between_two_pages_are_no_error() {
-    let mut reading = Reading::default();
-    reading.take(Ok(page(260, rows(0..250)))).unwrap();
-    reading.take(Ok(page(259, rows(249..258)))).unwrap();
+    let mut reading = RegistryReader::default();
+    reading.handle_answer(Ok(page(260, rows(0..250)))).unwrap();
+    reading
+        .handle_answer(Ok(page(259, rows(249..258))))
+        .unwrap();
     let registry = reading.finish().unwrap();
     assert_eq!(
         (registry.peers.len(), registry.registered, registry.complete),
@@ -267,9 +272,9 @@ fn an_absent_controller_block_or_url_is_unknown() {
     absent[6] = Cell::Nil;
     let mut long = row(1);
     long[6] = Cell::string(&"é".repeat(MAX_URL_BYTES / 2 + 1));
-    let mut reading = Reading::default();
+    let mut reading = RegistryReader::default();
     reading
-        .take(Ok(page(2, [absent, long].map(Cell::vector))))
+        .handle_answer(Ok(page(2, [absent, long].map(Cell::vector))))
         .unwrap();
     let registry = reading.finish().unwrap();
     let peer = &registry.peers[&key(0)];
@@ -281,11 +286,11 @@ fn an_absent_controller_block_or_url_is_unknown() {
 }
 
 fn problem(value: Cell) -> String {
-    let mut reading = Reading::default();
-    let before = reading.next_question();
-    let error = reading.take(Ok(value)).unwrap_err();
+    let mut reading = RegistryReader::default();
+    let before = reading.next_query();
+    let error = reading.handle_answer(Ok(value)).unwrap_err();
     assert!(matches!(error, RegistryError::Malformed(_)), "{error}");
-    assert_eq!(reading.next_question(), before);
+    assert_eq!(reading.next_query(), before);
     assert_eq!(reading.finish(), None, "nothing of a wrong answer is kept");
     error.to_string()
 }
@@ -293,27 +298,27 @@ fn problem(value: Cell) -> String {
 #[test]
 fn a_row_with_something_wrong_is_refused_by_what_it_is() {
     for (position, wrong, expected) in [
-        (0, "0x1234", "row 1: 0x1234 is no peer key"),
-        (1, "13", "row 1: 13 is no controller"),
+        (0, "0x1234", "row 1: 0x1234 is not a peer key"),
+        (1, "13", "row 1: 13 is not a controller"),
         (
             2,
             "-1",
-            "row 1: -1 is no stake, which is 0 to 1000000000000000000",
+            "row 1: -1 is not a stake, expected 0 to 1000000000000000000",
         ),
         (
             2,
             "4611686018427387904",
-            "row 1: 4611686018427387904 is no stake",
+            "row 1: 4611686018427387904 is not a stake",
         ),
-        (3, "1.0", "row 1: 1.0 is no delegated stake"),
-        (4, "nil", "row 1: nil is no balance"),
+        (3, "1.0", "row 1: 1.0 is not a delegated stake"),
+        (4, "nil", "row 1: nil is not a balance"),
         (
             4,
             "99999999999999999999",
-            "row 1: 99999999999999999999 is no balance",
+            "row 1: 99999999999999999999 is not a balance",
         ),
-        (5, "-2", "row 1: -2 is no timestamp"),
-        (5, "nil", "row 1: nil is no timestamp"),
+        (5, "-2", "row 1: -2 is not a timestamp"),
+        (5, "nil", "row 1: nil is not a timestamp"),
     ] {
         let mut bad = row(1);
         bad[position] = reader::read(wrong).unwrap();
@@ -322,9 +327,9 @@ fn a_row_with_something_wrong_is_refused_by_what_it_is() {
     }
     let short = row(1)[..6].to_vec();
     let message = problem(page(2, [row(0), short].map(Cell::vector)));
-    assert!(message.contains("is no row of 7"), "{message}");
+    assert!(message.contains("is not a row of 7"), "{message}");
     let message = problem(page(2, [row(0), row(0)].map(Cell::vector)));
-    assert!(message.ends_with("comes twice"), "{message}");
+    assert!(message.ends_with("is on the page twice"), "{message}");
 }
 
 #[test]
@@ -342,7 +347,7 @@ fn an_answer_that_is_no_page_is_refused() {
     ] {
         let message = problem(reader::read(text).unwrap());
         assert!(
-            message.contains("is no vector of time, count and rows"),
+            message.contains("is not a vector of time, count and rows"),
             "{text}: {message}"
         );
     }
@@ -352,12 +357,12 @@ fn an_answer_that_is_no_page_is_refused() {
 fn more_or_fewer_rows_than_asked_for_are_refused() {
     let message = problem(page(100_000, rows(0..100_000)));
     assert!(
-        message.contains("100000 rows from 0 on where 250 of 100000"),
+        message.contains("expected 250 of 100000 peers from position 0, found 100000"),
         "{message}"
     );
     let message = problem(page(1 << 62, rows(0..3)));
     assert!(
-        message.contains("3 rows from 0 on where 250 of 4611686018427387904"),
+        message.contains("expected 250 of 4611686018427387904 peers from position 0, found 3"),
         "{message}"
     );
     problem(page(2, rows(0..3)));
@@ -372,7 +377,7 @@ fn more_stake_than_coin_is_refused() {
     };
     let message = problem(page(20, (0..20).map(rich)));
     assert!(
-        message.contains("more stake than there is coin"),
+        message.contains("the stake of the peers exceeds the coin supply"),
         "{message}"
     );
 }
@@ -387,9 +392,11 @@ fn wrong_balances_are_refused_and_the_peers_kept() {
         "[\"much\"]",
         "[4611686018427387904]",
     ] {
-        let mut reading = Reading::default();
-        reading.take(Ok(page(1, rows(0..1)))).unwrap();
-        let error = reading.take(Ok(reader::read(text).unwrap())).unwrap_err();
+        let mut reading = RegistryReader::default();
+        reading.handle_answer(Ok(page(1, rows(0..1)))).unwrap();
+        let error = reading
+            .handle_answer(Ok(reader::read(text).unwrap()))
+            .unwrap_err();
         assert!(
             matches!(error, RegistryError::Malformed(_)),
             "{text}: {error}"
@@ -397,9 +404,11 @@ fn wrong_balances_are_refused_and_the_peers_kept() {
         let registry = reading.finish().unwrap();
         assert_eq!((registry.peers.len(), registry.controllers.len()), (1, 0));
     }
-    let mut reading = Reading::default();
-    reading.take(Ok(page(1, rows(0..1)))).unwrap();
-    reading.take(Ok(reader::read("[nil]").unwrap())).unwrap();
+    let mut reading = RegistryReader::default();
+    reading.handle_answer(Ok(page(1, rows(0..1)))).unwrap();
+    reading
+        .handle_answer(Ok(reader::read("[nil]").unwrap()))
+        .unwrap();
     assert!(
         reading.finish().unwrap().controllers.is_empty(),
         "no such account"
@@ -440,12 +449,12 @@ fn cells() -> impl Strategy<Value = Cell> {
 proptest! {
     #[test]
     fn whatever_is_answered_the_registry_is_sound(answers in prop::collection::vec(cells(), 0..6)) {
-        let mut reading = Reading::default();
+        let mut reading = RegistryReader::default();
         for answer in answers {
-            if let Err(error) = reading.take(Ok(answer)) {
+            if let Err(error) = reading.handle_answer(Ok(answer)) {
                 prop_assert!(error.to_string().len() < 400, "{error}");
             }
-            let question = reading.next_question();
+            let question = reading.next_query();
             prop_assert!(question.is_none_or(|question| question.source().len() < 20_000));
         }
         if let Some(registry) = reading.finish() {
@@ -462,7 +471,7 @@ proptest! {
 
     #[test]
     fn any_cell_is_a_gauge_or_an_error(cell in cells()) {
-        if let Err(error) = custom::gauge(&cell) {
+        if let Err(error) = to_number(&cell) {
             prop_assert!(error.to_string().contains(cell.kind()));
         }
     }

@@ -81,7 +81,7 @@ fn each_line_of_standard_input_gets_one_line() {
 fn an_error_in_json_has_the_offset_from_the_start_of_the_input() {
     let (all, text) = answer(Some("80 02 1101 1100"), "", false, true);
     assert!(!all);
-    let error = "integer at offset 4: must be as short as it can";
+    let error = "integer at offset 4: must be in its shortest form";
     assert_eq!(objects(&text), [json!({"error": error, "offset": 4})]);
     let (_, text) = answer(Some("110"), "", false, true);
     assert_eq!(
@@ -113,7 +113,7 @@ fn a_frame_that_is_cut_short_ends_the_answers() {
     assert_eq!((all, &*text), (false, wanted));
     assert_eq!(
         answer(Some(""), "", true, false),
-        (false, "error: count cut short at offset 0\n".into())
+        (false, "error: count is cut short at offset 0\n".into())
     );
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use convex_client::chain::stake::{Reading, Registry};
+use convex_client::chain::{Registry, RegistryReader};
 use convex_client::resolve_all;
 use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};
@@ -40,9 +40,9 @@ fn one_of(network: &Network, discovery: &str) -> String {
 
 async fn registry(network: &Network) -> Registry {
     let mut prober = prober(&peer(&[&format!("tcp://{}", network.tcp(1))]));
-    let mut reading = Reading::default();
-    while let Some(question) = reading.next_question() {
-        reading.take(prober.ask(&question).await).unwrap();
+    let mut reading = RegistryReader::default();
+    while let Some(question) = reading.next_query() {
+        reading.handle_answer(prober.ask(&question).await).unwrap();
     }
     reading.finish().unwrap()
 }

@@ -178,7 +178,7 @@ async fn an_answer_that_is_too_large_is_not_asked_for_again() {
             .ask(&question())
             .await;
         let error = answer.unwrap_err();
-        assert!(error.is_too_much(), "{error}");
+        assert!(error.exceeds_limit(), "{error}");
         assert_eq!(fake.connections(), 1, "{first}");
     }
 }

@@ -1,10 +1,12 @@
-//! Cells to bytes, in the one canonical form.
+//! Canonical encoding of cells.
 
-use super::hash::Hash;
-use super::node::{Node, tag};
-use super::{Cell, vlq};
+use crate::cell::{Cell, Node};
+use crate::hash::Hash;
+use crate::{tag, vlq};
 
-/// The encoding of one cell: children of more than 140 bytes as refs.
+/// Returns the encoding of one cell. Children longer than [`MAX_EMBEDDED_BYTES`] are encoded as refs.
+///
+/// [`MAX_EMBEDDED_BYTES`]: crate::MAX_EMBEDDED_BYTES
 #[must_use]
 pub fn encode(cell: &Cell) -> Vec<u8> {
     let mut out = Vec::with_capacity(cell.encoded_len());
@@ -13,24 +15,25 @@ pub fn encode(cell: &Cell) -> Vec<u8> {
 }
 
 impl Cell {
-    /// The hash of the value: SHA3-256 of its encoding. Kept once computed, where the cell has children.
+    /// Returns the hash of the value, the SHA3-256 hash of its encoding. It is cached if the cell has
+    /// children.
     #[must_use]
     pub fn hash(&self) -> Hash {
         match self {
             Self::Tree(node) => node.hash_or(|| Hash::of(&encode(self))),
             Self::Ref(hash) => **hash,
-            leaf => embedded_hash(leaf),
+            leaf => leaf_hash(leaf),
         }
     }
 }
 
-/// The hash of a cell, computed anew.
-pub(super) fn embedded_hash(cell: &Cell) -> Hash {
+/// Returns the hash of a cell without children.
+pub(crate) fn leaf_hash(cell: &Cell) -> Hash {
     Hash::of(&encode(cell))
 }
 
-/// Appends the encoding. A ref on top has none of its own: its 33 bytes stand for it.
-pub(super) fn write(cell: &Cell, out: &mut Vec<u8>) {
+/// Appends the encoding. A top-level ref is encoded as the 33 bytes it has as a child.
+fn write(cell: &Cell, out: &mut Vec<u8>) {
     match cell {
         Cell::Tree(node) => return write_node(node, out),
         Cell::Ref(hash) => return write_ref(hash, out),
@@ -45,7 +48,7 @@ pub(super) fn write(cell: &Cell, out: &mut Vec<u8>) {
         Cell::Double(value) => out.extend(value.to_be_bytes()),
         Cell::Char(point) => out.extend(point.bytes()),
         Cell::String(chunk) | Cell::Blob(chunk) => write_bytes(chunk.as_bytes(), out),
-        // A name's length is one plain byte, so 128 is `80`.
+        // The length of a name is a plain byte and not a VLQ: 128 is `80`.
         Cell::Symbol(name) | Cell::Keyword(name) => {
             out.push(u8::try_from(name.as_bytes().len()).unwrap_or(u8::MAX));
             out.extend(name.as_bytes());
@@ -55,8 +58,8 @@ pub(super) fn write(cell: &Cell, out: &mut Vec<u8>) {
     }
 }
 
-/// Length of the encoding of a cell without children.
-pub(super) fn leaf_len(cell: &Cell) -> usize {
+/// Returns the length, in bytes, of the encoding of a cell without children.
+pub(crate) fn leaf_len(cell: &Cell) -> usize {
     1 + match cell {
         Cell::Integer(value) => integer_len(*value).into(),
         Cell::BigInteger(big) => vlq::len(big.as_bytes().len() as u64) + big.as_bytes().len(),
@@ -71,9 +74,10 @@ pub(super) fn leaf_len(cell: &Cell) -> usize {
     }
 }
 
-/// How many bytes an integer takes after its tag, which is `10` and this number: none for zero, else 1 to 8.
-pub(super) const fn integer_len(value: i64) -> u8 {
-    // Of the leading bits that equal the sign one must stay.
+/// Returns the number of bytes after the tag of an integer: 0 for zero, otherwise 1 to 8. The tag is
+/// `10` plus this number.
+pub(crate) const fn integer_len(value: i64) -> u8 {
+    // One of the leading bits that equal the sign must be kept.
     let bits = 65
         - if value < 0 {
             value.leading_ones()
@@ -103,7 +107,7 @@ fn write_ref(hash: &Hash, out: &mut Vec<u8>) {
     out.extend(hash.as_bytes());
 }
 
-/// A cell where a child stands: inline if it is short, else its hash (section 5.3).
+/// Appends a child: inline if it is short, otherwise as a ref (section 5.3).
 fn write_child(cell: &Cell, out: &mut Vec<u8>) {
     if cell.is_embedded() {
         write(cell, out);
@@ -148,7 +152,8 @@ fn write_node(node: &Node, out: &mut Vec<u8>) {
     }
 }
 
-/// Before an entry that ends at a node of an Index (section 5.7).
-pub(super) const OWN_ENTRY: u8 = 0x80;
-/// In place of such an entry.
-pub(super) const NO_ENTRY: u8 = 0x00;
+/// Flag before the entry whose key ends at a node of an Index (section 5.7).
+pub(crate) const OWN_ENTRY: u8 = 0x80;
+
+/// Flag of a node of an Index without such an entry.
+pub(crate) const NO_ENTRY: u8 = 0x00;

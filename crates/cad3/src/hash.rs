@@ -1,40 +1,42 @@
-//! The identity of a cell: SHA3-256 of its encoding.
+//! SHA3-256 hashes, which identify cells.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha3::{Digest, Sha3_256};
 
-/// SHA3-256 of an encoding: the identity of a cell, a state or a network. Peer keys have the same shape.
+/// 32 bytes: the SHA3-256 hash of an encoding, which identifies a cell, a state or a network, or an
+/// Ed25519 public key, such as the key of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// A hash, or a key, given by its 32 bytes.
+    /// Creates a hash or key from its bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The hash of these bytes.
+    /// Returns the SHA3-256 hash of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha3_256::digest(bytes).into())
     }
 
-    /// The 32 bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The hex digit (0 to 15) at a position from 0 to 63, high nibble first, as maps and sets count them.
+    /// Returns the hex digit (0 to 15) at a position from 0 to 63, high nibble first.
     pub(super) fn digit(&self, position: u8) -> u8 {
         digit(&self.0, position)
     }
 }
 
-/// The hex digit (0 to 15) of `bytes` at a position, high nibble first. The position must lie inside.
+/// Returns the hex digit (0 to 15) of `bytes` at a position, high nibble first. The position must be
+/// less than twice the number of bytes.
 pub(super) fn digit(bytes: &[u8], position: u8) -> u8 {
     let byte = bytes[usize::from(position / 2)];
     if position.is_multiple_of(2) {
@@ -44,7 +46,7 @@ pub(super) fn digit(bytes: &[u8], position: u8) -> u8 {
     }
 }
 
-/// How many leading hex digits two byte strings share, at most 64.
+/// Returns the number of leading hex digits that two byte strings share, at most 64.
 pub(super) fn shared_digits(a: &[u8], b: &[u8]) -> u8 {
     let mut shared = 0;
     for (x, y) in a.iter().zip(b).take(32) {
@@ -57,21 +59,21 @@ pub(super) fn shared_digits(a: &[u8], b: &[u8]) -> u8 {
     shared
 }
 
-/// Why a text is no hash.
+/// Reason why a text is not a hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// Too few or too many digits.
-    #[error("a hash has 64 hex digits, this has {digits}")]
+    /// The number of digits is not 64.
+    #[error("a hash has 64 hex digits, found {digits}")]
     Length {
-        /// How many characters were there, without `0x`.
+        /// Number of characters without `0x`.
         digits: usize,
     },
-    /// A character that is no hex digit.
-    #[error("a hash has only hex digits, {found:?} is the character {position} after any 0x")]
+    /// A character is not a hex digit.
+    #[error("{found:?} at position {position} after any 0x is not a hex digit")]
     Digit {
-        /// What was found.
+        /// The character.
         found: char,
-        /// Which character, from 1, not counting `0x`.
+        /// Position of the character from 1, without `0x`.
         position: usize,
     },
 }
@@ -79,7 +81,7 @@ pub enum HashError {
 impl FromStr for Hash {
     type Err = HashError;
 
-    /// Reads 64 hex digits of either case, with or without `0x` before them.
+    /// Parses 64 hex digits of either case, with or without a leading `0x`.
     fn from_str(text: &str) -> Result<Self, HashError> {
         let digits = text.strip_prefix("0x").unwrap_or(text);
         if let Some((index, found)) = digits
@@ -128,7 +130,7 @@ impl fmt::Debug for Hash {
 }
 
 impl fmt::LowerHex for Hash {
-    /// The digits alone, without `0x`.
+    /// Writes the digits without `0x`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }

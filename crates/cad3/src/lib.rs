@@ -1,49 +1,46 @@
-//! CAD3, the encoding of Convex values: cells in and out of bytes, their hashes, their printed form, and query text.
+#![doc = include_str!("../README.md")]
 //!
-//! Sans-IO: slices in, values out. Knows no sockets, no clock, no configuration and nothing of the peer protocol
-//! above a message's cells.
+//! # Modules
 //!
 //! ```text
 //! bytes ──message──> decode ──> Cell ──> encode ──> bytes
 //!                      │         │  └──> print  ──> text
-//!                    check     build <── reader <── text
+//!                  canonical   build <── reader <── text
 //! ```
 //!
-//! Section numbers in comments are those of the protocol description the vectors come with.
+//! # Section numbers
+//!
+//! Section numbers in the documentation refer to a description of the peer protocol that is not part
+//! of this repository: notes on CAD3 and the binary protocol, measured on running peers of releases
+//! 0.8.0 to 0.8.6. The captured bytes behind the notes are in the repository, in `tests/vectors`, and
+//! this crate's tests decode, encode, hash and print them.
 
-mod build;
-mod canonical;
 mod cell;
-mod collection;
 mod decode;
 mod encode;
-mod error;
 mod hash;
-mod items;
-mod leaf;
 mod message;
-mod node;
 mod print;
 pub mod reader;
+mod tag;
 pub mod vlq;
 
-pub use cell::Cell;
-pub use collection::{Elements, MAX_GATHERED};
-pub use decode::Limits;
+pub use cell::{
+    BigInteger, Cell, Chunk, CodePoint, Elements, Extension, Flag, MAX_GATHERED_BYTES, Name, Node,
+};
+pub use decode::{DecodeError, DecodeErrorKind, Limits};
 pub use encode::encode;
-pub use error::{DecodeError, Problem};
 pub use hash::{Hash, HashError};
-pub use leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
 pub use message::{Message, decode_message, encode_message};
-pub use node::Node;
-pub use print::{PRINT_LIMIT, Printed};
+pub use print::{MAX_PRINTED_BYTES, Printed};
 
-/// The longest encoding, in bytes, that stands inline where a child does; a longer one is replaced by its hash
-/// (section 5.3).
-pub const MAX_EMBEDDED: usize = 140;
+/// Length of the longest encoding, in bytes, that is written inline in its parent. A longer one is
+/// replaced by its hash (section 5.3; `Format.MAX_EMBEDDED_LENGTH` in the peer's source).
+pub const MAX_EMBEDDED_BYTES: usize = 140;
 
-/// The longest run of bytes, in bytes, in one String, Blob or big integer cell (sections 5.2 and 5.5).
-pub const MAX_CHUNK: usize = 4096;
+/// Maximum payload, in bytes, of one String, Blob or big integer cell (sections 5.2 and 5.5). Longer
+/// Strings and Blobs are trees of Blobs; longer integers do not exist.
+pub const MAX_CHUNK_BYTES: usize = 4096;
 
-/// The longest name, in bytes, of a Symbol or Keyword (section 5.2).
-pub const MAX_NAME: usize = 128;
+/// Maximum length, in bytes, of the name of a Symbol or Keyword (section 5.2).
+pub const MAX_NAME_BYTES: usize = 128;

@@ -1,25 +1,26 @@
-//! Whole messages (section 5.4): a top cell, then every longer cell below it once, found by its hash.
+//! Messages (section 5.4): the top cell, then each branch below it once. Branches are found by hash.
 
 use std::collections::HashSet;
 use std::fmt;
 
-use super::decode::{Branch, Cursor, Decoder, Limits};
-use super::error::{DecodeError, Problem};
-use super::hash::Hash;
-use super::{Cell, MAX_EMBEDDED, encode, vlq};
+use crate::cell::Cell;
+use crate::decode::{Branch, Cursor, DecodeError, DecodeErrorKind, Decoder, Limits};
+use crate::encode::encode;
+use crate::hash::Hash;
+use crate::{MAX_EMBEDDED_BYTES, MAX_PRINTED_BYTES, tag, vlq};
 
-/// The content of a frame, or the body of a raw reply.
+/// The content of a frame of the binary protocol, or the body of a raw REST reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The top cell, with the branches that are carried in their places.
+    /// The top cell, with the contained branches in their places.
     pub top: Cell,
-    /// Hashes below the top cell that no branch has, each once, in ascending order. Normal in replies to data
-    /// requests, an error elsewhere.
+    /// Hashes of branches that the message refers to but does not contain, each once, in ascending
+    /// order. Normal in replies to data requests; an error elsewhere.
     pub missing: Vec<Hash>,
 }
 
 impl Message {
-    /// Whether all that the top cell refers to is carried.
+    /// Returns whether the message contains all branches that the top cell refers to.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
@@ -27,10 +28,10 @@ impl Message {
 }
 
 impl fmt::Display for Message {
-    /// The top cell. A partial one is printed with the names of its records and all their fields: the peer's own
-    /// library cannot print it, and a reader has only the names to go by.
+    /// Writes the top cell. If branches are missing, records are printed with their names and all
+    /// fields: the peer's library cannot print such a cell, so there is no text to match.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let printed = self.top.printed(super::PRINT_LIMIT);
+        let printed = self.top.printed(MAX_PRINTED_BYTES);
         let printed = if self.is_complete() {
             printed
         } else {
@@ -40,21 +41,22 @@ impl fmt::Display for Message {
     }
 }
 
-/// Reads a message.
+/// Decodes the content of a message, without a frame length.
 ///
 /// # Errors
-/// When the bytes are no message, are not in canonical form or exceed `limits`; the error says where.
+/// The bytes are not a message, are not in canonical form or exceed `limits`. The error names the
+/// offset.
 pub fn decode_message(content: &[u8], limits: &Limits) -> Result<Message, DecodeError> {
     if content.len() > limits.max_bytes {
-        let problem = Problem::MessageTooLong {
+        let problem = DecodeErrorKind::MessageTooLong {
             size: content.len(),
             limit: limits.max_bytes,
         };
         return Err(DecodeError::new(limits.max_bytes, problem));
     }
     let mut decoder = Decoder::new(content, limits);
-    // Where the branches begin is known once the top cell has been read, which needs the branches. So the top cell is
-    // read twice when there are some: first without.
+    // The branches start where the top cell ends, but reading the top cell needs the branches. So with
+    // branches the top cell is read twice, first to find its end.
     let mut cursor = Cursor {
         bytes: content,
         position: 0,
@@ -75,14 +77,14 @@ pub fn decode_message(content: &[u8], limits: &Limits) -> Result<Message, Decode
     let mut missing = std::mem::take(&mut decoder.missing);
     missing.sort_unstable();
     missing.dedup();
-    // Branches that nobody refers to are harmless, but must be cells.
+    // Unreferenced branches are harmless, but must be cells.
     for index in 0..decoder.branches.len() {
         decoder.branch(index, 1)?;
     }
     Ok(Message { top, missing })
 }
 
-/// The branches from `start` on, in order of their hashes.
+/// Returns the branches from `start` to the end, in the order of their hashes.
 fn split(content: &[u8], start: usize) -> Result<Vec<Branch>, DecodeError> {
     let mut branches = Vec::new();
     let mut cursor = Cursor {
@@ -93,14 +95,17 @@ fn split(content: &[u8], start: usize) -> Result<Vec<Branch>, DecodeError> {
         let at = cursor.position;
         let size = cursor.count()?;
         let left = content.len() - cursor.position;
-        if size <= MAX_EMBEDDED as u64 {
-            return Err(DecodeError::new(at, Problem::BranchTooShort { size }));
+        if size <= MAX_EMBEDDED_BYTES as u64 {
+            return Err(DecodeError::new(
+                at,
+                DecodeErrorKind::BranchTooShort { size },
+            ));
         }
         let Some(size) = usize::try_from(size).ok().filter(|size| *size <= left) else {
             let needed = usize::try_from(size).unwrap_or(usize::MAX);
             return Err(DecodeError::new(
                 cursor.position,
-                Problem::CutShort {
+                DecodeErrorKind::CutShort {
                     what: "branch",
                     needed,
                     left,
@@ -121,20 +126,20 @@ fn split(content: &[u8], start: usize) -> Result<Vec<Branch>, DecodeError> {
     Ok(branches)
 }
 
-/// The content of a frame: the cell, then every longer cell below it, each once. Branches that the cell itself lacks
-/// stay away.
+/// Encodes a cell as the content of a message: the cell, then each branch below it once. Branches that
+/// are missing in the cell are missing in the message too.
 #[must_use]
 pub fn encode_message(cell: &Cell) -> Vec<u8> {
     let mut out = encode(cell);
     let mut seen = HashSet::new();
-    let mut waiting = vec![cell];
-    while let Some(cell) = waiting.pop() {
+    let mut pending = vec![cell];
+    while let Some(cell) = pending.pop() {
         let Cell::Tree(node) = cell else { continue };
         for child in node.children.iter().rev() {
             let is_branch = !child.is_embedded() && !matches!(child, Cell::Ref(_));
-            // Metadata stands inline however long.
-            let is_metadata = node.tag == super::node::tag::SYNTAX
-                && std::ptr::eq(child, &raw const node.children[1]);
+            // Metadata is always written inline.
+            let is_metadata =
+                node.tag == tag::SYNTAX && std::ptr::eq(child, &raw const node.children[1]);
             if is_branch && !is_metadata {
                 if !seen.insert(child.hash()) {
                     continue;
@@ -143,7 +148,7 @@ pub fn encode_message(cell: &Cell) -> Vec<u8> {
                 vlq::write(branch.len() as u64, &mut out);
                 out.extend(branch);
             }
-            waiting.push(child);
+            pending.push(child);
         }
     }
     out

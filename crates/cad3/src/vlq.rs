@@ -1,26 +1,28 @@
-//! Unsigned counts as groups of seven bits, high group first (section 5.1): frame lengths, counts, addresses.
+//! Unsigned counts in groups of seven bits, high group first (section 5.1). Frame lengths, counts and
+//! addresses are encoded this way.
 
-/// The longest form: nine groups carry every value below 2^63.
+/// Maximum length of a count in bytes: nine groups hold every value below 2^63.
 pub const MAX_LEN: usize = 9;
 
-/// Why bytes are no count.
+/// Reason why bytes are not a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VlqError {
-    /// The input ends inside the count: more bytes may complete it.
-    #[error("count cut short")]
+    /// The input ends inside the count; more bytes may complete it.
+    #[error("count is cut short")]
     Incomplete,
-    /// A first byte of `80` adds nothing.
+    /// The first byte is `80`, which adds nothing to the value.
     #[error("count is not in its shortest form")]
     NotShortest,
-    /// More than nine bytes.
+    /// The count has more than nine bytes.
     #[error("count is 2^63 or more")]
     TooLarge,
 }
 
-/// Reads a count from the start of `bytes`: its value, below 2^63, and the number of bytes it took.
+/// Reads a count from the start of `bytes` and returns its value, which is below 2^63, and the number
+/// of bytes it occupies.
 ///
 /// # Errors
-/// When the input ends inside it, when it is not the shortest form, when it reaches 2^63.
+/// The input ends inside the count, the count is not in its shortest form, or it is 2^63 or more.
 pub fn read(bytes: &[u8]) -> Result<(u64, usize), VlqError> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(MAX_LEN).enumerate() {
@@ -39,7 +41,7 @@ pub fn read(bytes: &[u8]) -> Result<(u64, usize), VlqError> {
     })
 }
 
-/// Appends the shortest form of `value`.
+/// Appends the shortest form of `value` to `out`.
 pub fn write(value: u64, out: &mut Vec<u8>) {
     for group in (1..len(value)).rev() {
         out.push(0x80 | (value >> (7 * group) & 0x7f) as u8);
@@ -47,7 +49,7 @@ pub fn write(value: u64, out: &mut Vec<u8>) {
     out.push((value & 0x7f) as u8);
 }
 
-/// How many bytes the shortest form of `value` takes.
+/// Returns the length, in bytes, of the shortest form of `value`.
 #[must_use]
 pub const fn len(value: u64) -> usize {
     let bits = (u64::BITS - value.leading_zeros()) as usize;

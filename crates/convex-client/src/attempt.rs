@@ -1,77 +1,80 @@
-//! What one try to ask an endpoint brought, on any transport.
+//! Result of one attempt to get answers from an endpoint, on either transport.
 
 use std::time::{Duration, SystemTime};
 
 use cad3::Cell;
 
-use crate::poll_query::{self, PollAnswer};
+use crate::clock::ClockSample;
+use crate::failure::{Failure, FailureReason};
+use crate::message::{Api, ErrorReply, Reply};
+use crate::poll_query::{POLL_QUERY, PollAnswer};
 use crate::query::{Query, QueryError};
+use crate::status::Status;
 
-use super::failure::{Failure, FailureReason};
-use super::message::{Api, ErrorReply, Reply};
-use super::status::Status;
-
-/// One try: whatever was learned, and what went wrong if something did. Answers that came before a failure are kept.
-/// `V` is what the query's value is read as: the figures of a poll, or the cell itself.
+/// Everything learned in one attempt. Answers that arrived before a failure are kept.
+///
+/// `V` is the type of the query's value: [`PollAnswer`] for a poll.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt<V = PollAnswer> {
-    /// How long connecting took; all absent when the connection was kept from before.
+    /// Durations of the steps of connecting; all absent if an existing connection was used.
     pub phases: Phases,
-    /// Kept connections that were found dead and replaced.
+    /// Number of existing connections that turned out to be dead and were replaced.
     pub reconnects: u32,
-    /// Messages that nobody waited for: pushed ones, and replies with an unknown id.
+    /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over HTTP.
     pub ignored: u32,
-    /// When the certificate that the endpoint showed ends; also of a handshake that failed because of it.
+    /// End of validity of the endpoint's TLS certificate, also if the handshake failed because of the
+    /// certificate.
     pub certificate_ends: Option<SystemTime>,
-    /// Bytes of the answers.
+    /// Size of the answers in bytes.
     pub response_bytes: usize,
-    /// The STATUS answer.
+    /// Answer to the status request.
     pub status: Option<Timed<Status>>,
-    /// The query's answer.
+    /// Answer to the query.
     pub query: Option<Timed<Answer<V>>>,
-    /// The interface that the query's answer shows.
+    /// Protocol version, inferred from the answer to the query.
     pub api: Option<Api>,
-    /// The peer's clock, where it answers PING.
+    /// The peer's clock: from the answer to PING over TCP, from the `Date` header over HTTP.
     pub clock: Option<Timed<ClockSample>>,
-    /// How long an overloaded peer asks to be left alone (`Retry-After`), by its own clock where it gives a date.
-    /// Whether to obey is the caller's decision.
+    /// Time for which an overloaded peer asks not to be contacted (`Retry-After`). If the header has a
+    /// date, it is compared with the peer's own clock. The client does not wait: that is the caller's
+    /// decision.
     pub retry_after: Option<Duration>,
 }
 
-/// How an attempt ended: the time from the first byte of the request to the last byte of the needed answers, or why
-/// there are none.
+/// Outcome of an attempt: the time from the first byte of the request to the last byte of the required
+/// answers, or the failure.
 pub type Outcome = Result<Duration, Failure>;
 
-/// A value with the time it took to be answered.
+/// A value with the time it took to arrive.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timed<T> {
-    /// What was answered.
+    /// The value.
     pub value: T,
-    /// From the first byte of its request to the last byte of its answer.
+    /// Time from the first byte of the request to the last byte of the answer.
     pub took: Duration,
 }
 
-/// A query's answer: its value, or an error that proves that the query thread works.
+/// Answer to a query: its value, or an error, which also proves that the peer evaluates queries.
 pub type Answer<V = PollAnswer> = Result<V, ErrorReply>;
 
-/// What one ask is after: what is asked, and how the query's value is read.
-pub(super) struct RequestSpec<'a, V> {
-    /// The query, as REST is asked.
+/// The requests of one attempt, and how the query's value is read.
+pub(crate) struct RequestSpec<'a, V> {
+    /// The query as text, for REST.
     pub source: &'a str,
-    /// The query, as the binary protocol is asked.
+    /// The query as a cell, for the binary protocol.
     pub form: &'a Cell,
-    /// Whether the status, and what goes with it, is asked too.
+    /// Whether to request the status, and the clock where supported, too.
     pub with_status: bool,
-    /// Reads the value, or says why it is no answer.
+    /// Reads the query's value, or returns the reason why it is not an answer.
     pub read: fn(Cell) -> Result<V, Failure>,
 }
 
 impl RequestSpec<'static, PollAnswer> {
-    /// What a poll asks.
-    pub(super) fn poll() -> Self {
+    /// Returns the requests of a poll.
+    pub(crate) fn poll() -> Self {
         Self {
-            source: &poll_query::SOURCE,
-            form: &poll_query::FORM,
+            source: POLL_QUERY.source(),
+            form: POLL_QUERY.form(),
             with_status: true,
             read: |cell| PollAnswer::from_cell(&cell),
         }
@@ -79,21 +82,22 @@ impl RequestSpec<'static, PollAnswer> {
 }
 
 impl<'a> RequestSpec<'a, Cell> {
-    /// A question alone.
-    pub(super) fn value(question: &'a Query) -> Self {
+    /// Returns the request of a single query.
+    pub(crate) fn query(query: &'a Query) -> Self {
         Self {
-            source: question.source(),
-            form: question.form(),
+            source: query.source(),
+            form: query.form(),
             with_status: false,
             read: Ok,
         }
     }
 }
 
-/// The steps of connecting. A step that did not happen, or cannot be told from its neighbour, is absent.
+/// Durations of the steps of connecting. A step that did not happen, or cannot be distinguished from the
+/// next one, is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Name to addresses; absent for an address literal.
+    /// Name resolution; absent for an address literal.
     pub resolve: Option<Duration>,
     /// The TCP handshake.
     pub connect: Option<Duration>,
@@ -101,64 +105,8 @@ pub struct Phases {
     pub tls: Option<Duration>,
 }
 
-/// The peer's clock against ours, as Cristian's algorithm bounds it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ClockSample {
-    /// Peer minus monitor, seconds.
-    pub skew: f64,
-    /// Half the round trip, seconds: the skew is this exact.
-    pub uncertainty: f64,
-}
-
-impl ClockSample {
-    /// A sample from the peer's clock `peer_ms`, asked at the wall time `sent` and answered `round_trip` later.
-    #[must_use]
-    pub fn new(peer_ms: i64, sent: SystemTime, round_trip: Duration) -> Self {
-        let uncertainty = round_trip.as_secs_f64() / 2.0;
-        Self {
-            skew: seconds_of_ms(peer_ms) - (seconds_since_epoch(sent) + uncertainty),
-            uncertainty,
-        }
-    }
-
-    /// A coarse sample from a clock that tells whole seconds: `date` was current when the answer was made, which arrived
-    /// at the wall time `answered_at`, `round_trip` after its request.
-    #[must_use]
-    pub fn of_whole_second(
-        date: SystemTime,
-        answered_at: SystemTime,
-        round_trip: Duration,
-    ) -> Self {
-        let half_trip = round_trip.as_secs_f64() / 2.0;
-        let ours = seconds_since_epoch(answered_at) - half_trip;
-        Self {
-            skew: seconds_since_epoch(date) + 0.5 - ours,
-            uncertainty: 0.5 + half_trip,
-        }
-    }
-}
-
-/// Milliseconds as seconds.
-#[must_use]
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a time in this era is far below 2^53 ms"
-)]
-pub fn seconds_of_ms(ms: i64) -> f64 {
-    ms as f64 / 1000.0
-}
-
-/// Seconds since the epoch; negative before it.
-#[must_use]
-pub fn seconds_since_epoch(time: SystemTime) -> f64 {
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => since.as_secs_f64(),
-        Err(before) => -before.duration().as_secs_f64(),
-    }
-}
-
 impl<V> Default for Attempt<V> {
-    /// Nothing learned yet.
+    /// Creates an attempt without any answers.
     fn default() -> Self {
         Self {
             phases: Phases::default(),
@@ -176,8 +124,8 @@ impl<V> Default for Attempt<V> {
 }
 
 impl Attempt<Cell> {
-    /// The value of a query that was asked alone.
-    pub(super) fn into_value(self, outcome: Outcome) -> Result<Cell, QueryError> {
+    /// Returns the value of a single query.
+    pub(crate) fn into_value(self, outcome: Outcome) -> Result<Cell, QueryError> {
         match (self.query, outcome) {
             (Some(timed), _) => timed.value.map_err(QueryError::Refused),
             (None, Err(failure)) => Err(failure.into()),
@@ -187,16 +135,16 @@ impl Attempt<Cell> {
 }
 
 impl<V> Attempt<V> {
-    /// Takes the reply to STATUS.
+    /// Records the reply to the status request.
     ///
     /// # Errors
-    /// The peer reports an error, or the value is no status.
-    pub(super) fn take_status(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
+    /// The peer reports an error, or the value is not a status.
+    pub(crate) fn record_status(&mut self, reply: Reply, took: Duration) -> Result<(), Failure> {
         let cell = reply.outcome.map_err(|error| {
             Failure::new(
                 FailureReason::PeerError,
                 format!(
-                    "the status is refused with :{}: {}",
+                    "the status request failed with :{}: {}",
                     error.code, error.message
                 ),
             )
@@ -206,12 +154,12 @@ impl<V> Attempt<V> {
         Ok(())
     }
 
-    /// Takes the reply to the query. An error of the query itself is an answer; one that says that the query thread
-    /// was not reached is a failure.
+    /// Records the reply to the query. An error of the query itself is an answer; an error which says
+    /// that the query was not evaluated is a failure.
     ///
     /// # Errors
-    /// The query did not run, or the value is no answer to it.
-    pub(super) fn take_query(
+    /// The query was not evaluated, or the value is not an answer to it.
+    pub(crate) fn record_query(
         &mut self,
         reply: Reply,
         took: Duration,
@@ -220,14 +168,11 @@ impl<V> Attempt<V> {
         self.api = Some(reply.api);
         let value = match reply.outcome {
             Ok(cell) => Ok(read(cell)?),
-            Err(error) => match reason_of_code(&error.code) {
+            Err(error) => match not_evaluated(&error.code) {
                 Some(reason) => {
                     return Err(Failure::new(
                         reason,
-                        format!(
-                            "the query is answered with :{}: {}",
-                            error.code, error.message
-                        ),
+                        format!("the query failed with :{}: {}", error.code, error.message),
                     ));
                 }
                 None => Err(error),
@@ -238,38 +183,13 @@ impl<V> Attempt<V> {
     }
 }
 
-/// The codes by which a peer says that a query did not reach its query thread (PEER-PROTOCOL, section 4).
-fn reason_of_code(code: &str) -> Option<FailureReason> {
+/// Returns the failure reason for an error code which says that the query was not evaluated
+/// (PEER-PROTOCOL, section 4).
+fn not_evaluated(code: &str) -> Option<FailureReason> {
     match code {
         "TIMEOUT" => Some(FailureReason::QueryHangs),
         "LOAD" => Some(FailureReason::Overloaded),
         "CONNECT" => Some(FailureReason::PeerError),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_tells_whole_seconds_is_exact_to_half_a_second() {
-        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
-        for answered in [1_000_100, 1_000_550, 1_001_090] {
-            // A peer whose clock is right, asked 200 ms ago: it wrote the header half way.
-            let date = at((answered - 100) / 1000 * 1000);
-            let sample =
-                ClockSample::of_whole_second(date, at(answered), Duration::from_millis(200));
-            assert!(sample.skew.abs() <= sample.uncertainty, "{sample:?}");
-            assert!((sample.uncertainty - 0.6).abs() < 1e-9, "{sample:?}");
-        }
-    }
-
-    #[test]
-    fn the_skew_is_measured_at_the_middle_of_the_round_trip() {
-        let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let sample = ClockSample::new(1_005_100, sent, Duration::from_millis(200));
-        assert!((sample.skew - 5.0).abs() < 1e-9, "{sample:?}");
-        assert!((sample.uncertainty - 0.1).abs() < 1e-9, "{sample:?}");
     }
 }

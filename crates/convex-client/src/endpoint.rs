@@ -1,10 +1,10 @@
-//! Where a peer answers: `http://`, `https://` or `tcp://` and nothing else. Knows no configuration.
+//! Endpoints of peers: `http://`, `https://` or `tcp://` URLs.
 
 use std::fmt;
 
 use url::{Host, Url};
 
-/// How an endpoint is spoken to. Its name is the `transport` label.
+/// The protocol of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "serde",
@@ -20,10 +20,10 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Both transports, in label order.
+    /// Both transports, in alphabetical order.
     pub const ALL: [Self; 2] = [Self::Http, Self::Tcp];
 
-    /// The label value: `http` or `tcp`.
+    /// Returns the name: `http` or `tcp`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,61 +39,61 @@ impl fmt::Display for Transport {
     }
 }
 
-/// The binary protocol's port when a `tcp://` endpoint names none (PEER-PROTOCOL, section 1).
+/// Port of a `tcp://` endpoint without a port (PEER-PROTOCOL, section 1).
 pub const DEFAULT_TCP_PORT: u16 = 18888;
 
-/// One address of a peer, as configured.
+/// The URL of one interface of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
     transport: Transport,
 }
 
-/// Why a text is no endpoint. The message says what would be right.
+/// Reason why a text is not an endpoint. The message says what would be valid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// No scheme, or `host:port` read as one.
+    /// The scheme is missing.
     #[error("{text:?} has no scheme; did you mean {suggestion}?")]
     NoScheme {
-        /// What was given.
+        /// The text.
         text: String,
-        /// The nearest endpoint.
+        /// The most similar valid endpoint.
         suggestion: String,
     },
-    /// A scheme that is no transport.
+    /// The scheme is not `http`, `https` or `tcp`.
     #[error("{text:?} has scheme {scheme:?}; expected http, https or tcp")]
     Scheme {
-        /// What was given.
+        /// The text.
         text: String,
         /// Its scheme.
         scheme: String,
     },
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("{text:?} is not a URL: {reason}")]
     Url {
-        /// What was given.
+        /// The text.
         text: String,
-        /// What the URL parser says.
+        /// Message of the URL parser.
         reason: String,
     },
-    /// A user name or password in the URL; the URL itself is not repeated.
-    #[error("an endpoint must not carry a user name or password; use headers or bearer_token_file")]
+    /// The URL contains a user name or password. The message does not repeat the URL.
+    #[error("an endpoint must not carry a user name or password")]
     Userinfo,
-    /// A query, a fragment, or (for tcp) a path.
+    /// The URL has a query, a fragment, or (for `tcp`) a path.
     #[error("{text:?} carries {what}, which an endpoint does not have")]
     Excess {
-        /// What was given.
+        /// The text.
         text: String,
-        /// The part that is too much.
+        /// The part that is not allowed.
         what: &'static str,
     },
 }
 
 impl Endpoint {
-    /// Reads an endpoint.
+    /// Parses an endpoint.
     ///
     /// # Errors
-    /// [`EndpointError`], with the nearest right text where there is one.
+    /// The text is not a URL, has another scheme, or has parts that an endpoint must not have.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         if !text.contains("://") {
             if text.contains('@') {
@@ -109,7 +109,7 @@ impl Endpoint {
                 suggestion: format!("{scheme}://{text}"),
             });
         }
-        let wrong = |reason: &dyn fmt::Display| EndpointError::Url {
+        let invalid = |reason: &dyn fmt::Display| EndpointError::Url {
             text: text.to_owned(),
             reason: reason.to_string(),
         };
@@ -117,7 +117,7 @@ impl Endpoint {
             if text.contains('@') {
                 EndpointError::Userinfo
             } else {
-                wrong(&e)
+                invalid(&e)
             }
         })?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -134,10 +134,10 @@ impl Endpoint {
             }
         };
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(wrong(&"it names no host"));
+            return Err(invalid(&"it has no host"));
         }
         if url.port() == Some(0) {
-            return Err(wrong(&"port 0 cannot be dialled"));
+            return Err(invalid(&"port 0 is not a valid port"));
         }
         let excess = |what| EndpointError::Excess {
             text: text.to_owned(),
@@ -158,22 +158,22 @@ impl Endpoint {
         Ok(Self { url, transport })
     }
 
-    /// How this endpoint is spoken to.
+    /// Returns the protocol.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
     }
 
-    /// The endpoint as a URL; never with userinfo.
+    /// Returns the endpoint as a URL, which never has a user name or password.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Host name or address literal, an IPv6 literal without brackets.
+    /// Returns the host name or address literal, an IPv6 literal without brackets.
     #[must_use]
     pub fn host(&self) -> String {
-        // `tcp` is no special scheme: the parser keeps an IPv4 literal as a domain, which reads the same.
+        // `tcp` is not a special scheme, so the parser keeps an IPv4 literal as a domain with the same text.
         match self.url.host() {
             Some(Host::Ipv6(ip)) => ip.to_string(),
             Some(host) => host.to_string(),
@@ -181,7 +181,7 @@ impl Endpoint {
         }
     }
 
-    /// The port to dial, defaults included: 80, 443 or [`DEFAULT_TCP_PORT`].
+    /// Returns the port to connect to; by default 80, 443 or [`DEFAULT_TCP_PORT`].
     #[must_use]
     pub fn port(&self) -> u16 {
         self.url.port_or_known_default().unwrap_or(DEFAULT_TCP_PORT)
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_scheme_is_answered_with_the_nearest_endpoint() {
+    fn the_error_of_a_missing_scheme_suggests_an_endpoint() {
         assert_eq!(
             error("localhost:8080"),
             "\"localhost:8080\" has no scheme; did you mean http://localhost:8080?"
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_peer_has_is_refused() {
+    fn urls_that_are_not_endpoints_are_refused() {
         assert!(error("ftp://x").contains("expected http, https or tcp"));
         assert!(error("http://x/?a=1").contains("a query"));
         assert!(error("http://x/#a").contains("a fragment"));
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_refused_and_not_repeated() {
+    fn a_password_is_refused_and_not_in_the_error() {
         for text in [
             "http://u:secret@x",
             "tcp://u:secret@x:1",

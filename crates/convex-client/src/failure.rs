@@ -1,18 +1,18 @@
-//! Why a peer could not be asked: a closed set of reasons, each with a message for people.
+//! Failures: a closed set of reasons, each with a message for people.
 
 use std::fmt;
 use std::io;
 
-use crate::Transport;
+use crate::endpoint::Transport;
 
-/// Why an attempt failed: a closed set, one snake-case word each.
+/// Reason why an attempt failed. The set is closed, and each reason has a stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureReason {
     /// The host name does not resolve.
     Dns,
     /// Nothing listens at the address.
     Refused,
-    /// There is no route to the address.
+    /// There is no route to the address, or the connection cannot be made for another reason.
     Unreachable,
     /// The connection was not established before the deadline.
     ConnectTimeout,
@@ -20,7 +20,7 @@ pub enum FailureReason {
     Tls,
     /// The TLS handshake failed because the certificate has expired.
     TlsExpired,
-    /// The HTTP status carries no answer.
+    /// The HTTP status is not success, and the body is not an answer.
     HttpStatus,
     /// No answer arrived before the deadline.
     Timeout,
@@ -28,7 +28,7 @@ pub enum FailureReason {
     Closed,
     /// The reply does not follow the protocol.
     Malformed,
-    /// The reply is larger than the caller accepts.
+    /// The reply is larger than [`ClientOptions::max_response_bytes`](crate::ClientOptions).
     TooLarge,
     /// The peer answers STATUS but not the query.
     QueryHangs,
@@ -36,12 +36,13 @@ pub enum FailureReason {
     PeerError,
     /// The peer reports that it is overloaded.
     Overloaded,
-    /// This side could not ask: no descriptor, port or memory was left, or the caller gave up. Says nothing about the peer.
+    /// The client could not send the request, for example because no file descriptor, port or memory was
+    /// left on this host. Says nothing about the peer.
     Local,
 }
 
 impl FailureReason {
-    /// Every reason, in the order of the declaration.
+    /// All reasons, in the order of declaration.
     pub const ALL: &'static [Self] = &[
         Self::Dns,
         Self::Refused,
@@ -60,7 +61,7 @@ impl FailureReason {
         Self::Local,
     ];
 
-    /// The reason as one word, such as `connect_timeout`: stable, fit for a metric label.
+    /// Returns the stable name, in snake case, such as `connect_timeout`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,7 +83,7 @@ impl FailureReason {
         }
     }
 
-    /// What the reason means, in one sentence.
+    /// Returns the meaning, in one sentence.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -92,7 +93,7 @@ impl FailureReason {
             Self::ConnectTimeout => "The connection was not established before the deadline.",
             Self::Tls => "The TLS handshake failed.",
             Self::TlsExpired => "The TLS handshake failed because the certificate has expired.",
-            Self::HttpStatus => "The HTTP status carries no answer.",
+            Self::HttpStatus => "The peer answered with an unexpected HTTP status.",
             Self::Timeout => "No answer arrived before the deadline.",
             Self::Closed => "The peer closed the connection before it answered.",
             Self::Malformed => "The reply does not follow the protocol.",
@@ -100,11 +101,11 @@ impl FailureReason {
             Self::QueryHangs => "The peer answers STATUS but not the query.",
             Self::PeerError => "The peer reports that it cannot answer.",
             Self::Overloaded => "The peer reports that it is overloaded.",
-            Self::Local => "This side could not ask; says nothing about the peer.",
+            Self::Local => "The client could not send the request; says nothing about the peer.",
         }
     }
 
-    /// Whether this reason can occur on `transport`: only HTTP has TLS and status codes.
+    /// Returns whether this reason can occur on `transport`. Only HTTP has TLS and status codes.
     #[must_use]
     pub const fn possible_on(self, transport: Transport) -> bool {
         match self {
@@ -115,9 +116,9 @@ impl FailureReason {
         }
     }
 
-    /// Whether another attempt soon afterwards could end differently.
+    /// Returns whether an immediate retry may succeed.
     #[must_use]
-    pub const fn worth_a_retry(self) -> bool {
+    pub const fn is_retryable(self) -> bool {
         !matches!(self, Self::TlsExpired)
     }
 }
@@ -128,57 +129,61 @@ impl fmt::Display for FailureReason {
     }
 }
 
-/// One failed try: the reason for machines, the message for people.
+/// A failed attempt: a reason for programs and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {message}")]
 pub struct Failure {
-    /// The closed reason.
+    /// The reason.
     pub reason: FailureReason,
-    /// What exactly was seen, in lower case and on one line.
+    /// The details, in lower case and on one line.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure; control characters of `message`, which may come from a stranger, are made harmless.
+    /// Creates a failure. `message` may contain text from a peer and is [sanitized](sanitize).
     pub fn new(reason: FailureReason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: printable(message.into()),
+            message: sanitize(message.into()),
         }
     }
 
-    /// What an I/O error of a connection under way means.
+    /// Classifies an I/O error of a connection. A lack of local resources, such as file descriptors, is
+    /// [`FailureReason::Local`].
     #[must_use]
     pub fn from_io(error: &io::Error) -> Self {
-        Self::new(reason_of(error), error.to_string())
+        Self::new(io_reason(error), error.to_string())
     }
 }
 
-/// What a peer may make us print in one failure, characters.
-const MESSAGE_CHARS: usize = 300;
+/// Maximum length of sanitized text in characters.
+const MAX_SANITIZED_CHARS: usize = 300;
 
-/// `text` on one line, without control or direction-changing characters, at most [`MESSAGE_CHARS`] long.
-pub fn printable(text: String) -> String {
+/// Makes text from a peer safe to log and to print on one line: replaces control characters and
+/// characters that change the text direction with U+FFFD, and cuts the text with `…` after 300
+/// characters.
+#[must_use]
+pub fn sanitize(text: String) -> String {
     let harmful = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.len() <= MESSAGE_CHARS && !text.contains(harmful) {
+    if text.len() <= MAX_SANITIZED_CHARS && !text.contains(harmful) {
         return text;
     }
     let mut clean: String = text
         .chars()
-        .take(MESSAGE_CHARS)
+        .take(MAX_SANITIZED_CHARS)
         .map(|c| if harmful(c) { '\u{fffd}' } else { c })
         .collect();
-    if text.chars().nth(MESSAGE_CHARS).is_some() {
+    if text.chars().nth(MAX_SANITIZED_CHARS).is_some() {
         clean.push('…');
     }
     clean
 }
 
-fn reason_of(error: &io::Error) -> FailureReason {
-    /// Linux: out of descriptors in this process, in the system, of buffers.
+fn io_reason(error: &io::Error) -> FailureReason {
+    // Linux: no file descriptors left in the process or in the system, no buffers left.
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     const ENOBUFS: i32 = 105;
@@ -194,7 +199,7 @@ fn reason_of(error: &io::Error) -> FailureReason {
         | io::ErrorKind::NotConnected
         | io::ErrorKind::UnexpectedEof => FailureReason::Closed,
         io::ErrorKind::InvalidData => FailureReason::Malformed,
-        // No address or port of our own left, no right to dial, no network interface, no memory.
+        // No local address or port left, no permission to connect, no network interface, no memory.
         io::ErrorKind::AddrNotAvailable
         | io::ErrorKind::AddrInUse
         | io::ErrorKind::PermissionDenied
@@ -212,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lack_of_descriptors_is_the_monitors_own_trouble() {
+    fn a_lack_of_file_descriptors_is_a_local_failure() {
         assert_eq!(
             Failure::from_io(&io::Error::from_raw_os_error(24)).reason,
             FailureReason::Local
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_text_is_shortened_and_made_harmless() {
+    fn text_from_a_peer_is_cut_and_sanitized() {
         let failure = Failure::new(
             FailureReason::PeerError,
             format!("a\u{1b}[31m\n\u{202e}b{}", "x".repeat(1_000_000)),
@@ -234,15 +239,15 @@ mod tests {
                 .message
                 .starts_with("a\u{fffd}[31m\u{fffd}\u{fffd}b")
         );
-        assert_eq!(failure.message.chars().count(), MESSAGE_CHARS + 1);
+        assert_eq!(failure.message.chars().count(), MAX_SANITIZED_CHARS + 1);
     }
 
     #[test]
-    fn labels_are_unique() {
-        let labels: std::collections::BTreeSet<_> = FailureReason::ALL
+    fn names_are_unique() {
+        let names: std::collections::BTreeSet<_> = FailureReason::ALL
             .iter()
             .map(|reason| reason.as_str())
             .collect();
-        assert_eq!(labels.len(), FailureReason::ALL.len());
+        assert_eq!(names.len(), FailureReason::ALL.len());
     }
 }

@@ -1,38 +1,35 @@
-//! How to ask one peer: its endpoints, the messages, and the two transports. Knows no schedule and no verdict.
+#![doc = include_str!("../README.md")]
+//!
+//! # PEER-PROTOCOL
+//!
+//! "PEER-PROTOCOL, section N" in the documentation refers to a description of the peer protocol that is
+//! not part of this repository: notes on both interfaces, measured on running peers of releases 0.8.0 to
+//! 0.8.6. The captured requests and replies behind the notes are in the repository, in `tests/vectors`.
+//! Names such as `CPoSConstants.PEER_DECAY_DELAY` are those of the peer's Java source.
 
 mod attempt;
 pub mod chain;
-mod clients;
+mod clock;
 mod endpoint;
-
 mod failure;
-
-mod frame;
 mod http;
-mod http_failure;
 mod message;
 mod options;
 mod poll_query;
 mod query;
-
 mod resolve;
 mod status;
 mod tcp;
-mod tls;
-mod trace;
 
-pub use self::http::HttpClient;
-pub use attempt::{
-    Answer, Attempt, ClockSample, Outcome, Phases, Timed, seconds_of_ms, seconds_since_epoch,
-};
-pub use clients::{HttpClients, UnusableOption, http_client};
+pub use self::http::{HttpClient, HttpClients, HttpOptions, HttpOptionsError, http_client};
+pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
+pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};
-pub use failure::{Failure, FailureReason, printable};
-pub use frame::{FrameDecoder, FrameError, put_frame};
+pub use failure::{Failure, FailureReason, sanitize};
 pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_request};
-pub use options::HttpOptions;
-pub use poll_query::{FORM, PollAnswer, SOURCE};
+pub use options::ClientOptions;
+pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
 pub use resolve::resolve_all;
-pub use status::{LEVELS, OrderPoints, Status};
-pub use tcp::TcpClient;
+pub use status::{ORDER_LEVELS, OrderPoints, Status};
+pub use tcp::{FrameDecoder, FrameError, TcpClient, put_frame};

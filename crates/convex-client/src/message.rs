@@ -1,55 +1,56 @@
-//! Requests and replies of the peer protocol as cells (PEER-PROTOCOL, sections 3 and 4). Knows no transport.
+//! Requests and replies of the peer protocol as cells (PEER-PROTOCOL, sections 3 and 4).
 
 use cad3::{Cell, DecodeError, Limits};
 
-/// The record tag of a Result.
-const RESULT: u8 = 0xdd;
+/// Record tag of a Result.
+const RESULT_TAG: u8 = 0xdd;
 
-/// `[:SR id]`.
+/// Returns the request for a peer's status, `[:SR id]`.
 #[must_use]
 pub fn status_request(id: i64) -> Cell {
     Cell::vector([Cell::keyword("SR"), Cell::integer(id)])
 }
 
-/// `[:PING id]`, for peers that are known to answer it (0.8.3 and later).
+/// Returns the request for a peer's clock, `[:PING id]`. Only peers of 0.8.3 and later answer it.
 #[must_use]
 pub fn ping_request(id: i64) -> Cell {
     Cell::vector([Cell::keyword("PING"), Cell::integer(id)])
 }
 
-/// `[:Q id form address]`; without an account the address is nil and the peer asks as #11.
+/// Returns the request to evaluate a form, `[:Q id form address]`. Without an account the address is nil,
+/// and the peer evaluates the form as #11.
 #[must_use]
 pub fn query_request(id: i64, form: &Cell, account: Option<u64>) -> Cell {
     let address = account.map_or(Cell::Nil, Cell::address);
     Cell::vector([Cell::keyword("Q"), Cell::integer(id), form.clone(), address])
 }
 
-/// A Result: what a peer answers to one request.
+/// A Result, the answer to one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
-    /// The request's id; none where the peer could not tell which request it answers.
+    /// Id of the request. Absent if the peer could not determine which request it answers.
     pub id: Option<i64>,
-    /// The value, or what the peer says was wrong.
+    /// The value, or the error that the peer reports.
     pub outcome: Result<Cell, ErrorReply>,
-    /// What `info` shows of the peer's release; it says something only in a query's reply.
+    /// Protocol version, inferred from the info field. Meaningful only in the reply to a query.
     pub api: Api,
 }
 
-/// The interface that a peer shows by what it answers, named by the oldest release that has it.
+/// Protocol version of a peer, inferred from its replies and named after the oldest release that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub enum Api {
-    /// No PING and no `:fees`.
+    /// Releases 0.8.0 to 0.8.2: no PING, and no `:fees` in the info of a query's reply.
     #[cfg_attr(feature = "serde", serde(rename = "0.8.0"))]
     V0_8_0,
-    /// `:fees` in a query's info, and PING.
+    /// Releases 0.8.3 and later: PING, and `:fees` in the info of a query's reply.
     #[cfg_attr(feature = "serde", serde(rename = "0.8.3"))]
     V0_8_3,
 }
 
 impl Api {
-    /// The release.
+    /// Returns the release, such as `0.8.3`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -62,29 +63,30 @@ impl Api {
 /// An error that the peer reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorReply {
-    /// The code, without colon where it is a keyword, as printed otherwise.
+    /// The error code, such as `UNDECLARED`. A keyword without its colon; any other cell as printed.
     pub code: String,
-    /// What the peer says about it.
+    /// The peer's message. At most 300 characters, not sanitized.
     pub message: String,
 }
 
-/// Longest piece of an error that is kept, bytes; a peer may send any cell as one.
-const ERROR_BYTES: usize = 300;
+/// Maximum length of each part of an error, because peers can send any cell. In bytes for printed cells,
+/// in characters for text.
+const MAX_ERROR_LEN: usize = 300;
 
 impl Reply {
-    /// Reads a message's content. `None`: a well-formed message that is no Result, which nobody waits for.
+    /// Decodes the content of a message. Returns `None` for a message that is not a Result.
     ///
     /// # Errors
-    /// The content does not decode.
+    /// The content does not decode within `limits`.
     pub fn decode(content: &[u8], limits: &Limits) -> Result<Option<Self>, DecodeError> {
         Ok(Self::from_cell(&cad3::decode_message(content, limits)?.top))
     }
 
-    /// The Result that `cell` is, if it is one.
+    /// Reads a Result, or returns `None` if `cell` is not a Result.
     #[must_use]
     pub fn from_cell(cell: &Cell) -> Option<Self> {
-        // Id, value, error, log, info.
-        let fields = cell.record_fields(RESULT)?;
+        // The fields are id, value, error, log and info.
+        let fields = cell.record_fields(RESULT_TAG)?;
         let [id, value, error, info] = [0, 1, 2, 4].map(|i| fields.get(i).unwrap_or(&Cell::Nil));
         let outcome = match error {
             Cell::Nil => Ok(value.clone()),
@@ -109,12 +111,10 @@ impl Reply {
     }
 }
 
-/// A piece of an error as it is printed.
 fn printed(cell: &Cell) -> String {
-    cell.printed(ERROR_BYTES).to_string()
+    cell.printed(MAX_ERROR_LEN).to_string()
 }
 
-/// The beginning of a text.
 fn cut(text: &str) -> String {
-    text.chars().take(ERROR_BYTES).collect()
+    text.chars().take(MAX_ERROR_LEN).collect()
 }

@@ -1,19 +1,23 @@
-//! How HTTP endpoints are asked: what is sent, what is trusted, and the way there.
+//! Options that both transports share.
 
-use http::HeaderMap;
-use url::Url;
+/// Default of [`ClientOptions::max_response_bytes`]: 1 MiB. The answer to a poll takes less than 1 KiB.
+const DEFAULT_MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// Options of the HTTP transport. The default sends no headers of its own, trusts the system's roots and uses no proxy.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HttpOptions {
-    /// The `User-Agent` header; none is sent when this is empty.
-    pub user_agent: String,
-    /// Sent with every request. Mark secrets as sensitive, so that they are not printed.
-    pub headers: HeaderMap,
-    /// Certificates (DER) trusted instead of the system's roots.
-    pub ca: Option<Vec<Vec<u8>>>,
-    /// The name asked for and verified in TLS instead of the URL's host.
-    pub server_name: Option<String>,
-    /// An HTTP proxy (`http` or `https`, no userinfo); the environment's proxies are never used.
-    pub proxy: Option<Url>,
+/// Options of a client of one endpoint, on either transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// Address of the account that queries run as. By default the peer chooses; over the binary
+    /// protocol that is #11 (PEER-PROTOCOL, section 3).
+    pub account: Option<u64>,
+    /// Maximum size, in bytes, of the replies that the client accepts. By default 1 MiB.
+    pub max_response_bytes: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            account: None,
+            max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES,
+        }
+    }
 }

@@ -1,15 +1,16 @@
-//! The one query of a poll: figures that belong to one state, and how its answer is read.
+//! The query of a poll and its answer.
 //!
-//! The members stand in one vector form, which a peer evaluates on one immutable state. Each is wrapped in `try`,
-//! so that a member which a peer cannot answer costs only itself.
+//! The query is one vector form, which a peer evaluates on one immutable state. Each member is wrapped in
+//! `try`, so that a member that a peer cannot answer does not affect the others.
 
 use std::sync::LazyLock;
 
-use cad3::{Cell, Hash, reader};
+use cad3::{Cell, Hash};
 
-use super::failure::{Failure, FailureReason};
+use crate::failure::{Failure, FailureReason};
+use crate::query::Query;
 
-/// The members of the form, in the order that [`PollAnswer::from_cell`] reads them.
+/// Members of the form, in the order in which [`PollAnswer::from_cell`] reads them.
 const MEMBERS: [&str; 6] = [
     "(hash (encoding *state*))",
     "(:globals *state*)",
@@ -19,51 +20,50 @@ const MEMBERS: [&str; 6] = [
     "(coin-supply)",
 ];
 
-/// The form as text, for REST.
-pub static SOURCE: LazyLock<String> = LazyLock::new(|| {
+/// The query of a poll, whose value [`PollAnswer::from_cell`] reads.
+pub static POLL_QUERY: LazyLock<Query> = LazyLock::new(|| {
     let guarded: Vec<String> = MEMBERS
         .iter()
         .map(|member| format!("(try {member} nil)"))
         .collect();
-    format!("[{}]", guarded.join(" "))
+    let source = format!("[{}]", guarded.join(" "));
+    Query::read(&source).expect("the members are constant forms")
 });
 
-/// The form as a cell, for the binary protocol.
-pub static FORM: LazyLock<Cell> =
-    LazyLock::new(|| reader::read(&SOURCE).expect("a constant text, read by a test"));
-
-/// PollAnswer of one state. What a peer could not tell, or told in another type, is absent.
+/// Answer to the query of a poll. All fields belong to the same state. A field that the peer could not
+/// answer, or answered with an unexpected type, is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PollAnswer {
     /// Hash of the state.
     pub state_hash: Option<Hash>,
     /// Index of the last applied block; −1 before the first.
     pub state_block: Option<i64>,
-    /// Time of the last applied block, milliseconds since the epoch.
+    /// Time of the last applied block, in milliseconds since the epoch.
     pub timestamp_ms: Option<i64>,
-    /// Fees not yet distributed, copper.
+    /// Fees not yet distributed, in copper.
     pub fees_copper: Option<i64>,
-    /// Price of a unit of juice, copper.
+    /// Price of one unit of juice, in copper.
     pub juice_price_copper: Option<i64>,
-    /// Memory that the pool sells, bytes.
+    /// Memory for sale in the memory pool, in bytes.
     pub memory_pool_bytes: Option<i64>,
-    /// Coins in the memory pool, copper.
+    /// Coins in the memory pool, in copper.
     pub memory_pool_copper: Option<i64>,
     /// Number of accounts.
     pub accounts: Option<i64>,
     /// Number of registered peers.
     pub registered_peers: Option<i64>,
-    /// Price of a byte of memory, copper.
+    /// Price of one byte of memory, in copper.
     pub memory_price_copper: Option<f64>,
-    /// Coins in existence, copper.
+    /// Coins in existence, in copper.
     pub coin_supply_copper: Option<i64>,
 }
 
 impl PollAnswer {
-    /// Reads the answer to the form.
+    /// Reads the value of [`POLL_QUERY`].
     ///
     /// # Errors
-    /// [`FailureReason::Malformed`] when the value is no vector of as many members as were asked: no answer to this question.
+    /// The value is not a vector with one element per member of the query:
+    /// [`FailureReason::Malformed`].
     pub fn from_cell(cell: &Cell) -> Result<Self, Failure> {
         let elements = cell
             .as_elements()
@@ -74,7 +74,7 @@ impl PollAnswer {
             return Err(Failure::new(
                 FailureReason::Malformed,
                 format!(
-                    "the query's value has not {} members: {}",
+                    "the value of the query is not a vector of {}: {}",
                     MEMBERS.len(),
                     cell.printed(80)
                 ),
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_price_that_is_no_number_is_not_known() {
+    fn a_price_that_is_not_finite_is_absent() {
         let price = |text: &str| {
             let value = reader::read(&format!("[nil nil 132 nil {text} nil]")).unwrap();
             PollAnswer::from_cell(&value).unwrap().memory_price_copper

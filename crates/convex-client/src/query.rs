@@ -1,12 +1,12 @@
-//! A question to a peer: any form, as the text that REST reads and the cell that the binary protocol carries.
+//! Queries: forms that a peer evaluates without changing its state.
 
 use cad3::Cell;
 use cad3::reader::{self, ReadError};
 
-use super::failure::Failure;
-use super::message::ErrorReply;
+use crate::failure::{Failure, FailureReason};
+use crate::message::ErrorReply;
 
-/// One form to evaluate. Made once and asked often.
+/// A form for a peer to evaluate. It is parsed once and can be sent any number of times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     source: String,
@@ -14,10 +14,10 @@ pub struct Query {
 }
 
 impl Query {
-    /// A question from query text.
+    /// Parses query text.
     ///
     /// # Errors
-    /// The text is not exactly one form; the error says where.
+    /// The text is not exactly one form. The error names line and column.
     pub fn read(text: &str) -> Result<Self, ReadError> {
         Ok(Self {
             source: text.to_owned(),
@@ -25,38 +25,39 @@ impl Query {
         })
     }
 
-    /// The text, as REST is asked.
+    /// Returns the query as text, which REST sends.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The cell, as the binary protocol is asked.
+    /// Returns the query as a cell, which the binary protocol sends.
     #[must_use]
     pub fn form(&self) -> &Cell {
         &self.form
     }
 }
 
-/// Why a question has no value.
+/// Reason why a query has no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// The peer evaluated it and reports an error: another endpoint would say the same.
-    #[error("the query is answered with :{}: {}", .0.code, .0.message)]
+    /// The peer evaluated the query and reports an error. Another endpoint would report the same.
+    #[error("the query failed with :{}: {}", .0.code, .0.message)]
     Refused(ErrorReply),
-    /// No answer was had, or none that can be used.
+    /// No valid answer arrived.
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
 impl QueryError {
-    /// Whether asking for less could help: the peer's limit of juice or size was met, or our own of size.
+    /// Returns whether a smaller query may succeed: the peer's limit of juice or size was exceeded, or
+    /// the client's limit of the size of a reply.
     #[must_use]
-    pub fn is_too_much(&self) -> bool {
+    pub fn exceeds_limit(&self) -> bool {
         match self {
             // PEER-PROTOCOL, sections 4 and 9.
             Self::Refused(error) => matches!(error.code.as_str(), "JUICE" | "LIMIT"),
-            Self::Failed(failure) => failure.reason == super::FailureReason::TooLarge,
+            Self::Failed(failure) => failure.reason == FailureReason::TooLarge,
         }
     }
 }

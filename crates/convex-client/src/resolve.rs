@@ -1,4 +1,4 @@
-//! Host names to addresses, for both transports. A name that does not resolve is a [`Failure`] of its own.
+//! Name resolution, for both transports.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -10,31 +10,35 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::failure::{Failure, FailureReason};
+use crate::failure::{Failure, FailureReason};
 
-/// So many of many names are resolved at the same time: polls need the same resolver.
-const AT_ONCE: usize = 16;
+/// Number of names that [`resolve_all`] resolves at the same time. Connections need the same resolver.
+const MAX_CONCURRENT_NAMES: usize = 16;
 
-/// Longest wait for one of many names.
-const ONE: Duration = Duration::from_secs(5);
+/// Time limit for each name in [`resolve_all`].
+const NAME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest wait for all of them.
-const ALL: Duration = Duration::from_secs(60);
+/// Time limit for all names in [`resolve_all`].
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Questions to the system's resolver at the same time. It blocks a thread for as long as it likes, whoever still waits; half of the
-/// threads for such work are left to disks, scrapes and reloads.
-static PLACES: Semaphore = Semaphore::const_new(256);
+/// Permits for calls of the system's resolver. A call blocks a thread for an unlimited time, even if its
+/// result is no longer needed. Half of tokio's 512 blocking threads are left to other work.
+static LOOKUP_PERMITS: Semaphore = Semaphore::const_new(256);
 
-/// Addresses of those of `hosts` that resolve soon, IPv4 first, none twice; embedded IPv4 addresses as what they are.
+/// Resolves many host names. Returns the addresses of those that resolve within 5 seconds each and 60
+/// seconds in total; the others are absent. The addresses of a name are unique, IPv4 first, and embedded
+/// IPv4 addresses are converted to IPv4.
 pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>> {
-    let deadline = Instant::now() + ALL;
-    let one = |host: String| async {
-        let found = timeout(ONE, resolve(&host, 0)).await.ok()?.ok()?;
+    let deadline = Instant::now() + TOTAL_TIMEOUT;
+    let resolve_one = |host: String| async {
+        let found = timeout(NAME_TIMEOUT, resolve(&host, 0)).await.ok()?.ok()?;
         let addresses = found.into_iter().map(|address| address.ip().to_canonical());
         let addresses: BTreeSet<IpAddr> = addresses.collect();
         Some((host, addresses.into_iter().collect()))
     };
-    let mut answers = stream::iter(hosts).map(one).buffer_unordered(AT_ONCE);
+    let mut answers = stream::iter(hosts)
+        .map(resolve_one)
+        .buffer_unordered(MAX_CONCURRENT_NAMES);
     let mut resolved = HashMap::new();
     while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
         resolved.extend(answer);
@@ -42,20 +46,22 @@ pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>
     resolved
 }
 
-/// Addresses of `host`, in the system's order; never empty. An address literal is taken as it is.
+/// Resolves `host` and returns its addresses in the system's order; never empty. An address literal is
+/// not looked up.
 ///
 /// # Errors
-/// [`FailureReason::Dns`] with what the system's resolver says.
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+/// The name does not resolve ([`FailureReason::Dns`]), or this host lacks a resource
+/// ([`FailureReason::Local`]).
+pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => ask(host, port).await.map_err(|error| {
+        Err(_) => lookup(host, port).await.map_err(|error| {
             match Failure::from_io(&error) {
-                // getaddrinfo opens files and sockets: without descriptors the fault is ours.
-                own @ Failure {
+                // getaddrinfo opens files and sockets, so it fails without file descriptors too.
+                local @ Failure {
                     reason: FailureReason::Local,
                     ..
-                } => own,
+                } => local,
                 _ => Failure::new(
                     FailureReason::Dns,
                     format!("{host} does not resolve: {error}"),
@@ -72,20 +78,20 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fa
     Ok(addresses)
 }
 
-/// Asks the system's resolver once there is a place.
-async fn ask(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let place = PLACES.acquire().await.map_err(io::Error::other)?;
+/// Calls the system's resolver, as soon as there is a permit.
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let permit = LOOKUP_PERMITS.acquire().await.map_err(io::Error::other)?;
     let host = host.to_owned();
-    let asking = spawn_blocking(move || {
+    let lookup = spawn_blocking(move || {
         let found = (host.as_str(), port).to_socket_addrs();
-        // Not before the thread is free, even if nobody waits any longer.
-        drop(place);
+        // Held until the thread is free, even if the caller has stopped waiting.
+        drop(permit);
         Ok(found?.collect())
     });
-    asking.await?
+    lookup.await?
 }
 
-/// Whether `host` needs no resolver.
-pub(super) fn is_literal(host: &str) -> bool {
+/// Returns whether `host` is an address literal, which needs no lookup.
+pub(crate) fn is_literal(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
 }

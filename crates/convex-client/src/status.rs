@@ -1,56 +1,58 @@
-//! What a STATUS says: identity and order of a peer (PEER-PROTOCOL, section 3.1), as a vector or as a map.
+//! Status of a peer: its identity and its order (PEER-PROTOCOL, section 3.1).
 
 use cad3::{Cell, Hash};
 
-use super::failure::{Failure, FailureReason};
+use crate::failure::{Failure, FailureReason};
 
-/// The four levels of an order, as counts of blocks.
+/// Number of blocks at each of the four levels of a peer's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OrderPoints {
     /// Blocks in the peer's own order.
     pub block: i64,
-    /// Blocks proposed.
+    /// Blocks proposed for consensus.
     pub proposal: i64,
-    /// Blocks that consensus is reached on.
+    /// Blocks with consensus.
     pub consensus: i64,
     /// Blocks that are final and executed.
     pub finality: i64,
 }
 
-/// The levels' names, in order: the `level` label.
-pub const LEVELS: [&str; 4] = ["block", "proposal", "consensus", "finality"];
+/// Names of the levels of an order, from the first to the last that a block reaches.
+pub const ORDER_LEVELS: [&str; 4] = ["block", "proposal", "consensus", "finality"];
 
 impl OrderPoints {
-    /// The points in the order of [`LEVELS`].
+    /// Returns the number of blocks at each level, in the order of [`ORDER_LEVELS`].
     #[must_use]
     pub const fn by_level(self) -> [i64; 4] {
         [self.block, self.proposal, self.consensus, self.finality]
     }
 
-    /// Blocks that are in the order and not final.
+    /// Returns the number of blocks in the order that are not final.
     #[must_use]
     pub const fn pending(self) -> i64 {
         self.block.saturating_sub(self.finality)
     }
 }
 
-/// One STATUS reply. State hash and points are not of the same instant: the state is executed beside the order.
+/// Status of a peer. The order and the peer's state are not of the same instant, because blocks are
+/// executed concurrently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Hash of the first state: the identity of the network.
+    /// Hash of the genesis state, which identifies the network.
     pub genesis: Hash,
-    /// The peer's public key.
+    /// Public key of the peer.
     pub peer_key: Hash,
-    /// Points of the peer's order.
+    /// Order of the peer.
     pub order: OrderPoints,
 }
 
 impl Status {
-    /// Reads both forms; further elements and keys are ignored.
+    /// Reads a status, which releases send as a vector or as a map. Unknown elements and keys are
+    /// ignored.
     ///
     /// # Errors
-    /// [`FailureReason::Malformed`], naming the field that is missing or of a wrong type.
+    /// A field is missing or has the wrong type: [`FailureReason::Malformed`], naming the field.
     pub fn from_cell(cell: &Cell) -> Result<Self, Failure> {
         let field = |index: usize, key: &str| match cell.as_elements() {
             Some(elements) => elements.get(index),
@@ -59,7 +61,7 @@ impl Status {
         let malformed = |key: &str| {
             Failure::new(
                 FailureReason::Malformed,
-                format!("the status has no usable :{key}"),
+                format!("the status has no valid :{key}"),
             )
         };
         let hash = |index, key| {

@@ -170,7 +170,7 @@ impl State {
     /// carries it.
     pub(super) fn top_cell(&self) -> Cell {
         let shallow = |cell: &Cell| {
-            if cad3::encode(cell).len() > cad3::MAX_EMBEDDED {
+            if cad3::encode(cell).len() > cad3::MAX_EMBEDDED_BYTES {
                 Cell::Ref(Arc::new(cell.hash()))
             } else {
                 cell.clone()

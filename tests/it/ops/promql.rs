@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
-use convex_client::{LEVELS, Transport};
+use convex_client::{ORDER_LEVELS, Transport};
 use convex_peer_monitor::config::Role;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, Health, OrderState, StakeClass};
@@ -192,7 +192,7 @@ fn closed(label: &str) -> Option<Vec<&'static str>> {
             .iter()
             .map(|it| it.as_str())
             .collect(),
-        "level" => LEVELS.to_vec(),
+        "level" => ORDER_LEVELS.to_vec(),
         "check" => vec!["advertised_url", "genesis", "peer_key", "transports_agree"],
         "severity" => vec!["critical", "warning", "info"],
         "alertstate" => vec!["firing", "pending"],

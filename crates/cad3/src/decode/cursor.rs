@@ -1,25 +1,27 @@
-//! The place in the input, and the little that is read from any place.
+//! Position in the input, and reads that every kind of cell needs.
 
-use super::super::error::{DecodeError, Problem};
-use super::super::vlq;
+use crate::vlq;
 
-/// Where reading is, and where it must end. Positions count from the start of the message.
-pub(in super::super) struct Cursor<'a> {
-    /// The message up to where the reader may go.
-    pub(in super::super) bytes: &'a [u8],
-    pub(in super::super) position: usize,
+use super::error::{DecodeError, DecodeErrorKind};
+
+/// The current position and the end of the readable input. Positions count from the start of the
+/// message.
+pub(crate) struct Cursor<'a> {
+    /// The message up to the last byte that may be read.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) position: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(in super::super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.position).copied()
     }
 
-    pub(in super::super) fn byte(&mut self, what: &'static str) -> Result<u8, DecodeError> {
+    pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8, DecodeError> {
         Ok(self.take(1, what)?[0])
     }
 
-    pub(in super::super) fn take(
+    pub(crate) fn take(
         &mut self,
         needed: usize,
         what: &'static str,
@@ -29,14 +31,14 @@ impl<'a> Cursor<'a> {
             let left = rest.len();
             return Err(DecodeError::new(
                 self.position,
-                Problem::CutShort { what, needed, left },
+                DecodeErrorKind::CutShort { what, needed, left },
             ));
         };
         self.position += needed;
         Ok(bytes)
     }
 
-    pub(in super::super) fn array<const N: usize>(
+    pub(crate) fn array<const N: usize>(
         &mut self,
         what: &'static str,
     ) -> Result<[u8; N], DecodeError> {
@@ -45,24 +47,27 @@ impl<'a> Cursor<'a> {
         Ok(array)
     }
 
-    /// A count as VLQ.
-    pub(in super::super) fn count(&mut self) -> Result<u64, DecodeError> {
+    /// Reads a VLQ count.
+    pub(crate) fn count(&mut self) -> Result<u64, DecodeError> {
         match vlq::read(&self.bytes[self.position..]) {
             Ok((value, len)) => {
                 self.position += len;
                 Ok(value)
             }
-            Err(error) => Err(DecodeError::new(self.position, Problem::Count(error))),
+            Err(error) => Err(DecodeError::new(
+                self.position,
+                DecodeErrorKind::Count(error),
+            )),
         }
     }
 
-    /// Shift and mask of a radix node.
-    pub(in super::super) fn radix(&mut self) -> Result<(u8, u16), DecodeError> {
+    /// Reads shift and mask of a radix node.
+    pub(crate) fn radix(&mut self) -> Result<(u8, u16), DecodeError> {
         let [shift, high, low] = self.array("shift and mask")?;
         Ok((shift, u16::from_be_bytes([high, low])))
     }
 
-    pub(in super::super) fn since(&self, start: usize) -> &'a [u8] {
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
         &self.bytes[start..self.position]
     }
 }

@@ -1,17 +1,19 @@
-//! Cells without children.
+//! Decoding of cells without children.
 
-use super::super::error::{DecodeError, Problem};
-use super::super::leaf::{BigInteger, CodePoint, Extension, Flag, Name, is_shortest};
-use super::super::node::{small, tag};
-use super::super::{Cell, MAX_CHUNK, MAX_NAME};
+use crate::cell::leaf::is_shortest;
+use crate::cell::node::small;
+use crate::cell::{BigInteger, Cell, CodePoint, Extension, Flag, Name};
+use crate::{MAX_CHUNK_BYTES, MAX_NAME_BYTES, tag};
+
 use super::Cursor;
+use super::error::{DecodeError, DecodeErrorKind};
 
-/// A cell without children, after its first byte.
+/// Reads a cell without children, after its first byte.
 pub(super) fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<Cell, DecodeError> {
-    let broken = |what, rule| {
+    let not_canonical = |what, rule| {
         Err(DecodeError::new(
             start,
-            Problem::NotCanonical { what, rule },
+            DecodeErrorKind::NotCanonical { what, rule },
         ))
     };
     Ok(match first {
@@ -23,7 +25,7 @@ pub(super) fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<C
         0x11..=0x18 => {
             let bytes = cursor.take(usize::from(first - tag::ZERO), "integer")?;
             if !is_shortest(bytes) || bytes == [0] {
-                return broken("integer", "must be as short as it can");
+                return not_canonical("integer", "must be in its shortest form");
             }
             let sign = if bytes[0] & 0x80 == 0 { 0 } else { -1 };
             Cell::Integer(
@@ -34,18 +36,18 @@ pub(super) fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<C
         }
         tag::BIG_INTEGER => {
             let size = cursor.count()?;
-            if !(9..=MAX_CHUNK as u64).contains(&size) {
-                let problem = Problem::Length {
+            if !(9..=MAX_CHUNK_BYTES as u64).contains(&size) {
+                let problem = DecodeErrorKind::Length {
                     what: "big integer",
                     size,
                     min: 9,
-                    max: MAX_CHUNK,
+                    max: MAX_CHUNK_BYTES,
                 };
                 return Err(DecodeError::new(start, problem));
             }
             match BigInteger::new(cursor.take(small(size), "big integer")?) {
                 Some(big) => Cell::BigInteger(big),
-                None => return broken("big integer", "must be as short as it can"),
+                None => return not_canonical("big integer", "must be in its shortest form"),
             }
         }
         tag::DOUBLE => Cell::Double(f64::from_be_bytes(cursor.array("double")?)),
@@ -56,25 +58,25 @@ pub(super) fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<C
                 "keyword"
             };
             let size = cursor.byte(what)?;
-            if !(1..=MAX_NAME).contains(&size.into()) {
-                let problem = Problem::Length {
+            if !(1..=MAX_NAME_BYTES).contains(&size.into()) {
+                let problem = DecodeErrorKind::Length {
                     what,
                     size: size.into(),
                     min: 1,
-                    max: MAX_NAME,
+                    max: MAX_NAME_BYTES,
                 };
                 return Err(DecodeError::new(start, problem));
             }
             match Name::new(cursor.take(size.into(), what)?) {
                 Some(name) if first == tag::SYMBOL => Cell::Symbol(name),
                 Some(name) => Cell::Keyword(name),
-                None => return broken(what, "must have a name"),
+                None => return not_canonical(what, "must have a name"),
             }
         }
         tag::CHAR..=0x3f => {
             let bytes = cursor.take(usize::from(first - tag::CHAR) + 1, "character")?;
             if bytes.len() > 1 && bytes[0] == 0 {
-                return broken("character", "must be as short as it can");
+                return not_canonical("character", "must be in its shortest form");
             }
             match CodePoint::new(
                 bytes
@@ -82,10 +84,10 @@ pub(super) fn leaf(first: u8, cursor: &mut Cursor<'_>, start: usize) -> Result<C
                     .fold(0, |value, byte| value << 8 | u32::from(*byte)),
             ) {
                 Some(point) => Cell::Char(point),
-                None => return broken("character", "ends at 10ffff"),
+                None => return not_canonical("character", "must not be above 10ffff"),
             }
         }
         0xe0..=0xef => Cell::Extension(Extension::new(first, cursor.count()?)),
-        _ => return Err(DecodeError::new(start, Problem::Tag(first))),
+        _ => return Err(DecodeError::new(start, DecodeErrorKind::Tag(first))),
     })
 }

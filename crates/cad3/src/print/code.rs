@@ -1,17 +1,18 @@
-//! Code as the library prints it: compiled operations and functions, which accounts and query values hold.
+//! Printing of compiled operations and functions, in the format of the peer's own library.
 
 use std::fmt::{self, Write};
 
-use super::super::Cell;
-use super::super::items::{Item, Items};
-use super::super::node::{Node, tag};
+use crate::cell::items::{Item, Items};
+use crate::cell::{Cell, Node};
+use crate::tag;
+
 use super::Printer;
 
 impl Printer<'_, '_> {
-    /// An operation with any number of operands.
+    /// Prints an operation with any number of operands.
     pub(super) fn operations(&mut self, open: &str, node: &Node) -> fmt::Result {
         self.out.write_str(open)?;
-        for item in Items::of(node) {
+        for item in Items::new(node) {
             self.out.write_char(' ')?;
             let (Item::Value(cell) | Item::Missing(cell)) = item;
             self.cell(cell)?;
@@ -19,7 +20,7 @@ impl Printer<'_, '_> {
         self.out.write_char(')')
     }
 
-    /// A compiled operation in code form.
+    /// Prints a compiled operation as code.
     pub(super) fn operation(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
         let [code, value] = &*node.children else {
             return self.raw(cell);
@@ -67,13 +68,14 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// The inside of `let` and `loop`, with the library's own blanks: `a 1  b 2 ]  body)`.
+    /// Prints the rest of `let` and `loop` after the opening bracket, with the spacing of the peer's
+    /// library: `a 1  b 2 ]  body)`.
     pub(super) fn bindings(&mut self, names: &Node, operands: &Node) -> fmt::Result {
-        let mut operands = Items::of(operands).map(|item| {
+        let mut operands = Items::new(operands).map(|item| {
             let (Item::Value(cell) | Item::Missing(cell)) = item;
             cell
         });
-        for (index, (name, operand)) in Items::of(names).zip(operands.by_ref()).enumerate() {
+        for (index, (name, operand)) in Items::new(names).zip(operands.by_ref()).enumerate() {
             if index > 0 {
                 self.out.write_char(' ')?;
             }
@@ -91,14 +93,15 @@ impl Printer<'_, '_> {
         self.out.write_char(')')
     }
 
-    /// A function: one of its own, or several by number of arguments.
+    /// Prints a function: a single closure, or several that differ in the number of arguments.
     pub(super) fn function(&mut self, node: &Node, cell: &Cell) -> fmt::Result {
         if let Some((parameters, body)) = closure(node) {
             self.out.write_str("(fn ")?;
             self.closure(parameters, body)?;
             return self.out.write_char(')');
         }
-        // More than the 16 of a leaf nobody writes, and a tree of shared nodes may claim any number.
+        // Only a leaf is read: no real function has more than 16 closures, and a tree of shared nodes
+        // can claim any number.
         let parts = node.children.iter().map(|part| match part {
             Cell::Tree(part) if part.tag == 0xdf => closure(part),
             _ => None,
@@ -122,7 +125,7 @@ impl Printer<'_, '_> {
     }
 }
 
-/// Parameters and body of a function record `[false parameters environment body]`.
+/// Returns parameters and body of a function record `[false parameters environment body]`.
 fn closure(node: &Node) -> Option<(&Node, &Cell)> {
     match &*node.children {
         [Cell::Bool(false), Cell::Tree(parameters), _, body] if parameters.tag == tag::VECTOR => {

@@ -1,7 +1,6 @@
-//! Names of numbered operations, for printing: the core functions as account #8 of a genesis state names them, and the
-//! special operations (section 5.9).
+//! Names of core functions, from account #8 of a genesis state, and of special operations (section 5.9).
 
-/// The name of a core function.
+/// Returns the name of a core function.
 pub(super) fn core(number: u64) -> Option<&'static str> {
     let index = CORE
         .binary_search_by_key(&number, |(number, _)| u64::from(*number))
@@ -9,12 +8,12 @@ pub(super) fn core(number: u64) -> Option<&'static str> {
     Some(CORE[index].1)
 }
 
-/// The name of a special operation.
+/// Returns the name of a special operation.
 pub(super) fn special(number: u64) -> Option<&'static str> {
     SPECIAL.get(usize::try_from(number).ok()?).copied()
 }
 
-/// In order of the numbers.
+/// Number and name of each core function, ordered by number.
 const CORE: &[(u16, &str)] = &[
     (0, "quote"),
     (1, "vector"),
@@ -170,6 +169,7 @@ const CORE: &[(u16, &str)] = &[
     (387, "deploy"),
 ];
 
+/// Names of the special operations, indexed by number.
 const SPECIAL: &[&str] = &[
     "*juice*",
     "*caller*",

@@ -1,17 +1,18 @@
-//! Numbers, characters, text and names.
+//! Printing of numbers, characters, text and names.
 
 use std::fmt::{self, Write};
 
-use super::super::Cell;
-use super::super::leaf::{CodePoint, Extension};
+use crate::cell::{Cell, CodePoint, Extension};
+
 use super::{Printer, core_names};
 
 impl Printer<'_, '_> {
-    /// A double as Java's `Double.toString` writes it: plain between 10^-3 and 10^7, else with an exponent; a digit at
-    /// least on each side of the point; of a lone digit's neighbours with two digits the nearest, so 4.9E-324.
+    /// Prints a double like Java's `Double.toString`: without an exponent from 10^-3 to 10^7, with at
+    /// least one digit on each side of the point. If one digit would suffice with an exponent, the
+    /// nearest number with two digits is printed, such as 4.9E-324.
     pub(super) fn double(&mut self, value: f64, cell: &Cell) -> fmt::Result {
         if value.is_nan() {
-            // The peer's NaN is the usual one; others it shows as bytes.
+            // The peer's library prints any other NaN as its encoding.
             return if value.to_bits() == f64::NAN.to_bits() {
                 self.out.write_str("##NaN")
             } else {
@@ -48,7 +49,8 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// The inside of a String. As in the peer's library a byte that begins no character takes the next one with it.
+    /// Prints the content of a String. As in the peer's library, a byte that does not start a character
+    /// consumes the next byte too.
     pub(super) fn text(&mut self, mut bytes: &[u8]) -> fmt::Result {
         while !bytes.is_empty() {
             let valid = match std::str::from_utf8(bytes) {
@@ -93,8 +95,8 @@ impl Printer<'_, '_> {
     }
 }
 
-/// How many of the bytes can be printed without waiting for more: all but an unfinished character at the end.
-pub(super) fn whole_characters(bytes: &[u8]) -> usize {
+/// Returns the number of bytes without an incomplete character at the end.
+pub(super) fn complete_characters_len(bytes: &[u8]) -> usize {
     let tail = bytes.len().saturating_sub(3);
     match bytes[tail..].iter().rposition(|byte| *byte >= 0xc0) {
         Some(index) => {

@@ -1,14 +1,15 @@
-//! The words of query text: names, numbers, strings, characters.
+//! Tokens of query text: names, numbers, strings and characters.
 
 use std::str::FromStr;
 
 use num_bigint::BigInt;
 
-use super::super::leaf::{CodePoint, Name};
-use super::super::{Cell, MAX_NAME};
+use crate::MAX_NAME_BYTES;
+use crate::cell::{Cell, CodePoint, Name};
+
 use super::ReadError;
 
-/// What is left to read, and where it stands.
+/// The unread rest of the text, with its position.
 #[derive(Clone)]
 pub(super) struct Text<'a> {
     rest: &'a str,
@@ -33,7 +34,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Line and column.
+    /// Returns the position as `line:column`.
     pub(super) fn position(&self) -> String {
         format!("{}:{}", self.line, self.column)
     }
@@ -62,26 +63,26 @@ impl<'a> Text<'a> {
         self.rest.starts_with(mark)
     }
 
-    /// Passes a mark, if it stands here.
+    /// Skips `mark` and returns true if the rest starts with it.
     pub(super) fn eat(&mut self, mark: &str) -> bool {
-        let stands = self.starts_with(mark);
-        if stands {
+        let found = self.starts_with(mark);
+        if found {
             mark.chars().for_each(|_| {
                 self.next();
             });
         }
-        stands
+        found
     }
 
-    pub(super) fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+    pub(super) fn take_while(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
         let start = self.rest;
-        while self.peek().is_some_and(&wanted) {
+        while self.peek().is_some_and(&accept) {
             self.next();
         }
         &start[..start.len() - self.rest.len()]
     }
 
-    /// Passes blanks, commas and comments.
+    /// Skips blanks, commas and line comments.
     pub(super) fn skip_blanks(&mut self) {
         loop {
             self.take_while(|c| matches!(c, ' ' | '\n' | '\r' | '\t' | ','));
@@ -92,26 +93,26 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The name at the cursor; empty when there is none.
+    /// Reads the name at the cursor, or returns an empty text if there is none.
     pub(super) fn name(&mut self) -> &'a str {
-        if !self.peek().is_some_and(begins_name) {
+        if !self.peek().is_some_and(starts_name) {
             return "";
         }
-        self.take_while(|c| begins_name(c) || c.is_ascii_digit() || matches!(c, ':' | '#'))
+        self.take_while(|c| starts_name(c) || c.is_ascii_digit() || matches!(c, ':' | '#'))
     }
 
-    /// A number, a Blob, a Symbol, `nil`, `true` or `false`.
+    /// Reads a number, a Blob, a Symbol, `nil`, `true` or `false`.
     pub(super) fn atom(&mut self) -> Result<Cell, ReadError> {
         let at = self.clone();
-        let mut signless = self.rest.strip_prefix('-').unwrap_or(self.rest).chars();
-        if signless.next().is_some_and(|c| c.is_ascii_digit()) {
-            let word = self.take_while(|c| {
+        let mut unsigned = self.rest.strip_prefix('-').unwrap_or(self.rest).chars();
+        if unsigned.next().is_some_and(|c| c.is_ascii_digit()) {
+            let token = self.take_while(|c| {
                 !matches!(
                     c,
                     ' ' | '\t' | '\n' | '\r' | ',' | ';' | '(' | ')' | '[' | ']' | '{' | '}'
                 )
             });
-            return number(word).map_err(|problem| at.error(problem));
+            return number(token).map_err(|problem| at.error(problem));
         }
         if self.eat("/") {
             return Ok(Cell::symbol("/"));
@@ -119,7 +120,7 @@ impl<'a> Text<'a> {
         match self.name() {
             "" => {
                 let found = self.peek().map(String::from).unwrap_or_default();
-                Err(at.error(format!("{found:?} begins no form")))
+                Err(at.error(format!("expected a form, found {found:?}")))
             }
             "nil" => Ok(Cell::Nil),
             "true" => Ok(Cell::Bool(true)),
@@ -127,7 +128,7 @@ impl<'a> Text<'a> {
             name => match Name::new(name.as_bytes()) {
                 Some(name) => Ok(Cell::Symbol(name)),
                 None => Err(at.error(format!(
-                    "symbol of {} bytes, at most {MAX_NAME}",
+                    "symbol of {} bytes, at most {MAX_NAME_BYTES}",
                     name.len()
                 ))),
             },
@@ -137,17 +138,17 @@ impl<'a> Text<'a> {
     pub(super) fn keyword(&mut self) -> Result<Cell, ReadError> {
         let at = self.clone();
         self.eat(":");
-        // Further colons belong to the name.
+        // Any more colons are part of the name.
         let colons = self.take_while(|c| c == ':');
         let name = if self.eat("/") { "/" } else { self.name() };
         if name.is_empty() {
-            return Err(at.error(": stands before a name"));
+            return Err(at.error("expected a name after :"));
         }
         let name = format!("{colons}{name}");
         match Name::new(name.as_bytes()) {
             Some(name) => Ok(Cell::Keyword(name)),
             None => Err(at.error(format!(
-                "keyword of {} bytes, at most {MAX_NAME}",
+                "keyword of {} bytes, at most {MAX_NAME_BYTES}",
                 name.len()
             ))),
         }
@@ -156,8 +157,8 @@ impl<'a> Text<'a> {
     pub(super) fn character(&mut self) -> Result<Cell, ReadError> {
         let at = self.clone();
         self.eat("\\");
-        let word = self.take_while(|c| c.is_ascii_alphanumeric());
-        let character = match word {
+        let token = self.take_while(|c| c.is_ascii_alphanumeric());
+        let character = match token {
             "newline" => '\n',
             "return" => '\r',
             "space" => ' ',
@@ -166,23 +167,25 @@ impl<'a> Text<'a> {
             "backspace" => '\u{8}',
             "" => self
                 .next()
-                .ok_or_else(|| at.error("\\ stands before a character"))?,
+                .ok_or_else(|| at.error("expected a character after \\"))?,
             _ => {
-                let mut letters = word.chars();
+                let mut letters = token.chars();
                 match (letters.next(), letters.as_str()) {
                     (Some(letter), "") => letter,
                     (Some('u'), digits) if digits.len() == 4 => u32::from_str_radix(digits, 16)
                         .ok()
                         .and_then(char::from_u32)
-                        .ok_or_else(|| at.error(format!("\\{word} is no character")))?,
+                        .ok_or_else(|| at.error(format!("\\{token} is not a character")))?,
                     _ => {
-                        let known = "\\newline \\return \\space \\tab \\formfeed \\backspace \\u00e9 or one character";
-                        return Err(at.error(format!("\\{word} is none of {known}")));
+                        return Err(at.error(format!(
+                            "unknown character \\{token}; expected a single character, \\newline, \
+                             \\return, \\space, \\tab, \\formfeed, \\backspace or \\u00e9"
+                        )));
                     }
                 }
             }
         };
-        let point = CodePoint::new(character.into()).ok_or_else(|| at.error("no character"))?;
+        let point = CodePoint::new(character.into()).ok_or_else(|| at.error("not a character"))?;
         Ok(Cell::Char(point))
     }
 
@@ -201,12 +204,12 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What a backslash in a string stands for, after it.
+    /// Reads an escape sequence in a string, after the backslash.
     fn escape(&mut self, at: &Text<'_>) -> Result<char, ReadError> {
         Ok(match self.peek() {
             Some('u') => return self.unicode_escape(at),
             Some('0'..='7') => {
-                // One to three octal digits up to 377.
+                // One to three octal digits, at most 377.
                 let mut value = 0;
                 for _ in 0..3 {
                     let Some(digit) = self
@@ -219,7 +222,7 @@ impl<'a> Text<'a> {
                     value = value * 8 + digit;
                     self.next();
                 }
-                return char::from_u32(value).ok_or_else(|| at.error("no character"));
+                return char::from_u32(value).ok_or_else(|| at.error("not a character"));
             }
             Some(letter) => {
                 self.next();
@@ -231,8 +234,10 @@ impl<'a> Text<'a> {
                     'r' => '\r',
                     '"' | '\'' | '\\' => letter,
                     _ => {
-                        let known = r#"\b \t \n \f \r \" \' \\ \u00e9 \377"#;
-                        return Err(at.error(format!("\\{letter} in a string is none of {known}")));
+                        let known = r#"\b \t \n \f \r \" \' \\ \u00e9 or \377"#;
+                        return Err(at.error(format!(
+                            "unknown escape \\{letter} in a string; expected {known}"
+                        )));
                     }
                 }
             }
@@ -240,30 +245,29 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// `u` and four hex digits; two of them for a character beyond ffff, as in Java.
+    /// Reads `u` and four hex digits, twice with a backslash between for a character above ffff, as in
+    /// Java.
     fn unicode_escape(&mut self, at: &Text<'_>) -> Result<char, ReadError> {
-        let first = self.unit(at)?;
+        let first = self.utf16_unit(at)?;
         let mut units = vec![first];
         if (0xd800..0xdc00).contains(&first) && self.eat("\\") {
-            units.push(self.unit(at)?);
+            units.push(self.utf16_unit(at)?);
         }
         match char::decode_utf16(units)
             .collect::<Result<Vec<_>, _>>()
             .as_deref()
         {
             Ok([character]) => Ok(*character),
-            _ => Err(at.error(format!(
-                "\\u{first:04x} is half of a pair without the other"
-            ))),
+            _ => Err(at.error(format!("\\u{first:04x} is an unpaired surrogate"))),
         }
     }
 
-    fn unit(&mut self, at: &Text<'_>) -> Result<u16, ReadError> {
+    fn utf16_unit(&mut self, at: &Text<'_>) -> Result<u16, ReadError> {
         let digits = self.rest.strip_prefix('u').and_then(|rest| rest.get(..4));
         let unit = digits
             .filter(|d| d.chars().all(|c| c.is_ascii_hexdigit()))
             .and_then(|d| u16::from_str_radix(d, 16).ok());
-        let unit = unit.ok_or_else(|| at.error("\\u stands before four hex digits"))?;
+        let unit = unit.ok_or_else(|| at.error("expected four hex digits after \\u"))?;
         (0..5).for_each(|_| {
             self.next();
         });
@@ -271,8 +275,9 @@ impl<'a> Text<'a> {
     }
 }
 
-/// What a name may begin with. It may go on with digits, `:` and `#` too; `/` stands alone.
-fn begins_name(c: char) -> bool {
+/// Returns whether a name may start with `c`. Later characters may also be digits, `:` and `#`; `/` is a
+/// name only on its own.
+fn starts_name(c: char) -> bool {
     c.is_ascii_alphabetic()
         || matches!(
             c,
@@ -280,22 +285,22 @@ fn begins_name(c: char) -> bool {
         )
 }
 
-/// An integer, a double or a Blob.
-fn number(word: &str) -> Result<Cell, String> {
-    if let Some(digits) = word.strip_prefix("0x") {
+/// Parses an integer, a double or a Blob.
+fn number(token: &str) -> Result<Cell, String> {
+    if let Some(digits) = token.strip_prefix("0x") {
         return match hex::decode(digits) {
             Ok(bytes) => Ok(Cell::blob(&bytes)),
             Err(hex::FromHexError::OddLength) => Err(format!(
-                "blob of {} hex digits, an even number is needed",
+                "expected an even number of hex digits in a blob, found {}",
                 digits.len()
             )),
-            Err(error) => Err(format!("blob {word}: {error}")),
+            Err(error) => Err(format!("invalid blob {token}: {error}")),
         };
     }
-    let unsigned = word.strip_prefix('-').unwrap_or(word);
+    let unsigned = token.strip_prefix('-').unwrap_or(token);
     let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if all_digits(unsigned) {
-        let big = BigInt::from_str(word).map_err(|error| error.to_string())?;
+        let big = BigInt::from_str(token).map_err(|error| error.to_string())?;
         return Cell::big_integer(&big).ok_or_else(|| "integer of more than 4096 bytes".to_owned());
     }
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -304,10 +309,10 @@ fn number(word: &str) -> Result<Cell, String> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
     let is_double = [whole, fraction, exponent].into_iter().all(all_digits);
-    match word.parse() {
+    match token.parse() {
         Ok(value) if is_double => Ok(Cell::Double(value)),
         _ => Err(format!(
-            "{word} is no number: 12, -3, 1.5, 1.5e3 and 0x12ab are"
+            "invalid number {token}; expected for example 12, -3, 1.5, 1.5e3 or 0x12ab"
         )),
     }
 }

@@ -23,7 +23,7 @@ fn what_is_no_hash_is_told_by_length_or_digit() {
     assert_eq!(parse("0x12"), HashError::Length { digits: 2 });
     assert_eq!(
         parse(&"1".repeat(65)).to_string(),
-        "a hash has 64 hex digits, this has 65"
+        "a hash has 64 hex digits, found 65"
     );
     assert_eq!(
         parse("0x12g4"),

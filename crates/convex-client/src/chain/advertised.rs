@@ -1,39 +1,42 @@
-//! Where a peer says on chain that it answers. Text by a stranger: what is no host and port is refused.
+//! Addresses that peers advertise on chain. The text is not trusted: anything but a host and a port is
+//! refused.
 
 use std::net::{IpAddr, SocketAddrV6};
 use std::str::FromStr;
 
-/// Longest host name and longest part of one between dots (RFC 1035, section 2.3.4).
-const MAX_HOST: usize = 253;
-const MAX_LABEL: usize = 63;
+/// Maximum length of a host name in bytes (RFC 1035, section 2.3.4).
+const MAX_HOST_BYTES: usize = 253;
 
-/// Host and port of the binary protocol, as advertised.
+/// Maximum length of one label of a host name in bytes (RFC 1035, section 2.3.4).
+const MAX_LABEL_BYTES: usize = 63;
+
+/// Host and port of the binary protocol that a peer advertises on chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advertised {
-    /// A name in lower case, or an address literal without brackets.
+pub struct AdvertisedAddress {
+    /// Host name in lower case, or address literal without brackets.
     pub host: String,
-    /// Never 0.
+    /// Port, never 0.
     pub port: u16,
 }
 
-/// Why an advertised URL names no endpoint of the binary protocol.
+/// Reason why an advertised URL is not an address of the binary protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdvertisedError {
-    /// Another form, as one with another scheme, a user name, a path or a query.
+    /// The text has another form, for example another scheme, a user name, a path or a query.
     #[error("the advertised URL is neither host:port nor tcp://host:port")]
     Form,
-    /// No name that DNS has and no address.
+    /// The host is neither a valid DNS name nor an address.
     #[error("the host of the advertised URL is neither a host name nor an address")]
     Host,
-    /// Not 1 to 65535.
+    /// The port is not 1 to 65535.
     #[error("the port of the advertised URL is not 1 to 65535")]
     Port,
 }
 
-impl FromStr for Advertised {
+impl FromStr for AdvertisedAddress {
     type Err = AdvertisedError;
 
-    /// Reads `host:port`, and `tcp://host:port` as releases from 0.8.3 on have it.
+    /// Parses `host:port`, or `tcp://host:port`, which releases from 0.8.3 advertise.
     fn from_str(text: &str) -> Result<Self, AdvertisedError> {
         let text = text.strip_prefix("tcp://").unwrap_or(text);
         if text.starts_with('[') {
@@ -44,16 +47,16 @@ impl FromStr for Advertised {
             return Self::new(address.ip().to_string(), address.port());
         }
         let (host, port) = text.rsplit_once(':').ok_or(AdvertisedError::Form)?;
-        let foreign = |c: char| !(c.is_ascii_alphanumeric() || "-._".contains(c));
-        if host.contains(foreign) {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if !host.chars().all(is_allowed) {
             return Err(AdvertisedError::Form);
         }
-        let sound = |label: &str| {
-            (1..=MAX_LABEL).contains(&label.len())
+        let is_valid_label = |label: &str| {
+            (1..=MAX_LABEL_BYTES).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        if host.len() > MAX_HOST || !host.split('.').all(sound) {
+        if host.len() > MAX_HOST_BYTES || !host.split('.').all(is_valid_label) {
             return Err(AdvertisedError::Host);
         }
         if !port.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -64,7 +67,7 @@ impl FromStr for Advertised {
     }
 }
 
-impl Advertised {
+impl AdvertisedAddress {
     fn new(host: String, port: u16) -> Result<Self, AdvertisedError> {
         if port == 0 {
             return Err(AdvertisedError::Port);
@@ -72,7 +75,7 @@ impl Advertised {
         Ok(Self { host, port })
     }
 
-    /// Whether the host has to be resolved.
+    /// Returns whether the host is a name, which needs to be resolved.
     #[must_use]
     pub fn is_named(&self) -> bool {
         self.host.parse::<IpAddr>().is_err()
@@ -84,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_and_a_port_are_read_with_the_scheme_and_without() {
+    fn a_host_and_a_port_are_parsed_with_and_without_scheme() {
         for (text, host, port) in [
             ("peer.example:18888", "peer.example", 18888),
             ("tcp://Peer.Example:1", "peer.example", 1),
@@ -92,7 +95,7 @@ mod tests {
             ("tcp://[2001:DB8::1]:65535", "2001:db8::1", 65535),
             ("my_peer-1:80", "my_peer-1", 80),
         ] {
-            let expected = Advertised {
+            let expected = AdvertisedAddress {
                 host: host.to_owned(),
                 port,
             };
@@ -136,7 +139,7 @@ mod tests {
             ("peer.example:65536", Port),
             ("[2001:db8::1]:0", Port),
         ] {
-            assert_eq!(text.parse::<Advertised>(), Err(error), "{text:?}");
+            assert_eq!(text.parse::<AdvertisedAddress>(), Err(error), "{text:?}");
         }
     }
 }

@@ -1,32 +1,39 @@
-//! How stake becomes weight in consensus, as the peer's source computes it. Releases 0.8.0 to 0.8.5 agree in all of it.
+//! Economics of the network: units of coin, and how stake becomes weight in consensus.
+//!
+//! The rules are those of the peer's source, which did not change from release 0.8.0 to 0.8.5. Names such
+//! as `Coin.GOLD` refer to that source.
 
-/// Copper in one CVM: `Coin.GOLD`.
+/// Copper in one CVM (`Coin.GOLD`).
 pub const COPPER_PER_CVM: i64 = 1_000_000_000;
 
-/// More copper than this cannot exist: `Coin.MAX_SUPPLY`.
+/// Maximum amount of coin, in copper (`Coin.MAX_SUPPLY`).
 pub const MAX_SUPPLY_COPPER: i64 = 1_000_000_000 * COPPER_PER_CVM;
 
-/// Own stake below which a peer is not heard and anybody may evict it: `CPoSConstants.MINIMUM_EFFECTIVE_STAKE`.
+/// Minimum own stake of a peer, in copper. With less, other peers ignore it and anyone may evict it
+/// (`CPoSConstants.MINIMUM_EFFECTIVE_STAKE`).
 pub const MINIMUM_OWN_STAKE_COPPER: i64 = 1000 * COPPER_PER_CVM;
 
-/// The part of all weight that must agree for consensus: `CPoSConstants.CONSENSUS_THRESHOLD`.
+/// Share of all weight that must agree for consensus (`CPoSConstants.CONSENSUS_THRESHOLD`).
 pub const CONSENSUS_THRESHOLD: f64 = 0.67;
 
-/// A peer's weight is whole for so long after its last block, milliseconds: `CPoSConstants.PEER_DECAY_DELAY`.
-pub const DECAY_DELAY_MS: i64 = 3 * 60 * 1000;
+/// Time after a peer's last block before its weight starts to decay, in milliseconds
+/// (`CPoSConstants.PEER_DECAY_DELAY`).
+const DECAY_DELAY_MS: i64 = 3 * 60 * 1000;
 
-/// Then it falls by the factor e every so many milliseconds: `CPoSConstants.PEER_DECAY_TIME`, whose comment says 30
-/// minutes where its value is 5.
-pub const DECAY_TIME_MS: i64 = 5 * 60 * 1000;
+/// Time in which the weight decays by the factor e, in milliseconds (`CPoSConstants.PEER_DECAY_TIME`,
+/// whose comment says 30 minutes, but whose value is 5).
+const DECAY_TIME_MS: i64 = 5 * 60 * 1000;
 
-/// It does not fall below this part: `CPoSConstants.PEER_DECAY_MINIMUM`.
-pub const DECAY_MINIMUM: f64 = 0.001;
+/// Minimum of the decay (`CPoSConstants.PEER_DECAY_MINIMUM`).
+const DECAY_MINIMUM: f64 = 0.001;
 
-/// The part of a peer's stake that counts in a state, [`DECAY_MINIMUM`] to 1: `Economics.stakeDecay`. Times in
-/// milliseconds, of the peer's last block in the order and of the state itself; a peer that never made a block has the
-/// minimum. Wall time has no say: on an idle network nothing decays.
-#[must_use]
-pub fn decay(last_block_ms: Option<i64>, state_time_ms: i64) -> f64 {
+/// Returns the share of a peer's stake that counts in a state, [`DECAY_MINIMUM`] to 1
+/// (`Economics.stakeDecay`).
+///
+/// The arguments are the times of the peer's last block in the order and of the state, in milliseconds. A
+/// peer without a block has the minimum. The current time does not matter: on an idle network nothing
+/// decays.
+pub(super) fn decay(last_block_ms: Option<i64>, state_time_ms: i64) -> f64 {
     let Some(last_block_ms) = last_block_ms else {
         return DECAY_MINIMUM;
     };
@@ -41,29 +48,27 @@ pub fn decay(last_block_ms: Option<i64>, state_time_ms: i64) -> f64 {
         .max(DECAY_MINIMUM)
 }
 
-/// A peer's weight in consensus, in shares of stake: `State.computeStakes`. Shares, own and delegated together, not the
-/// coin they are worth: rewards give no weight.
-#[must_use]
-pub fn weight(shares: i64, decay: f64) -> f64 {
+/// Returns the weight of a peer in consensus, in shares of stake (`State.computeStakes`). The weight
+/// depends on the shares, own and delegated, and not on the coin they are worth: rewards add no weight.
+pub(super) fn weight(shares: i64, decay: f64) -> f64 {
     float(shares) * decay
 }
 
-/// How much own stake, copper, is above what keeps a peer heard and safe from eviction; negative when it is not:
-/// `Context.evictPeer`, `State.checkBlock`, `BeliefMerge.isValidPeer`.
-#[must_use]
-pub const fn eviction_margin(own_copper: i64) -> i64 {
+/// Returns the own stake above [`MINIMUM_OWN_STAKE_COPPER`], in copper; negative if the stake is lower
+/// (`Context.evictPeer`, `State.checkBlock`, `BeliefMerge.isValidPeer`).
+pub(super) const fn eviction_margin(own_copper: i64) -> i64 {
     own_copper.saturating_sub(MINIMUM_OWN_STAKE_COPPER)
 }
 
-/// Copper as CVM.
+/// Converts copper to CVM.
 #[must_use]
 pub fn cvm(copper: i64) -> f64 {
     float(copper) / float(COPPER_PER_CVM)
 }
 
-/// What is left of the coin that shares are worth when the delegated ones are paid, and what those are: own and
-/// delegated, copper (`PeerStatus.getPeerStake`, `getDelegatedStake`). The arguments are not negative.
-pub(super) fn split(balance: i64, own_shares: i64, delegated_shares: i64) -> (i64, i64) {
+/// Splits the balance of a peer into the worth of its own and of the delegated shares, in copper
+/// (`PeerStatus.getPeerStake`, `getDelegatedStake`). The arguments must not be negative.
+pub(super) fn split_balance(balance: i64, own_shares: i64, delegated_shares: i64) -> (i64, i64) {
     let shares = i128::from(own_shares) + i128::from(delegated_shares);
     if shares <= 0 {
         return (balance, 0);
@@ -73,10 +78,10 @@ pub(super) fn split(balance: i64, own_shares: i64, delegated_shares: i64) -> (i6
     (balance - delegated, delegated)
 }
 
-/// The nearest double; what coins and times there are is exact to a billionth.
+/// Converts to the nearest double.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "figures for people and thresholds"
+    reason = "amounts and times keep more precision than weights and thresholds need"
 )]
 fn float(value: i64) -> f64 {
     value as f64
@@ -90,7 +95,7 @@ mod tests {
     const MINUTE: i64 = 60_000;
 
     #[test]
-    fn weight_is_whole_for_three_minutes_and_then_falls_to_a_thousandth() {
+    fn weight_decays_after_three_minutes_down_to_a_thousandth() {
         for (age, expected) in [
             (-MINUTE, 1.0),
             (0, 1.0),
@@ -113,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_times_are_no_trouble() {
+    fn extreme_times_keep_the_decay_in_range() {
         for last in [i64::MIN, -1, 0, i64::MAX] {
             for state in [i64::MIN, -1, 0, i64::MAX] {
                 let decay = decay(Some(last), state);
@@ -123,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn own_stake_is_what_the_delegated_shares_leave() {
+    fn own_stake_is_the_balance_without_the_delegated_part() {
         for (balance, own, delegated, expected) in [
             (
                 66_600_000_021_225,
@@ -141,12 +146,12 @@ mod tests {
                 (MAX_SUPPLY_COPPER / 2, MAX_SUPPLY_COPPER / 2),
             ),
         ] {
-            assert_eq!(split(balance, own, delegated), expected);
+            assert_eq!(split_balance(balance, own, delegated), expected);
         }
     }
 
     #[test]
-    fn the_margin_is_counted_from_a_thousand_coins() {
+    fn the_eviction_margin_is_relative_to_a_thousand_coins() {
         assert_eq!(eviction_margin(1_000_000_000_000), 0);
         assert_eq!(eviction_margin(999_999_999_999), -1);
         assert_eq!(eviction_margin(i64::MIN), i64::MIN);

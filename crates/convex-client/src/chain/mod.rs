@@ -1,7 +1,14 @@
-//! What is asked of the chain once an interval, of one healthy peer of the majority: stake, balances and the operator's
-//! own queries. Questions out, values in; knows no peer, no clock and no schedule.
+//! On-chain data: the registry of peers with their stake, and values of queries as numbers.
+//!
+//! Nothing here does I/O: [`RegistryReader`] returns the queries to send and reads their answers.
 
-pub mod advertised;
-pub mod custom;
+mod advertised;
 pub mod economics;
-pub mod stake;
+mod number;
+mod registry;
+
+pub use advertised::{AdvertisedAddress, AdvertisedError};
+pub use number::{NotANumber, to_number};
+pub use registry::{
+    MAX_PEERS, MAX_URL_BYTES, RegisteredPeer, Registry, RegistryError, RegistryReader,
+};

@@ -1,26 +1,30 @@
-//! Collections and long texts from their parts, in the one shape that the encoding allows (sections 5.5 to 5.7).
+//! Constructors of collections, long Strings and Blobs, in the only shape that the encoding allows
+//! (sections 5.5 to 5.7).
 
-use crate::canonical::key_bytes;
+use crate::hash::{Hash, digit, shared_digits};
+use crate::{MAX_CHUNK_BYTES, tag};
 
-use super::hash::{Hash, digit, shared_digits};
+use super::Cell;
 use super::leaf::{BigInteger, Chunk};
-use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, tag, vector_bits};
-use super::{Cell, MAX_CHUNK};
+use super::node::{
+    HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, index_key_bytes, small, vector_bits,
+};
 
 impl Cell {
-    /// A String.
+    /// Creates a String.
     #[must_use]
     pub fn string(text: &str) -> Self {
         chunked(tag::STRING, text.as_bytes())
     }
 
-    /// A Blob.
+    /// Creates a Blob.
     #[must_use]
     pub fn blob(bytes: &[u8]) -> Self {
         chunked(tag::BLOB, bytes)
     }
 
-    /// An integer of any size up to 4096 bytes of two's complement; nothing beyond.
+    /// Creates an integer. Returns `None` if it needs more than [`MAX_CHUNK_BYTES`] bytes of two's
+    /// complement.
     #[must_use]
     pub fn big_integer(value: &num_bigint::BigInt) -> Option<Self> {
         match i64::try_from(value) {
@@ -29,13 +33,13 @@ impl Cell {
         }
     }
 
-    /// A Vector.
+    /// Creates a Vector.
     #[must_use]
     pub fn vector(elements: impl IntoIterator<Item = Self>) -> Self {
         sequence(tag::VECTOR, &elements.into_iter().collect::<Vec<_>>())
     }
 
-    /// A List.
+    /// Creates a List.
     #[must_use]
     pub fn list(elements: impl IntoIterator<Item = Self>) -> Self {
         let mut elements: Vec<_> = elements.into_iter().collect();
@@ -43,17 +47,17 @@ impl Cell {
         sequence(tag::LIST, &elements)
     }
 
-    /// A record with a tag byte from `d0` to `df`.
+    /// Creates a record with a tag byte from `d0` to `df`.
     ///
     /// # Panics
-    /// When the tag is no record's.
+    /// Panics if the tag is not `d0` to `df`.
     #[must_use]
     pub fn record(tag: u8, fields: impl IntoIterator<Item = Self>) -> Self {
-        assert!(tag & 0xf0 == 0xd0, "a record's tag is d0 to df");
+        assert!(tag & 0xf0 == 0xd0, "the tag of a record is d0 to df");
         sequence(tag, &fields.into_iter().collect::<Vec<_>>())
     }
 
-    /// A Map. Of entries with the same key the last one stays.
+    /// Creates a Map. Of entries with equal keys, the last is kept.
     #[must_use]
     pub fn map(entries: impl IntoIterator<Item = (Self, Self)>) -> Self {
         hashed(
@@ -62,25 +66,25 @@ impl Cell {
         )
     }
 
-    /// A Set.
+    /// Creates a Set.
     #[must_use]
     pub fn set(elements: impl IntoIterator<Item = Self>) -> Self {
         hashed(tag::SET, elements.into_iter().map(|element| vec![element]))
     }
 
-    /// An Index; nothing when a key is no Blob, String, Symbol, Keyword or Address. Of entries with the same first 32
-    /// bytes of key the last one stays.
+    /// Creates an Index. Returns `None` if a key is not a Blob, String, Symbol, Keyword or Address. Of
+    /// entries whose keys have equal first 32 bytes, the last is kept.
     #[must_use]
     pub fn index(entries: impl IntoIterator<Item = (Self, Self)>) -> Option<Self> {
         let mut entries = entries
             .into_iter()
-            .map(|(key, value)| Some((key_bytes(&key)?, vec![key, value])))
+            .map(|(key, value)| Some((index_key_bytes(&key)?, vec![key, value])))
             .collect::<Option<Vec<_>>>()?;
-        last_of_each(&mut entries);
+        sort_and_keep_last(&mut entries);
         Some(index_node(&entries))
     }
 
-    /// A Syntax object; metadata that is an empty Map is none.
+    /// Creates a Syntax object. Empty metadata becomes nil.
     #[must_use]
     pub fn syntax(datum: Self, metadata: impl IntoIterator<Item = (Self, Self)>) -> Self {
         let metadata = match Self::map(metadata) {
@@ -90,7 +94,8 @@ impl Cell {
         Node::new(Shape::flat(tag::SYNTAX, 0, vec![datum, metadata])).into_cell()
     }
 
-    /// Signed data: the key, the signature over the value's encoding as a child, the value. Nothing is verified.
+    /// Creates signed data from a public key, a signature over the value's encoding as a child, and the
+    /// value. The signature is not verified.
     #[must_use]
     pub fn signed(key: &Hash, signature: &[u8; 64], value: Self) -> Self {
         let children = vec![Self::from(*key), Self::Blob(Chunk::new(signature)), value];
@@ -99,7 +104,7 @@ impl Cell {
 }
 
 fn chunked(tag: u8, bytes: &[u8]) -> Cell {
-    if bytes.len() <= MAX_CHUNK {
+    if bytes.len() <= MAX_CHUNK_BYTES {
         let chunk = Chunk::new(bytes);
         return if tag == tag::STRING {
             Cell::String(chunk)
@@ -115,7 +120,7 @@ fn chunked(tag: u8, bytes: &[u8]) -> Cell {
     Node::new(Shape::flat(tag, bytes.len() as u64, children)).into_cell()
 }
 
-/// A Vector body; `elements` stand in the order of the encoding.
+/// Creates a node with a Vector's body from `elements` in the order of the encoding.
 fn sequence(tag: u8, elements: &[Cell]) -> Cell {
     let count = elements.len() as u64;
     let tail = small(count % VECTOR_LEAF);
@@ -135,8 +140,8 @@ fn sequence(tag: u8, elements: &[Cell]) -> Cell {
     Node::new(Shape::flat(tag, count, children)).into_cell()
 }
 
-/// Sorts by key; of entries with equal keys the last stays.
-fn last_of_each<K: Ord>(entries: &mut Vec<(K, Vec<Cell>)>) {
+/// Sorts by key. Of entries with equal keys, the last is kept.
+fn sort_and_keep_last<K: Ord>(entries: &mut Vec<(K, Vec<Cell>)>) {
     entries.reverse();
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     entries.dedup_by(|a, b| a.0 == b.0);
@@ -144,7 +149,7 @@ fn last_of_each<K: Ord>(entries: &mut Vec<(K, Vec<Cell>)>) {
 
 fn hashed(tag: u8, entries: impl Iterator<Item = Vec<Cell>>) -> Cell {
     let mut entries: Vec<_> = entries.map(|entry| (entry[0].hash(), entry)).collect();
-    last_of_each(&mut entries);
+    sort_and_keep_last(&mut entries);
     hashed_node(tag, &entries)
 }
 
@@ -184,7 +189,7 @@ fn index_node(entries: &[(Vec<u8>, Vec<Cell>)]) -> Cell {
         return Node::new(Shape::flat(tag::INDEX, 1, own.clone())).into_cell();
     };
     let shift = shared_digits(first, last);
-    // A key that ends where the others part is the first in order.
+    // A key that ends where the others diverge is the first in order.
     let ends_here = first.len() * 2 == usize::from(shift);
     let (mut children, below) = if ends_here {
         (own.clone(), rest)

@@ -1,4 +1,5 @@
-//! TLS for the HTTP transport: rustls with the system's roots or a configured CA, recording what reqwest hides.
+//! TLS for the HTTP transport: rustls with the system's root certificates or given ones. Records the
+//! certificate and the start of the handshake, which reqwest does not report.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -13,10 +14,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, Sig
 
 use super::trace;
 
-/// A client configuration that trusts `ca` (certificates, DER), or the system's roots without one.
+/// Creates a client configuration that trusts the certificates (DER) in `ca`, or the system's root
+/// certificates if `ca` is absent.
 ///
 /// # Errors
-/// A text that says what is wrong with the certificates: none of them is usable.
+/// A certificate in `ca` is not usable.
 pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, String> {
     let roots = match ca {
         Some(certificates) => {
@@ -24,7 +26,7 @@ pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, Stri
             for certificate in certificates {
                 roots
                     .add(CertificateDer::from(certificate.clone()))
-                    .map_err(|error| format!("a certificate of ca_file is not usable: {error}"))?;
+                    .map_err(|error| format!("a CA certificate is not usable: {error}"))?;
             }
             Arc::new(roots)
         }
@@ -34,12 +36,12 @@ pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, Stri
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let judge =
+    let verifier =
         match WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build() {
-            Ok(judge) => judge as Arc<dyn ServerCertVerifier>,
-            // A host without certificates can still watch plain endpoints.
+            Ok(verifier) => verifier as Arc<dyn ServerCertVerifier>,
+            // Without root certificates, http endpoints must still work.
             Err(error) => Arc::new(NoRoots {
-                why: error.to_string(),
+                reason: error.to_string(),
                 schemes: provider
                     .signature_verification_algorithms
                     .supported_schemes(),
@@ -47,15 +49,15 @@ pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, Stri
         };
     let mut config = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(RecordingVerifier(judge)))
+        .with_custom_certificate_verifier(Arc::new(RecordingVerifier(verifier)))
         .with_no_client_auth();
-    // A resumed session shows no certificate, so none is resumed; the store tells when a handshake begins.
+    // Sessions are not resumed, because a resumed session has no certificate to record.
     config.resumption = Resumption::store(Arc::new(HandshakeStartHook));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// The system's roots, read once. Those that are not usable are skipped, as every client does.
+/// Returns the system's root certificates, which are read once. Unusable ones are skipped.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     Arc::clone(ROOTS.get_or_init(|| {
@@ -63,13 +65,17 @@ fn system_roots() -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         let (usable, _) = roots.add_parsable_certificates(found.certs);
         if usable == 0 {
-            tracing::warn!(errors = ?found.errors, "this host has no root certificates: no https endpoint can be verified");
+            tracing::warn!(
+                errors = ?found.errors,
+                "no root certificates found on this host; https endpoints cannot be verified"
+            );
         }
         Arc::new(roots)
     }))
 }
 
-/// Notes when the certificate ends, then lets the real verifier judge: an expired one is still known by its time.
+/// Records when the certificate expires, then verifies it. So the time is also known of a certificate that
+/// is refused.
 #[derive(Debug)]
 struct RecordingVerifier(Arc<dyn ServerCertVerifier>);
 
@@ -82,7 +88,7 @@ impl ServerCertVerifier for RecordingVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        trace::certificate(not_after(end_entity));
+        trace::certificate_received(not_after(end_entity));
         self.0
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
@@ -110,18 +116,18 @@ impl ServerCertVerifier for RecordingVerifier {
     }
 }
 
-/// Stands in where there is no root to verify with: every certificate is refused, in words.
+/// Verifier without root certificates, which refuses every certificate with a clear error.
 #[derive(Debug)]
 struct NoRoots {
-    why: String,
+    reason: String,
     schemes: Vec<SignatureScheme>,
 }
 
 impl NoRoots {
-    fn refusal<T>(&self) -> Result<T, rustls::Error> {
+    fn refuse<T>(&self) -> Result<T, rustls::Error> {
         Err(rustls::Error::General(format!(
             "no root certificates: {}",
-            self.why
+            self.reason
         )))
     }
 }
@@ -135,7 +141,7 @@ impl ServerCertVerifier for NoRoots {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.refusal()
+        self.refuse()
     }
 
     fn verify_tls12_signature(
@@ -144,7 +150,7 @@ impl ServerCertVerifier for NoRoots {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.refusal()
+        self.refuse()
     }
 
     fn verify_tls13_signature(
@@ -153,7 +159,7 @@ impl ServerCertVerifier for NoRoots {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.refusal()
+        self.refuse()
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -167,8 +173,8 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// A session store that keeps nothing. rustls asks it for a hint when it builds the first message of a handshake, which
-/// is the one moment between the TCP and the TLS handshake that can be seen from outside.
+/// A session store that keeps nothing. rustls requests a hint from it when it builds the first message of a
+/// handshake, which is the only observable moment between the TCP and the TLS handshake.
 #[derive(Debug)]
 struct HandshakeStartHook;
 
@@ -176,7 +182,7 @@ impl ClientSessionStore for HandshakeStartHook {
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        trace::tls_began();
+        trace::tls_started();
         None
     }
 

@@ -1,4 +1,4 @@
-//! The printed form, one line, as the peer's own library prints it.
+//! Printing of cells as text, in the format of the peer's own library. The text has no line breaks.
 
 mod code;
 mod core_names;
@@ -6,21 +6,25 @@ mod scalar;
 
 use std::fmt::{self, Write};
 
-use super::hash::Hash;
-use super::items::{Item, Items};
-use super::node::{Node, tag};
-use super::{Cell, encode};
-use scalar::whole_characters;
+use crate::cell::items::{Item, Items};
+use crate::cell::{Cell, Node};
+use crate::encode::encode;
+use crate::hash::Hash;
+use crate::tag;
 
-/// The most bytes that a cell's `Display` writes: shared branches can make a small message print without end. The
-/// whole state of a network with 132 accounts takes 600 kB.
-pub const PRINT_LIMIT: usize = 16 << 20;
+use scalar::complete_characters_len;
 
-/// What stands at the end of a text that met its limit.
+/// Maximum number of bytes that the `Display` implementation of [`Cell`] writes: with shared branches, a
+/// small message can print as almost endless text. The whole state of a network with 132 accounts takes
+/// 600 kB.
+pub const MAX_PRINTED_BYTES: usize = 16 << 20;
+
+/// Appended to text that was cut at its limit, as in the peer's library.
 const LIMIT_MARK: &str = "<<Print limit exceeded>>";
 
 impl Cell {
-    /// The printed form, cut after `limit` bytes and then marked.
+    /// Returns the printed form. Text longer than `limit` bytes is cut there, and
+    /// `<<Print limit exceeded>>` is appended.
     #[must_use]
     pub const fn printed(&self, limit: usize) -> Printed<'_> {
         Printed {
@@ -33,11 +37,11 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.printed(PRINT_LIMIT), f)
+        fmt::Display::fmt(&self.printed(MAX_PRINTED_BYTES), f)
     }
 }
 
-/// A cell to be printed with a limit.
+/// The printed form of a cell, with a limit. Created by [`Cell::printed`].
 #[derive(Clone, Copy, Debug)]
 pub struct Printed<'a> {
     cell: &'a Cell,
@@ -46,7 +50,7 @@ pub struct Printed<'a> {
 }
 
 impl Printed<'_> {
-    /// With the names of records, and all fields of a Result.
+    /// Prints records with their names, and a Result with all its fields.
     #[must_use]
     pub const fn with_record_names(mut self) -> Self {
         self.record_names = true;
@@ -71,10 +75,12 @@ impl fmt::Display for Printed<'_> {
     }
 }
 
-/// Passes on as many bytes as are left, then fails.
+/// Writes up to `left` bytes, then fails.
 struct Bounded<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
+    /// Number of bytes that may still be written.
     left: usize,
+    /// Whether a write failed because of the limit.
     full: bool,
 }
 
@@ -130,7 +136,7 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// A branch that is not carried, by the first digits of its hash.
+    /// Prints a missing branch with the first digits of its hash.
     fn missing(&mut self, hash: &Hash) -> fmt::Result {
         write!(
             self.out,
@@ -139,7 +145,7 @@ impl Printer<'_, '_> {
         )
     }
 
-    /// What has no form of its own: the encoding.
+    /// Prints a cell without a textual form as its encoding.
     fn raw(&mut self, cell: &Cell) -> fmt::Result {
         self.out.write_str("#[")?;
         self.hex(&encode(cell))?;
@@ -182,17 +188,17 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// A String or Blob of several chunks.
+    /// Prints a String or Blob of several chunks.
     fn chunks(&mut self, node: &Node) -> fmt::Result {
         let is_string = node.tag == tag::STRING;
         self.out.write_str(if is_string { "\"" } else { "0x" })?;
-        // A character may lie across chunks: what ends one unfinished begins the next.
+        // A character may span two chunks.
         let mut rest = Vec::new();
-        for item in Items::of(node) {
+        for item in Items::new(node) {
             match item {
                 Item::Value(Cell::Blob(chunk)) if is_string => {
                     rest.extend_from_slice(chunk.as_bytes());
-                    let done = whole_characters(&rest);
+                    let done = complete_characters_len(&rest);
                     self.text(&rest[..done])?;
                     rest.drain(..done);
                 }
@@ -206,7 +212,7 @@ impl Printer<'_, '_> {
 
     fn sequence(&mut self, open: &str, node: &Node, close: &str) -> fmt::Result {
         self.out.write_str(open)?;
-        for (index, item) in Items::of(node).enumerate() {
+        for (index, item) in Items::new(node).enumerate() {
             if index > 0 {
                 self.out.write_char(' ')?;
             }
@@ -218,7 +224,7 @@ impl Printer<'_, '_> {
 
     fn set(&mut self, node: &Node) -> fmt::Result {
         self.out.write_str("#{")?;
-        for (index, item) in Items::of(node).enumerate() {
+        for (index, item) in Items::new(node).enumerate() {
             if index > 0 {
                 self.out.write_char(',')?;
             }
@@ -231,9 +237,9 @@ impl Printer<'_, '_> {
     fn entries(&mut self, open: &str, node: &Node) -> fmt::Result {
         self.out.write_str(open)?;
         let mut before = "";
-        for item in Items::of(node) {
+        for item in Items::new(node) {
             self.out.write_str(before)?;
-            // After a key comes its value, after a value or a whole node that is not there the next entry.
+            // A key is followed by its value; a value or a missing node is followed by the next entry.
             before = match item {
                 Item::Value(_) if before != " " => " ",
                 _ => ",",
@@ -278,22 +284,22 @@ impl Printer<'_, '_> {
         if node.tag != tag::RESULT {
             return self.fields("", fields, values);
         }
-        // A Result leaves out what is nil, but for the result itself.
-        let shown: Vec<_> = fields
+        // The peer's library omits fields of a Result that are nil, except the result itself.
+        let printed: Vec<_> = fields
             .iter()
             .zip(values)
             .filter(|(name, value)| **name == ":result" || !value.is_nil())
             .collect();
-        let names: Vec<_> = shown.iter().map(|(name, _)| **name).collect();
+        let names: Vec<_> = printed.iter().map(|(name, _)| **name).collect();
         self.fields(
             "#Result ",
             &names,
-            shown.into_iter().map(|(_, value)| value),
+            printed.into_iter().map(|(_, value)| value),
         )
     }
 }
 
-/// Names of a record and of its fields (section 5.9).
+/// Returns the names of a record and of its fields (section 5.9).
 fn record_fields(tag: u8) -> Option<(&'static str, &'static [&'static str])> {
     Some(match tag {
         0xd0 => ("Invoke", &[":origin", ":sequence", ":command"]),

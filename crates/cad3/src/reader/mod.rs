@@ -1,25 +1,29 @@
-//! Query text to cells (section 6): what an operator writes in a configuration and a peer's own reader understands.
+//! Reader for query text (section 6): turns source text into the form that a peer's own reader would
+//! produce.
 
 mod token;
 
 use std::fmt;
 
-use super::node::tag;
-use super::{Cell, Limits, Name, decode_message};
+use crate::cell::{Cell, Name};
+use crate::decode::Limits;
+use crate::message::decode_message;
+use crate::tag;
+
 use token::Text;
 
-/// How deep forms may stand in forms, and cells in the cell that comes out: a form of many parts takes several levels.
-/// Below what messages may have, since a request is wrapped around it.
+/// Maximum nesting of forms, and of cells in the resulting cell, where a form of many parts takes several
+/// levels. Lower than the limit of messages, because a request adds levels around the form.
 const MAX_NESTING: u16 = 100;
 
-/// Why a text is no form, and where.
+/// Reason why a text is not a form, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
-    /// From 1.
+    /// Line, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// What is wrong, on one line without the position.
     pub problem: String,
 }
 
@@ -31,29 +35,29 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// Reads a text that holds one form, and blanks and comments around it.
+/// Reads text that consists of one form, with optional blanks and comments around it.
 ///
 /// # Errors
-/// When it holds none, more than one, or what is no form.
+/// The text has no form, more than one form, or invalid syntax.
 pub fn read(text: &str) -> Result<Cell, ReadError> {
     let mut reader = Reader {
         text: Text::new(text),
         nesting: 0,
     };
-    reader.blanks()?;
+    reader.skip_blanks()?;
     if reader.text.at_end() {
-        return Err(reader.text.error("no form, one is needed"));
+        return Err(reader.text.error("expected a form, found none"));
     }
     let start = reader.text.clone();
     let form = reader.form()?;
     if form.depth() > MAX_NESTING {
         return Err(start.error(too_deep()));
     }
-    reader.blanks()?;
+    reader.skip_blanks()?;
     if !reader.text.at_end() {
-        return Err(reader
-            .text
-            .error("a second form, only one can be asked; (do …) or [ … ] make one of several"));
+        return Err(reader.text.error(
+            "expected a single form, found a second one; combine them with (do …) or [ … ]",
+        ));
     }
     Ok(form)
 }
@@ -68,21 +72,22 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Passes blanks, comments to the end of the line, and forms commented out by `#_`.
-    fn blanks(&mut self) -> Result<(), ReadError> {
+    /// Skips blanks, line comments, and forms commented out with `#_`.
+    fn skip_blanks(&mut self) -> Result<(), ReadError> {
         loop {
             self.text.skip_blanks();
             if !self.text.eat("#_") {
                 return Ok(());
             }
-            self.blanks_then_form()?;
+            self.nested_form()?;
         }
     }
 
-    fn blanks_then_form(&mut self) -> Result<Cell, ReadError> {
+    /// Reads a form one level deeper, with optional blanks before it.
+    fn nested_form(&mut self) -> Result<Cell, ReadError> {
         // `#_ #_ a b` nests too.
         self.nested(|reader| {
-            reader.blanks()?;
+            reader.skip_blanks()?;
             reader.form()
         })
     }
@@ -100,7 +105,7 @@ impl Reader<'_> {
         result
     }
 
-    /// The form at the cursor, where no blanks are.
+    /// Reads the form at the cursor.
     fn form(&mut self) -> Result<Cell, ReadError> {
         for (mark, name) in [
             ("'", "quote"),
@@ -109,7 +114,7 @@ impl Reader<'_> {
             ("~", "unquote"),
         ] {
             if self.text.eat(mark) {
-                let form = self.blanks_then_form()?;
+                let form = self.nested_form()?;
                 return Ok(Cell::list([Cell::symbol(name), form]));
             }
         }
@@ -118,7 +123,7 @@ impl Reader<'_> {
         while self.text.peek() == Some('/') {
             let at = self.text.clone();
             self.text.eat("/");
-            // Each step is a list around the one before.
+            // Each step of a path is a list around the previous one.
             path += 1;
             if path + self.nesting > MAX_NESTING {
                 return Err(at.error(too_deep()));
@@ -129,9 +134,7 @@ impl Reader<'_> {
                 self.text.name()
             };
             let Some(name) = Name::new(name.as_bytes()) else {
-                return Err(
-                    at.error("a path goes on with a name of 1 to 128 characters after its /")
-                );
+                return Err(at.error("expected a name of 1 to 128 characters after /"));
             };
             form = Cell::list([Cell::symbol("lookup"), form, Cell::Symbol(name)]);
         }
@@ -141,22 +144,22 @@ impl Reader<'_> {
     fn primary(&mut self) -> Result<Cell, ReadError> {
         let at = self.text.clone();
         match self.text.peek() {
-            None => Err(at.error("the text ends where a form is needed")),
+            None => Err(at.error("expected a form, found the end of the text")),
             Some('(') => Ok(Cell::list(self.forms("(", ')')?)),
             Some('[') => Ok(Cell::vector(self.forms("[", ']')?)),
             Some('{') => Ok(Cell::map(self.entries(&at)?)),
-            Some('#') => self.hash(),
+            Some('#') => self.hash_form(),
             Some('^') => {
                 self.text.eat("^");
-                let metadata = self.blanks_then_form()?;
-                let datum = self.blanks_then_form()?;
+                let metadata = self.nested_form()?;
+                let datum = self.nested_form()?;
                 Ok(annotated(datum, &metadata))
             }
             Some('@') => {
                 self.text.eat("@");
                 let name = self.text.name();
                 let Some(name) = Name::new(name.as_bytes()) else {
-                    return Err(at.error("@ stands before a name of 1 to 128 characters"));
+                    return Err(at.error("expected a name of 1 to 128 characters after @"));
                 };
                 Ok(Cell::list([Cell::symbol("resolve"), Cell::Symbol(name)]))
             }
@@ -167,23 +170,24 @@ impl Reader<'_> {
         }
     }
 
-    /// Forms up to a closing mark.
+    /// Reads forms up to a closing bracket.
     fn forms(&mut self, open: &str, close: char) -> Result<Vec<Cell>, ReadError> {
         let at = self.text.clone();
         self.text.eat(open);
         self.nested(|reader| {
             let mut forms = Vec::new();
             loop {
-                reader.blanks()?;
+                reader.skip_blanks()?;
                 match reader.text.peek() {
-                    None => return Err(at.error(format!("{open} has no {close}"))),
+                    None => return Err(at.error(format!("{open} is not closed by {close}"))),
                     Some(found) if found == close => {
                         reader.text.next();
                         return Ok(forms);
                     }
                     Some(found @ (')' | ']' | '}')) => {
                         let opened = at.position();
-                        let problem = format!("{found} where the {open} of {opened} needs {close}");
+                        let problem =
+                            format!("expected {close} to close {open} at {opened}, found {found}");
                         return Err(reader.text.error(problem));
                     }
                     Some(_) => forms.push(reader.form()?),
@@ -197,15 +201,15 @@ impl Reader<'_> {
         let number = forms.len();
         if !number.is_multiple_of(2) {
             return Err(at.error(format!(
-                "a map of {number} forms, keys and values need an even number"
+                "expected an even number of keys and values, found {number} forms"
             )));
         }
         let mut forms = forms.into_iter();
         Ok(std::iter::from_fn(|| Some((forms.next()?, forms.next()?))).collect())
     }
 
-    /// What begins with `#`.
-    fn hash(&mut self) -> Result<Cell, ReadError> {
+    /// Reads a form that starts with `#`.
+    fn hash_form(&mut self) -> Result<Cell, ReadError> {
         let at = self.text.clone();
         if self.text.starts_with("#{") {
             return Ok(Cell::set(self.forms("#{", '}')?));
@@ -218,13 +222,15 @@ impl Reader<'_> {
                 "NaN" => Ok(Cell::Double(f64::NAN)),
                 "Inf" => Ok(Cell::Double(f64::INFINITY)),
                 "-Inf" => Ok(Cell::Double(f64::NEG_INFINITY)),
-                other => Err(at.error(format!("##{other} is none of ##NaN ##Inf ##-Inf"))),
+                other => Err(at.error(format!(
+                    "unknown number ##{other}; expected ##NaN, ##Inf or ##-Inf"
+                ))),
             };
         }
         self.text.eat("#");
         let digits = self.text.take_while(|c| c.is_ascii_digit());
         if !digits.is_empty() {
-            // An address is a signed long to a peer.
+            // Peers store an address as a signed long.
             return match digits.parse::<i64>() {
                 Ok(number) => Ok(Cell::address(number.unsigned_abs())),
                 Err(_) => Err(at.error(format!("address #{digits} is 2^63 or more"))),
@@ -232,42 +238,43 @@ impl Reader<'_> {
         }
         let tag = self.text.name();
         if tag != "Index" {
-            return Err(
-                at.error("# begins #12, #{…}, #[…], #_, #Index {…}, ##NaN, ##Inf or ##-Inf")
-            );
+            return Err(at.error(
+                "expected #12, #{…}, #[…], #_, #Index {…}, ##NaN, ##Inf or ##-Inf after #",
+            ));
         }
-        self.blanks()?;
+        self.skip_blanks()?;
         let at = self.text.clone();
         if self.text.peek() != Some('{') {
-            return Err(at.error("#Index stands before {…}"));
+            return Err(at.error("expected {…} after #Index"));
         }
-        let rule = "a key of an #Index is a blob, string, symbol, keyword or address";
+        let rule = "a key of an #Index must be a blob, string, symbol, keyword or address";
         Cell::index(self.entries(&at)?).ok_or_else(|| at.error(rule))
     }
 
-    /// A cell given by its encoding, after `#[`.
+    /// Reads a cell given as its encoding, after `#[`.
     fn encoding(&mut self, at: &Text<'_>) -> Result<Cell, ReadError> {
         let digits = self.text.take_while(|c| c.is_ascii_hexdigit());
         if !self.text.eat("]") {
-            return Err(self.text.error("#[ stands before hex digits and ]"));
+            return Err(self.text.error("expected hex digits and ] after #["));
         }
-        let bytes = hex::decode(digits).map_err(|_| at.error("an odd number of hex digits"))?;
+        let bytes = hex::decode(digits)
+            .map_err(|_| at.error("expected an even number of hex digits after #["))?;
         let limits = Limits {
             max_depth: MAX_NESTING,
             ..Limits::default()
         };
         match decode_message(&bytes, &limits) {
             Ok(message) if message.is_complete() => Ok(message.top),
-            Ok(_) => Err(at.error("no whole cell: it refers to branches that are not in it")),
-            Err(error) => Err(at.error(format!("no cell: {error}"))),
+            Ok(_) => Err(at.error("incomplete cell: it refers to branches that are not in it")),
+            Err(error) => Err(at.error(format!("invalid cell: {error}"))),
         }
     }
 }
 
-/// A form with metadata: a map as it is, a keyword as one that is true, all else as a tag. Metadata of a form that has
-/// some already joins it.
+/// Adds metadata to a form: a map as it is, a keyword as a key with the value true, anything else as
+/// `:tag`. Metadata that the form already has is kept.
 fn annotated(datum: Cell, metadata: &Cell) -> Cell {
-    let own = match metadata.entries() {
+    let added = match metadata.entries() {
         Some(entries) if metadata.tag() == tag::MAP => entries
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
@@ -276,10 +283,10 @@ fn annotated(datum: Cell, metadata: &Cell) -> Cell {
     };
     match &datum {
         Cell::Tree(node) if node.tag == tag::SYNTAX => {
-            let before = node.children[1].entries().into_iter().flatten();
-            let before = before.map(|(key, value)| (key.clone(), value.clone()));
-            Cell::syntax(node.children[0].clone(), before.chain(own))
+            let present = node.children[1].entries().into_iter().flatten();
+            let present = present.map(|(key, value)| (key.clone(), value.clone()));
+            Cell::syntax(node.children[0].clone(), present.chain(added))
         }
-        _ => Cell::syntax(datum, own),
+        _ => Cell::syntax(datum, added),
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP clients: one per distinct TLS settings, shared by all endpoints that have the same.
+//! HTTP clients, shared by endpoints with the same settings.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,72 +13,75 @@ use reqwest::{Client, ClientBuilder, Proxy, redirect};
 use tower::{Layer, Service};
 use url::Url;
 
-use crate::options::HttpOptions;
+use crate::resolve;
 
-use super::{resolve, tls, trace};
+use super::options::HttpOptions;
+use super::{tls, trace};
 
-/// Peers close a connection that is idle for about 30 s; a younger one is reused (PEER-PROTOCOL, section 1).
-pub(super) const KEEP_IDLE: Duration = Duration::from_secs(20);
+/// Maximum idle time of a connection to be reused. Peers close connections that are idle for about 30 s
+/// (PEER-PROTOCOL, section 1).
+pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 
-/// What makes two endpoints unable to share a client.
+/// Settings that endpoints must have in common to share a client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Settings {
-    /// The `User-Agent` header.
+pub(super) struct ClientSettings {
+    /// Value of the `User-Agent` header.
     pub user_agent: String,
-    /// Certificates (DER) trusted instead of the system's roots.
+    /// CA certificates (DER) to trust instead of the system's root certificates.
     pub ca: Option<Vec<Vec<u8>>>,
-    /// An HTTP proxy; the environment's are never used.
+    /// HTTP proxy.
     pub proxy: Option<Url>,
-    /// With `server_name` configured: the host to dial when that name is asked for.
+    /// Host to connect to, regardless of the host in the URL.
     pub dial: Option<String>,
 }
 
-/// Clients by their settings.
+/// HTTP clients by their settings. Create one and share it between all [`HttpClient`](super::HttpClient)s:
+/// endpoints with the same settings then share TLS configuration and connections.
 #[derive(Debug, Default)]
-pub struct HttpClients(Mutex<HashMap<Settings, Client>>);
+pub struct HttpClients(Mutex<HashMap<ClientSettings, Client>>);
 
 impl HttpClients {
-    /// The client for `settings`, made when first asked for.
+    /// Returns the client for `settings`, which is created on first use.
     ///
     /// # Errors
-    /// A text that says which setting is not usable.
-    pub(super) fn get(&self, settings: &Settings) -> Result<Client, String> {
+    /// A setting is not usable; the text names it.
+    pub(super) fn get(&self, settings: &ClientSettings) -> Result<Client, String> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(settings) {
             return Ok(client.clone());
         }
-        let client = build(settings)?;
+        let client = peer_client(settings)?;
         clients.insert(settings.clone(), client.clone());
         Ok(client)
     }
 }
 
-/// A plain HTTP client with the same TLS, for servers other than peers: sends the headers, trusts the certificates and uses
-/// the proxy of `options`, follows no redirect, and ends each request after `timeout`.
+/// Creates a plain HTTP client for servers other than peers, with the headers, certificates and proxy of
+/// `options`; `server_name` has no effect. It follows no redirects, and each request ends after `timeout`.
 ///
 /// # Errors
-/// [`UnusableOption`], which says which one and why.
-pub fn http_client(options: &HttpOptions, timeout: Duration) -> Result<Client, UnusableOption> {
+/// An option is not usable; the error names it.
+pub fn http_client(options: &HttpOptions, timeout: Duration) -> Result<Client, HttpOptionsError> {
     let builder = Client::builder()
         .timeout(timeout)
-        .pool_idle_timeout(KEEP_IDLE)
+        .pool_idle_timeout(MAX_IDLE)
         .default_headers(options.headers.clone());
-    finish(
+    build(
         builder,
         &options.user_agent,
         options.ca.as_deref(),
         options.proxy.as_ref(),
     )
-    .map_err(UnusableOption)
+    .map_err(HttpOptionsError)
 }
 
-/// An HTTP option that no client can be made with; the text says which one and why.
+/// An HTTP option is not usable. The message names the option and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct UnusableOption(String);
+pub struct HttpOptionsError(String);
 
-/// What all clients have in common. The environment's proxies are never used.
-fn finish(
+/// Builds a client with the settings that all clients have in common.
+fn build(
     builder: ClientBuilder,
     user_agent: &str,
     ca: Option<&[Vec<u8>]>,
@@ -97,15 +100,15 @@ fn finish(
     builder.build().map_err(|error| error.to_string())
 }
 
-fn build(settings: &Settings) -> Result<Client, String> {
+fn peer_client(settings: &ClientSettings) -> Result<Client, String> {
     let builder = Client::builder()
-        .pool_idle_timeout(KEEP_IDLE)
+        .pool_idle_timeout(MAX_IDLE)
         .tcp_nodelay(true)
         .dns_resolver(TracedResolver {
             dial: settings.dial.as_deref().map(Arc::from),
         })
         .connector_layer(TraceLayer);
-    finish(
+    build(
         builder,
         &settings.user_agent,
         settings.ca.as_deref(),
@@ -113,9 +116,9 @@ fn build(settings: &Settings) -> Result<Client, String> {
     )
 }
 
-/// Resolves for reqwest and tells the trace how long it took.
+/// Resolver for reqwest that records its duration in the trace.
 struct TracedResolver {
-    /// Dialled whatever name is asked for.
+    /// Host to resolve, regardless of the requested name.
     dial: Option<Arc<str>>,
 }
 
@@ -128,15 +131,16 @@ impl Resolve for TracedResolver {
                 let addresses = resolve::resolve(host, 0).await?;
                 return Ok(Box::new(addresses.into_iter()) as Addrs);
             }
-            trace::resolving();
+            trace::resolve_started();
             let addresses: Vec<SocketAddr> = resolve::resolve(host, 0).await?;
-            trace::resolved();
+            trace::resolve_finished();
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
 }
 
-/// Wraps reqwest's connector, which dials and shakes hands, and tells the trace when it begins and ends.
+/// Wraps reqwest's connector, which connects and does the TLS handshake, to record start and end in the
+/// trace.
 #[derive(Clone)]
 struct TraceLayer;
 
@@ -165,10 +169,10 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let connecting = self.0.call(request);
+        let connect = self.0.call(request);
         Box::pin(async move {
-            trace::connecting();
-            let connection = connecting.await?;
+            trace::connect_started();
+            let connection = connect.await?;
             trace::connected();
             Ok(connection)
         })

@@ -1,20 +1,22 @@
-//! What has a size, read: elements, entries, fields, and the bytes of long Strings and Blobs.
+//! Accessors for elements, entries, fields, and the bytes of long Strings and Blobs.
 
 use std::borrow::Cow;
 
+use crate::encode::leaf_hash;
+use crate::tag;
+
 use super::Cell;
-use super::encode::embedded_hash;
 use super::items::{Item, Items};
 use super::leaf::Name;
-use super::node::{Node, VECTOR_LEAF, tag, vector_bits};
+use super::node::{Node, VECTOR_LEAF, vector_bits};
 
-/// The longest String or Blob, in bytes, that [`Cell::as_text`] and [`Cell::as_blob`] gather from its chunks: a
+/// Maximum length, in bytes, of a String or Blob that [`Cell::as_text`] and [`Cell::as_blob`] return. A
 /// hostile tree of shared chunks can claim 2^60 bytes.
-pub const MAX_GATHERED: usize = 1 << 20;
+pub const MAX_GATHERED_BYTES: usize = 1 << 20;
 
 impl Cell {
-    /// The text of a String, with U+FFFD for what is not UTF-8. None also for one of more than [`MAX_GATHERED`] bytes
-    /// or with a chunk that is not carried.
+    /// Returns the text of a String, with U+FFFD in place of invalid UTF-8. Returns `None` also if the
+    /// String is longer than [`MAX_GATHERED_BYTES`] or the message does not contain all its chunks.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -26,7 +28,8 @@ impl Cell {
         }
     }
 
-    /// The bytes of a Blob. None also for one of more than [`MAX_GATHERED`] bytes or with a chunk that is not carried.
+    /// Returns the bytes of a Blob. Returns `None` also if the Blob is longer than
+    /// [`MAX_GATHERED_BYTES`] or the message does not contain all its chunks.
     #[must_use]
     pub fn as_blob(&self) -> Option<Cow<'_, [u8]>> {
         match self {
@@ -36,7 +39,7 @@ impl Cell {
         }
     }
 
-    /// The elements of a Vector or List, or the fields of a record.
+    /// Returns the elements of a Vector or List, or the fields of a record.
     #[must_use]
     pub fn as_elements(&self) -> Option<Elements<'_>> {
         match self {
@@ -45,7 +48,7 @@ impl Cell {
         }
     }
 
-    /// The fields of a record with this tag byte.
+    /// Returns the fields of a record with this tag byte.
     #[must_use]
     pub fn record_fields(&self, tag: u8) -> Option<Elements<'_>> {
         match self {
@@ -54,7 +57,7 @@ impl Cell {
         }
     }
 
-    /// How many bytes, elements or entries a String, Blob or collection has.
+    /// Returns the number of bytes, elements or entries of a String, Blob or collection.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         match self {
@@ -68,7 +71,7 @@ impl Cell {
         }
     }
 
-    /// The value that a Map has under a Keyword.
+    /// Returns the value for a Keyword in a Map. `keyword` is the name without the colon.
     #[must_use]
     pub fn get(&self, keyword: &str) -> Option<&Self> {
         let Self::Tree(node) = self else { return None };
@@ -77,7 +80,7 @@ impl Cell {
         }
         let mut node = node;
         if node.is_radix() {
-            let hash = embedded_hash(&Self::Keyword(Name::new(keyword.as_bytes())?));
+            let hash = leaf_hash(&Self::Keyword(Name::new(keyword.as_bytes())?));
             while node.is_radix() {
                 let digit = hash.digit(node.shift);
                 let (_, child) = node.digits().find(|(d, _)| *d == digit)?;
@@ -95,14 +98,15 @@ impl Cell {
             })
     }
 
-    /// The entries of a Map or Index in the order of the encoding. Nodes that the message does not carry are left out.
+    /// Returns the entries of a Map or Index in the order of the encoding, without those in nodes that
+    /// the message does not contain.
     #[must_use]
     pub fn entries(&self) -> Option<impl Iterator<Item = (&Self, &Self)>> {
         let Self::Tree(node) = self else { return None };
         if !matches!(node.tag, tag::MAP | tag::INDEX) {
             return None;
         }
-        let mut items = Items::of(node).filter_map(|item| match item {
+        let mut items = Items::new(node).filter_map(|item| match item {
             Item::Value(cell) => Some(cell),
             Item::Missing(_) => None,
         });
@@ -112,13 +116,13 @@ impl Cell {
     }
 }
 
-/// The bytes of a tree of chunks, if they are all there and not too many.
+/// Returns the bytes of a tree of chunks, unless some are missing or there are too many.
 fn gather(node: &Node) -> Option<Vec<u8>> {
     let size = usize::try_from(node.count)
         .ok()
-        .filter(|size| *size <= MAX_GATHERED)?;
+        .filter(|size| *size <= MAX_GATHERED_BYTES)?;
     let mut bytes = Vec::with_capacity(size);
-    for item in Items::of(node) {
+    for item in Items::new(node) {
         match item {
             Item::Value(Cell::Blob(chunk)) => bytes.extend_from_slice(chunk.as_bytes()),
             _ => return None,
@@ -134,20 +138,21 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// How many there are. A small message can hold a vector of 2^60 times the same node: check before going through
-    /// all.
+    /// Returns the number of elements. Check it before iterating: a small message can contain a vector
+    /// that repeats the same node 2^60 times.
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.node.count).unwrap_or(usize::MAX)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.node.count == 0
     }
 
-    /// The element at a position from 0; a ref when the message does not carry the node that holds it.
+    /// Returns the element at a zero-based position, or a ref if the message does not contain the node
+    /// that holds it.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&'a Cell> {
         let index = u64::try_from(index)
@@ -182,10 +187,10 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// The elements one after another. A node that the message does not carry comes as one ref in place of all its
-    /// elements.
+    /// Returns an iterator over the elements. A node that the message does not contain is one ref in
+    /// place of all its elements.
     pub fn iter(&self) -> impl Iterator<Item = &'a Cell> + use<'a> {
-        Items::of(self.node).map(|item| match item {
+        Items::new(self.node).map(|item| match item {
             Item::Value(cell) | Item::Missing(cell) => cell,
         })
     }

@@ -1,21 +1,22 @@
-//! One row of the registry: the form that makes it in the peer, and how it is read.
+//! Row of the registry: the query text that produces it, and its parser.
 
 use std::borrow::Cow;
 
 use cad3::{Cell, Hash};
 
-use crate::chain::economics::{MAX_SUPPLY_COPPER, split};
+use crate::chain::economics::{MAX_SUPPLY_COPPER, split_balance};
 
 use super::RegisteredPeer;
 
-/// The longest advertised URL that is read, bytes: a scheme, the longest host name and a port are less. A stranger may
-/// have put megabytes on chain, so the peer is asked to leave a longer one out.
+/// Maximum length of an advertised URL in bytes. Enough for a scheme, the longest host name and a port.
+/// The query omits longer ones, because anyone can put megabytes on chain.
 pub const MAX_URL_BYTES: usize = 300;
 
-/// What of a wrong value is shown, characters.
-const SHOWN: usize = 60;
+/// Maximum number of bytes of a value in an error.
+const MAX_PRINTED_BYTES: usize = 60;
 
-/// The function from an entry of `(:peers *state*)` to its row, as query text. Metadata is whatever its owner wrote.
+/// Returns the query text of a function from an entry of `(:peers *state*)` to its row. The metadata can be
+/// anything that the owner of the peer wrote.
 pub(super) fn function() -> String {
     format!(
         "(fn [[k p]] \
@@ -25,35 +26,37 @@ pub(super) fn function() -> String {
     )
 }
 
-/// Reads a row.
+/// Parses a row.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The row is malformed; the text says how.
 pub(super) fn read(row: &Cell) -> Result<(Hash, RegisteredPeer), String> {
+    let not_a = |kind: &str, cell: &Cell| {
+        let found = cell.printed(MAX_PRINTED_BYTES);
+        format!("{found} is not {kind}")
+    };
     let elements = row.as_elements().filter(|elements| elements.len() == 7);
-    let elements = elements.ok_or_else(|| format!("{} is no row of 7", row.printed(SHOWN)))?;
+    let elements = elements.ok_or_else(|| not_a("a row of 7", row))?;
     let [key, controller, own, delegated, balance, timestamp, url] =
         std::array::from_fn(|i| elements.get(i).unwrap_or(&Cell::Nil));
-    let key = key
-        .as_hash()
-        .ok_or_else(|| format!("{} is no peer key", key.printed(SHOWN)))?;
+    let key = key.as_hash().ok_or_else(|| not_a("a peer key", key))?;
     let controller = match controller {
         Cell::Nil => None,
         cell => Some(
             cell.as_address()
                 .filter(|address| i64::try_from(*address).is_ok())
-                .ok_or_else(|| format!("{} is no controller", cell.printed(SHOWN)))?,
+                .ok_or_else(|| not_a("a controller", cell))?,
         ),
     };
     let own_shares = amount("stake", own)?;
     let delegated_shares = amount("delegated stake", delegated)?;
     let (own_copper, delegated_copper) =
-        split(amount("balance", balance)?, own_shares, delegated_shares);
+        split_balance(amount("balance", balance)?, own_shares, delegated_shares);
     let last_block_ms = match timestamp.as_i64() {
-        // CPoSConstants.INITIAL_PEER_TIMESTAMP
+        // CPoSConstants.INITIAL_PEER_TIMESTAMP: no block yet.
         Some(-1) => None,
         Some(ms) if ms >= 0 => Some(ms),
-        _ => return Err(format!("{} is no timestamp", timestamp.printed(SHOWN))),
+        _ => return Err(not_a("a timestamp", timestamp)),
     };
     let url = url
         .as_text()
@@ -70,13 +73,13 @@ pub(super) fn read(row: &Cell) -> Result<(Hash, RegisteredPeer), String> {
     Ok((key, peer))
 }
 
-/// An amount of coin or shares: none of it can be more than all coin.
+/// Parses an amount of coin or shares, which cannot exceed the coin supply.
 pub(super) fn amount(what: &str, cell: &Cell) -> Result<i64, String> {
     let amount = cell
         .as_i64()
         .filter(|amount| (0..=MAX_SUPPLY_COPPER).contains(amount));
     amount.ok_or_else(|| {
-        let found = cell.printed(SHOWN);
-        format!("{found} is no {what}, which is 0 to {MAX_SUPPLY_COPPER}")
+        let found = cell.printed(MAX_PRINTED_BYTES);
+        format!("{found} is not a {what}, expected 0 to {MAX_SUPPLY_COPPER}")
     })
 }

@@ -1,79 +1,90 @@
-//! The value itself: what kinds there are and how they are read. Cheap to clone: what has a size is shared.
+//! Convex values: their kinds, constructors and accessors.
+
+mod build;
+mod collection;
+pub(crate) mod items;
+pub(crate) mod leaf;
+pub(crate) mod node;
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::encode::{integer_len, leaf_len};
-use super::hash::Hash;
-use super::leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
-use super::node::{Node, tag};
-use super::{MAX_CHUNK, MAX_EMBEDDED};
+use crate::encode::{integer_len, leaf_len};
+use crate::hash::Hash;
+use crate::{MAX_CHUNK_BYTES, MAX_EMBEDDED_BYTES, tag};
 
-/// A Convex value. Two cells are equal when their encodings are, whether or not a branch below them is carried.
+pub use collection::{Elements, MAX_GATHERED_BYTES};
+pub use leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
+pub use node::Node;
+
+/// A Convex value. Cloning is cheap because everything of variable size is shared.
+///
+/// Two cells are equal if their encodings are equal, whether or not a message contained all the
+/// branches below them.
 #[derive(Clone)]
 pub enum Cell {
     /// `nil`
     Nil,
     /// `true`, `false`
     Bool(bool),
-    /// An integer of 64 bits.
+    /// An integer that fits 64 bits.
     Integer(i64),
-    /// A larger one.
+    /// An integer that does not fit 64 bits.
     BigInteger(BigInteger),
-    /// An IEEE 754 double; all bits of a NaN are kept.
+    /// An IEEE 754 double. All bits of a NaN are kept.
     Double(f64),
     /// A character.
     Char(CodePoint),
-    /// A String of at most 4096 bytes; a longer one is a tree.
+    /// A String of at most [`MAX_CHUNK_BYTES`] bytes; a longer one is a tree.
     String(Chunk),
-    /// A Blob of at most 4096 bytes; a longer one is a tree.
+    /// A Blob of at most [`MAX_CHUNK_BYTES`] bytes; a longer one is a tree.
     Blob(Chunk),
     /// A Symbol.
     Symbol(Name),
     /// A Keyword.
     Keyword(Name),
-    /// A code of the peer's compiled operations.
+    /// An opcode of a compiled operation.
     Flag(Flag),
     /// An Address, core function, special operation or other tagged number.
     Extension(Extension),
-    /// All that has children: collections, records, long Strings and Blobs, signed data, code.
+    /// A cell with children: a collection, record, long String or Blob, signed data, or code.
     Tree(Arc<Node>),
-    /// A branch that the message does not carry, by its hash.
+    /// The hash of a branch that the message does not contain.
     Ref(Arc<Hash>),
 }
 
 impl Cell {
-    /// An integer.
+    /// Creates an integer.
     #[must_use]
     pub const fn integer(value: i64) -> Self {
         Self::Integer(value)
     }
 
-    /// An Address. A peer rejects one of 2^63 or more.
+    /// Creates an Address. Peers reject addresses of 2^63 or more.
     #[must_use]
     pub const fn address(value: u64) -> Self {
         Self::Extension(Extension::new(Extension::ADDRESS, value))
     }
 
-    /// A Keyword, named without its colon.
+    /// Creates a Keyword from its name without the colon.
     ///
     /// # Panics
-    /// When the name is empty or longer than 128 bytes.
+    /// Panics if the name is empty or longer than [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES).
     #[must_use]
     pub fn keyword(name: &str) -> Self {
-        Self::Keyword(Name::new(name.as_bytes()).expect("a keyword's name has 1 to 128 bytes"))
+        Self::Keyword(Name::new(name.as_bytes()).expect("the name of a keyword has 1 to 128 bytes"))
     }
 
-    /// A Symbol.
+    /// Creates a Symbol.
     ///
     /// # Panics
-    /// When the name is empty or longer than 128 bytes.
+    /// Panics if the name is empty or longer than [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES).
     #[must_use]
     pub fn symbol(name: &str) -> Self {
-        Self::Symbol(Name::new(name.as_bytes()).expect("a symbol's name has 1 to 128 bytes"))
+        Self::Symbol(Name::new(name.as_bytes()).expect("the name of a symbol has 1 to 128 bytes"))
     }
 
-    /// The tag byte that its encoding begins with.
+    /// Returns the tag byte, the first byte of the encoding.
     #[must_use]
     pub fn tag(&self) -> u8 {
         match self {
@@ -95,7 +106,8 @@ impl Cell {
         }
     }
 
-    /// What it is, in one word: `int`, `bigint`, `vector`; for records `result`, `account`, `tx` and so on.
+    /// Returns the kind of value as one word, such as `int`, `bigint` or `vector`; for records
+    /// `result`, `account`, `tx` and so on.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.tag() {
@@ -137,13 +149,13 @@ impl Cell {
         }
     }
 
-    /// Whether it is nil.
+    /// Returns whether the value is nil.
     #[must_use]
     pub const fn is_nil(&self) -> bool {
         matches!(self, Self::Nil)
     }
 
-    /// The truth value of a boolean.
+    /// Returns the value of a boolean.
     #[must_use]
     pub const fn as_bool(&self) -> Option<bool> {
         match self {
@@ -152,7 +164,7 @@ impl Cell {
         }
     }
 
-    /// The number of an integer of 64 bits.
+    /// Returns the value of an integer that fits 64 bits.
     #[must_use]
     pub const fn as_i64(&self) -> Option<i64> {
         match self {
@@ -161,17 +173,17 @@ impl Cell {
         }
     }
 
-    /// The number of a double, or of an integer that a double holds exactly.
+    /// Returns the value of a double, or of an integer that a double represents exactly.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
-        reason = "the way back proves exactness"
+        reason = "converting back proves that the double is exact"
     )]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Double(value) => Some(*value),
-            // 2^63 as a double would come back as i64::MAX, one less.
+            // The double 2^63 would convert back to i64::MAX, which is one less.
             Self::Integer(value) => {
                 let double = *value as f64;
                 (double < 2f64.powi(63) && double as i64 == *value).then_some(double)
@@ -180,7 +192,7 @@ impl Cell {
         }
     }
 
-    /// The number of an Address.
+    /// Returns the number of an Address.
     #[must_use]
     pub fn as_address(&self) -> Option<u64> {
         match self {
@@ -191,7 +203,7 @@ impl Cell {
         }
     }
 
-    /// The name of a Keyword, without its colon.
+    /// Returns the name of a Keyword without the colon, if it is UTF-8.
     #[must_use]
     pub fn as_keyword(&self) -> Option<&str> {
         match self {
@@ -200,7 +212,7 @@ impl Cell {
         }
     }
 
-    /// The name of a Symbol.
+    /// Returns the name of a Symbol, if it is UTF-8.
     #[must_use]
     pub fn as_symbol(&self) -> Option<&str> {
         match self {
@@ -209,7 +221,7 @@ impl Cell {
         }
     }
 
-    /// The 32 bytes of a Blob of that size: a hash or a key.
+    /// Returns a Blob of exactly 32 bytes as a hash or public key.
     #[must_use]
     pub fn as_hash(&self) -> Option<Hash> {
         match self {
@@ -218,7 +230,7 @@ impl Cell {
         }
     }
 
-    /// The hash of a branch that the message does not carry.
+    /// Returns the hash of a branch that the message does not contain.
     #[must_use]
     pub fn as_missing(&self) -> Option<Hash> {
         match self {
@@ -227,26 +239,27 @@ impl Cell {
         }
     }
 
-    /// Levels of nesting, 1 for a cell without children.
-    pub(super) fn depth(&self) -> u16 {
+    /// Returns the number of nested levels; 1 for a cell without children.
+    pub(crate) fn depth(&self) -> u16 {
         match self {
             Self::Tree(node) => node.depth,
             _ => 1,
         }
     }
 
-    /// Length of the encoding in bytes; of a ref, the shortest that what it stands for can have.
-    pub(super) fn encoded_len(&self) -> usize {
+    /// Returns the length of the encoding in bytes. For a ref it is the minimum length of the branch
+    /// that the ref stands for.
+    pub(crate) fn encoded_len(&self) -> usize {
         match self {
             Self::Tree(node) => node.size(),
-            Self::Ref(_) => MAX_EMBEDDED + 1,
+            Self::Ref(_) => MAX_EMBEDDED_BYTES + 1,
             leaf => leaf_len(leaf),
         }
     }
 
-    /// Whether it stands inline where a child does.
-    pub(super) fn is_embedded(&self) -> bool {
-        self.encoded_len() <= MAX_EMBEDDED
+    /// Returns whether the cell is written inline in its parent.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.encoded_len() <= MAX_EMBEDDED_BYTES
     }
 }
 
@@ -271,8 +284,8 @@ impl PartialEq for Cell {
                     true
                 } else if a.size() != b.size() || a.tag != b.tag || a.count != b.count {
                     false
-                } else if a.size() > MAX_EMBEDDED {
-                    // By hash, so that comparing what is shared many times stays one look each.
+                } else if a.size() > MAX_EMBEDDED_BYTES {
+                    // Hashes are cached, so comparing a node that is shared many times stays cheap.
                     self.hash() == other.hash()
                 } else {
                     a.shift == b.shift && a.mask == b.mask && a.children == b.children
@@ -310,10 +323,10 @@ impl From<f64> for Cell {
 }
 
 impl From<Hash> for Cell {
-    /// The Blob of 32 bytes.
+    /// Creates the Blob of the 32 bytes.
     fn from(hash: Hash) -> Self {
         Self::Blob(Chunk::new(hash.as_bytes()))
     }
 }
 
-const _: () = assert!(MAX_CHUNK > 32, "a hash is one chunk");
+const _: () = assert!(MAX_CHUNK_BYTES > 32, "a hash fits one chunk");

@@ -1,4 +1,4 @@
-//! What goes wrong over HTTP, as a reason: statuses, deadlines, and the errors of the client with their causes.
+//! Classification of HTTP failures: statuses, deadlines, and errors of the HTTP client.
 
 use std::error::Error;
 use std::io;
@@ -6,11 +6,11 @@ use std::io;
 use http::StatusCode;
 
 use crate::attempt::Attempt;
+use crate::failure::{Failure, FailureReason};
 
-use super::failure::{Failure, FailureReason};
 use super::trace::Progress;
 
-/// Whether a status says that there is too much to do.
+/// Returns whether a status means that the server is overloaded.
 pub(super) fn is_overload(status: StatusCode) -> bool {
     matches!(
         status,
@@ -18,8 +18,8 @@ pub(super) fn is_overload(status: StatusCode) -> bool {
     )
 }
 
-/// What an HTTP status without an answer means.
-pub(super) fn of_status(status: StatusCode, body: &[u8]) -> Failure {
+/// Returns the failure for an HTTP response without an answer.
+pub(super) fn from_status(status: StatusCode, body: &[u8]) -> Failure {
     let reason = if is_overload(status) {
         FailureReason::Overloaded
     } else {
@@ -32,19 +32,19 @@ pub(super) fn of_status(status: StatusCode, body: &[u8]) -> Failure {
     };
     Failure::new(
         reason,
-        format!("HTTP status {}{note}: {}", status, beginning(body)),
+        format!("HTTP status {}{note}: {}", status, excerpt(body)),
     )
 }
 
-/// The first bytes of a body, for people.
-pub(super) fn beginning(body: &[u8]) -> String {
-    const SHOWN: usize = 60;
-    let shown = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    format!("{shown:?}")
+/// Returns the first bytes of a body as quoted text.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    const MAX_BYTES: usize = 60;
+    let excerpt = String::from_utf8_lossy(&body[..body.len().min(MAX_BYTES)]);
+    format!("{excerpt:?}")
 }
 
-/// What is wrong when the deadline passes.
-pub(super) fn overdue<V>(progress: Progress, attempt: &Attempt<V>) -> Failure {
+/// Returns the failure for an attempt that reached its deadline.
+pub(super) fn deadline_passed<V>(progress: Progress, attempt: &Attempt<V>) -> Failure {
     match progress {
         Progress::Resolving => {
             Failure::new(FailureReason::Dns, "the host name did not resolve in time")
@@ -55,20 +55,20 @@ pub(super) fn overdue<V>(progress: Progress, attempt: &Attempt<V>) -> Failure {
         ),
         Progress::Handshaking => Failure::new(
             FailureReason::ConnectTimeout,
-            "the TLS handshake was not done in time",
+            "the TLS handshake did not finish in time",
         ),
-        Progress::Kept | Progress::Connected if attempt.query.is_some() => Failure::new(
+        Progress::Reused | Progress::Connected if attempt.query.is_some() => Failure::new(
             FailureReason::Timeout,
-            "the query is answered, the status is not",
+            "the peer answered the query but not the status request",
         ),
-        Progress::Kept | Progress::Connected => {
-            Failure::new(FailureReason::Timeout, "connected, but no answer came")
+        Progress::Reused | Progress::Connected => {
+            Failure::new(FailureReason::Timeout, "connected, but no answer arrived")
         }
     }
 }
 
-/// What an error of the HTTP client means, found in its chain of causes.
-pub(super) fn of_client(error: &reqwest::Error) -> Failure {
+/// Returns the failure for an error of the HTTP client, found in its chain of causes.
+pub(super) fn from_client_error(error: &reqwest::Error) -> Failure {
     let mut reason = if error.is_connect() {
         FailureReason::Unreachable
     } else {
@@ -92,7 +92,7 @@ pub(super) fn of_client(error: &reqwest::Error) -> Failure {
             return Failure::new(FailureReason::Malformed, error.to_string());
         }
         if let Some(error) = current.downcast_ref::<io::Error>() {
-            // One that wraps another does not name it as its source.
+            // An I/O error does not return the error that it wraps as its source.
             match error.get_ref() {
                 Some(inner) => cause = Some(inner),
                 None => return Failure::from_io(error),

@@ -1,13 +1,16 @@
-//! The rules that a node's children obey (sections 5.5 to 5.8). A child that is not carried is taken on trust; what is
-//! known of the others must still add up.
+//! Checks of a node's children against the canonical form (sections 5.5 to 5.8). A child that the message
+//! does not contain is assumed to be valid; the others must be consistent with it.
 
-use super::Cell;
-use super::error::{DecodeError, Problem};
-use super::hash::{digit, shared_digits};
-use super::leaf::Extension;
-use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, tag, vector_bits};
+use crate::cell::Cell;
+use crate::cell::node::{
+    HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, index_key_bytes, vector_bits,
+};
+use crate::hash::{digit, shared_digits};
+use crate::tag;
 
-/// Hex digits of a hash, and of an Index key as far as it counts.
+use super::error::{DecodeError, DecodeErrorKind};
+
+/// Number of hex digits in a hash, and in the significant part of an Index key.
 const DIGITS: u8 = 64;
 
 fn require(
@@ -21,12 +24,12 @@ fn require(
     } else {
         Err(DecodeError::new(
             offset,
-            Problem::NotCanonical { what, rule },
+            DecodeErrorKind::NotCanonical { what, rule },
         ))
     }
 }
 
-/// A Syntax's metadata.
+/// Checks the metadata of a Syntax object.
 pub(super) fn metadata(cell: &Cell, offset: usize) -> Result<(), DecodeError> {
     let holds = match cell {
         Cell::Nil => true,
@@ -37,11 +40,11 @@ pub(super) fn metadata(cell: &Cell, offset: usize) -> Result<(), DecodeError> {
         holds,
         offset,
         "metadata of a syntax object",
-        "is a map with entries, or nil",
+        "must be a map with entries or nil",
     )
 }
 
-/// The chunks of a long String or Blob.
+/// Checks the chunks of a long String or Blob.
 pub(super) fn chunks(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     let span = chunk_span(shape.count);
     let mut left = shape.count;
@@ -58,13 +61,13 @@ pub(super) fn chunks(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
             holds,
             offset,
             "long string or blob",
-            "its chunks are blobs of the sizes that its length gives",
+            "chunks must be blobs of the sizes that follow from the length",
         )?;
     }
     Ok(())
 }
 
-/// The inner nodes of a Vector body.
+/// Checks the inner nodes of a Vector's body.
 pub(super) fn vector(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     let is_vector = |cell: &Cell, count| match cell {
         Cell::Tree(node) => node.tag == tag::VECTOR && node.count == count,
@@ -90,21 +93,21 @@ pub(super) fn vector(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     require(
         holds,
         offset,
-        "elements",
-        "those before the last up to 16 are vectors of the sizes that the count gives",
+        "vector",
+        "inner nodes must be vectors of the sizes that follow from the count",
     )
 }
 
-/// The nodes of a Map or Set of 16 entries or more.
+/// Checks the nodes of a Map or Set of 16 entries or more.
 pub(super) fn hashed(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
-    radix_frame(shape, offset)?;
+    radix_node(shape, offset)?;
     let mut sample = None;
     for (wanted, child) in digits(shape) {
         let Some(node) = inner(child, shape, offset)? else {
             continue;
         };
-        // Entries stand in order of their hashes: what the first and the last of a leaf share, all share. A deeper
-        // tree was checked to share more digits than its shift.
+        // Entries are in the order of their hashes, so all entries of a leaf share the digits that the
+        // first and the last share. A deeper tree was found to share more digits than its shift.
         for end in [first_key(node), last_key_of_leaf(node)]
             .into_iter()
             .flatten()
@@ -117,30 +120,30 @@ pub(super) fn hashed(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
                 holds,
                 offset,
                 "tree of a map or set",
-                "shift and mask follow from the hashes of the keys",
+                "shift and mask must follow from the hashes of the keys",
             )?;
         }
     }
     Ok(())
 }
 
-/// The entry and the nodes of an Index.
+/// Checks the entry and the nodes of an Index.
 pub(super) fn index(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     let own = match &*shape.children {
         [key, ..] if shape.children.len() > shape.mask.count_ones() as usize => Some(key),
         _ => None,
     };
     if let Some(key) = own {
-        let holds = key_bytes(key).is_some() || matches!(key, Cell::Ref(_));
-        let rule = "is a blob, string, symbol, keyword or address";
+        let holds = index_key_bytes(key).is_some() || matches!(key, Cell::Ref(_));
+        let rule = "must be a blob, string, symbol, keyword or address";
         require(holds, offset, "key of an index", rule)?;
     }
     if shape.count <= 1 {
         return Ok(());
     }
-    radix_frame(shape, offset)?;
-    let rule = "entry, depth and mask follow from the keys";
-    let own = own.and_then(key_bytes);
+    radix_node(shape, offset)?;
+    let rule = "entry, shift and mask must follow from the keys";
+    let own = own.and_then(index_key_bytes);
     if let Some(bytes) = &own {
         require(
             bytes.len() * 2 == usize::from(shape.shift),
@@ -154,7 +157,7 @@ pub(super) fn index(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
         let Some(node) = inner(child, shape, offset)? else {
             continue;
         };
-        let Some(bytes) = first_key(node).and_then(key_bytes) else {
+        let Some(bytes) = first_key(node).and_then(index_key_bytes) else {
             continue;
         };
         let holds = bytes.len() * 2 > usize::from(shape.shift)
@@ -166,18 +169,18 @@ pub(super) fn index(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// What holds for shift, mask and counts of any radix node.
-fn radix_frame(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
-    require(shape.shift < DIGITS, offset, "shift", "is at most 63")?;
+/// Checks shift, mask and counts of any radix node.
+fn radix_node(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
+    require(shape.shift < DIGITS, offset, "shift", "must be at most 63")?;
     let nodes = shape.mask.count_ones() as usize;
     let own = shape.children.len() > nodes;
     require(
         nodes + usize::from(own) > 1,
         offset,
         "mask",
-        "a node has two parts at least",
+        "a node must have at least two parts",
     )?;
-    // A node that is not carried has one entry at least.
+    // A node that the message does not contain has at least one entry.
     let mut sum = u64::from(own);
     let mut exact = true;
     for (_, child) in digits(shape) {
@@ -192,10 +195,15 @@ fn radix_frame(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
     } else {
         sum <= shape.count
     };
-    require(holds, offset, "count", "is the sum of the nodes' counts")
+    require(
+        holds,
+        offset,
+        "count",
+        "must be the sum of the counts of the nodes",
+    )
 }
 
-/// The nodes of a radix shape, each with the digit that selects it.
+/// Returns the nodes of a radix shape, each with the digit that selects it.
 fn digits(shape: &Shape) -> impl Iterator<Item = (u8, &Cell)> {
     let first = shape.children.len() - shape.mask.count_ones() as usize;
     (0..16)
@@ -203,7 +211,7 @@ fn digits(shape: &Shape) -> impl Iterator<Item = (u8, &Cell)> {
         .zip(&shape.children[first..])
 }
 
-/// A child of a radix node, if it is carried.
+/// Checks a child of a radix node and returns it, if the message contains it.
 fn inner<'a>(
     child: &'a Cell,
     parent: &Shape,
@@ -221,7 +229,7 @@ fn inner<'a>(
         holds,
         offset,
         "child of a tree",
-        "is of the tree's kind, not empty, and splits at a later digit",
+        "must be a non-empty node of the same kind that splits at a later digit",
     )?;
     Ok(match child {
         Cell::Tree(node) => Some(node),
@@ -229,7 +237,8 @@ fn inner<'a>(
     })
 }
 
-/// The first key below a node, if it is carried. Shifts grow on the way down, so there are at most 64 steps.
+/// Returns the first key below a node, if the message contains it. Shifts increase with depth, so this
+/// takes at most 64 steps.
 fn first_key(mut node: &Node) -> Option<&Cell> {
     loop {
         if !node.is_radix() || node.own_entry().is_some() {
@@ -248,21 +257,5 @@ fn last_key_of_leaf(node: &Node) -> Option<&Cell> {
         None
     } else {
         node.children.get(node.children.len().checked_sub(width)?)
-    }
-}
-
-/// The bytes by which an Index orders a key, at most 32; nothing for other kinds or when they are not carried.
-pub(super) fn key_bytes(key: &Cell) -> Option<Vec<u8>> {
-    let head = |bytes: &[u8]| Some(bytes[..bytes.len().min(32)].to_vec());
-    match key {
-        Cell::String(chunk) | Cell::Blob(chunk) => head(chunk.as_bytes()),
-        Cell::Symbol(name) | Cell::Keyword(name) => head(name.as_bytes()),
-        Cell::Extension(extension) if extension.tag() == Extension::ADDRESS => {
-            head(&extension.value().to_be_bytes())
-        }
-        Cell::Tree(node) if matches!(node.tag, tag::STRING | tag::BLOB) => {
-            key_bytes(node.children.first()?)
-        }
-        _ => None,
     }
 }

@@ -1,26 +1,28 @@
-//! What a tree holds, one after another, without its inner nodes and without recursion.
+//! Iteration over the items of a tree, without its inner nodes and without recursion.
+
+use crate::tag;
 
 use super::Cell;
-use super::node::{HASHED_LEAF, Node, VECTOR_LEAF, tag};
+use super::node::{HASHED_LEAF, Node, VECTOR_LEAF};
 
-/// What stands next in a tree.
-pub(super) enum Item<'a> {
+/// The next item of a tree.
+pub(crate) enum Item<'a> {
     /// An element, a key, a value, or a chunk.
     Value(&'a Cell),
-    /// A node of the tree itself that the message does not carry.
+    /// A node of the tree itself that the message does not contain.
     Missing(&'a Cell),
 }
 
-/// Walks Strings and Blobs (chunks), Vectors, Lists, records and Sets (elements), Maps and Indexes (keys and values in
-/// turn), in the order of the value.
-pub(super) struct Items<'a> {
-    /// The nodes on the way, each with how many of its parts are done.
+/// Iterates over Strings and Blobs (chunks), Vectors, Lists, records and Sets (elements), and Maps and
+/// Indexes (keys and values alternately), in the order of the value.
+pub(crate) struct Items<'a> {
+    /// The nodes from the root to the current one, each with the number of children already visited.
     path: Vec<(&'a Node, usize)>,
     reversed: bool,
 }
 
 impl<'a> Items<'a> {
-    pub(super) fn of(node: &'a Node) -> Self {
+    pub(crate) fn new(node: &'a Node) -> Self {
         Self {
             path: vec![(node, 0)],
             reversed: node.tag == tag::LIST,
@@ -42,7 +44,7 @@ impl<'a> Iterator for Items<'a> {
             if self.reversed {
                 position = node.children.len() - 1 - position;
             }
-            let (cell, inner) = part(node, position);
+            let (cell, inner) = child_at(node, position);
             match cell {
                 _ if !inner => return Some(Item::Value(cell)),
                 Cell::Tree(below) => self.path.push((below, 0)),
@@ -53,8 +55,9 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// The part of a node at a position in the order of the value, and whether it is a node of the tree itself.
-fn part(node: &Node, position: usize) -> (&Cell, bool) {
+/// Returns the child of a node at a position in the order of the value, and whether it is a node of the
+/// tree itself.
+fn child_at(node: &Node, position: usize) -> (&Cell, bool) {
     let children = &node.children;
     match node.tag {
         tag::STRING | tag::BLOB => (&children[position], true),
@@ -65,7 +68,7 @@ fn part(node: &Node, position: usize) -> (&Cell, bool) {
         }
         _ if node.count <= VECTOR_LEAF => (&children[position], false),
         _ if node.count.is_multiple_of(VECTOR_LEAF) => (&children[position], true),
-        // Written tail first, but the tail comes after.
+        // The encoding puts the tail first, but the tail is the end of the vector.
         _ => match position {
             0 => (&children[children.len() - 1], true),
             _ => (&children[position - 1], false),

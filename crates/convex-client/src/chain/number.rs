@@ -1,41 +1,41 @@
-//! The value of an operator's own query as a gauge.
+//! Conversion of values to numbers.
 
 use cad3::Cell;
 
-/// What of a wrong value is shown, characters.
-const SHOWN: usize = 80;
+/// Maximum number of bytes of a value in an error.
+const MAX_PRINTED_BYTES: usize = 80;
 
-/// A value that is no gauge.
+/// A value cannot be converted to a number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a gauge is an integer, a double, true or false; the value is of kind {kind}: {printed}")]
-pub struct NoGauge {
+#[error("expected an integer, a double, true or false; the value is of kind {kind}: {printed}")]
+pub struct NotANumber {
     kind: &'static str,
     printed: String,
 }
 
-/// The value as a gauge: an integer or double as the nearest double, true 1, false 0.
+/// Converts a value to a number: an integer or double to the nearest double, true to 1, false to 0.
 ///
 /// # Errors
-/// The value is of another kind, or an integer beyond all doubles.
-pub fn gauge(value: &Cell) -> Result<f64, NoGauge> {
-    let no_gauge = || NoGauge {
+/// The value is of another kind, or an integer outside the range of doubles.
+pub fn to_number(value: &Cell) -> Result<f64, NotANumber> {
+    let not_a_number = || NotANumber {
         kind: value.kind(),
-        printed: value.printed(SHOWN).to_string(),
+        printed: value.printed(MAX_PRINTED_BYTES).to_string(),
     };
     match value {
         Cell::Bool(value) => Ok(f64::from(u8::from(*value))),
         Cell::Double(value) => Ok(*value),
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a double")]
+        #[expect(clippy::cast_precision_loss, reason = "the nearest double is wanted")]
         Cell::Integer(value) => Ok(*value as f64),
         Cell::BigInteger(integer) => {
-            // By way of the digits: parsing rounds to the nearest double.
+            // Parsing the digits rounds to the nearest double.
             let digits = integer.to_bigint().to_string();
             let parsed: Option<f64> = digits.parse().ok();
             parsed
                 .filter(|value| value.is_finite())
-                .ok_or_else(no_gauge)
+                .ok_or_else(not_a_number)
         }
-        _ => Err(no_gauge()),
+        _ => Err(not_a_number()),
     }
 }
 
@@ -45,12 +45,12 @@ mod tests {
 
     use super::*;
 
-    fn of(text: &str) -> Result<f64, String> {
-        gauge(&reader::read(text).unwrap()).map_err(|error| error.to_string())
+    fn number(text: &str) -> Result<f64, String> {
+        to_number(&reader::read(text).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn numbers_and_truth_are_gauges() {
+    fn numbers_and_booleans_are_converted() {
         for (text, expected) in [
             ("0", 0.0),
             ("-12", -12.0),
@@ -63,13 +63,17 @@ mod tests {
             ("-9223372036854775808", -9_223_372_036_854_775_808.0),
             ("36893488147419103232", 36_893_488_147_419_103_232.0),
         ] {
-            assert_eq!(of(text).map(f64::to_bits), Ok(expected.to_bits()), "{text}");
+            assert_eq!(
+                number(text).map(f64::to_bits),
+                Ok(expected.to_bits()),
+                "{text}"
+            );
         }
-        assert!(of("##NaN").unwrap().is_nan());
+        assert!(number("##NaN").unwrap().is_nan());
     }
 
     #[test]
-    fn all_else_is_refused_by_what_it_is() {
+    fn other_values_are_refused_with_their_kind() {
         for (text, expected) in [
             ("nil", "the value is of kind nil: nil"),
             ("\"12\"", "the value is of kind string: \"12\""),
@@ -77,11 +81,11 @@ mod tests {
             ("[1]", "the value is of kind vector: [1]"),
             (":a", "the value is of kind keyword: :a"),
         ] {
-            let error = of(text).unwrap_err();
+            let error = number(text).unwrap_err();
             assert!(error.ends_with(expected), "{error}");
         }
-        let beyond = format!("1{}", "0".repeat(400));
-        let error = of(&beyond).unwrap_err();
+        let too_large = format!("1{}", "0".repeat(400));
+        let error = number(&too_large).unwrap_err();
         assert!(error.contains("of kind bigint: 1000"), "{error}");
         assert!(error.len() < 200, "{error}");
     }

@@ -1,34 +1,45 @@
-//! The HTTP transport: the query, then the status where it exists, on one connection, as raw cells.
+//! The HTTP transport: the query, then the status if the peer has it, on one connection, as raw cells.
 
-use std::sync::Arc;
+mod clients;
+mod failure;
+mod options;
+mod tls;
+mod trace;
+
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Limits, decode_message};
 use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
-use reqwest::{Client, Response};
+use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::attempt::{Attempt, ClockSample, Outcome, RequestSpec, Timed};
-use crate::options::HttpOptions;
+use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
+use crate::clock::ClockSample;
+use crate::endpoint::Endpoint;
+use crate::failure::{Failure, FailureReason};
+use crate::message::Reply;
+use crate::options::ClientOptions;
 use crate::query::{Query, QueryError};
+use crate::status::Status;
 
-use super::Endpoint;
-use super::clients::{HttpClients, KEEP_IDLE, Settings};
-use super::failure::{Failure, FailureReason};
-use super::http_failure::{self, beginning, overdue};
-use super::message::Reply;
-use super::status::Status;
-use super::trace::{Progress, TRACE, Trace};
+use self::clients::{ClientSettings, MAX_IDLE};
+use self::failure::excerpt;
+use self::trace::{Progress, TRACE, Trace};
 
-/// The reply as message content, on every version: exact types and one decoder for both transports.
+pub use self::clients::{HttpClients, HttpOptionsError, http_client};
+pub use self::options::HttpOptions;
+
+/// Media type of a reply as message content: exact types, and the same decoder as over TCP. All measured
+/// releases support it.
 const RAW: HeaderValue = HeaderValue::from_static("application/cvx-raw");
 
-/// After a peer said that it has no status route, it is asked again this much later: it may have been upgraded.
-const STATUS_AGAIN: Duration = Duration::from_secs(600);
+/// Pause after which a peer without a status route is asked for its status again, because it may have been
+/// upgraded.
+const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
 
-/// The client side of one `http://` or `https://` endpoint.
+/// Client of one `http://` or `https://` endpoint.
 #[derive(Debug)]
 pub struct HttpClient {
     client: Result<Client, String>,
@@ -37,38 +48,42 @@ pub struct HttpClient {
     headers: HeaderMap,
     account: Option<u64>,
     limits: Limits,
-    /// When the last good answer came: a connection that young should still be open.
+    /// Time of the last successful attempt. Within [`MAX_IDLE`] its connection should still be open.
     last_used: Option<Instant>,
-    /// The peer has no status route; do not ask before this.
+    /// The peer has no status route; the status is not requested before this time.
     no_status_until: Option<Instant>,
 }
 
-/// One HTTP answer, read to its end.
-struct Answer {
+/// A complete HTTP response.
+struct Response {
     status: StatusCode,
     body: Vec<u8>,
-    /// The clock of whoever answered, from the Date header.
+    /// Clock of the server, from the `Date` header.
     clock: Option<Timed<ClockSample>>,
     took: Duration,
 }
 
 impl HttpClient {
-    /// A client that connects when first asked. `account` is the address that queries run as; replies larger than
-    /// `max_response_bytes` are refused.
+    /// Creates a client, which connects on first use. If the options are not usable, every attempt fails
+    /// with [`FailureReason::Local`].
+    ///
+    /// The transport of `endpoint` must be [`Transport::Http`](crate::Transport::Http).
     #[must_use]
     pub fn new(
         endpoint: &Endpoint,
-        options: &HttpOptions,
-        account: Option<u64>,
-        max_response_bytes: usize,
-        clients: &Arc<HttpClients>,
+        options: &ClientOptions,
+        http: &HttpOptions,
+        clients: &HttpClients,
     ) -> Self {
         let mut base = endpoint.url().clone();
         let mut dial = None;
-        if let Some(name) = &options.server_name {
+        if let Some(name) = &http.server_name {
             dial = Some(endpoint.host());
             if let Err(error) = base.set_host(Some(name)) {
-                tracing::error!(%error, server_name = %name, "server_name is no host name; the URL's host is used");
+                tracing::error!(
+                    %error, server_name = %name,
+                    "server_name is not a host name; using the host of the URL"
+                );
             }
         }
         let route = |path: &str| {
@@ -79,12 +94,12 @@ impl HttpClient {
             ));
             url
         };
-        let mut headers = options.headers.clone();
+        let mut headers = http.headers.clone();
         headers.insert(ACCEPT, RAW);
-        let settings = Settings {
-            user_agent: options.user_agent.clone(),
-            ca: options.ca.clone(),
-            proxy: options.proxy.clone(),
+        let settings = ClientSettings {
+            user_agent: http.user_agent.clone(),
+            ca: http.ca.clone(),
+            proxy: http.proxy.clone(),
             dial,
         };
         Self {
@@ -92,9 +107,9 @@ impl HttpClient {
             query_url: route("query"),
             status_url: route("status"),
             headers,
-            account,
+            account: options.account,
             limits: Limits {
-                max_bytes: max_response_bytes,
+                max_bytes: options.max_response_bytes,
                 ..Limits::default()
             },
             last_used: None,
@@ -102,17 +117,18 @@ impl HttpClient {
         }
     }
 
-    /// Asks the query and, where the peer has it, the status; done by `deadline`.
-    pub async fn ask(&mut self, deadline: Instant) -> (Attempt, Outcome) {
+    /// Sends [`POLL_QUERY`](crate::POLL_QUERY), then requests the status if the peer has a status route;
+    /// release 0.8.0 has none. Finishes by `deadline`.
+    pub async fn poll(&mut self, deadline: Instant) -> (Attempt, Outcome) {
         self.attempt(&RequestSpec::poll(), deadline).await
     }
 
-    /// Asks one question; done by `deadline`.
+    /// Sends a query and returns its value. Finishes by `deadline`.
     ///
     /// # Errors
-    /// The peer reports an error, or does not answer.
+    /// The peer reports an error, or no valid answer arrives by the deadline.
     pub async fn query(&mut self, query: &Query, deadline: Instant) -> Result<Cell, QueryError> {
-        let spec = RequestSpec::value(query);
+        let spec = RequestSpec::query(query);
         let (attempt, outcome) = self.attempt(&spec, deadline).await;
         attempt.into_value(outcome)
     }
@@ -123,18 +139,19 @@ impl HttpClient {
         deadline: Instant,
     ) -> (Attempt<V>, Outcome) {
         let mut attempt = Attempt::default();
-        // Whether a connection that should be open may still turn out dead.
-        let mut stale_once = self
-            .last_used
-            .is_some_and(|used| used.elapsed() < KEEP_IDLE);
+        // Whether there should be an open connection that may turn out to be dead.
+        let mut may_be_stale = self.last_used.is_some_and(|used| used.elapsed() < MAX_IDLE);
         loop {
             let trace = Trace::default();
             let (outcome, trace) = TRACE
                 .scope(trace, async {
-                    let conversation = self.converse(spec, &mut attempt);
-                    let outcome = match timeout_at(deadline, conversation).await {
+                    let exchange = self.exchange(spec, &mut attempt);
+                    let outcome = match timeout_at(deadline, exchange).await {
                         Ok(result) => result,
-                        Err(_) => Err(overdue(TRACE.with(Trace::progress), &attempt)),
+                        Err(_) => Err(failure::deadline_passed(
+                            TRACE.with(Trace::progress),
+                            &attempt,
+                        )),
                     };
                     (
                         outcome,
@@ -147,18 +164,18 @@ impl HttpClient {
             let (progress, phases, certificate_ends) = trace;
             attempt.phases = phases;
             attempt.certificate_ends = certificate_ends;
-            if stale_once && progress != Progress::Kept {
+            if may_be_stale && progress != Progress::Reused {
                 attempt.reconnects += 1;
-                stale_once = false;
+                may_be_stale = false;
             }
-            // A kept connection that the peer had closed is no fault of this poll: try once more on a new one.
-            if stale_once
-                && progress == Progress::Kept
+            // The peer may close an idle connection at any time, so try once more on a new one.
+            if may_be_stale
+                && progress == Progress::Reused
                 && attempt.response_bytes == 0
                 && matches!(&outcome, Err(failure) if failure.reason == FailureReason::Closed)
             {
                 attempt.reconnects += 1;
-                stale_once = false;
+                may_be_stale = false;
                 continue;
             }
             self.last_used = outcome.is_ok().then(Instant::now);
@@ -166,7 +183,8 @@ impl HttpClient {
         }
     }
 
-    async fn converse<V>(
+    /// Sends the requests and records the answers.
+    async fn exchange<V>(
         &mut self,
         spec: &RequestSpec<'_, V>,
         attempt: &mut Attempt<V>,
@@ -176,59 +194,59 @@ impl HttpClient {
             body["address"] = format!("#{account}").into();
         }
         let body = Some(body.to_string());
-        let answer = self
+        let response = self
             .request(Method::POST, self.query_url.clone(), body, attempt)
             .await?;
-        let reply = self.reply_of(&answer)?;
-        attempt.clock.clone_from(&answer.clock);
-        attempt.take_query(reply, answer.took, spec.read)?;
-        let mut took = answer.took;
+        let reply = self.query_reply(&response)?;
+        attempt.clock.clone_from(&response.clock);
+        attempt.record_query(reply, response.took, spec.read)?;
+        let mut took = response.took;
         let may_have_status = self
             .no_status_until
             .is_none_or(|until| Instant::now() >= until);
         if spec.with_status && may_have_status {
-            let answer = self
+            let response = self
                 .request(Method::GET, self.status_url.clone(), None, attempt)
                 .await?;
-            took += answer.took;
-            self.take_status(&answer, attempt)?;
+            took += response.took;
+            self.record_status(&response, attempt)?;
         }
         Ok(took)
     }
 
-    /// One request and its whole answer, of at most the accepted size.
+    /// Sends one request and reads its response, up to the maximum size.
     async fn request<V>(
         &mut self,
         method: Method,
         url: Url,
         body: Option<String>,
         attempt: &mut Attempt<V>,
-    ) -> Result<Answer, Failure> {
-        let client = self.client.as_ref().map_err(|why| {
+    ) -> Result<Response, Failure> {
+        let client = self.client.as_ref().map_err(|reason| {
             Failure::new(
                 FailureReason::Local,
-                format!("no HTTP client could be made: {why}"),
+                format!("cannot create the HTTP client: {reason}"),
             )
         })?;
         let mut request = client.request(method, url).headers(self.headers.clone());
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let began = Instant::now();
+        let started = Instant::now();
         let mut response = request
             .send()
             .await
-            .map_err(|error| http_failure::of_client(&error))?;
+            .map_err(|error| failure::from_client_error(&error))?;
         let answered_at = SystemTime::now();
-        // On a new connection the request is written once the connection is made.
+        // On a new connection, the request is sent when the connection is ready.
         let sent = TRACE
             .with(Trace::connected)
-            .map_or(began, |connected| connected.max(began));
+            .map_or(started, |connected| connected.max(started));
         let clock = clock_of(response.headers(), answered_at, sent.elapsed());
         let status = response.status();
         attempt.retry_after = retry_after(status, response.headers(), answered_at);
         let body = self.read_body(&mut response, attempt).await?;
-        Ok(Answer {
+        Ok(Response {
             status,
             body,
             clock,
@@ -238,14 +256,14 @@ impl HttpClient {
 
     async fn read_body<V>(
         &self,
-        response: &mut Response,
+        response: &mut reqwest::Response,
         attempt: &mut Attempt<V>,
     ) -> Result<Vec<u8>, Failure> {
         let limit = self.limits.max_bytes;
         let too_large = |bytes: String| {
             Failure::new(
                 FailureReason::TooLarge,
-                format!("a reply of {bytes} bytes, at most {limit} are accepted"),
+                format!("reply of {bytes} bytes, at most {limit} are accepted"),
             )
         };
         if let Some(announced) = response
@@ -258,7 +276,7 @@ impl HttpClient {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| http_failure::of_client(&error))?
+            .map_err(|error| failure::from_client_error(&error))?
         {
             attempt.response_bytes += chunk.len();
             if body.len() + chunk.len() > limit {
@@ -269,80 +287,86 @@ impl HttpClient {
         Ok(body)
     }
 
-    /// The Result in a query's answer. A peer sends one with an error under many HTTP statuses, 200 included.
-    fn reply_of(&self, answer: &Answer) -> Result<Reply, Failure> {
-        match Reply::decode(&answer.body, &self.limits) {
+    /// Returns the Result in the response to a query. Peers send errors as Results with many HTTP
+    /// statuses, 200 included.
+    fn query_reply(&self, response: &Response) -> Result<Reply, Failure> {
+        match Reply::decode(&response.body, &self.limits) {
             Ok(Some(reply)) => Ok(reply),
-            _ if !answer.status.is_success() => {
-                Err(http_failure::of_status(answer.status, &answer.body))
+            _ if !response.status.is_success() => {
+                Err(failure::from_status(response.status, &response.body))
             }
             Ok(None) => Err(Failure::new(
                 FailureReason::Malformed,
-                "the reply to the query is no Result",
+                "the reply to the query is not a Result",
             )),
             Err(error) => Err(Failure::new(
                 FailureReason::Malformed,
                 format!(
-                    "the reply to the query does not decode: {error}; it begins {}",
-                    beginning(&answer.body)
+                    "the reply to the query does not decode: {error}; it starts with {}",
+                    excerpt(&response.body)
                 ),
             )),
         }
     }
 
-    fn take_status<V>(&mut self, answer: &Answer, attempt: &mut Attempt<V>) -> Result<(), Failure> {
-        match answer.status {
+    fn record_status<V>(
+        &mut self,
+        response: &Response,
+        attempt: &mut Attempt<V>,
+    ) -> Result<(), Failure> {
+        match response.status {
             StatusCode::OK => {}
-            // 0.8.0 has no such route, and says so with any of these.
+            // 0.8.0 has no such route and answers with any of these.
             StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::NOT_IMPLEMENTED => {
-                self.no_status_until = Some(Instant::now() + STATUS_AGAIN);
+                self.no_status_until = Some(Instant::now() + STATUS_RECHECK_PAUSE);
                 return Ok(());
             }
-            _ => return Err(http_failure::of_status(answer.status, &answer.body)),
+            _ => return Err(failure::from_status(response.status, &response.body)),
         }
         self.no_status_until = None;
-        let message = decode_message(&answer.body, &self.limits).map_err(|error| {
+        let message = decode_message(&response.body, &self.limits).map_err(|error| {
             Failure::new(
                 FailureReason::Malformed,
                 format!(
-                    "the status does not decode: {error}; it begins {}",
-                    beginning(&answer.body)
+                    "the status does not decode: {error}; it starts with {}",
+                    excerpt(&response.body)
                 ),
             )
         })?;
         if let Some(reply) = Reply::from_cell(&message.top) {
-            return attempt.take_status(reply, answer.took);
+            return attempt.record_status(reply, response.took);
         }
-        // 0.8.6 sends the map itself.
+        // 0.8.6 sends the map without a Result around it.
         let value = Status::from_cell(&message.top)?;
         attempt.status = Some(Timed {
             value,
-            took: answer.took,
+            took: response.took,
         });
         Ok(())
     }
 }
 
-/// The peer's clock, as coarse as the header is.
+/// Returns the server's clock from the `Date` header.
 fn clock_of(
     headers: &HeaderMap,
     answered_at: SystemTime,
     took: Duration,
 ) -> Option<Timed<ClockSample>> {
     let date = date_in(headers, &DATE)?;
-    let value = ClockSample::of_whole_second(date, answered_at, took);
+    let value = ClockSample::from_whole_seconds(date, answered_at, took);
     Some(Timed { value, took })
 }
 
-/// How long a peer that has too much to do asks to be left alone: in seconds, or until a date by its own clock.
+/// Returns the time for which an overloaded peer asks not to be contacted. The header has seconds, or a
+/// date by the peer's own clock.
 fn retry_after(
     status: StatusCode,
     headers: &HeaderMap,
     answered_at: SystemTime,
 ) -> Option<Duration> {
-    if !http_failure::is_overload(status) {
+    if !failure::is_overload(status) {
         return None;
     }
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();

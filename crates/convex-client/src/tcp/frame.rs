@@ -1,24 +1,26 @@
-//! Frames of the binary protocol: a VLQ length, then that many bytes of content (PEER-PROTOCOL, section 2).
+//! Frames of the binary protocol: a VLQ length, then that number of bytes of content (PEER-PROTOCOL,
+//! section 2).
 
 use bytes::{Buf, Bytes, BytesMut};
 use cad3::vlq;
 use tokio_util::codec::Decoder;
 
-use super::failure::{Failure, FailureReason};
+use crate::failure::{Failure, FailureReason};
 
-/// No legal length needs more bytes.
-const LENGTH_BYTES: usize = 4;
+/// Maximum size of a frame length in bytes: peers accept contents of up to 50,000,000 bytes.
+const MAX_LENGTH_BYTES: usize = 4;
 
-/// Splits a stream of bytes into contents. A length above the limit is an error before any of it is taken in.
+/// Splits a stream of bytes into the contents of frames. A length above the maximum is an error before any
+/// of the content is received.
 #[derive(Debug)]
 pub struct FrameDecoder {
     max_content: usize,
-    /// Length of the content that is being received, once its length is complete.
+    /// Length of the content that is being received, if the length itself is complete.
     expected: Option<usize>,
 }
 
 impl FrameDecoder {
-    /// A decoder that accepts contents of up to `max_content` bytes.
+    /// Creates a decoder that accepts contents of up to `max_content` bytes.
     #[must_use]
     pub fn new(max_content: usize) -> Self {
         Self {
@@ -27,14 +29,15 @@ impl FrameDecoder {
         }
     }
 
-    fn length(&self, buffer: &mut BytesMut) -> Result<Option<usize>, Failure> {
-        let head = &buffer[..buffer.len().min(LENGTH_BYTES)];
+    /// Reads the length of the next frame, or returns `None` if it is incomplete.
+    fn read_length(&self, buffer: &mut BytesMut) -> Result<Option<usize>, Failure> {
+        let head = &buffer[..buffer.len().min(MAX_LENGTH_BYTES)];
         let Some(end) = head.iter().position(|byte| byte & 0x80 == 0) else {
-            if head.len() == LENGTH_BYTES {
+            if head.len() == MAX_LENGTH_BYTES {
                 return Err(Failure::new(
                     FailureReason::Malformed,
                     format!(
-                        "a frame length of more than {LENGTH_BYTES} bytes: {}",
+                        "frame length of more than {MAX_LENGTH_BYTES} bytes: {}",
                         hex::encode(head)
                     ),
                 ));
@@ -52,7 +55,7 @@ impl FrameDecoder {
             return Err(Failure::new(
                 FailureReason::TooLarge,
                 format!(
-                    "a frame of {length} bytes is announced, at most {} are accepted",
+                    "frame of {length} bytes, at most {} are accepted",
                     self.max_content
                 ),
             ));
@@ -69,13 +72,13 @@ impl Decoder for FrameDecoder {
     fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
         let expected = match self.expected {
             Some(expected) => expected,
-            None => match self.length(buffer)? {
+            None => match self.read_length(buffer)? {
                 Some(length) => *self.expected.insert(length),
                 None => return Ok(None),
             },
         };
         if buffer.len() < expected {
-            // The buffer grows with what arrives: an announced length alone takes no memory.
+            // The buffer grows only with received bytes, so an announced length alone takes no memory.
             return Ok(None);
         }
         self.expected = None;
@@ -83,13 +86,13 @@ impl Decoder for FrameDecoder {
     }
 }
 
-/// What ends a stream of frames early.
+/// Error of a stream of frames.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The bytes are no frames, or too large ones.
+    /// The bytes are not frames, or a frame is too large.
     #[error(transparent)]
     Protocol(#[from] Failure),
 }
@@ -103,7 +106,7 @@ impl From<FrameError> for Failure {
     }
 }
 
-/// Appends `content` as a frame.
+/// Appends a frame with this content to `buffer`.
 pub fn put_frame(buffer: &mut Vec<u8>, content: &[u8]) {
     vlq::write(content.len() as u64, buffer);
     buffer.extend_from_slice(content);
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_found_however_the_stream_is_cut() {
+    fn frames_are_found_in_pieces_of_any_size() {
         let mut bytes = Vec::new();
         for content in [&[1_u8][..], &[7; 300], &[]] {
             put_frame(&mut bytes, content);
@@ -141,12 +144,12 @@ mod tests {
                 .iter()
                 .map(Bytes::len)
                 .collect();
-            assert_eq!(lengths, [1, 300, 0], "cut into pieces of {step}");
+            assert_eq!(lengths, [1, 300, 0], "pieces of {step} bytes");
         }
     }
 
     #[test]
-    fn a_length_that_no_peer_sends_is_refused_before_its_content_arrives() {
+    fn an_invalid_length_is_refused_before_its_content_arrives() {
         assert_eq!(
             decode_all(&[0x82, 0x2d], 1),
             Err(FailureReason::TooLarge),

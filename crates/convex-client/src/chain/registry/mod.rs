@@ -1,6 +1,6 @@
-//! The registry of peers as one state has it: who holds which stake, who controls whom, what each weighs.
+//! The on-chain registry of peers: stake, controllers and weight in consensus.
 
-mod reading;
+mod reader;
 mod row;
 
 use std::collections::BTreeMap;
@@ -9,74 +9,81 @@ use cad3::Hash;
 
 use super::economics;
 
-pub use reading::{MAX_PEERS, Reading, RegistryError};
+pub use reader::{MAX_PEERS, RegistryError, RegistryReader};
 pub use row::MAX_URL_BYTES;
 
-/// What the chain says of the peers of its network.
+/// The registry of peers in one state. Read it with a [`RegistryReader`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
-    /// Time of the state, milliseconds since the epoch; of the newest one where several had to be read.
+    /// Time of the state, in milliseconds since the epoch. If the registry was read in several pages,
+    /// the time of the last state.
     pub state_time_ms: i64,
-    /// How many peers are registered.
+    /// Number of registered peers.
     pub registered: u64,
-    /// Whether all of them are in `peers`; when not, weights and totals are of those that are.
+    /// Whether `peers` has all registered peers. If not, weights and totals cover only those in `peers`.
     pub complete: bool,
-    /// The peers by their key; the first [`MAX_PEERS`] in the order of their keys.
+    /// Peers by their keys; the first [`MAX_PEERS`] in the order of the keys.
     pub peers: BTreeMap<Hash, RegisteredPeer>,
-    /// Coin that stands behind these peers, rewards included, copper.
+    /// Stake of these peers including rewards, in copper.
     pub total_stake_copper: i64,
-    /// Balances of the peers' controllers by address, copper. What could not be read is absent.
+    /// Balances of the peers' controllers by address, in copper. Balances that could not be read are
+    /// absent.
     pub controllers: BTreeMap<u64, i64>,
 }
 
-/// What the chain says of one peer.
+/// A peer in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisteredPeer {
-    /// Address of the account that controls it.
+    /// Address of the account that controls the peer.
     pub controller: Option<u64>,
-    /// Its own stake with its part of the rewards, copper: what `(get-peer-stake KEY)` gives.
+    /// Own stake with its share of the rewards, in copper: the value of `(get-peer-stake KEY)`.
     pub own_copper: i64,
-    /// Stake that others delegated to it with their part of the rewards, copper.
+    /// Stake delegated by others with its share of the rewards, in copper.
     pub delegated_copper: i64,
-    /// Shares of stake, own and delegated. They carry the weight; rewards add none.
+    /// Shares of stake, own and delegated, which determine the weight. Rewards add none.
     pub shares: i64,
-    /// Time of its last block in the order, milliseconds since the epoch; absent before its first.
+    /// Time of the peer's last block in the order, in milliseconds since the epoch. Absent before the
+    /// first block.
     pub last_block_ms: Option<i64>,
-    /// The URL that it advertises: text by a stranger, at most [`MAX_URL_BYTES`] long, nothing else known of it. Absent
-    /// also when it is longer.
+    /// URL that the peer advertises: unchecked text of at most [`MAX_URL_BYTES`], to be parsed as an
+    /// [`AdvertisedAddress`](super::AdvertisedAddress). Absent also if it is longer.
     pub url: Option<String>,
 }
 
 impl RegisteredPeer {
-    /// The part of its stake that counts in a state of this time, 0.001 to 1.
+    /// Returns the share of the stake that counts in a state of this time, 0.001 to 1. The time is in
+    /// milliseconds since the epoch.
     #[must_use]
     pub fn decay(&self, state_time_ms: i64) -> f64 {
         economics::decay(self.last_block_ms, state_time_ms)
     }
 
-    /// Its weight in consensus, in shares.
+    /// Returns the weight in consensus in a state of this time, in shares. The time is in milliseconds
+    /// since the epoch.
     #[must_use]
     pub fn weight(&self, state_time_ms: i64) -> f64 {
         economics::weight(self.shares, self.decay(state_time_ms))
     }
 
-    /// Own stake above what keeps it from being evicted, copper; negative when anybody may.
+    /// Returns the own stake above [`MINIMUM_OWN_STAKE_COPPER`](economics::MINIMUM_OWN_STAKE_COPPER), in
+    /// copper. If negative, anyone may evict the peer.
     #[must_use]
     pub fn eviction_margin(&self) -> i64 {
         economics::eviction_margin(self.own_copper)
     }
 
-    /// Whether other peers take its blocks and its votes. Its weight stays in the total even when they do not, so it then
-    /// counts as one that never agrees.
+    /// Returns whether other peers accept blocks and votes of this peer. If not, its weight still counts
+    /// in the total, like that of a peer that never agrees.
     #[must_use]
-    pub fn is_heard(&self) -> bool {
+    pub fn has_effective_stake(&self) -> bool {
         self.eviction_margin() >= 0
     }
 }
 
 impl Registry {
-    /// Each peer's part of all weight in a state of this time, which may be newer than the registry: the sum is 1. Empty
-    /// when nobody has weight.
+    /// Returns the share of each peer in the total weight in a state of this time, which may be later
+    /// than the registry. The time is in milliseconds since the epoch. The sum is 1; without any weight
+    /// the result is empty.
     #[must_use]
     pub fn weights(&self, state_time_ms: i64) -> BTreeMap<Hash, f64> {
         let weight = |peer: &RegisteredPeer| peer.weight(state_time_ms);
@@ -84,8 +91,8 @@ impl Registry {
         if total <= 0.0 {
             return BTreeMap::new();
         }
-        let part = |(key, peer): (&Hash, &RegisteredPeer)| (*key, weight(peer) / total);
-        self.peers.iter().map(part).collect()
+        let share = |(key, peer): (&Hash, &RegisteredPeer)| (*key, weight(peer) / total);
+        self.peers.iter().map(share).collect()
     }
 }
 
@@ -120,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_parts_of_the_whole() {
+    fn weights_add_up_to_one() {
         let silent_for_8_minutes = Some(NOW - 8 * 60_000);
         let registry = registry([
             peer(3_000, Some(NOW)),
@@ -143,17 +150,23 @@ mod tests {
     }
 
     #[test]
-    fn nobody_weighs_anything_where_there_is_no_stake() {
+    fn without_stake_there_are_no_weights() {
         assert!(registry([]).weights(NOW).is_empty());
         assert!(registry([peer(0, Some(NOW))]).weights(NOW).is_empty());
     }
 
     #[test]
-    fn a_peer_is_heard_from_a_thousand_coins_of_its_own() {
+    fn stake_is_effective_from_a_thousand_own_coins() {
         let mut low = peer(999_999_999_999, Some(NOW));
         low.delegated_copper = 5_000_000_000_000;
-        assert_eq!((low.eviction_margin(), low.is_heard()), (-1, false));
+        assert_eq!(
+            (low.eviction_margin(), low.has_effective_stake()),
+            (-1, false)
+        );
         low.own_copper += 1;
-        assert_eq!((low.eviction_margin(), low.is_heard()), (0, true));
+        assert_eq!(
+            (low.eviction_margin(), low.has_effective_stake()),
+            (0, true)
+        );
     }
 }

@@ -1,33 +1,40 @@
-//! Bytes to cells. Every length is checked before anything of that length is made, and every child against the rules
-//! of its parent as soon as the parent is complete.
+//! Decoding of cells. Lengths are checked before memory is allocated, and children are checked against
+//! the rules of their parent as soon as the parent is complete.
 
+mod canonical;
 mod cursor;
+mod error;
 mod leaf;
 
 use std::sync::Arc;
 
-use super::encode::{NO_ENTRY, OWN_ENTRY};
-use super::error::{DecodeError, Problem};
-use super::hash::Hash;
-use super::leaf::Chunk;
-use super::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, tag, vector_bits};
-use super::{Cell, MAX_CHUNK, MAX_EMBEDDED, canonical};
-pub(super) use cursor::Cursor;
+use crate::cell::node::{HASHED_LEAF, Node, Shape, VECTOR_LEAF, chunk_span, small, vector_bits};
+use crate::cell::{Cell, Chunk};
+use crate::encode::{NO_ENTRY, OWN_ENTRY};
+use crate::hash::Hash;
+use crate::{MAX_CHUNK_BYTES, MAX_EMBEDDED_BYTES, tag};
+
 use leaf::leaf;
 
-/// What a reader of bytes takes at most.
+pub(crate) use cursor::Cursor;
+pub use error::{DecodeError, DecodeErrorKind};
+
+/// Limits on a message to be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a message. Default: what a peer takes in one frame (section 2).
+    /// Maximum length of the message in bytes. Default: 50,000,000, the maximum that peers accept in one
+    /// frame (section 2).
     pub max_bytes: usize,
-    /// Levels of cells in cells, across branches. Default, and never more: 128.
+    /// Maximum number of nested levels, across branches. Default: 128; larger values have no effect.
     pub max_depth: u16,
-    /// Cells in all; each takes 24 bytes of memory and one with children about 100 more.
+    /// Maximum number of cells. Default: 1,000,000. Each takes 24 bytes of memory, and about 100 more
+    /// if it has children.
     pub max_cells: usize,
 }
 
-/// The deepest nesting that walks of a cell (decoding, encoding, printing, dropping) are made for, on a stack of 2 MiB
-/// and unoptimised. Inside one branch nesting cannot exceed about 70; a whole state has some 30 levels.
+/// Maximum nesting that recursion over a cell (decoding, encoding, printing, dropping) supports on a
+/// stack of 2 MiB in an unoptimised build. Within one branch nesting cannot exceed about 70; a whole
+/// state has some 30 levels.
 const MAX_DEPTH: u16 = 128;
 
 impl Default for Limits {
@@ -40,28 +47,29 @@ impl Default for Limits {
     }
 }
 
-/// A branch of the message being read: a cell that refs elsewhere ask for by hash.
-pub(super) struct Branch {
-    pub(super) hash: Hash,
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) cell: Option<Cell>,
+/// A branch of the message: a cell that refs name by its hash.
+pub(crate) struct Branch {
+    pub(crate) hash: Hash,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// The decoded cell, once it has been read.
+    pub(crate) cell: Option<Cell>,
 }
 
-/// Reads cells of one message.
-pub(super) struct Decoder<'a> {
+/// Decodes the cells of one message.
+pub(crate) struct Decoder<'a> {
     content: &'a [u8],
     max_cells: usize,
     max_depth: u16,
     cells: usize,
-    /// In order of their hashes.
-    pub(super) branches: Vec<Branch>,
-    /// Hashes asked for that no branch has, as met.
-    pub(super) missing: Vec<Hash>,
+    /// In the order of their hashes.
+    pub(crate) branches: Vec<Branch>,
+    /// Hashes of refs without a branch, in the order in which they were read.
+    pub(crate) missing: Vec<Hash>,
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn new(content: &'a [u8], limits: &Limits) -> Self {
+    pub(crate) fn new(content: &'a [u8], limits: &Limits) -> Self {
         Self {
             content,
             max_cells: limits.max_cells,
@@ -72,8 +80,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads the cell that stands at the cursor.
-    pub(super) fn cell(
+    /// Reads the cell at the cursor.
+    pub(crate) fn cell(
         &mut self,
         cursor: &mut Cursor<'a>,
         level: u16,
@@ -82,7 +90,7 @@ impl<'a> Decoder<'a> {
         if self.cells >= self.max_cells {
             return Err(DecodeError::new(
                 start,
-                Problem::TooManyCells {
+                DecodeErrorKind::TooManyCells {
                     limit: self.max_cells,
                 },
             ));
@@ -95,7 +103,7 @@ impl<'a> Decoder<'a> {
         match first {
             tag::STRING | tag::BLOB => {
                 let count = cursor.count()?;
-                if count > MAX_CHUNK as u64 {
+                if count > MAX_CHUNK_BYTES as u64 {
                     return self.chunks(first, count, cursor, start, level);
                 }
                 let (what, cell): (_, fn(Chunk) -> Cell) = match first {
@@ -112,13 +120,13 @@ impl<'a> Decoder<'a> {
     fn too_deep(&self, offset: usize) -> DecodeError {
         DecodeError::new(
             offset,
-            Problem::TooDeep {
+            DecodeErrorKind::TooDeep {
                 limit: self.max_depth.into(),
             },
         )
     }
 
-    /// Reads what stands where a child does: a short cell inline, or the hash of a longer one.
+    /// Reads a child: a short cell inline, or a ref to a longer one.
     fn child(&mut self, cursor: &mut Cursor<'a>, level: u16) -> Result<Cell, DecodeError> {
         let start = cursor.position;
         if cursor.peek() == Some(tag::REF) {
@@ -128,9 +136,10 @@ impl<'a> Decoder<'a> {
         }
         let cell = self.cell(cursor, level + 1)?;
         match cursor.position - start {
-            size if size > MAX_EMBEDDED => {
-                Err(DecodeError::new(start, Problem::ChildTooLong { size }))
-            }
+            size if size > MAX_EMBEDDED_BYTES => Err(DecodeError::new(
+                start,
+                DecodeErrorKind::ChildTooLong { size },
+            )),
             _ => Ok(cell),
         }
     }
@@ -148,7 +157,8 @@ impl<'a> Decoder<'a> {
         Ok(children)
     }
 
-    /// The cell with this hash: a branch, read once however often it is asked for, or a ref to what is not carried.
+    /// Returns the branch with this hash, or a ref if the message does not contain it. A branch is read
+    /// only once.
     fn resolve(&mut self, hash: Hash, level: u16) -> Result<Cell, DecodeError> {
         let Ok(index) = self
             .branches
@@ -160,8 +170,8 @@ impl<'a> Decoder<'a> {
         self.branch(index, level)
     }
 
-    /// Reads a branch, which must be one cell from end to end.
-    pub(super) fn branch(&mut self, index: usize, level: u16) -> Result<Cell, DecodeError> {
+    /// Reads a branch, which must be exactly one cell.
+    pub(crate) fn branch(&mut self, index: usize, level: u16) -> Result<Cell, DecodeError> {
         let Branch {
             hash,
             start,
@@ -177,7 +187,7 @@ impl<'a> Decoder<'a> {
         };
         let cell = self.cell(&mut cursor, level)?;
         if cursor.position != end {
-            let problem = Problem::BranchTooLong {
+            let problem = DecodeErrorKind::BranchTooLong {
                 size: end - start,
                 cell: cursor.position - start,
             };
@@ -204,7 +214,7 @@ impl<'a> Decoder<'a> {
             tag::SYNTAX => {
                 let datum = self.child(cursor, level)?;
                 let at = cursor.position;
-                // Never a ref, and whole however long.
+                // Metadata is always written inline.
                 let metadata = self.cell(cursor, level + 1)?;
                 canonical::metadata(&metadata, at)?;
                 Shape::flat(first, 0, vec![datum, metadata])
@@ -219,15 +229,15 @@ impl<'a> Decoder<'a> {
                 Shape::flat(first, 0, vec![signature, self.child(cursor, level)?])
             }
             0xc0..=0xcf => Shape::flat(first, 0, self.children(2, cursor, level)?),
-            _ => return Err(DecodeError::new(start, Problem::Tag(first))),
+            _ => return Err(DecodeError::new(start, DecodeErrorKind::Tag(first))),
         };
         self.finish(shape, cursor, start)
     }
 
-    /// A node whose bytes end at the cursor.
+    /// Creates the node whose bytes end at the cursor.
     fn finish(&self, shape: Shape, cursor: &Cursor<'a>, start: usize) -> Result<Cell, DecodeError> {
         let node = Node::read(shape, cursor.position - start);
-        // A branch met before may be deeper than the way that led to it.
+        // A branch that was already read was checked at its first level, which may have been shallower.
         if node.depth > self.max_depth {
             return Err(self.too_deep(start));
         }
@@ -242,7 +252,7 @@ impl<'a> Decoder<'a> {
         start: usize,
         level: u16,
     ) -> Result<Cell, DecodeError> {
-        // At most 16 children, whatever the count.
+        // At most 16 children, regardless of the count.
         let number = small(count.div_ceil(chunk_span(count)));
         let children = self.children(number, cursor, level)?;
         let shape = Shape::flat(first, count, children);
@@ -250,7 +260,8 @@ impl<'a> Decoder<'a> {
         self.finish(shape, cursor, start)
     }
 
-    /// The body of a Vector, List or record (section 5.6). At most 17 children, whatever the count.
+    /// Reads the body of a Vector, List or record (section 5.6), which has at most 17 children
+    /// regardless of the count.
     fn vector(
         &mut self,
         first: u8,
@@ -271,7 +282,7 @@ impl<'a> Decoder<'a> {
         Ok(shape)
     }
 
-    /// The body of a Map or Set (section 5.7).
+    /// Reads the body of a Map or Set (section 5.7).
     fn hashed(
         &mut self,
         first: u8,
@@ -300,7 +311,7 @@ impl<'a> Decoder<'a> {
         for index in 0..number {
             let at = cursor.position;
             let child = self.child(cursor, level)?;
-            // A lone key is in order without its hash.
+            // A single key needs no check of the order.
             if count > 1 && index % width == 0 {
                 let hash = if child.is_embedded() {
                     Hash::of(cursor.since(at))
@@ -308,10 +319,10 @@ impl<'a> Decoder<'a> {
                     child.hash()
                 };
                 if previous.is_some_and(|previous| previous >= hash) {
-                    let rule = "keys stand in ascending order of their hashes, each once";
+                    let rule = "keys must be unique and in ascending order of their hashes";
                     return Err(DecodeError::new(
                         at,
-                        Problem::NotCanonical { what: "key", rule },
+                        DecodeErrorKind::NotCanonical { what: "key", rule },
                     ));
                 }
                 previous = Some(hash);
@@ -321,7 +332,7 @@ impl<'a> Decoder<'a> {
         Ok(Shape::flat(first, count, children))
     }
 
-    /// The body of an Index (section 5.7).
+    /// Reads the body of an Index (section 5.7).
     fn index(&mut self, cursor: &mut Cursor<'a>, level: u16) -> Result<Shape, DecodeError> {
         let start = cursor.position;
         let count = cursor.count()?;
@@ -339,10 +350,10 @@ impl<'a> Decoder<'a> {
             OWN_ENTRY => self.children(2, cursor, level)?,
             NO_ENTRY => Vec::new(),
             _ => {
-                let rule = "is 80 before an entry, 00 for none";
+                let rule = "must be 80 before an entry, 00 without one";
                 return Err(DecodeError::new(
                     at,
-                    Problem::NotCanonical {
+                    DecodeErrorKind::NotCanonical {
                         what: "entry flag",
                         rule,
                     },
