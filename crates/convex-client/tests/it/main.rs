@@ -1,0 +1,4 @@
+//! The client, on answers that were recorded or made up.
+
+mod query;
+mod registry;

@@ -1,0 +1,372 @@
+//! The truth table: what the whole agent must find of every fault, and that nobody else is accused.
+
+mod liars;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use convex_simulator::{KINDS, Network};
+use tokio::time::{Instant, sleep};
+
+use crate::support::agent::Agent;
+use crate::support::simulated::network;
+
+/// Longest wait for all verdicts; the longest of them takes some seven polls.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// So long nobody may be accused wrongly once all verdicts stand: three polls.
+const QUIET: Duration = Duration::from_secs(6);
+
+/// One poll lost to a busy machine is no verdict, two running would be one: a peer is down after three.
+const DEFAULTS: &str = "
+defaults: { interval: 2s, timeout: 1900ms, retries: 0, down_after: 3, up_after: 2 }
+verdicts: { stall_after: 5s, lag_blocks: 10, lag_for: 2s }
+limits: { max_inflight: 1000, per_host_inflight: 1000 }
+metrics: { detail: full }
+";
+
+/// How a network is watched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Watch {
+    /// All peers, with genesis and keys pinned.
+    Pinned,
+    /// All peers, with nothing pinned.
+    Unpinned,
+    /// All peers, each of which is to make a block now and then.
+    Expecting,
+    /// Two peers of twenty.
+    TwoOfTwenty,
+    /// Polls spread over an interval of eight seconds.
+    Seldom,
+}
+
+/// What is simulated and how it is watched, which peers are to be found ill, and what is to be found of each of them and of
+/// the network. All other peers are to be found well at all times.
+///
+/// Peer: up, health, conditions, order state. Network: order state, split, quorum margin, losable peers. A star is any word.
+/// Traffic of 450 ms gives each poll a new block, of 3 s gives all peers each state to show. A fault that comes after
+/// ten seconds finds a network that was seen well before.
+const TABLE: &str = "
+| faults                | traffic | watched     | ill     | peer                                                | network
+# Nothing is wrong.
+| -                     | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| -                     | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | 450ms:1 | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | 450ms   | Unpinned    | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | 100ms   | Seldom      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| old-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| map-status:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| skew=300ms:2          | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| silent-stake:2        | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=0
+# The order.
+| stall:2:10s           | -       | Pinned      | 2       | 1 degraded [stalled] stalled                        | idle split=0 margin=0.33 losable=1
+| stall:2:10s           | 450ms   | Pinned      | 2       | 1 degraded [lagging stalled] stalled                | advancing split=0 margin=0.33 losable=1
+| stall:50%:10s         | -       | Pinned      | 3 4     | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
+| stall:all:10s         | -       | Pinned      | 1 2 3 4 | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
+| stall:2:10s           | -       | TwoOfTwenty | 2       | 1 degraded [stalled] stalled                        | idle split=0 margin=0.33 losable=2
+| lag=40:2              | -       | Pinned      | 2       | 1 degraded [lagging] idle                           | idle split=0 margin=0.33 losable=1
+| lag=40:2              | 450ms   | Pinned      | 2       | 1 degraded [lagging] advancing                      | advancing split=0 margin=0.33 losable=1
+| recede=5:2:10s        | -       | Pinned      | 2       | 1 degraded [receding] receding                      | idle split=0 margin=0.33 losable=1
+| recede=50:2:10s       | 450ms   | Pinned      | 2       | 1 degraded [lagging receding] receding              | advancing split=0 margin=0.33 losable=1
+| recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [receding] receding                      | receding split=0 margin=0.33 losable=1
+# The state.
+| fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
+| fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
+| fork=990:50%          | -       | Pinned      | -       | -                                                   | idle split=1 margin=0.33 losable=1
+# Who answers.
+| wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
+| wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
+| wrong-key:2           | 450ms   | Pinned      | 2       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
+| wrong-key:2:10s       | 450ms   | Unpinned    | 2       | 1 degraded [identity_changed] advancing             | advancing split=0 margin=0.33 losable=1
+# The clock.
+| skew=5s:2             | 450ms   | Pinned      | 2       | 1 degraded [clock_skew] advancing                   | advancing split=0 margin=0.33 losable=1
+| skew=-5s:2            | -       | Pinned      | 2       | 1 degraded [clock_skew] idle                        | idle split=0 margin=0.33 losable=1
+| skew=-5s:2 old-api:2  | -       | Pinned      | 2       | 1 degraded [clock_skew] idle                        | idle split=0 margin=0.33 losable=1
+# The wire.
+| tarpit:2:10s          | 450ms   | Pinned      | 2       | 0 down [timeout] unknown                            | advancing split=0 margin=0.08 losable=0
+| slow=1h:2             | -       | Pinned      | 2       | 0 down [timeout] unknown                            | idle split=0 margin=0.08 losable=0
+| garbage:2             | -       | Pinned      | 2       | 0 down [malformed] unknown                          | idle split=0 margin=0.08 losable=0
+| huge-frame:2          | -       | Pinned      | 2       | 0 down [too_large] unknown                          | idle split=0 margin=0.08 losable=0
+| half-reply:2          | -       | Pinned      | 2       | 0 down [closed] unknown                             | idle split=0 margin=0.08 losable=0
+| refuse:2:10s          | 450ms   | Pinned      | 2       | 0 down [refused] unknown                            | advancing split=0 margin=0.08 losable=0
+| reset:2:10s           | -       | Pinned      | 2       | 0 down [closed] unknown                             | idle split=0 margin=0.08 losable=0
+| refuse:2:10s          | -       | TwoOfTwenty | 2       | 0 down [refused] unknown                            | idle split=0 margin=0.28 losable=1
+| refuse:all:10s        | 450ms   | Pinned      | 1 2 3 4 | 0 down [refused] unknown                            | unknown split=0 margin=-0.67 losable=0
+| http-500:2            | 450ms   | Pinned      | 2       | 1 degraded [endpoint_failing http_status] advancing | advancing split=0 margin=0.33 losable=1
+# The query. STATUS is answered all the while, so the order is known.
+| half-dead:2:10s       | 450ms   | Pinned      | 2       | 0 down [query_hangs timeout] advancing              | advancing split=0 margin=0.08 losable=0
+| query-error=LOAD:2    | -       | Pinned      | 2       | 0 down [overloaded] idle                            | idle split=0 margin=0.08 losable=0
+| query-error=JUICE:2   | -       | Pinned      | 2       | 1 degraded [query_error] idle                       | idle split=0 margin=0.33 losable=1
+| query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=0 margin=- losable=-
+# The stake.
+| low-stake:2           | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
+| silent-stake:2        | -       | Expecting   | 2       | 1 degraded [weight_decayed] idle                    | idle split=0 margin=0.33 losable=0
+";
+
+/// A row of the table.
+struct Row {
+    faults: Vec<&'static str>,
+    traffic: Option<&'static str>,
+    watch: Watch,
+    ill: Vec<usize>,
+    of_ill: &'static str,
+    of_network: &'static str,
+}
+
+fn rows() -> Vec<Row> {
+    let lines = TABLE.lines().filter_map(|line| line.strip_prefix("| "));
+    let row = |line: &'static str| {
+        let cells: Vec<_> = line.split(" | ").map(str::trim).collect();
+        let [faults, traffic, watch, ill, of_ill, of_network] = cells[..] else {
+            panic!("{line}");
+        };
+        let words = |cell: &'static str| cell.split(' ').filter(|word| *word != "-");
+        Row {
+            faults: words(faults).collect(),
+            traffic: words(traffic).next(),
+            watch: Watch::named(watch),
+            ill: words(ill).map(|peer| peer.parse().unwrap()).collect(),
+            of_ill,
+            of_network,
+        }
+    };
+    lines.skip(1).map(row).collect()
+}
+
+impl Watch {
+    fn named(name: &str) -> Self {
+        let all = [
+            Self::Pinned,
+            Self::Unpinned,
+            Self::Expecting,
+            Self::TwoOfTwenty,
+            Self::Seldom,
+        ];
+        let named = all.into_iter().find(|watch| format!("{watch:?}") == name);
+        named.unwrap_or_else(|| panic!("{name}"))
+    }
+
+    fn peers(self) -> usize {
+        if self == Self::TwoOfTwenty { 20 } else { 4 }
+    }
+
+    fn watched(self) -> usize {
+        if self == Self::TwoOfTwenty { 2 } else { 4 }
+    }
+
+    /// What the configuration says of peer `i` besides its name and where it is.
+    fn of_peer(self, network: &Network, i: usize) -> String {
+        let key = format!(", key: '{}'", network.key(i));
+        match self {
+            Self::Pinned | Self::TwoOfTwenty => key,
+            Self::Unpinned => String::new(),
+            Self::Expecting => key + ", expect_block_every: 10m",
+            Self::Seldom => key + ", interval: 8s",
+        }
+    }
+}
+
+/// The agent's configuration: network `n` has the peers `n.i`.
+fn config(networks: &[(&Network, Watch)]) -> String {
+    let (mut named, mut peers) = (String::new(), String::new());
+    for (n, (network, watch)) in networks.iter().enumerate() {
+        let genesis = match watch {
+            Watch::Unpinned => String::new(),
+            _ => format!(", genesis: '{}'", network.genesis()),
+        };
+        writeln!(named, "  - {{ name: '{n}'{genesis} }}").unwrap();
+        for i in 1..=watch.watched() {
+            let (tcp, http, more) = (network.tcp(i), network.http(i), watch.of_peer(network, i));
+            writeln!(
+                peers,
+                "  - {{ name: '{n}.{i}', network: '{n}', endpoints: ['http://{http}', 'tcp://{tcp}']{more} }}"
+            )
+            .unwrap();
+        }
+    }
+    format!("{DEFAULTS}networks:\n{named}peers:\n{peers}")
+}
+
+/// One scrape.
+struct Scrape(HashMap<String, f64>);
+
+impl Scrape {
+    async fn of(agent: &Agent) -> Self {
+        let (_, text) = agent.get("/metrics").await;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let pair = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            Some((series.to_owned(), value.parse().ok()?))
+        };
+        Self(samples.filter_map(pair).collect())
+    }
+
+    fn value(&self, metric: &str, labels: &str) -> Option<f64> {
+        self.0.get(&format!("{metric}{{{labels}}}")).copied()
+    }
+
+    /// The value as a whole number, or with two digits; a dash where there is none.
+    fn text(&self, metric: &str, labels: &str) -> String {
+        match self.value(metric, labels) {
+            None => "-".to_owned(),
+            Some(value) if value.fract() == 0.0 => format!("{value}"),
+            Some(value) => format!("{value:.2}"),
+        }
+    }
+
+    /// Values of `label` for which the series is 1.
+    fn in_force(&self, metric: &str, labels: &str, label: &str) -> String {
+        let start = format!("{metric}{{{labels},{label}=\"");
+        let series = self.0.iter().filter(|(_, value)| **value == 1.0);
+        let mut found: Vec<&str> = series
+            .filter_map(|(series, _)| series.strip_prefix(&start)?.strip_suffix("\"}"))
+            .collect();
+        found.sort_unstable();
+        found.join(" ")
+    }
+
+    fn peer(&self, network: &str, peer: &str) -> String {
+        let of = labels(network, peer);
+        let (up, health) = (
+            self.text("convex_peer_up", &of),
+            self.in_force("convex_peer_health", &of, "state"),
+        );
+        let conditions = self.in_force("convex_peer_condition", &of, "condition");
+        let order = self.in_force("convex_peer_order_state", &of, "state");
+        format!("{up} {health} [{conditions}] {order}")
+    }
+
+    fn network(&self, network: &str) -> String {
+        let of = format!("network=\"{network}\"");
+        let order = self.in_force("convex_network_order_state", &of, "state");
+        let split = self.text("convex_network_split", &of);
+        let margin = self.text("convex_network_quorum_margin_ratio", &of);
+        let losable = self.text("convex_network_losable_peers", &of);
+        format!("{order} split={split} margin={margin} losable={losable}")
+    }
+
+    /// What was ever found of a peer that is to be found well, if it was something bad.
+    fn accusation(&self, network: &str, peer: &str) -> Option<String> {
+        let of = labels(network, peer);
+        let entered = |state: &str| {
+            let state = format!("{of},state=\"{state}\"");
+            self.value("convex_peer_health_transitions_total", &state)
+        };
+        let accused = ["degraded", "down"].map(|state| entered(state).unwrap_or(0.0));
+        let found = self.peer(network, peer);
+        (accused != [0.0; 2]).then(|| format!("peer {peer} was accused, now {found}"))
+    }
+
+    /// What is not as it is to be of a peer that is to be found well.
+    fn unwell(&self, network: &str, peer: &str) -> Option<String> {
+        let found = self.peer(network, peer);
+        let well = ["1 up [] idle", "1 up [] advancing"].contains(&found.as_str());
+        (!well).then(|| format!("peer {peer} is {found}, not well"))
+    }
+}
+
+fn labels(network: &str, peer: &str) -> String {
+    format!("peer=\"{peer}\",network=\"{network}\"")
+}
+
+/// Whether the words are the expected ones; a star is any word.
+fn is(found: &str, expected: &str) -> bool {
+    let (found, expected): (Vec<_>, Vec<_>) =
+        (found.split(' ').collect(), expected.split(' ').collect());
+    found.len() == expected.len()
+        && found
+            .iter()
+            .zip(expected)
+            .all(|(found, expected)| expected == "*" || *found == expected)
+}
+
+/// What a scrape shows otherwise than the table has it.
+fn mistakes(scrape: &Scrape) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    for (n, row) in rows().iter().enumerate() {
+        let network = n.to_string();
+        let mut wrong = Vec::new();
+        for i in 1..=row.watch.watched() {
+            let peer = format!("{n}.{i}");
+            if row.ill.contains(&i) {
+                let found = scrape.peer(&network, &peer);
+                wrong.extend(other(&peer, &found, row.of_ill));
+            } else {
+                wrong.extend(scrape.unwell(&network, &peer));
+            }
+        }
+        let found = scrape.network(&network);
+        wrong.extend(other(&network, &found, row.of_network));
+        let of_row = |wrong| format!("{:?}, traffic {:?}: {wrong}", row.faults, row.traffic);
+        mistakes.extend(wrong.into_iter().map(of_row));
+    }
+    mistakes
+}
+
+fn other(what: &str, found: &str, expected: &str) -> Option<String> {
+    (!is(found, expected)).then(|| format!("{what} is {found}, not {expected}"))
+}
+
+/// Accusations of peers that are to be found well, whenever they were raised.
+fn accusations(scrape: &Scrape) -> Vec<String> {
+    let mut found = Vec::new();
+    for (n, row) in rows().iter().enumerate() {
+        for i in (1..=row.watch.watched()).filter(|i| !row.ill.contains(i)) {
+            let accusation = scrape.accusation(&n.to_string(), &format!("{n}.{i}"));
+            found.extend(accusation.map(|accusation| format!("{:?}: {accusation}", row.faults)));
+        }
+    }
+    found
+}
+
+/// Waits until `mistakes` finds none.
+async fn settled(agent: &Agent, mistakes: impl Fn(&Scrape) -> Vec<String>) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = mistakes(&Scrape::of(agent).await);
+        if found.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "after {PATIENCE:?}:\n{}",
+            found.join("\n")
+        );
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[test]
+fn the_table_has_every_kind_of_fault() {
+    for (kind, _) in KINDS {
+        let name = kind.split(['=', '[']).next().unwrap();
+        let has = |spec: &&str| spec.split(['=', ':']).next() == Some(name);
+        assert!(
+            rows().iter().any(|row| row.faults.iter().any(has)),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_is_found_for_what_it_is_and_nobody_else_is_accused() {
+    let mut networks = Vec::new();
+    for row in rows() {
+        let network = network(row.watch.peers(), &row.faults, row.traffic).await;
+        networks.push((network, row.watch));
+    }
+    let watched: Vec<_> = networks
+        .iter()
+        .map(|(network, watch)| (network, *watch))
+        .collect();
+    let agent = Agent::start(&config(&watched)).await;
+    settled(&agent, mistakes).await;
+    sleep(QUIET).await;
+    let scrape = Scrape::of(&agent).await;
+    let found = [mistakes(&scrape), accusations(&scrape)].concat();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    agent.stop().await;
+}
