@@ -16,7 +16,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
 use crate::support::fake::{FakePeer, Script};
-use crate::support::program::{Program, file_tells};
+use crate::support::program::{Program, file_contains};
 use crate::support::tls::acceptor;
 
 /// Longest wait for something that must happen.
@@ -71,7 +71,7 @@ async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
     let mut agent = Program::start(&file).await;
     agent.until("a notification is not delivered").await;
     let state = dir.path().join("state/state.json");
-    file_tells(&state, "ConvexPeerWrongNetwork").await;
+    file_contains(&state, "ConvexPeerWrongNetwork").await;
     agent.child.kill().await.unwrap();
     let kept: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     let id = kept["notifications"]["queues"]["ops"][0]["id"]

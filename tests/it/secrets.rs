@@ -11,7 +11,7 @@ use tokio::process::Child;
 use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::fake::{FakePeer, Script};
-use crate::support::program::file_tells;
+use crate::support::program::file_contains;
 
 /// Part of every secret, and of nothing else.
 const MARK: &str = "pl4nted";
@@ -141,7 +141,7 @@ async fn run(config: &Path, log: &Path) -> (Child, String) {
         .spawn()
         .unwrap();
     for receiver in ["am", "am-files", "hook", "hook-files", "heartbeat"] {
-        file_tells(log, &format!("\"receiver\":\"{receiver}\"")).await;
+        file_contains(log, &format!("\"receiver\":\"{receiver}\"")).await;
     }
     let told = fs::read_to_string(log).unwrap();
     let begun = told.lines().find(|line| line.contains("\"monitoring\""));

@@ -20,7 +20,7 @@ use convex_peer_monitor::fleet::{Observation, Probed};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
-use crate::support::program::{Program, file_tells};
+use crate::support::program::{Program, file_contains};
 
 const URL: &str = "tcp://192.0.2.1:1";
 
@@ -285,7 +285,7 @@ async fn a_killed_agent_remembers_the_learned_key_and_the_health() {
     fs::write(&config, with("1s")).unwrap();
     let mut agent = Program::start(&config).await;
     let state = dir.path().join("state/state.json");
-    file_tells(&state, "\"health\":\"up\"").await;
+    file_contains(&state, "\"health\":\"up\"").await;
     agent.child.kill().await.unwrap();
 
     // The next agent polls once a day: what it tells is what it remembers.
@@ -347,10 +347,10 @@ async fn an_agent_without_a_place_for_its_state_monitors_all_the_same() {
     // The trouble ends: the state is kept from then on, also at the stop.
     fs::remove_file(&place).unwrap();
     let state = place.join("state.json");
-    file_tells(&state, "\"health\":\"up\"").await;
+    file_contains(&state, "\"health\":\"up\"").await;
     fake.set(|script| script.fault = Fault::Close);
     let down = "convex_peer_health{peer=\"one\",network=\"default\",state=\"down\"}";
     agent.wait_for(down, |down| down == 1.0).await;
     agent.stop().await;
-    file_tells(&state, "\"health\":\"down\"").await;
+    file_contains(&state, "\"health\":\"down\"").await;
 }
