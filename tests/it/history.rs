@@ -1,7 +1,7 @@
-//! What was: fed by the fleet, read while it waits and when it is written, and still there after a restart.
+//! The history: recorded by the fleet, readable before and after it is written to disk.
 
 mod events;
-mod polls;
+mod recent;
 mod series;
 mod store;
 
@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Attempt, OrderPoints, PollAnswer, Status, Timed, Transport};
-use convex_peer_monitor::config;
-use convex_peer_monitor::failure::{Failure, Reason};
+use convex_client::{PollAnswer, Transport};
 use convex_peer_monitor::fleet::{Fleet, Observation, Probed};
 use convex_peer_monitor::history::{Event, History};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::fleet::config;
+use crate::support::polls::{self, PollResult};
 
 const LARGE: u64 = 1 << 30;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,7 +28,7 @@ const TWO: &str = "defaults: { interval: 30s, timeout: 5s }\n\
     - { name: one, endpoints: ['tcp://192.0.2.1:1'] }\n\
     - { name: two, endpoints: ['tcp://192.0.2.2:1'] }\n";
 
-/// A fleet with its history.
+/// A fleet and its history.
 struct Watched {
     fleet: Arc<Fleet>,
     history: Arc<History>,
@@ -42,21 +43,20 @@ impl Watched {
         watched
     }
 
-    fn apply(&self, config: &str) {
-        let config = config::parse(config, "test.yml", Path::new(""), &|_| None).unwrap();
-        self.fleet.apply(&config);
+    fn apply(&self, text: &str) {
+        self.fleet.apply(&config(text));
         self.history.follow(&self.fleet.snapshot());
     }
 
-    /// Has the peer at this position polled.
-    fn poll(&self, peer: usize, began: SystemTime, (attempt, outcome): Ended) {
+    /// Records a poll of the peer at this position.
+    fn poll(&self, peer: usize, began: SystemTime, (attempt, outcome): PollResult) {
         let times = (began, began + Duration::from_millis(3));
         let endpoints = vec![Probed::new(Transport::Tcp, times, attempt, outcome)];
         let slot = &self.fleet.slots()[peer];
         self.fleet.record(slot, &Observation { endpoints });
     }
 
-    /// Writes everything, as an agent does that ends.
+    /// Writes everything, like an agent that stops.
     async fn write(&self) {
         let stop = CancellationToken::new();
         stop.cancel();
@@ -64,56 +64,32 @@ impl Watched {
         history.run(fleet, stop).await;
     }
 
-    /// What has happened, in words, with the peers.
-    fn told(&self) -> Vec<String> {
-        words(&self.history.events_since(0, usize::MAX))
+    /// Returns all events as text.
+    fn events(&self) -> Vec<String> {
+        as_text(&self.history.events_since(0, usize::MAX))
     }
 }
 
-fn words(events: &[Arc<Event>]) -> Vec<String> {
-    let word = |event: &Arc<Event>| match &event.peer {
+fn as_text(events: &[Arc<Event>]) -> Vec<String> {
+    let text = |event: &Arc<Event>| match &event.peer {
         Some(peer) => format!("{peer}: {}", event.what),
         None => event.what.to_string(),
     };
-    events.iter().map(word).collect()
+    events.iter().map(text).collect()
 }
 
-/// An attempt, and how it ended.
-type Ended = (Attempt, Result<Duration, Failure>);
-
-fn good(key: u8, block: i64, hash: u8) -> Ended {
-    let took = Duration::from_millis(2);
-    let value = Status {
-        genesis: Hash::new([1; 32]),
-        peer_key: Hash::new([key; 32]),
-        order: OrderPoints {
-            block,
-            proposal: block,
-            consensus: block,
-            finality: block,
-        },
-    };
-    let figures = PollAnswer {
+/// A poll at which all levels of the order are at `block`.
+fn good(key: u8, block: i64, state_hash: u8) -> PollResult {
+    let answer = PollAnswer {
         state_block: Some(block - 1),
-        state_hash: Some(Hash::new([hash; 32])),
+        state_hash: Some(Hash::new([state_hash; 32])),
         ..PollAnswer::default()
     };
-    let attempt = Attempt {
-        status: Some(Timed { value, took }),
-        query: Some(Timed {
-            value: Ok(figures),
-            took,
-        }),
-        ..Attempt::default()
-    };
-    (attempt, Ok(took))
+    polls::good(polls::status(key, polls::points([block; 4])), answer)
 }
 
-fn failed(reason: Reason) -> Ended {
-    (Attempt::default(), Err(Failure::new(reason, "as scripted")))
-}
-
-/// The beginning of the hour that was so many hours ago.
+/// Returns the start of the hour this many hours ago. Call it once in a test: the next hour may begin
+/// between two calls.
 fn hours_ago(hours: u32) -> SystemTime {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3600;
     SystemTime::UNIX_EPOCH + HOUR * u32::try_from(now).unwrap() - HOUR * hours

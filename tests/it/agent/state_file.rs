@@ -1,56 +1,41 @@
-//! What outlives the agent: whole after a kill, never in the way when it is torn, foreign, or has no place to be.
+//! The state file: complete after a kill, and no obstacle when it is torn, foreign or cannot be
+//! written.
 
 mod any;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Attempt, FailureReason, OrderPoints, PollAnswer, Status, Timed, Transport};
+use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
-use convex_peer_monitor::config;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    Fleet, Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Snapshot,
-    Streak, Who,
+    Fleet, Health, Memory, Moment, Observation, Probed, Remembered, RememberedEndpoint,
+    RememberedOrder, Snapshot, Streak, Who,
 };
-use convex_peer_monitor::fleet::{Observation, Probed};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::fleet::{config, fleet};
+use crate::support::polls::{self, points};
 use crate::support::program::{Program, file_contains};
 
 const URL: &str = "tcp://192.0.2.1:1";
 
 const ONE: &str = "peers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
 
-fn points([block, proposal, consensus, finality]: [i64; 4]) -> OrderPoints {
-    OrderPoints {
-        block,
-        proposal,
-        consensus,
-        finality,
-    }
-}
-
-fn fleet(text: &str) -> Fleet {
-    let config = config::parse(text, "test.yml", Path::new(""), &|_| None).unwrap();
-    let fleet = Fleet::default();
-    fleet.apply(&config);
-    fleet
-}
-
-/// What an agent could have remembered of the peer of [`ONE`].
-fn of_fleet(fleet: Memory) -> State {
+/// The state of an agent that remembers this of its fleet.
+fn state(fleet: Memory) -> State {
     State {
         fleet,
         ..State::default()
     }
 }
 
-fn of_one() -> Memory {
+/// What an agent could remember of the peer in [`ONE`].
+fn memory() -> Memory {
     let mut streak = Streak::default();
     streak.poll(false, 1, 1);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
@@ -58,7 +43,7 @@ fn of_one() -> Memory {
     let endpoint = RememberedEndpoint {
         attempt: Some(now),
         failures: 7,
-        failure: Some(("refused".to_owned(), "as told".to_owned())),
+        failure: Some(("refused".to_owned(), "as scripted".to_owned())),
         ..RememberedEndpoint::default()
     };
     let one = Remembered {
@@ -92,9 +77,9 @@ fn conditions(snapshot: &Snapshot) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_fleet_goes_on_where_it_ended() {
+fn a_fleet_continues_where_it_ended() {
     let fleet = fleet(ONE);
-    let memory = of_one();
+    let memory = memory();
     fleet.restore(memory.clone());
     assert_eq!(fleet.export(), memory);
     let snapshot = fleet.snapshot();
@@ -117,31 +102,18 @@ fn a_fleet_goes_on_where_it_ended() {
     assert!(snapshot.networks[0].verdict.finality_advanced.is_some());
 }
 
-/// One poll that shows these points.
+/// Polls the peer, which shows these points, and returns its conditions.
 fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
-    let took = Duration::ZERO;
-    let value = Status {
-        genesis: Hash::new([1; 32]),
-        peer_key: Hash::new([2; 32]),
-        order: points(shown),
-    };
-    let attempt = Attempt {
-        status: Some(Timed { value, took }),
-        query: Some(Timed {
-            value: Ok(PollAnswer::default()),
-            took,
-        }),
-        ..Attempt::default()
-    };
+    let (attempt, outcome) = polls::good(polls::status(2, points(shown)), PollAnswer::default());
     let now = SystemTime::now();
-    let probed = Probed::new(Transport::Tcp, (now, now), attempt, Ok(took));
+    let probed = Probed::new(Transport::Tcp, (now, now), attempt, outcome);
     let endpoints = vec![probed];
     fleet.record(&fleet.slots()[0], &Observation { endpoints });
     conditions(&fleet.snapshot())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_does_not_end_because_the_agent_does() {
+async fn a_stall_outlives_the_agent() {
     let before = fleet(ONE);
     assert!(poll(&before, [5, 4, 4, 4]).is_empty());
     tokio::time::advance(Duration::from_secs(60)).await;
@@ -153,7 +125,7 @@ async fn a_stall_does_not_end_because_the_agent_does() {
 }
 
 #[test]
-fn another_peer_of_the_same_name_inherits_nothing() {
+fn another_peer_with_the_same_name_inherits_nothing() {
     for text in [
         "networks: [{ name: other }]\npeers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n",
         "peers: [{ name: one, endpoints: ['tcp://192.0.2.9:1'] }]\n",
@@ -163,22 +135,25 @@ fn another_peer_of_the_same_name_inherits_nothing() {
         ),
     ] {
         let fleet = fleet(text);
-        fleet.restore(of_one());
+        fleet.restore(memory());
         assert_eq!(fleet.snapshot().peers[0].health, Health::Unknown, "{text}");
         assert_eq!(fleet.snapshot().peers[0].identity.key, None, "{text}");
     }
 }
 
 #[test]
-fn a_peer_that_joins_later_is_remembered_and_kept_until_then() {
+fn the_memory_of_a_peer_is_kept_until_it_is_configured_again() {
     let later = fleet("peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }]\n");
-    later.restore(of_one());
-    assert!(later.export().peers.contains_key("one"), "it may come yet");
+    later.restore(memory());
+    assert!(
+        later.export().peers.contains_key("one"),
+        "it may be configured later"
+    );
     let both = "peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }, { name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
-    later.apply(&config::parse(both, "test.yml", Path::new(""), &|_| None).unwrap());
+    later.apply(&config(both));
     assert_eq!(later.snapshot().peers[1].health, Health::Down);
 
-    let mut old = of_one();
+    let mut old = memory();
     for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
         endpoint.attempt = Some(Moment(0));
     }
@@ -192,10 +167,10 @@ fn a_peer_that_joins_later_is_remembered_and_kept_until_then() {
 }
 
 #[test]
-fn a_torn_file_is_set_aside_wherever_it_is_torn() {
+fn a_file_torn_at_any_byte_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let file = StateFile::open(dir.path()).unwrap();
-    file.write(&of_fleet(of_one())).unwrap();
+    file.write(&state(memory())).unwrap();
     let path = dir.path().join("state.json");
     let whole = fs::read(&path).unwrap();
     for length in 0..whole.len() {
@@ -206,11 +181,14 @@ fn a_torn_file_is_set_aside_wherever_it_is_torn() {
         assert_eq!(fs::read(to).unwrap().len(), length, "nothing is lost");
         assert!(!path.exists());
     }
-    assert!(file.read().set_aside.is_none(), "no file is no fault");
+    assert!(
+        file.read().set_aside.is_none(),
+        "a missing file is no error"
+    );
 }
 
 #[test]
-fn a_foreign_file_is_set_aside_with_the_reason() {
+fn a_foreign_file_is_set_aside_with_a_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = StateFile::open(dir.path()).unwrap();
     let path = dir.path().join("state.json");
@@ -246,17 +224,17 @@ fn a_foreign_file_is_set_aside_with_the_reason() {
     );
     fs::create_dir(&path).unwrap();
     assert_eq!(file.read().set_aside.unwrap().why, "it is no file");
-    let memory = of_one();
-    file.write(&of_fleet(memory.clone())).unwrap();
+    let memory = memory();
+    file.write(&state(memory.clone())).unwrap();
     assert_eq!(
         file.read().state,
-        Some(of_fleet(memory)),
-        "the place is free again"
+        Some(state(memory)),
+        "the path is free again"
     );
 }
 
 #[test]
-fn a_directory_is_made_and_serves_one_agent() {
+fn the_state_directory_is_created_and_locked_by_one_agent() {
     let dir = tempfile::tempdir().unwrap();
     let deep = dir.path().join("var/lib/monitor");
     let first = StateFile::open(&deep).unwrap();
@@ -271,7 +249,7 @@ fn a_directory_is_made_and_serves_one_agent() {
 }
 
 #[tokio::test]
-async fn a_killed_agent_remembers_the_learned_key_and_the_health() {
+async fn a_killed_agent_remembers_health_and_learned_key() {
     let fake = FakePeer::start(Script::default()).await;
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.yml");
@@ -279,23 +257,22 @@ async fn a_killed_agent_remembers_the_learned_key_and_the_health() {
         "peers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
         fake.tcp
     );
-    let with = |interval: &str| {
-        format!("state_dir: state\ndefaults: {{ interval: {interval}, timeout: 300ms }}\n{peer}")
-    };
-    fs::write(&config, with("1s")).unwrap();
+    let with = |defaults: &str| format!("state_dir: state\ndefaults: {{ {defaults} }}\n{peer}");
+    fs::write(&config, with("interval: 1s, timeout: 900ms")).unwrap();
     let mut agent = Program::start(&config).await;
     let state = dir.path().join("state/state.json");
     file_contains(&state, "\"health\":\"up\"").await;
     agent.child.kill().await.unwrap();
 
-    // The next agent polls once a day: what it tells is what it remembers.
-    fs::write(&config, with("1d")).unwrap();
+    // The first poll of the next agent never ends, so all that it reports is remembered.
+    fake.set(|script| script.fault = Fault::Silent);
+    fs::write(&config, with("interval: 1d, timeout: 1h")).unwrap();
     let agent = Program::start(&config).await;
     let text = agent.get("/metrics").await.1;
     let up = "convex_peer_health{peer=\"one\",network=\"default\",state=\"up\"}";
     assert_eq!(value_of(&text, up), Some(1.0));
     let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
-    assert_eq!(value_of(&text, polls), Some(0.0), "counters begin anew");
+    assert_eq!(value_of(&text, polls), Some(0.0), "counters start at zero");
     let key = Script::default().key.to_string();
     let info = text
         .lines()
@@ -303,21 +280,24 @@ async fn a_killed_agent_remembers_the_learned_key_and_the_health() {
     assert!(info.unwrap().contains(&key), "{info:?}");
     drop(agent);
 
-    // Another key answers: that is a change, although this agent never saw the first one.
-    fake.set(|script| script.key = Hash::new([9; 32]));
-    fs::write(&config, with("1s")).unwrap();
+    // Another key is a change, although this agent never saw the first one.
+    fake.set(|script| {
+        script.fault = Fault::None;
+        script.key = Hash::new([9; 32]);
+    });
+    fs::write(&config, with("interval: 1s, timeout: 900ms")).unwrap();
     let mut agent = Program::start(&config).await;
     let line = agent.until("the peer's health changed").await;
     assert!(line.contains("identity_changed"), "{line}");
 }
 
 #[tokio::test]
-async fn two_agents_on_one_directory_both_monitor_and_one_says_why_it_forgets() {
+async fn a_second_agent_in_one_state_directory_monitors_without_state() {
     let fake = FakePeer::start(Script::default()).await;
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.yml");
     let text = format!(
-        "state_dir: state\ndefaults: {{ interval: 1s, timeout: 300ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        "state_dir: state\ndefaults: {{ interval: 1s, timeout: 900ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
         fake.tcp
     );
     fs::write(&config, text).unwrap();
@@ -331,22 +311,22 @@ async fn two_agents_on_one_directory_both_monitor_and_one_says_why_it_forgets() 
 }
 
 #[tokio::test]
-async fn an_agent_without_a_place_for_its_state_monitors_all_the_same() {
+async fn an_agent_that_cannot_write_its_state_monitors_nevertheless() {
     let fake = FakePeer::start(Script::default()).await;
     let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("state");
-    fs::write(&place, "a file where a directory should be").unwrap();
+    let state_dir = dir.path().join("state");
+    fs::write(&state_dir, "a file where a directory should be").unwrap();
     let agent = Agent::start(&format!(
-        "state_dir: {}\ndefaults: {{ interval: 1s, timeout: 300ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
-        place.display(),
+        "state_dir: {}\ndefaults: {{ interval: 1s, timeout: 900ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        state_dir.display(),
         fake.tcp
     ))
     .await;
     let up = "convex_peer_health{peer=\"one\",network=\"default\",state=\"up\"}";
     agent.wait_for(up, |up| up == 1.0).await;
-    // The trouble ends: the state is kept from then on, also at the stop.
-    fs::remove_file(&place).unwrap();
-    let state = place.join("state.json");
+    // Once the directory can be created, the state is written, and again at the stop.
+    fs::remove_file(&state_dir).unwrap();
+    let state = state_dir.join("state.json");
     file_contains(&state, "\"health\":\"up\"").await;
     fake.set(|script| script.fault = Fault::Close);
     let down = "convex_peer_health{peer=\"one\",network=\"default\",state=\"down\"}";

@@ -1,21 +1,19 @@
-//! What becomes of observations: verdicts over polls, what is counted, and how long a measurement is shown.
+//! The record of a peer: verdicts over several polls, counters, and how long measurements stay
+//! current.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cad3::Hash;
-use convex_client::{
-    Attempt, Endpoint, ErrorReply, FailureReason, OrderPoints, PollAnswer, Status, Timed,
-};
+use convex_client::{Endpoint, ErrorReply, FailureReason, PollAnswer};
 use convex_peer_monitor::config::Peer;
-use convex_peer_monitor::failure::{Failure, Reason};
-use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::fleet::{Observation, Probed};
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::fleet::{Condition, Health, Observation, PeerRecord, Probed};
 use tokio::time::Instant;
 
 use crate::support::contract::peer;
+use crate::support::polls::{self, PollResult, answered, failed, points, status};
 
-/// A peer, its record, and a clock that stands at the last poll.
+/// A peer, its record, and the time of its last poll.
 struct Watched {
     record: PeerRecord,
     endpoints: Vec<Endpoint>,
@@ -37,14 +35,14 @@ impl Watched {
         }
     }
 
-    /// One interval later, one poll with these attempts.
-    fn poll(&mut self, attempts: Vec<Ended>) -> Health {
+    /// Polls one interval after the last poll, with one result for each endpoint.
+    fn poll(&mut self, results: Vec<PollResult>) -> Health {
         self.now += self.record.peer.cadence.interval;
         let wall = SystemTime::UNIX_EPOCH + self.now;
-        let probed = |(endpoint, (attempt, outcome)): (&Endpoint, Ended)| {
+        let probed = |(endpoint, (attempt, outcome)): (&Endpoint, PollResult)| {
             Probed::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
-        let endpoints = self.endpoints.iter().zip(attempts).map(probed).collect();
+        let endpoints = self.endpoints.iter().zip(results).map(probed).collect();
         self.record.observe(
             &Observation { endpoints },
             None,
@@ -59,46 +57,20 @@ impl Watched {
     }
 }
 
-fn answered<T>(value: T) -> Timed<T> {
-    let took = Duration::from_millis(1);
-    Timed { value, took }
-}
-
-/// An attempt, and how it ended.
-type Ended = (Attempt, Result<Duration, Failure>);
-
-fn good(points: i64) -> Ended {
-    let order = OrderPoints {
-        block: points,
-        proposal: points,
-        consensus: points,
-        finality: points,
+/// A poll at which all levels of the order are at `block`.
+fn good(block: i64) -> PollResult {
+    let answer = PollAnswer {
+        accounts: Some(132),
+        ..PollAnswer::default()
     };
-    let (genesis, peer_key) = (Hash::new([1; 32]), Hash::new([2; 32]));
-    let attempt = Attempt {
-        status: Some(answered(Status {
-            genesis,
-            peer_key,
-            order,
-        })),
-        query: Some(answered(Ok(PollAnswer {
-            accounts: Some(132),
-            ..PollAnswer::default()
-        }))),
-        ..Attempt::default()
-    };
-    (attempt, Ok(Duration::from_millis(1)))
-}
-
-fn failed(reason: Reason) -> Ended {
-    (Attempt::default(), Err(Failure::new(reason, "as scripted")))
+    polls::good(status(2, points([block; 4])), answer)
 }
 
 const TCP: &str = "tcp://127.0.0.1:1";
 const HTTP: &str = "http://127.0.0.1:1";
 
 #[test]
-fn the_monitors_own_trouble_makes_a_peer_unknown_and_counts_nowhere() {
+fn a_failure_of_the_monitor_makes_the_peer_unknown_and_is_not_counted() {
     let mut watched = Watched::new(&[TCP], |_| {});
     assert_eq!(watched.poll(vec![good(1)]), Health::Up);
     for _ in 0..5 {
@@ -114,17 +86,17 @@ fn the_monitors_own_trouble_makes_a_peer_unknown_and_counts_nowhere() {
     );
     assert!(
         watched.record.conditions.is_empty(),
-        "nothing is in force against the peer"
+        "the peer has no condition"
     );
     assert_eq!(watched.poll(vec![good(1)]), Health::Up);
 }
 
 #[test]
-fn one_lost_poll_does_not_make_a_peer_down() {
+fn a_peer_is_down_after_two_failed_polls_not_after_one() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(1)]);
     assert_eq!(
-        watched.poll(vec![failed(Reason::Client(FailureReason::Timeout))]),
+        watched.poll(vec![failed(FailureReason::Timeout)]),
         Health::Up
     );
     assert_eq!(
@@ -135,7 +107,7 @@ fn one_lost_poll_does_not_make_a_peer_down() {
         (Some(false), false)
     );
     assert_eq!(
-        watched.poll(vec![failed(Reason::Client(FailureReason::Timeout))]),
+        watched.poll(vec![failed(FailureReason::Timeout)]),
         Health::Down
     );
     assert!(watched.has(Condition::Failing(Reason::Client(FailureReason::Timeout))));
@@ -149,20 +121,14 @@ fn one_lost_poll_does_not_make_a_peer_down() {
 }
 
 #[test]
-fn an_endpoint_that_keeps_failing_degrades_the_peer() {
+fn an_endpoint_that_fails_twice_degrades_the_peer() {
     let mut watched = Watched::new(&[HTTP, TCP], |_| {});
     assert_eq!(
-        watched.poll(vec![
-            failed(Reason::Client(FailureReason::Refused)),
-            good(1)
-        ]),
+        watched.poll(vec![failed(FailureReason::Refused), good(1)]),
         Health::Up
     );
     assert_eq!(
-        watched.poll(vec![
-            failed(Reason::Client(FailureReason::Refused)),
-            good(1)
-        ]),
+        watched.poll(vec![failed(FailureReason::Refused), good(1)]),
         Health::Degraded
     );
     assert!(
@@ -173,7 +139,7 @@ fn an_endpoint_that_keeps_failing_degrades_the_peer() {
 }
 
 #[test]
-fn a_query_error_degrades_until_the_query_is_answered_again() {
+fn a_query_error_degrades_the_peer_until_a_query_succeeds() {
     let mut watched = Watched::new(&[TCP], |_| {});
     let mut refused = good(1);
     let error = ErrorReply {
@@ -190,11 +156,11 @@ fn a_query_error_degrades_until_the_query_is_answered_again() {
 }
 
 #[test]
-fn a_measurement_is_shown_for_three_intervals() {
+fn measurements_stay_current_for_three_intervals() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(5)]);
     let interval = watched.record.peer.cadence.interval;
-    let shown = |age: Duration| {
+    let current = |age: Duration| {
         let now = watched.start + watched.now + age;
         let record = &watched.record;
         [
@@ -203,17 +169,17 @@ fn a_measurement_is_shown_for_three_intervals() {
             record.timings(&record.endpoints[0], now).is_some(),
         ]
     };
-    assert_eq!(shown(interval * 2), [true; 3]);
-    assert_eq!(shown(interval * 3), [false; 3]);
+    assert_eq!(current(interval * 2), [true; 3]);
+    assert_eq!(current(interval * 3), [false; 3]);
 }
 
 #[test]
-fn a_level_has_advanced_when_it_was_seen_to_grow() {
+fn a_level_has_advanced_once_it_was_seen_to_grow() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(5)]);
     assert_eq!(
         watched.record.advanced, [None; 4],
-        "nothing is known to have moved yet"
+        "one poll shows no movement"
     );
     watched.poll(vec![good(5)]);
     assert_eq!(watched.record.advanced, [None; 4]);
@@ -223,10 +189,10 @@ fn a_level_has_advanced_when_it_was_seen_to_grow() {
 }
 
 #[test]
-fn counters_tell_tries_from_polls() {
+fn failures_reconnects_and_ignored_messages_are_counted_per_endpoint() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(1)]);
-    watched.poll(vec![failed(Reason::Client(FailureReason::Closed))]);
+    watched.poll(vec![failed(FailureReason::Closed)]);
     let mut noisy = good(2);
     (noisy.0.reconnects, noisy.0.ignored) = (1, 3);
     watched.poll(vec![noisy]);
@@ -246,14 +212,14 @@ fn counters_tell_tries_from_polls() {
 }
 
 #[test]
-fn a_peer_that_goes_and_comes_is_flapping() {
+fn six_changes_of_health_within_an_hour_are_flapping() {
     let mut watched = Watched::new(&[TCP], |peer| peer.cadence.down_after = 1);
     let mut flapping = Vec::new();
     for i in 0..8 {
         let attempt = if i % 2 == 0 {
             good(1)
         } else {
-            failed(Reason::Client(FailureReason::Timeout))
+            failed(FailureReason::Timeout)
         };
         watched.poll(vec![attempt]);
         flapping.push(watched.has(Condition::Flapping));
@@ -261,31 +227,34 @@ fn a_peer_that_goes_and_comes_is_flapping() {
     assert_eq!(
         flapping,
         [false, false, false, false, false, false, true, true],
-        "six changes within an hour"
+        "true from the sixth change"
     );
 }
 
 #[test]
-fn a_peer_that_was_lost_and_answers_again_was_restarted() {
+fn a_peer_that_answers_after_refusing_connections_was_restarted() {
     let mut watched = Watched::new(&[TCP], |_| {});
-    watched.poll(vec![failed(Reason::Client(FailureReason::Refused))]);
+    watched.poll(vec![failed(FailureReason::Refused)]);
     watched.poll(vec![good(1)]);
     assert_eq!(
         watched.record.restarts, 0,
-        "it was not there before: that is a start, not a restart"
+        "the first answer is a start, not a restart"
     );
-    watched.poll(vec![failed(Reason::Client(FailureReason::Timeout))]);
+    watched.poll(vec![failed(FailureReason::Timeout)]);
     watched.poll(vec![good(1)]);
     assert_eq!(
         watched.record.restarts, 0,
-        "a silent peer may have been frozen"
+        "a peer that timed out may have been suspended"
     );
-    watched.poll(vec![failed(Reason::Client(FailureReason::Refused))]);
-    watched.poll(vec![failed(Reason::Client(FailureReason::Refused))]);
+    watched.poll(vec![failed(FailureReason::Refused)]);
+    watched.poll(vec![failed(FailureReason::Refused)]);
     watched.poll(vec![good(1)]);
     assert_eq!(watched.record.restarts, 1);
     let mut reconnected = good(1);
     reconnected.0.reconnects = 1;
     watched.poll(vec![reconnected]);
-    assert_eq!(watched.record.restarts, 2, "back before the next poll");
+    assert_eq!(
+        watched.record.restarts, 2,
+        "it was back before the next poll"
+    );
 }

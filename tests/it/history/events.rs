@@ -1,29 +1,29 @@
-//! Events: what happens to a peer, in order.
+//! Events: what happened to a peer, in order.
 
 use std::fs;
 use std::time::SystemTime;
 
 use cad3::Hash;
 use convex_client::FailureReason;
-use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::history::EventKind;
 
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
+use crate::support::polls::failed;
 
-use super::{TWO, Watched, failed, good, words};
+use super::{TWO, Watched, as_text, good};
 
 #[tokio::test]
-async fn what_happens_to_a_peer_is_told_once_and_in_order() {
+async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
     let watched = Watched::start(None, TWO).await;
     let now = SystemTime::now();
-    let mut following = watched.history.subscribe(None);
+    let mut subscription = watched.history.subscribe(None);
     for attempt in [
         good(7, 5, 1),
         good(7, 5, 1),
-        failed(Reason::Client(FailureReason::Refused)),
-        failed(Reason::Client(FailureReason::Refused)),
-        failed(Reason::Client(FailureReason::Refused)),
+        failed(FailureReason::Refused),
+        failed(FailureReason::Refused),
+        failed(FailureReason::Refused),
         good(7, 5, 1),
         good(7, 5, 1),
         good(8, 5, 1),
@@ -41,19 +41,19 @@ async fn what_happens_to_a_peer_is_told_once_and_in_order() {
         "one: identity_changed".to_owned(),
         "one: degraded, was up".to_owned(),
     ];
-    assert_eq!(watched.told(), expected);
-    let mut followed = Vec::new();
+    assert_eq!(watched.events(), expected);
+    let mut received = Vec::new();
     for _ in 0..expected.len() {
-        followed.push(following.next().await.unwrap());
+        received.push(subscription.next().await.unwrap());
     }
-    assert_eq!(words(&followed), expected);
-    let of_peer = watched.history.events_of("one", 1);
-    assert_eq!(words(&of_peer), expected[7..]);
-    assert_eq!(of_peer[0].network.as_deref(), Some("main"));
+    assert_eq!(as_text(&received), expected);
+    let newest = watched.history.events_of("one", 1);
+    assert_eq!(as_text(&newest), expected[7..]);
+    assert_eq!(newest[0].network.as_deref(), Some("main"));
 }
 
 #[tokio::test]
-async fn a_fork_is_told_when_it_begins_and_when_it_ends() {
+async fn the_begin_and_the_end_of_a_fork_are_events() {
     let config = format!("{TWO}- {{ name: three, endpoints: ['tcp://192.0.2.3:1'] }}\n");
     let watched = Watched::start(None, &config).await;
     for (block, hashes) in [(5, [1, 1, 1]), (6, [2, 2, 9]), (7, [3, 3, 3])] {
@@ -62,10 +62,10 @@ async fn a_fork_is_told_when_it_begins_and_when_it_ends() {
             watched.poll(peer, SystemTime::now(), good(key, block, hash));
         }
     }
-    let of_three = watched.history.events_of("three", 99);
-    let told: Vec<_> = of_three.iter().rev().map(|event| &event.what).collect();
-    let is = |expected: fn(&EventKind) -> bool| told.iter().position(|what| expected(what));
-    let began = is(|what| {
+    let events = watched.history.events_of("three", 99);
+    let kinds: Vec<_> = events.iter().rev().map(|event| &event.what).collect();
+    let position = |expected: fn(&EventKind) -> bool| kinds.iter().position(|what| expected(what));
+    let began = position(|what| {
         matches!(
             what,
             EventKind::ForkBegan {
@@ -73,18 +73,18 @@ async fn a_fork_is_told_when_it_begins_and_when_it_ends() {
             }
         )
     });
-    let ended = is(|what| matches!(what, EventKind::ForkEnded));
-    assert!(began.is_some() && began < ended, "{told:?}");
+    let ended = position(|what| matches!(what, EventKind::ForkEnded));
+    assert!(began.is_some() && began < ended, "{kinds:?}");
     assert!(watched.history.events_of("one", 99).is_empty());
 }
 
 #[tokio::test]
-async fn an_agent_keeps_a_history_of_what_it_does() {
+async fn an_agent_records_what_it_does_and_keeps_it_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let peer = FakePeer::start(Script::default()).await;
     let config = |more: &str| {
         format!(
-            "state_dir: {}\nhistory: {{ max_bytes: 64MiB }}\ndefaults: {{ interval: 1s, timeout: 500ms }}\n\
+            "state_dir: {}\nhistory: {{ max_bytes: 64MiB }}\ndefaults: {{ interval: 2s, timeout: 1900ms }}\n\
              peers: [{{ name: fake, endpoints: ['tcp://{}'] }}{more}]\n",
             dir.path().display(),
             peer.tcp
@@ -114,20 +114,21 @@ async fn an_agent_keeps_a_history_of_what_it_does() {
     agent.stop().await;
 
     let watched = Watched::start(Some(dir.path()), &config("")).await;
-    let told = watched.told();
+    let events = watched.events();
     let version = format!("the agent {} has started", env!("CARGO_PKG_VERSION"));
-    assert_eq!(told[0], version);
+    assert_eq!(events[0], version);
     assert!(
-        told[1].starts_with("the new configuration is refused: "),
-        "{told:?}"
+        events[1].starts_with("the new configuration is refused: "),
+        "{events:?}"
     );
-    assert_eq!(told[2], "the configuration is reloaded, 2 peers");
+    assert_eq!(events[2], "the configuration is reloaded, 2 peers");
     assert!(
-        told.iter()
+        events
+            .iter()
             .any(|it| it.starts_with("gone: down, was unknown: tcp: refused")),
-        "{told:?}"
+        "{events:?}"
     );
-    assert_eq!(told.last().unwrap(), "the agent stops");
+    assert_eq!(events.last().unwrap(), "the agent stops");
     let [day, ..] = watched.history.uptime("fake").await.unwrap();
     assert_eq!(day.ratio(), Some(1.0));
 }

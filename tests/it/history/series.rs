@@ -6,17 +6,19 @@ use convex_client::FailureReason;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::history::{Outcome, Unreadable};
 
-use super::{HOUR, MINUTE, TWO, Watched, failed, good, hours_ago};
+use crate::support::polls::failed;
+
+use super::{HOUR, MINUTE, TWO, Watched, good, hours_ago};
 
 #[tokio::test]
-async fn what_is_read_is_the_same_before_and_after_it_is_written() {
+async fn a_series_is_the_same_before_and_after_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
     let began = hours_ago(2);
     for (i, attempt) in [
         good(7, 5, 1),
         good(7, 6, 1),
-        failed(Reason::Client(FailureReason::Timeout)),
+        failed(FailureReason::Timeout),
         failed(Reason::MONITOR),
     ]
     .into_iter()
@@ -45,11 +47,11 @@ async fn what_is_read_is_the_same_before_and_after_it_is_written() {
             .unwrap();
         (series, history.uptime("one").await.unwrap())
     };
-    let waiting = read().await;
+    let unwritten = read().await;
     watched.write().await;
-    assert_eq!(read().await.0, waiting.0);
+    assert_eq!(read().await.0, unwritten.0);
 
-    let (series, [day, ..]) = waiting;
+    let (series, [day, ..]) = unwritten;
     assert_eq!(series.step, MINUTE);
     let [first, second] = &series.points[..] else {
         panic!("{series:?}");
@@ -64,13 +66,13 @@ async fn what_is_read_is_the_same_before_and_after_it_is_written() {
         first.summary.latency[1].mean(),
         Some(Duration::from_millis(2))
     );
-    // Only the first poll has no poll before it: it stands for one interval.
+    // The first poll has no poll before it, so it counts for one interval.
     assert_eq!(day.up.as_secs(), 30);
     assert!(day.coverage() < 0.01, "{day:?}");
 }
 
 #[tokio::test]
-async fn nothing_is_said_of_a_peer_that_is_not_watched() {
+async fn a_peer_that_is_not_watched_has_no_history() {
     let watched = Watched::start(None, TWO).await;
     let history = &watched.history;
     assert!(history.recent("three").is_none() && history.transcripts("three").is_none());
@@ -84,23 +86,24 @@ async fn nothing_is_said_of_a_peer_that_is_not_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uptime_stands_for_the_time_between_polls_and_leaves_maintenance_out() {
-    let work = humantime::format_rfc3339(hours_ago(1) + MINUTE * 30);
+async fn uptime_covers_the_time_between_polls_and_excludes_maintenance() {
+    let began = hours_ago(1);
+    let maintenance = humantime::format_rfc3339(began + MINUTE * 30);
     let config = format!(
         "peers: [{{ name: one, interval: 30s, endpoints: ['tcp://192.0.2.1:1'], \
-         maintenance: [{{ from: {work}, to: 2999-01-01T00:00:00Z }}] }}]\n"
+         maintenance: [{{ from: {maintenance}, to: 2999-01-01T00:00:00Z }}] }}]\n"
     );
     let watched = Watched::start(None, &config).await;
     for (minutes, seconds_later, attempt) in [
         (0, 0, good(7, 5, 1)),
         (1, 30, good(7, 5, 1)),
-        (2, 30, failed(Reason::Client(FailureReason::Refused))),
-        // For a long time nobody looked.
-        (3, 3_000, failed(Reason::Client(FailureReason::Refused))),
-        (31, 30, failed(Reason::Client(FailureReason::Refused))),
+        (2, 30, failed(FailureReason::Refused)),
+        // After a long time without polls.
+        (3, 3_000, failed(FailureReason::Refused)),
+        (31, 30, failed(FailureReason::Refused)),
     ] {
         tokio::time::advance(Duration::from_secs(seconds_later)).await;
-        watched.poll(0, hours_ago(1) + MINUTE * minutes, attempt);
+        watched.poll(0, began + MINUTE * minutes, attempt);
         watched.write().await;
     }
     tokio::time::resume();
@@ -111,13 +114,14 @@ async fn uptime_stands_for_the_time_between_polls_and_leaves_maintenance_out() {
 }
 
 #[tokio::test]
-async fn a_longer_stretch_is_told_by_the_hour_and_in_no_more_points_than_a_screen_has() {
+async fn a_long_series_is_hourly_and_its_number_of_points_is_limited() {
     let watched = Watched::start(None, TWO).await;
+    let this_hour = hours_ago(0);
     for hours in [40, 39, 1] {
-        watched.poll(0, hours_ago(hours), good(7, 5, 1));
+        watched.poll(0, this_hour - hours * HOUR, good(7, 5, 1));
         watched.write().await;
     }
-    let now = SystemTime::now();
+    let now = this_hour + HOUR / 2;
     let history = &watched.history;
     let long = history
         .series("one", now - 48 * HOUR, now, MINUTE)
@@ -125,7 +129,7 @@ async fn a_longer_stretch_is_told_by_the_hour_and_in_no_more_points_than_a_scree
         .unwrap();
     assert_eq!(long.step, HOUR);
     let begins: Vec<_> = long.points.iter().map(|point| point.at).collect();
-    assert_eq!(begins, [hours_ago(40), hours_ago(39), hours_ago(1)]);
+    assert_eq!(begins, [40, 39, 1].map(|hours| this_hour - hours * HOUR));
     let short = history
         .series("one", now - 2 * HOUR, now, 5 * MINUTE)
         .await
@@ -141,7 +145,7 @@ async fn a_longer_stretch_is_told_by_the_hour_and_in_no_more_points_than_a_scree
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_an_hour_both_ways_loses_no_poll_and_no_order() {
+async fn a_clock_that_steps_an_hour_both_ways_loses_and_reorders_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
     let began = hours_ago(3);

@@ -1,28 +1,29 @@
-//! What is on disk: kept over a restart, and set aside when it is of no use.
+//! The database: kept over a restart, and set aside when it is unusable.
 
 use std::fs;
 use std::time::SystemTime;
 
 use convex_client::FailureReason;
-use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::history::{EventKind, STORE_NAME, Unreadable};
 
-use super::{HOUR, MINUTE, TWO, Watched, failed, good, hours_ago};
+use crate::support::polls::failed;
+
+use super::{HOUR, MINUTE, TWO, Watched, good, hours_ago};
 
 #[tokio::test]
-async fn a_peer_that_comes_back_gets_its_history_and_one_of_another_network_does_not() {
+async fn a_peer_that_is_added_again_gets_its_history_back() {
     let dir = tempfile::tempdir().unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
     let began = hours_ago(1);
     watched.poll(0, began, good(7, 5, 1));
     let without =
         "networks: [{ name: main }]\npeers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }]\n";
-    // What was not written yet when it was removed is written all the same.
+    // What was still unwritten when the peer was removed is written too.
     watched.apply(without);
     assert!(watched.history.recent("one").is_none());
     watched.write().await;
-    let elsewhere = TWO.replace("main", "other");
-    for (config, points) in [(elsewhere.as_str(), 0), (TWO, 1)] {
+    let other_network = TWO.replace("main", "other");
+    for (config, points) in [(other_network.as_str(), 0), (TWO, 1)] {
         watched.apply(config);
         assert_eq!(watched.history.recent("one").unwrap(), []);
         let series = watched
@@ -34,12 +35,12 @@ async fn a_peer_that_comes_back_gets_its_history_and_one_of_another_network_does
 }
 
 #[tokio::test]
-async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
+async fn a_restart_keeps_everything_written_and_continues_the_ids() {
     let dir = tempfile::tempdir().unwrap();
     let began = hours_ago(1);
     let before = Watched::start(Some(dir.path()), TWO).await;
     for _ in 0..2 {
-        before.poll(0, began, failed(Reason::Client(FailureReason::Refused)));
+        before.poll(0, began, failed(FailureReason::Refused));
     }
     before.write().await;
     let series = before
@@ -48,7 +49,7 @@ async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
         .await
         .unwrap();
     let events = before.history.events_since(0, 99);
-    assert_eq!(before.told().last().unwrap(), "the agent stops");
+    assert_eq!(before.events().last().unwrap(), "the agent stops");
     drop(before);
 
     let after = Watched::start(Some(dir.path()), TWO).await;
@@ -69,7 +70,7 @@ async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
 }
 
 #[tokio::test]
-async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again() {
+async fn the_history_survives_a_disk_that_fails_and_a_deleted_directory() {
     let dir = tempfile::tempdir().unwrap();
     let state_dir = dir.path().join("state");
     fs::write(&state_dir, "no directory").unwrap();
@@ -85,7 +86,7 @@ async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again
         "{unreadable:?}"
     );
     fs::remove_file(&state_dir).unwrap();
-    // What waited for the disk is written now.
+    // Everything unwritten is written now.
     watched.write().await;
     let series = history
         .series("one", began, began + HOUR, MINUTE)
@@ -94,7 +95,7 @@ async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again
     assert_eq!(series.points.len(), 1);
     assert!(state_dir.join(STORE_NAME).exists());
 
-    // Somebody removes it while the agent runs: a new one begins.
+    // Deleted while the agent runs: a new database is created.
     fs::remove_dir_all(&state_dir).unwrap();
     watched.poll(0, began + MINUTE, good(7, 5, 1));
     watched.write().await;
@@ -106,12 +107,13 @@ async fn without_a_disk_monitoring_goes_on_and_with_it_the_history_is_kept_again
 }
 
 #[tokio::test]
-async fn a_database_that_is_of_no_use_is_set_aside_and_a_new_one_begins() {
+async fn an_unusable_database_is_set_aside_and_a_new_one_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(STORE_NAME);
     fs::write(&path, "torn").unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
-    watched.poll(0, hours_ago(1), good(7, 5, 1));
+    let began = hours_ago(1);
+    watched.poll(0, began, good(7, 5, 1));
     watched.write().await;
     let names = fs::read_dir(dir.path()).unwrap();
     let names = names.map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -121,7 +123,7 @@ async fn a_database_that_is_of_no_use_is_set_aside_and_a_new_one_begins() {
         fs::read_to_string(dir.path().join(&aside[0])).unwrap(),
         "torn"
     );
-    let (from, to) = (hours_ago(2), SystemTime::now());
+    let (from, to) = (began - HOUR, SystemTime::now());
     let series = watched
         .history
         .series("one", from, to, MINUTE)

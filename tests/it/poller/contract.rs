@@ -1,16 +1,17 @@
-//! The contract of every peer, held by scripted ones.
+//! Scripted peers meet the contract of real ones.
 
-use crate::support;
+use crate::support::contract;
+use crate::support::fake::{FakePeer, Script};
 
 #[tokio::test]
-async fn the_contract_holds_of_scripted_peers_of_both_releases() {
+async fn scripted_peers_of_both_releases_meet_the_contract() {
     for new_api in [true, false] {
-        let peer = support::fake::FakePeer::start(support::fake::Script {
+        let peer = FakePeer::start(Script {
             new_api,
-            ..support::fake::Script::default()
+            ..Script::default()
         })
         .await;
-        support::contract::holds(
+        contract::holds(
             &format!("tcp://{}", peer.tcp),
             &format!("http://{}", peer.http),
         )

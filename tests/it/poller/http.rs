@@ -1,4 +1,4 @@
-//! What the HTTP transport sends, and what it goes through.
+//! The HTTP transport: headers, proxies, HTTP/2 and `Retry-After`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,10 +19,11 @@ use tokio::net::TcpListener;
 
 use crate::support::contract::{peer, prober, verdict};
 use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::pass;
 use crate::support::tls::acceptor;
 
 #[tokio::test]
-async fn headers_and_token_are_sent_with_every_request() {
+async fn headers_and_bearer_token_are_sent_with_every_request() {
     let fake = FakePeer::start(Script::default()).await;
     let mut peer = peer(&[&format!("http://{}", fake.http)]);
     peer.http
@@ -47,7 +48,7 @@ async fn headers_and_token_are_sent_with_every_request() {
 }
 
 #[tokio::test]
-async fn a_path_in_front_of_the_api_is_kept() {
+async fn the_path_of_an_endpoint_precedes_the_path_of_the_api() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = peer(&[&format!("http://{}/peers/one/", fake.http)]);
     prober(&peer).poll().await;
@@ -76,17 +77,17 @@ async fn a_configured_proxy_is_used() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_the_environment_is_not_used() {
+async fn proxies_from_the_environment_are_not_used() {
     let fake = FakePeer::start(Script::default()).await;
     let url = format!("http://{}", fake.http);
     let probe = move || {
-        let nowhere = "http://127.0.0.1:1";
+        let closed = "http://127.0.0.1:1";
         std::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
             .args(["probe", &url])
             .envs([
-                ("HTTP_PROXY", nowhere),
-                ("http_proxy", nowhere),
-                ("ALL_PROXY", nowhere),
+                ("HTTP_PROXY", closed),
+                ("http_proxy", closed),
+                ("ALL_PROXY", closed),
             ])
             .output()
             .unwrap()
@@ -100,8 +101,8 @@ async fn a_proxy_of_the_environment_is_not_used() {
     );
 }
 
-/// A value that is no Result and has the size of one.
-fn answer() -> Bytes {
+/// A reply that reports an error with the code TODO.
+fn reply() -> Bytes {
     let fields = [
         Cell::integer(1),
         Cell::Nil,
@@ -113,7 +114,7 @@ fn answer() -> Bytes {
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
+async fn http_2_is_used_where_the_peer_offers_it() {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[b"h2"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -135,7 +136,7 @@ async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
                     request.into_body().collect().await.unwrap();
                     let response = Response::builder()
                         .status(status)
-                        .body(Full::new(answer()))
+                        .body(Full::new(reply()))
                         .unwrap();
                     Ok::<_, Infallible>(response)
                 });
@@ -159,10 +160,10 @@ async fn http_2_is_spoken_where_the_peer_offers_it_on_one_connection() {
             Some("TODO")
         );
     }
-    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "one for all polls");
 }
 
-/// Whether the next poll asks the peer, and why it fails.
+/// Polls, and returns whether the peer received a request and why the poll failed.
 async fn next_poll(prober: &mut Prober, fake: &FakePeer) -> (bool, Option<Reason>) {
     let before = fake.heads().len();
     let observation = prober.poll().await;
@@ -173,24 +174,17 @@ async fn next_poll(prober: &mut Prober, fake: &FakePeer) -> (bool, Option<Reason
     )
 }
 
-/// Lets the agent's time pass, and none while it waits for the network.
-async fn pass(time: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
-}
-
 #[tokio::test]
-async fn a_peer_that_asks_to_be_left_alone_is_not_asked_before_that_time() {
+async fn an_overloaded_peer_is_not_polled_before_its_retry_after() {
     let fake = FakePeer::start(Script::default()).await;
     let date = |later: u64| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(later));
     let mut peer = peer(&[&format!("http://{}", fake.http)]);
     peer.cadence.interval = Duration::from_secs(60);
-    for (status, retry_after, rest) in [
+    for (status, retry_after, pause) in [
         (429, "40".to_owned(), 40),
         (503, "40".to_owned(), 40),
         (503, date(40), 40),
-        // Ten intervals at most.
+        // Limited to ten intervals.
         (503, "86400".to_owned(), 600),
         (503, date(86_400), 600),
     ] {
@@ -210,7 +204,7 @@ async fn a_peer_that_asks_to_be_left_alone_is_not_asked_before_that_time() {
         );
         assert_eq!(fake.heads().len(), before + 1);
         fake.set(|script| *script = Script::default());
-        pass(Duration::from_secs(rest - 10)).await;
+        pass(Duration::from_secs(pause - 10)).await;
         let early = next_poll(&mut prober, &fake).await;
         assert_eq!(
             early,
@@ -224,7 +218,7 @@ async fn a_peer_that_asks_to_be_left_alone_is_not_asked_before_that_time() {
 }
 
 #[tokio::test]
-async fn only_a_peer_with_too_much_to_do_is_left_alone() {
+async fn a_peer_without_a_valid_retry_after_is_polled_again() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = peer(&[&format!("http://{}", fake.http)]);
     let past = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(40));
@@ -235,7 +229,7 @@ async fn only_a_peer_with_too_much_to_do_is_left_alone() {
             script.retry_after = Some(retry_after.to_owned());
         });
         next_poll(&mut prober, &fake).await;
-        let (asked, _) = next_poll(&mut prober, &fake).await;
-        assert!(asked, "{status} {retry_after}");
+        let (received, _) = next_poll(&mut prober, &fake).await;
+        assert!(received, "{status} {retry_after}");
     }
 }

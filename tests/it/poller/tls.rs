@@ -1,19 +1,19 @@
-//! TLS towards a peer: trust, expiry, names, and what is recorded of a handshake.
+//! TLS to a peer: trust, expiry, server names, and the measurements of a handshake.
 
 use std::time::{Duration, SystemTime};
 
 use convex_client::FailureReason;
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::Condition;
-use convex_peer_monitor::fleet::Probed;
+use convex_peer_monitor::fleet::{Condition, Probed};
 use rcgen::Certificate;
 
 use crate::support::contract::{peer, prober, verdict};
 use crate::support::fake::{FakePeer, Script};
 use crate::support::tls::acceptor;
 
-/// A peer behind TLS with a certificate of its own for `name` that ends in `year`; and the certificate.
+/// Starts a peer that speaks TLS, and returns its self-signed certificate for `name`, which expires
+/// in `year`.
 async fn tls_peer(name: &str, year: i32) -> (FakePeer, Certificate) {
     let (acceptor, certificate) = acceptor(name, year, &[]);
     (
@@ -34,7 +34,7 @@ async fn probe(peer: &Peer) -> Probed {
 }
 
 #[tokio::test]
-async fn a_configured_ca_is_trusted_and_the_phases_are_told_apart() {
+async fn a_configured_ca_is_trusted_and_each_phase_is_measured() {
     let (fake, certificate) = tls_peer("localhost", 2150).await;
     let probed = probe(&watched(&fake, Some(certificate))).await;
     assert_eq!(probed.failure, None);
@@ -50,7 +50,7 @@ async fn a_configured_ca_is_trusted_and_the_phases_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_unknown_issuer_is_refused_and_the_certificate_still_known() {
+async fn the_expiry_of_a_certificate_from_an_unknown_issuer_is_recorded() {
     let (fake, _) = tls_peer("localhost", 2150).await;
     let probed = probe(&watched(&fake, None)).await;
     assert_eq!(probed.reason(), Some(Reason::Client(FailureReason::Tls)));
@@ -58,7 +58,7 @@ async fn an_unknown_issuer_is_refused_and_the_certificate_still_known() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_has_its_own_reason_and_its_end_is_recorded() {
+async fn an_expired_certificate_has_its_own_reason_and_its_expiry_is_recorded() {
     let (fake, certificate) = tls_peer("localhost", 2022).await;
     let peer = watched(&fake, Some(certificate));
     let observation = prober(&peer).poll().await;
@@ -66,9 +66,10 @@ async fn an_expired_certificate_has_its_own_reason_and_its_end_is_recorded() {
         observation.endpoints[0].reason(),
         Some(Reason::Client(FailureReason::TlsExpired))
     );
-    let ends = observation.endpoints[0].attempt.certificate_ends.unwrap();
+    let expires = observation.endpoints[0].attempt.certificate_ends.unwrap();
     assert_eq!(
-        ends.duration_since(SystemTime::UNIX_EPOCH)
+        expires
+            .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
             .as_secs(),
         1_640_995_200,
@@ -82,7 +83,7 @@ async fn an_expired_certificate_has_its_own_reason_and_its_end_is_recorded() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_soon_degrades_a_peer_that_answers() {
+async fn a_certificate_that_expires_soon_degrades_the_peer() {
     let (fake, certificate) = tls_peer("localhost", 2150).await;
     let mut peer = watched(&fake, Some(certificate));
     peer.verdicts.certificate = Duration::from_secs(86_400 * 365 * 200);
@@ -95,7 +96,7 @@ async fn a_certificate_that_ends_soon_degrades_a_peer_that_answers() {
 }
 
 #[tokio::test]
-async fn the_configured_server_name_is_asked_for_and_verified() {
+async fn the_configured_server_name_is_sent_and_verified() {
     let (fake, certificate) = tls_peer("peer.example", 2150).await;
     let mut peer = watched(&fake, Some(certificate));
     assert_eq!(
@@ -108,7 +109,7 @@ async fn the_configured_server_name_is_asked_for_and_verified() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_no_tls_is_told_from_one_that_is_not_there() {
+async fn a_peer_without_tls_fails_in_the_handshake() {
     let fake = FakePeer::start(Script::default()).await;
     let mut peer = watched(&fake, None);
     peer.cadence.timeout = Duration::from_secs(2);

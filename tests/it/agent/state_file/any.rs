@@ -1,4 +1,4 @@
-//! Any state is written, read back and shown.
+//! Any state can be written, read back and shown.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,10 @@ use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{ONE, URL, fleet, of_fleet, of_one, points};
+use crate::support::fleet::fleet;
+use crate::support::polls::points;
+
+use super::{ONE, URL, state};
 
 fn hash() -> impl Strategy<Value = Hash> {
     any::<[u8; 32]>().prop_map(Hash::new)
@@ -116,18 +119,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_written_is_read_back(memory in memory()) {
+    fn any_state_reads_back_as_written(memory in memory()) {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::open(dir.path()).unwrap();
-        file.write(&of_fleet(memory.clone())).unwrap();
+        file.write(&state(memory.clone())).unwrap();
         let found = file.read();
         prop_assert_eq!(found.set_aside, None);
-        prop_assert_eq!(found.state, Some(of_fleet(memory)));
+        prop_assert_eq!(found.state, Some(state(memory)));
     }
 
     #[test]
-    fn whatever_is_remembered_can_be_shown(mut remembered in remembered(), endpoint in endpoint()) {
-        let mut memory = of_one();
+    fn any_memory_of_a_peer_can_be_shown(mut remembered in remembered(), endpoint in endpoint()) {
+        let mut memory = super::memory();
         let one = memory.peers.get_mut("one").unwrap();
         let attempt = one.endpoints[URL].attempt;
         remembered.who = one.who.clone();

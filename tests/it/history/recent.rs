@@ -1,13 +1,14 @@
-//! The last polls of a peer, and transcripts of two of them.
+//! The last polls of a peer, and the transcripts of two of them.
 
 use std::time::SystemTime;
 
 use convex_client::FailureReason;
-use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Health;
 use convex_peer_monitor::history::{POLLS_KEPT, TRANSCRIBED_PEERS};
 
-use super::{MINUTE, TWO, Watched, failed, good, hours_ago};
+use crate::support::polls::failed;
+
+use super::{MINUTE, TWO, Watched, good, hours_ago};
 
 #[tokio::test]
 async fn transcripts_of_the_last_good_and_the_last_failed_poll_are_kept() {
@@ -15,11 +16,7 @@ async fn transcripts_of_the_last_good_and_the_last_failed_poll_are_kept() {
     let began = hours_ago(1);
     watched.poll(0, began, good(7, 5, 1));
     watched.poll(0, began + MINUTE, good(7, 6, 1));
-    watched.poll(
-        0,
-        began + 2 * MINUTE,
-        failed(Reason::Client(FailureReason::Timeout)),
-    );
+    watched.poll(0, began + 2 * MINUTE, failed(FailureReason::Timeout));
     let kept = watched.history.transcripts("one").unwrap();
     let (success, failure) = (kept.success.unwrap(), kept.failure.unwrap());
     assert_eq!(failure.at_ms - success.at_ms, 60_000);
@@ -38,7 +35,7 @@ async fn transcripts_of_the_last_good_and_the_last_failed_poll_are_kept() {
 }
 
 #[tokio::test]
-async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up() {
+async fn a_very_large_fleet_keeps_transcripts_only_of_peers_that_are_not_up() {
     let config = |peers: usize| {
         let peer = |i| {
             format!(
@@ -56,7 +53,7 @@ async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up()
     };
     for _ in 0..2 {
         watched.poll(0, now, good(1, 5, 1));
-        watched.poll(1, now, failed(Reason::Client(FailureReason::Timeout)));
+        watched.poll(1, now, failed(FailureReason::Timeout));
     }
     assert_eq!((kept("p0"), kept("p1")), ((true, false), (false, true)));
     watched.apply(&config(TRANSCRIBED_PEERS + 1));
@@ -65,13 +62,13 @@ async fn of_very_many_peers_transcripts_are_kept_only_of_those_that_are_not_up()
     watched.poll(1, now, good(2, 5, 1));
     watched.poll(1, now, good(2, 5, 1));
     assert_eq!((kept("p0"), kept("p1")), ((false, false), (false, false)));
-    watched.poll(0, now, failed(Reason::Client(FailureReason::Timeout)));
-    watched.poll(0, now, failed(Reason::Client(FailureReason::Timeout)));
+    watched.poll(0, now, failed(FailureReason::Timeout));
+    watched.poll(0, now, failed(FailureReason::Timeout));
     assert_eq!(kept("p0"), (false, true));
 }
 
 #[tokio::test]
-async fn the_last_polls_are_as_many_as_are_promised() {
+async fn the_documented_number_of_last_polls_is_kept() {
     let watched = Watched::start(None, TWO).await;
     for i in 0..100 {
         watched.poll(0, SystemTime::now(), good(7, i, 1));
