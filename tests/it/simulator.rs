@@ -1,4 +1,4 @@
-//! The simulated network, as the agent's own prober sees it.
+//! The simulated network, as the prober of the agent sees it.
 
 mod faults;
 mod networks;
@@ -11,12 +11,13 @@ use convex_peer_monitor::fleet::{Observation, PeerRecord};
 use convex_simulator::Network;
 use tokio::time::Instant;
 
+use crate::support::DEADLINE;
 use crate::support::contract::{peer, prober, verdict};
 
-/// Long for anything on loopback; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Much longer than an answer on loopback takes. Some tests wait for it to pass.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Peer `i` by both endpoints, with everything pinned and little patience.
+/// Configures peer `i` with both endpoints and everything pinned.
 fn pinned(network: &Network, i: usize) -> Peer {
     let mut peer = peer(&[
         &format!("http://{}", network.http(i)),
@@ -24,7 +25,7 @@ fn pinned(network: &Network, i: usize) -> Peer {
     ]);
     peer.genesis = Some(network.genesis());
     peer.key = Some(network.key(i));
-    peer.cadence.timeout = Duration::from_millis(1500);
+    peer.cadence.timeout = TIMEOUT;
     peer.cadence.retries = 0;
     peer
 }
@@ -45,11 +46,11 @@ async fn figures(network: &Network, i: usize) -> (OrderPoints, PollAnswer) {
     )
 }
 
-/// Status and body of a REST request, as JSON.
+/// Sends a REST request and returns status and body.
 async fn rest(network: &Network, i: usize, route: &str, source: Option<&str>) -> (u16, String) {
     let url = format!("http://{}/api/v1/{route}", network.http(i));
     let client =
-        convex_client::http_client(&convex_client::HttpOptions::default(), PATIENCE).unwrap();
+        convex_client::http_client(&convex_client::HttpOptions::default(), DEADLINE).unwrap();
     let request = match source {
         Some(source) => client
             .post(url)

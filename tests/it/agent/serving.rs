@@ -1,4 +1,4 @@
-//! The whole agent against scripted peers: what it serves, what a reload changes, how it stops.
+//! The whole agent against scripted peers: what it serves, and what a reload changes.
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -10,12 +10,12 @@ fn config(peers: &[(&str, &FakePeer)]) -> String {
     };
     let peers: String = peers.iter().map(peer).collect();
     format!(
-        "defaults: {{ interval: 1s, timeout: 300ms }}\nnetworks: [{{ name: test }}]\npeers:\n{peers}"
+        "defaults: {{ interval: 2s, timeout: 1900ms }}\nnetworks: [{{ name: test }}]\npeers:\n{peers}"
     )
 }
 
 #[tokio::test]
-async fn a_peer_is_polled_and_shown_everywhere() {
+async fn a_polled_peer_is_in_the_metrics_the_api_and_the_pages() {
     let fake = FakePeer::start(Script::default()).await;
     let agent = Agent::start(&config(&[("one", &fake)])).await;
     agent
@@ -66,7 +66,7 @@ async fn a_peer_is_polled_and_shown_everywhere() {
     assert_eq!(
         value_of(&text, "convex_monitor_series"),
         Some(samples.map(|_| 1.0).sum()),
-        "series are counted exactly"
+        "the number of series is exact"
     );
 
     let (status, json) = agent.get("/api/v1/peers").await;
@@ -94,7 +94,7 @@ async fn a_peer_is_polled_and_shown_everywhere() {
 }
 
 #[tokio::test]
-async fn a_peer_that_fails_goes_down_alone_and_comes_back() {
+async fn a_failing_peer_goes_down_alone_and_comes_back_up() {
     let (bad, good) = (
         FakePeer::start(Script::default()).await,
         FakePeer::start(Script::default()).await,
@@ -140,7 +140,7 @@ async fn a_peer_that_fails_goes_down_alone_and_comes_back() {
 }
 
 #[tokio::test]
-async fn a_reload_keeps_the_history_of_untouched_peers_and_a_bad_file_keeps_everything() {
+async fn a_reload_keeps_unchanged_peers_and_an_invalid_file_changes_nothing() {
     let (kept, gone, new) = (
         FakePeer::start(Script::default()).await,
         FakePeer::start(Script::default()).await,
@@ -186,16 +186,16 @@ async fn a_reload_keeps_the_history_of_untouched_peers_and_a_bad_file_keeps_ever
     );
     assert!(
         agent.metric(polls).await.unwrap() >= before,
-        "the untouched peer keeps its counters"
+        "the unchanged peer keeps its counters"
     );
     assert_eq!(
         kept.connections(),
         2,
-        "and its connections: one a transport"
+        "and its connections, one per transport"
     );
     assert!(
         !agent.get("/metrics").await.1.contains("peer=\"gone\""),
-        "a removed peer's series vanish"
+        "the series of a removed peer are gone"
     );
     agent
         .wait_for("convex_peer_up{peer=\"new\",network=\"test\"}", |up| {
@@ -206,7 +206,7 @@ async fn a_reload_keeps_the_history_of_untouched_peers_and_a_bad_file_keeps_ever
 }
 
 #[tokio::test]
-async fn a_foreign_page_cannot_reload() {
+async fn a_page_of_another_origin_cannot_reload() {
     let fake = FakePeer::start(Script::default()).await;
     let agent = Agent::start(&config(&[("one", &fake)])).await;
     let (status, why) = agent
@@ -222,7 +222,7 @@ async fn a_foreign_page_cannot_reload() {
 }
 
 #[tokio::test]
-async fn the_page_stands_under_the_path_of_external_url_too() {
+async fn pages_are_also_served_under_the_path_of_external_url() {
     let fake = FakePeer::start(Script::default()).await;
     let text = format!(
         "external_url: https://mon.example/convex/\n{}",
@@ -242,7 +242,7 @@ async fn the_page_stands_under_the_path_of_external_url_too() {
 }
 
 #[tokio::test]
-async fn what_is_in_force_leads_to_its_runbook() {
+async fn a_condition_links_to_its_runbook() {
     let agent = Agent::start(
         "external_url: http://mon.example/convex/\n\
          defaults: { interval: 1s, timeout: 500ms, down_after: 1 }\n\
@@ -266,9 +266,9 @@ async fn what_is_in_force_leads_to_its_runbook() {
             .1
             .contains("ConvexPeerDegraded</a>")
     );
-    let (status, told) = agent.get("/runbooks/None").await;
+    let (status, body) = agent.get("/runbooks/None").await;
     assert_eq!(
-        (status, told.as_str()),
+        (status, body.as_str()),
         (
             404,
             "there is no runbook called \"None\"; /convex/runbooks/ lists them\n"
@@ -278,7 +278,7 @@ async fn what_is_in_force_leads_to_its_runbook() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_not_there_at_the_start_does_not_stop_the_agent() {
+async fn an_unreachable_peer_does_not_keep_the_agent_from_starting() {
     let text = "defaults: { interval: 1s, timeout: 300ms, down_after: 1 }\npeers: [{ name: a, endpoints: ['tcp://127.0.0.1:1'] }]\n";
     let agent = Agent::start(text).await;
     agent

@@ -1,4 +1,5 @@
-//! A fleet that is split over several agents: each peer has one, and each of them sees what a single agent sees of a network.
+//! A fleet that is sharded over several agents: each peer is watched by one of them, and each sees of
+//! a network what a single agent sees.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,8 +12,8 @@ use tokio::time::{Instant, sleep};
 use crate::support::agent::{Agent, value_of};
 use crate::support::simulated::network;
 
-/// Longest wait for all verdicts; they take some five polls of peers of other shards.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longest wait for all verdicts, which take about five polls of the peers of other shards.
+const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 
 const DEFAULTS: &str = "
 defaults: { interval: 1s, timeout: 950ms, retries: 0, down_after: 3, up_after: 2 }
@@ -20,10 +21,10 @@ verdicts: { stall_after: 5s }
 limits: { max_inflight: 1000, per_host_inflight: 1000 }
 ";
 
-/// Peers in each network.
+/// Number of peers in each network.
 const PEERS: usize = 6;
 
-/// Networks by their faults, and what each agent must say of them.
+/// Each network with its faults and the verdict that every agent must reach.
 const NETWORKS: [(&str, &[&str], &str); 4] = [
     (
         "healthy",
@@ -64,7 +65,7 @@ fn config(networks: &[Network]) -> String {
     format!("{DEFAULTS}networks:\n{named}peers:\n{peers}")
 }
 
-/// What a scrape says of a network.
+/// Formats the verdict on a network in a scrape.
 fn verdict(scrape: &str, network: &str) -> String {
     let text = |metric: &str, more: &str| {
         let series = format!("convex_network_{metric}{{network=\"{network}\"{more}}}");
@@ -76,8 +77,8 @@ fn verdict(scrape: &str, network: &str) -> String {
         value.map_or_else(|_| "-".to_owned(), |value| format!("{value:.2}"))
     };
     let states = ["unknown", "receding", "stalled", "advancing", "idle"];
-    let in_force = |state: &&&str| text("order_state", &format!(",state=\"{state}\"")) == "1";
-    let mut found = (*states.iter().find(in_force).unwrap()).to_owned();
+    let is_current = |state: &&&str| text("order_state", &format!(",state=\"{state}\"")) == "1";
+    let mut found = (*states.iter().find(is_current).unwrap()).to_owned();
     for (name, metric) in [
         ("split", "split"),
         ("groups", "state_groups"),
@@ -97,7 +98,7 @@ fn verdict(scrape: &str, network: &str) -> String {
     found + &format!(" margin={margin} losable={losable}")
 }
 
-/// The peers that a scrape has a metric of.
+/// Returns the peers that have this metric in a scrape.
 fn peers(scrape: &str, metric: &str) -> BTreeSet<String> {
     let start = format!("{metric}{{peer=\"");
     let series = scrape.lines().filter_map(|line| line.strip_prefix(&start));
@@ -109,9 +110,9 @@ async fn scrape(agent: &Agent) -> String {
     agent.get("/metrics").await.1
 }
 
-/// Waits until each agent says of each network what it must.
+/// Waits until each agent has reached the expected verdict on each network.
 async fn settled(agents: &[Agent]) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + SETTLED_WITHIN;
     loop {
         let mut wrong = Vec::new();
         for (i, agent) in agents.iter().enumerate() {
@@ -132,7 +133,7 @@ async fn settled(agents: &[Agent]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_shard_has_its_own_peers_and_sees_networks_as_one_agent_does() {
+async fn each_peer_is_in_one_shard_and_all_shards_judge_networks_alike() {
     let mut networks = Vec::new();
     for (_, faults, _) in NETWORKS {
         networks.push(network(PEERS, faults, None).await);
@@ -146,8 +147,8 @@ async fn each_shard_has_its_own_peers_and_sees_networks_as_one_agent_does() {
     settled(&agents).await;
 
     let whole = scrape(&agents[0]).await;
-    let everybody = peers(&whole, "convex_peer_polls_total");
-    assert_eq!(everybody.len(), NETWORKS.len() * PEERS);
+    let all = peers(&whole, "convex_peer_polls_total");
+    assert_eq!(all.len(), NETWORKS.len() * PEERS);
     let mut found = BTreeSet::new();
     for (index, agent) in (1..).zip(&agents[1..]) {
         let scrape = scrape(agent).await;
@@ -159,15 +160,15 @@ async fn each_shard_has_its_own_peers_and_sees_networks_as_one_agent_does() {
         }
         let own = peers(&scrape, "convex_peer_polls_total");
         assert_eq!(own, peers(&scrape, "convex_peer_info"));
-        for other in everybody.difference(&own) {
-            assert!(!scrape.contains(other), "{other} is another shard's");
+        for other in all.difference(&own) {
+            assert!(!scrape.contains(other), "{other} belongs to another shard");
             assert_eq!(agent.get(&format!("/api/v1/peers/{other}")).await.0, 404);
         }
         for peer in own {
-            assert!(found.insert(peer.clone()), "{peer} is of two shards");
+            assert!(found.insert(peer.clone()), "{peer} is in two shards");
         }
     }
-    assert_eq!(found, everybody);
+    assert_eq!(found, all);
     for agent in agents {
         agent.stop().await;
     }

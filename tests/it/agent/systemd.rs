@@ -1,18 +1,15 @@
-//! The systemd unit: its own commands are run as systemd would run them, and what the agent tells systemd is heard.
+//! The systemd unit: its commands run as systemd would run them, and what the agent sends to systemd.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixDatagram};
 use tokio::process::Command;
 
 use crate::support::fake::{FakePeer, Script};
 use crate::support::program::Program;
+use crate::support::{DEADLINE, until};
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The value of a key of the unit.
+/// Returns the value of a key in the unit.
 fn unit(key: &str) -> String {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/convex-peer-monitor.service");
@@ -24,7 +21,7 @@ fn unit(key: &str) -> String {
         .to_owned()
 }
 
-/// A stand-in for systemd: a socket that is told of the service, a credential, and the file of the configuration.
+/// A substitute for systemd: its notification socket, a credential, and the configuration file.
 struct Manager {
     dir: tempfile::TempDir,
     socket: UnixDatagram,
@@ -45,7 +42,7 @@ impl Manager {
         std::fs::write(self.dir.path().join("config.yml"), config).unwrap();
     }
 
-    /// The unit's command, with the program and the configuration of this test in the place of the installed ones.
+    /// Returns the command of the unit, with the program and the configuration of this test.
     fn command(&self) -> Command {
         let line = unit("ExecStart");
         let mut words = line.split(' ');
@@ -67,18 +64,18 @@ impl Manager {
         command
     }
 
-    /// The next message.
-    async fn told(&self) -> String {
+    /// Receives the next message.
+    async fn message(&self) -> String {
         let mut message = [0; 4096];
         let receiving = self.socket.recv(&mut message);
-        let length = tokio::time::timeout(PATIENCE, receiving).await.unwrap();
+        let length = tokio::time::timeout(DEADLINE, receiving).await.unwrap();
         String::from_utf8(message[..length.unwrap()].to_vec()).unwrap()
     }
 
-    /// The next message that is not of the watchdog.
-    async fn told_of_a_change(&self) -> String {
+    /// Receives the next message that is not from the watchdog.
+    async fn change(&self) -> String {
         loop {
-            let message = self.told().await;
+            let message = self.message().await;
             if message != "WATCHDOG=1\n" {
                 return message;
             }
@@ -93,7 +90,7 @@ fn config(peer: &FakePeer) -> String {
     )
 }
 
-/// Runs the unit's `ExecReload`.
+/// Runs the `ExecReload` of the unit.
 async fn reload(program: &Program) {
     let pid = program.child.id().unwrap().to_string();
     let line = unit("ExecReload").replace("$MAINPID", &pid);
@@ -103,43 +100,45 @@ async fn reload(program: &Program) {
 }
 
 #[tokio::test]
-async fn systemd_is_told_of_the_start_of_reloads_and_of_the_stop() {
+async fn systemd_is_notified_of_start_reloads_and_stop() {
     let peer = FakePeer::start(Script::default()).await;
     let manager = Manager::new(&config(&peer));
     assert_eq!(unit("Type"), "notify");
     let mut service = Program::launch(manager.command()).await;
     assert_eq!(
-        manager.told().await,
+        manager.message().await,
         "READY=1\nSTATUS=peers: 1, networks: 1\n"
     );
     assert_eq!(service.get("/-/ready").await.0, 200);
 
     reload(&service).await;
-    let told = manager.told().await;
-    let since = told.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+    let reloading = manager.message().await;
+    let since = reloading
+        .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+        .unwrap();
     assert!(since.trim_end().parse::<u64>().unwrap() > 0);
     assert_eq!(
-        manager.told().await,
+        manager.message().await,
         "READY=1\nSTATUS=peers: 1, networks: 1\n"
     );
 
     manager.configure("peers: 1\n");
     reload(&service).await;
-    assert!(manager.told().await.starts_with("RELOADING=1\n"));
+    assert!(manager.message().await.starts_with("RELOADING=1\n"));
     assert_eq!(
-        manager.told().await,
+        manager.message().await,
         "READY=1\nSTATUS=the new configuration is refused; the old one stays in force\n"
     );
 
     let pid = service.child.id().unwrap().to_string();
     let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
     assert!(sent.unwrap().success());
-    assert_eq!(manager.told().await, "STOPPING=1\n");
+    assert_eq!(manager.message().await, "STOPPING=1\n");
     assert_eq!(service.child.wait().await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn the_watchdog_is_fed_also_after_a_reload() {
+async fn the_watchdog_is_notified_before_and_after_a_reload() {
     let peer = FakePeer::start(Script::default()).await;
     let manager = Manager::new(&config(&peer));
     assert!(unit("WatchdogSec").ends_with('s'));
@@ -147,18 +146,18 @@ async fn the_watchdog_is_fed_also_after_a_reload() {
     command.env("WATCHDOG_USEC", "100000");
     let service = Program::launch(command).await;
     for _ in 0..3 {
-        while manager.told().await != "WATCHDOG=1\n" {}
+        while manager.message().await != "WATCHDOG=1\n" {}
     }
     reload(&service).await;
-    assert!(manager.told_of_a_change().await.starts_with("RELOADING=1"));
-    assert!(manager.told_of_a_change().await.starts_with("READY=1"));
+    assert!(manager.change().await.starts_with("RELOADING=1"));
+    assert!(manager.change().await.starts_with("READY=1"));
     for _ in 0..3 {
-        assert_eq!(manager.told().await, "WATCHDOG=1\n");
+        assert_eq!(manager.message().await, "WATCHDOG=1\n");
     }
 }
 
 #[tokio::test]
-async fn a_watchdog_that_is_meant_for_another_process_is_not_fed() {
+async fn a_watchdog_of_another_process_is_not_notified() {
     let peer = FakePeer::start(Script::default()).await;
     let manager = Manager::new(&config(&peer));
     let mut command = manager.command();
@@ -166,23 +165,18 @@ async fn a_watchdog_that_is_meant_for_another_process_is_not_fed() {
         .env("WATCHDOG_USEC", "2000")
         .env("WATCHDOG_PID", "1");
     let service = Program::launch(command).await;
-    assert!(manager.told().await.starts_with("READY=1"));
+    assert!(manager.message().await.starts_with("READY=1"));
     assert_eq!(service.get("/-/healthy").await.0, 200);
     reload(&service).await;
-    assert!(manager.told().await.starts_with("RELOADING=1"));
+    assert!(manager.message().await.starts_with("RELOADING=1"));
 }
 
 #[tokio::test]
-async fn a_credential_is_read_from_where_systemd_puts_it() {
+async fn a_credential_is_read_from_the_directory_of_systemd() {
     let peer = FakePeer::start(Script::default()).await;
     let manager = Manager::new(&config(&peer));
     let service = Program::launch(manager.command()).await;
-    let polled = async {
-        while peer.heads().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, polled).await.unwrap();
+    until("the peer is polled", async || !peer.heads().is_empty()).await;
     let heads = peer.heads();
     assert!(
         heads[0]
@@ -194,7 +188,7 @@ async fn a_credential_is_read_from_where_systemd_puts_it() {
 }
 
 #[tokio::test]
-async fn a_service_that_cannot_serve_is_never_ready() {
+async fn a_service_that_cannot_start_never_reports_ready() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     for (config, code) in [
@@ -208,14 +202,14 @@ async fn a_service_that_cannot_serve_is_never_ready() {
     ] {
         let manager = Manager::new(&config);
         let mut command = manager.command();
-        let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+        let ended = tokio::time::timeout(DEADLINE, command.output()).await;
         assert_eq!(
             ended.unwrap().unwrap().status.code(),
             Some(code),
             "{config}"
         );
-        let told = manager.socket.try_recv(&mut [0; 64]);
-        assert_eq!(told.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        let message = manager.socket.try_recv(&mut [0; 64]);
+        assert_eq!(message.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
     assert_eq!(unit("RestartPreventExitStatus"), "2");
 }

@@ -1,8 +1,9 @@
-//! The program as it is called: answers and exit codes.
+//! The program on the command line: output and exit codes.
 
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
+use crate::support::DEADLINE;
+use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
 use crate::support::program::Program;
 
@@ -28,7 +29,7 @@ async fn run_async(args: Vec<String>) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn the_metric_reference_is_the_committed_one() {
+fn the_committed_metric_reference_is_current() {
     let (code, reference, _) = run(&["metrics-reference"]);
     assert_eq!(code, Some(0));
     let committed = include_str!("../../../docs/metrics.md");
@@ -39,7 +40,7 @@ fn the_metric_reference_is_the_committed_one() {
 }
 
 #[test]
-fn a_bad_configuration_exits_2_before_a_port_is_bound() {
+fn an_invalid_configuration_exits_2_before_a_port_is_bound() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bad.yml");
     std::fs::write(
@@ -63,7 +64,7 @@ fn a_bad_configuration_exits_2_before_a_port_is_bound() {
 }
 
 #[test]
-fn a_taken_port_exits_1_and_says_so() {
+fn a_port_in_use_exits_1_with_an_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (code, _, errors) = run(&["run", "--listen", &address]);
@@ -75,7 +76,7 @@ fn a_taken_port_exits_1_and_says_so() {
 }
 
 #[tokio::test]
-async fn probe_exits_with_the_verdict() {
+async fn the_exit_code_of_probe_is_the_verdict() {
     let fake = FakePeer::start(Script::default()).await;
     let tcp = format!("tcp://{}", fake.tcp);
     let probe = |more: &[&str]| {
@@ -93,11 +94,7 @@ async fn probe_exits_with_the_verdict() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json[0]["health"]), (Some(0), &"up".into()));
     fake.set(|script| script.fault = Fault::QueryError("JUICE"));
-    assert_eq!(
-        probe(&[]).await.0,
-        Some(1),
-        "answers with an error: degraded"
-    );
+    assert_eq!(probe(&[]).await.0, Some(1), "degraded");
     fake.set(|script| script.fault = Fault::Silent);
     let (code, table, _) = probe(&["--timeout", "200ms"]).await;
     assert_eq!(code, Some(2), "down");
@@ -112,7 +109,7 @@ async fn probe_exits_with_the_verdict() {
 }
 
 #[tokio::test]
-async fn healthcheck_asks_a_running_agent() {
+async fn healthcheck_checks_a_running_agent() {
     let (code, _, errors) = run_async(vec![
         "healthcheck".to_owned(),
         "--url".to_owned(),
@@ -128,7 +125,7 @@ async fn healthcheck_asks_a_running_agent() {
         "peers: [{{ name: a, endpoints: ['tcp://{}'] }}]\n",
         fake.tcp
     );
-    let agent = crate::support::agent::Agent::start(&config).await;
+    let agent = Agent::start(&config).await;
     for (path, expected) in [("/-/healthy", 0), ("/no-such-route", 1)] {
         let url = format!("http://{}{path}", agent.address);
         let (code, ..) = run_async(vec!["healthcheck".to_owned(), "--url".to_owned(), url]).await;
@@ -137,7 +134,7 @@ async fn healthcheck_asks_a_running_agent() {
 }
 
 #[tokio::test]
-async fn signals_reload_and_stop() {
+async fn signals_reload_and_stop_the_agent() {
     let fake = FakePeer::start(Script::default()).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
@@ -149,7 +146,6 @@ async fn signals_reload_and_stop() {
         ),
     )
     .unwrap();
-    // It monitors when this returns.
     let mut agent = Program::start(&file).await;
     let pid = agent.child.id().unwrap().to_string();
     let signal = |name: &str| {
@@ -163,17 +159,11 @@ async fn signals_reload_and_stop() {
     agent.until("the new configuration is refused").await;
     signal("-TERM");
     agent.until("stopping").await;
-    let ended = tokio::time::timeout(Duration::from_secs(5), agent.child.wait()).await;
-    assert_eq!(
-        ended
-            .expect("a graceful stop takes at most 5 s")
-            .unwrap()
-            .code(),
-        Some(0)
-    );
+    let ended = tokio::time::timeout(DEADLINE, agent.child.wait()).await;
+    assert_eq!(ended.expect("the agent stops").unwrap().code(), Some(0));
 }
 
-/// The commands that a user sees.
+/// Returns the names of the visible commands.
 fn commands() -> Vec<String> {
     let definition = convex_peer_monitor::cli::definition();
     let visible = definition
@@ -185,7 +175,7 @@ fn commands() -> Vec<String> {
 }
 
 #[test]
-fn completions_know_every_command() {
+fn completions_contain_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = run(&["completions", shell]);
         assert_eq!(code, Some(0), "{shell}");
@@ -198,7 +188,7 @@ fn completions_know_every_command() {
 }
 
 #[test]
-fn there_is_a_manual_page_for_the_program_and_each_command() {
+fn the_program_and_each_command_have_a_manual_page() {
     let dir = tempfile::tempdir().unwrap();
     let pages = dir.path().join("man1");
     let (code, _, errors) = run(&["man", pages.to_str().unwrap()]);
@@ -220,7 +210,7 @@ fn there_is_a_manual_page_for_the_program_and_each_command() {
     );
 }
 
-/// A configuration with twenty peers, and a shell that runs the program on it with these limits of descriptors.
+/// A shell that runs the program with these descriptor limits on a configuration with twenty peers.
 fn limited(dir: &std::path::Path, soft: u32, hard: u32, args: &str) -> Command {
     let peer = |i| format!("- {{ name: p{i}, endpoints: ['tcp://127.0.0.1:9'] }}\n");
     let peers: String = (0..20).map(peer).collect();
@@ -237,13 +227,13 @@ fn limited(dir: &std::path::Path, soft: u32, hard: u32, args: &str) -> Command {
 }
 
 #[tokio::test]
-async fn the_descriptor_limit_is_raised_at_the_start_and_said_in_words() {
+async fn the_descriptor_limit_is_raised_at_the_start_and_logged() {
     const RUN: &str = "run --listen 127.0.0.1:0 --log-format json --config";
     let dir = tempfile::tempdir().unwrap();
     let command = limited(dir.path(), 64, 700, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let carried = "needs 660 file descriptors; the limit of 700 carries them";
-    let line = agent.until(carried).await;
+    let sufficient = "needs 660 file descriptors; the limit of 700 carries them";
+    let line = agent.until(sufficient).await;
     assert!(line.contains("\"INFO\""), "{line}");
     let (_, metrics) = agent.get("/metrics").await;
     assert!(metrics.contains("process_max_fds 700\n"), "{metrics}");
@@ -251,35 +241,35 @@ async fn the_descriptor_limit_is_raised_at_the_start_and_said_in_words() {
     let command = limited(dir.path(), 64, 652, RUN);
     let mut agent = Program::launch(command.into()).await;
     let line = agent.until("which the limit of 652 does not carry").await;
-    for words in [
+    for text in [
         "\"WARN\"",
         "LimitNOFILE=660",
         "ulimit -n 660",
         "--shard",
         "12 of 20 connections",
     ] {
-        assert!(line.contains(words), "{words}: {line}");
+        assert!(line.contains(text), "{text}: {line}");
     }
 }
 
 #[test]
-fn check_config_says_of_the_descriptor_limit_what_the_agent_will_find() {
+fn check_config_predicts_whether_the_descriptor_limit_suffices() {
     let dir = tempfile::tempdir().unwrap();
-    let told = |hard, args| {
+    let check = |hard, args| {
         let output = limited(dir.path(), 64, hard, args).output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "it is no error");
+        assert_eq!(output.status.code(), Some(0), "a low limit is no error");
         String::from_utf8(output.stdout).unwrap()
     };
-    let carried = told(700, "check-config");
+    let sufficient = check(700, "check-config");
     let raised = "needs 660 file descriptors; the limit of 64 is raised at the start to 700, which carries them";
-    assert!(carried.contains(raised), "{carried}");
-    let short = told(652, "check-config");
+    assert!(sufficient.contains(raised), "{sufficient}");
+    let insufficient = check(652, "check-config");
     assert!(
-        short.contains("which the limit of 652 does not carry; set `LimitNOFILE=660`"),
-        "{short}"
+        insufficient.contains("which the limit of 652 does not carry; set `LimitNOFILE=660`"),
+        "{insufficient}"
     );
-    // Of so few peers a shard polls all, those of the others less often.
-    let shard = told(700, "check-config --shard 1/5");
+    // A shard of so small a fleet polls all peers, those of other shards less often.
+    let shard = check(700, "check-config --shard 1/5");
     let own: usize = shard
         .split("peers: ")
         .nth(1)

@@ -1,29 +1,26 @@
-//! `probe` at a terminal, and where there is none.
+//! The `probe` command, on a terminal and on a pipe.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use pty_process::{Pty, Size};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
 
+use crate::support::DEADLINE;
 use crate::support::fake::{FakePeer, Fault, Script};
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What would decide about colour in whatever runs the tests.
-const DECIDES: [&str; 5] = ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"];
+/// Variables that would change the use of colour.
+const COLOUR_VARIABLES: [&str; 5] = ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"];
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_convex-peer-monitor");
 
-/// The program at a terminal, and what that shows.
+/// The program on a terminal, and what the terminal shows.
 struct Terminal {
     child: Child,
     pty: Pty,
     written: Vec<u8>,
-    shows: vt100::Parser,
+    display: vt100::Parser,
 }
 
 impl Terminal {
@@ -34,7 +31,7 @@ impl Terminal {
             .args(args)
             .kill_on_drop(true)
             .env("TERM", "xterm-256color");
-        for variable in DECIDES {
+        for variable in COLOUR_VARIABLES {
             command = command.env_remove(variable);
         }
         for (key, value) in env {
@@ -44,24 +41,24 @@ impl Terminal {
             child: command.spawn(side).unwrap(),
             pty,
             written: Vec::new(),
-            shows: vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0),
+            display: vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0),
         }
     }
 
-    /// Takes a piece of what the program writes; false at the end.
+    /// Reads some output of the program; returns false at the end.
     async fn read(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        // The last one who had it open is gone: Linux says EIO.
+        // Linux reports EIO once no process has the terminal open.
         let read = self.pty.read(&mut buffer).await.unwrap_or(0);
         self.written.extend(&buffer[..read]);
-        self.shows.process(&buffer[..read]);
+        self.display.process(&buffer[..read]);
         read > 0
     }
 
-    /// Waits until the terminal shows what is `wanted`.
+    /// Waits until `wanted` accepts the screen.
     async fn until(&mut self, wanted: impl Fn(&vt100::Screen) -> bool) {
-        let reached = timeout(PATIENCE, async {
-            while !wanted(self.shows.screen()) {
+        let reached = timeout(DEADLINE, async {
+            while !wanted(self.display.screen()) {
                 if !self.read().await {
                     return false;
                 }
@@ -69,24 +66,24 @@ impl Terminal {
             true
         });
         let reached = reached.await.unwrap_or(false);
-        assert!(reached, "it shows\n{}", self.text());
+        assert!(reached, "the terminal shows\n{}", self.text());
     }
 
     async fn key(&mut self, key: u8) {
         self.pty.write_all(&[key]).await.unwrap();
     }
 
-    /// Waits for the program's end, and gives its exit code.
+    /// Waits for the end of the program and returns its exit code.
     async fn ended(&mut self) -> Option<i32> {
         let ended = async {
             while self.read().await {}
             self.child.wait().await.unwrap().code()
         };
-        timeout(PATIENCE, ended).await.expect("it ends")
+        timeout(DEADLINE, ended).await.expect("the program ends")
     }
 
     fn text(&self) -> String {
-        self.shows.screen().contents()
+        self.display.screen().contents()
     }
 
     fn has_colour(&self) -> bool {
@@ -109,7 +106,7 @@ fn piped(args: &[&str]) -> tokio::process::Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    for variable in DECIDES {
+    for variable in COLOUR_VARIABLES {
         command.env_remove(variable);
     }
     command
@@ -124,7 +121,7 @@ fn interrupt(child: &Child) {
 }
 
 #[tokio::test]
-async fn a_table_is_as_wide_as_the_terminal() {
+async fn the_table_fits_the_width_of_the_terminal() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = format!("tcp://{}", fake.tcp);
     for (columns, accounts, evidence) in [(60, false, false), (80, true, false), (160, true, true)]
@@ -134,7 +131,7 @@ async fn a_table_is_as_wide_as_the_terminal() {
         let text = terminal.text();
         assert_eq!(text.contains("ACCOUNTS"), accounts, "{text}");
         assert_eq!(text.contains("EVIDENCE"), evidence, "{text}");
-        // However long it took, and so wherever a line ends.
+        // Lines break at different places, because the durations differ.
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for fact in ["7/7/7/7 idle", "132", "query ", "key 0x4b4b4b4b"] {
             assert!(words.contains(fact), "{fact} at {columns}: {text}");
@@ -143,7 +140,7 @@ async fn a_table_is_as_wide_as_the_terminal() {
 }
 
 #[tokio::test]
-async fn colour_is_for_terminals_unless_it_is_asked_for() {
+async fn output_is_coloured_on_terminals_and_on_request() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = format!("tcp://{}", fake.tcp);
     for (more, env, expected) in [
@@ -166,10 +163,10 @@ async fn colour_is_for_terminals_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_watch_is_drawn_in_place_and_ends_with_its_last_verdict() {
+async fn watch_redraws_in_place_and_ends_with_the_last_verdict() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = format!("tcp://{}", fake.tcp);
-    let args = ["probe", "--watch=100ms", "--timeout", "300ms", &peer];
+    let args = ["probe", "--watch=100ms", "--timeout", "2s", &peer];
     let mut terminal = Terminal::start(&args, 24, 80, &[]);
     let accounts = |accounts: i64| {
         move |screen: &vt100::Screen| {
@@ -192,28 +189,31 @@ async fn a_watch_is_drawn_in_place_and_ends_with_its_last_verdict() {
     );
     terminal.key(CTRL_C).await;
     assert_eq!(terminal.ended().await, Some(2));
-    let screen = terminal.shows.screen();
+    let screen = terminal.display.screen();
     assert!(!screen.alternate_screen() && !screen.hide_cursor());
     assert!(
         screen.contents().contains("timeout: "),
-        "the last table stays"
+        "the last table stays visible"
     );
 }
 
 #[tokio::test]
-async fn a_watch_that_is_taller_than_the_terminal_says_so() {
+async fn watch_says_how_many_lines_do_not_fit() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = format!("tcp://{}", fake.tcp);
     let args = ["probe", "--watch=100ms", &peer, &peer, &peer, &peer];
     let mut terminal = Terminal::start(&args, 6, 200, &[]);
     terminal.until(shows("… 3 more lines")).await;
-    assert!(terminal.text().contains("PEER"), "the top is what is shown");
+    assert!(
+        terminal.text().contains("PEER"),
+        "the top of the table is visible"
+    );
     terminal.key(CTRL_C).await;
     assert_eq!(terminal.ended().await, Some(0));
 }
 
 #[tokio::test]
-async fn a_watch_as_json_is_a_document_a_line_over_one_connection() {
+async fn watch_as_json_prints_a_line_per_poll_over_one_connection() {
     let fake = FakePeer::start(Script::default()).await;
     let peer = format!("tcp://{}", fake.tcp);
     let mut child = piped(&["probe", "--json", "--watch=50ms", &peer])
@@ -221,7 +221,7 @@ async fn a_watch_as_json_is_a_document_a_line_over_one_connection() {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     for polls in 1..=3 {
-        let line = timeout(PATIENCE, lines.next_line())
+        let line = timeout(DEADLINE, lines.next_line())
             .await
             .unwrap()
             .unwrap()
@@ -232,7 +232,7 @@ async fn a_watch_as_json_is_a_document_a_line_over_one_connection() {
     }
     interrupt(&child);
     assert_eq!(
-        timeout(PATIENCE, child.wait())
+        timeout(DEADLINE, child.wait())
             .await
             .unwrap()
             .unwrap()
@@ -243,7 +243,7 @@ async fn a_watch_as_json_is_a_document_a_line_over_one_connection() {
 }
 
 #[tokio::test]
-async fn a_watch_on_a_pipe_appends_and_ends_when_nobody_reads() {
+async fn watch_on_a_pipe_appends_and_ends_when_the_pipe_is_closed() {
     let fake = FakePeer::start(Script::default()).await;
     fake.set(|script| script.fault = Fault::QueryError("JUICE"));
     let peer = format!("tcp://{}", fake.tcp);
@@ -251,7 +251,7 @@ async fn a_watch_on_a_pipe_appends_and_ends_when_nobody_reads() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut headings = 0;
     while headings < 3 {
-        let line = timeout(PATIENCE, lines.next_line())
+        let line = timeout(DEADLINE, lines.next_line())
             .await
             .unwrap()
             .unwrap()
@@ -260,12 +260,12 @@ async fn a_watch_on_a_pipe_appends_and_ends_when_nobody_reads() {
         headings += usize::from(line.starts_with("PEER"));
     }
     drop(lines);
-    let ended = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
-    assert_eq!(ended.code(), Some(1), "the verdict of the last round");
+    let ended = timeout(DEADLINE, child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(1), "the verdict of the last polls");
 }
 
 #[tokio::test]
-async fn who_is_waited_for_is_told_at_a_terminal_alone() {
+async fn only_a_terminal_shows_which_peer_is_waited_for() {
     let (quick, slow) = (
         FakePeer::start(Script::default()).await,
         FakePeer::start(Script::default()).await,
@@ -275,7 +275,7 @@ async fn who_is_waited_for_is_told_at_a_terminal_alone() {
         format!("tcp://{}", quick.tcp),
         format!("tcp://{}", slow.tcp),
     );
-    let args = ["probe", "--timeout", "1500ms", &quick, &slow];
+    let args = ["probe", "--timeout", "4s", &quick, &slow];
     let mut terminal = Terminal::start(&args, 24, 100, &[]);
     terminal
         .until(shows(&format!("1 of 2 answered, waiting for {slow}")))
@@ -287,7 +287,7 @@ async fn who_is_waited_for_is_told_at_a_terminal_alone() {
 }
 
 #[tokio::test]
-async fn a_hostile_peer_cannot_write_to_the_terminal() {
+async fn texts_of_a_hostile_peer_are_escaped_on_the_terminal() {
     let fake = FakePeer::start(Script::default()).await;
     fake.set(|script| script.fault = Fault::QueryError("X\u{1b}[2J\u{202e}\u{9b}1mY"));
     let peer = format!("tcp://{}", fake.tcp);

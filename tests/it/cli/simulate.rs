@@ -1,18 +1,14 @@
 //! The `simulate` command.
 
-use std::time::Duration;
-
 use convex_peer_monitor::config::{self, Peer};
 use convex_simulator::KINDS;
 use tokio::io::AsyncBufReadExt;
 use tokio::time::timeout;
 
+use crate::support::DEADLINE;
 use crate::support::contract::{prober, verdict};
 
-/// Long for anything on loopback; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The program's `simulate` with these arguments.
+/// The command `simulate` with these arguments.
 fn program(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
     command.arg("simulate").args(args);
@@ -20,7 +16,7 @@ fn program(args: &[&str]) -> std::process::Command {
 }
 
 #[test]
-fn a_fault_that_is_none_is_refused_with_the_list_before_a_port_is_bound() {
+fn an_invalid_fault_is_refused_with_the_list_before_a_port_is_bound() {
     for (args, part) in [
         (
             &["--fault", "explode:1"][..],
@@ -56,7 +52,7 @@ fn every_kind_of_fault_is_in_the_help_and_in_the_guide() {
 }
 
 #[test]
-fn a_descriptor_limit_that_is_too_low_is_told_with_what_to_change() {
+fn too_low_a_descriptor_limit_is_reported_with_the_setting_to_change() {
     let program = env!("CARGO_BIN_EXE_convex-peer-monitor");
     let limited = format!("ulimit -n 100 && exec {program} simulate --peers 500");
     let output = std::process::Command::new("sh")
@@ -72,18 +68,18 @@ fn a_descriptor_limit_that_is_too_low_is_told_with_what_to_change() {
     assert_eq!(
         output.status.code(),
         Some(1),
-        "it cannot listen everywhere: {errors}"
+        "it cannot listen on all ports: {errors}"
     );
 }
 
 #[tokio::test]
-async fn the_command_writes_a_configuration_serves_it_and_ends_on_sigterm() {
+async fn the_command_writes_a_configuration_and_serves_until_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sim.yml");
     let mut base = 20_000 + std::process::id() % 3000 * 4;
-    let mut process = timeout(PATIENCE, async {
+    let mut process = timeout(DEADLINE, async {
         loop {
-            // Another one when it is taken; below the ports that the system gives out by itself.
+            // Try others if these are taken. They are below the range of ephemeral ports.
             base += 4;
             let first = base.to_string();
             let args = [
@@ -116,7 +112,11 @@ async fn the_command_writes_a_configuration_serves_it_and_ends_on_sigterm() {
         panic!("not two peers");
     };
     let port = |peer: &Peer, i: usize| peer.endpoints[i].port();
-    assert_eq!(port(first, 0), port(first, 1) + 1, "HTTP is next to TCP");
+    assert_eq!(
+        port(first, 0),
+        port(first, 1) + 1,
+        "HTTP is on the port after TCP"
+    );
     assert_eq!(port(second, 1), port(first, 1) + 2);
     for peer in [first, second] {
         let record = verdict(peer, &prober(peer).poll().await);
@@ -130,6 +130,6 @@ async fn the_command_writes_a_configuration_serves_it_and_ends_on_sigterm() {
             .unwrap()
             .success()
     );
-    let status = timeout(PATIENCE, process.wait()).await.unwrap().unwrap();
+    let status = timeout(DEADLINE, process.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(0));
 }

@@ -1,10 +1,10 @@
-//! Imports point one way, as ARCHITECTURE.md says; and what is named in one file only stays there.
+//! Modules depend on each other only as ARCHITECTURE.md allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which modules of ours each module may name. The walls between crates are Cargo's.
+/// The modules that each module may use. Cargo enforces the dependencies between crates.
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "alerting",
@@ -44,8 +44,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// May name everybody.
-const JOINERS: [&str; 4] = ["agent", "cli", "lib", "main"];
+/// Modules that may use all others.
+const UNRESTRICTED: [&str; 4] = ["agent", "cli", "lib", "main"];
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -58,7 +58,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Each source file with the top module that it belongs to.
+/// Returns the top-level module, path and text of each source file.
 fn modules() -> Vec<(String, PathBuf, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -82,7 +82,7 @@ fn modules() -> Vec<(String, PathBuf, String)> {
     files.into_iter().map(module).collect()
 }
 
-/// The modules named after `crate::` in a text.
+/// Returns the modules that follow `crate::` in a text.
 fn named(text: &str) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     for rest in text.split("crate::").skip(1) {
@@ -104,21 +104,21 @@ fn first_word(text: &str) -> &str {
 }
 
 #[test]
-fn imports_point_one_way() {
+fn modules_import_only_allowed_modules() {
     let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
     let tops: BTreeSet<String> = modules().into_iter().map(|(name, ..)| name).collect();
     for (name, path, text) in modules() {
-        if JOINERS.contains(&name.as_str()) {
+        if UNRESTRICTED.contains(&name.as_str()) {
             continue;
         }
-        let may = allowed
+        let allowed = allowed
             .get(name.as_str())
             .unwrap_or_else(|| panic!("{name} has no row in this test"));
         for other in named(&text) {
             let ours = tops.contains(other) && other != name;
             assert!(
-                !ours || may.contains(&other),
-                "{}: {name} must not name {other}",
+                !ours || allowed.contains(&other),
+                "{}: {name} must not use {other}",
                 path.display()
             );
         }
@@ -126,7 +126,7 @@ fn imports_point_one_way() {
 }
 
 #[test]
-fn an_unmaintained_dependency_is_named_in_one_file() {
+fn an_unmaintained_dependency_is_used_in_one_file() {
     for (dependency, file) in [
         ("backoff::", "src/retry.rs"),
         ("serde_yaml::", "src/config/file.rs"),
@@ -134,7 +134,7 @@ fn an_unmaintained_dependency_is_named_in_one_file() {
         for (_, path, text) in modules() {
             assert!(
                 !text.contains(dependency) || path.ends_with(file),
-                "{} names {dependency}",
+                "{} uses {dependency}",
                 path.display()
             );
         }

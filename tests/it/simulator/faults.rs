@@ -1,21 +1,20 @@
-//! Faults, as the agent's own prober sees them.
-
-use std::time::Duration;
+//! Faults, as the prober of the agent sees them.
 
 use convex_client::{Api, FailureReason};
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Health};
+use convex_peer_monitor::fleet::{Condition, Health, Probed};
 use convex_simulator::Network;
-use tokio::time::{sleep, timeout};
+use futures_util::future::join_all;
 
 use crate::support::contract::prober;
 use crate::support::simulated::network;
+use crate::support::until;
 
-use super::{PATIENCE, figures, pinned, poll, rest};
+use super::{figures, pinned, poll, rest};
 
 #[tokio::test]
-async fn each_fault_of_the_wire_has_its_reason_by_either_transport() {
-    for (fault, http, tcp) in [
+async fn each_fault_of_a_connection_has_its_reason_over_either_transport() {
+    let cases = [
         (
             "tarpit:1",
             Some(Reason::Client(FailureReason::Timeout)),
@@ -77,22 +76,22 @@ async fn each_fault_of_the_wire_has_its_reason_by_either_transport() {
             Some(Reason::Client(FailureReason::Overloaded)),
             Some(Reason::Client(FailureReason::Overloaded)),
         ),
-    ] {
+    ];
+    // All at once, because some of them wait for the timeout.
+    join_all(cases.map(async |(fault, http, tcp)| {
         let network = network(2, &[fault], None).await;
         let (observation, record) = poll(&network, 1).await;
-        let reasons = observation.endpoints.iter().map(|probed| {
-            let failure = probed.failure.as_ref();
-            failure.map(|failure| failure.reason)
-        });
+        let reasons = observation.endpoints.iter().map(Probed::reason);
         assert_eq!(reasons.collect::<Vec<_>>(), [http, tcp], "{fault}");
         assert_eq!(record.up, Some(tcp.is_none()), "{fault}");
         let (_, untouched) = poll(&network, 2).await;
         assert_eq!(untouched.health, Health::Up, "{fault}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
-async fn a_half_dead_old_peer_says_so_by_rest() {
+async fn a_half_dead_peer_of_an_old_release_reports_it_over_rest() {
     let network = network(1, &["half-dead:1", "old-api:1"], None).await;
     let (observation, _) = poll(&network, 1).await;
     let failure = observation.endpoints[0].failure.as_ref().unwrap();
@@ -114,20 +113,19 @@ async fn a_query_error_leaves_the_peer_up() {
 }
 
 #[tokio::test]
-async fn releases_are_told_apart_and_a_clock_that_is_off_is_measured() {
+async fn the_release_is_detected_and_clock_skew_is_measured() {
     let network = network(3, &["old-api:1", "skew=-5s:2"], None).await;
     assert_eq!(poll(&network, 1).await.1.api, Some(Api::V0_8_0));
     let mut prober = prober(&pinned(&network, 2));
     prober.poll().await;
     let second = prober.poll().await;
     let clock = second.endpoints[1].attempt.clock.as_ref().unwrap().value;
-    // The measurement says itself how exact it is.
     let off = (clock.skew + 5.0).abs();
     assert!(off <= clock.uncertainty + 0.002, "{clock:?}");
 }
 
 #[tokio::test]
-async fn faults_of_the_order_are_seen_in_the_figures() {
+async fn faults_of_order_state_and_stake_show_in_the_answers() {
     let faults = [
         "stall:1",
         "lag=40:2",
@@ -173,30 +171,23 @@ async fn rest_query(network: &Network, i: usize, source: &str) -> serde_json::Va
 }
 
 #[tokio::test]
-async fn faults_come_and_go_at_their_times_on_connections_that_are_kept() {
-    for (fault, reason) in [
-        ("refuse:1:1s..2s", Reason::Client(FailureReason::Refused)),
-        ("reset:1:1s..2s", Reason::Client(FailureReason::Closed)),
-        ("garbage:1:1s..2s", Reason::Client(FailureReason::Malformed)),
-    ] {
+async fn faults_start_and_end_at_their_times_on_open_connections() {
+    let cases = [
+        ("refuse:1:3s..6s", FailureReason::Refused),
+        ("reset:1:3s..6s", FailureReason::Closed),
+        ("garbage:1:3s..6s", FailureReason::Malformed),
+    ];
+    join_all(cases.map(async |(fault, reason)| {
         let network = network(2, &[fault], None).await;
         let mut prober = prober(&pinned(&network, 1));
-        for wanted in [None, Some(reason), None] {
-            timeout(PATIENCE, async {
-                loop {
-                    let observation = prober.poll().await;
-                    let failures = observation.endpoints.iter();
-                    let reasons: Vec<_> = failures
-                        .map(|probed| probed.failure.as_ref().map(|f| f.reason))
-                        .collect();
-                    if reasons == [wanted, wanted] {
-                        return;
-                    }
-                    sleep(Duration::from_millis(20)).await;
-                }
+        for expected in [None, Some(Reason::Client(reason)), None] {
+            until(&format!("{fault}: {expected:?}"), async || {
+                let observation = prober.poll().await;
+                let mut reasons = observation.endpoints.iter().map(Probed::reason);
+                reasons.all(|reason| reason == expected)
             })
-            .await
-            .unwrap_or_else(|_| panic!("{fault}: never {wanted:?}"));
+            .await;
         }
-    }
+    }))
+    .await;
 }

@@ -1,25 +1,25 @@
-//! Networks: seeds, traffic, releases, and very many peers.
+//! Networks: seeds, traffic, releases, and large networks.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use convex_client::{FailureReason, HttpClients};
-use convex_peer_monitor::config;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Health};
+use convex_peer_monitor::fleet::{Condition, Health, Probed};
 use convex_peer_monitor::poller::prober::Prober;
 use convex_simulator::{Network, Options, StartError};
 use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::support::contract::{holds, prober, verdict};
+use crate::support::fleet::config;
 use crate::support::simulated::network;
+use crate::support::{DEADLINE, until};
 
-use super::{PATIENCE, figures, pinned, poll, rest};
+use super::{figures, pinned, poll, rest};
 
 #[tokio::test]
-async fn the_contract_holds_of_simulated_peers_of_all_releases() {
+async fn simulated_peers_of_all_releases_meet_the_contract() {
     let network = network(3, &["old-api:2", "map-status:3"], None).await;
     for i in 1..=3 {
         let (tcp, http) = (network.tcp(i), network.http(i));
@@ -28,7 +28,7 @@ async fn the_contract_holds_of_simulated_peers_of_all_releases() {
 }
 
 #[tokio::test]
-async fn a_healthy_network_is_up_in_all_its_peers_and_they_agree() {
+async fn all_peers_of_a_healthy_network_are_up_and_agree() {
     let network = network(4, &[], None).await;
     let first = figures(&network, 1).await;
     for i in 1..=4 {
@@ -40,7 +40,7 @@ async fn a_healthy_network_is_up_in_all_its_peers_and_they_agree() {
 }
 
 #[tokio::test]
-async fn rest_speaks_json_as_each_release_does() {
+async fn rest_answers_json_as_each_release_does() {
     let network = network(2, &["old-api:1"], None).await;
     let genesis = network.genesis();
     for (i, route, source, status, part) in [
@@ -72,39 +72,34 @@ async fn rest_speaks_json_as_each_release_does() {
 }
 
 #[tokio::test]
-async fn traffic_advances_the_order_and_every_peer_follows() {
+async fn traffic_advances_the_order_of_every_peer() {
     let network = network(3, &[], Some("20ms:1")).await;
     let (before, first) = figures(&network, 2).await;
-    timeout(PATIENCE, async {
-        loop {
-            let (order, figures) = figures(&network, 3).await;
-            if order.finality > before.finality + 3 {
-                assert!(figures.state_block > first.state_block);
-                assert_ne!(figures.state_hash, first.state_hash);
-                return;
-            }
+    until("three more final blocks", async || {
+        let (order, figures) = figures(&network, 3).await;
+        let advanced = order.finality > before.finality + 3;
+        if advanced {
+            assert!(figures.state_block > first.state_block);
+            assert_ne!(figures.state_hash, first.state_hash);
         }
+        advanced
     })
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]
-async fn a_block_is_made_on_demand() {
+async fn a_block_is_produced_on_demand() {
     let network = network(2, &[], None).await;
     let (before, _) = figures(&network, 1).await;
     network.make_block(2);
-    timeout(PATIENCE, async {
-        while figures(&network, 1).await.0.finality != before.finality + 1 {
-            sleep(Duration::from_millis(20)).await;
-        }
+    until("the block is final", async || {
+        figures(&network, 1).await.0.finality == before.finality + 1
     })
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]
-async fn a_seed_gives_the_same_network_each_time() {
+async fn the_same_seed_gives_the_same_network() {
     let start = async |seed, peers| {
         let options = Options {
             peers,
@@ -121,24 +116,21 @@ async fn a_seed_gives_the_same_network_each_time() {
 }
 
 #[tokio::test]
-async fn a_dropped_network_listens_no_longer() {
+async fn a_dropped_network_stops_listening() {
     let network = network(1, &[], None).await;
     let peer = pinned(&network, 1);
     drop(network);
     let mut prober = prober(&peer);
-    timeout(PATIENCE, async {
-        while prober.poll().await.endpoints.iter().any(|probed| {
-            !matches!(&probed.failure, Some(failure) if failure.reason == Reason::Client(FailureReason::Refused))
-        }) {
-            sleep(Duration::from_millis(20)).await;
-        }
+    until("both ports refuse connections", async || {
+        let observation = prober.poll().await;
+        let mut reasons = observation.endpoints.iter().map(Probed::reason);
+        reasons.all(|reason| reason == Some(Reason::Client(FailureReason::Refused)))
     })
-    .await
-    .unwrap();
+    .await;
 }
 
 #[tokio::test]
-async fn two_thousand_peers_are_told_apart_by_the_address_that_is_dialled() {
+async fn two_thousand_peers_are_distinguished_by_the_dialled_address() {
     let peers = 2000;
     let network = network(peers, &["refuse:1000"], None).await;
     assert_eq!(network.tcp(1).ip().to_string(), "127.1.0.1");
@@ -147,8 +139,8 @@ async fn two_thousand_peers_are_told_apart_by_the_address_that_is_dialled() {
     let clients = Arc::new(HttpClients::default());
     let polls = (1..=peers).map(|i| {
         let mut peer = pinned(&network, i);
-        peer.cadence.timeout = PATIENCE;
-        // One transport each: the other one is the same code.
+        peer.cadence.timeout = DEADLINE;
+        // One transport for each peer is enough, because both use the same code.
         peer.endpoints.remove(i % 2);
         let clients = Arc::clone(&clients);
         async move {
@@ -162,24 +154,24 @@ async fn two_thousand_peers_are_told_apart_by_the_address_that_is_dialled() {
     while let Some((i, health, observation)) = polls.next().await {
         let failure = observation.endpoints[0].failure.as_ref();
         if i == 1000 {
-            // Its listener is everybody's: the connection is reset instead.
+            // All peers share a listener, so the connection is closed instead of refused.
             assert_eq!(
                 failure.map(|failure| failure.reason),
                 Some(Reason::Client(FailureReason::Closed))
             );
         } else {
-            // The pinned key proves that it was this one that answered.
+            // The pinned key proves that this peer answered.
             assert_eq!(health, Health::Up, "peer {i}: {failure:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn ten_thousand_peers_are_one_network() {
+async fn a_network_may_have_ten_thousand_peers() {
     let network = network(10_000, &["tarpit:50%"], None).await;
     assert_eq!(network.http(10_000).ip().to_string(), "127.1.39.16");
     let mut first = pinned(&network, 1);
-    first.cadence.timeout = PATIENCE;
+    first.cadence.timeout = DEADLINE;
     let record = verdict(&first, &prober(&first).poll().await);
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
     let figures = record.figures(Instant::now()).unwrap();
@@ -187,10 +179,10 @@ async fn ten_thousand_peers_are_one_network() {
     for foreign in ["127.0.0.1", "127.1.39.17"] {
         let address = (foreign, network.tcp(1).port());
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let heard = timeout(PATIENCE, stream.read(&mut [0])).await.unwrap();
+        let read = timeout(DEADLINE, stream.read(&mut [0])).await.unwrap();
         assert!(
-            matches!(heard, Ok(0) | Err(_)),
-            "{foreign} is nobody: {heard:?}"
+            matches!(read, Ok(0) | Err(_)),
+            "{foreign} is not a peer: {read:?}"
         );
     }
     let (_, last) = poll(&network, 10_000).await;
@@ -201,7 +193,7 @@ async fn ten_thousand_peers_are_one_network() {
 }
 
 #[tokio::test]
-async fn a_network_of_no_peers_or_too_many_does_not_start() {
+async fn a_network_without_peers_or_with_too_many_does_not_start() {
     for peers in [0, 10_001] {
         let options = Options {
             peers,
@@ -220,15 +212,9 @@ async fn a_network_of_no_peers_or_too_many_does_not_start() {
 }
 
 #[tokio::test]
-async fn the_written_configuration_is_valid_and_watches_every_peer() {
+async fn the_generated_configuration_is_valid_and_watches_every_peer() {
     let network = network(3, &[], None).await;
-    let config = config::parse(
-        &network.config(),
-        "sim.yml",
-        std::path::Path::new(""),
-        &|_| None,
-    );
-    let config = config.unwrap();
+    let config = config(&network.config());
     assert_eq!(config.networks[0].name, "simulated");
     assert!(config.limits.per_host_inflight >= 3);
     let names: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();

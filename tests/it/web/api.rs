@@ -1,24 +1,28 @@
-//! The JSON API of a running agent: that it is as it describes itself, and that it can be paged, cached, followed and asked to poll.
+//! The JSON API of a running agent: it matches its description, can be paged, cached and followed, and
+//! polls on request.
 
 mod described;
 mod events;
 mod problems;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use convex_client::{HttpOptions, http_client};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::support::DEADLINE;
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
 
-/// An agent that watches a good peer, a bad one, and two that it polls once when it starts and not again: they stay unknown.
+/// An agent that watches a good peer, a bad one, and two that it polls only once, after which they are
+/// still unknown.
 struct Watched {
     agent: Agent,
     good: FakePeer,
     bad: FakePeer,
+    client: reqwest::Client,
 }
 
 impl Watched {
@@ -32,8 +36,8 @@ impl Watched {
             .await,
         );
         let config = format!(
-            "defaults: {{ interval: 1s, timeout: 400ms, retries: 0, down_after: 1, up_after: 1 }}\n\
-             references: {{ interval: 1s }}\n\
+            "defaults: {{ interval: 2s, timeout: 1900ms, retries: 0, down_after: 1, up_after: 1 }}\n\
+             references: {{ interval: 2s }}\n\
              networks: [{{ name: main }}, {{ name: test net }}]\n\
              peers:\n\
              - {{ name: good, network: main, endpoints: ['http://{}', 'tcp://{}'] }}\n\
@@ -48,10 +52,17 @@ impl Watched {
                 format!("convex_peer_health{{peer=\"{peer}\",network=\"main\",state=\"{state}\"}}");
             agent.wait_for(&series, |is| is == 1.0).await;
         }
-        Self { agent, good, bad }
+        // Streams last longer than any request.
+        let client = http_client(&HttpOptions::default(), Duration::from_secs(600)).unwrap();
+        Self {
+            agent,
+            good,
+            bad,
+            client,
+        }
     }
 
-    /// Waits for the first poll of both peers of the second network, within ten seconds of the start: nothing of theirs changes after it.
+    /// Waits for the only poll of the two unknown peers; nothing about them changes after it.
     async fn settled(&self) {
         for peer in ["later", "ζ.svg"] {
             let series = format!("convex_peer_polls_total{{peer=\"{peer}\",network=\"test net\"}}");
@@ -59,9 +70,9 @@ impl Watched {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
-        let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
-        let mut request = client.request(method, format!("http://{}{path}", self.agent.address));
+    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response {
+        let url = format!("http://{}{path}", self.agent.address);
+        let mut request = self.client.request(method, url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -69,7 +80,7 @@ impl Watched {
     }
 
     async fn get(&self, path: &str) -> Response {
-        self.ask(Method::GET, path, &[("accept", "application/json")])
+        self.send(Method::GET, path, &[("accept", "application/json")])
             .await
     }
 
@@ -85,7 +96,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn pages_lead_through_all_peers_once_and_in_order() {
+async fn pages_list_every_peer_once_and_in_order() {
     let watched = Watched::start().await;
     let mut query = "?limit=1".to_owned();
     let mut names = Vec::new();
@@ -123,7 +134,7 @@ async fn pages_lead_through_all_peers_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn who_has_an_answer_already_does_not_get_it_again() {
+async fn an_unchanged_answer_is_not_sent_again() {
     let watched = Watched::start().await;
     watched.settled().await;
     for path in [
@@ -136,16 +147,16 @@ async fn who_has_an_answer_already_does_not_get_it_again() {
         let tag = header(&first, "etag").unwrap().to_owned();
         let known = format!("\"other\", {tag}");
         let known = [("if-none-match", known.as_str())];
-        let again = watched.ask(Method::GET, path, &known).await;
+        let again = watched.send(Method::GET, path, &known).await;
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{path}");
         assert_eq!(header(&again, "etag"), Some(tag.as_str()));
         assert_eq!(again.text().await.unwrap(), "");
         let other = [("if-none-match", "W/\"other\"")];
         assert_eq!(
-            watched.ask(Method::GET, path, &other).await.status(),
+            watched.send(Method::GET, path, &other).await.status(),
             StatusCode::OK
         );
-        let head = watched.ask(Method::HEAD, path, &[]).await;
+        let head = watched.send(Method::HEAD, path, &[]).await;
         assert_eq!(
             (head.status(), header(&head, "etag")),
             (StatusCode::OK, Some(tag.as_str()))
@@ -155,20 +166,18 @@ async fn who_has_an_answer_already_does_not_get_it_again() {
     let before = watched.get("/api/v1/peers/good").await;
     let before = header(&before, "etag").unwrap().to_owned();
     watched
-        .ask(Method::POST, "/api/v1/peers/good/poll", &[])
+        .send(Method::POST, "/api/v1/peers/good/poll", &[])
         .await;
     let known = [("if-none-match", before.as_str())];
-    let after = watched.ask(Method::GET, "/api/v1/peers/good", &known).await;
-    assert_eq!(
-        after.status(),
-        StatusCode::OK,
-        "a poll makes another answer"
-    );
+    let after = watched
+        .send(Method::GET, "/api/v1/peers/good", &known)
+        .await;
+    assert_eq!(after.status(), StatusCode::OK, "a poll changes the answer");
     watched.agent.stop().await;
 }
 
 #[tokio::test]
-async fn the_history_of_a_peer_is_told() {
+async fn the_history_of_a_peer_is_served() {
     let watched = Watched::start().await;
     let history = watched.json("/api/v1/peers/good/history").await;
     assert_eq!(history["step_seconds"], 60.0);
@@ -190,7 +199,7 @@ async fn the_history_of_a_peer_is_told() {
     let hours = watched.json("/api/v1/peers/good/history?step=61").await;
     assert_eq!(
         hours["step_seconds"], 120.0,
-        "the step that was chosen is told"
+        "the answer contains the step that was chosen"
     );
     let bad = watched
         .json("/api/v1/peers/bad%20&%20%3Cworse%3E/history")
@@ -200,7 +209,7 @@ async fn the_history_of_a_peer_is_told() {
     let polls = watched
         .json("/api/v1/peers/bad%20&%20%3Cworse%3E/polls")
         .await;
-    // On a busy machine one or the other is the monitor's own trouble.
+    // On a busy machine single polls may be excused.
     let failed = polls
         .as_array()
         .unwrap()
@@ -219,12 +228,12 @@ async fn the_history_of_a_peer_is_told() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_asked_for_counts_like_any_other_and_tells_what_it_saw() {
+async fn a_requested_poll_counts_like_any_other_and_returns_its_result() {
     let watched = Watched::start().await;
-    watched.settled().await; // so that the poll counted is the one asked for
+    watched.settled().await;
     let before = watched.json("/api/v1/peers/later").await;
     let polled = watched
-        .ask(Method::POST, "/api/v1/peers/later/poll", &[])
+        .send(Method::POST, "/api/v1/peers/later/poll", &[])
         .await;
     assert_eq!(polled.status(), StatusCode::OK);
     let polled: Value = serde_json::from_str(&polled.text().await.unwrap()).unwrap();
@@ -234,7 +243,10 @@ async fn a_poll_that_is_asked_for_counts_like_any_other_and_tells_what_it_saw() 
         counts(&polled["peer"]),
         counts(&before).map(|count| count + 1)
     );
-    assert_eq!(polled["peer"]["health"], "down", "it is judged by it");
+    assert_eq!(
+        polled["peer"]["health"], "down",
+        "the poll changes the verdict"
+    );
     let known = watched.json("/api/v1/peers/later").await;
     assert_eq!(known["polls"], polled["peer"]["polls"]);
     assert!(
@@ -245,40 +257,38 @@ async fn a_poll_that_is_asked_for_counts_like_any_other_and_tells_what_it_saw() 
 }
 
 #[tokio::test]
-async fn a_poll_can_be_asked_for_once_a_second_from_this_host_alone() {
+async fn polls_are_requested_at_most_once_a_second_and_from_this_host() {
     let watched = Watched::start().await;
     let path = "/api/v1/peers/good/poll";
     for headers in [
         [("host", "mon.example")],
         [("origin", "http://evil.example")],
     ] {
-        let refused = watched.ask(Method::POST, path, &headers).await;
+        let refused = watched.send(Method::POST, path, &headers).await;
         assert_eq!(refused.status(), StatusCode::FORBIDDEN);
         assert_eq!(
             header(&refused, "content-type"),
             Some("application/problem+json")
         );
     }
-    let (one, other) = tokio::join!(
-        watched.ask(Method::POST, path, &[]),
-        watched.ask(Method::POST, path, &[])
-    );
-    let refused = if one.status() == StatusCode::OK {
-        &other
-    } else {
-        &one
+    // On a busy machine a second may pass between two requests.
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = watched.send(Method::POST, path, &[]).await;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            break answer;
+        }
+        assert_eq!(answer.status(), StatusCode::OK);
+        accepted += 1;
+        assert!(accepted < 100, "polls are not limited");
     };
-    let statuses = BTreeSet::from([one.status(), other.status()]);
-    assert_eq!(
-        statuses,
-        BTreeSet::from([StatusCode::OK, StatusCode::TOO_MANY_REQUESTS])
-    );
-    assert_eq!(header(refused, "retry-after"), Some("1"));
+    assert!(accepted > 0, "the first poll is accepted");
+    assert_eq!(header(&refused, "retry-after"), Some("1"));
     watched.agent.stop().await;
 }
 
 #[tokio::test]
-async fn a_poll_under_way_holds_up_no_stop() {
+async fn a_running_poll_does_not_delay_the_stop() {
     let silent = FakePeer::start(Script {
         fault: Fault::Silent,
         ..Script::default()
@@ -289,7 +299,7 @@ async fn a_poll_under_way_holds_up_no_stop() {
         silent.tcp
     ))
     .await;
-    let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
     let poll = client.post(format!("http://{}/api/v1/peers/a/poll", agent.address));
     let polled = tokio::spawn(poll.send());
     agent
@@ -303,7 +313,7 @@ async fn a_poll_under_way_holds_up_no_stop() {
 }
 
 #[tokio::test]
-async fn badges_tell_by_text_and_escape_the_names_of_peers() {
+async fn badges_have_a_text_and_escape_names_of_peers() {
     let watched = Watched::start().await;
     let mut badges = BTreeMap::new();
     for path in [
@@ -318,13 +328,13 @@ async fn badges_tell_by_text_and_escape_the_names_of_peers() {
         assert_eq!(header(&badge, "cache-control"), Some("public, max-age=30"));
         badges.insert(path, badge.text().await.unwrap());
     }
-    for (path, told) in [
+    for (path, text) in [
         ("good.svg", "<title>good: up</title>"),
         ("good.svg?uptime=7d", "aria-label=\"good uptime 7d: 100 %\""),
         ("bad%20&%20%3Cworse%3E.svg?uptime=24h", "0 %"),
         ("%CE%B6.svg.svg", "aria-label=\"ζ.svg: unknown\""),
     ] {
-        assert!(badges[path].contains(told), "{path}: {}", badges[path]);
+        assert!(badges[path].contains(text), "{path}: {}", badges[path]);
     }
     insta::assert_snapshot!(badges["bad%20&%20%3Cworse%3E.svg"]);
     watched.agent.stop().await;

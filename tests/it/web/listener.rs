@@ -1,25 +1,25 @@
-//! The listener behind a web configuration file: TLS, client certificates, passwords, and what a reload changes of them.
+//! The listener with a web configuration file: TLS, client certificates, passwords, and reloads.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use convex_client::{HttpOptions, http_client};
 use reqwest::{Method, StatusCode, Version};
 use serde_json::Value;
 
+use crate::support::DEADLINE;
 use crate::support::agent::Agent;
 use crate::support::authority::{Authority, Identity};
 use crate::support::client::Client;
 
-/// A cost that makes a check cheap.
-const CHEAP: u32 = 4;
+/// The lowest cost of a bcrypt hash.
+const BCRYPT_COST: u32 = 4;
 
 const TLS: &str = "tls_server_config: { cert_file: cert.pem, key_file: key.pem }\n";
 
-/// A folder with a web configuration and its files, and an agent that listens by it.
+/// A directory with a web configuration and its files, and an agent that uses it.
 struct Site {
     dir: tempfile::TempDir,
     agent: Agent,
@@ -58,12 +58,12 @@ impl Site {
         format!("http://{}{path}", self.agent.address)
     }
 
-    /// A client that trusts the authority.
+    /// Makes a client that trusts the authority.
     fn client(&self) -> Client {
         Client::new(&self.authority, None)
     }
 
-    /// One that shows a certificate for `name` of `authority` as well.
+    /// Makes a client that also presents a certificate for `name`, issued by `authority`.
     fn client_named(&self, authority: &Authority, name: &str) -> Client {
         Client::new(&self.authority, Some(&authority.issue(name)))
     }
@@ -76,14 +76,17 @@ fn write(dir: &Path, identity: &Identity) {
 
 fn users(users: &[(&str, &str)]) -> String {
     let user = |(name, password): &(&str, &str)| {
-        format!("  {name}: '{}'\n", bcrypt::hash(password, CHEAP).unwrap())
+        format!(
+            "  {name}: '{}'\n",
+            bcrypt::hash(password, BCRYPT_COST).unwrap()
+        )
     };
     let lines: String = users.iter().map(user).collect();
     format!("basic_auth_users:\n{lines}")
 }
 
 #[tokio::test]
-async fn the_listener_speaks_tls_in_both_versions_of_http_and_tells_who_does_not() {
+async fn the_listener_speaks_tls_with_http_1_and_2_and_explains_itself_to_plain_http() {
     let site = Site::start(TLS).await;
     let client = site.client();
     let answer = client.get(&site.url("/metrics")).await.unwrap();
@@ -110,24 +113,24 @@ async fn the_listener_speaks_tls_in_both_versions_of_http_and_tells_who_does_not
     let stranger = Client::new(&Authority::new(), None);
     assert!(
         stranger.get(&site.url("/")).await.is_err(),
-        "a client that trusts somebody else"
+        "a client that trusts another authority"
     );
     site.agent.stop().await;
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_served_to_the_next_connection_and_those_that_are_open_stay() {
+async fn a_new_certificate_is_used_for_new_connections_and_open_ones_stay() {
     let site = Site::start(TLS).await;
     let before = site.client();
     assert!(before.get(&site.url("/-/ready")).await.is_ok());
     let other = Authority::new();
 
-    // Only half of the pair: the old one is served on.
+    // While only half of the pair is replaced, the old one stays in use.
     let renewed = other.issue("localhost");
     fs::write(site.dir.path().join("cert.pem"), &renewed.certificate).unwrap();
     assert!(site.client().get(&site.url("/-/ready")).await.is_ok());
 
-    // As Kubernetes replaces the files of a secret: by a link to another folder.
+    // Kubernetes replaces the files of a secret by linking to another directory.
     let next = site.dir.path().join("next");
     fs::create_dir(&next).unwrap();
     write(&next, &renewed);
@@ -158,7 +161,7 @@ async fn a_new_certificate_is_served_to_the_next_connection_and_those_that_are_o
 }
 
 #[tokio::test]
-async fn a_client_shows_the_certificate_that_is_asked_for() {
+async fn a_client_needs_an_allowed_certificate() {
     let config = "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n  client_ca_file: ca.pem\n  \
                   client_auth_type: RequireAndVerifyClientCert\n";
     let site = Site::start(&format!(
@@ -173,7 +176,7 @@ async fn a_client_shows_the_certificate_that_is_asked_for() {
             StatusCode::OK,
             "{name}"
         );
-        // Whoever shows it may change something, under any name of the host.
+        // With it, a client may reload under any host name.
         let reload = client
             .request(Method::POST, &site.url("/-/reload"), &[])
             .await
@@ -211,7 +214,7 @@ async fn a_client_shows_the_certificate_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_client_that_may_show_a_certificate_changes_nothing_without() {
+async fn a_client_without_its_optional_certificate_cannot_reload() {
     let site = Site::start(
         "tls_server_config: { cert_file: cert.pem, key_file: key.pem, client_ca_file: ca.pem, \
          client_auth_type: VerifyClientCertIfGiven }\n",
@@ -238,12 +241,12 @@ async fn a_client_that_may_show_a_certificate_changes_nothing_without() {
 }
 
 #[tokio::test]
-async fn nothing_but_its_life_is_told_without_the_password() {
+async fn without_a_password_only_health_and_readiness_are_served() {
     let site = Site::start(&users(&[("ann", "right"), ("bob", "also: right")])).await;
     let (client, auth) = (site.client(), |user: &str, password: &str| {
         Some((user.to_owned(), password.to_owned()))
     });
-    for (path, told) in [
+    for (path, is_public) in [
         ("/-/healthy", true),
         ("/-/ready", true),
         ("/-/healthy/", false),
@@ -257,7 +260,7 @@ async fn nothing_but_its_life_is_told_without_the_password() {
         ("/nothing", false),
     ] {
         let url = site.plain_url(path);
-        let expected = if told {
+        let expected = if is_public {
             StatusCode::OK
         } else {
             StatusCode::UNAUTHORIZED
@@ -271,7 +274,7 @@ async fn nothing_but_its_life_is_told_without_the_password() {
             let answer = client.get_as(&url, given.as_ref()).await.unwrap();
             assert_eq!(answer.status(), expected, "{path} {given:?}");
             let challenge = answer.headers().get("www-authenticate");
-            assert_eq!(challenge.is_some(), !told, "{path}");
+            assert_eq!(challenge.is_some(), !is_public, "{path}");
             assert!(answer.headers().contains_key("content-security-policy"));
         }
     }
@@ -293,7 +296,7 @@ async fn nothing_but_its_life_is_told_without_the_password() {
 }
 
 #[tokio::test]
-async fn the_password_lets_change_something_from_anywhere_but_a_foreign_page() {
+async fn with_a_password_anyone_but_a_page_of_another_origin_may_reload() {
     let site = Site::start(&users(&[("ann", "right")])).await;
     let (client, ann) = (site.client(), ("ann".to_owned(), "right".to_owned()));
     for (path, done) in [
@@ -321,7 +324,7 @@ async fn the_password_lets_change_something_from_anywhere_but_a_foreign_page() {
 }
 
 #[tokio::test]
-async fn a_reload_puts_users_in_force_and_a_broken_file_changes_nothing() {
+async fn a_reload_applies_new_users_and_an_invalid_file_changes_nothing() {
     let site = Site::start(&users(&[("ann", "right")])).await;
     let (ann, bob) = (
         ("ann".to_owned(), "right".to_owned()),
@@ -352,7 +355,7 @@ async fn a_reload_puts_users_in_force_and_a_broken_file_changes_nothing() {
     assert_eq!(
         reload(&ann).await.0,
         StatusCode::OK,
-        "the old one was in force"
+        "the old user is valid until this reload"
     );
     assert_eq!(reload(&ann).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(reload(&bob).await.0, StatusCode::OK);
@@ -360,7 +363,7 @@ async fn a_reload_puts_users_in_force_and_a_broken_file_changes_nothing() {
 }
 
 #[tokio::test]
-async fn configured_headers_are_sent_instead_of_the_agents_own() {
+async fn configured_headers_replace_the_default_ones() {
     let site = Site::start(
         "http_server_config: { headers: { Strict-Transport-Security: max-age=31536000, X-Frame-Options: deny, \
          content-security-policy: \"default-src 'self'\" } }\n",
@@ -385,16 +388,16 @@ async fn configured_headers_are_sent_instead_of_the_agents_own() {
 }
 
 #[tokio::test]
-async fn the_health_check_needs_no_password_and_no_matching_certificate() {
+async fn healthcheck_needs_no_password_and_no_matching_certificate() {
     let site = Site::start(&format!("{TLS}{}", users(&[("ann", "right")]))).await;
     assert_eq!(healthcheck(&site, &[]).await, Some(0));
     site.agent.stop().await;
 }
 
 #[tokio::test]
-async fn a_request_that_is_too_long_is_refused() {
+async fn a_request_that_is_too_large_is_refused() {
     let site = Site::start("").await;
-    let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
     for path in ["/-/reload", "/api/v1/peers/a/poll"] {
         let request = client
             .post(site.plain_url(path))
@@ -410,7 +413,7 @@ async fn a_request_that_is_too_long_is_refused() {
     site.agent.stop().await;
 }
 
-/// The exit code of `healthcheck` at the address that the certificate is not made for.
+/// Returns the exit code of `healthcheck` at the address, for which the certificate is not issued.
 async fn healthcheck(site: &Site, args: &[&str]) -> Option<i32> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
     let url = format!("https://{}/-/healthy", site.agent.address);

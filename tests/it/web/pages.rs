@@ -1,17 +1,13 @@
-//! The pages as a browser without JavaScript gets them, and the stream that keeps them live.
-
-use std::time::Duration;
+//! The pages as a browser without JavaScript gets them, and the streams that update them.
 
 use convex_client::{HttpOptions, http_client};
 
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
-use crate::support::simulated;
+use crate::support::{DEADLINE, simulated, until};
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// An agent on five simulated peers of two regions, whose second is gone and whose third is of a clock that is 5 s ahead.
+/// An agent that watches five simulated peers in two regions: the second refuses connections and the
+/// clock of the third is 5 s ahead.
 async fn fleet(more: &str) -> (Agent, convex_simulator::Network) {
     let network = simulated::network(5, &["refuse:2", "skew=5s:3"], Some("500ms")).await;
     let peers: Vec<String> = (1..=network.len())
@@ -26,7 +22,7 @@ async fn fleet(more: &str) -> (Agent, convex_simulator::Network) {
         })
         .collect();
     let agent = Agent::start(&format!(
-        "{more}defaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\npeers:\n{}",
+        "{more}defaults: {{ interval: 2s, timeout: 1900ms, down_after: 1, up_after: 1 }}\npeers:\n{}",
         peers.concat()
     ))
     .await;
@@ -44,14 +40,14 @@ async fn fleet(more: &str) -> (Agent, convex_simulator::Network) {
     (agent, network)
 }
 
-/// The keys of the rows of a fleet page, in order.
+/// Returns the keys of the rows of a fleet page, in order.
 fn rows(page: &str) -> Vec<&str> {
     let rows = page.split(" data-key=\"").skip(1);
     rows.map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
 #[tokio::test]
-async fn the_address_of_the_fleet_page_filters_orders_and_groups() {
+async fn the_address_of_the_fleet_page_filters_sorts_and_groups() {
     let (agent, _network) = fleet("").await;
     let shown = async |query: &str| {
         let (status, page) = agent.get(&format!("/{query}")).await;
@@ -88,7 +84,7 @@ async fn the_address_of_the_fleet_page_filters_orders_and_groups() {
 }
 
 #[tokio::test]
-async fn the_page_of_a_peer_tells_what_is_wrong_whose_trouble_it_is_and_what_was() {
+async fn the_page_of_a_peer_shows_its_problems_their_cause_and_its_history() {
     let (agent, _network) = fleet("").await;
     let (status, page) = agent.get("/peers/sim-2").await;
     assert_eq!(status, 200);
@@ -129,7 +125,7 @@ async fn the_page_of_a_peer_tells_what_is_wrong_whose_trouble_it_is_and_what_was
 }
 
 #[tokio::test]
-async fn what_a_hostile_peer_says_is_shown_and_does_nothing() {
+async fn texts_of_a_hostile_peer_are_shown_and_harmless() {
     let evil =
         "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}\u{0}\u{1b}[31m\u{200b}";
     let long = evil.repeat(900_000 / evil.len());
@@ -145,7 +141,7 @@ async fn what_a_hostile_peer_says_is_shown_and_does_nothing() {
     })
     .await;
     let agent = Agent::start(&format!(
-        "defaults: {{ interval: 1s, timeout: 700ms, down_after: 1 }}\n\
+        "defaults: {{ interval: 1s, timeout: 900ms, down_after: 1 }}\n\
          peers: [{{ name: short, endpoints: ['tcp://{}'] }}, {{ name: long, endpoints: ['tcp://{}'] }}, {{ name: body, endpoints: ['http://{}'] }}]\n",
         short.tcp, long.tcp, body.http
     ))
@@ -178,15 +174,15 @@ async fn what_a_hostile_peer_says_is_shown_and_does_nothing() {
     let (_, page) = agent.get("/peers/short").await;
     assert!(
         page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"),
-        "it is shown: {page}"
+        "the text is escaped: {page}"
     );
     agent.stop().await;
 }
 
 #[tokio::test]
-async fn no_page_needs_more_than_the_policy_allows_and_every_answer_has_it() {
+async fn every_answer_has_the_content_security_policy_and_every_page_obeys_it() {
     let (agent, _network) = fleet("external_url: https://mon.example/convex/\n").await;
-    let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
     for path in [
         "/convex/",
         "/convex/?group=network",
@@ -257,36 +253,40 @@ async fn no_page_needs_more_than_the_policy_allows_and_every_answer_has_it() {
 }
 
 #[tokio::test]
-async fn beside_its_peer_the_agent_tells_first_whether_it_is_the_peer_or_the_network() {
+async fn a_sidecar_agent_shows_first_whether_the_peer_or_the_network_fails() {
     let other = FakePeer::start(Script::default()).await;
-    let told = async |other: Option<&FakePeer>| {
-        let other = other.map_or(String::new(), |other| {
+    let front_page = async |other: Option<&FakePeer>| {
+        let reference = other.map_or(String::new(), |other| {
             format!(
                 "  - {{ name: other, role: reference, endpoints: ['tcp://{}'] }}\n",
                 other.tcp
             )
         });
         let agent = Agent::start(&format!(
-            "mode: sidecar\ndefaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\nreferences: {{ interval: 1s }}\npeers:\n\
-             \x20 - {{ name: mine, endpoints: ['tcp://127.0.0.1:1'], sidecar: {{ command_contains: no-process-is-called-so }} }}\n{other}"
+            "mode: sidecar\ndefaults: {{ interval: 1s, timeout: 900ms, down_after: 1, up_after: 1 }}\nreferences: {{ interval: 1s }}\npeers:\n\
+             \x20 - {{ name: mine, endpoints: ['tcp://127.0.0.1:1'], sidecar: {{ command_contains: no-process-is-called-so }} }}\n{reference}"
         ))
         .await;
         let gone = "convex_peer_process_up{peer=\"mine\",network=\"default\"}";
         agent.wait_for(gone, |value| value == 0.0).await;
         let polls = "convex_peer_polls_total{peer=\"mine\",network=\"default\"}";
         agent.wait_for(polls, |polls| polls >= 2.0).await;
+        if other.is_some() {
+            let up = "convex_peer_up{peer=\"other\",network=\"default\"}";
+            agent.wait_for(up, |up| up == 1.0).await;
+        }
         let page = agent.get("/").await.1;
         assert!(page.contains("Is it <bdi>mine</bdi> or the network?"));
         assert!(page.contains("Its process is not there on this host."));
         agent.stop().await;
         page
     };
-    let page = told(Some(&other)).await;
+    let page = front_page(Some(&other)).await;
     assert!(
         page.contains(">The peer.<") && page.contains("1 of 1 other watched peers answer"),
         "{page}"
     );
-    let page = told(None).await;
+    let page = front_page(None).await;
     assert!(
         page.contains(">The peer.<") && page.contains("No other peer of the network is watched"),
         "{page}"
@@ -294,7 +294,7 @@ async fn beside_its_peer_the_agent_tells_first_whether_it_is_the_peer_or_the_net
 }
 
 #[tokio::test]
-async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
+async fn the_poll_form_polls_at_once_unless_it_is_on_another_site() {
     let fake = FakePeer::start(Script::default()).await;
     let silent = FakePeer::start(Script {
         fault: Fault::Silent,
@@ -313,14 +313,14 @@ async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
     let (_, page) = agent.get("/convex/peers/silent").await;
     assert!(page.contains("not polled yet"), "{page}");
     let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
-    agent.wait_for(polls, |polls| polls == 1.0).await; // it is due once more in an hour
+    agent.wait_for(polls, |polls| polls == 1.0).await; // The next one is an hour later.
     let foreign = [("origin", "https://evil.example")];
     let (status, page) = agent.post("/convex/peers/one/poll", &foreign).await;
     assert!(
         status == 403 && page.contains("The peer was not polled: "),
         "{status}: {page}"
     );
-    let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
     let url = format!("http://{}/convex/peers/one/poll", agent.address);
     let answer = client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 303);
@@ -332,8 +332,8 @@ async fn a_form_polls_at_once_and_leads_back_but_not_one_of_another_page() {
     agent.stop().await;
 }
 
-/// The answer's text from where it is up to the next `wanted`.
-async fn until(answer: &mut reqwest::Response, wanted: &str) -> String {
+/// Reads on until the text contains `wanted`.
+async fn read_until(answer: &mut reqwest::Response, wanted: &str) -> String {
     let mut text = String::new();
     let reading = async {
         while !text.contains(wanted) {
@@ -343,57 +343,57 @@ async fn until(answer: &mut reqwest::Response, wanted: &str) -> String {
             text.push_str(&String::from_utf8_lossy(&chunk));
         }
     };
-    let found = tokio::time::timeout(PATIENCE, reading).await;
-    assert!(found.is_ok(), "{wanted} does not come: {text}");
+    let found = tokio::time::timeout(DEADLINE, reading).await;
+    assert!(found.is_ok(), "no {wanted} in {text}");
     text
 }
 
 #[tokio::test]
-async fn what_changes_is_told_to_who_looks_until_the_agent_stops() {
+async fn changes_are_streamed_to_open_pages_until_the_agent_stops() {
     let fake = FakePeer::start(Script::default()).await;
     let agent = Agent::start(&format!(
-        "defaults: {{ interval: 1s, timeout: 500ms, down_after: 1, up_after: 1 }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        "defaults: {{ interval: 1s, timeout: 900ms, down_after: 1, up_after: 1 }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
         fake.tcp
     ))
     .await;
-    let client = http_client(&HttpOptions::default(), Duration::from_secs(60)).unwrap();
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
     let mut streams = Vec::new();
     for path in ["/live", "/peers/one/live"] {
         let url = format!("http://{}{path}", agent.address);
         let mut answer = client.get(url).send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        until(&mut answer, "event: news").await;
+        read_until(&mut answer, "event: news").await;
         streams.push(answer);
     }
     for answer in &mut streams {
-        until(answer, "is-up").await;
+        read_until(answer, "is-up").await;
     }
     fake.set(|script| script.fault = Fault::Close);
     for answer in &mut streams {
-        until(answer, "is-down").await;
+        read_until(answer, "is-down").await;
     }
     let mut last = streams.pop().unwrap();
     let stopping = tokio::spawn(agent.stop());
     let ended = async { while last.chunk().await.is_ok_and(|chunk| chunk.is_some()) {} };
-    tokio::time::timeout(PATIENCE, ended)
+    tokio::time::timeout(DEADLINE, ended)
         .await
         .expect("the stream ends");
     stopping.await.unwrap();
 }
 
 #[tokio::test]
-async fn the_number_of_streams_is_bounded() {
+async fn the_number_of_live_pages_is_limited() {
     let agent = Agent::start("peers: [{ name: gone, endpoints: ['tcp://127.0.0.1:1'] }]\n").await;
-    let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
-    let mut held = Vec::new();
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
+    let mut open = Vec::new();
     let refused = loop {
         let url = format!("http://{}/live", agent.address);
         let answer = client.get(url).send().await.unwrap();
         if answer.status() != 200 {
             break answer;
         }
-        held.push(answer);
-        assert!(held.len() < 100, "there is no bound");
+        open.push(answer);
+        assert!(open.len() < 100, "the number is not limited");
     };
     assert_eq!(refused.status(), 503);
     assert!(
@@ -403,15 +403,12 @@ async fn the_number_of_streams_is_bounded() {
             .unwrap()
             .contains("pages are being looked at already")
     );
-    held.pop();
-    let again = async {
+    open.pop();
+    until("a closed page makes room for another", async || {
         let url = format!("http://{}/live", agent.address);
-        while client.get(&url).send().await.unwrap().status() != 200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let freed = tokio::time::timeout(PATIENCE, again).await;
-    freed.expect("who goes away makes room");
-    drop(held);
+        client.get(&url).send().await.unwrap().status() == 200
+    })
+    .await;
+    drop(open);
     agent.stop().await;
 }

@@ -2,18 +2,16 @@
 
 use std::fmt::Write;
 
-use tokio::time::sleep;
-
 use crate::support::agent::Agent;
 use crate::support::fake;
 use crate::support::simulated::network;
 
-use super::{QUIET, Scrape, Watch, config, labels, other, settled};
+use super::{Scrape, Watch, config, difference, labels, settled, three_more_polls};
 
-/// A peer that lies among four that do not, and what is to be found of it: as in the table, and its state block.
+/// A peer that lies among four that do not, the verdict on it as in the table, and its state block.
 struct Liar {
     what: &'static str,
-    found: &'static str,
+    verdict: &'static str,
     state_block: &'static str,
     script: fake::Script,
 }
@@ -21,7 +19,7 @@ struct Liar {
 fn liars() -> Vec<Liar> {
     const ABSURD: i64 = 1 << 62;
     let mut liars = Vec::new();
-    let mut lies = |what, found, state_block, lie: &dyn Fn(&mut fake::Script)| {
+    let mut lies = |what, verdict, state_block, lie: &dyn Fn(&mut fake::Script)| {
         // Honest peers of an idle network all show this block.
         let mut script = fake::Script {
             order: [1000; 4],
@@ -32,7 +30,7 @@ fn liars() -> Vec<Liar> {
         lie(&mut script);
         liars.push(Liar {
             what,
-            found,
+            verdict,
             state_block,
             script,
         });
@@ -60,8 +58,8 @@ fn liars() -> Vec<Liar> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
-    let (mut networks, mut liars_told) = (Vec::new(), Vec::new());
+async fn a_lying_peer_affects_only_the_verdict_on_itself() {
+    let (mut networks, mut started) = (Vec::new(), Vec::new());
     for Liar {
         what, mut script, ..
     } in liars()
@@ -71,7 +69,7 @@ async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
         if what == "key" {
             script.key = network.key(1);
         }
-        liars_told.push(fake::FakePeer::start(script).await);
+        started.push(fake::FakePeer::start(script).await);
         networks.push((network, Watch::Pinned));
     }
     let watched: Vec<_> = networks
@@ -79,9 +77,9 @@ async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
         .map(|(network, watch)| (network, *watch))
         .collect();
     let mut config = config(&watched);
-    for (n, liar) in liars_told.iter().enumerate() {
+    for (n, liar) in started.iter().enumerate() {
         let (tcp, http) = (liar.tcp, liar.http);
-        // Before all others by its name, and the operator's own: whatever goes by order would choose it.
+        // The first by name and one of the operator's own: anything that depends on order would pick it.
         writeln!(
             config,
             "  - {{ name: '{n}.0', network: '{n}', endpoints: ['http://{http}', 'tcp://{tcp}'] }}"
@@ -93,29 +91,35 @@ async fn a_peer_that_lies_moves_no_verdict_but_its_own() {
         let mut mistakes = Vec::new();
         for (n, liar) in liars().iter().enumerate() {
             let network = n.to_string();
-            let of = format!("network=\"{network}\"");
+            let labels_of_network = format!("network=\"{network}\"");
             for i in 1..=4 {
                 let peer = format!("{n}.{i}");
-                let wrong = scrape.unwell(&network, &peer);
-                mistakes.extend(wrong.or_else(|| scrape.accusation(&network, &peer)));
+                let wrong = scrape.unhealthy(&network, &peer);
+                mistakes.extend(wrong.or_else(|| scrape.false_alarm(&network, &peer)));
             }
             let name = format!("{n}.0");
             let shown = scrape.text("convex_peer_state_block", &labels(&network, &name));
             let quorate = "idle split=0 margin=0.33 losable=1";
             for (found, expected) in [
-                (scrape.peer(&network, &name), liar.found),
+                (scrape.peer(&network, &name), liar.verdict),
                 (shown, liar.state_block),
                 (scrape.network(&network), quorate),
-                (scrape.text("convex_network_head_block", &of), "999"),
-                (scrape.text("convex_network_peers_registered", &of), "4"),
+                (
+                    scrape.text("convex_network_head_block", &labels_of_network),
+                    "999",
+                ),
+                (
+                    scrape.text("convex_network_peers_registered", &labels_of_network),
+                    "4",
+                ),
             ] {
-                mistakes.extend(other(liar.what, &found, expected));
+                mistakes.extend(difference(liar.what, &found, expected));
             }
         }
         mistakes
     };
     settled(&agent, mistakes).await;
-    sleep(QUIET).await;
+    three_more_polls(&agent).await;
     let found = mistakes(&Scrape::of(&agent).await);
     assert!(found.is_empty(), "{}", found.join("\n"));
     agent.stop().await;

@@ -1,4 +1,4 @@
-//! That the API is as it describes itself, and as its documentation shows it.
+//! The API matches its own description and the documentation.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use super::{Watched, header};
 
 const DOCS: &str = include_str!("../../../../docs/api.md");
 
-/// The description that the agent serves.
+/// The OpenAPI description that the agent serves.
 struct Description(Value);
 
 impl Description {
     async fn of(watched: &Watched) -> Self {
         let mut description = watched.json("/api/v1/openapi.json").await;
-        // A field that is not described is a mistake, except in what is a part of a larger object.
+        // An undescribed field is a mistake, except in schemas that are part of a larger one.
         let mut parts = BTreeSet::new();
         visit(&mut description, &mut |value| {
             for part in value["allOf"].as_array().into_iter().flatten() {
@@ -36,7 +36,7 @@ impl Description {
         Self(description)
     }
 
-    /// `GET /route` of all routes.
+    /// Returns all routes, as `GET /route`.
     fn routes(&self) -> BTreeSet<String> {
         let paths = self.0["paths"].as_object().unwrap();
         let methods = |(path, item): (&String, &Value)| {
@@ -47,7 +47,7 @@ impl Description {
         paths.iter().flat_map(methods).collect()
     }
 
-    /// The route that a request is one of.
+    /// Returns the route of a request.
     fn route(&self, method: &str, path: &str) -> String {
         let path = path.split('?').next().unwrap();
         let fits = |route: &str| {
@@ -71,8 +71,8 @@ impl Description {
         found.unwrap_or_else(|| panic!("{method} {path} is not described"))
     }
 
-    /// Holds an answer against what is described of its route.
-    fn hold(&self, route: &str, status: u16, media_type: Option<&str>, body: &str) {
+    /// Asserts that an answer matches the description of its route.
+    fn check(&self, route: &str, status: u16, media_type: Option<&str>, body: &str) {
         let (method, path) = route.split_once(' ').unwrap();
         let operation = &self.0["paths"][path][method.to_lowercase()];
         let described = &operation["responses"][status.to_string()];
@@ -113,10 +113,10 @@ fn name_of(reference: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_route_is_described_and_every_answer_is_as_described() {
+async fn every_route_and_every_answer_match_the_description() {
     let watched = Watched::start().await;
     let description = Description::of(&watched).await;
-    let mut asked = BTreeSet::new();
+    let mut requested = BTreeSet::new();
     for (method, path, expected) in [
         ("GET", "/api/v1/peers", 200),
         (
@@ -164,20 +164,20 @@ async fn every_route_is_described_and_every_answer_is_as_described() {
         ("GET", "/badge/none.svg", 404),
     ] {
         let (verb, accept) = (method.parse().unwrap(), [("accept", "application/json")]);
-        let response = watched.ask(verb, path, &accept).await;
+        let response = watched.send(verb, path, &accept).await;
         assert_eq!(response.status(), expected, "{method} {path}");
         let media_type = header(&response, "content-type").map(str::to_owned);
         let body = response.text().await.unwrap();
         let route = description.route(method, path);
-        description.hold(&route, expected, media_type.as_deref(), &body);
-        asked.insert(route);
+        description.check(&route, expected, media_type.as_deref(), &body);
+        requested.insert(route);
     }
-    assert_eq!(asked, description.routes(), "each route was asked");
+    assert_eq!(requested, description.routes(), "every route was requested");
     watched.agent.stop().await;
 }
 
 #[tokio::test]
-async fn the_examples_in_the_documentation_are_as_described() {
+async fn the_examples_in_the_documentation_match_the_description() {
     let watched = Watched::start().await;
     let description = Description::of(&watched).await;
     let rows = DOCS.lines().filter_map(|line| {
@@ -206,12 +206,12 @@ async fn the_examples_in_the_documentation_are_as_described() {
             "application/json"
         };
         let route = description.route(method, path);
-        description.hold(&route, problem.unwrap_or(200), Some(media_type), body);
+        description.check(&route, problem.unwrap_or(200), Some(media_type), body);
         if let Some(status) = problem {
             let response = watched.get(path).await;
             assert_eq!(response.status(), status);
-            let said: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
-            assert_eq!(said, value);
+            let answer: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+            assert_eq!(answer, value);
         }
         examples += 1;
     }
@@ -220,7 +220,7 @@ async fn the_examples_in_the_documentation_are_as_described() {
 }
 
 #[tokio::test]
-async fn the_description_stands_under_the_path_of_external_url() {
+async fn the_description_is_also_served_under_the_path_of_external_url() {
     let peer = FakePeer::start(Script::default()).await;
     let agent = Agent::start(&format!(
         "external_url: https://mon.example/convex/\nnetworks: [{{ name: n }}]\npeers: [{{ name: a, endpoints: ['tcp://{}'] }}]\n",

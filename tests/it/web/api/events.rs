@@ -1,9 +1,8 @@
-//! What happens, as it happens.
-
-use std::time::Duration;
+//! Events: as a list, and as a stream.
 
 use reqwest::{Method, Response, StatusCode};
 
+use crate::support::DEADLINE;
 use crate::support::fake::Fault;
 
 use super::{Watched, header};
@@ -12,15 +11,15 @@ use super::{Watched, header};
 async fn until(stream: &mut Response, wanted: &str) -> String {
     let mut text = String::new();
     while !text.contains(wanted) {
-        let chunk = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await;
-        let chunk = chunk.expect(wanted).unwrap().expect("the stream goes on");
+        let chunk = tokio::time::timeout(DEADLINE, stream.chunk()).await;
+        let chunk = chunk.expect(wanted).unwrap().expect("the stream continues");
         text.push_str(std::str::from_utf8(&chunk).unwrap());
     }
     text
 }
 
 #[tokio::test]
-async fn events_come_as_they_happen_and_a_client_can_go_on_where_it_was() {
+async fn events_are_streamed_and_a_client_can_resume() {
     let watched = Watched::start().await;
     let listed = watched.json("/api/v1/events").await;
     assert_eq!(listed[0]["kind"], "agent_started");
@@ -38,7 +37,7 @@ async fn events_come_as_they_happen_and_a_client_can_go_on_where_it_was() {
     );
 
     let mut stream = watched
-        .ask(Method::GET, "/api/v1/events?peer=good", &[])
+        .send(Method::GET, "/api/v1/events?peer=good", &[])
         .await;
     assert_eq!(header(&stream, "content-type"), Some("text/event-stream"));
     let begin = until(&mut stream, "\n\n").await;
@@ -48,25 +47,28 @@ async fn events_come_as_they_happen_and_a_client_can_go_on_where_it_was() {
         .unwrap();
     watched.bad.set(|script| script.fault = Fault::None);
     watched.good.set(|script| script.fault = Fault::Close);
-    let told = until(&mut stream, "\"to\":\"down\"").await;
-    assert!(!told.contains("bad & <worse>"), "only of one peer: {told}");
+    let received = until(&mut stream, "\"to\":\"down\"").await;
+    assert!(
+        !received.contains("bad & <worse>"),
+        "only events of one peer: {received}"
+    );
     drop(stream);
 
     let resumed = [("last-event-id", id)];
     let mut stream = watched
-        .ask(Method::GET, "/api/v1/events?after=0&peer=good", &resumed)
+        .send(Method::GET, "/api/v1/events?after=0&peer=good", &resumed)
         .await;
     let again = until(&mut stream, "\"to\":\"down\"").await;
     assert!(again.starts_with(&format!("id: {id}\n")), "{again}");
-    assert!(again.contains(&told), "{again} has {told}");
+    assert!(again.contains(&received), "{again} lacks {received}");
     let wrong = [("last-event-id", "x")];
-    let refused = watched.ask(Method::GET, "/api/v1/events", &wrong).await;
+    let refused = watched.send(Method::GET, "/api/v1/events", &wrong).await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     watched.agent.stop().await;
 }
 
 #[tokio::test]
-async fn a_list_of_events_is_paged() {
+async fn the_list_of_events_is_paged() {
     let watched = Watched::start().await;
     let all = watched.json("/api/v1/events?limit=1000").await;
     let first = watched.get("/api/v1/events?limit=1&network=main").await;
@@ -77,26 +79,26 @@ async fn a_list_of_events_is_paged() {
         .strip_suffix(">; rel=\"next\"")
         .unwrap();
     let second = watched.json(&format!("/api/v1/events{next}")).await;
-    let of_main: Vec<_> = all
+    let in_main: Vec<_> = all
         .as_array()
         .unwrap()
         .iter()
         .filter(|event| event["network"] == "main")
         .collect();
-    assert_eq!(&second[0], of_main[1]);
+    assert_eq!(&second[0], in_main[1]);
     watched.agent.stop().await;
 }
 
 #[tokio::test]
-async fn open_streams_are_bounded_and_hold_up_no_stop() {
+async fn the_number_of_streams_is_limited_and_streams_do_not_delay_the_stop() {
     let watched = Watched::start().await;
     let mut streams = Vec::new();
     for _ in 0..256 {
-        let mut stream = watched.ask(Method::GET, "/api/v1/events", &[]).await;
+        let mut stream = watched.send(Method::GET, "/api/v1/events", &[]).await;
         until(&mut stream, "\n\n").await;
         streams.push(stream);
     }
-    let one_more = watched.ask(Method::GET, "/api/v1/events", &[]).await;
+    let one_more = watched.send(Method::GET, "/api/v1/events", &[]).await;
     assert_eq!(one_more.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(header(&one_more, "retry-after").is_some());
     assert_eq!(
@@ -105,10 +107,10 @@ async fn open_streams_are_bounded_and_hold_up_no_stop() {
     );
     let mut last = streams.pop().unwrap();
     let ended = async {
-        // An end that is no end would be an error here.
+        // A stream that is cut off is an error here.
         while last.chunk().await.unwrap().is_some() {}
     };
-    let ended = tokio::time::timeout(Duration::from_secs(20), ended);
+    let ended = tokio::time::timeout(DEADLINE, ended);
     let ((), ended) = tokio::join!(watched.agent.stop(), ended);
     ended.expect("a stream ends when the agent stops");
 }

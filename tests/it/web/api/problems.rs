@@ -1,10 +1,10 @@
-//! What is wrong with requests.
+//! Answers to invalid requests.
 
 use serde_json::Value;
 
 use super::{Watched, header};
 
-/// Method, path, status and what is said.
+/// Method, path, status and detail.
 const PROBLEMS: &[(&str, &str, u16, &str)] = &[
     (
         "GET",
@@ -105,10 +105,10 @@ const PROBLEMS: &[(&str, &str, u16, &str)] = &[
 ];
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_said_with_what_would_be_right() {
+async fn an_invalid_request_is_answered_with_what_would_be_right() {
     let watched = Watched::start().await;
     for (method, path, status, detail) in PROBLEMS.iter().copied() {
-        let response = watched.ask(method.parse().unwrap(), path, &[]).await;
+        let response = watched.send(method.parse().unwrap(), path, &[]).await;
         assert_eq!(response.status(), status, "{method} {path}");
         assert_eq!(
             header(&response, "content-type"),
