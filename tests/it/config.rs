@@ -1,4 +1,4 @@
-//! Reading configurations: what is taken, and what bad input is told.
+//! Reading configurations: what is valid, and how invalid input is reported.
 
 mod check;
 mod defaults;
@@ -44,20 +44,21 @@ fn valid(text: &str) -> Config {
     parse(text).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"))
 }
 
-/// A configuration with one peer, to whose entry `lines` are added.
+/// A configuration with one peer, whose entry also has these lines.
 fn with_peer(lines: &str) -> String {
     let mut text = PEER.to_owned();
     for line in lines.lines() {
-        writeln!(text, "    {line}").expect("a String takes all");
+        writeln!(text, "    {line}").unwrap();
     }
     text
 }
 
+/// Runs `check-config`, and returns its result, output and errors.
 fn check(files: &[PathBuf], options: check_config::Options) -> (bool, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let series = |config: &Config| config.peers.len() as u64 * 50;
     let ok =
-        check_config::run(files, options, &series, &mut out, &mut err).expect("a Vec takes all");
+        check_config::run(files, options, &series, &mut out, &mut err).expect("writing to a Vec");
     (
         ok,
         String::from_utf8(out).expect("UTF-8"),

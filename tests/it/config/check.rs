@@ -9,7 +9,7 @@ use convex_peer_monitor::config::shard::Shard;
 use super::{PEER, check, valid};
 
 #[test]
-fn checking_tells_every_file_and_what_it_costs() {
+fn every_file_is_reported_with_its_errors_or_its_cost() {
     let dir = tempfile::tempdir().unwrap();
     let (good, bad) = (dir.path().join("good.yml"), dir.path().join("bad.yml"));
     fs::write(&good, PEER).unwrap();
@@ -35,11 +35,11 @@ fn checking_tells_every_file_and_what_it_costs() {
         },
     );
     assert!(!ok && err.is_empty(), "{err}");
-    let answers: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(answers[0]["ok"], false);
-    assert_eq!(answers[0]["errors"][0]["line"], 1);
-    assert_eq!(answers[0]["errors"][0]["path"], "listn");
-    assert_eq!(answers[1]["cost"]["connections"], 1);
+    let reports: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(reports[0]["ok"], false);
+    assert_eq!(reports[0]["errors"][0]["line"], 1);
+    assert_eq!(reports[0]["errors"][0]["path"], "listn");
+    assert_eq!(reports[1]["cost"]["connections"], 1);
 
     let (ok, out, _) = check(
         &[good],
@@ -53,13 +53,13 @@ fn checking_tells_every_file_and_what_it_costs() {
     assert_eq!(
         valid(&out),
         valid(PEER),
-        "what is printed is a configuration:\n{out}"
+        "the output is a valid configuration:\n{out}"
     );
-    assert_eq!(answers[1]["config"], config::render(&valid(PEER)));
+    assert_eq!(reports[1]["config"], config::render(&valid(PEER)));
 }
 
 #[test]
-fn what_discovery_may_add_is_part_of_the_cost() {
+fn peers_that_discovery_may_add_count_in_the_cost() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("c.yml");
     let text = format!(

@@ -10,7 +10,7 @@ use convex_peer_monitor::config::{
 use super::{PEER, valid};
 
 #[test]
-fn what_is_left_out_has_the_documented_default() {
+fn missing_keys_have_the_documented_defaults() {
     let config = valid(PEER);
     assert_eq!(config.listen.to_string(), "127.0.0.1:18880");
     assert_eq!(config.external_url, None);
@@ -62,17 +62,17 @@ fn what_is_left_out_has_the_documented_default() {
     };
     assert_eq!(peer.cadence, cadence);
     assert_eq!(config.defaults, cadence);
-    let gentle = Cadence {
+    let references = Cadence {
         interval: Duration::from_secs(60),
         retries: 0,
         max_interval: Duration::from_secs(600),
         ..cadence
     };
-    assert_eq!(config.references, gentle);
+    assert_eq!(config.references, references);
 }
 
 #[test]
-fn discovery_that_is_on_has_the_documented_defaults_and_off_is_none() {
+fn discovery_has_the_documented_defaults_and_is_off_unless_enabled() {
     let discovery = |text: &str| {
         let file = format!("networks: [{{ name: n, discovery: {text} }}]\n{PEER}");
         valid(&file).networks.remove(0).discovery
@@ -89,7 +89,7 @@ fn discovery_that_is_on_has_the_documented_defaults_and_off_is_none() {
 }
 
 #[test]
-fn the_embedded_configuration_watches_protonet_over_both_transports_as_a_reference() {
+fn the_embedded_configuration_watches_a_reference_of_protonet() {
     let config = config::embedded();
     let genesis = "b0e44f2a645abfa539f5b96b7a0eabb0f902866feaff0f7c12d1213e02333f13"
         .parse()
@@ -116,13 +116,13 @@ fn the_embedded_configuration_watches_protonet_over_both_transports_as_a_referen
 }
 
 #[test]
-fn the_mode_is_central_unless_it_is_sidecar() {
+fn the_mode_is_central_by_default() {
     assert_eq!(valid(PEER).mode, Mode::Central);
     assert_eq!(valid(&format!("mode: sidecar\n{PEER}")).mode, Mode::Sidecar);
 }
 
 #[test]
-fn detail_is_full_up_to_two_hundred_peers_unless_configured() {
+fn detail_is_full_for_up_to_two_hundred_peers_by_default() {
     let peers = |n: usize| {
         (0..n).fold("peers:\n".to_owned(), |text, i| {
             format!("{text}- {{ name: p{i}, endpoints: [tcp://h:{}] }}\n", i + 1)

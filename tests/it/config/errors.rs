@@ -8,29 +8,26 @@ use convex_peer_monitor::config;
 use super::{environment, errors, with_peer};
 
 #[test]
-fn everything_wrong_with_a_file_is_told_at_once() {
+fn all_errors_in_a_file_are_reported_at_once() {
     insta::assert_snapshot!(errors(include_str!("everything-wrong.yml")));
 }
 
 #[test]
-fn bad_input_is_told_where_it_stands_and_what_would_be_right() {
-    let mut told = String::new();
+fn an_error_names_the_place_and_what_would_be_right() {
+    let mut report = String::new();
     for text in include_str!("bad-peers.txt").split("\n\n") {
         let text = with_peer(text.trim_end());
-        // The three lines before the peer's own are the same in all.
+        // The first three lines are always the same.
         let added: Vec<_> = text.lines().skip(3).map(str::trim_start).collect();
-        let added = added.join(
-            "
-",
-        );
-        writeln!(told, "{added}\n{}\n", errors(&text)).unwrap();
+        let added = added.join("\n");
+        writeln!(report, "{added}\n{}\n", errors(&text)).unwrap();
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(report);
 }
 
 #[test]
-fn a_bad_file_is_told_where_it_breaks() {
-    let mut told = String::new();
+fn an_invalid_file_is_reported_with_the_place_of_the_error() {
+    let mut report = String::new();
     for text in [
         "",
         "# nothing yet\n",
@@ -67,38 +64,38 @@ fn a_bad_file_is_told_where_it_breaks() {
         "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- name: \"\"\n  source: |\n    (do\n      a})\n",
         "networks: [{ name: protonet }]\nqueries: [{ name: a, source: \"1\", networks: [protonat, 7, x] }]\n",
     ] {
-        writeln!(told, "{text:?}\n{}\n", errors(text)).unwrap();
+        writeln!(report, "{text:?}\n{}\n", errors(text)).unwrap();
     }
-    insta::assert_snapshot!(told);
+    insta::assert_snapshot!(report);
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_with_what_the_system_says() {
+fn an_unreadable_file_is_reported_with_the_error_of_the_system() {
     let dir = tempfile::tempdir().unwrap();
-    let told = |name: &str, content: Option<&[u8]>| {
+    let error = |name: &str, content: Option<&[u8]>| {
         let path = dir.path().join(name);
         if let Some(content) = content {
             fs::write(&path, content).unwrap();
         }
-        let told = config::load(&path, &environment)
+        let error = config::load(&path, &environment)
             .expect_err(name)
             .to_string();
-        told.replace(dir.path().to_str().unwrap(), "DIR")
+        error.replace(dir.path().to_str().unwrap(), "DIR")
     };
     assert_eq!(
-        told("missing.yml", None),
+        error("missing.yml", None),
         "DIR/missing.yml: cannot read the configuration: No such file or directory (os error 2)"
     );
     assert_eq!(
-        told("", None),
+        error("", None),
         "DIR/: cannot read the configuration: Is a directory (os error 21)"
     );
     assert_eq!(
-        told("latin1.yml", Some(b"listen: x\nvantage: caf\xe9\n")),
+        error("latin1.yml", Some(b"listen: x\nvantage: caf\xe9\n")),
         "DIR/latin1.yml:2:13: not UTF-8 from here on; save the file as UTF-8"
     );
     assert_eq!(
-        told("large.yml", Some(&vec![b'#'; (16 << 20) + 1])),
+        error("large.yml", Some(&vec![b'#'; (16 << 20) + 1])),
         "DIR/large.yml: cannot read the configuration: larger than 16777216 bytes"
     );
 }

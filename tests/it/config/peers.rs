@@ -9,7 +9,7 @@ use convex_peer_monitor::config::{Peer, ProcessBy, Sidecar, Thresholds};
 use super::{PEER, errors, parse_in, valid, with_peer};
 
 #[test]
-fn a_peer_overrides_the_defaults_key_by_key() {
+fn a_peer_overrides_single_defaults() {
     let config = valid(
         "defaults: { interval: 10s, timeout: 2s, max_interval: 1m }\n\
          peers:\n\
@@ -33,12 +33,12 @@ fn a_peer_overrides_the_defaults_key_by_key() {
     assert_eq!(
         endpoints[0].to_string(),
         "http://a",
-        "HTTP first, whatever the order in the file"
+        "HTTP comes first, regardless of the order in the file"
     );
 }
 
 #[test]
-fn the_threshold_nearest_to_the_peer_holds_key_by_key() {
+fn a_peer_overrides_single_thresholds_of_its_network() {
     let config = valid(
         "verdicts: { lag_blocks: 1, stall_after: 1m, certificate: 1d }\n\
          networks:\n\
@@ -49,14 +49,22 @@ fn the_threshold_nearest_to_the_peer_holds_key_by_key() {
          - { name: b, network: m, endpoints: [tcp://b] }\n\
          - { name: c, network: n, endpoints: [tcp://c] }\n",
     );
-    let of = |verdicts: Thresholds| {
+    let summary = |verdicts: Thresholds| {
         let days = verdicts.certificate.as_secs() / 86_400;
         (verdicts.lag_blocks, days, verdicts.own_stake_margin_cvm)
     };
-    let of_peers: Vec<_> = config.peers.iter().map(|peer| of(peer.verdicts)).collect();
-    assert_eq!(of_peers, [(3, 2, 0.5), (2, 2, 100.0), (1, 1, 100.0)]);
-    let of_networks: Vec<_> = config.networks.iter().map(|it| of(it.verdicts)).collect();
-    assert_eq!(of_networks, [(2, 2, 100.0), (1, 1, 100.0)]);
+    let peers: Vec<_> = config
+        .peers
+        .iter()
+        .map(|peer| summary(peer.verdicts))
+        .collect();
+    assert_eq!(peers, [(3, 2, 0.5), (2, 2, 100.0), (1, 1, 100.0)]);
+    let networks: Vec<_> = config
+        .networks
+        .iter()
+        .map(|it| summary(it.verdicts))
+        .collect();
+    assert_eq!(networks, [(2, 2, 100.0), (1, 1, 100.0)]);
 
     let implied = valid(&format!("verdicts: {{ lag_blocks: 4 }}\n{PEER}"));
     assert_eq!(implied.networks[0].verdicts.lag_blocks, 4);
@@ -64,7 +72,7 @@ fn the_threshold_nearest_to_the_peer_holds_key_by_key() {
 }
 
 #[test]
-fn a_reference_is_polled_gently_unless_it_is_said_otherwise() {
+fn references_are_polled_less_often_by_default() {
     let peers = "peers:\n\
          - { name: own, endpoints: [tcp://a] }\n\
          - { name: stranger, role: reference, endpoints: [tcp://b] }\n\
@@ -98,15 +106,15 @@ fn a_reference_is_polled_gently_unless_it_is_said_otherwise() {
         let found: Vec<[u64; 3]> = found.collect();
         assert_eq!(found, expected, "{rhythms}");
     }
-    let told = errors(&format!("references: {{ interval: 3s }}\n{PEER}"));
+    let error = errors(&format!("references: {{ interval: 3s }}\n{PEER}"));
     assert!(
-        told.contains("references.interval: timeout 5s is not shorter than interval 3s"),
-        "{told}"
+        error.contains("references.interval: timeout 5s is not shorter than interval 3s"),
+        "{error}"
     );
 }
 
 #[test]
-fn a_sidecar_says_which_process_is_the_peers() {
+fn a_sidecar_names_the_process_of_the_peer() {
     let sidecar = |text: &str| {
         let text = format!("mode: sidecar\n{}", with_peer(&format!("sidecar: {text}")));
         parse_in(Path::new("/etc/monitor"), &text)
@@ -144,7 +152,7 @@ fn a_sidecar_says_which_process_is_the_peers() {
 }
 
 #[test]
-fn a_configuration_differs_when_any_of_its_judgements_does() {
+fn configurations_with_different_judgements_are_not_equal() {
     let config = valid(PEER);
     for text in [
         format!("state_dir: s\n{PEER}"),
@@ -163,7 +171,7 @@ fn a_configuration_differs_when_any_of_its_judgements_does() {
 }
 
 #[test]
-fn a_peer_differs_when_any_of_its_secrets_does() {
+fn peers_with_different_secrets_are_not_equal() {
     let peer = |lines: &str| valid(&with_peer(lines)).peers.remove(0);
     assert_eq!(peer("bearer_token: a"), peer("bearer_token: a"));
     assert_ne!(peer("bearer_token: a"), peer("bearer_token: b"));
@@ -173,16 +181,16 @@ fn a_peer_differs_when_any_of_its_secrets_does() {
 }
 
 #[test]
-fn peers_that_a_reload_does_not_change_are_in_memory_once() {
+fn a_reload_shares_unchanged_peers() {
     let file = |second: &str| {
         valid(&format!(
             "peers:\n- {{ name: a, endpoints: [http://a] }}\n- {{ name: b, endpoints: [http://{second}] }}\n"
         ))
     };
     let (before, mut config) = (file("b"), file("c"));
-    let alone = config.clone();
+    let unshared = config.clone();
     config.share(&before);
-    assert_eq!(config, alone);
+    assert_eq!(config, unshared);
     assert!(Arc::ptr_eq(&config.peers[0], &before.peers[0]));
     assert!(!Arc::ptr_eq(&config.peers[1], &before.peers[1]));
 }

@@ -8,7 +8,7 @@ use convex_peer_monitor::config::CustomQuery;
 use super::{PEER, errors, valid};
 
 #[test]
-fn a_query_is_read_as_the_form_that_its_text_is_and_asked_in_every_network_unless_told() {
+fn a_query_is_sent_to_every_network_by_default() {
     let config = valid(
         "networks: [{ name: m }, { name: n }]\n\
          peers: [{ name: a, network: n, endpoints: [tcp://a] }]\n\
@@ -33,7 +33,7 @@ fn a_query_is_read_as_the_form_that_its_text_is_and_asked_in_every_network_unles
 }
 
 #[test]
-fn more_queries_or_references_than_allowed_are_refused_with_both_numbers() {
+fn too_many_queries_or_references_are_refused_with_both_numbers() {
     let queries = |n: usize| {
         let items = (0..n).fold(String::new(), |text, i| {
             format!("{text}- {{ name: q{i}, source: \"1\" }}\n")

@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use super::{parse, parse_in};
 
 #[test]
-fn every_supported_key_is_read() {
+fn every_key_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let ca = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
     fs::write(dir.path().join("ca.pem"), ca.cert.pem()).unwrap();
@@ -40,7 +40,7 @@ fn every_supported_key_is_read() {
     assert_eq!(
         token,
         Some("s3cret"),
-        "without the newline at the file's end"
+        "without the newline at the end of the file"
     );
     assert_eq!(b.http.headers["x-key"], "s3cret");
     assert!(b.http.headers["x-key"].is_sensitive());
@@ -71,7 +71,7 @@ fn every_supported_key_is_read() {
     );
 }
 
-/// Anything that a label can be: no control characters, no line separators.
+/// Any text that a label may have: no control characters and no line separators.
 fn text() -> impl Strategy<Value = String> {
     "[\\PC&&[^\u{2028}\u{2029}]]{0,12}"
 }
@@ -90,7 +90,7 @@ fn endpoints() -> impl Strategy<Value = Vec<Endpoint>> {
     let http = prop::sample::select(vec!["http://h", "https://h:8443/a/$b", "http://[::1]:80"]);
     let tcp = prop::sample::select(vec!["tcp://h", "tcp://[::1]:1", "tcp://10.0.0.1:18888"]);
     (prop::option::of(http), prop::option::of(tcp))
-        .prop_filter("one at least", |(http, tcp)| {
+        .prop_filter("at least one", |(http, tcp)| {
             http.is_some() || tcp.is_some()
         })
         .prop_map(|(http, tcp)| {
@@ -169,7 +169,7 @@ fn thresholds() -> impl Strategy<Value = Thresholds> {
 }
 
 fn window() -> impl Strategy<Value = Window> {
-    // To the end of the year 9999.
+    // Up to the end of the year 9999.
     let seconds = 0u64..253_402_000_000;
     (
         seconds,
@@ -226,7 +226,7 @@ fn self_check() -> impl Strategy<Value = SelfCheck> {
     })
 }
 
-/// Queries by name, each of the first network.
+/// Queries by name, without networks.
 fn queries() -> impl Strategy<Value = BTreeMap<String, CustomQuery>> {
     let sources = ["(balance #13)", "\"$ ${x}\"", "[1 2.5 :k]", "*juice*\n"];
     let query = (prop::sample::select(sources.to_vec()), text(), 1u64..86_400);
@@ -256,7 +256,7 @@ fn peer() -> impl Strategy<Value = Peer> {
     let role = prop::sample::select(vec![Role::Own, Role::Reference]);
     let every = prop::option::of((1u64..100_000_000).prop_map(Duration::from_secs));
     let windows = prop::collection::vec(window(), 0..3);
-    let judged = (thresholds(), every, windows, sidecar());
+    let verdicts = (thresholds(), every, windows, sidecar());
     (
         name(),
         role,
@@ -266,10 +266,10 @@ fn peer() -> impl Strategy<Value = Peer> {
         account,
         http_options(),
         cadence(),
-        judged,
+        verdicts,
     )
         .prop_map(
-            |(name, role, endpoints, key, labels, account, http, cadence, judged)| Peer {
+            |(name, role, endpoints, key, labels, account, http, cadence, verdicts)| Peer {
                 name,
                 network: String::new(),
                 genesis: None,
@@ -280,10 +280,10 @@ fn peer() -> impl Strategy<Value = Peer> {
                 account,
                 http,
                 cadence,
-                verdicts: judged.0,
-                expect_block_every: judged.1,
-                maintenance: judged.2,
-                sidecar: judged.3,
+                verdicts: verdicts.0,
+                expect_block_every: verdicts.1,
+                maintenance: verdicts.2,
+                sidecar: verdicts.3,
                 sampled: None,
             },
         )
@@ -400,7 +400,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_shown_configuration_with_its_secrets_filled_in_reads_back_equal(config in any_config()) {
+    fn a_printed_configuration_with_its_secrets_reads_back_equal(config in any_config()) {
         let shown = config::render(&config);
         prop_assert!(!shown.contains("filled-in"));
         let text = shown.replace(config::SECRET, "filled-in");
@@ -411,7 +411,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_told_to_be_wrong(text in "[a-z:\\-\\[\\]{}&*!|>'\"#%@`,? \n\t$]{0,80}") {
+    fn any_text_is_valid_or_has_errors(text in "[a-z:\\-\\[\\]{}&*!|>'\"#%@`,? \n\t$]{0,80}") {
         if let Err(errors) = parse(&text) {
             prop_assert!(!errors.problems().is_empty());
         }

@@ -9,7 +9,7 @@ use convex_peer_monitor::config;
 use super::{PEER, check, environment, errors, parse_in, with_peer};
 
 #[test]
-fn a_value_that_the_environment_gave_is_never_told() {
+fn errors_do_not_contain_values_from_the_environment() {
     for lines in [
         "bearer_token: ${BAD_TOKEN}",
         "bearer_token_file: ${TOKEN}",
@@ -30,12 +30,10 @@ fn a_value_that_the_environment_gave_is_never_told() {
         "expect_block_every: ${TOKEN}",
         "maintenance: [{ from: \"${TOKEN}\", to: \"${TOKEN}\" }]",
     ] {
-        let told = errors(&with_peer(lines));
+        let error = errors(&with_peer(lines));
+        // This value is in the file itself.
         let given = lines.contains("key: 5s3cret");
-        assert!(
-            given == told.contains("s3cret"),
-            "{lines} is told as {told}"
-        );
+        assert!(given == error.contains("s3cret"), "{lines} gives {error}");
     }
     for endpoint in [
         "${TOKEN}",
@@ -46,10 +44,10 @@ fn a_value_that_the_environment_gave_is_never_told() {
         "u:s3cret@h:18888",
         "http://u:s3cret@h",
     ] {
-        let told = errors(&format!(
+        let error = errors(&format!(
             "peers: [{{ name: a, endpoints: [\"{endpoint}\"] }}]"
         ));
-        assert!(!told.contains("s3cret"), "{endpoint} is told as {told}");
+        assert!(!error.contains("s3cret"), "{endpoint} gives {error}");
     }
     for line in [
         "self_check: { references: [\"${TOKEN}\"] }",
@@ -59,13 +57,13 @@ fn a_value_that_the_environment_gave_is_never_told() {
         "queries: [{ name: a, source: \"##${TOKEN}\" }]",
         "queries: [{ name: a, source: \"1\", networks: [\"${TOKEN}\"] }]",
     ] {
-        let told = errors(&format!("{PEER}{line}\n"));
-        assert!(!told.contains("s3cret"), "{line} is told as {told}");
+        let error = errors(&format!("{PEER}{line}\n"));
+        assert!(!error.contains("s3cret"), "{line} gives {error}");
     }
 }
 
 #[test]
-fn a_file_with_a_bad_secret_is_told_without_the_secret() {
+fn errors_about_secret_files_do_not_contain_the_secret() {
     let dir = tempfile::tempdir().unwrap();
     let mut all = String::new();
     for (key, content) in [
@@ -88,15 +86,15 @@ fn a_file_with_a_bad_secret_is_told_without_the_secret() {
         ),
     ] {
         fs::write(dir.path().join("f"), content).unwrap();
-        let told = parse_in(dir.path(), &with_peer(&format!("{key}: f"))).expect_err(key);
-        writeln!(all, "{told}").unwrap();
+        let error = parse_in(dir.path(), &with_peer(&format!("{key}: f"))).expect_err(key);
+        writeln!(all, "{error}").unwrap();
     }
     assert!(!all.contains("s3cret"), "{all}");
     insta::assert_snapshot!(all.replace(dir.path().to_str().unwrap(), "DIR"));
 }
 
 #[test]
-fn a_receiver_that_is_wrong_is_told_without_its_secrets() {
+fn errors_about_receivers_do_not_contain_their_secrets() {
     insta::assert_snapshot!(errors(&format!(
         "{PEER}{}",
         r#"notify:
@@ -120,7 +118,7 @@ fn a_receiver_that_is_wrong_is_told_without_its_secrets() {
 }
 
 #[test]
-fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_right() {
+fn secrets_that_every_user_can_read_are_warned_about() {
     use std::os::unix::fs::PermissionsExt;
 
     let dir = tempfile::tempdir().unwrap();
@@ -143,7 +141,7 @@ fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_righ
                 .to_owned(),
         ),
     ];
-    let warned = |mode| {
+    let warnings = |mode| {
         for (name, text) in &files {
             let path = dir.path().join(name);
             fs::write(&path, text).unwrap();
@@ -156,9 +154,9 @@ fn a_secret_that_every_user_of_the_host_can_read_is_told_with_what_would_be_righ
             .replace(dir.path().to_str().unwrap(), "DIR")
     };
     for mode in [0o600, 0o640] {
-        assert_eq!(warned(mode), "", "{mode:o}");
+        assert_eq!(warnings(mode), "", "{mode:o}");
     }
-    insta::assert_snapshot!(warned(0o644));
+    insta::assert_snapshot!(warnings(0o644));
     let (ok, out, _) = check(
         &[dir.path().join("c.yml")],
         check_config::Options::default(),

@@ -1,4 +1,4 @@
-//! How values are written: YAML, the environment, numbers and names of files.
+//! Syntax of values: YAML, environment variables, numbers and file names.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,7 +9,7 @@ use convex_peer_monitor::config::{self, Detail};
 use super::{PEER, environment, errors, parse, valid, with_peer};
 
 #[test]
-fn texts_take_the_environment_and_two_dollars_are_one() {
+fn variables_are_replaced_and_two_dollars_give_one() {
     let config = valid(&with_peer(
         "labels: { a: \"x-${HOST}-y\", b: \"$${HOST}\", c: \"$$$$\" }\nbearer_token: ${TOKEN}",
     ));
@@ -24,7 +24,7 @@ fn texts_take_the_environment_and_two_dollars_are_one() {
 }
 
 #[test]
-fn accounts_sizes_and_hashes_are_read_as_people_write_them() {
+fn accounts_sizes_and_hashes_have_several_notations() {
     for account in ["11", "\"#11\"", "\"11\""] {
         let config = valid(&with_peer(&format!("account: {account}")));
         assert_eq!(config.peers[0].account, Some(11), "{account}");
@@ -50,7 +50,7 @@ fn accounts_sizes_and_hashes_are_read_as_people_write_them() {
 }
 
 #[test]
-fn an_alias_stands_for_what_its_anchor_marks() {
+fn an_alias_repeats_its_anchor() {
     let config = valid(
         "peers:\n\
          - { name: a, endpoints: [http://a], labels: &l { region: eu } }\n\
@@ -61,33 +61,33 @@ fn an_alias_stands_for_what_its_anchor_marks() {
 }
 
 #[test]
-fn an_alias_bomb_is_refused_before_it_is_written_out() {
+fn an_alias_bomb_is_refused_before_it_is_expanded() {
     let mut bomb = "a: &l0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {
         let alias = format!("*l{}", level - 1);
         writeln!(bomb, "a{level}: &l{level} [{}]", vec![alias; 10].join(", ")).unwrap();
     }
-    let told = errors(&bomb);
+    let error = errors(&bomb);
     assert!(
-        told.contains("with every alias written out, at most 1000000"),
-        "{told}"
+        error.contains("with every alias written out, at most 1000000"),
+        "{error}"
     );
 
     let mut chain = "a: &l0 [x]\n".to_owned();
     for level in 1..100_000 {
         writeln!(chain, "a{level}: &l{level} [*l{}]", level - 1).unwrap();
     }
-    let told = errors(&chain);
+    let error = errors(&chain);
     assert!(
-        told.contains("nested more than 32 deep, aliases followed"),
-        "{told}"
+        error.contains("nested more than 32 deep, aliases followed"),
+        "{error}"
     );
-    let told = errors(&format!("a: {}", "[".repeat(100_000)));
-    assert!(told.contains("recursion limit exceeded"), "{told}");
+    let error = errors(&format!("a: {}", "[".repeat(100_000)));
+    assert!(error.contains("recursion limit exceeded"), "{error}");
 }
 
 #[test]
-fn ten_thousand_peers_are_read_and_seen_lean() {
+fn ten_thousand_peers_are_read_with_lean_detail() {
     let mut text = "networks: [{ name: main }]\npeers:\n".to_owned();
     for i in 0..10_000 {
         write!(
@@ -102,19 +102,19 @@ fn ten_thousand_peers_are_read_and_seen_lean() {
     assert_eq!((config.peers.len(), config.detail), (10_000, Detail::Lean));
     assert_eq!(config.peers[9_999].labels["rack"], "r9999");
 
-    let broken = text.replace("interval: 30s", "interval: 30");
-    let told = parse(&broken).expect_err("every peer is wrong");
-    assert_eq!(told.problems().len(), 10_000);
+    let invalid = text.replace("interval: 30s", "interval: 30");
+    let errors = parse(&invalid).expect_err("every peer is invalid");
+    assert_eq!(errors.problems().len(), 10_000);
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_the_text() {
+fn a_byte_order_mark_is_ignored() {
     assert_eq!(valid(&format!("\u{feff}{PEER}")), valid(PEER));
     assert!(errors("\u{feff}listn: x\n").contains("c.yml:1:1: listn"));
 }
 
 #[test]
-fn line_ends_of_windows_and_texts_of_several_lines_are_read() {
+fn windows_line_ends_and_multi_line_texts_are_read() {
     let text = with_peer(
         "labels:\n  a: |-\n    one\n  b: >-\n    two\n    three\n  c: \"four\n    five\"\n  d: six\n    seven",
     );
@@ -129,7 +129,7 @@ fn line_ends_of_windows_and_texts_of_several_lines_are_read() {
 }
 
 #[test]
-fn names_of_files_are_relative_to_the_configuration() {
+fn file_names_are_relative_to_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("token"), "abc\r\n").unwrap();
     let path = dir.path().join("config.yml");
@@ -140,7 +140,7 @@ fn names_of_files_are_relative_to_the_configuration() {
 }
 
 #[test]
-fn the_state_directory_is_relative_to_the_configuration_and_need_not_be_there() {
+fn the_state_directory_is_relative_to_the_configuration_and_may_not_exist() {
     let at = |dir: &str| valid(&format!("state_dir: {dir}\n{PEER}")).state_dir;
     assert_eq!(at("state"), Some(PathBuf::from("/nonexistent/state")));
     assert_eq!(at("/var/x"), Some(PathBuf::from("/var/x")));

@@ -7,24 +7,24 @@ use convex_peer_monitor::config::{self, Config};
 
 use super::{PEER, check, parse_in};
 
-/// What is wrong with a configuration whose web configuration is `text`, beside a certificate of its own.
+/// Reads a configuration with this web configuration, next to a certificate, its key and another key.
 fn with_web(text: &str) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for (name, text) in [
-        ("cert.pem", own.cert.pem()),
-        ("key.pem", own.signing_key.serialize_pem()),
+        ("cert.pem", identity.cert.pem()),
+        ("key.pem", identity.signing_key.serialize_pem()),
         ("other.pem", other.signing_key.serialize_pem()),
         ("web.yml", text.to_owned()),
     ] {
         fs::write(dir.path().join(name), text).unwrap();
     }
-    let read = parse_in(
+    let config = parse_in(
         dir.path(),
         &format!("web: {{ config_file: web.yml }}\n{PEER}"),
     );
-    read.map_err(|errors| {
+    config.map_err(|errors| {
         errors
             .to_string()
             .replace(dir.path().to_str().unwrap(), "DIR")
@@ -47,7 +47,7 @@ fn every_key_of_a_web_configuration_is_read() {
 }
 
 #[test]
-fn a_web_configuration_without_anything_is_plain_http_without_passwords() {
+fn an_empty_web_configuration_means_plain_http_without_passwords() {
     for text in ["", "\n# later\n"] {
         let config = with_web(text).unwrap();
         assert!(config.web.tls.is_none() && config.web.http2 && !config.web.authenticates());
@@ -55,7 +55,7 @@ fn a_web_configuration_without_anything_is_plain_http_without_passwords() {
 }
 
 #[test]
-fn what_is_wrong_with_a_web_configuration_is_told_in_its_own_file() {
+fn errors_in_a_web_configuration_name_its_own_file() {
     insta::assert_snapshot!(with_web(include_str!("bad-web.yml")).unwrap_err());
     let tls = |lines: &str| {
         let text = format!("tls_server_config:\n  cert_file: cert.pem\n{lines}");
@@ -78,7 +78,7 @@ fn what_is_wrong_with_a_web_configuration_is_told_in_its_own_file() {
 }
 
 #[test]
-fn a_listener_that_is_open_to_others_is_told_in_words() {
+fn a_listener_open_to_other_hosts_is_warned_about() {
     let exposure = |text: &str, address: &str| {
         let config = with_web(text).unwrap();
         config.web.exposure(address.parse().unwrap())
