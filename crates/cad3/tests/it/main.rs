@@ -1,4 +1,4 @@
-//! The codec against what running peers sent and what the Java libraries made, and against what nobody should send.
+//! The codec: messages of running peers, test vectors of the Java libraries, and hostile input.
 
 mod data;
 mod frames;

@@ -1,11 +1,11 @@
-//! Query texts.
+//! Reading query texts.
 
 use cad3::{Cell, encode, encode_message, reader::read, vlq};
 
 use super::data::{bytes, content, file, message, rows, text, whole};
 
 #[test]
-fn every_query_text_reads_as_the_java_reader_makes_it() {
+fn every_query_text_reads_as_in_java() {
     let rows = rows(&file("queries.json"), "queries");
     assert_eq!(rows.len(), 65);
     for row in &rows {
@@ -32,7 +32,7 @@ fn every_query_text_reads_as_the_java_reader_makes_it() {
 }
 
 #[test]
-fn every_kind_of_form_reads() {
+fn every_kind_of_form_is_read() {
     for (text, printed) in [
         ("(a, b) ; to the end", "(a b)"),
         ("#{1 1}", "#{1}"),
@@ -77,8 +77,8 @@ fn every_kind_of_form_reads() {
 }
 
 #[test]
-fn what_is_no_form_is_told_by_line_and_column() {
-    for (text, wanted) in [
+fn an_error_has_its_line_and_column() {
+    for (text, expected) in [
         ("", "1:1: no form, one is needed"),
         (" ; only this", "1:13: no form, one is needed"),
         ("(count\n  [1 2)", "2:7: ) where the [ of 2:3 needs ]"),
@@ -142,7 +142,7 @@ fn what_is_no_form_is_told_by_line_and_column() {
         ),
         ("é", "1:1: \"é\" begins no form"),
     ] {
-        assert_eq!(read(text).unwrap_err().to_string(), wanted, "{text}");
+        assert_eq!(read(text).unwrap_err().to_string(), expected, "{text}");
     }
     let partial = format!("#[800120{}]", "00".repeat(32));
     assert_eq!(
@@ -157,21 +157,21 @@ fn what_is_no_form_is_told_by_line_and_column() {
 }
 
 #[test]
-fn deep_nesting_is_refused_before_it_costs() {
-    let wanted = "nested too deep, at most 100 levels";
+fn deep_nesting_is_refused_early() {
+    let expected = "nested too deep, at most 100 levels";
     for open in ["(", "[", "'", "^", "#_", "{", "#{", "x/"] {
         let text = open.repeat(100_000);
         let error = read(&text).unwrap_err();
-        assert!(error.problem == wanted || open == "x/", "{open}: {error}");
+        assert!(error.problem == expected || open == "x/", "{open}: {error}");
     }
     let path = format!("x{}", "/y".repeat(100_000));
-    assert_eq!(read(&path).unwrap_err().problem, wanted);
+    assert_eq!(read(&path).unwrap_err().problem, expected);
     let tail = " 1".repeat(300);
     let wide = format!("{}1{}", "[".repeat(50), format!("{tail}]").repeat(50));
     assert_eq!(
         read(&wide).unwrap_err().problem,
-        wanted,
-        "each level is a tree"
+        expected,
+        "each level is a tree with inner nodes"
     );
     let deep = format!("{}1{}", "'(".repeat(49), ")".repeat(49));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The client, on answers that were recorded or made up.
+//! The client without a connection: query texts, and recorded or invented answers.
 
 mod query;
 mod registry;

@@ -3,10 +3,10 @@
 use convex_client::Query;
 
 #[test]
-fn a_text_that_is_no_form_is_no_question() {
+fn a_query_is_one_form() {
     let error = Query::read("(+ 1").unwrap_err();
     assert_eq!((error.line, error.column), (1, 1), "{error}");
-    let question = Query::read(" (count  x) ; why").unwrap();
-    assert_eq!(question.source(), " (count  x) ; why");
-    assert_eq!(question.form().to_string(), "(count x)");
+    let query = Query::read(" (count  x) ; why").unwrap();
+    assert_eq!(query.source(), " (count  x) ; why");
+    assert_eq!(query.form().to_string(), "(count x)");
 }

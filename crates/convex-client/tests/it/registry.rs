@@ -1,4 +1,4 @@
-//! Reading the registry of peers from answers, recorded and made up.
+//! Reading the registry of peers from recorded and invented answers.
 
 mod properties;
 
@@ -18,7 +18,7 @@ fn key(i: usize) -> Hash {
     Hash::of(&i.to_be_bytes())
 }
 
-/// A row as a peer makes it.
+/// A row as peers send it.
 fn row(i: usize) -> Vec<Cell> {
     vec![
         key(i).into(),
@@ -43,7 +43,7 @@ fn rows(range: std::ops::Range<usize>) -> impl Iterator<Item = Cell> {
     range.map(|i| Cell::vector(row(i)))
 }
 
-fn refused(code: &str) -> Result<Cell, QueryError> {
+fn query_error(code: &str) -> Result<Cell, QueryError> {
     Err(QueryError::Refused(ErrorReply {
         code: code.to_owned(),
         message: "as scripted".to_owned(),
@@ -54,11 +54,11 @@ fn too_large() -> Result<Cell, QueryError> {
     Err(Failure::new(FailureReason::TooLarge, "as scripted").into())
 }
 
-/// A peer with a registry of `registered`, which refuses pages above `limit`; it reads the numbers of the questions.
+/// A peer with a registry of `registered` peers, which refuses pages of more than `limit`.
 struct Peer {
     registered: usize,
     limit: usize,
-    asked: Vec<usize>,
+    page_sizes: Vec<usize>,
 }
 
 impl Peer {
@@ -66,7 +66,7 @@ impl Peer {
         Self {
             registered,
             limit,
-            asked: Vec::new(),
+            page_sizes: Vec::new(),
         }
     }
 
@@ -77,9 +77,9 @@ impl Peer {
         };
         let number = |text: &str| text.split(' ').next().unwrap().parse::<usize>().unwrap();
         let (from, to) = (number(slice), number(slice.split("(min ").nth(1).unwrap()));
-        self.asked.push(to - from);
+        self.page_sizes.push(to - from);
         if to - from > self.limit {
-            return refused("JUICE");
+            return query_error("JUICE");
         }
         let range = from.min(self.registered)..to.min(self.registered);
         Ok(page(self.registered.try_into().unwrap(), rows(range)))
@@ -87,8 +87,8 @@ impl Peer {
 
     fn read(&mut self) -> Result<Registry, RegistryError> {
         let mut reading = Reading::default();
-        while let Some(question) = reading.next_question() {
-            reading.take(self.answer(question.source()))?;
+        while let Some(query) = reading.next_question() {
+            reading.take(self.answer(query.source()))?;
         }
         Ok(reading.finish().unwrap())
     }
@@ -118,7 +118,7 @@ fn a_registry_is_read_with_the_balances_of_its_controllers() {
 }
 
 #[test]
-fn rows_that_real_peers_sent_are_read() {
+fn rows_of_real_peers_are_read() {
     for release in ["0.8.0", "0.8.6"] {
         let file = format!(
             "{}/../../tests/vectors/rest-{release}.json",
@@ -141,7 +141,7 @@ fn rows_that_real_peers_sent_are_read() {
         reading.take(Ok(page(3, rows))).unwrap();
         let registry = reading.finish().unwrap();
 
-        // What the peer said of the same as JSON, a moment before: only rewards and blocks have moved.
+        // The same as JSON, a moment earlier: only rewards and blocks may differ.
         let json: serde_json::Value =
             serde_json::from_str(pair("query")["body"].as_str().unwrap()).unwrap();
         let json = json["value"].as_array().unwrap();
@@ -161,20 +161,20 @@ fn rows_that_real_peers_sent_are_read() {
 }
 
 #[test]
-fn a_large_registry_is_read_in_pages_and_the_rest_counted() {
+fn a_large_registry_is_read_in_pages_up_to_a_limit() {
     let mut peer = Peer::new(600, 1000);
     let registry = peer.read().unwrap();
-    assert_eq!(peer.asked, [250, 250, 250]);
+    assert_eq!(peer.page_sizes, [250, 250, 250]);
     assert_eq!((registry.peers.len(), registry.complete), (600, true));
     assert_eq!(registry.controllers.len(), 300);
 
     let mut peer = Peer::new(1000, 1000);
     assert!(peer.read().unwrap().complete);
-    assert_eq!(peer.asked, [250; 4]);
+    assert_eq!(peer.page_sizes, [250; 4]);
 
     let mut peer = Peer::new(100_000, 1000);
     let registry = peer.read().unwrap();
-    assert_eq!(peer.asked, [250; 4], "no more is asked");
+    assert_eq!(peer.page_sizes, [250; 4], "no further pages are requested");
     assert_eq!(
         (registry.peers.len(), registry.registered),
         (MAX_PEERS, 100_000)
@@ -185,10 +185,10 @@ fn a_large_registry_is_read_in_pages_and_the_rest_counted() {
 }
 
 #[test]
-fn less_is_asked_where_a_page_is_too_much() {
+fn smaller_pages_are_requested_when_one_is_too_large() {
     let mut peer = Peer::new(70, 50);
     let registry = peer.read().unwrap();
-    assert_eq!(peer.asked, [250, 50, 50]);
+    assert_eq!(peer.page_sizes, [250, 50, 50]);
     assert_eq!((registry.peers.len(), registry.complete), (70, true));
 
     let mut reading = Reading::default();
@@ -198,27 +198,23 @@ fn less_is_asked_where_a_page_is_too_much() {
 }
 
 #[test]
-fn a_peer_that_never_has_enough_juice_gives_an_error_and_not_an_endless_reading() {
+fn a_peer_that_refuses_even_the_smallest_page_is_an_error() {
     let mut peer = Peer::new(70, 0);
     let error = peer.read().unwrap_err();
     assert!(matches!(error, RegistryError::QueryError(_)), "{error}");
-    assert_eq!(peer.asked, [250, 50, 10]);
+    assert_eq!(peer.page_sizes, [250, 50, 10]);
 }
 
 #[test]
-fn what_is_known_is_kept_when_the_rest_is_too_much() {
+fn pages_already_read_are_kept_when_further_ones_fail() {
     let mut reading = Reading::default();
     reading.take(Ok(page(600, rows(0..250)))).unwrap();
     for _ in 0..3 {
-        reading.take(refused("JUICE")).unwrap();
+        reading.take(query_error("JUICE")).unwrap();
     }
-    let question = reading.next_question().unwrap();
-    assert!(
-        question.source().contains("(balance a)"),
-        "{}",
-        question.source()
-    );
-    reading.take(refused("JUICE")).unwrap();
+    let query = reading.next_question().unwrap();
+    assert!(query.source().contains("(balance a)"), "{}", query.source());
+    reading.take(query_error("JUICE")).unwrap();
     assert_eq!(reading.next_question(), None);
     let registry = reading.finish().unwrap();
     assert_eq!(
@@ -229,15 +225,15 @@ fn what_is_known_is_kept_when_the_rest_is_too_much() {
 }
 
 #[test]
-fn after_a_failure_the_same_question_can_go_to_another_peer() {
+fn after_a_failure_the_same_query_can_go_to_another_peer() {
     let mut reading = Reading::default();
     reading.take(Ok(page(300, rows(0..250)))).unwrap();
-    let question = reading.next_question();
+    let query = reading.next_question();
     let failure = Failure::new(FailureReason::Timeout, "as scripted");
     let error = reading.take(Err(failure.clone().into())).unwrap_err();
     assert_eq!(error, RegistryError::QueryError(failure.into()));
-    assert!(reading.take(refused("NOBODY")).is_err());
-    assert_eq!(reading.next_question(), question);
+    assert!(reading.take(query_error("NOBODY")).is_err());
+    assert_eq!(reading.next_question(), query);
     reading.take(Ok(page(300, rows(250..300)))).unwrap();
     assert!(reading.finish().unwrap().complete);
 }
@@ -248,7 +244,7 @@ fn without_an_answer_there_is_no_registry() {
 }
 
 #[test]
-fn peers_that_move_between_two_pages_are_no_error() {
+fn peers_that_change_place_between_pages_are_no_error() {
     let mut reading = Reading::default();
     reading.take(Ok(page(260, rows(0..250)))).unwrap();
     reading.take(Ok(page(259, rows(249..258)))).unwrap();
@@ -260,16 +256,16 @@ fn peers_that_move_between_two_pages_are_no_error() {
 }
 
 #[test]
-fn an_absent_controller_block_or_url_is_unknown() {
-    let mut absent = row(0);
-    absent[1] = Cell::Nil;
-    absent[5] = Cell::integer(-1);
-    absent[6] = Cell::Nil;
+fn a_missing_controller_block_or_url_is_unknown() {
+    let mut missing = row(0);
+    missing[1] = Cell::Nil;
+    missing[5] = Cell::integer(-1);
+    missing[6] = Cell::Nil;
     let mut long = row(1);
     long[6] = Cell::string(&"é".repeat(MAX_URL_BYTES / 2 + 1));
     let mut reading = Reading::default();
     reading
-        .take(Ok(page(2, [absent, long].map(Cell::vector))))
+        .take(Ok(page(2, [missing, long].map(Cell::vector))))
         .unwrap();
     let registry = reading.finish().unwrap();
     let peer = &registry.peers[&key(0)];
@@ -286,12 +282,16 @@ fn problem(value: Cell) -> String {
     let error = reading.take(Ok(value)).unwrap_err();
     assert!(matches!(error, RegistryError::Malformed(_)), "{error}");
     assert_eq!(reading.next_question(), before);
-    assert_eq!(reading.finish(), None, "nothing of a wrong answer is kept");
+    assert_eq!(
+        reading.finish(),
+        None,
+        "an invalid answer is dropped entirely"
+    );
     error.to_string()
 }
 
 #[test]
-fn a_row_with_something_wrong_is_refused_by_what_it_is() {
+fn an_invalid_row_is_refused_with_the_reason() {
     for (position, wrong, expected) in [
         (0, "0x1234", "row 1: 0x1234 is no peer key"),
         (1, "13", "row 1: 13 is no controller"),
@@ -328,7 +328,7 @@ fn a_row_with_something_wrong_is_refused_by_what_it_is() {
 }
 
 #[test]
-fn an_answer_that_is_no_page_is_refused() {
+fn an_answer_that_is_not_a_page_is_refused() {
     for text in [
         "nil",
         "12",
@@ -349,7 +349,7 @@ fn an_answer_that_is_no_page_is_refused() {
 }
 
 #[test]
-fn more_or_fewer_rows_than_asked_for_are_refused() {
+fn more_or_fewer_rows_than_requested_are_refused() {
     let message = problem(page(100_000, rows(0..100_000)));
     assert!(
         message.contains("100000 rows from 0 on where 250 of 100000"),
@@ -364,7 +364,7 @@ fn more_or_fewer_rows_than_asked_for_are_refused() {
 }
 
 #[test]
-fn more_stake_than_coin_is_refused() {
+fn more_stake_than_coins_is_refused() {
     let rich = |i| {
         let mut row = row(i);
         row[4] = Cell::integer(MAX_SUPPLY_COPPER);
@@ -378,7 +378,7 @@ fn more_stake_than_coin_is_refused() {
 }
 
 #[test]
-fn wrong_balances_are_refused_and_the_peers_kept() {
+fn invalid_balances_are_refused_and_the_peers_kept() {
     for text in [
         "nil",
         "[]",

@@ -1,4 +1,4 @@
-//! What holds for all answers.
+//! Properties of all answers.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::{key, page, row};
 
-/// Any cell, often of the shape that is asked for.
+/// Any cell, often of the expected shape.
 fn cells() -> impl Strategy<Value = Cell> {
     let leaf = prop_oneof![
         Just(Cell::Nil),
@@ -43,14 +43,14 @@ fn cells() -> impl Strategy<Value = Cell> {
 
 proptest! {
     #[test]
-    fn whatever_is_answered_the_registry_is_sound(answers in prop::collection::vec(cells(), 0..6)) {
+    fn any_answers_give_a_consistent_registry_or_an_error(answers in prop::collection::vec(cells(), 0..6)) {
         let mut reading = Reading::default();
         for answer in answers {
             if let Err(error) = reading.take(Ok(answer)) {
                 prop_assert!(error.to_string().len() < 400, "{error}");
             }
-            let question = reading.next_question();
-            prop_assert!(question.is_none_or(|question| question.source().len() < 20_000));
+            let query = reading.next_question();
+            prop_assert!(query.is_none_or(|query| query.source().len() < 20_000));
         }
         if let Some(registry) = reading.finish() {
             let weights = registry.weights(registry.state_time_ms);
