@@ -10,16 +10,23 @@ use convex_simulator::Network;
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::{Agent, value_of};
+use crate::support::pace::Pace;
 use crate::support::simulated::network;
 
 /// Longest wait for all verdicts, which take about five polls of the peers of other shards.
-const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+/// All times here are stretched by the pace.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 
-const DEFAULTS: &str = "
-defaults: { interval: 1s, timeout: 950ms, retries: 0, down_after: 3, up_after: 2 }
-verdicts: { stall_after: 5s }
-limits: { max_inflight: 1000, per_host_inflight: 1000 }
-";
+fn defaults(pace: &Pace) -> String {
+    format!(
+        "defaults: {{ interval: {}, timeout: {}, retries: 0, down_after: 3, up_after: 2 }}\n\
+         verdicts: {{ stall_after: {} }}\n\
+         limits: {{ max_inflight: 1000, per_host_inflight: 1000 }}\n",
+        pace.ms(1_000),
+        pace.ms(950),
+        pace.ms(5_000),
+    )
+}
 
 /// Number of peers in each network.
 const PEERS: usize = 6;
@@ -48,7 +55,7 @@ const NETWORKS: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-fn config(networks: &[Network]) -> String {
+fn config(networks: &[Network], pace: &Pace) -> String {
     let (mut named, mut peers) = (String::new(), String::new());
     for ((name, ..), network) in NETWORKS.iter().zip(networks) {
         let genesis = network.genesis();
@@ -62,7 +69,7 @@ fn config(networks: &[Network]) -> String {
             .unwrap();
         }
     }
-    format!("{DEFAULTS}networks:\n{named}peers:\n{peers}")
+    format!("{}networks:\n{named}peers:\n{peers}", defaults(pace))
 }
 
 /// Formats the verdict on a network in a scrape.
@@ -111,8 +118,8 @@ async fn scrape(agent: &Agent) -> String {
 }
 
 /// Waits until each agent has reached the expected verdict on each network.
-async fn settled(agents: &[Agent]) {
-    let deadline = Instant::now() + SETTLED_WITHIN;
+async fn settled(agents: &[Agent], pace: &Pace) {
+    let deadline = Instant::now() + pace.stretch(SETTLED_WITHIN);
     loop {
         let mut wrong = Vec::new();
         for (i, agent) in agents.iter().enumerate() {
@@ -128,23 +135,26 @@ async fn settled(agents: &[Agent]) {
             return;
         }
         assert!(Instant::now() < deadline, "{}", wrong.join("\n"));
-        sleep(Duration::from_millis(300)).await;
+        sleep(pace.stretch(Duration::from_millis(300))).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_peer_is_in_one_shard_and_all_shards_judge_networks_alike() {
     let mut networks = Vec::new();
+    let pace = Pace::measure().await;
     for (_, faults, _) in NETWORKS {
-        networks.push(network(PEERS, faults, None).await);
+        let faults: Vec<_> = faults.iter().map(|fault| pace.fault(fault)).collect();
+        let faults: Vec<_> = faults.iter().map(String::as_str).collect();
+        networks.push(network(PEERS, &faults, None).await);
     }
-    let config = config(&networks);
+    let config = config(&networks, &pace);
     let mut agents = vec![Agent::start(&config).await];
     for shard in ["1/3", "2/3", "3/3"] {
         let shard: Shard = shard.parse().unwrap();
         agents.push(Agent::start_shard(&config, shard).await);
     }
-    settled(&agents).await;
+    settled(&agents, &pace).await;
 
     let whole = scrape(&agents[0]).await;
     let all = peers(&whole, "convex_peer_polls_total");

@@ -10,19 +10,27 @@ use convex_simulator::{KINDS, Network};
 use tokio::time::{Instant, sleep};
 
 use crate::support::agent::Agent;
+use crate::support::pace::Pace;
 use crate::support::simulated::network;
-use crate::support::until;
+use crate::support::until_within;
 
-/// Longest wait for all verdicts, of which the slowest takes about seven polls.
-const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+/// Longest wait for all verdicts, of which the slowest takes about seven polls. All times here are
+/// stretched by the pace.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A busy machine may lose one poll or two in a row, so a peer is down only after three.
-const DEFAULTS: &str = "
-defaults: { interval: 2s, timeout: 1900ms, retries: 0, down_after: 3, up_after: 2 }
-verdicts: { stall_after: 5s, lag_blocks: 10, lag_for: 2s }
-limits: { max_inflight: 1000, per_host_inflight: 1000 }
-metrics: { detail: full }
-";
+fn defaults(pace: &Pace) -> String {
+    format!(
+        "defaults: {{ interval: {}, timeout: {}, retries: 0, down_after: 3, up_after: 2 }}\n\
+         verdicts: {{ stall_after: {}, lag_blocks: 10, lag_for: {} }}\n\
+         limits: {{ max_inflight: 1000, per_host_inflight: 1000 }}\n\
+         metrics: {{ detail: full }}\n",
+        pace.ms(2_000),
+        pace.ms(1_900),
+        pace.ms(5_000),
+        pace.ms(2_000),
+    )
+}
 
 /// How a network is watched.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,19 +164,19 @@ impl Watch {
     }
 
     /// Returns the configuration of peer `i` besides its name and endpoints.
-    fn peer_options(self, network: &Network, i: usize) -> String {
+    fn peer_options(self, network: &Network, i: usize, pace: &Pace) -> String {
         let key = format!(", key: '{}'", network.key(i));
         match self {
             Self::Pinned | Self::TwoOfTwenty => key,
             Self::Unpinned => String::new(),
             Self::Expecting => key + ", expect_block_every: 10m",
-            Self::Seldom => key + ", interval: 8s",
+            Self::Seldom => format!("{key}, interval: {}", pace.ms(8_000)),
         }
     }
 }
 
 /// Returns the configuration of the agent: network `n` has the peers `n.i`.
-fn config(networks: &[(&Network, Watch)]) -> String {
+fn config(networks: &[(&Network, Watch)], pace: &Pace) -> String {
     let (mut named, mut peers) = (String::new(), String::new());
     for (n, (network, watch)) in networks.iter().enumerate() {
         let genesis = match watch {
@@ -180,7 +188,7 @@ fn config(networks: &[(&Network, Watch)]) -> String {
             let (tcp, http, more) = (
                 network.tcp(i),
                 network.http(i),
-                watch.peer_options(network, i),
+                watch.peer_options(network, i, pace),
             );
             writeln!(
                 peers,
@@ -189,7 +197,7 @@ fn config(networks: &[(&Network, Watch)]) -> String {
             .unwrap();
         }
     }
-    format!("{DEFAULTS}networks:\n{named}peers:\n{peers}")
+    format!("{}networks:\n{named}peers:\n{peers}", defaults(pace))
 }
 
 /// One scrape.
@@ -325,8 +333,9 @@ fn false_alarms(scrape: &Scrape) -> Vec<String> {
 }
 
 /// Waits until `mistakes` finds none.
-async fn settled(agent: &Agent, mistakes: impl Fn(&Scrape) -> Vec<String>) {
-    let deadline = Instant::now() + SETTLED_WITHIN;
+async fn settled(agent: &Agent, pace: &Pace, mistakes: impl Fn(&Scrape) -> Vec<String>) {
+    let longest = pace.stretch(SETTLED_WITHIN);
+    let deadline = Instant::now() + longest;
     loop {
         let found = mistakes(&Scrape::of(agent).await);
         if found.is_empty() {
@@ -334,24 +343,29 @@ async fn settled(agent: &Agent, mistakes: impl Fn(&Scrape) -> Vec<String>) {
         }
         assert!(
             Instant::now() < deadline,
-            "after {SETTLED_WITHIN:?}:\n{}",
+            "after {longest:?}:\n{}",
             found.join("\n")
         );
-        sleep(Duration::from_millis(500)).await;
+        sleep(pace.stretch(Duration::from_millis(500))).await;
     }
 }
 
 /// Waits until each peer has been polled three more times: the verdicts must not change.
-async fn three_more_polls(agent: &Agent) {
+async fn three_more_polls(agent: &Agent, pace: &Pace) {
     const POLLS: &str = "convex_peer_polls_total{";
     let before = Scrape::of(agent).await.0;
-    until("each peer is polled three more times", async || {
-        let now = Scrape::of(agent).await.0;
-        let mut polls = before
-            .iter()
-            .filter(|(series, _)| series.starts_with(POLLS));
-        polls.all(|(series, polls)| now[series] >= polls + 3.0)
-    })
+    let longest = pace.stretch(SETTLED_WITHIN);
+    until_within(
+        longest,
+        "each peer is polled three more times",
+        async || {
+            let now = Scrape::of(agent).await.0;
+            let mut polls = before
+                .iter()
+                .filter(|(series, _)| series.starts_with(POLLS));
+            polls.all(|(series, polls)| now[series] >= polls + 3.0)
+        },
+    )
     .await;
 }
 
@@ -370,17 +384,21 @@ fn the_table_has_every_kind_of_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_is_identified_and_affects_no_other_peer() {
     let mut networks = Vec::new();
+    let pace = Pace::measure().await;
     for row in rows() {
-        let network = network(row.watch.peers(), &row.faults, row.traffic).await;
+        let faults: Vec<_> = row.faults.iter().map(|fault| pace.fault(fault)).collect();
+        let faults: Vec<_> = faults.iter().map(String::as_str).collect();
+        let traffic = row.traffic.map(|traffic| pace.traffic(traffic));
+        let network = network(row.watch.peers(), &faults, traffic.as_deref()).await;
         networks.push((network, row.watch));
     }
     let watched: Vec<_> = networks
         .iter()
         .map(|(network, watch)| (network, *watch))
         .collect();
-    let agent = Agent::start(&config(&watched)).await;
-    settled(&agent, mistakes).await;
-    three_more_polls(&agent).await;
+    let agent = Agent::start(&config(&watched, &pace)).await;
+    settled(&agent, &pace, mistakes).await;
+    three_more_polls(&agent, &pace).await;
     let scrape = Scrape::of(&agent).await;
     let found = [mistakes(&scrape), false_alarms(&scrape)].concat();
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::support::agent::Agent;
 use crate::support::fake;
+use crate::support::pace::Pace;
 use crate::support::simulated::network;
 
 use super::{Scrape, Watch, config, difference, labels, settled, three_more_polls};
@@ -59,6 +60,7 @@ fn liars() -> Vec<Liar> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lying_peer_affects_only_the_verdict_on_itself() {
+    let pace = Pace::measure().await;
     let (mut networks, mut started) = (Vec::new(), Vec::new());
     for Liar {
         what, mut script, ..
@@ -76,7 +78,7 @@ async fn a_lying_peer_affects_only_the_verdict_on_itself() {
         .iter()
         .map(|(network, watch)| (network, *watch))
         .collect();
-    let mut config = config(&watched);
+    let mut config = config(&watched, &pace);
     for (n, liar) in started.iter().enumerate() {
         let (tcp, http) = (liar.tcp, liar.http);
         // The first by name and one of the operator's own: anything that depends on order would pick it.
@@ -118,8 +120,8 @@ async fn a_lying_peer_affects_only_the_verdict_on_itself() {
         }
         mistakes
     };
-    settled(&agent, mistakes).await;
-    three_more_polls(&agent).await;
+    settled(&agent, &pace, mistakes).await;
+    three_more_polls(&agent, &pace).await;
     let found = mistakes(&Scrape::of(&agent).await);
     assert!(found.is_empty(), "{}", found.join("\n"));
     agent.stop().await;
