@@ -1,8 +1,8 @@
-//! One poll on loopback, over TCP and over HTTP, compared with a bare exchange of the same bytes on an
-//! open connection.
+//! One poll on loopback, over TCP and over HTTP, compared with a bare exchange of the same bytes on
+//! an open connection.
 //!
-//! Both ends run on one thread, so that the results contain the work of both and of the kernel, but not
-//! the time that another core takes to wake up.
+//! Both ends run on one thread, so that the results contain the work of both and of the kernel, but
+//! not the time that another core takes to wake up.
 
 #![allow(
     clippy::unwrap_used,

@@ -251,8 +251,8 @@ impl Scrape {
         found.with_context(|| format!("no {series} in the metrics"))
     }
 
-    /// Returns the buckets of the schedule delay since `before`: upper bounds in seconds and cumulative
-    /// numbers of polls.
+    /// Returns the buckets of the schedule delay since `before`: upper bounds in seconds and
+    /// cumulative numbers of polls.
     fn delays_since(&self, before: &Self) -> anyhow::Result<Vec<(f64, f64)>> {
         let bucket = |line: &str| -> Option<(f64, f64)> {
             let rest = line.strip_prefix("convex_monitor_schedule_delay_seconds_bucket{le=\"")?;

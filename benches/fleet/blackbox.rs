@@ -1,5 +1,6 @@
-//! The alternative: the blackbox exporter of Prometheus with the same HTTP targets, at the same rate on the
-//! same core. It requests the status on a new connection and does not interpret the answer.
+//! The alternative: the blackbox exporter of Prometheus with the same HTTP targets, at the same
+//! rate on the same core. It requests the status on a new connection and does not interpret the
+//! answer.
 
 use std::path::Path;
 use std::sync::Arc;

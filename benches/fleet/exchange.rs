@@ -1,5 +1,5 @@
-//! Sizes of the messages in one poll, as on the command line of the floor: `255:362` is one turn, several
-//! are joined by commas.
+//! Sizes of the messages in one poll, as on the command line of the floor: `255:362` is one turn,
+//! several are joined by commas.
 
 use std::fmt;
 use std::str::FromStr;

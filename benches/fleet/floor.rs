@@ -1,5 +1,5 @@
-//! The floor: as many bare tokio connections as the agent has, which exchange the bytes of a poll at the
-//! same rate without reading them. Both ends are this program, in separate processes.
+//! The floor: as many bare tokio connections as the agent has, which exchange the bytes of a poll
+//! at the same rate without reading them. Both ends are this program, in separate processes.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! Whether the agent reports the latency of the peers and not its own load: the latencies in its metrics
-//! compared with a bare exchange of the same bytes with the same peers, at the same rate on the same core.
+//! Whether the agent reports the latency of the peers and not its own load: the latencies in its
+//! metrics compared with a bare exchange of the same bytes with the same peers, at the same rate on
+//! the same core.
 
 use std::net::SocketAddr;
 

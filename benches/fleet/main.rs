@@ -1,11 +1,11 @@
 //! Cost of an agent that watches a simulated network with many peers: CPU time per poll, memory,
-//! punctuality, start, and scrapes. For comparison, at the same rate on the same core: a bare exchange of
-//! the same bytes, and the blackbox exporter with the same HTTP targets.
+//! punctuality, start, and scrapes. For comparison, at the same rate on the same core: a bare
+//! exchange of the same bytes, and the blackbox exporter with the same HTTP targets.
 //!
-//! `cargo bench --bench fleet -- 100 1000` measures only these sizes, `limit` the largest fleet that the
-//! descriptor limit allows and a larger one with two agents, `honesty` the error of the reported latencies,
-//! and `soak` memory for an hour, which is not part of the default. `BENCH_SHORT` reduces sizes and rounds.
-//! There is no pass or fail.
+//! `cargo bench --bench fleet -- 100 1000` measures only these sizes, `limit` the largest fleet
+//! that the descriptor limit allows and a larger one with two agents, `honesty` the error of the
+//! reported latencies, and `soak` memory for an hour, which is not part of the default.
+//! `BENCH_SHORT` reduces sizes and rounds. There is no pass or fail.
 
 mod agent;
 mod blackbox;
@@ -200,7 +200,8 @@ async fn measure_size(
     Ok(())
 }
 
-/// Measures as many peers over TCP as one agent can connect to, and half as many again with two agents.
+/// Measures as many peers over TCP as one agent can connect to, and half as many again with two
+/// agents.
 async fn measure_limit(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
     let most = usize::try_from(hard)?

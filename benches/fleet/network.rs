@@ -1,5 +1,5 @@
-//! The targets: `convex-peer-monitor simulate` in a separate process, with traffic, and the configuration
-//! of the agent for one transport.
+//! The targets: `convex-peer-monitor simulate` in a separate process, with traffic, and the
+//! configuration of the agent for one transport.
 
 use std::fmt::Write as _;
 use std::path::Path;

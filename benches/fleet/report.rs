@@ -121,7 +121,8 @@ impl Latency {
 }
 
 impl Row {
-    /// Makes the row of a program that polls each target once per round, from its CPU seconds in each round.
+    /// Makes the row of a program that polls each target once per round, from its CPU seconds in
+    /// each round.
     pub(crate) fn new(who: Who, transport: Transport, targets: usize, cpu: &[f64]) -> Self {
         let polls = float(targets);
         Self {

@@ -1,4 +1,5 @@
-//! Whether memory stays constant while peers fail and recover and the configuration changes every minute.
+//! Whether memory stays constant while peers fail and recover and the configuration changes every
+//! minute.
 
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use crate::report::Who;
 
 const PEERS: usize = 2_000;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Until all bounded buffers are full: the ring and the last polls of each peer, events, and the cache of
-/// the database.
+/// Until all bounded buffers are full: the ring and the last polls of each peer, events, and the
+/// cache of the database.
 const WARM_UP_MINUTES: usize = 40;
 pub(crate) const MINUTES: usize = 20;
-/// Number of peers that fail in each minute, that hang in each minute, and that the configuration omits
-/// every other minute.
+/// Number of peers that fail in each minute, that hang in each minute, and that the configuration
+/// omits every other minute.
 const CHURN: usize = 100;
 /// Number of memory samples per minute.
 const SAMPLES: usize = 12;
@@ -110,7 +111,8 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Fits a line through equidistant values by least squares and returns its slope and standard error.
+/// Fits a line through equidistant values by least squares and returns its slope and standard
+/// error.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts of a benchmark are small"

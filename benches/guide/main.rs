@@ -1,8 +1,9 @@
-//! Latency and throughput of a real peer by transport, and the size and CPU time of an answer: the poll
-//! of the agent compared with the complete state over REST, as in the published operations guide.
+//! Latency and throughput of a real peer by transport, and the size and CPU time of an answer: the
+//! poll of the agent compared with the complete state over REST, as in the published operations
+//! guide.
 //!
-//! One client sends one query after the other on an open connection. Every way is warmed up first, then
-//! all take turns in several rounds. There is no pass or fail.
+//! One client sends one query after the other on an open connection. Every way is warmed up first,
+//! then all take turns in several rounds. There is no pass or fail.
 
 #[path = "../support/machine.rs"]
 mod machine;

@@ -34,7 +34,8 @@ pub(crate) struct RealPeer {
 }
 
 impl RealPeer {
-    /// Starts the peer on free ports. It always ends with this process, because its standard input closes.
+    /// Starts the peer on free ports. It always ends with this process, because its standard input
+    /// closes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let (binary, rest) = two_free_ports()?;
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/peer");

@@ -21,7 +21,8 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
 }
 
-/// Results of one way: medians over the rounds, on which a single disturbed round has little effect.
+/// Results of one way: medians over the rounds, on which a single disturbed round has little
+/// effect.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     asked: &'static str,

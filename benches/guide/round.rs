@@ -13,8 +13,8 @@ use crate::way::{Client, Query};
 
 /// Length of a round.
 const LENGTH: Duration = Duration::from_millis(1500);
-/// Relative difference between the medians of two rounds after which the just-in-time compiler of the
-/// peer is assumed to be done.
+/// Relative difference between the medians of two rounds after which the just-in-time compiler of
+/// the peer is assumed to be done.
 const WARM: f64 = 0.05;
 const WARM_UP_ROUNDS: std::ops::RangeInclusive<usize> = 2..=6;
 /// Number of queries in the first round inside the peer. Later rounds are adapted to its duration.
@@ -117,8 +117,8 @@ async fn by_client(client: &mut Client) -> anyhow::Result<Round> {
     })
 }
 
-/// Reads `BENCH transport=local queries=N p50_us=… p99_us=… per_second=…`. Before, the launcher warms up with a
-/// tenth of the queries.
+/// Reads `BENCH transport=local queries=N p50_us=… p99_us=… per_second=…`. Before, the launcher
+/// warms up with a tenth of the queries.
 async fn by_itself(peer: &mut RealPeer, question: Query, count: u32) -> anyhow::Result<Round> {
     let line = peer
         .command(&format!("bench local {count} {}", question.source()))

@@ -89,7 +89,8 @@ impl Medium {
 /// A client with one open connection.
 #[derive(Debug)]
 pub(crate) enum Client {
-    /// The client of the agent, which sends status and query together over TCP and the query over HTTP.
+    /// The client of the agent, which sends status and query together over TCP and the query over
+    /// HTTP.
     Agent(Box<Prober>),
     Tcp(TcpAsker),
     Http(HttpAsker),

@@ -16,8 +16,8 @@ pub(crate) struct Turn {
     pub(crate) reply: Vec<u8>,
 }
 
-/// A recording relay; stops when dropped. Several connections may be open, but turns on them must not
-/// overlap in time.
+/// A recording relay; stops when dropped. Several connections may be open, but turns on them must
+/// not overlap in time.
 #[derive(Debug)]
 pub(crate) struct Relay {
     /// The address that it listens on.
@@ -58,8 +58,8 @@ impl Relay {
     }
 }
 
-/// Forwards bytes until either side closes. They are recorded before they are forwarded, so that the
-/// turn is complete once the client has its reply.
+/// Forwards bytes until either side closes. They are recorded before they are forwarded, so that
+/// the turn is complete once the client has its reply.
 async fn relay(
     mut client: TcpStream,
     server: SocketAddr,

@@ -1,4 +1,5 @@
-//! Bytes that a peer sends on an HTTP connection: a poll ends with an answer or a failure with a message.
+//! Bytes that a peer sends on an HTTP connection: a poll ends with an answer or a failure with a
+//! message.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,5 @@
-//! A reply to the query of a poll: an answer, an error of limited length, or a failure with a message.
+//! A reply to the query of a poll: an answer, an error of limited length, or a failure with a
+//! message.
 #![no_main]
 
 use cad3::Limits;

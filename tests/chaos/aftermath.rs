@@ -13,8 +13,8 @@ const MORE_DESCRIPTORS: usize = 8;
 /// Memory that a young process may still allocate for pages, polls and buffers, in KiB.
 const MORE_KIB: u64 = 16 << 10;
 
-/// Memory that it may still allocate for each peer, in KiB: 2.9 KiB of polls and two transcripts of at
-/// most 4 KiB (docs/history.md).
+/// Memory that it may still allocate for each peer, in KiB: 2.9 KiB of polls and two transcripts of
+/// at most 4 KiB (docs/history.md).
 const MORE_KIB_PER_PEER: u64 = 11;
 
 /// The state before a fault.

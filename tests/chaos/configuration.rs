@@ -1,5 +1,5 @@
-//! The configuration is half-written, replaced by symbolic links as in Kubernetes, and reloaded by a
-//! storm of signals.
+//! The configuration is half-written, replaced by symbolic links as in Kubernetes, and reloaded by
+//! a storm of signals.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,8 +18,8 @@ fn fewer(config: &str) -> &str {
     &config[..=last]
 }
 
-/// Replaces `config.yml` like Kubernetes replaces a mounted `ConfigMap`: a new directory, and a rename of
-/// the link to it.
+/// Replaces `config.yml` like Kubernetes replaces a mounted `ConfigMap`: a new directory, and a
+/// rename of the link to it.
 fn mount(dir: &Path, version: usize, config: &str) {
     let name = format!("..version-{version}");
     fs::create_dir(dir.join(&name)).unwrap();

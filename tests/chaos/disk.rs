@@ -60,8 +60,8 @@ async fn a_full_and_a_read_only_disk_lose_nothing_already_written() {
         .await;
 }
 
-/// Waits until the fault of state and history is logged for the `times`th time, ends the fault, and waits
-/// until both are written again.
+/// Waits until the fault of state and history is logged for the `times`th time, ends the fault, and
+/// waits until both are written again.
 async fn recovers_from(agent: &Agent, times: usize, end: impl AsyncFn()) {
     until("the fault is logged", async || {
         logged(agent, "the state is not kept") == times && logged(agent, HISTORY_LOST) == times

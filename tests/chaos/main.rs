@@ -1,11 +1,11 @@
-//! The agent as a process that watches a simulated network while its host, its network or its clients
-//! misbehave. After each fault nothing may be lost, stuck or leaked (see `aftermath.rs`). `scripts/test
-//! chaos` runs the tests one after the other in separate namespaces, because they mount file systems
-//! and cut links.
+//! The agent as a process that watches a simulated network while its host, its network or its
+//! clients misbehave. After each fault nothing may be lost, stuck or leaked (see `aftermath.rs`).
+//! `scripts/test chaos` runs the tests one after the other in separate namespaces, because they
+//! mount file systems and cut links.
 //!
 //! Related tests: `tests/it/poller/faults.rs` for faults of peers within one poll,
-//! `tests/it/agent/state_file.rs` and `tests/it/history` for torn and foreign files, and `src/web` for
-//! bad clients.
+//! `tests/it/agent/state_file.rs` and `tests/it/history` for torn and foreign files, and `src/web`
+//! for bad clients.
 
 #![allow(
     clippy::unwrap_used,

@@ -55,7 +55,8 @@ impl NameServer {
     }
 }
 
-/// Makes the answer to a question (RFC 1035, section 4): one address for type A, none for other types.
+/// Makes the answer to a question (RFC 1035, section 4): one address for type A, none for other
+/// types.
 fn answer(question: &[u8]) -> Vec<u8> {
     let name_ends = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
     let header_and_question = &question[..name_ends + 4];

@@ -61,7 +61,8 @@ async fn spawn(written: &Path, peers: usize) -> Child {
             .unwrap()
     };
     let mut child = begin();
-    // The file is written once all peers listen, which needs the ports of the killed ones to be free.
+    // The file is written once all peers listen, which needs the ports of the killed ones to be
+    // free.
     until("the network is started", async || {
         if child.try_wait().unwrap().is_some() {
             child = begin();

@@ -1,5 +1,5 @@
-//! Peers behind bad connections: one byte per second, silence, delay, loss, duplicated and reordered
-//! replies.
+//! Peers behind bad connections: one byte per second, silence, delay, loss, duplicated and
+//! reordered replies.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +15,8 @@ const PEERS: usize = 20;
 
 const IGNORED: &str = "convex_probe_ignored_messages_total";
 
-/// Starts relays at another address for each port of the first peers of a network from port 28000 on.
+/// Starts relays at another address for each port of the first peers of a network from port 28000
+/// on.
 pub(crate) async fn relays(at: &str, peers: usize) -> Vec<Relay> {
     let mut relays = Vec::new();
     for port in 28000..28000 + 2 * u16::try_from(peers).unwrap() {

@@ -88,8 +88,8 @@ fn good(key: u8, block: i64, state_hash: u8) -> PollResult {
     polls::good(polls::status(key, polls::points([block; 4])), answer)
 }
 
-/// Returns the start of the hour this many hours ago. Call it once in a test: the next hour may begin
-/// between two calls.
+/// Returns the start of the hour this many hours ago. Call it once in a test: the next hour may
+/// begin between two calls.
 fn hours_ago(hours: u32) -> SystemTime {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3600;
     SystemTime::UNIX_EPOCH + HOUR * u32::try_from(now).unwrap() - HOUR * hours

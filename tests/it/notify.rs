@@ -42,7 +42,8 @@ fn serve(listener: TcpListener, ids: Ids) {
     tokio::spawn(async move { axum::serve(listener, app).await });
 }
 
-/// The configuration of an agent that watches a peer of the wrong network, which is reported at once.
+/// The configuration of an agent that watches a peer of the wrong network, which is reported at
+/// once.
 fn config(peer: &FakePeer, hook: SocketAddr) -> String {
     let other = "0x1111111111111111111111111111111111111111111111111111111111111111";
     format!(

@@ -129,7 +129,8 @@ impl Secrets {
     }
 }
 
-/// Runs the agent with the most verbose log until it has logged each receiver, and returns its address.
+/// Runs the agent with the most verbose log until it has logged each receiver, and returns its
+/// address.
 async fn run(config: &Path, log: &Path) -> (Child, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
     let agent = command

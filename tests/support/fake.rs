@@ -175,7 +175,8 @@ impl FakePeer {
         drop(waiting.expect("the connections are closed"));
     }
 
-    /// Number of times that all received requests were answered as scripted, which may be not at all.
+    /// Number of times that all received requests were answered as scripted, which may be not at
+    /// all.
     pub(crate) fn handled(&self) -> watch::Receiver<usize> {
         self.seen.handled.subscribe()
     }

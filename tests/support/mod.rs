@@ -48,8 +48,8 @@ pub(crate) async fn pass(time: Duration) {
     tokio::time::resume();
 }
 
-/// Runs `request`, which `peer` leaves waiting, and lets `time` pass as soon as the peer has sent all
-/// that it will send.
+/// Runs `request`, which `peer` leaves waiting, and lets `time` pass as soon as the peer has sent
+/// all that it will send.
 pub(crate) async fn let_hang<T>(
     peer: &FakePeer,
     time: Duration,

@@ -1,5 +1,5 @@
-//! A fleet that is sharded over several agents: each peer is watched by one of them, and each sees of
-//! a network what a single agent sees.
+//! A fleet that is sharded over several agents: each peer is watched by one of them, and each sees
+//! of a network what a single agent sees.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! The systemd unit: its commands run as systemd would run them, and what the agent sends to systemd.
+//! The systemd unit: its commands run as systemd would run them, and what the agent sends to
+//! systemd.
 
 use std::path::Path;
 

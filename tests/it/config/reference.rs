@@ -1,4 +1,5 @@
-//! docs/configuration.md describes exactly the keys that exist, with their types, bounds and defaults.
+//! docs/configuration.md describes exactly the keys that exist, with their types, bounds and
+//! defaults.
 
 use convex_peer_monitor::config::{self, Config, Errors};
 use humantime::parse_duration;
@@ -10,7 +11,8 @@ const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
 /// One row of a table of keys.
 struct Row {
-    /// For example `peers[].interval`; several if the row describes the same key of several mappings.
+    /// For example `peers[].interval`; several if the row describes the same key of several
+    /// mappings.
     keys: Vec<&'static str>,
     kind: &'static str,
     default: &'static str,
@@ -98,8 +100,8 @@ fn value(text: &str) -> Value {
         .map_or_else(|_| json!(text), Value::from)
 }
 
-/// Returns the bounds of a key, each with a value just beyond it, except bounds that depend on other
-/// keys.
+/// Returns the bounds of a key, each with a value just beyond it, except bounds that depend on
+/// other keys.
 fn bounds(kind: &str) -> Vec<(Value, Value)> {
     let (unit, range) = kind.split_once(", ").unwrap_or(("", kind));
     let (from, to) = match range.split_once(" to ") {

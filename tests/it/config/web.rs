@@ -7,7 +7,8 @@ use convex_peer_monitor::config::{self, Config};
 
 use super::{PEER, check, parse_in};
 
-/// Reads a configuration with this web configuration, next to a certificate, its key and another key.
+/// Reads a configuration with this web configuration, next to a certificate, its key and another
+/// key.
 fn with_web(text: &str) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
     let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

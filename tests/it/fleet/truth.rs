@@ -1,4 +1,5 @@
-//! The truth table: the verdict of the whole agent on every fault, without effect on any other peer.
+//! The truth table: the verdict of the whole agent on every fault, without effect on any other
+//! peer.
 
 mod liars;
 
@@ -47,12 +48,13 @@ enum Watch {
     Seldom,
 }
 
-/// What is simulated and how it is watched, which peers are ill, and the verdicts on each of them and
-/// on the network. All other peers must be healthy at all times.
+/// What is simulated and how it is watched, which peers are ill, and the verdicts on each of them
+/// and on the network. All other peers must be healthy at all times.
 ///
 /// Peer: up, health, conditions, order state. Network: order state, split, quorum margin, losable
-/// peers. A star stands for any word. Traffic of 450 ms gives each poll a new block; traffic of 3 s lets
-/// all peers show each state. A fault that starts after ten seconds meets a network that was healthy.
+/// peers. A star stands for any word. Traffic of 450 ms gives each poll a new block; traffic of 3 s
+/// lets all peers show each state. A fault that starts after ten seconds meets a network that was
+/// healthy.
 const TABLE: &str = "
 | faults                | traffic | watched     | ill     | peer                                                | network
 # No fault.

@@ -53,7 +53,7 @@ async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn the_begin_and_the_end_of_a_fork_are_events() {
+async fn the_start_and_the_end_of_a_fork_are_events() {
     let config = format!("{TWO}- {{ name: three, endpoints: ['tcp://192.0.2.3:1'] }}\n");
     let watched = Watched::start(None, &config).await;
     for (block, hashes) in [(5, [1, 1, 1]), (6, [2, 2, 9]), (7, [3, 3, 3])] {

@@ -66,7 +66,8 @@ impl Named {
         }
     }
 
-    /// Panics unless every metric and label is in the catalogue, or is recorded by a rule named in `recorded`.
+    /// Panics unless every metric and label is in the catalogue, or is recorded by a rule named in
+    /// `recorded`.
     pub(super) fn exists(&self, recorded: &BTreeSet<String>, expression: &str) {
         let mut known: BTreeSet<String> = self.created.clone();
         known.extend(TARGET_LABELS.map(str::to_owned));

@@ -1,5 +1,5 @@
-//! The JSON API of a running agent: it matches its description, can be paged, cached and followed, and
-//! polls on request.
+//! The JSON API of a running agent: it matches its description, can be paged, cached and followed,
+//! and polls on request.
 
 mod described;
 mod events;
@@ -16,8 +16,8 @@ use crate::support::DEADLINE;
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
 
-/// An agent that watches a good peer, a bad one, and two that it polls only once, after which they are
-/// still unknown.
+/// An agent that watches a good peer, a bad one, and two that it polls only once, after which they
+/// are still unknown.
 struct Watched {
     agent: Agent,
     good: FakePeer,
@@ -96,7 +96,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn pages_list_every_peer_once_and_in_order() {
+async fn paging_returns_every_peer_once_and_in_order() {
     let watched = Watched::start().await;
     let mut query = "?limit=1".to_owned();
     let mut names = Vec::new();
@@ -257,7 +257,7 @@ async fn a_requested_poll_counts_like_any_other_and_returns_its_result() {
 }
 
 #[tokio::test]
-async fn polls_are_requested_at_most_once_a_second_and_from_this_host() {
+async fn polls_can_be_requested_once_a_second_and_only_from_this_host() {
     let watched = Watched::start().await;
     let path = "/api/v1/peers/good/poll";
     for headers in [

@@ -6,8 +6,8 @@ use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
 use crate::support::{DEADLINE, simulated, until};
 
-/// An agent that watches five simulated peers in two regions: the second refuses connections and the
-/// clock of the third is 5 s ahead.
+/// An agent that watches five simulated peers in two regions: the second refuses connections and
+/// the clock of the third is 5 s ahead.
 async fn fleet(more: &str) -> (Agent, convex_simulator::Network) {
     let network = simulated::network(5, &["refuse:2", "skew=5s:3"], Some("500ms")).await;
     let peers: Vec<String> = (1..=network.len())

@@ -81,7 +81,8 @@ async fn a_lying_peer_affects_only_the_verdict_on_itself() {
     let mut config = config(&watched, &pace);
     for (n, liar) in started.iter().enumerate() {
         let (tcp, http) = (liar.tcp, liar.http);
-        // The first by name and one of the operator's own: anything that depends on order would pick it.
+        // The first by name and one of the operator's own: anything that depends on order would
+        // pick it.
         writeln!(
             config,
             "  - {{ name: '{n}.0', network: '{n}', endpoints: ['http://{http}', 'tcp://{tcp}'] }}"
