@@ -75,14 +75,19 @@ impl Peer {
             let addresses = source.split('#').skip(1).count();
             return Ok(Cell::vector((0..addresses).map(|_| Cell::integer(COIN))));
         };
-        let number = |text: &str| text.split(' ').next().unwrap().parse::<usize>().unwrap();
-        let (from, to) = (number(slice), number(slice.split("(min ").nth(1).unwrap()));
+        let number = |text: &str| {
+            let number = text.split(' ').next().expect("a first word");
+            number.parse::<usize>().expect("a number")
+        };
+        let to = slice.split("(min ").nth(1).expect("two bounds");
+        let (from, to) = (number(slice), number(to));
         self.page_sizes.push(to - from);
         if to - from > self.limit {
             return query_error("JUICE");
         }
         let range = from.min(self.registered)..to.min(self.registered);
-        Ok(page(self.registered.try_into().unwrap(), rows(range)))
+        let registered = i64::try_from(self.registered).expect("a small registry");
+        Ok(page(registered, rows(range)))
     }
 
     fn read(&mut self) -> Result<Registry, RegistryError> {
@@ -90,7 +95,7 @@ impl Peer {
         while let Some(query) = reading.next_question() {
             reading.take(self.answer(query.source()))?;
         }
-        Ok(reading.finish().unwrap())
+        Ok(reading.finish().expect("at least one page was read"))
     }
 }
 
@@ -279,7 +284,7 @@ fn a_missing_controller_block_or_url_is_unknown() {
 fn problem(value: Cell) -> String {
     let mut reading = Reading::default();
     let before = reading.next_question();
-    let error = reading.take(Ok(value)).unwrap_err();
+    let error = reading.take(Ok(value)).expect_err("an invalid value");
     assert!(matches!(error, RegistryError::Malformed(_)), "{error}");
     assert_eq!(reading.next_question(), before);
     assert_eq!(
