@@ -1,4 +1,4 @@
-//! What it costs to judge who agrees with whom, with 64 blocks of each of many peers: in unison, and with forks.
+//! Cost of comparing the last 64 blocks of many peers, without and with forks.
 
 use std::hint::black_box;
 
@@ -6,7 +6,7 @@ use cad3::Hash;
 use convex_peer_monitor::fleet::{Agreement, BlockStateCounts, Ring, WeightedRing};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-/// Rings of `peers` that each were polled every tenth block of a second each; the first `apart` are on a fork of their own.
+/// Makes the rings of peers that show every tenth block, of which the first `apart` are on a fork.
 fn rings(peers: usize, apart: usize) -> Vec<Ring> {
     let ring = |peer: usize| {
         let mut ring = Ring::default();

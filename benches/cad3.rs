@@ -1,4 +1,4 @@
-//! What the codec costs on the messages of a poll, and on a whole state.
+//! Cost of the codec for the messages of a poll and for a complete state.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -7,7 +7,7 @@ use cad3::{Cell, Limits, decode_message, encode_message, reader, vlq};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::Value;
 
-/// The content of the first response to the exchange of that name.
+/// Returns the content of the first response in the exchange with this name.
 fn response(file: &str, name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/vectors")

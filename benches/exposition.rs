@@ -1,8 +1,8 @@
-//! What a scrape costs: the exposition of many peers as text, and compressed as it is sent.
+//! Cost of a scrape: the exposition of many peers, as text and compressed.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on ends, like a test"
+    reason = "a benchmark that fails ends, like a test"
 )]
 
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ mod fake;
 
 use fake::{FakePeer, Script};
 
-/// What a poll over TCP sees of a peer that answers everything.
+/// Returns the result of a good poll over TCP.
 fn observation() -> Observation {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -61,10 +61,10 @@ fn config(peers: usize, detail: &str) -> Config {
 fn snapshot(config: &Config) -> Snapshot {
     let fleet = Fleet::default();
     fleet.apply(config);
-    let seen = observation();
+    let observation = observation();
     for slot in fleet.slots() {
         for _ in 0..2 {
-            fleet.record(&slot, &seen);
+            fleet.record(&slot, &observation);
         }
     }
     fleet.snapshot()

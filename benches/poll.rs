@@ -1,11 +1,12 @@
-//! One poll on loopback, over TCP and over HTTP, beside a bare ping-pong of the same bytes on a kept connection.
+//! One poll on loopback, over TCP and over HTTP, compared with a bare exchange of the same bytes on
+//! an open connection.
 //!
-//! Both ends run on one thread: a figure is the work of both and of the kernel between them, and not how long another core
-//! takes to wake up.
+//! Both ends run on one thread, so that the results contain the work of both and of the kernel, but
+//! not the time that another core takes to wake up.
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a benchmark that cannot go on ends, like a test"
+    reason = "a benchmark that fails ends, like a test"
 )]
 
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ mod wire;
 use fake::{FakePeer, Script};
 use wire::{Relay, Turn};
 
-/// Polls before the one that is copied: ids of requests are longer than the first few by then.
+/// Number of polls before the recorded one, because the ids of the first requests are shorter.
 const POLLS_BEFORE: usize = 100;
 
 const TCP: &str = "TCP: status, ping and query in one turn";
@@ -68,7 +69,7 @@ fn polls(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What the agent and the scripted peer send each other in one poll on a kept connection.
+/// Records one poll of the scripted peer on an open connection.
 async fn turns(scheme: &str, server: SocketAddr) -> Vec<Turn> {
     let relay = Relay::start(server).await.unwrap();
     let mut prober = prober(scheme, relay.address);
@@ -80,7 +81,7 @@ async fn turns(scheme: &str, server: SocketAddr) -> Vec<Turn> {
     relay.take()
 }
 
-/// Answers each request, told by its length, with its reply.
+/// Starts a server that reads the length of each request and sends its reply.
 async fn ping_pong_server(turns: Vec<Turn>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -90,7 +91,7 @@ async fn ping_pong_server(turns: Vec<Turn>) -> SocketAddr {
         let mut requests: Vec<Vec<u8>> = turns.iter().map(|turn| turn.request.clone()).collect();
         loop {
             for (turn, request) in turns.iter().zip(&mut requests) {
-                // The client has hung up.
+                // The client closed the connection.
                 if stream.read_exact(request).await.is_err() {
                     return;
                 }

@@ -1,4 +1,4 @@
-//! The agent under measurement, its own metrics, and what it costs to read them.
+//! The measured agent, its metrics, and the cost of scrapes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,22 +10,23 @@ use tokio::time::{Instant, sleep};
 
 use crate::INTERVAL;
 use crate::network::{PROGRAM, SimulatedNetwork, agent_config};
-use crate::program::{Cores, Program, Told};
+use crate::program::{Cores, Program, ReadyOn};
 use crate::report::{Kept, Row, ScrapeRow, Who};
 use crate::spread::Spread;
 
-/// From one look whether every peer was polled to the next.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long every peer may take to be polled once.
+/// Pause between checks whether every peer has been polled.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Longest time until every peer has been polled once.
 const POLLED_WITHIN: Duration = Duration::from_secs(300);
 const SCRAPES: u32 = 5;
-/// Scrapers at once that may share the work.
+/// Number of concurrent scrapers.
 const AT_ONCE: u32 = 4;
-/// The configuration's file.
+/// Name of the configuration file.
 const CONFIG: &str = "agent.yml";
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for an answer of the agent.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An agent; ends when dropped.
+/// An agent; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Agent<'a> {
     networks: &'a [SimulatedNetwork],
@@ -38,13 +39,13 @@ pub(crate) struct Agent<'a> {
     dir: tempfile::TempDir,
 }
 
-/// What a scrape brought.
+/// The text of a scrape.
 struct Scrape {
     text: String,
 }
 
 impl<'a> Agent<'a> {
-    /// Starts one that keeps its history and state on disk, with metrics in `detail`.
+    /// Starts an agent with history and state on disk and metrics in `detail`.
     pub(crate) async fn start(
         cores: &Cores,
         networks: &'a [SimulatedNetwork],
@@ -70,7 +71,7 @@ impl<'a> Agent<'a> {
                 "--config",
             ])
             .arg(&file);
-        // As the unit and the image have it.
+        // As in the systemd unit and the container image.
         command.env("MALLOC_ARENA_MAX", "1");
         if let Who::Shard(number, of) = who {
             command.arg("--shard").arg(format!("{number}/{of}"));
@@ -81,7 +82,7 @@ impl<'a> Agent<'a> {
             (entry["message"] == "monitoring")
                 .then(|| entry["listen"].as_str().map(str::to_owned))?
         };
-        let (program, address) = Program::start(command, Told::Stderr, listens_at).await?;
+        let (program, address) = Program::start(command, ReadyOn::Stderr, listens_at).await?;
         Ok(Self {
             networks,
             transport,
@@ -89,27 +90,24 @@ impl<'a> Agent<'a> {
             program,
             began,
             address,
-            client: http_client(&HttpOptions::default(), PATIENCE)?,
+            client: http_client(&HttpOptions::default(), ANSWER_TIMEOUT)?,
             dir,
         })
     }
 
-    /// Measures the start, then so many rounds.
+    /// Measures the start, then this number of rounds.
     pub(crate) async fn watch(&self, rounds: usize) -> anyhow::Result<Row> {
         let polled_once = self.polled_once().await?;
         // The first polls connect.
         sleep(INTERVAL).await;
         let before = self.scrape().await?;
-        // What the scrape has taken is not what polls take.
+        // The CPU time of the scrape is not part of that of polls.
         sleep(INTERVAL / 10).await;
         let cpu = self.program.rounds(rounds, INTERVAL).await?;
         let after = self.scrape().await?;
         let peers = after.targets();
         let up = after.count_of("convex_peer_up{", " 1");
-        ensure!(
-            up == peers,
-            "{up} of {peers} peers are up: these are no figures of a healthy fleet"
-        );
+        ensure!(up == peers, "only {up} of {peers} peers are up");
         let delays = after.delays_since(&before)?;
         let row = Row::new(self.who, self.transport, peers, &cpu).kept(Kept {
             polled_once_s: polled_once.as_secs_f64(),
@@ -120,9 +118,9 @@ impl<'a> Agent<'a> {
         Ok(row.resident(self.program.resident_kib()?))
     }
 
-    /// From the start until every peer has been polled.
+    /// Returns the time from the start until every peer has been polled.
     async fn polled_once(&self) -> anyhow::Result<Duration> {
-        // They take the whole interval: looking sooner would only be work.
+        // Polls are spread over the whole interval, so earlier checks would only cost CPU time.
         sleep(INTERVAL.mul_f64(0.9).saturating_sub(self.began.elapsed())).await;
         loop {
             let took = self.began.elapsed();
@@ -133,13 +131,13 @@ impl<'a> Agent<'a> {
             }
             ensure!(
                 took < POLLED_WITHIN,
-                "{polled} peers are polled after {took:?}"
+                "only {polled} peers are polled after {took:?}"
             );
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
         }
     }
 
-    /// Measures scrapes in both details. `row` says what the polls between them take.
+    /// Measures scrapes in both details. `row` has the cost of the polls in between.
     pub(crate) async fn scrapes(&self, row: &Row) -> anyhow::Result<Vec<ScrapeRow>> {
         let mut rows = vec![self.scrapes_in("lean", row).await?];
         let config = agent_config(self.networks, self.transport, &self.state_dir(), "full")?;
@@ -148,7 +146,7 @@ impl<'a> Agent<'a> {
         Ok(rows)
     }
 
-    /// Has it take another configuration.
+    /// Reloads the agent with another configuration.
     pub(crate) async fn reload(&self, config: &str) -> anyhow::Result<()> {
         std::fs::write(self.dir.path().join(CONFIG), config)?;
         let reload = format!("http://{}/-/reload", self.address);
@@ -162,9 +160,9 @@ impl<'a> Agent<'a> {
         let mut gzip_bytes = 0;
         let (cpu, began) = (self.program.cpu()?, Instant::now());
         for _ in 0..SCRAPES {
-            let asked = Instant::now();
+            let sent = Instant::now();
             gzip_bytes = self.scrape_compressed().await?;
-            ms.push(asked.elapsed().as_secs_f64() * 1e3);
+            ms.push(sent.elapsed().as_secs_f64() * 1e3);
         }
         let cpu_ms = self.cpu_ms_since(cpu, began, row)? / f64::from(SCRAPES);
         let (cpu, began) = (self.program.cpu()?, Instant::now());
@@ -185,13 +183,13 @@ impl<'a> Agent<'a> {
         })
     }
 
-    /// CPU time since it was `cpu` at `began`, without that of polls.
+    /// Returns the CPU time in ms since it was `cpu` seconds at `began`, without that of polls.
     fn cpu_ms_since(&self, cpu: f64, began: Instant, row: &Row) -> anyhow::Result<f64> {
         let polls = row.cores() * began.elapsed().as_secs_f64();
         Ok((self.program.cpu()? - cpu - polls).max(0.0) * 1e3)
     }
 
-    /// Scrapes as Prometheus does; bytes of the answer.
+    /// Scrapes like Prometheus and returns the size of the answer in bytes.
     async fn scrape_compressed(&self) -> anyhow::Result<usize> {
         let request = self.client.get(format!("http://{}/metrics", self.address));
         let response = request.header("accept-encoding", "gzip").send().await?;
@@ -203,15 +201,15 @@ impl<'a> Agent<'a> {
         Ok(response.bytes().await?.len())
     }
 
-    /// How long each peer's last poll took by the agent's word, seconds; of peers that answer.
+    /// Returns the reported duration of the last query of each peer that answers, in seconds.
     pub(crate) async fn reported(&self) -> anyhow::Result<Vec<f64>> {
         let scrape = self.scrape().await?;
-        let of_query = |line: &str| {
+        let duration = |line: &str| {
             let rest = line.strip_prefix("convex_probe_request_duration_seconds{")?;
             let (_, value) = rest.split_once("request=\"query\"} ")?;
             value.parse().ok()
         };
-        Ok(scrape.text.lines().filter_map(of_query).collect())
+        Ok(scrape.text.lines().filter_map(duration).collect())
     }
 
     pub(crate) const fn program(&self) -> &Program {
@@ -230,7 +228,7 @@ impl<'a> Agent<'a> {
 }
 
 impl Scrape {
-    /// Series whose line begins and ends so.
+    /// Counts the series whose lines begin and end like this.
     fn count_of(&self, begin: &str, end: &str) -> usize {
         let lines = self.text.lines();
         lines
@@ -238,7 +236,7 @@ impl Scrape {
             .count()
     }
 
-    /// Peers that this agent watches for itself.
+    /// Returns the number of peers in the shard of this agent.
     fn targets(&self) -> usize {
         let value = |line: &str| {
             let rest = line.strip_prefix("convex_monitor_targets{")?;
@@ -253,7 +251,8 @@ impl Scrape {
         found.with_context(|| format!("no {series} in the metrics"))
     }
 
-    /// The buckets of the schedule's delay: upper bounds in seconds, and how many polls were not later, since `before`.
+    /// Returns the buckets of the schedule delay since `before`: upper bounds in seconds and
+    /// cumulative numbers of polls.
     fn delays_since(&self, before: &Self) -> anyhow::Result<Vec<(f64, f64)>> {
         let bucket = |line: &str| -> Option<(f64, f64)> {
             let rest = line.strip_prefix("convex_monitor_schedule_delay_seconds_bucket{le=\"")?;
@@ -265,7 +264,7 @@ impl Scrape {
         let (before, after) = (buckets(before), buckets(self));
         ensure!(
             !after.is_empty() && before.len() == after.len(),
-            "the buckets of the schedule's delay"
+            "the buckets of the schedule delay differ"
         );
         let pairs = before.into_iter().zip(after);
         Ok(pairs
@@ -274,7 +273,7 @@ impl Scrape {
     }
 }
 
-/// A quantile of cumulative buckets, as Prometheus estimates it.
+/// Estimates a quantile from cumulative buckets like Prometheus.
 fn quantile(buckets: &[(f64, f64)], of: f64) -> f64 {
     let all = buckets.last().map_or(0.0, |(_, count)| *count);
     let (mut from, mut below) = (0.0, 0.0);

@@ -1,5 +1,6 @@
-//! What a user would take instead: Prometheus' blackbox exporter, asked for each HTTP target at the same rate, on the same
-//! core. Its work is a GET of the status with a new connection; it reads nothing in the answer.
+//! The alternative: the blackbox exporter of Prometheus with the same HTTP targets, at the same
+//! rate on the same core. It requests the status on a new connection and does not interpret the
+//! answer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::INTERVAL;
 use crate::network::SimulatedNetwork;
-use crate::program::{Cores, Program, Told};
+use crate::program::{Cores, Program, ReadyOn};
 use crate::report::{Row, Who};
 
 const CONFIG: &str = "modules: { http: { prober: http, timeout: 5s } }\n";
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The exporter and its callers; they end when dropped.
+/// The exporter and its clients; they stop when dropped.
 #[derive(Debug)]
 pub(crate) struct Blackbox {
     targets: usize,
@@ -43,10 +45,10 @@ impl Blackbox {
             .arg(format!("--web.listen-address={free}"))
             .arg(format!("--config.file={}", config.display()));
         let listening = |line: &str| line.contains("Listening on").then_some(());
-        let (program, ()) = Program::start(command, Told::Stderr, listening)
+        let (program, ()) = Program::start(command, ReadyOn::Stderr, listening)
             .await
-            .context("'scripts/need blackbox-exporter' brings it")?;
-        let client = http_client(&HttpOptions::default(), PATIENCE)?;
+            .context("run 'scripts/need blackbox-exporter' to install it")?;
+        let client = http_client(&HttpOptions::default(), PROBE_TIMEOUT)?;
         let succeeded = Arc::new(AtomicUsize::new(0));
         let began = Instant::now();
         let endpoints = || {
@@ -77,17 +79,17 @@ impl Blackbox {
         let before = self.succeeded.load(Ordering::Relaxed);
         let cpu = self.program.rounds(rounds, INTERVAL).await?;
         let probes = self.succeeded.load(Ordering::Relaxed) - before;
-        let wanted = rounds * self.targets;
+        let expected = rounds * self.targets;
         ensure!(
-            probes * 10 >= wanted * 9,
-            "the blackbox exporter brought {probes} of {wanted} probes: these are no figures"
+            probes * 10 >= expected * 9,
+            "only {probes} of {expected} probes succeeded"
         );
         let row = Row::new(Who::Blackbox, Transport::Http, self.targets, &cpu);
         Ok(row.resident(self.program.resident_kib()?))
     }
 }
 
-/// Calls for one target at its own phase, for ever.
+/// Requests the probe of one target in every interval.
 async fn call(client: reqwest::Client, url: String, mut due: Instant, succeeded: Arc<AtomicUsize>) {
     loop {
         sleep_until(due).await;
@@ -102,7 +104,7 @@ async fn call(client: reqwest::Client, url: String, mut due: Instant, succeeded:
     }
 }
 
-/// The one that `scripts/need` has unpacked, or the one in the PATH.
+/// Returns the exporter that `scripts/need` installed, or the one in the PATH.
 fn exporter() -> String {
     const NAME: &str = "prometheus-blackbox-exporter";
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR"))

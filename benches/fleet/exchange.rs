@@ -1,5 +1,5 @@
-//! The sizes of what is sent in one poll, as the floor is told them on its command line: `255:362` is one turn, several are
-//! joined by commas.
+//! Sizes of the messages in one poll, as on the command line of the floor: `255:362` is one turn,
+//! several are joined by commas.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use crate::wire::Turn;
 
-/// Bytes sent and received in each turn of a poll.
+/// Number of bytes sent and received in each turn of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Turns(pub(crate) Vec<(usize, usize)>);
 
@@ -37,7 +37,7 @@ impl FromStr for Turns {
         let turn = |text: &str| {
             let (sent, received) = text
                 .split_once(':')
-                .with_context(|| format!("{text:?} is no SENT:RECEIVED"))?;
+                .with_context(|| format!("{text:?} is not SENT:RECEIVED"))?;
             anyhow::Ok((sent.parse()?, received.parse()?))
         };
         Ok(Self(text.split(',').map(turn).collect::<Result<_, _>>()?))

@@ -1,5 +1,5 @@
-//! The floor: as many bare connections in tokio as the agent has, which send and receive the bytes of a poll at the same
-//! rate, each at its own phase, and look at nothing. This program is both ends, in processes of their own.
+//! The floor: as many bare tokio connections as the agent has, which exchange the bytes of a poll
+//! at the same rate without reading them. Both ends are this program, in separate processes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::INTERVAL;
 use crate::exchange::Turns;
-use crate::program::{Cores, Program, Told};
+use crate::program::{Cores, Program, ReadyOn};
 use crate::report::{Row, Who};
 
-/// The first argument of an end of the floor.
+/// The first argument of both ends.
 pub(crate) const ROLE: &str = "floor";
 
-/// The two ends; they end when dropped.
+/// Both ends; they stop when dropped.
 #[derive(Debug)]
 pub(crate) struct Floor {
     targets: usize,
@@ -40,7 +40,7 @@ impl Floor {
         let mut command = Command::new(this);
         command.args([ROLE, "answer", &turns]);
         let address = |line: &str| line.parse::<SocketAddr>().ok();
-        let (answering, address) = Program::start(command, Told::Stdout, address).await?;
+        let (answering, address) = Program::start(command, ReadyOn::Stdout, address).await?;
         let mut command = cores.measured(this);
         command.args([
             ROLE,
@@ -50,7 +50,7 @@ impl Floor {
             &targets.to_string(),
         ]);
         let connected = |line: &str| (line == "connected").then_some(());
-        let (asking, ()) = Program::start(command, Told::Stdout, connected).await?;
+        let (asking, ()) = Program::start(command, ReadyOn::Stdout, connected).await?;
         Ok(Self {
             targets,
             asking,
@@ -66,7 +66,7 @@ impl Floor {
     }
 }
 
-/// Is one of the two ends until it is killed.
+/// Runs one of the two ends until it is killed.
 pub(crate) fn play(arguments: &[String]) -> anyhow::Result<()> {
     DescriptorLimit::raise()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -78,7 +78,7 @@ pub(crate) fn play(arguments: &[String]) -> anyhow::Result<()> {
         ["ask", turns, address, targets] => {
             runtime.block_on(ask(turns.parse()?, address.parse()?, targets.parse()?))
         }
-        _ => bail!("no end of the floor: {arguments:?}"),
+        _ => bail!("unknown arguments of the floor: {arguments:?}"),
     }
 }
 
@@ -135,7 +135,7 @@ async fn ask_one(
     }
 }
 
-/// Room for the longest message.
+/// Makes a buffer for the longest message.
 fn buffer(turns: &[(usize, usize)]) -> Vec<u8> {
     let longest = turns.iter().map(|(sent, received)| *sent.max(received));
     vec![0; longest.max().unwrap_or(0)]

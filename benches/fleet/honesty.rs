@@ -1,5 +1,6 @@
-//! Whether the agent reports what a poll takes and not how busy it is itself: the latencies of its metrics beside those of a bare
-//! exchange of the same bytes with the same peers, at the same rate on the same core.
+//! Whether the agent reports the latency of the peers and not its own load: the latencies in its
+//! metrics compared with a bare exchange of the same bytes with the same peers, at the same rate on
+//! the same core.
 
 use std::net::SocketAddr;
 
@@ -18,17 +19,17 @@ use crate::network::SimulatedNetwork;
 use crate::program::Cores;
 use crate::report::{HonestyRow, Latency, Who};
 
-/// The first argument of the bare exchange's process.
+/// The first argument of the process of the bare exchange.
 pub(crate) const ROLE: &str = "time";
 
 const PEERS: usize = 1_000;
 const HALF_TARPITS: &str = "tarpit:50%";
-/// Messages that answer a poll: to status, ping and query.
+/// Number of replies in a poll: status, ping and query.
 const REPLIES: usize = 3;
-/// Intervals until all are connected and caches are warm.
+/// Number of intervals until all are connected and caches are warm.
 const WARM_UP: u32 = 2;
 
-/// Of a healthy fleet, and of one whose second half takes requests and answers nothing.
+/// Measures a healthy fleet, and one of which half the peers never answer.
 pub(crate) async fn measure(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<HonestyRow>> {
     let mut rows = Vec::new();
     for (fleet, faults, answering) in [
@@ -68,7 +69,7 @@ async fn reported(
         let some = agent.reported().await?;
         ensure!(
             some.len() == answering,
-            "{} of {answering} peers answer: these are no figures",
+            "only {} of {answering} peers answer",
             some.len()
         );
         all.extend(some);
@@ -101,10 +102,10 @@ async fn timed(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// Exchanges so many rounds and prints how long each exchange took, seconds, as JSON.
+/// Runs the rounds and prints the duration of each exchange in seconds, as JSON.
 pub(crate) fn play(arguments: &[String]) -> anyhow::Result<()> {
     let [rounds, request, addresses @ ..] = arguments else {
-        bail!("no rounds and request");
+        bail!("the arguments are ROUNDS REQUEST ADDRESS...");
     };
     let (rounds, request) = (rounds.parse()?, hex::decode(request)?);
     let addresses: Result<Vec<SocketAddr>, _> = addresses.iter().map(|it| it.parse()).collect();
@@ -129,28 +130,28 @@ async fn exchange(
         streams.push(stream);
     }
     let began = Instant::now();
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     for (mut stream, i) in streams.into_iter().zip(0..) {
-        let (request, tell) = (request.clone(), tell.clone());
+        let (request, sender) = (request.clone(), sender.clone());
         tokio::spawn(async move {
             for round in 0..WARM_UP + rounds {
                 sleep_until(began + INTERVAL * round + apart * i).await;
                 let took = one(&mut stream, &request).await;
-                if round >= WARM_UP && tell.send(took).is_err() {
+                if round >= WARM_UP && sender.send(took).is_err() {
                     return;
                 }
             }
         });
     }
-    drop(tell);
+    drop(sender);
     let mut all = Vec::new();
-    while let Some(took) = told.recv().await {
+    while let Some(took) = receiver.recv().await {
         all.push(took?);
     }
     Ok(all)
 }
 
-/// Writes the request and reads to the end of the last reply; seconds.
+/// Sends the request, reads all replies, and returns the duration in seconds.
 async fn one(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<f64> {
     let mut frames = FrameDecoder::new(1 << 20);
     let mut bytes = BytesMut::new();
@@ -158,7 +159,10 @@ async fn one(stream: &mut TcpStream, request: &[u8]) -> anyhow::Result<f64> {
     stream.write_all(request).await?;
     let mut replies = 0;
     while replies < REPLIES {
-        ensure!(stream.read_buf(&mut bytes).await? > 0, "a peer has closed");
+        ensure!(
+            stream.read_buf(&mut bytes).await? > 0,
+            "a peer closed the connection"
+        );
         while frames.decode(&mut bytes)?.is_some() {
             replies += 1;
         }

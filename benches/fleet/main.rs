@@ -1,10 +1,11 @@
-//! The agent as a program that watches a simulated network of many peers, and what that costs: CPU a poll, memory, how well the
-//! schedule is kept, the start, a scrape. Beside it, at the same rate on the same core, a bare exchange of the same
-//! bytes, and the blackbox exporter on the same HTTP targets.
+//! Cost of an agent that watches a simulated network with many peers: CPU time per poll, memory,
+//! punctuality, start, and scrapes. For comparison, at the same rate on the same core: a bare
+//! exchange of the same bytes, and the blackbox exporter with the same HTTP targets.
 //!
-//! `cargo bench --bench fleet -- 100 1000` measures those sizes alone, `limit` the most that the limit of descriptors carries and
-//! more by two agents, `honesty` how far reported latencies are from bare ones, and `soak` watches the memory for the
-//! better part of an hour, which is not done unless asked for. With `BENCH_SHORT` set, only small sizes and few rounds. Nothing is judged.
+//! `cargo bench --bench fleet -- 100 1000` measures only these sizes, `limit` the largest fleet
+//! that the descriptor limit allows and a larger one with two agents, `honesty` the error of the
+//! reported latencies, and `soak` memory for an hour, which is not part of the default.
+//! `BENCH_SHORT` reduces sizes and rounds. There is no pass or fail.
 
 mod agent;
 mod blackbox;
@@ -25,7 +26,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use convex_client::Transport;
-use convex_peer_monitor::config::DescriptorLimit;
 use tokio::time::Instant;
 
 use agent::Agent;
@@ -37,21 +37,21 @@ use network::SimulatedNetwork;
 use program::Cores;
 use report::{Report, Row, ScrapeRow, Who};
 
-/// From one poll of a target to its next.
+/// Time between two polls of a target.
 const INTERVAL: Duration = Duration::from_secs(10);
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
-/// Descriptors that an agent has for other things than its peers.
-const BESIDES_PEERS: usize = 700;
-/// More peers than this are another benchmark's affair, whatever the limit of descriptors.
-const LIMIT_OF_THE_BENCHMARK: usize = 50_000;
+/// Number of descriptors that an agent needs in addition to those of its peers.
+const OTHER_DESCRIPTORS: usize = 700;
+/// Largest fleet of this benchmark, regardless of the descriptor limit.
+const MAX_PEERS: usize = 50_000;
 const SHORT_SIZES: [usize; 2] = [100, 1_000];
-/// Intervals that are measured one by one.
+/// Number of measured intervals.
 const ROUNDS: usize = 3;
 const SHORT_ROUNDS: usize = 2;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // As a process of its own, started by this program.
+    // A separate process that this program started.
     match &arguments[..] {
         [role, rest @ ..] if role == floor::ROLE => return floor::play(rest),
         [role, rest @ ..] if role == honesty::ROLE => return honesty::play(rest),
@@ -62,28 +62,28 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     // Each connection of the blackbox exporter's callers and each listener needs a descriptor.
-    DescriptorLimit::raise().context("more file descriptors")?;
-    let asked: Vec<&str> = arguments
+    rlimit::increase_nofile_limit(u64::MAX).context("more file descriptors")?;
+    let selected: Vec<&str> = arguments
         .iter()
         .map(String::as_str)
         .filter(|argument| *argument != "--bench")
         .collect();
     let short = std::env::var_os("BENCH_SHORT").is_some();
-    // One thread: the programs that it starts would be killed with the thread that started them.
+    // One thread, because programs would be killed with the thread that started them.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    if asked == ["soak"] {
+    if selected == ["soak"] {
         let soak = runtime.block_on(soak::soak(&Cores::divide()?, soak::MINUTES))?;
         let file = machine::write_json("soak.json", &soak)?;
         println!(
-            "{}\n\nevery look is in {}",
+            "{}\n\nall samples are in {}",
             soak.markdown()?,
             file.display()
         );
         return Ok(());
     }
-    let report = runtime.block_on(measure(&Plan::of(&asked, short)?))?;
+    let report = runtime.block_on(measure(&Plan::of(&selected, short)?))?;
     let file = machine::write_json("fleet.json", &report)?;
     println!(
         "{}\n\nthe rounds are in {}",
@@ -103,9 +103,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn of(asked: &[&str], short: bool) -> anyhow::Result<Self> {
+    fn of(selected: &[&str], short: bool) -> anyhow::Result<Self> {
         let rounds = if short { SHORT_ROUNDS } else { ROUNDS };
-        if asked.is_empty() {
+        if selected.is_empty() {
             let sizes = if short { &SHORT_SIZES[..] } else { &SIZES };
             return Ok(Self {
                 sizes: sizes.to_vec(),
@@ -120,12 +120,12 @@ impl Plan {
             honesty: false,
             rounds,
         };
-        for word in asked {
+        for word in selected {
             match *word {
                 "limit" => plan.limit = true,
                 "honesty" => plan.honesty = true,
                 size => plan.sizes.push(size.parse().with_context(|| {
-                    format!("{size:?} is no number of peers, nor limit, honesty or soak alone")
+                    format!("{size:?} is neither a number of peers nor limit or honesty; soak must be alone")
                 })?),
             }
         }
@@ -168,7 +168,7 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     })
 }
 
-/// One fleet over one transport: the agent, and what it compares with.
+/// Measures one fleet over one transport: the agent and the comparisons.
 async fn measure_size(
     cores: &Cores,
     size: usize,
@@ -178,7 +178,7 @@ async fn measure_size(
     scrapes: &mut Vec<ScrapeRow>,
 ) -> anyhow::Result<()> {
     let networks = SimulatedNetwork::several(size).await?;
-    let first = networks.first().context("a peer at least")?;
+    let first = networks.first().context("at least one peer")?;
     eprintln!("{size} peers over {transport}: the agent");
     let agent = Agent::start(cores, &networks, transport, Who::Agent, "lean").await?;
     let row = agent.watch(rounds).await?;
@@ -200,16 +200,17 @@ async fn measure_size(
     Ok(())
 }
 
-/// As many peers over TCP as one agent may connect to, and half as many again by two agents.
+/// Measures as many peers over TCP as one agent can connect to, and half as many again with two
+/// agents.
 async fn measure_limit(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let DescriptorLimit { hard, .. } = DescriptorLimit::current();
+    let (_, hard) = rlimit::Resource::NOFILE.get()?;
     let most = usize::try_from(hard)?
-        .saturating_sub(BESIDES_PEERS)
-        .min(LIMIT_OF_THE_BENCHMARK);
+        .saturating_sub(OTHER_DESCRIPTORS)
+        .min(MAX_PEERS);
     let mut rows = Vec::new();
     {
         let networks = SimulatedNetwork::several(most).await?;
-        eprintln!("{most} peers, as the limit of descriptors carries: the agent");
+        eprintln!("{most} peers, the most for the descriptor limit: the agent");
         let agent = Agent::start(cores, &networks, Transport::Tcp, Who::Agent, "lean").await?;
         rows.push(agent.watch(rounds).await?);
     }

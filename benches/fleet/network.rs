@@ -1,5 +1,5 @@
-//! The targets: `convex-peer-monitor simulate` in a process of its own, with traffic, and the agent's configuration for one
-//! transport of it.
+//! The targets: `convex-peer-monitor simulate` in a separate process, with traffic, and the
+//! configuration of the agent for one transport.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,25 +12,25 @@ use convex_peer_monitor::poller::Prober;
 use tokio::process::Command;
 
 use crate::INTERVAL;
-use crate::program::{Program, Told};
+use crate::program::{Program, ReadyOn};
 use crate::wire::{Relay, Turn};
 
-/// The program that is measured, as `cargo bench` has built it.
+/// The measured program, as built by `cargo bench`.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_convex-peer-monitor");
 
-/// First ports that are tried in turn: two ports a peer, below those that the system gives to whoever asks for any.
+/// First ports to try: two ports per peer, below the range of ephemeral ports.
 const PORTS: [u16; 4] = [28_000, 25_000, 22_000, 19_000];
 
-/// A block each second, by the peers in turn.
+/// One block per second, by the peers in turn.
 const TRAFFIC: &str = "1s";
 
-/// Polls before the one that is copied: ids of requests are longer than the first few by then.
+/// Number of polls before the recorded one, because the ids of the first requests are shorter.
 const POLLS_BEFORE: usize = 100;
 
-/// The most peers of one simulated network.
-const MOST: usize = 10_000;
+/// Largest number of peers in one simulated network.
+const MAX_PEERS: usize = 10_000;
 
-/// A simulated network; ends when dropped.
+/// A simulated network; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct SimulatedNetwork {
     pub(crate) config: Config,
@@ -39,11 +39,11 @@ pub(crate) struct SimulatedNetwork {
 }
 
 impl SimulatedNetwork {
-    /// As many networks as so many peers take.
+    /// Starts as many networks as this number of peers needs.
     pub(crate) async fn several(mut peers: usize) -> anyhow::Result<Vec<Self>> {
         let mut networks = Vec::new();
         while peers > 0 {
-            let some = peers.min(MOST);
+            let some = peers.min(MAX_PEERS);
             networks.push(Self::start(some, &[]).await?);
             peers -= some;
         }
@@ -62,7 +62,7 @@ impl SimulatedNetwork {
                 .arg(&file)
                 .args(faults.iter().flat_map(|fault| ["--fault", fault]));
             let written = |line: &str| line.starts_with("watch it").then_some(());
-            match Program::start(command, Told::Stdout, written).await {
+            match Program::start(command, ReadyOn::Stdout, written).await {
                 Ok((program, ())) => {
                     let config = config::load(&file, &|_| None)?;
                     return Ok(Self {
@@ -77,13 +77,13 @@ impl SimulatedNetwork {
         bail!("no simulated network could be started");
     }
 
-    /// Where the peers answer over `transport`.
+    /// Returns the endpoints of the peers for `transport`.
     pub(crate) fn endpoints(&self, transport: Transport) -> impl Iterator<Item = &Endpoint> {
         let endpoints = self.config.peers.iter().flat_map(|peer| &peer.endpoints);
         endpoints.filter(move |endpoint| endpoint.transport() == transport)
     }
 
-    /// What the agent and a peer send each other in one poll on a kept connection.
+    /// Records one poll on an open connection.
     pub(crate) async fn turns(&self, transport: Transport) -> anyhow::Result<Vec<Turn>> {
         let endpoint = self.endpoints(transport).next().context("a peer")?;
         let address = format!("{}:{}", endpoint.host(), endpoint.port()).parse()?;
@@ -107,7 +107,7 @@ impl SimulatedNetwork {
     }
 }
 
-/// The agent's configuration for all peers of `networks` over `transport`.
+/// Returns the configuration of the agent for all peers of `networks` over `transport`.
 pub(crate) fn agent_config(
     networks: &[SimulatedNetwork],
     transport: Transport,

@@ -1,4 +1,4 @@
-//! Programs of their own on cores of their own, and what they take of the machine.
+//! Programs on separate cores, and their CPU time and memory.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::machine::cpu_of;
 /// Longest start of a program.
 const START: Duration = Duration::from_secs(60);
 
-/// Who runs where: what is measured has the last core for itself, this process and everything else the others.
+/// Assignment of cores: the last one for the measured program, the others for everything else.
 #[derive(Debug)]
 pub(crate) struct Cores {
     measured: Option<u32>,
 }
 
 impl Cores {
-    /// Moves this process off the last core, where there are two and `taskset` is there.
+    /// Moves this process off the last core, if there are several and `taskset` is installed.
     pub(crate) fn divide() -> anyhow::Result<Self> {
         let status = Process::myself()?.status()?;
         let allowed: Vec<u32> = status
@@ -45,12 +45,12 @@ impl Cores {
         })
     }
 
-    /// Whether what is measured has a core for itself.
+    /// Returns whether the measured program has its own core.
     pub(crate) const fn pinned(&self) -> bool {
         self.measured.is_some()
     }
 
-    /// A command whose program is measured.
+    /// Makes the command of a measured program.
     pub(crate) fn measured(&self, program: &str) -> Command {
         let Some(core) = self.measured else {
             return Command::new(program);
@@ -61,55 +61,55 @@ impl Cores {
     }
 }
 
-/// A program that runs; killed when dropped.
+/// A running program; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Program {
     _child: Child,
     process: Process,
 }
 
-/// Where a program says that it is ready.
+/// The output on which a program reports that it is ready.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Told {
+pub(crate) enum ReadyOn {
     Stdout,
     Stderr,
 }
 
 impl Program {
-    /// Starts `command` and gives the first line on its output that `is_it` reads something from; the rest is thrown away.
+    /// Starts `command` and waits for a line that `parse` accepts. Further output is discarded.
     pub(crate) async fn start<T>(
         mut command: Command,
-        told: Told,
-        is_it: impl Fn(&str) -> Option<T>,
+        ready_on: ReadyOn,
+        parse: impl Fn(&str) -> Option<T>,
     ) -> anyhow::Result<(Self, T)> {
         command.stdin(Stdio::null()).kill_on_drop(true);
-        match told {
-            Told::Stdout => command.stdout(Stdio::piped()),
-            Told::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+        match ready_on {
+            ReadyOn::Stdout => command.stdout(Stdio::piped()),
+            ReadyOn::Stderr => command.stdout(Stdio::null()).stderr(Stdio::piped()),
         };
         let name = format!("{:?}", command.as_std());
         let mut child = command.spawn().with_context(|| name.clone())?;
-        let output: Box<dyn AsyncRead + Send + Unpin> = match told {
-            Told::Stdout => Box::new(child.stdout.take().context("a piped standard output")?),
-            Told::Stderr => Box::new(child.stderr.take().context("a piped standard error")?),
+        let output: Box<dyn AsyncRead + Send + Unpin> = match ready_on {
+            ReadyOn::Stdout => Box::new(child.stdout.take().context("a piped standard output")?),
+            ReadyOn::Stderr => Box::new(child.stderr.take().context("a piped standard error")?),
         };
         let mut lines = BufReader::new(output).lines();
         let ready = async {
             let mut last = String::new();
             while let Some(line) = lines.next_line().await? {
-                if let Some(found) = is_it(&line) {
+                if let Some(found) = parse(&line) {
                     return Ok(found);
                 }
                 last = line;
             }
-            bail!("it ended; its last word: {last:?}");
+            bail!("it ended, its last line was {last:?}");
         };
         let found = timeout(START, ready)
             .await
             .context("not ready in time")
             .and_then(|ended| ended)
             .with_context(|| name.clone())?;
-        // Read on, or the program would wait for its reader.
+        // Keep reading, or the program would block.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let id = child.id().with_context(|| format!("{name} has ended"))?;
         let process = Process::new(i32::try_from(id)?)?;
@@ -122,12 +122,12 @@ impl Program {
         ))
     }
 
-    /// CPU time that all its threads have taken so far, seconds.
+    /// Returns its CPU time so far, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         cpu_of(&self.process)
     }
 
-    /// Resident memory, KiB.
+    /// Returns its resident memory in KiB.
     #[expect(
         clippy::cast_precision_loss,
         reason = "memory of a process is far below 2^53 KiB"
@@ -136,12 +136,12 @@ impl Program {
         Ok(self.process.status()?.vmrss.context("VmRSS")? as f64)
     }
 
-    /// Open file descriptors.
+    /// Returns the number of its open file descriptors.
     pub(crate) fn descriptors(&self) -> anyhow::Result<usize> {
         Ok(self.process.fd_count()?)
     }
 
-    /// CPU time that it takes in each of so many rounds, seconds.
+    /// Returns its CPU time in each of several rounds, in seconds.
     pub(crate) async fn rounds(&self, rounds: usize, length: Duration) -> anyhow::Result<Vec<f64>> {
         let mut taken = Vec::with_capacity(rounds);
         let mut due = Instant::now();

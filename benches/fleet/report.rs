@@ -1,4 +1,4 @@
-//! What was measured, as tables for people and as JSON.
+//! The results, as Markdown tables and as JSON.
 
 use comfy_table::{CellAlignment, Table, presets};
 use convex_client::Transport;
@@ -8,24 +8,24 @@ use crate::INTERVAL;
 use crate::machine::Machine;
 use crate::spread::{Spread, digits};
 
-/// Everything.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
-    /// CPU time that all processes took while this was measured, in percent of all cores.
+    /// CPU time of all processes during the measurement, in percent of all cores.
     pub(crate) busy_percent: f64,
-    /// Whether what is measured had a core for itself.
+    /// Whether the measured program had its own core.
     pub(crate) pinned: bool,
     pub(crate) rows: Vec<Row>,
     pub(crate) scrapes: Vec<ScrapeRow>,
     pub(crate) honesty: Vec<HonestyRow>,
 }
 
-/// Who polls.
+/// The measured program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Who {
     Agent,
-    /// One of several agents, by number and count.
+    /// One of several agents: its number and their count.
     Shard(u32, u32),
     Floor,
     Blackbox,
@@ -42,61 +42,61 @@ impl Who {
     }
 }
 
-/// One program on one fleet.
+/// Results of one program with one fleet.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     who: Who,
     transport: &'static str,
     targets: usize,
-    /// CPU time a poll, over the rounds.
+    /// CPU time per poll, over the rounds.
     cpu_us: Spread,
-    /// By round.
+    /// CPU time of each round.
     cpu_seconds: Vec<f64>,
     resident_kib: f64,
     kept: Option<Kept>,
 }
 
-/// How well the agent keeps its schedule.
+/// Punctuality of the agent.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Kept {
-    /// From the start of the program until every peer was polled.
+    /// Time from the start of the program until every peer was polled.
     pub(crate) polled_once_s: f64,
-    /// Since the start.
+    /// Number of missed polls since the start.
     pub(crate) missed: f64,
     pub(crate) delay_p50_ms: f64,
     pub(crate) delay_p99_ms: f64,
 }
 
-/// The scrapes of one fleet in one detail.
+/// Results of the scrapes of one fleet in one detail.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScrapeRow {
     pub(crate) transport: &'static str,
     pub(crate) targets: usize,
     pub(crate) detail: &'static str,
     pub(crate) series: f64,
-    /// From the request to the last byte.
+    /// Time from the request to the last byte.
     pub(crate) ms: Spread,
-    /// Of the agent, compression included.
+    /// CPU time of the agent, including compression.
     pub(crate) cpu_ms: f64,
-    /// Of four at once.
+    /// CPU time of four concurrent scrapes.
     pub(crate) four_cpu_ms: f64,
     pub(crate) gzip_bytes: usize,
     pub(crate) plain_bytes: usize,
 }
 
-/// How far what the agent reports is from what a poll takes.
+/// Reported latencies compared with bare ones.
 #[derive(Debug, Serialize)]
 pub(crate) struct HonestyRow {
     pub(crate) fleet: String,
-    /// Polls of peers that answer.
+    /// Number of polls of peers that answer.
     pub(crate) polls: usize,
-    /// Of the bare exchange of the same bytes with the same peers.
+    /// Latency of a bare exchange of the same bytes with the same peers.
     pub(crate) floor: Latency,
-    /// By the agent's metrics.
+    /// Latency in the metrics of the agent.
     pub(crate) reported: Latency,
 }
 
-/// How long polls took, µs.
+/// Latency of polls, in µs.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Latency {
     p50: f64,
@@ -104,7 +104,7 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Of so many seconds each.
+    /// Calculates the quantiles of durations in seconds.
     pub(crate) fn of(mut seconds: Vec<f64>) -> Self {
         seconds.sort_unstable_by(f64::total_cmp);
         let at = |percent: usize| {
@@ -121,7 +121,8 @@ impl Latency {
 }
 
 impl Row {
-    /// A program that polls each of `targets` once a round and has taken so many seconds of CPU in each.
+    /// Makes the row of a program that polls each target once per round, from its CPU seconds in
+    /// each round.
     pub(crate) fn new(who: Who, transport: Transport, targets: usize, cpu: &[f64]) -> Self {
         let polls = float(targets);
         Self {
@@ -145,7 +146,7 @@ impl Row {
         self
     }
 
-    /// Cores that it keeps busy.
+    /// Returns the number of cores that the program keeps busy.
     pub(crate) fn cores(&self) -> f64 {
         self.cpu_us.median / 1e6 * float(self.targets) / INTERVAL.as_secs_f64()
     }
@@ -160,7 +161,7 @@ const fn float(count: usize) -> f64 {
 }
 
 impl Report {
-    /// The machine as a list and the figures as tables, in Markdown.
+    /// Formats the machine as a list and the results as tables, in Markdown.
     pub(crate) fn markdown(&self) -> String {
         let place = if self.pinned {
             "what is measured had one core for itself, its targets and callers the others"
@@ -201,7 +202,7 @@ impl Report {
                 row.who.name(),
                 row.transport.to_owned(),
                 row.targets.to_string(),
-                row.cpu_us.told(),
+                row.cpu_us.format(),
                 format!("{:.1}", row.cores() * 100.0),
                 digits(row.resident_kib / 1024.0),
                 self.kib_a_further_peer(row)
@@ -218,7 +219,7 @@ impl Report {
         table
     }
 
-    /// What each peer takes that a smaller fleet does not have.
+    /// Returns the memory per peer in addition to that of a smaller fleet, in KiB.
     fn kib_a_further_peer(&self, row: &Row) -> Option<f64> {
         let smallest = self.rows.iter().find(|other| {
             other.who == row.who && other.transport == row.transport && other.targets < row.targets
@@ -246,7 +247,7 @@ impl Report {
                 row.targets.to_string(),
                 row.detail.to_owned(),
                 row.series.to_string(),
-                row.ms.told(),
+                row.ms.format(),
                 digits(row.cpu_ms),
                 format!("{:.2}", row.cpu_ms / row.series * 1e3),
                 digits(row.four_cpu_ms),

@@ -1,4 +1,5 @@
-//! Whether memory stays flat: a fleet whose peers die and come back, and a configuration that changes every minute.
+//! Whether memory stays constant while peers fail and recover and the configuration changes every
+//! minute.
 
 use std::time::Duration;
 
@@ -15,23 +16,25 @@ use crate::report::Who;
 
 const PEERS: usize = 2_000;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Until all that is bounded is full: the ring and the last polls of each peer, the last events, the store's cache.
+/// Until all bounded buffers are full: the ring and the last polls of each peer, events, and the
+/// cache of the database.
 const WARM_UP_MINUTES: usize = 40;
 pub(crate) const MINUTES: usize = 20;
-/// Peers that die in each minute, and as many that hang; and as many that the configuration leaves out every other minute.
+/// Number of peers that fail in each minute, that hang in each minute, and that the configuration
+/// omits every other minute.
 const CHURN: usize = 100;
-/// Looks at the memory in each minute.
-const LOOKS: usize = 12;
+/// Number of memory samples per minute.
+const SAMPLES: usize = 12;
 
-/// What was seen.
+/// Results of a soak test.
 #[derive(Debug, Serialize)]
 pub(crate) struct Soak {
     machine: Machine,
     peers: usize,
     minutes: usize,
-    /// Resident memory at each look, KiB.
+    /// Resident memory of each sample, in KiB.
     resident_kib: Vec<f64>,
-    /// Open file descriptors at each look.
+    /// Open file descriptors of each sample.
     descriptors: Vec<usize>,
 }
 
@@ -55,8 +58,8 @@ pub(crate) async fn soak(cores: &Cores, minutes: usize) -> anyhow::Result<Soak> 
         agent
             .reload(if minute % 2 == 0 { &config } else { &fewer })
             .await?;
-        for _ in 0..LOOKS {
-            due += MINUTE / u32::try_from(LOOKS)?;
+        for _ in 0..SAMPLES {
+            due += MINUTE / u32::try_from(SAMPLES)?;
             sleep_until(due).await;
             if minute >= WARM_UP_MINUTES {
                 soak.resident_kib.push(agent.program().resident_kib()?);
@@ -69,7 +72,7 @@ pub(crate) async fn soak(cores: &Cores, minutes: usize) -> anyhow::Result<Soak> 
     Ok(soak)
 }
 
-/// In each minute other peers die, and others hang, for most of it.
+/// Makes other peers fail or hang in each minute, for 45 s.
 fn faults(minutes: usize) -> Vec<String> {
     let of_minute = |minute: usize| {
         let first = 2 * CHURN * minute % PEERS + 1;
@@ -85,11 +88,11 @@ fn faults(minutes: usize) -> Vec<String> {
 
 impl Soak {
     pub(crate) fn markdown(&self) -> anyhow::Result<String> {
-        let per_minute: Vec<f64> = self.resident_kib.chunks(LOOKS).map(mean).collect();
-        let (slope, error) = line(&per_minute).context("three minutes at least")?;
+        let per_minute: Vec<f64> = self.resident_kib.chunks(SAMPLES).map(mean).collect();
+        let (slope, error) = line(&per_minute).context("at least three minutes")?;
         let (first, last) = (per_minute[0], per_minute[per_minute.len() - 1]);
-        let fewest = self.descriptors.iter().min().context("a look")?;
-        let most = self.descriptors.iter().max().context("a look")?;
+        let fewest = self.descriptors.iter().min().context("a sample")?;
+        let most = self.descriptors.iter().max().context("a sample")?;
         Ok(format!(
             "{}\n\nresident memory of {} peers over {} minutes: {first:.0} KiB in the first one, {last:.0} KiB in the last one; \
              slope {slope:.1} ± {error:.1} KiB a minute (standard error of the means by minute); file descriptors {fewest} to {most}",
@@ -108,7 +111,8 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Slope of the straight line through values that are one apart, by least squares, and its standard error.
+/// Fits a line through equidistant values by least squares and returns its slope and standard
+/// error.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts of a benchmark are small"

@@ -1,8 +1,8 @@
-//! What several rounds brought: the middle, and how far they are apart.
+//! The median of several rounds and their range.
 
 use serde::Serialize;
 
-/// Least, median and most of some rounds.
+/// Minimum, median and maximum of several rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Spread {
     pub(crate) least: f64,
@@ -22,8 +22,8 @@ impl Spread {
         }
     }
 
-    /// `median (least–most)`.
-    pub(crate) fn told(self) -> String {
+    /// Formats as `median (least–most)`.
+    pub(crate) fn format(self) -> String {
         let Self {
             least,
             median,
@@ -33,7 +33,7 @@ impl Spread {
     }
 }
 
-/// Two digits at least.
+/// Formats a value with at least two digits.
 pub(crate) fn digits(value: f64) -> String {
     if value < 10.0 {
         format!("{value:.1}")

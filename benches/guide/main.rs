@@ -1,8 +1,9 @@
-//! Latency and throughput of a real peer by transport, and what an answer costs in bytes and in CPU: the agent's poll beside
-//! the whole state over REST, from which the published operations guide takes its figures.
+//! Latency and throughput of a real peer by transport, and the size and CPU time of an answer: the
+//! poll of the agent compared with the complete state over REST, as in the published operations
+//! guide.
 //!
-//! One client asks on one kept connection, the next question after the last answer. Every way is asked until it is warm, then
-//! all take turns in several rounds. Nothing is judged.
+//! One client sends one query after the other on an open connection. Every way is warmed up first,
+//! then all take turns in several rounds. There is no pass or fail.
 
 #[path = "../support/machine.rs"]
 mod machine;
@@ -27,17 +28,17 @@ use way::{Client, Medium, Query, WAYS};
 use wire::Relay;
 
 const ROUNDS: usize = 5;
-/// How long the peer is left alone to see what it does by itself.
+/// How long the idle peer is measured.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// One question and its answer on a kept connection: all bytes of the TCP stream.
+/// Number of bytes of a query and its answer on an open connection.
 #[derive(Debug, Serialize)]
 pub(crate) struct Bytes {
     pub(crate) sent: usize,
     pub(crate) received: usize,
 }
 
-// One thread: it outlives the peer, which would be killed with the thread that started it.
+// One thread, because the peer would be killed with the thread that started it.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -104,15 +105,15 @@ async fn measure(peer: &mut RealPeer) -> anyhow::Result<Report> {
     })
 }
 
-/// CPU time that the peer takes when nobody asks it, seconds a second.
+/// Returns the CPU time of the idle peer, in seconds per second.
 async fn idle(peer: &RealPeer) -> anyhow::Result<f64> {
-    sleep(Duration::from_secs(1)).await; // what the last round left behind
+    sleep(Duration::from_secs(1)).await; // Lets the last round end.
     let (began, cpu) = (Instant::now(), peer.cpu()?);
     sleep(IDLE).await;
     Ok((peer.cpu()? - cpu) / began.elapsed().as_secs_f64())
 }
 
-/// Counts one answer through a relay, which is not there when times are measured.
+/// Counts the bytes of one answer through a relay, which is not used when times are measured.
 async fn bytes(question: Query, medium: Medium, peer: &RealPeer) -> anyhow::Result<Option<Bytes>> {
     let (binary, rest) = (
         Relay::start(peer.binary).await?,
@@ -122,15 +123,13 @@ async fn bytes(question: Query, medium: Medium, peer: &RealPeer) -> anyhow::Resu
     let Some(mut client) = client else {
         return Ok(None);
     };
-    // The first also connects, and over HTTP learns that 0.8.0 has no status route.
+    // The first query also connects, and over HTTP finds out that 0.8.0 has no status route.
     client.ask().await?;
     binary.take();
     rest.take();
     client.ask().await?;
     let turns = [binary.take(), rest.take()].concat();
-    let turn = turns
-        .first()
-        .context("a second question on the connection")?;
+    let turn = turns.first().context("a second query on the connection")?;
     Ok(Some(Bytes {
         sent: turn.request.len(),
         received: turn.reply.len(),

@@ -1,4 +1,4 @@
-//! One real peer in a process of its own, by the project's launcher, and the CPU time that it takes.
+//! A real peer in a separate process, and its CPU time.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -13,18 +13,19 @@ use tokio::time::timeout;
 
 use crate::machine::cpu_of;
 
-/// The first start fetches the peer's jars.
+/// Longest start. The first one downloads the jars of the peer.
 const START: Duration = Duration::from_secs(600);
-/// No command takes so long.
+/// Longest wait for the answer to a command.
 const ANSWER: Duration = Duration::from_secs(60);
+/// Longest wait for the end of the peer.
 const END: Duration = Duration::from_secs(30);
 
 /// A network of one peer.
 #[derive(Debug)]
 pub(crate) struct RealPeer {
-    /// Its binary port.
+    /// Address of the binary port.
     pub(crate) binary: SocketAddr,
-    /// Its REST port.
+    /// Address of the REST port.
     pub(crate) rest: SocketAddr,
     process: Process,
     child: Child,
@@ -33,7 +34,8 @@ pub(crate) struct RealPeer {
 }
 
 impl RealPeer {
-    /// Starts the peer on free ports. It ends with this process, however that ends, because its standard input does.
+    /// Starts the peer on free ports. It always ends with this process, because its standard input
+    /// closes.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let (binary, rest) = two_free_ports()?;
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/peer");
@@ -70,7 +72,7 @@ impl RealPeer {
         })
     }
 
-    /// Gives the launcher a command and takes its answer.
+    /// Sends a command to the launcher and returns its answer.
     pub(crate) async fn command(&mut self, command: &str) -> anyhow::Result<String> {
         self.commands
             .write_all(format!("{command}\n").as_bytes())
@@ -82,12 +84,12 @@ impl RealPeer {
         Ok(answer)
     }
 
-    /// CPU time that all threads of the peer have taken so far, seconds.
+    /// Returns the CPU time of the peer so far, in seconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<f64> {
         cpu_of(&self.process)
     }
 
-    /// What runs the peer, in its own words.
+    /// Returns the version that the Java of the peer reports.
     pub(crate) async fn java_version(&self) -> anyhow::Result<String> {
         let output = Command::new(self.process.exe()?)
             .arg("-version")
@@ -101,7 +103,7 @@ impl RealPeer {
             .to_owned())
     }
 
-    /// Ends the peer by closing its standard input, and waits until it is gone.
+    /// Ends the peer by closing its standard input and waits for its end.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
         let Self {
             mut child,
@@ -119,17 +121,17 @@ impl RealPeer {
 
 async fn next_line(
     lines: &mut Lines<BufReader<ChildStdout>>,
-    patience: Duration,
+    longest: Duration,
 ) -> anyhow::Result<String> {
-    match timeout(patience, lines.next_line()).await {
+    match timeout(longest, lines.next_line()).await {
         Ok(Ok(Some(line))) => Ok(line),
         Ok(Ok(None)) => bail!("the peer has ended"),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => bail!("no answer within {patience:?}"),
+        Err(_) => bail!("no answer within {longest:?}"),
     }
 }
 
-/// Two ports that nobody listens on.
+/// Returns two free ports.
 fn two_free_ports() -> anyhow::Result<(u16, u16)> {
     let (first, second) = (
         TcpListener::bind("127.0.0.1:0")?,

@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as JSON.
+//! The results, as a Markdown table and as JSON.
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -8,20 +8,21 @@ use crate::machine::Machine;
 use crate::round::Round;
 use crate::way::{Medium, Query};
 
-/// Everything.
+/// All results.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
-    /// What runs the peer.
+    /// The Java version of the peer.
     pub(crate) java: String,
-    /// CPU time that the peer takes when nobody asks it, seconds a second; taken off its figures below.
+    /// CPU time of the idle peer, in seconds per second, which is subtracted from the results.
     pub(crate) idle_peer_cpu: f64,
-    /// CPU time that other processes took while this was measured, in percent of all cores.
+    /// CPU time of other processes during the measurement, in percent of all cores.
     pub(crate) others_percent: f64,
     pub(crate) rows: Vec<Row>,
 }
 
-/// One way: medians over the rounds, which a round that others disturbed moves little.
+/// Results of one way: medians over the rounds, on which a single disturbed round has little
+/// effect.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     asked: &'static str,
@@ -81,7 +82,7 @@ fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> f64 {
     values[values.len() / 2]
 }
 
-/// Two digits at least.
+/// Formats a value with at least two digits.
 fn us(value: f64) -> String {
     if value < 10.0 {
         format!("{value:.1}")
@@ -91,7 +92,7 @@ fn us(value: f64) -> String {
 }
 
 impl Report {
-    /// The machine as a list and the figures as a table, in Markdown.
+    /// Formats the machine as a list and the results as a table, in Markdown.
     pub(crate) fn markdown(&self) -> String {
         format!(
             "{}\n- peer: Convex 0.8.0 on {}\n- other processes took {:.0} % of the machine meanwhile; an idle peer's {:.1} ms of \

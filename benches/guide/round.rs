@@ -1,4 +1,4 @@
-//! Asking one way again and again for a while: how long each answer took, and whose CPU it took.
+//! Rounds of queries in one way: the time of each answer and the CPU time of both processes.
 
 use std::time::Duration;
 
@@ -11,39 +11,40 @@ use crate::machine::cpu_of;
 use crate::peer::RealPeer;
 use crate::way::{Client, Query};
 
-/// How long one round lasts.
+/// Length of a round.
 const LENGTH: Duration = Duration::from_millis(1500);
-/// A just-in-time compiler is done with a way when a round's median is this near to that of the round before.
+/// Relative difference between the medians of two rounds after which the just-in-time compiler of
+/// the peer is assumed to be done.
 const WARM: f64 = 0.05;
 const WARM_UP_ROUNDS: std::ops::RangeInclusive<usize> = 2..=6;
-/// Asked in the first round inside the peer; later ones are sized by how long that took.
+/// Number of queries in the first round inside the peer. Later rounds are adapted to its duration.
 const FIRST_COUNT: u32 = 1000;
 
-/// What a round brought. Times of both processes are user and system time, to a clock tick.
+/// Results of a round. CPU times are user and system time, in steps of a clock tick.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Round {
-    /// Answers that were timed.
+    /// Number of timed answers.
     pub(crate) timed: u32,
-    /// All answers, those of the peer's own short warm-up too.
+    /// Number of all answers, including the warm-up inside the peer.
     pub(crate) answers: u32,
-    /// How long the round lasted.
+    /// Duration of the round.
     pub(crate) seconds: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) per_second: f64,
-    /// The peer's whole process, an idle peer's share included.
+    /// CPU time of the process of the peer, including that of an idle peer.
     pub(crate) peer_cpu_seconds: f64,
-    /// This process.
+    /// CPU time of this process.
     pub(crate) client_cpu_seconds: f64,
 }
 
-/// One way, ready to be asked.
+/// Sends the queries of one way.
 #[derive(Debug)]
 pub(crate) struct Runner {
     question: Query,
-    /// None: the peer asks itself.
+    /// `None` for queries inside the process of the peer.
     client: Option<Client>,
-    /// How often the peer asks itself in a round.
+    /// Number of queries inside the peer in a round.
     count: u32,
 }
 
@@ -56,7 +57,7 @@ impl Runner {
         }
     }
 
-    /// Rounds until the median no longer falls; how many it took.
+    /// Runs rounds until the median no longer falls, and returns their number.
     pub(crate) async fn warm_up(&mut self, peer: &mut RealPeer) -> anyhow::Result<usize> {
         let mut before = f64::INFINITY;
         for rounds in 1..=*WARM_UP_ROUNDS.end() {
@@ -69,7 +70,7 @@ impl Runner {
         Ok(*WARM_UP_ROUNDS.end())
     }
 
-    /// One round.
+    /// Runs one round.
     pub(crate) async fn round(&mut self, peer: &mut RealPeer) -> anyhow::Result<Round> {
         let myself = Process::myself()?;
         let (peer_cpu, client_cpu) = (peer.cpu()?, cpu_of(&myself)?);
@@ -116,7 +117,8 @@ async fn by_client(client: &mut Client) -> anyhow::Result<Round> {
     })
 }
 
-/// Reads `BENCH transport=local queries=N p50_us=… p99_us=… per_second=…`. The launcher asks a tenth as often before it times.
+/// Reads `BENCH transport=local queries=N p50_us=… p99_us=… per_second=…`. Before, the launcher
+/// warms up with a tenth of the queries.
 async fn by_itself(peer: &mut RealPeer, question: Query, count: u32) -> anyhow::Result<Round> {
     let line = peer
         .command(&format!("bench local {count} {}", question.source()))

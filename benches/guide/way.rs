@@ -1,4 +1,4 @@
-//! The ways to ask a peer something: a question, the transport it goes by, and a client that reads the answer to its end.
+//! Ways to query a peer: a query, a transport, and a client that reads the complete answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::codec::FramedRead;
 
-/// What is asked.
+/// A query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Query {
-    /// `1`: what the transport itself costs.
+    /// `1`: the cost of the transport alone.
     One,
-    /// What the agent asks in a poll.
+    /// The query of a poll.
     Poll,
-    /// `*state*`, the guide's way: everything, to take a few figures from.
+    /// `*state*`, as in the published operations guide: everything, to read a few values.
     State,
 }
 
-/// What the question goes by.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Medium {
-    /// The Java client inside the peer's process.
+    /// The Java client inside the process of the peer.
     Local,
     /// The binary protocol.
     Tcp,
@@ -42,7 +42,7 @@ pub(crate) enum Medium {
     HttpJson,
 }
 
-/// All that is measured, in the order of the table. The guide's way is the last.
+/// All measured ways in the order of the table. The last one is that of the guide.
 pub(crate) const WAYS: [(Query, Medium); 10] = [
     (Query::One, Medium::Local),
     (Query::One, Medium::Tcp),
@@ -57,7 +57,7 @@ pub(crate) const WAYS: [(Query, Medium); 10] = [
 ];
 
 impl Query {
-    /// The query's text.
+    /// Returns the text of the query.
     pub(crate) fn source(self) -> &'static str {
         match self {
             Self::One => "1",
@@ -86,16 +86,17 @@ impl Medium {
     }
 }
 
-/// A client on one connection that is kept.
+/// A client with one open connection.
 #[derive(Debug)]
 pub(crate) enum Client {
-    /// The agent's own: over TCP status and query in one write, over HTTP the query.
+    /// The client of the agent, which sends status and query together over TCP and the query over
+    /// HTTP.
     Agent(Box<Prober>),
     Tcp(TcpAsker),
     Http(HttpAsker),
 }
 
-/// One query at a time over the binary protocol.
+/// Sends one query at a time over the binary protocol.
 #[derive(Debug)]
 pub(crate) struct TcpAsker {
     frames: FramedRead<TcpStream, FrameDecoder>,
@@ -103,7 +104,7 @@ pub(crate) struct TcpAsker {
     next_id: i64,
 }
 
-/// One query at a time over REST.
+/// Sends one query at a time over REST.
 #[derive(Debug)]
 pub(crate) struct HttpAsker {
     client: reqwest::Client,
@@ -112,10 +113,11 @@ pub(crate) struct HttpAsker {
     body: Bytes,
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// A client that asks the peer at these addresses; none for what the peer's own process asks.
+    /// Connects a client to a peer; returns `None` for queries inside the process of the peer.
     pub(crate) async fn connect(
         question: Query,
         medium: Medium,
@@ -138,7 +140,7 @@ impl Client {
         };
         let body = serde_json::json!({ "source": question.source() }).to_string();
         Ok(Some(Self::Http(HttpAsker {
-            client: http_client(&HttpOptions::default(), PATIENCE)?,
+            client: http_client(&HttpOptions::default(), ANSWER_TIMEOUT)?,
             url: format!("http://{rest}/api/v1/query"),
             accept,
             body: body.into(),
@@ -155,7 +157,7 @@ impl Client {
         ))))
     }
 
-    /// Asks once and reads the answer into values.
+    /// Sends the query once and decodes the answer.
     pub(crate) async fn ask(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Agent(prober) => {
@@ -164,7 +166,7 @@ impl Client {
                 if let Some(failure) = &answered.failure {
                     anyhow::bail!("a poll failed: {failure:?}");
                 }
-                ensure!(answered.retries == 0, "a poll needed a second try");
+                ensure!(answered.retries == 0, "a poll was retried");
                 let answer = answered.attempt.query.as_ref().map(|query| &query.value);
                 ensure!(
                     matches!(answer, Some(Ok(_))),
@@ -198,7 +200,7 @@ impl TcpAsker {
             &encode_message(&query_request(id, &self.form, None)),
         );
         self.frames.get_mut().write_all(&request).await?;
-        let content = tokio::time::timeout(PATIENCE, self.frames.next())
+        let content = tokio::time::timeout(ANSWER_TIMEOUT, self.frames.next())
             .await
             .context("no answer in time")?
             .context("the peer closed the connection")??;

@@ -1,4 +1,4 @@
-//! The machine that a benchmark runs on, and the CPU time that is taken of it.
+//! The machine that runs a benchmark, and CPU times.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,14 +8,14 @@ use procfs::process::Process;
 use procfs::{Current, CurrentSI};
 use serde::Serialize;
 
-/// Where it was measured.
+/// Description of the machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     cpu: String,
     pub(crate) cores: u32,
     kernel: String,
     rustc: String,
-    /// Mean number of running processes over the minute before.
+    /// Load average of the minute before.
     load_before: f32,
 }
 
@@ -40,7 +40,7 @@ impl Machine {
         })
     }
 
-    /// A list in Markdown.
+    /// Formats the description as a Markdown list.
     pub(crate) fn markdown(&self) -> String {
         format!(
             "- {} cores of {}, Linux {}\n- {}\n- load average before: {}",
@@ -49,7 +49,7 @@ impl Machine {
     }
 }
 
-/// CPU time that anybody took of the machine since its start, seconds.
+/// Returns the CPU time of all processes since the start of the machine, in seconds.
 pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
     let total = procfs::KernelStats::current()?.total;
     let interrupts = [total.irq, total.softirq, total.steal];
@@ -58,18 +58,18 @@ pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
     Ok(seconds_of_ticks(ticks))
 }
 
-/// User and system time of a process, seconds, exact to a clock tick (1/100 s).
+/// Returns user and system time of a process in seconds, in steps of a clock tick (1/100 s).
 pub(crate) fn cpu_of(process: &Process) -> anyhow::Result<f64> {
     let stat = process.stat()?;
     Ok(seconds_of_ticks(stat.utime + stat.stime))
 }
 
-/// Clock ticks as seconds.
+/// Converts clock ticks to seconds.
 fn seconds_of_ticks(ticks: u64) -> f64 {
     Duration::from_millis(ticks * 1000 / procfs::ticks_per_second()).as_secs_f64()
 }
 
-/// Writes `report` to `bench/NAME` in the build directory, and says where that is.
+/// Writes `report` to `bench/NAME` in the build directory and returns the path.
 pub(crate) fn write_json(name: &str, report: &impl Serialize) -> anyhow::Result<PathBuf> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
     std::fs::create_dir_all(&dir)?;

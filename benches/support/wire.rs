@@ -1,4 +1,4 @@
-//! A relay on loopback that keeps what passes through it: what a client really sends and is sent, to the byte.
+//! A relay on loopback that records everything that passes through it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use tokio::io::{self, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// One request and its reply; several requests that were written together count as one.
+/// A request and its reply. Requests that are written together count as one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Turn {
     /// Bytes from the client.
@@ -16,30 +16,30 @@ pub(crate) struct Turn {
     pub(crate) reply: Vec<u8>,
 }
 
-/// Relays connections; ends when dropped. Several may be open, as clients with a pool have them, but turns that overlap in
-/// time are not told apart.
+/// A recording relay; stops when dropped. Several connections may be open, but turns on them must
+/// not overlap in time.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) address: SocketAddr,
     turns: Arc<Mutex<Vec<Turn>>>,
     _task: JoinSet<()>,
 }
 
 impl Relay {
-    /// A relay to `server`.
+    /// Starts a relay to `server`.
     pub(crate) async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let turns = Arc::new(Mutex::new(Vec::new()));
         let mut task = JoinSet::new();
-        let kept = Arc::clone(&turns);
+        let recorded = Arc::clone(&turns);
         task.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let kept = Arc::clone(&kept);
+                let recorded = Arc::clone(&recorded);
                 connections.spawn(async move {
-                    if let Err(error) = relay(client, server, &kept).await {
+                    if let Err(error) = relay(client, server, &recorded).await {
                         eprintln!("the relay to {server} lost a connection: {error}");
                     }
                 });
@@ -52,14 +52,14 @@ impl Relay {
         })
     }
 
-    /// The turns since the last time they were taken.
+    /// Returns the turns since the last call.
     pub(crate) fn take(&self) -> Vec<Turn> {
         std::mem::take(&mut *self.turns.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Passes bytes on until either side closes. What is kept of them is kept before it is passed on, so that a client that has
-/// its reply finds the turn complete.
+/// Forwards bytes until either side closes. They are recorded before they are forwarded, so that
+/// the turn is complete once the client has its reply.
 async fn relay(
     mut client: TcpStream,
     server: SocketAddr,
@@ -76,7 +76,7 @@ async fn relay(
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                keep(turns, |turns| {
+                record(turns, |turns| {
                     match turns.last_mut() {
                         Some(turn) if turn.reply.is_empty() => turn.request.extend(bytes),
                         _ => turns.push(Turn { request: bytes.to_vec(), reply: Vec::new() }),
@@ -89,7 +89,7 @@ async fn relay(
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                keep(turns, |turns| {
+                record(turns, |turns| {
                     if let Some(turn) = turns.last_mut() {
                         turn.reply.extend(bytes);
                     }
@@ -100,6 +100,6 @@ async fn relay(
     }
 }
 
-fn keep(turns: &Mutex<Vec<Turn>>, change: impl FnOnce(&mut Vec<Turn>)) {
+fn record(turns: &Mutex<Vec<Turn>>, change: impl FnOnce(&mut Vec<Turn>)) {
     change(&mut turns.lock().unwrap_or_else(PoisonError::into_inner));
 }

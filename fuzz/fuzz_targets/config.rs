@@ -1,4 +1,4 @@
-//! A configuration: it is taken, and then can be shown, or refused with a place in the text for each problem.
+//! A configuration: it is valid and can be printed, or each error has a position in the text.
 #![no_main]
 
 use std::path::Path;
@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
         Ok(config) => assert!(!render(&config).is_empty()),
         Err(errors) => {
             assert!(!errors.problems().is_empty());
-            // All that breaks a line in YAML; what is missing at the end is told of the line below it.
+            // The line breaks of YAML. What is missing at the end is reported on the next line.
             let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
             let lines = text.matches(breaks).count() + 2;
             for problem in errors.problems() {

@@ -1,10 +1,10 @@
-//! A message with branches, made of the fuzzer's cells so that refs meet the branches they ask for.
+//! A message with branches, in which references point to existing branches.
 #![no_main]
 
 use cad3::{Hash, Limits, decode_message, encode_message, vlq};
 use libfuzzer_sys::fuzz_target;
 
-/// Replaces each `20` followed by a small number and anything by the ref to that branch.
+/// Replaces each `20` that is followed by the number of a branch by the reference to it.
 fn link(bytes: &[u8], hashes: &[Hash]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = bytes;
@@ -36,8 +36,8 @@ fuzz_target!(|parts: (Vec<u8>, Vec<Vec<u8>>)| {
     let limits = Limits { max_bytes: 1 << 16, max_depth: 64, max_cells: 1 << 14 };
     let Ok(read) = decode_message(&message, &limits) else { return };
     let written = encode_message(&read.top);
-    assert!(written.len() <= message.len(), "each branch once");
-    let again = decode_message(&written, &limits).expect("what was written reads");
+    assert!(written.len() <= message.len(), "each branch is written once");
+    let again = decode_message(&written, &limits).expect("an encoded message decodes");
     assert_eq!(again, read);
     let _ = read.top.printed(4096).to_string();
     let _ = read.top.as_text();

@@ -1,4 +1,5 @@
-//! A reply to a poll's query: figures, an error of the peer in a bounded length, or a failure that says why.
+//! A reply to the query of a poll: an answer, an error of limited length, or a failure with a
+//! message.
 #![no_main]
 
 use cad3::Limits;
@@ -9,15 +10,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(Some(reply)) = Reply::decode(bytes, &Limits::default()) else { return };
     match reply.outcome {
         Ok(value) => match PollAnswer::from_cell(&value) {
-            Ok(figures) => {
-                assert!(figures.memory_price_copper.is_none_or(f64::is_finite));
+            Ok(answer) => {
+                assert!(answer.memory_price_copper.is_none_or(f64::is_finite));
             }
             Err(failure) => {
                 assert_eq!(failure.reason, FailureReason::Malformed);
                 assert!(!failure.message.is_empty() && failure.message.len() < 1000);
             }
         },
-        // A peer may send any cell as one.
+        // A peer may send any cell as an error.
         Err(error) => assert!(error.code.len() <= 1200 && error.message.len() <= 1200),
     }
 });

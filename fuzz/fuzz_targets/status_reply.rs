@@ -1,4 +1,4 @@
-//! A reply to STATUS, over either transport: what is read of it is either a status or a failure that says why.
+//! A reply to STATUS, over either transport: a status or a failure with a message.
 #![no_main]
 
 use cad3::{Limits, decode_message};
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(message) = decode_message(bytes, &Limits::default()) else { return };
-    // As a Result, and as the map itself, which 0.8.6 sends over REST.
+    // A Result, or the map itself, which 0.8.6 sends over REST.
     let value = match Reply::from_cell(&message.top) {
         Some(Reply { outcome: Ok(value), .. }) => value,
         Some(_) => return,

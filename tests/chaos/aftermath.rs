@@ -1,65 +1,66 @@
-//! What must be true when a trouble is over: nothing is lost, stuck or leaked.
+//! What must hold after a fault: nothing is lost, stuck or leaked.
 
 use std::collections::BTreeMap;
 
 use convex_peer_monitor::history::EVENTS_KEPT;
 
-use super::agent::{Agent, Held};
-use super::{PATIENCE, holds_within, until};
+use super::agent::{Agent, Resources};
+use super::{DEADLINE, holds_within, until};
 
-/// Descriptors that may be open besides those that were before: a connection that is being made.
+/// Descriptors that may be open in addition, for connections that are being made.
 const MORE_DESCRIPTORS: usize = 8;
 
-/// Memory that may be held besides: what pages, polls and buffers of a young process still grow to.
+/// Memory that a young process may still allocate for pages, polls and buffers, in KiB.
 const MORE_KIB: u64 = 16 << 10;
 
-/// And what a young process has not filled yet of each peer: 2.9 KiB of polls and two transcripts of at most 4 KiB (docs/history.md).
-const MORE_KIB_A_PEER: u64 = 11;
+/// Memory that it may still allocate for each peer, in KiB: 2.9 KiB of polls and two transcripts of
+/// at most 4 KiB (docs/history.md).
+const MORE_KIB_PER_PEER: u64 = 11;
 
-/// What was before the trouble.
+/// The state before a fault.
 pub(crate) struct Before {
     peers: usize,
-    held: Held,
+    resources: Resources,
     events: Vec<(u64, String)>,
 }
 
 impl Before {
-    /// Waits until all `peers` are up and polled, and keeps what is then.
-    pub(crate) async fn trouble(agent: &Agent, peers: usize) -> Self {
+    /// Waits until all `peers` are up and polled, and records the state.
+    pub(crate) async fn fault(agent: &Agent, peers: usize) -> Self {
         all_polled(agent, peers).await;
         Self {
             peers,
-            held: agent.held(),
+            resources: agent.resources(),
             events: events(agent).await,
         }
     }
 
-    /// Waits until everything is as before, and then that a restart finds everything.
-    pub(crate) async fn restored(self, agent: &mut Agent, trouble: &str) {
+    /// Waits until everything is as before, and checks that a restart loses nothing.
+    pub(crate) async fn restored(self, agent: &mut Agent, fault: &str) {
         until("/-/healthy answers", async || agent.is_healthy().await).await;
         all_polled(agent, self.peers).await;
-        let most = self.held.descriptors + MORE_DESCRIPTORS;
-        let more_kib = MORE_KIB + MORE_KIB_A_PEER * self.peers as u64;
-        let most_kib = self.held.anonymous_kib + more_kib;
-        let mut held = agent.held();
+        let max_descriptors = self.resources.descriptors + MORE_DESCRIPTORS;
+        let more_kib = MORE_KIB + MORE_KIB_PER_PEER * self.peers as u64;
+        let max_kib = self.resources.anonymous_kib + more_kib;
+        let mut held = agent.resources();
         let released = async || {
-            held = agent.held();
-            held.descriptors <= most && held.anonymous_kib <= most_kib
+            held = agent.resources();
+            held.descriptors <= max_descriptors && held.anonymous_kib <= max_kib
         };
-        let in_time = holds_within(PATIENCE, released).await;
-        assert!(in_time, "{held:?}, before {:?}", self.held);
+        let in_time = holds_within(DEADLINE, released).await;
+        assert!(in_time, "{held:?}, before {:?}", self.resources);
         let after = events(agent).await;
         are_kept(&self.events, &after);
         let ids = after.iter().map(|event| event.0);
         assert!(ids.is_sorted_by(|one, next| one < next));
-        remembers(agent, self.peers, &after).await;
+        check_restart(agent, self.peers, &after).await;
         eprintln!(
-            "{trouble}: descriptors {} -> {}, anonymous memory {} -> {} KiB, threads {} -> {}, events {} -> {}",
-            self.held.descriptors,
+            "{fault}: descriptors {} -> {}, anonymous memory {} -> {} KiB, threads {} -> {}, events {} -> {}",
+            self.resources.descriptors,
             held.descriptors,
-            self.held.anonymous_kib,
+            self.resources.anonymous_kib,
             held.anonymous_kib,
-            self.held.threads,
+            self.resources.threads,
             held.threads,
             self.events.len(),
             after.len()
@@ -67,7 +68,7 @@ impl Before {
     }
 }
 
-/// Waits until all peers are up and each was polled twice more.
+/// Waits until all peers are up and each has been polled twice more.
 pub(crate) async fn all_polled(agent: &Agent, peers: usize) {
     until(&format!("{peers} peers are up"), async || {
         agent.peers_up().await == peers
@@ -84,12 +85,12 @@ pub(crate) async fn all_polled(agent: &Agent, peers: usize) {
 
 const POLLS: &str = "convex_peer_polls_total";
 
-/// Ends the agent, starts it again, and sees that it remembers its peers and what happened.
-async fn remembers(agent: &mut Agent, peers: usize, events_before: &[(u64, String)]) {
+/// Restarts the agent and checks that it remembers peers and events.
+async fn check_restart(agent: &mut Agent, peers: usize, events_before: &[(u64, String)]) {
     agent.end().await;
-    let told = agent.log().len();
+    let logged = agent.log().len();
     agent.begin().await;
-    let log = agent.log().split_off(told);
+    let log = agent.log().split_off(logged);
     assert!(
         log.contains(&format!("\"peers\":{peers}")) && log.contains("restored the saved state"),
         "{log}"
@@ -97,7 +98,7 @@ async fn remembers(agent: &mut Agent, peers: usize, events_before: &[(u64, Strin
     are_kept(events_before, &events(agent).await);
 }
 
-/// Sees that events are there unchanged, but for the oldest where there are too many.
+/// Asserts that no event has changed or is missing, except the oldest if there are too many.
 fn are_kept(before: &[(u64, String)], after: &[(u64, String)]) {
     let full = after.len() >= EVENTS_KEPT;
     let oldest = if full { after[0].0 } else { 0 };
@@ -112,10 +113,10 @@ fn are_kept(before: &[(u64, String)], after: &[(u64, String)]) {
     );
 }
 
-/// Events that are asked for at once.
+/// Number of events in one request.
 const PAGE: usize = 1000;
 
-/// Ids and words of all events.
+/// Returns ids and messages of all events.
 pub(crate) async fn events(agent: &Agent) -> Vec<(u64, String)> {
     let mut all = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! The agent as a program, started and looked at as an operator does.
+//! The agent as a process, used as an operator would.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -11,34 +11,34 @@ use tokio::process::{Child, Command};
 
 use super::{system, until};
 
-/// Where it listens; nobody else is in this network namespace.
+/// The address of the agent. No other program is in this network namespace.
 pub(crate) const ADDRESS: &str = "127.0.0.1:18880";
 
 pub(crate) struct Agent {
     child: Child,
-    /// Its directory, with `config.yml` and `state`.
+    /// Working directory, with `config.yml` and `state`.
     pub(crate) dir: PathBuf,
-    /// What starts it: a command whose last words will be the agent's own.
+    /// A command that executes the command line appended to it.
     within: Vec<String>,
     pub(crate) address: &'static str,
     client: reqwest::Client,
 }
 
-/// What it holds.
+/// Resources of the process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
+pub(crate) struct Resources {
     pub(crate) descriptors: usize,
     pub(crate) anonymous_kib: u64,
     pub(crate) threads: u64,
 }
 
 impl Agent {
-    /// Starts it on `dir/config.yml`, which is made of `config`.
+    /// Writes `config` to `dir/config.yml` and starts the agent with it.
     pub(crate) async fn start(dir: &Path, config: &str) -> Self {
         Self::start_within(dir, config, &[], ADDRESS).await
     }
 
-    /// Starts it by a command that ends by executing what follows it.
+    /// Starts the agent through a command that executes the command line appended to it.
     pub(crate) async fn start_within(
         dir: &Path,
         config: &str,
@@ -49,7 +49,7 @@ impl Agent {
         assert_ne!(
             network("self"),
             network("1"),
-            "links and file systems of this host are not to be touched: run scripts/test chaos"
+            "not in a separate network namespace: run scripts/test chaos"
         );
         fs::write(dir.join("config.yml"), config).unwrap();
         let within: Vec<String> = within.iter().map(ToString::to_string).collect();
@@ -64,25 +64,25 @@ impl Agent {
         agent
     }
 
-    /// Ends it as a service manager does.
+    /// Stops the agent like a service manager.
     pub(crate) async fn end(&mut self) {
         self.signal("-TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
-        assert!(ended.expect("a stop takes 5 s").unwrap().success());
+        assert!(ended.expect("the agent stops").unwrap().success());
     }
 
-    /// Ends it at once.
+    /// Kills the agent.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Starts it again.
+    /// Starts the agent again and waits until it is ready.
     pub(crate) async fn begin(&mut self) {
         self.launch();
         self.until_ready().await;
     }
 
-    /// Starts it again and does not wait.
+    /// Starts the agent again without waiting.
     pub(crate) fn launch(&mut self) {
         self.child = spawn(&self.dir, &self.within, self.address);
     }
@@ -101,19 +101,19 @@ impl Agent {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id().expect("it runs")
+        self.child.id().expect("the agent runs")
     }
 
     pub(crate) async fn signal(&self, name: &str) {
         system(&format!("kill {name} {}", self.pid())).await;
     }
 
-    /// Its log since it was first started.
+    /// Returns the log of all starts.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap()
     }
 
-    /// Status and body, or why there is none.
+    /// Sends a GET and returns status and body.
     pub(crate) async fn try_get(&self, path: &str) -> reqwest::Result<(u16, String)> {
         let url = format!("http://{}{path}", self.address);
         let answer = self.client.get(url).header("Accept", "application/json");
@@ -121,7 +121,7 @@ impl Agent {
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
-    /// The body of a page that is there.
+    /// Returns the body of a successful GET.
     pub(crate) async fn get(&self, path: &str) -> String {
         let (status, body) = self.try_get(path).await.unwrap();
         assert_eq!(status, 200, "{path}: {body}");
@@ -137,26 +137,26 @@ impl Agent {
         answer.is_ok_and(|(status, _)| status == 200)
     }
 
-    /// Whether it answers a client that was not connected before.
-    pub(crate) async fn answers_a_newcomer(&self) -> bool {
+    /// Returns whether it answers on a new connection.
+    pub(crate) async fn answers_a_new_client(&self) -> bool {
         let client = http_client(&HttpOptions::default(), Duration::from_secs(20)).unwrap();
         let url = format!("http://{}/-/healthy", self.address);
         let answer = client.get(url).send().await;
         answer.is_ok_and(|answer| answer.status() == 200)
     }
 
-    /// The values of a metric's series, by labels.
+    /// Returns the values of all series of a metric, by labels.
     pub(crate) async fn series(&self, metric: &str) -> BTreeMap<String, f64> {
         let text = self.get("/metrics").await;
         let of_metric = text.lines().filter_map(|line| {
             let (labels, value) = line.strip_prefix(metric)?.rsplit_once(' ')?;
-            let own = labels.is_empty() || labels.starts_with('{');
-            own.then(|| (labels.to_owned(), value.parse().unwrap()))
+            let is_series = labels.is_empty() || labels.starts_with('{');
+            is_series.then(|| (labels.to_owned(), value.parse().unwrap()))
         });
         of_metric.collect()
     }
 
-    /// How many of the metric's series whose labels have `part` are 1.
+    /// Counts the series of a metric that are 1 and have `part` in their labels.
     pub(crate) async fn count(&self, metric: &str, part: &str) -> usize {
         let series = self.series(metric).await;
         let ones = series
@@ -169,15 +169,15 @@ impl Agent {
         self.count("convex_peer_up", "").await
     }
 
-    /// What it holds, by the system.
-    pub(crate) fn held(&self) -> Held {
+    /// Returns the resources of the process.
+    pub(crate) fn resources(&self) -> Resources {
         let proc = PathBuf::from(format!("/proc/{}", self.pid()));
         let status = fs::read_to_string(proc.join("status")).unwrap();
         let figure = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key));
             line.unwrap().split_whitespace().next().unwrap().parse()
         };
-        Held {
+        Resources {
             descriptors: fs::read_dir(proc.join("fd")).unwrap().count(),
             anonymous_kib: figure("RssAnon:").unwrap(),
             threads: figure("Threads:").unwrap(),

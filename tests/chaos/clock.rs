@@ -11,7 +11,7 @@ use super::until;
 
 const PEERS: usize = 4;
 
-/// The library by which a process is told another time: Debian's package libfaketime.
+/// The library that changes the time of a process, from the Debian package libfaketime.
 fn library() -> PathBuf {
     let found = fs::read_dir("/usr/lib").unwrap().find_map(|dir| {
         let library = dir.unwrap().path().join("faketime/libfaketimeMT.so.1");
@@ -20,32 +20,32 @@ fn library() -> PathBuf {
     found.expect("libfaketime is installed")
 }
 
-/// Sets the agent's clock off by so much, as one step.
+/// Steps the clock of the agent to this offset.
 fn step(dir: &Path, offset: &str) {
     let new = dir.join("clock.new");
     fs::write(&new, offset).unwrap();
     fs::rename(new, dir.join("clock")).unwrap();
 }
 
-/// Polls of a peer that the history tells of.
-async fn polls_told(agent: &Agent) -> u64 {
+/// Returns the number of polls in the history of a peer.
+async fn polls_in_history(agent: &Agent) -> u64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let (from, to) = (now - 2 * 3600, now + 2 * 3600);
     let path = format!("/api/v1/peers/sim-1/history?from={from}&to={to}&step=60");
     let piece = agent.json(&path).await;
     let points = piece["points"].as_array().unwrap();
-    let of = |point: &serde_json::Value| {
+    let count = |point: &serde_json::Value| {
         let polls = point["polls"].as_object().unwrap();
         polls
             .values()
             .filter_map(serde_json::Value::as_u64)
             .sum::<u64>()
     };
-    points.iter().map(of).sum()
+    points.iter().map(count).sum()
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_an_hour_both_ways_is_noticed_and_loses_nothing() {
+async fn a_clock_that_steps_an_hour_both_ways_is_detected_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     step(dir.path(), "+0");
     let network = Network::start(dir.path(), PEERS).await;
@@ -59,23 +59,23 @@ async fn a_clock_that_steps_an_hour_both_ways_is_noticed_and_loses_nothing() {
     ];
     let config = network.config();
     let mut agent = Agent::start_within(dir.path(), &config, &within, ADDRESS).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
-    // The peers' clocks are off by as much, the other way.
+    // To the agent, the clocks of the peers are off in the other direction.
     for (offset, skew) in [("+3600", -3600.0), ("-3600", 3600.0), ("+0", 0.0)] {
-        let told = polls_told(&agent).await;
+        let polls = polls_in_history(&agent).await;
         step(dir.path(), offset);
-        until("all peers' clocks look wrong by as much", async || {
+        until("the skew of all peers is measured", async || {
             let skews = agent.series("convex_peer_clock_skew_seconds").await;
             skews.len() >= PEERS && skews.values().all(|it: &f64| (it - skew).abs() < 60.0)
         })
         .await;
-        until("a clock is nobody's death", async || {
+        until("no peer is down because of a clock", async || {
             agent.peers_up().await == PEERS
         })
         .await;
-        until("polls go on and none is forgotten", async || {
-            polls_told(&agent).await >= told + 5
+        until("polls continue and none is lost", async || {
+            polls_in_history(&agent).await >= polls + 5
         })
         .await;
     }

@@ -1,4 +1,5 @@
-//! The configuration is half-written, replaced by links as Kubernetes does, and read again in a storm of signals.
+//! The configuration is half-written, replaced by symbolic links as in Kubernetes, and reloaded by
+//! a storm of signals.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,13 +12,14 @@ use super::until;
 
 const PEERS: usize = 20;
 
-/// The configuration without the last peer.
+/// Returns the configuration without the last peer.
 fn fewer(config: &str) -> &str {
     let last = config.trim_end().rfind('\n').unwrap();
     &config[..=last]
 }
 
-/// Puts `config` in force at `config.yml` as Kubernetes does with a mounted `ConfigMap`: a new directory, and one rename of a link to it.
+/// Replaces `config.yml` like Kubernetes replaces a mounted `ConfigMap`: a new directory, and a
+/// rename of the link to it.
 fn mount(dir: &Path, version: usize, config: &str) {
     let name = format!("..version-{version}");
     fs::create_dir(dir.join(&name)).unwrap();
@@ -31,21 +33,21 @@ async fn peers(agent: &Agent) -> usize {
 }
 
 #[tokio::test]
-async fn a_half_written_file_changes_nothing_and_a_replaced_link_everything() {
+async fn a_half_written_file_is_refused_and_a_replaced_link_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let network = Network::start(dir.path(), PEERS).await;
     let config = network.config();
     let mut agent = Agent::start(dir.path(), &config).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
     let file = dir.path().join("config.yml");
-    let refused = |agent: &Agent| agent.log().matches("configuration was rejected").count();
-    // Each within a line, so that what is there is no configuration.
+    let refused = |agent: &Agent| agent.log().matches("configuration is refused").count();
+    // Each ends within a line, so that the file is invalid.
     for (i, part) in [10, 4, 3, 2].into_iter().enumerate() {
         let line_ends = config[..config.len() / part].rfind('\n').unwrap();
         fs::write(&file, &config[..line_ends - 3]).unwrap();
         agent.signal("-HUP").await;
-        until("it is refused", async || refused(&agent) == i + 1).await;
+        until("the file is refused", async || refused(&agent) == i + 1).await;
         assert_eq!(peers(&agent).await, PEERS);
     }
 
@@ -60,7 +62,7 @@ async fn a_half_written_file_changes_nothing_and_a_replaced_link_everything() {
         };
         mount(dir.path(), version, config);
         agent.signal("-HUP").await;
-        until("what is linked is in force", async || {
+        until("the linked file is loaded", async || {
             peers(&agent).await == expected
         })
         .await;
@@ -77,7 +79,7 @@ async fn a_storm_of_signals_ends_with_the_last_configuration() {
     let network = Network::start(dir.path(), PEERS).await;
     let config = network.config();
     let mut agent = Agent::start(dir.path(), &config).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
     let storm = format!(
         "i=0; while [ $i -lt 100 ]; do kill -HUP {}; i=$((i+1)); done",
@@ -93,7 +95,7 @@ async fn a_storm_of_signals_ends_with_the_last_configuration() {
             .status();
         assert!(status.await.unwrap().success());
     }
-    until("the last one is in force", async || {
+    until("the last configuration is active", async || {
         peers(&agent).await == PEERS
     })
     .await;

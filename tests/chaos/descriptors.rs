@@ -8,19 +8,19 @@ use super::{last, system, until};
 const PEERS: usize = 40;
 
 #[tokio::test]
-async fn a_lack_of_descriptors_is_held_against_nobody_and_passes() {
+async fn too_few_descriptors_make_peers_unknown_not_down() {
     let dir = tempfile::tempdir().unwrap();
     let mut network = Network::start(dir.path(), PEERS).await;
     let mut agent = Agent::start(dir.path(), &network.config()).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
-    // Of 80 connections some 40 find room.
+    // Enough for about 40 of 80 connections.
     let pid = agent.pid();
     system(&format!("prlimit --pid {pid} --nofile=64:")).await;
     network.kill().await;
     network.begin().await;
     until(
-        "who cannot be asked is unknown, and nobody is down",
+        "peers that cannot be polled are unknown, and none is down",
         async || {
             let unknown = agent.count("convex_peer_health", "state=\"unknown\"").await;
             let down = agent.count("convex_peer_health", "state=\"down\"").await;
@@ -28,10 +28,10 @@ async fn a_lack_of_descriptors_is_held_against_nobody_and_passes() {
         },
     )
     .await;
-    // Long enough that each of these is a connection of its own.
+    // Long enough apart for separate connections.
     for _ in 0..10 {
         last(2).await;
-        assert!(agent.answers_a_newcomer().await);
+        assert!(agent.answers_a_new_client().await);
     }
     system(&format!("prlimit --pid {pid} --nofile=1024:")).await;
     before

@@ -25,12 +25,12 @@ impl Drop for Mounted {
     }
 }
 
-fn told(agent: &Agent, what: &str) -> usize {
+fn logged(agent: &Agent, what: &str) -> usize {
     agent.log().matches(what).count()
 }
 
 #[tokio::test]
-async fn a_full_and_a_read_only_disk_lose_nothing_that_was_kept() {
+async fn a_full_and_a_read_only_disk_lose_nothing_already_written() {
     let dir = tempfile::tempdir().unwrap();
     let network = Network::start(dir.path(), PEERS).await;
     let state = dir.path().join("state");
@@ -39,19 +39,19 @@ async fn a_full_and_a_read_only_disk_lose_nothing_that_was_kept() {
     system(&format!("mount -t tmpfs -o size=4m chaos {place}")).await;
     let _mounted = Mounted(place.clone());
     let mut agent = Agent::start(dir.path(), &network.config()).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
     let ballast = state.join("ballast");
     let mut filling = File::create(&ballast).unwrap();
     while filling.write_all(&[0; 1024]).is_ok() {}
     drop(filling);
-    trouble_and_end(&agent, 1, async || fs::remove_file(&ballast).unwrap()).await;
+    recovers_from(&agent, 1, async || fs::remove_file(&ballast).unwrap()).await;
 
-    // What is open for writing keeps a file system from becoming read-only.
+    // A file system with files open for writing cannot be made read-only.
     agent.end().await;
     system(&format!("mount -o remount,ro {place}")).await;
     agent.begin().await;
-    trouble_and_end(&agent, 2, async || {
+    recovers_from(&agent, 2, async || {
         system(&format!("mount -o remount,rw {place}")).await;
     })
     .await;
@@ -60,23 +60,24 @@ async fn a_full_and_a_read_only_disk_lose_nothing_that_was_kept() {
         .await;
 }
 
-/// Waits until both state and history tell of the trouble for the time `times`, ends it, and waits until both are kept again.
-async fn trouble_and_end(agent: &Agent, times: usize, end: impl AsyncFn()) {
-    until("the trouble is told", async || {
-        told(agent, "cannot save the state") == times && told(agent, HISTORY_LOST) == times
+/// Waits until the fault of state and history is logged for the `times`th time, ends the fault, and
+/// waits until both are written again.
+async fn recovers_from(agent: &Agent, times: usize, end: impl AsyncFn()) {
+    until("the fault is logged", async || {
+        logged(agent, "the state is not kept") == times && logged(agent, HISTORY_LOST) == times
     })
     .await;
     assert!(agent.is_healthy().await);
-    until("no poll waits for a disk", async || {
+    until("polls do not wait for the disk", async || {
         agent.peers_up().await == PEERS
     })
     .await;
     end().await;
-    until("everything is kept again", async || {
-        told(agent, "the state is saved again") == times && told(agent, HISTORY_KEPT) == times
+    until("everything is written again", async || {
+        logged(agent, "the state is kept again") == times && logged(agent, HISTORY_KEPT) == times
     })
     .await;
 }
 
-const HISTORY_LOST: &str = "history is not being saved";
-const HISTORY_KEPT: &str = "history is being saved again";
+const HISTORY_LOST: &str = "the history is not kept";
+const HISTORY_KEPT: &str = "the history is kept again";

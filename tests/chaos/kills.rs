@@ -1,4 +1,4 @@
-//! The agent is killed a hundred times, at random moments of its start and its work.
+//! The agent is killed a hundred times, at random moments.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -17,8 +17,8 @@ async fn a_hundred_kills_leave_state_and_history_readable() {
     let dir = tempfile::tempdir().unwrap();
     let network = Network::start(dir.path(), PEERS).await;
     let mut agent = Agent::start(dir.path(), &network.config()).await;
-    let before = Before::trouble(&agent, PEERS).await;
-    // A graceful end writes everything: from here on these must be there.
+    let before = Before::fault(&agent, PEERS).await;
+    // A graceful stop writes everything, so these events must stay.
     agent.end().await;
     agent.begin().await;
     let written = events(&agent).await;
@@ -26,16 +26,16 @@ async fn a_hundred_kills_leave_state_and_history_readable() {
 
     let random = RandomState::new();
     for i in 0..KILLS {
-        // Every other time before it is even ready.
+        // Every other time before the agent is ready.
         let longest = if i % 2 == 0 { 500 } else { 2500 };
         let wait = Duration::from_millis(random.hash_one(i) % longest);
         if i % 2 == 0 {
             agent.launch();
         } else {
             agent.begin().await;
-            let told = events(&agent).await;
-            assert_eq!(told.get(..written.len()), Some(&written[..]), "kill {i}");
-            assert!(told.is_sorted_by(|one, next| one.0 < next.0), "kill {i}");
+            let found = events(&agent).await;
+            assert_eq!(found.get(..written.len()), Some(&written[..]), "kill {i}");
+            assert!(found.is_sorted_by(|one, next| one.0 < next.0), "kill {i}");
         }
         tokio::time::sleep(wait).await;
         agent.kill().await;

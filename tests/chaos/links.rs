@@ -1,4 +1,5 @@
-//! The agent's network is cut and throttled: in a network namespace of its own, with one link to the peers and one for us.
+//! The network of the agent is cut and throttled. The agent has its own network namespace, with one
+//! link to the peers and one to the test.
 
 use std::process::Stdio;
 
@@ -12,7 +13,7 @@ use super::{last, system, until};
 
 const PEERS: usize = 20;
 
-/// A network namespace that lasts as long as the process in it.
+/// A network namespace, which exists as long as the process in it.
 struct Namespace(Child);
 
 impl Namespace {
@@ -25,7 +26,7 @@ impl Namespace {
             .unwrap();
         let there = format!("/proc/{}/ns/net", child.id().unwrap());
         let here = std::fs::read_link("/proc/self/ns/net").unwrap();
-        until("the namespace is there", async || {
+        until("the namespace exists", async || {
             std::fs::read_link(&there).is_ok_and(|there| there != here)
         })
         .await;
@@ -40,7 +41,7 @@ impl Namespace {
         system(&format!("nsenter -t {} -n {command}", self.pid())).await;
     }
 
-    /// A link `NAME0` here with the address 10.N.0.1 to `NAME1` there with 10.N.0.2.
+    /// Adds a link from `NAME0` here, with 10.N.0.1, to `NAME1` in the namespace, with 10.N.0.2.
     async fn link(&self, name: &str, net: u8) {
         let pid = self.pid();
         system(&format!(
@@ -56,7 +57,7 @@ impl Namespace {
 }
 
 #[tokio::test]
-async fn a_cut_link_a_blackhole_and_a_narrow_link_pass() {
+async fn all_peers_recover_from_a_cut_a_blackholed_and_a_slow_link() {
     let dir = tempfile::tempdir().unwrap();
     let network = Network::start(dir.path(), PEERS).await;
     let agents = Namespace::new().await;
@@ -68,29 +69,29 @@ async fn a_cut_link_a_blackhole_and_a_narrow_link_pass() {
     let (pid, address) = (agents.pid(), "10.78.0.2:18880");
     let within = ["nsenter", "-t", &pid, "-n"];
     let mut agent = Agent::start_within(dir.path(), &config, &within, address).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
-    let nobody = async || agent.peers_up().await == 0;
-    let everybody = async || agent.peers_up().await == PEERS;
+    let none_up = async || agent.peers_up().await == 0;
+    let all_up = async || agent.peers_up().await == PEERS;
     system("ip link set peers0 down").await;
-    until("a link that is down cuts all", nobody).await;
+    until("all peers are down with the link", none_up).await;
     last(10).await;
     assert!(agent.is_healthy().await);
     system("ip link set peers0 up").await;
-    until("all are back with the link", everybody).await;
+    until("all peers are up with the link", all_up).await;
 
     agents.run("ip route add blackhole 10.77.0.1/32").await;
-    until("a blackhole cuts all", nobody).await;
+    until("all peers are down in the blackhole", none_up).await;
     last(10).await;
     assert!(agent.is_healthy().await);
     agents.run("ip route del blackhole 10.77.0.1/32").await;
-    until("all are back without the blackhole", everybody).await;
+    until("all peers are up without the blackhole", all_up).await;
 
-    // About 50 kbit a second are needed.
+    // The polls need about 50 kbit/s.
     agents
         .run("tc qdisc add dev peers1 root tbf rate 16kbit burst 1600 latency 400ms")
         .await;
-    until("a narrow link costs some peers", async || {
+    until("some peers are down over the slow link", async || {
         agent.peers_up().await < PEERS
     })
     .await;

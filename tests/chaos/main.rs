@@ -1,10 +1,11 @@
-//! The agent as a program against a simulated network while its host, its network or its clients misbehave. After each trouble nothing
-//! may be lost, stuck or leaked (`aftermath.rs` says what that means). `scripts/test chaos` runs it, one trouble after the other, in namespaces
-//! of its own: file systems are mounted and links are cut here.
+//! The agent as a process that watches a simulated network while its host, its network or its
+//! clients misbehave. After each fault nothing may be lost, stuck or leaked (see `aftermath.rs`).
+//! `scripts/test chaos` runs the tests one after the other in separate namespaces, because they
+//! mount file systems and cut links.
 //!
-//! What one poll does about each fault of a peer, with out-of-order, doubled and late replies among them, is shown by `tests/it/faults.rs`;
-//! torn and foreign files by `tests/it/state_file.rs` and `tests/it/history.rs`; what the listener does about each kind of bad client
-//! by the tests of `src/web`.
+//! Related tests: `tests/it/poller/faults.rs` for faults of peers within one poll,
+//! `tests/it/agent/state_file.rs` and `tests/it/history` for torn and foreign files, and `src/web`
+//! for bad clients.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,15 +31,15 @@ mod relay;
 use std::time::Duration;
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(300);
 
-/// Waits until `holds`, looking ten times a second.
+/// Waits until `holds`, checking it ten times a second.
 async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
-    let in_time = holds_within(PATIENCE, holds).await;
-    assert!(in_time, "not within {PATIENCE:?}: {what}");
+    let in_time = holds_within(DEADLINE, holds).await;
+    assert!(in_time, "not within {DEADLINE:?}: {what}");
 }
 
-/// Whether `holds` within so long.
+/// Returns whether `holds` within this time.
 async fn holds_within(longest: Duration, mut holds: impl AsyncFnMut() -> bool) -> bool {
     let waiting = async {
         while !holds().await {
@@ -48,12 +49,12 @@ async fn holds_within(longest: Duration, mut holds: impl AsyncFnMut() -> bool) -
     tokio::time::timeout(longest, waiting).await.is_ok()
 }
 
-/// Lets a trouble last.
+/// Lets a fault last this long.
 async fn last(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-/// Runs a command of the system to its end.
+/// Runs a command and waits for its success.
 async fn system(command: &str) {
     let mut words = command.split_whitespace();
     let status = tokio::process::Command::new(words.next().unwrap())

@@ -1,4 +1,4 @@
-//! The resolver is dead, then slow.
+//! The DNS resolver is dead, then slow.
 
 use std::fs;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::{last, until};
 
 const PEERS: usize = 100;
 
-/// How long the resolver takes; none: for ever.
+/// Delay of each answer; `None` for no answers.
 type Delay = Option<Duration>;
 
-/// A name server that knows every name as 127.0.0.1.
+/// A name server that resolves every name to 127.0.0.1.
 struct NameServer {
     delay: watch::Sender<Delay>,
     _serving: JoinSet<()>,
@@ -50,28 +50,29 @@ impl NameServer {
         }
     }
 
-    fn takes(&self, delay: Delay) {
+    fn set_delay(&self, delay: Delay) {
         self.delay.send_replace(delay);
     }
 }
 
-/// The answer to a question (RFC 1035, section 4): one address to a question of type A, none to any other.
+/// Makes the answer to a question (RFC 1035, section 4): one address for type A, none for other
+/// types.
 fn answer(question: &[u8]) -> Vec<u8> {
     let name_ends = 12 + question[12..].iter().position(|byte| *byte == 0).unwrap() + 1;
-    let asked = &question[..name_ends + 4];
+    let header_and_question = &question[..name_ends + 4];
     let is_a = question[name_ends..name_ends + 2] == [0, 1];
-    let mut answer = asked.to_vec();
-    // An answer without error, by a server that asks others; one question, and no more sections than the answers.
+    let mut answer = header_and_question.to_vec();
+    // A recursive answer without error: one question, at most one answer, no other sections.
     answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
     if is_a {
-        // The asked name, A, IN, for 0 s, four bytes.
+        // The name of the question, A, IN, TTL 0, four bytes.
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
     }
     answer
 }
 
 #[tokio::test]
-async fn a_dead_and_a_slow_resolver_hold_up_nothing_else() {
+async fn a_dead_or_slow_resolver_delays_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let mut network = Network::start(dir.path(), PEERS).await;
     let server = NameServer::start().await;
@@ -88,32 +89,32 @@ async fn a_dead_and_a_slow_resolver_hold_up_nothing_else() {
                   mount --bind nsswitch.conf /etc/nsswitch.conf && exec \"$0\" \"$@\"";
     let within = ["unshare", "--mount", "sh", "-c", mounts];
     let mut agent = Agent::start_within(dir.path(), &config, &within, ADDRESS).await;
-    let before = Before::trouble(&agent, PEERS).await;
+    let before = Before::fault(&agent, PEERS).await;
 
-    server.takes(None);
-    // Open connections need no names.
+    server.set_delay(None);
+    // Open connections need no name resolution.
     network.kill().await;
-    until("nobody is up", async || agent.peers_up().await == 0).await;
+    until("no peer is up", async || agent.peers_up().await == 0).await;
     network.begin().await;
     last(30).await;
     assert_eq!(agent.peers_up().await, 0);
     assert!(agent.is_healthy().await);
-    // Reading files and writing state take threads, of which the resolver must leave some.
-    let reloads = agent.log().matches("configuration reloaded").count();
+    // Files are read and written in threads, which the resolver must not use up.
+    let reloads = agent.log().matches("the configuration is reloaded").count();
     agent.signal("-HUP").await;
-    until("the configuration is read", async || {
-        agent.log().matches("configuration reloaded").count() > reloads
+    until("the configuration is reloaded", async || {
+        agent.log().matches("the configuration is reloaded").count() > reloads
     })
     .await;
-    let held = agent.held();
-    assert!(held.threads < 400, "{held:?}");
+    let resources = agent.resources();
+    assert!(resources.threads < 400, "{resources:?}");
 
-    server.takes(Some(Duration::from_millis(300)));
-    until("a slow resolver is enough", async || {
+    server.set_delay(Some(Duration::from_millis(300)));
+    until("all peers are up with a slow resolver", async || {
         agent.peers_up().await == PEERS
     })
     .await;
-    server.takes(Some(Duration::ZERO));
+    server.set_delay(Some(Duration::ZERO));
     before
         .restored(&mut agent, "a dead and a slow resolver")
         .await;

@@ -1,4 +1,4 @@
-//! The simulated network as a program.
+//! The simulated network as a process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use tokio::process::{Child, Command};
 
 use super::until;
 
-/// How the agent polls unless a test wants otherwise.
-pub(crate) const RHYTHM: &str = "defaults: { interval: 1s, timeout: 900ms }\n";
+/// How the agent polls in most tests.
+pub(crate) const DEFAULTS: &str = "defaults: { interval: 1s, timeout: 900ms }\n";
 
 pub(crate) struct Network {
     child: Child,
@@ -18,7 +18,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Starts one of so many peers; its configuration is written into `dir`.
+    /// Starts a network with this many peers and writes its configuration to `dir`.
     pub(crate) async fn start(dir: &Path, peers: usize) -> Self {
         let written = dir.join("simulated.yml");
         let child = spawn(&written, peers).await;
@@ -29,20 +29,20 @@ impl Network {
         }
     }
 
-    /// All peers are gone at once, their connections with them.
+    /// Kills all peers at once, with their connections.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// All of them are back.
+    /// Starts all peers again.
     pub(crate) async fn begin(&mut self) {
         self.child = spawn(&self.written, self.peers).await;
     }
 
-    /// The agent's configuration for it, with its state in `state`.
+    /// Returns the configuration of the agent, with its state in `state`.
     pub(crate) fn config(&self) -> String {
         let peers = fs::read_to_string(&self.written).unwrap();
-        format!("state_dir: state\n{RHYTHM}{peers}")
+        format!("state_dir: state\n{DEFAULTS}{peers}")
     }
 }
 
@@ -61,8 +61,9 @@ async fn spawn(written: &Path, peers: usize) -> Child {
             .unwrap()
     };
     let mut child = begin();
-    // Written once they listen, which takes until the ports of those before are free.
-    until("the network is there", async || {
+    // The file is written once all peers listen, which needs the ports of the killed ones to be
+    // free.
+    until("the network is started", async || {
         if child.try_wait().unwrap().is_some() {
             child = begin();
         }

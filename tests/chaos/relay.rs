@@ -1,4 +1,4 @@
-//! A way to a peer that can be made bad: late, lossy, silent or slow. The kernel's own (netem) is not everywhere.
+//! A relay to a peer that delays, loses, duplicates or stops replies. Not every kernel has netem.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,33 +10,33 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// What becomes of what a peer says.
+/// What the relay does with the replies of a peer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Way {
+pub(crate) enum Quality {
     Good,
-    /// All of it so much later.
+    /// Everything arrives this much later.
     Late(Duration),
-    /// Of every three pieces one takes a second more, as a lost one that is sent again.
+    /// Every third piece arrives a second later, like a lost packet that is sent again.
     Lossy,
-    /// Nothing arrives any more.
+    /// Nothing arrives.
     Silent,
-    /// One byte a second.
+    /// One byte arrives per second.
     Trickle,
-    /// All of it twice, and of two pieces that follow soon upon each other the later one first.
-    Muddled,
+    /// Everything arrives twice, and of two pieces in quick succession the later one first.
+    DuplicatedAndReordered,
 }
 
-/// Relays one peer's port; ends when dropped.
+/// A relay to one port of a peer; stops when dropped.
 pub(crate) struct Relay {
-    way: watch::Sender<Way>,
+    quality: watch::Sender<Quality>,
     _tasks: JoinSet<()>,
 }
 
 impl Relay {
-    /// Relays from `here` to `there`.
+    /// Starts to relay connections to `here` on to `there`.
     pub(crate) async fn start(here: SocketAddr, there: SocketAddr) -> Self {
         let listener = TcpListener::bind(here).await.unwrap();
-        let (way, watched) = watch::channel(Way::Good);
+        let (quality, watched) = watch::channel(Quality::Good);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -44,43 +44,50 @@ impl Relay {
                 let Ok(far) = TcpStream::connect(there).await else {
                     continue;
                 };
-                let way = watched.clone();
-                connections.spawn(connection(near, far, way));
+                let quality = watched.clone();
+                connections.spawn(connection(near, far, quality));
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { way, _tasks: tasks }
+        Self {
+            quality,
+            _tasks: tasks,
+        }
     }
 
-    pub(crate) fn becomes(&self, way: Way) {
-        self.way.send_replace(way);
+    pub(crate) fn set(&self, quality: Quality) {
+        self.quality.send_replace(quality);
     }
 }
 
-async fn connection(near: TcpStream, far: TcpStream, way: watch::Receiver<Way>) {
-    let (asked, told) = near.into_split();
-    let (answers, questions) = far.into_split();
-    let good = watch::channel(Way::Good).1;
+async fn connection(near: TcpStream, far: TcpStream, quality: watch::Receiver<Quality>) {
+    let (requests, to_client) = near.into_split();
+    let (replies, to_peer) = far.into_split();
+    let good = watch::channel(Quality::Good).1;
     tokio::select! {
-        () = one_way(asked, questions, good) => {}
-        () = one_way(answers, told, way) => {}
+        () = forward(requests, to_peer, good) => {}
+        () = forward(replies, to_client, quality) => {}
     }
 }
 
-async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::Receiver<Way>) {
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut quality: watch::Receiver<Quality>,
+) {
     let mut piece = [0; 4096];
     let mut pieces = 0_u32;
     while let Ok(length @ 1..) = from.read(&mut piece).await {
         pieces += 1;
-        let current = *way.borrow_and_update();
+        let current = *quality.borrow_and_update();
         let second = Duration::from_secs(1);
         match current {
-            Way::Late(by) => tokio::time::sleep(by).await,
-            Way::Lossy if pieces.is_multiple_of(3) => tokio::time::sleep(second).await,
-            // Until it changes; what was said meanwhile is lost.
-            Way::Silent if way.changed().await.is_err() => return,
-            Way::Silent => continue,
-            Way::Trickle => {
+            Quality::Late(by) => tokio::time::sleep(by).await,
+            Quality::Lossy if pieces.is_multiple_of(3) => tokio::time::sleep(second).await,
+            // Until it changes; everything received in between is lost.
+            Quality::Silent if quality.changed().await.is_err() => return,
+            Quality::Silent => continue,
+            Quality::Trickle => {
                 for byte in &piece[..length] {
                     tokio::time::sleep(second).await;
                     if to.write_all(&[*byte]).await.is_err() {
@@ -89,7 +96,7 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch
                 }
                 continue;
             }
-            Way::Muddled => {
+            Quality::DuplicatedAndReordered => {
                 let earlier = piece[..length].to_vec();
                 let soon = Duration::from_millis(100);
                 let later = match timeout(soon, from.read(&mut piece)).await {
@@ -97,13 +104,13 @@ async fn one_way(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch
                     Ok(_) => return,
                     Err(_) => &[],
                 };
-                let muddled = [later, later, &earlier, &earlier].concat();
-                if to.write_all(&muddled).await.is_err() {
+                let both_twice = [later, later, &earlier, &earlier].concat();
+                if to.write_all(&both_twice).await.is_err() {
                     return;
                 }
                 continue;
             }
-            Way::Good | Way::Lossy => {}
+            Quality::Good | Quality::Lossy => {}
         }
         if to.write_all(&piece[..length]).await.is_err() {
             return;

@@ -1,9 +1,8 @@
-//! Registered peers that become watched ones, and the URLs that they advertise, on a simulated network.
+//! Discovery of registered peers, and the URLs that they advertise, on a simulated network.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use convex_client::chain::{Registry, RegistryReader};
+use convex_client::chain::stake::{Reading, Registry};
 use convex_client::resolve_all;
 use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};
@@ -14,6 +13,7 @@ use convex_simulator::{Network, Options};
 use crate::support::agent::{Agent, value_of};
 use crate::support::contract::{peer, prober};
 use crate::support::fake::{FakePeer, Script};
+use crate::support::fleet::{config, fleet};
 
 async fn network(peers: usize) -> Network {
     let options = Options {
@@ -23,15 +23,11 @@ async fn network(peers: usize) -> Network {
     Network::start(options).await.unwrap()
 }
 
-fn parse(text: &str) -> Config {
-    config::parse(text, "c.yml", Path::new(""), &|_| None).unwrap()
-}
-
-/// One peer of the network, and what the network discovers.
-fn one_of(network: &Network, discovery: &str) -> String {
+/// A configuration with one peer of the network.
+fn config_of_one(network: &Network, discovery: &str) -> String {
     let tcp = network.tcp(1);
     format!(
-        "defaults: {{ interval: 1s, timeout: 500ms }}\n\
+        "defaults: {{ interval: 1s, timeout: 900ms }}\n\
          references: {{ interval: 1s }}\n\
          networks: [{{ name: n, stake_interval: 10s{discovery} }}]\n\
          peers: [{{ name: one, network: n, endpoints: ['tcp://{tcp}'] }}]\n"
@@ -40,14 +36,14 @@ fn one_of(network: &Network, discovery: &str) -> String {
 
 async fn registry(network: &Network) -> Registry {
     let mut prober = prober(&peer(&[&format!("tcp://{}", network.tcp(1))]));
-    let mut reading = RegistryReader::default();
-    while let Some(question) = reading.next_query() {
-        reading.handle_answer(prober.ask(&question).await).unwrap();
+    let mut reading = Reading::default();
+    while let Some(question) = reading.next_question() {
+        reading.take(prober.ask(&question).await).unwrap();
     }
     reading.finish().unwrap()
 }
 
-async fn look(config: &Config, registry: &Registry) -> ScanResult {
+async fn scan(config: &Config, registry: &Registry) -> ScanResult {
     let fleet = Fleet::default();
     fleet.apply(config);
     let scout = Scanner::new(config, &config.networks[0]).unwrap();
@@ -64,10 +60,10 @@ async fn poll(fleet: &Fleet) -> Vec<Arc<PeerRecord>> {
 }
 
 #[tokio::test]
-async fn one_configured_peer_leads_to_all_the_others() {
+async fn one_configured_peer_is_enough_to_discover_all_others() {
     let network = network(4).await;
     let on = ", discovery: { enabled: true, interval: 1s, allow_private: true, max_peers: 9 }";
-    let agent = Agent::start(&one_of(&network, on)).await;
+    let agent = Agent::start(&config_of_one(&network, on)).await;
     let references = "convex_monitor_targets{network=\"n\",role=\"reference\"}";
     agent.wait_for(references, |peers| peers == 3.0).await;
     for i in 2..=4 {
@@ -80,11 +76,11 @@ async fn one_configured_peer_leads_to_all_the_others() {
         agent.wait_for(&matches, |matches| matches == 1.0).await;
     }
     let (_, text) = agent.get("/metrics").await;
-    assert_eq!(value_of(&text, references), Some(3.0), "nobody twice");
+    assert_eq!(value_of(&text, references), Some(3.0), "each peer once");
     let (_, shown) = agent.get("/config").await;
     assert!(
         shown.contains("name: one") && !shown.contains("chain-"),
-        "what is configured is shown, not what was found: {shown}"
+        "discovered peers are not part of the configuration: {shown}"
     );
 
     let polls = format!(
@@ -95,35 +91,34 @@ async fn one_configured_peer_leads_to_all_the_others() {
     assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
     assert!(
         agent.metric(&polls).await.unwrap() >= before,
-        "a reload keeps what was found, and its history"
+        "a reload keeps discovered peers and their counters"
     );
-    std::fs::write(&agent.config, one_of(&network, "")).unwrap();
+    std::fs::write(&agent.config, config_of_one(&network, "")).unwrap();
     assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
     assert_eq!(agent.metric(references).await, Some(0.0));
     agent.stop().await;
 }
 
 #[tokio::test]
-async fn peers_at_private_addresses_are_told_of_once_and_not_watched() {
+async fn peers_at_private_addresses_are_reported_once_and_not_watched() {
     let network = network(4).await;
     let registry = registry(&network).await;
-    let config = parse(&one_of(&network, ", discovery: { enabled: true }"));
+    let config = config(&config_of_one(&network, ", discovery: { enabled: true }"));
     let mut list = Watchlist::default();
-    // All but the one that is configured with the same endpoint.
-    let hidden = [Some(3), None];
-    for hidden in hidden {
-        let news = list.take(look(&config, &registry).await, &config);
+    // Three peers, because the fourth is configured with the same endpoint.
+    for hidden in [Some(3), None] {
+        let news = list.take(scan(&config, &registry).await, &config);
         assert_eq!((news.changed, news.hidden), (false, hidden));
     }
     assert_eq!(list.merged(&config), config);
 }
 
 #[tokio::test]
-async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
+async fn each_discovered_peer_is_in_one_shard_and_sampled_by_the_others() {
     let network = network(12).await;
     let registry = registry(&network).await;
     let on = ", discovery: { enabled: true, allow_private: true }";
-    let config = parse(&one_of(&network, on));
+    let config = config(&config_of_one(&network, on));
     let mut others: Vec<_> = (2..=12).map(|i| name(&network.key(i))).collect();
     others.sort_unstable();
     let names = |peers: &[Arc<config::Peer>]| -> Vec<String> {
@@ -134,15 +129,15 @@ async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
     for shard in ["1/2", "2/2"] {
         let shard: Shard = shard.parse().unwrap();
         let mut config = config.clone();
-        shard.retain_peers(&mut config);
+        shard.keep(&mut config);
         let mut list = Watchlist::of(shard);
-        list.take(look(&config, &registry).await, &config);
+        list.take(scan(&config, &registry).await, &config);
         let merged = list.merged(&config);
         let (own, sample) = (names(&merged.peers), names(&merged.sample));
         assert!(!own.is_empty());
         let mut all = [own.clone(), sample].concat();
         all.sort_unstable();
-        assert_eq!(all, others, "the configured peer is found by neither");
+        assert_eq!(all, others, "neither shard discovers the configured peer");
         found.extend(own);
     }
     found.sort_unstable();
@@ -150,7 +145,7 @@ async fn each_registered_peer_is_of_one_shard_and_seen_by_the_others() {
 }
 
 #[tokio::test]
-async fn nothing_secret_is_sent_where_a_stranger_says() {
+async fn no_secret_is_sent_to_a_discovered_peer() {
     let network = network(1).await;
     let mut registry = registry(&network).await;
     let fake = FakePeer::start(Script::default()).await;
@@ -168,7 +163,7 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
     );
     let config = config::parse(&text, "c.yml", dir.path(), &|_| None).unwrap();
     let mut list = Watchlist::default();
-    assert!(list.take(look(&config, &registry).await, &config).changed);
+    assert!(list.take(scan(&config, &registry).await, &config).changed);
     let merged = list.merged(&config);
     let [_, found] = merged.peers.as_slice() else {
         panic!("{:?}", merged.peers);
@@ -188,14 +183,13 @@ async fn nothing_secret_is_sent_where_a_stranger_says() {
 }
 
 #[tokio::test]
-async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_where_it_says() {
+async fn a_peer_that_advertises_the_endpoint_of_another_peer_is_detected() {
     let network = network(3).await;
     let registered = registry(&network).await;
     let peer = |i| format!("{{ name: p{i}, endpoints: ['tcp://{}'] }}", network.tcp(i));
     let peers = [1, 2, 3].map(peer).join(", ");
-    let config = parse(&format!("networks: [{{ name: n }}]\npeers: [{peers}]\n"));
-    let fleet = Fleet::default();
-    fleet.apply(&config);
+    let text = format!("networks: [{{ name: n }}]\npeers: [{peers}]\n");
+    let fleet = fleet(&text);
     let advertise = |urls: [String; 3]| {
         let mut registry = registered.clone();
         for (i, url) in (1..).zip(urls) {
@@ -211,9 +205,9 @@ async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_w
         records.iter().map(identity).collect()
     };
     poll(&fleet).await;
-    fleet.check_advertised_urls("n", &registered, &Addresses::new());
-    let all_right = [(Some(true), 0); 3];
-    assert_eq!(matches(&fleet.snapshot().peers), all_right);
+    fleet.judge_advertised("n", &registered, &Addresses::new());
+    let all_match = [(Some(true), 0); 3];
+    assert_eq!(matches(&fleet.snapshot().peers), all_match);
 
     let (second, third) = (network.tcp(2), network.tcp(3).port());
     let registry = advertise([
@@ -227,7 +221,7 @@ async fn a_peer_that_advertises_another_ones_endpoint_is_told_from_one_that_is_w
         ["localhost", "nowhere.invalid"].map(String::from).into()
     );
     let addresses = resolve_all(["localhost".to_owned()].into()).await;
-    fleet.check_advertised_urls("n", &registry, &addresses);
+    fleet.judge_advertised("n", &registry, &addresses);
     let records = poll(&fleet).await;
     let expected = [(Some(false), 1), (None, 1), (Some(true), 1)];
     assert_eq!(matches(&records), expected);

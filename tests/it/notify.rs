@@ -1,56 +1,53 @@
-//! The agent as a program that tells a webhook of its verdicts, and is killed meanwhile.
+//! The agent as a process that notifies webhooks, and is killed in between.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use convex_peer_monitor::config::{self, Config};
 use convex_peer_monitor::metrics;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
+use crate::support::agent::value_of;
 use crate::support::fake::{FakePeer, Script};
-use crate::support::program::{Program, file_tells};
+use crate::support::fleet;
+use crate::support::ports::ClosedPort;
+use crate::support::program::{Program, file_contains};
 use crate::support::tls::acceptor;
+use crate::support::until;
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
-
+/// The `Idempotency-Key` of each notification, in order of arrival.
 type Ids = Arc<Mutex<Vec<String>>>;
 
-/// Waits until something was told.
+/// Waits until a notification has arrived.
 async fn arrived(ids: &Ids) {
-    let told = async {
-        while ids.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let told = tokio::time::timeout(PATIENCE, told).await;
-    told.expect("the page arrives");
+    until("a notification arrives", async || {
+        !ids.lock().unwrap().is_empty()
+    })
+    .await;
 }
 
-/// Listens for notifications and records what identifies them.
-async fn listen(address: SocketAddr, ids: Ids) {
+/// Serves a webhook.
+fn serve(listener: TcpListener, ids: Ids) {
     let take = |State(ids): State<Ids>, headers: HeaderMap| async move {
         let id = headers["idempotency-key"].to_str().unwrap().to_owned();
         ids.lock().unwrap().push(id);
     };
     let app = Router::new().fallback(take).with_state(ids);
-    let listener = TcpListener::bind(address).await.unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
 }
 
-/// The config of an agent that watches a peer of another network than the pinned one: told without waiting.
+/// The configuration of an agent that watches a peer of the wrong network, which is reported at
+/// once.
 fn config(peer: &FakePeer, hook: SocketAddr) -> String {
     let other = "0x1111111111111111111111111111111111111111111111111111111111111111";
     format!(
-        "state_dir: state\ndefaults: {{ interval: 1s, timeout: 500ms }}\n\
+        "state_dir: state\ndefaults: {{ interval: 1s, timeout: 900ms }}\n\
          networks: [{{ name: n, genesis: \"{other}\" }}]\n\
          peers: [{{ name: p, network: n, endpoints: ['tcp://{}'] }}]\n\
          notify: {{ webhooks: [{{ name: ops, url: 'http://{hook}/' }}] }}\n",
@@ -59,19 +56,16 @@ fn config(peer: &FakePeer, hook: SocketAddr) -> String {
 }
 
 #[tokio::test]
-async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
+async fn a_notification_survives_a_kill_and_keeps_its_id() {
     let fake = FakePeer::start(Script::default()).await;
-    let hook = {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        free.local_addr().unwrap()
-    };
+    let hook = ClosedPort::new();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
-    fs::write(&file, config(&fake, hook)).unwrap();
+    fs::write(&file, config(&fake, hook.address)).unwrap();
     let mut agent = Program::start(&file).await;
     agent.until("a notification was not delivered").await;
     let state = dir.path().join("state/state.json");
-    file_tells(&state, "ConvexPeerWrongNetwork").await;
+    file_contains(&state, "ConvexPeerWrongNetwork").await;
     agent.child.kill().await.unwrap();
     let kept: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
     let id = kept["notifications"]["queues"]["ops"][0]["id"]
@@ -79,20 +73,25 @@ async fn a_page_survives_a_kill_and_comes_under_the_id_that_it_had() {
         .unwrap();
 
     let ids = Ids::default();
-    listen(hook, Arc::clone(&ids)).await;
+    serve(hook.listen(), Arc::clone(&ids));
     let mut agent = Program::start(&file).await;
     agent.until("\"restored the saved state\"").await;
     arrived(&ids).await;
-    // Several more polls find the same.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(*ids.lock().unwrap(), [id], "once, under its id");
+    // Several more polls find the same problem.
+    let polls = async || {
+        let polls = "convex_peer_polls_total{peer=\"p\",network=\"n\"}";
+        value_of(&agent.get("/metrics").await.1, polls).unwrap()
+    };
+    let before = polls().await;
+    until("three more polls", async || polls().await >= before + 3.0).await;
+    assert_eq!(*ids.lock().unwrap(), [id], "sent once, with its id");
     let exposition = agent.get("/metrics").await.1;
     let delivered = "convex_monitor_notifications_total{receiver=\"ops\"} 1\n";
     assert!(exposition.contains(delivered), "{exposition}");
 }
 
-/// Listens for notifications over TLS, with a certificate of its own for `localhost`; gives the port and the certificate.
-async fn listen_over_tls(ids: Ids) -> (u16, String) {
+/// Serves a webhook over TLS and returns its port and its self-signed certificate for `localhost`.
+async fn serve_tls(ids: Ids) -> (u16, String) {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -110,7 +109,7 @@ async fn listen_over_tls(ids: Ids) -> (u16, String) {
         while let Ok((stream, _)) = listener.accept().await {
             let (acceptor, take) = (acceptor.clone(), take.clone());
             tokio::spawn(async move {
-                // Who does not trust the certificate ends the handshake.
+                // A client that does not trust the certificate ends the handshake.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     let service = hyper::service::service_fn(take);
                     let served = auto::Builder::new(TokioExecutor::new())
@@ -125,26 +124,26 @@ async fn listen_over_tls(ids: Ids) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn a_receiver_is_trusted_by_the_certificate_that_is_configured_and_by_no_other() {
+async fn a_receiver_is_trusted_only_by_its_configured_certificate() {
     let ids = Ids::default();
-    let (port, certificate) = listen_over_tls(Arc::clone(&ids)).await;
+    let (port, certificate) = serve_tls(Arc::clone(&ids)).await;
     let fake = FakePeer::start(Script::default()).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
     fs::write(dir.path().join("ca.pem"), certificate).unwrap();
     let hook = |more: &str| format!("{{ url: 'https://localhost:{port}/'{more}, name: ");
-    let (trusted, not) = (hook(", ca_file: ca.pem"), hook(""));
+    let (trusted, untrusted) = (hook(", ca_file: ca.pem"), hook(""));
     let text = config(&fake, "127.0.0.1:1".parse().unwrap());
     let (start, _) = text.split_once("notify:").unwrap();
     fs::write(
         &file,
-        format!("{start}notify: {{ webhooks: [{trusted}trusted }}, {not}not }}] }}\n"),
+        format!("{start}notify: {{ webhooks: [{trusted}trusted }}, {untrusted}untrusted }}] }}\n"),
     )
     .unwrap();
     let mut agent = Program::start(&file).await;
     let why = agent.until("a notification was not delivered").await;
     assert!(
-        why.contains("\"receiver\":\"not\"") && why.contains("UnknownIssuer"),
+        why.contains("\"receiver\":\"untrusted\"") && why.contains("UnknownIssuer"),
         "{why}"
     );
     arrived(&ids).await;
@@ -152,11 +151,10 @@ async fn a_receiver_is_trusted_by_the_certificate_that_is_configured_and_by_no_o
 }
 
 #[test]
-fn receivers_are_part_of_what_a_configuration_costs() {
+fn receivers_count_in_the_estimated_series() {
     let series = |notify: &str| {
         let text = format!("peers: [{{ name: p, endpoints: ['tcp://127.0.0.1'] }}]\n{notify}");
-        let config: Config =
-            config::parse(&text, "c.yml", std::path::Path::new(""), &|_| None).unwrap();
+        let config = fleet::config(&text);
         let happenings = convex_peer_monitor::agent::AgentMetrics::new().unwrap();
         happenings.delivery.set_receivers(config.notify.receivers());
         metrics::series(&config, &happenings.registry)

@@ -1,4 +1,5 @@
-//! The files for operators: alert rules, their tests, runbooks and routes, the dashboards. What they name must exist.
+//! Files for operators: alert rules, their tests, runbooks, routes and dashboards. Everything that
+//! they refer to must exist.
 
 mod alert_tests;
 mod alertmanager;
@@ -19,7 +20,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files of a folder whose names end in a dot and this, in order.
+/// Returns the files in a folder with this extension, sorted.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let ending = format!(".{extension}");
     let mut found: Vec<PathBuf> = fs::read_dir(root().join(folder))
@@ -32,7 +33,7 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The name without folder and extension.
+/// Returns the file name without extension.
 fn stem(path: &Path) -> &str {
     path.file_stem().unwrap().to_str().unwrap()
 }

@@ -1,4 +1,5 @@
-//! Secrets planted wherever a configuration can have one, and looked for in everything that the agent puts out.
+//! Secrets in every field of a configuration that may have one, and in none of the outputs of the
+//! agent.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -11,12 +12,12 @@ use tokio::process::Child;
 use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::fake::{FakePeer, Script};
-use crate::support::program::file_tells;
+use crate::support::program::file_contains;
 
-/// Part of every secret, and of nothing else.
+/// Part of every secret and of nothing else.
 const MARK: &str = "pl4nted";
 
-/// Where the agent answers, at a peer called `own`.
+/// Routes of an agent with a peer called `own`.
 const ROUTES: [&str; 22] = [
     "/",
     "/peers/own",
@@ -42,24 +43,24 @@ const ROUTES: [&str; 22] = [
     "/api/v1/nothing",
 ];
 
-/// Writes `text` where only its owner can read it.
-fn hide(dir: &Path, name: &str, text: &str) {
+/// Writes `text` to a file that only its owner can read.
+fn write_secret(dir: &Path, name: &str, text: &str) {
     let path = dir.join(name);
     fs::write(&path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A configuration with a secret in every field that can have one, its files beside it.
-fn plant(dir: &Path, fake: &FakePeer, authority: &Authority) -> String {
+/// Returns a configuration with a secret in every field that may have one, and writes its files.
+fn config_with_secrets(dir: &Path, fake: &FakePeer, authority: &Authority) -> String {
     let identity = authority.issue("localhost");
-    hide(dir, "cert.pem", &identity.certificate);
-    hide(dir, "key.pem", &identity.key);
-    hide(dir, "headers", &format!("X-Key: {MARK}-headers-file\n"));
-    hide(dir, "token", &format!("{MARK}-token-file\n"));
-    hide(dir, "password", &format!("{MARK}-password-file\n"));
-    hide(dir, "url", &format!("http://127.0.0.1:1/{MARK}-url-file\n"));
+    write_secret(dir, "cert.pem", &identity.certificate);
+    write_secret(dir, "key.pem", &identity.key);
+    write_secret(dir, "headers", &format!("X-Key: {MARK}-headers-file\n"));
+    write_secret(dir, "token", &format!("{MARK}-token-file\n"));
+    write_secret(dir, "password", &format!("{MARK}-password-file\n"));
+    write_secret(dir, "url", &format!("http://127.0.0.1:1/{MARK}-url-file\n"));
     let hash = bcrypt::hash(format!("{MARK}-user"), 4).unwrap();
-    hide(
+    write_secret(
         dir,
         "web.yml",
         &format!(
@@ -69,7 +70,7 @@ fn plant(dir: &Path, fake: &FakePeer, authority: &Authority) -> String {
     let url = |of: &str| format!("http://127.0.0.1:1/{MARK}-{of}?token={MARK}-query");
     format!(
         "state_dir: {state}\nweb: {{ config_file: web.yml }}\n\
-         defaults: {{ interval: 1s, timeout: 400ms, retries: 0, down_after: 1 }}\nnetworks: [{{ name: main, genesis: '{genesis}' }}]\npeers:\n\
+         defaults: {{ interval: 1s, timeout: 900ms, retries: 0, down_after: 1 }}\nnetworks: [{{ name: main, genesis: '{genesis}' }}]\npeers:\n\
          - {{ name: own, endpoints: ['http://{http}', 'tcp://{tcp}'], headers: {{ X-Key: {MARK}-header }}, bearer_token: {MARK}-token }}\n\
          - {{ name: files, endpoints: ['http://{http}/'], headers_file: headers, bearer_token_file: token }}\n\
          - {{ name: refused, endpoints: ['http://127.0.0.1:1'], headers: {{ Authorization: 'Basic {MARK}' }} }}\n\
@@ -80,7 +81,7 @@ fn plant(dir: &Path, fake: &FakePeer, authority: &Authority) -> String {
          \x20 - {{ name: hook-files, url_file: url, basic_auth: {{ username: me, password_file: password }} }}\n  \
          heartbeat: {{ url: '{heart}', interval: 1s, headers: {{ X-Key: {MARK}-heart }} }}\n",
         state = dir.join("state").display(),
-        // Another network than the peer's: told without waiting.
+        // The wrong network is reported at once.
         genesis = "11".repeat(32),
         http = fake.http,
         tcp = fake.tcp,
@@ -90,7 +91,7 @@ fn plant(dir: &Path, fake: &FakePeer, authority: &Authority) -> String {
     )
 }
 
-/// Everything that tells of what is planted.
+/// Every text that gives a secret away.
 struct Secrets {
     texts: Vec<String>,
 }
@@ -102,7 +103,7 @@ impl Secrets {
         let key = key.lines().filter(|line| !line.starts_with("-----"));
         let web = read("web.yml");
         let hash = web.split('\'').nth(1).unwrap();
-        // As it stands in a header, and as a log prints bytes.
+        // As in a header.
         let base64 = headers::Authorization::basic("ann", &format!("{MARK}-user"));
         let base64 = headers::authorization::Credentials::encode(&base64.0);
         let mut texts: Vec<String> = key.map(str::to_owned).collect();
@@ -120,15 +121,16 @@ impl Secrets {
         Self { texts }
     }
 
-    fn are_not_in(&self, told: &str, what: &str) {
+    fn are_not_in(&self, output: &str, source: &str) {
         for secret in &self.texts {
-            let found = told.lines().find(|line| line.contains(secret));
-            assert_eq!(found, None, "{what} tells {secret}");
+            let found = output.lines().find(|line| line.contains(secret));
+            assert_eq!(found, None, "{source} contains {secret}");
         }
     }
 }
 
-/// Runs the agent with all that it can log, until it has told of each receiver; and where it listens.
+/// Runs the agent with the most verbose log until it has logged each receiver, and returns its
+/// address.
 async fn run(config: &Path, log: &Path) -> (Child, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
     let agent = command
@@ -141,18 +143,18 @@ async fn run(config: &Path, log: &Path) -> (Child, String) {
         .spawn()
         .unwrap();
     for receiver in ["am", "am-files", "hook", "hook-files", "heartbeat"] {
-        file_tells(log, &format!("\"receiver\":\"{receiver}\"")).await;
+        file_contains(log, &format!("\"receiver\":\"{receiver}\"")).await;
     }
-    let told = fs::read_to_string(log).unwrap();
-    let begun = told.lines().find(|line| line.contains("\"monitoring\""));
-    let begun: serde_json::Value = serde_json::from_str(begun.unwrap()).unwrap();
-    let port = begun["listen"].as_str().unwrap().rsplit(':').next();
+    let logged = fs::read_to_string(log).unwrap();
+    let started = logged.lines().find(|line| line.contains("\"monitoring\""));
+    let started: serde_json::Value = serde_json::from_str(started.unwrap()).unwrap();
+    let port = started["listen"].as_str().unwrap().rsplit(':').next();
     (agent, format!("https://localhost:{}", port.unwrap()))
 }
 
-/// The configuration with something wrong about its secrets.
-fn broken(config: &str) -> String {
-    let mut broken = config.to_owned();
+/// Returns the configuration with invalid secrets.
+fn invalid(config: &str) -> String {
+    let mut invalid = config.to_owned();
     for (right, wrong) in [
         (
             "http://127.0.0.1:1/pl".to_owned(),
@@ -165,20 +167,20 @@ fn broken(config: &str) -> String {
             "'no header': 'Basic".to_owned(),
         ),
     ] {
-        assert!(broken.contains(&right), "{right}");
-        broken = broken.replace(&right, &wrong);
+        assert!(invalid.contains(&right), "{right}");
+        invalid = invalid.replace(&right, &wrong);
     }
-    broken
+    invalid
 }
 
 #[tokio::test]
-async fn no_secret_of_a_configuration_is_in_anything_that_the_agent_puts_out() {
+async fn no_output_of_the_agent_contains_a_secret_of_its_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let fake = FakePeer::start(Script::default()).await;
     let authority = Authority::new();
-    let config = plant(dir.path(), &fake, &authority);
+    let config = config_with_secrets(dir.path(), &fake, &authority);
     let file = dir.path().join("config.yml");
-    hide(dir.path(), "config.yml", &config);
+    write_secret(dir.path(), "config.yml", &config);
     let secrets = Secrets::of(dir.path());
 
     let check = |args: &[&str]| {
@@ -189,57 +191,57 @@ async fn no_secret_of_a_configuration_is_in_anything_that_the_agent_puts_out() {
             .arg(&file)
             .output()
             .unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8(told).unwrap())
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
     };
     for args in [&["--print"][..], &["--print", "--json"]] {
-        let (ok, told) = check(args);
-        assert!(ok && told.contains("<secret>"), "{told}");
-        assert!(!told.contains("every user of this host"), "{told}");
-        secrets.are_not_in(&told, "check-config");
+        let (ok, text) = check(args);
+        assert!(ok && text.contains("<secret>"), "{text}");
+        assert!(!text.contains("every user of this host"), "{text}");
+        secrets.are_not_in(&text, "check-config");
     }
 
     let log = dir.path().join("log");
     let (mut agent, site) = run(&file, &log).await;
     let client = Client::new(&authority, None);
     let ann = ("ann".to_owned(), format!("{MARK}-user"));
-    let ask = async |method, route: &str, known: bool| {
+    let send = async |method, route: &str, authenticated: bool| {
         let json = [("accept", "application/json")];
         let url = format!("{site}{route}");
         let answer = client
-            .send(method, &url, &json, known.then_some(&ann))
+            .send(method, &url, &json, authenticated.then_some(&ann))
             .await
             .unwrap();
-        let known = known || route.starts_with("/-/");
+        let allowed = authenticated || route.starts_with("/-/");
         assert_eq!(
             answer.status() == StatusCode::UNAUTHORIZED,
-            !known,
+            !allowed,
             "{route}"
         );
         let headers = format!("{:?}", answer.headers());
         headers + &answer.text().await.unwrap()
     };
     for route in ROUTES {
-        for known in [true, false] {
-            secrets.are_not_in(&ask(Method::GET, route, known).await, route);
+        for authenticated in [true, false] {
+            secrets.are_not_in(&send(Method::GET, route, authenticated).await, route);
         }
     }
     for route in ["/api/v1/peers/refused/poll", "/-/reload"] {
-        secrets.are_not_in(&ask(Method::POST, route, true).await, route);
+        secrets.are_not_in(&send(Method::POST, route, true).await, route);
     }
-    // What is wrong with each secret is told without it.
-    hide(dir.path(), "config.yml", &broken(&config));
-    hide(
+    // Errors about secrets do not contain them.
+    write_secret(dir.path(), "config.yml", &invalid(&config));
+    write_secret(
         dir.path(),
         "web.yml",
         &format!("basic_auth_users: {{ ann: {MARK} }}\n"),
     );
-    let (ok, told) = check(&[]);
-    assert!(!ok && told.lines().count() >= 6, "{told}");
-    secrets.are_not_in(&told, "check-config");
-    let told = ask(Method::POST, "/-/reload", true).await;
-    assert!(told.contains("basic_auth_users.ann"), "{told}");
-    secrets.are_not_in(&told, "a reload");
+    let (ok, text) = check(&[]);
+    assert!(!ok && text.lines().count() >= 6, "{text}");
+    secrets.are_not_in(&text, "check-config");
+    let answer = send(Method::POST, "/-/reload", true).await;
+    assert!(answer.contains("basic_auth_users.ann"), "{answer}");
+    secrets.are_not_in(&answer, "a reload");
     agent.kill().await.unwrap();
     let log = fs::read_to_string(&log).unwrap();
     assert!(log.contains("the new configuration was rejected"));
@@ -254,5 +256,5 @@ async fn no_secret_of_a_configuration_is_in_anything_that_the_agent_puts_out() {
         );
         files += 1;
     }
-    assert!(files >= 2, "state and history");
+    assert!(files >= 2, "a state file and a history");
 }

@@ -1,27 +1,27 @@
-//! An agent beside its peer: what it reads of the host, and how that is told.
+//! An agent next to its peer: what it reads from the host and how it is reported.
 
-use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
-use convex_peer_monitor::config::{self, Config};
+use convex_peer_monitor::config::{Config, Role};
 use convex_peer_monitor::fleet::{Fleet, PeerRecord};
 use convex_peer_monitor::sidecar::{ProcessReading, Reading, StoreReading};
 use tokio::time::{Instant, advance};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Script};
+use crate::support::fleet::{config, fleet};
 
-/// A process that stands for the peer's, ended with the test.
+/// A process in place of a peer; killed when dropped.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Nobody else sleeps as long.
     pub(crate) fn start(seconds: &str) -> Self {
         Self(Command::new("sleep").arg(seconds).spawn().unwrap())
     }
 
+    /// Returns a duration that no other process sleeps for.
     pub(crate) fn seconds(nth: u32) -> String {
         format!("86398.{}{nth}", std::process::id())
     }
@@ -34,20 +34,20 @@ impl Drop for Process {
     }
 }
 
-fn config(fake: &FakePeer, detail: &str, sidecar: &str) -> String {
+fn agent_config(fake: &FakePeer, detail: &str, sidecar: &str) -> String {
     format!(
-        "mode: sidecar\nvantage: here\ndefaults: {{ interval: 1s, timeout: 500ms }}\nmetrics: {{ detail: {detail} }}\n\
+        "mode: sidecar\nvantage: here\ndefaults: {{ interval: 1s, timeout: 900ms }}\nmetrics: {{ detail: {detail} }}\n\
          peers:\n- {{ name: p, endpoints: ['tcp://{}'], sidecar: {sidecar} }}\n",
         fake.tcp
     )
 }
 
-fn of(metric: &str) -> String {
+fn series(metric: &str) -> String {
     format!("{metric}{{peer=\"p\",network=\"default\"}}")
 }
 
 #[tokio::test]
-async fn an_agent_beside_its_peer_tells_what_the_host_shows_of_it() {
+async fn an_agent_reports_process_and_store_of_the_peer_on_its_host() {
     let fake = FakePeer::start(Script::default()).await;
     let seconds = Process::seconds(1);
     let process = Process::start(&seconds);
@@ -58,15 +58,18 @@ async fn an_agent_beside_its_peer_tells_what_the_host_shows_of_it() {
         "{{ command_contains: 'sleep {seconds}', store: {} }}",
         store.display()
     );
-    let agent = Agent::start(&config(&fake, "full", &sidecar)).await;
-    let up = of("convex_peer_process_up");
+    let agent = Agent::start(&agent_config(&fake, "full", &sidecar)).await;
+    let up = series("convex_peer_process_up");
     agent.wait_for(&up, |up| up == 1.0).await;
     agent
-        .wait_for(&of("convex_peer_store_bytes"), |bytes| bytes >= 100_000.0)
+        .wait_for(&series("convex_peer_store_bytes"), |bytes| {
+            bytes >= 100_000.0
+        })
         .await;
 
     let text = agent.get("/metrics").await.1;
-    let value = |metric: &str| value_of(&text, &of(metric)).unwrap_or_else(|| panic!("{metric}"));
+    let value =
+        |metric: &str| value_of(&text, &series(metric)).unwrap_or_else(|| panic!("{metric}"));
     let resident = value("convex_peer_process_resident_memory_bytes");
     let anonymous = value("convex_peer_process_anonymous_memory_bytes");
     assert!(0.0 < anonymous && anonymous <= resident);
@@ -91,12 +94,8 @@ async fn an_agent_beside_its_peer_tells_what_the_host_shows_of_it() {
     drop(process);
     agent.wait_for(&up, |up| up == 0.0).await;
     let text = agent.get("/metrics").await.1;
-    let resident = of("convex_peer_process_resident_memory_bytes");
-    assert_eq!(
-        value_of(&text, &resident),
-        None,
-        "of a process that is gone"
-    );
+    let resident = series("convex_peer_process_resident_memory_bytes");
+    assert_eq!(value_of(&text, &resident), None, "the process is gone");
     let report: serde_json::Value =
         serde_json::from_str(&agent.get("/api/v1/peers/p").await.1).unwrap();
     let why = report["sidecar"]["unavailable"]["process"].as_str();
@@ -109,26 +108,26 @@ async fn an_agent_beside_its_peer_tells_what_the_host_shows_of_it() {
 }
 
 #[tokio::test]
-async fn a_reload_looks_for_the_process_that_is_configured_now() {
+async fn a_reload_changes_which_process_is_watched() {
     let fake = FakePeer::start(Script::default()).await;
     let (seconds, other) = (Process::seconds(2), Process::seconds(3));
     let _process = Process::start(&seconds);
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("peer.pid");
     let by_file = format!("{{ pid_file: {} }}", pid_file.display());
-    let agent = Agent::start(&config(&fake, "lean", &by_file)).await;
-    let up = of("convex_peer_process_up");
+    let agent = Agent::start(&agent_config(&fake, "lean", &by_file)).await;
+    let up = series("convex_peer_process_up");
     agent.wait_for(&up, |up| up == 0.0).await;
     let by_command = |seconds: &str| {
         let sidecar = format!("{{ command_contains: 'sleep {seconds}' }}");
-        config(&fake, "lean", &sidecar)
+        agent_config(&fake, "lean", &sidecar)
     };
     for (seconds, expected) in [(&seconds, 1.0), (&other, 0.0)] {
         std::fs::write(&agent.config, by_command(seconds)).unwrap();
         assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
         agent.wait_for(&up, |up| up == expected).await;
     }
-    let central = config(&fake, "lean", "{}").replace("sidecar: {}", "role: own");
+    let central = agent_config(&fake, "lean", "{}").replace("sidecar: {}", "role: own");
     std::fs::write(&agent.config, central).unwrap();
     assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
     assert_eq!(agent.metric(&up).await, None);
@@ -138,10 +137,7 @@ async fn a_reload_looks_for_the_process_that_is_configured_now() {
 fn watched() -> (Fleet, Config) {
     let text = "mode: sidecar\ndefaults: { interval: 10s }\npeers:\n\
                 - { name: p, endpoints: [tcp://127.0.0.1:1], sidecar: { pid_file: x, store: y } }\n";
-    let config = config::parse(text, "c.yml", Path::new(""), &|_| None).unwrap();
-    let fleet = Fleet::default();
-    fleet.apply(&config);
-    (fleet, config)
+    (fleet(text), config(text))
 }
 
 fn record(fleet: &Fleet) -> Arc<PeerRecord> {
@@ -149,7 +145,7 @@ fn record(fleet: &Fleet) -> Arc<PeerRecord> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_host_showed_is_shown_for_three_intervals() {
+async fn readings_of_the_host_stay_current_for_three_intervals() {
     let (fleet, config) = watched();
     let process = ProcessReading {
         process_up: Some(true),
@@ -166,10 +162,10 @@ async fn what_the_host_showed_is_shown_for_three_intervals() {
 }
 
 #[tokio::test]
-async fn what_was_read_for_a_peer_as_it_was_before_a_reload_is_nobodys() {
+async fn a_reading_for_the_peer_before_a_reload_is_dropped() {
     let (fleet, mut config) = watched();
     let before = config.peers[0].clone();
-    Arc::make_mut(&mut config.peers[0]).role = config::Role::Reference;
+    Arc::make_mut(&mut config.peers[0]).role = Role::Reference;
     fleet.apply(&config);
     fleet.record_host_reading(&before, Reading::Store(StoreReading::default()));
     assert!(record(&fleet).store(Instant::now()).is_none());

@@ -1,4 +1,4 @@
-//! A running agent, as the program starts it, on a port of its own.
+//! A running agent, started as the program does it, on a free port.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::DEADLINE;
 
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -31,7 +30,7 @@ impl Agent {
         Self::start_shard(config, Shard::default()).await
     }
 
-    /// Starts one that has this part of the fleet.
+    /// Starts an agent that watches one shard of the fleet.
     pub(crate) async fn start_shard(config: &str, shard: Shard) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yml");
@@ -56,12 +55,12 @@ impl Agent {
             config: file,
             stop,
             running,
-            client: http_client(&HttpOptions::default(), PATIENCE).unwrap(),
+            client: http_client(&HttpOptions::default(), DEADLINE).unwrap(),
             _dir: dir,
         }
     }
 
-    /// Status and body of a GET.
+    /// Sends a GET and returns status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         let response = self
             .client
@@ -72,7 +71,7 @@ impl Agent {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Status and body of a POST.
+    /// Sends a POST and returns status and body.
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut request = self.client.post(format!("http://{}{path}", self.address));
         for (name, value) in headers {
@@ -82,12 +81,12 @@ impl Agent {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// The value of a series, written as in the exposition, without its value.
+    /// Returns the current value of a series, named as in the exposition.
     pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         value_of(&self.get("/metrics").await.1, series)
     }
 
-    /// Waits until `series` has the value that `expected` accepts.
+    /// Waits until `expected` accepts the value of `series`, and returns the value.
     pub(crate) async fn wait_for(&self, series: &str, expected: impl Fn(f64) -> bool) -> f64 {
         let mut last = None;
         let waiting = async {
@@ -99,22 +98,19 @@ impl Agent {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let found = tokio::time::timeout(PATIENCE, waiting).await.ok();
-        found.unwrap_or_else(|| panic!("{series} is {last:?} after {PATIENCE:?}"))
+        let found = tokio::time::timeout(DEADLINE, waiting).await.ok();
+        found.unwrap_or_else(|| panic!("{series} is {last:?} after {DEADLINE:?}"))
     }
 
-    /// Stops the agent as a signal does.
+    /// Stops the agent as a signal would.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(5), self.running).await;
-        ended
-            .expect("a graceful stop takes at most 5 s")
-            .unwrap()
-            .unwrap();
+        let ended = tokio::time::timeout(DEADLINE, self.running).await;
+        ended.expect("the agent stops").unwrap().unwrap();
     }
 }
 
-/// The value of a series in an exposition.
+/// Returns the value of a series in an exposition.
 pub(crate) fn value_of(exposition: &str, series: &str) -> Option<f64> {
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
     exposition.lines().find_map(value)

@@ -1,7 +1,6 @@
-//! An HTTP client with TLS of its own: whom it trusts, and what it shows.
+//! An HTTP client that trusts one authority and may present a certificate.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::{Method, Response};
 use rustls::crypto::ring;
@@ -9,12 +8,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::DEADLINE;
 use super::authority::{Authority, Identity};
 
 pub(crate) struct Client(reqwest::Client);
 
 impl Client {
-    /// Trusts `authority` alone and shows `identity`.
+    /// Makes a client that trusts only `authority` and presents `identity`.
     pub(crate) fn new(authority: &Authority, identity: Option<&Identity>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&authority.pem())).unwrap();
@@ -32,7 +32,7 @@ impl Client {
         };
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(20))
+            .timeout(DEADLINE)
             .no_proxy()
             .tls_backend_preconfigured(tls)
             .build();

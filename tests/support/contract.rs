@@ -1,5 +1,5 @@
-//! What the agent must see of any working peer, by either transport: the same assertions for a real peer and for a
-//! scripted one.
+//! What the agent must find at any working peer, over either transport: the same assertions for
+//! real, simulated and scripted peers.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,20 +10,20 @@ use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::poller::Prober;
+use convex_peer_monitor::poller::prober::Prober;
 use tokio::time::Instant;
 
-/// A peer as it is configured for these tests.
+/// A configured peer whose verdicts follow from a single poll.
 pub(crate) fn peer(endpoints: &[&str]) -> Peer {
     let endpoints: Vec<Endpoint> = endpoints
         .iter()
         .map(|text| Endpoint::parse(text).unwrap())
         .collect();
-    let mut peer = Peer::from_endpoint(endpoints[0].clone());
+    let mut peer = Peer::at(endpoints[0].clone());
     "tested".clone_into(&mut peer.name);
     peer.endpoints = endpoints;
-    peer.polling.down_after = 1;
-    peer.polling.up_after = 1;
+    peer.cadence.down_after = 1;
+    peer.cadence.up_after = 1;
     peer
 }
 
@@ -35,20 +35,20 @@ pub(crate) fn prober(peer: &Peer) -> Prober {
     )
 }
 
-/// What one poll, taken alone, makes of a peer.
+/// Returns the record of a peer after this one poll.
 pub(crate) fn verdict(peer: &Peer, observation: &Observation) -> PeerRecord {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    record.record_poll(observation, None, Instant::now(), SystemTime::now());
+    record.observe(observation, None, Instant::now(), SystemTime::now());
     record
 }
 
-/// Everything that must hold of a working peer that answers at `tcp` and `http`.
+/// Asserts everything that must hold for a working peer at `tcp` and `http`.
 pub(crate) async fn holds(tcp: &str, http: &str) {
     let (figures, status) = answers(tcp, Transport::Tcp).await;
-    let status = status.expect("STATUS is answered over TCP by every release");
+    let status = status.expect("every release answers STATUS over TCP");
     let (by_http, http_status) = answers(http, Transport::Http).await;
     if by_http.state_block == figures.state_block {
-        assert_eq!(by_http, figures, "both transports tell of one state");
+        assert_eq!(by_http, figures, "both transports report the same state");
     }
     if let Some(http_status) = http_status {
         assert_eq!(
@@ -56,11 +56,11 @@ pub(crate) async fn holds(tcp: &str, http: &str) {
             (status.genesis, status.peer_key)
         );
     }
-    together(tcp, http, &status).await;
+    both_endpoints_together(tcp, http, &status).await;
     for endpoint in [tcp, http] {
-        an_account_that_is_not_there(endpoint).await;
+        an_unknown_account_is_a_query_error(endpoint).await;
     }
-    another_identity_is_noticed(tcp, &status).await;
+    another_identity_is_detected(tcp, &status).await;
 }
 
 async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>) {
@@ -115,7 +115,7 @@ async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>
     (figures, attempt.status.as_ref().map(|status| status.value))
 }
 
-async fn together(tcp: &str, http: &str, status: &Status) {
+async fn both_endpoints_together(tcp: &str, http: &str, status: &Status) {
     let mut peer = peer(&[http, tcp]);
     peer.genesis = Some(status.genesis);
     peer.key = Some(status.peer_key);
@@ -133,8 +133,8 @@ async fn together(tcp: &str, http: &str, status: &Status) {
     assert!(order.finality >= 0);
 }
 
-/// An error of the query itself proves that the query thread works.
-async fn an_account_that_is_not_there(url: &str) {
+/// An error in the query itself proves that the query thread works.
+async fn an_unknown_account_is_a_query_error(url: &str) {
     let mut peer = peer(&[url]);
     peer.account = Some(1_000_000_000);
     let observation = prober(&peer).poll().await;
@@ -153,7 +153,7 @@ async fn an_account_that_is_not_there(url: &str) {
     );
 }
 
-async fn another_identity_is_noticed(url: &str, status: &Status) {
+async fn another_identity_is_detected(url: &str, status: &Status) {
     let other = Hash::new([0xee; 32]);
     for (genesis, key, reason) in [
         (Some(other), Some(status.peer_key), Reason::WrongNetwork),
@@ -173,8 +173,8 @@ async fn another_identity_is_noticed(url: &str, status: &Status) {
         );
         assert!(record.conditions.contains(&Condition::Failing(reason)));
         assert!(
-            record.poll_answer(Instant::now()).is_none(),
-            "facts of somebody else are not this peer's"
+            record.figures(Instant::now()).is_none(),
+            "another peer's values are not recorded as this peer's"
         );
     }
 }

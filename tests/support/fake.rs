@@ -1,4 +1,5 @@
-//! A scripted peer on loopback that speaks both protocols, for faults that a real peer cannot be made to have.
+//! A scripted peer on loopback that speaks both protocols, for faults that a real peer cannot be
+//! made to have.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,70 +8,75 @@ use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Hash, Limits, decode_message, encode_message, vlq};
 use convex_client::put_frame;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// What the peer answers with, and what it does wrong. Changes take effect with the next request.
+// Benchmarks include this file by its path, from which the module's place does not follow.
+#[path = "fake/rest.rs"]
+mod rest;
+
+/// What the peer answers, and its fault. Changes take effect with the next request.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) genesis: Hash,
     pub(crate) key: Hash,
-    /// Points by level: block, proposal, consensus, finality.
+    /// Block, proposal, consensus and finality.
     pub(crate) order: [i64; 4],
     /// Index of the last applied block.
     pub(crate) block: i64,
     pub(crate) accounts: i64,
-    /// Time of the state, milliseconds since the epoch.
+    /// Timestamp of the state, milliseconds since the epoch.
     pub(crate) timestamp_ms: i64,
-    /// Peers registered in the state.
+    /// Number of peers registered in the state.
     pub(crate) registered: i64,
-    /// Every answer tells of another state.
+    /// Reports a different state hash in every answer.
     pub(crate) flips: bool,
-    /// 0.8.6: PING, REST status, `:fees`; else 0.8.0.
+    /// Behaves like 0.8.6 (PING, REST status, `:fees`) instead of 0.8.0.
     pub(crate) new_api: bool,
-    /// How far the peer's clock is ahead.
+    /// How far ahead the peer's clock is.
     pub(crate) clock_ahead: Duration,
-    /// The binary status is a map, as planned for 0.9.
+    /// Sends the binary status as a map, as planned for 0.9.
     pub(crate) map_status: bool,
-    /// Sent with every HTTP answer.
+    /// The `Retry-After` header of every HTTP answer.
     pub(crate) retry_after: Option<String>,
     pub(crate) fault: Fault,
 }
 
-/// What a peer can do wrong.
+/// A fault of a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// Accepts, reads, and says nothing.
+    /// Accepts and reads, but never answers.
     Silent,
     /// Accepts and never reads.
     NeverReads,
-    /// Sends the reply a byte at a time, slowly.
+    /// Sends the reply slowly, one byte at a time.
     Trickle,
-    /// STATUS is answered, the query is not.
+    /// Answers STATUS but not the query.
     QueryHangs,
     /// Closes the connection instead of answering.
     Close,
     /// Closes after half a reply.
     HalfReply,
-    /// Exactly these bytes instead of every reply.
+    /// Sends exactly these bytes instead of each reply.
     Bytes(Vec<u8>),
-    /// An endless stream of frames (TCP) or of body (HTTP).
+    /// Sends frames (TCP) or a body (HTTP) without end.
     Endless,
-    /// Pushes a message, a reply with an unknown id and every reply twice, the query's before the status'.
+    /// Sends an unrequested message, a reply with an unknown id, then every reply twice, with the
+    /// query's before the status's.
     Noisy,
-    /// The query is answered with this error.
+    /// Answers the query with this error code.
     QueryError(&'static str),
-    /// The query is answered with an error that says this, as its code and as its message.
+    /// Answers the query with an error that has this text as code and message.
     Says(String),
-    /// An HTTP status with a body, for every request.
+    /// Answers every HTTP request with this status and body.
     Http(u16, &'static str),
-    /// The query's value is this instead of the figures.
+    /// Answers the query with this value.
     Value(&'static str),
-    /// PING is not answered.
+    /// Does not answer PING.
     NoPing,
 }
 
@@ -94,7 +100,7 @@ impl Default for Script {
     }
 }
 
-/// A running peer; ends when dropped.
+/// A running peer; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct FakePeer {
     pub(crate) tcp: SocketAddr,
@@ -104,10 +110,12 @@ pub(crate) struct FakePeer {
     _listeners: JoinSet<()>,
 }
 
-/// What a peer has seen so far.
+/// What a peer has received so far.
 #[derive(Debug, Default)]
 struct Seen {
     connections: AtomicUsize,
+    closed: watch::Sender<usize>,
+    handled: watch::Sender<usize>,
     pings: AtomicUsize,
     heads: Mutex<Vec<String>>,
     hang_up: Notify,
@@ -118,7 +126,7 @@ impl FakePeer {
         Self::with_tls(script, None).await
     }
 
-    /// A peer whose HTTP side speaks TLS.
+    /// Starts a peer whose HTTP side speaks TLS.
     pub(crate) async fn with_tls(script: Script, tls: Option<TlsAcceptor>) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -154,22 +162,36 @@ impl FakePeer {
         change(&mut self.script.lock().unwrap());
     }
 
-    /// Connections accepted so far, on both sides.
+    /// Number of connections accepted so far, over both protocols.
     pub(crate) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// PING requests seen so far.
+    /// Waits until `count` connections have been closed since the start.
+    pub(crate) async fn until_closed(&self, count: usize) {
+        let mut closed = self.seen.closed.subscribe();
+        let waiting = closed.wait_for(|closed| *closed >= count);
+        let waiting = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        drop(waiting.expect("the connections are closed"));
+    }
+
+    /// Number of times that all received requests were answered as scripted, which may be not at
+    /// all.
+    pub(crate) fn handled(&self) -> watch::Receiver<usize> {
+        self.seen.handled.subscribe()
+    }
+
+    /// Number of PING requests received so far.
     pub(crate) fn pings(&self) -> usize {
         self.seen.pings.load(Ordering::Relaxed)
     }
 
-    /// Heads of the HTTP requests seen so far, in lower case.
+    /// Heads of the HTTP requests received so far, in lower case.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
     }
 
-    /// Closes all connections that are open now.
+    /// Closes all connections that are currently open.
     pub(crate) fn hang_up(&self) {
         self.seen.hang_up.notify_waiters();
     }
@@ -200,17 +222,19 @@ async fn accept(
             let serve = async {
                 match (side, tls) {
                     (Side::Binary, _) => serve_binary(stream, &script, &seen).await,
-                    (Side::Rest, None) => serve_rest(stream, &script, &seen).await,
+                    (Side::Rest, None) => rest::serve(stream, &script, &seen).await,
                     (Side::Rest, Some(tls)) => {
-                        serve_rest(tls.accept(stream).await?, &script, &seen).await
+                        rest::serve(tls.accept(stream).await?, &script, &seen).await
                     }
                 }
             };
-            // A client that hangs up ends the task; that is all there is to know.
+            // An error only means that the client hung up.
             tokio::select! {
                 ended = serve => drop(ended),
                 () = seen.hang_up.notified() => {}
             }
+            // The stream was dropped together with `serve`.
+            seen.closed.send_modify(|closed| *closed += 1);
         });
     }
 }
@@ -247,6 +271,7 @@ async fn serve_binary(
         }
         let script = script.lock().unwrap().clone();
         answer(&mut stream, &script, &requests).await?;
+        seen.handled.send_modify(|handled| *handled += 1);
     }
 }
 
@@ -392,7 +417,7 @@ fn status_map(script: &Script) -> Cell {
     ])
 }
 
-/// The answer to the agent's one query. An account above those that exist gets the error that a real peer gives.
+/// Answers the agent's query. Unknown accounts get the same error as from a real peer.
 fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
     if let Fault::QueryError(code) = script.fault {
         return result(
@@ -440,134 +465,4 @@ fn figures(script: &Script) -> Cell {
         Cell::Double(1_485.442_661_913_25),
         Cell::integer(1_000_000_000_000_000),
     ])
-}
-
-async fn serve_rest<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    script: &Mutex<Script>,
-    seen: &Seen,
-) -> std::io::Result<()> {
-    let mut buffer = Vec::new();
-    loop {
-        let Some((head, body)) = read_request(&mut stream, &mut buffer).await? else {
-            return Ok(());
-        };
-        seen.heads.lock().unwrap().push(head.clone());
-        let script = script.lock().unwrap().clone();
-        rest_answer(&mut stream, &script, &head, &body).await?;
-    }
-}
-
-/// One HTTP/1.1 request: its head and its body.
-async fn read_request<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    buffer: &mut Vec<u8>,
-) -> std::io::Result<Option<(String, Vec<u8>)>> {
-    loop {
-        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
-            let length = head
-                .lines()
-                .find_map(|line| {
-                    line.strip_prefix("content-length:")?
-                        .trim()
-                        .parse::<usize>()
-                        .ok()
-                })
-                .unwrap_or(0);
-            if buffer.len() >= end + 4 + length {
-                let body = buffer[end + 4..end + 4 + length].to_vec();
-                buffer.drain(..end + 4 + length);
-                return Ok(Some((head, body)));
-            }
-        }
-        if stream.read_buf(buffer).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-async fn rest_answer<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    script: &Script,
-    head: &str,
-    body: &[u8],
-) -> std::io::Result<()> {
-    // A proxy is sent the whole URL in place of the path.
-    let is_query =
-        head.starts_with("post ") && head.lines().next().unwrap().contains("/api/v1/query ");
-    let (status, reply) = match &script.fault {
-        Fault::Silent | Fault::NeverReads => return Ok(()),
-        Fault::QueryHangs if is_query => return Ok(()),
-        Fault::Close => return Err(std::io::ErrorKind::ConnectionAborted.into()),
-        Fault::Bytes(bytes) => (200, bytes.clone()),
-        Fault::Http(status, text) => (*status, text.as_bytes().to_vec()),
-        Fault::Endless => {
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-                .await?;
-            loop {
-                stream.write_all(b"400\r\n").await?;
-                stream.write_all(&[0; 0x400]).await?;
-                stream.write_all(b"\r\n").await?;
-            }
-        }
-        _ if is_query => {
-            let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-            let account = request["address"]
-                .as_str()
-                .and_then(|text| text.strip_prefix('#')?.parse().ok());
-            let reply = query_result(
-                script,
-                Cell::integer(99),
-                &account.map_or(Cell::Nil, Cell::address),
-            );
-            let failed = matches!(convex_client::Reply::from_cell(&reply), Some(reply) if reply.outcome.is_err());
-            (
-                if failed && !script.new_api { 422 } else { 200 },
-                encode_message(&reply),
-            )
-        }
-        _ if head.starts_with("get /api/v1/status ") && script.new_api => {
-            (200, encode_message(&status_map(script)))
-        }
-        _ => (404, b"404 Not found".to_vec()),
-    };
-    let head = format!(
-        "HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\ndate: {}\r\n",
-        reply.len(),
-        httpdate::fmt_http_date(SystemTime::now() + script.clock_ahead)
-    );
-    let location = if status == 302 {
-        "location: http://127.0.0.1:1/\r\n"
-    } else {
-        ""
-    };
-    let retry_after = script
-        .retry_after
-        .as_ref()
-        .map(|when| format!("retry-after: {when}\r\n"))
-        .unwrap_or_default();
-    let mut bytes = format!("{head}{location}{retry_after}\r\n").into_bytes();
-    match script.fault {
-        Fault::HalfReply => {
-            bytes.extend_from_slice(&reply[..reply.len() / 2]);
-            stream.write_all(&bytes).await?;
-            Err(std::io::ErrorKind::ConnectionAborted.into())
-        }
-        Fault::Trickle => {
-            bytes.extend_from_slice(&reply);
-            for byte in bytes {
-                stream.write_all(&[byte]).await?;
-                stream.flush().await?;
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Ok(())
-        }
-        _ => {
-            bytes.extend_from_slice(&reply);
-            stream.write_all(&bytes).await?;
-            stream.flush().await
-        }
-    }
 }

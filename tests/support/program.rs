@@ -1,18 +1,16 @@
-//! The agent as a program of its own, which can be killed.
+//! The agent as a separate process, which can be killed.
 
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use convex_client::{HttpOptions, http_client};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr};
 
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{DEADLINE, until};
 
-/// The program on a configuration, and its log.
+/// A running process and its log.
 pub(crate) struct Program {
     pub(crate) child: Child,
     log: Lines<BufReader<ChildStderr>>,
@@ -35,7 +33,7 @@ impl Program {
         Self::launch(command).await
     }
 
-    /// Runs `command`, which is to start the agent and have it log as JSON.
+    /// Runs `command`, which must start an agent that logs JSON.
     pub(crate) async fn launch(mut command: tokio::process::Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -58,7 +56,7 @@ impl Program {
         program
     }
 
-    /// A line of the log with `wanted` in it, said already or to come.
+    /// Returns the first line of the log that contains `wanted`, waiting for it if necessary.
     pub(crate) async fn until(&mut self, wanted: &str) -> String {
         if let Some(line) = self.seen.iter().find(|line| line.contains(wanted)) {
             return line.clone();
@@ -72,25 +70,23 @@ impl Program {
             }
             panic!("the log ended without {wanted:?}");
         };
-        let found = tokio::time::timeout(PATIENCE, found).await;
+        let found = tokio::time::timeout(DEADLINE, found).await;
         found.expect(wanted)
     }
 
-    /// Status and body of a GET.
+    /// Sends a GET and returns status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
-        let client = http_client(&HttpOptions::default(), PATIENCE).unwrap();
+        let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
         let request = client.get(format!("http://{}{path}", self.address));
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 }
 
-/// Waits until the file at `path` tells of `wanted`.
-pub(crate) async fn file_tells(path: &Path, wanted: &str) {
-    let waiting = async {
-        while !fs::read_to_string(path).is_ok_and(|text| text.contains(wanted)) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect(wanted);
+/// Waits until the file at `path` contains `wanted`.
+pub(crate) async fn file_contains(path: &Path, wanted: &str) {
+    until(wanted, async || {
+        fs::read_to_string(path).is_ok_and(|text| text.contains(wanted))
+    })
+    .await;
 }

@@ -1,8 +1,8 @@
-//! A simulated network with faults and traffic, by their texts.
+//! Simulated networks, with faults and traffic written as on the command line.
 
 use convex_simulator::{Network, Options, Script, Traffic};
 
-/// Starts one on free ports, always of the same seed.
+/// Starts a network on free ports, always with the same seed.
 pub(crate) async fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Network {
     let options = Options {
         peers,

@@ -1,4 +1,4 @@
-//! A TLS server side with a certificate of its own.
+//! The server side of TLS, with a self-signed certificate.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-/// An acceptor for `name` that offers these protocols, with a certificate that ends in `year`; and that certificate.
+/// Makes an acceptor for `name` that offers `protocols`, and its certificate, which expires in
+/// `year`.
 pub(crate) fn acceptor(name: &str, year: i32, protocols: &[&[u8]]) -> (TlsAcceptor, Certificate) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

@@ -1,4 +1,5 @@
-//! docs/configuration.md against the code: that it tells of every key and of no other, and that what it says of types, bounds and defaults is what is read.
+//! docs/configuration.md describes exactly the keys that exist, with their types, bounds and
+//! defaults.
 
 use convex_peer_monitor::config::{self, Config, Errors};
 use humantime::parse_duration;
@@ -10,18 +11,19 @@ const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
 /// One row of a table of keys.
 struct Row {
-    /// As `peers[].interval`; several where the row tells of the same key in several mappings.
+    /// For example `peers[].interval`; several if the row describes the same key of several
+    /// mappings.
     keys: Vec<&'static str>,
     kind: &'static str,
     default: &'static str,
 }
 
 fn rows() -> impl Iterator<Item = Row> {
-    let told = REFERENCE.lines().filter(|line| line.starts_with("| `"));
-    told.map(|line| {
+    let rows = REFERENCE.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
         let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [keys, kind, default, _meaning] = cells[..] else {
-            panic!("a row of four cells: {line}")
+            panic!("not four cells: {line}")
         };
         Row {
             keys: in_backticks(keys).collect(),
@@ -31,8 +33,8 @@ fn rows() -> impl Iterator<Item = Row> {
     })
 }
 
-/// The rows of the configuration's own keys: those of the web configuration file come last, in a section of their own.
-fn own_rows() -> impl Iterator<Item = Row> {
+/// The rows before those of the web configuration file, which come last.
+fn main_rows() -> impl Iterator<Item = Row> {
     rows().take_while(|row| !row.keys.contains(&"tls_server_config"))
 }
 
@@ -40,7 +42,7 @@ fn in_backticks(text: &'static str) -> impl Iterator<Item = &'static str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A configuration with an entry of each list, in which `key` has this value or is not there.
+/// A configuration with an entry in each list, in which `key` has this value or is missing.
 fn with(key: &str, value: Option<&Value>) -> Value {
     let mut file = json!({
         "state_dir": "state",
@@ -67,7 +69,7 @@ fn with(key: &str, value: Option<&Value>) -> Value {
         };
     }
     if mapping.is_null() {
-        *mapping = json!({}); // a mapping that is not in the list above
+        *mapping = json!({}); // A mapping that is not in the list above.
     }
     match value {
         Some(value) => mapping[last] = value.clone(),
@@ -77,29 +79,30 @@ fn with(key: &str, value: Option<&Value>) -> Value {
 }
 
 fn parse(file: &Value) -> Result<Config, Errors> {
-    super::parse(&file.to_string()) // JSON is YAML
+    super::parse(&file.to_string()) // JSON is valid YAML.
 }
 
-/// What is said of `key` when it has this value; nothing when it is taken.
-fn told(key: &str, value: &Value) -> Option<String> {
+/// Returns the error about `key` with this value, or none if it is valid.
+fn error(key: &str, value: &Value) -> Option<String> {
     let mut file = with(key, Some(value));
     if key != "defaults.timeout" {
-        file["defaults"]["timeout"] = json!("10ms"); // shorter than any interval
+        file["defaults"]["timeout"] = json!("10ms"); // Shorter than any interval.
     }
     let path = key.replace("[]", "[0]");
     let errors = parse(&file).err()?;
-    let mut of_it = errors.problems().iter().filter(|it| it.path == path);
-    of_it.next().map(|problem| problem.message.clone())
+    let mut of_key = errors.problems().iter().filter(|it| it.path == path);
+    of_key.next().map(|problem| problem.message.clone())
 }
 
-/// A value as the reference writes it: a number, or a text.
-fn written(text: &str) -> Value {
+/// Reads a value of the reference: a number or a text.
+fn value(text: &str) -> Value {
     text.parse::<u64>()
         .map_or_else(|_| json!(text), Value::from)
 }
 
-/// The two ends of what a key takes, each with a value that is just beyond it; an end that depends on other keys is left out.
-fn ends(kind: &str) -> Vec<(Value, Value)> {
+/// Returns the bounds of a key, each with a value just beyond it, except bounds that depend on
+/// other keys.
+fn bounds(kind: &str) -> Vec<(Value, Value)> {
     let (unit, range) = kind.split_once(", ").unwrap_or(("", kind));
     let (from, to) = match range.split_once(" to ") {
         Some((from, to)) => (from, to),
@@ -123,11 +126,11 @@ fn ends(kind: &str) -> Vec<(Value, Value)> {
     [(from, -1.0), (to, 1.0)]
         .into_iter()
         .filter(|(end, _)| end.starts_with(|first: char| first.is_ascii_digit()))
-        .map(|(end, by)| (written(end), beyond(end, by)))
+        .map(|(end, by)| (value(end), beyond(end, by)))
         .collect()
 }
 
-/// The words of which a key takes one.
+/// Returns the allowed values of a key with a fixed choice.
 fn choices(kind: &'static str) -> Vec<Value> {
     let between: String = kind.split('`').step_by(2).collect();
     if kind == "boolean" || kind == "`true` or `false`" {
@@ -139,9 +142,9 @@ fn choices(kind: &'static str) -> Vec<Value> {
     }
 }
 
-/// The default of `key` where the reference gives a value or names the key that has it.
+/// Returns the default of `key`, if the reference gives a value or names another key.
 fn default_of(key: &str) -> Option<Value> {
-    let row = own_rows().find(|row| row.keys.contains(&key))?;
+    let row = main_rows().find(|row| row.keys.contains(&key))?;
     let (mapping, name) = key.rsplit_once('.').unwrap_or(("", key));
     let default = row.default;
     if default == "of its network" {
@@ -150,38 +153,38 @@ fn default_of(key: &str) -> Option<Value> {
     if let Some(section) = default.strip_prefix("of ") {
         return default_of(&format!("{}.{name}", section.trim_matches('`')));
     }
-    let value = default.split(", or ").next().unwrap();
-    let word = value.trim_matches('`');
+    let default = default.split(", or ").next().unwrap();
+    let word = default.trim_matches('`');
     let sibling = format!("{mapping}.{word}");
-    if value.starts_with('`') && config::keys().any(|known| known == sibling) {
+    if default.starts_with('`') && config::keys().any(|known| known == sibling) {
         return default_of(&sibling);
     }
     match word {
         "true" | "false" => Some(json!(word == "true")),
-        _ if value.starts_with('`') || word.starts_with(|first: char| first.is_ascii_digit()) => {
-            Some(written(word))
+        _ if default.starts_with('`') || word.starts_with(|first: char| first.is_ascii_digit()) => {
+            Some(value(word))
         }
         _ => None,
     }
 }
 
 #[test]
-fn it_tells_of_every_key_and_of_no_other() {
+fn the_reference_describes_exactly_the_keys_that_exist() {
     let known: Vec<_> = config::keys().collect();
     let missing: Vec<_> = known
         .iter()
         .filter(|key| !REFERENCE.contains(&format!("`{key}`")))
         .collect();
-    assert!(missing.is_empty(), "it does not tell of {missing:?}");
+    assert!(missing.is_empty(), "it does not describe {missing:?}");
     let invented: Vec<_> = rows()
         .flat_map(|row| row.keys)
         .filter(|key| !known.iter().any(|it| it == key))
         .collect();
-    assert!(invented.is_empty(), "nothing reads {invented:?}");
+    assert!(invented.is_empty(), "{invented:?} do not exist");
 }
 
 #[test]
-fn its_example_is_valid() {
+fn the_example_of_the_reference_is_valid() {
     let example = REFERENCE
         .split("```yaml\n")
         .nth(1)
@@ -190,44 +193,44 @@ fn its_example_is_valid() {
 }
 
 #[test]
-fn its_bounds_are_those_that_are_read() {
+fn the_bounds_of_the_reference_are_enforced() {
     let mut tried = 0;
-    for row in own_rows() {
-        let ends = ends(row.kind);
+    for row in main_rows() {
+        let bounds = bounds(row.kind);
         for key in &row.keys {
-            for (end, beyond) in &ends {
-                assert_eq!(told(key, end), None, "{key}: {end}");
+            for (bound, beyond) in &bounds {
+                assert_eq!(error(key, bound), None, "{key}: {bound}");
                 assert!(
-                    told(key, beyond).is_some(),
-                    "{key}: {beyond} is beyond {end}"
+                    error(key, beyond).is_some(),
+                    "{key}: {beyond} is beyond {bound}"
                 );
                 tried += 1;
             }
         }
     }
-    assert!(tried > 50, "only {tried} ends are found in the tables");
+    assert!(tried > 50, "only {tried} bounds found");
 }
 
 #[test]
-fn its_choices_are_those_that_are_read() {
+fn the_choices_of_the_reference_are_enforced() {
     let mut tried = 0;
-    for row in own_rows() {
+    for row in main_rows() {
         let choices = choices(row.kind);
         for key in row.keys.iter().filter(|_| !choices.is_empty()) {
             for choice in &choices {
-                assert_eq!(told(key, choice), None, "{key}: {choice}");
+                assert_eq!(error(key, choice), None, "{key}: {choice}");
             }
-            assert!(told(key, &json!("something")).is_some(), "{key}");
+            assert!(error(key, &json!("something")).is_some(), "{key}");
             tried += 1;
         }
     }
-    assert!(tried > 5, "only {tried} choices are found in the tables");
+    assert!(tried > 5, "only {tried} choices found");
 }
 
 #[test]
-fn its_required_keys_are_those_that_are_missed() {
+fn the_required_keys_of_the_reference_are_required() {
     let mut tried = 0;
-    for row in own_rows().filter(|row| row.default == "required") {
+    for row in main_rows().filter(|row| row.default == "required") {
         for key in row.keys.iter().filter(|key| !key.ends_with("_file")) {
             let errors = parse(&with(key, None)).expect_err(key).to_string();
             let name = key.rsplit('.').next().unwrap();
@@ -235,42 +238,39 @@ fn its_required_keys_are_those_that_are_missed() {
             tried += 1;
         }
     }
-    assert!(
-        tried > 10,
-        "only {tried} required keys are found in the tables"
-    );
+    assert!(tried > 10, "only {tried} required keys found");
 }
 
 #[test]
-fn its_defaults_are_those_that_are_taken() {
-    let shown =
+fn the_defaults_of_the_reference_apply() {
+    let rendered =
         |key: &str, value: Option<&Value>| Some(config::render(&parse(&with(key, value)).ok()?));
     let mut tried = 0;
-    for row in own_rows() {
+    for row in main_rows() {
         for key in &row.keys {
             let Some(default) = default_of(key) else {
                 continue;
             };
-            let plain = shown(key, None);
+            let without = rendered(key, None);
             assert!(
-                plain.is_some() && shown(key, Some(&default)) == plain,
+                without.is_some() && rendered(key, Some(&default)) == without,
                 "{key}: {default}"
             );
             tried += 1;
-            // Of other values at least one shows, so that the comparison means something.
-            let others = ends(row.kind)
+            // Another value must make a difference, or the comparison proves nothing.
+            let others = bounds(row.kind)
                 .into_iter()
-                .map(|(end, _)| end)
+                .map(|(bound, _)| bound)
                 .chain(choices(row.kind));
             let mut others = others
                 .filter(|it| *it != default)
-                .filter_map(|it| shown(key, Some(&it)))
+                .filter_map(|it| rendered(key, Some(&it)))
                 .peekable();
             assert!(
-                others.peek().is_none() || others.any(|it| Some(it) != plain),
+                others.peek().is_none() || others.any(|it| Some(it) != without),
                 "{key}"
             );
         }
     }
-    assert!(tried > 40, "only {tried} defaults are found in the tables");
+    assert!(tried > 40, "only {tried} defaults found");
 }

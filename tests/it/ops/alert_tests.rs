@@ -1,4 +1,4 @@
-//! What the tests of the alert rules cover. That they pass is for promtool to say.
+//! Coverage of the tests of the alert rules. Promtool runs them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -43,25 +43,30 @@ struct ExpressionTest {
     exp_samples: Vec<serde_json::Value>,
 }
 
-/// One test, as far as it is about one alert.
+/// The part of a test that is about one alert.
 struct Trial {
     series: Vec<(String, Vec<Matcher>)>,
-    /// When it is looked at, and whether it must fire then.
-    looks: Vec<(Duration, bool)>,
+    /// Times of evaluation, and whether the alert must fire then.
+    evaluations: Vec<(Duration, bool)>,
 }
 
 impl Trial {
     fn fires(&self) -> bool {
-        self.looks.iter().any(|(_, fires)| *fires)
+        self.evaluations.iter().any(|(_, fires)| *fires)
     }
 
-    /// Fires, and does not later.
+    /// Whether it fires and later does not.
     fn resolves(&self) -> bool {
-        let last = |fires| self.looks.iter().filter(|look| look.1 == fires).max();
+        let last = |fires| {
+            self.evaluations
+                .iter()
+                .filter(|evaluation| evaluation.1 == fires)
+                .max()
+        };
         matches!((last(true), last(false)), (Some(on), Some(off)) if on.0 < off.0)
     }
 
-    /// Whether there is more than what says that agents and peers exist.
+    /// Whether there are series other than those that describe agents and peers.
     fn has_data(&self) -> bool {
         self.series
             .iter()
@@ -84,7 +89,7 @@ impl Trial {
     }
 }
 
-/// The tests that are about each alert, by its name and severity.
+/// The tests of each alert, by name and severity.
 static TRIALS: LazyLock<BTreeMap<(String, String), Vec<Trial>>> = LazyLock::new(|| {
     let mut trials: BTreeMap<_, Vec<Trial>> = BTreeMap::new();
     for test in tests() {
@@ -92,30 +97,30 @@ static TRIALS: LazyLock<BTreeMap<(String, String), Vec<Trial>>> = LazyLock::new(
         let series: Vec<_> = series
             .map(|it| Named::new(&it.series).selectors.remove(0))
             .collect();
-        let mut looks: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for look in test.promql_expr_test {
-            let (_, matchers) = Named::new(&look.expr).selectors.remove(0);
+        let mut evaluations: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for evaluation in test.promql_expr_test {
+            let (_, matchers) = Named::new(&evaluation.expr).selectors.remove(0);
             let label = |name| {
                 let mut found = matchers.iter().filter(|matcher| matcher.name == name);
                 found.next().map(|matcher| matcher.value.clone())
             };
-            // Some look at all alerts.
+            // Some expressions select all alerts.
             let (Some(name), Some(severity)) = (label("alertname"), label("severity")) else {
                 continue;
             };
-            let time = humantime::parse_duration(&look.eval_time).unwrap();
-            let fires = !look.exp_samples.is_empty();
-            looks
+            let time = humantime::parse_duration(&evaluation.eval_time).unwrap();
+            let fires = !evaluation.exp_samples.is_empty();
+            evaluations
                 .entry((name, severity))
                 .or_default()
                 .push((time, fires));
         }
-        for (alert, looks) in looks {
+        for (alert, evaluations) in evaluations {
             let series = series.clone();
-            trials
-                .entry(alert)
-                .or_default()
-                .push(Trial { series, looks });
+            trials.entry(alert).or_default().push(Trial {
+                series,
+                evaluations,
+            });
         }
     }
     trials
@@ -129,56 +134,56 @@ fn tests() -> impl Iterator<Item = Scenario> {
     })
 }
 
-/// Panics unless one of the tests of each alert, but for `except`, is what `covers` says.
+/// Panics unless each alert except these has a test that `covers` accepts.
 fn each_alert_has_a_test(what: &str, except: &[&str], covers: impl Fn(&Trial) -> bool) {
-    for (name, severity) in alerts::judged() {
+    for (name, severity) in alerts::with_severity() {
         let trials = TRIALS.get(&(name.clone(), severity.clone()));
         let covered = trials.is_some_and(|trials| trials.iter().any(&covers));
         let excepted = except.contains(&name.as_str());
-        assert_ne!(covered, excepted, "{name}, {severity}: a test {what}");
+        assert_ne!(covered, excepted, "{name}, {severity}: has a test {what}");
     }
 }
 
-/// It is the alert that must never be quiet.
+/// The alert that always fires.
 const WATCHDOG: &str = "ConvexWatchdog";
 
 #[test]
 fn the_text_of_every_alert_is_tested() {
-    let mut told = BTreeSet::new();
+    let mut tested = BTreeSet::new();
     for alert in tests().flat_map(|test| test.alert_rule_test) {
         for expected in &alert.exp_alerts {
             let severity = expected["exp_labels"]["severity"].as_str().unwrap();
-            told.insert((alert.alertname.clone(), severity.to_owned()));
+            tested.insert((alert.alertname.clone(), severity.to_owned()));
         }
     }
-    assert_eq!(told, alerts::judged());
+    assert_eq!(tested, alerts::with_severity());
 }
 
 #[test]
-fn every_alert_is_tested_for_firing_on_what_lean_detail_leaves() {
-    each_alert_has_a_test("in which it fires at lean detail", &[], |trial| {
+fn every_alert_has_a_test_that_fires_at_lean_detail() {
+    each_alert_has_a_test("that fires at lean detail", &[], |trial| {
         trial.fires() && trial.is_lean()
     });
 }
 
 #[test]
-fn every_alert_is_tested_for_staying_quiet_with_data_and_without() {
-    let what = "with data in which it stays quiet";
+fn every_alert_has_tests_that_do_not_fire_with_and_without_data() {
+    let what = "with data that does not fire";
     each_alert_has_a_test(what, &[WATCHDOG], |trial| {
         !trial.fires() && trial.has_data()
     });
-    // An agent that is gone is what the lack of data says.
+    // ConvexMonitorDown fires on missing data.
     let except = [WATCHDOG, "ConvexMonitorDown"];
-    let what = "without data in which it stays quiet";
+    let what = "without data that does not fire";
     each_alert_has_a_test(what, &except, |trial| !trial.fires() && !trial.has_data());
 }
 
 #[test]
-fn every_alert_is_tested_for_its_end() {
-    each_alert_has_a_test("in which it resolves", &[WATCHDOG], Trial::resolves);
+fn every_alert_has_a_test_that_resolves() {
+    each_alert_has_a_test("that resolves", &[WATCHDOG], Trial::resolves);
 }
 
 #[test]
-fn every_alert_is_tested_with_two_agents() {
+fn every_alert_has_a_test_with_two_agents() {
     each_alert_has_a_test("with two agents", &[], |trial| trial.agents() > 1);
 }

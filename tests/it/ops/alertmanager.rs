@@ -1,4 +1,4 @@
-//! The example of routes: what is grouped, and what is held back.
+//! The example configuration of Alertmanager: grouping and inhibition.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ fn example() -> Example {
     serde_saphyr::from_str(&text).unwrap()
 }
 
-/// The alerts that a matcher of `alertname` names.
+/// Returns the alerts that a matcher of `alertname` selects.
 fn named(matchers: &[String]) -> BTreeSet<String> {
     let [matcher] = matchers else {
         panic!("one matcher is expected: {matchers:?}");
@@ -44,8 +44,8 @@ fn named(matchers: &[String]) -> BTreeSet<String> {
     names.split('|').map(str::to_owned).collect()
 }
 
-/// What is held back while `source` fires, by alerts with the same values of `equal`.
-fn held_back(source: &str, equal: &[&str]) -> BTreeSet<String> {
+/// Returns the alerts with equal labels that `source` inhibits.
+fn inhibited_by(source: &str, equal: &[&str]) -> BTreeSet<String> {
     let rules = example().inhibit_rules.into_iter();
     rules
         .filter(|rule| rule.equal == equal && named(&rule.source_matchers).contains(source))
@@ -58,8 +58,8 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Alerts that follow from a peer that does not answer.
-const FOLLOW: [&str; 7] = [
+/// Alerts that are a consequence of a peer that does not answer.
+const CONSEQUENCES: [&str; 7] = [
     "ErrorBudgetBurn",
     "LatencyHigh",
     "PeerDegraded",
@@ -70,7 +70,7 @@ const FOLLOW: [&str; 7] = [
 ];
 
 #[test]
-fn only_alerts_that_exist_are_held_back_or_hold_back() {
+fn inhibition_rules_name_only_existing_alerts() {
     let alerts = alerts::names();
     for rule in example().inhibit_rules {
         for name in named(&rule.source_matchers)
@@ -83,7 +83,7 @@ fn only_alerts_that_exist_are_held_back_or_hold_back() {
 }
 
 #[test]
-fn a_network_in_trouble_holds_back_what_follows_from_it_and_no_page_of_a_peer() {
+fn alerts_of_a_network_inhibit_their_consequences_but_no_critical_alert() {
     for source in [
         "ConvexConsensusStalled",
         "ConvexNetworkSplit",
@@ -95,26 +95,26 @@ fn a_network_in_trouble_holds_back_what_follows_from_it_and_no_page_of_a_peer() 
             "ProbeDataStale",
             "WeightDecayed",
         ]);
-        assert_eq!(held_back(source, &["network"]), expected, "{source}");
+        assert_eq!(inhibited_by(source, &["network"]), expected, "{source}");
     }
 }
 
 #[test]
-fn of_one_peer_the_alert_that_explains_the_others_holds_them_back() {
+fn the_alert_that_explains_a_peer_inhibits_its_other_alerts() {
     let equal = ["peer", "network"];
-    for (source, pages) in [
+    for (source, critical) in [
         ("ConvexPeerDown", &[][..]),
         ("ConvexQueriesHang", &["PeerDown"]),
         ("ConvexPeerWrongNetwork", &["PeerDown", "QueriesHang"]),
     ] {
-        let mut expected = set(&FOLLOW);
-        expected.extend(set(pages));
-        assert_eq!(held_back(source, &equal), expected, "{source}");
+        let mut expected = set(&CONSEQUENCES);
+        expected.extend(set(critical));
+        assert_eq!(inhibited_by(source, &equal), expected, "{source}");
     }
 }
 
 #[test]
-fn nothing_else_holds_anything_back() {
+fn no_other_alert_inhibits() {
     let sources: BTreeSet<String> = example()
         .inhibit_rules
         .iter()
@@ -132,7 +132,7 @@ fn nothing_else_holds_anything_back() {
 }
 
 #[test]
-fn notifications_are_grouped_by_network_and_outlast_a_restart_of_the_agent() {
+fn alerts_are_grouped_by_network_and_an_agent_restart_resolves_none() {
     let route = example().route;
     assert_eq!(route.group_by.as_deref(), Some(&["network".to_owned()][..]));
     let intervals = route.routes.iter().chain([&route]);

@@ -1,4 +1,4 @@
-//! Alert rules, their tests and their runbooks.
+//! Alert rules and runbooks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -41,18 +41,18 @@ fn rules() -> Vec<Rule> {
         .collect()
 }
 
-/// The names that the rules record.
+/// Returns the names of the recording rules.
 pub(super) fn recorded() -> BTreeSet<String> {
     rules().into_iter().filter_map(|rule| rule.record).collect()
 }
 
-/// The names of the alerts.
+/// Returns the names of the alerts.
 pub(super) fn names() -> BTreeSet<String> {
     alerts().into_iter().map(|(name, _)| name).collect()
 }
 
-/// Name and severity of each alert.
-pub(super) fn judged() -> BTreeSet<(String, String)> {
+/// Returns name and severity of each alert.
+pub(super) fn with_severity() -> BTreeSet<(String, String)> {
     let alert = |(name, rule): (String, Rule)| (name, rule.labels["severity"].clone());
     alerts().into_iter().map(alert).collect()
 }
@@ -64,8 +64,8 @@ pub(super) fn alerts() -> Vec<(String, Rule)> {
         .collect()
 }
 
-/// The expressions that annotations ask Prometheus, with every `%q` filled in.
-fn asked(annotation: &str) -> impl Iterator<Item = String> {
+/// Returns the expressions in an annotation, with a value for every `%q`.
+fn queries_in(annotation: &str) -> impl Iterator<Item = String> {
     annotation.split("printf \"").skip(1).map(|rest| {
         let format = rest.split_once("\" ").expect("printf has arguments").0;
         format.replace("%q", "\"x\"")
@@ -73,35 +73,31 @@ fn asked(annotation: &str) -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn rules_name_only_what_the_agent_exposes() {
+fn rules_use_only_existing_metrics_and_labels() {
     let recorded = recorded();
     for rule in rules() {
-        let asked = rule.annotations.values().flat_map(|text| asked(text));
-        for expression in asked.chain([rule.expr.clone()]) {
+        let queries = rule.annotations.values().flat_map(|text| queries_in(text));
+        for expression in queries.chain([rule.expr.clone()]) {
             Named::new(&expression).exists(&recorded, &expression);
         }
     }
 }
 
 #[test]
-fn lean_detail_leaves_all_that_rules_need() {
+fn rules_need_only_metrics_of_lean_detail() {
     for rule in rules() {
         for (metric, matchers) in Named::new(&rule.expr).selectors {
             let enough = is_lean(
                 &metric,
                 matchers.iter().any(|matcher| matcher.name == "reason"),
             );
-            assert!(
-                enough,
-                "{metric} is not enough at lean detail: {}",
-                rule.expr
-            );
+            assert!(enough, "lean detail omits {metric}: {}", rule.expr);
         }
     }
 }
 
 #[test]
-fn rules_name_no_job_and_no_instance() {
+fn rules_do_not_select_jobs_or_instances() {
     for rule in rules() {
         for (metric, matchers) in Named::new(&rule.expr).selectors {
             let named = |it: &str| matchers.iter().any(|matcher| matcher.name == it);
@@ -115,7 +111,7 @@ fn rules_name_no_job_and_no_instance() {
 }
 
 #[test]
-fn every_alert_says_what_an_operator_needs() {
+fn every_alert_has_the_labels_and_annotations_that_operators_need() {
     for (name, rule) in alerts() {
         assert!(name.starts_with("Convex"), "{name}");
         let labels: Vec<&str> = rule.labels.keys().map(String::as_str).collect();
@@ -125,15 +121,19 @@ fn every_alert_says_what_an_operator_needs() {
             ["critical", "warning", "info"].contains(&severity),
             "{name}"
         );
-        let carried = rule.keep_firing_for.as_deref();
-        assert_eq!(carried, (severity == "critical").then_some("2m"), "{name}");
+        let keep_firing_for = rule.keep_firing_for.as_deref();
+        assert_eq!(
+            keep_firing_for,
+            (severity == "critical").then_some("2m"),
+            "{name}"
+        );
         let annotations: Vec<&str> = rule.annotations.keys().map(String::as_str).collect();
         assert_eq!(
             annotations,
             ["dashboard_url", "description", "runbook_url", "summary"],
             "{name}"
         );
-        // Alerts that are grouped share the headline.
+        // Grouped alerts share one summary.
         assert!(!rule.annotations["summary"].contains("{{"), "{name}");
         let runbook = format!("/{name}.md");
         assert!(
@@ -177,13 +177,13 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 }
 
 #[test]
-fn runbooks_name_only_commands_that_exist() {
+fn runbooks_use_only_existing_commands_and_options() {
     const SERVICE: [&str; 3] = ["systemctl status ", "systemctl reload ", "journalctl -u "];
-    let mut tried = BTreeSet::new();
+    let mut commands = BTreeSet::new();
     for path in files("alerts/runbooks", "md") {
         let text = read(&path).replace('\n', " ");
         for (i, code) in text.split('`').enumerate() {
-            // Every second part stands between backticks.
+            // Every second part is between backticks.
             if i % 2 == 1
                 && !SERVICE.iter().any(|command| code.starts_with(command))
                 && let Some(arguments) = code.strip_prefix("convex-peer-monitor ")
@@ -193,13 +193,13 @@ fn runbooks_name_only_commands_that_exist() {
                 let options = words
                     .filter(|word| word.starts_with("--"))
                     .map(str::to_owned);
-                tried.extend(options.map(|option| (command.clone(), option)));
-                tried.insert((command, String::new()));
+                commands.extend(options.map(|option| (command.clone(), option)));
+                commands.insert((command, String::new()));
             }
         }
     }
-    assert!(!tried.is_empty());
-    for (command, option) in tried {
+    assert!(!commands.is_empty());
+    for (command, option) in commands {
         let help = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
             .args([&command, "--help"])
             .output()

@@ -1,4 +1,4 @@
-//! The Grafana dashboards: what their queries, variables and annotations name exists.
+//! The queries, variables and annotations of the Grafana dashboards.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::promql::{Named, definition};
 use super::{alerts, files, read, stem};
 
-/// Variables that Grafana has built in.
+/// Built-in variables of Grafana.
 const BUILT_IN: [&str; 6] = [
     "__rate_interval",
     "__range",
@@ -18,20 +18,20 @@ const BUILT_IN: [&str; 6] = [
     "__field",
 ];
 
-/// Metrics that no dashboard shows, and why.
+/// Metrics that no dashboard shows, with the reason.
 const NOT_SHOWN: [(&str, &str); 4] = [
     (
         "convex_network_peers",
-        "the peers' own series are counted: they add up over shards, and not over agents that watch the same peers",
+        "the series of the peers are counted instead, which add up over shards but not over pairs",
     ),
-    ("convex_peer_up", "the health, judged over polls, is shown"),
+    ("convex_peer_up", "the health over several polls is shown"),
     (
         "convex_peer_state_hash_prefix",
-        "equal only at equal blocks: drawn over time it would alarm without cause",
+        "comparable only at equal blocks, so a graph would mislead",
     ),
     (
         "process_virtual_memory_bytes",
-        "says nothing; resident memory is shown",
+        "resident memory is shown instead",
     ),
 ];
 
@@ -47,13 +47,13 @@ pub(super) fn dashboards() -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The rows and the panels: no row is collapsed, so that all lie in one list.
+/// Returns rows and panels, which are in one list because no row is collapsed.
 pub(super) fn panels(dashboard: &Value) -> &[Value] {
     dashboard["panels"].as_array().unwrap()
 }
 
-/// The panels that ask something.
-pub(super) fn asking(dashboard: &Value) -> impl Iterator<Item = &Value> {
+/// Returns the panels that have queries.
+pub(super) fn with_queries(dashboard: &Value) -> impl Iterator<Item = &Value> {
     panels(dashboard)
         .iter()
         .filter(|panel| panel["type"] != "row")
@@ -73,9 +73,9 @@ pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no {key} in {value}"))
 }
 
-/// An expression with its variables filled in.
-fn filled(expression: &str) -> String {
-    let filled = [
+/// Replaces the variables of an expression by values.
+fn replace_variables(expression: &str) -> String {
+    let replaced = [
         ("$__rate_interval", "5m"),
         ("$__range", "6h"),
         ("$network", "n"),
@@ -86,18 +86,20 @@ fn filled(expression: &str) -> String {
     .fold(expression.to_owned(), |text, (variable, value)| {
         text.replace(variable, value)
     });
-    assert!(!filled.contains('$'), "{filled}");
-    filled
+    assert!(!replaced.contains('$'), "{replaced}");
+    replaced
 }
 
-/// Every expression of a dashboard: panels, variables, annotations.
+/// Returns the expressions of panels, variables and annotations.
 fn expressions(dashboard: &Value) -> Vec<String> {
-    let targets = asking(dashboard)
+    let targets = with_queries(dashboard)
         .flat_map(targets)
         .chain(annotations(dashboard).map(|annotation| &annotation["target"]));
-    let mut found: Vec<String> = targets.map(|target| filled(text(target, "expr"))).collect();
+    let mut found: Vec<String> = targets
+        .map(|target| replace_variables(text(target, "expr")))
+        .collect();
     for variable in variables(dashboard).filter(|variable| variable["type"] == "query") {
-        let query = filled(text(&variable["query"], "query"));
+        let query = replace_variables(text(&variable["query"], "query"));
         let values = query
             .strip_prefix("label_values(")
             .and_then(|rest| rest.strip_suffix(')'));
@@ -112,7 +114,7 @@ pub(super) fn variables(dashboard: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[test]
-fn dashboards_query_only_what_the_agent_exposes() {
+fn dashboards_use_only_existing_metrics_and_labels() {
     let recorded = alerts::recorded();
     for (_, dashboard) in dashboards() {
         for expression in expressions(&dashboard) {
@@ -140,8 +142,8 @@ fn every_metric_is_on_a_dashboard_or_has_a_reason_not_to_be() {
     assert_eq!(missing, left_out);
 }
 
-/// Whether a series is there at lean detail while nothing is wrong.
-fn there_at_lean(metric: &str) -> bool {
+/// Whether lean detail exposes a metric while there is no problem.
+fn is_lean(metric: &str) -> bool {
     definition(metric).is_none_or(|definition| match definition.lean {
         Lean::Kept => true,
         Lean::Reduced(what) => !metric.ends_with("_bucket") && !what.starts_with("while "),
@@ -149,27 +151,27 @@ fn there_at_lean(metric: &str) -> bool {
     })
 }
 
-/// At lean detail it is not for lack of data that a panel is empty.
+/// Otherwise an empty panel at lean detail would look like missing data.
 #[test]
 fn a_panel_that_needs_full_detail_says_so() {
     for (name, dashboard) in dashboards() {
-        for panel in asking(&dashboard) {
+        for panel in with_queries(&dashboard) {
             let lean = targets(panel).any(|target| {
-                let selectors = Named::new(&filled(text(target, "expr"))).selectors;
-                selectors.iter().all(|(metric, _)| there_at_lean(metric))
+                let selectors = Named::new(&replace_variables(text(target, "expr"))).selectors;
+                selectors.iter().all(|(metric, _)| is_lean(metric))
             });
             let empty = panel["fieldConfig"]["defaults"]["noValue"].as_str();
-            let said = empty.is_some_and(|text| text.contains("metrics.detail"));
-            assert_eq!(said, !lean, "{name}, {}", text(panel, "title"));
+            let explained = empty.is_some_and(|text| text.contains("metrics.detail"));
+            assert_eq!(explained, !lean, "{name}, {}", text(panel, "title"));
         }
     }
 }
 
 #[test]
-fn every_query_goes_to_the_chosen_data_source_at_a_fitting_range() {
+fn every_query_uses_the_chosen_data_source_and_a_suitable_range() {
     let chosen = serde_json::json!({ "type": "prometheus", "uid": "${datasource}" });
     for (name, dashboard) in dashboards() {
-        for panel in asking(&dashboard) {
+        for panel in with_queries(&dashboard) {
             let title = text(panel, "title");
             assert_eq!(panel["datasource"], chosen, "{name}, {title}");
             let mut refs = HashSet::new();
@@ -187,15 +189,15 @@ fn every_query_goes_to_the_chosen_data_source_at_a_fitting_range() {
             }
         }
         let others = variables(&dashboard).filter(|variable| variable["type"] == "query");
-        let asked = annotations(&dashboard).map(|annotation| &annotation["target"]);
-        for source in others.chain(annotations(&dashboard)).chain(asked) {
+        let targets = annotations(&dashboard).map(|annotation| &annotation["target"]);
+        for source in others.chain(annotations(&dashboard)).chain(targets) {
             assert_eq!(source["datasource"], chosen, "{name}: {source}");
         }
     }
 }
 
 #[test]
-fn every_variable_that_is_used_is_defined_and_the_other_way_round() {
+fn every_variable_is_defined_and_used() {
     for (name, dashboard) in dashboards() {
         let defined: BTreeSet<&str> = variables(&dashboard).map(|it| text(it, "name")).collect();
         let content = dashboard.to_string();

@@ -1,4 +1,4 @@
-//! The alerts that the agent raises by itself are those of the rules for Prometheus: one table, two ways.
+//! The built-in alerts of the agent match the alert rules for Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,22 +7,19 @@ use convex_peer_monitor::alerting::RULES;
 
 use super::alerts;
 
-/// Alerts that need a Prometheus, and what of it.
+/// Alerts that only Prometheus can raise, with the reason.
 const ONLY_PROMETHEUS: [(&str, &str); 11] = [
-    ("ConvexAgentDown", "whoever is gone cannot tell it"),
-    ("ConvexErrorBudgetBurn", "days of polls"),
-    ("ConvexLatencyHigh", "a week of polls"),
-    ("ConvexMonitorDown", "whoever is gone cannot tell it"),
-    ("ConvexNewPeerOnChain", "what was an hour ago"),
-    (
-        "ConvexPeerRestarted",
-        "no verdict: something that has happened",
-    ),
-    ("ConvexProcessMemoryGrowing", "what was hours ago"),
-    ("ConvexStakeChanged", "what was an hour ago"),
-    ("ConvexStoreDiskFilling", "what was hours ago"),
-    ("ConvexVantagesDisagree", "several agents"),
-    ("ConvexWatchdog", "tells that Prometheus works"),
+    ("ConvexAgentDown", "an agent that is down sends nothing"),
+    ("ConvexErrorBudgetBurn", "needs days of data"),
+    ("ConvexLatencyHigh", "needs a week of data"),
+    ("ConvexMonitorDown", "an agent that is down sends nothing"),
+    ("ConvexNewPeerOnChain", "needs values of an hour ago"),
+    ("ConvexPeerRestarted", "an event, not a state"),
+    ("ConvexProcessMemoryGrowing", "needs values of hours ago"),
+    ("ConvexStakeChanged", "needs values of an hour ago"),
+    ("ConvexStoreDiskFilling", "needs values of hours ago"),
+    ("ConvexVantagesDisagree", "needs several agents"),
+    ("ConvexWatchdog", "shows that Prometheus works"),
 ];
 
 fn duration(text: Option<&String>) -> Duration {
@@ -32,32 +29,32 @@ fn duration(text: Option<&String>) -> Duration {
 }
 
 #[test]
-fn what_the_agent_tells_by_itself_is_what_the_rules_tell() {
-    let apart: BTreeSet<&str> = ONLY_PROMETHEUS.iter().map(|(name, _)| *name).collect();
-    let of_rules: BTreeMap<_, _> = alerts::alerts()
+fn built_in_alerts_match_the_rules_for_prometheus() {
+    let excluded: BTreeSet<&str> = ONLY_PROMETHEUS.iter().map(|(name, _)| *name).collect();
+    let in_rules: BTreeMap<_, _> = alerts::alerts()
         .into_iter()
-        .filter(|(name, _)| !apart.contains(name.as_str()))
+        .filter(|(name, _)| !excluded.contains(name.as_str()))
         .map(|(name, rule)| {
-            let told = (
+            let alert = (
                 rule.labels["severity"].clone(),
                 duration(rule.hold.as_ref()),
                 duration(rule.keep_firing_for.as_ref()),
                 rule.annotations["summary"].clone(),
             );
-            (name, told)
+            (name, alert)
         })
         .collect();
-    let own: BTreeMap<_, _> = RULES
+    let built_in: BTreeMap<_, _> = RULES
         .iter()
         .map(|rule| {
-            let told = (
+            let alert = (
                 rule.severity.as_str().to_owned(),
                 rule.hold_duration,
                 rule.keep_firing_for(),
                 rule.summary.to_owned(),
             );
-            (rule.name.to_owned(), told)
+            (rule.name.to_owned(), alert)
         })
         .collect();
-    assert_eq!(own, of_rules);
+    assert_eq!(built_in, in_rules);
 }

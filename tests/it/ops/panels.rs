@@ -1,22 +1,22 @@
-//! The looks of the dashboards: what a panel must have, and words that Grafana knows.
+//! The panels of the dashboards: required parts, and options that Grafana knows.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use super::dashboard::{annotations, asking, dashboards, panels, targets, text, variables};
+use super::dashboard::{annotations, dashboards, panels, targets, text, variables, with_queries};
 use super::{alerts, read, root};
 
-/// Columns of Grafana's grid.
+/// Number of columns of the grid.
 const COLUMNS: u64 = 24;
 
-/// The schema of dashboards that the newest Grafana writes.
+/// The current schema version of dashboards.
 const SCHEMA: u64 = 42;
 
-/// Panel types that Grafana has built in and that the dashboards use.
+/// Built-in panel types that the dashboards use.
 const TYPES: [&str; 5] = ["row", "stat", "state-timeline", "table", "timeseries"];
 
-/// Grafana's ids of units; those of ours that begin with `suffix:` are texts.
+/// Ids of units. Other units of the dashboards begin with `suffix:`.
 const UNITS: [&str; 7] = [
     "bytes",
     "dateTimeFromNow",
@@ -27,8 +27,8 @@ const UNITS: [&str; 7] = [
     "string",
 ];
 
-/// The words that an option takes, by its name: Grafana takes a default for others, in silence.
-const WORDS: [(&str, &[&str]); 19] = [
+/// Values of options by name. Grafana silently replaces unknown ones by a default.
+const OPTIONS: [(&str, &[&str]); 19] = [
     ("align", &["auto"]),
     ("alignValue", &["left"]),
     ("cellHeight", &["sm"]),
@@ -63,7 +63,7 @@ const WORDS: [(&str, &[&str]); 19] = [
     ("textMode", &["auto"]),
 ];
 
-/// Names of colours, which Grafana fits to the theme, and one for what is neither good nor bad.
+/// Names of colours, which Grafana adapts to the theme, and one neutral colour.
 const COLORS: [&str; 11] = [
     "blue",
     "dark-red",
@@ -78,11 +78,11 @@ const COLORS: [&str; 11] = [
     "yellow",
 ];
 
-/// Every string in a value that stands under one of the names.
-fn said<'a>(value: &'a Value, names: &[&str], found: &mut Vec<(&'a str, &'a str)>) {
+/// Collects the strings that have one of these names in a value.
+fn collect<'a>(value: &'a Value, names: &[&str], found: &mut Vec<(&'a str, &'a str)>) {
     match value {
         Value::Object(fields) => {
-            // An override names the option that it sets.
+            // An override has the name of its option in `id`.
             if let (Some(id), Some(word)) = (value["id"].as_str(), value["value"].as_str())
                 && names.contains(&id)
             {
@@ -91,32 +91,32 @@ fn said<'a>(value: &'a Value, names: &[&str], found: &mut Vec<(&'a str, &'a str)
             for (name, field) in fields {
                 match field.as_str() {
                     Some(word) if names.contains(&name.as_str()) => found.push((name, word)),
-                    // Its names are those of labels.
+                    // The names in it are those of labels.
                     _ if name == "transformations" => {}
-                    _ => said(field, names, found),
+                    _ => collect(field, names, found),
                 }
             }
         }
-        Value::Array(values) => values.iter().for_each(|it| said(it, names, found)),
+        Value::Array(values) => values.iter().for_each(|it| collect(it, names, found)),
         _ => {}
     }
 }
 
-fn words<'a>(dashboard: &'a Value, names: &[&str]) -> Vec<(&'a str, &'a str)> {
+fn strings<'a>(dashboard: &'a Value, names: &[&str]) -> Vec<(&'a str, &'a str)> {
     let mut found = Vec::new();
-    for panel in asking(dashboard) {
-        said(panel, names, &mut found);
+    for panel in with_queries(dashboard) {
+        collect(panel, names, &mut found);
     }
     found
 }
 
 #[test]
-fn a_dashboard_can_be_provisioned_as_it_is() {
+fn a_dashboard_can_be_provisioned_unchanged() {
     let mut uids = BTreeSet::new();
     for (name, dashboard) in dashboards() {
-        assert_eq!(text(&dashboard, "uid"), name, "links go by the uid");
+        assert_eq!(text(&dashboard, "uid"), name, "links use the uid");
         assert!(uids.insert(name.clone()), "{name} twice");
-        assert!(dashboard["id"].is_null(), "{name}: Grafana gives the id");
+        assert!(dashboard["id"].is_null(), "{name}: Grafana assigns the id");
         assert_eq!(dashboard["editable"], false, "{name}");
         assert_eq!(dashboard["schemaVersion"], SCHEMA, "{name}");
         let content = dashboard.to_string();
@@ -138,9 +138,9 @@ fn a_dashboard_can_be_provisioned_as_it_is() {
     }
 }
 
-/// Grafana passes over what it does not know, so that a misspelt key is never told.
+/// Grafana silently ignores unknown keys.
 #[test]
-fn the_provisioning_says_what_grafana_asks_for() {
+fn the_provisioning_files_have_the_keys_that_grafana_needs() {
     let file = |name: &str| -> Value {
         let path = root().join("deploy/grafana/provisioning").join(name);
         serde_saphyr::from_str(&read(&path)).unwrap()
@@ -150,7 +150,7 @@ fn the_provisioning_says_what_grafana_asks_for() {
     let source = &sources["datasources"][0];
     assert_eq!(source["type"], "prometheus");
     assert_eq!(source["access"], "proxy");
-    // A rate that is taken over less than four scrapes is often empty.
+    // A rate over less than four scrapes is often empty.
     let scrapes = read(&root().join("deploy/prometheus.yml"));
     let interval = text(&source["jsonData"], "timeInterval");
     assert!(scrapes.contains(&format!("scrape_interval: {interval}")));
@@ -163,7 +163,7 @@ fn the_provisioning_says_what_grafana_asks_for() {
 }
 
 #[test]
-fn every_panel_explains_itself() {
+fn every_panel_has_title_description_query_and_link() {
     for (name, dashboard) in dashboards() {
         let mut titles = HashSet::new();
         for panel in panels(&dashboard) {
@@ -176,57 +176,58 @@ fn every_panel_explains_itself() {
             }
             assert!(
                 titles.insert(title),
-                "{name}: two panels are called {title}"
+                "{name}: two panels have the title {title}"
             );
             assert!(text(panel, "description").ends_with('.'), "{name}, {title}");
             assert!(targets(panel).count() > 0, "{name}, {title}");
-            assert!(
-                panel["links"][0].is_object(),
-                "{name}, {title} leads nowhere"
-            );
+            assert!(panel["links"][0].is_object(), "{name}, {title} has no link");
         }
     }
 }
 
 #[test]
-fn units_colors_and_options_are_words_that_grafana_knows() {
-    let names: Vec<&str> = WORDS.iter().map(|(name, _)| *name).collect();
+fn units_colors_and_options_are_known_to_grafana() {
+    let names: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
     let mut used = BTreeSet::new();
     for (name, dashboard) in dashboards() {
-        for panel in asking(&dashboard) {
+        for panel in with_queries(&dashboard) {
             text(&panel["fieldConfig"]["defaults"], "unit");
         }
-        for (_, unit) in words(&dashboard, &["unit"]) {
+        for (_, unit) in strings(&dashboard, &["unit"]) {
             assert!(
                 UNITS.contains(&unit) || unit.starts_with("suffix:"),
                 "{name}: {unit}"
             );
         }
-        for (_, color) in words(&dashboard, &["color", "fixedColor"]) {
+        for (_, color) in strings(&dashboard, &["color", "fixedColor"]) {
             assert!(COLORS.contains(&color), "{name}: {color}");
         }
         for annotation in annotations(&dashboard) {
             let color = text(annotation, "iconColor");
             assert!(COLORS.contains(&color), "{name}: {color}");
         }
-        for (option, word) in words(&dashboard, &names) {
-            let (_, known) = WORDS.iter().find(|(name, _)| *name == option).unwrap();
-            assert!(known.contains(&word), "{name}: {option} is {word:?}");
+        for (option, value) in strings(&dashboard, &names) {
+            let (_, known) = OPTIONS.iter().find(|(name, _)| *name == option).unwrap();
+            assert!(known.contains(&value), "{name}: {option} is {value:?}");
             used.insert(option.to_owned());
         }
     }
-    assert_eq!(used.len(), names.len(), "not all are used: {used:?}");
+    assert_eq!(
+        used.len(),
+        names.len(),
+        "not all options are used: {used:?}"
+    );
 }
 
-/// The addresses of an object's links, whether of panels, columns or dashboards.
+/// Returns the targets of all links in a value.
 fn addresses(value: &Value) -> Vec<&str> {
     let mut found = Vec::new();
-    said(value, &["url"], &mut found);
+    collect(value, &["url"], &mut found);
     found.into_iter().map(|(_, url)| url).collect()
 }
 
 #[test]
-fn links_lead_to_what_exists_and_take_choices_and_time_along() {
+fn links_have_targets_and_keep_variables_and_time_range() {
     let all = dashboards();
     let uids: BTreeSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
     for (name, dashboard) in &all {
@@ -237,17 +238,17 @@ fn links_lead_to_what_exists_and_take_choices_and_time_along() {
             assert!(linked.insert(uid), "{name} links to {uid} twice");
         }
         assert_eq!(linked, uids, "{name}");
-        for url in asking(dashboard).flat_map(addresses) {
+        for url in with_queries(dashboard).flat_map(addresses) {
             if let Some(rest) = url.strip_prefix("/d/") {
                 let (uid, query) = rest.split_once('?').unwrap();
                 assert!(uids.contains(uid), "{name}: {url}");
                 let to = &all.iter().find(|(name, _)| name == uid).unwrap().1;
-                keeps_the_choices(dashboard, to, query);
+                keeps_variables(dashboard, to, query);
                 assert!(query.ends_with("${__url_time_range}"), "{name}: {url}");
             } else {
                 let runbook = url.strip_prefix("https://runbooks.example/");
                 let file = runbook.unwrap_or_else(|| panic!("{name}: {url}"));
-                // A table of alerts names them by its cells.
+                // In a table of alerts, the cell is the name.
                 let alert = file.strip_suffix(".md").unwrap();
                 assert!(
                     alerts::names().contains(alert) || alert == "${__value.raw}",
@@ -258,22 +259,23 @@ fn links_lead_to_what_exists_and_take_choices_and_time_along() {
     }
 }
 
-/// Every variable of both is handed on, but for peers where many may be chosen here and one is wanted there.
-fn keeps_the_choices(from: &Value, to: &Value, query: &str) {
+/// Asserts that a link passes on each variable that both dashboards have, unless several values are
+/// allowed here and only one there.
+fn keeps_variables(from: &Value, to: &Value, query: &str) {
     for theirs in variables(to) {
         let name = text(theirs, "name");
         let Some(mine) = variables(from).find(|mine| mine["name"] == name) else {
             continue;
         };
         let one_of_many = mine["multi"] == true && theirs["multi"] == false;
-        let handed = query.contains(&format!("${{{name}:queryparam}}"))
+        let passed_on = query.contains(&format!("${{{name}:queryparam}}"))
             || query.contains(&format!("var-{name}="));
-        assert!(handed || one_of_many, "{name} is lost in {query}");
+        assert!(passed_on || one_of_many, "{name} is lost in {query}");
     }
 }
 
 #[test]
-fn panels_lie_within_the_grid_and_not_on_each_other() {
+fn panels_are_inside_the_grid_and_do_not_overlap() {
     for (name, dashboard) in dashboards() {
         let mut taken: BTreeMap<(u64, u64), &str> = BTreeMap::new();
         for panel in panels(&dashboard) {
@@ -283,7 +285,7 @@ fn panels_lie_within_the_grid_and_not_on_each_other() {
             assert!(w > 0 && h > 0 && x + w <= COLUMNS, "{name}, {title}");
             for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
                 if let Some(other) = taken.insert(cell, title) {
-                    panic!("{name}: {title} lies on {other}");
+                    panic!("{name}: {title} overlaps {other}");
                 }
             }
         }

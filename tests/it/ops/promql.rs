@@ -1,4 +1,4 @@
-//! What an expression names, checked against the metric catalogue.
+//! Metrics and labels of an expression, checked against the metric catalogue.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -14,11 +14,11 @@ use promql_parser::parser::{
 };
 use promql_parser::util::{ExprVisitor, walk_expr};
 
-/// Set by Prometheus on everything that it scrapes.
+/// Labels that Prometheus adds to every scraped series.
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
-/// Metrics that Prometheus makes itself.
-const OF_PROMETHEUS: [(&str, &[&str]); 3] = [
+/// Metrics that Prometheus generates.
+const PROMETHEUS_METRICS: [(&str, &[&str]); 3] = [
     ("up", &[]),
     ("scrape_duration_seconds", &[]),
     (
@@ -34,15 +34,15 @@ const OF_PROMETHEUS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// What one expression names.
+/// The metrics and labels that an expression uses.
 #[derive(Debug, Default)]
 pub(super) struct Named {
-    /// Each selector: the metric and its matchers.
+    /// The metric and the matchers of each selector.
     pub(super) selectors: Vec<(String, Vec<Matcher>)>,
     /// Labels that are grouped by, matched on or copied.
     labels: BTreeSet<String>,
-    /// Labels that the expression makes itself.
-    made: BTreeSet<String>,
+    /// Labels that the expression creates.
+    created: BTreeSet<String>,
 }
 
 impl Named {
@@ -55,7 +55,7 @@ impl Named {
     }
 
     fn select(&mut self, selector: &VectorSelector) {
-        let name = selector.name.clone().expect("a selector names its metric");
+        let name = selector.name.clone().expect("a selector has a metric");
         self.selectors
             .push((name, selector.matchers.matchers.clone()));
     }
@@ -66,9 +66,10 @@ impl Named {
         }
     }
 
-    /// Panics unless every metric and label is in the catalogue, or is recorded by a rule named in `recorded`.
+    /// Panics unless every metric and label is in the catalogue, or is recorded by a rule named in
+    /// `recorded`.
     pub(super) fn exists(&self, recorded: &BTreeSet<String>, expression: &str) {
-        let mut known: BTreeSet<String> = self.made.clone();
+        let mut known: BTreeSet<String> = self.created.clone();
         known.extend(TARGET_LABELS.map(str::to_owned));
         for (metric, matchers) in &self.selectors {
             let labels = labels_of(metric, recorded)
@@ -105,7 +106,7 @@ impl ExprVisitor for Named {
             }) => {
                 self.modify(modifier.as_ref());
                 if let Some(Expr::StringLiteral(StringLiteral { val })) = param.as_deref() {
-                    self.made.insert(val.clone());
+                    self.created.insert(val.clone());
                 }
             }
             Expr::Binary(BinaryExpr {
@@ -119,7 +120,7 @@ impl ExprVisitor for Named {
             }
             Expr::Call(Call { func, args }) if func.name == "label_replace" => {
                 if let Expr::StringLiteral(made) = &*args.args[1] {
-                    self.made.insert(made.val.clone());
+                    self.created.insert(made.val.clone());
                 }
             }
             _ => {}
@@ -128,7 +129,7 @@ impl ExprVisitor for Named {
     }
 }
 
-/// The definition that a series belongs to: a histogram has three names.
+/// Returns the definition of a metric. A histogram has three metric names.
 pub(super) fn definition(metric: &str) -> Option<&'static Definition> {
     ALL.iter().copied().find(|definition| {
         let suffix = metric.strip_prefix(definition.name);
@@ -139,7 +140,8 @@ pub(super) fn definition(metric: &str) -> Option<&'static Definition> {
     })
 }
 
-/// Whether lean detail writes a series, as far as its metric and the label `reason` say; recorded ones are made of such.
+/// Whether lean detail exposes the metric, with the label `reason` if `by_reason`. True for metrics
+/// that are not in the catalogue, such as recorded ones.
 pub(super) fn is_lean(metric: &str, by_reason: bool) -> bool {
     definition(metric).is_none_or(|definition| match definition.lean {
         Lean::Kept => true,
@@ -158,19 +160,21 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
         return Some(labels);
     }
     if recorded.contains(metric) {
-        // The first part of a recorded name says what the series are of.
+        // The first part of a recorded name determines the labels.
         return match metric.split(':').next() {
             Some("peer") => Some(own(&["peer", "network"])),
             Some("peer_transport") => Some(own(&["peer", "network", "transport"])),
             _ => None,
         };
     }
-    let (_, labels) = OF_PROMETHEUS.iter().find(|(name, _)| *name == metric)?;
+    let (_, labels) = PROMETHEUS_METRICS
+        .iter()
+        .find(|(name, _)| *name == metric)?;
     Some(own(labels))
 }
 
-/// Every value of a closed label, as the code has it.
-fn closed(label: &str) -> Option<Vec<&'static str>> {
+/// Returns all values of a label with a fixed set of values.
+fn values(label: &str) -> Option<Vec<&'static str>> {
     Some(match label {
         "condition" => {
             let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
@@ -200,16 +204,16 @@ fn closed(label: &str) -> Option<Vec<&'static str>> {
     })
 }
 
-/// A misspelt value would select nothing, for ever and in silence.
+/// Panics on a value that does not exist: it would silently select nothing.
 fn values_exist(matcher: &Matcher, expression: &str) {
-    let Some(values) = closed(&matcher.name) else {
+    let Some(values) = values(&matcher.name) else {
         return;
     };
-    let wanted: Vec<&str> = match matcher.op {
+    let selected: Vec<&str> = match matcher.op {
         MatchOp::Equal | MatchOp::NotEqual => vec![&matcher.value],
         MatchOp::Re(_) | MatchOp::NotRe(_) => matcher.value.split('|').collect(),
     };
-    for value in wanted {
+    for value in selected {
         assert!(
             values.contains(&value),
             "{} is never {value:?}: {expression}",
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_found() {
+    fn metrics_labels_and_values_that_do_not_exist_are_found() {
         for good in [
             "max by (peer) (convex_peer_health{state=\"down\"})",
             "convex_monitor_shard * on (job, instance) group_left (vantage) convex_monitor_info",

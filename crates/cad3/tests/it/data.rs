@@ -5,7 +5,7 @@ use std::path::Path;
 use cad3::{Cell, Limits, Message, decode_message, vlq};
 use serde_json::Value;
 
-/// A file's contents.
+/// Reads a file of test vectors.
 pub(super) fn file(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/vectors")
@@ -15,7 +15,7 @@ pub(super) fn file(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// The rows under a key.
+/// Returns the rows under a key.
 pub(super) fn rows(file: &Value, key: &str) -> Vec<Value> {
     file[key].as_array().unwrap().clone()
 }
@@ -23,20 +23,20 @@ pub(super) fn rows(file: &Value, key: &str) -> Vec<Value> {
 pub(super) fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key]
         .as_str()
-        .unwrap_or_else(|| panic!("{key} is no text in {row}"))
+        .unwrap_or_else(|| panic!("{key} is not a text in {row}"))
 }
 
 pub(super) fn bytes(row: &Value, key: &str) -> Vec<u8> {
     hex::decode(text(row, key)).unwrap()
 }
 
-/// The content of a frame.
+/// Returns the content of a frame.
 pub(super) fn content(frame: &[u8]) -> &[u8] {
     let (size, len) = vlq::read(frame).unwrap();
     assert_eq!(
         u64::try_from(frame.len() - len).unwrap(),
         size,
-        "the length is the content's"
+        "the frame has the length of its content"
     );
     &frame[len..]
 }
@@ -50,7 +50,7 @@ pub(super) fn message(content: &[u8]) -> Message {
     })
 }
 
-/// The cell of a message that carries all its branches.
+/// Decodes a message that contains all branches.
 pub(super) fn whole(content: &[u8]) -> Cell {
     let message = message(content);
     assert!(message.is_complete(), "{:?} are missing", message.missing);

@@ -1,4 +1,4 @@
-//! Each frame that was captured from running peers.
+//! Frames that were captured from running peers.
 
 use cad3::{Cell, Hash, encode, encode_message};
 use serde_json::Value;
@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::data::{bytes, content, file, message, rows, text};
 
 #[test]
-fn every_exchange_with_an_0_8_0_peer_decodes_and_prints_as_its_library_does() {
-    let wanted = Tally {
+fn captured_frames_of_0_8_0_decode_and_print_as_in_java() {
+    let expected = Tally {
         exchanges: 167,
         broken_requests: 21,
         responses: 131,
@@ -16,12 +16,12 @@ fn every_exchange_with_an_0_8_0_peer_decodes_and_prints_as_its_library_does() {
         partial: 5,
         without_nodes: 1,
     };
-    assert_eq!(exchanges("frames-0.8.0.json"), wanted);
+    assert_eq!(exchanges("frames-0.8.0.json"), expected);
 }
 
 #[test]
-fn every_exchange_with_an_0_8_6_peer_decodes_and_prints_as_its_library_does() {
-    let wanted = Tally {
+fn captured_frames_of_0_8_6_decode_and_print_as_in_java() {
+    let expected = Tally {
         exchanges: 166,
         broken_requests: 21,
         responses: 156,
@@ -30,21 +30,21 @@ fn every_exchange_with_an_0_8_6_peer_decodes_and_prints_as_its_library_does() {
         partial: 5,
         without_nodes: 1,
     };
-    assert_eq!(exchanges("frames-0.8.6.json"), wanted);
+    assert_eq!(exchanges("frames-0.8.6.json"), expected);
 }
 
-/// What was checked in a file.
+/// What was checked in a file, to notice missing rows.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     exchanges: usize,
-    /// Requests that were sent to be no message.
+    /// Requests that are intentionally not messages.
     broken_requests: usize,
     responses: usize,
     printed: usize,
-    /// Printed forms that the file cuts.
+    /// Printed forms that are truncated in the file.
     cut: usize,
     partial: usize,
-    /// Partial ones in which a vector lacks inner nodes.
+    /// Partial messages in which inner nodes of a vector are missing.
     without_nodes: usize,
 }
 
@@ -73,7 +73,8 @@ fn exchanges(name: &str) -> Tally {
     tally
 }
 
-/// Whatever the order of its branches, a message written again has the same top cell and length.
+/// A message that is written again has the same top cell and length, though maybe another order of
+/// branches.
 fn check(content: &[u8], name: &str) {
     let message = message(content);
     let top = encode(&message.top);
@@ -91,7 +92,7 @@ fn check_reply(content: &[u8], print: Option<&Value>, tally: &mut Tally, name: &
         return;
     };
     if print.contains("#[partial vec]") {
-        // Where an inner node is missing the file has no more than this; here the elements that are carried show too.
+        // The Java library prints only this; the codec also prints the elements that are present.
         tally.without_nodes += 1;
         let printed = message.to_string();
         assert!(
@@ -111,7 +112,7 @@ fn check_reply(content: &[u8], print: Option<&Value>, tally: &mut Tally, name: &
 }
 
 #[test]
-fn a_whole_state_decodes_in_one_reply_and_has_the_hash_that_the_status_gives() {
+fn a_complete_state_decodes_and_has_the_hash_of_the_status() {
     for name in ["large-0.8.0.json", "large-0.8.6.json"] {
         let frames = rows(&file(name), "frames");
         assert_eq!(frames.len(), 1);
@@ -128,10 +129,10 @@ fn a_whole_state_decodes_in_one_reply_and_has_the_hash_that_the_status_gives() {
         assert!(message.is_complete());
 
         let state = message.top.record_fields(0xdd).unwrap().get(1).unwrap();
-        let wanted: Hash = text(&row["checks"], "state_hash").parse().unwrap();
-        assert_eq!(state.hash(), wanted);
-        // From nothing but the values: the branches' own hashes were computed while decoding.
-        assert_eq!(rebuilt(state).hash(), wanted);
+        let expected: Hash = text(&row["checks"], "state_hash").parse().unwrap();
+        assert_eq!(state.hash(), expected);
+        // Computed from the values alone, not from the hashes found while decoding.
+        assert_eq!(rebuilt(state).hash(), expected);
         let fields = state.record_fields(0xd5).unwrap();
         let accounts = fields.get(0).unwrap().as_elements().unwrap();
         assert_eq!(
@@ -162,7 +163,7 @@ fn a_whole_state_decodes_in_one_reply_and_has_the_hash_that_the_status_gives() {
     }
 }
 
-/// The same record made of copies of its fields, with no hash known.
+/// Copies a record without its cached hash.
 fn rebuilt(record: &Cell) -> Cell {
     let fields = record.record_fields(record.tag()).unwrap();
     Cell::record(record.tag(), fields.iter().cloned())

@@ -1,17 +1,17 @@
-//! Messages made to cost much or to break a rule.
+//! Messages that are made to be expensive or break a rule.
 
-use cad3::{Cell, Hash, Limits, MAX_PRINTED_BYTES, decode_message, encode, encode_message, vlq};
+use cad3::{Cell, Hash, Limits, PRINT_LIMIT, decode_message, encode, encode_message, vlq};
 
 use super::data::{message, whole};
 
-/// Messages are put together by hand here, since the encoder makes no wrong ones.
+/// Builds messages by hand, because the encoder makes only valid ones.
 #[derive(Default)]
-struct Hand {
+struct MessageBuilder {
     branches: Vec<u8>,
 }
 
-impl Hand {
-    /// Adds a branch; gives the ref to it.
+impl MessageBuilder {
+    /// Adds a branch and returns the reference to it.
     fn branch(&mut self, cell: &[u8]) -> Vec<u8> {
         vlq::write(cell.len() as u64, &mut self.branches);
         self.branches.extend(cell);
@@ -33,34 +33,34 @@ fn error(content: &[u8]) -> String {
         .to_string()
 }
 
-/// Vectors of sixteen times the vector below, `levels` high: 16^levels blobs in a few kilobytes.
-fn laughs(levels: usize) -> Vec<u8> {
-    let mut hand = Hand::default();
-    let mut below = hand.branch(&encode(&Cell::blob(&[7; 200])));
+/// Nested vectors, each of sixteen times the next: 16^levels blobs in a few kilobytes.
+fn billion_laughs(levels: usize) -> Vec<u8> {
+    let mut builder = MessageBuilder::default();
+    let mut below = builder.branch(&encode(&Cell::blob(&[7; 200])));
     for _ in 0..levels {
-        below = hand.branch(&[&hex("80 10")[..], &below.repeat(16)].concat());
+        below = builder.branch(&[&hex("80 10")[..], &below.repeat(16)].concat());
     }
-    hand.message(&[&hex("80 01")[..], &below].concat())
+    builder.message(&[&hex("80 01")[..], &below].concat())
 }
 
 #[test]
-fn shared_branches_cost_once_whatever_is_done_with_them() {
-    let content = laughs(60);
+fn shared_branches_are_processed_once() {
+    let content = billion_laughs(60);
     let (one, other) = (whole(&content), whole(&content));
     assert_eq!(one, other);
     assert_eq!(one.hash(), other.hash());
     assert_eq!(encode_message(&one).len(), content.len());
-    assert_ne!(one, whole(&laughs(59)));
+    assert_ne!(one, whole(&billion_laughs(59)));
     assert_eq!(one.clone().as_elements().unwrap().len(), 1);
 }
 
 #[test]
-fn printing_stops_at_its_limit_and_says_so() {
-    let cell = whole(&laughs(60));
+fn printing_stops_at_the_limit_with_a_notice() {
+    let cell = whole(&billion_laughs(60));
     let printed = cell.to_string();
     assert_eq!(
         printed.len(),
-        MAX_PRINTED_BYTES + "<<Print limit exceeded>>".len()
+        PRINT_LIMIT + "<<Print limit exceeded>>".len()
     );
     assert!(printed.ends_with("<<Print limit exceeded>>"));
     assert_eq!(cell.printed(64).to_string().len(), 64 + 24);
@@ -72,9 +72,9 @@ fn printing_stops_at_its_limit_and_says_so() {
 }
 
 #[test]
-fn a_vector_that_claims_2_60_elements_is_a_walk_of_few_steps() {
-    // Inner nodes that are all the same node: canonical, and 16^15 elements.
-    let mut hand = Hand::default();
+fn a_vector_of_2_60_elements_is_accessed_in_a_few_steps() {
+    // All inner nodes of a level are the same node, which is valid: 16^15 elements.
+    let mut builder = MessageBuilder::default();
     let elements = Cell::vector((0..16).map(|i| Cell::integer(1000 + i)));
     let mut node = encode(&elements);
     let mut child = node.clone();
@@ -85,12 +85,12 @@ fn a_vector_that_claims_2_60_elements_is_a_walk_of_few_steps() {
         vlq::write(count, &mut node);
         node.extend(child.repeat(16));
         child = if node.len() > 140 {
-            hand.branch(&node)
+            builder.branch(&node)
         } else {
             node.clone()
         };
     }
-    let cell = whole(&hand.message(&[&hex("80 01")[..], &child].concat()));
+    let cell = whole(&builder.message(&[&hex("80 01")[..], &child].concat()));
     let huge = cell
         .as_elements()
         .unwrap()
@@ -106,47 +106,47 @@ fn a_vector_that_claims_2_60_elements_is_a_walk_of_few_steps() {
 }
 
 #[test]
-fn a_blob_of_shared_chunks_is_not_gathered() {
-    let mut hand = Hand::default();
-    let mut child = hand.branch(&encode(&Cell::blob(&[9; 4096])));
+fn a_huge_blob_of_shared_chunks_is_not_joined() {
+    let mut builder = MessageBuilder::default();
+    let mut child = builder.branch(&encode(&Cell::blob(&[9; 4096])));
     let mut count = 4096_u64;
     while count < 1 << 40 {
         count *= 16;
         let mut node = vec![0x31];
         vlq::write(count, &mut node);
         node.extend(child.repeat(16));
-        child = hand.branch(&node);
+        child = builder.branch(&node);
     }
-    let cell = whole(&hand.message(&[&hex("80 01")[..], &child].concat()));
+    let cell = whole(&builder.message(&[&hex("80 01")[..], &child].concat()));
     let blob = cell.as_elements().unwrap().get(0).unwrap();
     assert_eq!(blob.count(), Some(1 << 40));
     assert_eq!(blob.as_blob(), None);
 }
 
-/// A chain of branches, each a vector of the next and of enough to be one.
+/// A chain of branches, each a vector of the next one and a filler.
 fn chain(levels: usize) -> Vec<u8> {
-    let mut hand = Hand::default();
+    let mut builder = MessageBuilder::default();
     let filler = encode(&Cell::blob(&[1; 137]));
     let mut below = vec![0x00];
     for _ in 0..levels {
-        below = hand.branch(&[&hex("80 02")[..], &below, &filler].concat());
+        below = builder.branch(&[&hex("80 02")[..], &below, &filler].concat());
     }
-    hand.message(&[&hex("80 01")[..], &below].concat())
+    builder.message(&[&hex("80 01")[..], &below].concat())
 }
 
 #[test]
-fn nesting_across_branches_is_limited_and_what_is_within_can_be_used() {
-    // The top vector, the chain, and what the last one holds.
+fn nesting_across_branches_is_limited() {
+    // One level more for the top vector and one for the innermost value.
     let deepest = whole(&chain(126));
     assert_eq!(deepest, whole(&encode_message(&deepest)));
     assert!(deepest.to_string().starts_with("[[[[["));
-    let wanted = "nested too deep";
+    let expected = "nested too deep";
     assert!(
-        error(&chain(127)).starts_with(wanted),
+        error(&chain(127)).starts_with(expected),
         "{}",
         error(&chain(127))
     );
-    assert!(error(&chain(5_000)).starts_with(wanted));
+    assert!(error(&chain(5_000)).starts_with(expected));
     let nested = hex(&"8001".repeat(5000));
     assert_eq!(
         error(&nested),
@@ -154,9 +154,9 @@ fn nesting_across_branches_is_limited_and_what_is_within_can_be_used() {
     );
 }
 
-/// What a chain of collections, records or operations costs in stack is not the same for all of them.
+/// Collections, records and operations use different amounts of stack.
 #[test]
-fn the_deepest_nesting_of_each_kind_can_be_used() {
+fn the_deepest_nesting_of_each_kind_is_processed() {
     let filler = encode(&Cell::blob(&[1; 137]));
     let metadata = hex("82 01 33016b");
     let none: &[u8] = &[];
@@ -169,13 +169,13 @@ fn the_deepest_nesting_of_each_kind_can_be_used() {
         ("db 02", none, &filler),
         ("dd 05 00", none, &[&filler[..], &[0, 0]].concat()),
     ] {
-        let mut hand = Hand::default();
+        let mut builder = MessageBuilder::default();
         let mut below = vec![0x00];
         for _ in 0..120 {
             let cell = [&hex(head), before, &below, after].concat();
-            below = hand.branch(&cell);
+            below = builder.branch(&cell);
         }
-        let content = hand.message(&[&hex("80 01")[..], &below].concat());
+        let content = builder.message(&[&hex("80 01")[..], &below].concat());
         let cell = whole(&content);
         assert_eq!(encode_message(&cell).len(), content.len(), "{head}");
         assert_eq!(cell, whole(&content), "{head}");
@@ -184,23 +184,27 @@ fn the_deepest_nesting_of_each_kind_can_be_used() {
 }
 
 #[test]
-fn a_branch_that_is_shallow_on_one_way_and_deep_on_another_counts_by_the_deeper() {
-    let mut hand = Hand::default();
+fn the_longest_path_to_a_branch_counts_as_its_depth() {
+    let mut builder = MessageBuilder::default();
     let filler = encode(&Cell::blob(&[1; 137]));
     let mut below = vec![0x00];
-    let mut ways = Vec::new();
+    let mut paths = Vec::new();
     for level in 0..300 {
-        below = hand.branch(&[&hex("80 02")[..], &below, &filler].concat());
+        below = builder.branch(&[&hex("80 02")[..], &below, &filler].concat());
         if level % 60 == 0 || level == 299 {
-            ways.push(below.clone());
+            paths.push(below.clone());
         }
     }
-    let top = [vec![0x80, u8::try_from(ways.len()).unwrap()], ways.concat()].concat();
-    assert!(error(&hand.message(&top)).starts_with("nested too deep"));
+    let top = [
+        vec![0x80, u8::try_from(paths.len()).unwrap()],
+        paths.concat(),
+    ]
+    .concat();
+    assert!(error(&builder.message(&top)).starts_with("nested too deep"));
 }
 
 #[test]
-fn the_reader_stops_at_its_limits() {
+fn the_decoder_enforces_its_limits() {
     let content = encode_message(&Cell::vector((0..100).map(Cell::integer)));
     let limits = Limits {
         max_bytes: 100,
@@ -231,8 +235,8 @@ fn the_reader_stops_at_its_limits() {
 }
 
 #[test]
-fn an_error_says_where_and_both_numbers() {
-    for (content, wanted) in [
+fn an_error_has_the_offset_and_both_numbers() {
+    for (content, expected) in [
         ("", "cell at offset 0 needs 1 bytes, 0 are left"),
         (
             "8002 1101 3005 6162",
@@ -247,8 +251,8 @@ fn an_error_says_where_and_both_numbers() {
             "count is 2^63 or more at offset 3",
         ),
         ("30 8000", "count is not in its shortest form at offset 1"),
-        ("8001 40", "unknown tag 40 at offset 2"),
-        ("20", "unknown tag 20 at offset 0"),
+        ("8001 40", "no cell begins with 40 at offset 2"),
+        ("20", "no cell begins with 20 at offset 0"),
         ("33 00", "keyword of 0 bytes at offset 0, at least 1"),
         ("32 81 61", "symbol of 129 bytes at offset 0, at most 128"),
         (
@@ -267,16 +271,13 @@ fn an_error_says_where_and_both_numbers() {
             "8001 1101 8f00 00",
             "branch at offset 6 needs 1920 bytes, 1 are left",
         ),
-        (
-            "3f 01000000",
-            "character at offset 0: must not be above 10ffff",
-        ),
+        ("3f 01000000", "character at offset 0: ends at 10ffff"),
         (
             "82 02 1101 00 1101 00",
-            "key at offset 5: keys must be unique and in ascending order of their hashes",
+            "key at offset 5: keys stand in ascending order of their hashes, each once",
         ),
     ] {
-        assert_eq!(error(&hex(content)), wanted, "{content}");
+        assert_eq!(error(&hex(content)), expected, "{content}");
     }
     let long = [&hex("8001 30 810a")[..], &[b'a'; 138]].concat();
     assert_eq!(
@@ -284,38 +285,38 @@ fn an_error_says_where_and_both_numbers() {
         "inline child of 141 bytes at offset 2, at most 140"
     );
     let branch = [&[0x30, 0x81, 0x00][..], &[b'a'; 128], &[0; 20]].concat();
-    let mut hand = Hand::default();
-    hand.branch(&branch);
+    let mut builder = MessageBuilder::default();
+    builder.branch(&branch);
     assert_eq!(
-        error(&hand.message(&[0])),
-        "branch of 151 bytes at offset 3 has a cell of only 131 bytes"
+        error(&builder.message(&[0])),
+        "branch of 151 bytes at offset 3 has a cell of 131"
     );
 }
 
 #[test]
-fn an_error_in_a_branch_has_the_offset_in_the_message() {
-    let mut hand = Hand::default();
+fn an_error_in_a_branch_has_its_offset_in_the_message() {
+    let mut builder = MessageBuilder::default();
     let branch = [&hex("80 02 1100")[..], &encode(&Cell::blob(&[1; 137]))].concat();
-    let child = hand.branch(&branch);
-    let content = hand.message(&[&hex("80 01")[..], &child].concat());
-    let wanted = 2 + 33 + 2 + 2;
+    let child = builder.branch(&branch);
+    let content = builder.message(&[&hex("80 01")[..], &child].concat());
+    let expected = 2 + 33 + 2 + 2;
     assert_eq!(
         error(&content),
-        format!("integer at offset {wanted}: must be in its shortest form")
+        format!("integer at offset {expected}: must be as short as it can")
     );
 }
 
-/// Sixteen entries i -> i as the encoder writes them, then with one byte changed.
+/// A map of sixteen entries i -> i, with one byte changed.
 #[test]
-fn a_map_whose_shift_mask_or_places_do_not_follow_from_its_keys_is_rejected() {
+fn a_map_with_an_inconsistent_shift_mask_or_count_is_rejected() {
     let good = encode(&Cell::map(
         (0..16).map(|i| (Cell::integer(i), Cell::integer(i))),
     ));
     assert_eq!(good[..5], hex("82 10 00 b7d7"));
     assert!(decode_message(&good, &Limits::default()).is_ok());
     let rule =
-        "tree of a map or set at offset 1: shift and mask must follow from the hashes of the keys";
-    // Other digits in the mask, as many as before; another digit that all keys would share.
+        "tree of a map or set at offset 1: shift and mask follow from the hashes of the keys";
+    // Other digits in the mask, the same number of them; another shift.
     for (at, byte) in [(3, 0x77), (4, 0xe7), (2, 0x01)] {
         let mut bad = good.clone();
         bad[at] = byte;
@@ -325,25 +326,25 @@ fn a_map_whose_shift_mask_or_places_do_not_follow_from_its_keys_is_rejected() {
     bad[1] = 0x11;
     assert_eq!(
         error(&bad),
-        "count at offset 1: must be the sum of the counts of the nodes"
+        "count at offset 1: is the sum of the nodes' counts"
     );
 }
 
 #[test]
-fn a_set_with_two_children_swapped_is_rejected() {
+fn a_set_with_swapped_children_is_rejected() {
     let good = encode(&Cell::set((0..16).map(Cell::integer)));
     // `83 01 11 05`, `83 01 11 04` are the first two nodes.
     assert_eq!(good[5..13], hex("83011105 83011104"));
     let bad = [&good[..5], &good[9..13], &good[5..9], &good[13..]].concat();
     assert!(
-        error(&bad).contains("shift and mask must follow"),
+        error(&bad).contains("shift and mask follow"),
         "{}",
         error(&bad)
     );
 }
 
 #[test]
-fn an_index_whose_parts_do_not_follow_from_its_keys_is_rejected() {
+fn an_index_that_is_inconsistent_with_its_keys_is_rejected() {
     // {0x12 1, 0x1234 2}: an entry that ends at depth 2, then digit 3.
     assert!(
         decode_message(
@@ -383,16 +384,16 @@ fn an_index_whose_parts_do_not_follow_from_its_keys_is_rejected() {
         ),
     ] {
         let result = decode_message(&hex(bad), &Limits::default());
-        let wanted = why.ends_with("swapped below");
-        // The last one is right as it stands and wrong with its children swapped.
-        assert_eq!(result.is_ok(), wanted, "{why}: {result:?}");
+        // The last one is valid, but not with its children swapped.
+        let valid = why.ends_with("swapped below");
+        assert_eq!(result.is_ok(), valid, "{why}: {result:?}");
     }
     let swapped = hex("8402 00 00 000a 84013101341102 84013101121101");
-    assert!(error(&swapped).contains("must follow from the keys"));
+    assert!(error(&swapped).contains("follow from the keys"));
 }
 
 #[test]
-fn vectors_strings_and_syntax_with_the_wrong_inner_cells_are_rejected() {
+fn vectors_strings_and_syntax_with_wrong_inner_cells_are_rejected() {
     let sixteen = format!("8010{}", "1101".repeat(16));
     let list = sixteen.replacen("80", "81", 1);
     for (bad, why) in [
@@ -429,7 +430,7 @@ fn vectors_strings_and_syntax_with_the_wrong_inner_cells_are_rejected() {
 }
 
 #[test]
-fn a_tree_with_nodes_that_are_not_carried_is_read_as_far_as_it_goes() {
+fn a_tree_with_missing_nodes_is_read_as_far_as_possible() {
     let elements: Vec<_> = (0..100).map(Cell::integer).collect();
     let content = encode(&Cell::vector(elements.clone()));
     let message = message(&content);
@@ -438,12 +439,12 @@ fn a_tree_with_nodes_that_are_not_carried_is_read_as_far_as_it_goes() {
     assert_eq!(known.len(), 100);
     assert_eq!(known.get(97).unwrap().as_i64(), Some(97));
     assert_eq!(known.get(3).unwrap().as_missing(), Some(message.missing[0]));
-    // The ninety-six that are not there come as one.
+    // The ninety-six missing elements count as one.
     assert_eq!(known.iter().count(), 1 + 4);
     assert_eq!(
         message.top,
         Cell::vector(elements),
-        "equal by what they encode to"
+        "both have the same encoding"
     );
     assert_eq!(encode_message(&message.top), content);
     assert_eq!(
@@ -456,8 +457,11 @@ fn a_tree_with_nodes_that_are_not_carried_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_branch_that_nobody_refers_to_must_still_be_a_cell() {
-    let mut hand = Hand::default();
-    hand.branch(&[0x40; 200]);
-    assert_eq!(error(&hand.message(&[0])), "unknown tag 40 at offset 3");
+fn an_unreferenced_branch_must_be_a_cell() {
+    let mut builder = MessageBuilder::default();
+    builder.branch(&[0x40; 200]);
+    assert_eq!(
+        error(&builder.message(&[0])),
+        "no cell begins with 40 at offset 3"
+    );
 }

@@ -1,4 +1,4 @@
-//! What holds for all values and all bytes.
+//! Properties of all values and all bytes.
 
 use cad3::{Cell, Hash, Limits, decode_message, encode, encode_message, reader::read, vlq};
 use num_bigint::BigInt;
@@ -7,20 +7,17 @@ use proptest::prelude::*;
 
 use super::data::whole;
 
-/// A name that query text can hold.
+/// A name that can be written in query text.
 fn name() -> impl Strategy<Value = String> {
-    "[a-zA-Z.*+!?<>=_-][a-zA-Z.*+!?<>=0-9:#_-]{0,20}".prop_filter(
-        "is read as something else",
-        |name| {
-            !matches!(&**name, "nil" | "true" | "false")
-                && !name
-                    .strip_prefix('-')
-                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        },
-    )
+    "[a-zA-Z.*+!?<>=_-][a-zA-Z.*+!?<>=0-9:#_-]{0,20}".prop_filter("has another meaning", |name| {
+        !matches!(&**name, "nil" | "true" | "false")
+            && !name
+                .strip_prefix('-')
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })
 }
 
-/// Values without children that have a form in query text.
+/// Values without children that can be written in query text.
 fn plain() -> impl Strategy<Value = Cell> {
     prop_oneof![
         Just(Cell::Nil),
@@ -59,12 +56,13 @@ fn collections(
         )
         .unwrap()),
         (inner.clone(), pairs(0..4))
-            .prop_filter("metadata joins", |(datum, _)| datum.kind() != "syntax")
+            .prop_filter("nested metadata is merged", |(datum, _)| datum.kind()
+                != "syntax")
             .prop_map(|(datum, metadata)| Cell::syntax(datum, metadata)),
     ]
 }
 
-/// Values that have a form in query text.
+/// Values that can be written in query text.
 fn readable() -> impl Strategy<Value = Cell> {
     plain().prop_recursive(4, 200, 20, collections)
 }
@@ -95,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_value_is_read_as_it_was_written(cell in cell()) {
+    fn any_value_reads_back_as_written(cell in cell()) {
         let content = encode_message(&cell);
         let read = whole(&content);
         prop_assert_eq!(&read, &cell);
@@ -105,18 +103,18 @@ proptest! {
     }
 
     #[test]
-    fn a_printed_form_reads_as_the_same_value(cell in readable()) {
+    fn any_printed_value_reads_back(cell in readable()) {
         let printed = cell.to_string();
         prop_assert_eq!(read(&printed), Ok(cell), "{}", printed);
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused_where_they_are(bytes in vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_decoded_or_refused(bytes in vec(any::<u8>(), 0..300)) {
         check_any(&bytes)?;
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_another_value(
+    fn a_changed_byte_is_refused_or_gives_another_value(
         cell in cell(), at in any::<prop::sample::Index>(), byte in any::<u8>()
     ) {
         let mut content = encode(&cell);
@@ -129,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn any_count_is_read_as_it_was_written(number in 0..1_u64 << 63) {
+    fn any_count_reads_back_as_written(number in 0..1_u64 << 63) {
         let mut bytes = Vec::new();
         vlq::write(number, &mut bytes);
         prop_assert_eq!(vlq::read(&bytes), Ok((number, bytes.len())));
@@ -138,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_refused(text in any::<String>(), words in "[-()\\[\\]{}#^'`~@/:;\"\\\\a0xé \n_.]{0,30}") {
+    fn any_query_text_is_read_or_refused(text in any::<String>(), words in "[-()\\[\\]{}#^'`~@/:;\"\\\\a0xé \n_.]{0,30}") {
         for text in [text, words] {
             if let Ok(form) = read(&text) {
                 prop_assert_eq!(whole(&encode_message(&form)), form);
@@ -147,7 +145,7 @@ proptest! {
     }
 }
 
-/// There is one encoding for each value: what is read from bytes is written as the same bytes.
+/// Each value has one encoding, so decoded bytes are encoded to the same bytes.
 fn check_any(bytes: &[u8]) -> Result<Option<Cell>, TestCaseError> {
     match decode_message(bytes, &Limits::default()) {
         Ok(message) => {

@@ -18,7 +18,7 @@ fn a_hash_reads_from_hex_with_or_without_0x() {
 }
 
 #[test]
-fn what_is_no_hash_is_told_by_length_or_digit() {
+fn an_invalid_hash_is_refused_for_its_length_or_a_digit() {
     let parse = |text: &str| text.parse::<Hash>().unwrap_err();
     assert_eq!(parse("0x12"), HashError::Length { digits: 2 });
     assert_eq!(
@@ -43,7 +43,7 @@ fn what_is_no_hash_is_told_by_length_or_digit() {
 }
 
 #[test]
-fn numbers_are_given_as_doubles_only_when_exact() {
+fn numbers_convert_to_doubles_only_when_exact() {
     assert_eq!(
         Cell::integer(1 << 53).as_f64(),
         Some(9_007_199_254_740_992.0)
@@ -57,7 +57,7 @@ fn numbers_are_given_as_doubles_only_when_exact() {
 }
 
 #[test]
-fn each_reading_gives_nothing_for_other_kinds() {
+fn accessors_return_none_for_other_kinds() {
     let cells = [
         Cell::Nil,
         Cell::integer(1),
@@ -107,7 +107,7 @@ fn maps_of_any_size_are_looked_up_by_keyword() {
 }
 
 #[test]
-fn of_entries_with_the_same_key_the_last_stays() {
+fn the_last_of_several_entries_with_one_key_wins() {
     let entry = |value| (Cell::keyword("k"), Cell::integer(value));
     assert_eq!(
         Cell::map([entry(1), entry(2)]).get("k"),
@@ -127,7 +127,7 @@ fn of_entries_with_the_same_key_the_last_stays() {
 }
 
 #[test]
-fn elements_come_in_order_from_any_size() {
+fn collections_of_any_size_keep_the_order_of_elements() {
     for size in [0, 1, 16, 17, 31, 32, 33, 256, 257, 4096, 4097, 5000] {
         let elements = || (0..size).map(Cell::integer);
         let length = usize::try_from(size).unwrap();
@@ -148,8 +148,8 @@ fn elements_come_in_order_from_any_size() {
 }
 
 #[test]
-fn long_texts_are_gathered_from_their_chunks_and_printed_whole() {
-    // The two bytes of é lie on both sides of each chunk's end.
+fn long_texts_are_joined_from_chunks_and_printed_in_full() {
+    // The two bytes of é fall on both sides of every chunk boundary.
     let text = format!("a{}", "é".repeat(50_000));
     let cell = whole(&encode_message(&Cell::string(&text)));
     assert_eq!(cell.as_text().as_deref(), Some(&*text));
@@ -163,7 +163,7 @@ fn long_texts_are_gathered_from_their_chunks_and_printed_whole() {
 }
 
 #[test]
-fn a_text_that_is_no_utf_8_is_read_with_marks_in_it() {
+fn invalid_utf_8_is_read_with_replacement_characters() {
     assert_eq!(
         whole(&[0x30, 3, b'a', 0xff, b'b']).as_text().as_deref(),
         Some("a\u{fffd}b")
@@ -172,7 +172,7 @@ fn a_text_that_is_no_utf_8_is_read_with_marks_in_it() {
 }
 
 #[test]
-fn all_bits_of_a_double_are_kept_and_compared() {
+fn doubles_are_kept_and_compared_bit_by_bit() {
     let odd = whole(&[0x1d, 0x7f, 0xf8, 0, 0, 0, 0, 0, 1]);
     assert_ne!(odd, Cell::from(f64::NAN));
     assert_eq!(odd, odd.clone());
@@ -181,8 +181,8 @@ fn all_bits_of_a_double_are_kept_and_compared() {
 }
 
 #[test]
-fn doubles_print_as_java_prints_them() {
-    for (value, wanted) in [
+fn doubles_print_as_in_java() {
+    for (value, expected) in [
         (1e-3, "0.001"),
         (9.999e-4, "9.999E-4"),
         (9_999_999.0, "9999999.0"),
@@ -194,12 +194,12 @@ fn doubles_print_as_java_prints_them() {
         (f64::MIN_POSITIVE, "2.2250738585072014E-308"),
         (100.0, "100.0"),
     ] {
-        assert_eq!(Cell::from(value).to_string(), wanted);
+        assert_eq!(Cell::from(value).to_string(), expected);
     }
 }
 
 #[test]
-fn metadata_stands_whole_however_long() {
+fn metadata_is_embedded_regardless_of_its_length() {
     let entries = (0..20).map(|i| {
         (
             Cell::keyword(&format!("key-number-{i}")),
@@ -210,13 +210,13 @@ fn metadata_stands_whole_however_long() {
     let content = encode_message(&Cell::vector([cell.clone()]));
     assert!(
         encode(&cell).len() > 300,
-        "the map alone is longer than a child may be"
+        "the map alone is longer than an embedded child may be"
     );
     assert_eq!(whole(&content), Cell::vector([cell]));
 }
 
 #[test]
-fn signed_data_is_written_as_it_is_read() {
+fn signed_data_is_written_as_it_was_read() {
     let cell = Cell::signed(&Hash::new([1; 32]), &[2; 64], Cell::integer(5));
     let content = encode(&cell);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Each row of the files that the Java libraries made.
+//! Test vectors of the Java libraries.
 
 use cad3::{Cell, Hash, Limits, decode_message, encode, encode_message, reader, vlq};
 use serde_json::Value;
@@ -6,29 +6,29 @@ use serde_json::Value;
 use super::data::{bytes, file, message, rows, text, whole};
 
 #[test]
-fn counts_read_and_write_as_the_vectors() {
+fn counts_are_read_and_written_as_in_the_vectors() {
     let rows = rows(&file("vlq.json"), "vectors");
     assert_eq!(rows.len(), 30);
     for row in &rows {
         let number = text(row, "n").parse().unwrap();
-        let wanted = bytes(row, "hex");
+        let expected = bytes(row, "hex");
         let mut written = Vec::new();
         vlq::write(number, &mut written);
-        assert_eq!(written, wanted);
-        assert_eq!(vlq::len(number), wanted.len());
-        assert_eq!(vlq::read(&wanted), Ok((number, wanted.len())));
+        assert_eq!(written, expected);
+        assert_eq!(vlq::len(number), expected.len());
+        assert_eq!(vlq::read(&expected), Ok((number, expected.len())));
     }
 }
 
 #[test]
-fn every_cell_of_the_java_libraries_decodes_prints_hashes_and_encodes_alike() {
+fn every_cell_decodes_prints_hashes_and_encodes_as_in_java() {
     let rows = rows(&file("cad3.json"), "vectors");
     assert_eq!(rows.len(), 266);
-    let (mut carried, mut rebuilt, mut printed) = (0, 0, 0);
+    let (mut decoded, mut rebuilt, mut printed) = (0, 0, 0);
     for row in &rows {
         let id = text(row, "id");
         let cell = if let Some(content) = row["message"].as_str() {
-            carried += 1;
+            decoded += 1;
             whole(&hex::decode(content).unwrap())
         } else {
             rebuilt += 1;
@@ -59,10 +59,10 @@ fn every_cell_of_the_java_libraries_decodes_prints_hashes_and_encodes_alike() {
             cell.kind()
         );
     }
-    assert_eq!((carried, rebuilt, printed), (260, 6, 236));
+    assert_eq!((decoded, rebuilt, printed), (260, 6, 236));
 }
 
-/// The value of a row too long to carry its bytes.
+/// Builds a value whose bytes are too long for the file.
 fn rebuild(how: &str) -> Cell {
     let size: usize = how
         .strip_suffix(" bytes, byte i = (7*i + (i>>8)) mod 256")
@@ -75,9 +75,9 @@ fn rebuild(how: &str) -> Cell {
     Cell::blob(&bytes)
 }
 
-/// Cells that `how` describes well enough to build them from their parts.
+/// Uses the rows whose `how` describes the parts.
 #[test]
-fn cells_built_from_their_parts_encode_as_the_vectors() {
+fn cells_built_from_parts_encode_as_in_the_vectors() {
     let rows = rows(&file("cad3.json"), "vectors");
     let mut built = 0;
     for row in &rows {
@@ -147,7 +147,7 @@ fn build(kind: &str, how: &str) -> Option<Cell> {
 }
 
 #[test]
-fn what_a_client_should_reject_is_rejected_and_what_it_should_accept_reads() {
+fn invalid_messages_are_rejected_and_valid_ones_accepted() {
     let rows = rows(&file("cad3-negative.json"), "vectors");
     assert_eq!(rows.len(), 100);
     let (mut rejected, mut accepted, mut either) = (0, 0, 0);
@@ -166,7 +166,7 @@ fn what_a_client_should_reject_is_rejected_and_what_it_should_accept_reads() {
                 check_accepted(row, &content);
             }
             "either" => {
-                // All of these read: a peer lets them through, so one of them in a reply is no reason to lose it.
+                // Accepted, because peers let them pass: a reply that contains one stays usable.
                 either += 1;
                 check_accepted(row, &content);
             }

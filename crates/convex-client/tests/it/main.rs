@@ -1,0 +1,4 @@
+//! The client without a connection: query texts, and recorded or invented answers.
+
+mod query;
+mod registry;

@@ -1,0 +1,73 @@
+//! Properties of all answers.
+
+use std::collections::BTreeSet;
+
+use cad3::{Cell, Hash};
+use convex_client::chain::custom;
+use convex_client::chain::economics::MAX_SUPPLY_COPPER;
+use convex_client::chain::stake::{MAX_PEERS, Reading};
+use proptest::prelude::*;
+
+use super::{key, page, row};
+
+/// Any cell, often of the expected shape.
+fn cells() -> impl Strategy<Value = Cell> {
+    let leaf = prop_oneof![
+        Just(Cell::Nil),
+        any::<i64>().prop_map(Cell::integer),
+        (0i64..4).prop_map(Cell::integer),
+        (0..4usize).prop_map(|i| key(i).into()),
+        any::<u64>().prop_map(Cell::address),
+        any::<f64>().prop_map(Cell::from),
+        any::<bool>().prop_map(Cell::from),
+        ".{0,20}".prop_map(|text| Cell::string(&text)),
+        any::<[u8; 32]>().prop_map(|bytes| Cell::Ref(Hash::new(bytes).into())),
+    ];
+    let any_cell = leaf.prop_recursive(3, 24, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Cell::vector),
+            prop::collection::vec((inner.clone(), inner), 0..4).prop_map(Cell::map),
+        ]
+    });
+    let replaced = (0..4usize, prop::option::of((0..7usize, any_cell.clone())));
+    let row = replaced.prop_map(|(i, replaced)| {
+        let mut row = row(i);
+        if let Some((position, cell)) = replaced {
+            row[position] = cell;
+        }
+        Cell::vector(row)
+    });
+    let page = (0i64..4, prop::collection::vec(row, 0..4)).prop_map(|(n, rows)| page(n, rows));
+    prop_oneof![any_cell, page]
+}
+
+proptest! {
+    #[test]
+    fn any_answers_give_a_consistent_registry_or_an_error(answers in prop::collection::vec(cells(), 0..6)) {
+        let mut reading = Reading::default();
+        for answer in answers {
+            if let Err(error) = reading.take(Ok(answer)) {
+                prop_assert!(error.to_string().len() < 400, "{error}");
+            }
+            let query = reading.next_question();
+            prop_assert!(query.is_none_or(|query| query.source().len() < 20_000));
+        }
+        if let Some(registry) = reading.finish() {
+            let weights = registry.weights(registry.state_time_ms);
+            let sum: f64 = weights.values().sum();
+            prop_assert!(weights.is_empty() || (sum - 1.0).abs() < 1e-9);
+            prop_assert!((0..=MAX_SUPPLY_COPPER).contains(&registry.total_stake_copper));
+            prop_assert!(registry.controllers.keys().collect::<BTreeSet<_>>().len() <= MAX_PEERS);
+            for peer in registry.peers.values() {
+                prop_assert!(peer.own_copper >= 0 && peer.delegated_copper >= 0);
+            }
+        }
+    }
+
+    #[test]
+    fn any_cell_is_a_gauge_or_an_error(cell in cells()) {
+        if let Err(error) = custom::gauge(&cell) {
+            prop_assert!(error.to_string().contains(cell.kind()));
+        }
+    }
+}

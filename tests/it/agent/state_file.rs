@@ -1,0 +1,336 @@
+//! The state file: complete after a kill, and no obstacle when it is torn, foreign or cannot be
+//! written.
+
+mod any;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use cad3::Hash;
+use convex_client::{FailureReason, PollAnswer, Transport};
+use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::fleet::{
+    Fleet, Health, Memory, Moment, Observation, Probed, Remembered, RememberedEndpoint,
+    RememberedOrder, Snapshot, Streak, Who,
+};
+
+use crate::support::agent::{Agent, value_of};
+use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::fleet::{config, fleet};
+use crate::support::polls::{self, points};
+use crate::support::program::{Program, file_contains};
+
+const URL: &str = "tcp://192.0.2.1:1";
+
+const ONE: &str = "peers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
+
+/// The state of an agent that remembers this of its fleet.
+fn state(fleet: Memory) -> State {
+    State {
+        fleet,
+        ..State::default()
+    }
+}
+
+/// What an agent could remember of the peer in [`ONE`].
+fn memory() -> Memory {
+    let mut streak = Streak::default();
+    streak.poll(false, 1, 1);
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let now = Moment(u64::try_from(now.as_millis()).unwrap());
+    let endpoint = RememberedEndpoint {
+        attempt: Some(now),
+        failures: 7,
+        failure: Some(("refused".to_owned(), "as scripted".to_owned())),
+        ..RememberedEndpoint::default()
+    };
+    let one = Remembered {
+        who: Who {
+            network: "default".to_owned(),
+            pinned_genesis: None,
+            pinned_key: None,
+        },
+        health: Health::Down,
+        streak,
+        genesis: Some(Hash::new([1; 32])),
+        key: Some(Hash::new([2; 32])),
+        genesis_match: None,
+        key_match: Some(false),
+        transports_agree: None,
+        key_changed: Some(now),
+        diverged_at: Some(41),
+        advanced: [Some(now), None, None, None],
+        order: RememberedOrder::default(),
+        endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),
+    };
+    Memory {
+        peers: BTreeMap::from([("one".to_owned(), one)]),
+        finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
+    }
+}
+
+fn conditions(snapshot: &Snapshot) -> Vec<&'static str> {
+    let conditions = snapshot.peers[0].conditions.iter();
+    conditions.map(|condition| condition.as_str()).collect()
+}
+
+#[test]
+fn a_fleet_continues_where_it_ended() {
+    let fleet = fleet(ONE);
+    let memory = memory();
+    fleet.restore(memory.clone());
+    assert_eq!(fleet.export(), memory);
+    let snapshot = fleet.snapshot();
+    let one = &snapshot.peers[0];
+    assert_eq!((one.health, one.up, one.polls), (Health::Down, None, 0));
+    assert_eq!(
+        (one.diverged, one.first_divergent_block),
+        (Some(true), Some(41))
+    );
+    let endpoint = &one.endpoints[0];
+    let reason = endpoint.last_failure.as_ref().map(|failure| failure.reason);
+    assert_eq!(
+        (endpoint.consecutive_failures, reason),
+        (7, Some(Reason::Client(FailureReason::Refused)))
+    );
+    assert_eq!(
+        conditions(&snapshot),
+        ["refused", "diverged", "identity_changed"]
+    );
+    assert!(snapshot.networks[0].verdict.finality_advanced.is_some());
+}
+
+/// Polls the peer, which shows these points, and returns its conditions.
+fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
+    let (attempt, outcome) = polls::good(polls::status(2, points(shown)), PollAnswer::default());
+    let now = SystemTime::now();
+    let probed = Probed::new(Transport::Tcp, (now, now), attempt, outcome);
+    let endpoints = vec![probed];
+    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    conditions(&fleet.snapshot())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_outlives_the_agent() {
+    let before = fleet(ONE);
+    assert!(poll(&before, [5, 4, 4, 4]).is_empty());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(poll(&before, [5, 4, 4, 4]), ["stalled"]);
+    let after = fleet(ONE);
+    after.restore(before.export());
+    assert_eq!(poll(&after, [5, 4, 4, 4]), ["stalled"]);
+    assert!(poll(&after, [5, 5, 5, 5]).is_empty(), "finality has moved");
+}
+
+#[test]
+fn another_peer_with_the_same_name_inherits_nothing() {
+    for text in [
+        "networks: [{ name: other }]\npeers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n",
+        "peers: [{ name: one, endpoints: ['tcp://192.0.2.9:1'] }]\n",
+        &format!(
+            "peers: [{{ name: one, key: '{}', endpoints: ['tcp://192.0.2.1:1'] }}]\n",
+            Hash::new([2; 32])
+        ),
+    ] {
+        let fleet = fleet(text);
+        fleet.restore(memory());
+        assert_eq!(fleet.snapshot().peers[0].health, Health::Unknown, "{text}");
+        assert_eq!(fleet.snapshot().peers[0].identity.key, None, "{text}");
+    }
+}
+
+#[test]
+fn the_memory_of_a_peer_is_kept_until_it_is_configured_again() {
+    let later = fleet("peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }]\n");
+    later.restore(memory());
+    assert!(
+        later.export().peers.contains_key("one"),
+        "it may be configured later"
+    );
+    let both = "peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }, { name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
+    later.apply(&config(both));
+    assert_eq!(later.snapshot().peers[1].health, Health::Down);
+
+    let mut old = memory();
+    for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
+        endpoint.attempt = Some(Moment(0));
+    }
+    let fleet = fleet(ONE);
+    fleet.restore(old);
+    assert_eq!(
+        fleet.snapshot().peers[0].health,
+        Health::Unknown,
+        "not polled for years"
+    );
+}
+
+#[test]
+fn a_file_torn_at_any_byte_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StateFile::open(dir.path()).unwrap();
+    file.write(&state(memory())).unwrap();
+    let path = dir.path().join("state.json");
+    let whole = fs::read(&path).unwrap();
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).unwrap();
+        let found = file.read();
+        assert!(found.state.is_none(), "{length} bytes");
+        let to = found.set_aside.unwrap().to.unwrap();
+        assert_eq!(fs::read(to).unwrap().len(), length, "nothing is lost");
+        assert!(!path.exists());
+    }
+    assert!(
+        file.read().set_aside.is_none(),
+        "a missing file is no error"
+    );
+}
+
+#[test]
+fn a_foreign_file_is_set_aside_with_a_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = StateFile::open(dir.path()).unwrap();
+    let path = dir.path().join("state.json");
+    for (text, expected) in [
+        ("#!/bin/sh\n", "torn, or no state file"),
+        ("[]", "torn, or no state file"),
+        ("{}", "missing field `format`"),
+        (
+            "{\"format\":\"recipes\",\"version\":1}",
+            "its format is \"recipes\"",
+        ),
+        (
+            "{\"format\":\"convex-peer-monitor state\",\"version\":2}",
+            "its version is 2, this program writes 1",
+        ),
+        (
+            "{\"format\":\"convex-peer-monitor state\",\"version\":1,\"peers\":7}",
+            "no state of version 1",
+        ),
+    ] {
+        fs::write(&path, text).unwrap();
+        let why = file.read().set_aside.unwrap().why;
+        assert!(why.contains(expected), "{text}: {why}");
+    }
+    let sparse = fs::File::create(&path).unwrap();
+    sparse.set_len((64 << 20) + 1).unwrap();
+    assert!(
+        file.read()
+            .set_aside
+            .unwrap()
+            .why
+            .contains("larger than 67108864 bytes")
+    );
+    fs::create_dir(&path).unwrap();
+    assert_eq!(file.read().set_aside.unwrap().why, "it is no file");
+    let memory = memory();
+    file.write(&state(memory.clone())).unwrap();
+    assert_eq!(
+        file.read().state,
+        Some(state(memory)),
+        "the path is free again"
+    );
+}
+
+#[test]
+fn the_state_directory_is_created_and_locked_by_one_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("var/lib/monitor");
+    let first = StateFile::open(&deep).unwrap();
+    let second = StateFile::open(&deep).unwrap_err();
+    assert!(matches!(second, StateError::Taken { .. }));
+    assert!(
+        second.to_string().contains("another agent uses"),
+        "{second}"
+    );
+    drop(first);
+    assert!(StateFile::open(&deep).is_ok());
+}
+
+#[tokio::test]
+async fn a_killed_agent_remembers_health_and_learned_key() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.yml");
+    let peer = format!(
+        "peers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    );
+    let with = |defaults: &str| format!("state_dir: state\ndefaults: {{ {defaults} }}\n{peer}");
+    fs::write(&config, with("interval: 1s, timeout: 900ms")).unwrap();
+    let mut agent = Program::start(&config).await;
+    let state = dir.path().join("state/state.json");
+    file_contains(&state, "\"health\":\"up\"").await;
+    agent.child.kill().await.unwrap();
+
+    // The first poll of the next agent never ends, so all that it reports is remembered.
+    fake.set(|script| script.fault = Fault::Silent);
+    fs::write(&config, with("interval: 1d, timeout: 1h")).unwrap();
+    let agent = Program::start(&config).await;
+    let text = agent.get("/metrics").await.1;
+    let up = "convex_peer_health{peer=\"one\",network=\"default\",state=\"up\"}";
+    assert_eq!(value_of(&text, up), Some(1.0));
+    let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
+    assert_eq!(value_of(&text, polls), Some(0.0), "counters start at zero");
+    let key = Script::default().key.to_string();
+    let info = text
+        .lines()
+        .find(|line| line.starts_with("convex_peer_info"));
+    assert!(info.unwrap().contains(&key), "{info:?}");
+    drop(agent);
+
+    // Another key is a change, although this agent never saw the first one.
+    fake.set(|script| {
+        script.fault = Fault::None;
+        script.key = Hash::new([9; 32]);
+    });
+    fs::write(&config, with("interval: 1s, timeout: 900ms")).unwrap();
+    let mut agent = Program::start(&config).await;
+    let line = agent.until("the peer's health changed").await;
+    assert!(line.contains("identity_changed"), "{line}");
+}
+
+#[tokio::test]
+async fn a_second_agent_in_one_state_directory_monitors_without_state() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.yml");
+    let text = format!(
+        "state_dir: state\ndefaults: {{ interval: 1s, timeout: 900ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        fake.tcp
+    );
+    fs::write(&config, text).unwrap();
+    let mut first = Program::start(&config).await;
+    let mut second = Program::start(&config).await;
+    let line = second.until("the state is not kept").await;
+    assert!(line.contains("another agent uses"), "{line}");
+    assert_eq!(second.get("/-/ready").await.0, 200);
+    first.child.kill().await.unwrap();
+    second.until("the state is kept again").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_write_its_state_monitors_nevertheless() {
+    let fake = FakePeer::start(Script::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = dir.path().join("state");
+    fs::write(&state_dir, "a file where a directory should be").unwrap();
+    let agent = Agent::start(&format!(
+        "state_dir: {}\ndefaults: {{ interval: 1s, timeout: 900ms }}\npeers: [{{ name: one, endpoints: ['tcp://{}'] }}]\n",
+        state_dir.display(),
+        fake.tcp
+    ))
+    .await;
+    let up = "convex_peer_health{peer=\"one\",network=\"default\",state=\"up\"}";
+    agent.wait_for(up, |up| up == 1.0).await;
+    // Once the directory can be created, the state is written, and again at the stop.
+    fs::remove_file(&state_dir).unwrap();
+    let state = state_dir.join("state.json");
+    file_contains(&state, "\"health\":\"up\"").await;
+    fake.set(|script| script.fault = Fault::Close);
+    let down = "convex_peer_health{peer=\"one\",network=\"default\",state=\"down\"}";
+    agent.wait_for(down, |down| down == 1.0).await;
+    agent.stop().await;
+    file_contains(&state, "\"health\":\"down\"").await;
+}

@@ -1,0 +1,155 @@
+//! Any state can be written, read back and shown.
+
+use std::collections::BTreeMap;
+
+use cad3::Hash;
+use convex_peer_monitor::agent::state_file::StateFile;
+use convex_peer_monitor::config::{Detail, Mode};
+use convex_peer_monitor::fleet::{
+    Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Streak, Who,
+};
+use convex_peer_monitor::metrics::{AgentFacts, exposition};
+use proptest::collection::btree_map;
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::support::fleet::fleet;
+use crate::support::polls::points;
+
+use super::{ONE, URL, state};
+
+fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash::new)
+}
+
+fn moment() -> impl Strategy<Value = Option<Moment>> {
+    option::of(any::<u64>().prop_map(Moment))
+}
+
+fn streak() -> impl Strategy<Value = Streak> {
+    proptest::collection::vec(any::<bool>(), 0..6).prop_map(|polls| {
+        let mut streak = Streak::default();
+        for good in polls {
+            streak.poll(good, 2, 2);
+        }
+        streak
+    })
+}
+
+fn endpoint() -> impl Strategy<Value = RememberedEndpoint> {
+    let failure = option::of((any::<String>(), any::<String>()));
+    (moment(), moment(), moment(), any::<u32>(), failure).prop_map(
+        |(attempt, success, certificate_ends, failures, failure)| RememberedEndpoint {
+            attempt,
+            success,
+            certificate_ends,
+            failures,
+            failure,
+        },
+    )
+}
+
+fn remembered() -> impl Strategy<Value = Remembered> {
+    let who = (any::<String>(), option::of(hash()), option::of(hash())).prop_map(
+        |(network, pinned_genesis, pinned_key)| Who {
+            network,
+            pinned_genesis,
+            pinned_key,
+        },
+    );
+    let matches = any::<[Option<bool>; 3]>();
+    let seen = (option::of(hash()), option::of(hash()), matches, moment());
+    let health = proptest::sample::select(&Health::ALL[..]);
+    let endpoints = btree_map(any::<String>(), endpoint().prop_map(Box::new), 0..3);
+    let diverged = option::of(any::<i64>());
+    let points = option::of(any::<[i64; 4]>().prop_map(points));
+    let highest = option::of(any::<[i64; 3]>());
+    let owed =
+        (option::of(any::<i64>()), moment()).prop_map(|(finality, since)| finality.zip(since));
+    let order = (points, highest, moment(), moment(), owed).prop_map(
+        |(points, highest, stuck, below, owed)| RememberedOrder {
+            points,
+            highest,
+            stuck,
+            below,
+            owed,
+        },
+    );
+    let advanced = ([moment(), moment(), moment(), moment()], order);
+    (who, health, streak(), seen, diverged, advanced, endpoints).prop_map(
+        |(
+            who,
+            health,
+            streak,
+            (genesis, key, matches, key_changed),
+            diverged_at,
+            (advanced, order),
+            endpoints,
+        )| {
+            Remembered {
+                who,
+                health,
+                streak,
+                genesis,
+                key,
+                genesis_match: matches[0],
+                key_match: matches[1],
+                transports_agree: matches[2],
+                key_changed,
+                diverged_at,
+                advanced,
+                order,
+                endpoints,
+            }
+        },
+    )
+}
+
+fn memory() -> impl Strategy<Value = Memory> {
+    let networks = btree_map(any::<String>(), any::<u64>().prop_map(Moment), 0..3);
+    (btree_map(any::<String>(), remembered(), 0..4), networks).prop_map(
+        |(peers, finality_advanced)| Memory {
+            peers,
+            finality_advanced,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_state_reads_back_as_written(memory in memory()) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::open(dir.path()).unwrap();
+        file.write(&state(memory.clone())).unwrap();
+        let found = file.read();
+        prop_assert_eq!(found.set_aside, None);
+        prop_assert_eq!(found.state, Some(state(memory)));
+    }
+
+    #[test]
+    fn any_memory_of_a_peer_can_be_shown(mut remembered in remembered(), endpoint in endpoint()) {
+        let mut memory = super::memory();
+        let one = memory.peers.get_mut("one").unwrap();
+        let attempt = one.endpoints[URL].attempt;
+        remembered.who = one.who.clone();
+        remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(RememberedEndpoint { attempt, ..endpoint }))]);
+        *one = remembered.clone();
+        let fleet = fleet(ONE);
+        fleet.restore(memory);
+        let snapshot = fleet.snapshot();
+        prop_assert_eq!(snapshot.peers[0].health, remembered.health);
+        let facts = AgentFacts {
+            vantage: "here".to_owned(),
+            mode: Mode::Central,
+            shard: (1, 1),
+            reload_successful: true,
+            loaded: snapshot.wall,
+        };
+        let mut text = String::new();
+        let registry = prometheus::Registry::new();
+        exposition(&snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
+        prop_assert!(text.contains("convex_peer_health"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Error messages: every mistake, where it is and what would be right.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use convex_peer_monitor::config;
+
+use super::{environment, errors, with_peer};
+
+#[test]
+fn all_errors_in_a_file_are_reported_at_once() {
+    insta::assert_snapshot!(errors(include_str!("everything-wrong.yml")));
+}
+
+#[test]
+fn an_error_names_the_place_and_what_would_be_right() {
+    let mut report = String::new();
+    for text in include_str!("bad-peers.txt").split("\n\n") {
+        let text = with_peer(text.trim_end());
+        // The first three lines are always the same.
+        let added: Vec<_> = text.lines().skip(3).map(str::trim_start).collect();
+        let added = added.join("\n");
+        writeln!(report, "{added}\n{}\n", errors(&text)).unwrap();
+    }
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn an_invalid_file_is_reported_with_the_place_of_the_error() {
+    let mut report = String::new();
+    for text in [
+        "",
+        "# nothing yet\n",
+        "---\n",
+        "peers: []\n",
+        "listen: 127.0.0.1:1\n",
+        "- a\n",
+        "just words\n",
+        "peers:\n\t- name: a\n",
+        "peers: [\n",
+        "peers: \"a\n",
+        "listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2\n",
+        "peers: [{ name: ${HOST} }]\n",
+        "peers: *nowhere\n",
+        "peers: &a [*a]\n",
+        "peers:\n  - &a { name: a }\n  - { <<: *a }\n",
+        "peers: !secret x\n",
+        "? [a]\n: b\n",
+        "networks: []\n",
+        "networks:\npeers:\n",
+        "peers:\n  - name: a\n    name: b\n    endpoints: [http://a]\n    endpoints: [http://b]\n",
+        "mode: central\nmode: central\n",
+        "networks: [{ name: a }, { name: b }]\npeers: [{ name: x, endpoints: [http://x] }]\n",
+        "networks: [{ name: mainnet }]\npeers: [{ name: x, network: mianet, endpoints: [http://x] }]\n",
+        "networks: [{ name: mainnet }]\npeers: [{ name: x, network: other, endpoints: [http://x] }]\n",
+        "peers: [{ name: x, network: protonet, endpoints: [http://x] }]\n",
+        "networks: [7]\npeers: [{ name: x, endpoints: [http://x] }]\n",
+        "networks: 7\npeers: [{ name: x, endpoints: [http://x] }]\n",
+        "state_dir: \"\"\n",
+        "verdicts: { lag_blocks: 0, lag_for: 2d, clock_skew: 0s, own_stake_margin_cvm: -1, controller_balance_cvm: .nan }\n",
+        "verdicts: { own_stake_margin_cvm: \"100\", controller_balance_cvm: 1000000001 }\n",
+        "networks: [{ name: n, stake_interval: 5s, discovery: { enabled: yes, interval: 0s, max_peers: 0, allow_private: 1, http_port: 0 } }]\n",
+        "self_check: { references: [localhost:1, \"tcp://u:pw@h\"], dns_name: 10.0.0.1, dns: x }\n",
+        "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- name: \"\"\n  source: |\n    (do\n      a})\n",
+        "networks: [{ name: protonet }]\nqueries: [{ name: a, source: \"1\", networks: [protonat, 7, x] }]\n",
+    ] {
+        writeln!(report, "{text:?}\n{}\n", errors(text)).unwrap();
+    }
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn an_unreadable_file_is_reported_with_the_error_of_the_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = |name: &str, content: Option<&[u8]>| {
+        let path = dir.path().join(name);
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let error = config::load(&path, &environment)
+            .expect_err(name)
+            .to_string();
+        error.replace(dir.path().to_str().unwrap(), "DIR")
+    };
+    assert_eq!(
+        error("missing.yml", None),
+        "DIR/missing.yml: cannot read the configuration: No such file or directory (os error 2)"
+    );
+    assert_eq!(
+        error("", None),
+        "DIR/: cannot read the configuration: Is a directory (os error 21)"
+    );
+    assert_eq!(
+        error("latin1.yml", Some(b"listen: x\nvantage: caf\xe9\n")),
+        "DIR/latin1.yml:2:13: not UTF-8 from here on; save the file as UTF-8"
+    );
+    assert_eq!(
+        error("large.yml", Some(&vec![b'#'; (16 << 20) + 1])),
+        "DIR/large.yml: cannot read the configuration: larger than 16777216 bytes"
+    );
+}

@@ -1,0 +1,110 @@
+//! The web configuration file.
+
+use std::fs;
+
+use convex_peer_monitor::cli::check_config;
+use convex_peer_monitor::config::{self, Config};
+
+use super::{PEER, check, parse_in};
+
+/// Reads a configuration with this web configuration, next to a certificate, its key and another
+/// key.
+fn with_web(text: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, text) in [
+        ("cert.pem", identity.cert.pem()),
+        ("key.pem", identity.signing_key.serialize_pem()),
+        ("other.pem", other.signing_key.serialize_pem()),
+        ("web.yml", text.to_owned()),
+    ] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let config = parse_in(
+        dir.path(),
+        &format!("web: {{ config_file: web.yml }}\n{PEER}"),
+    );
+    config.map_err(|errors| {
+        errors
+            .to_string()
+            .replace(dir.path().to_str().unwrap(), "DIR")
+    })
+}
+
+#[test]
+fn every_key_of_a_web_configuration_is_read() {
+    let config = with_web(include_str!("web.yml")).unwrap();
+    let web = &config.web;
+    assert!(web.authenticates() && !web.http2);
+    assert_eq!(
+        web.users.keys().collect::<Vec<_>>(),
+        ["Jürgen", "prometheus"]
+    );
+    assert!(web.users["prometheus"].is_of(b"s3cret") && !web.users["prometheus"].is_of(b"other"));
+    assert_eq!(web.headers["strict-transport-security"], "max-age=31536000");
+    assert!(config.web.tls.as_ref().unwrap().demands_certificate());
+    assert!(config::render(&config).contains("/web.yml"));
+}
+
+#[test]
+fn an_empty_web_configuration_means_plain_http_without_passwords() {
+    for text in ["", "\n# later\n"] {
+        let config = with_web(text).unwrap();
+        assert!(config.web.tls.is_none() && config.web.http2 && !config.web.authenticates());
+    }
+}
+
+#[test]
+fn errors_in_a_web_configuration_name_its_own_file() {
+    insta::assert_snapshot!(with_web(include_str!("bad-web.yml")).unwrap_err());
+    let tls = |lines: &str| {
+        let text = format!("tls_server_config:\n  cert_file: cert.pem\n{lines}");
+        with_web(&text).unwrap_err()
+    };
+    insta::assert_snapshot!(
+        [
+            tls("  key_file: other.pem\n"),
+            tls("  key_file: gone.pem\n"),
+            tls("  key_file: cert.pem\n"),
+            tls("  key_file: key.pem\n  client_ca_file: cert.pem\n"),
+            tls("  key_file: key.pem\n  client_auth_type: RequireAndVerifyClientCert\n"),
+            tls("  key_file: key.pem\n  client_ca_file: key.pem\n  client_auth_type: VerifyClientCertIfGiven\n"),
+            tls("  key_file: key.pem\n  min_version: TLS13\n  max_version: TLS12\n"),
+            with_web("basic_auth_users: {}\n").unwrap_err(),
+            with_web("tls_server_config: [").unwrap_err(),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn a_listener_open_to_other_hosts_is_warned_about() {
+    let exposure = |text: &str, address: &str| {
+        let config = with_web(text).unwrap();
+        config.web.exposure(address.parse().unwrap())
+    };
+    let open = exposure("", "0.0.0.0:18880").unwrap();
+    assert!(open.contains("open to everybody"), "{open}");
+    let hash = bcrypt::hash("s3cret", 4).unwrap();
+    let users = format!("basic_auth_users: {{ a: '{hash}' }}\n");
+    let plain = exposure(&users, "[2001:db8::1]:1").unwrap();
+    assert!(plain.contains("in plain"), "{plain}");
+    let tls = "tls_server_config: { cert_file: cert.pem, key_file: key.pem }\n";
+    assert!(
+        exposure(tls, "192.0.2.1:1")
+            .unwrap()
+            .contains("open to everybody")
+    );
+    assert_eq!(exposure(&format!("{tls}{users}"), "192.0.2.1:1"), None);
+    assert_eq!(exposure("", "127.0.0.1:1"), None);
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yml");
+    fs::write(&file, format!("listen: 0.0.0.0:1\n{PEER}")).unwrap();
+    let (ok, out, _) = check(&[file], check_config::Options::default());
+    assert!(
+        ok && out.contains("warning: 0.0.0.0:1 is open to everybody"),
+        "{out}"
+    );
+}

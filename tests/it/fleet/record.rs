@@ -1,0 +1,260 @@
+//! The record of a peer: verdicts over several polls, counters, and how long measurements stay
+//! current.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use convex_client::{Endpoint, ErrorReply, FailureReason, PollAnswer};
+use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::failure::Reason;
+use convex_peer_monitor::fleet::{Condition, Health, Observation, PeerRecord, Probed};
+use tokio::time::Instant;
+
+use crate::support::contract::peer;
+use crate::support::polls::{self, PollResult, answered, failed, points, status};
+
+/// A peer, its record, and the time of its last poll.
+struct Watched {
+    record: PeerRecord,
+    endpoints: Vec<Endpoint>,
+    start: Instant,
+    now: Duration,
+}
+
+impl Watched {
+    fn new(urls: &[&str], change: impl FnOnce(&mut Peer)) -> Self {
+        let mut peer = peer(urls);
+        peer.cadence.down_after = 2;
+        peer.cadence.up_after = 1;
+        change(&mut peer);
+        Self {
+            endpoints: peer.endpoints.clone(),
+            record: PeerRecord::new(Arc::new(peer)),
+            start: Instant::now(),
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Polls one interval after the last poll, with one result for each endpoint.
+    fn poll(&mut self, results: Vec<PollResult>) -> Health {
+        self.now += self.record.peer.cadence.interval;
+        let wall = SystemTime::UNIX_EPOCH + self.now;
+        let probed = |(endpoint, (attempt, outcome)): (&Endpoint, PollResult)| {
+            Probed::new(endpoint.transport(), (wall, wall), attempt, outcome)
+        };
+        let endpoints = self.endpoints.iter().zip(results).map(probed).collect();
+        self.record.observe(
+            &Observation { endpoints },
+            None,
+            self.start + self.now,
+            wall,
+        );
+        self.record.health
+    }
+
+    fn has(&self, condition: Condition) -> bool {
+        self.record.conditions.contains(&condition)
+    }
+}
+
+/// A poll at which all levels of the order are at `block`.
+fn good(block: i64) -> PollResult {
+    let answer = PollAnswer {
+        accounts: Some(132),
+        ..PollAnswer::default()
+    };
+    polls::good(status(2, points([block; 4])), answer)
+}
+
+const TCP: &str = "tcp://127.0.0.1:1";
+const HTTP: &str = "http://127.0.0.1:1";
+
+#[test]
+fn a_failure_of_the_monitor_makes_the_peer_unknown_and_is_not_counted() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    assert_eq!(watched.poll(vec![good(1)]), Health::Up);
+    for _ in 0..5 {
+        assert_eq!(watched.poll(vec![failed(Reason::MONITOR)]), Health::Unknown);
+    }
+    assert_eq!(
+        (
+            watched.record.up,
+            watched.record.polls,
+            watched.record.poll_failures
+        ),
+        (None, 1, 0)
+    );
+    assert!(
+        watched.record.conditions.is_empty(),
+        "the peer has no condition"
+    );
+    assert_eq!(watched.poll(vec![good(1)]), Health::Up);
+}
+
+#[test]
+fn a_peer_is_down_after_two_failed_polls_not_after_one() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    watched.poll(vec![good(1)]);
+    assert_eq!(
+        watched.poll(vec![failed(FailureReason::Timeout)]),
+        Health::Up
+    );
+    assert_eq!(
+        (
+            watched.record.up,
+            watched.has(Condition::Failing(Reason::Client(FailureReason::Timeout)))
+        ),
+        (Some(false), false)
+    );
+    assert_eq!(
+        watched.poll(vec![failed(FailureReason::Timeout)]),
+        Health::Down
+    );
+    assert!(watched.has(Condition::Failing(Reason::Client(FailureReason::Timeout))));
+    assert_eq!(watched.poll(vec![good(1)]), Health::Up);
+    assert!(watched.record.conditions.is_empty());
+    assert_eq!(
+        watched.record.transitions,
+        [0, 2, 0, 1],
+        "unknown, up, degraded, down"
+    );
+}
+
+#[test]
+fn an_endpoint_that_fails_twice_degrades_the_peer() {
+    let mut watched = Watched::new(&[HTTP, TCP], |_| {});
+    assert_eq!(
+        watched.poll(vec![failed(FailureReason::Refused), good(1)]),
+        Health::Up
+    );
+    assert_eq!(
+        watched.poll(vec![failed(FailureReason::Refused), good(1)]),
+        Health::Degraded
+    );
+    assert!(
+        watched.has(Condition::EndpointFailing)
+            && watched.has(Condition::Failing(Reason::Client(FailureReason::Refused)))
+    );
+    assert_eq!(watched.poll(vec![good(1), good(1)]), Health::Up);
+}
+
+#[test]
+fn a_query_error_degrades_the_peer_until_a_query_succeeds() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    let mut refused = good(1);
+    let error = ErrorReply {
+        code: "JUICE".to_owned(),
+        message: String::new(),
+    };
+    refused.0.query = Some(answered(Err(error)));
+    assert_eq!(watched.poll(vec![refused]), Health::Degraded);
+    assert_eq!(
+        (watched.record.up, watched.has(Condition::QueryError)),
+        (Some(true), true)
+    );
+    assert_eq!(watched.poll(vec![good(1)]), Health::Up);
+}
+
+#[test]
+fn measurements_stay_current_for_three_intervals() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    watched.poll(vec![good(5)]);
+    let interval = watched.record.peer.cadence.interval;
+    let current = |age: Duration| {
+        let now = watched.start + watched.now + age;
+        let record = &watched.record;
+        [
+            record.order(now).is_some(),
+            record.figures(now).is_some(),
+            record.timings(&record.endpoints[0], now).is_some(),
+        ]
+    };
+    assert_eq!(current(interval * 2), [true; 3]);
+    assert_eq!(current(interval * 3), [false; 3]);
+}
+
+#[test]
+fn a_level_has_advanced_once_it_was_seen_to_grow() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    watched.poll(vec![good(5)]);
+    assert_eq!(
+        watched.record.advanced, [None; 4],
+        "one poll shows no movement"
+    );
+    watched.poll(vec![good(5)]);
+    assert_eq!(watched.record.advanced, [None; 4]);
+    watched.poll(vec![good(6)]);
+    let third = SystemTime::UNIX_EPOCH + watched.record.peer.cadence.interval * 3;
+    assert_eq!(watched.record.advanced, [Some(third); 4]);
+}
+
+#[test]
+fn failures_reconnects_and_ignored_messages_are_counted_per_endpoint() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    watched.poll(vec![good(1)]);
+    watched.poll(vec![failed(FailureReason::Closed)]);
+    let mut noisy = good(2);
+    (noisy.0.reconnects, noisy.0.ignored) = (1, 3);
+    watched.poll(vec![noisy]);
+    let tally = &watched.record.endpoints[0].tally;
+    assert_eq!(
+        (
+            tally.attempts,
+            tally.failed(Reason::Client(FailureReason::Closed)),
+            tally.failed_in_all()
+        ),
+        (3, 1, 1)
+    );
+    assert_eq!(
+        (tally.reconnects, tally.ignored, tally.latencies.count()),
+        (1, 3, 2)
+    );
+}
+
+#[test]
+fn six_changes_of_health_within_an_hour_are_flapping() {
+    let mut watched = Watched::new(&[TCP], |peer| peer.cadence.down_after = 1);
+    let mut flapping = Vec::new();
+    for i in 0..8 {
+        let attempt = if i % 2 == 0 {
+            good(1)
+        } else {
+            failed(FailureReason::Timeout)
+        };
+        watched.poll(vec![attempt]);
+        flapping.push(watched.has(Condition::Flapping));
+    }
+    assert_eq!(
+        flapping,
+        [false, false, false, false, false, false, true, true],
+        "true from the sixth change"
+    );
+}
+
+#[test]
+fn a_peer_that_answers_after_refusing_connections_was_restarted() {
+    let mut watched = Watched::new(&[TCP], |_| {});
+    watched.poll(vec![failed(FailureReason::Refused)]);
+    watched.poll(vec![good(1)]);
+    assert_eq!(
+        watched.record.restarts, 0,
+        "the first answer is a start, not a restart"
+    );
+    watched.poll(vec![failed(FailureReason::Timeout)]);
+    watched.poll(vec![good(1)]);
+    assert_eq!(
+        watched.record.restarts, 0,
+        "a peer that timed out may have been suspended"
+    );
+    watched.poll(vec![failed(FailureReason::Refused)]);
+    watched.poll(vec![failed(FailureReason::Refused)]);
+    watched.poll(vec![good(1)]);
+    assert_eq!(watched.record.restarts, 1);
+    let mut reconnected = good(1);
+    reconnected.0.reconnects = 1;
+    watched.poll(vec![reconnected]);
+    assert_eq!(
+        watched.record.restarts, 2,
+        "it was back before the next poll"
+    );
+}

@@ -1,0 +1,134 @@
+//! Events: what happened to a peer, in order.
+
+use std::fs;
+use std::time::SystemTime;
+
+use cad3::Hash;
+use convex_client::FailureReason;
+use convex_peer_monitor::history::EventKind;
+
+use crate::support::agent::Agent;
+use crate::support::fake::{FakePeer, Script};
+use crate::support::polls::failed;
+
+use super::{TWO, Watched, as_text, good};
+
+#[tokio::test]
+async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
+    let watched = Watched::start(None, TWO).await;
+    let now = SystemTime::now();
+    let mut subscription = watched.history.subscribe(None);
+    for attempt in [
+        good(7, 5, 1),
+        good(7, 5, 1),
+        failed(FailureReason::Refused),
+        failed(FailureReason::Refused),
+        failed(FailureReason::Refused),
+        good(7, 5, 1),
+        good(7, 5, 1),
+        good(8, 5, 1),
+    ] {
+        watched.poll(0, now, attempt);
+    }
+    let key = |byte| Hash::new([byte; 32]);
+    let expected = [
+        "one: refused".to_owned(),
+        "one: down, was up: tcp: refused: as scripted".to_owned(),
+        "one: restarted".to_owned(),
+        "one: no longer refused".to_owned(),
+        "one: up, was down".to_owned(),
+        format!("one: key {} answers, was {}", key(8), key(7)),
+        "one: identity_changed".to_owned(),
+        "one: degraded, was up".to_owned(),
+    ];
+    assert_eq!(watched.events(), expected);
+    let mut received = Vec::new();
+    for _ in 0..expected.len() {
+        received.push(subscription.next().await.unwrap());
+    }
+    assert_eq!(as_text(&received), expected);
+    let newest = watched.history.events_of("one", 1);
+    assert_eq!(as_text(&newest), expected[7..]);
+    assert_eq!(newest[0].network.as_deref(), Some("main"));
+}
+
+#[tokio::test]
+async fn the_start_and_the_end_of_a_fork_are_events() {
+    let config = format!("{TWO}- {{ name: three, endpoints: ['tcp://192.0.2.3:1'] }}\n");
+    let watched = Watched::start(None, &config).await;
+    for (block, hashes) in [(5, [1, 1, 1]), (6, [2, 2, 9]), (7, [3, 3, 3])] {
+        for (peer, hash) in (0..3).zip(hashes) {
+            let key = u8::try_from(peer).unwrap();
+            watched.poll(peer, SystemTime::now(), good(key, block, hash));
+        }
+    }
+    let events = watched.history.events_of("three", 99);
+    let kinds: Vec<_> = events.iter().rev().map(|event| &event.what).collect();
+    let position = |expected: fn(&EventKind) -> bool| kinds.iter().position(|what| expected(what));
+    let began = position(|what| {
+        matches!(
+            what,
+            EventKind::ForkBegan {
+                first_block: Some(5)
+            }
+        )
+    });
+    let ended = position(|what| matches!(what, EventKind::ForkEnded));
+    assert!(began.is_some() && began < ended, "{kinds:?}");
+    assert!(watched.history.events_of("one", 99).is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_records_what_it_does_and_keeps_it_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let peer = FakePeer::start(Script::default()).await;
+    let config = |more: &str| {
+        format!(
+            "state_dir: {}\nhistory: {{ max_bytes: 64MiB }}\ndefaults: {{ interval: 2s, timeout: 1900ms }}\n\
+             peers: [{{ name: fake, endpoints: ['tcp://{}'] }}{more}]\n",
+            dir.path().display(),
+            peer.tcp
+        )
+    };
+    let agent = Agent::start(&config("")).await;
+    agent
+        .wait_for(
+            "convex_peer_polls_total{peer=\"fake\",network=\"default\"}",
+            |polls| polls >= 2.0,
+        )
+        .await;
+    fs::write(&agent.config, "no configuration").unwrap();
+    assert_eq!(agent.post("/-/reload", &[]).await.0, 400);
+    fs::write(
+        &agent.config,
+        config(", { name: gone, endpoints: ['tcp://127.0.0.1:1'] }"),
+    )
+    .unwrap();
+    assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
+    agent
+        .wait_for(
+            "convex_peer_health{peer=\"gone\",network=\"default\",state=\"down\"}",
+            |down| down == 1.0,
+        )
+        .await;
+    agent.stop().await;
+
+    let watched = Watched::start(Some(dir.path()), &config("")).await;
+    let events = watched.events();
+    let version = format!("the agent {} has started", env!("CARGO_PKG_VERSION"));
+    assert_eq!(events[0], version);
+    assert!(
+        events[1].starts_with("the new configuration is refused: "),
+        "{events:?}"
+    );
+    assert_eq!(events[2], "the configuration is reloaded, 2 peers");
+    assert!(
+        events
+            .iter()
+            .any(|it| it.starts_with("gone: down, was unknown: tcp: refused")),
+        "{events:?}"
+    );
+    assert_eq!(events.last().unwrap(), "the agent stops");
+    let [day, ..] = watched.history.uptime("fake").await.unwrap();
+    assert_eq!(day.ratio(), Some(1.0));
+}
