@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::TIMEOUT;
 use super::pipeline::root;
 
-/// A network of equal peers. Each is a process with a store, from which it continues after a restart.
+/// A network of equal peers. Each is a process, and continues from its store after a restart.
 pub(crate) struct Network {
     options: Options,
     dir: tempfile::TempDir,
@@ -95,9 +95,9 @@ impl Options {
     }
 }
 
-/// Returns the first of `count` consecutive ports for peers. They are below the ports that the kernel
-/// assigns to outgoing connections, and no other test process uses them: each claims a block of
-/// ports by listening on the first one until it ends.
+/// Returns the first of `count` consecutive ports for peers. They are below the ports that the
+/// kernel assigns to outgoing connections, and no other test process uses them: each claims a block
+/// of ports by listening on the first one until it ends.
 fn free_ports(count: usize) -> u16 {
     const BLOCK: u16 = 200;
     static CLAIMED: OnceLock<(TcpListener, u16)> = OnceLock::new();

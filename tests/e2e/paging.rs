@@ -14,7 +14,7 @@ use super::pipeline::{
 use super::prometheus::Prometheus;
 use super::{Agent, TIMEOUT, simulated};
 
-/// Two shortened `group_interval`s of pages: a notification that is pending arrives within this time.
+/// Two shortened `group_interval`s of pages: any pending notification arrives within this time.
 const QUIET: Duration = Duration::from_secs(8);
 
 /// The receiver and the notifications that have arrived.

@@ -1,5 +1,5 @@
-//! Two agents with one configuration and two Prometheus servers, as in `docs/scaling.md`, notify like
-//! one.
+//! Two agents with one configuration and two Prometheus servers, as in `docs/scaling.md`, notify
+//! like one.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -76,8 +76,8 @@ async fn wait_for_all_alerts(agents: [&Agent; 2], all_prometheus: [&Prometheus; 
     timeout(TIMEOUT, waiting).await.expect("all four alert");
 }
 
-/// Both agents and both Prometheus servers alert about a peer that is down. One agent stops, and the
-/// other one resolves the alert.
+/// Both agents and both Prometheus servers alert about a peer that is down. One agent stops, and
+/// the other one resolves the alert.
 pub(super) async fn a_pair_of_agents_and_prometheus_servers_is_one_page() {
     let receiver = Receiver::start().await.unwrap();
     let alertmanager = Alertmanager::start(Pace::Shipped, &receiver).await.unwrap();
