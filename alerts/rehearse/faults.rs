@@ -7,8 +7,8 @@ use convex_simulator::{Fault, Script};
 
 use super::pipeline::Pace;
 
-/// Number of peers. With seven, the loss of one does not put the quorum at risk, which would be another
-/// page.
+/// Number of peers. With seven, the loss of one does not put the quorum at risk, which would be
+/// another page.
 pub(super) const PEERS: usize = 7;
 
 /// What a fault must raise.
@@ -64,8 +64,8 @@ const fn lead(pace: Pace) -> Duration {
     })
 }
 
-/// Limit for the alert, from the beginning of the fault. The slowest takes a minute in the agent, ten
-/// in the rules and one in Alertmanager.
+/// Limit for the alert, from the beginning of the fault. The slowest takes a minute in the agent,
+/// ten in the rules and one in Alertmanager.
 pub(super) const fn timeout(pace: Pace) -> Duration {
     Duration::from_secs(match pace {
         Pace::Shipped => 15 * 60,

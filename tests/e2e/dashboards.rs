@@ -12,8 +12,8 @@ use super::network::Network;
 use super::prometheus::Prometheus;
 use super::{Agent, REAL_PEERS, TIMEOUT, pipeline, simulated, tls};
 
-/// Queries without data while nothing is wrong, as dashboard, panel or annotation, and letter of the
-/// query. Faults fill each of them.
+/// Queries without data while nothing is wrong, as dashboard, panel or annotation, and letter of
+/// the query. Faults fill each of them.
 const EMPTY_WHEN_HEALTHY: [&str; 31] = [
     "convex-consensus, Order stalled",
     "convex-consensus, Peers, G",

@@ -22,8 +22,8 @@ impl Prometheus {
         started
     }
 
-    /// Starts a Prometheus that scrapes `agent` every second and sends its alerts to `alertmanager`,
-    /// if any.
+    /// Starts a Prometheus that scrapes `agent` every second and sends its alerts to
+    /// `alertmanager`, if any.
     pub(crate) async fn start_without_rules(agent: &str, alertmanager: Option<SocketAddr>) -> Self {
         let started = pipeline::Prometheus::start(Pace::Fast, agent, alertmanager);
         Self(started.await.unwrap())

@@ -1,5 +1,5 @@
 //! The alerting pipeline of an operator: Prometheus with our rules, Alertmanager with our example
-//! routes, and a webhook receiver that records what arrives. Of the agent it knows only the address.
+//! routes, and a webhook receiver that records what arrives.
 
 mod alertmanager;
 mod loopback;

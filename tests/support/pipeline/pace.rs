@@ -19,8 +19,8 @@ type Shorten = fn(Duration) -> Duration;
 pub(crate) enum Pace {
     /// All times as in the files.
     Shipped,
-    /// Scrapes and evaluations every second. `for`, `group_wait` and `group_interval` are divided by
-    /// 30 and `keep_firing_for` is 30 s, except for alerts about the agent itself. Expressions,
+    /// Scrapes and evaluations every second. `for`, `group_wait` and `group_interval` are divided
+    /// by 30 and `keep_firing_for` is 30 s, except for alerts about the agent itself. Expressions,
     /// labels, routes, grouping and inhibition stay the same.
     Fast,
 }

@@ -38,8 +38,8 @@ impl Prometheus {
         Self::start_with(pace, &config).await
     }
 
-    /// Starts a Prometheus with this configuration: a file of `deploy/` with other addresses. It has
-    /// no rules before `load_rules`.
+    /// Starts a Prometheus with this configuration: a file of `deploy/` with other addresses. It
+    /// has no rules before `load_rules`.
     pub(crate) async fn start_with(pace: Pace, config: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let config = replace(
