@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use cad3::Hash;
-use convex_peer_monitor::fleet::{Agreement, Ring, Sightings, Voice};
+use convex_peer_monitor::fleet::{Agreement, Ring, Sightings, WeightedRing};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// Rings of `peers` that each were polled every tenth block of a second each; the first `apart` are on a fork of their own.
@@ -31,8 +31,10 @@ fn agreement(c: &mut Criterion) {
             ("half apart", peers / 2),
         ] {
             let rings = rings(peers, apart);
-            let voices: Vec<Voice<'_>> =
-                rings.iter().map(|ring| Voice { ring, weight: 1 }).collect();
+            let voices: Vec<WeightedRing<'_>> = rings
+                .iter()
+                .map(|ring| WeightedRing { ring, weight: 1 })
+                .collect();
             let mut sightings = Sightings::default();
             for sighting in rings.iter().flat_map(Ring::newest_first) {
                 sightings.add(sighting);

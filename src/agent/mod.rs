@@ -20,17 +20,17 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::delivery::{self, Counts, Notifier, Outbox, SaveRequest};
-use crate::config::active::Current;
+use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
 use crate::config::{self, Config};
 use crate::config::{Cost, DescriptorLimit};
 use crate::fleet::Fleet;
-use crate::history::{Happening, History};
+use crate::history::{EventKind, History};
 use crate::poller::{Scheduler, Timing};
 use crate::self_check::{self, Plan};
 use crate::sidecar::Sidecars;
-use crate::survey::Inquiry;
-use crate::survey::discovery::{Round, Watchlist};
+use crate::survey::NetworkSurvey;
+use crate::survey::discovery::{ScanResult, Watchlist};
 use crate::web::{self, ReloadRequest, Site};
 
 use state_file::Keeper;
@@ -64,7 +64,7 @@ impl Source {
 
 /// What is counted of the agent itself.
 #[derive(Clone, Debug)]
-pub struct Happenings {
+pub struct AgentMetrics {
     /// All of it.
     pub registry: Registry,
     /// Of polls.
@@ -73,7 +73,7 @@ pub struct Happenings {
     pub counts: Counts,
 }
 
-impl Happenings {
+impl AgentMetrics {
     /// Nothing has happened yet.
     ///
     /// # Errors
@@ -100,16 +100,16 @@ pub async fn run(
     (reloads, mut asked): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Happenings {
+    let AgentMetrics {
         registry,
         timing,
         counts,
-    } = Happenings::new()?;
+    } = AgentMetrics::new()?;
     let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
-    history.note(Happening::AgentStarted {
+    history.note(EventKind::AgentStarted {
         version: env!("CARGO_PKG_VERSION").into(),
     });
-    let fleet = Arc::new(Fleet::before(Arc::clone(&history) as _));
+    let fleet = Arc::new(Fleet::with_observer(Arc::clone(&history) as _));
     let outbox = Arc::new(Outbox::default());
     fleet.apply(&config);
     let state = state_file::Parts {
@@ -130,7 +130,7 @@ pub async fn run(
     let (found, mut rounds) = mpsc::channel(1);
     let mut crew = Crew {
         scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
-        inquiry: Inquiry::new(Arc::clone(&fleet), found, stop.clone()),
+        inquiry: NetworkSurvey::new(Arc::clone(&fleet), found, stop.clone()),
         notifier: Notifier::new(telling.clone()),
         sidecars: Sidecars::new(learn, stop.clone()),
         watchlist: Watchlist::of(source.shard),
@@ -152,7 +152,7 @@ pub async fn run(
         .map_or("", |url| url.path())
         .trim_end_matches('/')
         .into();
-    let current = Arc::new(Current::new(config));
+    let current = Arc::new(ActiveConfig::new(config));
     let telling = tokio::spawn(delivery::watch(telling, Arc::clone(&current), saves));
     let site = Site {
         fleet: Arc::clone(&fleet),
@@ -267,7 +267,7 @@ struct Crew {
     fleet: Arc<Fleet>,
     history: Arc<History>,
     scheduler: Scheduler,
-    inquiry: Inquiry,
+    inquiry: NetworkSurvey,
     notifier: Notifier,
     sidecars: Sidecars,
     watchlist: Watchlist,
@@ -293,7 +293,7 @@ impl Crew {
     }
 
     /// Reads the configuration again. A bad one changes nothing but the metric that says so.
-    async fn reload(&mut self, source: &Source, current: &Current) -> Result<(), String> {
+    async fn reload(&mut self, source: &Source, current: &ActiveConfig) -> Result<(), String> {
         systemd::reloading();
         let reader = source.clone();
         let loaded = match tokio::task::spawn_blocking(move || reader.load()).await {
@@ -314,7 +314,7 @@ impl Crew {
                     tracing::warn!("another state_dir takes effect at the next start");
                 }
                 self.apply(&config);
-                self.history.note(Happening::ConfigReloaded {
+                self.history.note(EventKind::ConfigReloaded {
                     peers: config.peers.len(),
                 });
                 tracing::info!(peers = config.peers.len(), "the configuration is reloaded");
@@ -325,7 +325,7 @@ impl Crew {
             }
             Err(errors) => {
                 current.refused();
-                self.history.note(Happening::refused(&errors));
+                self.history.note(EventKind::refused(&errors));
                 let refused = "the new configuration is refused; the old one stays in force";
                 tracing::error!(%errors, "{refused}");
                 systemd::ready(refused);
@@ -335,7 +335,7 @@ impl Crew {
     }
 
     /// Watches the peers that a round of discovery has found, besides the configured ones.
-    fn follow(&mut self, round: Round, current: &Current) {
+    fn follow(&mut self, round: ScanResult, current: &ActiveConfig) {
         let in_force = current.get();
         let config = &in_force.config;
         let network = round.network.clone();

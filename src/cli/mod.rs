@@ -18,7 +18,7 @@ use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use convex_client::Endpoint;
 
-use crate::agent::Happenings;
+use crate::agent::AgentMetrics;
 use crate::agent::logging::{LogFormat, LogLevel};
 use crate::config::Config;
 use crate::config::shard::Shard;
@@ -310,7 +310,7 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         json: args.json,
         shard: args.shard.unwrap_or_default(),
     };
-    let happenings = Happenings::new()?;
+    let happenings = AgentMetrics::new()?;
     let series = |config: &Config| {
         happenings.counts.only(config.notify.receivers());
         metrics::series(config, &happenings.registry)

@@ -10,11 +10,11 @@ use super::Config;
 
 /// The configuration in force, shared by everybody who reads it.
 #[derive(Debug)]
-pub struct Current(ArcSwap<InForce>);
+pub struct ActiveConfig(ArcSwap<LoadedConfig>);
 
 /// One configuration and its history.
 #[derive(Clone, Debug)]
-pub struct InForce {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Arc<Config>,
     /// When it was loaded.
@@ -23,22 +23,22 @@ pub struct InForce {
     pub reload_successful: bool,
 }
 
-impl Current {
+impl ActiveConfig {
     /// `config`, loaded now.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self(ArcSwap::from_pointee(InForce::now(config)))
+        Self(ArcSwap::from_pointee(LoadedConfig::now(config)))
     }
 
     /// What is in force.
     #[must_use]
-    pub fn get(&self) -> Arc<InForce> {
+    pub fn get(&self) -> Arc<LoadedConfig> {
         self.0.load_full()
     }
 
     /// Puts `config` in force.
     pub fn replace(&self, config: Config) {
-        self.0.store(Arc::new(InForce::now(config)));
+        self.0.store(Arc::new(LoadedConfig::now(config)));
     }
 
     /// Notes that a new configuration was refused; the old one stays in force.
@@ -49,7 +49,7 @@ impl Current {
     }
 }
 
-impl InForce {
+impl LoadedConfig {
     fn now(config: Config) -> Self {
         Self {
             config: Arc::new(config),

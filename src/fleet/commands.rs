@@ -12,7 +12,7 @@ use super::observation::Observation;
 
 /// What a peer's own task does for others between two polls, so that nobody else connects to the peer.
 #[derive(Debug)]
-pub enum Errand {
+pub enum PollCommand {
     /// Asks a question.
     Ask {
         /// What is asked.
@@ -29,9 +29,9 @@ pub enum Errand {
 
 /// Errands of one peer, in the order that they came.
 #[derive(Debug)]
-pub struct Mailbox {
+pub struct CommandQueue {
     /// None once nobody will come for them.
-    waiting: Mutex<Option<VecDeque<Errand>>>,
+    waiting: Mutex<Option<VecDeque<PollCommand>>>,
     arrived: Notify,
     reader: tokio::sync::Mutex<()>,
 }
@@ -39,11 +39,11 @@ pub struct Mailbox {
 /// The one who does the errands; the next one waits until it is dropped.
 #[derive(Debug)]
 pub struct Reader<'a> {
-    mailbox: &'a Mailbox,
+    mailbox: &'a CommandQueue,
     _only: MutexGuard<'a, ()>,
 }
 
-impl Mailbox {
+impl CommandQueue {
     pub(super) fn open() -> Self {
         Self {
             waiting: Mutex::new(Some(VecDeque::new())),
@@ -53,7 +53,7 @@ impl Mailbox {
     }
 
     /// Leaves an errand. When nobody will come for it, it is dropped, and who waits for its answer knows.
-    pub(super) fn put(&self, errand: Errand) {
+    pub(super) fn put(&self, errand: PollCommand) {
         if let Some(waiting) = lock(&self.waiting).as_mut() {
             waiting.push_back(errand);
             self.arrived.notify_one();
@@ -76,7 +76,7 @@ impl Mailbox {
 
 impl Reader<'_> {
     /// The next errand; safe to be given up while it waits.
-    pub async fn next(&mut self) -> Errand {
+    pub async fn next(&mut self) -> PollCommand {
         loop {
             let first = lock(&self.mailbox.waiting)
                 .as_mut()
@@ -95,14 +95,14 @@ mod tests {
 
     use super::*;
 
-    fn errand() -> (Errand, oneshot::Receiver<Observation>) {
+    fn errand() -> (PollCommand, oneshot::Receiver<Observation>) {
         let (answer, answered) = oneshot::channel();
-        (Errand::Poll { answer }, answered)
+        (PollCommand::Poll { answer }, answered)
     }
 
     #[tokio::test]
     async fn errands_are_read_by_one_and_each_once() {
-        let mailbox = Mailbox::open();
+        let mailbox = CommandQueue::open();
         let mut first = mailbox.read().await;
         for _ in 0..2 {
             mailbox.put(errand().0);
@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_an_answer_hears_that_none_will_come() {
-        let mailbox = Mailbox::open();
+        let mailbox = CommandQueue::open();
         let (before, no_answer) = errand();
         mailbox.put(before);
         mailbox.close();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::fleet::Observation;
-use crate::self_check::{Checks, Doubt, Failed, Path, Roll, Word, doubt};
+use crate::self_check::{Checks, Contact, Excuse, Failed, Path, ReachabilityCount, excuse};
 
 use super::{Fleet, PeerRecord, lock, tell};
 
@@ -15,34 +15,35 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the agent knows of its own sight.
 #[derive(Debug, Default)]
-pub(super) struct OwnSight {
+pub(super) struct MonitorHealth {
     pub(super) checks: Checks,
-    roll: Roll,
+    roll: ReachabilityCount,
 }
 
 impl Fleet {
     /// What excuses a poll, if anything does.
-    pub(super) fn doubt(
+    pub(super) fn excuse(
         &self,
         record: &mut PeerRecord,
         observation: &Observation,
         now: Instant,
-    ) -> Option<Doubt> {
+    ) -> Option<Excuse> {
         let reasons = observation.endpoints.iter();
-        let word = Word::of(reasons.map(|probed| Some(probed.failure.as_ref()?.reason)));
+        let contact = Contact::of(reasons.map(|probed| Some(probed.failure.as_ref()?.reason)));
         // Who is down already does not fall silent now, together with others.
-        let word = word.filter(|word| *word == Word::Heard || !record.is_judged_down());
-        self.replace_word(record, word);
+        let contact =
+            contact.filter(|contact| *contact == Contact::Reached || !record.is_judged_down());
+        self.set_contact(record, contact);
         let own = lock(&self.own);
         let together = own.roll.together(Path::is_local(&record.peer));
-        let found = doubt(&record.failed(observation), &own.checks, together);
-        found.filter(|doubt| record.admits(*doubt, now, PATIENCE))
+        let found = excuse(&record.failed(observation), &own.checks, together);
+        found.filter(|excuse| record.accepts_excuse(*excuse, now, PATIENCE))
     }
 
-    pub(super) fn replace_word(&self, record: &mut PeerRecord, word: Option<Word>) {
-        let before = std::mem::replace(&mut record.word, word);
+    pub(super) fn set_contact(&self, record: &mut PeerRecord, contact: Option<Contact>) {
+        let before = std::mem::replace(&mut record.contact, contact);
         let local = Path::is_local(&record.peer);
-        lock(&self.own).roll.replace(local, before, word);
+        lock(&self.own).roll.replace(local, before, contact);
     }
 
     /// Takes what the agent has found of itself, and ends suspicions that have lasted too long or are disproven. To be
@@ -56,23 +57,23 @@ impl Fleet {
             if record.is_excused_no_longer(now, PATIENCE, reference) {
                 let record = Arc::make_mut(&mut record);
                 let before = record.health;
-                record.convict(now, wall);
-                self.replace_word(record, None);
+                record.revoke_excuse(now, wall);
+                self.set_contact(record, None);
                 if record.health != before {
                     tell(record, before);
                 }
                 let of_this_shard = record.peer.sampled.is_none();
-                if let Some(witness) = self.witness.as_ref().filter(|_| of_this_shard) {
-                    witness.judged(record);
+                if let Some(observer) = self.observer.as_ref().filter(|_| of_this_shard) {
+                    observer.judged(record);
                 }
             }
         }
     }
 
     /// What a peer said last counts no longer.
-    pub(super) fn forget_word(&self, record: &PeerRecord) {
+    pub(super) fn forget_contact(&self, record: &PeerRecord) {
         let local = Path::is_local(&record.peer);
-        lock(&self.own).roll.replace(local, record.word, None);
+        lock(&self.own).roll.replace(local, record.contact, None);
     }
 }
 
@@ -91,8 +92,8 @@ impl PeerRecord {
 
     /// Whether `doubt` excuses a poll at `now`: a suspicion only for `patience` since the peer was last heard, and it takes
     /// back no verdict.
-    fn admits(&self, doubt: Doubt, now: Instant, patience: Duration) -> bool {
-        !doubt.is_suspicion()
+    fn accepts_excuse(&self, excuse: Excuse, now: Instant, patience: Duration) -> bool {
+        !excuse.is_suspicion()
             || (!self.is_judged_down()
                 && self
                     .suspected_since
@@ -101,22 +102,22 @@ impl PeerRecord {
 
     /// Whether the peer is judged down, and nothing excuses it.
     pub(super) fn is_judged_down(&self) -> bool {
-        self.doubt.is_none() && self.streak.verdict() == Some(false)
+        self.excuse.is_none() && self.streak.verdict() == Some(false)
     }
 
     /// Whether what excuses the last poll is over: it took `patience`, or an answering reference ends it.
     fn is_excused_no_longer(&self, now: Instant, patience: Duration, reference: bool) -> bool {
-        self.doubt.is_some_and(|doubt| {
+        self.excuse.is_some_and(|excuse| {
             let late = self
                 .suspected_since
                 .is_some_and(|since| now - since >= patience);
-            doubt.is_suspicion() && (late || (reference && doubt.ends_with_a_reference()))
+            excuse.is_suspicion() && (late || (reference && excuse.ends_with_a_reference()))
         })
     }
 
     /// Holds the last poll against the peer after all.
-    fn convict(&mut self, now: Instant, wall: SystemTime) {
-        self.doubt = None;
+    fn revoke_excuse(&mut self, now: Instant, wall: SystemTime) {
+        self.excuse = None;
         self.up = Some(false);
         self.judge(None, now, wall);
     }

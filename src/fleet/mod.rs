@@ -25,17 +25,17 @@ use crate::self_check::Checks;
 use crate::sidecar::Reading;
 
 pub(crate) use bounded::make_room;
-pub use commands::{Errand, Mailbox, Reader};
-use excuses::OwnSight;
+pub use commands::{CommandQueue, PollCommand, Reader};
+use excuses::MonitorHealth;
 pub use network::NetworkVerdict;
 use network::NetworkWatch;
-pub use network::agreement::{Agreement, Stand, Voice};
+pub use network::agreement::{Agreement, ForkVerdict, WeightedRing};
 pub use network::head::Lag;
 pub use network::member::Standing;
 pub use network::ring::{Mark, Ring, Sighting, Sightings};
-pub use network::stake::{Quorum, Stake, StakeStanding};
+pub use network::stake::{Quorum, Stake, StakeClass};
 pub use observation::{Observation, Probed};
-pub use observer::Witness;
+pub use observer::PollObserver;
 pub use peer::PeerRecord;
 pub use peer::addresses::Addresses;
 pub use peer::condition::Condition;
@@ -52,8 +52,8 @@ pub use slot::{NotPolled, Slot};
 #[derive(Debug, Default)]
 pub struct Fleet {
     watched: Mutex<Watched>,
-    own: Mutex<OwnSight>,
-    witness: Option<Arc<dyn Witness>>,
+    own: Mutex<MonitorHealth>,
+    observer: Option<Arc<dyn PollObserver>>,
 }
 
 #[derive(Debug, Default)]
@@ -195,8 +195,8 @@ impl Fleet {
         }
         let record = Arc::make_mut(&mut record);
         let before = record.health;
-        let doubt = self.doubt(record, observation, now);
-        record.take(observation, doubt, now, wall);
+        let excuse = self.excuse(record, observation, now);
+        record.take(observation, excuse, now, wall);
         {
             let mut watch = lock(&slot.network.watch);
             let standing = watch.answered(record, now, wall);
@@ -205,13 +205,13 @@ impl Fleet {
             watch.judged(&record.peer.name, record.health);
         }
         if record.is_judged_down() {
-            self.replace_word(record, None);
+            self.set_contact(record, None);
         }
         if record.health != before {
             tell(record, before);
         }
-        if let Some(witness) = self.witness.as_ref().filter(|_| of_this_shard) {
-            witness.polled(record, observation, now);
+        if let Some(observer) = self.observer.as_ref().filter(|_| of_this_shard) {
+            observer.polled(record, observation, now);
         }
         record.health == Health::Down
     }
@@ -302,7 +302,7 @@ impl Fleet {
         slot.retired.store(true, Ordering::Relaxed);
         slot.errands().close();
         lock(&slot.network.watch).remove(&record.peer.name);
-        self.forget_word(&record);
+        self.forget_contact(&record);
     }
 
     /// What the agent has found of itself.
@@ -375,7 +375,7 @@ fn tell(record: &PeerRecord, before: Health) {
         Some(format!("{}: {failure}", endpoint.transport))
     });
     let why: Vec<String> = record
-        .doubt
+        .excuse
         .iter()
         .map(ToString::to_string)
         .chain(why)

@@ -9,9 +9,9 @@ use crate::fleet::Observation;
 
 use super::{Fleet, NetworkVerdict, PeerRecord, lock};
 
-/// Is told of each peer when it was judged, in the order of its polls. The peer is locked meanwhile: a witness must neither
+/// Is told of each peer when it was judged, in the order of its polls. The peer is locked meanwhile: a observer must neither
 /// wait nor ask the fleet anything.
-pub trait Witness: Debug + Send + Sync {
+pub trait PollObserver: Debug + Send + Sync {
     /// `record` has taken `observation` at `now`.
     fn polled(&self, record: &PeerRecord, observation: &Observation, now: Instant);
 
@@ -20,11 +20,11 @@ pub trait Witness: Debug + Send + Sync {
 }
 
 impl Fleet {
-    /// A fleet without peers that `witness` looks at.
+    /// A fleet without peers that `observer` looks at.
     #[must_use]
-    pub fn before(witness: Arc<dyn Witness>) -> Self {
+    pub fn with_observer(observer: Arc<dyn PollObserver>) -> Self {
         Self {
-            witness: Some(witness),
+            observer: Some(observer),
             ..Self::default()
         }
     }

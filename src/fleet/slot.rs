@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config;
 
-use super::commands::{Errand, Mailbox};
+use super::commands::{CommandQueue, PollCommand};
 use super::observation::Observation;
 use super::{NetworkRecord, PeerRecord, lock};
 
@@ -26,7 +26,7 @@ pub struct Slot {
     pub(super) network: Arc<NetworkRecord>,
     /// Set and read with `record` locked.
     pub(super) retired: AtomicBool,
-    errands: Mailbox,
+    errands: CommandQueue,
     /// When somebody last asked for a poll.
     poll_asked: Mutex<Option<Instant>>,
 }
@@ -50,7 +50,7 @@ impl Slot {
             record: Mutex::new(Arc::new(PeerRecord::new(peer))),
             network,
             retired: AtomicBool::new(false),
-            errands: Mailbox::open(),
+            errands: CommandQueue::open(),
             poll_asked: Mutex::default(),
         }
     }
@@ -67,7 +67,7 @@ impl Slot {
                 "the peer is watched no longer",
             ))
         };
-        self.errands.put(Errand::Ask { question, answer });
+        self.errands.put(PollCommand::Ask { question, answer });
         answered.await.map_err(|_| gone())?
     }
 
@@ -79,7 +79,7 @@ impl Slot {
     pub async fn poll(&self) -> Result<Observation, NotPolled> {
         self.may_be_polled(Instant::now())?;
         let (answer, answered) = oneshot::channel();
-        self.errands.put(Errand::Poll { answer });
+        self.errands.put(PollCommand::Poll { answer });
         answered.await.map_err(|_| NotPolled::NotWatched)
     }
 
@@ -97,7 +97,7 @@ impl Slot {
 
     /// What the peer's task is to do.
     #[must_use]
-    pub const fn errands(&self) -> &Mailbox {
+    pub const fn errands(&self) -> &CommandQueue {
         &self.errands
     }
 

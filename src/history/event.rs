@@ -24,7 +24,7 @@ pub struct Event {
     pub network: Option<String>,
     /// What happened.
     #[serde(flatten)]
-    pub what: Happening,
+    pub what: EventKind,
 }
 
 impl Event {
@@ -41,7 +41,7 @@ impl Event {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Happening {
+pub enum EventKind {
     /// A peer's health is another one.
     HealthChanged {
         /// The health before.
@@ -122,7 +122,7 @@ pub enum Happening {
 /// What is kept of the errors of a configuration, characters.
 const ERRORS_KEPT: usize = 1_000;
 
-impl Happening {
+impl EventKind {
     /// A configuration was refused with these errors.
     #[must_use]
     pub fn refused(errors: &str) -> Self {
@@ -134,7 +134,7 @@ impl Happening {
     }
 }
 
-impl fmt::Display for Happening {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HealthChanged { from, to, why } if why.is_empty() => {
@@ -181,7 +181,7 @@ mod tests {
             at_ms: 1_000,
             peer: Some("one".to_owned()),
             network: Some("main".to_owned()),
-            what: Happening::HealthChanged {
+            what: EventKind::HealthChanged {
                 from: "up".into(),
                 to: "down".into(),
                 why: "tcp: refused: as told".to_owned(),

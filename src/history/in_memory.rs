@@ -13,7 +13,7 @@ use crate::fleet::Observation;
 use crate::fleet::{Condition, Health, PeerRecord};
 use crate::history::db::{PeerKey, minute};
 
-use super::event::Happening;
+use super::event::EventKind;
 use super::recent::{Outcome, Poll, Recent};
 use super::summary::Summary;
 use super::transcript::Transcript;
@@ -97,7 +97,7 @@ impl PeerMemory {
     }
 
     /// Whether transcripts are kept of this peer even when there are too many to keep those of all.
-    pub(super) fn is_amiss(&self) -> bool {
+    pub(super) fn is_unhealthy(&self) -> bool {
         self.seen.health != Health::Up
     }
 
@@ -175,26 +175,26 @@ impl PeerMemory {
     }
 
     /// What `record` shows that was otherwise before, in the order in which it is to be told.
-    pub(super) fn news(&mut self, record: &PeerRecord) -> Vec<Happening> {
+    pub(super) fn news(&mut self, record: &PeerRecord) -> Vec<EventKind> {
         let mut news = Vec::new();
         let before = &self.seen;
         if record.identity.key_changes > before.key_changes {
-            news.push(Happening::KeyChanged {
+            news.push(EventKind::KeyChanged {
                 from: before.key.map(|key| key.to_string()),
                 to: record.identity.key.map(|key| key.to_string()),
             });
         }
         if record.restarts > before.restarts {
-            news.push(Happening::RestartInferred);
+            news.push(EventKind::RestartInferred);
         }
         let diverged = record.diverged == Some(true);
         if diverged && !before.diverged {
-            news.push(Happening::ForkBegan {
+            news.push(EventKind::ForkBegan {
                 first_block: record.first_divergent_block,
             });
         }
         if before.diverged && !diverged {
-            news.push(Happening::ForkEnded);
+            news.push(EventKind::ForkEnded);
         }
         // A fork is told as one.
         let told = |condition: &&Condition| **condition != Condition::Diverged;
@@ -202,16 +202,16 @@ impl PeerMemory {
             let label = |condition: &Condition| condition.as_str().into();
             let began = record.conditions.difference(&before.conditions);
             let ended = before.conditions.difference(&record.conditions);
-            news.extend(began.filter(told).map(|began| Happening::ConditionBegan {
+            news.extend(began.filter(told).map(|began| EventKind::ConditionBegan {
                 condition: label(began),
             }));
-            news.extend(ended.filter(told).map(|ended| Happening::ConditionEnded {
+            news.extend(ended.filter(told).map(|ended| EventKind::ConditionEnded {
                 condition: label(ended),
             }));
         }
         let first_and_good = !before.judged && record.health == Health::Up;
         if record.health != before.health && !first_and_good {
-            news.push(Happening::HealthChanged {
+            news.push(EventKind::HealthChanged {
                 from: before.health.as_str().into(),
                 to: record.health.as_str().into(),
                 why: why(record),
@@ -259,7 +259,7 @@ pub(super) fn key(peer: &config::Peer) -> PeerKey {
 
 /// What excuses the last poll, or what its endpoints failed with.
 fn why(record: &PeerRecord) -> String {
-    let doubt = record.doubt.iter().map(ToString::to_string);
+    let doubt = record.excuse.iter().map(ToString::to_string);
     let failures = record.endpoints.iter().filter_map(|endpoint| {
         let failure = endpoint.last_failure.as_ref()?;
         Some(format!("{}: {failure}", endpoint.transport))
@@ -288,7 +288,7 @@ fn charted(record: &PeerRecord, observation: &Observation, at: SystemTime, now: 
         outcome: match record.up {
             Some(true) => Outcome::Up,
             Some(false) => Outcome::Failed,
-            None => Outcome::Own,
+            None => Outcome::Excused,
         },
         maintenance: record.in_maintenance(at),
         health: record.health,

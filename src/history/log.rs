@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::event::{Event, Happening};
+use super::event::{Event, EventKind};
 
 /// So many events are kept, in memory and in the store.
 pub const EVENTS_KEPT: usize = 10_000;
@@ -59,7 +59,7 @@ impl Log {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, at: SystemTime, about: About<'_>, what: Happening) {
+    pub(super) fn push(&self, at: SystemTime, about: About<'_>, what: EventKind) {
         let mut kept = self.lock();
         let event = Arc::new(Event {
             id: kept.next,
@@ -223,7 +223,7 @@ mod tests {
 
     fn happen(log: &Log, times: usize) {
         for _ in 0..times {
-            log.push(at(5), About::default(), Happening::RestartInferred);
+            log.push(at(5), About::default(), EventKind::RestartInferred);
         }
     }
 
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn ids_grow_whatever_the_clock_does_and_go_on_above_what_is_remembered() {
         let log = log();
-        log.push(at(5_000), About::default(), Happening::RestartInferred);
-        log.push(at(0), About::default(), Happening::RestartInferred);
+        log.push(at(5_000), About::default(), EventKind::RestartInferred);
+        log.push(at(0), About::default(), EventKind::RestartInferred);
         assert_eq!(ids(&log.since(0, 9)), [1_000, 1_001]);
 
         // After a restart at an earlier hour, with a batch of events that was never written.

@@ -20,13 +20,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
 use crate::fleet::Observation;
-use crate::fleet::{PeerRecord, Snapshot, Witness};
+use crate::fleet::{PeerRecord, PollObserver, Snapshot};
 
 use db::thread::{Counter, Shelf};
 pub use db::thread::{MEMORY_BYTES, Unreadable};
 use db::{Batch, PeerKey, minute};
 pub use db::{HOURS_KEPT, MINUTES_KEPT, NAME as STORE_NAME, Resolution, StoreError};
-pub use event::{Event, Happening, Label};
+pub use event::{Event, EventKind, Label};
 use in_memory::PeerMemory;
 use log::{About, Log};
 pub use log::{EVENTS_KEPT, Subscription};
@@ -128,7 +128,7 @@ impl History {
             let memory = match kept {
                 Some(kept) if same => {
                     let mut memory = lock(&kept);
-                    if many && !memory.is_amiss() {
+                    if many && !memory.is_unhealthy() {
                         memory.forget_transcripts();
                     }
                     drop(memory);
@@ -165,7 +165,7 @@ impl History {
     }
 
     /// Notes something that has happened to the agent.
-    pub fn note(&self, what: Happening) {
+    pub fn note(&self, what: EventKind) {
         self.log.push(SystemTime::now(), About::default(), what);
     }
 
@@ -347,7 +347,7 @@ impl History {
     }
 }
 
-impl Witness for History {
+impl PollObserver for History {
     fn polled(&self, record: &PeerRecord, observation: &Observation, now: Instant) {
         // One that is to be followed, or is no longer.
         let Some(memory) = self.of(&record.peer.name) else {
@@ -356,7 +356,7 @@ impl Witness for History {
         let mut memory = lock(&memory);
         memory.poll(record, observation, now);
         self.tell_news(&mut memory, record);
-        if !self.many.load(Ordering::Relaxed) || memory.is_amiss() {
+        if !self.many.load(Ordering::Relaxed) || memory.is_unhealthy() {
             memory.keep(record, observation);
         } else {
             memory.forget_transcripts();

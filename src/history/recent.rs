@@ -23,7 +23,7 @@ label_enum! {
     pub enum Outcome {
         Up = "up", "An endpoint answered as it should.";
         Failed = "failed", "None did.";
-        Own = "own", "It failed, and the monitor's own trouble excuses it.";
+        Excused = "excused", "It failed because of the agent itself and does not count.";
     }
 }
 
@@ -134,7 +134,7 @@ impl Packed {
         };
         Poll {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(ms),
-            outcome: outcome.copied().unwrap_or(Outcome::Own),
+            outcome: outcome.copied().unwrap_or(Outcome::Excused),
             maintenance: has(MAINTENANCE),
             health: self.health,
             failures: self.failures.map(reason),

@@ -16,7 +16,7 @@ pub struct Summary {
     /// Polls that failed.
     pub failed: u64,
     /// Polls that failed and that the monitor's own trouble excuses.
-    pub own: u64,
+    pub excused: u64,
     /// Polls during maintenance, however they ended.
     pub maintenance: u64,
     /// The time that the good polls stand for, milliseconds.
@@ -99,7 +99,7 @@ impl Summary {
             _ if poll.maintenance => (summary.maintenance, summary.maintenance_ms) = (1, ms),
             Outcome::Up => (summary.good, summary.good_ms) = (1, ms),
             Outcome::Failed => (summary.failed, summary.failed_ms) = (1, ms),
-            Outcome::Own => summary.own = 1,
+            Outcome::Excused => summary.excused = 1,
         }
         summary
     }
@@ -108,7 +108,7 @@ impl Summary {
     pub fn merge(&mut self, later: &Self) {
         self.good += later.good;
         self.failed += later.failed;
-        self.own += later.own;
+        self.excused += later.excused;
         self.maintenance += later.maintenance;
         self.good_ms += later.good_ms;
         self.failed_ms += later.failed_ms;
@@ -127,6 +127,6 @@ impl Summary {
     /// All polls.
     #[must_use]
     pub const fn polls(&self) -> u64 {
-        self.good + self.failed + self.own + self.maintenance
+        self.good + self.failed + self.excused + self.maintenance
     }
 }

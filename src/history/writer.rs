@@ -12,7 +12,7 @@ use crate::fleet::{Fleet, OrderState};
 use crate::history::db::thread::Shelf;
 
 use super::History;
-use super::event::Happening;
+use super::event::EventKind;
 use super::log::About;
 
 /// From one look at the networks to the next.
@@ -55,7 +55,7 @@ impl History {
                 write = Some(Write::begin(&self));
             }
         }
-        self.note(Happening::AgentStopped);
+        self.note(EventKind::AgentStopped);
         if let Some(under_way) = write
             && under_way.ended.await.is_err()
         {
@@ -124,14 +124,14 @@ impl Networks {
             };
             let tell = |what| history.log.push(SystemTime::now(), about, what);
             if is_news(order, now.0) {
-                tell(Happening::OrderChanged {
+                tell(EventKind::OrderChanged {
                     from: order.as_str().into(),
                     to: now.0.as_str().into(),
                 });
             }
             match (split, now.1) {
-                (false, true) => tell(Happening::SplitBegan),
-                (true, false) => tell(Happening::SplitEnded),
+                (false, true) => tell(EventKind::SplitBegan),
+                (true, false) => tell(EventKind::SplitEnded),
                 (true, true) | (false, false) => {}
             }
             self.0.insert(name, now);

@@ -7,7 +7,7 @@ use convex_client::{PollAnswer, Transport, seconds_of_ms, seconds_since_epoch};
 
 use crate::config::Role;
 use crate::fleet::{
-    Health, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeStanding,
+    Health, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeClass,
 };
 
 use super::catalogue::{self, Definition};
@@ -89,7 +89,7 @@ fn stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
             let Some(quorum) = &network.verdict.quorum else {
                 continue;
             };
-            for (standing, ratio) in StakeStanding::ALL.iter().zip(quorum.ratios) {
+            for (standing, ratio) in StakeClass::ALL.iter().zip(quorum.ratios) {
                 let labels = [
                     ("network", network.name.as_str()),
                     ("standing", standing.as_str()),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Config, Limits};
-use crate::fleet::{Errand, Fleet, Slot};
+use crate::fleet::{Fleet, PollCommand, Slot};
 use crate::poller::prober::Prober;
 
 use permits::{PeerPermits, Permits};
@@ -219,7 +219,7 @@ async fn watch(work: &Work) -> Infallible {
                 biased;
                 () = sleep_until(due) => break None,
                 errand = errands.next() => match errand {
-                    Errand::Ask { question, answer } => {
+                    PollCommand::Ask { question, answer } => {
                         let held = work.permits.acquire().await;
                         // Never longer than to the next poll; who asked takes silence for no answer. Boxed: it is rare, and
                         // room for it would be kept in each peer's task.
@@ -229,8 +229,8 @@ async fn watch(work: &Work) -> Infallible {
                         drop(held);
                     }
                     // Who has hung up meanwhile needs no poll.
-                    Errand::Poll { answer } if answer.is_closed() => {}
-                    Errand::Poll { answer } => break Some(answer),
+                    PollCommand::Poll { answer } if answer.is_closed() => {}
+                    PollCommand::Poll { answer } => break Some(answer),
                 }
             }
         };

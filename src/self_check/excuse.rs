@@ -67,30 +67,30 @@ pub struct Failed {
 
 /// Why a failed poll is not held against the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Excuse {
     /// The check shows trouble of this host that could be why. It excuses as long as it lasts.
     Broken(Check),
     /// The check fails, which could be others' trouble as well. It excuses for a short time.
     Suspect(Check),
     /// All peers have fallen silent together. It excuses for a short time.
-    Together,
+    CommonOutage,
 }
 
-impl Doubt {
-    /// Whether the peer could be down all the same: then the doubt must end soon.
+impl Excuse {
+    /// Whether the peer could be down all the same: then the excuse must end soon.
     #[must_use]
     pub const fn is_suspicion(self) -> bool {
-        matches!(self, Self::Suspect(_) | Self::Together)
+        matches!(self, Self::Suspect(_) | Self::CommonOutage)
     }
 
     /// Whether an answering reference ends it.
     #[must_use]
     pub const fn ends_with_a_reference(self) -> bool {
-        matches!(self, Self::Suspect(Check::References) | Self::Together)
+        matches!(self, Self::Suspect(Check::References) | Self::CommonOutage)
     }
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Excuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(check) => write!(f, "the monitor's own {} check fails", check.as_str()),
@@ -101,15 +101,15 @@ impl fmt::Display for Doubt {
                     check.as_str()
                 )
             }
-            Self::Together => f.write_str("all peers have fallen silent together"),
+            Self::CommonOutage => f.write_str("all peers have fallen silent together"),
         }
     }
 }
 
 /// What excuses a poll that failed at all of these endpoints, if anything does: each of them has to be excused. `together`
-/// is [`Roll::together`].
+/// is [`ReachabilityCount::together`].
 #[must_use]
-pub fn doubt(failed: &[Failed], checks: &Checks, together: bool) -> Option<Doubt> {
+pub fn excuse(failed: &[Failed], checks: &Checks, together: bool) -> Option<Excuse> {
     let explained = |findings: &[Finding]| {
         let by = |failed: &Failed| {
             findings.iter().find_map(|finding| {
@@ -122,14 +122,14 @@ pub fn doubt(failed: &[Failed], checks: &Checks, together: bool) -> Option<Doubt
         causes?.first().copied()
     };
     if let Some(check) = explained(&[Finding::Broken]) {
-        return Some(Doubt::Broken(check));
+        return Some(Excuse::Broken(check));
     }
     if let Some(check) = explained(&[Finding::Suspect, Finding::Broken]) {
-        return Some(Doubt::Suspect(check));
+        return Some(Excuse::Suspect(check));
     }
     let silent = failed.iter().all(|failed| !is_contact(failed.reason));
     (together && silent && !failed.is_empty() && !checks.a_reference_answers())
-        .then_some(Doubt::Together)
+        .then_some(Excuse::CommonOutage)
 }
 
 /// Whether an endpoint that fails with `reason` was reached: the path to it works.
@@ -157,14 +157,14 @@ const fn is_contact(reason: Reason) -> bool {
 
 /// Whether a peer was heard in its last poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum Contact {
     /// It was, whatever it said.
-    Heard,
+    Reached,
     /// It was not.
-    Silent,
+    Unreached,
 }
 
-impl Word {
+impl Contact {
     /// What a poll says whose endpoints failed for these reasons; none where one answered well. None when it failed for
     /// the monitor's own sake.
     #[must_use]
@@ -172,18 +172,18 @@ impl Word {
         let mut own = false;
         for reason in reasons {
             match reason {
-                None => return Some(Self::Heard),
-                Some(reason) if is_contact(reason) => return Some(Self::Heard),
+                None => return Some(Self::Reached),
+                Some(reason) if is_contact(reason) => return Some(Self::Reached),
                 Some(reason) => own |= reason == Reason::MONITOR,
             }
         }
-        (!own).then_some(Self::Silent)
+        (!own).then_some(Self::Unreached)
     }
 }
 
 /// What the last polls of all peers say, counted: those beyond this host apart from those on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Roll {
+pub struct ReachabilityCount {
     far: Count,
     near: Count,
 }
@@ -194,9 +194,9 @@ struct Count {
     silent: usize,
 }
 
-impl Roll {
+impl ReachabilityCount {
     /// A peer's word replaces its last one. None: it has none. A peer that is down already has none by being silent.
-    pub fn replace(&mut self, local: bool, before: Option<Word>, after: Option<Word>) {
+    pub fn replace(&mut self, local: bool, before: Option<Contact>, after: Option<Contact>) {
         let count = if local { &mut self.near } else { &mut self.far };
         if let Some(before) = before {
             let of = count.of(before);
@@ -221,10 +221,10 @@ impl Roll {
 }
 
 impl Count {
-    fn of(&mut self, word: Word) -> &mut usize {
+    fn of(&mut self, word: Contact) -> &mut usize {
         match word {
-            Word::Heard => &mut self.heard,
-            Word::Silent => &mut self.silent,
+            Contact::Reached => &mut self.heard,
+            Contact::Unreached => &mut self.silent,
         }
     }
 }
@@ -281,13 +281,13 @@ mod tests {
                 Check::Dns,
                 Broken,
                 one(NAMED, dns),
-                Some(Doubt::Broken(Check::Dns)),
+                Some(Excuse::Broken(Check::Dns)),
             ),
             (
                 Check::Dns,
                 Suspect,
                 one(NAMED, dns),
-                Some(Doubt::Suspect(Check::Dns)),
+                Some(Excuse::Suspect(Check::Dns)),
             ),
             (Check::Dns, Sound, one(NAMED, dns), None),
             (Check::Dns, Broken, one(NAMED, REFUSED), None),
@@ -298,13 +298,13 @@ mod tests {
                 Check::Route,
                 Broken,
                 one(LITERAL, UNREACHABLE),
-                Some(Doubt::Broken(Check::Route)),
+                Some(Excuse::Broken(Check::Route)),
             ),
             (
                 Check::Route,
                 Broken,
                 both(dns, TIMEOUT),
-                Some(Doubt::Broken(Check::Route)),
+                Some(Excuse::Broken(Check::Route)),
             ),
             (Check::Route, Broken, one(LITERAL, REFUSED), None),
             (Check::Route, Broken, one(LOCAL, TIMEOUT), None),
@@ -313,7 +313,7 @@ mod tests {
                 Check::References,
                 Suspect,
                 one(LITERAL, TIMEOUT),
-                Some(Doubt::Suspect(Check::References)),
+                Some(Excuse::Suspect(Check::References)),
             ),
             (Check::References, Suspect, one(LOCAL, TIMEOUT), None),
             (
@@ -327,27 +327,27 @@ mod tests {
                 Check::EventLoop,
                 Broken,
                 one(LOCAL, TIMEOUT),
-                Some(Doubt::Broken(Check::EventLoop)),
+                Some(Excuse::Broken(Check::EventLoop)),
             ),
             (Check::EventLoop, Broken, one(LOCAL, REFUSED), None),
             (
                 Check::Clock,
                 Broken,
                 one(NAMED, TLS_EXPIRED),
-                Some(Doubt::Broken(Check::Clock)),
+                Some(Excuse::Broken(Check::Clock)),
             ),
             (
                 Check::Descriptors,
                 Broken,
                 one(NAMED, dns),
-                Some(Doubt::Broken(Check::Descriptors)),
+                Some(Excuse::Broken(Check::Descriptors)),
             ),
             (Check::Descriptors, Broken, one(NAMED, TIMEOUT), None),
         ];
         for (check, finding, failed, expected) in table {
             let checks = Checks::from_iter([(check, finding)]);
             assert_eq!(
-                doubt(&failed, &checks, false),
+                excuse(&failed, &checks, false),
                 expected,
                 "{check:?} {finding:?} {failed:?}"
             );
@@ -355,7 +355,7 @@ mod tests {
         for path in [NAMED, LITERAL, LOCAL] {
             for reason in [Reason::WrongNetwork, Reason::WrongPeer] {
                 let all = Check::ALL.iter().map(|check| (*check, Broken));
-                let excuse = doubt(&one(path, reason), &all.collect(), true);
+                let excuse = excuse(&one(path, reason), &all.collect(), true);
                 assert_eq!(
                     excuse, None,
                     "nothing excuses a peer that proves to be another"
@@ -377,14 +377,19 @@ mod tests {
         let none = Checks::default();
         let reference = |finding| Checks::from_iter([(Check::References, finding)]);
         for (failed, checks, together, expected) in [
-            (&silent, &none, true, Some(Doubt::Together)),
+            (&silent, &none, true, Some(Excuse::CommonOutage)),
             (&silent, &none, false, None),
             (&reached, &none, true, None),
-            (&silent, &reference(Suspect), true, Some(Doubt::Together)),
+            (
+                &silent,
+                &reference(Suspect),
+                true,
+                Some(Excuse::CommonOutage),
+            ),
             (&silent, &reference(Sound), true, None),
         ] {
             assert_eq!(
-                doubt(failed, checks, together),
+                excuse(failed, checks, together),
                 expected,
                 "{failed:?} {checks:?}"
             );
@@ -393,7 +398,7 @@ mod tests {
 
     #[test]
     fn two_that_fall_silent_do_it_together_when_nobody_is_heard() {
-        // Heard and silent peers beyond this host, then on it; together for one beyond, for one on this host.
+        // Reached and silent peers beyond this host, then on it; together for one beyond, for one on this host.
         for (far, near, expected) in [
             ([0, 0], [0, 0], [false, false]),
             ([0, 1], [0, 0], [false, false]),
@@ -404,10 +409,10 @@ mod tests {
             ([1, 0], [0, 2], [false, false]),
             ([0, 0], [0, 2], [false, true]),
         ] {
-            let mut roll = Roll::default();
+            let mut roll = ReachabilityCount::default();
             for (local, [heard, silent]) in [(false, far), (true, near)] {
-                (0..heard).for_each(|_| roll.replace(local, None, Some(Word::Heard)));
-                (0..silent).for_each(|_| roll.replace(local, None, Some(Word::Silent)));
+                (0..heard).for_each(|_| roll.replace(local, None, Some(Contact::Reached)));
+                (0..silent).for_each(|_| roll.replace(local, None, Some(Contact::Unreached)));
             }
             let together = [roll.together(false), roll.together(true)];
             assert_eq!(together, expected, "{far:?} {near:?}");
@@ -416,28 +421,28 @@ mod tests {
 
     #[test]
     fn a_word_is_replaced_by_the_next_one() {
-        let mut roll = Roll::default();
-        roll.replace(false, None, Some(Word::Heard));
-        roll.replace(false, Some(Word::Heard), Some(Word::Silent));
-        roll.replace(false, None, Some(Word::Silent));
+        let mut roll = ReachabilityCount::default();
+        roll.replace(false, None, Some(Contact::Reached));
+        roll.replace(false, Some(Contact::Reached), Some(Contact::Unreached));
+        roll.replace(false, None, Some(Contact::Unreached));
         assert!(roll.together(false));
-        roll.replace(false, Some(Word::Silent), None);
+        roll.replace(false, Some(Contact::Unreached), None);
         assert!(!roll.together(false));
     }
 
     #[test]
     fn who_says_anything_is_heard() {
         for (reasons, expected) in [
-            (vec![None], Some(Word::Heard)),
-            (vec![Some(TIMEOUT), None], Some(Word::Heard)),
+            (vec![None], Some(Contact::Reached)),
+            (vec![Some(TIMEOUT), None], Some(Contact::Reached)),
             (
                 vec![Some(TIMEOUT), Some(Reason::WrongNetwork)],
-                Some(Word::Heard),
+                Some(Contact::Reached),
             ),
-            (vec![Some(TIMEOUT), Some(REFUSED)], Some(Word::Silent)),
+            (vec![Some(TIMEOUT), Some(REFUSED)], Some(Contact::Unreached)),
             (vec![Some(TIMEOUT), Some(Reason::MONITOR)], None),
         ] {
-            assert_eq!(Word::of(reasons.clone()), expected, "{reasons:?}");
+            assert_eq!(Contact::of(reasons.clone()), expected, "{reasons:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ mod kinds;
 mod plan;
 mod watch;
 
-pub use excuse::{Doubt, Failed, Path, Roll, Word, doubt};
+pub use excuse::{Contact, Excuse, Failed, Path, ReachabilityCount, excuse};
 pub use kinds::{Check, Checks, Finding};
 pub use plan::Plan;
 pub use watch::watch;

@@ -29,7 +29,7 @@ pub struct Plan {
     /// Names of which one must resolve.
     pub(super) names: Vec<String>,
     /// Whether the operator vouches for the name: its failure is then this host's trouble.
-    pub(super) names_are_vouched_for: bool,
+    pub(super) dns_name_is_configured: bool,
     /// Addresses of which one must have a route.
     pub(super) routes: Vec<SocketAddr>,
     /// Of which one must accept a connection.
@@ -65,7 +65,7 @@ impl Plan {
         }
         let vouched = config.self_check.dns_name.clone();
         Self {
-            names_are_vouched_for: vouched.is_some(),
+            dns_name_is_configured: vouched.is_some(),
             names: vouched.map_or(names, |name| vec![name]),
             routes,
             references: config.self_check.references.clone(),
@@ -114,7 +114,7 @@ mod tests {
         );
         assert_eq!(labels(&named).len(), Check::ALL.len());
         assert_eq!(named.names, ["peer.example"]);
-        assert!(!named.names_are_vouched_for);
+        assert!(!named.dns_name_is_configured);
     }
 
     #[test]
@@ -123,6 +123,6 @@ mod tests {
             "self_check: { dns_name: example.org }\npeers: [{ name: a, endpoints: ['tcp://peer.example:1'] }]\n",
         );
         assert_eq!(plan.names, ["example.org"]);
-        assert!(plan.names_are_vouched_for);
+        assert!(plan.dns_name_is_configured);
     }
 }

@@ -112,7 +112,7 @@ const fn finding(plan: &Plan, check: Check, sound: bool) -> Finding {
     match check {
         _ if sound => Finding::Sound,
         Check::References => Finding::Suspect,
-        Check::Dns if !plan.names_are_vouched_for => Finding::Suspect,
+        Check::Dns if !plan.dns_name_is_configured => Finding::Suspect,
         _ => Finding::Broken,
     }
 }
@@ -203,7 +203,7 @@ mod tests {
             references: vec![Endpoint::parse(&reference).unwrap()],
             // No name has a label of 64 bytes.
             names: vec!["x".repeat(64)],
-            names_are_vouched_for: true,
+            dns_name_is_configured: true,
             ..Plan::default()
         };
         let (plans, planned) = tokio::sync::watch::channel(plan);

@@ -30,11 +30,11 @@ pub struct Candidate {
 
 /// What one reading of the registry says of the registered peers of a network.
 #[derive(Clone, Debug, Default)]
-pub struct Round {
+pub struct ScanResult {
     /// The network.
     pub network: String,
     /// The candidates, the heaviest first.
-    pub sightings: Vec<(Hash, Sighting)>,
+    pub sightings: Vec<(Hash, ResolvedPeer)>,
     /// Keys that are watched as configured.
     pub configured: HashSet<Hash>,
     /// Whether who is not among the candidates is gone; not when only a part of the registry was told.
@@ -43,7 +43,7 @@ pub struct Round {
 
 /// Where a candidate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sighting {
+pub enum ResolvedPeer {
     /// At these addresses, which may be dialled; never empty.
     At(Vec<SocketAddr>),
     /// Only where nothing is dialled for a stranger.
@@ -145,13 +145,13 @@ fn sighting(
     resolved: &HashMap<String, Vec<IpAddr>>,
     configured: &Configured,
     allow_private: bool,
-) -> Sighting {
+) -> ResolvedPeer {
     let literal = advertised.host.parse().map(|address: IpAddr| vec![address]);
     let Some(addresses) = literal
         .ok()
         .or_else(|| resolved.get(&advertised.host).cloned())
     else {
-        return Sighting::Unresolved;
+        return ResolvedPeer::Unresolved;
     };
     let addresses: Vec<SocketAddr> = addresses
         .into_iter()
@@ -160,21 +160,21 @@ fn sighting(
         .filter(|address| !configured.has_address(*address))
         .collect();
     if addresses.is_empty() {
-        Sighting::Hidden
+        ResolvedPeer::Hidden
     } else {
-        Sighting::At(addresses)
+        ResolvedPeer::At(addresses)
     }
 }
 
 /// Looks where the registered peers of one network are.
 #[derive(Clone, Debug)]
-pub struct Scout {
+pub struct Scanner {
     network: String,
     discovery: Discovery,
     configured: Configured,
 }
 
-impl Scout {
+impl Scanner {
     /// For a network of `config`; none when discovery is off there.
     #[must_use]
     pub fn new(config: &Config, network: &config::Network) -> Option<Self> {
@@ -186,7 +186,7 @@ impl Scout {
     }
 
     /// Makes a round of a reading of the registry. Resolves names, which takes a minute at most.
-    pub async fn look(&self, registry: &Registry, snapshot: &Snapshot) -> Round {
+    pub async fn look(&self, registry: &Registry, snapshot: &Snapshot) -> ScanResult {
         let configured = self.configured.clone().and_learned(&self.network, snapshot);
         let candidates = candidates(registry, &configured, self.discovery.max_peers);
         let advertised = candidates.iter().map(|candidate| &candidate.advertised);
@@ -200,7 +200,7 @@ impl Scout {
                 sighting(&advertised, &resolved, &configured, allow_private),
             )
         };
-        Round {
+        ScanResult {
             network: self.network.clone(),
             sightings: candidates.into_iter().map(see).collect(),
             configured: configured.keys,
@@ -304,20 +304,20 @@ mod tests {
         .into();
         let configured = configured("[{ name: c, network: n, endpoints: ['tcp://9.9.9.8:1'] }]");
         let at = |addresses: &[&str]| {
-            Sighting::At(addresses.iter().map(|text| text.parse().unwrap()).collect())
+            ResolvedPeer::At(addresses.iter().map(|text| text.parse().unwrap()).collect())
         };
         for (url, allow_private, expected) in [
             ("mixed.example:1", false, at(&["9.9.9.9:1", "8.8.8.8:1"])),
-            ("inside.example:1", false, Sighting::Hidden),
+            ("inside.example:1", false, ResolvedPeer::Hidden),
             (
                 "inside.example:1",
                 true,
                 at(&["10.0.0.1:1", "169.254.169.254:1", "[::1]:1"]),
             ),
-            ("watched.example:1", false, Sighting::Hidden),
+            ("watched.example:1", false, ResolvedPeer::Hidden),
             ("watched.example:2", false, at(&["9.9.9.8:2"])),
-            ("nowhere.example:1", true, Sighting::Unresolved),
-            ("[::ffff:127.0.0.1]:1", false, Sighting::Hidden),
+            ("nowhere.example:1", true, ResolvedPeer::Unresolved),
+            ("[::ffff:127.0.0.1]:1", false, ResolvedPeer::Hidden),
             ("[::ffff:9.9.9.9]:1", false, at(&["9.9.9.9:1"])),
             ("127.0.0.1:1", true, at(&["127.0.0.1:1"])),
         ] {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, CustomQuery};
 use crate::fleet::{Fleet, Slot};
 use crate::reloadable_tasks::ReloadableTasks;
-use crate::survey::discovery::{Round, Scout};
+use crate::survey::discovery::{ScanResult, Scanner};
 
 /// Peers that are tried for one answer.
 const TRIES: usize = 3;
@@ -32,17 +32,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The questions of all networks, a task each.
 #[derive(Debug)]
-pub struct Inquiry {
+pub struct NetworkSurvey {
     fleet: Arc<Fleet>,
     /// Takes what discovery finds.
-    rounds: mpsc::Sender<Round>,
+    rounds: mpsc::Sender<ScanResult>,
     tasks: ReloadableTasks,
 }
 
-impl Inquiry {
+impl NetworkSurvey {
     /// Asks nothing yet; ends with `stop`. What is discovered goes to `rounds`.
     #[must_use]
-    pub fn new(fleet: Arc<Fleet>, rounds: mpsc::Sender<Round>, stop: CancellationToken) -> Self {
+    pub fn new(
+        fleet: Arc<Fleet>,
+        rounds: mpsc::Sender<ScanResult>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             fleet,
             rounds,
@@ -63,7 +67,7 @@ impl Inquiry {
             self.tasks
                 .start(ask_registry(turns(network.stake_interval)));
             if let (Some(discovery), Some(scout)) =
-                (&network.discovery, Scout::new(config, network))
+                (&network.discovery, Scanner::new(config, network))
             {
                 self.tasks.start(discover(
                     turns(discovery.interval),
@@ -132,7 +136,7 @@ async fn ask_registry(mut turns: Turns) {
 }
 
 /// Has the scout look where the registered peers are, once each interval. A registry that nobody tells is no round.
-async fn discover(mut turns: Turns, scout: Scout, rounds: mpsc::Sender<Round>) {
+async fn discover(mut turns: Turns, scout: Scanner, rounds: mpsc::Sender<ScanResult>) {
     loop {
         let peers = turns.next().await;
         let Some(registry) = read_registry(&peers).await else {

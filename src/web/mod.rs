@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
-use crate::config::active::Current;
+use crate::config::active::ActiveConfig;
 use crate::config::render;
 use crate::config::shard::Shard;
 use crate::fleet::Fleet;
@@ -44,8 +44,8 @@ pub struct Site {
     /// What was.
     pub history: Arc<History>,
     /// The configuration in force.
-    pub current: Arc<Current>,
-    /// Happenings of the agent.
+    pub current: Arc<ActiveConfig>,
+    /// AgentMetrics of the agent.
     pub registry: Registry,
     /// This agent's part of the fleet.
     pub shard: Shard,

@@ -8,7 +8,7 @@ use convex_client::resolve_all;
 use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};
 use convex_peer_monitor::fleet::{Addresses, Condition, Fleet, PeerRecord};
-use convex_peer_monitor::survey::discovery::{Round, Scout, Watchlist, name};
+use convex_peer_monitor::survey::discovery::{ScanResult, Scanner, Watchlist, name};
 use convex_simulator::{Network, Options};
 
 use crate::support::agent::{Agent, value_of};
@@ -47,10 +47,10 @@ async fn registry(network: &Network) -> Registry {
     reading.finish().unwrap()
 }
 
-async fn look(config: &Config, registry: &Registry) -> Round {
+async fn look(config: &Config, registry: &Registry) -> ScanResult {
     let fleet = Fleet::default();
     fleet.apply(config);
-    let scout = Scout::new(config, &config.networks[0]).unwrap();
+    let scout = Scanner::new(config, &config.networks[0]).unwrap();
     scout.look(registry, &fleet.snapshot()).await
 }
 

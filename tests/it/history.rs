@@ -12,7 +12,7 @@ use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Fleet, Health};
 use convex_peer_monitor::fleet::{Observation, Probed};
 use convex_peer_monitor::history::{
-    Event, Happening, History, Outcome, POLLS_KEPT, STORE_NAME, TRANSCRIBED_PEERS, Unreadable,
+    Event, EventKind, History, Outcome, POLLS_KEPT, STORE_NAME, TRANSCRIBED_PEERS, Unreadable,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ struct Watched {
 impl Watched {
     async fn start(dir: Option<&Path>, config: &str) -> Self {
         let history = History::start(dir.map(Path::to_owned), LARGE).await;
-        let fleet = Arc::new(Fleet::before(Arc::clone(&history) as _));
+        let fleet = Arc::new(Fleet::with_observer(Arc::clone(&history) as _));
         let watched = Self { fleet, history };
         watched.apply(config);
         watched
@@ -147,7 +147,7 @@ async fn what_is_read_is_the_same_before_and_after_it_is_written() {
         .collect();
     assert_eq!(
         outcomes,
-        [Outcome::Up, Outcome::Up, Outcome::Failed, Outcome::Own]
+        [Outcome::Up, Outcome::Up, Outcome::Failed, Outcome::Excused]
     );
     assert_eq!(history.recent("two").unwrap(), []);
 
@@ -172,7 +172,7 @@ async fn what_is_read_is_the_same_before_and_after_it_is_written() {
         (first.summary.good, first.summary.order.unwrap().block),
         (2, 6)
     );
-    assert_eq!((second.summary.failed, second.summary.own), (1, 1));
+    assert_eq!((second.summary.failed, second.summary.excused), (1, 1));
     assert_eq!(
         first.summary.latency[1].mean(),
         Some(Duration::from_millis(2))
@@ -342,16 +342,16 @@ async fn a_fork_is_told_when_it_begins_and_when_it_ends() {
     }
     let of_three = watched.history.events_of("three", 99);
     let told: Vec<_> = of_three.iter().rev().map(|event| &event.what).collect();
-    let is = |expected: fn(&Happening) -> bool| told.iter().position(|what| expected(what));
+    let is = |expected: fn(&EventKind) -> bool| told.iter().position(|what| expected(what));
     let began = is(|what| {
         matches!(
             what,
-            Happening::ForkBegan {
+            EventKind::ForkBegan {
                 first_block: Some(5)
             }
         )
     });
-    let ended = is(|what| matches!(what, Happening::ForkEnded));
+    let ended = is(|what| matches!(what, EventKind::ForkEnded));
     assert!(began.is_some() && began < ended, "{told:?}");
     assert!(watched.history.events_of("one", 99).is_empty());
 }
@@ -484,7 +484,7 @@ async fn a_restart_forgets_nothing_that_was_written_and_ids_go_on() {
     assert_eq!(again, series);
     let last = events.last().unwrap().id;
     let mut resumed = after.history.subscribe(Some(events[0].id));
-    after.history.note(Happening::AgentStopped);
+    after.history.note(EventKind::AgentStopped);
     for event in &events[1..] {
         assert_eq!(resumed.next().await.as_ref(), Some(event));
     }

@@ -157,7 +157,7 @@ fn receivers_are_part_of_what_a_configuration_costs() {
         let text = format!("peers: [{{ name: p, endpoints: ['tcp://127.0.0.1'] }}]\n{notify}");
         let config: Config =
             config::parse(&text, "c.yml", std::path::Path::new(""), &|_| None).unwrap();
-        let happenings = convex_peer_monitor::agent::Happenings::new().unwrap();
+        let happenings = convex_peer_monitor::agent::AgentMetrics::new().unwrap();
         happenings.counts.only(config.notify.receivers());
         metrics::series(&config, &happenings.registry)
     };

@@ -9,7 +9,7 @@ use convex_peer_monitor::config;
 use convex_peer_monitor::failure::{Failure, Reason};
 use convex_peer_monitor::fleet::{Condition, Fleet, Health, Slot};
 use convex_peer_monitor::fleet::{Observation, Probed};
-use convex_peer_monitor::self_check::{Check, Doubt, Finding};
+use convex_peer_monitor::self_check::{Check, Excuse, Finding};
 use tokio::net::TcpListener;
 use tokio::time::advance;
 
@@ -126,7 +126,7 @@ async fn all_that_die_together_are_unknown_for_a_minute_and_then_down() {
     assert_eq!(watch.healths(), [Health::Unknown; 3]);
     assert_eq!(watch.counted(2), (None, 1, 0), "such polls count nowhere");
     let record = &watch.fleet.snapshot().peers[2];
-    assert_eq!(record.doubt, Some(Doubt::Together));
+    assert_eq!(record.excuse, Some(Excuse::CommonOutage));
     let timeout = Condition::Failing(Reason::Client(FailureReason::Timeout));
     assert!(!record.conditions.contains(&timeout));
     assert_eq!(

@@ -50,7 +50,7 @@ pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, Stri
         .with_custom_certificate_verifier(Arc::new(RecordingVerifier(judge)))
         .with_no_client_auth();
     // A resumed session shows no certificate, so none is resumed; the store tells when a handshake begins.
-    config.resumption = Resumption::store(Arc::new(HandshakeBell));
+    config.resumption = Resumption::store(Arc::new(HandshakeStartHook));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -170,9 +170,9 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
 /// A session store that keeps nothing. rustls asks it for a hint when it builds the first message of a handshake, which
 /// is the one moment between the TCP and the TLS handshake that can be seen from outside.
 #[derive(Debug)]
-struct HandshakeBell;
+struct HandshakeStartHook;
 
-impl ClientSessionStore for HandshakeBell {
+impl ClientSessionStore for HandshakeStartHook {
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerting::{MonitorFacts, Seen};
-use crate::config::active::Current;
+use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
 use crate::config::{self, Config, HEARTBEAT_RECEIVER, Target};
 use crate::fleet::Fleet;
@@ -187,7 +187,11 @@ fn wanted(config: &Config) -> BTreeMap<String, To> {
 
 /// Looks at the verdicts once a second until the end, and puts what has changed into the outbox. `saves` puts the outbox on
 /// disk, where there is one.
-pub async fn watch(parts: Parts, current: Arc<Current>, saves: Option<mpsc::Sender<SaveRequest>>) {
+pub async fn watch(
+    parts: Parts,
+    current: Arc<ActiveConfig>,
+    saves: Option<mpsc::Sender<SaveRequest>>,
+) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missed = Missed::default();

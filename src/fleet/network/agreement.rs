@@ -19,7 +19,7 @@ const ASKED_FOR_DIFFERENCE: usize = 64;
 
 /// One peer that is heard.
 #[derive(Clone, Copy, Debug)]
-pub struct Voice<'a> {
+pub struct WeightedRing<'a> {
     /// What it has shown.
     pub ring: &'a Ring,
     /// What its word weighs: its decayed stake in copper, or 1 for each where stake is not known.
@@ -28,7 +28,7 @@ pub struct Voice<'a> {
 
 /// How one peer stands to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stand {
+pub enum ForkVerdict {
     /// Peers with less than half of the weight disagree with it. `proven`: somebody agrees.
     Majority {
         /// Whether an equal hash at a common block was seen.
@@ -50,7 +50,7 @@ pub enum Stand {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
     /// By voice, in the order given.
-    pub stands: Vec<Stand>,
+    pub stands: Vec<ForkVerdict>,
     /// Whether peers disagree and no group holds more than half of the weight.
     pub split: bool,
     /// Distinct states at common blocks; 1 when nobody disagrees, 0 without voices.
@@ -61,7 +61,7 @@ impl Agreement {
     /// Compares the rings of all voices, of which `sightings` has counted what they hold. What those weigh that were not
     /// asked yet is `awaited`: they may be on either side.
     #[must_use]
-    pub fn of(voices: &[Voice<'_>], sightings: &Sightings, awaited: u128) -> Self {
+    pub fn of(voices: &[WeightedRing<'_>], sightings: &Sightings, awaited: u128) -> Self {
         let relations = relations(voices, sightings);
         let total: u128 = voices.iter().map(|voice| u128::from(voice.weight)).sum();
         let mut stands = Vec::with_capacity(voices.len());
@@ -73,17 +73,17 @@ impl Agreement {
                 let differences =
                     others.filter_map(|other| voice.ring.first_difference(voices[*other].ring));
                 let first_block = differences.min().unwrap_or_default();
-                Stand::Diverged { first_block }
+                ForkVerdict::Diverged { first_block }
             } else if against * 2 >= total && against > 0 {
-                Stand::Undecided { proven }
+                ForkVerdict::Undecided { proven }
             } else {
-                Stand::Majority { proven }
+                ForkVerdict::Majority { proven }
             });
         }
         let majority: u128 = stands
             .iter()
             .zip(voices)
-            .filter(|(stand, _)| matches!(stand, Stand::Majority { .. }))
+            .filter(|(stand, _)| matches!(stand, ForkVerdict::Majority { .. }))
             .map(|(_, voice)| u128::from(voice.weight))
             .sum();
         Self {
@@ -113,15 +113,15 @@ impl Relation {
     }
 }
 
-fn relations(voices: &[Voice<'_>], sightings: &Sightings) -> Vec<Relation> {
-    let dissents = |voice: &Voice<'_>| {
+fn relations(voices: &[WeightedRing<'_>], sightings: &Sightings) -> Vec<Relation> {
+    let dissents = |voice: &WeightedRing<'_>| {
         let mut shown = voice.ring.newest_first();
         !sightings.agree() && shown.any(|sighting| !sightings.is_usual(sighting))
     };
     let dissents: Vec<bool> = voices.iter().map(dissents).collect();
     let dissenters = || (0..voices.len()).filter(|me| dissents[*me]);
     let mut relations = vec![Relation::default(); voices.len()];
-    let shown = Shown::of(voices, dissenters());
+    let shown = ShownState::of(voices, dissenters());
     let mut of_dissenters: HashMap<Sighting, u32> = HashMap::new();
     let mut agreeing = FixedBitSet::with_capacity(voices.len());
     let mut met = FixedBitSet::with_capacity(voices.len());
@@ -160,14 +160,14 @@ fn relations(voices: &[Voice<'_>], sightings: &Sightings) -> Vec<Relation> {
 }
 
 /// Who has shown what of that which some have shown, as sets of voices.
-struct Shown {
+struct ShownState {
     /// Any state of a block.
     at_block: HashMap<i64, FixedBitSet>,
     as_state: HashMap<Sighting, FixedBitSet>,
 }
 
-impl Shown {
-    fn of(voices: &[Voice<'_>], some: impl Iterator<Item = usize>) -> Self {
+impl ShownState {
+    fn of(voices: &[WeightedRing<'_>], some: impl Iterator<Item = usize>) -> Self {
         let nobody = || FixedBitSet::with_capacity(voices.len());
         let (mut at_block, mut as_state) = (HashMap::new(), HashMap::new());
         for sighting in some.flat_map(|me| voices[me].ring.newest_first()) {
@@ -189,11 +189,11 @@ impl Shown {
 }
 
 /// The majority is one group; those outside it are told apart by their state at the newest block that each shares.
-fn groups(voices: &[Voice<'_>], stands: &[Stand], sightings: &Sightings) -> usize {
+fn groups(voices: &[WeightedRing<'_>], stands: &[ForkVerdict], sightings: &Sightings) -> usize {
     let mut others = HashSet::new();
     let mut any_majority = false;
     for (voice, stand) in voices.iter().zip(stands) {
-        if matches!(stand, Stand::Majority { .. }) {
+        if matches!(stand, ForkVerdict::Majority { .. }) {
             any_majority = true;
         } else {
             let mut shown = voice.ring.newest_first();
@@ -226,10 +226,10 @@ mod tests {
     }
 
     fn judge(rings: &[Ring], weights: &[u64]) -> Agreement {
-        let voices: Vec<Voice<'_>> = rings
+        let voices: Vec<WeightedRing<'_>> = rings
             .iter()
             .zip(weights)
-            .map(|(ring, weight)| Voice {
+            .map(|(ring, weight)| WeightedRing {
                 ring,
                 weight: *weight,
             })
@@ -237,7 +237,7 @@ mod tests {
         agreement(&voices, 0)
     }
 
-    fn agreement(voices: &[Voice<'_>], awaited: u128) -> Agreement {
+    fn agreement(voices: &[WeightedRing<'_>], awaited: u128) -> Agreement {
         let mut sightings = Sightings::default();
         for sighting in voices.iter().flat_map(|voice| voice.ring.newest_first()) {
             sightings.add(sighting);
@@ -247,11 +247,11 @@ mod tests {
 
     /// Stands as letters: m majority, M proven, d diverged, ? undecided.
     fn stands(agreement: &Agreement) -> String {
-        let letter = |stand: &Stand| match stand {
-            Stand::Majority { proven: true } => 'M',
-            Stand::Majority { proven: false } => 'm',
-            Stand::Diverged { .. } => 'd',
-            Stand::Undecided { .. } => '?',
+        let letter = |stand: &ForkVerdict| match stand {
+            ForkVerdict::Majority { proven: true } => 'M',
+            ForkVerdict::Majority { proven: false } => 'm',
+            ForkVerdict::Diverged { .. } => 'd',
+            ForkVerdict::Undecided { .. } => '?',
         };
         agreement.stands.iter().map(letter).collect()
     }
@@ -285,7 +285,9 @@ mod tests {
     #[test]
     fn nobody_is_accused_while_those_who_were_not_asked_yet_could_decide_otherwise() {
         let rings = ["5a", "5a", "5b"].map(ring);
-        let voices = rings.each_ref().map(|ring| Voice { ring, weight: 1 });
+        let voices = rings
+            .each_ref()
+            .map(|ring| WeightedRing { ring, weight: 1 });
         for (awaited, expected) in [(0, "MMd"), (1, "MM?")] {
             assert_eq!(stands(&agreement(&voices, awaited)), expected);
         }
@@ -309,7 +311,7 @@ mod tests {
         ];
         assert_eq!(
             judge(&rings, &[1; 3]).stands[2],
-            Stand::Diverged { first_block: 3 }
+            ForkVerdict::Diverged { first_block: 3 }
         );
         let healed = [ring("3a 4a 5a"), ring("3a 4a 5a"), ring("3b 4b 5a")];
         assert_eq!(stands(&judge(&healed, &[1; 3])), "MMM");
@@ -329,7 +331,7 @@ mod tests {
     }
 
     /// Stands by comparing every pair.
-    fn by_pairs(rings: &[Ring], weights: &[u64]) -> Vec<Stand> {
+    fn by_pairs(rings: &[Ring], weights: &[u64]) -> Vec<ForkVerdict> {
         let total: u64 = weights.iter().sum();
         let stand = |me: usize| {
             let others = (0..rings.len()).filter(|other| *other != me);
@@ -342,11 +344,11 @@ mod tests {
             let first =
                 against().filter_map(|(other, _)| rings[me].first_difference(&rings[*other]));
             match weight * 2 {
-                twice if twice > total => Stand::Diverged {
+                twice if twice > total => ForkVerdict::Diverged {
                     first_block: first.min().unwrap(),
                 },
-                twice if twice == total && twice > 0 => Stand::Undecided { proven },
-                _ => Stand::Majority { proven },
+                twice if twice == total && twice > 0 => ForkVerdict::Undecided { proven },
+                _ => ForkVerdict::Majority { proven },
             }
         };
         (0..rings.len()).map(stand).collect()

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::fleet::peer::health::Health;
 use crate::fleet::peer::order::OrderState;
 
-use super::agreement::Stand;
+use super::agreement::ForkVerdict;
 use super::head::Lag;
 use super::ring::{Ring, Sightings};
 
@@ -29,7 +29,7 @@ pub(in crate::fleet) struct Member {
     pub(in crate::fleet) weight: u64,
     /// What it weighs without stake figures: one, or as many as it stands for in a sample.
     pub(in crate::fleet) stands_for: u64,
-    pub(in crate::fleet) stand: Stand,
+    pub(in crate::fleet) stand: ForkVerdict,
     /// Latched until an equal hash at a common block is seen.
     pub(in crate::fleet) diverged: Option<i64>,
     pub(in crate::fleet) order: OrderState,
@@ -48,7 +48,7 @@ impl Default for Member {
             latest: None,
             weight: 1,
             stands_for: 1,
-            stand: Stand::Majority { proven: false },
+            stand: ForkVerdict::Majority { proven: false },
             diverged: None,
             order: OrderState::Unknown,
             finality: 0,
@@ -68,7 +68,7 @@ impl Member {
     }
 
     pub(in crate::fleet) fn is_of_majority(&self) -> bool {
-        self.diverged.is_none() && matches!(self.stand, Stand::Majority { .. })
+        self.diverged.is_none() && matches!(self.stand, ForkVerdict::Majority { .. })
     }
 
     /// What the peer has shown of its state.
@@ -79,7 +79,7 @@ impl Member {
     /// Takes what the peer has shown of its state.
     pub(in crate::fleet) fn show(
         &mut self,
-        shown: &Shown,
+        shown: &ShownState,
         now: Instant,
         sightings: &mut Sightings,
     ) {
@@ -110,22 +110,22 @@ impl Member {
     }
 
     /// Latches a divergence until an equal hash at a common block is seen.
-    pub(in crate::fleet) fn take(&mut self, stand: Stand) {
+    pub(in crate::fleet) fn take(&mut self, stand: ForkVerdict) {
         self.stand = stand;
         match stand {
-            Stand::Diverged { first_block } => self.diverged = Some(first_block),
+            ForkVerdict::Diverged { first_block } => self.diverged = Some(first_block),
             // One of two halves is not accused; a single peer, with whom nobody agrees, stays so when others are lost.
-            Stand::Majority { proven: true } | Stand::Undecided { proven: true } => {
+            ForkVerdict::Majority { proven: true } | ForkVerdict::Undecided { proven: true } => {
                 self.diverged = None;
             }
-            Stand::Majority { proven: false } | Stand::Undecided { proven: false } => {}
+            ForkVerdict::Majority { proven: false } | ForkVerdict::Undecided { proven: false } => {}
         }
     }
 
     pub(in crate::fleet) fn verdict(&self, split: bool) -> Option<bool> {
         match self.stand {
             _ if self.diverged.is_some() => Some(true),
-            Stand::Majority { proven: true } if !split => Some(false),
+            ForkVerdict::Majority { proven: true } if !split => Some(false),
             _ => None,
         }
     }
@@ -133,7 +133,7 @@ impl Member {
 
 /// What one good answer shows of a peer's state.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::fleet) struct Shown {
+pub(in crate::fleet) struct ShownState {
     /// Index of the last applied block.
     pub(in crate::fleet) block: i64,
     /// Hash of the state.

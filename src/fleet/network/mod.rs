@@ -14,11 +14,11 @@ use cad3::Hash;
 use convex_client::chain::stake::Registry;
 use tokio::time::Instant;
 
-use crate::fleet::network::agreement::{Agreement, Voice};
+use crate::fleet::network::agreement::{Agreement, WeightedRing};
 use crate::fleet::network::head::Head;
-use crate::fleet::network::member::{Member, Shown, Standing};
+use crate::fleet::network::member::{Member, ShownState, Standing};
 use crate::fleet::network::ring::Sightings;
-use crate::fleet::network::stake::{Quorum, Stake, StakeStanding};
+use crate::fleet::network::stake::{Quorum, Stake, StakeClass};
 use crate::fleet::peer::PeerRecord;
 use crate::fleet::peer::health::Health;
 use crate::fleet::peer::order::OrderState;
@@ -153,7 +153,7 @@ impl NetworkWatch {
     }
 
     /// Takes a peer's answer and says how it stands.
-    fn shown(&mut self, name: &str, shown: Shown, now: Instant) -> Standing {
+    fn shown(&mut self, name: &str, shown: ShownState, now: Instant) -> Standing {
         let member = self.members.entry(name.to_owned()).or_default();
         member.show(&shown, now, &mut self.sightings);
         let small = self.members.len() <= SMALL;
@@ -222,12 +222,12 @@ impl NetworkWatch {
     }
 
     /// How the registered peers stand that are watched.
-    fn standings(&self, now: Instant) -> HashMap<Hash, StakeStanding> {
+    fn standings(&self, now: Instant) -> HashMap<Hash, StakeClass> {
         let standing = |member: &Member| match member.health {
-            Health::Down => StakeStanding::Down,
-            _ if !member.is_heard(now) => StakeStanding::Unobserved,
-            _ if member.diverged.is_some() => StakeStanding::Minority,
-            _ => StakeStanding::Majority,
+            Health::Down => StakeClass::Down,
+            _ if !member.is_heard(now) => StakeClass::Unobserved,
+            _ if member.diverged.is_some() => StakeClass::Minority,
+            _ => StakeClass::Majority,
         };
         let pinned = self.pinned();
         let mut found = HashMap::new();
@@ -356,11 +356,11 @@ impl NetworkWatch {
         self.weigh(now);
         let awaited = self.members.values().filter(|member| member.awaited);
         let awaited = awaited.map(|member| u128::from(member.weight)).sum();
-        let voices: Vec<Voice<'_>> = self
+        let voices: Vec<WeightedRing<'_>> = self
             .members
             .values()
             .filter(|member| member.is_heard(now))
-            .map(|member| Voice {
+            .map(|member| WeightedRing {
                 ring: member.ring(),
                 weight: member.weight,
             })

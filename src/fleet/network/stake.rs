@@ -11,7 +11,7 @@ use crate::label_enum::label_enum;
 
 label_enum! {
     /// How a registered peer stands, as far as the watched ones show.
-    pub enum StakeStanding {
+    pub enum StakeClass {
         Majority = "majority", "Answers, and its state is the majority's as far as is known.";
         Minority = "minority", "Answers with another state than the majority's.";
         Down = "down", "Does not answer, or holds too little stake of its own for others to listen to it.";
@@ -22,8 +22,8 @@ label_enum! {
 /// The network's stake by standing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quorum {
-    /// Parts of all weight in the order of [`StakeStanding::ALL`]; they sum to 1.
-    pub ratios: [f64; StakeStanding::ALL.len()],
+    /// Parts of all weight in the order of [`StakeClass::ALL`]; they sum to 1.
+    pub ratios: [f64; StakeClass::ALL.len()],
     /// What is left above the threshold when all that is proven absent is taken off: 1 − minority − down − 0.67.
     pub margin: f64,
     /// How many peers of the majority, the heaviest first, can be lost before the margin is negative.
@@ -34,21 +34,21 @@ impl Quorum {
     /// Weighs the registry by how its peers stand; those not in `standings` are unobserved. None without weight, and
     /// when only a part of the registry is known: anybody can register more peers than are read.
     #[must_use]
-    pub fn of(registry: &Registry, standings: &HashMap<Hash, StakeStanding>) -> Option<Self> {
+    pub fn of(registry: &Registry, standings: &HashMap<Hash, StakeClass>) -> Option<Self> {
         let weights = registry.weights(registry.state_time_ms);
         if weights.is_empty() || !registry.complete {
             return None;
         }
-        let mut ratios = [0.0; StakeStanding::ALL.len()];
+        let mut ratios = [0.0; StakeClass::ALL.len()];
         let mut majority = Vec::new();
         for (key, weight) in weights {
             let seen = standings.get(&key).copied();
-            let standing = match seen.unwrap_or(StakeStanding::Unobserved) {
-                _ if !registry.peers[&key].is_heard() => StakeStanding::Down,
+            let standing = match seen.unwrap_or(StakeClass::Unobserved) {
+                _ if !registry.peers[&key].is_heard() => StakeClass::Down,
                 standing => standing,
             };
             ratios[standing as usize] += weight;
-            if standing == StakeStanding::Majority {
+            if standing == StakeClass::Majority {
                 majority.push(weight);
             }
         }
@@ -113,7 +113,7 @@ impl Stake {
 
 #[cfg(test)]
 mod tests {
-    use StakeStanding::{Down, Majority, Minority, Unobserved};
+    use StakeClass::{Down, Majority, Minority, Unobserved};
     use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 
     use super::*;
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    fn quorum(shares: &[i64], standings: &[StakeStanding]) -> Quorum {
+    fn quorum(shares: &[i64], standings: &[StakeClass]) -> Quorum {
         let standings = (1..)
             .map(|i| Hash::new([i; 32]))
             .zip(standings.iter().copied())

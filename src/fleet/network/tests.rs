@@ -24,7 +24,7 @@ impl Story {
     fn answer(&mut self, seconds: u64, name: &str, block: i64, history: u8) -> Standing {
         let mut hash = [history; 32];
         hash[..8].copy_from_slice(&block.to_be_bytes());
-        let shown = Shown {
+        let shown = ShownState {
             block,
             hash: Hash::new(hash),
             key: None,

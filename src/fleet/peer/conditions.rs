@@ -26,7 +26,7 @@ impl PeerRecord {
             if let Some(failure) = endpoint
                 .last_failure
                 .as_ref()
-                .filter(|_| self.doubt.is_none())
+                .filter(|_| self.excuse.is_none())
             {
                 let proven = matches!(failure.reason, Reason::WrongNetwork | Reason::WrongPeer);
                 let failing = Condition::Failing(failure.reason);

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::config;
 use crate::failure::Reason;
 use crate::fleet::network::head::Lag;
-use crate::fleet::network::member::{Shown, Standing};
+use crate::fleet::network::member::{ShownState, Standing};
 use crate::fleet::network::stake::Stake;
 use crate::fleet::peer::condition::Condition;
 use crate::fleet::peer::endpoint::{EndpointRecord, Measured, Timings};
@@ -30,7 +30,7 @@ use crate::fleet::peer::health::{Health, Streak, health};
 use crate::fleet::peer::identity::{Identity, Pins};
 use crate::fleet::peer::order::{OrderState, OrderWatch};
 use crate::fleet::{Observation, Probed};
-use crate::self_check::{Doubt, Word};
+use crate::self_check::{Contact, Excuse};
 use crate::sidecar::{ProcessReading, Reading, StoreReading};
 
 /// So many changes of the verdict are remembered: soon after each other they are flapping.
@@ -76,13 +76,13 @@ pub struct PeerRecord {
     /// What the chain says of the peer, as the majority tells it.
     pub stake: Option<Stake>,
     /// Why the last poll is not held against the peer, where it is not.
-    pub doubt: Option<Doubt>,
+    pub excuse: Option<Excuse>,
     /// Whether this host's trouble could be why some endpoint failed in the last poll while another answered.
     pub(in crate::fleet) failures_excused: bool,
     /// Since when suspicions alone excuse it; none since it was heard.
     pub(in crate::fleet) suspected_since: Option<Instant>,
     /// What the last poll counts for among all peers.
-    pub(in crate::fleet) word: Option<Word>,
+    pub(in crate::fleet) contact: Option<Contact>,
     pub(in crate::fleet) streak: Streak,
     /// The last [`FLAPPING_CHANGES`] changes of the verdict.
     changes: VecDeque<Instant>,
@@ -121,10 +121,10 @@ impl PeerRecord {
             diverged: None,
             first_divergent_block: None,
             stake: None,
-            doubt: None,
+            excuse: None,
             failures_excused: false,
             suspected_since: None,
-            word: None,
+            contact: None,
             streak: Streak::default(),
             changes: VecDeque::new(),
             order_watch: OrderWatch::default(),
@@ -155,7 +155,7 @@ impl PeerRecord {
     pub(in crate::fleet) fn take(
         &mut self,
         observation: &Observation,
-        doubt: Option<Doubt>,
+        excuse: Option<Excuse>,
         now: Instant,
         wall: SystemTime,
     ) {
@@ -170,9 +170,9 @@ impl PeerRecord {
         let attempts: Vec<&Attempt> = endpoints.iter().map(|probed| &probed.attempt).collect();
         self.identity.observe(&attempts, pins, wall);
         self.up = up(endpoints);
-        self.failures_excused = self.up == Some(true) && matches!(doubt, Some(Doubt::Broken(_)));
-        self.doubt = doubt.filter(|_| self.up == Some(false));
-        if self.doubt.is_some() {
+        self.failures_excused = self.up == Some(true) && matches!(excuse, Some(Excuse::Broken(_)));
+        self.excuse = excuse.filter(|_| self.up == Some(false));
+        if self.excuse.is_some() {
             self.up = None;
         }
         self.measure(endpoints, now, wall);
@@ -192,7 +192,7 @@ impl PeerRecord {
             if up {
                 self.suspected_since = None;
             }
-        } else if self.doubt.is_some_and(Doubt::is_suspicion) {
+        } else if self.excuse.is_some_and(Excuse::is_suspicion) {
             // It counts in silence: when the suspicion ends the verdict is there.
             let cadence = &self.peer.cadence;
             self.streak
@@ -202,13 +202,13 @@ impl PeerRecord {
     }
 
     /// What the poll at `now` has shown of the peer's state, if it was good.
-    pub(in crate::fleet) fn shown(&self, now: Instant) -> Option<Shown> {
+    pub(in crate::fleet) fn shown(&self, now: Instant) -> Option<ShownState> {
         let figures = self
             .figures
             .as_ref()
             .filter(|figures| figures.obtained == now)?;
         let (block, hash) = (figures.value.state_block?, figures.value.state_hash?);
-        (self.up == Some(true)).then(|| Shown {
+        (self.up == Some(true)).then(|| ShownState {
             block,
             hash,
             key: self.identity.key,

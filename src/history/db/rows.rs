@@ -128,7 +128,7 @@ pub(in crate::history) fn insert(
         peer,
         signed(summary.good),
         signed(summary.failed),
-        signed(summary.own),
+        signed(summary.excused),
         signed(summary.maintenance),
         signed(summary.good_ms),
         signed(summary.failed_ms),
@@ -179,7 +179,7 @@ pub(in crate::history) fn summary(row: &Row<'_>) -> Result<Summary, rusqlite::Er
     Ok(Summary {
         good: count(0)?,
         failed: count(1)?,
-        own: count(2)?,
+        excused: count(2)?,
         maintenance: count(3)?,
         good_ms: count(4)?,
         failed_ms: count(5)?,

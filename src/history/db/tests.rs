@@ -8,7 +8,7 @@ use convex_client::OrderPoints;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::history::event::Happening;
+use crate::history::event::EventKind;
 use crate::history::summary::Latency;
 
 use super::*;
@@ -63,7 +63,7 @@ fn event(id: u64) -> Arc<Event> {
         at_ms: id,
         peer: None,
         network: None,
-        what: Happening::AgentStopped,
+        what: EventKind::AgentStopped,
     })
 }
 
@@ -106,7 +106,7 @@ fn any_summary() -> impl Strategy<Value = Summary> {
         |(counts, times, by_health, latency, (points, state_block, worst_lag))| Summary {
             good: counts.0,
             failed: counts.1,
-            own: counts.2,
+            excused: counts.2,
             maintenance: counts.3,
             good_ms: times.0,
             failed_ms: times.1,

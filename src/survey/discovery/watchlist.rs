@@ -11,7 +11,7 @@ use convex_client::Endpoint;
 use crate::config::shard::Shard;
 use crate::config::{Cadence, Config, Discovery, Network, Peer, Role};
 
-use super::{Configured, Round, Sighting, may_be_dialled, name};
+use super::{Configured, ResolvedPeer, ScanResult, may_be_dialled, name};
 
 /// Rounds running without a peer after which it is watched no longer.
 const ROUNDS_UNTIL_GONE: u32 = 3;
@@ -61,7 +61,7 @@ impl Watchlist {
     }
 
     /// Takes a round. One of a network of `config` that discovers nothing, made before a reload, changes nothing.
-    pub fn take(&mut self, round: Round, config: &Config) -> News {
+    pub fn take(&mut self, round: ScanResult, config: &Config) -> News {
         let of_round = |network: &&Network| network.name == round.network;
         let network = config.networks.iter().find(of_round);
         let Some(discovery) = network.and_then(|network| network.discovery.as_ref()) else {
@@ -132,7 +132,7 @@ impl Found {
     }
 
     /// Takes a round and says how many are hidden.
-    fn take(&mut self, round: Round, max_peers: usize) -> usize {
+    fn take(&mut self, round: ScanResult, max_peers: usize) -> usize {
         self.peers.retain(|key, _| !round.configured.contains(key));
         for watched in self.peers.values_mut() {
             watched.missed += u32::from(round.conclusive);
@@ -145,17 +145,17 @@ impl Found {
                 continue;
             };
             match sighting {
-                Sighting::At(all) if !all.contains(&watched.address) => {}
-                Sighting::At(_) | Sighting::Unresolved => {
+                ResolvedPeer::At(all) if !all.contains(&watched.address) => {}
+                ResolvedPeer::At(_) | ResolvedPeer::Unresolved => {
                     watched.missed = 0;
                     taken.insert(watched.address, *key);
                 }
-                Sighting::Hidden => {}
+                ResolvedPeer::Hidden => {}
             }
         }
         for (rank, (key, sighting)) in round.sightings.into_iter().enumerate() {
             match sighting {
-                Sighting::At(all) => {
+                ResolvedPeer::At(all) => {
                     let mine = |it: &&SocketAddr| taken.get(*it) == Some(&key);
                     let free = |it: &&SocketAddr| !taken.contains_key(*it);
                     let address = all.iter().find(mine).or_else(|| all.iter().find(free));
@@ -170,8 +170,8 @@ impl Found {
                         self.peers.insert(key, watched);
                     }
                 }
-                Sighting::Hidden => hidden += 1,
-                Sighting::Unresolved => {}
+                ResolvedPeer::Hidden => hidden += 1,
+                ResolvedPeer::Unresolved => {}
             }
         }
         self.peers
@@ -238,13 +238,13 @@ mod tests {
         Hash::new([byte; 32])
     }
 
-    fn at(addresses: &[&str]) -> Sighting {
-        Sighting::At(addresses.iter().map(|text| text.parse().unwrap()).collect())
+    fn at(addresses: &[&str]) -> ResolvedPeer {
+        ResolvedPeer::At(addresses.iter().map(|text| text.parse().unwrap()).collect())
     }
 
-    fn round(sightings: Vec<(u8, Sighting)>) -> Round {
+    fn round(sightings: Vec<(u8, ResolvedPeer)>) -> ScanResult {
         let sightings = sightings.into_iter();
-        Round {
+        ScanResult {
             network: "n".to_owned(),
             sightings: sightings.map(|(byte, it)| (key(byte), it)).collect(),
             configured: HashSet::new(),
@@ -319,7 +319,7 @@ mod tests {
         let other_order = round(vec![(1, at(&["9.9.9.1:1", "9.9.9.2:1"]))]);
         assert!(!list.take(other_order, &config).changed);
         for _ in 0..5 {
-            let unresolved = round(vec![(1, Sighting::Unresolved)]);
+            let unresolved = round(vec![(1, ResolvedPeer::Unresolved)]);
             assert!(!list.take(unresolved, &config).changed);
         }
         assert_eq!(watched(&list, &config), ["chain-01 tcp://9.9.9.2:1"]);
@@ -347,7 +347,7 @@ mod tests {
     fn hidden_peers_are_told_of_when_their_number_changes() {
         let config = config(ON, "");
         let mut list = Watchlist::default();
-        let hidden = |count: u8| round((0..count).map(|i| (i, Sighting::Hidden)).collect());
+        let hidden = |count: u8| round((0..count).map(|i| (i, ResolvedPeer::Hidden)).collect());
         let told: Vec<Option<usize>> = [0, 2, 2, 3, 0]
             .map(|count| list.take(hidden(count), &config).hidden)
             .into();

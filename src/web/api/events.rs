@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::form_urlencoded::Serializer;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::history::{EVENTS_KEPT, Event, Happening, History, Subscription};
+use crate::history::{EVENTS_KEPT, Event, EventKind, History, Subscription};
 
 use super::Api;
 use super::conditional::json;
@@ -94,7 +94,7 @@ struct EventReport<'a> {
     /// It in words.
     message: String,
     #[serde(flatten)]
-    what: &'a Happening,
+    what: &'a EventKind,
 }
 
 impl<'a> EventReport<'a> {
@@ -262,7 +262,7 @@ mod tests {
 
     fn happen(history: &History, times: usize) {
         for _ in 0..times {
-            history.note(Happening::RestartInferred);
+            history.note(EventKind::RestartInferred);
         }
     }
 

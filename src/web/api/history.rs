@@ -82,7 +82,7 @@ struct PollsReport {
     good: u64,
     failed: u64,
     /// Failed by the monitor's own trouble.
-    own: u64,
+    excused: u64,
     /// In maintenance, however they ended.
     maintenance: u64,
     by_health: HealthReport,
@@ -151,7 +151,7 @@ impl PointReport {
             polls: PollsReport {
                 good: summary.good,
                 failed: summary.failed,
-                own: summary.own,
+                excused: summary.excused,
                 maintenance: summary.maintenance,
                 by_health: HealthReport {
                     unknown: health(Health::Unknown),

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::fleet::report::{ExactInteger, StateReport};
 use crate::fleet::{
-    Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeStanding,
+    Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeClass,
 };
 
 use super::Api;
@@ -137,14 +137,14 @@ impl WatchedReport {
 
 impl QuorumReport {
     fn new(quorum: &Quorum) -> Self {
-        let part = |standing: StakeStanding| quorum.ratios[standing as usize];
+        let part = |standing: StakeClass| quorum.ratios[standing as usize];
         Self {
             margin: quorum.margin,
             losable_peers: quorum.losable,
-            majority: part(StakeStanding::Majority),
-            minority: part(StakeStanding::Minority),
-            down: part(StakeStanding::Down),
-            unobserved: part(StakeStanding::Unobserved),
+            majority: part(StakeClass::Majority),
+            minority: part(StakeClass::Minority),
+            down: part(StakeClass::Down),
+            unobserved: part(StakeClass::Unobserved),
         }
     }
 }

@@ -137,7 +137,7 @@ mod tests {
     use tokio::time::{sleep, timeout};
 
     use super::*;
-    use crate::config::active::Current;
+    use crate::config::active::ActiveConfig;
     use crate::config::{self, Web};
     use crate::web::listener::activity::{FIRST_REQUEST, READING};
     use crate::web::listener::gate;
@@ -152,13 +152,13 @@ mod tests {
 
     /// A listener's routes: a short answer, a long one, a stream, and health.
     struct Site {
-        current: Arc<Current>,
+        current: Arc<ActiveConfig>,
         routes: Routes,
     }
 
     impl Site {
         fn new() -> Self {
-            let current = Arc::new(Current::new(config::embedded()));
+            let current = Arc::new(ActiveConfig::new(config::embedded()));
             let gate = Arc::new(Gate::new(Arc::clone(&current), true, "".into()));
             let events = async || {
                 let events = stream::unfold((), async |()| {

@@ -14,7 +14,7 @@ use headers::authorization::Basic;
 use headers::{Authorization, HeaderMapExt};
 use rustls::ServerConfig;
 
-use crate::config::active::Current;
+use crate::config::active::ActiveConfig;
 use crate::config::{Served, Tls, Web};
 use crate::web::api;
 
@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// What the listener asks of its clients.
 pub(in crate::web) struct Gate {
-    current: Arc<Current>,
+    current: Arc<ActiveConfig>,
     terms: ArcSwap<Terms>,
     /// Whether the listener can be reached from this host alone.
     loopback: bool,
@@ -56,7 +56,11 @@ pub(in crate::web) struct Connected {
 }
 
 impl Gate {
-    pub(in crate::web) fn new(current: Arc<Current>, loopback: bool, prefix: Arc<str>) -> Self {
+    pub(in crate::web) fn new(
+        current: Arc<ActiveConfig>,
+        loopback: bool,
+        prefix: Arc<str>,
+    ) -> Self {
         let terms = ArcSwap::from_pointee(Terms::new(&current.get().config.web));
         Self {
             current,

@@ -232,12 +232,12 @@ mod tests {
 
     use super::*;
     use crate::config;
-    use crate::config::active::Current;
+    use crate::config::active::ActiveConfig;
     use crate::web::listener::gate::Gate;
 
     #[tokio::test(start_paused = true)]
     async fn who_is_silent_on_a_spare_place_loses_it_soon() {
-        let current = Arc::new(Current::new(config::embedded()));
+        let current = Arc::new(ActiveConfig::new(config::embedded()));
         let routes = Routes {
             app: Router::new(),
             gate: Arc::new(Gate::new(current, true, "".into())),

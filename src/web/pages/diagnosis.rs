@@ -62,7 +62,7 @@ pub(super) fn answer(record: &PeerRecord, snapshot: &Snapshot) -> Answer {
     let of_peer = record.health != Health::Up && record.health != Health::Unknown;
     let obstructed = !snapshot.checks.all_sound();
     let blame = match (record.health, of_network) {
-        (Health::Unknown, _) if record.doubt.is_some() || obstructed => Blame::Monitor,
+        (Health::Unknown, _) if record.excuse.is_some() || obstructed => Blame::Monitor,
         (Health::Unknown, _) => Blame::Unclear,
         (_, Trouble::Yes) if of_peer && follows(record) => Blame::Network,
         (_, Trouble::Yes) if of_peer => Blame::Both,
@@ -209,7 +209,7 @@ fn of_the_process(record: &PeerRecord, snapshot: &Snapshot) -> Option<String> {
 }
 
 fn of_the_monitor(record: &PeerRecord, snapshot: &Snapshot) -> String {
-    if let Some(doubt) = record.doubt {
+    if let Some(doubt) = record.excuse {
         return format!("The last poll is not held against it: {doubt}.");
     }
     let failing: Vec<&str> = snapshot

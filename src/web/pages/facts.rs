@@ -367,7 +367,8 @@ fn of_stake(stake: &Stake, record: &PeerRecord, learned: &Markup, clock: Clock) 
     let registered = &stake.registered;
     let has = |condition| record.conditions.contains(&condition);
     let mut facts = vec![
-        Known::new("Own", cvm(registered.own_copper), learned).amiss(has(Condition::OwnStakeLow)),
+        Known::new("Excused", cvm(registered.own_copper), learned)
+            .amiss(has(Condition::OwnStakeLow)),
         Known::new(
             "Above what evicts",
             cvm(registered.eviction_margin()),

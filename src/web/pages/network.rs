@@ -1,6 +1,6 @@
 //! One network with its verdict, as a card of the fleet page.
 
-use crate::fleet::{Health, NetworkSnapshot, OrderState, Snapshot, StakeStanding};
+use crate::fleet::{Health, NetworkSnapshot, OrderState, Snapshot, StakeClass};
 use crate::web::pages::format::{Clock, When, cvm_in_short, number, percent};
 use crate::web::pages::labels;
 
@@ -71,7 +71,7 @@ impl<'a> NetworkCard<'a> {
             margin: percent(quorum.margin),
             lacking: quorum.margin < 0.0,
             losable: quorum.losable,
-            parts: StakeStanding::ALL
+            parts: StakeClass::ALL
                 .iter()
                 .zip(quorum.ratios)
                 .filter(|(_, ratio)| *ratio > 0.0)

@@ -13,7 +13,7 @@ use crate::web::pages::history_panel::Past;
 
 use super::super::{Site, runbook};
 use super::facts::{Group, groups};
-use super::row::{InForce, in_force};
+use super::row::{LoadedConfig, in_force};
 use super::spark::poll_bar;
 use super::{Content, Section, Shell, icon, labels};
 
@@ -46,7 +46,7 @@ struct Verdict<'a> {
 
 /// What is in force, with what to do about it.
 struct Wrong {
-    it: InForce,
+    it: LoadedConfig,
     runbook: Option<Markup>,
 }
 
@@ -186,7 +186,7 @@ pub(super) fn content(
 /// When the peer's health became what it is, as far as is remembered.
 fn since(events: &[std::sync::Arc<Event>]) -> Option<SystemTime> {
     let changed = |event: &&std::sync::Arc<Event>| {
-        matches!(event.what, crate::history::Happening::HealthChanged { .. })
+        matches!(event.what, crate::history::EventKind::HealthChanged { .. })
     };
     events.iter().find(changed).map(|event| event.at())
 }

@@ -29,7 +29,7 @@ pub(super) struct Row<'a> {
     health: &'static str,
     maintenance: bool,
     doubt: Option<String>,
-    conditions: Vec<InForce>,
+    conditions: Vec<LoadedConfig>,
     endpoints: Vec<EndpointCell<'a>>,
     spark: Markup,
     polls: Markup,
@@ -44,7 +44,7 @@ pub(super) struct Row<'a> {
 }
 
 /// What is in force, and the runbook that tells of it.
-pub(super) struct InForce {
+pub(super) struct LoadedConfig {
     pub(super) words: &'static str,
     pub(super) label: &'static str,
     pub(super) alert: &'static str,
@@ -88,8 +88,8 @@ struct CertificateCell {
 }
 
 /// What is in force against a peer, each with its runbook.
-pub(super) fn in_force(record: &PeerRecord) -> Vec<InForce> {
-    let link = |condition: &Condition| InForce {
+pub(super) fn in_force(record: &PeerRecord) -> Vec<LoadedConfig> {
+    let link = |condition: &Condition| LoadedConfig {
         words: labels::of_condition(*condition),
         label: condition.as_str(),
         alert: alerting::of_condition(*condition),
@@ -130,7 +130,7 @@ impl<'a> Row<'a> {
             is_reference: record.peer.role == Role::Reference,
             health: record.health.as_str(),
             maintenance: record.in_maintenance(snapshot.wall),
-            doubt: record.doubt.map(|doubt| doubt.to_string()),
+            doubt: record.excuse.map(|doubt| doubt.to_string()),
             conditions: in_force(record),
             endpoints: endpoints.collect(),
             spark: sparkline(polls),

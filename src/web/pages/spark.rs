@@ -22,7 +22,7 @@ enum Mark {
     /// The whole bar.
     Failed,
     /// A dot.
-    Own,
+    Excused,
     /// A frame.
     Maintenance,
 }
@@ -32,7 +32,7 @@ impl Mark {
         Self::Good,
         Self::Amiss,
         Self::Failed,
-        Self::Own,
+        Self::Excused,
         Self::Maintenance,
     ];
 
@@ -40,7 +40,7 @@ impl Mark {
         match poll.outcome {
             _ if poll.maintenance => Self::Maintenance,
             Outcome::Failed => Self::Failed,
-            Outcome::Own => Self::Own,
+            Outcome::Excused => Self::Excused,
             Outcome::Up if poll.health == Health::Degraded => Self::Amiss,
             Outcome::Up => Self::Good,
         }
@@ -51,7 +51,7 @@ impl Mark {
             Self::Good => "good",
             Self::Amiss => "amiss",
             Self::Failed => "failed",
-            Self::Own => "own",
+            Self::Excused => "own",
             Self::Maintenance => "works",
         }
     }
@@ -61,7 +61,7 @@ impl Mark {
             Self::Good => "good",
             Self::Amiss => "good of a degraded peer",
             Self::Failed => "failed",
-            Self::Own => "failed by the monitor's own trouble",
+            Self::Excused => "failed by the monitor's own trouble",
             Self::Maintenance => "in maintenance",
         }
     }
@@ -72,7 +72,7 @@ impl Mark {
             Self::Good => "v7h3v-7z",
             Self::Amiss => "v5h3v-5zm0 7v5h3v-5z",
             Self::Failed => "v16h3v-16z",
-            Self::Own => "v3h3v-3z",
+            Self::Excused => "v3h3v-3z",
             Self::Maintenance => "v10h3v-10zm1 1h1v8h-1z",
         }
     }
@@ -82,7 +82,7 @@ impl Mark {
             Self::Good => 9,
             Self::Amiss => 4,
             Self::Failed => 0,
-            Self::Own => 13,
+            Self::Excused => 13,
             Self::Maintenance => 6,
         }
     }

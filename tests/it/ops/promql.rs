@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use convex_client::{LEVELS, Transport};
 use convex_peer_monitor::config::Role;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Health, OrderState, StakeStanding};
+use convex_peer_monitor::fleet::{Condition, Health, OrderState, StakeClass};
 use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{
@@ -185,7 +185,7 @@ fn closed(label: &str) -> Option<Vec<&'static str>> {
                 .chain(OrderState::ALL.iter().map(|it| it.as_str()))
                 .collect()
         }
-        "standing" => StakeStanding::ALL.iter().map(|it| it.as_str()).collect(),
+        "standing" => StakeClass::ALL.iter().map(|it| it.as_str()).collect(),
         "reason" => Reason::ALL.iter().map(|it| it.as_str()).collect(),
         "transport" => Transport::ALL.iter().map(|it| it.as_str()).collect(),
         "role" => [Role::Own, Role::Reference]
