@@ -1,4 +1,4 @@
-//! The API, tested by Schemathesis with requests that it generates from the OpenAPI document.
+//! The API, tested by Schemathesis with requests that it generates from `openapi.json`.
 
 use std::path::Path;
 use std::process::Stdio;
