@@ -29,10 +29,7 @@ help:
 run rehearse release:
 	@scripts/$@
 
-test:
-	@scripts/test unit e2e
-
-lint chaos:
+test lint chaos:
 	@scripts/test $@
 
 test-ops test-deploy test-fuzz test-browser test-release test-oldest-rust:
