@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::Instant;
 
 use super::TIMEOUT;
 use super::pipeline::root;
@@ -188,9 +189,15 @@ impl RealPeer {
         self.ready[0].genesis()
     }
 
-    /// Sends the launcher a command that must succeed, and returns the answer.
+    /// Sends the launcher a command that must succeed, and returns the answer. Repeats it after a
+    /// timeout: on a busy machine a transaction may take longer than the client in the launcher
+    /// waits.
     pub(crate) async fn command(&mut self, command: &str) -> String {
-        let answer = self.attempt(command).await;
+        let deadline = Instant::now() + TIMEOUT;
+        let mut answer = self.attempt(command).await;
+        while answer.starts_with("ERROR :TIMEOUT") && Instant::now() < deadline {
+            answer = self.attempt(command).await;
+        }
         assert!(
             answer.starts_with("OK") || answer.starts_with("BENCH"),
             "{command}: {answer}"
