@@ -29,7 +29,7 @@ const EMPTY_WHEN_HEALTHY: [&str; 31] = [
     "convex-fleet, What is wrong, A",
     "convex-fleet, Why endpoints fail, A",
     "convex-monitor, Agent restarts",
-    "convex-monitor, Excused check fails",
+    "convex-monitor, Own check fails",
     "convex-monitor, Reloads",
     "convex-peer, Agent restarts",
     "convex-peer, Certificate, A",

@@ -6,13 +6,16 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
+use futures_util::future::join_all;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::TIMEOUT;
 use super::pipeline::root;
+use super::{TIMEOUT, rest};
 
 /// A network of equal peers. Each is a process, and continues from its store after a restart.
 pub(crate) struct Network {
@@ -45,11 +48,46 @@ pub(crate) struct RealPeer {
 pub(crate) struct Ready(HashMap<String, String>);
 
 impl Network {
+    /// Starts peers that agree with each other.
+    ///
+    /// Each peer registers its URL after its start. On a busy machine, released peers sometimes
+    /// compute different states from these first transactions and never agree again; then there is
+    /// nothing for a test to do but to start other peers.
     pub(crate) async fn start(peers: usize) -> Self {
+        for _ in 0..3 {
+            let network = Self::launch(peers).await;
+            if network.agrees().await {
+                return network;
+            }
+            eprintln!("the real peers do not agree; starting others");
+        }
+        panic!("the real peers do not agree in three networks");
+    }
+
+    /// Waits until all peers show the same registry, with a URL for each peer. Returns false if that
+    /// takes too long.
+    async fn agrees(&self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while Instant::now() < deadline {
+            let registries = self.peers.iter().map(|peer| rest(peer, "(:peers *state*)"));
+            let registries = join_all(registries).await;
+            let has_url = |peer: &Value| peer["metadata"]["url"].is_string();
+            let urls = registries[0].as_object().map_or(0, |peers| {
+                peers.values().filter(|peer| has_url(peer)).count()
+            });
+            if urls == self.peers.len() && registries.iter().all(|it| *it == registries[0]) {
+                return true;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        false
+    }
+
+    async fn launch(peers: usize) -> Self {
         let options = Options::new(peers);
         let dir = tempfile::tempdir().unwrap();
         let of = |index| RealPeer::start(options, Some((index, dir.path())));
-        let peers = futures_util::future::join_all((0..peers).map(of)).await;
+        let peers = join_all((0..peers).map(of)).await;
         Self {
             options,
             dir,
