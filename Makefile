@@ -1,35 +1,51 @@
-.PHONY: help package release run test rehearse screenshots bench dashboards lint fmt fuzz chaos clean
+.PHONY: help run test rehearse lint fmt test-ops test-deploy test-fuzz test-browser test-release \
+	test-oldest-rust chaos bench package release dashboards screenshots clean
 
 help:
-	@echo "make package   make a Debian package in target/"
-	@echo "make release   make all that is released, in target/dist"
-	@echo "make run     start two real Convex peers and the agent that watches them"
-	@echo "make test    run every check"
-	@echo "make rehearse FAULT=fork   play a fault and show the page that arrives; FAST=1 shortens the waiting"
-	@echo "make screenshots   make the pictures in docs/images anew"
-	@echo "make lint    formatting, clippy, licences, shell scripts, workflows"
-	@echo "make fmt     format the code"
-	@echo "make fuzz    run each fuzz target for FUZZ_SECONDS (10)"
-	@echo "make chaos   run the agent while disk, clock, names, links, descriptors and clients fail (some fifteen minutes)"
-	@echo "make bench   run the benchmarks; BENCH_SHORT=1 watches no large fleet"
-	@echo "make dashboards  make dashboards/*.json anew from dashboards/generator"
-	@echo "make clean   remove what was built"
+	@echo "Try it:"
+	@echo "  make run               start two real Convex peers and an agent that monitors them"
+	@echo "  make test              unit, integration and end-to-end tests (under 20 minutes)"
+	@echo "  make rehearse FAULT=fork   inject a fault and show the alert that arrives; FAST=1 shortens the waits"
+	@echo ""
+	@echo "Change it:"
+	@echo "  make fmt               format the code"
+	@echo "  make lint              formatting, clippy, licences, shell scripts, workflows, API documentation"
+	@echo "  make test-ops          alert rules, dashboards, service unit, manual pages, Helm chart"
+	@echo "  make test-deploy       container image, Debian package and compose stack, built and run"
+	@echo "  make test-fuzz         each fuzz target for FUZZ_SECONDS (10)"
+	@echo "  make test-browser      the web pages in Chromium"
+	@echo "  make chaos             the agent while disk, clock, DNS, links, descriptors and clients fail (15 minutes)"
+	@echo "  make test-release      build a release twice and compare (10 minutes)"
+	@echo "  make test-oldest-rust  compile with the oldest supported Rust (3 minutes)"
+	@echo "  make bench             run the benchmarks; BENCH_SHORT=1 skips the large fleets"
+	@echo ""
+	@echo "Build it:"
+	@echo "  make package           build a Debian package in target/"
+	@echo "  make release           build all release files in target/dist"
+	@echo "  make dashboards        regenerate dashboards/*.json from dashboards/generator"
+	@echo "  make screenshots       regenerate the pictures in docs/images"
+	@echo "  make clean             remove everything that was built"
 
-run test rehearse release:
+run rehearse release:
 	@scripts/$@
+
+test lint chaos:
+	@scripts/test $@
+
+test-ops test-deploy test-fuzz test-browser test-release test-oldest-rust:
+	@scripts/test $(@:test-%=%)
+
+fmt:
+	cargo fmt --all
 
 package:
 	@scripts/need rust cc nfpm
 	cargo build --release --locked
 	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" deploy/debian/package target/release/convex-peer-monitor target
 
-lint fuzz chaos:
-	@scripts/test $@
-
 screenshots:
 	@scripts/need rust cc chromium browser-tests
-	@scripts/peer build
-	cargo build --locked
+	@scripts/peer build cargo build --locked
 	@scripts/in-browser screenshots
 
 bench:
@@ -40,9 +56,6 @@ bench:
 dashboards:
 	@scripts/need go
 	cd dashboards/generator && PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" go run . generate ..
-
-fmt:
-	cargo fmt
 
 clean:
 	cargo clean

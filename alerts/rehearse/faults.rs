@@ -1,4 +1,4 @@
-//! What can be rehearsed: each kind of fault with peers that it fits, and the alert that it must raise.
+//! Faults that can be rehearsed, each with the alert that it must raise.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,28 +7,29 @@ use convex_simulator::{Fault, Script};
 
 use super::pipeline::Pace;
 
-/// Peers of the network. Of seven one may be lost without the network being at risk, which would be a page of its own.
+/// Number of peers. With seven, the loss of one does not put the quorum at risk, which would be
+/// another page.
 pub(super) const PEERS: usize = 7;
 
-/// What a fault raises.
+/// What a fault must raise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// This alert, whatever else arrives before it.
+    /// This alert. Others may arrive before it.
     Alert(&'static str),
-    /// Any alert: nobody knows which.
+    /// Any alert.
     Any,
-    /// None, for this reason.
+    /// No alert, for this reason.
     Nothing(&'static str),
 }
 
 use Expected::{Alert, Nothing};
 
-/// Each kind of fault, as a fault without its times.
+/// All kinds of faults, without times.
 const REHEARSALS: &[(&str, Expected)] = &[
     ("stall:all", Alert("ConvexConsensusStalled")),
     ("fork:2", Alert("ConvexStateDiverged")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
-    // It lags as well; that it recedes is what the degraded one names.
+    // The peer lags as well, but only this alert says that it recedes.
     ("recede=20:2", Alert("ConvexPeerDegraded")),
     ("skew=-20s:2", Alert("ConvexClockSkew")),
     ("wrong-genesis:2", Alert("ConvexPeerWrongNetwork")),
@@ -36,20 +37,17 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ("tarpit:2", Alert("ConvexPeerDown")),
     (
         "slow=1s:2",
-        Nothing("ConvexLatencyHigh compares with a day at least of the peer's own past"),
+        Nothing("ConvexLatencyHigh needs at least a day of history of the peer"),
     ),
     ("garbage:2", Alert("ConvexPeerDown")),
     ("huge-frame:2", Alert("ConvexPeerDown")),
     ("half-reply:2", Alert("ConvexPeerDown")),
     ("refuse:2", Alert("ConvexPeerDown")),
     ("reset:2", Alert("ConvexPeerDown")),
-    (
-        "old-api:2",
-        Nothing("a peer of that release is watched by what it has"),
-    ),
+    ("old-api:2", Nothing("peers of that release are supported")),
     (
         "map-status:2",
-        Nothing("a status of that form is read as well"),
+        Nothing("a status in that form is supported"),
     ),
     ("low-stake:2", Alert("ConvexOwnStakeBelowMinimum")),
     ("silent-stake:2", Alert("ConvexWeightDecayed")),
@@ -58,35 +56,35 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ("query-error=JUICE:2", Alert("ConvexPeerDegraded")),
 ];
 
-/// How long the network is well before the fault begins, so that everybody has seen that.
+/// Time before the fault, in which the network is healthy and the whole pipeline sees it.
 const fn lead(pace: Pace) -> Duration {
     Duration::from_secs(match pace {
         Pace::Shipped => 60,
-        Pace::Fast => 10,
+        Pace::Fast => 15,
     })
 }
 
-/// Longest wait for the page, from the beginning of the fault. The slowest are a minute of the agent's, ten of the rules' and one
-/// of Alertmanager's.
-pub(super) const fn patience(pace: Pace) -> Duration {
+/// Limit for the alert, from the beginning of the fault. The slowest takes a minute in the agent,
+/// ten in the rules and one in Alertmanager.
+pub(super) const fn timeout(pace: Pace) -> Duration {
     Duration::from_secs(match pace {
         Pace::Shipped => 15 * 60,
-        Pace::Fast => 120,
+        Pace::Fast => 5 * 60,
     })
 }
 
-/// A fault to be played, and what it must raise.
+/// A fault to inject, and what it must raise.
 #[derive(Debug)]
 pub(super) struct Rehearsal {
     spec: String,
     pub(super) script: Script,
-    /// When the fault begins, since the start of the network.
+    /// When the fault begins, after the start of the network.
     pub(super) begins: Duration,
     pub(super) expected: Expected,
 }
 
 impl Rehearsal {
-    /// Reads a kind, or a full fault; one without times begins when all was seen to be well.
+    /// Parses a kind of fault, or a full fault. Without times, it begins after the lead time.
     pub(super) fn read(text: &str, pace: Pace) -> Result<Self, String> {
         let known = REHEARSALS.iter().find(|(spec, _)| kind(spec) == text);
         let (spec, expected) = known.copied().unwrap_or((text, Expected::Any));
@@ -107,13 +105,13 @@ impl Rehearsal {
     }
 }
 
-/// The name of the kind of a fault.
+/// Returns the kind of a fault.
 fn kind(spec: &str) -> &str {
     spec.split([':', '=']).next().unwrap_or_default()
 }
 
 impl Expected {
-    /// Whether this alert is what is waited for.
+    /// Returns whether this alert is an expected one.
     pub(super) fn is(self, alert: &str) -> bool {
         match self {
             Alert(name) => alert == name,
@@ -140,7 +138,7 @@ impl fmt::Display for Rehearsal {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#[allow(clippy::unwrap_used, reason = "a panic fails the test")]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -150,7 +148,7 @@ mod tests {
     use crate::pipeline::root;
 
     #[test]
-    fn every_kind_of_fault_can_be_rehearsed_by_its_name() {
+    fn every_kind_of_fault_can_be_rehearsed_by_name() {
         let known: BTreeSet<&str> = REHEARSALS.iter().map(|(spec, _)| kind(spec)).collect();
         let kinds = FAULT_KINDS
             .iter()
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_are_alerts_of_the_rules() {
+    fn expected_alerts_exist_in_the_rules() {
         let rules = root().join("alerts/convex-peer-monitor.rules.yml");
         let rules = std::fs::read_to_string(rules).unwrap();
         for (spec, expected) in REHEARSALS {
@@ -175,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_fault_keeps_its_times_and_waits_for_any_alert() {
+    fn a_full_fault_keeps_its_times_and_accepts_any_alert() {
         let rehearsal = Rehearsal::read("lag=40:3:30s..90s", Pace::Shipped).unwrap();
         assert_eq!(rehearsal.begins, Duration::from_secs(30));
         assert_eq!(rehearsal.expected, Expected::Any);
@@ -184,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fault_is_refused_with_the_list() {
+    fn an_unknown_fault_is_rejected_with_the_list_of_kinds() {
         let error = Rehearsal::read("explode", Pace::Shipped).unwrap_err();
         assert!(error.contains("there are: stall, fork"), "{error}");
     }

@@ -1,5 +1,6 @@
-//! Rehearses a page: a simulated network, the agent, Prometheus with our rules, Alertmanager with our example of routes and a
-//! receiver; a fault; and what arrives, and when. `make rehearse` runs it.
+//! Rehearses an alert: injects a fault into a simulated network and prints the notifications that
+//! arrive through the agent, Prometheus with our rules and Alertmanager with our example routes.
+//! `make rehearse` runs it.
 
 mod faults;
 #[path = "../../tests/support/pipeline/mod.rs"]
@@ -17,26 +18,26 @@ use faults::{Expected, Rehearsal};
 use pipeline::{Alert, DEAD_MANS_SWITCH, Notification, Pace};
 use rig::{Rig, Way};
 
-/// Plays a fault to the whole alerting pipeline and shows the notifications that arrive.
+/// Injects a fault and shows the notifications that arrive through the whole alerting pipeline.
 #[derive(Parser)]
 #[command(name = "rehearse")]
 struct Args {
-    /// A kind of fault, such as fork, or a full one: KIND[=VALUE]:PEERS[:FROM[..TO]]
+    /// Kind of fault, such as fork, or a full fault: KIND[=VALUE]:PEERS[:FROM[..TO]]
     fault: String,
-    /// Scrape and evaluate each second and shorten what is waited for; the rules are the same
+    /// Scrape and evaluate every second, and shorten the waits in rules and routes
     #[arg(long)]
     fast: bool,
-    /// By the agent's own notifications, without a Prometheus
+    /// Let the agent notify Alertmanager itself, without Prometheus
     #[arg(long)]
     own: bool,
 }
 
-/// When a signal ended it, as shells say it.
+/// Exit code after a signal, as in shells.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     run(&Args::parse()).unwrap_or_else(|error| {
-        eprintln!("the rehearsal has failed: {error:#}");
+        eprintln!("the rehearsal failed: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -71,25 +72,27 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether the page arrived.
+/// Returns whether the expected alert arrived.
 async fn rehearse(rehearsal: &Rehearsal, pace: Pace, way: Way) -> anyhow::Result<bool> {
     let mut rig = Rig::start(rehearsal, pace, way).await?;
     println!("{rehearsal}");
     println!("{rig}");
     let begins = rig.network_started + rehearsal.begins;
-    if rig.is_well_by(begins).await? {
-        println!("all peers are seen up");
+    if rig.all_up_before(begins).await? {
+        println!("all peers are up");
     } else {
-        println!("not all peers were seen up before the fault: what arrives may be of the start");
+        println!(
+            "not all peers were up before the fault: some notifications may be about the start"
+        );
     }
-    let deadline = begins + faults::patience(pace);
+    let deadline = begins + faults::timeout(pace);
     while let Ok(delivery) = timeout_at(deadline, rig.receiver.next()).await {
         let after = Instant::now().checked_duration_since(begins);
         if delivery.to == DEAD_MANS_SWITCH {
             continue;
         }
         let notification = delivery.notification()?;
-        told(&delivery.to, &notification, after);
+        print(&delivery.to, &notification, after);
         let mut firing = notification.alerts.iter().filter(|alert| alert.is_firing());
         if after.is_some() && firing.any(|alert| rehearsal.expected.is(alert.name())) {
             return Ok(true);
@@ -99,22 +102,22 @@ async fn rehearse(rehearsal: &Rehearsal, pace: Pace, way: Way) -> anyhow::Result
     Ok(false)
 }
 
-fn told(receiver: &str, notification: &Notification, after: Option<Duration>) {
-    let of = notification
+fn print(receiver: &str, notification: &Notification, after: Option<Duration>) {
+    let network = notification
         .group_labels
         .get("network")
         .map_or("none", String::as_str);
     match after {
         Some(after) => println!(
-            "\n{:.1} s after the fault, to {receiver}, of network {of}:",
+            "\n{:.1} s after the fault, to {receiver}, network {network}:",
             after.as_secs_f64()
         ),
-        None => println!("\nbefore the fault, to {receiver}, of network {of}:"),
+        None => println!("\nbefore the fault, to {receiver}, network {network}:"),
     }
-    notification.alerts.iter().for_each(show);
+    notification.alerts.iter().for_each(print_alert);
 }
 
-fn show(alert: &Alert) {
+fn print_alert(alert: &Alert) {
     let labels: Vec<_> = alert
         .labels
         .iter()

@@ -1,4 +1,4 @@
-//! All that a rehearsal runs. Ends with everything when dropped.
+//! Everything that a rehearsal runs. Dropping the rig stops it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use super::faults::{PEERS, Rehearsal};
 use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver};
 
-/// How an alert gets from the agent to Alertmanager.
+/// How alerts get from the agent to Alertmanager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// By a Prometheus with our rules.
+    /// Through Prometheus with our rules.
     Prometheus,
-    /// By the agent's own notifications.
+    /// The agent notifies Alertmanager itself.
     Own,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Rig {
     pub(super) receiver: Receiver,
     agent: SocketAddr,
     alertmanager: Alertmanager,
-    /// None when the agent tells by itself.
+    /// `None` if the agent notifies Alertmanager itself.
     prometheus: Option<Prometheus>,
     _network: Network,
     _config: tempfile::TempDir,
@@ -43,12 +43,14 @@ impl Rig {
         let alertmanager = Alertmanager::start(pace, &receiver).await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let agent = listener.local_addr()?;
-        let told = alertmanager.address();
+        let notified = alertmanager.address();
         let prometheus = match way {
-            Way::Prometheus => Some(Prometheus::start(pace, &agent.to_string(), Some(told)).await?),
+            Way::Prometheus => {
+                Some(Prometheus::start(pace, &agent.to_string(), Some(notified)).await?)
+            }
             Way::Own => None,
         };
-        // The others take their time to start: the network comes last, as its clock is that of the fault.
+        // After the slow starts above, because the fault begins a fixed time after this.
         let network_started = Instant::now();
         let network = Network::start(Options {
             peers: PEERS,
@@ -62,10 +64,13 @@ impl Rig {
         let notify = match way {
             Way::Prometheus => String::new(),
             Way::Own => {
-                format!("notify: {{ alertmanagers: [{{ name: am, url: 'http://{told}' }}] }}\n")
+                format!("notify: {{ alertmanagers: [{{ name: am, url: 'http://{notified}' }}] }}\n")
             }
         };
-        watch(&network, pace, &notify, config.path(), listener)?;
+        start_agent(&network, pace, &notify, config.path(), listener)?;
+        if let Some(prometheus) = &prometheus {
+            prometheus.load_rules(|rules| rules).await?;
+        }
         Ok(Self {
             network_started,
             receiver,
@@ -77,8 +82,8 @@ impl Rig {
         })
     }
 
-    /// Waits until every peer was seen up; false when `deadline` comes first.
-    pub(super) async fn is_well_by(&self, deadline: Instant) -> anyhow::Result<bool> {
+    /// Waits until all peers are up. Returns false if `deadline` comes first.
+    pub(super) async fn all_up_before(&self, deadline: Instant) -> anyhow::Result<bool> {
         while Instant::now() < deadline {
             if self.all_are_up().await? {
                 return Ok(true);
@@ -88,7 +93,7 @@ impl Rig {
         Ok(false)
     }
 
-    /// Whether every peer is up, as Prometheus knows where there is one.
+    /// Returns whether all peers are up, according to Prometheus if there is one.
     async fn all_are_up(&self) -> anyhow::Result<bool> {
         if let Some(prometheus) = &self.prometheus {
             let up = "count(convex_peer_health{state=\"up\"} == 1)";
@@ -104,15 +109,15 @@ impl Rig {
     }
 }
 
-/// Starts the agent, with the configuration that the network gives: all peers are its own.
-fn watch(
+/// Starts the agent with the configuration of the network, in which all peers are its own.
+fn start_agent(
     network: &Network,
     pace: Pace,
     notify: &str,
     dir: &std::path::Path,
     listener: TcpListener,
 ) -> anyhow::Result<()> {
-    // Without it, no peer is expected to make blocks.
+    // Without this, peers are not expected to produce blocks.
     let mut config = network
         .config()
         .replace("{ name: sim-", "{ expect_block_every: 10m, name: sim-");
@@ -138,7 +143,7 @@ fn watch(
     );
     tokio::spawn(async move {
         if let Err(error) = running.await {
-            eprintln!("the agent has ended: {error:#}");
+            eprintln!("the agent ended: {error:#}");
         }
     });
     Ok(())
@@ -148,13 +153,13 @@ impl fmt::Display for Rig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{PEERS} peers with a block each second, the agent http://{}, Alertmanager http://{}",
+            "{PEERS} peers with a block every second, agent http://{}, Alertmanager http://{}",
             self.agent,
             self.alertmanager.address()
         )?;
         match &self.prometheus {
             Some(prometheus) => write!(f, ", Prometheus http://{}", prometheus.address()),
-            None => f.write_str(", no Prometheus: the agent tells by itself"),
+            None => f.write_str(", no Prometheus: the agent notifies Alertmanager itself"),
         }
     }
 }

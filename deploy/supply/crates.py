@@ -1,5 +1,5 @@
-"""What a program of this project is linked of, as cargo tells it: neither build scripts nor procedural macros, which run where it is
-built, nor what tests use."""
+"""The crates that are linked into the agent, according to cargo: without build scripts and procedural
+macros, which only run during the build, and without what only tests use."""
 import json
 import pathlib
 import re
@@ -15,36 +15,40 @@ def output(*command):
 
 
 def target():
-    """The triple that cargo builds for when it is not told."""
+    """The target triple that cargo builds for by default."""
     return re.search(r"^host: (.+)$", output("rustc", "-vV"), re.MULTILINE)[1]
 
 
 class Linked:
-    """`packages` has cargo's metadata of each crate by name and version, ours among them; `uses` the crates that each depends on."""
+    """Third-party crates in `packages`, cargo's metadata by name and version; the crates of this
+    workspace in `members`; and in `uses` which third-party crates each one depends on. The members
+    count as one crate there, `own`."""
 
     def __init__(self):
-        # The tree knows which features the program has on; the metadata mixes in those of the tests.
+        # cargo tree knows which features the agent enables; cargo metadata adds those of the tests.
         edges = ("--edges", "normal,no-proc-macro", "--prefix", "depth", "--format", " {p}")
-        self.uses, above = {}, []
-        for line in output("cargo", "tree", "--locked", "--target", target(), *edges).splitlines():
+        uses, above = {}, []
+        for line in output("cargo", "tree", "--locked", "--package", NAME, "--target", target(), *edges).splitlines():
             depth, name, version = line.split()[:3]
             crate = (name, version.removeprefix("v"))
             above[int(depth) :] = [crate]
-            self.uses.setdefault(crate, set())
+            uses.setdefault(crate, set())
             if len(above) > 1:
-                self.uses[above[-2]].add(crate)
+                uses[above[-2]].add(crate)
 
         known = json.loads(output("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target()))
         by_crate = {(package["name"], package["version"]): package for package in known["packages"]}
-        self.packages = {crate: by_crate[crate] for crate in sorted(self.uses)}
-        self.own = next(crate for crate in self.packages if crate[0] == NAME)
-
-    def others(self):
-        return [package for crate, package in self.packages.items() if crate != self.own]
+        linked = {crate: by_crate[crate] for crate in sorted(uses)}
+        # Only crates of this workspace have no source.
+        self.members = {crate: package for crate, package in linked.items() if package["source"] is None}
+        self.packages = {crate: package for crate, package in linked.items() if crate not in self.members}
+        self.own = next(crate for crate in self.members if crate[0] == NAME)
+        self.uses = {crate: uses[crate] for crate in self.packages}
+        self.uses[self.own] = set().union(*(uses[crate] for crate in self.members)) - self.members.keys()
 
     def folder(self, name):
-        """Where the source of a crate is, of whatever version."""
-        return next(folder(package) for package in self.others() if package["name"] == name)
+        """Source directory of a crate, whatever its version."""
+        return next(folder(package) for package in self.packages.values() if package["name"] == name)
 
 
 def folder(package):
@@ -52,12 +56,12 @@ def folder(package):
 
 
 def expression(package):
-    """The licence as SPDX writes it; a slash is what cargo took for 'or' once."""
+    """Licence as an SPDX expression. Old crates use a slash for 'or'."""
     return re.sub(r"\s*/\s*", " OR ", package["license"])
 
 
 def checksums():
-    """SHA-256 of the package of each crate, from Cargo.lock."""
+    """SHA-256 of each crate's package, from Cargo.lock."""
     locked = tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]
     return {(package["name"], package["version"]): package.get("checksum") for package in locked}
 
@@ -67,6 +71,6 @@ def rust_version():
 
 
 def sqlite_version(linked):
-    """Of the SQLite that a crate brings along as C."""
+    """Version of the SQLite whose C source a crate contains."""
     header = (linked.folder("libsqlite3-sys") / "sqlite3/sqlite3.h").read_text()
     return re.search(r'^#define SQLITE_VERSION +"(.+)"', header, re.MULTILINE)[1]

@@ -1,6 +1,6 @@
-# Tries a command until it succeeds; patient, as other work may share the machine.
-within_2_min() {
-    local end=$((SECONDS + 120))
+# Repeats a command until it succeeds. The limit is generous, because the machine may be busy.
+eventually() {
+    local end=$((SECONDS + 600))
     until "$@"; do
         [ $SECONDS -lt $end ] || return 1
         sleep 0.1

@@ -1,6 +1,4 @@
-//! What the chain says of its peers, against a real peer's own figures.
-
-use std::time::Duration;
+//! The registry of peers on chain, compared with what a real peer reports over REST.
 
 use cad3::Cell;
 use convex_client::chain::economics::{self, COPPER_PER_CVM};
@@ -9,10 +7,11 @@ use convex_client::{HttpOptions, Query, http_client};
 use convex_peer_monitor::poller::Prober;
 use serde_json::Value;
 
+use super::TIMEOUT;
 use super::contract::{peer, prober};
 use super::network::{Network, RealPeer};
 
-/// Reads the registry with `first` evaluated before each question, in the same state and then forgotten.
+/// Reads the registry. Each query first evaluates `first`, whose changes are discarded afterwards.
 async fn registry(prober: &mut Prober, first: &str) -> Registry {
     let mut reading = RegistryReader::default();
     while let Some(question) = reading.next_query() {
@@ -28,18 +27,18 @@ async fn value(prober: &mut Prober, source: &str) -> Cell {
     prober.ask(&question).await.unwrap()
 }
 
-/// The peer's own REST interface about a peer.
+/// Returns what the REST interface of a peer reports about a peer.
 async fn rest_record(asked: &RealPeer, key: &str) -> Value {
-    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
     let request = client.get(format!("{}/api/v1/peers/{key}", asked.http()));
     let response = request.send().await.unwrap();
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
 }
 
-/// Everything that the registry of a real network must be.
-pub(crate) async fn the_registry_is_what_the_peer_says(network: &mut Network) {
+/// Checks the registry of a real network.
+pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
     let keys = [0, 1].map(|i| network.peers[i].key().to_owned());
-    // Odd numbers: they show how shares are rounded.
+    // A number that is not divisible shows how shares are rounded.
     let stake = format!("tx (set-stake {} 12345678901)", keys[1]);
     network.peers[0].command(&stake).await;
     let asked = &network.peers[0];
@@ -80,7 +79,7 @@ pub(crate) async fn the_registry_is_what_the_peer_says(network: &mut Network) {
     }
 }
 
-/// More peers than are kept, registered in the state of each query.
+/// Registers more peers than the agent keeps, in the state of each query.
 async fn a_large_registry(prober: &mut Prober) {
     let many = "(loop [i 0] (if (< i 1200) (do (create-peer (hash (encoding i)) 1000000000) (recur (inc i))) nil))";
     let registry = registry(prober, many).await;
@@ -100,7 +99,7 @@ async fn a_large_registry(prober: &mut Prober) {
     }
 }
 
-/// What an owner may write in place of a URL must not cost the rest of the registry.
+/// An owner may register anything as a URL. The rest of the registry must still be read.
 async fn strange_urls(endpoint: &str, key: &str, registry: &Registry) {
     let key = key.parse().unwrap();
     let known = &registry.peers[&key];

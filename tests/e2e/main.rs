@@ -1,11 +1,13 @@
-//! The whole main job on real input: a real two-peer network, the agent as a program, a real Prometheus, a real Alertmanager.
+//! End-to-end tests: the agent as a program, with real peers, a real Prometheus and a real
+//! Alertmanager. `make test` installs what they need and runs them.
 //!
-//! `scripts/test e2e` sees that Java, the peers, Prometheus, Alertmanager and Schemathesis are there.
+//! They must pass on a busy machine: each waits for a condition, with a generous limit, and the
+//! peers have seconds to answer.
 
 #![allow(
     clippy::unwrap_used,
     clippy::float_cmp,
-    reason = "a panic is how a test fails, and the figures compared are exact"
+    reason = "a panic fails the test, and the numbers compared are exact"
 )]
 
 mod api;
@@ -30,9 +32,10 @@ mod simulated;
 mod tls;
 mod verdicts;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use convex_client::{HttpOptions, http_client};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -41,7 +44,12 @@ use tokio::process::{Child, Command};
 use network::Network;
 use prometheus::Prometheus;
 
-/// The agent's program, as an operator runs it.
+/// Limit for anything that must happen. Only a failing test waits this long.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// For configurations that poll real peers: on a busy machine they may take seconds to answer.
+const REAL_PEERS: &str = "defaults: { interval: 5s, timeout: 4900ms }\n";
+
+/// The agent as a program, as an operator runs it.
 struct Agent {
     address: String,
     child: Child,
@@ -50,9 +58,14 @@ struct Agent {
 
 impl Agent {
     async fn start(config: &str) -> Self {
+        Self::start_at(pipeline::own_address().unwrap(), config).await
+    }
+
+    /// Starts the agent at the given address.
+    async fn start_at(address: SocketAddr, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.yml"), config).unwrap();
-        let address = pipeline::own_address().unwrap().to_string();
+        let address = address.to_string();
         let child = Self::run(dir.path(), &address).await;
         Self {
             address,
@@ -61,23 +74,23 @@ impl Agent {
         }
     }
 
-    /// Ends it as a service manager does.
+    /// Stops the agent with SIGTERM, like a service manager.
     async fn end(&mut self) {
         signal(&self.child, "-TERM");
         self.child.wait().await.unwrap();
     }
 
-    /// Ends it at once, without a chance to write anything.
+    /// Kills the agent, so that it cannot write anything.
     async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Starts it again at the same address.
+    /// Starts the agent again at the same address.
     async fn begin(&mut self) {
         self.child = Self::run(self.dir.path(), &self.address).await;
     }
 
-    /// Starts the program with the configuration in `dir`, and waits until it listens.
+    /// Runs the program with the configuration in `dir` and waits until it listens.
     async fn run(dir: &Path, listen: &str) -> Child {
         let mut child = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
             .args([
@@ -100,14 +113,14 @@ impl Agent {
                 .next_line()
                 .await
                 .unwrap()
-                .expect("the agent ended at its start");
+                .expect("the agent ended during its start");
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
             if entry["message"] == "monitoring" {
                 assert_eq!(entry["listen"], listen);
                 break;
             }
         }
-        // The log must be read on, or the agent would wait for its reader.
+        // If nobody reads the log, the agent blocks when the pipe is full.
         tokio::spawn(async move {
             while let Ok(Some(line)) = log.next_line().await {
                 eprintln!("{line}");
@@ -116,16 +129,13 @@ impl Agent {
         child
     }
 
-    /// The value of a series.
+    /// Returns the value of a series.
     async fn value(&self, series: &str) -> f64 {
-        let metrics = self.metrics().await;
-        let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
-        let found: Option<f64> = metrics.lines().find_map(value);
-        found.unwrap_or_else(|| panic!("{series} is not there"))
+        value_of(&self.metrics().await, series)
     }
 
     async fn metrics(&self) -> String {
-        let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
+        let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
         let response = client
             .get(format!("http://{}/metrics", self.address))
             .send()
@@ -135,9 +145,16 @@ impl Agent {
     }
 }
 
-/// Sends a signal by its name.
+/// Returns the value of a series in an exposition.
+fn value_of(exposition: &str, series: &str) -> f64 {
+    let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
+    let found: Option<f64> = exposition.lines().find_map(value);
+    found.unwrap_or_else(|| panic!("there is no {series}"))
+}
+
+/// Sends a signal, given as an option of `kill`.
 fn signal(child: &Child, name: &str) {
-    let pid = child.id().expect("the program runs").to_string();
+    let pid = child.id().expect("the program is running").to_string();
     let sent = std::process::Command::new("kill")
         .args([name, &pid])
         .status()
@@ -152,7 +169,7 @@ fn config(network: &Network) -> String {
     };
     let peers: Vec<String> = network.peers.iter().enumerate().map(entry).collect();
     format!(
-        "defaults: {{ interval: 1s, timeout: 800ms }}\nnetworks: [{{ name: local, genesis: '{}' }}]\npeers: [{}]\n",
+        "{REAL_PEERS}networks: [{{ name: local, genesis: '{}' }}]\npeers: [{}]\n",
         network.peers[0].genesis(),
         peers.join(", ")
     )
@@ -162,9 +179,9 @@ fn of(metric: &str, peer: usize, more: &str) -> String {
     format!("{metric}{{peer=\"peer-{peer}\",network=\"local\"{more}}}")
 }
 
-/// The answer of a peer's own REST interface to a query, as JSON.
+/// Returns what the REST interface of a peer answers to a query, as JSON.
 async fn rest(peer: &network::RealPeer, source: &str) -> serde_json::Value {
-    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
     let request = client.post(format!("{}/api/v1/query", peer.http()));
     let response = request
         .body(serde_json::json!({ "source": source }).to_string())
@@ -176,14 +193,14 @@ async fn rest(peer: &network::RealPeer, source: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn a_real_network_is_watched_and_scraped() {
+async fn the_metrics_show_what_happens_to_a_real_network() {
     let mut network = Network::start(2).await;
     for peer in &network.peers {
         contract::holds(&peer.tcp(), &peer.http()).await;
     }
-    chain::the_registry_is_what_the_peer_says(&mut network).await;
+    chain::the_registry_matches_the_peer(&mut network).await;
     let agent = Agent::start(&config(&network)).await;
-    let prometheus = Prometheus::start(&agent.address, None).await;
+    let prometheus = Prometheus::start(&agent.address).await;
 
     a_working_network(&network, &prometheus).await;
     the_network_and_its_stake(&network, &prometheus).await;
@@ -191,8 +208,8 @@ async fn a_real_network_is_watched_and_scraped() {
     a_transaction_moves_the_order(&mut network, &prometheus).await;
     a_killed_peer(&mut network, &agent, &prometheus).await;
     a_frozen_peer(&network, &prometheus).await;
-    a_half_shut_peer(&mut network, &prometheus).await;
-    the_untouched_peer(&prometheus).await;
+    a_half_dead_peer(&mut network, &prometheus).await;
+    the_unaffected_peer(&prometheus).await;
     prometheus::lint(&agent.metrics().await).await;
 }
 
@@ -259,7 +276,7 @@ async fn the_network_and_its_stake(network: &Network, prometheus: &Prometheus) {
     prometheus
         .wait_for(
             &of_network("convex_network_stake_timestamp_seconds"),
-            |told| told > 0.0,
+            |time| time > 0.0,
         )
         .await;
     for (metric, expected) in [
@@ -316,6 +333,7 @@ async fn a_transaction_moves_the_order(network: &mut Network, prometheus: &Prome
     for expression in [series(0), series(1)].concat() {
         before.push((prometheus.value(&expression).await, expression));
     }
+    let sent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     network.peers[0].command("tx (def moved 1)").await;
     for (value, expression) in before {
         prometheus
@@ -327,22 +345,29 @@ async fn a_transaction_moves_the_order(network: &mut Network, prometheus: &Prome
         1,
         ",level=\"finality\"",
     );
-    assert!(prometheus.value(&format!("time() - {advanced}")).await < 60.0);
+    let advanced = prometheus.value(&advanced).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    assert!(
+        (sent.as_secs_f64()..=now.as_secs_f64()).contains(&advanced),
+        "{advanced} is not between {sent:?} and {now:?}"
+    );
 }
 
-/// SIGTERM, not SIGKILL: a killed peer's store may be damaged, and it shall come back.
+/// SIGTERM, not SIGKILL: the peer is started again, and a kill may damage its store.
 async fn a_killed_peer(network: &mut Network, agent: &Agent, prometheus: &Prometheus) {
     let up = of("convex_peer_up", 1, "");
     network.peers[1].end().await;
-    // Two intervals are two polls at most: the one that was under way when the peer ended, and the next.
+    // The poll that was running when the peer ended may succeed, but not the next one.
     let polls = of("convex_probe_attempts_total", 1, ",transport=\"tcp\"");
     let before = agent.value(&polls).await;
-    while agent.value(&up).await != 0.0 {
-        let polled = agent.value(&polls).await - before;
-        assert!(
-            polled < 2.0,
-            "still up {polled} polls after the peer has ended"
-        );
+    loop {
+        // Both from one answer: on a busy machine polls may finish between two requests.
+        let metrics = agent.metrics().await;
+        if value_of(&metrics, &up) == 0.0 {
+            break;
+        }
+        let polled = value_of(&metrics, &polls) - before;
+        assert!(polled < 2.0, "still up {polled} polls after the peer ended");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     prometheus.wait_for(&up, |up| up == 0.0).await;
@@ -384,7 +409,7 @@ async fn a_frozen_peer(network: &Network, prometheus: &Prometheus) {
     prometheus.wait_for(&up, |up| up == 1.0).await;
 }
 
-async fn a_half_shut_peer(network: &mut Network, prometheus: &Prometheus) {
+async fn a_half_dead_peer(network: &mut Network, prometheus: &Prometheus) {
     network.peers[1].command("close 0").await;
     prometheus
         .wait_for(&of("convex_peer_up", 1, ""), |up| up == 0.0)
@@ -405,8 +430,8 @@ async fn a_half_shut_peer(network: &mut Network, prometheus: &Prometheus) {
         .await;
 }
 
-/// All that happened to its neighbour did not touch it.
-async fn the_untouched_peer(prometheus: &Prometheus) {
+/// The trouble of the other peer did not affect this one.
+async fn the_unaffected_peer(prometheus: &Prometheus) {
     assert_eq!(prometheus.value(&of("convex_peer_up", 0, "")).await, 1.0);
     assert_eq!(
         prometheus
@@ -414,6 +439,6 @@ async fn the_untouched_peer(prometheus: &Prometheus) {
             .await,
         0.0
     );
-    let lowest = format!("min_over_time({}[10m])", of("convex_peer_up", 0, ""));
+    let lowest = format!("min_over_time({}[1h])", of("convex_peer_up", 0, ""));
     assert_eq!(prometheus.value(&lowest).await, 1.0);
 }

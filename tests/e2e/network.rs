@@ -1,28 +1,30 @@
-//! Real Convex peers, each a process of its own, by the project's launcher.
+//! Real Convex peers, run by the project's launcher (`scripts/peer`).
 
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::{Instant, sleep};
 
 use super::pipeline::root;
+use super::{TIMEOUT, rest};
 
-/// The first start fetches the peers' jars.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// A network of equal peers, each a process of its own with a store that it finds again.
+/// A network of equal peers. Each is a process, and continues from its store after a restart.
 pub(crate) struct Network {
     options: Options,
     dir: tempfile::TempDir,
     pub(crate) peers: Vec<RealPeer>,
 }
 
-/// What the launcher is told; each of these is its option of this name.
+/// Options of the launcher, by their names.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) peers: usize,
@@ -33,7 +35,7 @@ pub(crate) struct Options {
     pub(crate) ports: [u16; 2],
 }
 
-/// A process of real peers. What is told of one is told of its first.
+/// A process that runs one or more real peers. Methods without an index are about the first.
 pub(crate) struct RealPeer {
     child: Child,
     commands: ChildStdin,
@@ -41,16 +43,51 @@ pub(crate) struct RealPeer {
     ready: Vec<Ready>,
 }
 
-/// What the launcher says of a peer that answers.
+/// What the launcher prints about a peer that is ready.
 #[derive(Clone, Debug)]
 pub(crate) struct Ready(HashMap<String, String>);
 
 impl Network {
+    /// Starts peers that agree with each other.
+    ///
+    /// Each peer registers its URL after its start. On a busy machine, released peers sometimes
+    /// compute different states from these first transactions and never agree again; then there is
+    /// nothing for a test to do but to start other peers.
     pub(crate) async fn start(peers: usize) -> Self {
+        for _ in 0..3 {
+            let network = Self::launch(peers).await;
+            if network.agrees().await {
+                return network;
+            }
+            eprintln!("the real peers do not agree; starting others");
+        }
+        panic!("the real peers do not agree in three networks");
+    }
+
+    /// Waits until all peers show the same registry, with a URL for each peer. Returns false if that
+    /// takes too long.
+    async fn agrees(&self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while Instant::now() < deadline {
+            let registries = self.peers.iter().map(|peer| rest(peer, "(:peers *state*)"));
+            let registries = join_all(registries).await;
+            let has_url = |peer: &Value| peer["metadata"]["url"].is_string();
+            let urls = registries[0].as_object().map_or(0, |peers| {
+                peers.values().filter(|peer| has_url(peer)).count()
+            });
+            if urls == self.peers.len() && registries.iter().all(|it| *it == registries[0]) {
+                return true;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        false
+    }
+
+    async fn launch(peers: usize) -> Self {
         let options = Options::new(peers);
         let dir = tempfile::tempdir().unwrap();
         let of = |index| RealPeer::start(options, Some((index, dir.path())));
-        let peers = futures_util::future::join_all((0..peers).map(of)).await;
+        let peers = join_all((0..peers).map(of)).await;
         Self {
             options,
             dir,
@@ -58,12 +95,12 @@ impl Network {
         }
     }
 
-    /// The directory where the peers keep their stores.
+    /// Returns the directory of the peers' stores.
     pub(crate) fn stores(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Starts a peer again that was ended; it goes on from its store.
+    /// Starts a stopped peer again, with its store.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.peers[index] = RealPeer::start(self.options, Some((index, self.dir.path()))).await;
     }
@@ -97,23 +134,33 @@ impl Options {
     }
 }
 
-/// The first of `count` ports in a row that nobody listens on, below those that outgoing connections are given: a port
-/// that is free now shall still be free when the peer has started.
+/// Returns the first of `count` consecutive ports for peers. They are below the ports that the
+/// kernel assigns to outgoing connections, and no other test process uses them: each claims a block
+/// of ports by listening on the first one until it ends.
 fn free_ports(count: usize) -> u16 {
-    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    const BLOCK: u16 = 200;
+    static CLAIMED: OnceLock<(TcpListener, u16)> = OnceLock::new();
+    static USED: AtomicU16 = AtomicU16::new(1);
+    let (_, block) = CLAIMED.get_or_init(|| {
+        (20_000..32_000)
+            .step_by(usize::from(BLOCK))
+            .find_map(|port| Some((TcpListener::bind(("127.0.0.1", port)).ok()?, port)))
+            .expect("a block of ports that no other test uses")
+    });
     let count = u16::try_from(count).unwrap();
-    let of_process = u16::try_from(std::process::id() % 1000).unwrap() * 10;
     loop {
-        let first = 20_000 + of_process + GIVEN.fetch_add(count, Ordering::Relaxed);
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (first..first + count).all(free) {
+        let used = USED.fetch_add(count, Ordering::Relaxed);
+        assert!(used + count <= BLOCK, "the block of ports is used up");
+        let first = block + used;
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (first..first + count).all(is_free) {
             return first;
         }
     }
 }
 
 impl RealPeer {
-    /// All peers in one process; or one of them, which keeps its store in a directory.
+    /// Starts all peers in one process, or only one of them, with its store in a directory.
     pub(crate) async fn start(options: Options, one: Option<(usize, &Path)>) -> Self {
         let mut launcher = Command::new(root().join("scripts/peer"));
         launcher.args(options.arguments());
@@ -136,7 +183,7 @@ impl RealPeer {
                     .next_line()
                     .await
                     .unwrap()
-                    .expect("the peer ended before it was ready");
+                    .expect("the peer ended during its start");
                 if let Some(pairs) = line.strip_prefix("READY ") {
                     let pair = |pair: &str| {
                         pair.split_once('=')
@@ -148,9 +195,9 @@ impl RealPeer {
             ready.sort_by_key(Ready::index);
             ready
         };
-        let ready = tokio::time::timeout(PATIENCE, ready)
+        let ready = tokio::time::timeout(TIMEOUT, ready)
             .await
-            .expect("the peer is still not ready");
+            .expect("the peer did not become ready");
         Self {
             commands: child.stdin.take().unwrap(),
             child,
@@ -159,7 +206,7 @@ impl RealPeer {
         }
     }
 
-    /// All peers of this process.
+    /// Returns all peers of this process.
     pub(crate) fn all(&self) -> &[Ready] {
         &self.ready
     }
@@ -180,9 +227,15 @@ impl RealPeer {
         self.ready[0].genesis()
     }
 
-    /// Gives the launcher a command that succeeds, and takes its answer.
+    /// Sends the launcher a command that must succeed, and returns the answer. Repeats it after a
+    /// timeout: on a busy machine a transaction may take longer than the client in the launcher
+    /// waits.
     pub(crate) async fn command(&mut self, command: &str) -> String {
-        let answer = self.attempt(command).await;
+        let deadline = Instant::now() + TIMEOUT;
+        let mut answer = self.attempt(command).await;
+        while answer.starts_with("ERROR :TIMEOUT") && Instant::now() < deadline {
+            answer = self.attempt(command).await;
+        }
         assert!(
             answer.starts_with("OK") || answer.starts_with("BENCH"),
             "{command}: {answer}"
@@ -190,30 +243,30 @@ impl RealPeer {
         answer
     }
 
-    /// Gives the launcher a command and takes its answer, whatever it is.
+    /// Sends the launcher a command and returns the answer, whatever it is.
     pub(crate) async fn attempt(&mut self, command: &str) -> String {
         self.commands
             .write_all(format!("{command}\n").as_bytes())
             .await
             .unwrap();
-        let answer = tokio::time::timeout(Duration::from_secs(60), self.answers.next_line());
+        let answer = tokio::time::timeout(TIMEOUT, self.answers.next_line());
         answer
             .await
             .expect(command)
             .unwrap()
-            .expect("the peer has ended")
+            .expect("the peer ended")
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal, given as an option of `kill`.
     pub(crate) fn signal(&self, name: &str) {
         super::signal(&self.child, name);
     }
 
-    /// Ends the peer and waits until it is gone.
+    /// Stops the peer with SIGTERM and waits until it has ended.
     pub(crate) async fn end(&mut self) {
         self.signal("-TERM");
-        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait());
-        ended.await.expect("SIGTERM ends a peer").unwrap();
+        let ended = tokio::time::timeout(TIMEOUT, self.child.wait());
+        ended.await.expect("SIGTERM stops a peer").unwrap();
     }
 }
 

@@ -1,4 +1,5 @@
-//! The agent's own way to a page, with every time as shipped: without Prometheus, beside it, and with everybody gone meanwhile.
+//! Notifications sent by the agent itself, with all times as shipped: without Prometheus, together
+//! with Prometheus, and with all receivers unavailable for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,58 +9,52 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::network::Network;
-use super::paging::{Pages, Story};
+use super::paging::Pages;
 use super::pipeline::{Alert, Alertmanager, Pace, Prometheus, Receiver, own_address};
-use super::{Agent, pair, simulated};
+use super::{Agent, TIMEOUT, pair, simulated};
 
-/// Longest wait for something that must happen.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Of a network of seven one may be lost without being at risk, which would be a page of its own.
+/// With seven peers, the loss of one does not put the quorum at risk, which would be another page.
 pub(super) const PEERS: usize = 7;
 
-fn story<'a>(stories: &'a BTreeMap<String, Story>, labels: &str) -> &'a Story {
-    let found = stories.get(labels);
-    found.unwrap_or_else(|| panic!("{labels} is not among {stories:#?}"))
-}
-
-/// One page and one resolve, of this alert.
-pub(super) fn is_told_once(pages: &Pages, labels: &str) {
-    let stories = pages.stories();
-    let story = story(&stories, labels);
-    assert!(story.fired.len() == 1 && story.over, "{:#?}", pages.told);
+/// Asserts that the notifications about an alert are one page and one resolve.
+pub(super) fn assert_one_page_and_resolve(pages: &Pages, labels: &str) {
+    let histories = pages.histories();
+    let Some(history) = histories.get(labels) else {
+        panic!("{labels} is not among {histories:#?}");
+    };
+    assert!(
+        history.fired.len() == 1 && history.resolved,
+        "{:#?}",
+        pages.notifications
+    );
     let named = |alert: &&Alert| labels.contains(&format!("={} ", alert.name()));
-    let told: Vec<bool> = pages
-        .told
+    let firing: Vec<bool> = pages
+        .notifications
         .iter()
-        .filter_map(|told| told.alerts.iter().find(named))
+        .filter_map(|notification| notification.alerts.iter().find(named))
         .map(Alert::is_firing)
         .collect();
-    let changes = 1 + told.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    assert_eq!(changes, 2, "firing, then over: {told:?}");
+    let changes = 1 + firing.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!(changes, 2, "not firing, then resolved: {firing:?}");
 }
 
-/// The configuration of an agent that watches the simulated network, with this section `notify`.
-fn watching(
-    network: &convex_simulator::Network,
-    state: &tempfile::TempDir,
-    notify: &str,
-) -> String {
+/// Returns the configuration for a simulated network, with this `notify` section.
+fn config(network: &convex_simulator::Network, state: &tempfile::TempDir, notify: &str) -> String {
     network.config()
         + &format!(
-            "defaults: {{ interval: 1s, timeout: 800ms }}\nstate_dir: '{}'\nnotify: {notify}\n",
+            "defaults: {{ interval: 3s, timeout: 2900ms }}\nstate_dir: '{}'\nnotify: {notify}\n",
             state.path().display()
         )
 }
 
 #[tokio::test]
-async fn the_agent_pages_by_itself_as_prometheus_does_and_loses_nothing() {
-    // They wait most of the time: for minutes that no test may shorten.
+async fn the_agent_notifies_without_prometheus_and_loses_no_notification() {
+    // All at once: they wait for minutes, because the times are as shipped.
     tokio::join!(
         a_killed_peer_is_paged_without_prometheus(),
-        both_ways_are_one_page(),
-        everybody_is_gone_meanwhile(),
-        pair::a_pair_of_agents_and_of_prometheus_is_one_page()
+        the_agent_and_prometheus_together_are_one_page(),
+        notifications_survive_an_outage_of_all_receivers(),
+        pair::a_pair_of_agents_and_prometheus_servers_is_one_page()
     );
 }
 
@@ -74,7 +69,7 @@ async fn a_killed_peer_is_paged_without_prometheus() {
     );
     let agent = Agent::start(&(super::config(&network) + &notify)).await;
     let mut pages = Pages::new(receiver);
-    until_up(&agent, &super::of("convex_peer_health", 1, ",state=\"up\"")).await;
+    wait_until_set(&agent, &super::of("convex_peer_health", 1, ",state=\"up\"")).await;
 
     network.peers[1].end().await;
     let died = Instant::now();
@@ -94,53 +89,53 @@ async fn a_killed_peer_is_paged_without_prometheus() {
     network.restart(1).await;
     pages.until("ConvexPeerDown", false).await;
     pages.listen(Duration::from_secs(20)).await;
-    is_told_once(&pages, DOWN);
+    assert_one_page_and_resolve(&pages, DOWN);
 }
 
 /// Waits until a series of the agent is 1.
-async fn until_up(agent: &Agent, series: &str) {
+async fn wait_until_set(agent: &Agent, series: &str) {
     let waiting = async {
         while !agent.metrics().await.contains(&format!("{series} 1\n")) {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect(series);
+    timeout(TIMEOUT, waiting).await.expect(series);
 }
 
 const DOWN: &str = "alertname=ConvexPeerDown network=simulated peer=sim-2 severity=critical";
 
-async fn both_ways_are_one_page() {
-    let network = simulated::network(PEERS, &["refuse:2:30s..150s"], None).await;
+async fn the_agent_and_prometheus_together_are_one_page() {
     let receiver = Receiver::start().await.unwrap();
     let mut hook = Receiver::start().await.unwrap();
     let alertmanager = Alertmanager::start(Pace::Shipped, &receiver).await.unwrap();
     let state = tempfile::tempdir().unwrap();
+    let network = simulated::network(PEERS, &["refuse:2:30s..180s"], None).await;
     let notify = format!(
         "{{ alertmanagers: [{{ name: am, url: 'http://{}' }}], webhooks: [{{ name: hook, url: '{}' }}] }}",
         alertmanager.address(),
         hook.url("hook")
     );
-    let agent = Agent::start(&watching(&network, &state, &notify)).await;
-    let told = Some(alertmanager.address());
-    let prometheus = Prometheus::start(Pace::Shipped, &agent.address, told)
-        .await
-        .unwrap();
+    let agent = Agent::start(&config(&network, &state, &notify)).await;
+    let alertmanager = Some(alertmanager.address());
+    let prometheus = Prometheus::start(Pace::Shipped, &agent.address, alertmanager);
+    let prometheus = prometheus.await.unwrap();
+    prometheus.load_rules(|rules| rules).await.unwrap();
     let mut pages = Pages::new(receiver);
     pages.until("ConvexPeerDown", true).await;
 
-    let own = timeout(PATIENCE, hook.next()).await.unwrap();
+    let own = timeout(TIMEOUT, hook.next()).await.unwrap();
     let own = &own.body["commonLabels"];
     assert_eq!(*own, fired_by(&prometheus, "ConvexPeerDown").await);
 
     pages.until("ConvexPeerDown", false).await;
-    // Whatever else is told would be told within the interval of the group.
+    // Longer than `group_interval`: any other notification arrives within this time.
     pages.listen(Duration::from_secs(125)).await;
-    is_told_once(&pages, DOWN);
+    assert_one_page_and_resolve(&pages, DOWN);
 }
 
-/// Waits until Prometheus fires this alert, once, and gives its labels.
+/// Waits until Prometheus fires this alert, once, and returns its labels.
 async fn fired_by(prometheus: &Prometheus, name: &str) -> Value {
-    let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
+    let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
     let url = format!("http://{}/api/v1/alerts", prometheus.address());
     let firing = async {
         loop {
@@ -158,10 +153,10 @@ async fn fired_by(prometheus: &Prometheus, name: &str) -> Value {
             sleep(Duration::from_secs(1)).await;
         }
     };
-    timeout(PATIENCE, firing).await.unwrap()
+    timeout(TIMEOUT, firing).await.unwrap()
 }
 
-async fn everybody_is_gone_meanwhile() {
+async fn notifications_survive_an_outage_of_all_receivers() {
     let network = simulated::network(PEERS, &["refuse:2:10s..300s"], None).await;
     let receiver = Receiver::start().await.unwrap();
     let (am, hook) = (own_address().unwrap(), own_address().unwrap());
@@ -169,14 +164,16 @@ async fn everybody_is_gone_meanwhile() {
     let notify = format!(
         "{{ alertmanagers: [{{ name: am, url: 'http://{am}' }}], webhooks: [{{ name: hook, url: 'http://{hook}/hook' }}] }}"
     );
-    let mut agent = Agent::start(&watching(&network, &state, &notify)).await;
+    let mut agent = Agent::start(&config(&network, &state, &notify)).await;
     let failing = "convex_monitor_notification_failures_total{receiver=\"hook\"}";
     let waiting = async {
         while agent.value(failing).await == 0.0 {
             sleep(Duration::from_millis(200)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("the page is tried");
+    timeout(TIMEOUT, waiting)
+        .await
+        .expect("the agent tries to notify");
     agent.kill().await;
     agent.begin().await;
     sleep(Duration::from_secs(120)).await;
@@ -189,12 +186,12 @@ async fn everybody_is_gone_meanwhile() {
     pages.until("ConvexPeerDown", true).await;
     pages.until("ConvexPeerDown", false).await;
     pages.listen(Duration::from_secs(20)).await;
-    is_told_once(&pages, DOWN);
+    assert_one_page_and_resolve(&pages, DOWN);
 
-    // The webhook was told each transition at least once, under one id each.
+    // The webhook receives each transition at least once, always with the same id.
     let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    while let Ok(told) = timeout(Duration::from_secs(5), hook.next()).await {
-        let text = |key: &str| told.body[key].as_str().unwrap().to_owned();
+    while let Ok(delivery) = timeout(Duration::from_secs(15), hook.next()).await {
+        let text = |key: &str| delivery.body[key].as_str().unwrap().to_owned();
         ids.entry(text("status")).or_default().insert(text("id"));
     }
     let counts: Vec<_> = ids

@@ -1,53 +1,57 @@
-//! From a peer's trouble to the page and back: Prometheus with our rules, Alertmanager with our example of routes, a receiver.
+//! From a fault to the page and back: the agent, Prometheus with our rules, Alertmanager with our
+//! example routes, and a receiver.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::network::Network;
-use super::pipeline::{Alert, Alertmanager, DEAD_MANS_SWITCH, Notification, Pace, Receiver};
+use super::pipeline::{
+    Alert, Alertmanager, DEAD_MANS_SWITCH, Notification, Pace, Receiver, own_address,
+};
 use super::prometheus::Prometheus;
-use super::{Agent, simulated};
+use super::{Agent, TIMEOUT, simulated};
 
-/// Longest wait for a notification: with no time shortened one is over after two minutes, and told two minutes later.
-const PATIENCE: Duration = Duration::from_secs(300);
-/// In silence: two of the shortened `group_interval`s of pages.
-const SILENCE: Duration = Duration::from_secs(8);
+/// Two shortened `group_interval`s of pages: any pending notification arrives within this time.
+const QUIET: Duration = Duration::from_secs(8);
 
-/// The receiver, with all that it was told of networks and their peers.
+/// The receiver and the notifications that have arrived.
 pub(super) struct Pages {
     receiver: Receiver,
-    pub(super) told: Vec<Notification>,
+    pub(super) notifications: Vec<Notification>,
 }
 
-/// An alert as all notifications told it: when it fired each time, and whether it is over.
+/// What all notifications say about one alert.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Story {
+pub(super) struct AlertHistory {
+    /// Start times of all notifications that say it is firing.
     pub(super) fired: BTreeSet<String>,
-    pub(super) over: bool,
+    /// Whether the last notification says that it is resolved.
+    pub(super) resolved: bool,
 }
 
 impl Pages {
     pub(super) fn new(receiver: Receiver) -> Self {
         Self {
             receiver,
-            told: Vec::new(),
+            notifications: Vec::new(),
         }
     }
 
-    /// Waits for the next notification that is not the dead man's switch.
+    /// Waits for the next notification, except those of the dead man's switch.
     async fn next(&mut self) -> &Notification {
         loop {
             let delivery = self.receiver.next().await;
             if delivery.to != DEAD_MANS_SWITCH {
-                self.told.push(delivery.notification().unwrap());
-                return self.told.last().unwrap();
+                self.notifications.push(delivery.notification().unwrap());
+                return self.notifications.last().unwrap();
             }
         }
     }
 
-    /// Waits until an alert with this name and status is told, and gives it.
+    /// Waits for a notification about an alert with this name and status, and returns the alert.
     pub(super) async fn until(&mut self, name: &str, firing: bool) -> Alert {
         let is = |alert: &&Alert| alert.name() == name && alert.is_firing() == firing;
         let waiting = async {
@@ -57,36 +61,49 @@ impl Pages {
                 }
             }
         };
-        let found = timeout(PATIENCE, waiting).await.ok();
-        found.unwrap_or_else(|| panic!("no {name} with firing = {firing}; told: {:#?}", self.told))
+        let found = timeout(TIMEOUT, waiting).await.ok();
+        found.unwrap_or_else(|| {
+            let notifications = &self.notifications;
+            panic!("no {name} with firing = {firing}; there are {notifications:#?}")
+        })
     }
 
-    /// Takes what has arrived and arrives, until nothing does.
-    pub(super) async fn listen(&mut self, silence: Duration) {
-        while timeout(silence, self.next()).await.is_ok() {}
+    /// Records notifications until none arrives for the given time.
+    pub(super) async fn listen(&mut self, quiet: Duration) {
+        while timeout(quiet, self.next()).await.is_ok() {}
     }
 
-    /// What was told of each alert, by its labels.
-    pub(super) fn stories(&self) -> BTreeMap<String, Story> {
-        let mut stories: BTreeMap<String, Story> = BTreeMap::new();
-        for alert in self.told.iter().flat_map(|told| &told.alerts) {
+    /// Returns the history of each alert, by its labels.
+    pub(super) fn histories(&self) -> BTreeMap<String, AlertHistory> {
+        let mut histories: BTreeMap<String, AlertHistory> = BTreeMap::new();
+        let notifications = &self.notifications;
+        for alert in notifications.iter().flat_map(|it| &it.alerts) {
             let labels = alert
                 .labels
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"));
-            let story = stories
+            let history = histories
                 .entry(labels.collect::<Vec<_>>().join(" "))
                 .or_default();
             if alert.is_firing() {
-                story.fired.insert(alert.starts_at.clone());
+                history.fired.insert(alert.starts_at.clone());
             }
-            story.over = !alert.is_firing();
+            history.resolved = !alert.is_firing();
         }
-        stories
+        histories
     }
 }
 
-/// The agent and everything behind it.
+/// Everything but the agent. It is started before a simulated network, whose faults begin a fixed
+/// time after its start.
+struct Pipeline {
+    agent_address: SocketAddr,
+    receiver: Receiver,
+    alertmanager: Alertmanager,
+    prometheus: Prometheus,
+}
+
+/// The agent and the pipeline.
 struct Watch {
     agent: Agent,
     prometheus: Prometheus,
@@ -94,20 +111,35 @@ struct Watch {
     _alertmanager: Alertmanager,
 }
 
-impl Watch {
-    async fn start(config: &str) -> Self {
+impl Pipeline {
+    async fn start() -> Self {
+        let agent_address = own_address().unwrap();
         let receiver = Receiver::start().await.unwrap();
         let alertmanager = Alertmanager::start(Pace::Fast, &receiver).await.unwrap();
-        let agent = Agent::start(config).await;
-        let prometheus = Prometheus::start(&agent.address, Some(alertmanager.address())).await;
+        let (agent, address) = (agent_address.to_string(), alertmanager.address());
+        let prometheus = Prometheus::start_without_rules(&agent, Some(address)).await;
         Self {
-            agent,
+            agent_address,
+            receiver,
+            alertmanager,
             prometheus,
-            pages: Pages::new(receiver),
-            _alertmanager: alertmanager,
         }
     }
 
+    /// Starts the agent with this configuration, and loads the rules.
+    async fn watch(self, config: &str) -> Watch {
+        let agent = Agent::start_at(self.agent_address, config).await;
+        self.prometheus.load_rules().await;
+        Watch {
+            agent,
+            prometheus: self.prometheus,
+            pages: Pages::new(self.receiver),
+            _alertmanager: self.alertmanager,
+        }
+    }
+}
+
+impl Watch {
     async fn all_are_up(&self, peers: u32) {
         let up = "count(convex_peer_health{state=\"up\"} == 1)";
         let all = f64::from(peers);
@@ -116,25 +148,28 @@ impl Watch {
 }
 
 #[tokio::test]
-async fn a_peer_that_dies_and_one_that_hangs_are_paged_once_and_resolved_once() {
+async fn a_peer_that_dies_or_hangs_is_one_page_and_one_resolve() {
+    let pipeline = Pipeline::start().await;
     let mut network = Network::start(2).await;
     let state = tempfile::tempdir().unwrap();
-    let remembered = format!("state_dir: '{}'\n", state.path().display());
-    let mut watch = Watch::start(&(super::config(&network) + &remembered)).await;
+    let state_dir = format!("state_dir: '{}'\n", state.path().display());
+    let mut watch = pipeline
+        .watch(&(super::config(&network) + &state_dir))
+        .await;
     watch.all_are_up(2).await;
-    // It is healthy and idle: nothing to tell.
-    watch.pages.listen(SILENCE).await;
-    assert_eq!(watch.pages.stories(), BTreeMap::new());
+    // A healthy, idle network causes no notifications.
+    watch.pages.listen(QUIET).await;
+    assert_eq!(watch.pages.histories(), BTreeMap::new());
 
     a_killed_peer(&mut network, &mut watch).await;
     a_frozen_peer(&network, &mut watch).await;
-    a_half_shut_peer(&mut network, &mut watch).await;
+    a_half_dead_peer(&mut network, &mut watch).await;
 }
 
 const DOWN: &str = "alertname=ConvexPeerDown network=local peer=peer-1 severity=critical";
 const HANGS: &str = "alertname=ConvexQueriesHang network=local peer=peer-1 severity=critical";
 
-/// It dies, is paged, the agent restarts meanwhile, and it comes back: one page, one resolve.
+/// A peer dies and comes back, and the agent restarts in between: one page, one resolve.
 async fn a_killed_peer(network: &mut Network, watch: &mut Watch) {
     network.peers[1].end().await;
     let page = watch.pages.until("ConvexPeerDown", true).await;
@@ -146,33 +181,33 @@ async fn a_killed_peer(network: &mut Network, watch: &mut Watch) {
     );
     assert!(page.annotations["runbook_url"].ends_with("/ConvexPeerDown.md"));
 
-    // Prometheus sees the gap: without keep_firing_for the alert would end here and fire anew.
+    // Prometheus sees the gap. Without keep_firing_for the alert would end here and fire again.
     watch.agent.end().await;
     let scraped = "up{job=\"convex-peer-monitor\"}";
     watch.prometheus.wait_for(scraped, |up| up == 0.0).await;
     watch.agent.begin().await;
-    watch.pages.listen(SILENCE).await;
-    let story = &watch.pages.stories()[DOWN];
+    watch.pages.listen(QUIET).await;
+    let history = &watch.pages.histories()[DOWN];
     assert!(
-        story.fired.len() == 1 && !story.over,
+        history.fired.len() == 1 && !history.resolved,
         "{:#?}",
-        watch.pages.told
+        watch.pages.notifications
     );
 
     network.restart(1).await;
     watch.pages.until("ConvexPeerDown", false).await;
-    watch.pages.listen(SILENCE).await;
-    let story = &watch.pages.stories()[DOWN];
+    watch.pages.listen(QUIET).await;
+    let history = &watch.pages.histories()[DOWN];
     assert!(
-        story.fired.len() == 1 && story.over,
+        history.fired.len() == 1 && history.resolved,
         "{:#?}",
-        watch.pages.told
+        watch.pages.notifications
     );
     watch.all_are_up(2).await;
-    watch.pages.told.clear();
+    watch.pages.notifications.clear();
 }
 
-/// Connections are still accepted and nothing is answered: the page says so.
+/// A frozen peer accepts connections and does not answer. The page names the timeout.
 async fn a_frozen_peer(network: &Network, watch: &mut Watch) {
     network.peers[1].signal("-STOP");
     let page = watch.pages.until("ConvexPeerDown", true).await;
@@ -184,11 +219,12 @@ async fn a_frozen_peer(network: &Network, watch: &mut Watch) {
     network.peers[1].signal("-CONT");
     watch.pages.until("ConvexPeerDown", false).await;
     watch.all_are_up(2).await;
-    watch.pages.told.clear();
+    watch.pages.notifications.clear();
 }
 
-/// STATUS answers and queries hang: that is the page, and down, which follows from it, is none, also while it comes back.
-async fn a_half_shut_peer(network: &mut Network, watch: &mut Watch) {
+/// A half-dead peer answers STATUS, but its queries hang. Only that is a page: being down, which
+/// follows from it, is not, not even while the peer comes back.
+async fn a_half_dead_peer(network: &mut Network, watch: &mut Watch) {
     network.peers[1].command("close 0").await;
     watch.pages.until("ConvexQueriesHang", true).await;
     let down = "ALERTS{alertname=\"ConvexPeerDown\", alertstate=\"firing\"}";
@@ -196,41 +232,46 @@ async fn a_half_shut_peer(network: &mut Network, watch: &mut Watch) {
         .prometheus
         .wait_for(down, |firing| firing == 1.0)
         .await;
-    watch.pages.listen(SILENCE).await;
+    watch.pages.listen(QUIET).await;
 
     network.peers[1].end().await;
     network.restart(1).await;
     watch.pages.until("ConvexQueriesHang", false).await;
     watch.all_are_up(2).await;
-    watch.pages.listen(SILENCE).await;
-    let stories = watch.pages.stories();
-    // Alertmanager tells of all in the group that are over, also of what was held back.
-    let told = stories.get(DOWN).map(|story| story.fired.len());
-    assert!(matches!(told, None | Some(0)), "{:#?}", watch.pages.told);
-    assert!(stories[HANGS].over && stories[HANGS].fired.len() == 1);
+    watch.pages.listen(QUIET).await;
+    let histories = watch.pages.histories();
+    // Alertmanager notifies that inhibited alerts of a group are resolved.
+    let fired = histories.get(DOWN).map(|history| history.fired.len());
+    assert!(
+        matches!(fired, None | Some(0)),
+        "{:#?}",
+        watch.pages.notifications
+    );
+    assert!(histories[HANGS].resolved && histories[HANGS].fired.len() == 1);
 }
 
 #[tokio::test]
 async fn a_stall_of_a_whole_network_is_one_page() {
-    let network = simulated::network(4, &["stall:all:15s"], Some("1s")).await;
+    let pipeline = Pipeline::start().await;
+    let network = simulated::network(4, &["stall:all:45s"], Some("1s")).await;
     let config = network.config()
-        + "defaults: { interval: 1s, timeout: 900ms }\n\
-           verdicts: { stall_after: 5s, lag_for: 3s }\n";
-    let mut watch = Watch::start(&config).await;
+        + "defaults: { interval: 3s, timeout: 2900ms }\n\
+           verdicts: { stall_after: 10s, lag_for: 6s }\n";
+    let mut watch = pipeline.watch(&config).await;
     watch.all_are_up(4).await;
     watch.pages.until("ConvexConsensusStalled", true).await;
-    // What waits longest of the alerts that this one holds back.
+    // Of the alerts that this one inhibits, it has the longest `for`.
     let degraded = "count(ALERTS{alertname=\"ConvexPeerDegraded\", alertstate=\"firing\"})";
     watch.prometheus.wait_for(degraded, |all| all == 4.0).await;
     // Longer than the shortened `group_interval` of tickets.
     watch.pages.listen(Duration::from_secs(15)).await;
-    let alerts: Vec<String> = watch.pages.stories().into_keys().collect();
+    let alerts: Vec<String> = watch.pages.histories().into_keys().collect();
     assert_eq!(
         alerts,
         ["alertname=ConvexConsensusStalled network=simulated severity=critical"]
     );
-    let [page] = &watch.pages.told[..] else {
-        panic!("several notifications: {:#?}", watch.pages.told);
+    let [page] = &watch.pages.notifications[..] else {
+        panic!("several notifications: {:#?}", watch.pages.notifications);
     };
     assert_eq!(
         page.group_labels,

@@ -1,4 +1,4 @@
-//! The Prometheus of the tests: each value is waited for.
+//! A Prometheus for tests, which waits for the values it is asked for.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -9,36 +9,49 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::TIMEOUT;
 use super::pipeline::{self, Pace};
-
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Prometheus(pipeline::Prometheus);
 
 impl Prometheus {
-    /// Starts one that scrapes `agent` every second, and tells `alertmanager`, if any.
-    pub(crate) async fn start(agent: &str, alertmanager: Option<SocketAddr>) -> Self {
+    /// Starts a Prometheus with our rules that scrapes `agent` every second.
+    pub(crate) async fn start(agent: &str) -> Self {
+        let started = Self::start_without_rules(agent, None).await;
+        started.load_rules().await;
+        started
+    }
+
+    /// Starts a Prometheus that scrapes `agent` every second and sends its alerts to
+    /// `alertmanager`, if any.
+    pub(crate) async fn start_without_rules(agent: &str, alertmanager: Option<SocketAddr>) -> Self {
         let started = pipeline::Prometheus::start(Pace::Fast, agent, alertmanager);
         Self(started.await.unwrap())
     }
 
-    /// As `start`, with the rules of long windows evaluated each second too.
-    pub(crate) async fn start_eager(agent: &str) -> Self {
-        let hasty = |rules: String| rules.replace("interval: 4m", "interval: 1s");
-        let started = pipeline::Prometheus::start_with(Pace::Fast, agent, None, hasty);
-        Self(started.await.unwrap())
+    /// Starts a Prometheus with this configuration: a file of `deploy/` with other addresses.
+    pub(crate) async fn start_with(config: &str) -> Self {
+        let started = pipeline::Prometheus::start_with(Pace::Fast, config).await;
+        let started = Self(started.unwrap());
+        started.load_rules().await;
+        started
     }
 
-    /// One with this configuration, a file of `deploy/` whose addresses are replaced.
-    pub(crate) async fn start_as(config: &str) -> Self {
-        let started = pipeline::Prometheus::start_as(Pace::Fast, config, |rules| rules);
-        Self(started.await.unwrap())
+    /// Loads our rules once the agent has been scraped.
+    pub(crate) async fn load_rules(&self) {
+        self.0.load_rules(|rules| rules).await.unwrap();
     }
 
-    /// Whether a query has a number now, or had one since a time. Panics when Prometheus does not understand it.
+    /// As `load_rules`, with rules over long windows evaluated every second as well.
+    pub(crate) async fn load_rules_eagerly(&self) {
+        let eager = |rules: String| rules.replace("interval: 4m", "interval: 1s");
+        self.0.load_rules(eager).await.unwrap();
+    }
+
+    /// Returns whether a query has a number now, or had one since a time. Panics if the query is
+    /// invalid.
     pub(crate) async fn has_data(&self, expression: &str, since: Option<SystemTime>) -> bool {
-        // Of whole seconds, so that the steps are; none of them before the time.
+        // Steps are at whole seconds, none of them before the given time.
         let seconds = |time: SystemTime| {
             let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
             (since_epoch.as_secs() + 1).to_string()
@@ -57,7 +70,7 @@ impl Prometheus {
         let url = format!("http://{}/api/v1/{path}", self.0.address());
         let mut url = reqwest::Url::parse(&url).unwrap();
         url.query_pairs_mut().extend_pairs(parameters);
-        let client = http_client(&HttpOptions::default(), Duration::from_secs(10)).unwrap();
+        let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
         let text = client.get(url).send().await.unwrap().text().await.unwrap();
         let answer: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(answer["status"], "success", "{expression}: {answer}");
@@ -69,7 +82,7 @@ impl Prometheus {
         })
     }
 
-    /// Waits until the query has a value that `expected` accepts, and gives it.
+    /// Waits until a query has a value that `expected` accepts, and returns it.
     pub(crate) async fn wait_for(&self, expression: &str, expected: impl Fn(f64) -> bool) -> f64 {
         let mut last = None;
         let waiting = async {
@@ -81,17 +94,17 @@ impl Prometheus {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let found = tokio::time::timeout(PATIENCE, waiting).await.ok();
-        found.unwrap_or_else(|| panic!("{expression} is {last:?} after {PATIENCE:?}"))
+        let found = tokio::time::timeout(TIMEOUT, waiting).await.ok();
+        found.unwrap_or_else(|| panic!("{expression} is {last:?} after {TIMEOUT:?}"))
     }
 
-    /// The value of a query that must have one by now.
+    /// Returns the value of a query, waiting until it has one.
     pub(crate) async fn value(&self, expression: &str) -> f64 {
         self.wait_for(expression, |_| true).await
     }
 }
 
-/// `promtool check metrics` on an exposition.
+/// Checks an exposition with `promtool check metrics`.
 pub(crate) async fn lint(exposition: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
@@ -99,7 +112,7 @@ pub(crate) async fn lint(exposition: &str) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("promtool is in the PATH: scripts/test e2e sees to that");
+        .expect("promtool is in the PATH; `make test` installs it");
     let mut input = promtool.stdin.take().unwrap();
     input.write_all(exposition.as_bytes()).await.unwrap();
     drop(input);

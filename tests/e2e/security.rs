@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes the agent over TLS with a password and a client certificate.
+//! Prometheus scrapes the agent over TLS, with a password and a client certificate.
 
 use std::fs;
 
@@ -64,7 +64,7 @@ async fn prometheus_scrapes_over_tls_with_a_password_and_a_certificate() {
         dir,
     };
     for (config, up) in configs {
-        let prometheus = Prometheus::start_as(&config).await;
+        let prometheus = Prometheus::start_with(&config).await;
         let scraped = "up{job=\"convex-peer-monitor\"}";
         assert_eq!(prometheus.value(scraped).await, up);
     }

@@ -1,12 +1,9 @@
-//! The agent as a program beside a real peer: what the host shows of a Java process and its store.
+//! The agent as a sidecar of a real peer: metrics of a Java process and its store.
 
 use std::time::Duration;
 
-use super::Agent;
 use super::network::Network;
-
-/// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{Agent, REAL_PEERS, TIMEOUT};
 
 const UP: &str = "convex_peer_process_up";
 
@@ -14,7 +11,7 @@ fn of(metric: &str) -> String {
     format!("{metric}{{peer=\"mine\",network=\"default\"}}")
 }
 
-/// The value of the peer's series once it is one that `expected` accepts.
+/// Waits until a series of the peer has a value that `expected` accepts, and returns it.
 async fn wait_for(agent: &Agent, metric: &str, expected: impl Fn(f64) -> bool) -> f64 {
     let series = of(metric);
     let waiting = async {
@@ -28,17 +25,17 @@ async fn wait_for(agent: &Agent, metric: &str, expected: impl Fn(f64) -> bool) -
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let seen = tokio::time::timeout(PATIENCE, waiting).await;
-    seen.unwrap_or_else(|_| panic!("{series} is not as expected within {PATIENCE:?}"))
+    let found = tokio::time::timeout(TIMEOUT, waiting).await;
+    found.unwrap_or_else(|_| panic!("{series} is not as expected after {TIMEOUT:?}"))
 }
 
 #[tokio::test]
-async fn a_real_peer_is_seen_from_beside_it_and_found_again_after_a_restart() {
+async fn a_sidecar_measures_a_real_peer_and_finds_it_again_after_a_restart() {
     let mut network = Network::start(1).await;
     let (http, tcp) = (network.peers[0].http(), network.peers[0].tcp());
     let stores = network.stores().display().to_string();
     let agent = Agent::start(&format!(
-        "mode: sidecar\ndefaults: {{ interval: 1s, timeout: 800ms }}\npeers:\n\
+        "mode: sidecar\n{REAL_PEERS}peers:\n\
          - {{ name: mine, endpoints: ['{http}', '{tcp}'], sidecar: {{ command_contains: '--store {stores}', store: {stores}/peer-0.etch }} }}\n"
     ))
     .await;

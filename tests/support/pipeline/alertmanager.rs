@@ -1,4 +1,5 @@
-//! A real Alertmanager with our example of routes, whose receivers are replaced by one that keeps what arrives.
+//! A real Alertmanager with our example routes. All its receivers are replaced by one that records
+//! what arrives.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,12 +13,12 @@ use super::{Pace, Receiver, own_address, root};
 pub(crate) struct Alertmanager(Program);
 
 impl Alertmanager {
-    /// Starts one that notifies `receiver`.
+    /// Starts an Alertmanager that notifies `receiver`.
     pub(crate) async fn start(pace: Pace, receiver: &Receiver) -> anyhow::Result<Self> {
         Self::start_at(own_address()?, pace, receiver).await
     }
 
-    /// The same at a given address.
+    /// Starts an Alertmanager at the given address.
     pub(crate) async fn start_at(
         address: SocketAddr,
         pace: Pace,
@@ -25,9 +26,9 @@ impl Alertmanager {
     ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let example = fs::read_to_string(root().join("alerts/alertmanager.example.yml"))?;
-        let config = pace.routes(&received_by(&example, receiver)?)?;
+        let config = pace.routes(&with_receiver(&example, receiver)?)?;
         fs::write(dir.path().join("alertmanager.yml"), config)?;
-        // Debian calls it by the first name.
+        // The first is the name on Debian.
         let names = ["prometheus-alertmanager", "alertmanager"];
         let program = Program::start(&names, dir, address, |dir| {
             vec![
@@ -45,11 +46,11 @@ impl Alertmanager {
     }
 }
 
-/// The example with each of its receivers, by name, at `receiver`.
-fn received_by(example: &str, receiver: &Receiver) -> anyhow::Result<String> {
+/// Returns the example configuration with the URL of `receiver` in each of its receivers.
+fn with_receiver(example: &str, receiver: &Receiver) -> anyhow::Result<String> {
     let (kept, receivers) = example
         .split_once("\nreceivers:\n")
-        .context("the example of routes has no receivers")?;
+        .context("the example configuration has no receivers")?;
     let names = receivers
         .lines()
         .filter_map(|line| line.strip_prefix("  - name: "));

@@ -1,24 +1,57 @@
-//! Addresses that stay free while nobody listens at them.
+//! Loopback addresses that no other test process uses.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Below those that outgoing connections are given.
+/// Below the ports that the kernel assigns to outgoing connections.
 const PORT: u16 = 18_080;
+/// Held by a process for as long as it uses a subnet.
+const GUARD_PORT: u16 = 18_079;
 
-/// An address on a loopback host of its own. Between a program's end and its next start at 127.0.0.1, whoever asks for any
-/// port may be given the one that it had.
-pub(crate) fn own_address() -> io::Result<SocketAddr> {
-    static GIVEN: AtomicU8 = AtomicU8::new(0);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    loop {
-        let host = GIVEN.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::from((Ipv4Addr::new(127, 64 | high, low, host), PORT));
-        match TcpListener::bind(address) {
-            Ok(_) => return Ok(address),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(error),
+/// 127.`high`.`low`.0/24, which belongs to this process while the guard is open.
+struct Subnet {
+    high: u8,
+    low: u8,
+    next_host: u8,
+    _guard: TcpListener,
+}
+
+impl Subnet {
+    /// Claims the first free subnet of 127.64.0.0/10.
+    fn claim() -> io::Result<Self> {
+        for high in 64..128 {
+            for low in 0..=u8::MAX {
+                match TcpListener::bind((Ipv4Addr::new(127, high, low, 1), GUARD_PORT)) {
+                    Ok(guard) => {
+                        return Ok(Self {
+                            high,
+                            low,
+                            next_host: 1,
+                            _guard: guard,
+                        });
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                    Err(error) => return Err(error),
+                }
+            }
         }
+        Err(io::ErrorKind::AddrInUse.into())
     }
+}
+
+/// Returns an address on a loopback host of its own. It stays free while nothing listens there, for
+/// example between two starts of a program; a free port of 127.0.0.1 could be assigned to another
+/// program meanwhile.
+pub(crate) fn own_address() -> io::Result<SocketAddr> {
+    static SUBNET: Mutex<Option<Subnet>> = Mutex::new(None);
+    let mut subnet = SUBNET.lock().unwrap_or_else(PoisonError::into_inner);
+    let subnet = match &mut *subnet {
+        Some(subnet) => subnet,
+        none => none.insert(Subnet::claim()?),
+    };
+    let host = subnet.next_host;
+    subnet.next_host = host.checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let host = Ipv4Addr::new(127, subnet.high, subnet.low, host);
+    Ok(SocketAddr::from((host, PORT)))
 }

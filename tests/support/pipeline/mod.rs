@@ -1,5 +1,5 @@
-//! The alerting pipeline as an operator has it: Prometheus with our rules, Alertmanager with our example of routes, and a
-//! receiver that keeps what arrives. Knows nothing of the agent but its address.
+//! The alerting pipeline of an operator: Prometheus with our rules, Alertmanager with our example
+//! routes, and a webhook receiver that records what arrives.
 
 mod alertmanager;
 mod loopback;
@@ -16,9 +16,10 @@ pub(crate) use receiver::{Alert, Notification, Receiver};
 
 use std::path::PathBuf;
 
-/// The receiver of what fires always.
+/// Receiver of the alert that always fires.
 pub(crate) const DEAD_MANS_SWITCH: &str = "dead-mans-switch";
 
+/// Root of the repository.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

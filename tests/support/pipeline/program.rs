@@ -1,4 +1,5 @@
-//! A program of others that runs with a directory of its own, and is gone with it when dropped.
+//! A third-party program that runs in a temporary directory. Dropping it stops the program and
+//! removes the directory.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,19 +13,19 @@ use anyhow::Context;
 use convex_client::{HttpOptions, http_client};
 use tokio::time::{Instant, sleep};
 
-/// Longest wait for a program to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Limit for a program to become ready. Generous, because the machine may be busy.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Program {
     child: Child,
-    /// Gone after the program, which writes to it.
+    /// Removed after the program has ended.
     dir: tempfile::TempDir,
     pub(super) address: SocketAddr,
 }
 
 impl Program {
-    /// Starts the first of `names` that is installed, which shall listen at `address`, and waits until it is ready.
+    /// Starts the first installed program of `names` and waits until it is ready at `address`.
     pub(super) async fn start(
         names: &[&str],
         dir: tempfile::TempDir,
@@ -46,23 +47,26 @@ impl Program {
         }
         let names = names.join(" or ");
         let child = started.with_context(|| {
-            format!(
-                "cannot start {names}, which scripts/need installs and scripts put into the PATH"
-            )
+            format!("cannot start {names}; `make test` installs it and adds it to the PATH")
         })?;
         let mut program = Self {
             child,
             dir,
             address,
         };
-        program.ready(&names).await?;
+        program.wait_until_ready(&names).await?;
         Ok(program)
     }
 
-    async fn ready(&mut self, name: &str) -> anyhow::Result<()> {
+    /// Working directory.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    async fn wait_until_ready(&mut self, name: &str) -> anyhow::Result<()> {
         let client = http_client(&HttpOptions::default(), Duration::from_secs(5))?;
         let url = format!("http://{}/-/ready", self.address);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let answer = client.get(&url).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
@@ -70,7 +74,7 @@ impl Program {
             }
             let ended = self.child.try_wait()?;
             let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            anyhow::ensure!(ended.is_none(), "{name} has ended: {}", log());
+            anyhow::ensure!(ended.is_none(), "{name} ended: {}", log());
             anyhow::ensure!(Instant::now() < deadline, "{name} is not ready: {}", log());
             sleep(Duration::from_millis(50)).await;
         }
@@ -80,13 +84,13 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
-            eprintln!("a program could not be ended: {error}");
+            eprintln!("cannot stop a program: {error}");
         }
     }
 }
 
-/// Replaces what must be there.
+/// Replaces text that must be present.
 pub(super) fn replace(text: &str, old: &str, new: &str) -> anyhow::Result<String> {
-    anyhow::ensure!(text.contains(old), "{old:?} is not in the file any more");
+    anyhow::ensure!(text.contains(old), "the file does not contain {old:?}");
     Ok(text.replace(old, new))
 }

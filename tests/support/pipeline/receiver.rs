@@ -1,4 +1,4 @@
-//! A receiver of webhooks on loopback that gives what arrives, in order.
+//! A webhook receiver on loopback that returns deliveries in the order of arrival.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Ends when dropped.
+/// A webhook receiver. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     address: SocketAddr,
@@ -21,15 +21,15 @@ pub(crate) struct Receiver {
     serving: JoinHandle<()>,
 }
 
-/// One request that arrived.
+/// A request that arrived.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    /// The name that it was sent to.
+    /// Receiver name in the URL.
     pub(crate) to: String,
     pub(crate) body: Value,
 }
 
-/// What Alertmanager sends to a webhook.
+/// Body of a webhook request from Alertmanager.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Notification {
@@ -52,7 +52,7 @@ impl Receiver {
         Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
-    /// Starts one at a given address.
+    /// Starts a receiver at the given address.
     pub(crate) async fn start_at(address: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -62,7 +62,7 @@ impl Receiver {
             .with_state(deliver);
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
-                eprintln!("the receiver has ended: {error}");
+                eprintln!("the receiver ended: {error}");
             }
         });
         Ok(Self {
@@ -72,15 +72,15 @@ impl Receiver {
         })
     }
 
-    /// Where what is sent to `name` goes.
+    /// Returns the URL for the receiver `name`.
     pub(crate) fn url(&self, name: &str) -> String {
         format!("http://{}/{name}", self.address)
     }
 
-    /// The next that arrives, or has arrived and was not taken yet.
+    /// Returns the next delivery, waiting for it if necessary.
     pub(crate) async fn next(&mut self) -> Delivery {
         let next = self.arrived.recv().await;
-        next.expect("the task that holds the sender ends with this receiver")
+        next.expect("the sender lives as long as this receiver")
     }
 }
 
@@ -91,7 +91,7 @@ impl Drop for Receiver {
 }
 
 impl Delivery {
-    /// Reads it as what Alertmanager sends.
+    /// Parses the body as a notification from Alertmanager.
     pub(crate) fn notification(&self) -> serde_json::Result<Notification> {
         Notification::deserialize(&self.body)
     }

@@ -114,9 +114,9 @@ public final class Main {
 		}
 	}
 
-	/** Tries for a minute: the other peer may still be starting. */
+	/** Tries for ten minutes: the other peer may still be starting, on a busy machine. */
 	private static void dial(Server server, InetSocketAddress other) {
-		for (int attempt = 0; attempt < 120; attempt++) {
+		for (int attempt = 0; attempt < 1200; attempt++) {
 			try {
 				if (server.getConnectionManager().connectToPeer(other) != null) return;
 			} catch (Exception e) {
