@@ -22,6 +22,7 @@ mod spread;
 #[path = "../support/wire.rs"]
 mod wire;
 
+use convex_peer_monitor::config::DescriptorLimit;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -62,7 +63,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     // Each connection of the blackbox exporter's callers and each listener needs a descriptor.
-    rlimit::increase_nofile_limit(u64::MAX).context("more file descriptors")?;
+    DescriptorLimit::raise().context("more file descriptors")?;
     let selected: Vec<&str> = arguments
         .iter()
         .map(String::as_str)
@@ -203,7 +204,7 @@ async fn measure_size(
 /// Measures as many peers over TCP as one agent can connect to, and half as many again with two
 /// agents.
 async fn measure_limit(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let (_, hard) = rlimit::Resource::NOFILE.get()?;
+    let DescriptorLimit { hard, .. } = DescriptorLimit::current();
     let most = usize::try_from(hard)?
         .saturating_sub(OTHER_DESCRIPTORS)
         .min(MAX_PEERS);

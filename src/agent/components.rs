@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::alerting::delivery::{self, Notifier};
+use crate::alerting::delivery::{Dependencies, Notifier};
 use crate::config::active::ActiveConfig;
 use crate::config::{Config, Peer};
 use crate::fleet::Fleet;
 use crate::history::History;
-use crate::poller::{Scheduler, Timing};
+use crate::poller::{ScheduleMetrics, Scheduler};
 use crate::sidecar::Sidecars;
 use crate::survey::NetworkSurvey;
 use crate::survey::discovery::{ScanResult, Watchlist};
@@ -31,19 +31,20 @@ impl Components {
     pub(super) fn new(
         fleet: Arc<Fleet>,
         history: Arc<History>,
-        timing: Timing,
-        delivery: delivery::Parts,
+        timing: ScheduleMetrics,
+        dependencies: Dependencies,
         scan_results: mpsc::Sender<ScanResult>,
     ) -> Self {
-        let stop = delivery.stop.clone();
+        let stop = dependencies.stop.clone();
         let learning = Arc::clone(&fleet);
-        let learn_host = move |peer: &Peer, reading| learning.learn_host(peer, reading);
+        let record_host_reading =
+            move |peer: &Peer, reading| learning.record_host_reading(peer, reading);
         Self {
             scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
             survey: NetworkSurvey::new(Arc::clone(&fleet), scan_results, stop.clone()),
-            watchlist: Watchlist::of(delivery.shard),
-            notifier: Notifier::new(delivery),
-            sidecars: Sidecars::new(learn_host, stop),
+            watchlist: Watchlist::new(dependencies.shard),
+            notifier: Notifier::new(dependencies),
+            sidecars: Sidecars::new(record_host_reading, stop),
             fleet,
             history,
         }
@@ -54,7 +55,7 @@ impl Components {
         self.watchlist.retain(config);
         let merged = self.watchlist.merged(config);
         self.apply_peers(&merged);
-        self.history.bound(config.history.max_bytes);
+        self.history.set_max_bytes(config.history.max_bytes);
         self.survey.apply(config);
         self.notifier.apply(config);
         self.sidecars.apply(config);
@@ -63,7 +64,7 @@ impl Components {
     /// Starts and stops polling so that exactly the peers of `merged` are polled.
     fn apply_peers(&mut self, merged: &Config) {
         self.fleet.apply(merged);
-        self.history.follow(&self.fleet.snapshot());
+        self.history.set_peers(&self.fleet.snapshot());
         self.scheduler.apply(merged);
     }
 
@@ -72,8 +73,8 @@ impl Components {
         let active = active.get();
         let config = &active.config;
         let network = scan.network.clone();
-        let news = self.watchlist.take(scan, config);
-        if let Some(peers) = news.hidden.filter(|hidden| *hidden > 0) {
+        let change = self.watchlist.apply(scan, config);
+        if let Some(peers) = change.not_dialed.filter(|peers| *peers > 0) {
             tracing::info!(
                 peer.network = %network,
                 peers,
@@ -81,7 +82,7 @@ impl Components {
                  unused by another peer; discovery.allow_private allows private addresses"
             );
         }
-        if news.changed {
+        if change.changed {
             let merged = self.watchlist.merged(config);
             let discovered = merged.peers.len() - config.peers.len();
             tracing::info!(peer.network = %network, discovered, "the set of discovered peers changed");

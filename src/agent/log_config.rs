@@ -37,13 +37,11 @@ pub(super) fn log_warnings(config: &Config, address: SocketAddr) {
 /// Logs whether the limit of file descriptors is enough for `config`, and what to change if not.
 pub(super) fn log_descriptor_limit(config: &Config) {
     let cost = Cost::of(config, 0);
-    match DescriptorLimit::after_raise() {
-        Ok(limit) if limit.allows(cost.descriptors) => {
-            tracing::info!("the configuration {}", limit.describe_cost(&cost));
-        }
-        Ok(limit) => tracing::warn!("the configuration {}", limit.describe_cost(&cost)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot read the limit of file descriptors");
-        }
+    let limit = DescriptorLimit::after_raise();
+    let description = limit.describe_cost(&cost);
+    if limit.allows(cost.descriptors) {
+        tracing::info!("the configuration {description}");
+    } else {
+        tracing::warn!("the configuration {description}");
     }
 }

@@ -1,20 +1,19 @@
 //! The agent's metrics about itself.
 
 use prometheus::Registry;
-use prometheus::process_collector::ProcessCollector;
 
-use crate::alerting::delivery::Counts;
-use crate::poller::Timing;
+use crate::alerting::delivery::DeliveryMetrics;
+use crate::poller::ScheduleMetrics;
 
 /// Metrics about the agent rather than the peers.
 #[derive(Clone, Debug)]
 pub struct AgentMetrics {
-    /// Holds all of them, process metrics included.
+    /// Holds all of them.
     pub registry: Registry,
     /// How well polls keep to their schedule.
-    pub timing: Timing,
+    pub timing: ScheduleMetrics,
     /// Delivered and failed notifications.
-    pub counts: Counts,
+    pub delivery: DeliveryMetrics,
 }
 
 impl AgentMetrics {
@@ -24,10 +23,9 @@ impl AgentMetrics {
     /// Two metrics have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
-            timing: Timing::register(&registry)?,
-            counts: Counts::register(&registry)?,
+            timing: ScheduleMetrics::register(&registry)?,
+            delivery: DeliveryMetrics::register(&registry)?,
             registry,
         })
     }

@@ -23,14 +23,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::alerting::delivery::{self, Outbox, SaveRequest};
+use crate::alerting;
+use crate::alerting::delivery::{Dependencies, Outbox, SaveRequest};
 use crate::config::Config;
 use crate::config::active::ActiveConfig;
 use crate::fleet::Fleet;
 use crate::history::{EventKind, History};
 use crate::self_check::{self, Plan};
 use crate::survey::discovery::ScanResult;
-use crate::web::{self, ReloadRequest, Site};
+use crate::web::{self, AppState, ReloadRequest};
 
 use components::Components;
 use log_config::{log_descriptor_limit, log_start, log_warnings, summary};
@@ -88,12 +89,12 @@ impl Agent {
         let AgentMetrics {
             registry,
             timing,
-            counts,
+            delivery,
         } = AgentMetrics::new()?;
         let tasks = TaskTracker::new();
 
         let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
-        history.note(EventKind::AgentStarted {
+        history.record_event(EventKind::AgentStarted {
             version: env!("CARGO_PKG_VERSION").into(),
         });
         let fleet = Arc::new(Fleet::with_observer(Arc::clone(&history) as _));
@@ -105,10 +106,10 @@ impl Agent {
         };
         let saves = start_state_writer(&config, state, &tasks, &stop).await;
 
-        let delivery = delivery::Parts {
+        let dependencies = Dependencies {
             fleet: Arc::clone(&fleet),
             outbox,
-            counts,
+            metrics: delivery,
             timing: timing.clone(),
             shard: source.shard,
             stop: stop.clone(),
@@ -118,7 +119,7 @@ impl Agent {
             Arc::clone(&fleet),
             Arc::clone(&history),
             timing,
-            delivery.clone(),
+            dependencies.clone(),
             scan_results,
         );
         components.apply(&config);
@@ -126,25 +127,29 @@ impl Agent {
         log_start(&config, address);
         log_descriptor_limit(&config);
 
-        let (self_check_plan, plans) = watch::channel(Plan::of(&config));
+        let (self_check_plan, plans) = watch::channel(Plan::new(&config));
         let checked = Arc::clone(&fleet);
-        let publish = move |checks| checked.examine(checks);
-        tasks.spawn(self_check::watch(plans, publish, stop.clone()));
+        let publish = move |checks| checked.record_self_checks(checks);
+        tasks.spawn(self_check::run(plans, publish, stop.clone()));
 
         let prefix = path_prefix(&config);
         let active = Arc::new(ActiveConfig::new(config));
-        tasks.spawn(delivery::watch(delivery, Arc::clone(&active), saves));
-        let site = Site {
+        tasks.spawn(alerting::evaluate_rules(
+            dependencies,
+            Arc::clone(&active),
+            saves,
+        ));
+        let state = AppState {
             fleet,
             history,
-            current: Arc::clone(&active),
+            active_config: Arc::clone(&active),
             registry,
             shard: source.shard,
             reloads,
             stop: stop.clone(),
             prefix,
         };
-        let server = tokio::spawn(web::serve(listener, site, stop.clone()));
+        let server = tokio::spawn(web::serve(listener, state, stop.clone()));
         Ok(Self {
             source,
             active,
@@ -190,7 +195,7 @@ impl Agent {
         if outcome.is_ok() {
             log_warnings(&active.config, self.address);
         }
-        self.self_check_plan.send_replace(Plan::of(&active.config));
+        self.self_check_plan.send_replace(Plan::new(&active.config));
         outcome
     }
 

@@ -40,7 +40,7 @@ fn accept(mut config: Config, components: &mut Components, active: &ActiveConfig
     config.reuse_peers(&before.config);
     warn_restart_needed(&before.config, &config);
     components.apply(&config);
-    components.history.note(EventKind::ConfigReloaded {
+    components.history.record_event(EventKind::ConfigReloaded {
         peers: config.peers.len(),
     });
     tracing::info!(peers = config.peers.len(), "configuration reloaded");
@@ -53,7 +53,9 @@ fn reject(errors: &str, components: &Components, active: &ActiveConfig) {
     const REJECTED: &str =
         "the new configuration was rejected; the running configuration stays active";
     active.record_failed_reload();
-    components.history.note(EventKind::refused(errors));
+    components
+        .history
+        .record_event(EventKind::config_refused(errors));
     tracing::error!(%errors, "{REJECTED}");
     systemd::ready(REJECTED);
 }

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::alerting::delivery::Kept;
-use crate::fleet::Memory;
+use crate::alerting::delivery::PersistedOutbox;
+use crate::fleet::SavedFleet;
 
 /// Name of the file in the state directory.
 pub(super) const FILE_NAME: &str = "state.json";
@@ -34,10 +34,10 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct State {
     /// Health, streaks and learned identities of peers.
     #[serde(flatten)]
-    pub fleet: Memory,
+    pub fleet: SavedFleet,
     /// Alerts that were sent, and notifications not yet delivered.
-    #[serde(default, skip_serializing_if = "Kept::is_empty")]
-    pub notifications: Kept,
+    #[serde(default, skip_serializing_if = "PersistedOutbox::is_empty")]
+    pub notifications: PersistedOutbox,
 }
 
 /// Why the state cannot be saved.

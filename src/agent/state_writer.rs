@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::alerting::delivery::{Kept, Outbox, SaveRequest};
+use crate::alerting::delivery::{Outbox, PersistedOutbox, SaveRequest};
 use crate::fleet::Fleet;
 
 use super::state_file::{FILE_NAME, Found, Quarantined, State, StateError, StateFile};
@@ -147,14 +147,15 @@ struct Saved {
     substance: u64,
     /// Changes with timestamps too.
     fleet: u64,
-    notifications: Kept,
+    notifications: PersistedOutbox,
     at: Instant,
 }
 
 impl WriterState {
     /// Saves the state of `parts` if it is due; with `last`, if anything has changed. Blocks.
     fn save(&mut self, parts: &Parts, last: bool) {
-        let (substance, notifications) = (parts.fleet.substance(), parts.outbox.export());
+        let (substance, notifications) =
+            (parts.fleet.significant_fingerprint(), parts.outbox.export());
         let same = self
             .saved
             .as_ref()

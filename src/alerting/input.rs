@@ -3,7 +3,7 @@
 use crate::config::Role;
 use crate::config::shard::Shard;
 use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
-use crate::self_check::Path;
+use crate::self_check::NetworkPath;
 
 /// Status of the agent itself, apart from its self-checks.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ impl<'a> RuleInput<'a> {
             self.network_peers(network)
                 .any(|record| record.peer.role == Role::Own)
         };
-        let in_shard = move |network: &&NetworkSnapshot| self.monitor.shard.has(&network.name);
+        let in_shard = move |network: &&NetworkSnapshot| self.monitor.shard.contains(&network.name);
         let networks = self.snapshot.networks.iter();
         networks.filter(in_shard).filter(has_own_peer)
     }
@@ -93,6 +93,6 @@ impl<'a> RuleInput<'a> {
     pub(super) fn is_obstructed(self, record: &PeerRecord) -> bool {
         let mut endpoints = record.peer.endpoints.iter();
         let checks = &self.snapshot.checks;
-        endpoints.any(|endpoint| checks.obstruct(Path::of(&record.peer, endpoint)))
+        endpoints.any(|endpoint| checks.obstruct(NetworkPath::to_endpoint(&record.peer, endpoint)))
     }
 }

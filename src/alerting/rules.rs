@@ -222,9 +222,9 @@ pub static RULES: [Rule; 26] = [
         300,
         "Nothing new is known of a Convex peer that counts as up.",
         Predicate::Peer(|record, _, input| {
-            let figures = record.figures(input.snapshot.now);
+            let answer = record.poll_answer(input.snapshot.now);
             matches!(record.health, Health::Up | Health::Degraded)
-                && figures.and_then(|figures| figures.state_block).is_none()
+                && answer.and_then(|answer| answer.state_block).is_none()
                 && !has(record, Condition::QueryError)
         }),
     ),
@@ -324,7 +324,7 @@ pub static RULES: [Rule; 26] = [
         Warning,
         300,
         "A monitoring agent has trouble of its own.",
-        Predicate::Monitor(|input| !input.snapshot.checks.all_sound()),
+        Predicate::Monitor(|input| !input.snapshot.checks.all_passed()),
     ),
     rule(
         "ConvexMonitorMissesPolls",

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::fleet::{Health, Moment};
+use crate::fleet::{Health, UnixMillis};
 
 use super::description::describe;
 use super::input::{AlertCause, RuleInput};
@@ -52,9 +52,9 @@ pub struct PersistedAlert {
     alert: String,
     subject: AlertSubject,
     phase: Phase,
-    since: Moment,
-    starts: Moment,
-    ends: Option<Moment>,
+    since: UnixMillis,
+    starts: UnixMillis,
+    ends: Option<UnixMillis>,
     description: String,
 }
 
@@ -147,9 +147,9 @@ impl AlertTracker {
             alert: tracked.alert.rule.name.to_owned(),
             subject: tracked.alert.subject.clone(),
             phase: tracked.phase,
-            since: Moment::of(tracked.since_wall),
-            starts: Moment::of(tracked.alert.starts_at),
-            ends: tracked.alert.ends_at.map(Moment::of),
+            since: UnixMillis::from_time(tracked.since_wall),
+            starts: UnixMillis::from_time(tracked.alert.starts_at),
+            ends: tracked.alert.ends_at.map(UnixMillis::from_time),
             description: tracked.alert.description.clone(),
         };
         self.0.values().map(persisted).collect()
@@ -161,7 +161,7 @@ impl AlertTracker {
     pub fn restore(persisted: Vec<PersistedAlert>, now: Instant, wall: SystemTime) -> Self {
         let tracked = |it: PersistedAlert| {
             let rule = Rule::named(&it.alert)?;
-            let since_wall = it.since.time()?;
+            let since_wall = it.since.to_time()?;
             let age = wall.duration_since(since_wall).unwrap_or_default();
             let tracked = TrackedAlert {
                 phase: it.phase,
@@ -173,8 +173,8 @@ impl AlertTracker {
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
-                    starts_at: it.starts.time()?,
-                    ends_at: it.ends.and_then(Moment::time),
+                    starts_at: it.starts.to_time()?,
+                    ends_at: it.ends.and_then(UnixMillis::to_time),
                     description: it.description,
                 },
             };

@@ -60,7 +60,7 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<bool> {
-    let limit = DescriptorLimit::current()?;
+    let limit = DescriptorLimit::current();
     let environment = |name: &str| env::var(name).ok();
     let loaded: Vec<_> = files
         .iter()

@@ -85,8 +85,10 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     let agent_metrics = AgentMetrics::new()?;
     let series = |config: &Config| {
-        agent_metrics.counts.only(config.notify.receivers());
-        metrics::series(config, &agent_metrics.registry)
+        agent_metrics
+            .delivery
+            .set_receivers(config.notify.receivers());
+        metrics::estimate_series(config, &agent_metrics.registry)
     };
     let valid = check_config::run(
         &args.files,
@@ -133,9 +135,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::shard::Shard;
-
     use super::*;
+    use crate::config::shard::Shard;
 
     #[test]
     fn the_definition_is_consistent() {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::logging;
 use crate::agent::systemd;
 use crate::agent::{self, Source};
-use crate::config;
+use crate::config::{self, DescriptorLimit};
 use crate::web::ReloadRequest;
 
 use super::args::RunArgs;
@@ -100,7 +100,7 @@ impl Signals {
 
 /// Raises the limit of file descriptors as far as the system allows: each endpoint needs one.
 pub(super) fn raise_descriptor_limit() {
-    match rlimit::increase_nofile_limit(u64::MAX) {
+    match DescriptorLimit::raise() {
         Ok(limit) => tracing::debug!(limit, "raised the limit of file descriptors"),
         Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 
 use super::{Config, Discovery, Polling};
@@ -70,22 +71,34 @@ pub struct DescriptorLimit {
 }
 
 impl DescriptorLimit {
-    /// Returns the limit of this process.
-    ///
-    /// # Errors
-    /// The system does not report it.
-    pub fn current() -> io::Result<Self> {
-        let (soft, hard) = rlimit::Resource::NOFILE.get()?;
-        Ok(Self { soft, hard })
+    /// Returns the limits of this process. An infinite limit is [`u64::MAX`].
+    #[must_use]
+    pub fn current() -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        Self {
+            soft: current.unwrap_or(u64::MAX),
+            hard: maximum.unwrap_or(u64::MAX),
+        }
     }
 
     /// Returns the limit of this process, which has already raised it as far as possible.
+    #[must_use]
+    pub fn after_raise() -> Self {
+        let Self { soft, .. } = Self::current();
+        Self { soft, hard: soft }
+    }
+
+    /// Raises the soft limit of this process to its hard limit, and returns that.
     ///
     /// # Errors
-    /// The system does not report it.
-    pub fn after_raise() -> io::Result<Self> {
-        let Self { soft, .. } = Self::current()?;
-        Ok(Self { soft, hard: soft })
+    /// The system refuses the new limit.
+    pub fn raise() -> io::Result<u64> {
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            let current = limit.maximum;
+            setrlimit(Resource::Nofile, Rlimit { current, ..limit })?;
+        }
+        Ok(limit.maximum.unwrap_or(u64::MAX))
     }
 
     /// Whether a process that raises its limit as far as possible can open `descriptors`.

@@ -129,9 +129,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::config;
-
     use super::*;
+    use crate::config;
 
     fn owner(name: &str, count: u32) -> u32 {
         let owners: Vec<u32> = (1..=count)

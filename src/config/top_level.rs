@@ -1,5 +1,6 @@
 //! The top-level keys of the file, read into a [`Config`].
 
+use rustix::system::uname;
 use std::path::PathBuf;
 
 use super::history::history;
@@ -66,8 +67,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         listen: listen?.unwrap_or(DEFAULT_LISTEN),
         external_url: external_url?,
         web: web?,
-        vantage: vantage?
-            .unwrap_or_else(|| gethostname::gethostname().to_string_lossy().into_owned()),
+        vantage: vantage?.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
         mode: mode?,
         state_dir: state_dir?,
         defaults: defaults?.into(),

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cad3::Hash;
-use convex_client::chain::advertised::Advertised;
-use convex_client::chain::stake::Registry;
+use convex_client::chain::AdvertisedAddress;
+use convex_client::chain::Registry;
 use convex_client::{Endpoint, Transport};
 
 use super::{Fleet, PeerRecord, Slot, lock};
@@ -66,7 +66,7 @@ fn confirmed_key(record: &PeerRecord) -> Option<Hash> {
 }
 
 /// The URL that the registry has for a peer.
-fn advertised_url(record: &PeerRecord, registry: &Registry) -> Option<Advertised> {
+fn advertised_url(record: &PeerRecord, registry: &Registry) -> Option<AdvertisedAddress> {
     let registered = registry.peers.get(&confirmed_key(record)?)?;
     registered.url.as_deref()?.parse().ok()
 }

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::self_check::{Checks, Contact, Excuse, Failed, Path, ReachabilityCount, excuse};
+use crate::self_check::{
+    Checks, Contact, Excuse, FailedEndpoint, NetworkPath, ReachabilityCount, find_excuse,
+};
 
 use super::record::log_health_change;
 use super::{Fleet, Observation, PeerRecord, lock};
@@ -29,20 +31,24 @@ impl Fleet {
         now: Instant,
     ) -> Option<Excuse> {
         let failures = observation.endpoints.iter();
-        let contact = Contact::of(failures.map(|endpoint| Some(endpoint.failure.as_ref()?.reason)));
+        let contact = Contact::from_failures(
+            failures.map(|endpoint| Some(endpoint.failure.as_ref()?.reason)),
+        );
         // A peer that is already down does not become unreachable together with others.
         let contact =
             contact.filter(|contact| *contact == Contact::Reached || !record.is_judged_down());
         self.set_contact(record, contact);
         let monitor = lock(&self.monitor_health);
-        let all_unreached = monitor.reachability.together(Path::is_local(&record.peer));
-        let found = excuse(&record.failed(observation), &monitor.checks, all_unreached);
+        let all_unreached = monitor
+            .reachability
+            .is_common_outage(NetworkPath::is_local(&record.peer));
+        let found = find_excuse(&record.failed(observation), &monitor.checks, all_unreached);
         found.filter(|excuse| record.accepts_excuse(*excuse, now))
     }
 
     pub(super) fn set_contact(&self, record: &mut PeerRecord, contact: Option<Contact>) {
         let previous = std::mem::replace(&mut record.contact, contact);
-        let local = Path::is_local(&record.peer);
+        let local = NetworkPath::is_local(&record.peer);
         lock(&self.monitor_health)
             .reachability
             .replace(local, previous, contact);
@@ -51,7 +57,7 @@ impl Fleet {
     /// Records the agent's self-checks and revokes excuses that have lasted too long or are
     /// disproven. To be called once a second.
     pub fn record_self_checks(&self, checks: Checks) {
-        let reference_answers = checks.a_reference_answers();
+        let reference_answers = checks.reference_answers();
         lock(&self.monitor_health).checks = checks;
         let (now, wall) = (Instant::now(), SystemTime::now());
         for slot in self.slots() {
@@ -74,7 +80,7 @@ impl Fleet {
 
     /// Removes a peer that is no longer watched from the count of reached peers.
     pub(super) fn forget_contact(&self, record: &PeerRecord) {
-        let local = Path::is_local(&record.peer);
+        let local = NetworkPath::is_local(&record.peer);
         lock(&self.monitor_health)
             .reachability
             .replace(local, record.contact, None);
@@ -83,12 +89,12 @@ impl Fleet {
 
 impl PeerRecord {
     /// Returns the endpoints that fail in `observation`.
-    fn failed(&self, observation: &Observation) -> Vec<Failed> {
+    fn failed(&self, observation: &Observation) -> Vec<FailedEndpoint> {
         let endpoints = self.peer.endpoints.iter().zip(&observation.endpoints);
         let failed = endpoints.filter_map(|(endpoint, observed)| {
-            Some(Failed {
+            Some(FailedEndpoint {
                 reason: observed.failure.as_ref()?.reason,
-                path: Path::of(&self.peer, endpoint),
+                path: NetworkPath::to_endpoint(&self.peer, endpoint),
             })
         });
         failed.collect()
@@ -117,7 +123,7 @@ impl PeerRecord {
                 .suspected_since
                 .is_some_and(|since| now - since >= MAX_SUSPICION);
             excuse.is_suspicion()
-                && (expired || (reference_answers && excuse.ends_with_a_reference()))
+                && (expired || (reference_answers && excuse.ends_when_reference_answers()))
         })
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{
-    Api, ErrorReply, OrderPoints, PollAnswer, Transport, seconds_of_ms, seconds_since_epoch,
+    Api, ErrorReply, OrderPoints, PollAnswer, Transport, seconds_from_ms, seconds_since_epoch,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -31,7 +31,7 @@ const MAX_EXACT: u64 = 1 << 53;
 
 /// A peer. Unknown values are absent. Times are seconds since the epoch, durations are seconds.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PeerReport)]
+#[schema(as = PeerJson)]
 pub struct PeerJson<'a> {
     name: &'a str,
     network: &'a str,
@@ -360,7 +360,7 @@ impl StakeJson {
             eviction_margin_copper: ExactInteger(registered.eviction_margin()),
             controller: registered.controller.map(|address| format!("#{address}")),
             controller_balance_copper: stake.controller_balance.map(ExactInteger),
-            last_block: registered.last_block_ms.map(seconds_of_ms),
+            last_block: registered.last_block_ms.map(seconds_from_ms),
         }
     }
 }
@@ -371,7 +371,7 @@ impl StateJson {
         Self {
             block: exact(answer.state_block),
             hash: answer.state_hash.map(|hash| hash.to_string()),
-            timestamp_seconds: answer.timestamp_ms.map(seconds_of_ms),
+            timestamp_seconds: answer.timestamp_ms.map(seconds_from_ms),
             accounts: exact(answer.accounts),
             registered_peers: exact(answer.registered_peers),
             memory_pool_bytes: exact(answer.memory_pool_bytes),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use convex_client::chain::stake::Registry;
+use convex_client::chain::Registry;
 use tokio::time::Instant;
 
 use crate::config;

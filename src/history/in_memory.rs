@@ -106,9 +106,9 @@ impl PeerHistory {
             began.unwrap_or(SystemTime::UNIX_EPOCH),
             now,
         );
-        let cadence = &record.peer.cadence;
-        let longest = cadence.max_interval.max(cadence.interval) * MAX_COVERED_INTERVALS;
-        let covered = self.last_poll.map_or(cadence.interval, |previous| {
+        let polling = &record.peer.polling;
+        let longest = polling.max_interval.max(polling.interval) * MAX_COVERED_INTERVALS;
+        let covered = self.last_poll.map_or(polling.interval, |previous| {
             now.saturating_duration_since(previous).min(longest)
         });
         self.last_poll = Some(now);

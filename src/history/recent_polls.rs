@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::{OrderPoints, Transport};
 
 use crate::failure::Reason;
-use crate::fleet::{Health, Lag, make_room};
+use crate::fleet::{Health, Lag, reserve_bounded};
 use crate::label_enum::label_enum;
 
 use super::time::unix_millis;
@@ -165,7 +165,7 @@ impl RecentPolls {
         if self.0.len() == POLLS_KEPT {
             self.0.pop_front();
         } else {
-            make_room(&mut self.0, POLLS_KEPT);
+            reserve_bounded(&mut self.0, POLLS_KEPT);
         }
         self.0.push_back(PackedPoll::pack(poll));
     }

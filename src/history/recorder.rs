@@ -150,7 +150,7 @@ impl History {
 }
 
 impl PollObserver for History {
-    fn polled(&self, record: &PeerRecord, observation: &Observation, now: Instant) {
+    fn on_poll(&self, record: &PeerRecord, observation: &Observation, now: Instant) {
         // The peer may have been added or removed a moment ago.
         let Some(peer_history) = self.peer(&record.peer.name) else {
             return;
@@ -165,7 +165,7 @@ impl PollObserver for History {
         }
     }
 
-    fn judged(&self, record: &PeerRecord) {
+    fn on_reevaluation(&self, record: &PeerRecord) {
         if let Some(peer_history) = self.peer(&record.peer.name) {
             self.record_changes(&mut lock(&peer_history), record);
         }

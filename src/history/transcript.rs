@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{Attempt, LEVELS, PollAnswer, SOURCE, Status, Transport};
+use convex_client::{Attempt, ORDER_LEVELS, POLL_QUERY, PollAnswer, Status, Transport};
 use serde::Serialize;
 
 use crate::config::Peer;
-use crate::fleet::{Observation, Probed};
+use crate::fleet::{EndpointObservation, Observation};
 
 use super::time::unix_millis;
 
@@ -93,7 +93,7 @@ impl Transcript {
 }
 
 impl EndpointTranscript {
-    fn from_probe(url: &str, probed: &Probed) -> Self {
+    fn from_probe(url: &str, probed: &EndpointObservation) -> Self {
         let attempt = &probed.attempt;
         let phases = [
             ("resolve", attempt.phases.resolve),
@@ -143,7 +143,7 @@ fn answers(transport: Transport, attempt: &Attempt) -> Vec<TranscriptAnswer> {
     });
     let query = attempt.query.as_ref().map(|answered| TranscriptAnswer {
         request: "query",
-        sent: &SOURCE,
+        sent: POLL_QUERY.source(),
         took_us: micros(answered.took),
         reply: match &answered.value {
             Ok(answer) => sanitize(&format_query_answer(answer), MAX_REPLY_BYTES),
@@ -158,7 +158,7 @@ fn answers(transport: Transport, attempt: &Attempt) -> Vec<TranscriptAnswer> {
 
 fn format_status(status: &Status) -> String {
     let mut text = format!("genesis {}, peer {}", status.genesis, status.peer_key);
-    for (level, points) in LEVELS.iter().zip(status.order.by_level()) {
+    for (level, points) in ORDER_LEVELS.iter().zip(status.order.by_level()) {
         append_field(&mut text, level, Some(points));
     }
     text
@@ -268,7 +268,7 @@ mod tests {
             }),
             ..Attempt::default()
         };
-        let probed = |transport| Probed {
+        let probed = |transport| EndpointObservation {
             transport,
             began: SystemTime::UNIX_EPOCH + Duration::from_secs(9),
             ended: SystemTime::UNIX_EPOCH + Duration::from_secs(10),

@@ -18,7 +18,7 @@ use crate::fleet::{
     EndpointObservation, Lag, NetworkComparison, NetworkSnapshot, NetworkVerdict, Observation,
     PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
 };
-use crate::self_check::{Finding, Plan};
+use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
 
 use super::{AgentFacts, write_exposition};
@@ -38,9 +38,9 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .iter()
                 .map(|network| answering_network(&network.name, config))
                 .collect(),
-            checks: Plan::of(config)
+            checks: Plan::new(config)
                 .checks()
-                .map(|check| (check, Finding::Sound))
+                .map(|check| (check, CheckResult::Passed))
                 .collect(),
         };
         let facts = AgentFacts {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use convex_client::chain::economics::cvm;
-use convex_client::{PollAnswer, Transport, seconds_of_ms, seconds_since_epoch};
+use convex_client::{PollAnswer, Transport, seconds_from_ms, seconds_since_epoch};
 
 use crate::config::Role;
 use crate::fleet::{
@@ -132,7 +132,7 @@ fn write_chain_state(snapshot: &Snapshot, writer: &mut Writer<'_>) {
         });
     };
     each_answer(&catalogue::NETWORK_HEAD_TIMESTAMP, &|answer| {
-        answer.timestamp_ms.map(seconds_of_ms)
+        answer.timestamp_ms.map(seconds_from_ms)
     });
     each_answer(&catalogue::NETWORK_ACCOUNTS, &|answer| {
         answer.accounts.map(float)

@@ -2,7 +2,7 @@
 
 use cad3::Hash;
 use convex_client::chain::economics::cvm;
-use convex_client::{Api, LEVELS, PollAnswer, seconds_of_ms, seconds_since_epoch};
+use convex_client::{Api, ORDER_LEVELS, PollAnswer, seconds_from_ms, seconds_since_epoch};
 
 use crate::config::Role;
 use crate::fleet::{Condition, Health, OrderState, PeerRecord, Snapshot, Stake};
@@ -140,7 +140,7 @@ impl View<'_> {
             },
         );
         each(writer, &catalogue::LAST_BLOCK, &|stake| {
-            stake.registered.last_block_ms.map(seconds_of_ms)
+            stake.registered.last_block_ms.map(seconds_from_ms)
         });
         self.each_peer(
             writer,
@@ -228,12 +228,12 @@ impl View<'_> {
             let Some(order) = record.order(now) else {
                 return;
             };
-            for (level, blocks) in LEVELS.into_iter().zip(order.by_level()) {
+            for (level, blocks) in ORDER_LEVELS.into_iter().zip(order.by_level()) {
                 family.sample(peer_labels(record).chain([("level", level)]), float(blocks));
             }
         });
         self.each_peer(writer, &catalogue::ORDER_ADVANCE, |family, record| {
-            for (level, advanced) in LEVELS.into_iter().zip(record.advanced) {
+            for (level, advanced) in ORDER_LEVELS.into_iter().zip(record.advanced) {
                 if let Some(time) = advanced {
                     family.sample(
                         peer_labels(record).chain([("level", level)]),
@@ -260,7 +260,7 @@ impl View<'_> {
             answer.state_block.map(float)
         });
         each_answer(writer, &catalogue::STATE_TIMESTAMP, &|answer| {
-            answer.timestamp_ms.map(seconds_of_ms)
+            answer.timestamp_ms.map(seconds_from_ms)
         });
         each_answer(writer, &catalogue::STATE_HASH_PREFIX, &|answer| {
             answer.state_hash.map(hash_prefix)

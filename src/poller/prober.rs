@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config;
 use crate::failure::{Failure, Reason};
-use crate::fleet::{Observation, Probed};
+use crate::fleet::{EndpointObservation, Observation};
 use crate::retry::RetryPauses;
 
 /// `Retry-After` is respected for at most this many poll intervals, or for [`MAX_RETRY_AFTER`] if
@@ -71,7 +71,7 @@ impl Prober {
             },
             paused_until: None,
             max_pause: MAX_RETRY_AFTER.max(
-                peer.cadence
+                peer.polling
                     .interval
                     .saturating_mul(MAX_RETRY_AFTER_INTERVALS),
             ),
@@ -82,7 +82,7 @@ impl Prober {
 
     /// Polls once, within the peer's timeout.
     pub async fn poll(&mut self) -> Observation {
-        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let deadline = Instant::now() + self.peer.polling.timeout;
         let peer = &self.peer;
         let probes = self
             .endpoints
@@ -100,7 +100,7 @@ impl Prober {
     /// The peer reports an error, its answer is too large, or no endpoint answers, with the failure
     /// of the first endpoint.
     pub async fn ask(&mut self, query: &Query) -> Result<Cell, QueryError> {
-        let deadline = Instant::now() + self.peer.cadence.timeout;
+        let deadline = Instant::now() + self.peer.polling.timeout;
         let mut remaining = self.endpoints.len();
         let mut first = None;
         for endpoint in &mut self.endpoints {
@@ -122,7 +122,7 @@ impl Prober {
 
 impl EndpointClient {
     /// Polls the endpoint, and retries after a failure while the deadline allows.
-    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> Probed {
+    async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> EndpointObservation {
         let started = SystemTime::now();
         let mut pauses = RetryPauses::for_poll();
         let mut retries = 0;
@@ -142,7 +142,7 @@ impl EndpointClient {
                     .as_ref()
                     .is_err_and(|failure| failure.reason.is_retryable());
             let pause = pauses.next_pause();
-            if may_retry && retries < peer.cadence.retries && Instant::now() + pause < deadline {
+            if may_retry && retries < peer.polling.retries && Instant::now() + pause < deadline {
                 retries += 1;
                 sleep(pause).await;
                 continue;
@@ -157,9 +157,9 @@ impl EndpointClient {
                 ..attempt
             };
             let times = (started, SystemTime::now());
-            return Probed {
+            return EndpointObservation {
                 retries,
-                ..Probed::new(transport, times, attempt, outcome)
+                ..EndpointObservation::new(transport, times, attempt, outcome)
             };
         }
     }

@@ -202,34 +202,34 @@ impl PollLoop {
     /// Polls the peer forever, and executes the commands of others between two polls.
     async fn run(&self) -> Infallible {
         let Self { peer, metrics, .. } = self;
-        let interval = peer.cadence.interval;
+        let interval = peer.polling.interval;
         let mut prober = Prober::new(Arc::clone(peer), self.max_response_bytes, &self.clients);
         let phase = schedule::phase(&peer.name, interval);
         let until_slot = schedule::until_next_slot(SystemTime::now(), phase, interval);
         let mut head_start = schedule::head_start(until_slot, interval);
         let mut due = Instant::now() + until_slot - head_start;
         let mut polls_while_down = 0;
-        let mut commands = self.slot.errands().read().await;
+        let mut commands = self.slot.commands().receiver().await;
         loop {
             let requester = loop {
                 tokio::select! {
                     biased;
                     () = sleep_until(due) => break None,
-                    command = commands.next() => match command {
-                        PollCommand::Ask { question, answer } => {
+                    command = commands.recv() => match command {
+                        PollCommand::Query { query, reply } => {
                             let permits = self.permits.acquire().await;
                             // Ends at the next poll at the latest; then the requester gets no
                             // answer. Boxed, because queries are rare and would take space in each
                             // peer's task.
-                            let query = Box::pin(prober.ask(&question));
+                            let query = Box::pin(prober.ask(&query));
                             if let Ok(result) = timeout_at(due, query).await {
-                                drop(answer.send(result));
+                                drop(reply.send(result));
                             }
                             drop(permits);
                         }
                         // The requester has given up.
-                        PollCommand::Poll { answer } if answer.is_closed() => {}
-                        PollCommand::Poll { answer } => break Some(answer),
+                        PollCommand::Poll { reply } if reply.is_closed() => {}
+                        PollCommand::Poll { reply } => break Some(reply),
                     }
                 }
             };
@@ -257,7 +257,7 @@ impl PollLoop {
             let intervals = schedule::intervals_to_next_poll(
                 polls_while_down,
                 interval,
-                peer.cadence.max_interval,
+                peer.polling.max_interval,
             );
             due += interval * intervals + std::mem::take(&mut head_start);
             // A poll that is already due starts late. It is missed only if the next one is due as

@@ -95,9 +95,8 @@ pub fn find_excuse(
 
 #[cfg(test)]
 mod tests {
-    use convex_client::FailureReason;
-
     use CheckResult::{Failed, Passed, Suspect};
+    use convex_client::FailureReason;
 
     use super::*;
 

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use convex_client::chain::custom;
-use convex_client::chain::stake::{Reading, Registry};
+use convex_client::chain::{Registry, RegistryReader, to_number};
 use convex_client::resolve_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -88,11 +87,11 @@ async fn survey_registry(mut schedule: QuerySchedule) {
         let peers = schedule.next().await;
         let registry = read_registry(&peers).await;
         let QuerySchedule { fleet, network, .. } = &schedule;
-        fleet.learn_registry(network, registry.clone());
+        fleet.record_registry(network, registry.clone());
         if let Some(registry) = registry {
             let hosts = fleet.advertised_hosts(network, &registry);
             let addresses = resolve_all(hosts).await;
-            fleet.judge_advertised(network, &registry, &addresses);
+            fleet.check_advertised_urls(network, &registry, &addresses);
         }
     }
 }
@@ -115,20 +114,20 @@ async fn discover(mut schedule: QuerySchedule, scanner: Scanner, scans: mpsc::Se
 
 /// Reads the registry page by page from one peer. If that fails, the next peer continues.
 async fn read_registry(peers: &[Arc<Slot>]) -> Option<Registry> {
-    let mut reading = Reading::default();
+    let mut reader = RegistryReader::default();
     let mut peers = peers.iter().take(MAX_ATTEMPTS);
     let mut peer = peers.next()?;
     let deadline = Instant::now() + ANSWER_TIMEOUT;
-    while let Some(question) = reading.next_question() {
-        let answer = tokio::time::timeout_at(deadline, peer.ask(question))
+    while let Some(query) = reader.next_query() {
+        let answer = tokio::time::timeout_at(deadline, peer.query(query))
             .await
             .ok()?;
-        if let Err(error) = reading.take(answer) {
+        if let Err(error) = reader.handle_answer(answer) {
             tracing::debug!(peer.name = %peer.peer().name, %error, "cannot read the registry from this peer");
             peer = peers.next()?;
         }
     }
-    reading.finish()
+    reader.finish()
 }
 
 /// Keeps the value of an operator's query in the fleet up to date.
@@ -137,18 +136,18 @@ async fn survey_value(mut schedule: QuerySchedule, query: CustomQuery) {
         let peers = schedule.next().await;
         let value = read_value(&peers, &query).await;
         let QuerySchedule { fleet, network, .. } = &schedule;
-        fleet.learn_value(network, &query.name, value);
+        fleet.record_query_value(network, &query.name, value);
     }
 }
 
 /// Reads the value from the first peer that answers with a number.
 async fn read_value(peers: &[Arc<Slot>], query: &CustomQuery) -> Option<f64> {
     for peer in peers.iter().take(MAX_ATTEMPTS) {
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, peer.ask(query.question.clone()))
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, peer.query(query.query.clone()))
             .await
             .ok()?;
         let value = answer.map_err(|error| error.to_string());
-        match value.and_then(|value| custom::gauge(&value).map_err(|error| error.to_string())) {
+        match value.and_then(|value| to_number(&value).map_err(|error| error.to_string())) {
             Ok(value) => return Some(value),
             Err(error) => {
                 tracing::debug!(peer.name = %peer.peer().name, query = %query.name, %error, "cannot read the query's value from this peer");

@@ -33,10 +33,10 @@ impl QuerySchedule {
     pub(super) async fn next(&mut self) -> Vec<Arc<Slot>> {
         if let Some(ticks) = &mut self.ticks {
             ticks.tick().await;
-            return self.fleet.of_majority(&self.network);
+            return self.fleet.majority_peers(&self.network);
         }
         loop {
-            let peers = self.fleet.of_majority(&self.network);
+            let peers = self.fleet.majority_peers(&self.network);
             if !peers.is_empty() {
                 let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use convex_client::chain::stake::{Reading, Registry};
+use convex_client::chain::{Reading, Registry};
 use convex_client::resolve_all;
 use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{PollAnswer, Transport};
-use convex_peer_monitor::fleet::{Fleet, Observation, Probed};
+use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation};
 use convex_peer_monitor::history::{Event, History};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,12 @@ impl Watched {
     /// Records a poll of the peer at this position.
     fn poll(&self, peer: usize, began: SystemTime, (attempt, outcome): PollResult) {
         let times = (began, began + Duration::from_millis(3));
-        let endpoints = vec![Probed::new(Transport::Tcp, times, attempt, outcome)];
+        let endpoints = vec![EndpointObservation::new(
+            Transport::Tcp,
+            times,
+            attempt,
+            outcome,
+        )];
         let slot = &self.fleet.slots()[peer];
         self.fleet.record(slot, &Observation { endpoints });
     }

@@ -25,8 +25,8 @@ fn pinned(network: &Network, i: usize) -> Peer {
     ]);
     peer.genesis = Some(network.genesis());
     peer.key = Some(network.key(i));
-    peer.cadence.timeout = TIMEOUT;
-    peer.cadence.retries = 0;
+    peer.polling.timeout = TIMEOUT;
+    peer.polling.retries = 0;
     peer
 }
 

@@ -22,8 +22,8 @@ pub(crate) fn peer(endpoints: &[&str]) -> Peer {
     let mut peer = Peer::at(endpoints[0].clone());
     "tested".clone_into(&mut peer.name);
     peer.endpoints = endpoints;
-    peer.cadence.down_after = 1;
-    peer.cadence.up_after = 1;
+    peer.polling.down_after = 1;
+    peer.polling.up_after = 1;
     peer
 }
 

@@ -163,9 +163,8 @@ fn parse_times(times: &str) -> Result<(Duration, Option<Duration>), String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::fault_kind::FAULT_KINDS;
-
     use super::*;
+    use crate::fault_kind::FAULT_KINDS;
 
     const S: Duration = Duration::from_secs(1);
 

@@ -231,10 +231,9 @@ mod tests {
     use cad3::{encode_message, reader};
     use convex_client::{OrderPoints, Reply, Status};
 
+    use super::*;
     use crate::script::Script;
     use crate::world::World;
-
-    use super::*;
 
     fn view(faults: &[&str]) -> View {
         let script = Script::parse(faults.iter().copied(), 2).unwrap();

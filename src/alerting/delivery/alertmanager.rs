@@ -29,7 +29,7 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut published = outbox.subscribe();
-    let mut pauses = RetryPauses::between_deliveries();
+    let mut pauses = RetryPauses::for_delivery();
     let mut accepted = BTreeSet::new();
     let mut next_resend = Instant::now();
     loop {
@@ -42,7 +42,7 @@ pub(super) async fn run(
         let delivered = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
         let wait = async {
             if delivered {
-                pauses = RetryPauses::between_deliveries();
+                pauses = RetryPauses::for_delivery();
                 tokio::select! {
                     _ = published.changed() => {}
                     () = sleep_until(next_resend) => {}

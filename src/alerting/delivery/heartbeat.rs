@@ -21,7 +21,7 @@ pub(super) async fn run(
     let mut paused = false;
     while !stop.is_cancelled() {
         let next = Instant::now() + interval;
-        let healthy = fleet.checks().all_sound();
+        let healthy = fleet.checks().all_passed();
         if paused == healthy {
             paused = !healthy;
             if paused {
@@ -42,7 +42,7 @@ pub(super) async fn run(
 
 /// Sends one heartbeat; retries until it is delivered or the next one is due.
 async fn send_with_retries(sender: &mut Sender, next: Instant) {
-    let mut pauses = RetryPauses::between_deliveries();
+    let mut pauses = RetryPauses::for_delivery();
     while sender.post("", Vec::new(), None).await.is_err() {
         let pause = pauses.next_pause();
         if Instant::now() + pause >= next {

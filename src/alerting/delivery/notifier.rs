@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::shard::Shard;
 use crate::config::{self, Config, HEARTBEAT_RECEIVER, Target};
 use crate::fleet::Fleet;
-use crate::poller::Timing;
+use crate::poller::ScheduleMetrics;
 
 use super::message::MessageContext;
 use super::metrics::DeliveryMetrics;
@@ -27,7 +27,7 @@ pub struct Dependencies {
     /// Counters of deliveries.
     pub metrics: DeliveryMetrics,
     /// Counter of missed polls.
-    pub timing: Timing,
+    pub timing: ScheduleMetrics,
     /// The shard of the fleet that belongs to this agent.
     pub shard: Shard,
     /// Stops everything.

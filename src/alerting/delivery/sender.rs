@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use convex_client::{UnusableOption, http_client};
+use convex_client::{HttpOptionsError, http_client};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::Client;
@@ -23,7 +23,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) receiver: String,
-    client: Result<Client, UnusableOption>,
+    client: Result<Client, HttpOptionsError>,
     url: Result<Url, String>,
     basic_auth: Option<BasicAuth>,
     metrics: DeliveryMetrics,
@@ -94,7 +94,7 @@ impl Sender {
         body: Vec<u8>,
         id: Option<&str>,
     ) -> Result<(), DeliveryError> {
-        let failed = |why: &UnusableOption| DeliveryError::Retryable(why.to_string());
+        let failed = |why: &HttpOptionsError| DeliveryError::Retryable(why.to_string());
         let client = self.client.as_ref().map_err(failed)?;
         let mut url = self.url.clone().map_err(DeliveryError::Retryable)?;
         if !subpath.is_empty() {

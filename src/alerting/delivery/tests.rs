@@ -19,7 +19,7 @@ use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
 use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
-use crate::poller::Timing;
+use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, Checks, Finding};
 
 use super::{DeliveryMetrics, Dependencies, MessageContext, Notifier, Outbox, PersistedOutbox};
@@ -117,7 +117,7 @@ impl Alerting {
             fleet: Arc::new(Fleet::default()),
             outbox: Arc::new(Outbox::default()),
             metrics: DeliveryMetrics::register(&registry).unwrap(),
-            timing: Timing::register(&registry).unwrap(),
+            timing: ScheduleMetrics::register(&registry).unwrap(),
             shard: Shard::default(),
             stop: CancellationToken::new(),
         };
@@ -449,13 +449,16 @@ async fn the_heartbeat_pauses_while_a_self_check_fails() {
     alerting
         .dependencies
         .fleet
-        .examine([(Check::Dns, Finding::Broken)].into_iter().collect());
+        .record_self_checks([(Check::Dns, Finding::Broken)].into_iter().collect());
     // One request may be in flight.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = switch.requests().len();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(switch.requests().len(), before);
-    alerting.dependencies.fleet.examine(Checks::default());
+    alerting
+        .dependencies
+        .fleet
+        .record_self_checks(Checks::default());
     switch.received(before + 1).await;
     alerting.stop().await;
 }

@@ -13,7 +13,7 @@ use super::sender::{DeliveryError, Sender};
 /// Delivers notifications until `stop`; a request in flight is completed first.
 pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: CancellationToken) {
     let mut published = outbox.subscribe();
-    let mut pauses = RetryPauses::between_deliveries();
+    let mut pauses = RetryPauses::for_delivery();
     let webhook = sender.receiver.clone();
     while !stop.is_cancelled() {
         published.mark_unchanged();
@@ -37,7 +37,7 @@ pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: Cancellat
                     "notification delivered"
                 );
                 outbox.remove(&webhook, &message.id);
-                pauses = RetryPauses::between_deliveries();
+                pauses = RetryPauses::for_delivery();
             }
             Err(DeliveryError::Rejected(_)) => outbox.remove(&webhook, &message.id),
             Err(DeliveryError::Retryable(_)) => {

@@ -16,9 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::agent::Source;
 use crate::config::{self, Config, Limits, Peer};
-use crate::fleet::report::PeerReport;
+use crate::fleet::peer_json::PeerJson;
 use crate::fleet::{Health, Observation, PeerRecord};
-use crate::poller::prober::Prober;
+use crate::poller::Prober;
 
 use super::args::ProbeArgs;
 use super::terminal::{self, Screen};
@@ -120,7 +120,7 @@ impl Target {
     async fn poll(&mut self) {
         let observation = self.prober.poll().await;
         let (now, wall) = (Instant::now(), SystemTime::now());
-        self.last.record.observe(&observation, None, now, wall);
+        self.last.record.record_poll(&observation, None, now, wall);
         self.last.observation = observation;
     }
 }
@@ -214,9 +214,9 @@ impl Format {
                 })
             }
             Self::Json => {
-                let reports: Vec<PeerReport<'_>> = targets
+                let reports: Vec<PeerJson<'_>> = targets
                     .iter()
-                    .map(|target| PeerReport::new(&target.last.record, now))
+                    .map(|target| PeerJson::new(&target.last.record, now))
                     .collect();
                 let text = if every.is_some() {
                     serde_json::to_string(&reports)?

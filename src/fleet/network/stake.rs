@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cad3::Hash;
 use convex_client::chain::economics::CONSENSUS_THRESHOLD;
-use convex_client::chain::stake::{RegisteredPeer, Registry};
+use convex_client::chain::{RegisteredPeer, Registry};
 
 use crate::label_enum::label_enum;
 
@@ -47,7 +47,7 @@ impl Quorum {
         for (key, weight) in weights {
             let observed = classes.get(&key).copied();
             let class = match observed.unwrap_or(StakeClass::Unobserved) {
-                _ if !registry.peers[&key].is_heard() => StakeClass::Down,
+                _ if !registry.peers[&key].has_effective_stake() => StakeClass::Down,
                 class => class,
             };
             ratios[class as usize] += weight;

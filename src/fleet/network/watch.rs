@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::chain::stake::Registry;
+use convex_client::chain::Registry;
 use tokio::time::Instant;
 
 use crate::fleet::{Health, OrderState, PeerRecord};

@@ -33,7 +33,7 @@ impl PeerRecord {
                 let failing = Condition::Failing(failure.reason);
                 // An excuse does not end a condition that is already active.
                 let excused = self.failures_excused && !self.conditions.contains(&failing);
-                let repeated = endpoint.consecutive_failures >= self.peer.cadence.down_after;
+                let repeated = endpoint.consecutive_failures >= self.peer.polling.down_after;
                 if is_wrong || (repeated && !excused) {
                     found.insert(failing);
                     if self.up == Some(true) {

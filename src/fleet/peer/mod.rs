@@ -144,7 +144,7 @@ impl PeerRecord {
         measured: Option<&'a Measured<T>>,
         now: Instant,
     ) -> Option<&'a T> {
-        let fresh_for = self.peer.cadence.interval.saturating_mul(FRESH_INTERVALS);
+        let fresh_for = self.peer.polling.interval.saturating_mul(FRESH_INTERVALS);
         measured
             .filter(|measured| now.saturating_duration_since(measured.obtained) < fresh_for)
             .map(|measured| &measured.value)

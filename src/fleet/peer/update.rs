@@ -50,19 +50,20 @@ impl PeerRecord {
         let attempts: Vec<&Attempt> = endpoints.iter().map(|endpoint| &endpoint.attempt).collect();
         self.identity.record_attempts(&attempts, pins, wall);
         self.up = was_good(endpoints);
-        self.failures_excused = self.up == Some(true) && matches!(excuse, Some(Excuse::Broken(_)));
+        self.failures_excused =
+            self.up == Some(true) && matches!(excuse, Some(Excuse::FailedCheck(_)));
         self.excuse = excuse.filter(|_| self.up == Some(false));
         if self.excuse.is_some() {
             self.up = None;
         }
         self.record_measurements(endpoints, now, wall);
         self.infer_restart(endpoints);
-        let cadence = &self.peer.cadence;
+        let polling = &self.peer.polling;
         if let Some(up) = self.up {
             self.polls += 1;
             self.poll_failures += u64::from(!up);
             let previous = self.streak.verdict();
-            self.streak.record(up, cadence.up_after, cadence.down_after);
+            self.streak.record(up, polling.up_after, polling.down_after);
             if previous.is_some() && self.streak.verdict() != previous {
                 self.changes.push_back(now);
                 if self.changes.len() > FLAPPING_CHANGES {
@@ -75,7 +76,7 @@ impl PeerRecord {
         } else if self.excuse.is_some_and(Excuse::is_suspicion) {
             // Counted all the same, so that the verdict is ready when the suspicion ends.
             self.streak
-                .record(false, cadence.up_after, cadence.down_after);
+                .record(false, polling.up_after, polling.down_after);
             self.suspected_since.get_or_insert(now);
         }
     }
@@ -92,7 +93,7 @@ impl PeerRecord {
             hash,
             key: self.identity.key,
             registered: answer.value.registered_peers,
-            fresh_for: self.peer.cadence.interval.saturating_mul(FRESH_INTERVALS),
+            fresh_for: self.peer.polling.interval.saturating_mul(FRESH_INTERVALS),
         })
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cad3::Hash;
 use convex_client::Transport;
-use convex_client::chain::advertised::Advertised;
-use convex_client::chain::stake::Registry;
+use convex_client::chain::AdvertisedAddress;
+use convex_client::chain::Registry;
 
 use crate::config::{self, Config};
 use crate::fleet::Snapshot;
@@ -20,7 +20,7 @@ pub struct Candidate {
     /// The peer's key.
     pub key: Hash,
     /// The address that it advertises.
-    pub advertised: Advertised,
+    pub advertised: AdvertisedAddress,
 }
 
 /// The peers that the operator configured, in all shards.
@@ -70,7 +70,7 @@ impl ConfiguredPeers {
             .contains(&(address.ip().to_string(), address.port()))
     }
 
-    fn contains(&self, key: &Hash, advertised: &Advertised) -> bool {
+    fn contains(&self, key: &Hash, advertised: &AdvertisedAddress) -> bool {
         let endpoint = (advertised.host.clone(), advertised.port);
         self.keys.contains(key)
             || self.names.contains(&discovered_name(key))
@@ -90,7 +90,7 @@ pub fn candidates(
         .peers
         .iter()
         .filter_map(|(key, peer)| {
-            let advertised: Advertised = peer.url.as_deref()?.parse().ok()?;
+            let advertised: AdvertisedAddress = peer.url.as_deref()?.parse().ok()?;
             let weight = peer.weight(registry.state_time_ms);
             let candidate = Candidate {
                 key: *key,
@@ -112,7 +112,7 @@ pub fn candidates(
 mod tests {
     use std::path::Path;
 
-    use convex_client::chain::stake::RegisteredPeer;
+    use convex_client::chain::RegisteredPeer;
 
     use super::*;
 

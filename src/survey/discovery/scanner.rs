@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use cad3::Hash;
-use convex_client::chain::advertised::Advertised;
-use convex_client::chain::stake::{MAX_PEERS, Registry};
+use convex_client::chain::AdvertisedAddress;
+use convex_client::chain::{MAX_PEERS, Registry};
 use convex_client::resolve_all;
 
 use crate::config::{self, Config, Discovery};
@@ -41,7 +41,7 @@ pub enum ResolvedPeer {
 
 /// Returns the addresses of a candidate, given the addresses of all names.
 fn resolve(
-    advertised: &Advertised,
+    advertised: &AdvertisedAddress,
     resolved: &HashMap<String, Vec<IpAddr>>,
     configured: &ConfiguredPeers,
     allow_private: bool,

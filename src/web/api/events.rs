@@ -106,8 +106,8 @@ impl<'a> EventReport<'a> {
             at: seconds_since_epoch(event.at()),
             peer: event.peer.as_deref(),
             network: event.network.as_deref(),
-            message: event.what.to_string(),
-            kind: &event.what,
+            message: event.kind.to_string(),
+            kind: &event.kind,
         }
     }
 }

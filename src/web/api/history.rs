@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::fleet::Health;
-use crate::fleet::report::{ExactInteger, PointsReport};
+use crate::fleet::peer_json::{ExactInteger, OrderPointsJson};
 use crate::history::{Latency, Point, Summary, Uptime};
 
 use super::Api;
@@ -73,7 +73,7 @@ struct PointReport {
     duration_seconds: LatenciesReport,
     /// The order at the last poll that reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<PointsReport>,
+    order: Option<OrderPointsJson>,
     /// The state's block at the last poll that reported it.
     #[serde(skip_serializing_if = "Option::is_none")]
     state_block: Option<ExactInteger>,
@@ -175,7 +175,7 @@ impl PointReport {
                 http: latency(Transport::Http),
                 tcp: latency(Transport::Tcp),
             },
-            order: summary.order.map(PointsReport::new),
+            order: summary.order.map(OrderPointsJson::new),
             state_block: summary.state_block.map(ExactInteger),
             worst_lag_blocks: summary.worst_lag.map(ExactInteger),
         }

@@ -10,7 +10,7 @@ use convex_client::seconds_since_epoch;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::fleet::report::{ExactInteger, StateReport};
+use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
     Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeClass,
 };
@@ -51,7 +51,7 @@ struct NetworkReport<'a> {
     query_error: Option<bool>,
     /// The latest state of the majority, while it is fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<StateReport>,
+    state: Option<StateJson>,
     /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
 }
@@ -107,9 +107,9 @@ impl<'a> NetworkReport<'a> {
             registered_peers: verdict.registered.map(ExactInteger),
             quorum: verdict.quorum.as_ref().map(QuorumReport::new),
             stake_copper: verdict.stake_copper.map(ExactInteger),
-            stake_told: verdict.stake_told.map(seconds_since_epoch),
+            stake_told: verdict.registry_read.map(seconds_since_epoch),
             query_error: verdict.query_error,
-            state: network.figures.as_ref().map(StateReport::new),
+            state: network.poll_answer.as_ref().map(StateJson::new),
             queries: network
                 .queries
                 .iter()

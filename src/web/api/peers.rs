@@ -10,7 +10,7 @@ use url::form_urlencoded::Serializer;
 use utoipa::IntoParams;
 
 use crate::config::Role;
-use crate::fleet::report::PeerReport;
+use crate::fleet::peer_json::PeerJson;
 use crate::fleet::{Health, PeerRecord, Snapshot};
 
 use super::Api;
@@ -76,7 +76,7 @@ impl PeerParameters {
     tag = "peers",
     params(PeerParameters),
     responses(
-        (status = 200, description = "The peers.", body = [PeerReport], headers(
+        (status = 200, description = "The peers.", body = [PeerJson], headers(
             ("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."),
             ("Link" = Option<String>, description = "The next page, if there is one, with `rel=\"next\"`."),
         )),
@@ -109,9 +109,9 @@ fn list(
     let limit = parameters.limit.map_or(records.len(), Limit::get);
     let has_more = records.len() > limit;
     records.truncate(limit);
-    let reports: Vec<PeerReport<'_>> = records
+    let reports: Vec<PeerJson<'_>> = records
         .iter()
-        .map(|record| PeerReport::new(record, snapshot.now))
+        .map(|record| PeerJson::new(record, snapshot.now))
         .collect();
     let mut response = json(headers, &reports)?;
     let last = records.last().filter(|_| has_more);
@@ -128,7 +128,7 @@ fn list(
     tag = "peers",
     params(("name" = String, Path, description = "The peer's name.")),
     responses(
-        (status = 200, description = "The peer.", body = PeerReport, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 200, description = "The peer.", body = PeerJson, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
         (status = 304, description = "Not modified since the response with this ETag."),
         (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No watched peer has this name.", body = Problem, content_type = "application/problem+json"),
@@ -141,5 +141,5 @@ pub(super) async fn peer(
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
     let record = api.record(&name)?;
-    json(&headers, &PeerReport::new(&record, Instant::now()))
+    json(&headers, &PeerJson::new(&record, Instant::now()))
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use crate::fleet::NotPolled;
-use crate::fleet::report::PeerReport;
+use crate::fleet::PollRequestError;
+use crate::fleet::peer_json::PeerJson;
 use crate::history::Transcript;
 use crate::web::listener::authorization;
 
@@ -28,7 +28,7 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, ToSchema)]
 struct PolledReport<'a> {
     /// The state of the peer after the poll.
-    peer: PeerReport<'a>,
+    peer: PeerJson<'a>,
     /// The poll in detail.
     transcript: TranscriptReport<'a>,
 }
@@ -65,23 +65,23 @@ pub(super) async fn poll(
     let Path(name) = name?;
     let slot = api.slot(&name)?;
     let peer = slot.peer();
-    let poll_timeout = peer.cadence.timeout + QUEUE_TIMEOUT;
+    let poll_timeout = peer.polling.timeout + QUEUE_TIMEOUT;
     let unavailable = |detail| Problem::unavailable(QUEUE_TIMEOUT, detail);
     // Checked first: stopping also ends the peer's task, which would look like a removed peer.
     let polled = tokio::select! {
         biased;
         () = api.stop.cancelled() => return Err(unavailable("the agent is stopping")),
-        polled = timeout(poll_timeout, slot.poll()) => polled,
+        polled = timeout(poll_timeout, slot.poll_now()) => polled,
     };
     let observation = match polled {
         Ok(Ok(observation)) => observation,
-        Ok(Err(error @ NotPolled::TooSoon(wait))) => {
+        Ok(Err(error @ PollRequestError::TooSoon(wait))) => {
             return Err(Problem::too_many_requests(
                 wait,
                 format!("{error}; see the Retry-After header"),
             ));
         }
-        Ok(Err(error @ NotPolled::NotWatched)) => {
+        Ok(Err(error @ PollRequestError::NotWatched)) => {
             return Err(Problem::not_found(error.to_string()));
         }
         Err(_) => return Err(unavailable("the peer's task is busy")),
@@ -89,7 +89,7 @@ pub(super) async fn poll(
     let record = api.record(&name)?;
     let transcript = Transcript::from_observation(&peer, &observation);
     let report = PolledReport {
-        peer: PeerReport::new(&record, Instant::now()),
+        peer: PeerJson::new(&record, Instant::now()),
         transcript: TranscriptReport::new(&transcript),
     };
     let mut response = axum::Json(report).into_response();

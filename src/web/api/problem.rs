@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::history::Unreadable;
+use crate::history::ReadError;
 use crate::web::listener::authentication::Refusal;
 
 /// The media type of a problem.
@@ -136,11 +136,11 @@ impl From<QueryRejection> for Problem {
     }
 }
 
-impl From<Unreadable> for Problem {
-    fn from(error: Unreadable) -> Self {
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
         match error {
-            Unreadable::NotWatched => Self::not_found("the peer is no longer watched"),
-            Unreadable::Slow | Unreadable::Store(_) => Self::unavailable(
+            ReadError::NotWatched => Self::not_found("the peer is no longer watched"),
+            ReadError::Timeout | ReadError::Store(_) => Self::unavailable(
                 Duration::from_secs(10),
                 format!("cannot read the history: {error}"),
             ),

@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::history::{Answer, Conversation, Step, Transcript};
+use crate::history::{ConnectPhase, EndpointTranscript, Transcript, TranscriptAnswer};
 
 use super::Api;
 use super::conditional::json;
@@ -90,27 +90,27 @@ impl<'a> TranscriptReport<'a> {
 }
 
 impl<'a> ConversationReport<'a> {
-    fn new(conversation: &'a Conversation) -> Self {
-        let step = |step: &Step| StepReport {
-            phase: step.phase,
-            duration_seconds: seconds(step.took_us),
+    fn new(endpoint: &'a EndpointTranscript) -> Self {
+        let phase = |phase: &ConnectPhase| StepReport {
+            phase: phase.phase,
+            duration_seconds: seconds(phase.took_us),
         };
         Self {
-            transport: conversation.transport,
-            url: &conversation.url,
-            duration_seconds: seconds(conversation.took_us),
-            retries: conversation.retries,
-            reconnects: conversation.reconnects,
-            response_bytes: conversation.response_bytes,
-            phases: conversation.phases.iter().map(step).collect(),
-            answers: conversation.answers.iter().map(AnswerReport::new).collect(),
-            error: conversation.error.as_deref(),
+            transport: endpoint.transport,
+            url: &endpoint.url,
+            duration_seconds: seconds(endpoint.took_us),
+            retries: endpoint.retries,
+            reconnects: endpoint.reconnects,
+            response_bytes: endpoint.response_bytes,
+            phases: endpoint.phases.iter().map(phase).collect(),
+            answers: endpoint.answers.iter().map(AnswerReport::new).collect(),
+            error: endpoint.error.as_deref(),
         }
     }
 }
 
 impl<'a> AnswerReport<'a> {
-    fn new(answer: &'a Answer) -> Self {
+    fn new(answer: &'a TranscriptAnswer) -> Self {
         Self {
             request: answer.request,
             sent: answer.sent,

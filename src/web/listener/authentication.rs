@@ -139,8 +139,8 @@ impl ListenerPolicy {
         headers: &HeaderMap,
     ) -> Result<Option<Caller>, Refusal> {
         if self.web.users.is_empty() {
-            let takes_certificates = self.web.tls.as_ref().is_some_and(Tls::takes_certificates);
-            return Ok(takes_certificates.then_some(if has_certificate {
+            let accepts_certificates = self.web.tls.as_ref().is_some_and(Tls::accepts_certificates);
+            return Ok(accepts_certificates.then_some(if has_certificate {
                 Caller::Authenticated
             } else {
                 Caller::Anonymous

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::ServerConfig;
 
-use crate::config::{Served, Tls};
+use crate::config::{LoadedTls, Tls};
 
 /// Certificate and key. Their files may be replaced at any time, so each connection checks them.
 pub(super) struct Certificates {
@@ -13,7 +13,7 @@ pub(super) struct Certificates {
 }
 
 struct Current {
-    served: Served,
+    served: LoadedTls,
     /// Why the files cannot be used since then; logged once.
     error: Option<String>,
 }
@@ -21,7 +21,7 @@ struct Current {
 impl Certificates {
     pub(super) fn new(tls: Tls) -> Self {
         let current = Current {
-            served: tls.first().clone(),
+            served: tls.initial().clone(),
             error: None,
         };
         Self {
@@ -35,7 +35,7 @@ impl Certificates {
     pub(super) async fn server_config(&self) -> Arc<ServerConfig> {
         let (tls, served) = (Arc::clone(&self.tls), self.current().served.clone());
         // The disk may hang, which must not block the threads that poll.
-        let reloaded = tokio::task::spawn_blocking(move || tls.renewed(&served)).await;
+        let reloaded = tokio::task::spawn_blocking(move || tls.reload_if_changed(&served)).await;
         let mut current = self.current();
         match reloaded {
             Ok(Ok(None)) => current.error = None,

@@ -152,12 +152,11 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::{sleep, timeout};
 
+    use super::*;
     use crate::config::active::ActiveConfig;
     use crate::config::{self, Web};
     use crate::web::listener::authentication::require_authentication;
     use crate::web::listener::timeouts::{FIRST_REQUEST_TIMEOUT, READ_TIMEOUT};
-
-    use super::*;
 
     /// Longer than every timeout of a connection.
     const TEST_TIMEOUT: Duration = Duration::from_secs(300);

@@ -162,11 +162,10 @@ mod tests {
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
-    use crate::config;
-    use crate::config::active::ActiveConfig;
-
     use super::authentication::Authenticator;
     use super::*;
+    use crate::config;
+    use crate::config::active::ActiveConfig;
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_overflow_connection_soon_frees_its_slot() {

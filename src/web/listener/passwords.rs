@@ -50,7 +50,7 @@ impl Passwords {
         let filled = ring::default_provider().secure_random.fill(&mut key);
         filled.expect("the system's random number generator works, as TLS needs it too");
         Self {
-            unknown_user: PasswordHash::of_nobody(highest_cost.unwrap_or(DEFAULT_COST)),
+            unknown_user: PasswordHash::unmatchable(highest_cost.unwrap_or(DEFAULT_COST)),
             web,
             key,
             verified: Mutex::default(),
@@ -77,7 +77,7 @@ impl Passwords {
         let computed = tokio::task::spawn_blocking(move || {
             // Held until the hash is computed, even if the client has gone away.
             let _computing = computing;
-            hash.is_of(password.expose_secret().as_bytes())
+            hash.verify(password.expose_secret().as_bytes())
         });
         match computed.await {
             Ok(true) if self.web.users.contains_key(user) => {

@@ -61,7 +61,7 @@ pub(super) fn diagnose(record: &PeerRecord, snapshot: &Snapshot) -> Diagnosis {
         others.network_state(network)
     });
     let has_problem = record.health != Health::Up && record.health != Health::Unknown;
-    let monitor_has_problem = !snapshot.checks.all_sound();
+    let monitor_has_problem = !snapshot.checks.all_passed();
     let cause = match (record.health, network_state) {
         (Health::Unknown, _) if record.excuse.is_some() || monitor_has_problem => Cause::Monitor,
         (Health::Unknown, _) => Cause::Unclear,

@@ -7,7 +7,7 @@ use convex_client::Transport;
 use url::form_urlencoded;
 
 use crate::fleet::PeerRecord;
-use crate::history::{History, Poll, Series, Summary, Unreadable};
+use crate::history::{History, Poll, ReadError, Series, Summary};
 
 use super::chart::{Chart, Line, Scale};
 use super::format::{Markup, latency, number, percent};
@@ -94,14 +94,14 @@ impl HistoryPanel {
             Some((_, length, step)) => {
                 let from = now.checked_sub(*length).unwrap_or(SystemTime::UNIX_EPOCH);
                 let series = history.series(name, from, now, *step).await;
-                error = series.as_ref().err().map(Unreadable::to_string);
+                error = series.as_ref().err().map(ReadError::to_string);
                 series
                     .map(|series| chart_series(&series, record, from, now))
                     .unwrap_or_default()
             }
         };
         let uptime = history.uptime(name).await;
-        error = error.or(uptime.as_ref().err().map(Unreadable::to_string));
+        error = error.or(uptime.as_ref().err().map(ReadError::to_string));
         let windows = ["24 h", "7 d", "30 d", "90 d"];
         let uptime = uptime
             .into_iter()
@@ -139,11 +139,11 @@ fn chart_polls(polls: &[Poll], record: &PeerRecord, now: SystemTime) -> Vec<Figu
     };
     let points = polls
         .iter()
-        .map(|poll| (poll.at, Summary::of(poll, Duration::ZERO)));
+        .map(|poll| (poll.at, Summary::from_poll(poll, Duration::ZERO)));
     Charts {
         from: first.at,
         to: now,
-        max_gap: record.peer.cadence.interval.mul_f64(1.5),
+        max_gap: record.peer.polling.interval.mul_f64(1.5),
         points: points.collect(),
     }
     .draw()
@@ -164,7 +164,7 @@ fn chart_series(
         max_gap: series
             .step
             .mul_f64(1.5)
-            .max(record.peer.cadence.max_interval * 2),
+            .max(record.peer.polling.max_interval * 2),
         points: points
             .map(|point| (point.at + series.step / 2, point.summary.clone()))
             .collect(),

@@ -173,9 +173,8 @@ fn hash(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::web::pages::{Section, TableRow};
-
     use super::*;
+    use crate::web::pages::{Section, TableRow};
 
     fn content(title: &str, rows: &[(&str, &str)]) -> Content {
         Content {

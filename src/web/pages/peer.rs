@@ -8,7 +8,7 @@ use askama::Template;
 use convex_client::Transport;
 
 use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
-use crate::history::{Conversation, Event, EventKind, Transcript};
+use crate::history::{self, Event, EventKind, Transcript};
 use crate::web::AppState;
 
 use super::diagnosis::{Diagnosis, diagnose};
@@ -135,7 +135,7 @@ pub(super) fn content(
     times: TimeFormat,
 ) -> askama::Result<Content> {
     let name = &record.peer.name;
-    let events = state.history.events_of(name, MAX_EVENTS);
+    let events = state.history.peer_events(name, MAX_EVENTS);
     let problems = condition_links(record)
         .into_iter()
         .map(|condition| Problem {
@@ -173,7 +173,7 @@ pub(super) fn content(
             .iter()
             .map(|event| EventLine {
                 at: times.at(event.at()),
-                text: sanitize(&event.what.to_string()),
+                text: sanitize(&event.kind.to_string()),
             })
             .collect(),
     };
@@ -193,7 +193,7 @@ pub(super) fn content(
 
 /// Returns when the health of the peer last changed, if that is among its events.
 fn health_changed(events: &[Arc<Event>]) -> Option<SystemTime> {
-    let is_change = |event: &&Arc<Event>| matches!(event.what, EventKind::HealthChanged { .. });
+    let is_change = |event: &&Arc<Event>| matches!(event.kind, EventKind::HealthChanged { .. });
     events.iter().find(is_change).map(|event| event.at())
 }
 
@@ -224,7 +224,7 @@ impl<'a> EndpointDetails<'a> {
             bytes: timings
                 .map(|timings| count(u64::try_from(timings.response_bytes).unwrap_or(u64::MAX))),
             attempts: count(endpoint.tally.attempts),
-            failures: count(endpoint.tally.failed_in_all()),
+            failures: count(endpoint.tally.total_failures()),
             consecutive_failures: endpoint.consecutive_failures,
             last_attempt: timestamp(endpoint.last_attempt),
             last_success: timestamp(endpoint.last_success),
@@ -258,7 +258,7 @@ impl PollTranscript {
 }
 
 impl EndpointTranscript {
-    fn new(conversation: &Conversation) -> Self {
+    fn new(conversation: &history::EndpointTranscript) -> Self {
         let micros = |took_us: u64| latency(Duration::from_micros(took_us));
         Self {
             transport: conversation.transport,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use askama::Template;
-use convex_client::LEVELS;
+use convex_client::ORDER_LEVELS;
 
 use crate::alerting;
 use crate::config::Role;
@@ -160,7 +160,7 @@ impl OrderCell {
     fn of(record: &PeerRecord, snapshot: &Snapshot) -> Option<Self> {
         let order = record.order(snapshot.now)?;
         let levels = order.by_level();
-        let all_levels: Vec<String> = LEVELS
+        let all_levels: Vec<String> = ORDER_LEVELS
             .iter()
             .zip(levels)
             .map(|(level, points)| format!("{level} {}", number(points)))

@@ -12,8 +12,8 @@ use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    Fleet, Health, Memory, Moment, Observation, Probed, Remembered, RememberedEndpoint,
-    RememberedOrder, Snapshot, Streak, Who,
+    EndpointObservation, Fleet, Health, Observation, Remembered, SavedEndpoint, SavedFleet,
+    SavedOrder, Snapshot, Streak, UnixMillis, Who,
 };
 
 use crate::support::agent::{Agent, value_of};
@@ -27,7 +27,7 @@ const URL: &str = "tcp://192.0.2.1:1";
 const ONE: &str = "peers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
 
 /// The state of an agent that remembers this of its fleet.
-fn state(fleet: Memory) -> State {
+fn state(fleet: SavedFleet) -> State {
     State {
         fleet,
         ..State::default()
@@ -35,16 +35,16 @@ fn state(fleet: Memory) -> State {
 }
 
 /// What an agent could remember of the peer in [`ONE`].
-fn memory() -> Memory {
+fn memory() -> SavedFleet {
     let mut streak = Streak::default();
     streak.poll(false, 1, 1);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    let now = Moment(u64::try_from(now.as_millis()).unwrap());
-    let endpoint = RememberedEndpoint {
+    let now = UnixMillis(u64::try_from(now.as_millis()).unwrap());
+    let endpoint = SavedEndpoint {
         attempt: Some(now),
         failures: 7,
         failure: Some(("refused".to_owned(), "as scripted".to_owned())),
-        ..RememberedEndpoint::default()
+        ..SavedEndpoint::default()
     };
     let one = Remembered {
         who: Who {
@@ -62,10 +62,10 @@ fn memory() -> Memory {
         key_changed: Some(now),
         diverged_at: Some(41),
         advanced: [Some(now), None, None, None],
-        order: RememberedOrder::default(),
+        order: SavedOrder::default(),
         endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),
     };
-    Memory {
+    SavedFleet {
         peers: BTreeMap::from([("one".to_owned(), one)]),
         finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
     }
@@ -106,7 +106,7 @@ fn a_fleet_continues_where_it_ended() {
 fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
     let (attempt, outcome) = polls::good(polls::status(2, points(shown)), PollAnswer::default());
     let now = SystemTime::now();
-    let probed = Probed::new(Transport::Tcp, (now, now), attempt, outcome);
+    let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
     let endpoints = vec![probed];
     fleet.record(&fleet.slots()[0], &Observation { endpoints });
     conditions(&fleet.snapshot())
@@ -155,7 +155,7 @@ fn the_memory_of_a_peer_is_kept_until_it_is_configured_again() {
 
     let mut old = memory();
     for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
-        endpoint.attempt = Some(Moment(0));
+        endpoint.attempt = Some(UnixMillis(0));
     }
     let fleet = fleet(ONE);
     fleet.restore(old);

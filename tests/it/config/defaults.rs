@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use convex_client::Endpoint;
 use convex_peer_monitor::config::{
-    self, Cadence, Detail, Discovery, Limits, Mode, Network, Role, SelfCheck, Thresholds,
+    self, Detail, Discovery, Limits, Mode, Network, Polling, Role, SelfCheck, Thresholds,
 };
 
 use super::{PEER, valid};
@@ -52,7 +52,7 @@ fn missing_keys_have_the_documented_defaults() {
         (config.state_dir, config.self_check, config.queries),
         (None, SelfCheck::default(), Vec::new())
     );
-    let cadence = Cadence {
+    let polling = Polling {
         interval: Duration::from_secs(15),
         timeout: Duration::from_secs(5),
         retries: 1,
@@ -60,13 +60,13 @@ fn missing_keys_have_the_documented_defaults() {
         up_after: 2,
         max_interval: Duration::from_secs(15),
     };
-    assert_eq!(peer.cadence, cadence);
-    assert_eq!(config.defaults, cadence);
-    let references = Cadence {
+    assert_eq!(peer.polling, polling);
+    assert_eq!(config.defaults, polling);
+    let references = Polling {
         interval: Duration::from_secs(60),
         retries: 0,
         max_interval: Duration::from_secs(600),
-        ..cadence
+        ..polling
     };
     assert_eq!(config.references, references);
 }

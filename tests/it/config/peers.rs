@@ -17,15 +17,15 @@ fn a_peer_overrides_single_defaults() {
          - { name: b, endpoints: [tcp://b], interval: 1m 30s, max_interval: 90s, retries: 0 }\n",
     );
     let seconds = |peer: &Peer| {
-        let cadence = &peer.cadence;
-        [cadence.interval, cadence.timeout, cadence.max_interval].map(|d| d.as_secs())
+        let polling = &peer.polling;
+        [polling.interval, polling.timeout, polling.max_interval].map(|d| d.as_secs())
     };
     assert_eq!(seconds(&config.peers[0]), [10, 2, 60]);
     assert_eq!(seconds(&config.peers[1]), [90, 2, 90]);
     assert_eq!(
         (
-            config.peers[0].cadence.retries,
-            config.peers[1].cadence.retries
+            config.peers[0].polling.retries,
+            config.peers[1].polling.retries
         ),
         (1, 0)
     );
@@ -99,9 +99,9 @@ fn references_are_polled_less_often_by_default() {
     ] {
         let config = valid(&format!("{rhythms}{peers}"));
         let found = config.peers.iter().map(|peer| {
-            let cadence = &peer.cadence;
-            let [interval, longest] = [cadence.interval, cadence.max_interval].map(|d| d.as_secs());
-            [interval, longest, cadence.retries.into()]
+            let polling = &peer.polling;
+            let [interval, longest] = [polling.interval, polling.max_interval].map(|d| d.as_secs());
+            [interval, longest, polling.retries.into()]
         });
         let found: Vec<[u64; 3]> = found.collect();
         assert_eq!(found, expected, "{rhythms}");

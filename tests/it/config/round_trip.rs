@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use cad3::Hash;
 use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
-    self, Alertmanager, BasicAuth, Cadence, Config, CustomQuery, Detail, Discovery, Heartbeat,
-    HttpOptions, Limits, Mode, Network, Notify, Peer, ProcessBy, Role, Secret, SelfCheck, Severity,
+    self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
+    Limits, Mode, Network, Notify, Peer, Polling, ProcessBy, Role, Secret, SelfCheck, Severity,
     Sidecar, Target, Thresholds, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -100,7 +100,7 @@ fn endpoints() -> impl Strategy<Value = Vec<Endpoint>> {
         })
 }
 
-fn cadence() -> impl Strategy<Value = Cadence> {
+fn polling() -> impl Strategy<Value = Polling> {
     (
         1_000u64..10_000_000,
         0u64..1_000_000,
@@ -110,7 +110,7 @@ fn cadence() -> impl Strategy<Value = Cadence> {
         1u32..1000,
     )
         .prop_map(
-            |(interval, longer, timeout, retries, down_after, up_after)| Cadence {
+            |(interval, longer, timeout, retries, down_after, up_after)| Polling {
                 interval: Duration::from_millis(interval),
                 timeout: Duration::from_millis(timeout),
                 retries,
@@ -265,11 +265,11 @@ fn peer() -> impl Strategy<Value = Peer> {
         labels,
         account,
         http_options(),
-        cadence(),
+        polling(),
         verdicts,
     )
         .prop_map(
-            |(name, role, endpoints, key, labels, account, http, cadence, verdicts)| Peer {
+            |(name, role, endpoints, key, labels, account, http, polling, verdicts)| Peer {
                 name,
                 network: String::new(),
                 genesis: None,
@@ -279,7 +279,7 @@ fn peer() -> impl Strategy<Value = Peer> {
                 labels,
                 account,
                 http,
-                cadence,
+                polling,
                 verdicts: verdicts.0,
                 expect_block_every: verdicts.1,
                 maintenance: verdicts.2,
@@ -350,7 +350,7 @@ prop_compose! {
         peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
         (mode, (defaults, references), state_dir, self_check, queries, notify) in (
             prop::sample::select(Mode::ALL.to_vec()),
-            (cadence(), cadence()),
+            (polling(), polling()),
             prop::option::of("/[a-z$]{1,9}"),
             self_check(),
             queries(),

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use convex_client::{Attempt, ErrorReply, FailureReason};
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Fleet, Health, Observation, Probed, Slot};
+use convex_peer_monitor::fleet::{
+    Condition, EndpointObservation, Fleet, Health, Observation, Slot,
+};
 use convex_peer_monitor::self_check::{Check, Excuse, Finding};
 use tokio::net::TcpListener;
 use tokio::time::advance;
@@ -44,7 +46,7 @@ impl Watch {
         let probed = endpoints.iter().zip(reasons).map(|(endpoint, reason)| {
             let now = SystemTime::now();
             let (attempt, outcome) = reason.map_or_else(query_error, polls::failed);
-            Probed::new(endpoint.transport(), (now, now), attempt, outcome)
+            EndpointObservation::new(endpoint.transport(), (now, now), attempt, outcome)
         });
         self.fleet.record(
             slot,
@@ -62,7 +64,8 @@ impl Watch {
     }
 
     fn find(&self, found: &[(Check, Finding)]) {
-        self.fleet.examine(found.iter().copied().collect());
+        self.fleet
+            .record_self_checks(found.iter().copied().collect());
     }
 
     fn health(&self, peer: usize) -> Health {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::{Endpoint, ErrorReply, FailureReason, PollAnswer};
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Health, Observation, PeerRecord, Probed};
+use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health, Observation, PeerRecord};
 use tokio::time::Instant;
 
 use crate::support::contract::peer;
@@ -24,8 +24,8 @@ struct Watched {
 impl Watched {
     fn new(urls: &[&str], change: impl FnOnce(&mut Peer)) -> Self {
         let mut peer = peer(urls);
-        peer.cadence.down_after = 2;
-        peer.cadence.up_after = 1;
+        peer.polling.down_after = 2;
+        peer.polling.up_after = 1;
         change(&mut peer);
         Self {
             endpoints: peer.endpoints.clone(),
@@ -37,10 +37,10 @@ impl Watched {
 
     /// Polls one interval after the last poll, with one result for each endpoint.
     fn poll(&mut self, results: Vec<PollResult>) -> Health {
-        self.now += self.record.peer.cadence.interval;
+        self.now += self.record.peer.polling.interval;
         let wall = SystemTime::UNIX_EPOCH + self.now;
         let probed = |(endpoint, (attempt, outcome)): (&Endpoint, PollResult)| {
-            Probed::new(endpoint.transport(), (wall, wall), attempt, outcome)
+            EndpointObservation::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
         let endpoints = self.endpoints.iter().zip(results).map(probed).collect();
         self.record.observe(
@@ -159,7 +159,7 @@ fn a_query_error_degrades_the_peer_until_a_query_succeeds() {
 fn measurements_stay_current_for_three_intervals() {
     let mut watched = Watched::new(&[TCP], |_| {});
     watched.poll(vec![good(5)]);
-    let interval = watched.record.peer.cadence.interval;
+    let interval = watched.record.peer.polling.interval;
     let current = |age: Duration| {
         let now = watched.start + watched.now + age;
         let record = &watched.record;
@@ -184,7 +184,7 @@ fn a_level_has_advanced_once_it_was_seen_to_grow() {
     watched.poll(vec![good(5)]);
     assert_eq!(watched.record.advanced, [None; 4]);
     watched.poll(vec![good(6)]);
-    let third = SystemTime::UNIX_EPOCH + watched.record.peer.cadence.interval * 3;
+    let third = SystemTime::UNIX_EPOCH + watched.record.peer.polling.interval * 3;
     assert_eq!(watched.record.advanced, [Some(third); 4]);
 }
 
@@ -213,7 +213,7 @@ fn failures_reconnects_and_ignored_messages_are_counted_per_endpoint() {
 
 #[test]
 fn six_changes_of_health_within_an_hour_are_flapping() {
-    let mut watched = Watched::new(&[TCP], |peer| peer.cadence.down_after = 1);
+    let mut watched = Watched::new(&[TCP], |peer| peer.polling.down_after = 1);
     let mut flapping = Vec::new();
     for i in 0..8 {
         let attempt = if i % 2 == 0 {

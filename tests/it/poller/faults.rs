@@ -36,8 +36,8 @@ impl Watch {
 
     fn with(urls: &[&str], change: impl FnOnce(&mut Peer)) -> Self {
         let mut peer = peer(urls);
-        peer.cadence.timeout = TIMEOUT;
-        peer.cadence.retries = 0;
+        peer.polling.timeout = TIMEOUT;
+        peer.polling.retries = 0;
         change(&mut peer);
         let prober = contract::prober(&peer);
         Self { peer, prober }
@@ -425,8 +425,8 @@ async fn a_proven_wrong_network_outweighs_an_endpoint_without_identity() {
 async fn retries_end_before_the_timeout_and_count_as_one_poll() {
     let closed = ClosedPort::new();
     let mut watch = Watch::with(&[&format!("tcp://{}", closed.address)], |peer| {
-        peer.cadence.timeout = Duration::from_secs(1);
-        peer.cadence.retries = 100;
+        peer.polling.timeout = Duration::from_secs(1);
+        peer.polling.retries = 100;
     });
     let observation = watch.poll().await;
     let retries = observation.endpoints[0].retries;

@@ -179,7 +179,7 @@ async fn an_overloaded_peer_is_not_polled_before_its_retry_after() {
     let fake = FakePeer::start(Script::default()).await;
     let date = |later: u64| httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(later));
     let mut peer = peer(&[&format!("http://{}", fake.http)]);
-    peer.cadence.interval = Duration::from_secs(60);
+    peer.polling.interval = Duration::from_secs(60);
     for (status, retry_after, pause) in [
         (429, "40".to_owned(), 40),
         (503, "40".to_owned(), 40),

@@ -2,7 +2,6 @@
 
 use cad3::Cell;
 use convex_client::{FailureReason, Query, QueryError};
-
 use convex_peer_monitor::config::Peer;
 
 use crate::support::contract::{peer, prober};
@@ -33,7 +32,7 @@ fn endpoints(fake: &FakePeer) -> [String; 2] {
 /// A peer with much time to answer.
 fn patient(endpoints: &[&str]) -> Peer {
     let mut peer = peer(endpoints);
-    peer.cadence.timeout = DEADLINE;
+    peer.polling.timeout = DEADLINE;
     peer
 }
 

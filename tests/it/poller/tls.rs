@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::FailureReason;
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Probed};
+use convex_peer_monitor::fleet::{Condition, EndpointObservation};
 use rcgen::Certificate;
 
 use crate::support::contract::{peer, prober, verdict};
@@ -25,11 +25,11 @@ async fn tls_peer(name: &str, year: i32) -> (FakePeer, Certificate) {
 fn watched(fake: &FakePeer, ca: Option<Certificate>) -> Peer {
     let mut peer = peer(&[&format!("https://localhost:{}", fake.http.port())]);
     peer.http.ca = ca.map(|certificate| vec![certificate.der().to_vec()]);
-    peer.cadence.retries = 0;
+    peer.polling.retries = 0;
     peer
 }
 
-async fn probe(peer: &Peer) -> Probed {
+async fn probe(peer: &Peer) -> EndpointObservation {
     prober(peer).poll().await.endpoints.remove(0)
 }
 
@@ -112,7 +112,7 @@ async fn the_configured_server_name_is_sent_and_verified() {
 async fn a_peer_without_tls_fails_in_the_handshake() {
     let fake = FakePeer::start(Script::default()).await;
     let mut peer = watched(&fake, None);
-    peer.cadence.timeout = Duration::from_secs(2);
+    peer.polling.timeout = Duration::from_secs(2);
     let probed = probe(&peer).await;
     assert!(
         matches!(

@@ -2,7 +2,7 @@
 
 use convex_client::{Api, FailureReason};
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Health, Probed};
+use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
 use convex_simulator::Network;
 use futures_util::future::join_all;
 
@@ -81,7 +81,10 @@ async fn each_fault_of_a_connection_has_its_reason_over_either_transport() {
     join_all(cases.map(async |(fault, http, tcp)| {
         let network = network(2, &[fault], None).await;
         let (observation, record) = poll(&network, 1).await;
-        let reasons = observation.endpoints.iter().map(Probed::reason);
+        let reasons = observation
+            .endpoints
+            .iter()
+            .map(EndpointObservation::reason);
         assert_eq!(reasons.collect::<Vec<_>>(), [http, tcp], "{fault}");
         assert_eq!(record.up, Some(tcp.is_none()), "{fault}");
         let (_, untouched) = poll(&network, 2).await;
@@ -183,7 +186,10 @@ async fn faults_start_and_end_at_their_times_on_open_connections() {
         for expected in [None, Some(Reason::Client(reason)), None] {
             until(&format!("{fault}: {expected:?}"), async || {
                 let observation = prober.poll().await;
-                let mut reasons = observation.endpoints.iter().map(Probed::reason);
+                let mut reasons = observation
+                    .endpoints
+                    .iter()
+                    .map(EndpointObservation::reason);
                 reasons.all(|reason| reason == expected)
             })
             .await;

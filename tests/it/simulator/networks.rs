@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use convex_client::{FailureReason, HttpClients};
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::{Condition, Health, Probed};
+use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
 use convex_peer_monitor::poller::prober::Prober;
 use convex_simulator::{Network, Options, StartError};
 use futures_util::StreamExt;
@@ -123,7 +123,10 @@ async fn a_dropped_network_stops_listening() {
     let mut prober = prober(&peer);
     until("both ports refuse connections", async || {
         let observation = prober.poll().await;
-        let mut reasons = observation.endpoints.iter().map(Probed::reason);
+        let mut reasons = observation
+            .endpoints
+            .iter()
+            .map(EndpointObservation::reason);
         reasons.all(|reason| reason == Some(Reason::Client(FailureReason::Refused)))
     })
     .await;
@@ -139,7 +142,7 @@ async fn two_thousand_peers_are_distinguished_by_the_dialled_address() {
     let clients = Arc::new(HttpClients::default());
     let polls = (1..=peers).map(|i| {
         let mut peer = pinned(&network, i);
-        peer.cadence.timeout = DEADLINE;
+        peer.polling.timeout = DEADLINE;
         // One transport for each peer is enough, because both use the same code.
         peer.endpoints.remove(i % 2);
         let clients = Arc::clone(&clients);
@@ -171,7 +174,7 @@ async fn a_network_may_have_ten_thousand_peers() {
     let network = network(10_000, &["tarpit:50%"], None).await;
     assert_eq!(network.http(10_000).ip().to_string(), "127.1.39.16");
     let mut first = pinned(&network, 1);
-    first.cadence.timeout = DEADLINE;
+    first.polling.timeout = DEADLINE;
     let record = verdict(&first, &prober(&first).poll().await);
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
     let figures = record.figures(Instant::now()).unwrap();

@@ -8,7 +8,7 @@ use convex_client::{Attempt, ErrorReply, PollAnswer};
 use tokio::time::Instant;
 
 use crate::cli::terminal::escape;
-use crate::fleet::{Condition, PeerRecord, Probed};
+use crate::fleet::{Condition, EndpointObservation, PeerRecord};
 
 use super::PollResult;
 use layout::{Row, UNKNOWN};
@@ -35,7 +35,7 @@ fn rows(result: &PollResult, now: Instant) -> Vec<Row> {
         .collect()
 }
 
-fn row(record: &PeerRecord, probed: &Probed, first: bool, now: Instant) -> Row {
+fn row(record: &PeerRecord, probed: &EndpointObservation, first: bool, now: Instant) -> Row {
     let attempt = &probed.attempt;
     let if_first = |text: &str| if first { text } else { "" }.to_owned();
     let if_known = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
@@ -119,7 +119,7 @@ fn conditions(record: &PeerRecord, now: Instant) -> Vec<String> {
 }
 
 /// Formats what the answers of an endpoint show about the peer.
-fn endpoint_evidence(probed: &Probed, record: &PeerRecord) -> Vec<String> {
+fn endpoint_evidence(probed: &EndpointObservation, record: &PeerRecord) -> Vec<String> {
     let attempt = &probed.attempt;
     let mut evidence = Vec::new();
     if let Some(Err(ErrorReply { code, message })) =

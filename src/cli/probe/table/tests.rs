@@ -82,7 +82,7 @@ fn result(name: &str, urls: &[&str], attempts: Vec<Ended>) -> PollResult {
         .zip(attempts)
         .map(|(endpoint, (attempt, outcome))| {
             let times = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
-            Probed::new(endpoint.transport(), times, attempt, outcome)
+            EndpointObservation::new(endpoint.transport(), times, attempt, outcome)
         });
     let observation = Observation {
         endpoints: probed.collect(),

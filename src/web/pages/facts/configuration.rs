@@ -8,15 +8,15 @@ impl PeerFacts<'_> {
     pub(super) fn configuration(&self) -> Vec<Entry> {
         let peer = &self.record.peer;
         let source = Markup("the agent's configuration, or discovery".to_owned());
-        let cadence = &peer.cadence;
+        let polling = &peer.polling;
         let mut entries = vec![
             Entry::new("Role", peer.role.as_str(), &source),
             Entry::new(
                 "Polled",
                 format!(
                     "every {}, within {}",
-                    humantime::format_duration(cadence.interval),
-                    humantime::format_duration(cadence.timeout)
+                    humantime::format_duration(polling.interval),
+                    humantime::format_duration(polling.timeout)
                 ),
                 &source,
             ),
@@ -24,7 +24,7 @@ impl PeerFacts<'_> {
                 "Down, up",
                 format!(
                     "after {} failed, {} good polls running",
-                    cadence.down_after, cadence.up_after
+                    polling.down_after, polling.up_after
                 ),
                 &source,
             ),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use crate::fleet::Fact;
+use crate::fleet::Measurement;
 use crate::web::pages::format::{Markup, bytes, count, sanitize};
 
 use super::{Entry, PeerFacts};
@@ -13,7 +13,7 @@ impl PeerFacts<'_> {
         let Some(process) = self.record.process(self.snapshot.now) else {
             return Vec::new();
         };
-        let source = &self.host_source(Fact::Process);
+        let source = &self.host_source(Measurement::Process);
         let mut entries = Vec::new();
         if let Some(up) = process.process_up {
             let value = match (up, process.pid) {
@@ -60,7 +60,7 @@ impl PeerFacts<'_> {
         let Some(store) = self.record.store(self.snapshot.now) else {
             return Vec::new();
         };
-        let source = &self.host_source(Fact::Store);
+        let source = &self.host_source(Measurement::Store);
         let mut entries = Vec::new();
         if let Some(size) = store.store_bytes {
             entries.push(Entry::new("Occupies", bytes(size), source));
@@ -76,7 +76,7 @@ impl PeerFacts<'_> {
         entries
     }
 
-    fn host_source(&self, fact: Fact) -> Markup {
+    fn host_source(&self, fact: Measurement) -> Markup {
         let Markup(source) = self.source(fact, "", "");
         Markup(source.replace("this monitor", "this host"))
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use convex_client::Transport;
 
-use crate::fleet::{Fact, PeerRecord, Snapshot};
+use crate::fleet::{Measurement, PeerRecord, Snapshot};
 
 use super::format::{Markup, TimeFormat};
 
@@ -87,8 +87,8 @@ struct PeerFacts<'a> {
 
 impl PeerFacts<'_> {
     /// Formats how and when `fact` was learned; `http` and `tcp` describe how over each transport.
-    fn source(&self, fact: Fact, http: &str, tcp: &str) -> Markup {
-        let Some(learned) = self.record.learned(fact, self.snapshot.now) else {
+    fn source(&self, fact: Measurement, http: &str, tcp: &str) -> Markup {
+        let Some(learned) = self.record.provenance(fact, self.snapshot.now) else {
             return Markup("earlier".to_owned());
         };
         let how = match learned.via {
@@ -100,7 +100,7 @@ impl PeerFacts<'_> {
     }
 
     fn status_source(&self) -> Markup {
-        self.source(Fact::Order, "status over http", "STATUS over tcp")
+        self.source(Measurement::Order, "status over http", "STATUS over tcp")
     }
 
     fn chain_source(&self) -> Markup {
@@ -109,7 +109,7 @@ impl PeerFacts<'_> {
             .networks
             .iter()
             .find(|it| it.name == self.record.peer.network);
-        let read = network.and_then(|network| network.verdict.stake_told);
+        let read = network.and_then(|network| network.verdict.registry_read);
         let when = read
             .map(|at| format!(", {}", self.times.at(at)))
             .unwrap_or_default();

@@ -1,9 +1,9 @@
 //! What polls have shown of the peer: identity, order, state, and how they compare with the
 //! network.
 
-use convex_client::{LEVELS, PollAnswer};
+use convex_client::{ORDER_LEVELS, PollAnswer};
 
-use crate::fleet::{Condition, Fact};
+use crate::fleet::{Condition, Measurement};
 use crate::web::pages::format::{
     Markup, count, cvm, number, offset, push_fmt, sanitize, short_duration,
 };
@@ -12,7 +12,7 @@ use crate::web::pages::labels;
 use super::{Entry, PeerFacts, counter_source, time_of_ms};
 
 /// Names of the levels of an order, as in [`LEVELS`].
-const LEVEL_NAMES: [&str; LEVELS.len()] = ["Blocks", "Proposed", "In consensus", "Final"];
+const LEVEL_NAMES: [&str; ORDER_LEVELS.len()] = ["Blocks", "Proposed", "In consensus", "Final"];
 
 impl PeerFacts<'_> {
     pub(super) fn identity(&self) -> Vec<Entry> {
@@ -118,9 +118,9 @@ impl PeerFacts<'_> {
     }
 
     pub(super) fn state(&self) -> Vec<Entry> {
-        let source = self.source(Fact::PollAnswer, "query over http", "query over tcp");
+        let source = self.source(Measurement::PollAnswer, "query over http", "query over tcp");
         let mut entries = Vec::new();
-        if let Some(answer) = self.record.figures(self.snapshot.now) {
+        if let Some(answer) = self.record.poll_answer(self.snapshot.now) {
             entries = self.poll_answer(answer, &source);
         }
         if let Some(error) = &self.record.query_error {
@@ -129,7 +129,7 @@ impl PeerFacts<'_> {
             entries.push(Entry::new("Error", value, &source).problem_if(true));
         }
         if let Some(clock) = self.record.clock(self.snapshot.now) {
-            let source = self.source(Fact::Clock, "Date header over http", "PING over tcp");
+            let source = self.source(Measurement::Clock, "Date header over http", "PING over tcp");
             let uncertainty = offset(clock.uncertainty).replace('+', "±");
             let value = format!("{} {uncertainty} against this host's", offset(clock.skew));
             let is_problem = self.record.conditions.contains(&Condition::ClockSkew);
@@ -192,7 +192,7 @@ impl PeerFacts<'_> {
                     short_duration(lag.time)
                 )
             };
-            let source = self.source(Fact::Lag, "", "");
+            let source = self.source(Measurement::Lag, "", "");
             entries.push(Entry::new("Behind the head", value, &source).problem_if(is_problem));
         }
         let source = Markup("hashes at a common block compared".to_owned());

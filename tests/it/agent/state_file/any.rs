@@ -6,7 +6,7 @@ use cad3::Hash;
 use convex_peer_monitor::agent::state_file::StateFile;
 use convex_peer_monitor::config::{Detail, Mode};
 use convex_peer_monitor::fleet::{
-    Health, Memory, Moment, Remembered, RememberedEndpoint, RememberedOrder, Streak, Who,
+    Health, Remembered, SavedEndpoint, SavedFleet, SavedOrder, Streak, UnixMillis, Who,
 };
 use convex_peer_monitor::metrics::{AgentFacts, exposition};
 use proptest::collection::btree_map;
@@ -22,8 +22,8 @@ fn hash() -> impl Strategy<Value = Hash> {
     any::<[u8; 32]>().prop_map(Hash::new)
 }
 
-fn moment() -> impl Strategy<Value = Option<Moment>> {
-    option::of(any::<u64>().prop_map(Moment))
+fn moment() -> impl Strategy<Value = Option<UnixMillis>> {
+    option::of(any::<u64>().prop_map(UnixMillis))
 }
 
 fn streak() -> impl Strategy<Value = Streak> {
@@ -36,10 +36,10 @@ fn streak() -> impl Strategy<Value = Streak> {
     })
 }
 
-fn endpoint() -> impl Strategy<Value = RememberedEndpoint> {
+fn endpoint() -> impl Strategy<Value = SavedEndpoint> {
     let failure = option::of((any::<String>(), any::<String>()));
     (moment(), moment(), moment(), any::<u32>(), failure).prop_map(
-        |(attempt, success, certificate_ends, failures, failure)| RememberedEndpoint {
+        |(attempt, success, certificate_ends, failures, failure)| SavedEndpoint {
             attempt,
             success,
             certificate_ends,
@@ -67,7 +67,7 @@ fn remembered() -> impl Strategy<Value = Remembered> {
     let owed =
         (option::of(any::<i64>()), moment()).prop_map(|(finality, since)| finality.zip(since));
     let order = (points, highest, moment(), moment(), owed).prop_map(
-        |(points, highest, stuck, below, owed)| RememberedOrder {
+        |(points, highest, stuck, below, owed)| SavedOrder {
             points,
             highest,
             stuck,
@@ -105,10 +105,10 @@ fn remembered() -> impl Strategy<Value = Remembered> {
     )
 }
 
-fn memory() -> impl Strategy<Value = Memory> {
-    let networks = btree_map(any::<String>(), any::<u64>().prop_map(Moment), 0..3);
+fn memory() -> impl Strategy<Value = SavedFleet> {
+    let networks = btree_map(any::<String>(), any::<u64>().prop_map(UnixMillis), 0..3);
     (btree_map(any::<String>(), remembered(), 0..4), networks).prop_map(
-        |(peers, finality_advanced)| Memory {
+        |(peers, finality_advanced)| SavedFleet {
             peers,
             finality_advanced,
         },
@@ -134,7 +134,7 @@ proptest! {
         let one = memory.peers.get_mut("one").unwrap();
         let attempt = one.endpoints[URL].attempt;
         remembered.who = one.who.clone();
-        remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(RememberedEndpoint { attempt, ..endpoint }))]);
+        remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(SavedEndpoint { attempt, ..endpoint }))]);
         *one = remembered.clone();
         let fleet = fleet(ONE);
         fleet.restore(memory);
