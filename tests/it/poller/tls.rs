@@ -117,9 +117,9 @@ async fn a_peer_without_tls_fails_in_the_handshake() {
     assert!(
         matches!(
             probed.reason(),
-            Some(
-                Reason::Client(FailureReason::Tls) | Reason::Client(FailureReason::ConnectTimeout)
-            )
+            Some(Reason::Client(
+                FailureReason::Tls | FailureReason::ConnectTimeout
+            ))
         ),
         "{:?}",
         probed.failure

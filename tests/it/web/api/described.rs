@@ -12,7 +12,7 @@ use super::{Watched, header};
 
 const DOCS: &str = include_str!("../../../../docs/api.md");
 
-/// The OpenAPI description that the agent serves.
+/// The description of the API that the agent serves.
 struct Description(Value);
 
 impl Description {
