@@ -1,43 +1,34 @@
-//! convex-peer-monitor watches Convex peers.
+//! convex-peer-monitor watches the health of Convex peers.
 //!
 //! ```text
-//! config ──> scheduler ──(one task per peer)──> probe ──> peer::{http | tcp} ──> cad3
-//!    ^                                            │ Observation
-//!  reload                                         v
-//!                                               fleet ──> snapshot (immutable)
-//!                                                 │
-//!                                     ┌───────────┴───────────┐
-//!                                  metrics                   web
+//! config ──> poller ──> convex-client ──> Observation ──> fleet ──> Snapshot ──> metrics, web, alerting
+//!              ^                                           ^ │
+//!              │ commands                                  │ └──> history
+//!         survey, web                       survey, self_check, sidecar
 //! ```
 //!
-//! * [`agent`] – joins the parts, reloads, stops.
-//! * [`alert`] – verdicts as alerts.
-//! * [`cad3`] – the encoding of Convex values.
-//! * [`cadence`] – when next.
-//! * [`chain`] – what is asked of the chain, not of each peer.
-//! * [`check`] – `check-config`.
+//! * [`agent`] – starts, reloads and stops everything else.
+//! * [`alerting`] – turns verdicts into alerts and delivers them.
 //! * [`cli`] – the command line.
-//! * [`config`] – what the operator wants.
-//! * [`current`] – which configuration is in force.
-//! * [`decode`] – `decode`.
-//! * [`discovery`] – who is registered on chain and may be watched.
-//! * [`fleet`] – what is known of all peers.
-//! * [`history`] – what was.
-//! * [`inquiry`] – what is asked of the chain, once for a whole network.
-//! * [`metrics`] – `/metrics` and the catalogue.
-//! * [`notify`] – tells others of alerts.
-//! * [`peer`] – how to ask one peer.
-//! * [`probe`] – one poll.
-//! * [`report`] – a peer as JSON.
-//! * [`scheduler`] – one task a peer.
-//! * [`self_check`] – whose trouble it is: the agent's or a peer's.
-//! * [`shard`] – this agent's part of a fleet.
-//! * [`sidecar`] – what the host shows of a peer beside the agent.
-//! * [`simulate`] – a simulated network with scripted faults.
-//! * [`state_file`] – what outlives the agent, on disk.
-//! * [`systemd`] – tells a service manager how the agent is.
-//! * [`telemetry`] – logs.
-//! * [`web`] – the HTTP server.
+//! * [`config`] – the YAML file as a valid configuration.
+//! * [`failure`] – why a poll failed.
+//! * [`fleet`] – what is known about each peer and network.
+//! * [`history`] – recent polls, summaries and events.
+//! * `label_enum` – enums whose variants are label values.
+//! * [`metrics`] – the catalogue of metrics and `/metrics`.
+//! * [`poller`] – when and how peers are polled.
+//! * [`reloadable_tasks`] – tasks that a reload replaces.
+//! * [`retry`] – pauses between attempts.
+//! * [`self_check`] – measurements of this host, which tell its problems from those of peers.
+//! * [`sidecar`] – measurements of a peer that runs on this host.
+//! * [`survey`] – what one peer answers for its whole network: registry, custom queries, discovery.
+//! * [`web`] – the HTTP server: pages, API, health.
+//!
+//! Crates of their own:
+//!
+//! * [`cad3`] – the encoding of Convex values.
+//! * [`convex_client`] – how to query one peer.
+//! * [`convex_simulator`] – a simulated network with scripted faults.
 
 pub mod agent;
 pub mod alerting;

@@ -37,22 +37,17 @@ impl Contact {
 /// Whether an endpoint that failed with `reason` was reached, which shows that the path to it
 /// works.
 pub(super) const fn was_reached(reason: Reason) -> bool {
+    use FailureReason::{
+        Closed, ConnectTimeout, Dns, HttpStatus, Local, Malformed, Overloaded, PeerError,
+        QueryHangs, Refused, Timeout, Tls, TlsExpired, TooLarge, Unreachable,
+    };
     match reason {
-        Reason::Client(FailureReason::Dns)
-        | Reason::Client(FailureReason::Refused)
-        | Reason::Client(FailureReason::Unreachable)
-        | Reason::Client(FailureReason::ConnectTimeout)
-        | Reason::Client(FailureReason::Tls)
-        | Reason::Client(FailureReason::Timeout)
-        | Reason::Client(FailureReason::Closed)
-        | Reason::MONITOR => false,
-        Reason::Client(FailureReason::TlsExpired)
-        | Reason::Client(FailureReason::HttpStatus)
-        | Reason::Client(FailureReason::Malformed)
-        | Reason::Client(FailureReason::TooLarge)
-        | Reason::Client(FailureReason::QueryHangs)
-        | Reason::Client(FailureReason::PeerError)
-        | Reason::Client(FailureReason::Overloaded)
+        Reason::Client(
+            Dns | Refused | Unreachable | ConnectTimeout | Tls | Timeout | Closed | Local,
+        ) => false,
+        Reason::Client(
+            TlsExpired | HttpStatus | Malformed | TooLarge | QueryHangs | PeerError | Overloaded,
+        )
         | Reason::WrongNetwork
         | Reason::WrongPeer => true,
     }

@@ -1,14 +1,16 @@
-//! What the host shows of a peer that runs beside the agent: its process, its memory's limit, its store. Reads files of the
-//! system in threads of their own and asks the peer nothing.
+//! Measures a peer that runs on the agent's host: its process, its memory limit and its store.
+//! Reads files of the system in separate threads, and sends nothing to the peer.
 
 mod cgroup;
-mod find;
-#[cfg(test)]
-mod fixture;
+mod finder;
+mod host;
+mod pid_file;
 mod process;
 mod reading;
+mod sidecars;
 mod store;
-mod watch;
+#[cfg(test)]
+mod test_host;
 
 pub use reading::{ProcessReading, Reading, StoreReading, Unavailable};
-pub use watch::Sidecars;
+pub use sidecars::Sidecars;

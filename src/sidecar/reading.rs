@@ -1,14 +1,15 @@
-//! What one look at the host gives: what could be read, and why the rest could not.
+//! A reading of the host: the values that could be read, and why the others could not.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Why something could not be read, by the name of the field that is absent; `process` and `store` stand for all of theirs.
+/// Why a field is absent, by its name. `process` and `store` stand for all fields of the process or
+/// the store.
 pub type Unavailable = BTreeMap<&'static str, String>;
 
-/// What was looked at.
+/// A reading of one of the two things that are measured.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
     /// The peer's process.
@@ -17,69 +18,69 @@ pub enum Reading {
     Store(StoreReading),
 }
 
-/// The peer's process as the host shows it. What is not known is absent.
+/// The peer's process as seen on the host. Unknown values are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct ProcessReading {
-    /// Whether it is there; none: that cannot be told.
+    /// Whether the process runs; absent if that cannot be determined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process_up: Option<bool>,
-    /// Its id as this agent sees it.
+    /// The process id as this agent sees it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
-    /// Memory that it occupies, pages of mapped files included.
+    /// Resident memory, including pages of mapped files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resident_memory_bytes: Option<u64>,
-    /// The part of it that no file can take back: anonymous and shared memory.
+    /// Anonymous and shared memory, the part that cannot be written back to files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous_memory_bytes: Option<u64>,
-    /// The tightest limit of its cgroups, at most the host's memory.
+    /// The lowest memory limit of its cgroups, at most the memory of the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit_bytes: Option<u64>,
-    /// Processor time that it has used.
+    /// CPU time used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
-    /// Its open file descriptors.
+    /// Number of open file descriptors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_fds: Option<u64>,
-    /// How many it may have.
+    /// Limit of open file descriptors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_fds: Option<u64>,
-    /// Its threads.
+    /// Number of threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<u64>,
-    /// When it started, seconds since the epoch.
+    /// Start time, in seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time_seconds: Option<f64>,
-    /// Processes of its cgroup that were killed for want of memory.
+    /// Number of processes in its cgroup that were killed because memory ran out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
-    /// Why the others are not known.
+    /// Why the absent values are unknown.
     #[serde(skip)]
     pub unavailable: Unavailable,
 }
 
-/// The peer's store as the host shows it. What is not known is absent.
+/// The peer's store as seen on the host. Unknown values are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct StoreReading {
-    /// What its file occupies on disk; holes in it do not count.
+    /// Space that its file takes on disk, not counting holes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_bytes: Option<u64>,
-    /// What an ordinary user can still write to its file system.
+    /// Space that an unprivileged user can still use on its file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_filesystem_available_bytes: Option<u64>,
-    /// The size of its file system.
+    /// Size of its file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_filesystem_size_bytes: Option<u64>,
-    /// Why the others are not known.
+    /// Why the absent values are unknown.
     #[serde(skip)]
     pub unavailable: Unavailable,
 }
 
-/// Takes what was read, or notes why it was not.
-pub(super) fn keep<T>(
+/// Returns the value of a field, or notes why it is absent.
+pub(super) fn value_or_note<T>(
     unavailable: &mut Unavailable,
-    what: &'static str,
-    read: Result<T, String>,
+    field: &'static str,
+    result: Result<T, String>,
 ) -> Option<T> {
-    read.map_err(|why| unavailable.insert(what, why)).ok()
+    result.map_err(|why| unavailable.insert(field, why)).ok()
 }

@@ -1,65 +1,67 @@
-//! What the disk says of the peer's store.
+//! Reads the size of the peer's store, and the space left on its file system.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::reading::{StoreReading, Unavailable, keep};
+use super::reading::{StoreReading, Unavailable, value_or_note};
 
-/// `st_blocks` counts in these, whatever the file system's own blocks are (POSIX).
-const BLOCK: u64 = 512;
+/// Unit of `st_blocks`, whatever the block size of the file system (POSIX).
+const BLOCK_BYTES: u64 = 512;
 
-/// Reads what the disk says of the store at `path`, once: as this agent sees it or, where it does not, below `peers_root`,
-/// the root directory as the peer's process sees it. Blocks, for ever where a network's file system is gone.
-pub(super) fn read(path: &Path, peers_root: Option<&Path>) -> StoreReading {
+/// Reads the store at `path` once. If this agent does not see the path, looks for it below
+/// `peer_root`, the root directory of the peer's process. Blocks, and does so forever if a network
+/// file system is gone.
+pub(super) fn read(path: &Path, peer_root: Option<&Path>) -> StoreReading {
     let mut unavailable = Unavailable::new();
-    let found = locate(path, peers_root);
-    let Some((place, meta)) = keep(&mut unavailable, "store", found) else {
+    let located = locate(path, peer_root);
+    let Some((path, meta)) = value_or_note(&mut unavailable, "store", located) else {
         return StoreReading {
             unavailable,
             ..StoreReading::default()
         };
     };
-    let system = rustix::fs::statvfs(&place).map_err(|error| unread(&place, &error.into()));
-    let system = keep(&mut unavailable, "store_filesystem", system);
+    let system = rustix::fs::statvfs(&path).map_err(|error| read_error(&path, &error.into()));
+    let system = value_or_note(&mut unavailable, "store_filesystem", system);
     let bytes = |blocks: fn(&rustix::fs::StatVfs) -> u64| {
         let system = system.as_ref()?;
         Some(blocks(system).saturating_mul(system.f_frsize))
     };
     StoreReading {
-        store_bytes: Some(meta.blocks().saturating_mul(BLOCK)),
+        store_bytes: Some(meta.blocks().saturating_mul(BLOCK_BYTES)),
         store_filesystem_available_bytes: bytes(|system| system.f_bavail),
         store_filesystem_size_bytes: bytes(|system| system.f_blocks),
         unavailable,
     }
 }
 
-fn locate(path: &Path, peers_root: Option<&Path>) -> Result<(PathBuf, Metadata), String> {
-    let mut place = path.to_owned();
+/// Returns the path at which this agent sees the store, and its metadata.
+fn locate(path: &Path, peer_root: Option<&Path>) -> Result<(PathBuf, Metadata), String> {
+    let mut visible = path.to_owned();
     let mut meta = fs::metadata(path);
-    if let (Err(error), Some(root)) = (&meta, peers_root)
+    if let (Err(error), Some(root)) = (&meta, peer_root)
         && error.kind() == ErrorKind::NotFound
     {
         let inside = root.join(path.strip_prefix("/").unwrap_or(path));
         match fs::metadata(&inside) {
-            // It is nowhere: the path that was configured is the one to tell of.
+            // Found at neither path: report the configured one.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            found => (place, meta) = (inside, found),
+            found => (visible, meta) = (inside, found),
         }
     }
-    let meta = meta.map_err(|error| unread(&place, &error))?;
+    let meta = meta.map_err(|error| read_error(&visible, &error))?;
     if meta.is_dir() {
         return Err(format!(
-            "{} is a directory; name the store's file",
-            place.display()
+            "{} is a directory; configure the store's file",
+            visible.display()
         ));
     }
-    Ok((place, meta))
+    Ok((visible, meta))
 }
 
-fn unread(path: &Path, error: &io::Error) -> String {
-    format!("cannot look at {}: {error}", path.display())
+fn read_error(path: &Path, error: &io::Error) -> String {
+    format!("cannot read {}: {error}", path.display())
 }
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holes_in_the_file_take_no_place() {
+    fn holes_in_the_file_do_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("etch.db");
         let mut file = File::create(&path).unwrap();
@@ -86,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_not_here_is_looked_for_where_the_peer_sees_it() {
+    fn a_store_that_this_agent_does_not_see_is_found_where_the_peer_sees_it() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("no/such")).unwrap();
         fs::write(root.path().join("no/such/etch.db"), [1; 4096]).unwrap();
         let path = Path::new("/no/such/etch.db");
         assert!(read(path, Some(root.path())).store_bytes >= Some(4096));
-        for peers_root in [None, Some(Path::new("/nor/here"))] {
-            let reading = read(path, peers_root);
+        for peer_root in [None, Some(Path::new("/nor/here"))] {
+            let reading = read(path, peer_root);
             assert_eq!(reading.store_bytes, None);
             assert_eq!(reading.store_filesystem_size_bytes, None);
             let why = &reading.unavailable["store"];
@@ -102,10 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_no_store() {
+    fn a_directory_is_not_a_store() {
         let dir = tempfile::tempdir().unwrap();
         let reading = read(dir.path(), None);
         assert_eq!(reading.store_bytes, None);
-        assert!(reading.unavailable["store"].contains("name the store's file"));
+        assert!(reading.unavailable["store"].contains("configure the store's file"));
     }
 }

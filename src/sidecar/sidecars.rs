@@ -1,4 +1,5 @@
-//! Reads the host at each peer's own interval, beside its polls: a task a peer, what blocks in threads.
+//! Runs one task per peer, which reads the host at the peer's interval, independently of its polls.
+//! Blocking reads run in threads.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Peer, Sidecar};
 use crate::reloadable_tasks::ReloadableTasks;
 
-use super::process::{Host, ProcessReader};
+use super::host::HostDirs;
+use super::process::ProcessReader;
 use super::reading::{Reading, Unavailable};
 use super::store;
 
-/// Takes a reading for the peer as it was configured when it was read.
+/// Receives each reading, with the configuration that the peer had at the time.
 type Publish = Arc<dyn Fn(&Peer, Reading) + Send + Sync>;
 
-/// The peers whose process runs on this host, a task each.
+/// The tasks of all peers that run on this host.
 pub struct Sidecars {
     publish: Publish,
     tasks: ReloadableTasks,
@@ -34,7 +36,7 @@ impl fmt::Debug for Sidecars {
 }
 
 impl Sidecars {
-    /// Reads nothing yet; ends with `stop`. What is read goes to `publish`.
+    /// Creates an empty set, which ends with `stop`. Readings go to `publish`.
     #[must_use]
     pub fn new(
         publish: impl Fn(&Peer, Reading) + Send + Sync + 'static,
@@ -46,37 +48,38 @@ impl Sidecars {
         }
     }
 
-    /// Makes the peers those of `config` that have a `sidecar`.
+    /// Replaces the tasks by those of the peers of `config` with a `sidecar`.
     pub fn apply(&mut self, config: &Config) {
         self.tasks.restart();
         for peer in &config.peers {
             let Some(sidecar) = peer.sidecar.clone() else {
                 continue;
             };
-            let reading = read(
+            let measuring = measure(
                 Arc::clone(peer),
                 sidecar,
-                Host::default(),
+                HostDirs::default(),
                 self.publish.clone(),
             );
-            self.tasks.start(reading);
+            self.tasks.start(measuring);
         }
     }
 
-    /// Waits until all tasks have ended; `stop` must be cancelled.
+    /// Waits until all tasks have ended. `stop` must have been cancelled.
     pub async fn drained(self) {
         self.tasks.drained().await;
     }
 }
 
-/// Process and store apart: a disk that hangs must not hide the process that hangs on it.
-async fn read(peer: Arc<Peer>, sidecar: Sidecar, host: Host, publish: Publish) {
+/// Measures the process and the store separately, so that a disk that hangs does not hide the
+/// process that waits for it.
+async fn measure(peer: Arc<Peer>, sidecar: Sidecar, host: HostDirs, publish: Publish) {
     let (pids, pid) = watch::channel(None);
     let reader = ProcessReader::new(host.clone(), sidecar.process);
-    let process = read_process(&peer, reader, pids, &publish);
+    let process = measure_process(&peer, reader, pids, &publish);
     let store = async {
         if let Some(path) = sidecar.store {
-            read_store(&peer, path, host, pid, &publish).await;
+            measure_store(&peer, path, host, pid, &publish).await;
         }
     };
     tokio::join!(process, store);
@@ -88,55 +91,55 @@ fn ticks(peer: &Peer) -> Interval {
     ticks
 }
 
-async fn read_process(
+async fn measure_process(
     peer: &Peer,
     mut reader: ProcessReader,
     pids: watch::Sender<Option<i32>>,
     publish: &Publish,
 ) {
     let mut ticks = ticks(peer);
-    let mut told = Unavailable::new();
+    let mut logged = Unavailable::new();
     loop {
         ticks.tick().await;
-        let mut at_work = reader.clone();
+        let mut moved = reader.clone();
         let read = spawn_blocking(move || {
-            let reading = at_work.read();
-            (at_work, reading)
+            let reading = moved.read();
+            (moved, reading)
         });
         let reading = match read.await {
-            Ok((after, reading)) => {
-                reader = after;
+            Ok((returned, reading)) => {
+                reader = returned;
                 reading
             }
             Err(error) => {
-                tracing::error!(peer.name = %peer.name, %error, "the peer's process could not be read");
+                tracing::error!(peer.name = %peer.name, %error, "reading the peer's process panicked");
                 continue;
             }
         };
         if let Some(pid) = reading.pid
             && *pids.borrow() != Some(pid)
         {
-            tracing::info!(peer.name = %peer.name, process.pid = pid, "the peer's process is found");
+            tracing::info!(peer.name = %peer.name, process.pid = pid, "found the peer's process");
         }
-        tell(peer, &mut told, &reading.unavailable);
+        log_changes(peer, &mut logged, &reading.unavailable);
         pids.send_replace(reading.pid);
         publish(peer, Reading::Process(reading));
     }
 }
 
-async fn read_store(
+async fn measure_store(
     peer: &Peer,
     path: PathBuf,
-    host: Host,
+    host: HostDirs,
     mut pid: watch::Receiver<Option<i32>>,
     publish: &Publish,
 ) {
-    // Whose root directory to look in is known with the first reading of the process.
+    // The first reading of the process shows whose root directory to look in.
     if pid.changed().await.is_err() {
         return;
     }
     let mut ticks = ticks(peer);
-    let mut told = Unavailable::new();
+    let mut logged = Unavailable::new();
     loop {
         ticks.tick().await;
         let root = pid.borrow().map(|pid| host.root_of(pid));
@@ -144,25 +147,26 @@ async fn read_store(
         let read = spawn_blocking(move || store::read(&path, root.as_deref()));
         match read.await {
             Ok(reading) => {
-                tell(peer, &mut told, &reading.unavailable);
+                log_changes(peer, &mut logged, &reading.unavailable);
                 publish(peer, Reading::Store(reading));
             }
             Err(error) => {
-                tracing::error!(peer.name = %peer.name, %error, "the peer's store could not be looked at");
+                tracing::error!(peer.name = %peer.name, %error, "reading the peer's store panicked");
             }
         }
     }
 }
 
-/// Says what cannot be read, once, and what can be again.
-fn tell(peer: &Peer, told: &mut Unavailable, now: &Unavailable) {
+/// Logs which fields became unavailable and which are available again, compared with those logged
+/// before.
+fn log_changes(peer: &Peer, logged: &mut Unavailable, now: &Unavailable) {
     for (what, why) in now {
-        if told.get(what) != Some(why) {
-            tracing::warn!(peer.name = %peer.name, what, %why, "the host does not show this of the peer");
+        if logged.get(what) != Some(why) {
+            tracing::warn!(peer.name = %peer.name, what, %why, "cannot read this of the peer from the host");
         }
     }
-    for what in told.keys().filter(|what| !now.contains_key(*what)) {
-        tracing::info!(peer.name = %peer.name, what, "the host shows this of the peer again");
+    for what in logged.keys().filter(|what| !now.contains_key(*what)) {
+        tracing::info!(peer.name = %peer.name, what, "can read this of the peer from the host again");
     }
-    told.clone_from(now);
+    logged.clone_from(now);
 }
