@@ -206,7 +206,8 @@ impl Agent {
             async { tokio::join!(self.components.drained(), self.server, self.tasks.wait()) };
         if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!(
-                "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; aborting them"
+                "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; \
+                 aborting them"
             );
         }
     }

@@ -202,7 +202,8 @@ impl WriterState {
         if !self.failing {
             tracing::warn!(
                 %error,
-                "cannot save the state; monitoring continues, but a restart loses what was learned since"
+                "cannot save the state; monitoring continues, but a restart loses what was \
+                 learned since"
             );
         }
         self.failing = true;

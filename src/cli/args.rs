@@ -199,7 +199,8 @@ pub(super) struct SimulateArgs {
     #[arg(long = "fault", value_name = "SPEC")]
     pub(super) faults: Vec<String>,
     /// First port: peer i listens on PORT+2(i-1) for TCP and on the next port for HTTP; with more
-    /// than 1000 peers each has its own address, from 127.1.0.1, with TCP on PORT and HTTP on PORT+1
+    /// than 1000 peers each has its own address, from 127.1.0.1, with TCP on PORT and HTTP on
+    /// PORT+1
     #[arg(long, value_name = "PORT", default_value_t = 28000)]
     pub(super) listen_base: u16,
     /// Write a configuration of the agent for this network

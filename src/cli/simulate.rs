@@ -1,4 +1,5 @@
-//! `simulate`: runs a simulated network until a signal, and writes the agent's configuration for it.
+//! `simulate`: runs a simulated network until a signal, and writes the agent's configuration for
+//! it.
 
 use std::fs;
 use std::io::{self, Write};

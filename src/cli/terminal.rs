@@ -64,7 +64,8 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Replaces what is on the screen by `text`. Lines that do not fit are replaced by their number.
+    /// Replaces what is on the screen by `text`. Lines that do not fit are replaced by their
+    /// number.
     pub(super) fn draw(&self, text: &str) -> io::Result<()> {
         let (_, rows) = size(&self.out).unwrap_or(DEFAULT_SIZE);
         // The last row is for the progress.

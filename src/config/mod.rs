@@ -109,7 +109,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Replaces peers by equal ones of `before`, so that a reload does not duplicate them in memory.
+    /// Replaces peers by equal ones of `before`, so that a reload does not keep two copies in
+    /// memory.
     pub fn reuse_peers(&mut self, before: &Self) {
         fn lists(config: &Config) -> impl Iterator<Item = &Arc<Peer>> {
             [&config.peers, &config.others, &config.sample]

@@ -1,5 +1,6 @@
-//! Sharding: which peers an agent polls when several agents share a fleet, chosen by the hash of the
-//! peer's name. It also polls a sample of the other peers, because networks are evaluated as a whole.
+//! Sharding: which peers an agent polls when several agents share a fleet, chosen by the hash of
+//! the peer's name. It also polls a sample of the other peers, because networks are evaluated as a
+//! whole.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;

@@ -200,7 +200,8 @@ async fn watch(
 }
 
 impl Format {
-    /// Formats the results of a round; with `every`, of one of many, so that its end can be told.
+    /// Formats the results of a round. With `every`, it is one of many: a table gets a heading and
+    /// an empty line at its end, JSON is a single line.
     fn format(self, targets: &[Target], every: Option<Duration>) -> anyhow::Result<String> {
         let now = Instant::now();
         match self {

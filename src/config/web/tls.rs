@@ -212,7 +212,8 @@ fn client_auth(value: &Value) -> Result<ClientAuth, String> {
             value.quoted()
         )),
         _ => Err(format!(
-            "{} is not allowed; expected NoClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert",
+            "{} is not allowed; expected NoClientCert, VerifyClientCertIfGiven or \
+             RequireAndVerifyClientCert",
             value.quoted()
         )),
     }
