@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::INTERVAL;
 use crate::network::{PROGRAM, SimulatedNetwork, agent_config};
 use crate::program::{Cores, Program, ReadyOn};
-use crate::report::{Kept, Row, ScrapeRow, Who};
+use crate::report::{Kept, Row, ScrapeRow, ConfiguredIdentity};
 use crate::spread::Spread;
 
 /// Pause between checks whether every peer has been polled.
@@ -31,7 +31,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Agent<'a> {
     networks: &'a [SimulatedNetwork],
     transport: Transport,
-    who: Who,
+    who: ConfiguredIdentity,
     program: Program,
     began: Instant,
     address: String,
@@ -50,7 +50,7 @@ impl<'a> Agent<'a> {
         cores: &Cores,
         networks: &'a [SimulatedNetwork],
         transport: Transport,
-        who: Who,
+        who: ConfiguredIdentity,
         detail: &str,
     ) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
@@ -73,7 +73,7 @@ impl<'a> Agent<'a> {
             .arg(&file);
         // As in the systemd unit and the container image.
         command.env("MALLOC_ARENA_MAX", "1");
-        if let Who::Shard(number, of) = who {
+        if let ConfiguredIdentity::Shard(number, of) = who {
             command.arg("--shard").arg(format!("{number}/{of}"));
         }
         let began = Instant::now();

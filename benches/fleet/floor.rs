@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::INTERVAL;
 use crate::exchange::Turns;
 use crate::program::{Cores, Program, ReadyOn};
-use crate::report::{Row, Who};
+use crate::report::{Row, ConfiguredIdentity};
 
 /// The first argument of both ends.
 pub(crate) const ROLE: &str = "floor";
@@ -61,7 +61,7 @@ impl Floor {
     pub(crate) async fn measure(&self, transport: Transport, rounds: usize) -> anyhow::Result<Row> {
         sleep(INTERVAL).await;
         let cpu = self.asking.rounds(rounds, INTERVAL).await?;
-        let row = Row::new(Who::Floor, transport, self.targets, &cpu);
+        let row = Row::new(ConfiguredIdentity::Floor, transport, self.targets, &cpu);
         Ok(row.resident(self.asking.resident_kib()?))
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Report {
 
 /// The measured program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) enum Who {
+pub(crate) enum ConfiguredIdentity {
     Agent,
     /// One of several agents: its number and their count.
     Shard(u32, u32),
@@ -31,7 +31,7 @@ pub(crate) enum Who {
     Blackbox,
 }
 
-impl Who {
+impl ConfiguredIdentity {
     fn name(self) -> String {
         match self {
             Self::Agent => "the agent".to_owned(),
@@ -45,7 +45,7 @@ impl Who {
 /// Results of one program with one fleet.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
-    who: Who,
+    who: ConfiguredIdentity,
     transport: &'static str,
     targets: usize,
     /// CPU time per poll, over the rounds.
@@ -123,7 +123,7 @@ impl Latency {
 impl Row {
     /// Makes the row of a program that polls each target once per round, from its CPU seconds in
     /// each round.
-    pub(crate) fn new(who: Who, transport: Transport, targets: usize, cpu: &[f64]) -> Self {
+    pub(crate) fn new(who: ConfiguredIdentity, transport: Transport, targets: usize, cpu: &[f64]) -> Self {
         let polls = float(targets);
         Self {
             who,

@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::machine::Machine;
 use crate::network::{SimulatedNetwork, agent_config};
 use crate::program::Cores;
-use crate::report::Who;
+use crate::report::ConfiguredIdentity;
 
 const PEERS: usize = 2_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub(crate) async fn soak(cores: &Cores, minutes: usize) -> anyhow::Result<Soak> 
     let machine = Machine::here().await?;
     let all = WARM_UP_MINUTES + minutes;
     let networks = [SimulatedNetwork::start(PEERS, &faults(all)).await?];
-    let agent = Agent::start(cores, &networks, Transport::Tcp, Who::Agent, "lean").await?;
+    let agent = Agent::start(cores, &networks, Transport::Tcp, ConfiguredIdentity::Agent, "lean").await?;
     let config = agent_config(&networks, Transport::Tcp, &agent.state_dir(), "lean")?;
     let lines: Vec<&str> = config.lines().collect();
     let fewer = lines[..lines.len() - CHURN].join("\n") + "\n";

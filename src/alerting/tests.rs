@@ -12,7 +12,7 @@ use crate::failure::Reason;
 use crate::fleet::{
     Condition, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot,
 };
-use crate::self_check::{Check, Checks, Finding};
+use crate::self_check::{Check, Checks, CheckResult};
 
 use super::{
     Alert, AlertSubject, AlertTracker, MonitorStatus, RULES, RuleInput, alert_for_condition,
@@ -229,7 +229,7 @@ fn reference_peers_and_peers_in_maintenance_raise_no_alerts() {
 fn a_failing_self_check_freezes_the_alerts_it_could_explain() {
     let mut fixture = Fixture::down();
     fixture.run(30);
-    fixture.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    fixture.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
     let transitions = fixture.run(400);
     assert_eq!(
         transitions,
@@ -244,7 +244,7 @@ fn a_failing_self_check_freezes_the_alerts_it_could_explain() {
     );
 
     // A firing alert keeps firing whatever the peer's health is meanwhile.
-    fixture.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    fixture.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
     fixture.record.health = Health::Unknown;
     fixture.run(200);
     assert!(fixture.firing().contains("ConvexPeerDown"));
@@ -254,7 +254,7 @@ fn a_failing_self_check_freezes_the_alerts_it_could_explain() {
 fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
     let mut fixture = Fixture::down();
     fixture.peer().endpoints = vec![Endpoint::parse("tcp://192.0.2.1").unwrap()];
-    fixture.checks = [(Check::Dns, Finding::Broken)].into_iter().collect();
+    fixture.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
     assert_eq!(
         fixture.run(60),
         ["60 +ConvexPeerDown"],
@@ -262,7 +262,7 @@ fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
     );
 
     let mut suspicion = Fixture::down();
-    suspicion.checks = [(Check::References, Finding::Suspect)]
+    suspicion.checks = [(Check::References, CheckResult::Suspect)]
         .into_iter()
         .collect();
     assert_eq!(
@@ -276,7 +276,7 @@ fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
 fn an_agent_that_cannot_observe_a_network_alerts_even_if_it_knows_why() {
     let mut fixture = Fixture::new();
     fixture.record.health = Health::Unknown;
-    fixture.checks = [(Check::Route, Finding::Broken)].into_iter().collect();
+    fixture.checks = [(Check::Route, CheckResult::Failed)].into_iter().collect();
     let transitions = fixture.run(300);
     assert_eq!(
         transitions,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use convex_client::chain::{Reading, Registry};
+use convex_client::chain::{Registry, RegistryReader};
 use convex_client::resolve_all;
 use convex_peer_monitor::config::shard::Shard;
 use convex_peer_monitor::config::{self, Config};
 use convex_peer_monitor::fleet::{Addresses, Condition, Fleet, PeerRecord};
-use convex_peer_monitor::survey::discovery::{ScanResult, Scanner, Watchlist, name};
+use convex_peer_monitor::survey::discovery::{ScanResult, Scanner, Watchlist, discovered_name};
 use convex_simulator::{Network, Options};
 
 use crate::support::agent::{Agent, value_of};
@@ -36,8 +36,8 @@ fn config_of_one(network: &Network, discovery: &str) -> String {
 
 async fn registry(network: &Network) -> Registry {
     let mut prober = prober(&peer(&[&format!("tcp://{}", network.tcp(1))]));
-    let mut reading = Reading::default();
-    while let Some(question) = reading.next_question() {
+    let mut reading = RegistryReader::default();
+    while let Some(question) = reading.next_query() {
         reading.take(prober.ask(&question).await).unwrap();
     }
     reading.finish().unwrap()
@@ -46,8 +46,8 @@ async fn registry(network: &Network) -> Registry {
 async fn scan(config: &Config, registry: &Registry) -> ScanResult {
     let fleet = Fleet::default();
     fleet.apply(config);
-    let scout = Scanner::new(config, &config.networks[0]).unwrap();
-    scout.look(registry, &fleet.snapshot()).await
+    let scanner = Scanner::new(config, &config.networks[0]).unwrap();
+    scanner.scan(registry, &fleet.snapshot()).await
 }
 
 /// Polls each peer of the fleet once.
@@ -67,7 +67,7 @@ async fn one_configured_peer_is_enough_to_discover_all_others() {
     let references = "convex_monitor_targets{network=\"n\",role=\"reference\"}";
     agent.wait_for(references, |peers| peers == 3.0).await;
     for i in 2..=4 {
-        let name = name(&network.key(i));
+        let name = discovered_name(&network.key(i));
         let up = format!("convex_peer_up{{peer=\"{name}\",network=\"n\"}}");
         agent.wait_for(&up, |up| up == 1.0).await;
         let matches = format!(
@@ -85,7 +85,7 @@ async fn one_configured_peer_is_enough_to_discover_all_others() {
 
     let polls = format!(
         "convex_peer_polls_total{{peer=\"{}\",network=\"n\"}}",
-        name(&network.key(2))
+        discovered_name(&network.key(2))
     );
     let before = agent.metric(&polls).await.unwrap();
     assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
@@ -107,8 +107,8 @@ async fn peers_at_private_addresses_are_reported_once_and_not_watched() {
     let mut list = Watchlist::default();
     // Three peers, because the fourth is configured with the same endpoint.
     for hidden in [Some(3), None] {
-        let news = list.take(scan(&config, &registry).await, &config);
-        assert_eq!((news.changed, news.hidden), (false, hidden));
+        let news = list.apply(scan(&config, &registry).await, &config);
+        assert_eq!((news.changed, news.not_dialed), (false, hidden));
     }
     assert_eq!(list.merged(&config), config);
 }
@@ -119,7 +119,7 @@ async fn each_discovered_peer_is_in_one_shard_and_sampled_by_the_others() {
     let registry = registry(&network).await;
     let on = ", discovery: { enabled: true, allow_private: true }";
     let config = config(&config_of_one(&network, on));
-    let mut others: Vec<_> = (2..=12).map(|i| name(&network.key(i))).collect();
+    let mut others: Vec<_> = (2..=12).map(|i| discovered_name(&network.key(i))).collect();
     others.sort_unstable();
     let names = |peers: &[Arc<config::Peer>]| -> Vec<String> {
         let names = peers.iter().map(|peer| peer.name.clone());
@@ -130,8 +130,8 @@ async fn each_discovered_peer_is_in_one_shard_and_sampled_by_the_others() {
         let shard: Shard = shard.parse().unwrap();
         let mut config = config.clone();
         shard.keep(&mut config);
-        let mut list = Watchlist::of(shard);
-        list.take(scan(&config, &registry).await, &config);
+        let mut list = Watchlist::new(shard);
+        list.apply(scan(&config, &registry).await, &config);
         let merged = list.merged(&config);
         let (own, sample) = (names(&merged.peers), names(&merged.sample));
         assert!(!own.is_empty());
@@ -163,7 +163,7 @@ async fn no_secret_is_sent_to_a_discovered_peer() {
     );
     let config = config::parse(&text, "c.yml", dir.path(), &|_| None).unwrap();
     let mut list = Watchlist::default();
-    assert!(list.take(scan(&config, &registry).await, &config).changed);
+    assert!(list.apply(scan(&config, &registry).await, &config).changed);
     let merged = list.merged(&config);
     let [_, found] = merged.peers.as_slice() else {
         panic!("{:?}", merged.peers);

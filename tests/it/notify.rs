@@ -157,7 +157,7 @@ fn receivers_count_in_the_estimated_series() {
         let config = fleet::config(&text);
         let happenings = convex_peer_monitor::agent::AgentMetrics::new().unwrap();
         happenings.delivery.set_receivers(config.notify.receivers());
-        metrics::series(&config, &happenings.registry)
+        metrics::estimate_series(&config, &happenings.registry)
     };
     let two =
         "notify: { alertmanagers: [{ name: a, url: 'http://a' }], heartbeat: { url: 'http://b' } }";

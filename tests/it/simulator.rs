@@ -42,7 +42,7 @@ async fn figures(network: &Network, i: usize) -> (OrderPoints, PollAnswer) {
     let now = Instant::now();
     (
         record.order(now).unwrap(),
-        record.figures(now).unwrap().clone(),
+        record.poll_answer(now).unwrap().clone(),
     )
 }
 

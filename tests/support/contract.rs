@@ -10,7 +10,7 @@ use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use tokio::time::Instant;
 
 /// A configured peer whose verdicts follow from a single poll.
@@ -173,7 +173,7 @@ async fn another_identity_is_detected(url: &str, status: &Status) {
         );
         assert!(record.conditions.contains(&Condition::Failing(reason)));
         assert!(
-            record.figures(Instant::now()).is_none(),
+            record.poll_answer(Instant::now()).is_none(),
             "another peer's values are not recorded as this peer's"
         );
     }

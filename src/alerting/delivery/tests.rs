@@ -20,7 +20,7 @@ use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
 use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
 use crate::poller::ScheduleMetrics;
-use crate::self_check::{Check, Checks, Finding};
+use crate::self_check::{Check, Checks, CheckResult};
 
 use super::{DeliveryMetrics, Dependencies, MessageContext, Notifier, Outbox, PersistedOutbox};
 
@@ -449,7 +449,7 @@ async fn the_heartbeat_pauses_while_a_self_check_fails() {
     alerting
         .dependencies
         .fleet
-        .record_self_checks([(Check::Dns, Finding::Broken)].into_iter().collect());
+        .record_self_checks([(Check::Dns, CheckResult::Failed)].into_iter().collect());
     // One request may be in flight.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = switch.requests().len();

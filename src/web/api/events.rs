@@ -265,7 +265,7 @@ mod tests {
 
     fn add_events(history: &History, times: usize) {
         for _ in 0..times {
-            history.note(EventKind::RestartInferred);
+            history.record_event(EventKind::RestartInferred);
         }
     }
 

@@ -12,8 +12,8 @@ use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    EndpointObservation, Fleet, Health, Observation, Remembered, SavedEndpoint, SavedFleet,
-    SavedOrder, Snapshot, Streak, UnixMillis, Who,
+    EndpointObservation, Fleet, Health, Observation, SavedPeer, SavedEndpoint, SavedFleet,
+    SavedOrder, Snapshot, Streak, UnixMillis, ConfiguredIdentity,
 };
 
 use crate::support::agent::{Agent, value_of};
@@ -37,7 +37,7 @@ fn state(fleet: SavedFleet) -> State {
 /// What an agent could remember of the peer in [`ONE`].
 fn memory() -> SavedFleet {
     let mut streak = Streak::default();
-    streak.poll(false, 1, 1);
+    streak.record(false, 1, 1);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let now = UnixMillis(u64::try_from(now.as_millis()).unwrap());
     let endpoint = SavedEndpoint {
@@ -46,8 +46,8 @@ fn memory() -> SavedFleet {
         failure: Some(("refused".to_owned(), "as scripted".to_owned())),
         ..SavedEndpoint::default()
     };
-    let one = Remembered {
-        who: Who {
+    let one = SavedPeer {
+        who: ConfiguredIdentity {
             network: "default".to_owned(),
             pinned_genesis: None,
             pinned_key: None,
@@ -173,16 +173,16 @@ fn a_file_torn_at_any_byte_is_set_aside() {
     file.write(&state(memory())).unwrap();
     let path = dir.path().join("state.json");
     let whole = fs::read(&path).unwrap();
-    for length in 0..whole.len() {
+    for length in 0..configuredle.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let found = file.read();
         assert!(found.state.is_none(), "{length} bytes");
-        let to = found.set_aside.unwrap().to.unwrap();
+        let to = found.quarantined.unwrap().to.unwrap();
         assert_eq!(fs::read(to).unwrap().len(), length, "nothing is lost");
         assert!(!path.exists());
     }
     assert!(
-        file.read().set_aside.is_none(),
+        file.read().quarantined.is_none(),
         "a missing file is no error"
     );
 }
@@ -210,20 +210,20 @@ fn a_foreign_file_is_set_aside_with_a_reason() {
         ),
     ] {
         fs::write(&path, text).unwrap();
-        let why = file.read().set_aside.unwrap().why;
+        let why = file.read().quarantined.unwrap().why;
         assert!(why.contains(expected), "{text}: {why}");
     }
     let sparse = fs::File::create(&path).unwrap();
     sparse.set_len((64 << 20) + 1).unwrap();
     assert!(
         file.read()
-            .set_aside
+            .quarantined
             .unwrap()
             .why
             .contains("larger than 67108864 bytes")
     );
     fs::create_dir(&path).unwrap();
-    assert_eq!(file.read().set_aside.unwrap().why, "it is no file");
+    assert_eq!(file.read().quarantined.unwrap().why, "it is no file");
     let memory = memory();
     file.write(&state(memory.clone())).unwrap();
     assert_eq!(

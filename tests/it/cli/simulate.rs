@@ -1,7 +1,7 @@
 //! The `simulate` command.
 
 use convex_peer_monitor::config::{self, Peer};
-use convex_simulator::KINDS;
+use convex_simulator::FAULT_KINDS;
 use tokio::io::AsyncBufReadExt;
 use tokio::time::timeout;
 
@@ -45,7 +45,7 @@ fn every_kind_of_fault_is_in_the_help_and_in_the_guide() {
     let help = program(&["--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let guide = include_str!("../../../docs/simulate.md");
-    for (kind, _) in KINDS {
+    for (kind, _) in FAULT_KINDS {
         assert!(help.contains(kind), "{kind}: {help}");
         assert!(guide.contains(&format!("| `{kind}` |")), "{kind}");
     }

@@ -189,7 +189,7 @@ fn a_reload_shares_unchanged_peers() {
     };
     let (before, mut config) = (file("b"), file("c"));
     let unshared = config.clone();
-    config.share(&before);
+    config.reuse_peers(&before);
     assert_eq!(config, unshared);
     assert!(Arc::ptr_eq(&config.peers[0], &before.peers[0]));
     assert!(!Arc::ptr_eq(&config.peers[1], &before.peers[1]));

@@ -232,7 +232,7 @@ fn queries() -> impl Strategy<Value = BTreeMap<String, CustomQuery>> {
     let query = (prop::sample::select(sources.to_vec()), text(), 1u64..86_400);
     let query = query.prop_map(|(source, help, interval)| CustomQuery {
         name: String::new(),
-        question: Query::read(source).expect(source),
+        query: Query::read(source).expect(source),
         help,
         networks: Vec::new(),
         interval: Duration::from_secs(interval),

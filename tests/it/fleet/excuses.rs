@@ -8,7 +8,7 @@ use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     Condition, EndpointObservation, Fleet, Health, Observation, Slot,
 };
-use convex_peer_monitor::self_check::{Check, Excuse, Finding};
+use convex_peer_monitor::self_check::{Check, Excuse, CheckResult};
 use tokio::net::TcpListener;
 use tokio::time::advance;
 
@@ -63,7 +63,7 @@ impl Watch {
         }
     }
 
-    fn find(&self, found: &[(Check, Finding)]) {
+    fn find(&self, found: &[(Check, CheckResult)]) {
         self.fleet
             .record_self_checks(found.iter().copied().collect());
     }
@@ -172,9 +172,9 @@ async fn a_short_common_outage_is_never_counted_against_the_peers() {
 #[tokio::test(start_paused = true)]
 async fn a_reachable_reference_ends_the_excuse_at_once() {
     let watch = silent(&REMOTE).await;
-    watch.find(&[(Check::References, Finding::Suspect)]);
+    watch.find(&[(Check::References, CheckResult::Suspect)]);
     assert_eq!(watch.healths(), [Health::Unknown; 3]);
-    watch.find(&[(Check::References, Finding::Sound)]);
+    watch.find(&[(Check::References, CheckResult::Passed)]);
     assert_eq!(watch.healths(), [Health::Down; 3]);
 }
 
@@ -237,7 +237,7 @@ async fn a_problem_of_the_host_excuses_only_affected_peers_while_it_lasts() {
     ]);
     watch.poll_all(None);
     for _ in 0..40 {
-        watch.find(&[(Check::Dns, Finding::Broken)]);
+        watch.find(&[(Check::Dns, CheckResult::Failed)]);
         watch.poll(0, DNS);
         watch.poll(1, None);
         advance(INTERVAL).await;
@@ -252,12 +252,12 @@ async fn a_problem_of_the_host_excuses_only_affected_peers_while_it_lasts() {
         ]
     );
     assert_eq!(watch.counted(0), (None, 1, 0));
-    watch.find(&[(Check::Dns, Finding::Sound)]);
+    watch.find(&[(Check::Dns, CheckResult::Passed)]);
     watch.poll(0, DNS);
     assert_eq!(watch.poll(0, DNS), Health::Down);
 
     for _ in 0..3 {
-        watch.find(&[(Check::Route, Finding::Broken)]);
+        watch.find(&[(Check::Route, CheckResult::Failed)]);
         watch.poll(1, UNREACHABLE);
         watch.poll(2, TIMEOUT);
     }
@@ -276,7 +276,7 @@ async fn an_excused_endpoint_adds_no_condition_to_a_peer_that_answers() {
     ];
     let has_both = || failing.iter().all(|it| conditions().contains(it));
     watch.poll_each(0, &[None, None]);
-    watch.find(&[(Check::EventLoop, Finding::Broken)]);
+    watch.find(&[(Check::EventLoop, CheckResult::Failed)]);
     for _ in 0..3 {
         watch.poll_each(0, &http_fails);
         assert!(!failing.iter().any(|it| conditions().contains(it)));
@@ -284,7 +284,7 @@ async fn an_excused_endpoint_adds_no_condition_to_a_peer_that_answers() {
     watch.find(&[]);
     watch.poll_each(0, &http_fails);
     assert!(has_both());
-    watch.find(&[(Check::EventLoop, Finding::Broken)]);
+    watch.find(&[(Check::EventLoop, CheckResult::Failed)]);
     watch.poll_each(0, &http_fails);
     assert!(has_both(), "earlier conditions stay");
     watch.poll_each(0, &[None, None]);
@@ -304,7 +304,7 @@ async fn an_unverified_dns_failure_is_excused_for_a_minute() {
     while watch.poll(0, DNS) != Health::Down {
         advance(Duration::from_secs(5)).await;
         seconds += 5;
-        watch.find(&[(Check::Dns, Finding::Suspect)]);
+        watch.find(&[(Check::Dns, CheckResult::Suspect)]);
         assert!(seconds <= 65, "still excused");
     }
     assert!(seconds >= 60, "down after {seconds} s already");

@@ -165,7 +165,7 @@ fn measurements_stay_current_for_three_intervals() {
         let record = &watched.record;
         [
             record.order(now).is_some(),
-            record.figures(now).is_some(),
+            record.poll_answer(now).is_some(),
             record.timings(&record.endpoints[0], now).is_some(),
         ]
     };

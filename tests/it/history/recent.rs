@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use convex_client::FailureReason;
 use convex_peer_monitor::fleet::Health;
-use convex_peer_monitor::history::{POLLS_KEPT, TRANSCRIBED_PEERS};
+use convex_peer_monitor::history::{POLLS_KEPT, MAX_TRANSCRIBED_PEERS};
 
 use crate::support::polls::failed;
 
@@ -45,7 +45,7 @@ async fn a_very_large_fleet_keeps_transcripts_only_of_peers_that_are_not_up() {
         };
         format!("peers:\n{}", (0..peers).map(peer).collect::<String>())
     };
-    let watched = Watched::start(None, &config(TRANSCRIBED_PEERS)).await;
+    let watched = Watched::start(None, &config(MAX_TRANSCRIBED_PEERS)).await;
     let now = SystemTime::now();
     let kept = |peer| {
         let kept = watched.history.transcripts(peer).unwrap();
@@ -56,7 +56,7 @@ async fn a_very_large_fleet_keeps_transcripts_only_of_peers_that_are_not_up() {
         watched.poll(1, now, failed(FailureReason::Timeout));
     }
     assert_eq!((kept("p0"), kept("p1")), ((true, false), (false, true)));
-    watched.apply(&config(TRANSCRIBED_PEERS + 1));
+    watched.apply(&config(MAX_TRANSCRIBED_PEERS + 1));
     assert_eq!((kept("p0"), kept("p1")), ((false, false), (false, true)));
     watched.poll(0, now, good(1, 5, 1));
     watched.poll(1, now, good(2, 5, 1));

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use convex_client::FailureReason;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::history::{Outcome, Unreadable};
+use convex_peer_monitor::history::{Outcome, ReadError};
 
 use crate::support::polls::failed;
 
@@ -78,10 +78,10 @@ async fn a_peer_that_is_not_watched_has_no_history() {
     assert!(history.recent("three").is_none() && history.transcripts("three").is_none());
     let now = SystemTime::now();
     let series = history.series("three", now - HOUR, now, MINUTE).await;
-    assert!(matches!(series, Err(Unreadable::NotWatched)));
+    assert!(matches!(series, Err(ReadError::NotWatched)));
     assert!(matches!(
         history.uptime("three").await,
-        Err(Unreadable::NotWatched)
+        Err(ReadError::NotWatched)
     ));
 }
 

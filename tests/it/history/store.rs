@@ -4,7 +4,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use convex_client::FailureReason;
-use convex_peer_monitor::history::{EventKind, STORE_NAME, Unreadable};
+use convex_peer_monitor::history::{EventKind, STORE_NAME, ReadError};
 
 use crate::support::polls::failed;
 
@@ -82,7 +82,7 @@ async fn the_history_survives_a_disk_that_fails_and_a_deleted_directory() {
     assert_eq!(history.recent("one").unwrap().len(), 1);
     let unreadable = history.series("one", began, began + HOUR, MINUTE).await;
     assert!(
-        matches!(unreadable, Err(Unreadable::Store(_))),
+        matches!(unreadable, Err(ReadError::Store(_))),
         "{unreadable:?}"
     );
     fs::remove_file(&state_dir).unwrap();

@@ -8,7 +8,7 @@ use convex_client::{FailureReason, Transport};
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, Health, Observation};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -327,7 +327,7 @@ async fn an_unusable_value_in_an_answer_affects_only_itself() {
         let mut watch = Watch::new(&fake, transport);
         let observation = watch.poll().await;
         let record = verdict(&watch.peer, &observation);
-        let figures = record.figures(Instant::now()).unwrap();
+        let figures = record.poll_answer(Instant::now()).unwrap();
         assert_eq!(
             (record.health, figures.accounts),
             (Health::Up, Some(132)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cad3::{Cell, encode_message};
 use convex_client::FailureReason;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use convex_client::{FailureReason, HttpClients};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
-use convex_peer_monitor::poller::prober::Prober;
+use convex_peer_monitor::poller::Prober;
 use convex_simulator::{Network, Options, StartError};
 use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
@@ -177,7 +177,7 @@ async fn a_network_may_have_ten_thousand_peers() {
     first.polling.timeout = DEADLINE;
     let record = verdict(&first, &prober(&first).poll().await);
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
-    let figures = record.figures(Instant::now()).unwrap();
+    let figures = record.poll_answer(Instant::now()).unwrap();
     assert_eq!(figures.registered_peers, Some(10_000));
     for foreign in ["127.0.0.1", "127.1.39.17"] {
         let address = (foreign, network.tcp(1).port());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::reader;
-use convex_client::{FORM, PollAnswer};
+use convex_client::{POLL_QUERY, PollAnswer};
 
 use crate::script::Script;
 use crate::world::{View, World};
@@ -117,7 +117,7 @@ fn the_queries_of_a_monitor_are_answered() {
 #[test]
 fn the_poll_query_is_answered_in_full() {
     let view = view();
-    let outcome = evaluate(&view.state, &FORM, 11).outcome.unwrap();
+    let outcome = evaluate(&view.state, &POLL_QUERY, 11).outcome.unwrap();
     let answer = PollAnswer::from_cell(&outcome).unwrap();
     assert_eq!(answer.state_hash, Some(view.state.hash));
     assert_eq!(

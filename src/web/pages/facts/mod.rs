@@ -61,7 +61,7 @@ pub(super) fn groups(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat
         times,
     };
     let groups = [
-        ("Who it is", facts.identity()),
+        ("ConfiguredIdentity it is", facts.identity()),
         ("Order", facts.order()),
         ("State", facts.state()),
         ("Beside the others", facts.comparison()),

@@ -6,9 +6,9 @@ use cad3::Hash;
 use convex_peer_monitor::agent::state_file::StateFile;
 use convex_peer_monitor::config::{Detail, Mode};
 use convex_peer_monitor::fleet::{
-    Health, Remembered, SavedEndpoint, SavedFleet, SavedOrder, Streak, UnixMillis, Who,
+    Health, SavedPeer, SavedEndpoint, SavedFleet, SavedOrder, Streak, UnixMillis, ConfiguredIdentity,
 };
-use convex_peer_monitor::metrics::{AgentFacts, exposition};
+use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
 use proptest::collection::btree_map;
 use proptest::option;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ fn streak() -> impl Strategy<Value = Streak> {
     proptest::collection::vec(any::<bool>(), 0..6).prop_map(|polls| {
         let mut streak = Streak::default();
         for good in polls {
-            streak.poll(good, 2, 2);
+            streak.record(good, 2, 2);
         }
         streak
     })
@@ -49,9 +49,9 @@ fn endpoint() -> impl Strategy<Value = SavedEndpoint> {
     )
 }
 
-fn remembered() -> impl Strategy<Value = Remembered> {
+fn remembered() -> impl Strategy<Value = SavedPeer> {
     let who = (any::<String>(), option::of(hash()), option::of(hash())).prop_map(
-        |(network, pinned_genesis, pinned_key)| Who {
+        |(network, pinned_genesis, pinned_key)| ConfiguredIdentity {
             network,
             pinned_genesis,
             pinned_key,
@@ -72,13 +72,13 @@ fn remembered() -> impl Strategy<Value = Remembered> {
             highest,
             stuck,
             below,
-            owed,
+            unexecuted,
         },
     );
     let advanced = ([moment(), moment(), moment(), moment()], order);
     (who, health, streak(), seen, diverged, advanced, endpoints).prop_map(
         |(
-            who,
+            configured,
             health,
             streak,
             (genesis, key, matches, key_changed),
@@ -86,8 +86,8 @@ fn remembered() -> impl Strategy<Value = Remembered> {
             (advanced, order),
             endpoints,
         )| {
-            Remembered {
-                who,
+            SavedPeer {
+                configured,
                 health,
                 streak,
                 genesis,
@@ -124,7 +124,7 @@ proptest! {
         let file = StateFile::open(dir.path()).unwrap();
         file.write(&state(memory.clone())).unwrap();
         let found = file.read();
-        prop_assert_eq!(found.set_aside, None);
+        prop_assert_eq!(found.quarantined, None);
         prop_assert_eq!(found.state, Some(state(memory)));
     }
 
@@ -133,7 +133,7 @@ proptest! {
         let mut memory = super::memory();
         let one = memory.peers.get_mut("one").unwrap();
         let attempt = one.endpoints[URL].attempt;
-        remembered.who = one.who.clone();
+        remembered.configured = one.configured.clone();
         remembered.endpoints = BTreeMap::from([(URL.to_owned(), Box::new(SavedEndpoint { attempt, ..endpoint }))]);
         *one = remembered.clone();
         let fleet = fleet(ONE);
