@@ -4,7 +4,8 @@ use crate::cell::{Cell, Node};
 use crate::hash::Hash;
 use crate::{tag, vlq};
 
-/// Returns the encoding of one cell. Children longer than [`MAX_EMBEDDED_BYTES`] are encoded as refs.
+/// Returns the encoding of one cell. Children longer than [`MAX_EMBEDDED_BYTES`] are encoded as
+/// refs.
 ///
 /// [`MAX_EMBEDDED_BYTES`]: crate::MAX_EMBEDDED_BYTES
 #[must_use]
@@ -15,8 +16,8 @@ pub fn encode(cell: &Cell) -> Vec<u8> {
 }
 
 impl Cell {
-    /// Returns the hash of the value, the SHA3-256 hash of its encoding. It is cached if the cell has
-    /// children.
+    /// Returns the hash of the value, the SHA3-256 hash of its encoding. It is cached if the cell
+    /// has children.
     #[must_use]
     pub fn hash(&self) -> Hash {
         match self {
@@ -74,8 +75,8 @@ pub(crate) fn leaf_len(cell: &Cell) -> usize {
     }
 }
 
-/// Returns the number of bytes after the tag of an integer: 0 for zero, otherwise 1 to 8. The tag is
-/// `10` plus this number.
+/// Returns the number of bytes after the tag of an integer: 0 for zero, otherwise 1 to 8. The tag
+/// is `10` plus this number.
 pub(crate) const fn integer_len(value: i64) -> u8 {
     // One of the leading bits that equal the sign must be kept.
     let bits = 65

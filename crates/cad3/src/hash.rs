@@ -35,8 +35,8 @@ impl Hash {
     }
 }
 
-/// Returns the hex digit (0 to 15) of `bytes` at a position, high nibble first. The position must be
-/// less than twice the number of bytes.
+/// Returns the hex digit (0 to 15) of `bytes` at a position, high nibble first. The position must
+/// be less than twice the number of bytes.
 pub(super) fn digit(bytes: &[u8], position: u8) -> u8 {
     let byte = bytes[usize::from(position / 2)];
     if position.is_multiple_of(2) {

@@ -1,4 +1,5 @@
-//! Messages (section 5.4): the top cell, then each branch below it once. Branches are found by hash.
+//! Messages (section 5.4): the top cell, then each branch below it once. Branches are found by
+//! hash.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -55,8 +56,8 @@ pub fn decode_message(content: &[u8], limits: &Limits) -> Result<Message, Decode
         return Err(DecodeError::new(limits.max_bytes, problem));
     }
     let mut decoder = Decoder::new(content, limits);
-    // The branches start where the top cell ends, but reading the top cell needs the branches. So with
-    // branches the top cell is read twice, first to find its end.
+    // The branches start where the top cell ends, but reading the top cell needs the branches. So
+    // with branches the top cell is read twice, first to find its end.
     let mut cursor = Cursor {
         bytes: content,
         position: 0,
@@ -126,8 +127,8 @@ fn split(content: &[u8], start: usize) -> Result<Vec<Branch>, DecodeError> {
     Ok(branches)
 }
 
-/// Encodes a cell as the content of a message: the cell, then each branch below it once. Branches that
-/// are missing in the cell are missing in the message too.
+/// Encodes a cell as the content of a message: the cell, then each branch below it once. Branches
+/// that are missing in the cell are missing in the message too.
 #[must_use]
 pub fn encode_message(cell: &Cell) -> Vec<u8> {
     let mut out = encode(cell);

@@ -1,5 +1,5 @@
-//! Unsigned counts in groups of seven bits, high group first (section 5.1). Frame lengths, counts and
-//! addresses are encoded this way.
+//! Unsigned counts in groups of seven bits, high group first (section 5.1). Frame lengths, counts
+//! and addresses are encoded this way.
 
 /// Maximum length of a count in bytes: nine groups hold every value below 2^63.
 pub const MAX_LEN: usize = 9;
@@ -18,8 +18,8 @@ pub enum VlqError {
     TooLarge,
 }
 
-/// Reads a count from the start of `bytes` and returns its value, which is below 2^63, and the number
-/// of bytes it occupies.
+/// Reads a count from the start of `bytes` and returns its value, which is below 2^63, and the
+/// number of bytes it occupies.
 ///
 /// # Errors
 /// The input ends inside the count, the count is not in its shortest form, or it is 2^63 or more.

@@ -20,10 +20,11 @@ pub struct Attempt<V = PollAnswer> {
     pub phases: Phases,
     /// Number of existing connections that turned out to be dead and were replaced.
     pub reconnects: u32,
-    /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over HTTP.
+    /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over
+    /// HTTP.
     pub ignored: u32,
-    /// End of validity of the endpoint's TLS certificate, also if the handshake failed because of the
-    /// certificate.
+    /// End of validity of the endpoint's TLS certificate, also if the handshake failed because of
+    /// the certificate.
     pub certificate_ends: Option<SystemTime>,
     /// Size of the answers in bytes.
     pub response_bytes: usize,
@@ -35,14 +36,14 @@ pub struct Attempt<V = PollAnswer> {
     pub api: Option<Api>,
     /// The peer's clock: from the answer to PING over TCP, from the `Date` header over HTTP.
     pub clock: Option<Timed<ClockSample>>,
-    /// Time for which an overloaded peer asks not to be contacted (`Retry-After`). If the header has a
-    /// date, it is compared with the peer's own clock. The client does not wait: that is the caller's
-    /// decision.
+    /// Time for which an overloaded peer asks not to be contacted (`Retry-After`). If the header
+    /// has a date, it is compared with the peer's own clock. The client does not wait: that is the
+    /// caller's decision.
     pub retry_after: Option<Duration>,
 }
 
-/// Outcome of an attempt: the time from the first byte of the request to the last byte of the required
-/// answers, or the failure.
+/// Outcome of an attempt: the time from the first byte of the request to the last byte of the
+/// required answers, or the failure.
 pub type Outcome = Result<Duration, Failure>;
 
 /// A value with the time it took to arrive.
@@ -93,8 +94,8 @@ impl<'a> RequestSpec<'a, Cell> {
     }
 }
 
-/// Durations of the steps of connecting. A step that did not happen, or cannot be distinguished from the
-/// next one, is absent.
+/// Durations of the steps of connecting. A step that did not happen, or cannot be distinguished
+/// from the next one, is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// Name resolution; absent for an address literal.
@@ -154,8 +155,8 @@ impl<V> Attempt<V> {
         Ok(())
     }
 
-    /// Records the reply to the query. An error of the query itself is an answer; an error which says
-    /// that the query was not evaluated is a failure.
+    /// Records the reply to the query. An error of the query itself is an answer; an error which
+    /// says that the query was not evaluated is a failure.
     ///
     /// # Errors
     /// The query was not evaluated, or the value is not an answer to it.

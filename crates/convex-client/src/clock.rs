@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime};
 pub struct ClockSample {
     /// Peer's clock minus local clock, in seconds.
     pub skew: f64,
-    /// Maximum error of `skew`, in seconds: half the round trip, plus half a second if the peer's clock
-    /// was reported in whole seconds.
+    /// Maximum error of `skew`, in seconds: half the round trip, plus half a second if the peer's
+    /// clock was reported in whole seconds.
     pub uncertainty: f64,
 }
 
 impl ClockSample {
-    /// Creates a sample from the peer's clock in milliseconds since the epoch. The request was sent at
-    /// the local time `sent`, and the answer arrived `round_trip` later.
+    /// Creates a sample from the peer's clock in milliseconds since the epoch. The request was sent
+    /// at the local time `sent`, and the answer arrived `round_trip` later.
     pub(crate) fn new(peer_ms: i64, sent: SystemTime, round_trip: Duration) -> Self {
         let uncertainty = round_trip.as_secs_f64() / 2.0;
         Self {
@@ -23,8 +23,9 @@ impl ClockSample {
         }
     }
 
-    /// Creates a sample from a clock with a resolution of one second. The peer's clock was `date` when it
-    /// answered; the answer arrived at the local time `answered_at`, `round_trip` after the request.
+    /// Creates a sample from a clock with a resolution of one second. The peer's clock was `date`
+    /// when it answered; the answer arrived at the local time `answered_at`, `round_trip` after the
+    /// request.
     pub(crate) fn from_whole_seconds(
         date: SystemTime,
         answered_at: SystemTime,

@@ -173,7 +173,8 @@ impl Endpoint {
     /// Returns the host name or address literal, an IPv6 literal without brackets.
     #[must_use]
     pub fn host(&self) -> String {
-        // `tcp` is not a special scheme, so the parser keeps an IPv4 literal as a domain with the same text.
+        // `tcp` is not a special scheme, so the parser keeps an IPv4 literal as a domain with the
+        // same text.
         match self.url.host() {
             Some(Host::Ipv6(ip)) => ip.to_string(),
             Some(host) => host.to_string(),

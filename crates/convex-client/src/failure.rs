@@ -36,8 +36,8 @@ pub enum FailureReason {
     PeerError,
     /// The peer reports that it is overloaded.
     Overloaded,
-    /// The client could not send the request, for example because no file descriptor, port or memory was
-    /// left on this host. Says nothing about the peer.
+    /// The client could not send the request, for example because no file descriptor, port or
+    /// memory was left on this host. Says nothing about the peer.
     Local,
 }
 
@@ -148,7 +148,8 @@ impl Failure {
         }
     }
 
-    /// Classifies an I/O error of a connection. A lack of local resources, such as file descriptors, is
+    /// Classifies an I/O error of a connection. A lack of local resources, such as file
+    /// descriptors, is
     /// [`FailureReason::Local`].
     #[must_use]
     pub fn from_io(error: &io::Error) -> Self {

@@ -2,10 +2,11 @@
 //!
 //! # PEER-PROTOCOL
 //!
-//! "PEER-PROTOCOL, section N" in the documentation refers to a description of the peer protocol that is
-//! not part of this repository: notes on both interfaces, measured on running peers of releases 0.8.0 to
-//! 0.8.6. The captured requests and replies behind the notes are in the repository, in `tests/vectors`.
-//! Names such as `CPoSConstants.PEER_DECAY_DELAY` are those of the peer's Java source.
+//! "PEER-PROTOCOL, section N" in the documentation refers to a description of the peer protocol
+//! that is not part of this repository: notes on both interfaces, measured on running peers of
+//! releases 0.8.0 to 0.8.6. The captured requests and replies behind the notes are in the
+//! repository, in `tests/vectors`. Names such as `CPoSConstants.PEER_DECAY_DELAY` are those of the
+//! peer's Java source.
 
 mod attempt;
 pub mod chain;

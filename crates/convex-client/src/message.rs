@@ -17,8 +17,8 @@ pub fn ping_request(id: i64) -> Cell {
     Cell::vector([Cell::keyword("PING"), Cell::integer(id)])
 }
 
-/// Returns the request to evaluate a form, `[:Q id form address]`. Without an account the address is nil,
-/// and the peer evaluates the form as #11.
+/// Returns the request to evaluate a form, `[:Q id form address]`. Without an account the address
+/// is nil, and the peer evaluates the form as #11.
 #[must_use]
 pub fn query_request(id: i64, form: &Cell, account: Option<u64>) -> Cell {
     let address = account.map_or(Cell::Nil, Cell::address);
@@ -36,7 +36,8 @@ pub struct Reply {
     pub api: Api,
 }
 
-/// Protocol version of a peer, inferred from its replies and named after the oldest release that has it.
+/// Protocol version of a peer, inferred from its replies and named after the oldest release that
+/// has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
@@ -63,14 +64,15 @@ impl Api {
 /// An error that the peer reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorReply {
-    /// The error code, such as `UNDECLARED`. A keyword without its colon; any other cell as printed.
+    /// The error code, such as `UNDECLARED`. A keyword without its colon; any other cell as
+    /// printed.
     pub code: String,
     /// The peer's message. At most 300 characters, not sanitized.
     pub message: String,
 }
 
-/// Maximum length of each part of an error, because peers can send any cell. In bytes for printed cells,
-/// in characters for text.
+/// Maximum length of each part of an error, because peers can send any cell. In bytes for printed
+/// cells, in characters for text.
 const MAX_ERROR_LEN: usize = 300;
 
 impl Reply {

@@ -1,6 +1,7 @@
 //! Options that both transports share.
 
-/// Default of [`ClientOptions::max_response_bytes`]: 1 MiB. The answer to a poll takes less than 1 KiB.
+/// Default of [`ClientOptions::max_response_bytes`]: 1 MiB. The answer to a poll takes less than 1
+/// KiB.
 const DEFAULT_MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// Options of a client of one endpoint, on either transport.

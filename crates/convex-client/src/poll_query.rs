@@ -1,7 +1,7 @@
 //! The query of a poll and its answer.
 //!
-//! The query is one vector form, which a peer evaluates on one immutable state. Each member is wrapped in
-//! `try`, so that a member that a peer cannot answer does not affect the others.
+//! The query is one vector form, which a peer evaluates on one immutable state. Each member is
+//! wrapped in `try`, so that a member that a peer cannot answer does not affect the others.
 
 use std::sync::LazyLock;
 
@@ -30,8 +30,8 @@ pub static POLL_QUERY: LazyLock<Query> = LazyLock::new(|| {
     Query::read(&source).expect("the members are constant forms")
 });
 
-/// Answer to the query of a poll. All fields belong to the same state. A field that the peer could not
-/// answer, or answered with an unexpected type, is absent.
+/// Answer to the query of a poll. All fields belong to the same state. A field that the peer could
+/// not answer, or answered with an unexpected type, is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PollAnswer {
     /// Hash of the state.

@@ -50,8 +50,8 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// Returns whether a smaller query may succeed: the peer's limit of juice or size was exceeded, or
-    /// the client's limit of the size of a reply.
+    /// Returns whether a smaller query may succeed: the peer's limit of juice or size was exceeded,
+    /// or the client's limit of the size of a reply.
     #[must_use]
     pub fn exceeds_limit(&self) -> bool {
         match self {

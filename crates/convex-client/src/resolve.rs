@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::failure::{Failure, FailureReason};
 
-/// Number of names that [`resolve_all`] resolves at the same time. Connections need the same resolver.
+/// Number of names that [`resolve_all`] resolves at the same time. Connections need the same
+/// resolver.
 const MAX_CONCURRENT_NAMES: usize = 16;
 
 /// Time limit for each name in [`resolve_all`].
@@ -21,13 +22,13 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit for all names in [`resolve_all`].
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Permits for calls of the system's resolver. A call blocks a thread for an unlimited time, even if its
-/// result is no longer needed. Half of tokio's 512 blocking threads are left to other work.
+/// Permits for calls of the system's resolver. A call blocks a thread for an unlimited time, even
+/// if its result is no longer needed. Half of tokio's 512 blocking threads are left to other work.
 static LOOKUP_PERMITS: Semaphore = Semaphore::const_new(256);
 
-/// Resolves many host names. Returns the addresses of those that resolve within 5 seconds each and 60
-/// seconds in total; the others are absent. The addresses of a name are unique, IPv4 first, and embedded
-/// IPv4 addresses are converted to IPv4.
+/// Resolves many host names. Returns the addresses of those that resolve within 5 seconds each and
+/// 60 seconds in total; the others are absent. The addresses of a name are unique, IPv4 first, and
+/// embedded IPv4 addresses are converted to IPv4.
 pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>> {
     let deadline = Instant::now() + TOTAL_TIMEOUT;
     let resolve_one = |host: String| async {
@@ -46,8 +47,8 @@ pub async fn resolve_all(hosts: BTreeSet<String>) -> HashMap<String, Vec<IpAddr>
     resolved
 }
 
-/// Resolves `host` and returns its addresses in the system's order; never empty. An address literal is
-/// not looked up.
+/// Resolves `host` and returns its addresses in the system's order; never empty. An address literal
+/// is not looked up.
 ///
 /// # Errors
 /// The name does not resolve ([`FailureReason::Dns`]), or this host lacks a resource

@@ -72,8 +72,8 @@ impl Cell {
         hashed(tag::SET, elements.into_iter().map(|element| vec![element]))
     }
 
-    /// Creates an Index. Returns `None` if a key is not a Blob, String, Symbol, Keyword or Address. Of
-    /// entries whose keys have equal first 32 bytes, the last is kept.
+    /// Creates an Index. Returns `None` if a key is not a Blob, String, Symbol, Keyword or Address.
+    /// Of entries whose keys have equal first 32 bytes, the last is kept.
     #[must_use]
     pub fn index(entries: impl IntoIterator<Item = (Self, Self)>) -> Option<Self> {
         let mut entries = entries
@@ -94,8 +94,8 @@ impl Cell {
         Node::new(Shape::flat(tag::SYNTAX, 0, vec![datum, metadata])).into_cell()
     }
 
-    /// Creates signed data from a public key, a signature over the value's encoding as a child, and the
-    /// value. The signature is not verified.
+    /// Creates signed data from a public key, a signature over the value's encoding as a child, and
+    /// the value. The signature is not verified.
     #[must_use]
     pub fn signed(key: &Hash, signature: &[u8; 64], value: Self) -> Self {
         let children = vec![Self::from(*key), Self::Blob(Chunk::new(signature)), value];

@@ -10,13 +10,14 @@ use super::items::{Item, Items};
 use super::leaf::Name;
 use super::node::{Node, VECTOR_LEAF, vector_bits};
 
-/// Maximum length, in bytes, of a String or Blob that [`Cell::as_text`] and [`Cell::as_blob`] return. A
-/// hostile tree of shared chunks can claim 2^60 bytes.
+/// Maximum length, in bytes, of a String or Blob that [`Cell::as_text`] and [`Cell::as_blob`]
+/// return. A hostile tree of shared chunks can claim 2^60 bytes.
 pub const MAX_GATHERED_BYTES: usize = 1 << 20;
 
 impl Cell {
-    /// Returns the text of a String, with U+FFFD in place of invalid UTF-8. Returns `None` also if the
-    /// String is longer than [`MAX_GATHERED_BYTES`] or the message does not contain all its chunks.
+    /// Returns the text of a String, with U+FFFD in place of invalid UTF-8. Returns `None` also if
+    /// the String is longer than [`MAX_GATHERED_BYTES`] or the message does not contain all its
+    /// chunks.
     #[must_use]
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -98,8 +99,8 @@ impl Cell {
             })
     }
 
-    /// Returns the entries of a Map or Index in the order of the encoding, without those in nodes that
-    /// the message does not contain.
+    /// Returns the entries of a Map or Index in the order of the encoding, without those in nodes
+    /// that the message does not contain.
     #[must_use]
     pub fn entries(&self) -> Option<impl Iterator<Item = (&Self, &Self)>> {
         let Self::Tree(node) = self else { return None };
@@ -138,8 +139,8 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// Returns the number of elements. Check it before iterating: a small message can contain a vector
-    /// that repeats the same node 2^60 times.
+    /// Returns the number of elements. Check it before iterating: a small message can contain a
+    /// vector that repeats the same node 2^60 times.
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.node.count).unwrap_or(usize::MAX)
@@ -151,8 +152,8 @@ impl<'a> Elements<'a> {
         self.node.count == 0
     }
 
-    /// Returns the element at a zero-based position, or a ref if the message does not contain the node
-    /// that holds it.
+    /// Returns the element at a zero-based position, or a ref if the message does not contain the
+    /// node that holds it.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&'a Cell> {
         let index = u64::try_from(index)
@@ -187,8 +188,8 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// Returns an iterator over the elements. A node that the message does not contain is one ref in
-    /// place of all its elements.
+    /// Returns an iterator over the elements. A node that the message does not contain is one ref
+    /// in place of all its elements.
     pub fn iter(&self) -> impl Iterator<Item = &'a Cell> + use<'a> {
         Items::new(self.node).map(|item| match item {
             Item::Value(cell) | Item::Missing(cell) => cell,

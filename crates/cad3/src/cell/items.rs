@@ -13,10 +13,11 @@ pub(crate) enum Item<'a> {
     Missing(&'a Cell),
 }
 
-/// Iterates over Strings and Blobs (chunks), Vectors, Lists, records and Sets (elements), and Maps and
-/// Indexes (keys and values alternately), in the order of the value.
+/// Iterates over Strings and Blobs (chunks), Vectors, Lists, records and Sets (elements), and Maps
+/// and Indexes (keys and values alternately), in the order of the value.
 pub(crate) struct Items<'a> {
-    /// The nodes from the root to the current one, each with the number of children already visited.
+    /// The nodes from the root to the current one, each with the number of children already
+    /// visited.
     path: Vec<(&'a Node, usize)>,
     reversed: bool,
 }
@@ -55,8 +56,8 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Returns the child of a node at a position in the order of the value, and whether it is a node of the
-/// tree itself.
+/// Returns the child of a node at a position in the order of the value, and whether it is a node of
+/// the tree itself.
 fn child_at(node: &Node, position: usize) -> (&Cell, bool) {
     let children = &node.children;
     match node.tag {

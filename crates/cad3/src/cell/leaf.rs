@@ -1,5 +1,5 @@
-//! Payloads of cells without children. Each type upholds the rules of its encoding, so that every cell
-//! encodes canonically.
+//! Payloads of cells without children. Each type upholds the rules of its encoding, so that every
+//! cell encodes canonically.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ impl Chunk {
     }
 }
 
-/// The name of a Symbol or Keyword: 1 to [`MAX_NAME_BYTES`] bytes. Usually UTF-8, but peers do not check
-/// that.
+/// The name of a Symbol or Keyword: 1 to [`MAX_NAME_BYTES`] bytes. Usually UTF-8, but peers do not
+/// check that.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Name(Arc<[u8]>);
 
@@ -61,8 +61,8 @@ impl Name {
 pub struct BigInteger(Arc<[u8]>);
 
 impl BigInteger {
-    /// Creates an integer from two's complement bytes, or returns `None` if they are not the shortest
-    /// form, fit 64 bits or exceed [`MAX_CHUNK_BYTES`].
+    /// Creates an integer from two's complement bytes, or returns `None` if they are not the
+    /// shortest form, fit 64 bits or exceed [`MAX_CHUNK_BYTES`].
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let fits = (9..=MAX_CHUNK_BYTES).contains(&bytes.len());
         (fits && is_shortest(bytes)).then(|| Self(bytes.into()))

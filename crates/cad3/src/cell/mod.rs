@@ -247,8 +247,8 @@ impl Cell {
         }
     }
 
-    /// Returns the length of the encoding in bytes. For a ref it is the minimum length of the branch
-    /// that the ref stands for.
+    /// Returns the length of the encoding in bytes. For a ref it is the minimum length of the
+    /// branch that the ref stands for.
     pub(crate) fn encoded_len(&self) -> usize {
         match self {
             Self::Tree(node) => node.size(),

@@ -1,5 +1,5 @@
-//! Cells with children, kept in the shape of their encoding. A node that a message does not contain is
-//! simply a child that is a ref.
+//! Cells with children, kept in the shape of their encoding. A node that a message does not contain
+//! is simply a child that is a ref.
 
 use std::sync::{Arc, OnceLock};
 
@@ -195,8 +195,8 @@ pub(crate) fn small(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
 
-/// Returns the bit width s of a vector tree of `count` elements, a multiple of 16 above 16. Each child
-/// has 2^s elements, except that the last has the remainder (section 5.6).
+/// Returns the bit width s of a vector tree of `count` elements, a multiple of 16 above 16. Each
+/// child has 2^s elements, except that the last has the remainder (section 5.6).
 pub(crate) fn vector_bits(count: u64) -> u32 {
     let mut bits = 4;
     while bits < 60 && 1 << (bits + 4) < count {
@@ -205,8 +205,8 @@ pub(crate) fn vector_bits(count: u64) -> u32 {
     bits
 }
 
-/// Returns the number of bytes in each child but the last of a String or Blob of `count` bytes, more
-/// than 4096 (section 5.5).
+/// Returns the number of bytes in each child but the last of a String or Blob of `count` bytes,
+/// more than 4096 (section 5.5).
 pub(crate) fn chunk_span(count: u64) -> u64 {
     let chunks = count.div_ceil(MAX_CHUNK_BYTES as u64);
     let mut bits = 0;
@@ -216,8 +216,8 @@ pub(crate) fn chunk_span(count: u64) -> u64 {
     (MAX_CHUNK_BYTES as u64) << bits
 }
 
-/// Returns the bytes by which an Index orders a key, at most 32; `None` for other kinds and if the message
-/// does not contain them.
+/// Returns the bytes by which an Index orders a key, at most 32; `None` for other kinds and if the
+/// message does not contain them.
 pub(crate) fn index_key_bytes(key: &Cell) -> Option<Vec<u8>> {
     let head = |bytes: &[u8]| Some(bytes[..bytes.len().min(32)].to_vec());
     match key {

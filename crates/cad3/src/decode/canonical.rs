@@ -1,5 +1,5 @@
-//! Checks of a node's children against the canonical form (sections 5.5 to 5.8). A child that the message
-//! does not contain is assumed to be valid; the others must be consistent with it.
+//! Checks of a node's children against the canonical form (sections 5.5 to 5.8). A child that the
+//! message does not contain is assumed to be valid; the others must be consistent with it.
 
 use crate::cell::Cell;
 use crate::cell::node::{
@@ -106,8 +106,9 @@ pub(super) fn hashed(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
         let Some(node) = inner(child, shape, offset)? else {
             continue;
         };
-        // Entries are in the order of their hashes, so all entries of a leaf share the digits that the
-        // first and the last share. A deeper tree was found to share more digits than its shift.
+        // Entries are in the order of their hashes, so all entries of a leaf share the digits that
+        // the first and the last share. A deeper tree was found to share more digits than its
+        // shift.
         for end in [first_key(node), last_key_of_leaf(node)]
             .into_iter()
             .flatten()
@@ -237,8 +238,8 @@ fn inner<'a>(
     })
 }
 
-/// Returns the first key below a node, if the message contains it. Shifts increase with depth, so this
-/// takes at most 64 steps.
+/// Returns the first key below a node, if the message contains it. Shifts increase with depth, so
+/// this takes at most 64 steps.
 fn first_key(mut node: &Node) -> Option<&Cell> {
     loop {
         if !node.is_radix() || node.own_entry().is_some() {

@@ -1,5 +1,5 @@
-//! Decoding of cells. Lengths are checked before memory is allocated, and children are checked against
-//! the rules of their parent as soon as the parent is complete.
+//! Decoding of cells. Lengths are checked before memory is allocated, and children are checked
+//! against the rules of their parent as soon as the parent is complete.
 
 mod canonical;
 mod cursor;
@@ -22,19 +22,20 @@ pub use error::{DecodeError, DecodeErrorKind};
 /// Limits on a message to be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum length of the message in bytes. Default: 50,000,000, the maximum that peers accept in one
-    /// frame (section 2).
+    /// Maximum length of the message in bytes. Default: 50,000,000, the maximum that peers accept
+    /// in one frame (section 2).
     pub max_bytes: usize,
-    /// Maximum number of nested levels, across branches. Default: 128; larger values have no effect.
+    /// Maximum number of nested levels, across branches. Default: 128; larger values have no
+    /// effect.
     pub max_depth: u16,
-    /// Maximum number of cells. Default: 1,000,000. Each takes 24 bytes of memory, and about 100 more
-    /// if it has children.
+    /// Maximum number of cells. Default: 1,000,000. Each takes 24 bytes of memory, and about 100
+    /// more if it has children.
     pub max_cells: usize,
 }
 
-/// Maximum nesting that recursion over a cell (decoding, encoding, printing, dropping) supports on a
-/// stack of 2 MiB in an unoptimised build. Within one branch nesting cannot exceed about 70; a whole
-/// state has some 30 levels.
+/// Maximum nesting that recursion over a cell (decoding, encoding, printing, dropping) supports on
+/// a stack of 2 MiB in an unoptimised build. Within one branch nesting cannot exceed about 70; a
+/// whole state has some 30 levels.
 const MAX_DEPTH: u16 = 128;
 
 impl Default for Limits {
@@ -157,8 +158,8 @@ impl<'a> Decoder<'a> {
         Ok(children)
     }
 
-    /// Returns the branch with this hash, or a ref if the message does not contain it. A branch is read
-    /// only once.
+    /// Returns the branch with this hash, or a ref if the message does not contain it. A branch is
+    /// read only once.
     fn resolve(&mut self, hash: Hash, level: u16) -> Result<Cell, DecodeError> {
         let Ok(index) = self
             .branches
@@ -237,7 +238,8 @@ impl<'a> Decoder<'a> {
     /// Creates the node whose bytes end at the cursor.
     fn finish(&self, shape: Shape, cursor: &Cursor<'a>, start: usize) -> Result<Cell, DecodeError> {
         let node = Node::read(shape, cursor.position - start);
-        // A branch that was already read was checked at its first level, which may have been shallower.
+        // A branch that was already read was checked at its first level, which may have been
+        // shallower.
         if node.depth > self.max_depth {
             return Err(self.too_deep(start));
         }

@@ -68,8 +68,8 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// Prints the rest of `let` and `loop` after the opening bracket, with the spacing of the peer's
-    /// library: `a 1  b 2 ]  body)`.
+    /// Prints the rest of `let` and `loop` after the opening bracket, with the spacing of the
+    /// peer's library: `a 1  b 2 ]  body)`.
     pub(super) fn bindings(&mut self, names: &Node, operands: &Node) -> fmt::Result {
         let mut operands = Items::new(operands).map(|item| {
             let (Item::Value(cell) | Item::Missing(cell)) = item;
@@ -100,8 +100,8 @@ impl Printer<'_, '_> {
             self.closure(parameters, body)?;
             return self.out.write_char(')');
         }
-        // Only a leaf is read: no real function has more than 16 closures, and a tree of shared nodes
-        // can claim any number.
+        // Only a leaf is read: no real function has more than 16 closures, and a tree of shared
+        // nodes can claim any number.
         let parts = node.children.iter().map(|part| match part {
             Cell::Tree(part) if part.tag == 0xdf => closure(part),
             _ => None,

@@ -1,4 +1,5 @@
-//! Names of core functions, from account #8 of a genesis state, and of special operations (section 5.9).
+//! Names of core functions, from account #8 of a genesis state, and of special operations (section
+//! 5.9).
 
 /// Returns the name of a core function.
 pub(super) fn core(number: u64) -> Option<&'static str> {

@@ -14,9 +14,9 @@ use crate::tag;
 
 use scalar::complete_characters_len;
 
-/// Maximum number of bytes that the `Display` implementation of [`Cell`] writes: with shared branches, a
-/// small message can print as almost endless text. The whole state of a network with 132 accounts takes
-/// 600 kB.
+/// Maximum number of bytes that the `Display` implementation of [`Cell`] writes: with shared
+/// branches, a small message can print as almost endless text. The whole state of a network with
+/// 132 accounts takes 600 kB.
 pub const MAX_PRINTED_BYTES: usize = 16 << 20;
 
 /// Appended to text that was cut at its limit, as in the peer's library.
@@ -239,7 +239,8 @@ impl Printer<'_, '_> {
         let mut before = "";
         for item in Items::new(node) {
             self.out.write_str(before)?;
-            // A key is followed by its value; a value or a missing node is followed by the next entry.
+            // A key is followed by its value; a value or a missing node is followed by the next
+            // entry.
             before = match item {
                 Item::Value(_) if before != " " => " ",
                 _ => ",",

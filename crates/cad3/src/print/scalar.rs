@@ -7,9 +7,9 @@ use crate::cell::{Cell, CodePoint, Extension};
 use super::{Printer, core_names};
 
 impl Printer<'_, '_> {
-    /// Prints a double like Java's `Double.toString`: without an exponent from 10^-3 to 10^7, with at
-    /// least one digit on each side of the point. If one digit would suffice with an exponent, the
-    /// nearest number with two digits is printed, such as 4.9E-324.
+    /// Prints a double like Java's `Double.toString`: without an exponent from 10^-3 to 10^7, with
+    /// at least one digit on each side of the point. If one digit would suffice with an exponent,
+    /// the nearest number with two digits is printed, such as 4.9E-324.
     pub(super) fn double(&mut self, value: f64, cell: &Cell) -> fmt::Result {
         if value.is_nan() {
             // The peer's library prints any other NaN as its encoding.
@@ -49,8 +49,8 @@ impl Printer<'_, '_> {
         }
     }
 
-    /// Prints the content of a String. As in the peer's library, a byte that does not start a character
-    /// consumes the next byte too.
+    /// Prints the content of a String. As in the peer's library, a byte that does not start a
+    /// character consumes the next byte too.
     pub(super) fn text(&mut self, mut bytes: &[u8]) -> fmt::Result {
         while !bytes.is_empty() {
             let valid = match std::str::from_utf8(bytes) {

@@ -1,5 +1,5 @@
-//! Reader for query text (section 6): turns source text into the form that a peer's own reader would
-//! produce.
+//! Reader for query text (section 6): turns source text into the form that a peer's own reader
+//! would produce.
 
 mod token;
 
@@ -12,8 +12,8 @@ use crate::tag;
 
 use token::Text;
 
-/// Maximum nesting of forms, and of cells in the resulting cell, where a form of many parts takes several
-/// levels. Lower than the limit of messages, because a request adds levels around the form.
+/// Maximum nesting of forms, and of cells in the resulting cell, where a form of many parts takes
+/// several levels. Lower than the limit of messages, because a request adds levels around the form.
 const MAX_NESTING: u16 = 100;
 
 /// Reason why a text is not a form, and where.
@@ -271,8 +271,8 @@ impl Reader<'_> {
     }
 }
 
-/// Adds metadata to a form: a map as it is, a keyword as a key with the value true, anything else as
-/// `:tag`. Metadata that the form already has is kept.
+/// Adds metadata to a form: a map as it is, a keyword as a key with the value true, anything else
+/// as `:tag`. Metadata that the form already has is kept.
 fn annotated(datum: Cell, metadata: &Cell) -> Cell {
     let added = match metadata.entries() {
         Some(entries) if metadata.tag() == tag::MAP => entries

@@ -245,8 +245,8 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// Reads `u` and four hex digits, twice with a backslash between for a character above ffff, as in
-    /// Java.
+    /// Reads `u` and four hex digits, twice with a backslash between for a character above ffff, as
+    /// in Java.
     fn unicode_escape(&mut self, at: &Text<'_>) -> Result<char, ReadError> {
         let first = self.utf16_unit(at)?;
         let mut units = vec![first];
@@ -275,8 +275,8 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Returns whether a name may start with `c`. Later characters may also be digits, `:` and `#`; `/` is a
-/// name only on its own.
+/// Returns whether a name may start with `c`. Later characters may also be digits, `:` and `#`; `/`
+/// is a name only on its own.
 fn starts_name(c: char) -> bool {
     c.is_ascii_alphabetic()
         || matches!(

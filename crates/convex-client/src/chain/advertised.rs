@@ -1,5 +1,5 @@
-//! Addresses that peers advertise on chain. The text is not trusted: anything but a host and a port is
-//! refused.
+//! Addresses that peers advertise on chain. The text is not trusted: anything but a host and a port
+//! is refused.
 
 use std::net::{IpAddr, SocketAddrV6};
 use std::str::FromStr;

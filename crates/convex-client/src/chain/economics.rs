@@ -1,7 +1,7 @@
 //! Economics of the network: units of coin, and how stake becomes weight in consensus.
 //!
-//! The rules are those of the peer's source, which did not change from release 0.8.0 to 0.8.5. Names such
-//! as `Coin.GOLD` refer to that source.
+//! The rules are those of the peer's source, which did not change from release 0.8.0 to 0.8.5.
+//! Names such as `Coin.GOLD` refer to that source.
 
 /// Copper in one CVM (`Coin.GOLD`).
 pub const COPPER_PER_CVM: i64 = 1_000_000_000;
@@ -20,8 +20,8 @@ pub const CONSENSUS_THRESHOLD: f64 = 0.67;
 /// (`CPoSConstants.PEER_DECAY_DELAY`).
 const DECAY_DELAY_MS: i64 = 3 * 60 * 1000;
 
-/// Time in which the weight decays by the factor e, in milliseconds (`CPoSConstants.PEER_DECAY_TIME`,
-/// whose comment says 30 minutes, but whose value is 5).
+/// Time in which the weight decays by the factor e, in milliseconds
+/// (`CPoSConstants.PEER_DECAY_TIME`, whose comment says 30 minutes, but whose value is 5).
 const DECAY_TIME_MS: i64 = 5 * 60 * 1000;
 
 /// Minimum of the decay (`CPoSConstants.PEER_DECAY_MINIMUM`).
@@ -30,9 +30,9 @@ const DECAY_MINIMUM: f64 = 0.001;
 /// Returns the share of a peer's stake that counts in a state, [`DECAY_MINIMUM`] to 1
 /// (`Economics.stakeDecay`).
 ///
-/// The arguments are the times of the peer's last block in the order and of the state, in milliseconds. A
-/// peer without a block has the minimum. The current time does not matter: on an idle network nothing
-/// decays.
+/// The arguments are the times of the peer's last block in the order and of the state, in
+/// milliseconds. A peer without a block has the minimum. The current time does not matter: on an
+/// idle network nothing decays.
 pub(super) fn decay(last_block_ms: Option<i64>, state_time_ms: i64) -> f64 {
     let Some(last_block_ms) = last_block_ms else {
         return DECAY_MINIMUM;
@@ -48,14 +48,15 @@ pub(super) fn decay(last_block_ms: Option<i64>, state_time_ms: i64) -> f64 {
         .max(DECAY_MINIMUM)
 }
 
-/// Returns the weight of a peer in consensus, in shares of stake (`State.computeStakes`). The weight
-/// depends on the shares, own and delegated, and not on the coin they are worth: rewards add no weight.
+/// Returns the weight of a peer in consensus, in shares of stake (`State.computeStakes`). The
+/// weight depends on the shares, own and delegated, and not on the coin they are worth: rewards add
+/// no weight.
 pub(super) fn weight(shares: i64, decay: f64) -> f64 {
     float(shares) * decay
 }
 
-/// Returns the own stake above [`MINIMUM_OWN_STAKE_COPPER`], in copper; negative if the stake is lower
-/// (`Context.evictPeer`, `State.checkBlock`, `BeliefMerge.isValidPeer`).
+/// Returns the own stake above [`MINIMUM_OWN_STAKE_COPPER`], in copper; negative if the stake is
+/// lower (`Context.evictPeer`, `State.checkBlock`, `BeliefMerge.isValidPeer`).
 pub(super) const fn eviction_margin(own_copper: i64) -> i64 {
     own_copper.saturating_sub(MINIMUM_OWN_STAKE_COPPER)
 }

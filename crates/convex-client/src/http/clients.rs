@@ -18,8 +18,8 @@ use crate::resolve;
 use super::options::HttpOptions;
 use super::{tls, trace};
 
-/// Maximum idle time of a connection to be reused. Peers close connections that are idle for about 30 s
-/// (PEER-PROTOCOL, section 1).
+/// Maximum idle time of a connection to be reused. Peers close connections that are idle for about
+/// 30 s (PEER-PROTOCOL, section 1).
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 
 /// Settings that endpoints must have in common to share a client.
@@ -35,8 +35,9 @@ pub(super) struct ClientSettings {
     pub dial: Option<String>,
 }
 
-/// HTTP clients by their settings. Create one and share it between all [`HttpClient`](super::HttpClient)s:
-/// endpoints with the same settings then share TLS configuration and connections.
+/// HTTP clients by their settings. Create one and share it between all
+/// [`HttpClient`](super::HttpClient)s: endpoints with the same settings then share TLS
+/// configuration and connections.
 #[derive(Debug, Default)]
 pub struct HttpClients(Mutex<HashMap<ClientSettings, Client>>);
 
@@ -56,8 +57,9 @@ impl HttpClients {
     }
 }
 
-/// Creates a plain HTTP client for servers other than peers, with the headers, certificates and proxy of
-/// `options`; `server_name` has no effect. It follows no redirects, and each request ends after `timeout`.
+/// Creates a plain HTTP client for servers other than peers, with the headers, certificates and
+/// proxy of `options`; `server_name` has no effect. It follows no redirects, and each request ends
+/// after `timeout`.
 ///
 /// # Errors
 /// An option is not usable; the error names it.
@@ -139,8 +141,8 @@ impl Resolve for TracedResolver {
     }
 }
 
-/// Wraps reqwest's connector, which connects and does the TLS handshake, to record start and end in the
-/// trace.
+/// Wraps reqwest's connector, which connects and does the TLS handshake, to record start and end in
+/// the trace.
 #[derive(Clone)]
 struct TraceLayer;
 

@@ -1,4 +1,5 @@
-//! The HTTP transport: the query, then the status if the peer has it, on one connection, as raw cells.
+//! The HTTP transport: the query, then the status if the peer has it, on one connection, as raw
+//! cells.
 
 mod clients;
 mod failure;
@@ -31,12 +32,12 @@ use self::trace::{Progress, TRACE, Trace};
 pub use self::clients::{HttpClients, HttpOptionsError, http_client};
 pub use self::options::HttpOptions;
 
-/// Media type of a reply as message content: exact types, and the same decoder as over TCP. All measured
-/// releases support it.
+/// Media type of a reply as message content: exact types, and the same decoder as over TCP. All
+/// measured releases support it.
 const RAW: HeaderValue = HeaderValue::from_static("application/cvx-raw");
 
-/// Pause after which a peer without a status route is asked for its status again, because it may have been
-/// upgraded.
+/// Pause after which a peer without a status route is asked for its status again, because it may
+/// have been upgraded.
 const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
 
 /// Client of one `http://` or `https://` endpoint.
@@ -48,7 +49,8 @@ pub struct HttpClient {
     headers: HeaderMap,
     account: Option<u64>,
     limits: Limits,
-    /// Time of the last successful attempt. Within [`MAX_IDLE`] its connection should still be open.
+    /// Time of the last successful attempt. Within [`MAX_IDLE`] its connection should still be
+    /// open.
     last_used: Option<Instant>,
     /// The peer has no status route; the status is not requested before this time.
     no_status_until: Option<Instant>,
@@ -64,8 +66,8 @@ struct Response {
 }
 
 impl HttpClient {
-    /// Creates a client, which connects on first use. If the options are not usable, every attempt fails
-    /// with [`FailureReason::Local`].
+    /// Creates a client, which connects on first use. If the options are not usable, every attempt
+    /// fails with [`FailureReason::Local`].
     ///
     /// The transport of `endpoint` must be [`Transport::Http`](crate::Transport::Http).
     #[must_use]
@@ -117,8 +119,8 @@ impl HttpClient {
         }
     }
 
-    /// Sends [`POLL_QUERY`](crate::POLL_QUERY), then requests the status if the peer has a status route;
-    /// release 0.8.0 has none. Finishes by `deadline`.
+    /// Sends [`POLL_QUERY`](crate::POLL_QUERY), then requests the status if the peer has a status
+    /// route; release 0.8.0 has none. Finishes by `deadline`.
     pub async fn poll(&mut self, deadline: Instant) -> (Attempt, Outcome) {
         self.attempt(&RequestSpec::poll(), deadline).await
     }
@@ -359,8 +361,8 @@ fn clock_of(
     Some(Timed { value, took })
 }
 
-/// Returns the time for which an overloaded peer asks not to be contacted. The header has seconds, or a
-/// date by the peer's own clock.
+/// Returns the time for which an overloaded peer asks not to be contacted. The header has seconds,
+/// or a date by the peer's own clock.
 fn retry_after(
     status: StatusCode,
     headers: &HeaderMap,

@@ -15,6 +15,7 @@ pub struct HttpOptions {
     pub ca: Option<Vec<Vec<u8>>>,
     /// Host name for TLS and for the `Host` header, instead of the host in the URL.
     pub server_name: Option<String>,
-    /// HTTP proxy (`http` or `https`, without a user name). Proxies of the environment are never used.
+    /// HTTP proxy (`http` or `https`, without a user name). Proxies of the environment are never
+    /// used.
     pub proxy: Option<Url>,
 }

@@ -1,5 +1,5 @@
-//! TLS for the HTTP transport: rustls with the system's root certificates or given ones. Records the
-//! certificate and the start of the handshake, which reqwest does not report.
+//! TLS for the HTTP transport: rustls with the system's root certificates or given ones. Records
+//! the certificate and the start of the handshake, which reqwest does not report.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -74,8 +74,8 @@ fn system_roots() -> Arc<RootCertStore> {
     }))
 }
 
-/// Records when the certificate expires, then verifies it. So the time is also known of a certificate that
-/// is refused.
+/// Records when the certificate expires, then verifies it. So the time is also known of a
+/// certificate that is refused.
 #[derive(Debug)]
 struct RecordingVerifier(Arc<dyn ServerCertVerifier>);
 
@@ -173,8 +173,9 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// A session store that keeps nothing. rustls requests a hint from it when it builds the first message of a
-/// handshake, which is the only observable moment between the TCP and the TLS handshake.
+/// A session store that keeps nothing. rustls requests a hint from it when it builds the first
+/// message of a handshake, which is the only observable moment between the TCP and the TLS
+/// handshake.
 #[derive(Debug)]
 struct HandshakeStartHook;
 

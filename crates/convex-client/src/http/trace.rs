@@ -1,7 +1,8 @@
 //! Trace of how an HTTP connection is made.
 //!
-//! reqwest does not report these steps, so its resolver, connector, certificate verifier and TLS session
-//! store record them. They run in the task that sends the request and find the trace in a task-local.
+//! reqwest does not report these steps, so its resolver, connector, certificate verifier and TLS
+//! session store record them. They run in the task that sends the request and find the trace in a
+//! task-local.
 
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -108,8 +109,8 @@ impl Trace {
     }
 }
 
-/// Records a step in the trace of the current task. A connection that a background task finishes, because
-/// the request got another connection first, has no trace.
+/// Records a step in the trace of the current task. A connection that a background task finishes,
+/// because the request got another connection first, has no trace.
 fn record(step: impl FnOnce(&mut Steps)) {
     if TRACE.try_with(|trace| trace.record(step)).is_err() {
         tracing::trace!("connection made in the background");

@@ -1,5 +1,5 @@
-//! Frames of the binary protocol: a VLQ length, then that number of bytes of content (PEER-PROTOCOL,
-//! section 2).
+//! Frames of the binary protocol: a VLQ length, then that number of bytes of content
+//! (PEER-PROTOCOL, section 2).
 
 use bytes::{Buf, Bytes, BytesMut};
 use cad3::vlq;
@@ -10,8 +10,8 @@ use crate::failure::{Failure, FailureReason};
 /// Maximum size of a frame length in bytes: peers accept contents of up to 50,000,000 bytes.
 const MAX_LENGTH_BYTES: usize = 4;
 
-/// Splits a stream of bytes into the contents of frames. A length above the maximum is an error before any
-/// of the content is received.
+/// Splits a stream of bytes into the contents of frames. A length above the maximum is an error
+/// before any of the content is received.
 #[derive(Debug)]
 pub struct FrameDecoder {
     max_content: usize,
@@ -78,7 +78,8 @@ impl Decoder for FrameDecoder {
             },
         };
         if buffer.len() < expected {
-            // The buffer grows only with received bytes, so an announced length alone takes no memory.
+            // The buffer grows only with received bytes, so an announced length alone takes no
+            // memory.
             return Ok(None);
         }
         self.expected = None;

@@ -1,5 +1,5 @@
-//! The TCP transport: the binary protocol on one persistent connection. Requests are sent in one write,
-//! and replies are matched by id.
+//! The TCP transport: the binary protocol on one persistent connection. Requests are sent in one
+//! write, and replies are matched by id.
 
 mod frame;
 
@@ -24,11 +24,13 @@ use crate::resolve;
 
 pub use self::frame::{FrameDecoder, FrameError, put_frame};
 
-/// Maximum number of unanswered requests on one connection before it is replaced. The id of a request
-/// that timed out stays reserved, and this bounds the replies that a hanging peer may send later.
+/// Maximum number of unanswered requests on one connection before it is replaced. The id of a
+/// request that timed out stays reserved, and this bounds the replies that a hanging peer may send
+/// later.
 const MAX_OUTSTANDING: usize = 32;
 
-/// Maximum number of ignored messages in one attempt. A few late replies are normal; a flood is not.
+/// Maximum number of ignored messages in one attempt. A few late replies are normal; a flood is
+/// not.
 const MAX_IGNORED: u32 = 1000;
 
 /// Capacity of the read buffer: enough for the usual replies to a poll.
@@ -150,8 +152,8 @@ impl TcpClient {
         }
     }
 
-    /// Returns the connection of the previous attempt, if it is still open. Messages that arrived on it
-    /// since then are read and ignored.
+    /// Returns the connection of the previous attempt, if it is still open. Messages that arrived
+    /// on it since then are read and ignored.
     fn kept_connection<V>(&mut self, attempt: &mut Attempt<V>) -> Option<Connection> {
         let mut connection = self.connection.take()?;
         connection
@@ -213,8 +215,8 @@ impl TcpClient {
         Ok((connection, phases))
     }
 
-    /// Connects to the first address that accepts, in order. Each gets an equal share of the remaining
-    /// time.
+    /// Connects to the first address that accepts, in order. Each gets an equal share of the
+    /// remaining time.
     async fn dial(
         &self,
         addresses: &[std::net::SocketAddr],
@@ -399,9 +401,9 @@ fn deadline_passed<V>(attempt: &Attempt<V>) -> Failure {
     }
 }
 
-/// Returns whether the next attempt can use the connection: it is valid, and something was received on it.
-/// After silence the next attempt connects again, which distinguishes a hanging peer from a broken network
-/// path.
+/// Returns whether the next attempt can use the connection: it is valid, and something was received
+/// on it. After silence the next attempt connects again, which distinguishes a hanging peer from a
+/// broken network path.
 fn is_reusable(outcome: &Outcome, connection: &Connection) -> bool {
     match outcome {
         Ok(_) => true,

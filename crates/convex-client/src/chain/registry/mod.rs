@@ -15,19 +15,20 @@ pub use row::MAX_URL_BYTES;
 /// The registry of peers in one state. Read it with a [`RegistryReader`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Registry {
-    /// Time of the state, in milliseconds since the epoch. If the registry was read in several pages,
-    /// the time of the last state.
+    /// Time of the state, in milliseconds since the epoch. If the registry was read in several
+    /// pages, the time of the last state.
     pub state_time_ms: i64,
     /// Number of registered peers.
     pub registered: u64,
-    /// Whether `peers` has all registered peers. If not, weights and totals cover only those in `peers`.
+    /// Whether `peers` has all registered peers. If not, weights and totals cover only those in
+    /// `peers`.
     pub complete: bool,
     /// Peers by their keys; the first [`MAX_PEERS`] in the order of the keys.
     pub peers: BTreeMap<Hash, RegisteredPeer>,
     /// Stake of these peers including rewards, in copper.
     pub total_stake_copper: i64,
-    /// Balances of the peers' controllers by address, in copper. Balances that could not be read are
-    /// absent.
+    /// Balances of the peers' controllers by address, in copper. Balances that could not be read
+    /// are absent.
     pub controllers: BTreeMap<u64, i64>,
 }
 
@@ -42,38 +43,40 @@ pub struct RegisteredPeer {
     pub delegated_copper: i64,
     /// Shares of stake, own and delegated, which determine the weight. Rewards add none.
     pub shares: i64,
-    /// Time of the peer's last block in the order, in milliseconds since the epoch. Absent before the
-    /// first block.
+    /// Time of the peer's last block in the order, in milliseconds since the epoch. Absent before
+    /// the first block.
     pub last_block_ms: Option<i64>,
-    /// URL that the peer advertises: unchecked text of at most [`MAX_URL_BYTES`], to be parsed as an
+    /// URL that the peer advertises: unchecked text of at most [`MAX_URL_BYTES`], to be parsed as
+    /// an
     /// [`AdvertisedAddress`](super::AdvertisedAddress). Absent also if it is longer.
     pub url: Option<String>,
 }
 
 impl RegisteredPeer {
-    /// Returns the share of the stake that counts in a state of this time, 0.001 to 1. The time is in
-    /// milliseconds since the epoch.
+    /// Returns the share of the stake that counts in a state of this time, 0.001 to 1. The time is
+    /// in milliseconds since the epoch.
     #[must_use]
     pub fn decay(&self, state_time_ms: i64) -> f64 {
         economics::decay(self.last_block_ms, state_time_ms)
     }
 
-    /// Returns the weight in consensus in a state of this time, in shares. The time is in milliseconds
-    /// since the epoch.
+    /// Returns the weight in consensus in a state of this time, in shares. The time is in
+    /// milliseconds since the epoch.
     #[must_use]
     pub fn weight(&self, state_time_ms: i64) -> f64 {
         economics::weight(self.shares, self.decay(state_time_ms))
     }
 
-    /// Returns the own stake above [`MINIMUM_OWN_STAKE_COPPER`](economics::MINIMUM_OWN_STAKE_COPPER), in
-    /// copper. If negative, anyone may evict the peer.
+    /// Returns the own stake above
+    /// [`MINIMUM_OWN_STAKE_COPPER`](economics::MINIMUM_OWN_STAKE_COPPER), in copper. If negative,
+    /// anyone may evict the peer.
     #[must_use]
     pub fn eviction_margin(&self) -> i64 {
         economics::eviction_margin(self.own_copper)
     }
 
-    /// Returns whether other peers accept blocks and votes of this peer. If not, its weight still counts
-    /// in the total, like that of a peer that never agrees.
+    /// Returns whether other peers accept blocks and votes of this peer. If not, its weight still
+    /// counts in the total, like that of a peer that never agrees.
     #[must_use]
     pub fn has_effective_stake(&self) -> bool {
         self.eviction_margin() >= 0
@@ -81,9 +84,9 @@ impl RegisteredPeer {
 }
 
 impl Registry {
-    /// Returns the share of each peer in the total weight in a state of this time, which may be later
-    /// than the registry. The time is in milliseconds since the epoch. The sum is 1; without any weight
-    /// the result is empty.
+    /// Returns the share of each peer in the total weight in a state of this time, which may be
+    /// later than the registry. The time is in milliseconds since the epoch. The sum is 1; without
+    /// any weight the result is empty.
     #[must_use]
     pub fn weights(&self, state_time_ms: i64) -> BTreeMap<Hash, f64> {
         let weight = |peer: &RegisteredPeer| peer.weight(state_time_ms);

@@ -12,9 +12,9 @@ use super::{RegisteredPeer, Registry, row};
 /// Maximum number of peers in a [`Registry`]. Further peers are only counted.
 pub const MAX_PEERS: usize = 1000;
 
-/// Number of peers or balances in one query. A row costs about 1,100 juice and at most 400 bytes, so a
-/// page stays far below a peer's limit of 10,000,000 juice (PEER-PROTOCOL, section 3.2) and below the
-/// default limit of the size of a reply.
+/// Number of peers or balances in one query. A row costs about 1,100 juice and at most 400 bytes,
+/// so a page stays far below a peer's limit of 10,000,000 juice (PEER-PROTOCOL, section 3.2) and
+/// below the default limit of the size of a reply.
 const PAGE_ROWS: usize = 250;
 
 /// Minimum number of rows in a page, for peers with lower limits.
@@ -59,8 +59,8 @@ enum Step {
     Done,
 }
 
-/// Reason why an answer cannot be used. What was read before is kept, and the same query can be sent to
-/// another peer.
+/// Reason why an answer cannot be used. What was read before is kept, and the same query can be
+/// sent to another peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {
     /// The value is not an answer to the query. The text says why.
@@ -97,11 +97,12 @@ impl RegistryReader {
     }
 
     /// Handles the answer to the query that [`next_query`](Self::next_query) returned. If the query
-    /// exceeds a limit, the next query is smaller; if it cannot be smaller, the rest of the peers or
-    /// balances is left out.
+    /// exceeds a limit, the next query is smaller; if it cannot be smaller, the rest of the peers
+    /// or balances is left out.
     ///
     /// # Errors
-    /// The query has no value, or the value is not an answer to it. The next query is then the same.
+    /// The query has no value, or the value is not an answer to it. The next query is then the
+    /// same.
     pub fn handle_answer(&mut self, answer: Result<Cell, QueryError>) -> Result<(), RegistryError> {
         let value = match answer {
             Ok(value) => value,

@@ -8,15 +8,15 @@ use crate::chain::economics::{MAX_SUPPLY_COPPER, split_balance};
 
 use super::RegisteredPeer;
 
-/// Maximum length of an advertised URL in bytes. Enough for a scheme, the longest host name and a port.
-/// The query omits longer ones, because anyone can put megabytes on chain.
+/// Maximum length of an advertised URL in bytes. Enough for a scheme, the longest host name and a
+/// port. The query omits longer ones, because anyone can put megabytes on chain.
 pub const MAX_URL_BYTES: usize = 300;
 
 /// Maximum number of bytes of a value in an error.
 const MAX_PRINTED_BYTES: usize = 60;
 
-/// Returns the query text of a function from an entry of `(:peers *state*)` to its row. The metadata can be
-/// anything that the owner of the peer wrote.
+/// Returns the query text of a function from an entry of `(:peers *state*)` to its row. The
+/// metadata can be anything that the owner of the peer wrote.
 pub(super) fn function() -> String {
     format!(
         "(fn [[k p]] \
