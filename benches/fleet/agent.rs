@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::INTERVAL;
 use crate::network::{PROGRAM, SimulatedNetwork, agent_config};
 use crate::program::{Cores, Program, ReadyOn};
-use crate::report::{Kept, Row, ScrapeRow, ConfiguredIdentity};
+use crate::report::{ConfiguredIdentity, Kept, Row, ScrapeRow};
 use crate::spread::Spread;
 
 /// Pause between checks whether every peer has been polled.

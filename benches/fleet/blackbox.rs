@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::INTERVAL;
 use crate::network::SimulatedNetwork;
 use crate::program::{Cores, Program, ReadyOn};
-use crate::report::{Row, ConfiguredIdentity};
+use crate::report::{ConfiguredIdentity, Row};
 
 const CONFIG: &str = "modules: { http: { prober: http, timeout: 5s } }\n";
 /// Longest wait for a probe.
@@ -84,7 +84,12 @@ impl Blackbox {
             probes * 10 >= expected * 9,
             "only {probes} of {expected} probes succeeded"
         );
-        let row = Row::new(ConfiguredIdentity::Blackbox, Transport::Http, self.targets, &cpu);
+        let row = Row::new(
+            ConfiguredIdentity::Blackbox,
+            Transport::Http,
+            self.targets,
+            &cpu,
+        );
         Ok(row.resident(self.program.resident_kib()?))
     }
 }

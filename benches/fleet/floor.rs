@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::INTERVAL;
 use crate::exchange::Turns;
 use crate::program::{Cores, Program, ReadyOn};
-use crate::report::{Row, ConfiguredIdentity};
+use crate::report::{ConfiguredIdentity, Row};
 
 /// The first argument of both ends.
 pub(crate) const ROLE: &str = "floor";

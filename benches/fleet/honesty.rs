@@ -17,7 +17,7 @@ use crate::INTERVAL;
 use crate::agent::Agent;
 use crate::network::SimulatedNetwork;
 use crate::program::Cores;
-use crate::report::{HonestyRow, Latency, ConfiguredIdentity};
+use crate::report::{ConfiguredIdentity, HonestyRow, Latency};
 
 /// The first argument of the process of the bare exchange.
 pub(crate) const ROLE: &str = "time";
@@ -61,7 +61,14 @@ async fn reported(
     answering: usize,
     rounds: usize,
 ) -> anyhow::Result<Vec<f64>> {
-    let agent = Agent::start(cores, networks, Transport::Tcp, ConfiguredIdentity::Agent, "full").await?;
+    let agent = Agent::start(
+        cores,
+        networks,
+        Transport::Tcp,
+        ConfiguredIdentity::Agent,
+        "full",
+    )
+    .await?;
     sleep(INTERVAL * WARM_UP).await;
     let mut all = Vec::new();
     for _ in 0..rounds {

@@ -36,7 +36,7 @@ use floor::Floor;
 use machine::{Machine, busy_seconds};
 use network::SimulatedNetwork;
 use program::Cores;
-use report::{Report, Row, ScrapeRow, ConfiguredIdentity};
+use report::{ConfiguredIdentity, Report, Row, ScrapeRow};
 
 /// Time between two polls of a target.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -181,7 +181,14 @@ async fn measure_size(
     let networks = SimulatedNetwork::several(size).await?;
     let first = networks.first().context("at least one peer")?;
     eprintln!("{size} peers over {transport}: the agent");
-    let agent = Agent::start(cores, &networks, transport, ConfiguredIdentity::Agent, "lean").await?;
+    let agent = Agent::start(
+        cores,
+        &networks,
+        transport,
+        ConfiguredIdentity::Agent,
+        "lean",
+    )
+    .await?;
     let row = agent.watch(rounds).await?;
     scrapes.extend(agent.scrapes(&row).await?);
     rows.push(row);
@@ -212,7 +219,14 @@ async fn measure_limit(cores: &Cores, rounds: usize) -> anyhow::Result<Vec<Row>>
     {
         let networks = SimulatedNetwork::several(most).await?;
         eprintln!("{most} peers, the most for the descriptor limit: the agent");
-        let agent = Agent::start(cores, &networks, Transport::Tcp, ConfiguredIdentity::Agent, "lean").await?;
+        let agent = Agent::start(
+            cores,
+            &networks,
+            Transport::Tcp,
+            ConfiguredIdentity::Agent,
+            "lean",
+        )
+        .await?;
         rows.push(agent.watch(rounds).await?);
     }
     let more = most + most / 2;

@@ -123,7 +123,12 @@ impl Latency {
 impl Row {
     /// Makes the row of a program that polls each target once per round, from its CPU seconds in
     /// each round.
-    pub(crate) fn new(who: ConfiguredIdentity, transport: Transport, targets: usize, cpu: &[f64]) -> Self {
+    pub(crate) fn new(
+        who: ConfiguredIdentity,
+        transport: Transport,
+        targets: usize,
+        cpu: &[f64],
+    ) -> Self {
         let polls = float(targets);
         Self {
             who,

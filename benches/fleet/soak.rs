@@ -42,7 +42,14 @@ pub(crate) async fn soak(cores: &Cores, minutes: usize) -> anyhow::Result<Soak> 
     let machine = Machine::here().await?;
     let all = WARM_UP_MINUTES + minutes;
     let networks = [SimulatedNetwork::start(PEERS, &faults(all)).await?];
-    let agent = Agent::start(cores, &networks, Transport::Tcp, ConfiguredIdentity::Agent, "lean").await?;
+    let agent = Agent::start(
+        cores,
+        &networks,
+        Transport::Tcp,
+        ConfiguredIdentity::Agent,
+        "lean",
+    )
+    .await?;
     let config = agent_config(&networks, Transport::Tcp, &agent.state_dir(), "lean")?;
     let lines: Vec<&str> = config.lines().collect();
     let fewer = lines[..lines.len() - CHURN].join("\n") + "\n";

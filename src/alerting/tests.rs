@@ -12,7 +12,7 @@ use crate::failure::Reason;
 use crate::fleet::{
     Condition, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot,
 };
-use crate::self_check::{Check, Checks, CheckResult};
+use crate::self_check::{Check, CheckResult, Checks};
 
 use super::{
     Alert, AlertSubject, AlertTracker, MonitorStatus, RULES, RuleInput, alert_for_condition,

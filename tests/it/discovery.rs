@@ -38,7 +38,7 @@ async fn registry(network: &Network) -> Registry {
     let mut prober = prober(&peer(&[&format!("tcp://{}", network.tcp(1))]));
     let mut reading = RegistryReader::default();
     while let Some(question) = reading.next_query() {
-        reading.take(prober.ask(&question).await).unwrap();
+        reading.handle_answer(prober.ask(&question).await).unwrap();
     }
     reading.finish().unwrap()
 }
@@ -129,7 +129,7 @@ async fn each_discovered_peer_is_in_one_shard_and_sampled_by_the_others() {
     for shard in ["1/2", "2/2"] {
         let shard: Shard = shard.parse().unwrap();
         let mut config = config.clone();
-        shard.keep(&mut config);
+        shard.retain_peers(&mut config);
         let mut list = Watchlist::new(shard);
         list.apply(scan(&config, &registry).await, &config);
         let merged = list.merged(&config);
@@ -205,7 +205,7 @@ async fn a_peer_that_advertises_the_endpoint_of_another_peer_is_detected() {
         records.iter().map(identity).collect()
     };
     poll(&fleet).await;
-    fleet.judge_advertised("n", &registered, &Addresses::new());
+    fleet.check_advertised_urls("n", &registered, &Addresses::new());
     let all_match = [(Some(true), 0); 3];
     assert_eq!(matches(&fleet.snapshot().peers), all_match);
 
@@ -221,7 +221,7 @@ async fn a_peer_that_advertises_the_endpoint_of_another_peer_is_detected() {
         ["localhost", "nowhere.invalid"].map(String::from).into()
     );
     let addresses = resolve_all(["localhost".to_owned()].into()).await;
-    fleet.judge_advertised("n", &registry, &addresses);
+    fleet.check_advertised_urls("n", &registry, &addresses);
     let records = poll(&fleet).await;
     let expected = [(Some(false), 1), (None, 1), (Some(true), 1)];
     assert_eq!(matches(&records), expected);

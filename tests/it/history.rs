@@ -45,7 +45,7 @@ impl Watched {
 
     fn apply(&self, text: &str) {
         self.fleet.apply(&config(text));
-        self.history.follow(&self.fleet.snapshot());
+        self.history.set_peers(&self.fleet.snapshot());
     }
 
     /// Records a poll of the peer at this position.
@@ -77,8 +77,8 @@ impl Watched {
 
 fn as_text(events: &[Arc<Event>]) -> Vec<String> {
     let text = |event: &Arc<Event>| match &event.peer {
-        Some(peer) => format!("{peer}: {}", event.what),
-        None => event.what.to_string(),
+        Some(peer) => format!("{peer}: {}", event.kind),
+        None => event.kind.to_string(),
     };
     events.iter().map(text).collect()
 }

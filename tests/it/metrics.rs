@@ -163,7 +163,7 @@ async fn lean_detail_omits_what_the_catalogue_says() {
     let exposition = agent.get("/metrics").await.1;
     let found = samples(&exposition);
     for name in found.keys() {
-        assert_ne!(definition(name).lean, Lean::Left, "{name}");
+        assert_ne!(definition(name).lean, Lean::Omitted, "{name}");
     }
     assert!(
         found["convex_probe_failures_total"]

@@ -19,7 +19,7 @@ pub(crate) fn peer(endpoints: &[&str]) -> Peer {
         .iter()
         .map(|text| Endpoint::parse(text).unwrap())
         .collect();
-    let mut peer = Peer::at(endpoints[0].clone());
+    let mut peer = Peer::from_endpoint(endpoints[0].clone());
     "tested".clone_into(&mut peer.name);
     peer.endpoints = endpoints;
     peer.polling.down_after = 1;
@@ -38,7 +38,7 @@ pub(crate) fn prober(peer: &Peer) -> Prober {
 /// Returns the record of a peer after this one poll.
 pub(crate) fn verdict(peer: &Peer, observation: &Observation) -> PeerRecord {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    record.observe(observation, None, Instant::now(), SystemTime::now());
+    record.record_poll(observation, None, Instant::now(), SystemTime::now());
     record
 }
 

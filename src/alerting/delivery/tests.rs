@@ -20,7 +20,7 @@ use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
 use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
 use crate::poller::ScheduleMetrics;
-use crate::self_check::{Check, Checks, CheckResult};
+use crate::self_check::{Check, CheckResult, Checks};
 
 use super::{DeliveryMetrics, Dependencies, MessageContext, Notifier, Outbox, PersistedOutbox};
 

@@ -12,8 +12,8 @@ use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    EndpointObservation, Fleet, Health, Observation, SavedPeer, SavedEndpoint, SavedFleet,
-    SavedOrder, Snapshot, Streak, UnixMillis, ConfiguredIdentity,
+    ConfiguredIdentity, EndpointObservation, Fleet, Health, Observation, SavedEndpoint, SavedFleet,
+    SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
 
 use crate::support::agent::{Agent, value_of};
@@ -47,7 +47,7 @@ fn memory() -> SavedFleet {
         ..SavedEndpoint::default()
     };
     let one = SavedPeer {
-        who: ConfiguredIdentity {
+        configured: ConfiguredIdentity {
             network: "default".to_owned(),
             pinned_genesis: None,
             pinned_key: None,
@@ -173,7 +173,7 @@ fn a_file_torn_at_any_byte_is_set_aside() {
     file.write(&state(memory())).unwrap();
     let path = dir.path().join("state.json");
     let whole = fs::read(&path).unwrap();
-    for length in 0..configuredle.len() {
+    for length in 0..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
         let found = file.read();
         assert!(found.state.is_none(), "{length} bytes");

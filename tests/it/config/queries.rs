@@ -22,7 +22,7 @@ fn a_query_is_sent_to_every_network_by_default() {
     };
     let expected = CustomQuery {
         name: "a".to_owned(),
-        question: Query::read("(balance #13)").expect("a form"),
+        query: Query::read("(balance #13)").expect("a form"),
         help: "what".to_owned(),
         networks: vec!["n".to_owned()],
         interval: Duration::from_secs(300),

@@ -36,14 +36,14 @@ fn with_web(text: &str) -> Result<Config, String> {
 fn every_key_of_a_web_configuration_is_read() {
     let config = with_web(include_str!("web.yml")).unwrap();
     let web = &config.web;
-    assert!(web.authenticates() && !web.http2);
+    assert!(web.requires_authentication() && !web.http2);
     assert_eq!(
         web.users.keys().collect::<Vec<_>>(),
         ["Jürgen", "prometheus"]
     );
-    assert!(web.users["prometheus"].is_of(b"s3cret") && !web.users["prometheus"].is_of(b"other"));
+    assert!(web.users["prometheus"].verify(b"s3cret") && !web.users["prometheus"].verify(b"other"));
     assert_eq!(web.headers["strict-transport-security"], "max-age=31536000");
-    assert!(config.web.tls.as_ref().unwrap().demands_certificate());
+    assert!(config.web.tls.as_ref().unwrap().requires_certificate());
     assert!(config::render(&config).contains("/web.yml"));
 }
 
@@ -51,7 +51,9 @@ fn every_key_of_a_web_configuration_is_read() {
 fn an_empty_web_configuration_means_plain_http_without_passwords() {
     for text in ["", "\n# later\n"] {
         let config = with_web(text).unwrap();
-        assert!(config.web.tls.is_none() && config.web.http2 && !config.web.authenticates());
+        assert!(
+            config.web.tls.is_none() && config.web.http2 && !config.web.requires_authentication()
+        );
     }
 }
 
@@ -82,7 +84,7 @@ fn errors_in_a_web_configuration_name_its_own_file() {
 fn a_listener_open_to_other_hosts_is_warned_about() {
     let exposure = |text: &str, address: &str| {
         let config = with_web(text).unwrap();
-        config.web.exposure(address.parse().unwrap())
+        config.web.exposure_warning(address.parse().unwrap())
     };
     let open = exposure("", "0.0.0.0:18880").unwrap();
     assert!(open.contains("open to everybody"), "{open}");

@@ -8,7 +8,7 @@ use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     Condition, EndpointObservation, Fleet, Health, Observation, Slot,
 };
-use convex_peer_monitor::self_check::{Check, Excuse, CheckResult};
+use convex_peer_monitor::self_check::{Check, CheckResult, Excuse};
 use tokio::net::TcpListener;
 use tokio::time::advance;
 

@@ -43,7 +43,7 @@ impl Watched {
             EndpointObservation::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
         let endpoints = self.endpoints.iter().zip(results).map(probed).collect();
-        self.record.observe(
+        self.record.record_poll(
             &Observation { endpoints },
             None,
             self.start + self.now,
@@ -201,7 +201,7 @@ fn failures_reconnects_and_ignored_messages_are_counted_per_endpoint() {
         (
             tally.attempts,
             tally.failed(Reason::Client(FailureReason::Closed)),
-            tally.failed_in_all()
+            tally.total_failures()
         ),
         (3, 1, 1)
     );

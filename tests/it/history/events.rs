@@ -47,7 +47,7 @@ async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
         received.push(subscription.next().await.unwrap());
     }
     assert_eq!(as_text(&received), expected);
-    let newest = watched.history.events_of("one", 1);
+    let newest = watched.history.peer_events("one", 1);
     assert_eq!(as_text(&newest), expected[7..]);
     assert_eq!(newest[0].network.as_deref(), Some("main"));
 }
@@ -62,8 +62,8 @@ async fn the_start_and_the_end_of_a_fork_are_events() {
             watched.poll(peer, SystemTime::now(), good(key, block, hash));
         }
     }
-    let events = watched.history.events_of("three", 99);
-    let kinds: Vec<_> = events.iter().rev().map(|event| &event.what).collect();
+    let events = watched.history.peer_events("three", 99);
+    let kinds: Vec<_> = events.iter().rev().map(|event| &event.kind).collect();
     let position = |expected: fn(&EventKind) -> bool| kinds.iter().position(|what| expected(what));
     let began = position(|what| {
         matches!(
@@ -75,7 +75,7 @@ async fn the_start_and_the_end_of_a_fork_are_events() {
     });
     let ended = position(|what| matches!(what, EventKind::ForkEnded));
     assert!(began.is_some() && began < ended, "{kinds:?}");
-    assert!(watched.history.events_of("one", 99).is_empty());
+    assert!(watched.history.peer_events("one", 99).is_empty());
 }
 
 #[tokio::test]

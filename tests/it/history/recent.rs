@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use convex_client::FailureReason;
 use convex_peer_monitor::fleet::Health;
-use convex_peer_monitor::history::{POLLS_KEPT, MAX_TRANSCRIBED_PEERS};
+use convex_peer_monitor::history::{MAX_TRANSCRIBED_PEERS, POLLS_KEPT};
 
 use crate::support::polls::failed;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use convex_client::FailureReason;
-use convex_peer_monitor::history::{EventKind, STORE_NAME, ReadError};
+use convex_peer_monitor::history::{DATABASE_FILE_NAME, EventKind, ReadError};
 
 use crate::support::polls::failed;
 
@@ -62,7 +62,7 @@ async fn a_restart_keeps_everything_written_and_continues_the_ids() {
     assert_eq!(again, series);
     let last = events.last().unwrap().id;
     let mut resumed = after.history.subscribe(Some(events[0].id));
-    after.history.note(EventKind::AgentStopped);
+    after.history.record_event(EventKind::AgentStopped);
     for event in &events[1..] {
         assert_eq!(resumed.next().await.as_ref(), Some(event));
     }
@@ -93,7 +93,7 @@ async fn the_history_survives_a_disk_that_fails_and_a_deleted_directory() {
         .await
         .unwrap();
     assert_eq!(series.points.len(), 1);
-    assert!(state_dir.join(STORE_NAME).exists());
+    assert!(state_dir.join(DATABASE_FILE_NAME).exists());
 
     // Deleted while the agent runs: a new database is created.
     fs::remove_dir_all(&state_dir).unwrap();
@@ -109,7 +109,7 @@ async fn the_history_survives_a_disk_that_fails_and_a_deleted_directory() {
 #[tokio::test]
 async fn an_unusable_database_is_set_aside_and_a_new_one_is_created() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(STORE_NAME);
+    let path = dir.path().join(DATABASE_FILE_NAME);
     fs::write(&path, "torn").unwrap();
     let watched = Watched::start(Some(dir.path()), TWO).await;
     let began = hours_ago(1);

@@ -169,7 +169,7 @@ async fn a_query_with_too_large_an_answer_is_not_repeated() {
             .ask(&query())
             .await;
         let error = answer.unwrap_err();
-        assert!(error.is_too_much(), "{error}");
+        assert!(error.exceeds_limit(), "{error}");
         assert_eq!(fake.connections(), 1, "{first}");
     }
 }

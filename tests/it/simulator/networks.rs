@@ -207,7 +207,7 @@ async fn a_network_without_peers_or_with_too_many_does_not_start() {
     }
     let options = Options {
         peers: 1000,
-        base: Some(64_000),
+        first_port: Some(64_000),
         ..Options::default()
     };
     let error = Network::start(options).await.unwrap_err().to_string();

@@ -1,6 +1,6 @@
 //! Messages that are made to be expensive or break a rule.
 
-use cad3::{Cell, Hash, Limits, PRINT_LIMIT, decode_message, encode, encode_message, vlq};
+use cad3::{Cell, Hash, Limits, MAX_PRINTED_BYTES, decode_message, encode, encode_message, vlq};
 
 use super::data::{message, whole};
 
@@ -60,7 +60,7 @@ fn printing_stops_at_the_limit_with_a_notice() {
     let printed = cell.to_string();
     assert_eq!(
         printed.len(),
-        PRINT_LIMIT + "<<Print limit exceeded>>".len()
+        MAX_PRINTED_BYTES + "<<Print limit exceeded>>".len()
     );
     assert!(printed.ends_with("<<Print limit exceeded>>"));
     assert_eq!(cell.printed(64).to_string().len(), 64 + 24);

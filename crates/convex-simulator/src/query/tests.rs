@@ -117,7 +117,9 @@ fn the_queries_of_a_monitor_are_answered() {
 #[test]
 fn the_poll_query_is_answered_in_full() {
     let view = view();
-    let outcome = evaluate(&view.state, &POLL_QUERY, 11).outcome.unwrap();
+    let outcome = evaluate(&view.state, POLL_QUERY.form(), 11)
+        .outcome
+        .unwrap();
     let answer = PollAnswer::from_cell(&outcome).unwrap();
     assert_eq!(answer.state_hash, Some(view.state.hash));
     assert_eq!(

@@ -6,7 +6,8 @@ use cad3::Hash;
 use convex_peer_monitor::agent::state_file::StateFile;
 use convex_peer_monitor::config::{Detail, Mode};
 use convex_peer_monitor::fleet::{
-    Health, SavedPeer, SavedEndpoint, SavedFleet, SavedOrder, Streak, UnixMillis, ConfiguredIdentity,
+    ConfiguredIdentity, Health, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Streak,
+    UnixMillis,
 };
 use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
 use proptest::collection::btree_map;
@@ -72,7 +73,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
             highest,
             stuck,
             below,
-            unexecuted,
+            unexecuted: owed,
         },
     );
     let advanced = ([moment(), moment(), moment(), moment()], order);
@@ -149,7 +150,7 @@ proptest! {
         };
         let mut text = String::new();
         let registry = prometheus::Registry::new();
-        exposition(&snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
+        write_exposition(&snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
         prop_assert!(text.contains("convex_peer_health"));
     }
 }
