@@ -50,8 +50,14 @@ pub(crate) fn own_address() -> io::Result<SocketAddr> {
         Some(subnet) => subnet,
         none => none.insert(Subnet::claim()?),
     };
-    let host = subnet.next_host;
-    subnet.next_host = host.checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
-    let host = Ipv4Addr::new(127, subnet.high, subnet.low, host);
-    Ok(SocketAddr::from((host, PORT)))
+    loop {
+        let host = subnet.next_host;
+        subnet.next_host = host.checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let host = Ipv4Addr::new(127, subnet.high, subnet.low, host);
+        let address = SocketAddr::from((host, PORT));
+        // Programs of a test that was killed may still listen.
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
 }
