@@ -19,26 +19,17 @@ use std::time::Duration;
 use fake::FakePeer;
 
 /// Longest wait for something that must happen, on however busy a machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` holds, checking it every 20 ms; panics after [`DEADLINE`].
-pub(crate) async fn until(what: &str, condition: impl AsyncFnMut() -> bool) {
-    until_within(DEADLINE, what, condition).await;
-}
-
-/// Waits until `condition` holds, checking it every 20 ms; panics after `longest`.
-pub(crate) async fn until_within(
-    longest: Duration,
-    what: &str,
-    mut condition: impl AsyncFnMut() -> bool,
-) {
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let in_time = tokio::time::timeout(longest, waiting).await.is_ok();
-    assert!(in_time, "not within {longest:?}: {what}");
+    let in_time = tokio::time::timeout(DEADLINE, waiting).await.is_ok();
+    assert!(in_time, "not within {DEADLINE:?}: {what}");
 }
 
 /// Lets the time of tokio pass, and none of it while something waits for the network.

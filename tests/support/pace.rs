@@ -17,9 +17,14 @@ const FAST_POLL: Duration = Duration::from_micros(2_500);
 /// How long polls are timed.
 const MEASURED_FOR: Duration = Duration::from_secs(2);
 
-/// A factor for all times of a test. Other tests with a pace wait until this one is dropped.
+/// The largest factor: weights of stake decay in networks that run for more than three minutes.
+const MAX_FACTOR: usize = 3;
+
+/// A factor for all times of a test, and the number of parts in which it watches its networks. Other
+/// tests with a pace wait until this one is dropped.
 pub(crate) struct Pace {
     factor: u32,
+    pub(crate) parts: usize,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -36,9 +41,11 @@ impl Pace {
             polls += 1;
         }
         let one_poll = began.elapsed() / polls;
-        let factor = one_poll.as_micros().div_ceil(FAST_POLL.as_micros());
+        let slowness = one_poll.as_micros().div_ceil(FAST_POLL.as_micros());
+        let slowness = usize::try_from(slowness).unwrap().max(1);
         Self {
-            factor: u32::try_from(factor).unwrap().clamp(1, 10),
+            factor: u32::try_from(slowness.min(MAX_FACTOR)).unwrap(),
+            parts: slowness.div_ceil(MAX_FACTOR),
             _turn: turn,
         }
     }

@@ -141,7 +141,7 @@ async fn texts_of_a_hostile_peer_are_shown_and_harmless() {
     })
     .await;
     let agent = Agent::start(&format!(
-        "defaults: {{ interval: 10s, timeout: 9s, down_after: 1 }}\n\
+        "defaults: {{ interval: 60s, timeout: 55s, down_after: 1 }}\n\
          peers: [{{ name: short, endpoints: ['tcp://{}'] }}, {{ name: long, endpoints: ['tcp://{}'] }}, {{ name: body, endpoints: ['http://{}'] }}]\n",
         short.tcp, long.tcp, body.http
     ))
