@@ -1,6 +1,6 @@
 //! The JSON shape of a peer in `/api/v1/peers` and in `probe --json`.
 //!
-//! The names of its OpenAPI components are part of the API: generated clients use them.
+//! The names of its components in `openapi.json` are part of the API: generated clients use them.
 
 #![allow(
     unused_qualifications,

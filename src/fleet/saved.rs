@@ -173,3 +173,25 @@ impl ConfiguredIdentity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_written_by_earlier_versions_is_still_read() {
+        let text = r#"{"peers":{"a":{"network":"n","pinned_genesis":null,"pinned_key":null,
+            "health":"down","streak":{"verdict":false,"running":[false,3]},"genesis":null,
+            "key":null,"genesis_match":null,"key_match":null,"transports_agree":null,
+            "key_changed":null,"diverged_at":41,"advanced":[1,null,null,null],
+            "order":{"points":null,"highest":[3,2,1],"stuck":4,"below":5,"owed":[6,7]},
+            "endpoints":{"tcp://a:1":{"attempt":8,"success":null,"certificate_ends":null,
+            "failures":9,"failure":["refused","why"]}}}},"finality_advanced":{"n":10}}"#;
+        let saved: SavedFleet = serde_json::from_str(text).unwrap();
+        let peer = &saved.peers["a"];
+        assert_eq!(peer.streak.polls(), 3);
+        assert_eq!(peer.order.unexecuted, Some((6, UnixMillis(7))));
+        let compact: String = text.split_whitespace().collect();
+        assert_eq!(serde_json::to_string(&saved).unwrap(), compact);
+    }
+}
