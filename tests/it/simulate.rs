@@ -497,7 +497,7 @@ fn a_fault_that_is_none_is_refused_with_the_list_before_a_port_is_bound() {
             &["--peers", "3", "--fault", "stall:4"],
             "there are 3 peers, no peer 4",
         ),
-        (&["--peers", "0"], "a network has 1 peer at least"),
+        (&["--peers", "0"], "a network needs at least 1 peer"),
         (&["--traffic", "1ms"], "is no period of at least 10ms"),
     ] {
         let output = program(args).output().unwrap();
