@@ -318,7 +318,35 @@ impl From<ScanError> for Malformed {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn scalars_have_the_types_that_serde_yaml_gives_them(
+            text in "[-+.0-9a-fxoenN~_: ]{0,9}|(true|TRUE|yes|null|Null|\\.inf|\\.NaN)[0-9a ]{0,1}",
+        ) {
+            use serde_yaml::Value::{Bool, Null, Number, String};
+
+            let expected = serde_yaml::from_str(&text);
+            if let (Ok(node), Ok(expected)) = (read(&text), expected) {
+                let same = match &node.content {
+                    Content::Null => matches!(expected, Null),
+                    Content::Bool(value) => expected == Bool(*value),
+                    Content::Number { whole, .. } => {
+                        matches!(&expected, Number(number)
+                            if number.as_i64().map(i128::from) == *whole || number.as_i64().is_none())
+                    }
+                    Content::Text(text) => expected == String(text.clone()),
+                    Content::List(_) | Content::Map(_) => {
+                        expected.is_sequence() || expected.is_mapping()
+                    }
+                };
+                prop_assert!(same, "{:?} is not {expected:?}", node.content);
+            }
+        }
+    }
 
     fn typed(text: &str) -> String {
         match &read(text).unwrap().content {
