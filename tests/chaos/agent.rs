@@ -68,7 +68,7 @@ impl Agent {
     pub(crate) async fn end(&mut self) {
         self.signal("-TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
-        assert!(ended.expect("the agent stops").unwrap().success());
+        assert!(ended.expect("the agent is stopping").unwrap().success());
     }
 
     /// Kills the agent.

@@ -41,7 +41,7 @@ async fn a_half_written_file_is_refused_and_a_replaced_link_is_loaded() {
     let before = Before::fault(&agent, PEERS).await;
 
     let file = dir.path().join("config.yml");
-    let refused = |agent: &Agent| agent.log().matches("configuration is refused").count();
+    let refused = |agent: &Agent| agent.log().matches("configuration was rejected").count();
     // Each ends within a line, so that the file is invalid.
     for (i, part) in [10, 4, 3, 2].into_iter().enumerate() {
         let line_ends = config[..config.len() / part].rfind('\n').unwrap();

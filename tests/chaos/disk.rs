@@ -64,7 +64,7 @@ async fn a_full_and_a_read_only_disk_lose_nothing_already_written() {
 /// waits until both are written again.
 async fn recovers_from(agent: &Agent, times: usize, end: impl AsyncFn()) {
     until("the fault is logged", async || {
-        logged(agent, "the state is not kept") == times && logged(agent, HISTORY_LOST) == times
+        logged(agent, "cannot save the state") == times && logged(agent, HISTORY_LOST) == times
     })
     .await;
     assert!(agent.is_healthy().await);
@@ -74,10 +74,10 @@ async fn recovers_from(agent: &Agent, times: usize, end: impl AsyncFn()) {
     .await;
     end().await;
     until("everything is written again", async || {
-        logged(agent, "the state is kept again") == times && logged(agent, HISTORY_KEPT) == times
+        logged(agent, "the state is saved again") == times && logged(agent, HISTORY_KEPT) == times
     })
     .await;
 }
 
-const HISTORY_LOST: &str = "the history is not kept";
-const HISTORY_KEPT: &str = "the history is kept again";
+const HISTORY_LOST: &str = "history is not being saved";
+const HISTORY_KEPT: &str = "history is being saved again";

@@ -100,10 +100,10 @@ async fn a_dead_or_slow_resolver_delays_nothing_else() {
     assert_eq!(agent.peers_up().await, 0);
     assert!(agent.is_healthy().await);
     // Files are read and written in threads, which the resolver must not use up.
-    let reloads = agent.log().matches("the configuration is reloaded").count();
+    let reloads = agent.log().matches("configuration reloaded").count();
     agent.signal("-HUP").await;
-    until("the configuration is reloaded", async || {
-        agent.log().matches("the configuration is reloaded").count() > reloads
+    until("configuration reloaded", async || {
+        agent.log().matches("configuration reloaded").count() > reloads
     })
     .await;
     let resources = agent.resources();

@@ -106,7 +106,7 @@ impl Agent {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         let ended = tokio::time::timeout(DEADLINE, self.running).await;
-        ended.expect("the agent stops").unwrap().unwrap();
+        ended.expect("the agent is stopping").unwrap().unwrap();
     }
 }
 

@@ -193,8 +193,8 @@ fn a_foreign_file_is_set_aside_with_a_reason() {
     let file = StateFile::open(dir.path()).unwrap();
     let path = dir.path().join("state.json");
     for (text, expected) in [
-        ("#!/bin/sh\n", "torn, or no state file"),
-        ("[]", "torn, or no state file"),
+        ("#!/bin/sh\n", "truncated or not a state file"),
+        ("[]", "truncated or not a state file"),
         ("{}", "missing field `format`"),
         (
             "{\"format\":\"recipes\",\"version\":1}",
@@ -202,11 +202,11 @@ fn a_foreign_file_is_set_aside_with_a_reason() {
         ),
         (
             "{\"format\":\"convex-peer-monitor state\",\"version\":2}",
-            "its version is 2, this program writes 1",
+            "its version is 2; this program reads version 1",
         ),
         (
             "{\"format\":\"convex-peer-monitor state\",\"version\":1,\"peers\":7}",
-            "no state of version 1",
+            "not a state of version 1",
         ),
     ] {
         fs::write(&path, text).unwrap();
@@ -223,7 +223,7 @@ fn a_foreign_file_is_set_aside_with_a_reason() {
             .contains("larger than 67108864 bytes")
     );
     fs::create_dir(&path).unwrap();
-    assert_eq!(file.read().quarantined.unwrap().why, "it is no file");
+    assert_eq!(file.read().quarantined.unwrap().why, "not a regular file");
     let memory = memory();
     file.write(&state(memory.clone())).unwrap();
     assert_eq!(
@@ -303,11 +303,11 @@ async fn a_second_agent_in_one_state_directory_monitors_without_state() {
     fs::write(&config, text).unwrap();
     let mut first = Program::start(&config).await;
     let mut second = Program::start(&config).await;
-    let line = second.until("the state is not kept").await;
+    let line = second.until("cannot save the state").await;
     assert!(line.contains("another agent uses"), "{line}");
     assert_eq!(second.get("/-/ready").await.0, 200);
     first.child.kill().await.unwrap();
-    second.until("the state is kept again").await;
+    second.until("the state is saved again").await;
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn systemd_is_notified_of_start_reloads_and_stop() {
     assert!(manager.message().await.starts_with("RELOADING=1\n"));
     assert_eq!(
         manager.message().await,
-        "READY=1\nSTATUS=the new configuration is refused; the old one stays in force\n"
+        "READY=1\nSTATUS=the new configuration was rejected; the running configuration stays active\n"
     );
 
     let pid = service.child.id().unwrap().to_string();

@@ -153,14 +153,17 @@ async fn signals_reload_and_stop_the_agent() {
         assert!(sent.success());
     };
     signal("-HUP");
-    agent.until("the configuration is reloaded").await;
+    agent.until("configuration reloaded").await;
     std::fs::write(&file, "peers: 1\n").unwrap();
     signal("-HUP");
-    agent.until("the new configuration is refused").await;
+    agent.until("the new configuration was rejected").await;
     signal("-TERM");
     agent.until("stopping").await;
     let ended = tokio::time::timeout(DEADLINE, agent.child.wait()).await;
-    assert_eq!(ended.expect("the agent stops").unwrap().code(), Some(0));
+    assert_eq!(
+        ended.expect("the agent is stopping").unwrap().code(),
+        Some(0)
+    );
 }
 
 /// Returns the names of the visible commands.
@@ -232,7 +235,7 @@ async fn the_descriptor_limit_is_raised_at_the_start_and_logged() {
     let dir = tempfile::tempdir().unwrap();
     let command = limited(dir.path(), 64, 700, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let sufficient = "needs 660 file descriptors; the limit of 700 carries them";
+    let sufficient = "needs 660 file descriptors; the limit of 700 is enough";
     let line = agent.until(sufficient).await;
     assert!(line.contains("\"INFO\""), "{line}");
     let (_, metrics) = agent.get("/metrics").await;
@@ -240,7 +243,7 @@ async fn the_descriptor_limit_is_raised_at_the_start_and_logged() {
 
     let command = limited(dir.path(), 64, 652, RUN);
     let mut agent = Program::launch(command.into()).await;
-    let line = agent.until("which the limit of 652 does not carry").await;
+    let line = agent.until("but the limit is 652").await;
     for text in [
         "\"WARN\"",
         "LimitNOFILE=660",
@@ -261,11 +264,12 @@ fn check_config_predicts_whether_the_descriptor_limit_suffices() {
         String::from_utf8(output.stdout).unwrap()
     };
     let sufficient = check(700, "check-config");
-    let raised = "needs 660 file descriptors; the limit of 64 is raised at the start to 700, which carries them";
+    let raised =
+        "needs 660 file descriptors; the limit of 64 is raised at startup to 700, which is enough";
     assert!(sufficient.contains(raised), "{sufficient}");
     let insufficient = check(652, "check-config");
     assert!(
-        insufficient.contains("which the limit of 652 does not carry; set `LimitNOFILE=660`"),
+        insufficient.contains("but the limit is 652; set `LimitNOFILE=660`"),
         "{insufficient}"
     );
     // A shard of so small a fleet polls all peers, those of other shards less often.

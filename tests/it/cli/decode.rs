@@ -81,7 +81,7 @@ fn each_line_of_standard_input_gives_one_line_of_output() {
 fn an_error_in_json_has_its_offset_in_the_input() {
     let (all, text) = decode(Some("80 02 1101 1100"), "", false, true);
     assert!(!all);
-    let error = "integer at offset 4: must be as short as it can";
+    let error = "integer at offset 4: must be in its shortest form";
     assert_eq!(objects(&text), [json!({"error": error, "offset": 4})]);
     let (_, text) = decode(Some("110"), "", false, true);
     assert_eq!(
@@ -113,7 +113,7 @@ fn a_truncated_frame_ends_the_output() {
     assert_eq!((all, &*text), (false, expected));
     assert_eq!(
         decode(Some(""), "", true, false),
-        (false, "error: count cut short at offset 0\n".into())
+        (false, "error: count is cut short at offset 0\n".into())
     );
 }
 

@@ -20,18 +20,18 @@ fn an_invalid_fault_is_refused_with_the_list_before_a_port_is_bound() {
     for (args, part) in [
         (
             &["--fault", "explode:1"][..],
-            "there are: stall, fork[=BLOCK], lag=BLOCKS",
+            "expected one of: stall, fork[=BLOCK], lag=BLOCKS",
         ),
         (
             &["--fault", "tarpit:1", "--fault", "reset:all"],
-            "peer 1 cannot have tarpit and reset at once",
+            "peer 1 cannot have tarpit and reset at the same time",
         ),
         (
             &["--peers", "3", "--fault", "stall:4"],
-            "there are 3 peers, no peer 4",
+            "peer 4 does not exist; there are 3 peers",
         ),
-        (&["--peers", "0"], "a network has 1 peer at least"),
-        (&["--traffic", "1ms"], "is no period of at least 10ms"),
+        (&["--peers", "0"], "a network needs at least 1 peer"),
+        (&["--traffic", "1ms"], "is not a period of at least 10ms"),
     ] {
         let output = program(args).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();

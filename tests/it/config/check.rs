@@ -21,7 +21,7 @@ fn every_file_is_reported_with_its_errors_or_its_cost() {
     assert!(err.contains("bad.yml:1:1: listn: unknown key"), "{err}");
     assert!(out.contains("good.yml: ok\n"), "{out}");
     assert!(
-        out.contains("peers: 1, networks: 1, series: 50, polls a second: 0.07, connections: 1"),
+        out.contains("peers: 1, networks: 1, series: 50, polls per second: 0.07, connections: 1"),
         "{out}"
     );
     assert!(out.contains("needs 641 file descriptors"), "{out}");

@@ -87,7 +87,7 @@ fn a_listener_open_to_other_hosts_is_warned_about() {
         config.web.exposure_warning(address.parse().unwrap())
     };
     let open = exposure("", "0.0.0.0:18880").unwrap();
-    assert!(open.contains("open to everybody"), "{open}");
+    assert!(open.contains("open to anyone"), "{open}");
     let hash = bcrypt::hash("s3cret", 4).unwrap();
     let users = format!("basic_auth_users: {{ a: '{hash}' }}\n");
     let plain = exposure(&users, "[2001:db8::1]:1").unwrap();
@@ -96,7 +96,7 @@ fn a_listener_open_to_other_hosts_is_warned_about() {
     assert!(
         exposure(tls, "192.0.2.1:1")
             .unwrap()
-            .contains("open to everybody")
+            .contains("open to anyone")
     );
     assert_eq!(exposure(&format!("{tls}{users}"), "192.0.2.1:1"), None);
     assert_eq!(exposure("", "127.0.0.1:1"), None);
@@ -106,7 +106,7 @@ fn a_listener_open_to_other_hosts_is_warned_about() {
     fs::write(&file, format!("listen: 0.0.0.0:1\n{PEER}")).unwrap();
     let (ok, out, _) = check(&[file], check_config::Options::default());
     assert!(
-        ok && out.contains("warning: 0.0.0.0:1 is open to everybody"),
+        ok && out.contains("warning: 0.0.0.0:1 is open to anyone"),
         "{out}"
     );
 }

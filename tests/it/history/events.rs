@@ -37,7 +37,7 @@ async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
         "one: restarted".to_owned(),
         "one: no longer refused".to_owned(),
         "one: up, was down".to_owned(),
-        format!("one: key {} answers, was {}", key(8), key(7)),
+        format!("one: key changed from {} to {}", key(8), key(7)),
         "one: identity_changed".to_owned(),
         "one: degraded, was up".to_owned(),
     ];
@@ -118,17 +118,17 @@ async fn an_agent_records_what_it_does_and_keeps_it_over_a_restart() {
     let version = format!("the agent {} has started", env!("CARGO_PKG_VERSION"));
     assert_eq!(events[0], version);
     assert!(
-        events[1].starts_with("the new configuration is refused: "),
+        events[1].starts_with("the new configuration was rejected: "),
         "{events:?}"
     );
-    assert_eq!(events[2], "the configuration is reloaded, 2 peers");
+    assert_eq!(events[2], "the configuration was reloaded, 2 peers");
     assert!(
         events
             .iter()
             .any(|it| it.starts_with("gone: down, was unknown: tcp: refused")),
         "{events:?}"
     );
-    assert_eq!(events.last().unwrap(), "the agent stops");
+    assert_eq!(events.last().unwrap(), "the agent is stopping");
     let [day, ..] = watched.history.uptime("fake").await.unwrap();
     assert_eq!(day.ratio(), Some(1.0));
 }

@@ -49,7 +49,7 @@ async fn a_restart_keeps_everything_written_and_continues_the_ids() {
         .await
         .unwrap();
     let events = before.history.events_since(0, 99);
-    assert_eq!(before.events().last().unwrap(), "the agent stops");
+    assert_eq!(before.events().last().unwrap(), "the agent is stopping");
     drop(before);
 
     let after = Watched::start(Some(dir.path()), TWO).await;

@@ -251,8 +251,8 @@ fn an_error_has_the_offset_and_both_numbers() {
             "count is 2^63 or more at offset 3",
         ),
         ("30 8000", "count is not in its shortest form at offset 1"),
-        ("8001 40", "no cell begins with 40 at offset 2"),
-        ("20", "no cell begins with 20 at offset 0"),
+        ("8001 40", "unknown tag 40 at offset 2"),
+        ("20", "unknown tag 20 at offset 0"),
         ("33 00", "keyword of 0 bytes at offset 0, at least 1"),
         ("32 81 61", "symbol of 129 bytes at offset 0, at most 128"),
         (
@@ -271,10 +271,13 @@ fn an_error_has_the_offset_and_both_numbers() {
             "8001 1101 8f00 00",
             "branch at offset 6 needs 1920 bytes, 1 are left",
         ),
-        ("3f 01000000", "character at offset 0: ends at 10ffff"),
+        (
+            "3f 01000000",
+            "character at offset 0: must not be above 10ffff",
+        ),
         (
             "82 02 1101 00 1101 00",
-            "key at offset 5: keys stand in ascending order of their hashes, each once",
+            "key at offset 5: keys must be unique and in ascending order of their hashes",
         ),
     ] {
         assert_eq!(error(&hex(content)), expected, "{content}");
@@ -289,7 +292,7 @@ fn an_error_has_the_offset_and_both_numbers() {
     builder.branch(&branch);
     assert_eq!(
         error(&builder.message(&[0])),
-        "branch of 151 bytes at offset 3 has a cell of 131"
+        "branch of 151 bytes at offset 3 has a cell of only 131 bytes"
     );
 }
 
@@ -315,7 +318,7 @@ fn a_map_with_an_inconsistent_shift_mask_or_count_is_rejected() {
     assert_eq!(good[..5], hex("82 10 00 b7d7"));
     assert!(decode_message(&good, &Limits::default()).is_ok());
     let rule =
-        "tree of a map or set at offset 1: shift and mask follow from the hashes of the keys";
+        "tree of a map or set at offset 1: shift and mask must follow from the hashes of the keys";
     // Other digits in the mask, the same number of them; another shift.
     for (at, byte) in [(3, 0x77), (4, 0xe7), (2, 0x01)] {
         let mut bad = good.clone();
@@ -326,7 +329,7 @@ fn a_map_with_an_inconsistent_shift_mask_or_count_is_rejected() {
     bad[1] = 0x11;
     assert_eq!(
         error(&bad),
-        "count at offset 1: is the sum of the nodes' counts"
+        "count at offset 1: must be the sum of the counts of the nodes"
     );
 }
 
@@ -337,7 +340,7 @@ fn a_set_with_swapped_children_is_rejected() {
     assert_eq!(good[5..13], hex("83011105 83011104"));
     let bad = [&good[..5], &good[9..13], &good[5..9], &good[13..]].concat();
     assert!(
-        error(&bad).contains("shift and mask follow"),
+        error(&bad).contains("shift and mask must follow"),
         "{}",
         error(&bad)
     );
@@ -389,7 +392,7 @@ fn an_index_that_is_inconsistent_with_its_keys_is_rejected() {
         assert_eq!(result.is_ok(), valid, "{why}: {result:?}");
     }
     let swapped = hex("8402 00 00 000a 84013101341102 84013101121101");
-    assert!(error(&swapped).contains("follow from the keys"));
+    assert!(error(&swapped).contains("must follow from the keys"));
 }
 
 #[test]
@@ -460,8 +463,5 @@ fn a_tree_with_missing_nodes_is_read_as_far_as_possible() {
 fn an_unreferenced_branch_must_be_a_cell() {
     let mut builder = MessageBuilder::default();
     builder.branch(&[0x40; 200]);
-    assert_eq!(
-        error(&builder.message(&[0])),
-        "no cell begins with 40 at offset 3"
-    );
+    assert_eq!(error(&builder.message(&[0])), "unknown tag 40 at offset 3");
 }

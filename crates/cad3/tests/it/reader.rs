@@ -79,75 +79,75 @@ fn every_kind_of_form_is_read() {
 #[test]
 fn an_error_has_its_line_and_column() {
     for (text, expected) in [
-        ("", "1:1: no form, one is needed"),
-        (" ; only this", "1:13: no form, one is needed"),
-        ("(count\n  [1 2)", "2:7: ) where the [ of 2:3 needs ]"),
-        ("(count", "1:1: ( has no )"),
+        ("", "1:1: expected a form, found none"),
+        (" ; only this", "1:13: expected a form, found none"),
+        (
+            "(count\n  [1 2)",
+            "2:7: expected ] to close [ at 2:3, found )",
+        ),
+        ("(count", "1:1: ( is not closed by )"),
         (
             "1\n 2",
-            "2:2: a second form, only one can be asked; (do …) or [ … ] make one of several",
+            "2:2: expected a single form, found a second one; combine them with (do …) or [ … ]",
         ),
         (
             "{:a}",
-            "1:1: a map of 1 forms, keys and values need an even number",
+            "1:1: expected an even number of keys and values, found 1 forms",
         ),
         (
             "[1.]",
-            "1:2: 1. is no number: 12, -3, 1.5, 1.5e3 and 0x12ab are",
+            "1:2: invalid number 1.; expected for example 12, -3, 1.5, 1.5e3 or 0x12ab",
         ),
         (
             "1x",
-            "1:1: 1x is no number: 12, -3, 1.5, 1.5e3 and 0x12ab are",
+            "1:1: invalid number 1x; expected for example 12, -3, 1.5, 1.5e3 or 0x12ab",
         ),
         (
             "0x123",
-            "1:1: blob of 3 hex digits, an even number is needed",
+            "1:1: expected an even number of hex digits in a blob, found 3",
         ),
         (
             "\"é\\q\"",
-            r#"1:3: \q in a string is none of \b \t \n \f \r \" \' \\ \u00e9 \377"#,
+            r#"1:3: unknown escape \q in a string; expected \b \t \n \f \r \" \' \\ \u00e9 or \377"#,
         ),
         ("\"ab", "1:1: the string has no closing quote"),
-        (
-            r#""\ud83d""#,
-            r"1:2: \ud83d is half of a pair without the other",
-        ),
+        (r#""\ud83d""#, r"1:2: \ud83d is an unpaired surrogate"),
         (
             r"\nil",
-            r"1:1: \nil is none of \newline \return \space \tab \formfeed \backspace \u00e9 or one character",
+            r"1:1: unknown character \nil; expected a single character, \newline, \return, \space, \tab, \formfeed, \backspace or \u00e9",
         ),
-        ("'", "1:2: the text ends where a form is needed"),
-        ("(a ')", "1:5: \")\" begins no form"),
-        (": a", "1:1: : stands before a name"),
+        ("'", "1:2: expected a form, found the end of the text"),
+        ("(a ')", "1:5: expected a form, found \")\""),
+        (": a", "1:1: expected a name after :"),
         (
             "#foo",
-            "1:1: # begins #12, #{…}, #[…], #_, #Index {…}, ##NaN, ##Inf or ##-Inf",
+            "1:1: expected #12, #{…}, #[…], #_, #Index {…}, ##NaN, ##Inf or ##-Inf after #",
         ),
-        ("##x", "1:1: ##x is none of ##NaN ##Inf ##-Inf"),
+        (
+            "##x",
+            "1:1: unknown number ##x; expected ##NaN, ##Inf or ##-Inf",
+        ),
         (
             "#9223372036854775808",
             "1:1: address #9223372036854775808 is 2^63 or more",
         ),
         (
             "#Index {1 2}",
-            "1:8: a key of an #Index is a blob, string, symbol, keyword or address",
+            "1:8: a key of an #Index must be a blob, string, symbol, keyword or address",
         ),
         (
             "#[1100]",
-            "1:1: no cell: integer at offset 0: must be as short as it can",
+            "1:1: invalid cell: integer at offset 0: must be in its shortest form",
         ),
-        (
-            "a/1",
-            "1:2: a path goes on with a name of 1 to 128 characters after its /",
-        ),
-        ("é", "1:1: \"é\" begins no form"),
+        ("a/1", "1:2: expected a name of 1 to 128 characters after /"),
+        ("é", "1:1: expected a form, found \"é\""),
     ] {
         assert_eq!(read(text).unwrap_err().to_string(), expected, "{text}");
     }
     let partial = format!("#[800120{}]", "00".repeat(32));
     assert_eq!(
         read(&partial).unwrap_err().to_string(),
-        "1:1: no whole cell: it refers to branches that are not in it"
+        "1:1: incomplete cell: it refers to branches that are not in it"
     );
     let long = "k".repeat(129);
     assert_eq!(
