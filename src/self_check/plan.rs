@@ -92,8 +92,9 @@ impl Plan {
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use crate::config;
+
+    use super::*;
 
     fn plan(text: &str) -> Plan {
         Plan::new(&config::parse(text, "test.yml", Path::new(""), &|_| None).unwrap())

@@ -222,8 +222,9 @@ fn discovered_peer(
 mod tests {
     use std::path::Path;
 
-    use super::*;
     use crate::config;
+
+    use super::*;
 
     fn config(discovery: &str, peers: &str) -> Config {
         let text = format!(
