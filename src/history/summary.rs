@@ -28,7 +28,7 @@ pub struct Summary {
     pub maintenance_ms: u64,
     /// Polls by the peer's health after them, in the order of [`Health::ALL`].
     pub by_health: [u64; Health::ALL.len()],
-    /// LatencyHistogram, in the order of [`Transport::ALL`].
+    /// Latencies, in the order of [`Transport::ALL`].
     pub latency: [Latency; Transport::ALL.len()],
     /// Heights of the peer's order, last value.
     pub order: Option<OrderPoints>,

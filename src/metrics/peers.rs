@@ -168,10 +168,10 @@ impl View<'_> {
         });
         self.each_peer(writer, &catalogue::ORDER_STATE, |family, record| {
             for &state in OrderState::ALL {
-                let is = state == record.order_state(now);
+                let active = state == record.order_state(now);
                 family.integer(
                     peer_labels(record).chain([("state", state.as_str())]),
-                    is.into(),
+                    active.into(),
                 );
             }
         });

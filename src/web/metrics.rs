@@ -1,4 +1,4 @@
-//! `/metrics`: the write_exposition is written and compressed off the threads that poll, once for all
+//! `/metrics`: the exposition is written and compressed off the threads that poll, once for all
 //! clients that request it at the same time.
 
 use std::io::{self, Write as _};
@@ -24,15 +24,15 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Why compressing into memory cannot fail.
 const INFALLIBLE: &str = "writing to a vector cannot fail";
 
-/// The write_exposition, shared by concurrent scrapes.
+/// The exposition, shared by concurrent scrapes.
 #[derive(Clone, Debug)]
 pub(super) struct SharedExposition {
     state: AppState,
-    /// The write_exposition that is being written, if any.
+    /// The exposition that is being written, if any.
     in_progress: Arc<Mutex<Option<watch::Receiver<PartialExposition>>>>,
 }
 
-/// The part of an write_exposition that is written so far. Kept compressed only: the text is about twenty
+/// The part of an exposition that is written so far. Kept compressed only: the text is about twenty
 /// times longer.
 #[derive(Debug, Default)]
 struct PartialExposition {
@@ -48,7 +48,7 @@ impl SharedExposition {
         }
     }
 
-    /// Returns the write_exposition that is being written, or starts a new one.
+    /// Returns the exposition that is being written, or starts a new one.
     fn join_or_start(&self) -> watch::Receiver<PartialExposition> {
         let mut in_progress = self.in_progress();
         // An error means that its writer is gone.
@@ -62,7 +62,7 @@ impl SharedExposition {
         let shared = self.clone();
         tokio::task::spawn_blocking(move || {
             write_exposition(&shared.state, &sender);
-            // Later scrapes get a new write_exposition.
+            // Later scrapes get a new exposition.
             shared.in_progress().take();
         });
         partial
@@ -126,7 +126,7 @@ fn write_exposition(state: &AppState, partial: &watch::Sender<PartialExposition>
     });
 }
 
-/// Streams the chunks as they are written; fails if the writer ends before the write_exposition is
+/// Streams the chunks as they are written; fails if the writer ends before the exposition is
 /// complete.
 fn chunks(partial: watch::Receiver<PartialExposition>) -> impl Stream<Item = io::Result<Bytes>> {
     stream::try_unfold((partial, 0), async |(mut partial, next)| {
@@ -134,7 +134,7 @@ fn chunks(partial: watch::Receiver<PartialExposition>) -> impl Stream<Item = io:
             |partial: &PartialExposition| partial.complete || next < partial.chunks.len();
         let chunk = match partial.wait_for(has_next).await {
             Ok(partial) => partial.chunks.get(next).cloned(),
-            Err(_) => return Err(io::Error::other("the write_exposition is incomplete")),
+            Err(_) => return Err(io::Error::other("the exposition is incomplete")),
         };
         Ok(chunk.map(|chunk| (chunk, (partial, next + 1))))
     })

@@ -305,7 +305,7 @@ fn an_error_in_a_branch_has_its_offset_in_the_message() {
     let expected = 2 + 33 + 2 + 2;
     assert_eq!(
         error(&content),
-        format!("integer at offset {expected}: must be as short as it can")
+        format!("integer at offset {expected}: must be in its shortest form")
     );
 }
 
