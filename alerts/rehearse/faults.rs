@@ -184,6 +184,6 @@ mod tests {
     #[test]
     fn an_unknown_fault_is_rejected_with_the_list_of_kinds() {
         let error = Rehearsal::read("explode", Pace::Shipped).unwrap_err();
-        assert!(error.contains("there are: stall, fork"), "{error}");
+        assert!(error.contains("expected one of: stall, fork"), "{error}");
     }
 }

@@ -232,10 +232,10 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
     let text = value.text()?;
     if text.contains('@') && !text.contains("://") {
         // The suggestion of `NoScheme` would reveal the password.
-        return Err(EndpointError::Userinfo.to_string());
+        return Err(userinfo_error());
     }
     Endpoint::parse(&text).map_err(|error| {
-        if !value.has_variable() {
+        if !value.has_variable() && error != EndpointError::Userinfo {
             return error.to_string();
         }
         let quoted = value.quoted();
@@ -247,10 +247,18 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
                 format!("{quoted} has an unsupported scheme; expected http, https or tcp")
             }
             EndpointError::Url { reason, .. } => format!("{quoted} is not a URL: {reason}"),
-            EndpointError::Userinfo => error.to_string(),
+            EndpointError::Userinfo => userinfo_error(),
             EndpointError::Excess { what, .. } => {
                 format!("{quoted} has {what}; remove it from the endpoint")
             }
         }
     })
+}
+
+/// The error for a password in an endpoint, with the keys to use instead.
+fn userinfo_error() -> String {
+    format!(
+        "{}; use headers or bearer_token_file",
+        EndpointError::Userinfo
+    )
 }

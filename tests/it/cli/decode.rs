@@ -70,7 +70,7 @@ fn each_line_of_standard_input_gives_one_line_of_output() {
         assert!(!all);
         let expected = "1\n\
             error: cell at offset 0 needs 1 bytes, 0 are left\n\
-            error: \"0g\" is no pair of hex digits at offset 1\n\
+            error: \"0g\" is not a pair of hex digits at offset 1\n\
             error: integer at offset 1 needs 1 bytes, 0 are left\n\
             2\n";
         assert_eq!(text, expected);

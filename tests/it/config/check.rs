@@ -71,7 +71,7 @@ fn peers_that_discovery_may_add_count_in_the_cost() {
     assert!(ok, "{err}");
     assert!(
         out.contains(
-            "peers: 1 and up to 300 discovered, networks: 2, series: up to 50, polls a second: up to 5.10, \
+            "peers: 1 and up to 300 discovered, networks: 2, series: up to 50, polls per second: up to 5.10, \
              connections: up to 301"
         ),
         "{out}"

@@ -37,7 +37,7 @@ async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
         "one: restarted".to_owned(),
         "one: no longer refused".to_owned(),
         "one: up, was down".to_owned(),
-        format!("one: key changed from {} to {}", key(8), key(7)),
+        format!("one: key changed from {} to {}", key(7), key(8)),
         "one: identity_changed".to_owned(),
         "one: degraded, was up".to_owned(),
     ];

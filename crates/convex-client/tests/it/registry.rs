@@ -120,7 +120,7 @@ fn a_registry_is_read_with_the_balances_of_its_controllers() {
 fn rows_that_real_peers_sent_are_read() {
     for release in ["0.8.0", "0.8.6"] {
         let file = format!(
-            "{}/tests/vectors/rest-{release}.json",
+            "{}/../../tests/vectors/rest-{release}.json",
             env!("CARGO_MANIFEST_DIR")
         );
         let file: serde_json::Value =
