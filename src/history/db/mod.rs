@@ -1,5 +1,9 @@
 //! The history database: summaries by minute and by hour, and events, in one SQLite file of bounded
 //! size. Only this folder uses SQLite.
+//!
+//! Of the embedded databases, only SQLite bounds the size of its file exactly (`max_page_count` and
+//! incremental vacuum), reports a damaged file as an error instead of a panic, and merges a late
+//! minute in one statement. `redb` doubles its file as it grows; `fjall` has no bound.
 
 mod error;
 mod retention;

@@ -1,4 +1,8 @@
 //! Live updates of a page: server-sent events with the HTML that has changed since the last one.
+//!
+//! The page and its updates are drawn by the same function, so they show the same, and the script
+//! in the browser knows nothing about peers. Times are absolute: a text such as "5 s ago" would be
+//! an update every second.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use cad3::{Cell, Hash};
-use convex_client::chain::custom;
 use convex_client::chain::economics::MAX_SUPPLY_COPPER;
-use convex_client::chain::stake::{MAX_PEERS, Reading};
+use convex_client::chain::{MAX_PEERS, RegistryReader, to_number};
 use proptest::prelude::*;
 
 use super::{key, page, row};
@@ -44,12 +43,12 @@ fn cells() -> impl Strategy<Value = Cell> {
 proptest! {
     #[test]
     fn any_answers_give_a_consistent_registry_or_an_error(answers in prop::collection::vec(cells(), 0..6)) {
-        let mut reading = Reading::default();
+        let mut reading = RegistryReader::default();
         for answer in answers {
-            if let Err(error) = reading.take(Ok(answer)) {
+            if let Err(error) = reading.handle_answer(Ok(answer)) {
                 prop_assert!(error.to_string().len() < 400, "{error}");
             }
-            let query = reading.next_question();
+            let query = reading.next_query();
             prop_assert!(query.is_none_or(|query| query.source().len() < 20_000));
         }
         if let Some(registry) = reading.finish() {
@@ -66,7 +65,7 @@ proptest! {
 
     #[test]
     fn any_cell_is_a_gauge_or_an_error(cell in cells()) {
-        if let Err(error) = custom::gauge(&cell) {
+        if let Err(error) = to_number(&cell) {
             prop_assert!(error.to_string().contains(cell.kind()));
         }
     }
