@@ -65,7 +65,7 @@ impl Network {
 
     /// Waits until all peers are in the same state, after their first transactions. Returns false
     /// if they have different states at the same block.
-    async fn agrees(&self) -> bool {
+    pub(crate) async fn agrees(&self) -> bool {
         const STATE: &str = "[(nth (:globals *state*) 5) (str (hash (encoding *state*)))]";
         const URLS: &str = "(reduce (fn [n p] (if (:url (:metadata p)) (inc n) n)) 0 \
                             (values (:peers *state*)))";
@@ -87,7 +87,8 @@ impl Network {
         panic!("the real peers do not get to the same block");
     }
 
-    async fn launch(peers: usize) -> Self {
+    /// Starts peers without waiting for their first transactions.
+    pub(crate) async fn launch(peers: usize) -> Self {
         let options = Options::new(peers);
         let dir = tempfile::tempdir().unwrap();
         let of = |index| RealPeer::start(options, Some((index, dir.path())));
