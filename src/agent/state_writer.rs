@@ -43,7 +43,7 @@ pub struct StateWriter {
 
 impl StateWriter {
     /// Opens the directory and restores the saved state into `parts`. Waits for the disk for at
-    /// most [`OPEN_TIMEOUT`].
+    /// most 5 s.
     pub async fn start(dir: PathBuf, parts: &Parts) -> Self {
         let to_open = dir.clone();
         let mut opening = tokio::task::spawn_blocking(move || match StateFile::open(&to_open) {

@@ -42,7 +42,7 @@ pub struct History {
 impl History {
     /// Opens the history in `state_dir` with at most `max_bytes`; without a directory it is kept in
     /// memory with at most [`super::MEMORY_BYTES`]. Waits for the disk for at most
-    /// [`OPEN_TIMEOUT`].
+    /// 5 s.
     pub async fn start(state_dir: Option<PathBuf>, max_bytes: u64) -> Arc<Self> {
         let log = Arc::new(EventLog::new(SystemTime::now()));
         let history = Self {

@@ -62,7 +62,7 @@ pub struct PeerRecord {
     /// The error that the query was last answered with; none after a result.
     pub query_error: Option<ErrorReply>,
     /// When each level of the order was last seen to advance, in the order of
-    /// [`convex_client::LEVELS`].
+    /// [`convex_client::ORDER_LEVELS`].
     pub advanced: [Option<SystemTime>; 4],
     /// Inferred starts of the peer's process: its connection was lost and it answered again.
     pub restarts: u64,

@@ -1,4 +1,4 @@
-//! RegistryReader the registry of peers from recorded and invented answers.
+//! Reading the registry of peers from recorded and invented answers.
 
 mod properties;
 
