@@ -5,7 +5,9 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use convex_client::{Attempt, Endpoint, FailureReason, HttpClient, HttpClients, HttpOptions, Outcome};
+use convex_client::{
+    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpClients, HttpOptions, Outcome,
+};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -40,11 +42,12 @@ async fn poll(bytes: &[u8]) -> (Attempt, Outcome) {
         Some(at) => vec![&bytes[..at], &bytes[at + SEPARATOR.len()..]],
         None => vec![bytes],
     };
-    let mut client = HttpClient::new(&endpoint, &HttpOptions::default(), None, 1 << 16, &CLIENTS);
+    let options = ClientOptions { max_response_bytes: 1 << 16, ..ClientOptions::default() };
+    let mut client = HttpClient::new(&endpoint, &options, &HttpOptions::default(), &CLIENTS);
     // The peer closes every connection, so only a bug reaches the deadline.
     let deadline = Instant::now() + Duration::from_secs(20);
     tokio::select! {
-        ended = client.ask(deadline) => ended,
+        ended = client.poll(deadline) => ended,
         () = answer(listener, answers) => unreachable!("it never stops answering"),
     }
 }

@@ -117,7 +117,7 @@ export class Stage {
     const config = this.file('simulated.yml')
     const base = await freePorts(peers > 1_000 ? 2 : 2 * peers)
     const running = this.start(PROGRAM, ['simulate', '--peers', String(peers), '--listen-base', String(base), '--write-config', config, ...more])
-    await this.says(running, /watch it:/)
+    await this.says(running, /to monitor it:/)
     await until('its configuration', () => existsSync(config))
     return readFileSync(config, 'utf8')
   }
