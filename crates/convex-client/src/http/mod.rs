@@ -246,7 +246,9 @@ impl HttpClient {
             .map_or(started, |connected| connected.max(started));
         let clock = clock_of(response.headers(), answered_at, sent.elapsed());
         let status = response.status();
-        attempt.retry_after = retry_after(status, response.headers(), answered_at);
+        // The status request must not hide what the query was answered.
+        attempt.retry_after =
+            retry_after(status, response.headers(), answered_at).or(attempt.retry_after);
         let body = self.read_body(&mut response, attempt).await?;
         Ok(Response {
             status,
