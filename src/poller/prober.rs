@@ -173,10 +173,15 @@ impl EndpointClient {
             Client::Http(client) => client.poll(deadline).await,
             Client::Tcp(client) => client.poll(deadline).await,
         };
-        if let Some(pause) = attempt.retry_after {
+        self.pause(attempt.retry_after);
+        (attempt, outcome)
+    }
+
+    /// Obeys a `Retry-After`.
+    fn pause(&mut self, retry_after: Option<Duration>) {
+        if let Some(pause) = retry_after {
             self.paused_until = Some(Instant::now() + pause.min(self.max_pause));
         }
-        (attempt, outcome)
     }
 
     async fn query(&mut self, query: &Query, deadline: Instant) -> Result<Cell, QueryError> {
@@ -184,7 +189,12 @@ impl EndpointClient {
             return Err(paused(left).into());
         }
         match &mut self.client {
-            Client::Http(client) => client.query(query, deadline).await,
+            Client::Http(client) => {
+                let answer = client.query(query, deadline).await;
+                let retry_after = client.query_retry_after();
+                self.pause(retry_after);
+                answer
+            }
             Client::Tcp(client) => client.query(query, deadline).await,
         }
     }

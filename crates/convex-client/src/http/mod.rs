@@ -54,6 +54,7 @@ pub struct HttpClient {
     last_used: Option<Instant>,
     /// The peer has no status route; the status is not requested before this time.
     no_status_until: Option<Instant>,
+    query_retry_after: Option<Duration>,
 }
 
 /// A complete HTTP response.
@@ -116,6 +117,7 @@ impl HttpClient {
             },
             last_used: None,
             no_status_until: None,
+            query_retry_after: None,
         }
     }
 
@@ -132,7 +134,15 @@ impl HttpClient {
     pub async fn query(&mut self, query: &Query, deadline: Instant) -> Result<Cell, QueryError> {
         let spec = RequestSpec::query(query);
         let (attempt, outcome) = self.attempt(&spec, deadline).await;
+        self.query_retry_after = attempt.retry_after;
         attempt.into_value(outcome)
+    }
+
+    /// Returns the `Retry-After` of the last [`Self::query`], as [`Attempt::retry_after`] does for a
+    /// poll.
+    #[must_use]
+    pub fn query_retry_after(&self) -> Option<Duration> {
+        self.query_retry_after
     }
 
     async fn attempt<V>(
