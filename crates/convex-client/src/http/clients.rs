@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -37,22 +37,23 @@ pub(super) struct ClientSettings {
 
 /// HTTP clients by their settings. Create one and share it between all
 /// [`HttpClient`](super::HttpClient)s: endpoints with the same settings then share TLS
-/// configuration and connections.
+/// configuration and connections, which are dropped with the last of these endpoints.
 #[derive(Debug, Default)]
-pub struct HttpClients(Mutex<HashMap<ClientSettings, Client>>);
+pub struct HttpClients(Mutex<HashMap<ClientSettings, Weak<Client>>>);
 
 impl HttpClients {
     /// Returns the client for `settings`, which is created on first use.
     ///
     /// # Errors
     /// A setting is not usable; the text names it.
-    pub(super) fn get(&self, settings: &ClientSettings) -> Result<Client, String> {
+    pub(super) fn get(&self, settings: &ClientSettings) -> Result<Arc<Client>, String> {
         let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(settings) {
-            return Ok(client.clone());
+        if let Some(client) = clients.get(settings).and_then(Weak::upgrade) {
+            return Ok(client);
         }
-        let client = peer_client(settings)?;
-        clients.insert(settings.clone(), client.clone());
+        clients.retain(|_, client| client.strong_count() > 0);
+        let client = Arc::new(peer_client(settings)?);
+        clients.insert(settings.clone(), Arc::downgrade(&client));
         Ok(client)
     }
 }
@@ -178,5 +179,27 @@ where
             trace::connected();
             Ok(connection)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_shared_while_an_endpoint_uses_it_and_dropped_with_the_last() {
+        let clients = HttpClients::default();
+        let settings = |user_agent: &str| ClientSettings {
+            user_agent: user_agent.to_owned(),
+            ca: None,
+            proxy: None,
+            dial: None,
+        };
+        let [first, second] = [(); 2].map(|()| clients.get(&settings("a")).unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        drop((first, second));
+        let _other = clients.get(&settings("b")).unwrap();
+        let kept: Vec<ClientSettings> = clients.0.lock().unwrap().keys().cloned().collect();
+        assert_eq!(kept, [settings("b")]);
     }
 }

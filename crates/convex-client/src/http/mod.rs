@@ -7,6 +7,7 @@ mod options;
 mod tls;
 mod trace;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Limits, decode_message};
@@ -43,7 +44,7 @@ const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
 /// Client of one `http://` or `https://` endpoint.
 #[derive(Debug)]
 pub struct HttpClient {
-    client: Result<Client, String>,
+    client: Result<Arc<Client>, String>,
     query_url: Url,
     status_url: Url,
     headers: HeaderMap,
