@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep};
 
 use super::pipeline::root;
+use super::prometheus::Prometheus;
 use super::{TIMEOUT, rest};
 
 /// A network of equal peers. Each is a process, and continues from its store after a restart.
@@ -108,6 +109,22 @@ impl Network {
     /// Starts a stopped peer again, with its store.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.peers[index] = RealPeer::start(self.options, Some((index, self.dir.path()))).await;
+    }
+
+    /// Ends a peer but for its open connections. If it happens to close that of the agent too, the
+    /// peer is gone and not half dead: then it is started again, and this returns false.
+    pub(crate) async fn half_kill(&mut self, index: usize, prometheus: &Prometheus) -> bool {
+        self.peers[index].command("close 0").await;
+        let is_down = super::of("convex_peer_health", index, ",state=\"down\"");
+        prometheus.wait_for(&is_down, |down| down == 1.0).await;
+        let hangs = super::of("convex_peer_condition", index, ",condition=\"query_hangs\"");
+        let hangs = format!("sum({hangs}) or vector(0)");
+        if prometheus.value(&hangs).await == 1.0 {
+            return true;
+        }
+        self.peers[index].end().await;
+        self.restart(index).await;
+        false
     }
 }
 

@@ -225,7 +225,11 @@ async fn a_frozen_peer(network: &Network, watch: &mut Watch) {
 /// A half-dead peer answers STATUS, but its queries hang. Only that is a page: being down, which
 /// follows from it, is not, not even while the peer comes back.
 async fn a_half_dead_peer(network: &mut Network, watch: &mut Watch) {
-    network.peers[1].command("close 0").await;
+    while !network.half_kill(1, &watch.prometheus).await {
+        watch.all_are_up(2).await;
+        watch.pages.listen(QUIET).await;
+        watch.pages.notifications.clear();
+    }
     watch.pages.until("ConvexQueriesHang", true).await;
     let down = "ALERTS{alertname=\"ConvexPeerDown\", alertstate=\"firing\"}";
     watch
