@@ -67,6 +67,7 @@ fn snapshot(config: &Config) -> Snapshot {
             fleet.record(&slot, &observation);
         }
     }
+    fleet.judge_all();
     fleet.snapshot()
 }
 

@@ -17,10 +17,10 @@
 //! * `label_enum` – enums whose variants are label values.
 //! * [`metrics`] – the catalogue of metrics and `/metrics`.
 //! * [`poller`] – when and how peers are polled.
-//! * [`reloadable_tasks`] – tasks that a reload replaces.
 //! * [`retry`] – pauses between attempts.
 //! * [`self_check`] – measurements of this host, which tell its problems from those of peers.
 //! * [`sidecar`] – measurements of a peer that runs on this host.
+//! * [`supervisor`] – starts every long-lived task, and restarts it.
 //! * [`survey`] – what one peer answers for its whole network: registry, custom queries, discovery.
 //! * [`web`] – the HTTP server: pages, API, health.
 //!
@@ -40,9 +40,9 @@ pub mod history;
 mod label_enum;
 pub mod metrics;
 pub mod poller;
-pub mod reloadable_tasks;
 pub mod retry;
 pub mod self_check;
 pub mod sidecar;
+pub mod supervisor;
 pub mod survey;
 pub mod web;

@@ -8,6 +8,7 @@ use anyhow::Context;
 use convex_client::{HttpOptions, http_client};
 use convex_peer_monitor::agent::{self, Source};
 use convex_peer_monitor::config::shard::Shard;
+use convex_peer_monitor::supervisor::Supervisor;
 use convex_simulator::{Network, Options, Traffic};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -139,7 +140,7 @@ fn start_agent(
         config,
         listener,
         mpsc::channel(1),
-        CancellationToken::new(),
+        Supervisor::new(CancellationToken::new()),
     );
     tokio::spawn(async move {
         if let Err(error) = running.await {

@@ -9,16 +9,19 @@ use crate::config::active::ActiveConfig;
 use crate::config::{Config, Peer};
 use crate::fleet::Fleet;
 use crate::history::History;
-use crate::poller::{ScheduleMetrics, Scheduler};
+use crate::poller::{PeerCommands, Scheduler};
 use crate::sidecar::Sidecars;
-use crate::survey::NetworkSurvey;
+use crate::supervisor::{Supervisor, TaskSet};
 use crate::survey::discovery::{ScanResult, Watchlist};
+use crate::survey::{NetworkSurvey, Surveyor};
 
 /// Every component that follows the active configuration.
 pub(super) struct Components {
     fleet: Arc<Fleet>,
     pub(super) history: Arc<History>,
     scheduler: Scheduler,
+    /// One task per network, which keeps its verdict up to date.
+    judges: TaskSet<()>,
     survey: NetworkSurvey,
     notifier: Notifier,
     sidecars: Sidecars,
@@ -26,25 +29,36 @@ pub(super) struct Components {
 }
 
 impl Components {
-    /// Components that are idle until a configuration is applied. Discovery sends what it finds
-    /// to `scan_results`.
+    /// Components that are idle until a configuration is applied. They execute `commands`, and
+    /// discovery sends what it finds to `scans`.
     pub(super) fn new(
-        fleet: Arc<Fleet>,
         history: Arc<History>,
-        timing: ScheduleMetrics,
         dependencies: Dependencies,
-        scan_results: mpsc::Sender<ScanResult>,
+        commands: Arc<PeerCommands>,
+        scans: mpsc::Sender<ScanResult>,
+        supervisor: &Supervisor,
     ) -> Self {
-        let stop = dependencies.stop.clone();
+        let fleet = Arc::clone(&dependencies.fleet);
+        let surveyor = Surveyor {
+            fleet: Arc::clone(&fleet),
+            commands: Arc::clone(&commands),
+            scans,
+        };
         let learning = Arc::clone(&fleet);
         let record_host_reading =
             move |peer: &Peer, reading| learning.record_host_reading(peer, reading);
         Self {
-            scheduler: Scheduler::new(Arc::clone(&fleet), timing, stop.clone()),
-            survey: NetworkSurvey::new(Arc::clone(&fleet), scan_results, stop.clone()),
+            scheduler: Scheduler::new(
+                Arc::clone(&fleet),
+                commands,
+                dependencies.timing.clone(),
+                supervisor.clone(),
+            ),
+            judges: TaskSet::new(supervisor.clone()),
+            survey: NetworkSurvey::new(surveyor, supervisor.clone()),
             watchlist: Watchlist::new(dependencies.shard),
-            notifier: Notifier::new(dependencies),
-            sidecars: Sidecars::new(record_host_reading, stop),
+            notifier: Notifier::new(dependencies, supervisor.clone()),
+            sidecars: Sidecars::new(record_host_reading, supervisor.clone()),
             fleet,
             history,
         }
@@ -55,6 +69,15 @@ impl Components {
         self.watchlist.retain(config);
         let merged = self.watchlist.merged(config);
         self.apply_peers(&merged);
+        let networks = config.networks.iter();
+        let networks = networks.map(|network| (network.name.clone(), ()));
+        let fleet = &self.fleet;
+        self.judges.apply(networks, |name, (), task| {
+            let (fleet, network) = (Arc::clone(fleet), name.to_owned());
+            task.start(format!("verdict on {name}"), move || {
+                Arc::clone(&fleet).keep_judging(network.clone())
+            });
+        });
         self.history.set_max_bytes(config.history.max_bytes);
         self.survey.apply(config);
         self.notifier.apply(config);
@@ -88,15 +111,5 @@ impl Components {
             tracing::info!(peer.network = %network, discovered, "the set of discovered peers changed");
             self.apply_peers(&merged);
         }
-    }
-
-    /// Waits until all tasks of the components have ended; the stop must be cancelled.
-    pub(super) async fn drained(self) {
-        tokio::join!(
-            self.scheduler.drained(),
-            self.survey.drained(),
-            self.notifier.drained(),
-            self.sidecars.drained()
-        );
     }
 }

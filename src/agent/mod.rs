@@ -12,16 +12,13 @@ pub mod state_writer;
 pub mod systemd;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::alerting;
 use crate::alerting::delivery::{Dependencies, Outbox, SaveRequest};
@@ -29,7 +26,9 @@ use crate::config::Config;
 use crate::config::active::ActiveConfig;
 use crate::fleet::Fleet;
 use crate::history::{EventKind, History};
+use crate::poller::PeerCommands;
 use crate::self_check::{self, Plan};
+use crate::supervisor::{LostTask, Supervisor};
 use crate::survey::discovery::ScanResult;
 use crate::web::{self, AppState, ReloadRequest};
 
@@ -43,25 +42,29 @@ pub use source::Source;
 /// How long a stop waits for tasks and requests that are still running.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Monitors until `stop` is cancelled. `config` was loaded from `source`; every message on
-/// `reloads` loads it again.
+/// Monitors until the stop of `supervisor` is cancelled. `config` was loaded from `source`; every
+/// message on `reloads` loads it again.
 ///
 /// # Errors
-/// The listener fails, or two of the agent's own metrics have the same name.
+/// The listener or another part that cannot be restarted fails, or two of the agent's own metrics
+/// have the same name.
 pub async fn run(
     source: Source,
     config: Config,
     listener: TcpListener,
     (reloads, reload_requests): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
-    stop: CancellationToken,
+    supervisor: Supervisor,
 ) -> anyhow::Result<()> {
-    let mut agent = Agent::start(source, config, listener, reloads, stop).await?;
+    let mut agent = Agent::start(source, config, listener, reloads, supervisor).await?;
     systemd::ready(&summary(&agent.active.get().config));
-    agent.supervise(reload_requests).await?;
+    let outcome = agent.follow(reload_requests).await;
     tracing::info!("stopping");
     agent.drain().await;
-    Ok(())
+    Ok(outcome?)
 }
+
+/// A configuration that is being loaded.
+type Loading = Pin<Box<dyn Future<Output = Result<Config, String>> + Send>>;
 
 /// Everything that runs, and what a reload changes.
 struct Agent {
@@ -71,10 +74,7 @@ struct Agent {
     components: Components,
     scans: mpsc::Receiver<ScanResult>,
     self_check_plan: watch::Sender<Plan>,
-    server: JoinHandle<std::io::Result<()>>,
-    /// Tasks that keep running across reloads.
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    supervisor: Supervisor,
 }
 
 impl Agent {
@@ -83,7 +83,7 @@ impl Agent {
         config: Config,
         listener: TcpListener,
         reloads: mpsc::Sender<ReloadRequest>,
-        stop: CancellationToken,
+        supervisor: Supervisor,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let AgentMetrics {
@@ -91,7 +91,6 @@ impl Agent {
             timing,
             delivery,
         } = AgentMetrics::new()?;
-        let tasks = TaskTracker::new();
 
         let history = History::start(config.state_dir.clone(), config.history.max_bytes).await;
         history.record_event(EventKind::AgentStarted {
@@ -104,52 +103,47 @@ impl Agent {
             fleet: Arc::clone(&fleet),
             outbox: Arc::clone(&outbox),
         };
-        let saves = start_state_writer(&config, state, &tasks, &stop).await;
+        let saves = start_state_writer(&config, state, &supervisor).await;
 
         let dependencies = Dependencies {
             fleet: Arc::clone(&fleet),
             outbox,
             metrics: delivery,
-            timing: timing.clone(),
+            timing,
             shard: source.shard,
-            stop: stop.clone(),
         };
+        let commands = Arc::new(PeerCommands::default());
         let (scan_results, scans) = mpsc::channel(1);
         let mut components = Components::new(
-            Arc::clone(&fleet),
             Arc::clone(&history),
-            timing,
             dependencies.clone(),
+            Arc::clone(&commands),
             scan_results,
+            &supervisor,
         );
         components.apply(&config);
-        tasks.spawn(Arc::clone(&history).run(Arc::clone(&fleet), stop.clone()));
         log_start(&config, address);
         log_descriptor_limit(&config);
 
         let (self_check_plan, plans) = watch::channel(Plan::new(&config));
-        let checked = Arc::clone(&fleet);
-        let publish = move |checks| checked.record_self_checks(checks);
-        tasks.spawn(self_check::run(plans, publish, stop.clone()));
-
         let prefix = path_prefix(&config);
         let active = Arc::new(ActiveConfig::new(config));
-        tasks.spawn(alerting::evaluate_rules(
-            dependencies,
-            Arc::clone(&active),
-            saves,
-        ));
         let state = AppState {
-            fleet,
-            history,
+            fleet: Arc::clone(&fleet),
+            history: Arc::clone(&history),
+            commands,
             active_config: Arc::clone(&active),
             registry,
             shard: source.shard,
             reloads,
-            stop: stop.clone(),
+            stop: supervisor.stop().clone(),
             prefix,
         };
-        let server = tokio::spawn(web::serve(listener, state, stop.clone()));
+        start_history_writer(&supervisor, history, Arc::clone(&fleet));
+        start_self_checks(&supervisor, plans, fleet);
+        start_rules(&supervisor, dependencies, Arc::clone(&active), saves);
+        let serving = web::serve(listener, state, supervisor.stop().clone());
+        supervisor.start_essential("web server", serving);
         Ok(Self {
             source,
             active,
@@ -157,30 +151,39 @@ impl Agent {
             components,
             scans,
             self_check_plan,
-            server,
-            tasks,
-            stop,
+            supervisor,
         })
     }
 
-    /// Reloads when asked and applies what discovery finds, until `stop` or a failed listener.
-    async fn supervise(
+    /// Reloads when asked and applies what discovery finds, until the stop or until a part is lost
+    /// that cannot be restarted.
+    async fn follow(
         &mut self,
         mut reload_requests: mpsc::Receiver<ReloadRequest>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), LostTask> {
+        let stop = self.supervisor.stop().clone();
+        let mut reload: Option<(ReloadRequest, Loading)> = None;
         loop {
             tokio::select! {
-                // The stop also ends the server, which must not look like a failed listener.
                 biased;
-                () = self.stop.cancelled() => return Ok(()),
-                ended = &mut self.server => {
-                    self.stop.cancel();
-                    return ended.context("the web server failed")?.context("the listener failed");
+                () = stop.cancelled() => return Ok(()),
+                lost = self.supervisor.lost() => {
+                    stop.cancel();
+                    return Err(lost);
                 }
-                Some(request) = reload_requests.recv() => {
-                    let outcome = self.reload().await;
-                    // The client may have hung up meanwhile.
-                    drop(request.send(outcome));
+                // Only one at a time. Loading can take long, for example when a file hangs.
+                Some(request) = reload_requests.recv(), if reload.is_none() => {
+                    systemd::reloading();
+                    reload = Some((request, Box::pin(reload::load(self.source.clone()))));
+                }
+                loaded = async { reload.as_mut().expect("checked").1.as_mut().await },
+                    if reload.is_some() =>
+                {
+                    let outcome = self.apply(loaded);
+                    if let Some((request, _)) = reload.take() {
+                        // The client may have hung up meanwhile.
+                        drop(request.send(outcome));
+                    }
                 }
                 Some(scan) = self.scans.recv() => {
                     self.components.apply_discovery(scan, &self.active);
@@ -189,8 +192,9 @@ impl Agent {
         }
     }
 
-    async fn reload(&mut self) -> Result<(), String> {
-        let outcome = reload::reload(&mut self.components, &self.source, &self.active).await;
+    /// Makes a loaded configuration the active one, or reports why it cannot be.
+    fn apply(&mut self, loaded: Result<Config, String>) -> Result<(), String> {
+        let outcome = reload::apply(loaded, &mut self.components, &self.active);
         let active = self.active.get();
         if outcome.is_ok() {
             log_warnings(&active.config, self.address);
@@ -201,10 +205,10 @@ impl Agent {
 
     /// Waits until everything has ended, for at most [`DRAIN_TIMEOUT`].
     async fn drain(self) {
-        self.tasks.close();
-        let drained =
-            async { tokio::join!(self.components.drained(), self.server, self.tasks.wait()) };
-        if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        if timeout(DRAIN_TIMEOUT, self.supervisor.drained())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; \
                  aborting them"
@@ -213,13 +217,12 @@ impl Agent {
     }
 }
 
-/// Restores the saved state into `parts` and starts the task that saves it until `stop`. Returns
-/// where a save can be requested.
+/// Restores the saved state into `parts` and starts the task that saves it. Returns where a save
+/// can be requested.
 async fn start_state_writer(
     config: &Config,
     parts: state_writer::Parts,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
+    supervisor: &Supervisor,
 ) -> Option<mpsc::Sender<SaveRequest>> {
     let Some(dir) = config.state_dir.clone() else {
         tracing::info!("state_dir is not set: history and learned keys are lost on restart");
@@ -227,8 +230,37 @@ async fn start_state_writer(
     };
     let writer = StateWriter::start(dir, &parts).await;
     let (saves, requests) = mpsc::channel(1);
-    tasks.spawn(writer.run(parts, requests, stop.clone()));
+    let stop = supervisor.stop().clone();
+    supervisor.start_essential("state writer", writer.run(parts, requests, stop));
     Some(saves)
+}
+
+fn start_history_writer(supervisor: &Supervisor, history: Arc<History>, fleet: Arc<Fleet>) {
+    let stop = supervisor.stop().clone();
+    supervisor.start_finishing(stop.clone(), "history writer", move || {
+        Arc::clone(&history).run(Arc::clone(&fleet), stop.clone())
+    });
+}
+
+fn start_self_checks(supervisor: &Supervisor, plans: watch::Receiver<Plan>, fleet: Arc<Fleet>) {
+    supervisor.start("self-checks", move || {
+        let fleet = Arc::clone(&fleet);
+        let publish = move |checks| fleet.record_self_checks(checks);
+        self_check::run(plans.clone(), publish)
+    });
+}
+
+fn start_rules(
+    supervisor: &Supervisor,
+    dependencies: Dependencies,
+    active: Arc<ActiveConfig>,
+    saves: Option<mpsc::Sender<SaveRequest>>,
+) {
+    let stop = supervisor.stop().clone();
+    supervisor.start_finishing(stop.clone(), "alert rules", move || {
+        let (dependencies, active) = (dependencies.clone(), Arc::clone(&active));
+        alerting::evaluate_rules(dependencies, active, saves.clone(), stop.clone())
+    });
 }
 
 /// The path of `external_url`, which the links of the web pages begin with.

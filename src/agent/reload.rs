@@ -1,4 +1,4 @@
-//! Reload: loads the configuration again and applies it, or keeps the active one.
+//! Reload: loads the configuration again, and applies it or keeps the active one.
 
 use crate::config::Config;
 use crate::config::active::ActiveConfig;
@@ -8,15 +8,22 @@ use super::components::Components;
 use super::log_config::{log_descriptor_limit, summary};
 use super::{Source, systemd};
 
-/// Loads the configuration from `source` and makes it the active one. An invalid configuration
-/// changes nothing but the metric, the log and the event that report it.
-pub(super) async fn reload(
+/// Loads the configuration again.
+pub(super) async fn load(source: Source) -> Result<Config, String> {
+    match tokio::task::spawn_blocking(move || source.load()).await {
+        Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Makes a loaded configuration the active one. An invalid one changes nothing but the metric, the
+/// log and the event that report it.
+pub(super) fn apply(
+    loaded: Result<Config, String>,
     components: &mut Components,
-    source: &Source,
     active: &ActiveConfig,
 ) -> Result<(), String> {
-    systemd::reloading();
-    match load(source.clone()).await {
+    match loaded {
         Ok(config) => {
             accept(config, components, active);
             Ok(())
@@ -25,13 +32,6 @@ pub(super) async fn reload(
             reject(&errors, components, active);
             Err(errors)
         }
-    }
-}
-
-async fn load(source: Source) -> Result<Config, String> {
-    match tokio::task::spawn_blocking(move || source.load()).await {
-        Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -21,6 +21,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(3);
 /// How often the state is saved if only timestamps in it have changed.
 const TIMESTAMPS_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long a save waits for verdicts that include everything recorded before it.
+const VERDICT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long the startup waits for the disk.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -91,12 +94,7 @@ impl StateWriter {
                 Err(_) => StateFile::open(&self.dir),
             },
         };
-        let mut writer = WriterState {
-            dir: self.dir,
-            file: None,
-            saved: None,
-            failing: false,
-        };
+        let mut writer = WriterState::new(self.dir);
         match file {
             Ok(file) => writer.file = Some(file),
             Err(error) => writer.log_failure(&error),
@@ -104,18 +102,24 @@ impl StateWriter {
         let mut request: Option<SaveRequest> = None;
         loop {
             let last = stop.is_cancelled();
+            if !last {
+                let judged = timeout(VERDICT_TIMEOUT, parts.fleet.all_judged());
+                stop.run_until_cancelled(judged).await;
+            }
             let parts = parts.clone();
+            let dir = writer.dir.clone();
             let saved = tokio::task::spawn_blocking(move || {
+                if last {
+                    // Those who judge end with the stop.
+                    parts.fleet.judge_all();
+                }
                 writer.save(&parts, last);
                 writer
             });
-            match saved.await {
-                Ok(after) => writer = after,
-                Err(error) => {
-                    tracing::error!(%error, "saving the state failed; it is no longer saved");
-                    return;
-                }
-            }
+            writer = saved.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "saving the state panicked; it is tried again");
+                WriterState::new(dir)
+            });
             if let Some(request) = request.take()
                 && request.send(()).is_err()
             {
@@ -152,6 +156,15 @@ struct Saved {
 }
 
 impl WriterState {
+    const fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            file: None,
+            saved: None,
+            failing: false,
+        }
+    }
+
     /// Saves the state of `parts` if it is due; with `last`, if anything has changed. Blocks.
     fn save(&mut self, parts: &Parts, last: bool) {
         let (substance, notifications) =

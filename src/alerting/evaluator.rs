@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::active::ActiveConfig;
 
@@ -20,17 +21,17 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a missed poll counts as recent.
 const MISSED_POLL_WINDOW: Duration = Duration::from_secs(300);
 
-/// Evaluates the alert rules until the stop token is cancelled. `saves` writes the outbox to disk;
+/// Evaluates the alert rules until `stop`. `saves` writes the outbox to disk;
 /// without it nothing is saved.
 pub async fn evaluate_rules(
     dependencies: Dependencies,
     active_config: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
+    stop: CancellationToken,
 ) {
     let mut ticks = interval(EVALUATION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missed_polls = MissedPolls::default();
-    let stop = &dependencies.stop;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let active = active_config.get();
         let notify = &active.config.notify;

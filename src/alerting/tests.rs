@@ -72,7 +72,7 @@ impl Fixture {
             others: self.others.clone(),
             networks: vec![NetworkSnapshot {
                 name: "n".to_owned(),
-                verdict: self.verdict.clone(),
+                verdict: Arc::new(self.verdict.clone()),
                 ..NetworkSnapshot::default()
             }],
             checks: self.checks.clone(),

@@ -13,6 +13,7 @@ use crate::agent::logging;
 use crate::agent::systemd;
 use crate::agent::{self, Source};
 use crate::config::{self, DescriptorLimit};
+use crate::supervisor::Supervisor;
 use crate::web::ReloadRequest;
 
 use super::args::RunArgs;
@@ -49,11 +50,19 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address}; choose another address with --listen or `listen:`")
         })?;
-        let stop = CancellationToken::new();
+        let supervisor = Supervisor::new(CancellationToken::new());
         let (reloads, reload_requests) = mpsc::channel(QUEUED_RELOADS);
-        tokio::spawn(systemd::feed_watchdog());
-        tokio::spawn(signals.handle(reloads.clone(), stop.clone()));
-        agent::run(source, config, listener, (reloads, reload_requests), stop).await?;
+        supervisor.start("watchdog", systemd::feed_watchdog);
+        let handling = signals.handle(reloads.clone(), supervisor.stop().clone());
+        supervisor.start_essential("signals", handling);
+        agent::run(
+            source,
+            config,
+            listener,
+            (reloads, reload_requests),
+            supervisor,
+        )
+        .await?;
         Ok(ExitCode::SUCCESS)
     });
     // A task that still waits for a disk or a resolver must not delay the exit.

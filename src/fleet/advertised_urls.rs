@@ -10,7 +10,7 @@ use convex_client::chain::AdvertisedAddress;
 use convex_client::chain::Registry;
 use convex_client::{Endpoint, Transport};
 
-use super::{Fleet, PeerRecord, Slot, lock};
+use super::{Evidence, Fleet, PeerRecord, Slot};
 
 /// The addresses that host names resolve to.
 pub type Addresses = HashMap<String, Vec<IpAddr>>;
@@ -38,15 +38,19 @@ fn advertised_match(
     url: &HashSet<HostPort>,
     own_endpoint: &HashSet<HostPort>,
     answering: &HashMap<HostPort, HashSet<Hash>>,
-) -> Option<bool> {
+) -> Evidence {
     if !url.is_disjoint(own_endpoint) {
-        return Some(true);
+        return Evidence::Proven;
     }
     let mut keys = url
         .iter()
         .filter_map(|host_port| answering.get(host_port))
         .flatten();
-    keys.any(|other| other != key).then_some(false)
+    if keys.any(|other| other != key) {
+        Evidence::Disproven
+    } else {
+        Evidence::None
+    }
 }
 
 fn tcp_endpoint(record: &PeerRecord) -> Option<&Endpoint> {
@@ -115,7 +119,7 @@ impl Fleet {
         };
         let mut answering: HashMap<HostPort, HashSet<Hash>> = HashMap::new();
         for (_, record) in &records {
-            if let Some(key) = record.identity.key.filter(|_| record.up == Some(true)) {
+            if let Some(key) = record.identity.key.filter(|_| record.last_poll.is_good()) {
                 for host_port in own_endpoint(record) {
                     answering.entry(host_port).or_default().insert(key);
                 }
@@ -128,13 +132,14 @@ impl Fleet {
             let Some(registered) = registry.peers.get(&key) else {
                 continue;
             };
-            let matches = advertised_url(record, registry).and_then(|url| {
+            let matches = advertised_url(record, registry).map_or(Evidence::None, |url| {
                 let url = spellings(&url.host, url.port, addresses);
                 advertised_match(&key, &url, &own_endpoint(record), &answering)
             });
-            let mut record = lock(&slot.record);
-            let identity = &mut Arc::make_mut(&mut record).identity;
-            identity.record_advertised_url(key, registered.url.as_deref(), matches);
+            slot.update(|record| {
+                let url = registered.url.as_deref();
+                record.identity.record_advertised_url(key, url, matches);
+            });
         }
     }
 }
@@ -181,7 +186,7 @@ mod tests {
             let url = spellings(host, port, &addresses);
             let endpoint = spellings("a.example", 1, &addresses);
             let matches = advertised_match(&own, &url, &endpoint, &answering);
-            assert_eq!(matches, expected, "{host}:{port}");
+            assert_eq!(matches.to_bool(), expected, "{host}:{port}");
         }
     }
 }

@@ -9,8 +9,7 @@ use crate::self_check::{
     Checks, Contact, Excuse, FailedEndpoint, NetworkPath, ReachabilityCount, find_excuse,
 };
 
-use super::record::log_health_change;
-use super::{Fleet, Observation, PeerRecord, lock};
+use super::{Fleet, LastPoll, Observation, PeerRecord, lock};
 
 /// How long suspected, unproven problems of the agent can hide an outage of a peer.
 const MAX_SUSPICION: Duration = Duration::from_secs(60);
@@ -61,19 +60,14 @@ impl Fleet {
         lock(&self.monitor_health).checks = checks;
         let (now, wall) = (Instant::now(), SystemTime::now());
         for slot in self.slots() {
-            let mut record = lock(&slot.record);
-            if record.excuse_has_ended(now, reference_answers) {
-                let record = Arc::make_mut(&mut record);
+            let mut state = lock(&slot.state);
+            if !state.retired && state.record.excuse_has_ended(now, reference_answers) {
+                let record = Arc::make_mut(&mut state.record);
                 let previous_health = record.health;
                 record.revoke_excuse(now, wall);
                 self.set_contact(record, None);
-                if record.health != previous_health {
-                    log_health_change(record, previous_health);
-                }
-                let is_of_this_shard = record.peer.sampled.is_none();
-                if let Some(observer) = self.observer.as_ref().filter(|_| is_of_this_shard) {
-                    observer.on_reevaluation(record);
-                }
+                self.reevaluated(record, previous_health);
+                slot.network.changed.notify_one();
             }
         }
     }
@@ -111,7 +105,8 @@ impl PeerRecord {
     }
 
     /// Whether the verdict is down and nothing excuses the last poll.
-    pub(super) fn is_judged_down(&self) -> bool {
+    #[must_use]
+    pub fn is_judged_down(&self) -> bool {
         self.excuse.is_none() && self.streak.verdict() == Some(false)
     }
 
@@ -130,7 +125,7 @@ impl PeerRecord {
     /// Counts the last poll against the peer after all.
     fn revoke_excuse(&mut self, now: Instant, wall: SystemTime) {
         self.excuse = None;
-        self.up = Some(false);
-        self.update_verdict(None, now, wall);
+        self.last_poll = LastPoll::Failed;
+        self.update_verdict(now, wall);
     }
 }

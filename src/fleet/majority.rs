@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::config::Role;
 
-use super::{Fleet, Slot, lock};
+use super::{Divergence, Fleet, PeerRecord};
 
 impl Fleet {
     /// Returns the peers of a network that can be queried about the chain: up, not diverged, and
@@ -16,41 +16,36 @@ impl Fleet {
     /// Unconfirmed peers are included only once all peers were polled: the first one to answer may
     /// be the one that lies.
     #[must_use]
-    pub fn majority_peers(&self, network: &str) -> Vec<Arc<Slot>> {
+    pub fn majority_peers(&self, network: &str) -> Vec<Arc<PeerRecord>> {
         let now = Instant::now();
-        let watched = lock(&self.watched);
-        let Some(network_record) = watched.networks.get(network) else {
+        let Some(network) = self.network(network) else {
             return Vec::new();
         };
-        let (head, all_polled) = {
-            let watch = lock(&network_record.watch);
-            (watch.head(), watch.all_polled())
-        };
-        let mut ranked: Vec<_> = watched
-            .slots
+        let judgement = network.judgement();
+        let mut ranked: Vec<_> = self
+            .slots_of(&network)
             .iter()
             .filter_map(|slot| {
-                let record = Arc::clone(&lock(&slot.record));
-                let confirmed = record.diverged == Some(false);
-                let eligible = record.peer.network == network
-                    && record.up == Some(true)
-                    && record.diverged != Some(true)
-                    && (confirmed || all_polled);
+                let record = slot.record();
+                let confirmed = record.divergence == Divergence::Agrees;
+                let eligible = record.last_poll.is_good()
+                    && !record.divergence.is_diverged()
+                    && (confirmed || judgement.all_polled);
                 let block = record
                     .poll_answer(now)
                     .filter(|_| eligible)?
                     .state_block
-                    .filter(|block| Some(*block) <= head)?;
+                    .filter(|block| Some(*block) <= judgement.verdict.head)?;
                 let rank = (
                     !confirmed,
                     record.peer.sampled.is_some(),
                     record.peer.role == Role::Reference,
                     Reverse(block),
                 );
-                Some((rank, Arc::clone(slot)))
+                Some((rank, record))
             })
             .collect();
         ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, slot)| slot).collect()
+        ranked.into_iter().map(|(_, record)| record).collect()
     }
 }

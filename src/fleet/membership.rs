@@ -1,7 +1,6 @@
 //! Which peers are watched, and how a new configuration changes that.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crate::config::Config;
@@ -29,8 +28,8 @@ pub(super) struct WatchedPeers {
 }
 
 impl Fleet {
-    /// Applies `config`: unchanged peers keep their records, changed ones start with new records,
-    /// and removed ones are dropped.
+    /// Applies `config`: a peer keeps its record while it is the same peer, with whatever settings;
+    /// removed ones are dropped.
     pub fn apply(&self, config: &Config) {
         let mut watched = lock(&self.watched);
         let mut networks = std::mem::take(&mut watched.networks);
@@ -52,12 +51,12 @@ impl Fleet {
         let mut slots = Vec::with_capacity(config.peers.len() + config.sample.len());
         for peer in config.peers.iter().chain(&config.sample) {
             let previous = previous.remove(&peer.name);
-            if let Some(slot) = previous.as_ref().filter(|slot| slot.peer() == *peer) {
-                slots.push(Arc::clone(slot));
-                continue;
-            }
-            if let Some(changed) = previous {
-                self.retire(&changed);
+            if let Some(previous) = previous {
+                if previous.reconfigure(peer) {
+                    slots.push(previous);
+                    continue;
+                }
+                self.retire(&previous);
             }
             let network = watched
                 .networks
@@ -72,6 +71,9 @@ impl Fleet {
             self.retire(&removed);
         }
         watched.slots = slots;
+        for network in watched.networks.values() {
+            network.changed.notify_one();
+        }
     }
 
     /// Returns the slots in the order of the configuration, those of other shards' peers last.
@@ -86,13 +88,24 @@ impl Fleet {
         lock(&self.monitor_health).checks.clone()
     }
 
-    /// Stops accepting polls of a peer that is no longer watched, or watched with another
-    /// configuration.
+    /// Returns the slots of a network's peers.
+    pub(super) fn slots_of(&self, network: &Arc<NetworkRecord>) -> Vec<Arc<Slot>> {
+        let watched = lock(&self.watched);
+        let slots = watched.slots.iter();
+        slots
+            .filter(|slot| Arc::ptr_eq(&slot.network, network))
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn network(&self, name: &str) -> Option<Arc<NetworkRecord>> {
+        lock(&self.watched).networks.get(name).cloned()
+    }
+
+    /// Stops accepting polls of a peer that is no longer watched.
     fn retire(&self, slot: &Slot) {
-        let record = lock(&slot.record);
-        slot.retired.store(true, Ordering::Relaxed);
-        slot.commands().close();
-        lock(&slot.network.watch).remove(&record.peer.name);
-        self.forget_contact(&record);
+        let mut state = lock(&slot.state);
+        state.retired = true;
+        self.forget_contact(&state.record);
     }
 }

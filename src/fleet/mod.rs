@@ -3,8 +3,9 @@
 
 mod advertised_urls;
 mod bounded;
-mod commands;
+mod evidence;
 mod excuses;
+mod judge;
 mod lock;
 mod majority;
 mod membership;
@@ -21,12 +22,12 @@ mod snapshot;
 
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
-pub use commands::{CommandQueue, CommandReceiver, PollCommand};
+pub use evidence::Evidence;
 use lock::lock;
 pub use membership::Fleet;
 pub use network::agreement::{Agreement, ForkVerdict, WeightedRing};
 pub use network::head::Lag;
-pub use network::member::NetworkComparison;
+pub use network::member::Divergence;
 pub use network::record::QueryRecord;
 pub use network::ring::{BlockState, BlockStateCounts, HashPrefix, Ring};
 pub use network::stake::{Quorum, Stake, StakeClass};
@@ -38,9 +39,10 @@ pub use peer::condition::Condition;
 pub use peer::endpoint::{EndpointRecord, Timings};
 pub use peer::health::{Health, Streak};
 pub use peer::identity::{Identity, Pins};
+pub use peer::last_poll::LastPoll;
 pub use peer::order::{OrderState, OrderWatch};
 pub use peer::provenance::{Measurement, Provenance};
 pub use peer::tally::{BUCKETS_SECONDS, LatencyHistogram, Tally};
 pub use saved::{ConfiguredIdentity, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, UnixMillis};
-pub use slot::{PollRequestError, Slot};
+pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

@@ -270,7 +270,7 @@ impl<'a> PeerJson<'a> {
             network: &record.peer.network,
             role: record.peer.role,
             labels: &record.peer.labels,
-            up: record.up,
+            up: record.last_poll.up(),
             health: record.health,
             conditions: &record.conditions,
             maintenance: record.in_maintenance(SystemTime::now()),
@@ -280,10 +280,10 @@ impl<'a> PeerJson<'a> {
             identity: IdentityJson {
                 genesis: hex(identity.genesis),
                 peer_key: hex(identity.key),
-                genesis_match: identity.genesis_match,
-                peer_key_match: identity.key_match,
-                advertised_url_match: identity.advertised_match,
-                transports_agree: identity.transports_agree,
+                genesis_match: identity.genesis_match.to_bool(),
+                peer_key_match: identity.key_match.to_bool(),
+                advertised_url_match: identity.advertised_match.to_bool(),
+                transports_agree: identity.transports_agree.to_bool(),
             },
             order: record.order(now).map(|points| OrderJson {
                 points: OrderPointsJson::new(points),
@@ -343,8 +343,8 @@ impl NetworkComparisonJson {
         Self {
             lag_blocks: lag.map(|lag| ExactInteger(lag.blocks)),
             lag_seconds: lag.map(|lag| lag.time.as_secs_f64()),
-            diverged: record.diverged,
-            first_divergent_block: record.first_divergent_block.map(ExactInteger),
+            diverged: record.divergence.diverged(),
+            first_divergent_block: record.divergence.first_block().map(ExactInteger),
         }
     }
 }

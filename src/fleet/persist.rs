@@ -1,7 +1,6 @@
 //! Exports the state that outlives the agent, and restores it. Knows no file and no format.
 
 use std::hash::Hash as _;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -11,8 +10,8 @@ use crate::failure::{Failure, Reason};
 use super::membership::WatchedPeers;
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
-    EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint, SavedFleet, SavedOrder,
-    SavedPeer, Slot, UnixMillis, lock,
+    Divergence, EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint, SavedFleet,
+    SavedOrder, SavedPeer, Slot, UnixMillis, lock,
 };
 
 /// Saved state of a peer whose last poll is longer ago says nothing about the peer any more.
@@ -26,13 +25,13 @@ impl Fleet {
         let watched = lock(&self.watched);
         let mut saved = watched.pending_restores.clone();
         for slot in &watched.slots {
-            let record = lock(&slot.record);
+            let record = slot.record();
             saved
                 .peers
                 .insert(record.peer.name.clone(), record.export(now, wall));
         }
         for (name, network) in &watched.networks {
-            if let Some(advanced) = lock(&network.watch).finality_advanced() {
+            if let Some(advanced) = network.verdict().finality_advanced {
                 saved
                     .finality_advanced
                     .insert(name.clone(), UnixMillis::from_time(advanced));
@@ -51,7 +50,7 @@ impl Fleet {
         fingerprint(|hasher| {
             watched.pending_restores.hash(hasher);
             for slot in &watched.slots {
-                let record = Arc::clone(&lock(&slot.record));
+                let record = slot.record();
                 record.peer.name.hash(hasher);
                 record
                     .export(now, wall)
@@ -77,7 +76,7 @@ impl Fleet {
         for (name, network) in &watched.networks {
             let advanced = watched.pending_restores.finality_advanced.get(name);
             if let Some(advanced) = advanced.and_then(|at| at.to_past(wall)) {
-                lock(&network.watch).restore_finality_advanced(advanced);
+                network.record(|unjudged| unjudged.finality_advanced = Some(advanced));
             }
         }
         watched.pending_restores.finality_advanced.clear();
@@ -87,18 +86,14 @@ impl Fleet {
 impl WatchedPeers {
     /// Restores the saved state of a new peer, if there is any.
     pub(super) fn restore_peer(&mut self, slot: &Slot) {
-        let mut record = lock(&slot.record);
-        let Some(saved) = self.pending_restores.peers.remove(&record.peer.name) else {
+        let Some(saved) = self.pending_restores.peers.remove(&slot.peer().name) else {
             return;
         };
-        if record.polls > 0 || !saved.belongs_to(&record.peer) {
-            return;
-        }
-        let (now, wall) = (Instant::now(), SystemTime::now());
-        Arc::make_mut(&mut record).restore(&saved, now, wall);
-        if let Some(block) = saved.diverged_at {
-            lock(&slot.network.watch).restore_divergence(&record.peer.name, block);
-        }
+        slot.update(|record| {
+            if record.polls == 0 && saved.belongs_to(&record.peer) {
+                record.restore(&saved, Instant::now(), SystemTime::now());
+            }
+        });
     }
 }
 
@@ -116,13 +111,11 @@ impl PeerRecord {
             streak: self.streak,
             genesis: self.identity.genesis,
             key: self.identity.key,
-            genesis_match: self.identity.genesis_match,
-            key_match: self.identity.key_match,
-            transports_agree: self.identity.transports_agree,
+            genesis_match: self.identity.genesis_match.to_bool(),
+            key_match: self.identity.key_match.to_bool(),
+            transports_agree: self.identity.transports_agree.to_bool(),
             key_changed: self.identity.key_changed_at.map(UnixMillis::from_time),
-            diverged_at: self
-                .first_divergent_block
-                .filter(|_| self.diverged == Some(true)),
+            diverged_at: self.divergence.first_block(),
             advanced: self.advanced.map(|at| at.map(UnixMillis::from_time)),
             order: self.order_watch.export(now, wall),
             endpoints: endpoints
@@ -137,12 +130,13 @@ impl PeerRecord {
         self.streak = saved.streak;
         self.identity.genesis = saved.genesis;
         self.identity.key = saved.key;
-        self.identity.genesis_match = saved.genesis_match;
-        self.identity.key_match = saved.key_match;
-        self.identity.transports_agree = saved.transports_agree;
+        self.identity.genesis_match = saved.genesis_match.into();
+        self.identity.key_match = saved.key_match.into();
+        self.identity.transports_agree = saved.transports_agree.into();
         self.identity.key_changed_at = past(saved.key_changed);
-        self.first_divergent_block = saved.diverged_at;
-        self.diverged = saved.diverged_at.map(|_| true);
+        if let Some(first_block) = saved.diverged_at {
+            self.divergence = Divergence::Diverged { first_block };
+        }
         self.advanced = saved.advanced.map(past);
         self.order_watch = OrderWatch::restored(saved.order, now, wall);
         for endpoint in &mut self.endpoints {

@@ -1,7 +1,6 @@
 //! Records the results of polls, queries and readings of hosts.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use convex_client::chain::Registry;
@@ -13,32 +12,33 @@ use crate::sidecar::Reading;
 use super::{Fleet, Health, Observation, PeerRecord, Slot, lock};
 
 impl Fleet {
-    /// Records the result of one poll; returns whether the peer is down.
-    pub fn record(&self, slot: &Slot, observation: &Observation) -> bool {
+    /// Records the result of one poll. The next verdict on its network includes it.
+    pub fn record(&self, slot: &Slot, observation: &Observation) {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let mut record = lock(&slot.record);
-        if slot.retired.load(Ordering::Relaxed) {
+        let mut state = lock(&slot.state);
+        if state.retired {
             // The last poll of a task that has not yet noticed that its peer was removed.
-            return false;
+            return;
         }
-        let is_of_this_shard = record.peer.sampled.is_none();
+        let state = &mut *state;
+        let is_of_this_shard = state.record.peer.sampled.is_none();
         if is_of_this_shard {
             let mut tallies = lock(&slot.network.tallies);
             for endpoint in &observation.endpoints {
                 tallies[endpoint.transport as usize].record(endpoint);
             }
         }
-        let record = Arc::make_mut(&mut record);
+        let record = Arc::make_mut(&mut state.record);
         let previous_health = record.health;
         let excuse = self.excuse(record, observation, now);
         record.record_observation(observation, excuse, now, wall);
-        {
-            let mut watch = lock(&slot.network.watch);
-            let comparison = watch.record_poll(record, now, wall);
-            record.stake = watch.stake_of(&record.peer.name);
-            record.update_verdict(comparison, now, wall);
-            watch.record_health(&record.peer.name, record.health);
+        let network = slot.network.judgement();
+        record.stake = record.own_key().and_then(|key| network.stake_of(&key));
+        let found = record.polled_state(now);
+        if let Some((block, _)) = found {
+            record.record_lag(network.lag(&record.peer.name, block, now), now);
         }
+        record.update_verdict(now, wall);
         if record.is_judged_down() {
             self.set_contact(record, None);
         }
@@ -48,27 +48,27 @@ impl Fleet {
         if let Some(observer) = self.observer.as_ref().filter(|_| is_of_this_shard) {
             observer.on_poll(record, observation, now);
         }
-        record.health == Health::Down
+        state.unjudged.add(found);
+        slot.network.changed.notify_one();
     }
 
     /// Records the registry of a network as read from a peer of its majority; none if no peer
     /// answered.
     pub fn record_registry(&self, network: &str, registry: Option<Registry>) {
-        let watched = lock(&self.watched);
-        let Some(network) = watched.networks.get(network) else {
+        let Some(network) = self.network(network) else {
             return;
         };
-        let mut watch = lock(&network.watch);
-        match registry {
-            Some(registry) => watch.record_registry(registry, SystemTime::now(), Instant::now()),
-            None => watch.record_registry_failure(),
-        }
+        network.record(|unjudged| {
+            unjudged.query_error = Some(registry.is_none());
+            if let Some(registry) = registry {
+                unjudged.registry = Some((registry, SystemTime::now()));
+            }
+        });
     }
 
     /// Records the result of a custom query; none if no peer answered.
     pub fn record_query_value(&self, network: &str, query: &str, value: Option<f64>) {
-        let watched = lock(&self.watched);
-        let Some(network) = watched.networks.get(network) else {
+        let Some(network) = self.network(network) else {
             return;
         };
         let mut queries = lock(&network.queries);
@@ -84,11 +84,9 @@ impl Fleet {
     /// configured.
     pub fn record_host_reading(&self, peer: &config::Peer, reading: Reading) {
         let slots = self.slots();
-        let Some(slot) = slots.iter().find(|slot| *slot.peer() == *peer) else {
-            return;
-        };
-        let mut record = lock(&slot.record);
-        Arc::make_mut(&mut record).record_host_reading(reading, Instant::now());
+        if let Some(slot) = slots.iter().find(|slot| *slot.peer() == *peer) {
+            slot.update(|record| record.record_host_reading(reading, Instant::now()));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::self_check::Checks;
 
-use super::{Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
+use super::{Divergence, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
 /// copied.
@@ -37,7 +37,7 @@ pub struct NetworkSnapshot {
     /// Counters of all its endpoints, in the order of [`Transport::ALL`].
     pub tallies: [Tally; Transport::ALL.len()],
     /// Verdict from comparing its peers.
-    pub verdict: NetworkVerdict,
+    pub verdict: Arc<NetworkVerdict>,
     /// Newest state of a peer that is up and not diverged, not beyond the head.
     pub poll_answer: Option<PollAnswer>,
     /// Results of custom queries by name.
@@ -59,16 +59,12 @@ impl Fleet {
     pub fn snapshot(&self) -> Snapshot {
         let watched = lock(&self.watched);
         let now = Instant::now();
-        let peers: Vec<Arc<PeerRecord>> = watched
-            .slots
-            .iter()
-            .map(|slot| Arc::clone(&lock(&slot.record)))
-            .collect();
+        let peers: Vec<Arc<PeerRecord>> = watched.slots.iter().map(|slot| slot.record()).collect();
         let networks = watched
             .networks
             .iter()
             .map(|(name, network)| {
-                let verdict = lock(&network.watch).verdict(now);
+                let verdict = network.verdict();
                 NetworkSnapshot {
                     name: name.clone(),
                     tallies: lock(&network.tallies).clone(),
@@ -93,12 +89,11 @@ impl Fleet {
 
     /// Returns the verdict on each network by name.
     #[must_use]
-    pub fn network_verdicts(&self) -> Vec<(String, NetworkVerdict)> {
+    pub fn network_verdicts(&self) -> Vec<(String, Arc<NetworkVerdict>)> {
         let watched = lock(&self.watched);
-        let now = Instant::now();
         let networks = watched.networks.iter();
         networks
-            .map(|(name, network)| (name.clone(), lock(&network.watch).verdict(now)))
+            .map(|(name, network)| (name.clone(), network.verdict()))
             .collect()
     }
 }
@@ -114,8 +109,11 @@ fn newest_answer<'a>(
     peers
         .iter()
         .filter(|record| record.peer.network == network)
-        .filter(|record| record.up == Some(true) && record.diverged != Some(true))
-        .filter_map(|record| Some((record.diverged == Some(false), record.poll_answer(now)?)))
+        .filter(|record| record.last_poll.is_good() && !record.divergence.is_diverged())
+        .filter_map(|record| {
+            let confirmed = record.divergence == Divergence::Agrees;
+            Some((confirmed, record.poll_answer(now)?))
+        })
         .filter(|(_, answer)| answer.state_block <= head)
         .max_by_key(|(confirmed, answer)| (answer.state_block, *confirmed))
         .map(|(_, answer)| answer)

@@ -8,7 +8,7 @@ use convex_client::Transport;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::fleet::{Observation, PeerRecord};
+use crate::fleet::{LastPoll, Observation, PeerRecord};
 
 use super::db::PeerKey;
 use super::event::EventKind;
@@ -118,7 +118,7 @@ impl PeerHistory {
 
     /// Keeps the last poll for its transcript.
     pub(super) fn keep_for_transcript(&mut self, record: &PeerRecord, observation: &Observation) {
-        let kept = if record.up == Some(true) {
+        let kept = if record.last_poll.is_good() {
             &mut self.success
         } else {
             &mut self.failure
@@ -195,10 +195,10 @@ fn poll(record: &PeerRecord, observation: &Observation, at: SystemTime, now: Ins
     };
     Poll {
         at,
-        outcome: match record.up {
-            Some(true) => Outcome::Up,
-            Some(false) => Outcome::Failed,
-            None => Outcome::Excused,
+        outcome: match record.last_poll {
+            LastPoll::Good => Outcome::Up,
+            LastPoll::Failed => Outcome::Failed,
+            LastPoll::Excused | LastPoll::None => Outcome::Excused,
         },
         maintenance: record.in_maintenance(at),
         health: record.health,
@@ -207,6 +207,6 @@ fn poll(record: &PeerRecord, observation: &Observation, at: SystemTime, now: Ins
         order: attempts().find_map(|attempt| Some(attempt.status.as_ref()?.value.order)),
         state_block: attempts()
             .find_map(|attempt| attempt.query.as_ref()?.value.as_ref().ok()?.state_block),
-        lag: record.lag(now).filter(|_| record.up == Some(true)),
+        lag: record.lag(now).filter(|_| record.last_poll.is_good()),
     }
 }

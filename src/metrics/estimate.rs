@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
-    EndpointObservation, Lag, NetworkComparison, NetworkSnapshot, NetworkVerdict, Observation,
+    Divergence, EndpointObservation, Evidence, Lag, NetworkSnapshot, NetworkVerdict, Observation,
     PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
 };
 use crate::self_check::{CheckResult, Plan};
@@ -139,7 +139,7 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
     };
     NetworkSnapshot {
         name: name.to_owned(),
-        verdict: NetworkVerdict {
+        verdict: Arc::new(NetworkVerdict {
             finality_advanced: Some(SystemTime::now()),
             head: Some(1),
             registered: Some(1),
@@ -150,9 +150,9 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
             }),
             stake_copper: Some(1),
             registry_read: Some(SystemTime::now()),
-            query_error: Some(false),
+            query_error: Evidence::Disproven,
             ..NetworkVerdict::default()
-        },
+        }),
         poll_answer: Some(poll_answer(1)),
         queries: queries
             .map(|query| (query.name.clone(), result.clone()))
@@ -180,14 +180,6 @@ fn poll_answer(block: i64) -> PollAnswer {
 /// The record of a peer that has answered everything twice and advanced in between.
 fn answering_peer(peer: &Peer) -> Arc<PeerRecord> {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    let comparison = NetworkComparison {
-        lag: Some(Lag {
-            blocks: 0,
-            time: Duration::ZERO,
-        }),
-        diverged: Some(false),
-        first_divergent_block: None,
-    };
     for points in [1, 2] {
         let observation = Observation {
             endpoints: peer
@@ -196,16 +188,19 @@ fn answering_peer(peer: &Peer) -> Arc<PeerRecord> {
                 .map(|endpoint| observed(peer, endpoint, points))
                 .collect(),
         };
-        record.record_poll(
-            &observation,
-            Some(comparison),
-            Instant::now(),
-            SystemTime::now(),
-        );
+        record.record_poll(&observation, Instant::now(), SystemTime::now());
     }
-    record
-        .identity
-        .record_advertised_url(peer.key.unwrap_or(Hash::new([1; 32])), None, Some(true));
+    let lag = Lag {
+        blocks: 0,
+        time: Duration::ZERO,
+    };
+    record.record_lag(Some(lag), Instant::now());
+    record.divergence = Divergence::Agrees;
+    record.identity.record_advertised_url(
+        peer.key.unwrap_or(Hash::new([1; 32])),
+        None,
+        Evidence::Proven,
+    );
     for reading in host_readings(peer) {
         record.record_host_reading(reading, Instant::now());
     }

@@ -119,7 +119,7 @@ fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
         verdict.registry_read.map(seconds_since_epoch)
     });
     verdict(&catalogue::NETWORK_QUERY_ERROR, &|verdict| {
-        verdict.query_error.map(flag)
+        verdict.query_error.to_bool().map(flag)
     });
 }
 

@@ -65,7 +65,7 @@ impl View<'_> {
     /// Writes the verdicts and the counters of polls.
     fn write_polls(self, writer: &mut Writer<'_>) {
         self.each_peer(writer, &catalogue::PEER_UP, |family, record| {
-            if let Some(up) = record.up {
+            if let Some(up) = record.last_poll.up() {
                 family.integer(peer_labels(record), up.into());
             }
         });
@@ -176,7 +176,7 @@ impl View<'_> {
             }
         });
         self.each_peer(writer, &catalogue::STATE_DIVERGED, |family, record| {
-            if let Some(diverged) = record.diverged {
+            if let Some(diverged) = record.divergence.diverged() {
                 family.integer(peer_labels(record), diverged.into());
             }
         });
@@ -184,7 +184,7 @@ impl View<'_> {
             writer,
             &catalogue::DIVERGENCE_FIRST_BLOCK,
             |family, record| {
-                if let Some(block) = record.first_divergent_block {
+                if let Some(block) = record.divergence.first_block() {
                     family.sample(peer_labels(record), float(block));
                 }
             },
@@ -206,7 +206,7 @@ impl View<'_> {
                 ("advertised_url", identity.advertised_match),
                 ("transports_agree", identity.transports_agree),
             ] {
-                if let Some(matches) = matches {
+                if let Some(matches) = matches.to_bool() {
                     family.integer(
                         peer_labels(record).chain([("check", check)]),
                         matches.into(),

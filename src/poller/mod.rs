@@ -1,9 +1,11 @@
 //! When and how peers are polled: one task per peer, at a fixed rate, under common limits.
 
+mod commands;
 mod permits;
 mod prober;
 mod schedule;
 mod scheduler;
 
+pub use commands::{CommandError, PeerCommands};
 pub use prober::Prober;
 pub use scheduler::{ScheduleMetrics, Scheduler};

@@ -1,30 +1,23 @@
 //! Runs one task per peer, which polls it at a fixed rate and at its own phase of the interval. A
 //! reload replaces only the tasks of peers whose configuration changed.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use convex_client::HttpClients;
-use futures_util::FutureExt;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::time::{Instant, sleep_until};
 
 use crate::config::{self, Config, Limits};
-use crate::fleet::{Fleet, PollCommand, Slot};
+use crate::fleet::{Fleet, Health, Slot};
+use crate::supervisor::{Supervisor, TaskSet};
 
+use super::commands::{Command, CommandQueue, PeerCommands};
 use super::permits::{PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
-
-/// Pause before a peer's poll loop restarts after a panic.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Metrics of the schedule as a whole, kept in the Prometheus registry.
 #[derive(Clone, Debug)]
@@ -71,21 +64,12 @@ impl ScheduleMetrics {
 #[derive(Debug)]
 pub struct Scheduler {
     fleet: Arc<Fleet>,
+    commands: Arc<PeerCommands>,
     clients: Arc<HttpClients>,
     metrics: ScheduleMetrics,
     limits: Option<Limits>,
     permits: Arc<Permits>,
-    /// By the peer's name.
-    tasks: HashMap<String, PeerTask>,
-    tracker: TaskTracker,
-    stop: CancellationToken,
-}
-
-/// A running task, and the configuration it was started with.
-#[derive(Debug)]
-struct PeerTask {
-    peer: Arc<config::Peer>,
-    stop: CancellationToken,
+    tasks: TaskSet<Arc<config::Peer>>,
 }
 
 /// The poll loop of one peer.
@@ -93,6 +77,7 @@ struct PollLoop {
     peer: Arc<config::Peer>,
     slot: Arc<Slot>,
     fleet: Arc<Fleet>,
+    commands: Arc<CommandQueue>,
     clients: Arc<HttpClients>,
     max_response_bytes: usize,
     permits: PeerPermits,
@@ -100,9 +85,14 @@ struct PollLoop {
 }
 
 impl Scheduler {
-    /// Creates a scheduler without peers. Its tasks end with `stop`.
+    /// Creates a scheduler without peers, which executes `commands`.
     #[must_use]
-    pub fn new(fleet: Arc<Fleet>, metrics: ScheduleMetrics, stop: CancellationToken) -> Self {
+    pub fn new(
+        fleet: Arc<Fleet>,
+        commands: Arc<PeerCommands>,
+        metrics: ScheduleMetrics,
+        supervisor: Supervisor,
+    ) -> Self {
         let limits = Limits {
             max_inflight: 1,
             max_response_bytes: 1,
@@ -110,13 +100,12 @@ impl Scheduler {
         };
         Self {
             fleet,
+            commands,
             clients: Arc::default(),
             metrics,
             limits: None,
             permits: Arc::new(Permits::new(&limits)),
-            tasks: HashMap::new(),
-            tracker: TaskTracker::new(),
-            stop,
+            tasks: TaskSet::new(supervisor),
         }
     }
 
@@ -127,78 +116,55 @@ impl Scheduler {
             // Every task holds the permits it was started with, so new limits replace all tasks.
             self.permits = Arc::new(Permits::new(&config.limits));
             self.limits = Some(config.limits.clone());
-            for (_, task) in self.tasks.drain() {
-                task.stop.cancel();
-            }
+            self.tasks.clear();
         }
-        let mut running = std::mem::take(&mut self.tasks);
-        for slot in self.fleet.slots() {
-            let peer = slot.peer();
-            let task = match running.remove(&peer.name) {
-                Some(task) if *task.peer == *peer => task,
-                replaced => {
-                    if let Some(task) = replaced {
-                        task.stop.cancel();
-                    }
-                    self.start(peer, slot)
-                }
+        let slots: HashMap<String, Arc<Slot>> = self
+            .fleet
+            .slots()
+            .into_iter()
+            .map(|slot| (slot.peer().name.clone(), slot))
+            .collect();
+        self.commands.retain(|name| slots.contains_key(name));
+        let peers: Vec<_> = slots
+            .iter()
+            .map(|(name, slot)| (name.clone(), slot.peer()))
+            .collect();
+        let Self {
+            fleet,
+            commands,
+            clients,
+            metrics,
+            permits,
+            tasks,
+            ..
+        } = self;
+        tasks.apply(peers, |name, peer, task| {
+            let poll_loop = PollLoop {
+                permits: permits
+                    .for_hosts(peer.endpoints.iter().map(convex_client::Endpoint::host)),
+                peer: Arc::clone(peer),
+                slot: Arc::clone(&slots[name]),
+                fleet: Arc::clone(fleet),
+                commands: commands.open(name),
+                clients: Arc::clone(clients),
+                max_response_bytes: config.limits.max_response_bytes,
+                metrics: metrics.clone(),
             };
-            self.tasks.insert(task.peer.name.clone(), task);
-        }
-        for task in running.into_values() {
-            task.stop.cancel();
-        }
-    }
-
-    fn start(&self, peer: Arc<config::Peer>, slot: Arc<Slot>) -> PeerTask {
-        let stop = self.stop.child_token();
-        let poll_loop = PollLoop {
-            permits: self
-                .permits
-                .for_hosts(peer.endpoints.iter().map(convex_client::Endpoint::host)),
-            peer: Arc::clone(&peer),
-            slot,
-            fleet: Arc::clone(&self.fleet),
-            clients: Arc::clone(&self.clients),
-            max_response_bytes: self
-                .limits
-                .as_ref()
-                .map_or(0, |limits| limits.max_response_bytes),
-            metrics: self.metrics.clone(),
-        };
-        self.tracker.spawn(poll_loop.supervise(stop.clone()));
-        PeerTask { peer, stop }
-    }
-
-    /// Waits until all tasks have ended. `stop` must have been cancelled.
-    pub async fn drained(self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+            let poll_loop = Arc::new(poll_loop);
+            let mut starts = 0;
+            task.start(format!("polls of {name}"), move || {
+                // A reply that triggers a bug does not end the monitoring of the peer, but costs a
+                // poll. The record survives a panic; the next poll completes it.
+                poll_loop.metrics.missed.inc_by(u64::from(starts > 0));
+                starts = 1;
+                let poll_loop = Arc::clone(&poll_loop);
+                async move { match poll_loop.run().await {} }
+            });
+        });
     }
 }
 
 impl PollLoop {
-    /// Runs the loop until `stop`, and restarts it after a panic, so that a reply which triggers a
-    /// bug does not end the monitoring of the peer.
-    async fn supervise(self, stop: CancellationToken) {
-        // Pinned here, because passing the future by value would double its size in each peer's
-        // task.
-        let running = pin!(async {
-            loop {
-                // The record survives the panic; the next poll completes it.
-                let Err(panic) = AssertUnwindSafe(self.run()).catch_unwind().await;
-                self.metrics.missed.inc();
-                tracing::error!(
-                    peer.name = %self.peer.name,
-                    error = panic_message(&*panic),
-                    "the peer's task panicked; restarting it"
-                );
-                sleep(RESTART_PAUSE).await;
-            }
-        });
-        stop.run_until_cancelled(running).await;
-    }
-
     /// Polls the peer forever, and executes the commands of others between two polls.
     async fn run(&self) -> Infallible {
         let Self { peer, metrics, .. } = self;
@@ -209,27 +175,29 @@ impl PollLoop {
         let mut head_start = schedule::head_start(until_slot, interval);
         let mut due = Instant::now() + until_slot - head_start;
         let mut polls_while_down = 0;
-        let mut commands = self.slot.commands().receiver().await;
+        let mut commands = self.commands.receiver().await;
         loop {
             let requester = loop {
                 tokio::select! {
                     biased;
                     () = sleep_until(due) => break None,
                     command = commands.recv() => match command {
-                        PollCommand::Query { query, reply } => {
-                            let permits = self.permits.acquire().await;
-                            // Ends at the next poll at the latest; then the requester gets no
-                            // answer. Boxed, because queries are rare and would take space in each
-                            // peer's task.
-                            let query = Box::pin(prober.ask(&query));
-                            if let Ok(result) = timeout_at(due, query).await {
-                                drop(reply.send(result));
+                        Command::Query { query, mut reply } => {
+                            // Boxed, because queries are rare and would take space in each peer's
+                            // task.
+                            let answer = Box::pin(async {
+                                let _permits = self.permits.acquire().await;
+                                prober.ask(&query).await
+                            });
+                            tokio::select! {
+                                answer = answer => drop(reply.send(answer)),
+                                // The next poll is due; the requester gets no answer.
+                                () = sleep_until(due) => {}
+                                // The requester has given up.
+                                () = reply.closed() => {}
                             }
-                            drop(permits);
                         }
-                        // The requester has given up.
-                        PollCommand::Poll { reply } if reply.is_closed() => {}
-                        PollCommand::Poll { reply } => break Some(reply),
+                        Command::Poll { reply } => break Some(reply),
                     }
                 }
             };
@@ -242,7 +210,8 @@ impl PollLoop {
                 prober.poll().await
             };
             drop(permits);
-            let down = self.fleet.record(&self.slot, &observation);
+            self.fleet.record(&self.slot, &observation);
+            let down = self.slot.record().health == Health::Down;
             if let Some(requester) = requester {
                 drop(requester.send(observation));
                 if !down {
@@ -268,13 +237,6 @@ impl PollLoop {
             }
         }
     }
-}
-
-/// Returns the message of a panic.
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("panic without a message")
 }
 
 /// Counts a poll as in progress while it lives, even if its task is aborted.

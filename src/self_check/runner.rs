@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::clock::ClockProbe;
 use super::host;
@@ -27,13 +26,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether a check passed.
 type Running = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Checks this host according to the latest of `plans` until `stop`, and passes the results to
-/// `publish` once per second.
-pub async fn run(
-    mut plans: Receiver<Plan>,
-    publish: impl Fn(Checks) + Send,
-    stop: CancellationToken,
-) {
+/// Checks this host according to the latest of `plans`, and passes the results to `publish` once per
+/// second. Never returns.
+pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send) {
     let mut plan = plans.borrow_and_update().clone();
     let mut checks = Checks::default();
     let mut running = BTreeSet::new();
@@ -44,7 +39,6 @@ pub async fn run(
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
             Ok(()) = plans.changed() => {
                 plan = plans.borrow_and_update().clone();
                 checks.0.retain(|check, _| plan.checks().any(|needed| needed == *check));
@@ -163,9 +157,8 @@ mod tests {
         };
         let (plans, receiver) = tokio::sync::watch::channel(plan);
         let (sender, mut published) = tokio::sync::mpsc::unbounded_channel();
-        let stop = CancellationToken::new();
         let publish = move |checks| drop(sender.send(checks));
-        let running = tokio::spawn(run(receiver, publish, stop.clone()));
+        let running = tokio::spawn(run(receiver, publish));
         let mut until_published = async |expected: &[(Check, CheckResult)]| {
             let expected: Checks = expected.iter().copied().collect();
             let waiting = async { while published.recv().await.unwrap() != expected {} };
@@ -185,7 +178,6 @@ mod tests {
         until_published(&[&always[..], &planned].concat()).await;
         plans.send(Plan::default()).unwrap();
         until_published(&always).await;
-        stop.cancel();
-        running.await.unwrap();
+        running.abort();
     }
 }

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Peer, Sidecar};
-use crate::reloadable_tasks::ReloadableTasks;
+use crate::config::{Config, Peer};
+use crate::supervisor::{Supervisor, TaskSet};
 
 use super::host::HostDirs;
 use super::process::ProcessReader;
@@ -24,7 +23,7 @@ type Publish = Arc<dyn Fn(&Peer, Reading) + Send + Sync>;
 /// The tasks of all peers that run on this host.
 pub struct Sidecars {
     publish: Publish,
-    tasks: ReloadableTasks,
+    tasks: TaskSet<Arc<Peer>>,
 }
 
 impl fmt::Debug for Sidecars {
@@ -36,44 +35,38 @@ impl fmt::Debug for Sidecars {
 }
 
 impl Sidecars {
-    /// Creates an empty set, which ends with `stop`. Readings go to `publish`.
+    /// Creates an empty set. Readings go to `publish`.
     #[must_use]
     pub fn new(
         publish: impl Fn(&Peer, Reading) + Send + Sync + 'static,
-        stop: CancellationToken,
+        supervisor: Supervisor,
     ) -> Self {
         Self {
             publish: Arc::new(publish),
-            tasks: ReloadableTasks::new(stop),
+            tasks: TaskSet::new(supervisor),
         }
     }
 
     /// Replaces the tasks by those of the peers of `config` with a `sidecar`.
     pub fn apply(&mut self, config: &Config) {
-        self.tasks.restart();
-        for peer in &config.peers {
-            let Some(sidecar) = peer.sidecar.clone() else {
-                continue;
-            };
-            let measuring = measure(
-                Arc::clone(peer),
-                sidecar,
-                HostDirs::default(),
-                self.publish.clone(),
-            );
-            self.tasks.start(measuring);
-        }
-    }
-
-    /// Waits until all tasks have ended. `stop` must have been cancelled.
-    pub async fn drained(self) {
-        self.tasks.drained().await;
+        let peers = config.peers.iter().filter(|peer| peer.sidecar.is_some());
+        let wanted = peers.map(|peer| (peer.name.clone(), Arc::clone(peer)));
+        let publish = &self.publish;
+        self.tasks.apply(wanted, |name, peer, task| {
+            let (peer, publish) = (Arc::clone(peer), Arc::clone(publish));
+            task.start(format!("sidecar of {name}"), move || {
+                measure(Arc::clone(&peer), HostDirs::default(), Arc::clone(&publish))
+            });
+        });
     }
 }
 
 /// Measures the process and the store separately, so that a disk that hangs does not hide the
 /// process that waits for it.
-async fn measure(peer: Arc<Peer>, sidecar: Sidecar, host: HostDirs, publish: Publish) {
+async fn measure(peer: Arc<Peer>, host: HostDirs, publish: Publish) {
+    let Some(sidecar) = peer.sidecar.clone() else {
+        return std::future::pending().await;
+    };
     let (pids, pid) = watch::channel(None);
     let reader = ProcessReader::new(host.clone(), sidecar.process);
     let process = measure_process(&peer, reader, pids, &publish);

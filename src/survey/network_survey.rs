@@ -8,11 +8,11 @@ use convex_client::chain::{Registry, RegistryReader, to_number};
 use convex_client::resolve_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, CustomQuery};
-use crate::fleet::{Fleet, Slot};
-use crate::reloadable_tasks::ReloadableTasks;
+use crate::config::{self, Config, CustomQuery};
+use crate::fleet::{Fleet, PeerRecord};
+use crate::poller::PeerCommands;
+use crate::supervisor::{Supervisor, TaskSet};
 
 use super::discovery::{ScanResult, Scanner};
 use super::query_schedule::QuerySchedule;
@@ -27,132 +27,189 @@ const DISCOVERY_RETRY_PAUSE: Duration = Duration::from_secs(15);
 /// busy with a poll.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What the survey tasks use.
+#[derive(Clone, Debug)]
+pub struct Surveyor {
+    /// Has the peers that can be queried, and takes the answers.
+    pub fleet: Arc<Fleet>,
+    /// Sends queries to the peers.
+    pub commands: Arc<PeerCommands>,
+    /// Takes what discovery finds.
+    pub scans: mpsc::Sender<ScanResult>,
+}
+
 /// The queries of all networks, with one task each.
 #[derive(Debug)]
 pub struct NetworkSurvey {
-    fleet: Arc<Fleet>,
-    scans: mpsc::Sender<ScanResult>,
-    tasks: ReloadableTasks,
+    surveyor: Surveyor,
+    tasks: TaskSet<Survey>,
+}
+
+/// What one task asks, and how often.
+#[derive(Clone, Debug, PartialEq)]
+struct Survey {
+    network: String,
+    interval: Duration,
+    kind: SurveyKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum SurveyKind {
+    Registry,
+    Discovery(Box<Scanner>),
+    Value(CustomQuery),
 }
 
 impl NetworkSurvey {
-    /// Creates a survey without queries. Sends the results of discovery to `scans`, and ends with
-    /// `stop`.
+    /// Creates a survey without queries.
     #[must_use]
-    pub fn new(
-        fleet: Arc<Fleet>,
-        scans: mpsc::Sender<ScanResult>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(surveyor: Surveyor, supervisor: Supervisor) -> Self {
         Self {
-            fleet,
-            scans,
-            tasks: ReloadableTasks::new(stop),
+            surveyor,
+            tasks: TaskSet::new(supervisor),
         }
     }
 
     /// Replaces the queries by those of `config`. The fleet keeps the answers it has.
     pub fn apply(&mut self, config: &Config) {
-        self.tasks.restart();
-        for network in &config.networks {
-            let every = |interval| {
-                QuerySchedule::new(Arc::clone(&self.fleet), network.name.clone(), interval)
-            };
-            self.tasks
-                .start(survey_registry(every(network.stake_interval)));
-            if let (Some(discovery), Some(scanner)) =
-                (&network.discovery, Scanner::new(config, network))
-            {
-                let schedule = every(discovery.interval);
-                self.tasks
-                    .start(discover(schedule, scanner, self.scans.clone()));
-            }
-            let queries = config.queries.iter();
-            for query in queries.filter(|query| query.networks.contains(&network.name)) {
-                self.tasks
-                    .start(survey_value(every(query.interval), query.clone()));
-            }
-        }
-    }
-
-    /// Waits until all tasks have ended. `stop` must have been cancelled.
-    pub async fn drained(self) {
-        self.tasks.drained().await;
+        let surveyor = &self.surveyor;
+        let networks = config.networks.iter();
+        let wanted = networks.flat_map(|network| surveys(config, network));
+        self.tasks.apply(wanted, |name, survey, task| {
+            let (surveyor, survey) = (surveyor.clone(), survey.clone());
+            task.start(name.to_owned(), move || {
+                surveyor.clone().run(survey.clone())
+            });
+        });
     }
 }
 
-/// Keeps the registry in the fleet up to date, and checks the advertised hosts.
-async fn survey_registry(mut schedule: QuerySchedule) {
-    loop {
-        let peers = schedule.next().await;
-        let registry = read_registry(&peers).await;
-        let QuerySchedule { fleet, network, .. } = &schedule;
-        fleet.record_registry(network, registry.clone());
-        if let Some(registry) = registry {
-            let hosts = fleet.advertised_hosts(network, &registry);
-            let addresses = resolve_all(hosts).await;
-            fleet.check_advertised_urls(network, &registry, &addresses);
-        }
-    }
-}
-
-/// Scans the registry once per interval. A registry that cannot be read gives no scan.
-async fn discover(mut schedule: QuerySchedule, scanner: Scanner, scans: mpsc::Sender<ScanResult>) {
-    loop {
-        let peers = schedule.next().await;
-        let Some(registry) = read_registry(&peers).await else {
-            schedule.restart();
-            sleep(DISCOVERY_RETRY_PAUSE.min(schedule.interval)).await;
-            continue;
+/// Returns the surveys of a network by the names of their tasks.
+fn surveys(config: &Config, network: &config::Network) -> Vec<(String, Survey)> {
+    let name = &network.name;
+    let survey = |what: &str, interval, kind| {
+        let survey = Survey {
+            network: name.clone(),
+            interval,
+            kind,
         };
-        let scan = scanner.scan(&registry, &schedule.fleet.snapshot()).await;
-        if scans.send(scan).await.is_err() {
-            return;
+        (format!("{what} of {name}"), survey)
+    };
+    let registry = survey("registry", network.stake_interval, SurveyKind::Registry);
+    let discovery = network.discovery.as_ref().and_then(|discovery| {
+        let scanner = Box::new(Scanner::new(config, network)?);
+        Some(survey(
+            "discovery",
+            discovery.interval,
+            SurveyKind::Discovery(scanner),
+        ))
+    });
+    let queries = config.queries.iter();
+    let values = queries
+        .filter(|query| query.networks.contains(name))
+        .map(|query| {
+            let what = format!("query {}", query.name);
+            survey(&what, query.interval, SurveyKind::Value(query.clone()))
+        });
+    std::iter::once(registry)
+        .chain(discovery)
+        .chain(values)
+        .collect()
+}
+
+impl Surveyor {
+    /// Does what `survey` says until it is dropped.
+    async fn run(self, survey: Survey) {
+        let Survey {
+            network,
+            interval,
+            kind,
+        } = survey;
+        let schedule = QuerySchedule::new(Arc::clone(&self.fleet), network, interval);
+        match kind {
+            SurveyKind::Registry => self.survey_registry(schedule).await,
+            SurveyKind::Discovery(scanner) => self.discover(schedule, *scanner).await,
+            SurveyKind::Value(query) => self.survey_value(schedule, query).await,
         }
     }
-}
 
-/// Reads the registry page by page from one peer. If that fails, the next peer continues.
-async fn read_registry(peers: &[Arc<Slot>]) -> Option<Registry> {
-    let mut reader = RegistryReader::default();
-    let mut peers = peers.iter().take(MAX_ATTEMPTS);
-    let mut peer = peers.next()?;
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    while let Some(query) = reader.next_query() {
-        let answer = tokio::time::timeout_at(deadline, peer.query(query))
-            .await
-            .ok()?;
-        if let Err(error) = reader.handle_answer(answer) {
-            tracing::debug!(peer.name = %peer.peer().name, %error, "cannot read the registry from this peer");
-            peer = peers.next()?;
-        }
-    }
-    reader.finish()
-}
-
-/// Keeps the value of an operator's query in the fleet up to date.
-async fn survey_value(mut schedule: QuerySchedule, query: CustomQuery) {
-    loop {
-        let peers = schedule.next().await;
-        let value = read_value(&peers, &query).await;
-        let QuerySchedule { fleet, network, .. } = &schedule;
-        fleet.record_query_value(network, &query.name, value);
-    }
-}
-
-/// Reads the value from the first peer that answers with a number.
-async fn read_value(peers: &[Arc<Slot>], query: &CustomQuery) -> Option<f64> {
-    for peer in peers.iter().take(MAX_ATTEMPTS) {
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, peer.query(query.query.clone()))
-            .await
-            .ok()?;
-        let value = answer.map_err(|error| error.to_string());
-        match value.and_then(|value| to_number(&value).map_err(|error| error.to_string())) {
-            Ok(value) => return Some(value),
-            Err(error) => {
-                tracing::debug!(peer.name = %peer.peer().name, query = %query.name, %error, "cannot read the query's value from this peer");
+    /// Keeps the registry in the fleet up to date, and checks the advertised hosts.
+    async fn survey_registry(&self, mut schedule: QuerySchedule) {
+        loop {
+            let peers = schedule.next().await;
+            let registry = self.read_registry(&peers).await;
+            let (fleet, network) = (&self.fleet, &schedule.network);
+            fleet.record_registry(network, registry.clone());
+            if let Some(registry) = registry {
+                let hosts = fleet.advertised_hosts(network, &registry);
+                let addresses = resolve_all(hosts).await;
+                fleet.check_advertised_urls(network, &registry, &addresses);
             }
         }
     }
-    None
+
+    /// Scans the registry once per interval. A registry that cannot be read gives no scan.
+    async fn discover(&self, mut schedule: QuerySchedule, scanner: Scanner) {
+        loop {
+            let peers = schedule.next().await;
+            let Some(registry) = self.read_registry(&peers).await else {
+                schedule.restart();
+                sleep(DISCOVERY_RETRY_PAUSE.min(schedule.interval)).await;
+                continue;
+            };
+            let scan = scanner.scan(&registry, &self.fleet.snapshot()).await;
+            if self.scans.send(scan).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads the registry page by page from one peer. If that fails, the next peer continues.
+    async fn read_registry(&self, peers: &[Arc<PeerRecord>]) -> Option<Registry> {
+        let mut reader = RegistryReader::default();
+        let mut names = names(peers);
+        let mut name = names.next()?;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        while let Some(query) = reader.next_query() {
+            let answer = self.commands.query(name, query);
+            let answer = tokio::time::timeout_at(deadline, answer).await.ok()?;
+            if let Err(error) = reader.handle_answer(answer) {
+                tracing::debug!(peer.name = %name, %error, "cannot read the registry from this peer");
+                name = names.next()?;
+            }
+        }
+        reader.finish()
+    }
+
+    /// Keeps the value of an operator's query in the fleet up to date.
+    async fn survey_value(&self, mut schedule: QuerySchedule, query: CustomQuery) {
+        loop {
+            let peers = schedule.next().await;
+            let value = self.read_value(&peers, &query).await;
+            self.fleet
+                .record_query_value(&schedule.network, &query.name, value);
+        }
+    }
+
+    /// Reads the value from the first peer that answers with a number.
+    async fn read_value(&self, peers: &[Arc<PeerRecord>], query: &CustomQuery) -> Option<f64> {
+        for name in names(peers) {
+            let answer = self.commands.query(name, query.query.clone());
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok()?;
+            let value = answer.map_err(|error| error.to_string());
+            match value.and_then(|value| to_number(&value).map_err(|error| error.to_string())) {
+                Ok(value) => return Some(value),
+                Err(error) => {
+                    tracing::debug!(peer.name = %name, query = %query.name, %error, "cannot read the query's value from this peer");
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Returns the names of the peers that are queried for one answer.
+fn names(peers: &[Arc<PeerRecord>]) -> impl Iterator<Item = &str> {
+    let peers = peers.iter().take(MAX_ATTEMPTS);
+    peers.map(|record| record.peer.name.as_str())
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 
-use crate::fleet::{Fleet, Slot};
+use crate::fleet::{Fleet, PeerRecord};
 
 /// How often to look for a peer to query, before there is one.
 const STARTUP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The schedule of one query to one network.
 pub(super) struct QuerySchedule {
-    pub(super) fleet: Arc<Fleet>,
+    fleet: Arc<Fleet>,
     pub(super) network: String,
     pub(super) interval: Duration,
     ticks: Option<Interval>,
@@ -30,7 +30,7 @@ impl QuerySchedule {
 
     /// Waits until the query is due and returns the peers that can answer it: first as soon as
     /// there is one, then once per interval.
-    pub(super) async fn next(&mut self) -> Vec<Arc<Slot>> {
+    pub(super) async fn next(&mut self) -> Vec<Arc<PeerRecord>> {
         if let Some(ticks) = &mut self.ticks {
             ticks.tick().await;
             return self.fleet.majority_peers(&self.network);

@@ -25,6 +25,7 @@ use crate::config::render;
 use crate::config::shard::Shard;
 use crate::fleet::Fleet;
 use crate::history::History;
+use crate::poller::PeerCommands;
 
 use listener::authentication::{Authenticator, Refusal, require_authentication};
 use listener::authorization::require_write_access;
@@ -41,6 +42,8 @@ pub struct AppState {
     pub fleet: Arc<Fleet>,
     /// The history of the peers.
     pub history: Arc<History>,
+    /// Sends commands to the tasks that poll the peers.
+    pub commands: Arc<PeerCommands>,
     /// The active configuration.
     pub active_config: Arc<ActiveConfig>,
     /// Metrics of the agent itself.
@@ -56,15 +59,9 @@ pub struct AppState {
 }
 
 /// Serves until `stop`, then until the requests in progress are answered.
-///
-/// # Errors
-/// The address of the listener cannot be read.
-pub async fn serve(
-    listener: TcpListener,
-    state: AppState,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let is_loopback = listener.local_addr()?.ip().is_loopback();
+pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationToken) {
+    let address = listener.local_addr();
+    let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
     let prefix = Arc::clone(&state.prefix);
     let authenticator = Arc::new(Authenticator::new(
         Arc::clone(&state.active_config),
@@ -102,7 +99,6 @@ pub async fn serve(
         stop,
     };
     listener::serve(listener, context).await;
-    Ok(())
 }
 
 /// The routes for operating the agent: metrics, configuration, reload and health checks.

@@ -56,6 +56,7 @@ async fn poll(fleet: &Fleet) -> Vec<Arc<PeerRecord>> {
         let observation = prober(&slot.peer()).poll().await;
         fleet.record(&slot, &observation);
     }
+    fleet.judge_all();
     fleet.snapshot().peers
 }
 
@@ -200,7 +201,10 @@ async fn a_peer_that_advertises_the_endpoint_of_another_peer_is_detected() {
     let matches = |records: &[Arc<PeerRecord>]| -> Vec<_> {
         let identity = |record: &Arc<PeerRecord>| {
             let identity = &record.identity;
-            (identity.advertised_match, identity.advertised_changes)
+            (
+                identity.advertised_match.to_bool(),
+                identity.advertised_changes,
+            )
         };
         records.iter().map(identity).collect()
     };

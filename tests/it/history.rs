@@ -59,6 +59,7 @@ impl Watched {
         )];
         let slot = &self.fleet.slots()[peer];
         self.fleet.record(slot, &Observation { endpoints });
+        self.fleet.judge_all();
     }
 
     /// Writes everything, like an agent that stops.

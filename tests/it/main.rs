@@ -10,6 +10,7 @@ mod agent {
     mod serving;
     mod shards;
     mod state_file;
+    mod supervision;
     mod systemd;
 }
 
@@ -26,6 +27,7 @@ mod discovery;
 mod fleet {
     mod excuses;
     mod record;
+    mod reload;
     mod truth;
 }
 

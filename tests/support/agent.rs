@@ -7,6 +7,7 @@ use std::time::Duration;
 use convex_client::{HttpOptions, http_client};
 use convex_peer_monitor::agent::{self, Source};
 use convex_peer_monitor::config::shard::Shard;
+use convex_peer_monitor::supervisor::Supervisor;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -32,6 +33,15 @@ impl Agent {
 
     /// Starts an agent that watches one shard of the fleet.
     pub(crate) async fn start_shard(config: &str, shard: Shard) -> Self {
+        Self::start_supervised(config, shard, Supervisor::new(CancellationToken::new())).await
+    }
+
+    /// Starts an agent whose tasks this supervisor starts.
+    pub(crate) async fn start_supervised(
+        config: &str,
+        shard: Shard,
+        supervisor: Supervisor,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
@@ -42,13 +52,13 @@ impl Agent {
         let config = source.load().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
+        let stop = supervisor.stop().clone();
         let running = tokio::spawn(agent::run(
             source,
             config,
             listener,
             mpsc::channel(1),
-            stop.clone(),
+            supervisor,
         ));
         Self {
             address,
@@ -105,8 +115,13 @@ impl Agent {
     /// Stops the agent as a signal would.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
+        self.ended().await.unwrap();
+    }
+
+    /// Waits until the agent has ended by itself, and returns why.
+    pub(crate) async fn ended(self) -> anyhow::Result<()> {
         let ended = tokio::time::timeout(DEADLINE, self.running).await;
-        ended.expect("the agent is stopping").unwrap().unwrap();
+        ended.expect("the agent ends").unwrap()
     }
 }
 

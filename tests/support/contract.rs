@@ -8,8 +8,7 @@ use cad3::Hash;
 use convex_client::{Endpoint, HttpClients, PollAnswer, Status, Transport};
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
-use convex_peer_monitor::fleet::Observation;
-use convex_peer_monitor::fleet::{Condition, Health, PeerRecord};
+use convex_peer_monitor::fleet::{Condition, Evidence, Health, Observation, PeerRecord};
 use convex_peer_monitor::poller::Prober;
 use tokio::time::Instant;
 
@@ -38,7 +37,7 @@ pub(crate) fn prober(peer: &Peer) -> Prober {
 /// Returns the record of a peer after this one poll.
 pub(crate) fn verdict(peer: &Peer, observation: &Observation) -> PeerRecord {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
-    record.record_poll(observation, None, Instant::now(), SystemTime::now());
+    record.record_poll(observation, Instant::now(), SystemTime::now());
     record
 }
 
@@ -82,7 +81,7 @@ async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>
         );
         let record = verdict(&peer, observation);
         assert_eq!(
-            (record.up, record.health),
+            (record.last_poll.up(), record.health),
             (Some(true), Health::Up),
             "{url}, {poll} poll"
         );
@@ -121,9 +120,9 @@ async fn both_endpoints_together(tcp: &str, http: &str, status: &Status) {
     peer.key = Some(status.peer_key);
     let record = verdict(&peer, &prober(&peer).poll().await);
     assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
-    assert_eq!(record.identity.genesis_match, Some(true));
-    assert_eq!(record.identity.key_match, Some(true));
-    assert_ne!(record.identity.transports_agree, Some(false));
+    assert_eq!(record.identity.genesis_match, Evidence::Proven);
+    assert_eq!(record.identity.key_match, Evidence::Proven);
+    assert_ne!(record.identity.transports_agree, Evidence::Disproven);
     let order = record.order(Instant::now()).unwrap();
     assert!(
         order.block >= order.proposal
@@ -141,7 +140,7 @@ async fn an_unknown_account_is_a_query_error(url: &str) {
     let record = verdict(&peer, &observation);
     assert_eq!(observation.endpoints[0].failure, None, "{url}");
     assert_eq!(
-        (record.up, record.health),
+        (record.last_poll.up(), record.health),
         (Some(true), Health::Degraded),
         "{url}"
     );
@@ -167,7 +166,7 @@ async fn another_identity_is_detected(url: &str, status: &Status) {
         let failure = observation.endpoints[0].failure.as_ref();
         assert_eq!(failure.map(|failure| failure.reason), Some(reason));
         assert_eq!(
-            (record.up, record.health),
+            (record.last_poll.up(), record.health),
             (Some(false), Health::Down),
             "{reason}"
         );

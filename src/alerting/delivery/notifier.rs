@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::shard::Shard;
 use crate::config::{self, Config, HEARTBEAT_RECEIVER, Target};
 use crate::fleet::Fleet;
 use crate::poller::ScheduleMetrics;
+use crate::supervisor::{Supervisor, TaskSet};
 
 use super::message::MessageContext;
 use super::metrics::DeliveryMetrics;
@@ -30,23 +30,13 @@ pub struct Dependencies {
     pub timing: ScheduleMetrics,
     /// The shard of the fleet that belongs to this agent.
     pub shard: Shard,
-    /// Stops everything.
-    pub stop: CancellationToken,
 }
 
-/// The tasks of all receivers.
+/// The tasks of all receivers. Each runs as long as its receiver's configuration does not change.
 #[derive(Debug)]
 pub struct Notifier {
     dependencies: Dependencies,
-    receivers: BTreeMap<String, Receiver>,
-    tracker: TaskTracker,
-}
-
-/// The task of a receiver. It runs as long as the receiver's configuration does not change.
-#[derive(Debug)]
-struct Receiver {
-    config: ReceiverConfig,
-    stop: CancellationToken,
+    receivers: TaskSet<ReceiverConfig>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,65 +49,55 @@ enum ReceiverConfig {
 impl Notifier {
     /// Creates a notifier without receivers.
     #[must_use]
-    pub fn new(dependencies: Dependencies) -> Self {
+    pub fn new(dependencies: Dependencies, supervisor: Supervisor) -> Self {
         Self {
             dependencies,
-            receivers: BTreeMap::new(),
-            tracker: TaskTracker::new(),
+            receivers: TaskSet::new(supervisor),
         }
     }
 
     /// Starts and stops receivers according to `config`. An unchanged receiver keeps its task; a
     /// changed webhook keeps its queue.
     pub fn apply(&mut self, config: &Config) {
-        let mut to_start = receivers(config);
-        self.receivers.retain(|name, receiver| {
-            let unchanged = to_start.get(name) == Some(&receiver.config);
-            if unchanged {
-                to_start.remove(name);
-            } else {
-                receiver.stop.cancel();
-            }
-            unchanged
-        });
         let Dependencies {
             metrics, outbox, ..
         } = &self.dependencies;
         metrics.set_receivers(config.notify.receivers());
         outbox.retain_webhooks(config.notify.webhooks.iter().map(|it| it.name.as_str()));
-        for (name, config) in to_start {
-            let stop = self.dependencies.stop.child_token();
-            self.start(&name, config.clone(), stop.clone());
-            self.receivers.insert(name, Receiver { config, stop });
-        }
+        let dependencies = &self.dependencies;
+        self.receivers
+            .apply(receivers(config), |name, config, task| {
+                let (dependencies, config) = (dependencies.clone(), config.clone());
+                let receiver = name.to_owned();
+                task.start_finishing(format!("notifications to {name}"), move |stop| {
+                    deliver(receiver.clone(), config.clone(), dependencies.clone(), stop)
+                });
+            });
     }
+}
 
-    fn start(&self, name: &str, config: ReceiverConfig, stop: CancellationToken) {
-        let sender = |target: &Target| Sender::new(name, target, self.dependencies.metrics.clone());
-        let outbox = Arc::clone(&self.dependencies.outbox);
-        match config {
-            ReceiverConfig::Alertmanager(it, context) => {
-                let sender = sender(&it.target);
-                self.tracker
-                    .spawn(alertmanager::run(sender, context, outbox, stop));
-            }
-            ReceiverConfig::Webhook(it) => {
-                let sender = sender(&it.target);
-                self.tracker.spawn(webhook::run(sender, outbox, stop));
-            }
-            ReceiverConfig::Heartbeat(it) => {
-                let sender = sender(&it.target);
-                let fleet = Arc::clone(&self.dependencies.fleet);
-                self.tracker
-                    .spawn(heartbeat::run(sender, it.interval, fleet, stop));
-            }
+/// Delivers to one receiver until `stop`.
+async fn deliver(
+    name: String,
+    config: ReceiverConfig,
+    dependencies: Dependencies,
+    stop: CancellationToken,
+) {
+    let Dependencies {
+        fleet,
+        outbox,
+        metrics,
+        ..
+    } = dependencies;
+    let sender = |target: &Target| Sender::new(&name, target, metrics);
+    match config {
+        ReceiverConfig::Alertmanager(it, context) => {
+            alertmanager::run(sender(&it.target), context, outbox, stop).await;
         }
-    }
-
-    /// Waits until all requests in flight have ended. The stop token must be cancelled.
-    pub async fn drained(self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+        ReceiverConfig::Webhook(it) => webhook::run(sender(&it.target), outbox, stop).await,
+        ReceiverConfig::Heartbeat(it) => {
+            heartbeat::run(sender(&it.target), it.interval, fleet, stop).await;
+        }
     }
 }
 

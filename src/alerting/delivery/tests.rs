@@ -21,6 +21,7 @@ use crate::config::{self, Config, Peer};
 use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
 use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, CheckResult, Checks};
+use crate::supervisor::Supervisor;
 
 use super::{DeliveryMetrics, Dependencies, MessageContext, Notifier, Outbox, PersistedOutbox};
 
@@ -100,6 +101,7 @@ async fn record(
 /// The alerting of an agent over synthetic snapshots.
 struct Alerting {
     dependencies: Dependencies,
+    supervisor: Supervisor,
     notifier: Notifier,
     config: Config,
     registry: Registry,
@@ -119,13 +121,14 @@ impl Alerting {
             metrics: DeliveryMetrics::register(&registry).unwrap(),
             timing: ScheduleMetrics::register(&registry).unwrap(),
             shard: Shard::default(),
-            stop: CancellationToken::new(),
         };
         dependencies.outbox.restore(persisted);
-        let mut notifier = Notifier::new(dependencies.clone());
+        let supervisor = Supervisor::new(CancellationToken::new());
+        let mut notifier = Notifier::new(dependencies.clone(), supervisor.clone());
         notifier.apply(&config);
         Self {
             dependencies,
+            supervisor,
             notifier,
             config,
             registry,
@@ -200,8 +203,8 @@ impl Alerting {
     }
 
     async fn stop(self) -> PersistedOutbox {
-        self.dependencies.stop.cancel();
-        timeout(TIMEOUT, self.notifier.drained()).await.unwrap();
+        self.supervisor.stop().cancel();
+        timeout(TIMEOUT, self.supervisor.drained()).await.unwrap();
         self.dependencies.outbox.export()
     }
 }

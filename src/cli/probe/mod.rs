@@ -120,7 +120,7 @@ impl Target {
     async fn poll(&mut self) {
         let observation = self.prober.poll().await;
         let (now, wall) = (Instant::now(), SystemTime::now());
-        self.last.record.record_poll(&observation, None, now, wall);
+        self.last.record.record_poll(&observation, now, wall);
         self.last.observation = observation;
     }
 }

@@ -26,14 +26,11 @@ pub(in crate::fleet) struct Head {
 }
 
 impl Head {
-    /// Advances to `block` if that is beyond the head.
-    pub(in crate::fleet) fn advance(&mut self, block: Option<i64>, now: Instant) {
-        let Some(block) = block else { return };
-        if self.block().is_none_or(|head| block > head) {
-            self.advances.push_back((block, now));
-            if self.advances.len() > MAX_ADVANCES {
-                self.advances.pop_front();
-            }
+    /// Advances to `block`, which is beyond the head.
+    pub(super) fn advance(&mut self, block: i64, now: Instant) {
+        self.advances.push_back((block, now));
+        if self.advances.len() > MAX_ADVANCES {
+            self.advances.pop_front();
         }
     }
 
@@ -52,7 +49,9 @@ impl Head {
             time: self
                 .advances
                 .get(first_beyond)
-                .map_or(Duration::ZERO, |(_, seen)| now - *seen),
+                .map_or(Duration::ZERO, |(_, seen)| {
+                    now.saturating_duration_since(*seen)
+                }),
         })
     }
 }

@@ -2,7 +2,6 @@
 //! others. Pure.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use cad3::Hash;
 use tokio::time::Instant;
@@ -10,8 +9,7 @@ use tokio::time::Instant;
 use crate::fleet::{Health, OrderState};
 
 use super::agreement::ForkVerdict;
-use super::head::Lag;
-use super::ring::{BlockStateCounts, Ring};
+use super::ring::{BlockState, BlockStateCounts, Ring};
 
 /// One watched peer of the network.
 #[derive(Clone, Debug)]
@@ -25,42 +23,48 @@ pub(in crate::fleet) struct Member {
     /// Whether it has not been polled yet.
     pub(super) awaited: bool,
     /// Its last state block, and until when that counts.
-    pub(super) latest: Option<(i64, Instant)>,
+    pub(super) latest: Option<Heard>,
     pub(super) weight: u64,
     /// Its weight without stake: 1, or in a sample the number of peers that it represents.
     pub(super) represents: u64,
+    /// The result of the last comparison. A divergence is latched until an equal hash at a common
+    /// block is seen.
     pub(super) fork_verdict: ForkVerdict,
-    /// First block of a divergence, latched until an equal hash at a common block is seen.
-    pub(super) diverged_at: Option<i64>,
     pub(super) order: OrderState,
     pub(super) finality: i64,
+    /// Number of registered peers in its last state.
+    pub(super) registered: Option<i64>,
     pub(super) health: Health,
 }
 
-impl Default for Member {
-    fn default() -> Self {
+impl Member {
+    /// A peer that represents so many in a sample, and how it was known to compare before.
+    pub(super) fn new(represents: u64, divergence: Divergence) -> Self {
         Self {
             ring: Ring::default(),
             counted: false,
             key: None,
             pinned: false,
-            awaited: false,
+            awaited: true,
             latest: None,
-            weight: 1,
-            represents: 1,
-            fork_verdict: ForkVerdict::Majority { confirmed: false },
-            diverged_at: None,
+            weight: represents,
+            represents,
+            fork_verdict: match divergence {
+                Divergence::Diverged { first_block } => ForkVerdict::Diverged { first_block },
+                Divergence::Unknown | Divergence::Agrees => {
+                    ForkVerdict::Majority { confirmed: false }
+                }
+            },
             order: OrderState::Unknown,
             finality: 0,
+            registered: None,
             health: Health::Unknown,
         }
     }
-}
 
-impl Member {
     /// Whether its last state still counts.
     pub(super) fn is_answering(&self, now: Instant) -> bool {
-        self.latest.is_some_and(|(_, until)| now < until)
+        self.latest.is_some_and(|latest| now < latest.until)
     }
 
     /// Returns the peer's key, unless it only claims one that the configuration gives to another
@@ -69,8 +73,8 @@ impl Member {
         self.key.filter(|key| self.pinned || !pinned.contains(key))
     }
 
-    pub(super) fn is_in_majority(&self) -> bool {
-        self.diverged_at.is_none() && matches!(self.fork_verdict, ForkVerdict::Majority { .. })
+    pub(super) const fn is_in_majority(&self) -> bool {
+        matches!(self.fork_verdict, ForkVerdict::Majority { .. })
     }
 
     /// Returns its last states.
@@ -78,23 +82,15 @@ impl Member {
         &self.ring
     }
 
-    /// Records a state that a poll found.
-    pub(super) fn record_state(
-        &mut self,
-        state: &PolledState,
-        now: Instant,
-        counts: &mut BlockStateCounts,
-    ) {
-        let hash = state.hash.into();
-        let dropped = self.ring.add(state.block, hash);
+    /// Adds a state that a poll found.
+    pub(super) fn add_state(&mut self, state: BlockState, counts: &mut BlockStateCounts) {
+        let dropped = self.ring.add(state.0, state.1);
         if self.counted {
-            counts.add((state.block, hash));
+            counts.add(state);
             if let Some(dropped) = dropped {
                 counts.remove(dropped);
             }
         }
-        self.latest = Some((state.block, now + state.fresh_for));
-        self.key = state.key.or(self.key);
     }
 
     /// Includes its states in `counts`, or removes them.
@@ -111,53 +107,77 @@ impl Member {
         }
     }
 
-    /// Records the verdict of a comparison. A divergence is latched until an equal hash at a common
-    /// block is seen.
-    pub(super) fn record_fork_verdict(&mut self, verdict: ForkVerdict) {
-        self.fork_verdict = verdict;
-        match verdict {
-            ForkVerdict::Diverged { first_block } => self.diverged_at = Some(first_block),
-            ForkVerdict::Majority { confirmed: true }
-            | ForkVerdict::Undecided { confirmed: true } => self.diverged_at = None,
+    /// Records the verdict of a comparison.
+    pub(super) const fn record_fork_verdict(&mut self, verdict: ForkVerdict) {
+        use ForkVerdict::{Diverged, Majority, Undecided};
+        self.fork_verdict = match (self.fork_verdict, verdict) {
             // A diverged peer that no other one agrees with stays diverged when the others are
             // lost.
-            ForkVerdict::Majority { confirmed: false }
-            | ForkVerdict::Undecided { confirmed: false } => {}
-        }
+            (
+                latched @ Diverged { .. },
+                Majority { confirmed: false } | Undecided { confirmed: false },
+            ) => latched,
+            (_, verdict) => verdict,
+        };
     }
 
-    /// Whether its state differs from the majority's; none if unknown.
-    pub(super) fn diverged(&self, split: bool) -> Option<bool> {
+    /// Returns how its state compares with the majority's.
+    pub(super) const fn divergence(&self, split: bool) -> Divergence {
         match self.fork_verdict {
-            _ if self.diverged_at.is_some() => Some(true),
-            ForkVerdict::Majority { confirmed: true } if !split => Some(false),
-            _ => None,
+            ForkVerdict::Diverged { first_block } => Divergence::Diverged { first_block },
+            ForkVerdict::Majority { confirmed: true } if !split => Divergence::Agrees,
+            ForkVerdict::Majority { .. } | ForkVerdict::Undecided { .. } => Divergence::Unknown,
         }
     }
 }
 
-/// The state that a good poll found.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::fleet) struct PolledState {
+/// The last state of a peer that was heard from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fleet) struct Heard {
     /// Index of the last applied block.
     pub(in crate::fleet) block: i64,
-    /// Hash of the state.
-    pub(in crate::fleet) hash: Hash,
-    /// The peer's key, if known.
-    pub(in crate::fleet) key: Option<Hash>,
-    /// Number of registered peers in that state.
-    pub(in crate::fleet) registered: Option<i64>,
-    /// How long the state counts.
-    pub(in crate::fleet) fresh_for: Duration,
+    /// Until when the peer counts as answering.
+    pub(in crate::fleet) until: Instant,
 }
 
-/// How a peer compares with its network, at the time of its own answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct NetworkComparison {
-    /// How far it is behind the head; none if no other peer of the network answers.
-    pub lag: Option<Lag>,
-    /// Whether its state differs from the majority's; none without a common block or a majority.
-    pub diverged: Option<bool>,
-    /// The lowest block at which the states are known to differ.
-    pub first_divergent_block: Option<i64>,
+/// How a peer's state compares with the majority's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Divergence {
+    /// There is no common block, or no majority.
+    #[default]
+    Unknown,
+    /// It is the majority's.
+    Agrees,
+    /// It differs. Latched until the states are seen equal again.
+    Diverged {
+        /// The lowest block at which the states are known to differ.
+        first_block: i64,
+    },
+}
+
+impl Divergence {
+    /// Returns the lowest block at which the states are known to differ.
+    #[must_use]
+    pub const fn first_block(self) -> Option<i64> {
+        match self {
+            Self::Diverged { first_block } => Some(first_block),
+            Self::Unknown | Self::Agrees => None,
+        }
+    }
+
+    /// Whether the states differ.
+    #[must_use]
+    pub const fn is_diverged(self) -> bool {
+        self.first_block().is_some()
+    }
+
+    /// Returns whether the states differ as JSON and metrics have it: null if unknown.
+    #[must_use]
+    pub const fn diverged(self) -> Option<bool> {
+        match self {
+            Self::Unknown => None,
+            Self::Agrees => Some(false),
+            Self::Diverged { .. } => Some(true),
+        }
+    }
 }

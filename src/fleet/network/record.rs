@@ -1,14 +1,17 @@
 //! Shared state of one network.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use convex_client::Transport;
+use convex_client::chain::Registry;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::fleet::Tally;
+use crate::fleet::{Tally, lock};
 
+use super::verdict::{Judgement, NetworkVerdict};
 use super::watch::NetworkWatch;
 
 /// Everything known about one network.
@@ -16,9 +19,44 @@ use super::watch::NetworkWatch;
 pub(in crate::fleet) struct NetworkRecord {
     /// Counters of all endpoints by transport; they outlive the peers.
     pub(in crate::fleet) tallies: Mutex<[Tally; Transport::ALL.len()]>,
-    pub(in crate::fleet) watch: Mutex<NetworkWatch>,
     /// Custom queries by name.
     pub(in crate::fleet) queries: Mutex<BTreeMap<String, QueryRecord>>,
+    /// What the verdict does not include yet, beside the polls.
+    pub(in crate::fleet) unjudged: Mutex<UnjudgedNetwork>,
+    /// Locked while the network is judged, which can take long: nothing else waits for it.
+    pub(in crate::fleet) watch: Mutex<NetworkWatch>,
+    pub(in crate::fleet) judgement: watch::Sender<Arc<Judgement>>,
+    /// Notified when there is something to judge.
+    pub(in crate::fleet) changed: Notify,
+}
+
+/// What was recorded of a network since its last verdict.
+#[derive(Debug, Default)]
+pub(in crate::fleet) struct UnjudgedNetwork {
+    /// The registry as read from a peer of the majority, and when.
+    pub(in crate::fleet) registry: Option<(Registry, SystemTime)>,
+    /// Whether the last query of the registry failed.
+    pub(in crate::fleet) query_error: Option<bool>,
+    /// When finality was seen to grow before the agent started.
+    pub(in crate::fleet) finality_advanced: Option<SystemTime>,
+}
+
+impl NetworkRecord {
+    /// Returns the last judgement.
+    pub(in crate::fleet) fn judgement(&self) -> Arc<Judgement> {
+        Arc::clone(&self.judgement.borrow())
+    }
+
+    /// Returns the last verdict.
+    pub(in crate::fleet) fn verdict(&self) -> Arc<NetworkVerdict> {
+        Arc::clone(&self.judgement.borrow().verdict)
+    }
+
+    /// Records something that the next verdict has to include.
+    pub(in crate::fleet) fn record(&self, change: impl FnOnce(&mut UnjudgedNetwork)) {
+        change(&mut lock(&self.unjudged));
+        self.changed.notify_one();
+    }
 }
 
 /// Results of a custom query in one network.

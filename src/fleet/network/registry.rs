@@ -1,6 +1,6 @@
 //! What the registry of peers says about the watched ones: their weights, stake and standing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use crate::fleet::Health;
 
-use super::head::Head;
 use super::member::Member;
 use super::stake::{Stake, StakeClass};
 use super::watch::NetworkWatch;
@@ -18,45 +17,48 @@ use super::watch::NetworkWatch;
 /// The whole registered weight in the unit of [`Member::weight`]: billionths.
 pub(super) const WEIGHT_UNITS: u32 = 1_000_000_000;
 
-impl NetworkWatch {
-    /// Records the registry as read from a peer of the majority at `read`.
-    pub(in crate::fleet) fn record_registry(
-        &mut self,
-        registry: Registry,
-        read: SystemTime,
-        now: Instant,
-    ) {
-        let is_first = self.registry.is_none();
-        // An incomplete registry has no weights: anyone can register more peers than are read.
+/// A registry, and the weights that follow from it.
+#[derive(Debug)]
+pub(in crate::fleet) struct WeighedRegistry {
+    registry: Registry,
+    /// Fractions of the registered weight by key. Empty if the registry is incomplete: anyone can
+    /// register more peers than are read.
+    pub(super) weights: HashMap<Hash, f64>,
+    /// When it was read.
+    pub(super) read: SystemTime,
+}
+
+impl WeighedRegistry {
+    fn new(registry: Registry, read: SystemTime) -> Self {
         let weights = registry
             .complete
             .then(|| registry.weights(registry.state_time_ms));
-        self.weights = weights.unwrap_or_default().into_iter().collect();
-        self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
-        self.registry = Some((Arc::new(registry), read));
-        self.query_error = Some(false);
-        if is_first {
-            // Until now all peers weighed the same. The head that followed from that is discarded.
-            self.compare(now);
-            let reached = self.majority_block(now);
-            self.head = Head::default();
-            self.head.advance(reached, now);
+        Self {
+            weights: weights.unwrap_or_default().into_iter().collect(),
+            registry,
+            read,
         }
     }
 
-    /// Records that no peer answered a query of the registry.
-    pub(in crate::fleet) fn record_registry_failure(&mut self) {
-        self.query_error = Some(true);
+    /// Returns the entry of the peer with `key`.
+    pub(super) fn stake_of(&self, key: &Hash) -> Option<Stake> {
+        Stake::from_registry(&self.registry, &self.weights, key)
     }
 
-    /// Returns the registry's entry of a peer.
-    pub(in crate::fleet) fn stake_of(&self, name: &str) -> Option<Stake> {
-        let (registry, _) = self.registry.as_ref()?;
-        Stake::from_registry(
-            registry,
-            &self.weights,
-            self.members.get(name)?.key.as_ref()?,
-        )
+    pub(super) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl NetworkWatch {
+    /// Records the registry as read from a peer of the majority at `read`.
+    pub(super) fn record_registry(&mut self, registry: Registry, read: SystemTime) {
+        if self.registry.is_none() {
+            // Until now all peers weighed the same. The head that followed from that is discarded.
+            self.head = Arc::default();
+        }
+        self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
+        self.registry = Some(Arc::new(WeighedRegistry::new(registry, read)));
     }
 
     /// Returns the standing of the registered peers that are watched, by key.
@@ -64,7 +66,7 @@ impl NetworkWatch {
         let class = |member: &Member| match member.health {
             Health::Down => StakeClass::Down,
             _ if !member.is_answering(now) => StakeClass::Unobserved,
-            _ if member.diverged_at.is_some() => StakeClass::Minority,
+            _ if member.divergence(self.split).is_diverged() => StakeClass::Minority,
             _ => StakeClass::Majority,
         };
         let pinned = self.pinned_keys();
@@ -82,12 +84,6 @@ impl NetworkWatch {
         found
     }
 
-    /// Keys that the configuration gives to a peer.
-    fn pinned_keys(&self) -> HashSet<Hash> {
-        let members = self.members.values().filter(|member| member.pinned);
-        members.filter_map(|member| member.key).collect()
-    }
-
     /// Gives each member its part of the registered weight. Without weights, or if no answering
     /// member has any, each member weighs 1, one of a sample as many as it represents. Members that
     /// claim the same key share its weight.
@@ -98,7 +94,7 @@ impl NetworkWatch {
         for key in self.members.values().filter_map(own_key) {
             *claims.entry(key).or_default() += 1;
         }
-        let weights = &self.weights;
+        let registry = self.registry.as_ref();
         let weight = |member: &Member| {
             let key = own_key(member)?;
             #[expect(
@@ -106,7 +102,7 @@ impl NetworkWatch {
                 clippy::cast_sign_loss,
                 reason = "a fraction of 1 in billionths"
             )]
-            let units = (weights.get(&key)? * f64::from(WEIGHT_UNITS)).round() as u64;
+            let units = (registry?.weights.get(&key)? * f64::from(WEIGHT_UNITS)).round() as u64;
             Some(units / claims[&key])
         };
         let any_answering = self.members.values().any(|member| {

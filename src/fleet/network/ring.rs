@@ -8,7 +8,7 @@ use cad3::Hash;
 use crate::fleet::reserve_bounded;
 
 /// Number of blocks in a ring: a quarter of an hour of polls every 15 s.
-const MAX_BLOCKS: usize = 64;
+pub(in crate::fleet) const MAX_BLOCKS: usize = 64;
 
 /// The first half of a state hash, because there can be ten thousand rings: still too long for a
 /// second state with the same one to be found.

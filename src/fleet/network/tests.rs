@@ -6,8 +6,15 @@ use tokio::time::Instant;
 
 use crate::fleet::OrderState;
 
-use super::member::{NetworkComparison, PolledState};
+use super::head::Lag;
+use super::member::{Divergence, Heard};
 use super::watch::NetworkWatch;
+
+/// How a peer compares with its network.
+struct Compared {
+    lag: Option<Lag>,
+    divergence: Divergence,
+}
 
 /// A network whose peers answer at given seconds.
 struct Scenario {
@@ -27,19 +34,30 @@ impl Scenario {
         self.start + Duration::from_secs(seconds)
     }
 
-    /// Records a state at `block`, of the honest history 0 or of another one.
-    fn answer(&mut self, seconds: u64, name: &str, block: i64, history: u8) -> NetworkComparison {
+    fn add(&mut self, name: &str, represents: u64) {
+        self.watch.add(name, represents, Divergence::Unknown);
+    }
+
+    /// Records a state at `block`, of the honest history 0 or of another one, and compares.
+    fn answer(&mut self, seconds: u64, name: &str, block: i64, history: u8) -> Compared {
+        let now = self.at(seconds);
+        if !self.watch.members.contains_key(name) {
+            self.add(name, 1);
+        }
         let mut hash = [history; 32];
         hash[..8].copy_from_slice(&block.to_be_bytes());
-        let state = PolledState {
+        self.watch.add_state(name, (block, Hash::new(hash).into()));
+        let member = self.watch.members.get_mut(name).expect("just added");
+        member.awaited = false;
+        member.latest = Some(Heard {
             block,
-            hash: Hash::new(hash),
-            key: None,
-            registered: None,
-            fresh_for: Duration::from_secs(45),
-        };
-        let now = self.at(seconds);
-        self.watch.record_state(name, state, now)
+            until: now + Duration::from_secs(45),
+        });
+        self.watch.compare(now);
+        Compared {
+            lag: self.watch.judgement(now).lag(name, block, now),
+            divergence: self.watch.divergence(name),
+        }
     }
 
     fn lag(&mut self, seconds: u64, name: &str, block: i64) -> Option<(i64, u64)> {
@@ -115,7 +133,7 @@ fn a_liar_does_not_move_the_head() {
 fn a_peer_of_a_sample_weighs_as_many_as_it_represents() {
     let mut scenario = Scenario::new();
     for (name, represents) in [("a", 1), ("b", 1), ("c", 1), ("sampled", 4)] {
-        scenario.watch.add(name, represents);
+        scenario.add(name, represents);
         scenario.watch.members.get_mut(name).unwrap().awaited = false;
     }
     for (name, history) in [("a", 0), ("b", 0), ("c", 0), ("sampled", 1)] {
@@ -124,7 +142,7 @@ fn a_peer_of_a_sample_weighs_as_many_as_it_represents() {
     let [first, sampled] =
         [("a", 0), ("sampled", 1)].map(|(name, history)| scenario.answer(1, name, 5, history));
     assert_eq!(
-        (first.diverged, sampled.diverged),
+        (first.divergence.diverged(), sampled.divergence.diverged()),
         (Some(true), None),
         "four against three"
     );
@@ -134,7 +152,7 @@ fn a_peer_of_a_sample_weighs_as_many_as_it_represents() {
 fn a_liar_that_answers_first_does_not_move_the_head() {
     let mut scenario = Scenario::new();
     for name in ["a", "b", "c", "liar"] {
-        scenario.watch.add(name, 1);
+        scenario.add(name, 1);
     }
     assert_eq!(scenario.lag(0, "liar", 1 << 62), None);
     for name in ["a", "b", "c"] {
@@ -150,21 +168,24 @@ fn a_divergence_is_latched_until_the_states_are_seen_equal() {
     for name in ["a", "b", "c"] {
         scenario.answer(0, name, 5, 0);
     }
-    assert_eq!(scenario.answer(1, "fork", 5, 1).diverged, Some(true));
+    let forked = Divergence::Diverged { first_block: 5 };
+    assert_eq!(scenario.answer(1, "fork", 5, 1).divergence, forked);
     for name in ["a", "b", "c"] {
         assert_eq!(
-            scenario.answer(2, name, 6, 0).diverged,
-            Some(false),
+            scenario.answer(2, name, 6, 0).divergence,
+            Divergence::Agrees,
             "{name}"
         );
     }
-    let alone = scenario.answer(3, "fork", 7, 1);
     assert_eq!(
-        (alone.diverged, alone.first_divergent_block),
-        (Some(true), Some(5)),
+        scenario.answer(3, "fork", 7, 1).divergence,
+        forked,
         "without a newer common block it stays diverged"
     );
-    assert_eq!(scenario.answer(4, "fork", 6, 0).diverged, Some(false));
+    assert_eq!(
+        scenario.answer(4, "fork", 6, 0).divergence,
+        Divergence::Agrees
+    );
 }
 
 #[test]
@@ -176,8 +197,8 @@ fn two_disagreeing_halves_are_a_split() {
     let verdict = scenario.watch.verdict(scenario.at(0));
     assert_eq!((verdict.split, verdict.groups), (true, 2));
     assert_eq!(
-        scenario.answer(1, "a", 5, 0).diverged,
-        None,
+        scenario.answer(1, "a", 5, 0).divergence,
+        Divergence::Unknown,
         "without a majority no peer is diverged"
     );
 }
@@ -228,7 +249,7 @@ proptest! {
         let replay = |answers: &[(u64, usize, i64)]| {
             let mut scenario = Scenario::new();
             for peer in 0..4 {
-                scenario.watch.add(&peer.to_string(), 1);
+                scenario.add(&peer.to_string(), 1);
             }
             for (_, peer, block) in answers {
                 scenario.answer(0, &peer.to_string(), *block, u8::from(forked && *peer == 3));
@@ -237,10 +258,10 @@ proptest! {
                 scenario.answer(0, &peer.to_string(), *block, u8::from(forked && peer == 3));
             }
             let members = scenario.watch.members.values();
-            let diverged: Vec<_> = members.map(|member| member.diverged_at.is_some()).collect();
+            let diverged: Vec<_> = members.map(|member| member.divergence(false).is_diverged()).collect();
             // How far a peer could move the head before it was found diverged depends on earlier
             // answers.
-            (scenario.watch.head().filter(|_| !forked), diverged)
+            (scenario.watch.head.block().filter(|_| !forked), diverged)
         };
         let original = replay(&answers);
         // Another order, in which the blocks of each peer still grow.

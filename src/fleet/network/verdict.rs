@@ -1,19 +1,24 @@
 //! The verdict on a network from all its watched peers.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use cad3::Hash;
 use tokio::time::Instant;
 
-use crate::fleet::OrderState;
+use crate::fleet::{Evidence, OrderState};
 
+use super::head::{Head, Lag};
 use super::member::Member;
-use super::registry::WEIGHT_UNITS;
-use super::stake::Quorum;
+use super::registry::{WEIGHT_UNITS, WeighedRegistry};
+use super::stake::{Quorum, Stake};
 use super::watch::NetworkWatch;
 
 /// Verdict on a network from all its watched peers.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct NetworkVerdict {
+    /// Everything that was recorded before this time is included; none before the first verdict.
+    pub complete_until: Option<Instant>,
     /// State of the network's order.
     pub order: OrderState,
     /// When a finality point was last seen to grow.
@@ -32,15 +37,71 @@ pub struct NetworkVerdict {
     pub stake_copper: Option<i64>,
     /// When the registry was read.
     pub registry_read: Option<SystemTime>,
-    /// Whether the last query of the registry failed; none before the first.
-    pub query_error: Option<bool>,
+    /// Whether the last query of the registry failed.
+    pub query_error: Evidence,
+}
+
+/// A verdict, and what new polls are compared with until the next one.
+#[derive(Clone, Debug, Default)]
+pub(in crate::fleet) struct Judgement {
+    pub(in crate::fleet) verdict: Arc<NetworkVerdict>,
+    /// Whether all peers were polled at least once.
+    pub(in crate::fleet) all_polled: bool,
+    answering: Answering,
+    head: Arc<Head>,
+    registry: Option<Arc<WeighedRegistry>>,
+}
+
+/// The peers of a network that answer.
+#[derive(Clone, Debug, Default)]
+enum Answering {
+    #[default]
+    None,
+    /// Only the peer with this name.
+    Only(String),
+    Several,
+}
+
+impl Judgement {
+    /// Returns how far the peer `name`, whose state is at `block`, is behind the head; none if no
+    /// other peer of the network answers.
+    pub(in crate::fleet) fn lag(&self, name: &str, block: i64, now: Instant) -> Option<Lag> {
+        let others_answer = match &self.answering {
+            Answering::None => false,
+            Answering::Only(only) => only != name,
+            Answering::Several => true,
+        };
+        self.head.lag(block, now).filter(|_| others_answer)
+    }
+
+    /// Returns the registry's entry of the peer with `key`.
+    pub(in crate::fleet) fn stake_of(&self, key: &Hash) -> Option<Stake> {
+        self.registry.as_ref()?.stake_of(key)
+    }
 }
 
 impl NetworkWatch {
-    /// Returns the verdict at `now`.
-    pub(in crate::fleet) fn verdict(&self, now: Instant) -> NetworkVerdict {
-        let registry = self.registry.as_ref().map(|(registry, _)| registry);
+    /// Returns the judgement at `now`, which includes everything recorded before.
+    pub(in crate::fleet) fn judgement(&self, now: Instant) -> Judgement {
+        let members = self.members.iter();
+        let mut answering = members.filter(|(_, member)| member.is_answering(now));
+        Judgement {
+            verdict: Arc::new(self.verdict(now)),
+            all_polled: self.members.values().all(|member| !member.awaited),
+            answering: match (answering.next(), answering.next()) {
+                (None, _) => Answering::None,
+                (Some((name, _)), None) => Answering::Only(name.clone()),
+                (Some(_), Some(_)) => Answering::Several,
+            },
+            head: Arc::clone(&self.head),
+            registry: self.registry.clone(),
+        }
+    }
+
+    pub(super) fn verdict(&self, now: Instant) -> NetworkVerdict {
+        let registry = self.registry.as_ref().map(|it| it.registry());
         NetworkVerdict {
+            complete_until: Some(now),
             order: self.order_state(),
             finality_advanced: self.finality_advanced,
             head: self.head.block(),
@@ -50,7 +111,7 @@ impl NetworkWatch {
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),
             stake_copper: registry.map(|registry| registry.total_stake_copper),
-            registry_read: self.registry.as_ref().map(|(_, read)| *read),
+            registry_read: self.registry.as_ref().map(|registry| registry.read),
             query_error: self.query_error,
         }
     }
@@ -73,10 +134,11 @@ impl NetworkWatch {
             |state: OrderState| sum(&mut known().filter(|member| member.order == state));
         let watched = sum(&mut known());
         // Without weights each peer weighs 1.
-        let registered = if self.weights.is_empty() {
-            u128::try_from(self.registered).unwrap_or(0)
-        } else {
+        let has_weights = |registry: &Arc<WeighedRegistry>| !registry.weights.is_empty();
+        let registered = if self.registry.as_ref().is_some_and(has_weights) {
             WEIGHT_UNITS.into()
+        } else {
+            u128::try_from(self.registered).unwrap_or(0)
         };
         let total = watched.max(registered);
         let is_network_wide = |state| {

@@ -1,29 +1,20 @@
 //! Compares the watched peers of one network: which of them agree, where the head is, and who lags.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
-use cad3::Hash;
-use convex_client::chain::Registry;
 use tokio::time::Instant;
 
-use crate::fleet::{Health, OrderState, PeerRecord};
+use crate::fleet::slot::{Slot, SlotState, Unjudged};
+use crate::fleet::{Evidence, OrderState, PeerRecord};
 
 use super::agreement::{Agreement, WeightedRing};
 use super::head::Head;
-use super::member::{Member, NetworkComparison, PolledState};
-use super::ring::BlockStateCounts;
-
-/// Minimum time between two comparisons of all peers in a large network.
-const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Comparisons take at most one part in this many of the time: with thousands of peers in two
-/// halves one takes a while.
-const COMPARE_TIME_DIVISOR: u32 = 10;
-
-/// Networks with at most this many peers are compared after every answer.
-const SMALL_NETWORK: usize = 64;
+use super::member::{Divergence, Member};
+use super::record::UnjudgedNetwork;
+use super::registry::WeighedRegistry;
+use super::ring::{BlockState, BlockStateCounts};
 
 /// A peer with more than one part in this many of the watched weight moves the head alone; else a
 /// second peer has to have reached the block. So a single liar cannot make the others lag, not even
@@ -31,137 +22,111 @@ const SMALL_NETWORK: usize = 64;
 const HEAD_WEIGHT_DIVISOR: u128 = 3;
 
 /// The watched peers of one network, and the results of comparing them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(in crate::fleet) struct NetworkWatch {
+    /// By the peer's name.
     pub(super) members: BTreeMap<String, Member>,
+    /// The slots that the members stand for.
+    slots: HashMap<String, Weak<Slot>>,
     /// Counts of the states of answering members.
     counts: BlockStateCounts,
-    pub(super) head: Head,
+    pub(super) head: Arc<Head>,
     pub(super) split: bool,
     pub(super) groups: usize,
-    /// Until when the last comparison counts in a large network.
-    compared_until: Option<Instant>,
     /// Number of peers registered on chain.
     pub(super) registered: i64,
-    /// The registry as last read from a peer of the majority, and when.
-    pub(super) registry: Option<(Arc<Registry>, SystemTime)>,
-    /// Fractions of the registered weight by key; empty if the registry is incomplete.
-    pub(super) weights: HashMap<Hash, f64>,
+    /// The registry as last read from a peer of the majority.
+    pub(super) registry: Option<Arc<WeighedRegistry>>,
     /// Whether the last query of the registry failed.
-    pub(super) query_error: Option<bool>,
+    pub(super) query_error: Evidence,
     pub(super) finality_advanced: Option<SystemTime>,
 }
 
 impl NetworkWatch {
-    /// Adds a peer that was not polled yet. In a sample it represents several peers, including
-    /// itself.
-    pub(in crate::fleet) fn add(&mut self, name: &str, represents: u32) {
-        self.remove(name);
-        let member = self.members.entry(name.to_owned()).or_default();
-        member.awaited = true;
-        member.represents = represents.into();
-        member.weight = member.represents;
+    /// Makes the peers in `slots` the members. A peer that was replaced by one with the same name
+    /// starts anew.
+    pub(in crate::fleet) fn set_members(&mut self, slots: &[Arc<Slot>]) {
+        let mut known = std::mem::take(&mut self.slots);
+        for slot in slots {
+            let record = slot.record();
+            let name = &record.peer.name;
+            let previous = known.remove(name);
+            if previous.is_none_or(|previous| previous.as_ptr() != Arc::as_ptr(slot)) {
+                self.add(name, slot.represents.get().into(), record.divergence);
+            }
+            self.slots.insert(name.clone(), Arc::downgrade(slot));
+        }
+        for name in known.keys() {
+            self.remove(name);
+        }
     }
 
-    /// Removes a peer.
-    pub(in crate::fleet) fn remove(&mut self, name: &str) {
+    /// Adds a peer that was not polled yet, in place of an earlier one with its name.
+    pub(super) fn add(&mut self, name: &str, represents: u64, divergence: Divergence) {
+        self.remove(name);
+        self.members
+            .insert(name.to_owned(), Member::new(represents, divergence));
+    }
+
+    fn remove(&mut self, name: &str) {
         if let Some(mut member) = self.members.remove(name) {
             member.set_counted(false, &mut self.counts);
         }
     }
 
-    /// Returns when a finality point was last seen to grow.
-    pub(in crate::fleet) const fn finality_advanced(&self) -> Option<SystemTime> {
-        self.finality_advanced
-    }
-
-    /// Restores when a finality point was seen to grow before the agent started.
-    pub(in crate::fleet) const fn restore_finality_advanced(&mut self, advanced: SystemTime) {
-        self.finality_advanced = Some(advanced);
-    }
-
-    /// Restores a divergence of a peer from before the agent started, since `block`.
-    pub(in crate::fleet) fn restore_divergence(&mut self, name: &str, block: i64) {
-        let member = self.members.entry(name.to_owned()).or_default();
-        member.diverged_at = Some(block);
-    }
-
-    /// Whether all peers were polled at least once.
-    pub(in crate::fleet) fn all_polled(&self) -> bool {
-        self.members.values().all(|member| !member.awaited)
-    }
-
-    /// Returns the highest state block that the majority has reached.
-    pub(in crate::fleet) fn head(&self) -> Option<i64> {
-        self.head.block()
-    }
-
-    /// Records the poll of a peer at `now`; returns how the peer compares with the network if the
-    /// poll was good.
-    pub(in crate::fleet) fn record_poll(
+    /// Takes what was recorded of a member since the last comparison. Returns whether a poll found a
+    /// state.
+    pub(in crate::fleet) fn take_peer(
         &mut self,
-        record: &PeerRecord,
+        state: &mut SlotState,
         now: Instant,
         wall: SystemTime,
-    ) -> Option<NetworkComparison> {
+    ) -> bool {
+        let Unjudged { polled, states } = std::mem::take(&mut state.unjudged);
+        let record = &state.record;
+        let Some(member) = self.members.get_mut(&record.peer.name) else {
+            return false;
+        };
+        // Excuses are revoked between polls.
+        member.health = record.health;
+        if !polled {
+            return false;
+        }
+        let found_state = !states.is_empty();
+        for state in states {
+            self.add_state(&record.peer.name, state);
+        }
+        self.record_polled(record, now, wall);
+        found_state
+    }
+
+    /// Adds a state that a poll of a member found.
+    pub(super) fn add_state(&mut self, name: &str, state: BlockState) {
+        if let Some(member) = self.members.get_mut(name) {
+            member.add_state(state, &mut self.counts);
+        }
+    }
+
+    /// Updates a member with everything but its states.
+    fn record_polled(&mut self, record: &PeerRecord, now: Instant, wall: SystemTime) {
         let name = &record.peer.name;
+        let Some(member) = self.members.get_mut(name) else {
+            return;
+        };
+        member.awaited = false;
+        // With a pinned key its stake is known before it ever answers: with another key it is not
+        // this peer.
+        member.pinned = record.peer.key.is_some();
+        member.key = record.own_key();
+        member.latest = record.heard;
+        member.registered = record.registered_peers();
         let finality = record.order(now).map(|order| order.finality);
-        self.record_order(name, record.order_state(now), finality, wall);
-        if let Some(member) = self.members.get_mut(name) {
-            member.awaited = false;
-            // With a pinned key its stake is known before it ever answers: with another key it is
-            // not this peer.
-            member.pinned = record.peer.key.is_some();
-            member.key = record.peer.key.or(member.key);
-        }
-        match record.polled_state(now) {
-            Some(state) => Some(self.record_state(name, state, now)),
-            None if record.up == Some(true) => None,
-            None => {
-                self.record_unusable(name);
-                None
-            }
-        }
-    }
-
-    /// Records the state of a peer; returns how the peer compares with the network.
-    pub(super) fn record_state(
-        &mut self,
-        name: &str,
-        state: PolledState,
-        now: Instant,
-    ) -> NetworkComparison {
-        let member = self.members.entry(name.to_owned()).or_default();
-        member.record_state(&state, now, &mut self.counts);
-        let is_small = self.members.len() <= SMALL_NETWORK;
-        if is_small || self.compared_until.is_none_or(|until| now >= until) {
-            self.compare(now);
-            self.head.advance(self.majority_block(now), now);
-        }
-        let comparison = self.compare_peer(name, state.block, now);
-        // Until the registry is read, the number comes from peers whose state another one confirms,
-        // or from the only watched peer.
-        let is_trusted = comparison.diverged == Some(false) || self.members.len() == 1;
-        if let Some(registered) = state
-            .registered
-            .filter(|_| is_trusted && self.registry.is_none())
-        {
-            self.registered = registered;
-        }
-        comparison
-    }
-
-    /// Records that a peer is down or known to be another one: it does not count.
-    fn record_unusable(&mut self, name: &str) {
-        if let Some(member) = self.members.get_mut(name) {
-            member.latest = None;
-            member.order = OrderState::Unknown;
-        }
-    }
-
-    /// Records the health of a peer after its verdict was updated.
-    pub(in crate::fleet) fn record_health(&mut self, name: &str, health: Health) {
-        self.members.entry(name.to_owned()).or_default().health = health;
+        let order = if record.last_poll.is_good() {
+            record.order_state(now)
+        } else {
+            OrderState::Unknown
+        };
+        self.record_order(name, order, finality, wall);
     }
 
     /// Records the state of a peer's order and, if known, its finality point.
@@ -172,7 +137,9 @@ impl NetworkWatch {
         finality: Option<i64>,
         wall: SystemTime,
     ) {
-        let member = self.members.entry(name.to_owned()).or_default();
+        let Some(member) = self.members.get_mut(name) else {
+            return;
+        };
         member.order = state;
         let Some(finality) = finality else { return };
         // A peer without weight says nothing about the network.
@@ -182,9 +149,19 @@ impl NetworkWatch {
         member.finality = finality;
     }
 
-    /// Compares the states of all answering peers.
-    pub(super) fn compare(&mut self, now: Instant) {
-        let began = Instant::now();
+    /// Takes what was recorded of the network since the last comparison.
+    pub(in crate::fleet) fn take_network(&mut self, unjudged: UnjudgedNetwork) {
+        if let Some((registry, read)) = unjudged.registry {
+            self.record_registry(registry, read);
+        }
+        if let Some(failed) = unjudged.query_error {
+            self.query_error = failed.into();
+        }
+        self.finality_advanced = self.finality_advanced.max(unjudged.finality_advanced);
+    }
+
+    /// Compares the states of all answering peers, and advances the head.
+    pub(in crate::fleet) fn compare(&mut self, now: Instant) {
         for member in self.members.values_mut() {
             member.set_counted(member.is_answering(now), &mut self.counts);
         }
@@ -208,8 +185,29 @@ impl NetworkWatch {
         }
         self.split = agreement.split;
         self.groups = agreement.groups;
-        self.compared_until =
-            Some(now + COMPARE_INTERVAL.max(began.elapsed() * COMPARE_TIME_DIVISOR));
+        self.advance_head(now);
+        if self.registry.is_none() {
+            self.registered = self.reported_registered(now).unwrap_or(self.registered);
+        }
+    }
+
+    fn advance_head(&mut self, now: Instant) {
+        if let Some(block) = self.majority_block(now)
+            && self.head.block().is_none_or(|head| block > head)
+        {
+            Arc::make_mut(&mut self.head).advance(block, now);
+        }
+    }
+
+    /// Returns the number of registered peers as the newest state has it that another peer
+    /// confirms, or that of the only watched peer.
+    fn reported_registered(&self, now: Instant) -> Option<i64> {
+        let trusted = self.members.values().filter(|member| {
+            self.members.len() == 1 || member.divergence(self.split) == Divergence::Agrees
+        });
+        let answering = trusted.filter(|member| member.is_answering(now));
+        let newest = answering.max_by_key(|member| Some(member.latest?.block));
+        newest?.registered
     }
 
     /// Returns the highest block that the majority has reached: two of its peers, or one with
@@ -223,7 +221,7 @@ impl NetworkWatch {
             .filter(|member| {
                 member.is_answering(now) && member.is_in_majority() && member.weight > 0
             })
-            .filter_map(|member| Some((member.latest?.0, member.weight)))
+            .filter_map(|member| Some((member.latest?.block, member.weight)))
             .collect();
         blocks.sort_unstable_by_key(|(block, _)| std::cmp::Reverse(*block));
         match blocks[..] {
@@ -235,16 +233,22 @@ impl NetworkWatch {
         }
     }
 
-    fn compare_peer(&self, name: &str, block: i64, now: Instant) -> NetworkComparison {
-        let member = &self.members[name];
-        let others_answer = self
-            .members
-            .iter()
-            .any(|(other, member)| other != name && member.is_answering(now));
-        NetworkComparison {
-            lag: self.head.lag(block, now).filter(|_| others_answer),
-            diverged: member.diverged(self.split),
-            first_divergent_block: member.diverged_at,
-        }
+    /// Returns the divergence of a member.
+    pub(in crate::fleet) fn divergence(&self, name: &str) -> Divergence {
+        let member = self.members.get(name);
+        member.map_or(Divergence::Unknown, |member| member.divergence(self.split))
+    }
+
+    /// Returns when the next answer stops to count.
+    pub(in crate::fleet) fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        let answers = self.members.values().filter_map(|member| member.latest);
+        let answers = answers.map(|latest| latest.until);
+        answers.filter(|until| *until > now).min()
+    }
+
+    /// Keys that the configuration gives to a peer.
+    pub(super) fn pinned_keys(&self) -> HashSet<cad3::Hash> {
+        let members = self.members.values().filter(|member| member.pinned);
+        members.filter_map(|member| member.key).collect()
     }
 }

@@ -7,6 +7,7 @@ use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
 
 use crate::failure::Reason;
+use crate::fleet::Evidence;
 
 use super::condition::Condition;
 use super::order::OrderState;
@@ -36,7 +37,7 @@ impl PeerRecord {
                 let repeated = endpoint.consecutive_failures >= self.peer.polling.down_after;
                 if is_wrong || (repeated && !excused) {
                     found.insert(failing);
-                    if self.up == Some(true) {
+                    if self.last_poll.is_good() {
                         found.insert(Condition::EndpointFailing);
                     }
                 }
@@ -48,10 +49,10 @@ impl PeerRecord {
                 found.insert(Condition::CertificateExpiring);
             }
         }
-        if self.identity.transports_agree == Some(false) {
+        if self.identity.transports_agree == Evidence::Disproven {
             found.insert(Condition::TransportsDisagree);
         }
-        if self.identity.advertised_match == Some(false) {
+        if self.identity.advertised_match == Evidence::Disproven {
             found.insert(Condition::AdvertisedUrl);
         }
         if self.peer.key.is_none() && self.identity.key_changed_recently(wall) {
@@ -80,7 +81,7 @@ impl PeerRecord {
         if first_change.is_some_and(|first| now - first < FLAPPING_WINDOW) {
             found.insert(Condition::Flapping);
         }
-        if self.diverged == Some(true) {
+        if self.divergence.is_diverged() {
             found.insert(Condition::Diverged);
         }
         if let Some(stake) = &self.stake {

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use cad3::Hash;
 use convex_client::{Attempt, Status};
 
+use crate::fleet::Evidence;
+
 /// How long a changed key is a condition.
 const KEY_CHANGE_ACTIVE: Duration = Duration::from_secs(3600);
 
@@ -16,15 +18,15 @@ pub struct Identity {
     pub genesis: Option<Hash>,
     /// The last reported peer key; the learned one if no key is pinned.
     pub key: Option<Hash>,
-    /// Whether the genesis hash is the pinned one; none without a pin or a status.
-    pub genesis_match: Option<bool>,
+    /// Whether the genesis hash is the pinned one; no evidence without a pin or a status.
+    pub genesis_match: Evidence,
     /// Whether the key is the pinned one, or has been the learned one for long enough.
-    pub key_match: Option<bool>,
-    /// Whether both transports reach the same peer; none if unknown.
-    pub transports_agree: Option<bool>,
-    /// Whether the peer is reached at the URL that it advertises on chain; none if no watched peer
-    /// is.
-    pub advertised_match: Option<bool>,
+    pub key_match: Evidence,
+    /// Whether both transports reach the same peer.
+    pub transports_agree: Evidence,
+    /// Whether the peer is reached at the URL that it advertises on chain; no evidence if no watched
+    /// peer is.
+    pub advertised_match: Evidence,
     /// Number of times the genesis hash changed.
     pub genesis_changes: u64,
     /// Number of times the key changed.
@@ -75,14 +77,18 @@ impl Identity {
             }
         }
         if let Some(pinned) = pins.genesis.filter(|_| !statuses.is_empty()) {
-            self.genesis_match = Some(statuses.iter().all(|status| status.genesis == pinned));
+            self.genesis_match = statuses
+                .iter()
+                .all(|status| status.genesis == pinned)
+                .into();
         }
         self.key_match = match pins.key {
-            Some(pinned) if !statuses.is_empty() => {
-                Some(statuses.iter().all(|status| status.peer_key == pinned))
-            }
+            Some(pinned) if !statuses.is_empty() => statuses
+                .iter()
+                .all(|status| status.peer_key == pinned)
+                .into(),
             Some(_) => self.key_match,
-            None => self.key.map(|_| !self.key_changed_recently(now)),
+            None => self.key.map(|_| !self.key_changed_recently(now)).into(),
         };
         if let [first, second] = attempts {
             self.transports_agree = same_peer(first, second).or(self.transports_agree);
@@ -90,7 +96,7 @@ impl Identity {
     }
 
     /// Records the URL on chain of the peer with `key`, and whether the peer is reached there.
-    pub fn record_advertised_url(&mut self, key: Hash, url: Option<&str>, matches: Option<bool>) {
+    pub fn record_advertised_url(&mut self, key: Hash, url: Option<&str>, matches: Evidence) {
         self.advertised_match = matches;
         let url = url.map(str::to_owned);
         // Another key has another entry on chain: that is not a change of the URL.
@@ -109,20 +115,24 @@ impl Identity {
 
 /// Whether two endpoints reach the same peer: by their statuses, else by their state hashes at one
 /// block.
-fn same_peer(first: &Attempt, second: &Attempt) -> Option<bool> {
+fn same_peer(first: &Attempt, second: &Attempt) -> Evidence {
     if let (Some(a), Some(b)) = (&first.status, &second.status) {
-        return Some(a.value.genesis == b.value.genesis && a.value.peer_key == b.value.peer_key);
+        let ids = |status: &Status| (status.genesis, status.peer_key);
+        return (ids(&a.value) == ids(&b.value)).into();
     }
     let state = |attempt: &Attempt| {
         let answer = attempt.query.as_ref()?.value.as_ref().ok()?;
         Some((answer.state_block?, answer.state_hash?))
     };
-    let (a, b) = (state(first)?, state(second)?);
-    (a.0 == b.0).then_some(a.1 == b.1)
+    match (state(first), state(second)) {
+        (Some(a), Some(b)) if a.0 == b.0 => (a.1 == b.1).into(),
+        _ => Evidence::None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use Evidence::{Disproven, Proven};
     use convex_client::{OrderPoints, PollAnswer, Timed};
 
     use super::*;
@@ -185,7 +195,7 @@ mod tests {
         identity.record_attempts(&[&Attempt::default()], pins(Some(1), Some(2)), START);
         assert_eq!(
             (identity.genesis_match, identity.key_match),
-            (Some(true), Some(false))
+            (Proven, Disproven)
         );
     }
 
@@ -201,7 +211,7 @@ mod tests {
             (2, Some("b:1")),
         ]
         .map(|(key, url)| {
-            identity.record_advertised_url(Hash::new([key; 32]), url, None);
+            identity.record_advertised_url(Hash::new([key; 32]), url, Evidence::None);
             identity.advertised_changes
         });
         assert_eq!(changes, [0, 0, 1, 2, 2, 3]);
@@ -219,22 +229,22 @@ mod tests {
                 identity.key_changes,
             )
         };
-        assert_eq!(record(1, 0), (Some(true), false, 0));
-        assert_eq!(record(2, 1), (Some(false), true, 1));
-        assert_eq!(record(2, 60), (Some(false), true, 1));
-        assert_eq!(record(2, 61), (Some(true), false, 1));
+        assert_eq!(record(1, 0), (Proven, false, 0));
+        assert_eq!(record(2, 1), (Disproven, true, 1));
+        assert_eq!(record(2, 60), (Disproven, true, 1));
+        assert_eq!(record(2, 61), (Proven, false, 1));
     }
 
     #[test]
     fn transports_are_compared_by_status_or_by_state_at_a_common_block() {
         for (first, second, expected) in [
-            (status(1, 1), status(1, 1), Some(true)),
-            (status(1, 1), status(1, 2), Some(false)),
-            (status(1, 1), status(2, 1), Some(false)),
-            (state(5, 1), state(5, 1), Some(true)),
-            (state(5, 1), state(5, 2), Some(false)),
-            (state(5, 1), state(6, 2), None),
-            (status(1, 1), state(5, 1), None),
+            (status(1, 1), status(1, 1), Proven),
+            (status(1, 1), status(1, 2), Disproven),
+            (status(1, 1), status(2, 1), Disproven),
+            (state(5, 1), state(5, 1), Proven),
+            (state(5, 1), state(5, 2), Disproven),
+            (state(5, 1), state(6, 2), Evidence::None),
+            (status(1, 1), state(5, 1), Evidence::None),
         ] {
             assert_eq!(same_peer(&first, &second), expected);
         }

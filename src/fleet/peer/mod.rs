@@ -5,6 +5,7 @@ mod conditions;
 pub(super) mod endpoint;
 pub(super) mod health;
 pub(super) mod identity;
+pub(super) mod last_poll;
 pub(super) mod order;
 pub(super) mod provenance;
 pub(super) mod tally;
@@ -12,8 +13,9 @@ mod update;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use cad3::Hash;
 use convex_client::{Api, ClockSample, ErrorReply, OrderPoints, PollAnswer};
 use tokio::time::Instant;
 
@@ -21,11 +23,13 @@ use crate::config;
 use crate::self_check::{Contact, Excuse};
 use crate::sidecar::{ProcessReading, StoreReading};
 
-use super::{Lag, Stake};
+use super::network::member::Heard;
+use super::{Divergence, Lag, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
 use health::{Health, Streak};
 use identity::Identity;
+use last_poll::LastPoll;
 use order::{OrderState, OrderWatch};
 
 /// Number of changes of the verdict that are remembered; if they follow each other quickly, the
@@ -40,9 +44,8 @@ const FRESH_INTERVALS: u32 = 3;
 pub struct PeerRecord {
     /// The peer as configured.
     pub peer: Arc<config::Peer>,
-    /// Whether the last poll was good; none before the first one, and if it failed because of the
-    /// agent itself.
-    pub up: Option<bool>,
+    /// How the last poll went.
+    pub last_poll: LastPoll,
     /// The verdict over several polls.
     pub health: Health,
     /// Active conditions.
@@ -66,11 +69,8 @@ pub struct PeerRecord {
     pub advanced: [Option<SystemTime>; 4],
     /// Inferred starts of the peer's process: its connection was lost and it answered again.
     pub restarts: u64,
-    /// Whether the peer's state differs from the majority's, latched until they are seen equal
-    /// again; none without a common block or a majority.
-    pub diverged: Option<bool>,
-    /// The lowest block at which the states are known to differ.
-    pub first_divergent_block: Option<i64>,
+    /// How the peer's state compares with the majority's.
+    pub divergence: Divergence,
     /// The peer's entry in the registry.
     pub stake: Option<Stake>,
     /// Why the last poll does not count against the peer, if it does not.
@@ -80,6 +80,8 @@ pub struct PeerRecord {
     pub(in crate::fleet) failures_excused: bool,
     /// Since when only suspicions excuse the peer; none since it last answered.
     pub(in crate::fleet) suspected_since: Option<Instant>,
+    /// The last state that a good poll found.
+    pub(in crate::fleet) heard: Option<Heard>,
     /// How the last poll counts in the number of reached peers.
     pub(in crate::fleet) contact: Option<Contact>,
     pub(in crate::fleet) streak: Streak,
@@ -105,7 +107,7 @@ impl PeerRecord {
         let endpoints = peer.endpoints.iter().map(EndpointRecord::new).collect();
         Self {
             peer,
-            up: None,
+            last_poll: LastPoll::None,
             health: Health::Unknown,
             conditions: BTreeSet::new(),
             polls: 0,
@@ -117,12 +119,12 @@ impl PeerRecord {
             query_error: None,
             advanced: [None; 4],
             restarts: 0,
-            diverged: None,
-            first_divergent_block: None,
+            divergence: Divergence::Unknown,
             stake: None,
             excuse: None,
             failures_excused: false,
             suspected_since: None,
+            heard: None,
             contact: None,
             streak: Streak::default(),
             changes: VecDeque::new(),
@@ -138,16 +140,46 @@ impl PeerRecord {
         }
     }
 
+    /// Gives the peer other settings. What is known of an endpoint stays with its URL.
+    pub(in crate::fleet) fn reconfigure(&mut self, peer: Arc<config::Peer>) {
+        let mut known = std::mem::take(&mut self.endpoints);
+        let endpoints = peer.endpoints.iter().map(|endpoint| {
+            let record = EndpointRecord::new(endpoint);
+            let same = known.iter().position(|known| known.url == record.url);
+            same.map_or(record, |same| known.swap_remove(same))
+        });
+        self.endpoints = endpoints.collect();
+        if peer.sidecar != self.peer.sidecar {
+            self.process = None;
+            self.store = None;
+        }
+        self.peer = peer;
+    }
+
     /// Returns the value unless it is outdated.
     pub(in crate::fleet) fn fresh<'a, T>(
         &self,
         measured: Option<&'a Measured<T>>,
         now: Instant,
     ) -> Option<&'a T> {
-        let fresh_for = self.peer.polling.interval.saturating_mul(FRESH_INTERVALS);
         measured
-            .filter(|measured| now.saturating_duration_since(measured.obtained) < fresh_for)
+            .filter(|measured| now.saturating_duration_since(measured.obtained) < self.fresh_for())
             .map(|measured| &measured.value)
+    }
+
+    /// How long a measurement is shown.
+    fn fresh_for(&self) -> Duration {
+        self.peer.polling.interval.saturating_mul(FRESH_INTERVALS)
+    }
+
+    /// Returns the pinned key, or else the one that the peer answered with.
+    pub(in crate::fleet) fn own_key(&self) -> Option<Hash> {
+        self.peer.key.or(self.identity.key)
+    }
+
+    /// Returns the number of registered peers in the last state.
+    pub(in crate::fleet) fn registered_peers(&self) -> Option<i64> {
+        self.poll_answer.as_ref()?.value.registered_peers
     }
 
     /// Whether `wall` is in a maintenance window: data is still collected, but alerts are silenced.

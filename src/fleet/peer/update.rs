@@ -6,28 +6,23 @@ use convex_client::{Attempt, FailureReason, Transport};
 use tokio::time::Instant;
 
 use crate::failure::Reason;
-use crate::fleet::network::member::PolledState;
-use crate::fleet::{EndpointObservation, NetworkComparison, Observation};
+use crate::fleet::network::member::Heard;
+use crate::fleet::network::ring::BlockState;
+use crate::fleet::{Divergence, EndpointObservation, Lag, Observation};
 use crate::self_check::Excuse;
 use crate::sidecar::Reading;
 
 use super::endpoint::Measured;
 use super::health::health;
 use super::identity::Pins;
-use super::{FLAPPING_CHANGES, FRESH_INTERVALS, PeerRecord};
+use super::last_poll::LastPoll;
+use super::{FLAPPING_CHANGES, PeerRecord};
 
 impl PeerRecord {
-    /// Records the result of one poll at `now`, and how the peer compares with its network; none if
-    /// it is watched alone.
-    pub fn record_poll(
-        &mut self,
-        observation: &Observation,
-        comparison: Option<NetworkComparison>,
-        now: Instant,
-        wall: SystemTime,
-    ) {
+    /// Records the result of one poll at `now` of a peer that is watched alone.
+    pub fn record_poll(&mut self, observation: &Observation, now: Instant, wall: SystemTime) {
         self.record_observation(observation, None, now, wall);
-        self.update_verdict(comparison, now, wall);
+        self.update_verdict(now, wall);
     }
 
     /// Records the result of one poll, and what excuses its failure. [`Self::update_verdict`] has
@@ -49,17 +44,25 @@ impl PeerRecord {
         };
         let attempts: Vec<&Attempt> = endpoints.iter().map(|endpoint| &endpoint.attempt).collect();
         self.identity.record_attempts(&attempts, pins, wall);
-        self.up = was_good(endpoints);
+        self.last_poll = outcome(endpoints);
         self.failures_excused =
-            self.up == Some(true) && matches!(excuse, Some(Excuse::FailedCheck(_)));
-        self.excuse = excuse.filter(|_| self.up == Some(false));
+            self.last_poll.is_good() && matches!(excuse, Some(Excuse::FailedCheck(_)));
+        self.excuse = excuse.filter(|_| self.last_poll == LastPoll::Failed);
         if self.excuse.is_some() {
-            self.up = None;
+            self.last_poll = LastPoll::Excused;
         }
         self.record_measurements(endpoints, now, wall);
+        self.heard = match self.polled_state(now) {
+            Some((block, _)) => Some(Heard {
+                block,
+                until: now + self.fresh_for(),
+            }),
+            // A peer that answers its query with an error is still there.
+            None => self.heard.filter(|_| self.last_poll.is_good()),
+        };
         self.infer_restart(endpoints);
         let polling = &self.peer.polling;
-        if let Some(up) = self.up {
+        if let Some(up) = self.last_poll.up() {
             self.polls += 1;
             self.poll_failures += u64::from(!up);
             let previous = self.streak.verdict();
@@ -81,46 +84,59 @@ impl PeerRecord {
         }
     }
 
-    /// Returns the state that the poll at `now` found, if the poll was good.
-    pub(in crate::fleet) fn polled_state(&self, now: Instant) -> Option<PolledState> {
+    /// Returns the block and the state that the poll at `now` found, if the poll was good.
+    pub(in crate::fleet) fn polled_state(&self, now: Instant) -> Option<BlockState> {
         let answer = self
             .poll_answer
             .as_ref()
-            .filter(|answer| answer.obtained == now)?;
-        let (block, hash) = (answer.value.state_block?, answer.value.state_hash?);
-        (self.up == Some(true)).then(|| PolledState {
-            block,
-            hash,
-            key: self.identity.key,
-            registered: answer.value.registered_peers,
-            fresh_for: self.peer.polling.interval.saturating_mul(FRESH_INTERVALS),
-        })
+            .filter(|answer| answer.obtained == now && self.last_poll.is_good())?;
+        Some((answer.value.state_block?, answer.value.state_hash?.into()))
     }
 
-    /// Updates conditions and health after a poll, given how the peer compares with its network.
-    pub(in crate::fleet) fn update_verdict(
+    /// Whether this is how the peer is known to compare with its network.
+    pub(in crate::fleet) fn compares_as(&self, lag: Option<Lag>, divergence: Divergence) -> bool {
+        divergence == self.divergence && blocks(lag) == blocks(self.last_lag())
+    }
+
+    /// Records how the peer compares with its network.
+    pub(in crate::fleet) fn record_comparison(
         &mut self,
-        comparison: Option<NetworkComparison>,
+        lag: Option<Lag>,
+        divergence: Divergence,
         now: Instant,
         wall: SystemTime,
     ) {
-        if let Some(comparison) = comparison {
-            self.lag = comparison.lag.map(|value| Measured {
-                value,
-                obtained: now,
-                via: None,
-            });
-            self.diverged = comparison.diverged;
-            self.first_divergent_block = comparison.first_divergent_block;
-            let threshold = i64::try_from(self.peer.verdicts.lag_blocks).unwrap_or(i64::MAX);
-            let lagging = comparison.lag.is_some_and(|lag| lag.blocks >= threshold);
-            self.lagging_since = lagging.then(|| self.lagging_since.unwrap_or(now));
+        // An old measurement does not become a new one.
+        if blocks(lag) != blocks(self.last_lag()) {
+            self.record_lag(lag, now);
         }
+        self.divergence = divergence;
+        self.update_verdict(now, wall);
+    }
+
+    /// Returns how far the peer was last found behind, even if that is outdated.
+    pub(in crate::fleet) fn last_lag(&self) -> Option<Lag> {
+        self.lag.as_ref().map(|lag| lag.value)
+    }
+
+    /// Records how far the peer was behind the head of its network at `now`.
+    pub fn record_lag(&mut self, lag: Option<Lag>, now: Instant) {
+        let threshold = i64::try_from(self.peer.verdicts.lag_blocks).unwrap_or(i64::MAX);
+        let lagging = lag.is_some_and(|lag| lag.blocks >= threshold);
+        self.lagging_since = lagging.then(|| self.lagging_since.unwrap_or(now));
+        self.lag = lag.map(|value| Measured {
+            value,
+            obtained: now,
+            via: None,
+        });
+    }
+
+    /// Updates conditions and health after a poll or a comparison.
+    pub(in crate::fleet) fn update_verdict(&mut self, now: Instant, wall: SystemTime) {
         self.conditions = self.active_conditions(now, wall);
-        let verdict = if self.up.is_none() {
-            None
-        } else {
-            self.streak.verdict()
+        let verdict = match self.last_poll {
+            LastPoll::None | LastPoll::Excused => None,
+            LastPoll::Good | LastPoll::Failed => self.streak.verdict(),
         };
         let health = health(verdict, !self.conditions.is_empty());
         if health != self.health {
@@ -232,24 +248,23 @@ impl PeerRecord {
     }
 }
 
-/// Whether a poll was good: an endpoint answered the query, and neither it nor, if it has no status
-/// to identify itself, the other endpoint is known to be another peer. None if the poll failed
-/// because of the agent itself.
-fn was_good(endpoints: &[EndpointObservation]) -> Option<bool> {
+/// Returns the outcome of a poll. It was good if an endpoint answered the query, and neither it nor,
+/// if it has no status to identify itself, the other endpoint is known to be another peer. It is
+/// excused if it failed because of the agent itself.
+fn outcome(endpoints: &[EndpointObservation]) -> LastPoll {
     let any_wrong = endpoints.iter().any(EndpointObservation::is_wrong);
     let good = |endpoint: &EndpointObservation| {
         let attempt = &endpoint.attempt;
         attempt.query.is_some() && !endpoint.is_wrong() && (attempt.status.is_some() || !any_wrong)
     };
-    if endpoints.iter().any(good) {
-        return Some(true);
+    let is_own = |endpoint: &EndpointObservation| endpoint.reason() == Some(Reason::MONITOR);
+    match () {
+        () if endpoints.iter().any(good) => LastPoll::Good,
+        () if endpoints.iter().any(is_own) => LastPoll::Excused,
+        () => LastPoll::Failed,
     }
-    if endpoints
-        .iter()
-        .any(|endpoint| endpoint.reason() == Some(Reason::MONITOR))
-    {
-        None
-    } else {
-        Some(false)
-    }
+}
+
+fn blocks(lag: Option<Lag>) -> Option<i64> {
+    lag.map(|lag| lag.blocks)
 }

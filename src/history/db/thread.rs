@@ -1,6 +1,7 @@
 //! The thread that owns the database, and the handle that submits jobs to it, so that a hanging
 //! disk blocks nothing else.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::history::event::Event;
 use crate::history::event_log::EventLog;
+use crate::supervisor::panic_message;
 
 use super::error::StoreError;
 use super::store::{Batch, Store, quarantine};
@@ -117,7 +119,9 @@ impl Thread {
         let (sender, mut jobs) = mpsc::channel::<Job>(MAX_QUEUED_JOBS);
         tokio::task::spawn_blocking(move || {
             while let Some(job) = jobs.blocking_recv() {
-                job(&mut self);
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(&mut self))) {
+                    self.handle_panic(panic_message(&*panic));
+                }
             }
         });
         Handle(sender)
@@ -227,6 +231,15 @@ impl Thread {
         succeeded
     }
 
+    /// Makes the thread usable after a job that panicked.
+    fn handle_panic(&mut self, message: &str) {
+        if self.dir.is_some() {
+            // The next job opens it again, without whatever the last one left.
+            self.store = None;
+        }
+        tracing::error!(%message, "a job of the history database panicked; the others continue");
+    }
+
     /// Logs the first of several failures. The next job opens the database again, which may be on
     /// another disk by then.
     fn handle_failure(&mut self, error: &StoreError) {
@@ -267,6 +280,16 @@ mod tests {
         assert!(matches!(reading.await.unwrap(), Err(ReadError::Timeout)));
         resume.send(()).unwrap();
         hanging.await.unwrap();
+        let events = handle.query(|thread| thread.read(Store::events)).await;
+        assert_eq!(events.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_does_not_end_the_thread() {
+        let log = Arc::new(EventLog::new(SystemTime::now()));
+        let dir = tempfile::tempdir().unwrap();
+        let handle = Thread::new(Some(dir.path().to_owned()), MEMORY_BYTES, log).spawn();
+        handle.execute(|_| panic!("as scripted")).await;
         let events = handle.query(|thread| thread.read(Store::events)).await;
         assert_eq!(events.unwrap(), []);
     }

@@ -24,7 +24,7 @@ pub struct Candidate {
 }
 
 /// The peers that the operator configured, in all shards.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfiguredPeers {
     pub(super) keys: HashSet<Hash>,
     endpoints: HashSet<(String, u16)>,

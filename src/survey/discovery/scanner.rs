@@ -67,7 +67,7 @@ fn resolve(
 }
 
 /// Scans the registry of one network.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scanner {
     network: String,
     discovery: Discovery,

@@ -237,7 +237,7 @@ pub(super) async fn history(
     Parameters(parameters): Parameters<HistoryParameters>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
-    api.slot(&name)?;
+    api.record(&name)?;
     // The start of the current minute, so that the response can stay the same for a while; the
     // polls of that minute are included.
     let to = parameters.to.map_or_else(start_of_minute, |At(to)| to);

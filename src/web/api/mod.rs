@@ -31,8 +31,9 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::fleet::{Fleet, PeerRecord, Slot};
+use crate::fleet::{Fleet, PeerRecord};
 use crate::history::History;
+use crate::poller::PeerCommands;
 
 use super::AppState;
 use super::listener::authentication::Refusal;
@@ -44,6 +45,7 @@ use problem::Problem;
 struct Api {
     fleet: Arc<Fleet>,
     history: Arc<History>,
+    commands: Arc<PeerCommands>,
     /// One permit for each event stream.
     streams: Arc<Semaphore>,
     /// Ends event streams.
@@ -58,6 +60,7 @@ pub(super) fn router(state: &AppState, stop: CancellationToken) -> Router {
     let api = Api {
         fleet: Arc::clone(&state.fleet),
         history: Arc::clone(&state.history),
+        commands: Arc::clone(&state.commands),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         stop,
         description: openapi::to_json(description, &state.prefix).into(),
@@ -93,19 +96,13 @@ fn routes() -> OpenApiRouter<Api> {
 }
 
 impl Api {
-    /// Finds a peer of this shard; those of other shards are only sampled, and not served.
-    fn slot(&self, peer: &str) -> Result<Arc<Slot>, Problem> {
-        let slots = self.fleet.slots();
-        let found = slots.into_iter().find(|slot| {
-            let config = slot.peer();
-            config.name == peer && config.sampled.is_none()
-        });
-        found.ok_or_else(|| Problem::no_peer(peer))
-    }
-
-    /// Returns the current state of a peer.
+    /// Returns the current state of a peer of this shard; those of other shards are only sampled,
+    /// and not served.
     fn record(&self, peer: &str) -> Result<Arc<PeerRecord>, Problem> {
-        Ok(self.slot(peer)?.record())
+        let records = self.fleet.slots().into_iter().map(|slot| slot.record());
+        let mut own = records.filter(|record| record.peer.sampled.is_none());
+        own.find(|record| record.peer.name == peer)
+            .ok_or_else(|| Problem::no_peer(peer))
     }
 }
 

@@ -108,7 +108,7 @@ impl<'a> NetworkReport<'a> {
             quorum: verdict.quorum.as_ref().map(QuorumReport::new),
             stake_copper: verdict.stake_copper.map(ExactInteger),
             stake_told: verdict.registry_read.map(seconds_since_epoch),
-            query_error: verdict.query_error,
+            query_error: verdict.query_error.to_bool(),
             state: network.poll_answer.as_ref().map(StateJson::new),
             queries: network
                 .queries

@@ -1,5 +1,6 @@
 //! `POST /api/v1/peers/{name}/poll`: one poll outside the schedule.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
@@ -11,9 +12,11 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use crate::fleet::PollRequestError;
+use crate::config::Peer;
+use crate::fleet::Observation;
 use crate::fleet::peer_json::PeerJson;
 use crate::history::Transcript;
+use crate::poller::CommandError;
 use crate::web::listener::authorization;
 
 use super::Api;
@@ -63,28 +66,27 @@ pub(super) async fn poll(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
-    let slot = api.slot(&name)?;
-    let peer = slot.peer();
+    let peer = Arc::clone(&api.record(&name)?.peer);
     let poll_timeout = peer.polling.timeout + QUEUE_TIMEOUT;
     let unavailable = |detail| Problem::unavailable(QUEUE_TIMEOUT, detail);
     // Checked first: stopping also ends the peer's task, which would look like a removed peer.
     let polled = tokio::select! {
         biased;
         () = api.stop.cancelled() => return Err(unavailable("the agent is stopping")),
-        polled = timeout(poll_timeout, slot.poll_now()) => polled,
+        polled = timeout(poll_timeout, poll_and_judge(&api, &peer)) => polled,
     };
     let observation = match polled {
         Ok(Ok(observation)) => observation,
-        Ok(Err(error @ PollRequestError::TooSoon(wait))) => {
+        Ok(Err(error @ CommandError::TooSoon(wait))) => {
             return Err(Problem::too_many_requests(
                 wait,
                 format!("{error}; see the Retry-After header"),
             ));
         }
-        Ok(Err(error @ PollRequestError::NotWatched)) => {
+        Ok(Err(error @ CommandError::NotWatched)) => {
             return Err(Problem::not_found(error.to_string()));
         }
-        Err(_) => return Err(unavailable("the peer's task is busy")),
+        Err(_) | Ok(Err(CommandError::Busy)) => return Err(unavailable("the peer's task is busy")),
     };
     let record = api.record(&name)?;
     let transcript = Transcript::from_observation(&peer, &observation);
@@ -97,4 +99,11 @@ pub(super) async fn poll(
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Polls a peer, and waits for the verdict on its network that includes the poll.
+async fn poll_and_judge(api: &Api, peer: &Peer) -> Result<Observation, CommandError> {
+    let observation = api.commands.poll_now(&peer.name).await?;
+    api.fleet.judged(&peer.network).await;
+    Ok(observation)
 }

@@ -106,7 +106,7 @@ impl OtherPeers {
                 other.peer.network == record.peer.network && other.peer.name != record.peer.name
             })
         };
-        let answers = |other: &&&std::sync::Arc<PeerRecord>| other.up == Some(true);
+        let answers = |other: &&&std::sync::Arc<PeerRecord>| other.last_poll.is_good();
         Self {
             watched: others().count(),
             answering: others().filter(|other| answers(&other)).count(),
@@ -205,7 +205,7 @@ fn peer_evidence(record: &PeerRecord) -> String {
 
 fn process_evidence(record: &PeerRecord, snapshot: &Snapshot) -> Option<String> {
     let process = record.process(snapshot.now)?;
-    let answers = record.up == Some(true);
+    let answers = record.last_poll.is_good();
     Some(match (process.process_up, process.pid) {
         (Some(true), Some(pid)) if answers => format!("Its process runs on this host (id {pid})."),
         (Some(true), Some(pid)) => format!(

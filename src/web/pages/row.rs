@@ -139,8 +139,8 @@ impl<'a> Row<'a> {
             poll_bar: poll_bar(polls),
             order: OrderCell::of(record, snapshot),
             lag: LagCell::of(record, snapshot),
-            diverged: record.diverged,
-            first_divergent: record.first_divergent_block.map(number),
+            diverged: record.divergence.diverged(),
+            first_divergent: record.divergence.first_block().map(number),
             stake: record.stake.as_ref().map(|stake| StakeCell {
                 own: short_cvm(stake.registered.own_copper),
                 weight: stake.weight.map(percent),

@@ -66,7 +66,8 @@ impl FleetView {
             Sort::Order => record.order(now).map(|order| as_f64(order.finality)),
             Sort::Lag => record.lag(now).map(|lag| as_f64(lag.blocks)),
             Sort::State => record
-                .diverged
+                .divergence
+                .diverged()
                 .map(|diverged| f64::from(u8::from(diverged))),
             Sort::Stake => {
                 let stake = record.stake.as_ref();

@@ -12,8 +12,8 @@ use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    ConfiguredIdentity, EndpointObservation, Fleet, Health, Observation, SavedEndpoint, SavedFleet,
-    SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
+    ConfiguredIdentity, Divergence, EndpointObservation, Fleet, Health, LastPoll, Observation,
+    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
 
 use crate::support::agent::{Agent, value_of};
@@ -81,14 +81,15 @@ fn a_fleet_continues_where_it_ended() {
     let fleet = fleet(ONE);
     let memory = memory();
     fleet.restore(memory.clone());
+    fleet.judge_all();
     assert_eq!(fleet.export(), memory);
     let snapshot = fleet.snapshot();
     let one = &snapshot.peers[0];
-    assert_eq!((one.health, one.up, one.polls), (Health::Down, None, 0));
     assert_eq!(
-        (one.diverged, one.first_divergent_block),
-        (Some(true), Some(41))
+        (one.health, one.last_poll, one.polls),
+        (Health::Down, LastPoll::None, 0)
     );
+    assert_eq!(one.divergence, Divergence::Diverged { first_block: 41 });
     let endpoint = &one.endpoints[0];
     let reason = endpoint.last_failure.as_ref().map(|failure| failure.reason);
     assert_eq!(

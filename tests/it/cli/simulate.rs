@@ -1,6 +1,7 @@
 //! The `simulate` command.
 
 use convex_peer_monitor::config::{self, Peer};
+use convex_peer_monitor::fleet::LastPoll;
 use convex_simulator::FAULT_KINDS;
 use tokio::io::AsyncBufReadExt;
 use tokio::time::timeout;
@@ -120,7 +121,7 @@ async fn the_command_writes_a_configuration_and_serves_until_sigterm() {
     assert_eq!(port(second, 1), port(first, 1) + 2);
     for peer in [first, second] {
         let record = verdict(peer, &prober(peer).poll().await);
-        assert_eq!(record.up, Some(true), "{:?}", record.conditions);
+        assert_eq!(record.last_poll, LastPoll::Good, "{:?}", record.conditions);
     }
     let pid = process.id().unwrap().to_string();
     assert!(

@@ -83,7 +83,7 @@ impl Watch {
     /// Returns whether the peer is up, and its numbers of polls and failed polls.
     fn counted(&self, peer: usize) -> (Option<bool>, u64, u64) {
         let record = &self.fleet.snapshot().peers[peer];
-        (record.up, record.polls, record.poll_failures)
+        (record.last_poll.up(), record.polls, record.poll_failures)
     }
 }
 

@@ -43,12 +43,8 @@ impl Watched {
             EndpointObservation::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
         let endpoints = self.endpoints.iter().zip(results).map(probed).collect();
-        self.record.record_poll(
-            &Observation { endpoints },
-            None,
-            self.start + self.now,
-            wall,
-        );
+        self.record
+            .record_poll(&Observation { endpoints }, self.start + self.now, wall);
         self.record.health
     }
 
@@ -78,7 +74,7 @@ fn a_failure_of_the_monitor_makes_the_peer_unknown_and_is_not_counted() {
     }
     assert_eq!(
         (
-            watched.record.up,
+            watched.record.last_poll.up(),
             watched.record.polls,
             watched.record.poll_failures
         ),
@@ -101,7 +97,7 @@ fn a_peer_is_down_after_two_failed_polls_not_after_one() {
     );
     assert_eq!(
         (
-            watched.record.up,
+            watched.record.last_poll.up(),
             watched.has(Condition::Failing(Reason::Client(FailureReason::Timeout)))
         ),
         (Some(false), false)
@@ -149,7 +145,10 @@ fn a_query_error_degrades_the_peer_until_a_query_succeeds() {
     refused.0.query = Some(answered(Err(error)));
     assert_eq!(watched.poll(vec![refused]), Health::Degraded);
     assert_eq!(
-        (watched.record.up, watched.has(Condition::QueryError)),
+        (
+            watched.record.last_poll.up(),
+            watched.has(Condition::QueryError)
+        ),
         (Some(true), true)
     );
     assert_eq!(watched.poll(vec![good(1)]), Health::Up);

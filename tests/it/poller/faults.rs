@@ -373,7 +373,10 @@ async fn a_peer_with_one_failing_endpoint_is_degraded() {
     let mut watch = Watch::with(&urls, |_| {});
     let observation = watch.poll().await;
     let record = verdict(&watch.peer, &observation);
-    assert_eq!((record.up, record.health), (Some(true), Health::Degraded));
+    assert_eq!(
+        (record.last_poll.up(), record.health),
+        (Some(true), Health::Degraded)
+    );
     assert!(record.conditions.contains(&Condition::EndpointFailing));
     assert!(
         record
@@ -395,7 +398,7 @@ async fn a_peer_without_a_status_route_is_judged_by_its_query() {
     let observation = watch.poll().await;
     let record = verdict(&watch.peer, &observation);
     assert_eq!(
-        (record.health, record.identity.genesis_match),
+        (record.health, record.identity.genesis_match.to_bool()),
         (Health::Up, None),
         "without a status the genesis is unknown"
     );
@@ -417,8 +420,11 @@ async fn a_proven_wrong_network_outweighs_an_endpoint_without_identity() {
     });
     let observation = watch.poll().await;
     let record = verdict(&watch.peer, &observation);
-    assert_eq!((record.up, record.health), (Some(false), Health::Down));
-    assert_eq!(record.identity.genesis_match, Some(false));
+    assert_eq!(
+        (record.last_poll.up(), record.health),
+        (Some(false), Health::Down)
+    );
+    assert_eq!(record.identity.genesis_match.to_bool(), Some(false));
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_certificate_that_expires_soon_degrades_the_peer() {
     peer.verdicts.certificate = Duration::from_secs(86_400 * 365 * 200);
     let record = verdict(&peer, &prober(&peer).poll().await);
     assert_eq!(
-        (record.up, record.health.as_str()),
+        (record.last_poll.up(), record.health.as_str()),
         (Some(true), "degraded")
     );
     assert!(record.conditions.contains(&Condition::CertificateExpiring));

@@ -13,9 +13,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "failure",
             "fleet",
             "poller",
-            "reloadable_tasks",
             "retry",
             "self_check",
+            "supervisor",
         ],
     ),
     ("config", &[]),
@@ -24,22 +24,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fleet",
         &["config", "failure", "label_enum", "self_check", "sidecar"],
     ),
-    ("history", &["config", "failure", "fleet", "label_enum"]),
+    (
+        "history",
+        &["config", "failure", "fleet", "label_enum", "supervisor"],
+    ),
     ("label_enum", &[]),
     (
         "metrics",
         &["config", "failure", "fleet", "self_check", "sidecar"],
     ),
-    ("poller", &["config", "failure", "fleet", "retry"]),
-    ("reloadable_tasks", &[]),
+    (
+        "poller",
+        &["config", "failure", "fleet", "retry", "supervisor"],
+    ),
     ("retry", &[]),
     ("self_check", &["config", "failure", "label_enum"]),
-    ("sidecar", &["config", "reloadable_tasks"]),
-    ("survey", &["config", "fleet", "reloadable_tasks"]),
+    ("sidecar", &["config", "supervisor"]),
+    ("supervisor", &[]),
+    ("survey", &["config", "fleet", "poller", "supervisor"]),
     (
         "web",
         &[
-            "alerting", "config", "failure", "fleet", "history", "metrics", "sidecar",
+            "alerting", "config", "failure", "fleet", "history", "metrics", "poller", "sidecar",
         ],
     ),
 ];
@@ -139,4 +145,28 @@ fn an_unmaintained_dependency_is_used_in_one_file() {
             );
         }
     }
+}
+
+/// Files that start tasks which end by themselves: with a connection, a request or a job.
+const SHORT_TASKS: [&str; 4] = [
+    "src/history/recorder.rs",
+    "src/history/writer.rs",
+    "src/self_check/runner.rs",
+    "src/web/listener/mod.rs",
+];
+
+#[test]
+fn long_lived_tasks_are_started_by_the_supervisor() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let starts_tasks = |text: &str| {
+        let program = text.split("#[cfg(test)]").next().unwrap_or_default();
+        program.contains("spawn(async") || program.contains("tokio::spawn(")
+    };
+    let starters: BTreeSet<String> = modules()
+        .into_iter()
+        .filter(|(_, path, text)| !path.ends_with("tests.rs") && starts_tasks(text))
+        .map(|(_, path, _)| path.strip_prefix(root).unwrap().display().to_string())
+        .collect();
+    let expected = SHORT_TASKS.into_iter().chain(["src/supervisor.rs"]);
+    assert_eq!(starters, expected.map(str::to_owned).collect());
 }

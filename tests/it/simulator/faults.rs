@@ -86,7 +86,7 @@ async fn each_fault_of_a_connection_has_its_reason_over_either_transport() {
             .iter()
             .map(EndpointObservation::reason);
         assert_eq!(reasons.collect::<Vec<_>>(), [http, tcp], "{fault}");
-        assert_eq!(record.up, Some(tcp.is_none()), "{fault}");
+        assert_eq!(record.last_poll.up(), Some(tcp.is_none()), "{fault}");
         let (_, untouched) = poll(&network, 2).await;
         assert_eq!(untouched.health, Health::Up, "{fault}");
     }))
@@ -110,7 +110,10 @@ async fn a_half_dead_peer_of_an_old_release_reports_it_over_rest() {
 async fn a_query_error_leaves_the_peer_up() {
     let network = network(2, &["query-error=JUICE:1"], None).await;
     let (_, record) = poll(&network, 1).await;
-    assert_eq!((record.up, record.health), (Some(true), Health::Degraded));
+    assert_eq!(
+        (record.last_poll.up(), record.health),
+        (Some(true), Health::Degraded)
+    );
     assert!(record.conditions.contains(&Condition::QueryError));
     assert_eq!(record.query_error.unwrap().code, "JUICE");
 }

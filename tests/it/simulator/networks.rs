@@ -224,8 +224,8 @@ async fn the_generated_configuration_is_valid_and_watches_every_peer() {
     assert_eq!(names, ["sim-1", "sim-2", "sim-3"]);
     for peer in &config.peers {
         let record = verdict(peer, &prober(peer).poll().await);
-        assert_eq!(record.up, Some(true), "{:?}", record.conditions);
-        assert_eq!(record.identity.genesis_match, Some(true));
-        assert_eq!(record.identity.key_match, Some(true));
+        assert_eq!(record.last_poll.up(), Some(true), "{:?}", record.conditions);
+        assert_eq!(record.identity.genesis_match.to_bool(), Some(true));
+        assert_eq!(record.identity.key_match.to_bool(), Some(true));
     }
 }

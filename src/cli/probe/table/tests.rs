@@ -89,7 +89,7 @@ fn result(name: &str, urls: &[&str], attempts: Vec<Ended>) -> PollResult {
     };
     peer.endpoints = endpoints;
     let mut record = PeerRecord::new(Arc::new(peer));
-    record.record_poll(&observation, None, Instant::now(), SystemTime::UNIX_EPOCH);
+    record.record_poll(&observation, Instant::now(), SystemTime::UNIX_EPOCH);
     PollResult {
         record,
         observation,

@@ -3,7 +3,7 @@
 
 use convex_client::{ORDER_LEVELS, PollAnswer};
 
-use crate::fleet::{Condition, Measurement};
+use crate::fleet::{Condition, Divergence, Evidence, Measurement};
 use crate::web::pages::format::{
     Markup, count, cvm, number, offset, push_fmt, sanitize, short_duration,
 };
@@ -19,14 +19,14 @@ impl PeerFacts<'_> {
         let identity = &self.record.identity;
         let source = self.status_source();
         let mut entries = Vec::new();
-        let pin_note = |matches: Option<bool>| match matches {
-            Some(true) => " ✓ as pinned",
-            Some(false) => " ✕ not the pinned one",
-            None => "",
+        let pin_note = |matches: Evidence| match matches {
+            Evidence::Proven => " ✓ as pinned",
+            Evidence::Disproven => " ✕ not the pinned one",
+            Evidence::None => "",
         };
         if let Some(genesis) = identity.genesis {
             let value = format!("{genesis}{}", pin_note(identity.genesis_match));
-            let is_problem = identity.genesis_match == Some(false);
+            let is_problem = identity.genesis_match == Evidence::Disproven;
             entries.push(
                 Entry::new("Genesis", value, &source)
                     .code()
@@ -37,10 +37,10 @@ impl PeerFacts<'_> {
             let is_pinned = self.record.peer.key.is_some();
             let note = match identity.key_match {
                 matches if is_pinned => pin_note(matches),
-                Some(false) => " ✕ changed within the last hour",
+                Evidence::Disproven => " ✕ changed within the last hour",
                 _ => " as learned",
             };
-            let is_problem = identity.key_match == Some(false);
+            let is_problem = identity.key_match == Evidence::Disproven;
             entries.push(
                 Entry::new("Peer key", format!("{key}{note}"), &source)
                     .code()
@@ -54,7 +54,7 @@ impl PeerFacts<'_> {
                 &counter_source(),
             ));
         }
-        if let Some(agree) = identity.transports_agree {
+        if let Some(agree) = identity.transports_agree.to_bool() {
             let value = if agree { "yes" } else { "no" };
             let source = Markup("both endpoints compared".to_owned());
             entries.push(Entry::new("Endpoints are one peer", value, &source).problem_if(!agree));
@@ -71,11 +71,11 @@ impl PeerFacts<'_> {
             && let Some(url) = &stake.registered.url
         {
             let note = match identity.advertised_match {
-                Some(true) => " ✓ is there",
-                Some(false) => " ✕ another peer is there",
-                None => "",
+                Evidence::Proven => " ✓ is there",
+                Evidence::Disproven => " ✕ another peer is there",
+                Evidence::None => "",
             };
-            let is_problem = identity.advertised_match == Some(false);
+            let is_problem = identity.advertised_match == Evidence::Disproven;
             let value = sanitize(url) + note;
             entries.push(
                 Entry::new("Advertised URL", value, &self.chain_source())
@@ -196,16 +196,15 @@ impl PeerFacts<'_> {
             entries.push(Entry::new("Behind the head", value, &source).problem_if(is_problem));
         }
         let source = Markup("hashes at a common block compared".to_owned());
-        let state = match (self.record.diverged, self.record.first_divergent_block) {
-            (Some(false), _) => "✓ the majority's".to_owned(),
-            (Some(true), Some(block)) => format!(
+        let state = match self.record.divergence {
+            Divergence::Agrees => "✓ the majority's".to_owned(),
+            Divergence::Diverged { first_block } => format!(
                 "✕ another one than the majority's, from block {} or before",
-                number(block)
+                number(first_block)
             ),
-            (Some(true), None) => "✕ another one than the majority's".to_owned(),
-            (None, _) => return entries,
+            Divergence::Unknown => return entries,
         };
-        let is_problem = self.record.diverged == Some(true);
+        let is_problem = self.record.divergence.is_diverged();
         entries.push(Entry::new("State", state, &source).problem_if(is_problem));
         entries
     }

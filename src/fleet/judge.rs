@@ -1,0 +1,215 @@
+//! Judges networks: compares the peers of one with each other, publishes the verdict, and updates
+//! the peers' records with it. No poll waits for that.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use super::network::record::NetworkRecord;
+use super::network::verdict::Judgement;
+use super::record::log_health_change;
+use super::{Fleet, Health, PeerRecord, Slot, lock};
+
+/// Minimum time between the starts of two judgements of a network.
+const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Judging takes at most one part in this many of the time: with thousands of peers in two halves
+/// one judgement takes a while.
+const JUDGE_TIME_DIVISOR: u32 = 10;
+
+/// A network with more peers than this is judged in a thread of its own.
+const SMALL_NETWORK: usize = 64;
+
+impl Fleet {
+    /// Judges a network whenever something was recorded of it or an answer has become too old, at
+    /// most once per second. Never returns while the network is watched.
+    pub async fn keep_judging(self: Arc<Self>, network: String) {
+        let Some(record) = self.network(&network) else {
+            return std::future::pending().await;
+        };
+        loop {
+            let began = Instant::now();
+            let slots = self.slots_of(&record);
+            let next_expiry = if slots.len() <= SMALL_NETWORK {
+                self.judge(&record, &slots)
+            } else {
+                let (fleet, record) = (Arc::clone(&self), Arc::clone(&record));
+                let judging = spawn_blocking(move || fleet.judge(&record, &slots));
+                match judging.await {
+                    Ok(next_expiry) => next_expiry,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime stops.
+                        Err(_) => return std::future::pending().await,
+                    },
+                }
+            };
+            sleep_until(began + JUDGE_INTERVAL.max(began.elapsed() * JUDGE_TIME_DIVISOR)).await;
+            let expired = async {
+                match next_expiry {
+                    Some(expiry) => sleep_until(expiry).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = record.changed.notified() => {}
+                () = expired => {}
+            }
+        }
+    }
+
+    /// Judges all networks.
+    pub fn judge_all(&self) {
+        let networks: Vec<_> = lock(&self.watched).networks.values().cloned().collect();
+        for network in networks {
+            self.judge(&network, &self.slots_of(&network));
+        }
+    }
+
+    /// Waits for a verdict on `network` that includes everything recorded before now. Needs
+    /// [`Self::keep_judging`] to run.
+    pub async fn judged(&self, network: &str) {
+        let now = Instant::now();
+        let Some(network) = self.network(network) else {
+            return;
+        };
+        let includes_now =
+            |judgement: &Arc<Judgement>| judgement.verdict.complete_until >= Some(now);
+        let mut judgements = network.judgement.subscribe();
+        // The sender lives in `network`.
+        drop(judgements.wait_for(includes_now).await);
+    }
+
+    /// Waits for verdicts on all networks that include everything recorded before now.
+    pub async fn all_judged(&self) {
+        let names: Vec<String> = lock(&self.watched).networks.keys().cloned().collect();
+        for name in names {
+            self.judged(&name).await;
+        }
+    }
+
+    /// Judges a network, of which `slots` are the peers. Returns when the next answer becomes too
+    /// old.
+    fn judge(&self, network: &NetworkRecord, slots: &[Arc<Slot>]) -> Option<Instant> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let mut watch = lock(&network.watch);
+        watch.set_members(slots);
+        let found_states: Vec<bool> = slots
+            .iter()
+            .map(|slot| watch.take_peer(&mut lock(&slot.state), now, wall))
+            .collect();
+        watch.take_network(std::mem::take(&mut lock(&network.unjudged)));
+        watch.compare(now);
+        let judgement = Arc::new(watch.judgement(now));
+        for (slot, found_state) in slots.iter().zip(found_states) {
+            let mut state = lock(&slot.state);
+            let record = &state.record;
+            let name = &record.peer.name;
+            // Only a new state can be behind by another number of blocks.
+            let lag = match record.heard {
+                Some(heard) if found_state => judgement.lag(name, heard.block, now),
+                _ => record.last_lag(),
+            };
+            let divergence = watch.divergence(name);
+            if !state.retired && !record.compares_as(lag, divergence) {
+                let record = Arc::make_mut(&mut state.record);
+                let previous = record.health;
+                record.record_comparison(lag, divergence, now, wall);
+                self.reevaluated(record, previous);
+            }
+        }
+        network.judgement.send_replace(judgement);
+        watch.next_expiry(now)
+    }
+
+    /// Logs and passes on that a record was updated without a poll.
+    pub(super) fn reevaluated(&self, record: &PeerRecord, previous: Health) {
+        if record.health != previous {
+            log_health_change(record, previous);
+        }
+        if record.peer.sampled.is_none()
+            && let Some(observer) = &self.observer
+        {
+            observer.on_reevaluation(record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use convex_client::{Attempt, Transport};
+
+    use crate::config;
+    use crate::failure::{Failure, Reason};
+    use crate::fleet::{EndpointObservation, Observation};
+
+    use super::*;
+
+    fn fleet() -> Arc<Fleet> {
+        let text = "networks: [{ name: n }]\n\
+                    peers: [{ name: p, network: n, endpoints: ['tcp://127.0.0.1:1'] }]\n";
+        let config = config::parse(text, "c.yml", Path::new(""), &|_| None).unwrap();
+        let fleet = Fleet::default();
+        fleet.apply(&config);
+        Arc::new(fleet)
+    }
+
+    /// Records a failed poll.
+    fn record(fleet: &Fleet) {
+        let now = SystemTime::now();
+        let failure = Failure::new(Reason::MONITOR, "as scripted");
+        let endpoint =
+            EndpointObservation::new(Transport::Tcp, (now, now), Attempt::default(), Err(failure));
+        let endpoints = vec![endpoint];
+        fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    }
+
+    #[test]
+    fn nothing_waits_while_a_network_is_judged() {
+        let fleet = fleet();
+        let network = fleet.network("n").unwrap();
+        let judging = lock(&network.watch);
+        let (done, finished) = std::sync::mpsc::channel();
+        let used = Arc::clone(&fleet);
+        std::thread::spawn(move || {
+            record(&used);
+            used.record_registry("n", None);
+            used.record_self_checks(<_>::default());
+            drop((
+                used.snapshot(),
+                used.majority_peers("n"),
+                used.export(),
+                used.network_verdicts(),
+            ));
+            used.apply(&config::embedded());
+            done.send(()).unwrap();
+        });
+        let finished = finished.recv_timeout(Duration::from_secs(20));
+        assert!(finished.is_ok(), "something waits for the judgement");
+        drop(judging);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_is_judged_at_most_once_per_second_and_includes_what_came_before() {
+        let fleet = fleet();
+        let verdict = || fleet.snapshot().networks[0].verdict.complete_until;
+        tokio::spawn(Arc::clone(&fleet).keep_judging("n".to_owned()));
+        fleet.judged("n").await;
+        let first = verdict().unwrap();
+        for _ in 0..100 {
+            record(&fleet);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(verdict(), Some(first));
+        let recorded = Instant::now();
+        fleet.judged("n").await;
+        let second = verdict().unwrap();
+        assert!(second >= recorded && second >= first + JUDGE_INTERVAL);
+        tokio::time::sleep(100 * JUDGE_INTERVAL).await;
+        assert_eq!(verdict(), Some(second), "nothing new is judged");
+    }
+}

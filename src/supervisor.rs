@@ -1,0 +1,452 @@
+//! Starts every long-lived task, restarts it when it ends early, and reports one that cannot be
+//! restarted. Knows nothing of what the tasks do.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Pause between the early end of a task and its next start.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// The name of a task in logs and errors.
+type Name = Cow<'static, str>;
+
+/// Called with the name of a task.
+type Hook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Supervises all tasks of one agent; clones share them.
+#[derive(Clone)]
+pub struct Supervisor {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    on_start: Option<Hook>,
+    /// The first essential task that ended early.
+    lost: watch::Sender<Option<LostTask>>,
+}
+
+/// An essential task that ended before the agent was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the task `{name}` ended unexpectedly: {cause}")]
+pub struct LostTask {
+    name: Name,
+    cause: String,
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("tracker", &self.tracker)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Supervisor {
+    /// A supervisor without tasks. All of them end with `stop`.
+    #[must_use]
+    pub fn new(stop: CancellationToken) -> Self {
+        Self {
+            tracker: TaskTracker::new(),
+            stop,
+            on_start: None,
+            lost: watch::Sender::new(None),
+        }
+    }
+
+    /// Calls `hook` with the name of each task in the task, whenever it starts. A hook that panics
+    /// shows what the end of the task means.
+    #[must_use]
+    pub fn with_start_hook(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_start = Some(Arc::new(hook));
+        self
+    }
+
+    /// The token that ends all tasks.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Starts a task that is dropped at the stop, and made again by `make` whenever it ends before.
+    pub fn start<F>(&self, name: impl Into<Name>, make: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        self.start_until(self.stop.clone(), name, make);
+    }
+
+    /// The same with a token of its own, a child of [`Self::stop`].
+    pub fn start_until<F>(
+        &self,
+        stop: CancellationToken,
+        name: impl Into<Name>,
+        make: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let (name, on_start) = (name.into(), self.on_start.clone());
+        self.tracker.spawn(async move {
+            // Pinned here: passed by value, a future would take its space in each task twice.
+            let running = pin!(run_again_until(&stop, &name, on_start, make));
+            stop.run_until_cancelled(running).await;
+        });
+    }
+
+    /// The same for a task that sees the stop itself, so that it can finish its work.
+    pub fn start_finishing<F>(
+        &self,
+        stop: CancellationToken,
+        name: impl Into<Name>,
+        make: impl FnMut() -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let (name, on_start) = (name.into(), self.on_start.clone());
+        self.tracker
+            .spawn(async move { run_again_until(&stop, &name, on_start, make).await });
+    }
+
+    /// Starts a task that sees the stop itself and cannot be made again: when it ends before the
+    /// stop, or panics, [`Self::lost`] returns.
+    pub fn start_essential(
+        &self,
+        name: impl Into<Name>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let name = name.into();
+        let (stop, lost) = (self.stop.clone(), self.lost.clone());
+        let on_start = self.on_start.clone();
+        self.tracker.spawn(async move {
+            let running = async {
+                call(on_start.as_ref(), &name);
+                task.await;
+            };
+            let ended = AssertUnwindSafe(running).catch_unwind().await;
+            if !stop.is_cancelled() || ended.is_err() {
+                let task = LostTask {
+                    name,
+                    cause: cause(ended),
+                };
+                lost.send_if_modified(|first| {
+                    let is_first = first.is_none();
+                    first.get_or_insert(task);
+                    is_first
+                });
+            }
+        });
+    }
+
+    /// Waits for the first essential task that ends early.
+    pub async fn lost(&self) -> LostTask {
+        let mut lost = self.lost.subscribe();
+        loop {
+            if let Some(task) = lost.borrow_and_update().clone() {
+                return task;
+            }
+            // This cannot fail: the sender lives as long as `self`.
+            drop(lost.changed().await);
+        }
+    }
+
+    /// Waits until all tasks have ended; the token must be cancelled before.
+    pub async fn drained(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Tasks that follow the configuration, one for each key. A task keeps running while its settings
+/// stay the same.
+#[derive(Debug)]
+pub struct TaskSet<S> {
+    supervisor: Supervisor,
+    tasks: HashMap<String, RunningTask<S>>,
+}
+
+/// A running task, and the settings that it was started with.
+#[derive(Debug)]
+struct RunningTask<S> {
+    settings: S,
+    stop: CancellationToken,
+}
+
+/// Starts the task of a key in a [`TaskSet`].
+#[derive(Debug)]
+pub struct TaskStarter<'a> {
+    supervisor: &'a Supervisor,
+    stop: &'a CancellationToken,
+}
+
+impl<S: PartialEq> TaskSet<S> {
+    /// A set without tasks.
+    #[must_use]
+    pub fn new(supervisor: Supervisor) -> Self {
+        Self {
+            supervisor,
+            tasks: HashMap::new(),
+        }
+    }
+
+    /// Ends all tasks.
+    pub fn clear(&mut self) {
+        for (_, task) in self.tasks.drain() {
+            task.stop.cancel();
+        }
+    }
+
+    /// Makes `wanted`, settings by key, the tasks of the set: ends those that are not wanted or
+    /// have other settings, and calls `start` for new ones.
+    pub fn apply(
+        &mut self,
+        wanted: impl IntoIterator<Item = (String, S)>,
+        mut start: impl FnMut(&str, &S, TaskStarter<'_>),
+    ) {
+        let mut running = std::mem::take(&mut self.tasks);
+        for (key, settings) in wanted {
+            let task = match running.remove(&key) {
+                Some(task) if task.settings == settings => task,
+                changed => {
+                    if let Some(task) = changed {
+                        task.stop.cancel();
+                    }
+                    let stop = self.supervisor.stop.child_token();
+                    let starter = TaskStarter {
+                        supervisor: &self.supervisor,
+                        stop: &stop,
+                    };
+                    start(&key, &settings, starter);
+                    RunningTask { settings, stop }
+                }
+            };
+            self.tasks.insert(key, task);
+        }
+        for task in running.into_values() {
+            task.stop.cancel();
+        }
+    }
+}
+
+impl TaskStarter<'_> {
+    /// Starts a task as [`Supervisor::start`] does.
+    pub fn start<F>(self, name: impl Into<Name>, make: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        self.supervisor.start_until(self.stop.clone(), name, make);
+    }
+
+    /// Starts a task that sees the stop itself, so that it can finish its work. `make` gets the
+    /// token that tells it to stop.
+    pub fn start_finishing<F>(
+        self,
+        name: impl Into<Name>,
+        mut make: impl FnMut(CancellationToken) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let stop = self.stop.clone();
+        self.supervisor
+            .start_finishing(self.stop.clone(), name, move || make(stop.clone()));
+    }
+}
+
+/// Runs a task, and runs it again each time it ends before the stop.
+async fn run_again_until<F>(
+    stop: &CancellationToken,
+    name: &str,
+    on_start: Option<Hook>,
+    mut make: impl FnMut() -> F + Send,
+) where
+    F: Future<Output = ()> + Send,
+{
+    loop {
+        let running = async {
+            call(on_start.as_ref(), name);
+            make().await;
+        };
+        let ended = AssertUnwindSafe(running).catch_unwind().await;
+        if stop.is_cancelled() {
+            return;
+        }
+        log_restart(name, &cause(ended));
+        if stop
+            .run_until_cancelled(sleep(RESTART_DELAY))
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
+}
+
+fn call(hook: Option<&Hook>, name: &str) {
+    if let Some(hook) = hook {
+        hook(name);
+    }
+}
+
+/// Why a task ended.
+fn cause(ended: Result<(), Box<dyn Any + Send>>) -> String {
+    match ended {
+        Ok(()) => "it returned".to_owned(),
+        Err(panic) => format!("it panicked: {}", panic_message(&*panic)),
+    }
+}
+
+/// The message of a panic.
+#[must_use]
+pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+/// A log that panics must not end the supervisor too.
+fn log_restart(name: &str, cause: &str) {
+    let log = || {
+        tracing::error!(
+            task = name,
+            cause,
+            "a task ended unexpectedly; it is restarted in {RESTART_DELAY:?}"
+        );
+    };
+    drop(catch_unwind(log));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn supervisor() -> (Supervisor, CancellationToken) {
+        let stop = CancellationToken::new();
+        (Supervisor::new(stop.clone()), stop)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_or_returns_is_started_again_until_the_stop() {
+        let (supervisor, stop) = supervisor();
+        let starts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&starts);
+        supervisor.start("flaky", move || {
+            let start = counted.fetch_add(1, Ordering::Relaxed);
+            async move { assert!(start.is_multiple_of(2), "as scripted") }
+        });
+        sleep(RESTART_DELAY * 5 + RESTART_DELAY / 2).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 6);
+        stop.cancel();
+        supervisor.drained().await;
+        assert_eq!(starts.load(Ordering::Relaxed), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_whose_making_panics_is_started_again_too() {
+        let (supervisor, stop) = supervisor();
+        let starts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&starts);
+        supervisor.start("flaky", move || {
+            assert!(counted.fetch_add(1, Ordering::Relaxed) > 0, "as scripted");
+            std::future::pending()
+        });
+        sleep(RESTART_DELAY * 9).await;
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
+        stop.cancel();
+        supervisor.drained().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_finishing_task_is_restarted_and_ends_by_itself_after_the_stop() {
+        let (supervisor, stop) = supervisor();
+        let (starts, finished) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (counted, ends, token) = (starts.clone(), finished.clone(), stop.clone());
+        supervisor.start_finishing(stop.clone(), "writer", move || {
+            let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            let (ends, token) = (ends.clone(), token.clone());
+            async move {
+                assert!(!first, "as scripted");
+                token.cancelled().await;
+                sleep(RESTART_DELAY).await;
+                ends.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        sleep(RESTART_DELAY * 3).await;
+        stop.cancel();
+        supervisor.drained().await;
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
+        assert_eq!(finished.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn an_essential_task_that_ends_early_is_reported_once() {
+        let (supervisor, stop) = supervisor();
+        supervisor.start_essential("writer", async { panic!("as scripted") });
+        let lost = supervisor.lost().await;
+        assert_eq!(
+            lost.to_string(),
+            "the task `writer` ended unexpectedly: it panicked: as scripted"
+        );
+        supervisor.start_essential("reader", async {});
+        supervisor.start_essential("last", stop.clone().cancelled_owned());
+        stop.cancel();
+        supervisor.drained().await;
+        assert_eq!(supervisor.lost().await, lost);
+    }
+
+    #[tokio::test]
+    async fn an_essential_task_that_ends_with_the_stop_is_not_lost() {
+        let (supervisor, stop) = supervisor();
+        supervisor.start_essential("writer", stop.clone().cancelled_owned());
+        stop.cancel();
+        supervisor.drained().await;
+        assert!(supervisor.lost.borrow().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_set_replaces_only_the_tasks_whose_settings_change() {
+        let (supervisor, stop) = supervisor();
+        let mut set = TaskSet::new(supervisor.clone());
+        let alive = [(); 4].map(|()| Arc::new(()));
+        let apply = |set: &mut TaskSet<u8>, wanted: &[(&str, u8, usize)]| {
+            let settings = wanted
+                .iter()
+                .map(|(key, value, _)| ((*key).to_owned(), *value));
+            set.apply(settings.collect::<Vec<_>>(), |key, _, task| {
+                let index = wanted.iter().find(|(it, ..)| *it == key).unwrap().2;
+                let held = Arc::clone(&alive[index]);
+                task.start("held", move || {
+                    let held = Arc::clone(&held);
+                    async move {
+                        std::future::pending::<()>().await;
+                        drop(held);
+                    }
+                });
+            });
+        };
+        apply(
+            &mut set,
+            &[("kept", 1, 0), ("changed", 1, 1), ("removed", 1, 2)],
+        );
+        apply(&mut set, &[("kept", 1, 3), ("changed", 2, 3)]);
+        sleep(RESTART_DELAY).await;
+        let running = || alive.each_ref().map(|held| Arc::strong_count(held) > 1);
+        assert_eq!(running(), [true, false, false, true]);
+        set.clear();
+        sleep(RESTART_DELAY).await;
+        assert_eq!(running(), [false; 4]);
+        stop.cancel();
+        supervisor.drained().await;
+    }
+}

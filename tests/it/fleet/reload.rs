@@ -1,0 +1,73 @@
+//! What a fleet keeps of a peer when the configuration changes.
+
+use std::time::SystemTime;
+
+use convex_client::{PollAnswer, Transport};
+use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation, PeerRecord};
+
+use crate::support::fleet::{config, fleet};
+use crate::support::polls::{self, points, status};
+
+const BEFORE: &str = "defaults: { up_after: 1 }\n\
+    networks: [{ name: n }, { name: m }]\n\
+    peers: [{ name: p, network: n, endpoints: ['tcp://192.0.2.1:1'] }]\n";
+
+/// A fleet whose peer has answered one poll.
+fn polled() -> Fleet {
+    let fleet = fleet(BEFORE);
+    let (attempt, outcome) = polls::good(status(2, points([5; 4])), PollAnswer::default());
+    let now = SystemTime::now();
+    let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
+    let endpoints = vec![endpoint];
+    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    fleet
+}
+
+/// What a restart remembers as well.
+fn learned(record: &PeerRecord) -> (u64, bool, &'static str) {
+    let learned_key = record.identity.key.is_some();
+    (record.polls, learned_key, record.health.as_str())
+}
+
+#[test]
+fn a_peer_whose_settings_change_keeps_its_record() {
+    for (from, to) in [
+        ("up_after: 1", "up_after: 1, timeout: 1s, interval: 20s"),
+        ("name: p,", "name: p, role: reference, labels: { tier: a },"),
+        (
+            "['tcp://192.0.2.1:1']",
+            "['http://192.0.2.1:1', 'tcp://192.0.2.1:1']",
+        ),
+    ] {
+        let fleet = polled();
+        let new = config(&BEFORE.replace(from, to));
+        fleet.apply(&new);
+        let record = &fleet.snapshot().peers[0];
+        assert_eq!(learned(record), (1, true, "up"), "{to}");
+        assert_eq!(record.peer, new.peers[0], "{to}");
+        let urls: Vec<_> = record.endpoints.iter().map(|it| &it.url).collect();
+        let configured: Vec<_> = new.peers[0]
+            .endpoints
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(urls, configured.iter().collect::<Vec<_>>());
+        let tcp = record.endpoints.last().unwrap();
+        assert!(tcp.last_success.is_some(), "{to}");
+    }
+}
+
+#[test]
+fn another_peer_with_the_same_name_starts_without_a_record() {
+    let key = "0x1111111111111111111111111111111111111111111111111111111111111111";
+    for (from, to) in [
+        ("network: n", "network: m".to_owned()),
+        ("192.0.2.1:1", "192.0.2.2:1".to_owned()),
+        ("name: p,", format!("name: p, key: '{key}',")),
+    ] {
+        let fleet = polled();
+        fleet.apply(&config(&BEFORE.replace(from, &to)));
+        let record = &fleet.snapshot().peers[0];
+        assert_eq!(learned(record), (0, false, "unknown"), "{to}");
+    }
+}
