@@ -3,20 +3,11 @@
 //! Two peers agree or disagree by their states at their newest common block; without a common block
 //! neither. A peer is *diverged* if peers with more than half of the weight disagree with it, so
 //! that a single liar cannot make another peer look diverged.
-//!
-//! If two peers disagree, at least one of them has a state that is not the most common one at its
-//! block. So only these dissenters are compared with all others: a large network that agrees, or
-//! almost agrees, costs next to nothing. A dissenter is not compared pair by pair but, from its
-//! newest block down, with all peers that have the block and were not met at a newer one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use fixedbitset::FixedBitSet;
-
-use super::ring::{BlockState, BlockStateCounts, Ring};
-
-/// Number of disagreeing peers that the first divergent block is computed from.
-const MAX_COMPARED_FOR_FIRST_BLOCK: usize = 64;
+use super::relations::{Class, Relations};
+use super::ring::{BlockStateCounts, Ring};
 
 /// The last states of a peer that answers.
 #[derive(Clone, Copy, Debug)]
@@ -68,147 +59,75 @@ impl Agreement {
         counts: &BlockStateCounts,
         awaited_weight: u128,
     ) -> Self {
-        let relations = relations(rings, counts);
-        let total: u128 = rings.iter().map(|ring| u128::from(ring.weight)).sum();
-        let mut verdicts = Vec::with_capacity(rings.len());
-        for (ring, relation) in rings.iter().zip(&relations) {
-            let against = relation.against;
-            let confirmed = relation.confirmed;
-            verdicts.push(if against * 2 > total + awaited_weight {
-                let others = relation.some_against.iter();
-                let differences =
-                    others.filter_map(|other| ring.ring.first_difference(rings[*other].ring));
-                let first_block = differences.min().unwrap_or_default();
-                ForkVerdict::Diverged { first_block }
-            } else if against * 2 >= total && against > 0 {
-                ForkVerdict::Undecided { confirmed }
-            } else {
-                ForkVerdict::Majority { confirmed }
-            });
+        if counts.all_agree() {
+            return Self::unanimous(rings, counts);
         }
-        let majority: u128 = verdicts
-            .iter()
-            .zip(rings)
-            .filter(|(verdict, _)| matches!(verdict, ForkVerdict::Majority { .. }))
-            .map(|(_, ring)| u128::from(ring.weight))
-            .sum();
+        let total = rings.iter().map(|ring| u128::from(ring.weight)).sum();
+        let relations = Relations::new(rings, counts);
+        let verdicts = class_verdicts(&relations, total, awaited_weight);
+        let classes = relations.classes.iter().zip(&verdicts);
+        let majority =
+            classes.filter(|(_, verdict)| matches!(verdict, ForkVerdict::Majority { .. }));
+        let majority: u128 = majority.map(|(class, _)| class.weight).sum();
+        let of_peer = |class: &usize| verdicts[*class];
         Self {
-            split: !rings.is_empty() && majority * 2 <= total,
-            groups: groups(rings, &verdicts, counts),
-            verdicts,
+            split: majority * 2 <= total,
+            groups: groups(&relations, &verdicts, counts),
+            verdicts: relations.class_of.iter().map(of_peer).collect(),
         }
     }
-}
 
-/// How one peer relates to all others.
-#[derive(Clone, Debug, Default)]
-struct Relation {
-    /// Weight of the peers that disagree with it.
-    against: u128,
-    /// Some of the peers that disagree with it.
-    some_against: Vec<usize>,
-    /// Whether any other peer agrees with it.
-    confirmed: bool,
-}
-
-impl Relation {
-    fn add_against(&mut self, other: usize, weight: u64) {
-        self.against += u128::from(weight);
-        if self.some_against.len() < MAX_COMPARED_FOR_FIRST_BLOCK {
-            self.some_against.push(other);
-        }
-    }
-}
-
-fn relations(rings: &[WeightedRing<'_>], counts: &BlockStateCounts) -> Vec<Relation> {
-    let dissents = |ring: &WeightedRing<'_>| {
-        let mut states = ring.ring.newest_first();
-        !counts.all_agree() && states.any(|state| !counts.is_most_common(state))
-    };
-    let dissents: Vec<bool> = rings.iter().map(dissents).collect();
-    let dissenters = || (0..rings.len()).filter(|peer| dissents[*peer]);
-    let mut relations = vec![Relation::default(); rings.len()];
-    let holders = Holders::new(rings, dissenters());
-    let mut dissenter_counts: HashMap<BlockState, u32> = HashMap::new();
-    let mut agreeing = FixedBitSet::with_capacity(rings.len());
-    let mut met = FixedBitSet::with_capacity(rings.len());
-    for peer in dissenters() {
-        met.clear();
-        met.insert(peer);
-        for state in rings[peer].ring.newest_first() {
-            *dissenter_counts.entry(state).or_default() += 1;
-            let with_block = &holders.by_block[&state.0];
-            let with_state = &holders.by_state[&state];
-            for other in with_block.difference(&met) {
-                if with_state.contains(other) {
-                    agreeing.extend([peer, other]);
-                    continue;
-                }
-                relations[peer].add_against(other, rings[other].weight);
-                // Another dissenter gets a turn of its own.
-                if !dissents[other] {
-                    relations[other].add_against(peer, rings[peer].weight);
-                }
-            }
-            met.union_with(with_block);
-        }
-    }
-    for (peer, ring) in rings.iter().enumerate() {
-        // Peers that do not dissent agree with each other wherever they meet.
-        let is_shared = |state| {
-            let dissenters = dissenter_counts.get(&state).copied().unwrap_or(0);
-            counts.with_state(state) > 1 + dissenters
+    /// The result if no two peers disagree.
+    fn unanimous(rings: &[WeightedRing<'_>], counts: &BlockStateCounts) -> Self {
+        let verdict = |ring: &WeightedRing<'_>| {
+            let mut states = ring.ring.newest_first();
+            let confirmed = states.any(|state| counts.with_state(state) > 1);
+            ForkVerdict::Majority { confirmed }
         };
-        relations[peer].confirmed =
-            agreeing.contains(peer) || (!dissents[peer] && ring.ring.newest_first().any(is_shared));
+        Self {
+            split: !rings.is_empty() && rings.iter().all(|ring| ring.weight == 0),
+            groups: usize::from(!rings.is_empty()),
+            verdicts: rings.iter().map(verdict).collect(),
+        }
     }
-    relations
 }
 
-/// The peers that have the blocks and states of dissenters.
-struct Holders {
-    /// Peers with any state at the block.
-    by_block: HashMap<i64, FixedBitSet>,
-    /// Peers with this state.
-    by_state: HashMap<BlockState, FixedBitSet>,
-}
-
-impl Holders {
-    fn new(rings: &[WeightedRing<'_>], dissenters: impl Iterator<Item = usize>) -> Self {
-        let empty = || FixedBitSet::with_capacity(rings.len());
-        let (mut by_block, mut by_state) = (HashMap::new(), HashMap::new());
-        for state in dissenters.flat_map(|peer| rings[peer].ring.newest_first()) {
-            by_block.entry(state.0).or_insert_with(empty);
-            by_state.entry(state).or_insert_with(empty);
+/// Returns one verdict per class of equal rings; `total` is the weight of all.
+fn class_verdicts(
+    relations: &Relations<'_>,
+    total: u128,
+    awaited_weight: u128,
+) -> Vec<ForkVerdict> {
+    let verdict = |class: &Class<'_>| {
+        let (twice, confirmed) = (class.against * 2, class.confirmed);
+        if twice > total + awaited_weight {
+            ForkVerdict::Diverged { first_block: 0 }
+        } else if twice >= total && twice > 0 {
+            ForkVerdict::Undecided { confirmed }
+        } else {
+            ForkVerdict::Majority { confirmed }
         }
-        for (peer, ring) in rings.iter().enumerate() {
-            for state in ring.ring.newest_first() {
-                if let Some(set) = by_block.get_mut(&state.0) {
-                    set.insert(peer);
-                }
-                if let Some(set) = by_state.get_mut(&state) {
-                    set.insert(peer);
-                }
-            }
-        }
-        Self { by_block, by_state }
+    };
+    let mut verdicts: Vec<ForkVerdict> = relations.classes.iter().map(verdict).collect();
+    let is_diverged = |class: &usize| matches!(verdicts[*class], ForkVerdict::Diverged { .. });
+    let diverged: Vec<usize> = (0..verdicts.len()).filter(is_diverged).collect();
+    for (class, first_block) in diverged.iter().zip(relations.first_blocks(&diverged)) {
+        let first_block = first_block.unwrap_or_default();
+        verdicts[*class] = ForkVerdict::Diverged { first_block };
     }
+    verdicts
 }
 
 /// Number of groups. The majority is one; the others are grouped by their state at the newest block
 /// that each shares with another peer.
-fn groups(
-    rings: &[WeightedRing<'_>],
-    verdicts: &[ForkVerdict],
-    counts: &BlockStateCounts,
-) -> usize {
+fn groups(relations: &Relations<'_>, verdicts: &[ForkVerdict], counts: &BlockStateCounts) -> usize {
     let mut others = HashSet::new();
     let mut any_majority = false;
-    for (ring, verdict) in rings.iter().zip(verdicts) {
+    for (class, verdict) in relations.classes.iter().zip(verdicts) {
         if matches!(verdict, ForkVerdict::Majority { .. }) {
             any_majority = true;
         } else {
-            let mut states = ring.ring.newest_first();
+            let mut states = class.ring.newest_first();
             others.extend(states.find(|(block, _)| counts.with_block(*block) > 1));
         }
     }
@@ -343,42 +262,98 @@ mod tests {
         assert_eq!(letters(&compare(&rings, &[1; 4])), "MMMd");
     }
 
+    /// The common blocks of two rings, from the newest down, with whether both have the same state.
+    fn common(ring: &Ring, other: &Ring) -> impl Iterator<Item = (i64, bool)> {
+        let mut others = other.newest_first().peekable();
+        ring.newest_first().filter_map(move |(block, hash)| {
+            while others.next_if(|(other, _)| *other > block).is_some() {}
+            let (_, other) = others.next_if(|(other, _)| *other == block)?;
+            Some((block, other == hash))
+        })
+    }
+
+    /// The lowest block of the difference at the newest common block: down to where both were still
+    /// equal.
+    fn first_difference(ring: &Ring, other: &Ring) -> Option<i64> {
+        let differing = common(ring, other).take_while(|(_, equal)| !equal);
+        differing.last().map(|(block, _)| block)
+    }
+
     /// Verdicts from comparing every pair.
-    fn compare_pairs(rings: &[Ring], weights: &[u64]) -> Vec<ForkVerdict> {
-        let total: u64 = weights.iter().sum();
+    fn compare_pairs(rings: &[WeightedRing<'_>], awaited_weight: u64) -> Vec<ForkVerdict> {
+        let total: u64 = rings.iter().map(|ring| ring.weight).sum();
         let verdict = |peer: usize| {
+            let ring = rings[peer].ring;
             let others = (0..rings.len()).filter(|other| *other != peer);
             let met: Vec<_> = others
-                .filter_map(|other| Some((other, rings[peer].agrees_with(&rings[other])?)))
+                .filter_map(|other| Some((other, common(ring, rings[other].ring).next()?.1)))
                 .collect();
             let confirmed = met.iter().any(|(_, equal)| *equal);
             let against = || met.iter().filter(|(_, equal)| !equal);
-            let weight: u64 = against().map(|(other, _)| weights[*other]).sum();
+            let weight: u64 = against().map(|(other, _)| rings[*other].weight).sum();
             let first =
-                against().filter_map(|(other, _)| rings[peer].first_difference(&rings[*other]));
+                against().filter_map(|(other, _)| first_difference(ring, rings[*other].ring));
             match weight * 2 {
-                twice if twice > total => ForkVerdict::Diverged {
+                twice if twice > total + awaited_weight => ForkVerdict::Diverged {
                     first_block: first.min().unwrap(),
                 },
-                twice if twice == total && twice > 0 => ForkVerdict::Undecided { confirmed },
+                twice if twice >= total && twice > 0 => ForkVerdict::Undecided { confirmed },
                 _ => ForkVerdict::Majority { confirmed },
             }
         };
         (0..rings.len()).map(verdict).collect()
     }
 
+    #[test]
+    fn a_large_network_is_compared_like_all_pairs() {
+        for (peers, apart) in [(700_u64, 1), (700, 20), (1100, 550), (700, 400)] {
+            // Every peer shows blocks of its own, and the first have another state above block 20.
+            let rings: Vec<Ring> = (0..peers)
+                .map(|peer| {
+                    let mut ring = Ring::default();
+                    for poll in 0..6_u8 {
+                        let block =
+                            poll * 6 + u8::try_from(peer * peer / (1 << poll) % 11).unwrap();
+                        let hash = u8::from(peer < apart && block > 20);
+                        ring.add(block.into(), Hash::new([hash; 32]).into());
+                    }
+                    ring
+                })
+                .collect();
+            let weighted: Vec<WeightedRing<'_>> = rings
+                .iter()
+                .zip(0..)
+                .map(|(ring, peer)| WeightedRing {
+                    ring,
+                    weight: peer * 7 % 5,
+                })
+                .collect();
+            let agreement = compare_weighted(&weighted, 3);
+            assert!(agreement.verdicts == compare_pairs(&weighted, 3), "{apart}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn comparing_only_dissenters_finds_the_same_as_comparing_all_pairs(
-            states in prop::collection::vec((0_usize..6, 0_i64..8, 0_u8..3), 0..60),
-            weights in prop::array::uniform6(0_u64..4),
+        fn comparing_classes_finds_the_same_as_comparing_all_pairs(
+            states in prop::collection::vec((0_usize..8, 0_i64..8, 0_u8..3), 0..80),
+            peers in prop::collection::vec((0_usize..8, 0_u64..4), 0..=12),
+            awaited_weight in 0_u64..3,
         ) {
-            let mut rings = vec![Ring::default(); 6];
-            for (peer, block, hash) in states {
+            let mut rings = vec![Ring::default(); 8];
+            for (ring, block, hash) in states {
                 // Most of them agree.
-                rings[peer].add(block, Hash::new([hash / 2; 32]).into());
+                rings[ring].add(block, Hash::new([hash / 2; 32]).into());
             }
-            prop_assert_eq!(compare(&rings, &weights).verdicts, compare_pairs(&rings, &weights));
+            // Several peers have equal rings.
+            let peers: Vec<WeightedRing<'_>> = peers
+                .into_iter()
+                .map(|(ring, weight)| WeightedRing { ring: &rings[ring], weight })
+                .collect();
+            prop_assert_eq!(
+                compare_weighted(&peers, awaited_weight.into()).verdicts,
+                compare_pairs(&peers, awaited_weight)
+            );
         }
 
         #[test]

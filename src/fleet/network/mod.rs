@@ -2,9 +2,11 @@
 
 pub(super) mod agreement;
 pub(super) mod head;
+mod lanes;
 pub(super) mod member;
 pub(super) mod record;
 mod registry;
+mod relations;
 pub(super) mod ring;
 pub(super) mod stake;
 pub(super) mod verdict;

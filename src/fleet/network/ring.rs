@@ -12,7 +12,7 @@ pub(in crate::fleet) const MAX_BLOCKS: usize = 64;
 
 /// The first half of a state hash, because there can be ten thousand rings: still too long for a
 /// second state with the same one to be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashPrefix([u8; 16]);
 
 impl From<Hash> for HashPrefix {
@@ -26,8 +26,18 @@ impl From<Hash> for HashPrefix {
 pub type BlockState = (i64, HashPrefix);
 
 /// The states of a peer at its last blocks, in the order of the blocks.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ring(VecDeque<BlockState>);
+
+// Without the lengths that a derived one hashes for every state: there can be ten thousand rings.
+impl std::hash::Hash for Ring {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        for (block, hash) in &self.0 {
+            hasher.write_i64(*block);
+            hasher.write(&hash.0);
+        }
+    }
+}
 
 impl Ring {
     /// Adds a state and returns the one that it replaces: an earlier one at the same block, or the
@@ -53,34 +63,14 @@ impl Ring {
         lowest
     }
 
+    /// Returns the number of its blocks.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Iterates from the newest block down.
     pub fn newest_first(&self) -> impl Iterator<Item = BlockState> {
         self.0.iter().rev().copied()
-    }
-
-    /// Whether both have the same state at their newest common block; none without a common block.
-    #[must_use]
-    pub fn agrees_with(&self, other: &Self) -> Option<bool> {
-        self.common(other).next().map(|(_, equal)| equal)
-    }
-
-    /// Returns the lowest block of the difference at the newest common block: down to where both
-    /// were still equal.
-    #[must_use]
-    pub fn first_difference(&self, other: &Self) -> Option<i64> {
-        let differing = self.common(other).take_while(|(_, equal)| !equal);
-        differing.last().map(|(block, _)| block)
-    }
-
-    /// Iterates over the common blocks, from the newest down, with whether both have the same
-    /// state.
-    fn common(&self, other: &Self) -> impl Iterator<Item = (i64, bool)> {
-        let mut others = other.newest_first().peekable();
-        self.newest_first().filter_map(move |(block, hash)| {
-            while others.next_if(|(other, _)| *other > block).is_some() {}
-            let (_, other) = others.next_if(|(other, _)| *other == block)?;
-            Some((block, other == hash))
-        })
     }
 }
 
@@ -141,6 +131,13 @@ impl BlockStateCounts {
     #[must_use]
     pub fn with_block(&self, block: i64) -> u32 {
         self.states(block).iter().map(|(_, count)| count).sum()
+    }
+
+    /// Iterates over the blocks that several rings have, with how many of them have which state.
+    pub(super) fn shared(&self) -> impl Iterator<Item = (i64, &[(HashPrefix, u32)])> {
+        let blocks = self.counts.iter();
+        let blocks = blocks.map(|(block, states)| (*block, states.as_slice()));
+        blocks.filter(|(_, states)| !matches!(states, [(_, 1)]))
     }
 
     /// Whether this is the most common state at its block; of equally common ones the first.
