@@ -140,15 +140,6 @@ impl BlockStateCounts {
         blocks.filter(|(_, states)| !matches!(states, [(_, 1)]))
     }
 
-    /// Whether this is the most common state at its block; of equally common ones the first.
-    #[must_use]
-    pub fn is_most_common(&self, (block, hash): BlockState) -> bool {
-        let states = self.states(block);
-        let most = states.iter().map(|(_, count)| *count).max();
-        let first = states.iter().find(|(_, count)| Some(*count) == most);
-        first.is_some_and(|(state, _)| *state == hash)
-    }
-
     fn states(&self, block: i64) -> &[(HashPrefix, u32)] {
         self.counts.get(&block).map_or(&[], Vec::as_slice)
     }
