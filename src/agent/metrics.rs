@@ -5,6 +5,8 @@ use prometheus::Registry;
 use crate::alerting::delivery::DeliveryMetrics;
 use crate::poller::ScheduleMetrics;
 
+use super::log_writer::dropped_lines;
+
 /// Metrics about the agent rather than the peers.
 #[derive(Clone, Debug)]
 pub struct AgentMetrics {
@@ -23,6 +25,7 @@ impl AgentMetrics {
     /// Two metrics have the same name.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        registry.register(Box::new(dropped_lines()))?;
         Ok(Self {
             timing: ScheduleMetrics::register(&registry)?,
             delivery: DeliveryMetrics::register(&registry)?,

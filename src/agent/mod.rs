@@ -3,6 +3,7 @@
 
 mod components;
 mod log_config;
+mod log_writer;
 pub mod logging;
 mod metrics;
 mod reload;

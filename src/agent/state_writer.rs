@@ -227,7 +227,7 @@ fn log_found(dir: &Path, found: &Found) {
     if let Some(Quarantined { why, to }) = &found.quarantined {
         let kept_as = to.as_ref().map(|to| to.display().to_string());
         tracing::warn!(
-            file = %dir.join(FILE_NAME).display(), %why, ?kept_as,
+            file = %dir.join(FILE_NAME).display(), %why, kept_as,
             "the state file is unusable and was set aside; starting without the saved state"
         );
     }

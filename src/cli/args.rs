@@ -107,9 +107,9 @@ pub(super) struct RunArgs {
     /// Poll only part I of the configured peers, split across N agents, such as 1/4
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,
-    /// Format of the log on standard error [default: text on a terminal, else json]
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(super) log_format: Option<LogFormat>,
+    /// Format of the log on standard error
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
     /// Which messages to log
     #[arg(long, value_enum, value_name = "LEVEL", default_value = "info")]
     pub(super) log_level: LogLevel,

@@ -12,8 +12,12 @@ mod terminal;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory, Parser};
+use signal_hook::consts::SIGHUP;
+use signal_hook::flag::register_conditional_default;
 
 use crate::agent::AgentMetrics;
 use crate::config::Config;
@@ -31,10 +35,19 @@ const USAGE: u8 = 64;
 /// Parses the command line, runs the command and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A service manager may ask for a reload at any time. Until `run` handles that, there is nothing
+    // to reload, and the default is to end the process.
+    let hangup_ends = Arc::new(AtomicBool::new(false));
+    let handled = register_conditional_default(SIGHUP, Arc::clone(&hangup_ends));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    let runs = matches!(cli.command, None | Some(Command::Run(_)));
+    hangup_ends.store(!runs, Ordering::Relaxed);
+    if let Err(error) = handled {
+        drop(writeln!(io::stderr(), "cannot handle SIGHUP: {error}"));
+    }
     let result = match cli.command {
         None => run::run(cli.run),
         Some(Command::Run(args)) => run::run(args),

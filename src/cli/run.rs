@@ -24,16 +24,33 @@ const QUEUED_RELOADS: usize = 1;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     logging::init(args.log_format, args.log_level);
+    raise_descriptor_limit();
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(start(args));
+    // A task that still waits for a disk or a resolver must not delay the exit.
+    runtime.shutdown_background();
+    logging::flush();
+    outcome
+}
+
+/// Loads the configuration and runs the agent, until a signal stops it.
+async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::install()?;
     let source = Source {
         file: args.config.or_else(config::find),
         shard: args.shard.unwrap_or_default(),
     };
-    let config = match source.load() {
-        Ok(config) => config,
-        Err(errors) => {
-            writeln!(io::stderr(), "{errors}")?;
-            return Ok(ExitCode::from(BAD_CONFIG));
-        }
+    let reading = source.clone();
+    let config = tokio::select! {
+        () = signals.stop() => return Ok(ExitCode::SUCCESS),
+        loaded = tokio::task::spawn_blocking(move || reading.load()) => match loaded? {
+            Ok(config) => config,
+            Err(errors) => {
+                // If this cannot be printed, neither can an error about it.
+                drop(writeln!(io::stderr(), "{errors}"));
+                return Ok(ExitCode::from(BAD_CONFIG));
+            }
+        },
     };
     if let Some(file) = &source.file {
         tracing::info!(file = %file.display(), "using the configuration file");
@@ -42,35 +59,27 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
             "no configuration file found; using the built-in default, Protonet's public peer"
         );
     }
-    raise_descriptor_limit();
-    let runtime = runtime()?;
-    let outcome = runtime.block_on(async {
-        let signals = Signals::install()?;
-        let address = args.listen.unwrap_or(config.listen);
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("cannot listen on {address}; choose another address with --listen or `listen:`")
-        })?;
-        let supervisor = Supervisor::new(CancellationToken::new());
-        let (reloads, reload_requests) = mpsc::channel(QUEUED_RELOADS);
-        supervisor.start("watchdog", systemd::feed_watchdog);
-        let handling = signals.handle(reloads.clone(), supervisor.stop().clone());
-        supervisor.start_essential("signals", handling);
-        agent::run(
-            source,
-            config,
-            listener,
-            (reloads, reload_requests),
-            supervisor,
-        )
-        .await?;
-        Ok(ExitCode::SUCCESS)
-    });
-    // A task that still waits for a disk or a resolver must not delay the exit.
-    runtime.shutdown_background();
-    outcome
+    let address = args.listen.unwrap_or(config.listen);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with --listen or `listen:`")
+    })?;
+    let supervisor = Supervisor::new(CancellationToken::new());
+    let (reloads, reload_requests) = mpsc::channel(QUEUED_RELOADS);
+    supervisor.start("watchdog", systemd::feed_watchdog);
+    let handling = signals.handle(reloads.clone(), supervisor.stop().clone());
+    supervisor.start_essential("signals", handling);
+    agent::run(
+        source,
+        config,
+        listener,
+        (reloads, reload_requests),
+        supervisor,
+    )
+    .await?;
+    Ok(ExitCode::SUCCESS)
 }
 
-/// The signals that the agent handles, from its creation on; before, each of them ends the process.
+/// The signals that the agent handles, from its creation on.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -84,6 +93,14 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 
     /// Stops on SIGTERM and SIGINT, reloads on SIGHUP.

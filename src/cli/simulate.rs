@@ -9,7 +9,7 @@ use anyhow::Context;
 use convex_simulator::{FAULT_KINDS, Network, Options, Script, Traffic, required_descriptors};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::logging::{self, LogLevel};
+use crate::agent::logging::{self, LogFormat, LogLevel};
 use crate::config::DescriptorLimit;
 
 use super::args::SimulateArgs;
@@ -17,7 +17,7 @@ use super::run::raise_descriptor_limit;
 use super::{BAD_CONFIG, print, runtime};
 
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    logging::init(None, LogLevel::Info);
+    logging::init(LogFormat::Text, LogLevel::Info);
     let options = match options(args) {
         Ok(options) => options,
         Err(error) => {

@@ -115,6 +115,6 @@ pub(super) fn log_health_change(record: &PeerRecord, previous: Health) {
     if matches!(record.health, Health::Up) {
         tracing::info!(peer.name = %name, peer.network = %network, from, to, "the peer's health changed");
     } else {
-        tracing::warn!(peer.name = %name, peer.network = %network, from, to, ?conditions, why = %why.join("; "), "the peer's health changed");
+        tracing::warn!(peer.name = %name, peer.network = %network, from, to, conditions = %conditions.join(", "), why = %why.join("; "), "the peer's health changed");
     }
 }

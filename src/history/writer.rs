@@ -153,7 +153,8 @@ impl PendingWrite {
 
     fn log_end_if_slow(self) {
         if self.warned {
-            tracing::info!(after = ?self.began.elapsed(), "writing the history has finished");
+            let after = humantime::format_duration(self.began.elapsed());
+            tracing::info!(%after, "writing the history has finished");
         }
     }
 }

@@ -287,6 +287,8 @@ catalogue! {
         "Delay between when a poll was due and when it started, including the wait for a permit.";
     MISSED_POLLS = "convex_monitor_missed_polls_total", Counter, Agent, Kept, [],
         "Polls that did not start before the next one of the same peer was due.";
+    LOG_LINES_DROPPED = "convex_monitor_log_lines_dropped_total", Counter, Agent, Kept, [],
+        "Log lines that could not be written, or were dropped because too many waited.";
     NOTIFICATIONS = "convex_monitor_notifications_total", Counter, Agent, Kept, ["receiver"],
         "Notification requests sent to the receiver, including failed ones; one request to an Alertmanager can carry many alerts.";
     NOTIFICATION_FAILURES = "convex_monitor_notification_failures_total", Counter, Agent, Kept, ["receiver"],

@@ -7,6 +7,7 @@
 )]
 
 mod agent {
+    mod logs;
     mod serving;
     mod shards;
     mod state_file;

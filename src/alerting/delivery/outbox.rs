@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::alerting::{Alert, AlertTracker, PersistedAlert, RuleInput};
+use crate::alerting::{Alert, AlertSubject, AlertTracker, PersistedAlert, RuleInput};
 use crate::config::Webhook;
 
 use super::message::{MessageContext, WebhookMessage};
@@ -196,13 +196,23 @@ impl Queue {
 }
 
 fn log_transition(alert: &Alert) {
-    let (name, subject) = (alert.rule.name, &alert.subject);
+    let name = alert.rule.name;
+    let (peer, network) = match &alert.subject {
+        AlertSubject::Peer { peer, network } => (Some(peer.as_str()), Some(network.as_str())),
+        AlertSubject::Network { network } => (None, Some(network.as_str())),
+        AlertSubject::Monitor => (None, None),
+    };
     if alert.ends_at.is_some() {
-        tracing::info!(alertname = name, ?subject, "alert resolved");
+        tracing::info!(
+            alertname = name,
+            peer.name = peer,
+            peer.network = network,
+            "alert resolved"
+        );
     } else {
         tracing::warn!(
-            alertname = name, ?subject, description = %alert.description,
-            "alert firing"
+            alertname = name, peer.name = peer, peer.network = network,
+            description = %alert.description, "alert firing"
         );
     }
 }

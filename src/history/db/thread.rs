@@ -175,7 +175,7 @@ impl Thread {
         let kept_as = quarantine(path, SystemTime::now());
         let kept_as = kept_as.map(|to| to.display().to_string());
         tracing::warn!(
-            file = %path.display(), %why, ?kept_as,
+            file = %path.display(), %why, kept_as,
             "history database is unusable; moving it aside and starting a new one"
         );
         kept_as.is_some()

@@ -65,8 +65,9 @@ fn system_roots() -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         let (usable, _) = roots.add_parsable_certificates(found.certs);
         if usable == 0 {
+            let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
             tracing::warn!(
-                errors = ?found.errors,
+                errors = %errors.join("; "),
                 "no root certificates found on this host; https endpoints cannot be verified"
             );
         }
