@@ -11,6 +11,7 @@ use crate::fleet::Fleet;
 use crate::history::History;
 use crate::poller::{PeerCommands, Scheduler};
 use crate::sidecar::Sidecars;
+use crate::supervisor::liveness::{Liveness, Part};
 use crate::supervisor::{Supervisor, TaskSet};
 use crate::survey::discovery::{ScanResult, Watchlist};
 use crate::survey::{NetworkSurvey, Surveyor};
@@ -20,6 +21,7 @@ pub(super) struct Components {
     fleet: Arc<Fleet>,
     pub(super) history: Arc<History>,
     scheduler: Scheduler,
+    liveness: Liveness,
     /// One task per network, which keeps its verdict up to date.
     judges: TaskSet<()>,
     survey: NetworkSurvey,
@@ -54,6 +56,7 @@ impl Components {
                 dependencies.timing.clone(),
                 supervisor.clone(),
             ),
+            liveness: supervisor.liveness().clone(),
             judges: TaskSet::new(supervisor.clone()),
             survey: NetworkSurvey::new(surveyor, supervisor.clone()),
             watchlist: Watchlist::new(dependencies.shard),
@@ -71,11 +74,13 @@ impl Components {
         self.apply_peers(&merged);
         let networks = config.networks.iter();
         let networks = networks.map(|network| (network.name.clone(), ()));
-        let fleet = &self.fleet;
+        let (fleet, liveness) = (&self.fleet, &self.liveness);
         self.judges.apply(networks, |name, (), task| {
             let (fleet, network) = (Arc::clone(fleet), name.to_owned());
-            task.start(format!("verdict on {name}"), move || {
-                Arc::clone(&fleet).keep_judging(network.clone())
+            let name = format!("verdict on {name}");
+            let pulse = liveness.pulse(Part::Verdicts, name.clone());
+            task.start(name, move || {
+                Arc::clone(&fleet).keep_judging(network.clone(), pulse.clone())
             });
         });
         self.history.set_max_bytes(config.history.max_bytes);

@@ -4,11 +4,13 @@
 
 use std::io::{self, Write};
 use std::sync::LazyLock;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::IntCounter;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Most lines that wait to be written; further ones are dropped.
@@ -37,7 +39,7 @@ pub(super) struct LogWriter(SyncSender<Message>);
 enum Message {
     Line(Vec<u8>),
     /// Answered once everything queued before is written.
-    Flush(Sender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 impl LogWriter {
@@ -49,17 +51,17 @@ impl LogWriter {
     }
 
     /// Waits until everything is written, at most for `limit`.
-    pub(super) fn flush(&self, limit: Duration) {
-        let until = Instant::now() + limit;
-        let (done, flushed) = channel();
-        while self.0.try_send(Message::Flush(done.clone())).is_err() {
-            if Instant::now() >= until {
-                return;
+    pub(super) async fn flush(&self, limit: Duration) {
+        let flushed = async {
+            loop {
+                let (done, flushed) = oneshot::channel();
+                if self.0.try_send(Message::Flush(done)).is_ok() {
+                    return flushed.await.unwrap_or_default();
+                }
+                sleep(FLUSH_RETRY_PAUSE).await;
             }
-            thread::sleep(FLUSH_RETRY_PAUSE);
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        flushed.recv_timeout(left).unwrap_or_default();
+        };
+        timeout(limit, flushed).await.unwrap_or_default();
     }
 }
 
@@ -104,6 +106,8 @@ impl MakeWriter<'_> for LogWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
 
     /// An output that sends what is written, once it is allowed to.
@@ -129,8 +133,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_output_that_hangs_or_fails_costs_lines_and_nothing_else() {
+    #[tokio::test]
+    async fn an_output_that_hangs_or_fails_costs_lines_and_nothing_else() {
         let (gate, open) = channel();
         let (written, lines) = channel();
         let mut writer = LogWriter::start(Gate { open, written });
@@ -141,9 +145,9 @@ mod tests {
         }
         let dropped = DROPPED.get() - before;
         assert!((9..=10).contains(&dropped), "{dropped}");
-        writer.flush(Duration::from_millis(1));
+        writer.flush(Duration::from_millis(1)).await;
         drop(gate);
-        writer.flush(Duration::from_secs(20));
+        writer.flush(Duration::from_secs(20)).await;
         let kept = MAX_QUEUED + 10 - usize::try_from(dropped).unwrap();
         let expected: Vec<String> = (0..kept).map(|line| line.to_string()).collect();
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), expected);
@@ -151,7 +155,7 @@ mod tests {
         for line in ["fails", "works"] {
             writer.write_all(line.as_bytes()).unwrap();
         }
-        writer.flush(Duration::from_secs(20));
+        writer.flush(Duration::from_secs(20)).await;
         assert_eq!(lines.try_iter().collect::<Vec<_>>(), ["works"]);
         assert_eq!(DROPPED.get() - before, dropped + 1);
     }

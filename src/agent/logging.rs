@@ -78,9 +78,9 @@ pub fn init(format: LogFormat, level: LogLevel) {
 }
 
 /// Waits until everything logged so far is written, at most for a second.
-pub fn flush() {
+pub async fn flush() {
     if let Some(writer) = WRITER.get() {
-        writer.flush(FLUSH_TIMEOUT);
+        writer.flush(FLUSH_TIMEOUT).await;
     }
 }
 

@@ -29,6 +29,7 @@ use crate::fleet::Fleet;
 use crate::history::{EventKind, History};
 use crate::poller::PeerCommands;
 use crate::self_check::{self, Plan};
+use crate::supervisor::liveness::Part;
 use crate::supervisor::{LostTask, Supervisor};
 use crate::survey::discovery::ScanResult;
 use crate::web::{self, AppState, ReloadRequest};
@@ -133,6 +134,7 @@ impl Agent {
             fleet: Arc::clone(&fleet),
             history: Arc::clone(&history),
             commands,
+            liveness: supervisor.liveness().clone(),
             active_config: Arc::clone(&active),
             registry,
             shard: source.shard,
@@ -140,6 +142,8 @@ impl Agent {
             stop: supervisor.stop().clone(),
             prefix,
         };
+        let liveness = supervisor.liveness().clone();
+        supervisor.start("liveness", move || liveness.clone().watch());
         start_history_writer(&supervisor, history, Arc::clone(&fleet));
         start_self_checks(&supervisor, plans, fleet);
         start_rules(&supervisor, dependencies, Arc::clone(&active), saves);
@@ -238,16 +242,18 @@ async fn start_state_writer(
 
 fn start_history_writer(supervisor: &Supervisor, history: Arc<History>, fleet: Arc<Fleet>) {
     let stop = supervisor.stop().clone();
+    let pulse = supervisor.liveness().pulse(Part::History, "history writer");
     supervisor.start_finishing(stop.clone(), "history writer", move || {
-        Arc::clone(&history).run(Arc::clone(&fleet), stop.clone())
+        Arc::clone(&history).run(Arc::clone(&fleet), pulse.clone(), stop.clone())
     });
 }
 
 fn start_self_checks(supervisor: &Supervisor, plans: watch::Receiver<Plan>, fleet: Arc<Fleet>) {
+    let pulse = supervisor.liveness().pulse(Part::SelfChecks, "self-checks");
     supervisor.start("self-checks", move || {
         let fleet = Arc::clone(&fleet);
         let publish = move |checks| fleet.record_self_checks(checks);
-        self_check::run(plans.clone(), publish)
+        self_check::run(plans.clone(), publish, pulse.clone())
     });
 }
 
@@ -258,9 +264,18 @@ fn start_rules(
     saves: Option<mpsc::Sender<SaveRequest>>,
 ) {
     let stop = supervisor.stop().clone();
+    let pulse = supervisor
+        .liveness()
+        .pulse(Part::Notifications, "alert rules");
     supervisor.start_finishing(stop.clone(), "alert rules", move || {
         let (dependencies, active) = (dependencies.clone(), Arc::clone(&active));
-        alerting::evaluate_rules(dependencies, active, saves.clone(), stop.clone())
+        alerting::evaluate_rules(
+            dependencies,
+            active,
+            saves.clone(),
+            pulse.clone(),
+            stop.clone(),
+        )
     });
 }
 

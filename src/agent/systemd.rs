@@ -5,6 +5,8 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::supervisor::liveness::Liveness;
+
 /// Notifies that the agent serves, or serves again after a reload; `systemctl status` shows
 /// `status`.
 pub fn ready(status: &str) {
@@ -26,10 +28,16 @@ pub fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Feeds the service manager's watchdog as long as the event loop runs; never returns.
-pub async fn feed_watchdog() {
+/// Feeds the service manager's watchdog as long as the event loop runs and no part of the agent is
+/// stuck; never returns.
+pub async fn feed_watchdog(liveness: Liveness) {
+    let feed = || {
+        if liveness.stuck().is_empty() {
+            notify(&[NotifyState::Watchdog]);
+        }
+    };
     match sd_notify::watchdog_enabled() {
-        Some(limit) => notify_every(limit / 2, || notify(&[NotifyState::Watchdog])).await,
+        Some(limit) => notify_every(limit / 2, feed).await,
         None => std::future::pending().await,
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::active::ActiveConfig;
+use crate::supervisor::liveness::Pulse;
 
 use super::delivery::{Dependencies, MessageContext, SaveRequest};
 use super::input::{MonitorStatus, RuleInput};
@@ -27,15 +28,18 @@ pub async fn evaluate_rules(
     dependencies: Dependencies,
     active_config: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
+    pulse: Pulse,
     stop: CancellationToken,
 ) {
     let mut ticks = interval(EVALUATION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut missed_polls = MissedPolls::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        pulse.expect(SAVE_TIMEOUT);
         let active = active_config.get();
         let notify = &active.config.notify;
         if notify.alertmanagers.is_empty() && notify.webhooks.is_empty() {
+            pulse.turned();
             continue;
         }
         let snapshot = dependencies.fleet.snapshot();
@@ -62,6 +66,7 @@ pub async fn evaluate_rules(
             }
             outbox.publish();
         }
+        pulse.turned();
     }
 }
 

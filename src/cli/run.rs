@@ -26,10 +26,13 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     logging::init(args.log_format, args.log_level);
     raise_descriptor_limit();
     let runtime = runtime()?;
-    let outcome = runtime.block_on(start(args));
+    let outcome = runtime.block_on(async {
+        let outcome = start(args).await;
+        logging::flush().await;
+        outcome
+    });
     // A task that still waits for a disk or a resolver must not delay the exit.
     runtime.shutdown_background();
-    logging::flush();
     outcome
 }
 
@@ -65,7 +68,8 @@ async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
     })?;
     let supervisor = Supervisor::new(CancellationToken::new());
     let (reloads, reload_requests) = mpsc::channel(QUEUED_RELOADS);
-    supervisor.start("watchdog", systemd::feed_watchdog);
+    let liveness = supervisor.liveness().clone();
+    supervisor.start("watchdog", move || systemd::feed_watchdog(liveness.clone()));
     let handling = signals.handle(reloads.clone(), supervisor.stop().clone());
     supervisor.start_essential("signals", handling);
     agent::run(

@@ -10,6 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use super::network::record::NetworkRecord;
 use super::network::verdict::Judgement;
 use super::record::log_health_change;
+use crate::supervisor::liveness::Pulse;
+
 use super::{Fleet, Health, PeerRecord, Slot, lock};
 
 /// Minimum time between the starts of two judgements of a network.
@@ -25,11 +27,12 @@ const SMALL_NETWORK: usize = 64;
 impl Fleet {
     /// Judges a network whenever something was recorded of it or an answer has become too old, at
     /// most once per second. Never returns while the network is watched.
-    pub async fn keep_judging(self: Arc<Self>, network: String) {
+    pub async fn keep_judging(self: Arc<Self>, network: String, pulse: Pulse) {
         let Some(record) = self.network(&network) else {
             return std::future::pending().await;
         };
         loop {
+            pulse.expect(Duration::ZERO);
             let began = Instant::now();
             let slots = self.slots_of(&record);
             let next_expiry = if slots.len() <= SMALL_NETWORK {
@@ -46,6 +49,7 @@ impl Fleet {
                     },
                 }
             };
+            pulse.turned();
             sleep_until(began + JUDGE_INTERVAL.max(began.elapsed() * JUDGE_TIME_DIVISOR)).await;
             let expired = async {
                 match next_expiry {
@@ -146,6 +150,7 @@ mod tests {
     use crate::config;
     use crate::failure::{Failure, Reason};
     use crate::fleet::{EndpointObservation, Observation};
+    use crate::supervisor::liveness::{Liveness, Part};
 
     use super::*;
 
@@ -197,7 +202,8 @@ mod tests {
     async fn a_network_is_judged_at_most_once_per_second_and_includes_what_came_before() {
         let fleet = fleet();
         let verdict = || fleet.snapshot().networks[0].verdict.complete_until;
-        tokio::spawn(Arc::clone(&fleet).keep_judging("n".to_owned()));
+        let pulse = Liveness::default().pulse(Part::Verdicts, "n");
+        tokio::spawn(Arc::clone(&fleet).keep_judging("n".to_owned(), pulse));
         fleet.judged("n").await;
         let first = verdict().unwrap();
         for _ in 0..100 {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
+use crate::supervisor::liveness::Pulse;
 
 use super::db::{Batch, Thread};
 use super::event::EventKind;
@@ -31,7 +32,7 @@ const MAX_PEERS_PER_BATCH: usize = 1_000;
 
 impl History {
     /// Writes new data and records network events until `stop`, then writes the rest.
-    pub async fn run(self: Arc<Self>, fleet: Arc<Fleet>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, fleet: Arc<Fleet>, pulse: Pulse, stop: CancellationToken) {
         let mut ticks = interval(CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut network_changes = NetworkChanges::default();
@@ -42,12 +43,14 @@ impl History {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
             }
+            pulse.expect(CHECK_INTERVAL);
             network_changes.record(&fleet, &self.log);
             if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {
                 finished.log_end_if_slow();
             }
             if let Some(write) = &mut pending {
                 write.warn_if_slow();
+                pulse.turned();
                 continue;
             }
             let elapsed = last_write.elapsed();
@@ -57,6 +60,7 @@ impl History {
                 last_write = Instant::now();
                 pending = Some(PendingWrite::start(&self));
             }
+            pulse.turned();
         }
         self.record_event(EventKind::AgentStopped);
         if let Some(write) = pending

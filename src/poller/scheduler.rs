@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use convex_client::HttpClients;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
@@ -12,12 +12,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::{self, Config, Limits};
 use crate::fleet::{Fleet, Health, Slot};
+use crate::supervisor::liveness::{Liveness, Part, Pulse};
 use crate::supervisor::{Supervisor, TaskSet};
 
 use super::commands::{Command, CommandQueue, PeerCommands};
 use super::permits::{PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
+
+/// How long a poll may wait for its permits before its task counts as stuck.
+const MAX_PERMIT_WAIT: Duration = Duration::from_secs(300);
 
 /// Metrics of the schedule as a whole, kept in the Prometheus registry.
 #[derive(Clone, Debug)]
@@ -69,6 +73,7 @@ pub struct Scheduler {
     metrics: ScheduleMetrics,
     limits: Option<Limits>,
     permits: Arc<Permits>,
+    liveness: Liveness,
     tasks: TaskSet<Arc<config::Peer>>,
 }
 
@@ -82,6 +87,7 @@ struct PollLoop {
     max_response_bytes: usize,
     permits: PeerPermits,
     metrics: ScheduleMetrics,
+    pulse: Pulse,
 }
 
 impl Scheduler {
@@ -105,6 +111,7 @@ impl Scheduler {
             metrics,
             limits: None,
             permits: Arc::new(Permits::new(&limits)),
+            liveness: supervisor.liveness().clone(),
             tasks: TaskSet::new(supervisor),
         }
     }
@@ -135,6 +142,7 @@ impl Scheduler {
             clients,
             metrics,
             permits,
+            liveness,
             tasks,
             ..
         } = self;
@@ -149,6 +157,7 @@ impl Scheduler {
                 clients: Arc::clone(clients),
                 max_response_bytes: config.limits.max_response_bytes,
                 metrics: metrics.clone(),
+                pulse: liveness.pulse(Part::Polling, format!("polls of {name}")),
             };
             let poll_loop = Arc::new(poll_loop);
             let mut starts = 0;
@@ -177,6 +186,9 @@ impl PollLoop {
         let mut polls_while_down = 0;
         let mut commands = self.commands.receiver().await;
         loop {
+            let until_due = due.saturating_duration_since(Instant::now());
+            self.pulse
+                .expect(until_due + peer.polling.timeout + MAX_PERMIT_WAIT);
             let requester = loop {
                 tokio::select! {
                     biased;
@@ -211,6 +223,7 @@ impl PollLoop {
             };
             drop(permits);
             self.fleet.record(&self.slot, &observation);
+            self.pulse.turned();
             let down = self.slot.record().health == Health::Down;
             if let Some(requester) = requester {
                 drop(requester.send(observation));

@@ -9,6 +9,8 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::supervisor::liveness::Pulse;
+
 use super::clock::ClockProbe;
 use super::host;
 use super::kinds::{Check, CheckResult, Checks};
@@ -28,7 +30,7 @@ type Running = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// Checks this host according to the latest of `plans`, and passes the results to `publish` once per
 /// second. Never returns.
-pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send) {
+pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send, pulse: Pulse) {
     let mut plan = plans.borrow_and_update().clone();
     let mut checks = Checks::default();
     let mut running = BTreeSet::new();
@@ -37,6 +39,7 @@ pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send) {
     let mut next_tick = Instant::now();
     let mut next_checks = next_tick;
     loop {
+        pulse.expect(TICK);
         tokio::select! {
             biased;
             Ok(()) = plans.changed() => {
@@ -69,6 +72,7 @@ pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send) {
             }
         }
         publish(checks.clone());
+        pulse.turned();
         if Instant::now() >= next_checks {
             next_checks = Instant::now() + CHECK_INTERVAL;
             for check in plan.checks() {
@@ -142,6 +146,8 @@ fn record(checks: &mut Checks, check: Check, result: CheckResult) {
 mod tests {
     use convex_client::Endpoint;
 
+    use crate::supervisor::liveness::{Liveness, Part};
+
     use super::*;
 
     #[tokio::test]
@@ -158,7 +164,8 @@ mod tests {
         let (plans, receiver) = tokio::sync::watch::channel(plan);
         let (sender, mut published) = tokio::sync::mpsc::unbounded_channel();
         let publish = move |checks| drop(sender.send(checks));
-        let running = tokio::spawn(run(receiver, publish));
+        let pulse = Liveness::default().pulse(Part::SelfChecks, "self-checks");
+        let running = tokio::spawn(run(receiver, publish, pulse));
         let mut until_published = async |expected: &[(Check, CheckResult)]| {
             let expected: Checks = expected.iter().copied().collect();
             let waiting = async { while published.recv().await.unwrap() != expected {} };

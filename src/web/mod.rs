@@ -26,6 +26,7 @@ use crate::config::shard::Shard;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::poller::PeerCommands;
+use crate::supervisor::liveness::Liveness;
 
 use listener::authentication::{Authenticator, Refusal, require_authentication};
 use listener::authorization::require_write_access;
@@ -44,6 +45,8 @@ pub struct AppState {
     pub history: Arc<History>,
     /// Sends commands to the tasks that poll the peers.
     pub commands: Arc<PeerCommands>,
+    /// Whether the loops of the agent turn.
+    pub liveness: Liveness,
     /// The active configuration.
     pub active_config: Arc<ActiveConfig>,
     /// Metrics of the agent itself.
@@ -111,12 +114,23 @@ fn operation_routes(state: &AppState) -> Router {
         .with_state(metrics::SharedExposition::new(state.clone()));
     Router::new()
         .route("/config", get(config))
-        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/-/healthy", get(healthy))
         // Always ready: the listener is bound only after the configuration is loaded.
         .route("/-/ready", get(|| async { "ready\n" }))
         .merge(write_routes)
         .with_state(state.clone())
         .merge(metrics)
+}
+
+/// `GET /-/healthy`: names stuck parts, but no peer, because it needs no password.
+async fn healthy(State(state): State<AppState>) -> Response {
+    let stuck = state.liveness.stuck();
+    if stuck.is_empty() {
+        return "healthy\n".into_response();
+    }
+    let parts: Vec<String> = stuck.iter().map(ToString::to_string).collect();
+    let text = format!("stuck: {}; the log says which task\n", parts.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
 /// `GET /config`

@@ -13,6 +13,7 @@ use cad3::Hash;
 use convex_client::{PollAnswer, Transport};
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation};
 use convex_peer_monitor::history::{Event, History};
+use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::fleet::config;
@@ -67,7 +68,8 @@ impl Watched {
         let stop = CancellationToken::new();
         stop.cancel();
         let (history, fleet) = (Arc::clone(&self.history), Arc::clone(&self.fleet));
-        history.run(fleet, stop).await;
+        let pulse = Liveness::default().pulse(Part::History, "history");
+        history.run(fleet, pulse, stop).await;
     }
 
     /// Returns all events as text.

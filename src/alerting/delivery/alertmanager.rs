@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerting::Alert;
 use crate::retry::RetryPauses;
+use crate::supervisor::liveness::Pulse;
 
 use super::message::{MessageContext, PostableAlert, transition_id};
 use super::outbox::Outbox;
@@ -17,6 +18,9 @@ use super::sender::{DeliveryError, Sender};
 
 /// All alerts are sent again after this time.
 const RESEND_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Longest time that sending all alerts can take: with thousands of them there are many requests.
+const MAX_ROUND: Duration = Duration::from_secs(600);
 
 /// Largest number of alerts in one request.
 const MAX_ALERTS_PER_REQUEST: usize = 256;
@@ -26,6 +30,7 @@ pub(super) async fn run(
     mut sender: Sender,
     context: MessageContext,
     outbox: Arc<Outbox>,
+    pulse: Pulse,
     stop: CancellationToken,
 ) {
     let mut published = outbox.subscribe();
@@ -33,6 +38,7 @@ pub(super) async fn run(
     let mut accepted = BTreeSet::new();
     let mut next_resend = Instant::now();
     loop {
+        pulse.expect(MAX_ROUND);
         if next_resend <= Instant::now() {
             accepted.clear();
             next_resend = Instant::now() + RESEND_INTERVAL;
@@ -40,6 +46,7 @@ pub(super) async fn run(
         published.mark_unchanged();
         let alerts = outbox.alerts();
         let delivered = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
+        pulse.turned();
         let wait = async {
             if delivered {
                 pauses = RetryPauses::for_delivery();

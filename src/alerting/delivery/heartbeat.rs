@@ -8,24 +8,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
 use crate::retry::RetryPauses;
+use crate::supervisor::liveness::{Liveness, Pulse};
 
 use super::sender::Sender;
 
-/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails.
+/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails or a part of the
+/// agent is stuck.
 pub(super) async fn run(
     mut sender: Sender,
     interval: Duration,
     fleet: Arc<Fleet>,
+    (pulse, liveness): (Pulse, Liveness),
     stop: CancellationToken,
 ) {
     let mut paused = false;
     while !stop.is_cancelled() {
         let next = Instant::now() + interval;
-        let healthy = fleet.checks().all_passed();
+        pulse.expect(interval);
+        let healthy = fleet.checks().all_passed() && liveness.stuck().is_empty();
         if paused == healthy {
             paused = !healthy;
             if paused {
-                tracing::warn!("heartbeat paused: a self-check is failing");
+                tracing::warn!(
+                    "heartbeat paused: a self-check fails or a part of the agent is stuck"
+                );
             } else {
                 tracing::info!("heartbeat resumed");
             }
@@ -36,6 +42,7 @@ pub(super) async fn run(
                 return;
             }
         }
+        pulse.turned();
         stop.run_until_cancelled(sleep_until(next)).await;
     }
 }

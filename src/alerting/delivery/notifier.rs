@@ -9,6 +9,7 @@ use crate::config::shard::Shard;
 use crate::config::{self, Config, HEARTBEAT_RECEIVER, Target};
 use crate::fleet::Fleet;
 use crate::poller::ScheduleMetrics;
+use crate::supervisor::liveness::{Liveness, Part, Pulse};
 use crate::supervisor::{Supervisor, TaskSet};
 
 use super::message::MessageContext;
@@ -36,6 +37,7 @@ pub struct Dependencies {
 #[derive(Debug)]
 pub struct Notifier {
     dependencies: Dependencies,
+    liveness: Liveness,
     receivers: TaskSet<ReceiverConfig>,
 }
 
@@ -52,6 +54,7 @@ impl Notifier {
     pub fn new(dependencies: Dependencies, supervisor: Supervisor) -> Self {
         Self {
             dependencies,
+            liveness: supervisor.liveness().clone(),
             receivers: TaskSet::new(supervisor),
         }
     }
@@ -64,13 +67,21 @@ impl Notifier {
         } = &self.dependencies;
         metrics.set_receivers(config.notify.receivers());
         outbox.retain_webhooks(config.notify.webhooks.iter().map(|it| it.name.as_str()));
-        let dependencies = &self.dependencies;
+        let (dependencies, liveness) = (&self.dependencies, &self.liveness);
         self.receivers
             .apply(receivers(config), |name, config, task| {
                 let (dependencies, config) = (dependencies.clone(), config.clone());
-                let receiver = name.to_owned();
-                task.start_finishing(format!("notifications to {name}"), move |stop| {
-                    deliver(receiver.clone(), config.clone(), dependencies.clone(), stop)
+                let (receiver, liveness) = (name.to_owned(), liveness.clone());
+                let name = format!("notifications to {name}");
+                let pulse = liveness.pulse(Part::Notifications, name.clone());
+                task.start_finishing(name, move |stop| {
+                    deliver(
+                        receiver.clone(),
+                        config.clone(),
+                        dependencies.clone(),
+                        (pulse.clone(), liveness.clone()),
+                        stop,
+                    )
                 });
             });
     }
@@ -81,6 +92,7 @@ async fn deliver(
     name: String,
     config: ReceiverConfig,
     dependencies: Dependencies,
+    (pulse, liveness): (Pulse, Liveness),
     stop: CancellationToken,
 ) {
     let Dependencies {
@@ -92,11 +104,12 @@ async fn deliver(
     let sender = |target: &Target| Sender::new(&name, target, metrics);
     match config {
         ReceiverConfig::Alertmanager(it, context) => {
-            alertmanager::run(sender(&it.target), context, outbox, stop).await;
+            alertmanager::run(sender(&it.target), context, outbox, pulse, stop).await;
         }
-        ReceiverConfig::Webhook(it) => webhook::run(sender(&it.target), outbox, stop).await,
+        ReceiverConfig::Webhook(it) => webhook::run(sender(&it.target), outbox, pulse, stop).await,
         ReceiverConfig::Heartbeat(it) => {
-            heartbeat::run(sender(&it.target), it.interval, fleet, stop).await;
+            let pulse = (pulse, liveness);
+            heartbeat::run(sender(&it.target), it.interval, fleet, pulse, stop).await;
         }
     }
 }

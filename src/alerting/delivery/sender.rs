@@ -14,7 +14,7 @@ use crate::config::{BasicAuth, Target};
 use super::metrics::DeliveryMetrics;
 
 /// Timeout of one request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Header with the id of a transition, so that receivers can recognise a repeated notification.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

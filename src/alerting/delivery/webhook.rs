@@ -6,16 +6,23 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::retry::RetryPauses;
+use crate::supervisor::liveness::Pulse;
 
 use super::outbox::Outbox;
-use super::sender::{DeliveryError, Sender};
+use super::sender::{DeliveryError, REQUEST_TIMEOUT, Sender};
 
 /// Delivers notifications until `stop`; a request in flight is completed first.
-pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: CancellationToken) {
+pub(super) async fn run(
+    mut sender: Sender,
+    outbox: Arc<Outbox>,
+    pulse: Pulse,
+    stop: CancellationToken,
+) {
     let mut published = outbox.subscribe();
     let mut pauses = RetryPauses::for_delivery();
     let webhook = sender.receiver.clone();
     while !stop.is_cancelled() {
+        pulse.expect(REQUEST_TIMEOUT);
         published.mark_unchanged();
         let (first, dropped) = outbox.first(&webhook);
         if dropped > 0 {
@@ -25,12 +32,15 @@ pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: Cancellat
             );
         }
         let Some(message) = first else {
+            pulse.turned();
             // This cannot fail: the outbox lives as long as this task.
             stop.run_until_cancelled(published.changed()).await;
             continue;
         };
         let body = serde_json::to_vec(&message).expect("strings can be encoded as JSON");
-        match sender.post("", body, Some(&message.id)).await {
+        let outcome = sender.post("", body, Some(&message.id)).await;
+        pulse.turned();
+        match outcome {
             Ok(()) => {
                 tracing::debug!(
                     receiver = %webhook, alertname = message.alertname(),

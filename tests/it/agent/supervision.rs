@@ -116,6 +116,7 @@ async fn every_task_that_panics_is_restarted() {
         "alert rules",
         "discovery of n",
         "history writer",
+        "liveness",
         "notifications to am",
         "notifications to heartbeat",
         "notifications to ops",
@@ -135,6 +136,30 @@ async fn every_task_that_panics_is_restarted() {
             "{name} is not in {names:?}"
         );
     }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_that_panics_again_and_again_is_a_stuck_part() {
+    let peer = FakePeer::start(Script::default()).await;
+    let config = format!(
+        "defaults: {{ interval: 1s, timeout: 900ms, up_after: 1 }}\n\
+         peers: [{{ name: p, endpoints: ['tcp://{}'] }}]\n",
+        peer.tcp
+    );
+    let supervisor = Supervisor::new(CancellationToken::new());
+    let supervisor =
+        supervisor.with_start_hook(|name| assert!(name != "alert rules", "as scripted"));
+    let agent = Agent::start_supervised(&config, Shard::default(), supervisor).await;
+    assert_eq!(agent.get("/-/healthy").await, (200, "healthy\n".to_owned()));
+    until("the agent is unhealthy", async || {
+        let (status, text) = agent.get("/-/healthy").await;
+        status == 503 && text.starts_with("stuck: tasks;")
+    })
+    .await;
+    assert_eq!(agent.get("/-/ready").await.0, 200);
+    let up = "convex_peer_up{peer=\"p\",network=\"default\"}";
+    assert_eq!(agent.metric(up).await, Some(1.0), "the rest works");
     agent.stop().await;
 }
 

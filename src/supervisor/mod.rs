@@ -1,6 +1,8 @@
 //! Starts every long-lived task, restarts it when it ends early, and reports one that cannot be
 //! restarted. Knows nothing of what the tasks do.
 
+pub mod liveness;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,12 +15,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use liveness::{Liveness, Part, Pulse};
+
 /// Pause between the early end of a task and its next start.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
+
+/// How long a task has to run after a restart to count as working again.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// The name of a task in logs and errors.
 type Name = Cow<'static, str>;
@@ -31,6 +38,7 @@ type Hook = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Supervisor {
     tracker: TaskTracker,
     stop: CancellationToken,
+    liveness: Liveness,
     on_start: Option<Hook>,
     /// The first essential task that ended early.
     lost: watch::Sender<Option<LostTask>>,
@@ -60,6 +68,7 @@ impl Supervisor {
         Self {
             tracker: TaskTracker::new(),
             stop,
+            liveness: Liveness::default(),
             on_start: None,
             lost: watch::Sender::new(None),
         }
@@ -71,6 +80,12 @@ impl Supervisor {
     pub fn with_start_hook(mut self, hook: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.on_start = Some(Arc::new(hook));
         self
+    }
+
+    /// Whether the loops in the tasks turn.
+    #[must_use]
+    pub const fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     /// The token that ends all tasks.
@@ -96,10 +111,10 @@ impl Supervisor {
     ) where
         F: Future<Output = ()> + Send,
     {
-        let (name, on_start) = (name.into(), self.on_start.clone());
+        let (name, supervisor) = (name.into(), self.clone());
         self.tracker.spawn(async move {
             // Pinned here: passed by value, a future would take its space in each task twice.
-            let running = pin!(run_again_until(&stop, &name, on_start, make));
+            let running = pin!(supervisor.run_again_until(&stop, name, make));
             stop.run_until_cancelled(running).await;
         });
     }
@@ -113,9 +128,9 @@ impl Supervisor {
     ) where
         F: Future<Output = ()> + Send,
     {
-        let (name, on_start) = (name.into(), self.on_start.clone());
+        let (name, supervisor) = (name.into(), self.clone());
         self.tracker
-            .spawn(async move { run_again_until(&stop, &name, on_start, make).await });
+            .spawn(async move { supervisor.run_again_until(&stop, name, make).await });
     }
 
     /// Starts a task that sees the stop itself and cannot be made again: when it ends before the
@@ -262,31 +277,49 @@ impl TaskStarter<'_> {
     }
 }
 
-/// Runs a task, and runs it again each time it ends before the stop.
-async fn run_again_until<F>(
-    stop: &CancellationToken,
-    name: &str,
-    on_start: Option<Hook>,
-    mut make: impl FnMut() -> F + Send,
-) where
-    F: Future<Output = ()> + Send,
-{
-    loop {
-        let running = async {
-            call(on_start.as_ref(), name);
-            make().await;
-        };
-        let ended = AssertUnwindSafe(running).catch_unwind().await;
-        if stop.is_cancelled() {
-            return;
-        }
-        log_restart(name, &cause(ended));
-        if stop
-            .run_until_cancelled(sleep(RESTART_DELAY))
-            .await
-            .is_none()
-        {
-            return;
+impl Supervisor {
+    /// Runs a task, and runs it again each time it ends before `stop`.
+    async fn run_again_until<F>(
+        self,
+        stop: &CancellationToken,
+        name: Name,
+        mut make: impl FnMut() -> F + Send,
+    ) where
+        F: Future<Output = ()> + Send,
+    {
+        let mut failing: Option<Pulse> = None;
+        loop {
+            let running = async {
+                call(self.on_start.as_ref(), &name);
+                make().await;
+            };
+            let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
+            let mut ended = None;
+            if let Some(pulse) = &failing {
+                // Boxed, because it is rare and would take space in each task.
+                ended = Box::pin(timeout(STABLE_AFTER, running.as_mut())).await.ok();
+                if ended.is_none() {
+                    pulse.turned();
+                }
+            }
+            let ended = match ended {
+                Some(ended) => ended,
+                None => running.await,
+            };
+            if stop.is_cancelled() {
+                return;
+            }
+            log_restart(&name, &cause(ended));
+            failing
+                .get_or_insert_with(|| self.liveness.pulse(Part::Tasks, name.clone()))
+                .expect(Duration::ZERO);
+            if stop
+                .run_until_cancelled(sleep(RESTART_DELAY))
+                .await
+                .is_none()
+            {
+                return;
+            }
         }
     }
 }
