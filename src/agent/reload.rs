@@ -1,5 +1,7 @@
 //! Reload: loads the configuration again, and applies it or keeps the active one.
 
+use convex_client::reload_system_roots;
+
 use crate::config::Config;
 use crate::config::active::ActiveConfig;
 use crate::history::EventKind;
@@ -8,9 +10,13 @@ use super::components::Components;
 use super::log_config::{log_descriptor_limit, summary};
 use super::{Source, systemd};
 
-/// Loads the configuration again.
+/// Loads the configuration again, and everything else on this host that it depends on.
 pub(super) async fn load(source: Source) -> Result<Config, String> {
-    match tokio::task::spawn_blocking(move || source.load()).await {
+    let loading = tokio::task::spawn_blocking(move || {
+        reload_system_roots();
+        source.load()
+    });
+    match loading.await {
         Ok(loaded) => loaded.map_err(|errors| errors.to_string()),
         Err(error) => Err(error.to_string()),
     }

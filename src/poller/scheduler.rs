@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_client::HttpClients;
+use convex_client::{Endpoint, HttpClients, system_roots_generation};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 use tokio::time::{Instant, sleep_until};
 
@@ -74,7 +74,15 @@ pub struct Scheduler {
     limits: Option<Limits>,
     permits: Arc<Permits>,
     liveness: Liveness,
-    tasks: TaskSet<Arc<config::Peer>>,
+    tasks: TaskSet<PollSettings>,
+}
+
+/// What a change of replaces a peer's task.
+#[derive(Debug, PartialEq)]
+struct PollSettings {
+    peer: Arc<config::Peer>,
+    /// Generation of the system's root certificates, if the peer's certificate depends on them.
+    roots: Option<u64>,
 }
 
 /// The poll loop of one peer.
@@ -134,7 +142,7 @@ impl Scheduler {
         self.commands.retain(|name| slots.contains_key(name));
         let peers: Vec<_> = slots
             .iter()
-            .map(|(name, slot)| (name.clone(), slot.peer()))
+            .map(|(name, slot)| (name.clone(), PollSettings::new(slot.peer())))
             .collect();
         let Self {
             fleet,
@@ -146,10 +154,10 @@ impl Scheduler {
             tasks,
             ..
         } = self;
-        tasks.apply(peers, |name, peer, task| {
+        tasks.apply(peers, |name, settings, task| {
+            let peer = &settings.peer;
             let poll_loop = PollLoop {
-                permits: permits
-                    .for_hosts(peer.endpoints.iter().map(convex_client::Endpoint::host)),
+                permits: permits.for_hosts(peer.endpoints.iter().map(Endpoint::host)),
                 peer: Arc::clone(peer),
                 slot: Arc::clone(&slots[name]),
                 fleet: Arc::clone(fleet),
@@ -170,6 +178,17 @@ impl Scheduler {
                 async move { match poll_loop.run().await {} }
             });
         });
+    }
+}
+
+impl PollSettings {
+    fn new(peer: Arc<config::Peer>) -> Self {
+        let is_https = |endpoint: &Endpoint| endpoint.url().scheme() == "https";
+        let needs_roots = peer.http.ca.is_none() && peer.endpoints.iter().any(is_https);
+        Self {
+            roots: needs_roots.then(system_roots_generation),
+            peer,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod agent {
     mod logs;
+    mod reload;
     mod serving;
     mod shards;
     mod state_file;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use convex_client::system_roots_generation;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::shard::Shard;
@@ -38,7 +39,9 @@ pub struct Dependencies {
 pub struct Notifier {
     dependencies: Dependencies,
     liveness: Liveness,
-    receivers: TaskSet<ReceiverConfig>,
+    /// By the receiver's name: its configuration, and the generation of the system's root
+    /// certificates.
+    receivers: TaskSet<(ReceiverConfig, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,23 +70,25 @@ impl Notifier {
         } = &self.dependencies;
         metrics.set_receivers(config.notify.receivers());
         outbox.retain_webhooks(config.notify.webhooks.iter().map(|it| it.name.as_str()));
+        let roots = system_roots_generation();
+        let wanted = receivers(config).into_iter();
+        let wanted = wanted.map(|(name, receiver)| (name, (receiver, roots)));
         let (dependencies, liveness) = (&self.dependencies, &self.liveness);
-        self.receivers
-            .apply(receivers(config), |name, config, task| {
-                let (dependencies, config) = (dependencies.clone(), config.clone());
-                let (receiver, liveness) = (name.to_owned(), liveness.clone());
-                let name = format!("notifications to {name}");
-                let pulse = liveness.pulse(Part::Notifications, name.clone());
-                task.start_finishing(name, move |stop| {
-                    deliver(
-                        receiver.clone(),
-                        config.clone(),
-                        dependencies.clone(),
-                        (pulse.clone(), liveness.clone()),
-                        stop,
-                    )
-                });
+        self.receivers.apply(wanted, |name, (config, _), task| {
+            let (dependencies, config) = (dependencies.clone(), config.clone());
+            let (receiver, liveness) = (name.to_owned(), liveness.clone());
+            let name = format!("notifications to {name}");
+            let pulse = liveness.pulse(Part::Notifications, name.clone());
+            task.start_finishing(name, move |stop| {
+                deliver(
+                    receiver.clone(),
+                    config.clone(),
+                    dependencies.clone(),
+                    (pulse.clone(), liveness.clone()),
+                    stop,
+                )
             });
+        });
     }
 }
 

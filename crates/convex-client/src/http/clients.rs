@@ -33,6 +33,8 @@ pub(super) struct ClientSettings {
     pub proxy: Option<Url>,
     /// Host to connect to, regardless of the host in the URL.
     pub dial: Option<String>,
+    /// Generation of the system's root certificates; none if `ca` replaces them.
+    pub roots: Option<u64>,
 }
 
 /// HTTP clients by their settings. Create one and share it between all
@@ -194,6 +196,7 @@ mod tests {
             ca: None,
             proxy: None,
             dial: None,
+            roots: None,
         };
         let [first, second] = [(); 2].map(|()| clients.get(&settings("a")).unwrap());
         assert!(Arc::ptr_eq(&first, &second));

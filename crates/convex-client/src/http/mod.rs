@@ -4,6 +4,7 @@
 mod clients;
 mod failure;
 mod options;
+mod roots;
 mod tls;
 mod trace;
 
@@ -32,6 +33,7 @@ use self::trace::{Progress, TRACE, Trace};
 
 pub use self::clients::{HttpClients, HttpOptionsError, http_client};
 pub use self::options::HttpOptions;
+pub use self::roots::{reload_system_roots, system_roots_generation};
 
 /// Media type of a reply as message content: exact types, and the same decoder as over TCP. All
 /// measured releases support it.
@@ -105,6 +107,7 @@ impl HttpClient {
             ca: http.ca.clone(),
             proxy: http.proxy.clone(),
             dial,
+            roots: http.ca.is_none().then(system_roots_generation),
         };
         Self {
             client: clients.get(&settings),

@@ -1,7 +1,7 @@
 //! TLS for the HTTP transport: rustls with the system's root certificates or given ones. Records
 //! the certificate and the start of the handshake, which reqwest does not report.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,6 +12,7 @@ use rustls::client::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme};
 
+use super::roots::system_roots;
 use super::trace;
 
 /// Creates a client configuration that trusts the certificates (DER) in `ca`, or the system's root
@@ -30,7 +31,7 @@ pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, Stri
             }
             Arc::new(roots)
         }
-        None => system_roots(),
+        None => system_roots().store,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -55,24 +56,6 @@ pub(super) fn client_config(ca: Option<&[Vec<u8>]>) -> Result<ClientConfig, Stri
     config.resumption = Resumption::store(Arc::new(HandshakeStartHook));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// Returns the system's root certificates, which are read once. Unusable ones are skipped.
-fn system_roots() -> Arc<RootCertStore> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    Arc::clone(ROOTS.get_or_init(|| {
-        let found = rustls_native_certs::load_native_certs();
-        let mut roots = RootCertStore::empty();
-        let (usable, _) = roots.add_parsable_certificates(found.certs);
-        if usable == 0 {
-            let errors: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
-            tracing::warn!(
-                errors = %errors.join("; "),
-                "no root certificates found on this host; https endpoints cannot be verified"
-            );
-        }
-        Arc::new(roots)
-    }))
 }
 
 /// Records when the certificate expires, then verifies it. So the time is also known of a
