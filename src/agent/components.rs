@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::alerting::delivery::{Dependencies, Notifier};
+use crate::alerting::delivery::{Dependencies, Notifier, Outbox};
 use crate::config::active::ActiveConfig;
 use crate::config::{Config, Peer};
 use crate::fleet::Fleet;
@@ -19,6 +19,7 @@ use crate::survey::{NetworkSurvey, Surveyor};
 /// Every component that follows the active configuration.
 pub(super) struct Components {
     fleet: Arc<Fleet>,
+    outbox: Arc<Outbox>,
     pub(super) history: Arc<History>,
     scheduler: Scheduler,
     liveness: Liveness,
@@ -41,6 +42,7 @@ impl Components {
         supervisor: &Supervisor,
     ) -> Self {
         let fleet = Arc::clone(&dependencies.fleet);
+        let outbox = Arc::clone(&dependencies.outbox);
         let surveyor = Surveyor {
             fleet: Arc::clone(&fleet),
             commands: Arc::clone(&commands),
@@ -63,6 +65,7 @@ impl Components {
             notifier: Notifier::new(dependencies, supervisor.clone()),
             sidecars: Sidecars::new(record_host_reading, supervisor.clone()),
             fleet,
+            outbox,
             history,
         }
     }
@@ -91,7 +94,10 @@ impl Components {
 
     /// Starts and stops polling so that exactly the peers of `merged` are polled.
     fn apply_peers(&mut self, merged: &Config) {
-        self.fleet.apply(merged);
+        for rename in self.fleet.apply(merged) {
+            self.history.rename(&rename);
+            self.outbox.rename(&rename);
+        }
         self.history.set_peers(&self.fleet.snapshot());
         self.scheduler.apply(merged);
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot,
+    Condition, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Rename, Snapshot,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
@@ -188,6 +188,23 @@ fn an_alert_that_explains_an_outage_does_not_resolve_before_it() {
         fixture.run(130),
         ["119 -ConvexPeerDown", "119 -ConvexQueriesHang"]
     );
+}
+
+#[test]
+fn the_alerts_of_a_renamed_peer_neither_resolve_nor_repeat() {
+    let mut fixture = Fixture::down();
+    assert_eq!(fixture.run(300).len(), 1);
+    "q".clone_into(&mut fixture.peer().name);
+    fixture.tracker.rename(&Rename {
+        network: "n".to_owned(),
+        from: "p".to_owned(),
+        to: "q".to_owned(),
+    });
+    assert_eq!(fixture.run(300), Vec::<String>::new());
+    let [alert] = &fixture.tracker.alerts()[..] else {
+        panic!("one alert");
+    };
+    assert_eq!(alert.subject.labels("v")["peer"], "q");
 }
 
 #[test]

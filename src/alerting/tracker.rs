@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::fleet::{Health, UnixMillis};
+use crate::fleet::{Health, Rename, UnixMillis};
 
 use super::description::describe;
 use super::input::{AlertCause, RuleInput};
@@ -94,6 +94,27 @@ struct Evaluation<'a> {
 }
 
 impl AlertTracker {
+    /// Continues the alerts of a peer under another name.
+    pub(super) fn rename(&mut self, rename: &Rename) {
+        let subject = |peer: &String| AlertSubject::Peer {
+            peer: peer.clone(),
+            network: rename.network.clone(),
+        };
+        let (from, to) = (subject(&rename.from), subject(&rename.to));
+        let rules: Vec<_> = self
+            .0
+            .keys()
+            .filter(|key| key.0 == from)
+            .map(|key| key.1)
+            .collect();
+        for rule in rules {
+            if let Some(mut tracked) = self.0.remove(&(from.clone(), rule)) {
+                tracked.alert.subject = to.clone();
+                self.0.insert((to.clone(), rule), tracked);
+            }
+        }
+    }
+
     /// Evaluates all rules. Returns the alerts that started to fire or were resolved, in the order
     /// of their subjects. `vantage` is the agent's name.
     pub fn evaluate(&mut self, input: RuleInput<'_>, vantage: &str) -> Vec<Alert> {

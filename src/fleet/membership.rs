@@ -1,9 +1,11 @@
 //! Which peers are watched, and how a new configuration changes that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use crate::config::Config;
+use convex_client::Endpoint;
+
+use crate::config::{self, Config};
 use crate::self_check::Checks;
 
 use super::excuses::MonitorHealth;
@@ -27,10 +29,75 @@ pub(super) struct WatchedPeers {
     pub(super) pending_restores: SavedFleet,
 }
 
+/// A peer that continues under another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rename {
+    /// Its network.
+    pub network: String,
+    /// The name until now.
+    pub from: String,
+    /// The name from now on.
+    pub to: String,
+}
+
+/// Peers that the new configuration does not name, to be found by their endpoints.
+struct RemovedPeers {
+    slots: HashMap<String, Arc<Slot>>,
+    /// Names by endpoint.
+    names: HashMap<Endpoint, Vec<String>>,
+}
+
+impl RemovedPeers {
+    fn new(slots: HashMap<String, Arc<Slot>>) -> Self {
+        let mut names: HashMap<Endpoint, Vec<String>> = HashMap::new();
+        for (name, slot) in &slots {
+            for endpoint in &slot.peer().endpoints {
+                names
+                    .entry(endpoint.clone())
+                    .or_default()
+                    .push(name.clone());
+            }
+        }
+        Self { slots, names }
+    }
+
+    /// Takes the slot that is `peer` under another name, and gives it that name.
+    fn take(&mut self, peer: &Arc<config::Peer>) -> Option<(String, Arc<Slot>)> {
+        let names = peer.endpoints.iter().filter_map(|it| self.names.get(it));
+        let from = names.flatten().find(|name| {
+            self.slots
+                .get(*name)
+                .is_some_and(|slot| slot.reconfigure(peer))
+        })?;
+        let slot = self.slots.remove(from)?;
+        Some((from.clone(), slot))
+    }
+}
+
+/// Returns renames that can be followed one after the other: if peers exchange names, all of them
+/// first get names that no peer can have.
+fn in_steps(renames: Vec<Rename>) -> Vec<Rename> {
+    let taken: HashSet<&String> = renames.iter().map(|rename| &rename.from).collect();
+    if renames.iter().all(|rename| !taken.contains(&rename.to)) {
+        return renames;
+    }
+    let aside = |rename: &Rename| format!("\0{}", rename.from);
+    let first = renames.iter().map(|rename| Rename {
+        to: aside(rename),
+        ..rename.clone()
+    });
+    let second = renames.iter().map(|rename| Rename {
+        from: aside(rename),
+        ..rename.clone()
+    });
+    first.chain(second).collect()
+}
+
 impl Fleet {
-    /// Applies `config`: a peer keeps its record while it is the same peer, with whatever settings;
-    /// removed ones are dropped.
-    pub fn apply(&self, config: &Config) {
+    /// Applies `config`: a peer keeps its record while it is the same peer, with whatever settings
+    /// and under whatever name; removed ones are dropped. Returns which peers have a new name, to be
+    /// followed one after the other.
+    pub fn apply(&self, config: &Config) -> Vec<Rename> {
         let mut watched = lock(&self.watched);
         let mut networks = std::mem::take(&mut watched.networks);
         watched.networks = config
@@ -48,32 +115,42 @@ impl Fleet {
             .into_iter()
             .map(|slot| (slot.peer().name.clone(), slot))
             .collect();
-        let mut slots = Vec::with_capacity(config.peers.len() + config.sample.len());
-        for peer in config.peers.iter().chain(&config.sample) {
-            let previous = previous.remove(&peer.name);
-            if let Some(previous) = previous {
-                if previous.reconfigure(peer) {
-                    slots.push(previous);
-                    continue;
-                }
-                self.retire(&previous);
+        let peers: Vec<_> = config.peers.iter().chain(&config.sample).collect();
+        let mut slots: Vec<Option<Arc<Slot>>> = peers
+            .iter()
+            .map(|peer| {
+                let is_same = previous.get(&peer.name)?.reconfigure(peer);
+                is_same.then(|| previous.remove(&peer.name))?
+            })
+            .collect();
+        let mut removed = RemovedPeers::new(previous);
+        let mut renames = Vec::new();
+        for (peer, slot) in peers.into_iter().zip(&mut slots) {
+            if slot.is_some() {
+                continue;
             }
-            let network = watched
-                .networks
-                .get(&peer.network)
-                .cloned()
-                .unwrap_or_default();
-            let slot = Arc::new(Slot::new(Arc::clone(peer), network));
-            watched.restore_peer(&slot);
-            slots.push(slot);
+            if let Some((from, renamed)) = removed.take(peer) {
+                renames.push(Rename {
+                    network: peer.network.clone(),
+                    from,
+                    to: peer.name.clone(),
+                });
+                *slot = Some(renamed);
+                continue;
+            }
+            let network = watched.networks.get(&peer.network).cloned();
+            let new = Arc::new(Slot::new(Arc::clone(peer), network.unwrap_or_default()));
+            watched.restore_peer(&new);
+            *slot = Some(new);
         }
-        for removed in previous.into_values() {
+        for removed in removed.slots.into_values() {
             self.retire(&removed);
         }
-        watched.slots = slots;
+        watched.slots = slots.into_iter().flatten().collect();
         for network in watched.networks.values() {
             network.changed.notify_one();
         }
+        in_steps(renames)
     }
 
     /// Returns the slots in the order of the configuration, those of other shards' peers last.

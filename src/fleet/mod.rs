@@ -24,7 +24,7 @@ pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
 pub use evidence::Evidence;
 use lock::lock;
-pub use membership::Fleet;
+pub use membership::{Fleet, Rename};
 pub use network::agreement::{Agreement, ForkVerdict, WeightedRing};
 pub use network::head::Lag;
 pub use network::member::Divergence;

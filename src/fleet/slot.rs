@@ -8,7 +8,7 @@ use crate::config;
 
 use super::network::record::NetworkRecord;
 use super::network::ring::{BlockState, MAX_BLOCKS};
-use super::{ConfiguredIdentity, PeerRecord, lock};
+use super::{PeerRecord, lock};
 
 /// One watched peer.
 #[derive(Debug)]
@@ -52,11 +52,10 @@ impl Slot {
     /// Gives the peer other settings; its record stays. Returns false if `peer` is another peer.
     pub(super) fn reconfigure(&self, peer: &Arc<config::Peer>) -> bool {
         let mut state = lock(&self.state);
-        let current = &state.record.peer;
-        if !is_same_peer(current, peer) {
+        if !state.record.is_same_peer(peer) {
             return false;
         }
-        if current != peer {
+        if state.record.peer != *peer {
             Arc::make_mut(&mut state.record).reconfigure(Arc::clone(peer));
         }
         true
@@ -94,16 +93,4 @@ impl Unjudged {
             self.states.push(state);
         }
     }
-}
-
-/// Whether two configured peers with the same name are the same peer: one network and one identity,
-/// with an endpoint in common.
-fn is_same_peer(first: &config::Peer, second: &config::Peer) -> bool {
-    let share_endpoint = first
-        .endpoints
-        .iter()
-        .any(|endpoint| second.endpoints.contains(endpoint));
-    share_endpoint
-        && first.sampled == second.sampled
-        && ConfiguredIdentity::of(first) == ConfiguredIdentity::of(second)
 }

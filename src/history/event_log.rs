@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::fleet::Rename;
+
 use super::event::{Event, EventKind};
 use super::time::unix_millis;
 
@@ -76,6 +78,17 @@ impl EventLog {
         buffer.trim();
         // Sent under the lock to keep the order. Fails if there are no subscribers.
         drop(self.subscribers.send(event));
+    }
+
+    /// Gives the events of a peer its new name.
+    pub(super) fn rename(&self, rename: &Rename) {
+        for event in &mut self.lock().events {
+            let is_of_peer = event.peer.as_ref() == Some(&rename.from)
+                && event.network.as_ref() == Some(&rename.network);
+            if is_of_peer {
+                Arc::make_mut(event).peer = Some(rename.to.clone());
+            }
+        }
     }
 
     /// Adds the stored events, which are older than all others. The others count as unwritten.

@@ -67,6 +67,10 @@ impl PeerHistory {
         *self.key.0 == *peer.network
     }
 
+    pub(super) fn rename(&mut self, name: &str) {
+        self.key.1 = name.into();
+    }
+
     pub(super) fn key(&self) -> &PeerKey {
         &self.key
     }

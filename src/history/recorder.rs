@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout};
 
-use crate::fleet::{Observation, PeerRecord, PollObserver, Snapshot};
+use crate::fleet::{Observation, PeerRecord, PollObserver, Rename, Snapshot};
 
 use super::db::{Handle, PeerKey, Thread};
 use super::event::EventKind;
@@ -59,6 +59,19 @@ impl History {
             );
         }
         Arc::new(history)
+    }
+
+    /// Continues the history of a peer under another name.
+    pub fn rename(&self, rename: &Rename) {
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer_history) = peers.remove(&rename.from) {
+            lock(&peer_history).rename(&rename.to);
+            peers.insert(rename.to.clone(), peer_history);
+        }
+        drop(peers);
+        self.log.rename(rename);
+        let (db, rename) = (self.db.clone(), rename.clone());
+        tokio::spawn(async move { db.execute(move |thread| thread.rename(&rename)).await });
     }
 
     /// Sets the watched peers. The history of other peers is removed from memory; their stored

@@ -43,7 +43,7 @@ impl fmt::Display for Transport {
 pub const DEFAULT_TCP_PORT: u16 = 18888;
 
 /// The URL of one interface of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     url: Url,
     transport: Transport,

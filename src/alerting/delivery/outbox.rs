@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::alerting::{Alert, AlertSubject, AlertTracker, PersistedAlert, RuleInput};
 use crate::config::Webhook;
+use crate::fleet::Rename;
 
 use super::message::{MessageContext, WebhookMessage};
 
@@ -93,6 +94,11 @@ impl Outbox {
                 .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
         }
+    }
+
+    /// Continues the alerts of a peer under another name.
+    pub fn rename(&self, rename: &Rename) {
+        self.lock().alert_tracker.rename(rename);
     }
 
     /// Evaluates all rules and queues messages for the webhooks. Returns whether any alert started

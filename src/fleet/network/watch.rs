@@ -50,9 +50,15 @@ impl NetworkWatch {
         for slot in slots {
             let record = slot.record();
             let name = &record.peer.name;
-            let previous = known.remove(name);
-            if previous.is_none_or(|previous| previous.as_ptr() != Arc::as_ptr(slot)) {
+            let is_slot = |known: &Weak<Slot>| known.as_ptr() == Arc::as_ptr(slot);
+            if !known.remove(name).is_some_and(|known| is_slot(&known)) {
+                // A renamed peer keeps what it has shown.
+                let before = known.iter().find(|(_, known)| is_slot(known));
+                let before = before.and_then(|(name, _)| self.members.remove(name));
                 self.add(name, slot.represents.get().into(), record.divergence);
+                if let Some(member) = before {
+                    self.members.insert(name.clone(), member);
+                }
             }
             self.slots.insert(name.clone(), Arc::downgrade(slot));
         }

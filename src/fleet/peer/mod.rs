@@ -24,7 +24,7 @@ use crate::self_check::{Contact, Excuse};
 use crate::sidecar::{ProcessReading, StoreReading};
 
 use super::network::member::Heard;
-use super::{Divergence, Lag, Stake};
+use super::{Divergence, Evidence, Lag, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
 use health::{Health, Streak};
@@ -140,6 +140,23 @@ impl PeerRecord {
         }
     }
 
+    /// Whether `peer` is this peer with other settings or another name: one network, an endpoint in
+    /// common, and no pin that contradicts what is known.
+    pub(in crate::fleet) fn is_same_peer(&self, peer: &config::Peer) -> bool {
+        let fits = |pinned: Option<Hash>, known: Option<Hash>| {
+            pinned.is_none() || known.is_none() || pinned == known
+        };
+        let known = &self.peer.endpoints;
+        peer.network == self.peer.network
+            && peer.sampled == self.peer.sampled
+            && peer
+                .endpoints
+                .iter()
+                .any(|endpoint| known.contains(endpoint))
+            && fits(peer.genesis, self.peer.genesis.or(self.identity.genesis))
+            && fits(peer.key, self.own_key())
+    }
+
     /// Gives the peer other settings. What is known of an endpoint stays with its URL.
     pub(in crate::fleet) fn reconfigure(&mut self, peer: Arc<config::Peer>) {
         let mut known = std::mem::take(&mut self.endpoints);
@@ -149,6 +166,13 @@ impl PeerRecord {
             same.map_or(record, |same| known.swap_remove(same))
         });
         self.endpoints = endpoints.collect();
+        // The next poll compares with the new pins.
+        if peer.genesis != self.peer.genesis {
+            self.identity.genesis_match = Evidence::None;
+        }
+        if peer.key != self.peer.key {
+            self.identity.key_match = Evidence::None;
+        }
         if peer.sidecar != self.peer.sidecar {
             self.process = None;
             self.store = None;

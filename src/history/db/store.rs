@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
+use crate::fleet::Rename;
 use crate::history::event::Event;
 use crate::history::event_log::EVENTS_KEPT;
 use crate::history::summary::Summary;
@@ -134,6 +135,27 @@ impl Store {
         };
         self.peers = read().map_err(|error| self.error(error))?;
         Ok(())
+    }
+
+    /// Gives a peer and its events another name. A peer that had that name before keeps its rows.
+    pub(super) fn rename(&mut self, rename: &Rename) -> Result<(), StoreError> {
+        let Rename { network, from, to } = rename;
+        let rename_rows = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "UPDATE OR IGNORE peers SET name = ?3 WHERE network = ?1 AND name = ?2",
+                params![network, from, to],
+            )?;
+            transaction.execute(
+                "UPDATE events SET body = json_set(body, '$.peer', ?3)
+                 WHERE json_extract(body, '$.network') = ?1 AND json_extract(body, '$.peer') = ?2",
+                params![network, from, to],
+            )?;
+            transaction.commit()
+        };
+        let renamed = rename_rows(&mut self.connection);
+        renamed.map_err(|error| self.error(error))?;
+        self.load_peers()
     }
 
     /// Returns the stored events, oldest first. Events of a later version that cannot be decoded

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::fleet::Rename;
 use crate::history::event::Event;
 use crate::history::event_log::EventLog;
 use crate::supervisor::panic_message;
@@ -188,6 +189,14 @@ impl Thread {
     ) -> Result<T, StoreError> {
         let result = self.store().and_then(|store| read(store));
         result.inspect_err(|error| self.handle_failure(error))
+    }
+
+    /// Continues the stored history of a peer under another name.
+    pub(in crate::history) fn rename(&mut self, rename: &Rename) {
+        let renamed = self.store().and_then(|store| store.rename(rename));
+        if let Err(error) = renamed {
+            self.handle_failure(&error);
+        }
     }
 
     /// Sets the size limit in bytes.

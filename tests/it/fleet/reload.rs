@@ -1,5 +1,6 @@
 //! What a fleet keeps of a peer when the configuration changes.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use convex_client::{PollAnswer, Transport};
@@ -55,6 +56,63 @@ fn a_peer_whose_settings_change_keeps_its_record() {
         let tcp = record.endpoints.last().unwrap();
         assert!(tcp.last_success.is_some(), "{to}");
     }
+}
+
+#[test]
+fn a_renamed_peer_keeps_its_record_and_pinning_its_key_does_too() {
+    let key = polled().snapshot().peers[0].identity.key.unwrap();
+    let renamed = BEFORE.replace("name: p,", "name: gateway,");
+    for (text, renames) in [
+        (renamed.clone(), 1),
+        (
+            renamed.replace("gateway,", &format!("gateway, key: '{key}',")),
+            1,
+        ),
+        (
+            BEFORE.replace("name: p,", &format!("name: p, key: '{key}',")),
+            0,
+        ),
+        // Another peer takes over the old name.
+        (
+            renamed.replace(
+                "1:1'] }]\n",
+                "1:1'] }, { name: p, network: n, endpoints: ['tcp://192.0.2.9:1'] }]\n",
+            ),
+            1,
+        ),
+    ] {
+        let fleet = polled();
+        let found = fleet.apply(&config(&text));
+        assert_eq!(found.len(), renames, "{text}");
+        let record = &fleet.snapshot().peers[0];
+        if renames > 0 {
+            let names = (found[0].from.as_str(), found[0].to.as_str());
+            assert_eq!(names, ("p", record.peer.name.as_str()));
+        }
+        assert_eq!(record.polls, 1, "{text}");
+    }
+}
+
+#[test]
+fn peers_that_exchange_their_names_keep_their_records() {
+    let both = |first: &str, second: &str| {
+        config(&format!(
+            "peers:\n- {{ name: {first}, endpoints: ['tcp://192.0.2.1:1'] }}\n\
+             - {{ name: {second}, endpoints: ['tcp://192.0.2.2:1'] }}\n"
+        ))
+    };
+    let fleet = Fleet::default();
+    fleet.apply(&both("a", "b"));
+    let renames = fleet.apply(&both("b", "a"));
+    let mut names = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    for rename in renames {
+        let peer = names.remove(&rename.from).unwrap();
+        assert_eq!(names.insert(rename.to, peer), None);
+    }
+    assert_eq!(
+        names,
+        BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)])
+    );
 }
 
 #[test]

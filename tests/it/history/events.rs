@@ -9,6 +9,7 @@ use convex_peer_monitor::history::EventKind;
 
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
+use crate::support::fleet::config;
 use crate::support::polls::failed;
 
 use super::{TWO, Watched, as_text, good};
@@ -131,4 +132,38 @@ async fn an_agent_records_what_it_does_and_keeps_it_over_a_restart() {
     assert_eq!(events.last().unwrap(), "the agent is stopping");
     let [day, ..] = watched.history.uptime("fake").await.unwrap();
     assert_eq!(day.ratio(), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_renamed_peer_keeps_its_events_and_its_summaries() {
+    let dir = tempfile::tempdir().unwrap();
+    let watched = Watched::start(Some(dir.path()), TWO).await;
+    for _ in 0..2 {
+        watched.poll(0, SystemTime::now(), failed(FailureReason::Refused));
+    }
+    watched.write().await;
+    let before = as_text(&watched.history.peer_events("one", 99));
+    assert!(!before.is_empty());
+    for rename in watched
+        .fleet
+        .apply(&config(&TWO.replace("name: one", "name: uno")))
+    {
+        watched.history.rename(&rename);
+    }
+    watched.history.set_peers(&watched.fleet.snapshot());
+    watched.poll(0, SystemTime::now(), failed(FailureReason::Refused));
+    watched.write().await;
+    assert!(watched.history.peer_events("one", 99).is_empty());
+    let renamed: Vec<String> = before
+        .iter()
+        .map(|line| line.replace("one:", "uno:"))
+        .collect();
+    let events = as_text(&watched.history.peer_events("uno", 99));
+    assert!(events.ends_with(&renamed), "{events:?}");
+
+    // Another process finds both under the new name.
+    drop(watched);
+    let again = Watched::start(Some(dir.path()), &TWO.replace("name: one", "name: uno")).await;
+    let stored = as_text(&again.history.peer_events("uno", 99));
+    assert!(stored.ends_with(&renamed), "{stored:?}");
 }
