@@ -58,6 +58,7 @@ mod support;
 
 mod web {
     mod api;
+    mod external_url;
     mod listener;
     mod pages;
 }
