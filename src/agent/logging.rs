@@ -33,9 +33,10 @@ pub enum LogLevel {
 pub fn init(format: Option<LogFormat>, level: LogLevel) {
     let filter = match level {
         LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "info,convex_peer_monitor=debug",
+        // `h2` warns once a connection of what a stranger sends; the listener limits its lines.
+        LogLevel::Warn => "warn,h2=error",
+        LogLevel::Info => "info,h2=error",
+        LogLevel::Debug => "info,convex_peer_monitor=debug,h2=error",
         LogLevel::Trace => "trace",
     };
     let json = match format {

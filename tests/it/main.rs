@@ -61,4 +61,5 @@ mod web {
     mod external_url;
     mod listener;
     mod pages;
+    mod strangers;
 }
