@@ -90,6 +90,25 @@ impl ConnectionInfo {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CloseConnection;
 
+/// Whether a connection ends once its requests in progress are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// At the latest then.
+    Until(Instant),
+    /// With the agent, whose stop has a timeout of its own.
+    Stopping,
+}
+
+impl Closing {
+    async fn expired(self) {
+        match self {
+            Self::Until(deadline) => sleep_until(deadline).await,
+            Self::No | Self::Stopping => pending().await,
+        }
+    }
+}
+
 /// Serves a connection that was accepted under `policy`.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -120,9 +139,7 @@ pub(super) async fn serve(
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut checks = interval(CHECK_INTERVAL);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Once the connection is closing, until when; forever while the agent stops, which has a
-    // timeout of its own.
-    let mut closing_until: Option<Option<Instant>> = None;
+    let mut closing = Closing::No;
     loop {
         tokio::select! {
             result = served.as_mut() => {
@@ -131,16 +148,16 @@ pub(super) async fn serve(
                 }
                 return;
             }
-            () = stop.cancelled(), if closing_until != Some(None) => {
-                closing_until = Some(None);
+            () = stop.cancelled(), if closing != Closing::Stopping => {
+                closing = Closing::Stopping;
                 served.as_mut().graceful_shutdown();
             }
-            () = last_response.cancelled(), if closing_until.is_none() => {
-                closing_until = Some(Some(Instant::now() + LAST_RESPONSE_TIMEOUT));
+            () = last_response.cancelled(), if closing == Closing::No => {
+                closing = Closing::Until(Instant::now() + LAST_RESPONSE_TIMEOUT);
                 served.as_mut().graceful_shutdown();
             }
-            () = until(closing_until.flatten()) => {
-                limited!(debug, "closing a connection: still open after its last response");
+            () = closing.expired() => {
+                limited!(debug, reason = "it did not end in time", "closing a connection");
                 return;
             }
             _ = checks.tick() => {
@@ -148,20 +165,12 @@ pub(super) async fn serve(
                     limited!(debug, reason, "closing a connection");
                     return;
                 }
-                if closing_until.is_none() && !Arc::ptr_eq(&policy, &authenticator.policy()) {
-                    closing_until = Some(Some(Instant::now() + CLOSE_TIMEOUT));
+                if closing == Closing::No && !Arc::ptr_eq(&policy, &authenticator.policy()) {
+                    closing = Closing::Until(Instant::now() + CLOSE_TIMEOUT);
                     served.as_mut().graceful_shutdown();
                 }
             }
         }
-    }
-}
-
-/// Waits until `deadline`; forever if there is none.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
     }
 }
 
