@@ -33,10 +33,11 @@ pub enum LogLevel {
 pub fn init(format: Option<LogFormat>, level: LogLevel) {
     let filter = match level {
         LogLevel::Error => "error",
-        // `h2` warns once a connection of what a stranger sends; the listener limits its lines.
-        LogLevel::Warn => "warn,h2=error",
-        LogLevel::Info => "info,h2=error",
-        LogLevel::Debug => "info,convex_peer_monitor=debug,h2=error",
+        // These libraries warn of what strangers send, as often as they do; the listener limits its
+        // lines.
+        LogLevel::Warn => "warn,h2=error,rustls=error",
+        LogLevel::Info => "info,h2=error,rustls=error",
+        LogLevel::Debug => "info,convex_peer_monitor=debug,h2=error,rustls=error",
         LogLevel::Trace => "trace",
     };
     let json = match format {

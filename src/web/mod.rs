@@ -32,6 +32,7 @@ use crate::poller::PeerCommands;
 use listener::authentication::{Authenticator, Refusal, require_authentication};
 use listener::authorization::require_write_access;
 use listener::connection::ConnectionContext;
+use listener::log_limit::limited;
 use pages::{LiveStreams, Pages};
 
 /// Requests that the agent reload its configuration; the reply is the errors, if any.
@@ -156,7 +157,7 @@ fn refusal_response(path: &str, refusal: Refusal) -> Response {
 }
 
 fn internal_error(error: &dyn std::fmt::Display) -> Response {
-    tracing::error!(%error, "cannot answer a request");
+    limited!(error, %error, "cannot answer a request");
     (
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal error; see the agent's log\n",

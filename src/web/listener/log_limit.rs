@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// One line per [`PERIOD`] about one cause. Usually a `static` beside the line that it limits.
 #[derive(Debug)]
-pub(super) struct LogLimit(Mutex<State>);
+pub(in crate::web) struct LogLimit(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -19,7 +19,7 @@ struct State {
 }
 
 impl LogLimit {
-    pub(super) const fn new() -> Self {
+    pub(in crate::web) const fn new() -> Self {
         Self(Mutex::new(State {
             last: None,
             suppressed: 0,
@@ -28,7 +28,7 @@ impl LogLimit {
 
     /// Returns the number of lines left out since the last one if a line may be written now, which
     /// then has to mention it; else counts one more.
-    pub(super) fn admit(&self) -> Option<u64> {
+    pub(in crate::web) fn admit(&self) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.last.is_some_and(|last| last.elapsed() < PERIOD) {
             state.suppressed += 1;
@@ -51,7 +51,7 @@ macro_rules! limited {
         }
     }};
 }
-pub(super) use limited;
+pub(in crate::web) use limited;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ mod certificates;
 mod client;
 pub(super) mod connection;
 mod host;
-mod log_limit;
+pub(super) mod log_limit;
 mod password_queue;
 mod passwords;
 mod reserved_fds;

@@ -7,15 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client::Client;
+use super::slots::LIMITS;
 
 /// Maximum number of hashes computed at the same time: the CPUs are needed for polls.
 const CONCURRENT_CHECKS: usize = 2;
 
-/// Maximum number of clients with pending checks, per lane.
-const MAX_CLIENTS: usize = 64;
+/// Maximum number of clients with pending checks, per lane. Their requests are in progress, so all
+/// together must leave room for other connections.
+const MAX_CLIENTS: usize = 32;
 
-/// Maximum number of pending checks of one client.
-const MAX_PER_CLIENT: usize = 8;
+/// Maximum number of pending checks of one client, per lane.
+const MAX_PER_CLIENT: usize = 4;
+
+const _: () = assert!(3 * MAX_CLIENTS * MAX_PER_CLIENT < LIMITS.total - LIMITS.reserved);
 
 /// What is known of a client that sends a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
