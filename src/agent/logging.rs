@@ -52,9 +52,11 @@ pub enum LogLevel {
 pub fn init(format: LogFormat, level: LogLevel) {
     let filter = match level {
         LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "info,convex_peer_monitor=debug",
+        // These libraries warn of what strangers send, as often as they do; the listener limits its
+        // lines.
+        LogLevel::Warn => "warn,h2=error,rustls=error",
+        LogLevel::Info => "info,h2=error,rustls=error",
+        LogLevel::Debug => "info,convex_peer_monitor=debug,h2=error,rustls=error",
         LogLevel::Trace => "trace",
     };
     let builder = tracing_subscriber::fmt()

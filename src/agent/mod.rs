@@ -128,7 +128,7 @@ impl Agent {
         log_descriptor_limit(&config);
 
         let (self_check_plan, plans) = watch::channel(Plan::new(&config));
-        let prefix = path_prefix(&config);
+        let prefix = config.path_prefix().into();
         let active = Arc::new(ActiveConfig::new(config));
         let state = AppState {
             fleet: Arc::clone(&fleet),
@@ -147,8 +147,8 @@ impl Agent {
         start_history_writer(&supervisor, history, Arc::clone(&fleet));
         start_self_checks(&supervisor, plans, fleet);
         start_rules(&supervisor, dependencies, Arc::clone(&active), saves);
-        let serving = web::serve(listener, state, supervisor.stop().clone());
-        supervisor.start_essential("web server", serving);
+        let server = web::Server::new(state, address.ip());
+        supervisor.start_essential("web server", server.serve(listener));
         Ok(Self {
             source,
             active,
@@ -277,10 +277,4 @@ fn start_rules(
             stop.clone(),
         )
     });
-}
-
-/// The path of `external_url`, which the links of the web pages begin with.
-fn path_prefix(config: &Config) -> Arc<str> {
-    let path = config.external_url.as_ref().map_or("", |url| url.path());
-    path.trim_end_matches('/').into()
 }

@@ -3,11 +3,20 @@
 use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use prometheus::Registry;
 use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Cost, DescriptorLimit, Errors};
+use crate::fleet::Fleet;
+use crate::history::History;
+use crate::poller::PeerCommands;
+use crate::web::{AppState, Server};
 
 /// Options of the command.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,16 +71,15 @@ pub fn run(
 ) -> io::Result<bool> {
     let limit = DescriptorLimit::current();
     let environment = |name: &str| env::var(name).ok();
-    let loaded: Vec<_> = files
-        .iter()
-        .map(|file| {
-            let mut loaded = config::load(file, &environment);
-            if let Ok(config) = &mut loaded {
-                options.shard.retain_peers(config);
-            }
-            (file, loaded)
-        })
-        .collect();
+    let mut loaded = Vec::new();
+    for file in files {
+        let mut config = config::load(file, &environment);
+        if let Ok(config) = &mut config {
+            build_server(config)?;
+            options.shard.retain_peers(config);
+        }
+        loaded.push((file, config));
+    }
     if options.json {
         let results: Vec<_> = loaded
             .iter()
@@ -91,6 +99,29 @@ pub fn run(
         }
     }
     Ok(loaded.iter().all(|(_, loaded)| loaded.is_ok()))
+}
+
+/// Builds the server as `run` does, so that a configuration with which that fails is not called
+/// valid.
+fn build_server(config: &Config) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let history = runtime.block_on(History::start(None, config.history.max_bytes));
+    let (reloads, _) = mpsc::channel(1);
+    let state = AppState {
+        fleet: Arc::new(Fleet::default()),
+        history,
+        commands: Arc::new(PeerCommands::default()),
+        active_config: Arc::new(ActiveConfig::new(config.clone())),
+        registry: Registry::new(),
+        shard: Shard::default(),
+        reloads,
+        stop: CancellationToken::new(),
+        prefix: config.path_prefix().into(),
+    };
+    drop(Server::new(state, config.listen.ip()));
+    Ok(())
 }
 
 fn print_valid(

@@ -12,6 +12,7 @@ pub mod active;
 mod cost;
 mod discovery;
 mod error;
+mod external_url;
 mod history;
 mod http_options;
 mod keys;
@@ -109,6 +110,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns the path of `external_url` without a slash at its end, which the links of the web
+    /// pages begin with.
+    #[must_use]
+    pub fn path_prefix(&self) -> &str {
+        self.external_url
+            .as_ref()
+            .map_or("", external_url::path_prefix)
+    }
+
     /// Replaces peers by equal ones of `before`, so that a reload does not keep two copies in
     /// memory.
     pub fn reuse_peers(&mut self, before: &Self) {

@@ -3,6 +3,7 @@
 use rustix::system::uname;
 use std::path::PathBuf;
 
+use super::external_url::external_url;
 use super::history::history;
 use super::keys::{FILE, METRICS, VERDICTS};
 use super::limits::limits;
@@ -11,7 +12,7 @@ use super::notify::notify;
 use super::peers::peers;
 use super::polling;
 use super::queries::queries;
-use super::scalar::{choice, listen, name, web_url};
+use super::scalar::{choice, listen, name};
 use super::section::Section;
 use super::self_check::self_check;
 use super::source::{Reported, Source};
@@ -34,7 +35,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     }
     let file = Section::open(source, String::new(), root, &FILE)?;
     let listen = file.read("listen", listen);
-    let external_url = file.read("external_url", web_url);
+    let external_url = file.read("external_url", external_url);
     let vantage = file.read("vantage", name);
     let modes = Mode::ALL.map(|mode| (mode.as_str(), mode));
     let mode = file

@@ -5,8 +5,10 @@ mod api;
 mod listener;
 mod metrics;
 mod pages;
+mod prefix;
 mod security_headers;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -31,6 +33,7 @@ use crate::supervisor::liveness::Liveness;
 use listener::authentication::{Authenticator, Refusal, require_authentication};
 use listener::authorization::require_write_access;
 use listener::connection::ConnectionContext;
+use listener::log_limit::limited;
 use pages::{LiveStreams, Pages};
 
 /// Requests that the agent reload its configuration; the reply is the errors, if any.
@@ -55,53 +58,52 @@ pub struct AppState {
     pub shard: Shard,
     /// Where reload requests are sent.
     pub reloads: mpsc::Sender<ReloadRequest>,
-    /// Ends event streams.
+    /// Ends event streams and the server.
     pub stop: CancellationToken,
     /// The path of `external_url`, without a trailing slash. Fixed at startup.
     pub prefix: Arc<str>,
 }
 
-/// Serves until `stop`, then until the requests in progress are answered.
-pub async fn serve(listener: TcpListener, state: AppState, stop: CancellationToken) {
-    let address = listener.local_addr();
-    let is_loopback = address.is_ok_and(|address| address.ip().is_loopback());
-    let prefix = Arc::clone(&state.prefix);
-    let authenticator = Arc::new(Authenticator::new(
-        Arc::clone(&state.active_config),
-        is_loopback,
-        Arc::clone(&prefix),
-        refusal_response,
-    ));
-    let other_routes = operation_routes(&state).merge(api::router(&state, stop.clone()));
-    let pages = Pages {
-        state,
-        streams: LiveStreams::default(),
-    };
-    let routes = pages::routes(&pages, other_routes.clone()).merge(other_routes);
-    let mut app = routes.clone();
-    if !prefix.is_empty() {
-        // A proxy in front may strip the prefix or leave it: both work.
-        app = Router::new()
-            .route(&format!("{prefix}/"), get(pages::fleet))
-            .with_state(pages.clone())
-            .nest(&prefix, routes)
-            .merge(app);
-    }
-    let app = app
-        .layer(CompressionLayer::new())
-        .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&authenticator),
-            require_authentication,
-        ))
-        .layer(axum::middleware::map_response(
-            security_headers::add_security_headers,
+/// The routes of the agent, ready to be served.
+pub struct Server(ConnectionContext);
+
+impl Server {
+    /// Builds all routes, and the listener's TLS and passwords. Event streams end with `state.stop`.
+    #[must_use]
+    pub fn new(state: AppState, listen: IpAddr) -> Self {
+        let (prefix, stop) = (Arc::clone(&state.prefix), state.stop.clone());
+        let authenticator = Arc::new(Authenticator::new(
+            Arc::clone(&state.active_config),
+            listen.is_loopback(),
+            Arc::clone(&prefix),
+            refusal_response,
         ));
-    let context = ConnectionContext {
-        app,
-        authenticator,
-        stop,
-    };
-    listener::serve(listener, context).await;
+        let other_routes = operation_routes(&state).merge(api::router(&state, stop.clone()));
+        let pages = Pages {
+            state,
+            streams: LiveStreams::default(),
+        };
+        let routes = pages::routes(&pages, other_routes.clone()).merge(other_routes);
+        let app = prefix::with_prefix(routes, prefix)
+            .layer(CompressionLayer::new())
+            .layer(axum::middleware::from_fn_with_state(
+                Arc::clone(&authenticator),
+                require_authentication,
+            ))
+            .layer(axum::middleware::map_response(
+                security_headers::add_security_headers,
+            ));
+        Self(ConnectionContext {
+            app,
+            authenticator,
+            stop,
+        })
+    }
+
+    /// Serves until `state.stop`, then until the requests in progress are answered.
+    pub async fn serve(self, listener: TcpListener) {
+        listener::serve(listener, self.0).await;
+    }
 }
 
 /// The routes for operating the agent: metrics, configuration, reload and health checks.
@@ -169,7 +171,7 @@ fn refusal_response(path: &str, refusal: Refusal) -> Response {
 }
 
 fn internal_error(error: &dyn std::fmt::Display) -> Response {
-    tracing::error!(%error, "cannot answer a request");
+    limited!(error, %error, "cannot answer a request");
     (
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal error; see the agent's log\n",

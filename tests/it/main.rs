@@ -60,6 +60,8 @@ mod support;
 
 mod web {
     mod api;
+    mod external_url;
     mod listener;
     mod pages;
+    mod strangers;
 }

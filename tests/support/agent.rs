@@ -81,6 +81,13 @@ impl Agent {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Sends a GET with this `Host`, and returns status and body.
+    pub(crate) async fn get_as(&self, host: &str, path: &str) -> (u16, String) {
+        let request = self.client.get(format!("http://{}{path}", self.address));
+        let response = request.header("host", host).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     /// Sends a POST and returns status and body.
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut request = self.client.post(format!("http://{}{path}", self.address));

@@ -74,6 +74,11 @@ impl Program {
         found.expect(wanted)
     }
 
+    /// Returns the lines of the log that were read so far.
+    pub(crate) fn seen(&self) -> &[String] {
+        &self.seen
+    }
+
     /// Sends a GET and returns status and body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();

@@ -57,7 +57,7 @@ pub(super) fn to_json(mut description: Description, prefix: &str) -> String {
 }
 
 /// Adds to each route the responses that the listener gives before a route is reached:
-/// authentication and limits.
+/// host, authentication and limits.
 fn add_listener_responses(description: &mut Value) {
     let unauthorized = json!({
         "description": "Authentication failed. Only if authentication is configured.",
@@ -66,6 +66,10 @@ fn add_listener_responses(description: &mut Value) {
     });
     let too_large = json!({
         "description": "The request body is too large.",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let misdirected = json!({
+        "description": "The Host header does not name this host. Only on a loopback address.",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     let busy = json!({
@@ -80,6 +84,7 @@ fn add_listener_responses(description: &mut Value) {
         if let Some(responses) = operation["responses"].as_object_mut() {
             responses.insert("401".to_owned(), unauthorized.clone());
             responses.insert("413".to_owned(), too_large.clone());
+            responses.insert("421".to_owned(), misdirected.clone());
             responses.entry("503").or_insert_with(|| busy.clone());
         }
     }

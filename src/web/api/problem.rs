@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::history::ReadError;
 use crate::web::listener::authentication::Refusal;
+use crate::web::listener::log_limit::limited;
 
 /// The media type of a problem.
 pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
@@ -91,7 +92,7 @@ impl Problem {
 
     /// 500: a bug in the agent; logs `error`.
     pub(super) fn internal(error: &dyn Error) -> Self {
-        tracing::error!(%error, "cannot answer a request");
+        limited!(error, %error, "cannot answer a request");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal error; see the agent's log",

@@ -1,5 +1,5 @@
 //! Authentication of requests by password or client certificate, and the limits that apply before
-//! any route is reached.
+//! any route is reached. Remembers which clients were let in, for whom places are kept.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,17 +14,26 @@ use axum::middleware::Next;
 use axum::response::Response;
 use headers::authorization::Basic;
 use headers::{Authorization, HeaderMapExt};
+use url::Url;
 
 use crate::config::active::ActiveConfig;
 use crate::config::{Tls, Web};
 
 use super::authorization::Caller;
 use super::certificates::Certificates;
-use super::connection::ConnectionInfo;
+use super::client::RecentClients;
+use super::connection::{CloseConnection, ConnectionInfo};
+use super::host;
 use super::passwords::{PasswordCheck, Passwords};
 
 /// Routes answered without authentication, for health checks. They disclose nothing else.
 const PUBLIC_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
+
+/// What a scraper requests. Without authentication its client is known by that.
+const METRICS_PATH: &str = "/metrics";
+
+/// Number of clients remembered because they were let in.
+const KNOWN_CLIENTS: usize = 1024;
 
 /// Maximum size of a request body in bytes: no route reads one.
 const MAX_BODY_BYTES: u64 = 16 << 10;
@@ -46,6 +55,8 @@ pub(in crate::web) struct Authenticator {
     is_loopback: bool,
     prefix: Arc<str>,
     format_refusal: FormatRefusal,
+    /// Clients that were let in before.
+    known: Arc<RecentClients>,
 }
 
 /// One `web` configuration, with what was derived from it.
@@ -69,14 +80,22 @@ impl Authenticator {
         prefix: Arc<str>,
         format_refusal: FormatRefusal,
     ) -> Self {
-        let policy = ArcSwap::from_pointee(ListenerPolicy::new(&active_config.get().config.web));
+        let known = Arc::new(RecentClients::new(KNOWN_CLIENTS));
+        let policy = ListenerPolicy::new(&active_config.get().config.web, &known);
+        let policy = ArcSwap::from_pointee(policy);
         Self {
             active_config,
             policy,
             is_loopback,
             prefix,
             format_refusal,
+            known,
         }
+    }
+
+    /// Returns the clients that were let in before.
+    pub(super) fn known_clients(&self) -> Arc<RecentClients> {
+        Arc::clone(&self.known)
     }
 
     /// Returns the active policy: the same one as before unless a reload changed it.
@@ -86,7 +105,11 @@ impl Authenticator {
         if policy.web == *web {
             return policy;
         }
-        let policy = Arc::new(ListenerPolicy::new(web));
+        if web.requires_authentication() && !policy.web.requires_authentication() {
+            // Anyone could become known until now.
+            self.known.clear();
+        }
+        let policy = Arc::new(ListenerPolicy::new(web, &self.known));
         self.policy.store(Arc::clone(&policy));
         policy
     }
@@ -98,6 +121,9 @@ impl Authenticator {
         request: &Parts,
         body_bytes: u64,
     ) -> Result<Option<Caller>, Refusal> {
+        if self.is_loopback {
+            self.check_host(request)?;
+        }
         if body_bytes > MAX_BODY_BYTES {
             return Err(Refusal::body_too_large());
         }
@@ -105,28 +131,53 @@ impl Authenticator {
             return Ok(None);
         }
         let connection = request.extensions.get::<ConnectionInfo>();
-        if connection.is_none_or(|connection| connection.is_overflow) {
+        let Some(connection) = connection.filter(|connection| !connection.is_overflow) else {
             return Err(Refusal::overloaded("too many connections; try again later"));
+        };
+        let caller = policy.caller(connection, &request.headers).await?;
+        if caller == Some(Caller::Authenticated) {
+            connection.set_authenticated();
+            self.known.add(connection.client);
         }
-        let has_certificate =
-            connection.is_some_and(|connection| connection.has_client_certificate);
-        let caller = policy.caller(has_certificate, &request.headers).await?;
         Ok(caller.or(Some(Caller::AuthDisabled {
             is_loopback: self.is_loopback,
         })))
     }
 
+    /// Refuses names that are not this host's: a page of a foreign name that resolves to this host
+    /// could read everything (DNS rebinding).
+    fn check_host(&self, request: &Parts) -> Result<(), Refusal> {
+        let config = &self.active_config.get().config;
+        let external = config.external_url.as_ref();
+        if host::is_own(request, external.and_then(Url::host_str)) {
+            Ok(())
+        } else {
+            Err(Refusal::misdirected())
+        }
+    }
+
     fn is_public(&self, path: &str) -> bool {
-        let without_prefix = path.strip_prefix(&*self.prefix).unwrap_or(path);
-        PUBLIC_PATHS.contains(&path) || PUBLIC_PATHS.contains(&without_prefix)
+        PUBLIC_PATHS.iter().any(|public| self.is_at(path, public))
+    }
+
+    /// Whether `path` is that of `route`, with or without the prefix.
+    fn is_at(&self, path: &str, route: &str) -> bool {
+        path == route || path.strip_prefix(&*self.prefix) == Some(route)
+    }
+
+    /// Remembers a client that was let in without authentication, by what a scraper requests.
+    fn remember_scraper(&self, connection: &ConnectionInfo, path: &str, response: &Response) {
+        if response.status().is_success() && self.is_at(path, METRICS_PATH) {
+            self.known.add(connection.client);
+        }
     }
 }
 
 impl ListenerPolicy {
-    fn new(web: &Arc<Web>) -> Self {
+    fn new(web: &Arc<Web>, known: &Arc<RecentClients>) -> Self {
         Self {
             certificates: web.tls.clone().map(Certificates::new),
-            passwords: Passwords::new(Arc::clone(web)),
+            passwords: Passwords::new(Arc::clone(web), Arc::clone(known)),
             web: Arc::clone(web),
         }
     }
@@ -135,22 +186,28 @@ impl ListenerPolicy {
     /// authentication is not configured.
     async fn caller(
         &self,
-        has_certificate: bool,
+        connection: &ConnectionInfo,
         headers: &HeaderMap,
     ) -> Result<Option<Caller>, Refusal> {
         if self.web.users.is_empty() {
             let accepts_certificates = self.web.tls.as_ref().is_some_and(Tls::accepts_certificates);
-            return Ok(accepts_certificates.then_some(if has_certificate {
-                Caller::Authenticated
-            } else {
-                Caller::Anonymous
-            }));
+            return Ok(
+                accepts_certificates.then_some(if connection.has_client_certificate {
+                    Caller::Authenticated
+                } else {
+                    Caller::Anonymous
+                }),
+            );
         }
         let Some(Authorization(basic)) = headers.typed_get::<Authorization<Basic>>() else {
             return Err(Refusal::unauthorized("user name and password required"));
         };
         let (user, password) = (basic.username(), basic.password());
-        match self.passwords.check(user, password).await {
+        match self
+            .passwords
+            .check(connection.client, user, password)
+            .await
+        {
             PasswordCheck::Correct => Ok(Some(Caller::Authenticated)),
             PasswordCheck::Wrong => Err(Refusal::unauthorized("wrong user name or password")),
             PasswordCheck::Overloaded => Err(Refusal::overloaded(
@@ -177,6 +234,16 @@ impl Refusal {
         }
     }
 
+    fn misdirected() -> Self {
+        Self {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            reason: "the Host header does not name this host; use localhost or an IP address, or \
+                     set `external_url` in the configuration to the URL that clients use"
+                .into(),
+            retry_after: None,
+        }
+    }
+
     fn body_too_large() -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,
@@ -187,7 +254,8 @@ impl Refusal {
 }
 
 /// Middleware: passes authenticated requests on, with their [`Caller`] as an extension, and adds
-/// the configured headers to every response.
+/// the configured headers to every response. Where passwords are configured, a response without
+/// authentication is the last one of its connection.
 pub(in crate::web) async fn require_authentication(
     State(authenticator): State<Arc<Authenticator>>,
     request: Request,
@@ -196,6 +264,8 @@ pub(in crate::web) async fn require_authentication(
     let policy = authenticator.policy();
     let (mut head, body) = request.into_parts();
     let body_bytes = body.size_hint().lower();
+    let connection = head.extensions.get::<ConnectionInfo>().cloned();
+    let path = head.uri.path().to_owned();
     let authenticated = authenticator.authenticate(&policy, &head, body_bytes).await;
     let mut response = match authenticated {
         Ok(caller) => {
@@ -206,7 +276,7 @@ pub(in crate::web) async fn require_authentication(
         }
         Err(refusal) => {
             let needs_challenge = refusal.status == StatusCode::UNAUTHORIZED;
-            let mut response = (authenticator.format_refusal)(head.uri.path(), refusal);
+            let mut response = (authenticator.format_refusal)(&path, refusal);
             if needs_challenge {
                 let headers = response.headers_mut();
                 headers.insert(
@@ -217,6 +287,15 @@ pub(in crate::web) async fn require_authentication(
             response
         }
     };
+    if let Some(connection) = connection
+        && !connection.is_authenticated()
+    {
+        if policy.web.users.is_empty() {
+            authenticator.remember_scraper(&connection, &path, &response);
+        } else {
+            response.extensions_mut().insert(CloseConnection);
+        }
+    }
     for (name, value) in &policy.web.headers {
         response.headers_mut().insert(name, value.clone());
     }

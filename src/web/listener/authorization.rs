@@ -1,13 +1,12 @@
 //! Authorization of requests that change something: allowed for authenticated callers, and without
 //! authentication only from this host; never from a page of another origin.
 
-use std::net::IpAddr;
-
 use axum::extract::Request;
-use axum::http::uri::Authority;
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use super::host;
 
 /// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +36,10 @@ pub(in crate::web) fn deny_reason(request: &Request) -> Option<&'static str> {
         let value = request.headers().get(name);
         value.map(|value| value.to_str().unwrap_or_default())
     };
-    // HTTP/2 names the host in the URI instead.
-    let authority = request.uri().authority().map(Authority::as_str);
-    let host = header(header::HOST).or(authority).unwrap_or_default();
+    let host = host::authority(request.headers(), request.uri()).unwrap_or_default();
     match request.extensions().get() {
         Some(Caller::Authenticated) => {}
-        Some(Caller::AuthDisabled { is_loopback: true }) if is_loopback(host) => {}
+        Some(Caller::AuthDisabled { is_loopback: true }) if host::is_loopback(host) => {}
         Some(Caller::AuthDisabled { is_loopback: true }) => {
             return Some(
                 "the Host header must name a loopback address, such as 127.0.0.1 or localhost",
@@ -65,19 +62,6 @@ pub(in crate::web) fn deny_reason(request: &Request) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Whether an authority (`host` or `host:port`) names this host.
-fn is_loopback(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<Authority>() else {
-        return false;
-    };
-    let host = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -2,24 +2,28 @@
 //! the agent stops.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::authentication::{Authenticator, ListenerPolicy};
+use super::client::Client;
+use super::log_limit::limited;
 use super::response_body::ResponseBody;
 use super::timeouts::{ConnectionActivity, IDLE_TIMEOUT};
 use super::tracked_stream::TrackedStream;
@@ -29,6 +33,9 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long requests in progress may continue after the listener's policy has changed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read the response that ends its connection.
+const LAST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Maximum size of all headers of a request, in bytes.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
@@ -49,18 +56,64 @@ pub(in crate::web) struct ConnectionContext {
 }
 
 /// What is known of a connection; an extension of each of its requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
+    pub(super) client: Client,
     /// Whether the client has sent a certificate, which was verified.
     pub(super) has_client_certificate: bool,
     /// Whether it occupies one of the overflow slots, which are kept for health checks.
     pub(super) is_overflow: bool,
+    /// Whether one of its requests was authenticated.
+    authenticated: Arc<AtomicBool>,
+}
+
+impl ConnectionInfo {
+    pub(super) fn new(client: Client, has_client_certificate: bool, is_overflow: bool) -> Self {
+        Self {
+            client,
+            has_client_certificate,
+            is_overflow,
+            authenticated: Arc::default(),
+        }
+    }
+
+    pub(super) fn set_authenticated(&self) {
+        self.authenticated.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
+    }
+}
+
+/// An extension of responses after which the connection is closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CloseConnection;
+
+/// Whether a connection ends once its requests in progress are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// At the latest then.
+    Until(Instant),
+    /// With the agent, whose stop has a timeout of its own.
+    Stopping,
+}
+
+impl Closing {
+    async fn expired(self) {
+        match self {
+            Self::Until(deadline) => sleep_until(deadline).await,
+            Self::No | Self::Stopping => pending().await,
+        }
+    }
 }
 
 /// Serves a connection that was accepted under `policy`.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     info: ConnectionInfo,
+    activity: ConnectionActivity,
     context: ConnectionContext,
     policy: Arc<ListenerPolicy>,
 ) {
@@ -69,41 +122,51 @@ pub(super) async fn serve(
         authenticator,
         stop,
     } = context;
-    let activity = ConnectionActivity::start();
+    activity.ready();
     let stream = TrackedStream {
         stream,
         activity: activity.clone(),
     };
-    let request_activity = activity.clone();
-    let service =
-        service_fn(move |request| respond(request, info, request_activity.clone(), app.clone()));
-    let builder = builder(info, policy.web.http2);
+    let builder = builder(&info, policy.web.http2);
+    let last_response = CancellationToken::new();
+    let requests = Requests {
+        info,
+        activity: activity.clone(),
+        app,
+        last_response: last_response.clone(),
+    };
+    let service = service_fn(move |request| respond(request, requests.clone()));
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut checks = interval(CHECK_INTERVAL);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut closing_since: Option<Instant> = None;
+    let mut closing = Closing::No;
     loop {
         tokio::select! {
             result = served.as_mut() => {
                 if let Err(error) = result {
-                    tracing::debug!(%error, "connection closed");
+                    limited!(debug, %error, "connection closed");
                 }
                 return;
             }
-            () = stop.cancelled(), if closing_since.is_none() => {
-                closing_since = Some(Instant::now());
+            () = stop.cancelled(), if closing != Closing::Stopping => {
+                closing = Closing::Stopping;
                 served.as_mut().graceful_shutdown();
             }
+            () = last_response.cancelled(), if closing == Closing::No => {
+                closing = Closing::Until(Instant::now() + LAST_RESPONSE_TIMEOUT);
+                served.as_mut().graceful_shutdown();
+            }
+            () = closing.expired() => {
+                limited!(debug, reason = "it did not end in time", "closing a connection");
+                return;
+            }
             _ = checks.tick() => {
-                let close_expired = closing_since.is_some_and(|since| since.elapsed() >= CLOSE_TIMEOUT)
-                    && !stop.is_cancelled();
-                let expired = activity.expired();
-                if let Some(reason) = expired.or(close_expired.then_some("still open after a policy change")) {
-                    tracing::debug!(reason, "closing a connection");
+                if let Some(reason) = activity.expired() {
+                    limited!(debug, reason, "closing a connection");
                     return;
                 }
-                if closing_since.is_none() && !Arc::ptr_eq(&policy, &authenticator.policy()) {
-                    closing_since = Some(Instant::now());
+                if closing == Closing::No && !Arc::ptr_eq(&policy, &authenticator.policy()) {
+                    closing = Closing::Until(Instant::now() + CLOSE_TIMEOUT);
                     served.as_mut().graceful_shutdown();
                 }
             }
@@ -111,7 +174,7 @@ pub(super) async fn serve(
     }
 }
 
-fn builder(info: ConnectionInfo, http2: bool) -> Builder<TokioExecutor> {
+fn builder(info: &ConnectionInfo, http2: bool) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -128,244 +191,36 @@ fn builder(info: ConnectionInfo, http2: bool) -> Builder<TokioExecutor> {
     if http2 { builder } else { builder.http1_only() }
 }
 
-async fn respond(
-    request: Request<Incoming>,
+/// What the requests of a connection share.
+#[derive(Clone)]
+struct Requests {
     info: ConnectionInfo,
     activity: ConnectionActivity,
     app: Router,
+    /// Cancelled once a response is the last one of the connection.
+    last_response: CancellationToken,
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    requests: Requests,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let active_request = activity.start_request();
+    let active_request = requests.activity.start_request();
+    let is_http1 = request.version() < Version::HTTP_2;
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(info);
-    let (head, body) = app.oneshot(request).await?.into_parts();
+    request.extensions_mut().insert(requests.info);
+    let (mut head, body) = requests.app.oneshot(request).await?.into_parts();
+    if head.extensions.get::<CloseConnection>().is_some() {
+        // HTTP/2 has no such header; its connections end with GOAWAY.
+        if is_http1 {
+            let close = HeaderValue::from_static("close");
+            head.headers.insert(header::CONNECTION, close);
+        }
+        requests.last_response.cancel();
+    }
     let body = ResponseBody::new(&head.headers, body, active_request);
     Ok(Response::from_parts(head, body))
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::Bytes;
-    use axum::response::sse::{Event, Sse};
-    use axum::routing::get;
-    use futures_util::stream;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::task::JoinHandle;
-    use tokio::time::{sleep, timeout};
-
-    use super::*;
-    use crate::config::active::ActiveConfig;
-    use crate::config::{self, Web};
-    use crate::web::listener::authentication::require_authentication;
-    use crate::web::listener::timeouts::{FIRST_REQUEST_TIMEOUT, READ_TIMEOUT};
-
-    /// Longer than every timeout of a connection.
-    const TEST_TIMEOUT: Duration = Duration::from_secs(300);
-
-    const REGULAR: ConnectionInfo = ConnectionInfo {
-        has_client_certificate: false,
-        is_overflow: false,
-    };
-
-    /// A server with routes for a short response, a long one, a stream, and health.
-    struct TestServer {
-        active_config: Arc<ActiveConfig>,
-        context: ConnectionContext,
-    }
-
-    impl TestServer {
-        fn new() -> Self {
-            let active_config = Arc::new(ActiveConfig::new(config::embedded()));
-            let authenticator = Authenticator::for_tests(Arc::clone(&active_config));
-            let authenticator = Arc::new(authenticator);
-            let events = async || {
-                let events = stream::unfold((), async |()| {
-                    sleep(Duration::from_secs(1)).await;
-                    let event = Event::default().data("x".repeat(1000));
-                    Some((Ok::<_, Infallible>(event), ()))
-                });
-                Sse::new(events)
-            };
-            let app = Router::new()
-                .route("/-/healthy", get(|| async { "alive" }))
-                .route("/short", get(|| async { "short" }))
-                .route("/long", get(|| async { Bytes::from(vec![b'x'; 1 << 20]) }))
-                .route("/events", get(events))
-                .layer(axum::middleware::from_fn_with_state(
-                    Arc::clone(&authenticator),
-                    require_authentication,
-                ));
-            let context = ConnectionContext {
-                app,
-                authenticator,
-                stop: CancellationToken::new(),
-            };
-            Self {
-                active_config,
-                context,
-            }
-        }
-
-        /// Opens a connection; returns its client's end and the task that serves it.
-        fn connect(&self, info: ConnectionInfo) -> (DuplexStream, JoinHandle<()>) {
-            let (client, server) = duplex(64 << 10);
-            let policy = self.context.authenticator.policy();
-            let serving = serve(server, info, self.context.clone(), policy);
-            (client, tokio::spawn(serving))
-        }
-    }
-
-    async fn request(client: &mut DuplexStream, path: &str) {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
-    }
-
-    /// Returns how long the connection is served from now on.
-    async fn time_until_closed(serving: JoinHandle<()>) -> Duration {
-        let since = Instant::now();
-        timeout(TEST_TIMEOUT, serving)
-            .await
-            .expect("the connection is closed, as its client takes too long")
-            .unwrap();
-        since.elapsed()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_complete_request_is_closed() {
-        for sent in [
-            "",
-            "G",
-            "GET / HTTP/1.1\r\nHost: localhost\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM",
-        ] {
-            let server = TestServer::new();
-            let (mut client, serving) = server.connect(REGULAR);
-            client.write_all(sent.as_bytes()).await.unwrap();
-            assert!(
-                time_until_closed(serving).await <= FIRST_REQUEST_TIMEOUT + CHECK_INTERVAL,
-                "{sent}"
-            );
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_or_reads_slowly_is_disconnected() {
-        for reads_slowly in [false, true] {
-            let server = TestServer::new();
-            let (mut client, serving) = server.connect(REGULAR);
-            request(&mut client, "/long").await;
-            let reading = tokio::spawn(async move {
-                while reads_slowly && client.read_u8().await.is_ok() {
-                    sleep(Duration::from_secs(1)).await;
-                }
-                sleep(TEST_TIMEOUT).await;
-                drop(client);
-            });
-            let open_for = time_until_closed(serving).await;
-            assert!(
-                open_for >= READ_TIMEOUT && open_for <= READ_TIMEOUT + CHECK_INTERVAL,
-                "{open_for:?}"
-            );
-            reading.abort();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_http_2_client_that_does_not_open_its_window_is_disconnected() {
-        let server = TestServer::new();
-        let (client, serving) = server.connect(REGULAR);
-        let (mut requests, connection) =
-            hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-                .initial_stream_window_size(1)
-                .handshake(TokioIo::new(client))
-                .await
-                .unwrap();
-        let connection = tokio::spawn(connection);
-        let request = Request::get("http://localhost/long").body(Body::empty());
-        let response = requests.send_request(request.unwrap()).await.unwrap();
-        let open_for = time_until_closed(serving).await;
-        assert!(
-            open_for >= READ_TIMEOUT && open_for <= READ_TIMEOUT + CHECK_INTERVAL,
-            "{open_for:?}"
-        );
-        drop(response);
-        connection.await.unwrap().unwrap_err();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_continues_while_it_is_read_and_is_closed_when_it_is_not() {
-        let server = TestServer::new();
-        let (mut client, serving) = server.connect(REGULAR);
-        request(&mut client, "/events").await;
-        let until = Instant::now() + TEST_TIMEOUT;
-        let mut buffer = [0; 4096];
-        while Instant::now() < until {
-            assert!(client.read(&mut buffer).await.unwrap() > 0);
-        }
-        assert!(!serving.is_finished());
-        // Some events fit into the buffers in between.
-        assert!(time_until_closed(serving).await >= READ_TIMEOUT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_serves_several_requests_and_is_closed_when_idle() {
-        let server = TestServer::new();
-        let (mut client, serving) = server.connect(REGULAR);
-        for _ in 0..3 {
-            request(&mut client, "/short").await;
-            let mut response = Vec::new();
-            while !response.ends_with(b"short") {
-                client.read_buf(&mut response).await.unwrap();
-            }
-            sleep(IDLE_TIMEOUT / 2).await;
-        }
-        assert!(!serving.is_finished());
-        assert!(time_until_closed(serving).await <= IDLE_TIMEOUT + CHECK_INTERVAL);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_overflow_connection_serves_one_health_check_and_nothing_else() {
-        for (path, expected) in [
-            ("/-/healthy", "HTTP/1.1 200 OK"),
-            ("/short", "HTTP/1.1 503 "),
-        ] {
-            let server = TestServer::new();
-            let info = ConnectionInfo {
-                is_overflow: true,
-                ..REGULAR
-            };
-            let (mut client, serving) = server.connect(info);
-            request(&mut client, path).await;
-            let mut response = String::new();
-            client.read_to_string(&mut response).await.unwrap();
-            assert!(response.starts_with(expected), "{response}");
-            serving.await.unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_under_an_old_policy_ends_after_its_requests_in_progress() {
-        let server = TestServer::new();
-        let (mut client, serving) = server.connect(REGULAR);
-        let (mut stream_client, streaming) = server.connect(REGULAR);
-        request(&mut client, "/short").await;
-        client.read_u8().await.unwrap();
-        request(&mut stream_client, "/events").await;
-        let reading = tokio::spawn(async move {
-            let mut received = Vec::new();
-            stream_client.read_to_end(&mut received).await
-        });
-        sleep(CHECK_INTERVAL * 2).await;
-        assert!(!serving.is_finished() && !streaming.is_finished());
-        let config = config::Config {
-            web: Arc::new(Web {
-                http2: false,
-                ..Web::default()
-            }),
-            ..config::embedded()
-        };
-        server.active_config.replace(config);
-        assert!(time_until_closed(serving).await <= CHECK_INTERVAL);
-        assert!(time_until_closed(streaming).await <= CLOSE_TIMEOUT + CHECK_INTERVAL);
-        drop(reading);
-    }
-}
+mod tests;

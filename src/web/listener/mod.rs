@@ -4,7 +4,11 @@
 pub(super) mod authentication;
 pub(super) mod authorization;
 mod certificates;
+mod client;
 pub(super) mod connection;
+mod host;
+pub(super) mod log_limit;
+mod password_queue;
 mod passwords;
 mod reserved_fds;
 mod response_body;
@@ -24,14 +28,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use connection::{ConnectionContext, ConnectionInfo};
+use log_limit::limited;
 use reserved_fds::ReservedFds;
-use slots::{ConnectionSlots, Slot};
-
-/// Maximum number of regular connections.
-const MAX_CONNECTIONS: usize = 512;
-
-/// Further connections, kept for health checks; all other requests on them get 503.
-const MAX_OVERFLOW_CONNECTIONS: usize = 16;
+use slots::{ConnectionSlots, LIMITS, Limits, Slot};
 
 /// Lifetime of an overflow connection, so that silent clients cannot keep health checks out for
 /// longer.
@@ -52,7 +51,11 @@ const TLS_REQUIRED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/pla
 
 /// Serves connections until `context.stop`, then until the requests in progress are answered.
 pub(in crate::web) async fn serve(listener: TcpListener, context: ConnectionContext) {
-    let mut slots = ConnectionSlots::new(MAX_CONNECTIONS, MAX_OVERFLOW_CONNECTIONS);
+    serve_limited(listener, context, LIMITS).await;
+}
+
+async fn serve_limited(listener: TcpListener, context: ConnectionContext, limits: Limits) {
+    let slots = ConnectionSlots::new(limits, context.authenticator.known_clients());
     let connections = TaskTracker::new();
     let reserved_fds = Arc::new(ReservedFds::default());
     // Whether a reserved descriptor was released for the next connection.
@@ -67,12 +70,8 @@ pub(in crate::web) async fn serve(listener: TcpListener, context: ConnectionCont
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let slot = if out_of_fds {
-                    slots.acquire_overflow()
-                } else {
-                    slots.acquire()
-                };
+            Ok((stream, address)) => {
+                let slot = slots.acquire(address.ip().into(), out_of_fds);
                 out_of_fds = false;
                 if let Some(slot) = slot {
                     let (context, reserved_fds) = (context.clone(), Arc::clone(&reserved_fds));
@@ -87,7 +86,7 @@ pub(in crate::web) async fn serve(listener: TcpListener, context: ConnectionCont
                 out_of_fds = true;
             }
             Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
+                limited!(error, %error, "cannot accept a connection");
                 sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -113,26 +112,34 @@ fn is_fd_exhaustion(error: &io::Error) -> bool {
 
 /// Serves one connection for as long as its slot allows.
 async fn serve_in_slot(stream: TcpStream, slot: Slot, context: ConnectionContext) {
-    let serving = serve_connection(stream, slot.is_overflow, context);
-    if !slot.is_overflow {
-        serving.await;
-    } else if timeout(OVERFLOW_TIMEOUT, serving).await.is_err() {
-        tracing::debug!("closed an overflow connection after {OVERFLOW_TIMEOUT:?}");
+    let serving = serve_connection(stream, &slot, context);
+    if slot.is_overflow {
+        if timeout(OVERFLOW_TIMEOUT, serving).await.is_err() {
+            limited!(
+                debug,
+                "closed an overflow connection after {OVERFLOW_TIMEOUT:?}"
+            );
+        }
+        return;
+    }
+    tokio::select! {
+        () = serving => {}
+        () = slot.evicted() => {}
     }
 }
 
-async fn serve_connection(mut stream: TcpStream, is_overflow: bool, context: ConnectionContext) {
+async fn serve_connection(mut stream: TcpStream, slot: &Slot, context: ConnectionContext) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "the client closed its connection before it was served");
+        limited!(debug, %error, "the client closed its connection before it was served");
         return;
     }
     let policy = context.authenticator.policy();
-    let mut info = ConnectionInfo {
-        has_client_certificate: false,
-        is_overflow,
+    let activity = slot.activity.clone();
+    let info = |has_client_certificate| {
+        ConnectionInfo::new(slot.client, has_client_certificate, slot.is_overflow)
     };
     let Some(certificates) = &policy.certificates else {
-        return connection::serve(stream, info, context, policy).await;
+        return connection::serve(stream, info(false), activity, context, policy).await;
     };
     let handshake = async {
         let mut first = [0];
@@ -146,18 +153,21 @@ async fn serve_connection(mut stream: TcpStream, is_overflow: bool, context: Con
     match timeout(TLS_HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => {
             let presented = stream.get_ref().1.peer_certificates();
-            info.has_client_certificate =
-                presented.is_some_and(|certificates| !certificates.is_empty());
-            connection::serve(stream, info, context, policy).await;
+            let info = info(presented.is_some_and(|certificates| !certificates.is_empty()));
+            connection::serve(stream, info, activity, context, policy).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => tracing::debug!("TLS handshake timed out after {TLS_HANDSHAKE_TIMEOUT:?}"),
+        Ok(Err(error)) => limited!(debug, %error, "TLS handshake failed"),
+        Err(_) => limited!(
+            debug,
+            "TLS handshake timed out after {TLS_HANDSHAKE_TIMEOUT:?}"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::routing::get;
     use tokio::io::AsyncReadExt;
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
@@ -167,24 +177,73 @@ mod tests {
     use crate::config;
     use crate::config::active::ActiveConfig;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_overflow_connection_soon_frees_its_slot() {
+    fn context(app: Router) -> ConnectionContext {
         let active_config = Arc::new(ActiveConfig::new(config::embedded()));
-        let context = ConnectionContext {
-            app: Router::new(),
+        ConnectionContext {
+            app,
             authenticator: Arc::new(Authenticator::for_tests(active_config)),
             stop: CancellationToken::new(),
+        }
+    }
+
+    /// Sends a request, and returns the beginning of the response.
+    async fn request(client: &mut TcpStream) -> String {
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut response = [0; 15];
+        client.read_exact(&mut response).await.unwrap();
+        String::from_utf8_lossy(&response).into_owned()
+    }
+
+    #[tokio::test]
+    async fn strangers_that_keep_their_connections_open_lock_nobody_out() {
+        let limits = Limits {
+            total: 6,
+            reserved: 2,
+            reserved_per_client: 1,
+            ..LIMITS
         };
+        let context = context(Router::new().route("/", get(async || "served")));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = context.stop.clone();
+        let serving = tokio::spawn(serve_limited(listener, context, limits));
+        let mut open = Vec::new();
+        for _ in 0..3 * limits.total {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            assert_eq!(request(&mut client).await, "HTTP/1.1 200 OK");
+            open.push(client);
+        }
+        let (first, last) = (0, open.len() - 1);
+        open[first].read_to_end(&mut Vec::new()).await.unwrap();
+        let mut rest = [0; 1024];
+        assert!(open[last].read(&mut rest).await.unwrap() > 0);
+        assert_eq!(request(&mut open[last]).await, "HTTP/1.1 200 OK");
+        stop.cancel();
+        serving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_overflow_connection_soon_frees_its_slot() {
+        let context = context(Router::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        let mut slots = ConnectionSlots::new(0, 1);
-        let slot = slots.acquire().unwrap();
+        let limits = Limits {
+            total: 0,
+            reserved: 0,
+            ..LIMITS
+        };
+        let slots = ConnectionSlots::new(limits, context.authenticator.known_clients());
+        let own = address.ip().into();
+        let overflow = || slots.acquire(own, false);
+        let mut taken: Vec<_> = std::iter::from_fn(overflow).collect();
+        let slot = taken.pop().unwrap();
         let since = Instant::now();
         serve_in_slot(stream, slot, context).await;
         assert!(since.elapsed() <= OVERFLOW_TIMEOUT * 2);
-        assert!(slots.acquire().is_some(), "the slot is free again");
+        assert!(overflow().is_some(), "the slot is free again");
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 

@@ -1,5 +1,5 @@
-//! Password checks: slow by design, so they run off the threads that poll, a few at a time, and a
-//! password that was correct is remembered.
+//! Password checks: slow by design, so they run off the threads that poll, in the order of
+//! [`PasswordQueue`], and a password that was correct is remembered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustls::crypto::ring;
 use secrecy::{ExposeSecret, SecretString};
 use sha3::{Digest, Sha3_256};
-use tokio::sync::Semaphore;
 
 use crate::config::{PasswordHash, Web};
 
-/// Maximum number of hashes computed at the same time: the CPUs are needed for polls.
-const CONCURRENT_CHECKS: usize = 2;
+use super::client::{Client, RecentClients};
+use super::password_queue::{PasswordQueue, Standing, Turn};
 
-/// Maximum number of checks in progress and waiting.
-const MAX_PENDING_CHECKS: usize = 32;
+/// Number of clients remembered for a wrong password.
+const FAILED_CLIENTS: usize = 4096;
 
 /// Cost of the hash checked for unknown users when there are no users at all.
 const DEFAULT_COST: u32 = 4;
@@ -39,12 +38,15 @@ pub(super) struct Passwords {
     key: [u8; 32],
     /// Digest of the last correct password, by user.
     verified: Mutex<HashMap<String, [u8; 32]>>,
-    computing: Arc<Semaphore>,
-    pending: Semaphore,
+    queue: PasswordQueue,
+    /// Clients whose last password was wrong.
+    failed: RecentClients,
+    /// Clients that were let in before.
+    known: Arc<RecentClients>,
 }
 
 impl Passwords {
-    pub(super) fn new(web: Arc<Web>) -> Self {
+    pub(super) fn new(web: Arc<Web>, known: Arc<RecentClients>) -> Self {
         let highest_cost = web.users.values().map(PasswordHash::cost).max();
         let mut key = [0; 32];
         let filled = ring::default_provider().secure_random.fill(&mut key);
@@ -54,38 +56,71 @@ impl Passwords {
             web,
             key,
             verified: Mutex::default(),
-            computing: Arc::new(Semaphore::new(CONCURRENT_CHECKS)),
-            pending: Semaphore::new(MAX_PENDING_CHECKS),
+            queue: PasswordQueue::new(),
+            failed: RecentClients::new(FAILED_CLIENTS),
+            known,
         }
     }
 
     /// Checks the password of a user.
-    pub(super) async fn check(&self, user: &str, password: &str) -> PasswordCheck {
+    pub(super) async fn check(&self, client: Client, user: &str, password: &str) -> PasswordCheck {
         let digest = self.digest(user, password);
-        if self.verified().get(user) == Some(&digest) {
+        let is_verified = || self.verified().get(user) == Some(&digest);
+        if is_verified() {
             return PasswordCheck::Correct;
         }
-        let Ok(_pending) = self.pending.try_acquire() else {
-            return PasswordCheck::Overloaded;
-        };
-        let Ok(computing) = Arc::clone(&self.computing).acquire_owned().await else {
-            return PasswordCheck::Overloaded;
+        let Some(turn) = self.turn(client, is_verified).await else {
+            return if is_verified() {
+                PasswordCheck::Correct
+            } else {
+                PasswordCheck::Overloaded
+            };
         };
         let hash = self.web.users.get(user).unwrap_or(&self.unknown_user);
         let hash = hash.clone();
         let password = SecretString::from(password);
         let computed = tokio::task::spawn_blocking(move || {
             // Held until the hash is computed, even if the client has gone away.
-            let _computing = computing;
+            let _turn = turn;
             hash.verify(password.expose_secret().as_bytes())
         });
         match computed.await {
             Ok(true) if self.web.users.contains_key(user) => {
                 self.verified().insert(user.to_owned(), digest);
+                self.failed.remove(client);
                 PasswordCheck::Correct
             }
-            Ok(_) => PasswordCheck::Wrong,
+            Ok(_) => {
+                self.failed.add(client);
+                PasswordCheck::Wrong
+            }
             Err(_) => PasswordCheck::Overloaded,
+        }
+    }
+
+    /// Waits for a turn to compute a hash; `None` if there will be none, or if it is no longer
+    /// needed.
+    async fn turn(&self, client: Client, is_verified: impl Fn() -> bool) -> Option<Turn> {
+        loop {
+            let standing = self.standing(client);
+            let own = self.queue.client_turn(client, standing).await?;
+            // An earlier check of the same client may have changed both.
+            if is_verified() {
+                return None;
+            }
+            if self.standing(client) == standing {
+                return self.queue.turn(own).await;
+            }
+        }
+    }
+
+    fn standing(&self, client: Client) -> Standing {
+        if self.known.contains(client) {
+            Standing::Known
+        } else if self.failed.contains(client) {
+            Standing::Failed
+        } else {
+            Standing::New
         }
     }
 
@@ -105,63 +140,70 @@ impl Passwords {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn passwords() -> Passwords {
         let hash = bcrypt::hash("right", 4).unwrap().parse().unwrap();
-        Passwords::new(Arc::new(Web {
+        let web = Web {
             users: [("ann".to_owned(), hash)].into(),
             ..Web::default()
-        }))
+        };
+        Passwords::new(Arc::new(web), Arc::new(RecentClients::new(9)))
     }
 
     #[tokio::test]
     async fn only_the_users_own_password_is_correct_and_hashed_only_once() {
         let passwords = passwords();
+        let client = Client::at("192.0.2.1");
         for (user, password) in [
             ("ann", "wrong"),
             ("bob", "right"),
             ("", ""),
             ("annr", "ight"),
         ] {
-            assert_eq!(
-                passwords.check(user, password).await,
-                PasswordCheck::Wrong,
-                "{user}"
-            );
+            let check = passwords.check(client, user, password).await;
+            assert_eq!(check, PasswordCheck::Wrong, "{user}");
         }
         assert!(
             passwords.verified().is_empty(),
             "wrong passwords are not remembered"
         );
-        assert_eq!(
-            passwords.check("ann", "right").await,
-            PasswordCheck::Correct
-        );
+        let check = async |password| passwords.check(client, "ann", password).await;
+        assert_eq!(check("right").await, PasswordCheck::Correct);
         // Once no hash can be computed, only remembered passwords are correct.
-        passwords.computing.close();
-        assert_eq!(
-            passwords.check("ann", "right").await,
-            PasswordCheck::Correct
-        );
-        assert_eq!(
-            passwords.check("ann", "wrong").await,
-            PasswordCheck::Overloaded
-        );
+        passwords.queue.close();
+        assert_eq!(check("right").await, PasswordCheck::Correct);
+        assert_eq!(check("wrong").await, PasswordCheck::Overloaded);
     }
 
     #[tokio::test]
-    async fn the_number_of_pending_checks_is_bounded() {
+    async fn a_password_is_hashed_once_for_requests_at_the_same_time() {
         let passwords = passwords();
-        let pending = passwords.pending.try_acquire_many(32).unwrap();
-        assert_eq!(
-            passwords.check("ann", "right").await,
-            PasswordCheck::Overloaded
-        );
-        drop(pending);
-        assert_eq!(
-            passwords.check("ann", "right").await,
-            PasswordCheck::Correct
-        );
+        let client = Client::at("192.0.2.1");
+        let first = passwords.queue.client_turn(client, Standing::New).await;
+        let mut second = pin!(passwords.check(client, "ann", "right"));
+        assert_eq!(second.as_mut().now_or_never(), None);
+        let digest = passwords.digest("ann", "right");
+        passwords.verified().insert("ann".to_owned(), digest);
+        passwords.queue.close();
+        drop(first);
+        assert_eq!(second.await, PasswordCheck::Correct);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_lowers_the_standing_of_its_client_until_a_right_one() {
+        let passwords = passwords();
+        let [guest, known] = ["192.0.2.1", "192.0.2.2"].map(Client::at);
+        passwords.known.add(known);
+        for (password, standing) in [("wrong", Standing::Failed), ("right", Standing::New)] {
+            passwords.check(guest, "ann", password).await;
+            assert_eq!(passwords.standing(guest), standing);
+        }
+        passwords.check(known, "ann", "wrong").await;
+        assert_eq!(passwords.standing(known), Standing::Known);
     }
 }

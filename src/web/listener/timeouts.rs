@@ -53,6 +53,11 @@ impl ConnectionActivity {
         })))
     }
 
+    /// Records that the client can send its first request from now on.
+    pub(super) fn ready(&self) {
+        self.state().opened = Instant::now();
+    }
+
     /// Records a new request.
     pub(super) fn start_request(&self) -> ActiveRequest {
         let mut state = self.state();
@@ -72,6 +77,14 @@ impl ConnectionActivity {
     /// Records that all written data has been sent.
     pub(super) fn flushed(&self) {
         self.state().unsent_since = None;
+    }
+
+    /// Returns since when the connection has not been used; `None` while a request is in progress
+    /// or its response is being sent.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        let is_idle = state.in_progress == 0 && state.unsent_since.is_none();
+        is_idle.then_some(state.idle_since)
     }
 
     /// Returns which timeout has expired, if any.
@@ -161,8 +174,10 @@ mod tests {
             Some("response not read"),
             "writing more does not extend the timeout"
         );
+        drop(request);
+        assert_eq!(activity.idle_since(), None, "its response is still sent");
         activity.flushed();
         assert_eq!(activity.expired(), None);
-        drop(request);
+        assert_eq!(activity.idle_since(), Some(Instant::now()));
     }
 }

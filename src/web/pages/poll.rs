@@ -30,7 +30,8 @@ pub(super) fn route(api: Router) -> MethodRouter<Pages> {
 async fn forward(api: Router, pages: Pages, name: String, mut request: Request) -> Response {
     let state = &pages.state;
     let page = peer_path(state, &name);
-    let api_path = format!("/api/v1{}/poll", page.trim_start_matches(&*state.prefix));
+    let path = page.strip_prefix(&*state.prefix).unwrap_or(&page);
+    let api_path = format!("/api/v1{path}/poll");
     let Ok(uri) = api_path.parse::<Uri>() else {
         return message(state, StatusCode::NOT_FOUND, "There is no such peer.");
     };

@@ -260,12 +260,13 @@ async fn a_requested_poll_counts_like_any_other_and_returns_its_result() {
 async fn polls_can_be_requested_once_a_second_and_only_from_this_host() {
     let watched = Watched::start().await;
     let path = "/api/v1/peers/good/poll";
-    for headers in [
-        [("host", "mon.example")],
-        [("origin", "http://evil.example")],
+    for (headers, expected) in [
+        ([("host", "mon.example")], StatusCode::MISDIRECTED_REQUEST),
+        ([("host", "192.0.2.1")], StatusCode::FORBIDDEN),
+        ([("origin", "http://evil.example")], StatusCode::FORBIDDEN),
     ] {
         let refused = watched.send(Method::POST, path, &headers).await;
-        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        assert_eq!(refused.status(), expected);
         assert_eq!(
             header(&refused, "content-type"),
             Some("application/problem+json")

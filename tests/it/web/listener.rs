@@ -305,7 +305,7 @@ async fn with_a_password_anyone_but_a_page_of_another_origin_may_reload() {
         ("/peers/none/poll", StatusCode::NOT_FOUND),
     ] {
         for (headers, given, expected) in [
-            (("host", "mon.example"), Some(&ann), done),
+            (("host", "192.0.2.1"), Some(&ann), done),
             (
                 ("origin", "https://evil.example"),
                 Some(&ann),
