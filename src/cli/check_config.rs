@@ -16,6 +16,7 @@ use crate::config::{self, Config, Cost, DescriptorLimit, Errors};
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::poller::PeerCommands;
+use crate::supervisor::liveness::Liveness;
 use crate::web::{AppState, Server};
 
 /// Options of the command.
@@ -113,6 +114,7 @@ fn build_server(config: &Config) -> io::Result<()> {
         fleet: Arc::new(Fleet::default()),
         history,
         commands: Arc::new(PeerCommands::default()),
+        liveness: Liveness::default(),
         active_config: Arc::new(ActiveConfig::new(config.clone())),
         registry: Registry::new(),
         shard: Shard::default(),

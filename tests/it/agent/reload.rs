@@ -127,14 +127,20 @@ fn the_table_of_the_documentation_names_what_is_tested() {
             "a key of a peer, in `defaults` or its own",
             "here, fleet::reload",
         ),
-        ("`bearer_token_file`, `headers_file`, `ca_file`", "here"),
+        (
+            "files of a peer: `bearer_token_file`, `headers_file`, `ca_file`",
+            "here",
+        ),
         ("a receiver, or a file that it names", "notify"),
-        ("`web.config_file`", "web::listener"),
+        ("the file `web.config_file`", "web::listener"),
         ("certificate and key of the listener", "web::listener"),
         ("root certificates of the system", "here"),
         ("resolver configuration, `/etc/hosts`", "make chaos"),
         ("environment variables", "nothing to test"),
-        ("`listen`, `external_url`, `state_dir`", "agent::serving"),
+        (
+            "keys `listen`, `external_url`, `state_dir`",
+            "agent::serving",
+        ),
     ];
     assert_eq!(rows, tested.map(|(row, _)| row));
 }
