@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use crate::config::require_regular;
 use crate::history::event::Event;
 use crate::history::event_log::EVENTS_KEPT;
 use crate::history::summary::Summary;
@@ -21,6 +23,9 @@ use super::schema::{
 
 /// Name of the database in the state directory.
 pub const FILE_NAME: &str = "history.sqlite";
+
+/// What SQLite appends to the name of a database to name the files that belong to it.
+const COMPANION_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Identifies a peer in the database: network and name.
 pub(in crate::history) type PeerKey = (Arc<str>, Arc<str>);
@@ -50,16 +55,25 @@ impl Store {
     /// Opens the database in `dir`, which is created if it is missing. The database uses at most
     /// `max_bytes`.
     pub(super) fn open(dir: &Path, max_bytes: u64) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(|source| StoreError::Directory {
+        // SQLite refuses links in the whole path; those to the directory are the operator's.
+        let real_dir = fs::create_dir_all(dir).and_then(|()| fs::canonicalize(dir));
+        let real_dir = real_dir.map_err(|source| StoreError::Directory {
             path: dir.to_owned(),
             source,
         })?;
         let path = dir.join(FILE_NAME);
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            let why = "it is not a regular file".to_owned();
-            return Err(StoreError::Unusable { path, why });
+        for suffix in iter::once("").chain(COMPANION_SUFFIXES) {
+            let name = format!("{FILE_NAME}{suffix}");
+            if let Ok(metadata) = fs::symlink_metadata(dir.join(&name))
+                && let Err(error) = require_regular(&metadata)
+            {
+                let why = format!("{name}: {error}");
+                return Err(StoreError::Unusable { path, why });
+            }
         }
-        let connection = Connection::open(&path).map_err(|error| store_error(&path, error))?;
+        let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(real_dir.join(FILE_NAME), flags)
+            .map_err(|error| store_error(&path, error))?;
         Self::prepare(connection, path, true, max_bytes)
     }
 
@@ -308,7 +322,7 @@ pub(super) fn quarantine(path: &Path, now: SystemTime) -> Option<PathBuf> {
         stamp += 1;
     };
     let moved = fs::rename(path, &to).is_ok();
-    for suffix in ["-wal", "-shm", "-journal"] {
+    for suffix in COMPANION_SUFFIXES {
         // Usually missing. Left behind, SQLite would apply it to the new database.
         let companion = path.with_file_name(format!("{FILE_NAME}{suffix}"));
         drop(fs::rename(&companion, format!("{}{suffix}", to.display())));

@@ -403,6 +403,31 @@ fn a_foreign_file_is_unusable() {
     Store::open(dir.path(), AMPLE_BYTES).unwrap();
 }
 
+#[test]
+fn a_link_is_set_aside_and_what_it_points_to_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let victim = dir.path().join("victim");
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let link = dir.path().join(format!("{FILE_NAME}{suffix}"));
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let error = Store::open(dir.path(), AMPLE_BYTES).unwrap_err();
+        let expected = format!("{FILE_NAME}{suffix}: it is a symbolic link, not a regular file");
+        assert!(error.to_string().ends_with(&expected), "{error}");
+        quarantine(&path, SystemTime::now());
+        let mut store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
+        store.write_and_prune(&batch(1, [1]), at_minute(1)).unwrap();
+        assert!(!victim.exists(), "{suffix}");
+    }
+    // The directory itself may be reached through a link.
+    let other = tempfile::tempdir().unwrap();
+    let linked = other.path().join("linked");
+    std::os::unix::fs::symlink(dir.path(), &linked).unwrap();
+    let store = Store::open(&linked, AMPLE_BYTES).unwrap();
+    let found = store.summaries(&peer(0), Resolution::Minute, (0, 9));
+    assert_eq!(steps(&found.unwrap()), [1]);
+}
+
 /// Environment variable that makes this test's program the writer to be killed: its directory.
 const WRITER_DIR: &str = "HISTORY_TEST_WRITES_TO";
 

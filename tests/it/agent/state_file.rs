@@ -5,6 +5,7 @@ mod any;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
@@ -15,6 +16,7 @@ use convex_peer_monitor::fleet::{
     ConfiguredIdentity, Divergence, EndpointObservation, Fleet, Health, LastPoll, Observation,
     SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -224,13 +226,59 @@ fn a_foreign_file_is_set_aside_with_a_reason() {
             .contains("larger than 67108864 bytes")
     );
     fs::create_dir(&path).unwrap();
-    assert_eq!(file.read().quarantined.unwrap().why, "not a regular file");
+    let why = file.read().quarantined.unwrap().why;
+    assert_eq!(why, "cannot read it: it is a directory, not a regular file");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let why = file.read().quarantined.unwrap().why;
+    assert_eq!(why, "cannot read it: it is a FIFO, not a regular file");
     let memory = memory();
     file.write(&state(memory.clone())).unwrap();
     assert_eq!(
         file.read().state,
         Some(state(memory)),
         "the path is free again"
+    );
+}
+
+#[test]
+fn no_file_in_the_state_directory_is_read_or_written_through_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = dir.path().join("state");
+    let victim = dir.path().join("victim");
+    let saved = StateFile::open(&state_dir).unwrap();
+    saved.write(&state(memory())).unwrap();
+    fs::rename(state_dir.join("state.json"), &victim).unwrap();
+    let before = fs::read(&victim).unwrap();
+    for name in ["state.json", "state.json.new"] {
+        symlink(&victim, state_dir.join(name)).unwrap();
+    }
+    let found = saved.read();
+    assert_eq!(
+        (found.state, found.quarantined.unwrap().why.as_str()),
+        (
+            None,
+            "cannot read it: it is a symbolic link, not a regular file"
+        )
+    );
+    saved.write(&State::default()).unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), before);
+    assert_eq!(saved.read().state, Some(State::default()));
+    drop(saved);
+    // A dangling link would create the file that it points to.
+    let lock = state_dir.join("lock");
+    fs::remove_file(&lock).unwrap();
+    symlink(dir.path().join("created"), &lock).unwrap();
+    let error = StateFile::open(&state_dir).unwrap_err().to_string();
+    assert!(
+        error.ends_with("/lock: it is a symbolic link, not a regular file"),
+        "{error}"
+    );
+    assert!(!dir.path().join("created").exists());
+    fs::remove_file(&lock).unwrap();
+    mknodat(CWD, &lock, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    assert!(
+        StateFile::open(&state_dir).is_err(),
+        "and it does not block"
     );
 }
 
