@@ -155,18 +155,65 @@ fn the_memory_of_a_peer_is_kept_until_it_is_configured_again() {
     let both = "peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }, { name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
     later.apply(&config(both));
     assert_eq!(later.snapshot().peers[1].health, Health::Down);
+}
 
-    let mut old = memory();
-    for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
-        endpoint.attempt = Some(UnixMillis(0));
+/// The memory of `one` and of another peer, polled at these times in days from now.
+fn polled(one: i64, other: i64) -> SavedFleet {
+    let mut memory = memory();
+    let now = memory.finality_advanced["default"].0;
+    let mut other_peer = memory.peers["one"].clone();
+    let one_peer = memory.peers.get_mut("one").unwrap();
+    for (peer, days) in [(one_peer, one), (&mut other_peer, other)] {
+        for endpoint in peer.endpoints.values_mut() {
+            endpoint.attempt = Some(UnixMillis(now.saturating_add_signed(days * 86_400_000)));
+        }
     }
+    memory.peers.insert("other".to_owned(), other_peer);
+    memory
+}
+
+#[test]
+fn only_a_peer_that_was_polled_long_before_others_is_forgotten() {
+    for (one, other, remembered, what) in [
+        (-32, 0, false, "removed a month ago"),
+        (-29, 0, true, "removed recently"),
+        (
+            -100,
+            -100,
+            true,
+            "the agent was stopped, or its clock is ahead",
+        ),
+        (100, 100, true, "the clock is behind"),
+        (
+            0,
+            100,
+            true,
+            "the clock was ahead when the other was polled",
+        ),
+    ] {
+        let fleet = fleet(ONE);
+        fleet.restore(polled(one, other));
+        let learned = fleet.snapshot().peers[0].identity.key;
+        assert_eq!(learned.is_some(), remembered, "{what}");
+    }
+}
+
+#[test]
+fn what_happened_in_the_future_counts_as_now() {
     let fleet = fleet(ONE);
-    fleet.restore(old);
-    assert_eq!(
-        fleet.snapshot().peers[0].health,
-        Health::Unknown,
-        "not polled for years"
-    );
+    let mut memory = memory();
+    let ahead = UnixMillis(u64::MAX);
+    let one = memory.peers.get_mut("one").unwrap();
+    one.key_changed = Some(ahead);
+    one.advanced = [Some(ahead); 4];
+    one.order.stuck = Some(ahead);
+    memory.finality_advanced.insert("default".to_owned(), ahead);
+    fleet.restore(memory);
+    fleet.judge_all();
+    let snapshot = fleet.snapshot();
+    assert!(conditions(&snapshot).contains(&"identity_changed"));
+    let advanced = snapshot.networks[0].verdict.finality_advanced;
+    assert!(advanced.unwrap() <= SystemTime::now());
 }
 
 #[test]
