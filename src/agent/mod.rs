@@ -55,11 +55,19 @@ pub async fn run(
     (reloads, reload_requests): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     supervisor: Supervisor,
 ) -> anyhow::Result<()> {
-    let mut agent = Agent::start(source, config, listener, reloads, supervisor).await?;
-    systemd::ready(&summary(&agent.active.get().config));
-    let outcome = agent.follow(reload_requests).await;
+    let stop = supervisor.stop().clone();
+    let starting = Agent::start(source, config, listener, reloads, supervisor.clone());
+    // The start waits for the disk, which may hang.
+    let outcome = match stop.run_until_cancelled(starting).await {
+        Some(agent) => {
+            let mut agent = agent?;
+            systemd::ready(&summary(&agent.active.get().config));
+            agent.follow(reload_requests).await
+        }
+        None => Ok(()),
+    };
     tracing::info!("stopping");
-    agent.drain().await;
+    drain(&supervisor).await;
     Ok(outcome?)
 }
 
@@ -202,18 +210,14 @@ impl Agent {
         self.self_check_plan.send_replace(Plan::new(&active.config));
         outcome
     }
+}
 
-    /// Waits until everything has ended, for at most [`DRAIN_TIMEOUT`].
-    async fn drain(self) {
-        if timeout(DRAIN_TIMEOUT, self.supervisor.drained())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; \
-                 aborting them"
-            );
-        }
+/// Waits until all tasks have ended, for at most [`DRAIN_TIMEOUT`].
+async fn drain(supervisor: &Supervisor) {
+    if timeout(DRAIN_TIMEOUT, supervisor.drained()).await.is_err() {
+        tracing::warn!(
+            "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; aborting them"
+        );
     }
 }
 
@@ -267,4 +271,23 @@ fn start_rules(
 fn path_prefix(config: &Config) -> Arc<str> {
     let path = config.external_url.as_ref().map_or("", |url| url.path());
     path.trim_end_matches('/').into()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_save_that_hangs_delays_the_stop_for_less_than_five_seconds() {
+        let supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.start_essential("writer", std::future::pending());
+        supervisor.stop().cancel();
+        let since = Instant::now();
+        drain(&supervisor).await;
+        assert_eq!(since.elapsed(), DRAIN_TIMEOUT);
+        assert!(DRAIN_TIMEOUT < Duration::from_secs(5));
+    }
 }
