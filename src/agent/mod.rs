@@ -34,6 +34,7 @@ use crate::web::{self, AppState, ReloadRequest};
 
 use components::Components;
 use log_config::{log_descriptor_limit, log_start, log_warnings, summary};
+use reload::Loader;
 use state_writer::StateWriter;
 
 pub use metrics::AgentMetrics;
@@ -170,6 +171,7 @@ impl Agent {
         mut reload_requests: mpsc::Receiver<ReloadRequest>,
     ) -> Result<(), LostTask> {
         let stop = self.supervisor.stop().clone();
+        let loader = Loader::new();
         let mut reload: Option<(ReloadRequest, Loading)> = None;
         loop {
             tokio::select! {
@@ -179,10 +181,12 @@ impl Agent {
                     stop.cancel();
                     return Err(lost);
                 }
-                // Only one at a time. Loading can take long, for example when a file hangs.
+                // Only one at a time. Loading takes a while when a file does not answer.
                 Some(request) = reload_requests.recv(), if reload.is_none() => {
                     systemd::reloading();
-                    reload = Some((request, Box::pin(reload::load(self.source.clone()))));
+                    let source = self.source.clone();
+                    let loading = loader.clone().run(move || source.load());
+                    reload = Some((request, Box::pin(loading)));
                 }
                 loaded = async { reload.as_mut().expect("checked").1.as_mut().await },
                     if reload.is_some() =>
