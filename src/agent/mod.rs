@@ -171,7 +171,7 @@ impl Agent {
         mut reload_requests: mpsc::Receiver<ReloadRequest>,
     ) -> Result<(), LostTask> {
         let stop = self.supervisor.stop().clone();
-        let loader = Loader::new();
+        let bounded = Loader::new();
         let mut reload: Option<(ReloadRequest, Loading)> = None;
         loop {
             tokio::select! {
@@ -185,7 +185,7 @@ impl Agent {
                 Some(request) = reload_requests.recv(), if reload.is_none() => {
                     systemd::reloading();
                     let source = self.source.clone();
-                    let loading = loader.clone().run(move || source.load());
+                    let loading = bounded.clone().run(move || source.load());
                     reload = Some((request, Box::pin(loading)));
                 }
                 loaded = async { reload.as_mut().expect("checked").1.as_mut().await },

@@ -1,7 +1,9 @@
 //! How much may be deleted because of its age. A wall clock that is wrong must not erase history, so
 //! it is believed only as far as the monotonic clock confirms it.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use crate::history::time::{HOUR, MINUTE};
 

@@ -8,12 +8,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use convex_client::OrderPoints;
 use proptest::option;
 use proptest::prelude::*;
 use rusqlite::Connection;
+use tokio::time::Instant;
 
 use crate::history::event::{Event, EventKind};
 use crate::history::event_log::EVENTS_KEPT;
