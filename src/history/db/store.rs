@@ -325,7 +325,7 @@ impl Store {
         let Some((id, _)) = self.peers.get(key) else {
             return Ok(Vec::new());
         };
-        // Older rows exist only if the clock was wrong by years once.
+        // Older rows have only not expired yet, or are of a clock that was wrong by years once.
         let from = from.max(to.saturating_sub(resolution.steps_kept() + 1));
         let read = || {
             let text = format!(
