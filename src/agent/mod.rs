@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use convex_client::reload_system_roots;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -36,6 +37,7 @@ use crate::web::{self, AppState, ReloadRequest};
 
 use components::Components;
 use log_config::{log_descriptor_limit, log_start, log_warnings, summary};
+use reload::Loader;
 use state_writer::StateWriter;
 
 pub use metrics::AgentMetrics;
@@ -57,11 +59,19 @@ pub async fn run(
     (reloads, reload_requests): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     supervisor: Supervisor,
 ) -> anyhow::Result<()> {
-    let mut agent = Agent::start(source, config, listener, reloads, supervisor).await?;
-    systemd::ready(&summary(&agent.active.get().config));
-    let outcome = agent.follow(reload_requests).await;
+    let stop = supervisor.stop().clone();
+    let starting = Agent::start(source, config, listener, reloads, supervisor.clone());
+    // The start waits for the disk, which may hang.
+    let outcome = match stop.run_until_cancelled(starting).await {
+        Some(agent) => {
+            let mut agent = agent?;
+            systemd::ready(&summary(&agent.active.get().config));
+            agent.follow(reload_requests).await
+        }
+        None => Ok(()),
+    };
     tracing::info!("stopping");
-    agent.drain().await;
+    drain(&supervisor).await;
     Ok(outcome?)
 }
 
@@ -167,6 +177,7 @@ impl Agent {
         mut reload_requests: mpsc::Receiver<ReloadRequest>,
     ) -> Result<(), LostTask> {
         let stop = self.supervisor.stop().clone();
+        let bounded = Loader::new();
         let mut reload: Option<(ReloadRequest, Loading)> = None;
         loop {
             tokio::select! {
@@ -176,10 +187,15 @@ impl Agent {
                     stop.cancel();
                     return Err(lost);
                 }
-                // Only one at a time. Loading can take long, for example when a file hangs.
+                // Only one at a time. Loading takes a while when a file does not answer.
                 Some(request) = reload_requests.recv(), if reload.is_none() => {
                     systemd::reloading();
-                    reload = Some((request, Box::pin(reload::load(self.source.clone()))));
+                    let source = self.source.clone();
+                    let loading = bounded.clone().run(move || {
+                        reload_system_roots();
+                        source.load()
+                    });
+                    reload = Some((request, Box::pin(loading)));
                 }
                 loaded = async { reload.as_mut().expect("checked").1.as_mut().await },
                     if reload.is_some() =>
@@ -207,18 +223,14 @@ impl Agent {
         self.self_check_plan.send_replace(Plan::new(&active.config));
         outcome
     }
+}
 
-    /// Waits until everything has ended, for at most [`DRAIN_TIMEOUT`].
-    async fn drain(self) {
-        if timeout(DRAIN_TIMEOUT, self.supervisor.drained())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; \
-                 aborting them"
-            );
-        }
+/// Waits until all tasks have ended, for at most [`DRAIN_TIMEOUT`].
+async fn drain(supervisor: &Supervisor) {
+    if timeout(DRAIN_TIMEOUT, supervisor.drained()).await.is_err() {
+        tracing::warn!(
+            "tasks or requests were still running {DRAIN_TIMEOUT:?} after the stop; aborting them"
+        );
     }
 }
 
@@ -277,4 +289,23 @@ fn start_rules(
             stop.clone(),
         )
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_save_that_hangs_delays_the_stop_for_less_than_five_seconds() {
+        let supervisor = Supervisor::new(CancellationToken::new());
+        supervisor.start_essential("writer", std::future::pending());
+        supervisor.stop().cancel();
+        let since = Instant::now();
+        drain(&supervisor).await;
+        assert_eq!(since.elapsed(), DRAIN_TIMEOUT);
+        assert!(DRAIN_TIMEOUT < Duration::from_secs(5));
+    }
 }

@@ -1,14 +1,17 @@
 //! The file that holds the saved state: its format, its lock, and how it is replaced atomically.
+//! No file in the directory is opened through a symbolic link, which could lead anywhere.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::alerting::delivery::PersistedOutbox;
+use crate::config::require_regular;
 use crate::fleet::SavedFleet;
 
 /// Name of the file in the state directory.
@@ -117,8 +120,7 @@ impl StateFile {
         };
         fs::create_dir_all(dir).map_err(failed(dir))?;
         let path = dir.join(LOCK_NAME);
-        let mut options = File::options();
-        let lock = options.create(true).append(true).open(&path);
+        let lock = open_regular(&path, File::options().create(true).append(true));
         let lock = lock.map_err(failed(&path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
@@ -182,7 +184,7 @@ impl StateFile {
             source,
         };
         // Streamed: ten thousand peers would make megabytes of text in memory.
-        let mut file = BufWriter::new(File::create(&temporary).map_err(failed)?);
+        let mut file = BufWriter::new(create_anew(&temporary).map_err(failed)?);
         serde_json::to_writer(&mut file, &document).map_err(|error| {
             if error.is_io() {
                 failed(error.into())
@@ -207,19 +209,36 @@ impl StateFile {
     }
 }
 
+/// Opens a regular file itself, not what a link points to; nothing that it could be blocks.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    if let Ok(metadata) = fs::symlink_metadata(path) {
+        require_regular(&metadata)?;
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    require_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Creates a file in the place of what a crash, or somebody else, has left there.
+fn create_anew(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(path)
+}
+
 /// Reads the state from `path`: `None` without a file, an error if the file is unusable.
 fn read(path: &Path) -> Result<Option<State>, String> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    let file = match open_regular(path, File::options().read(true)) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read it: {error}")),
     };
-    if !metadata.is_file() {
-        // Opening a pipe would block until it has a writer.
-        return Err("not a regular file".to_owned());
-    }
     let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| format!("cannot read it: {error}"))?;
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut text);
     read.map_err(|error| format!("cannot read it: {error}"))?;
     if text.len() as u64 > MAX_BYTES {

@@ -325,6 +325,22 @@ fn a_restart_neither_resolves_nor_repeats_alerts() {
 }
 
 #[test]
+fn an_alert_of_a_clock_that_was_ahead_starts_now_after_a_restart() {
+    let mut fixture = Fixture::down();
+    fixture.run(61);
+    let mut saved = serde_json::to_value(fixture.tracker.export()).unwrap();
+    for time in ["since", "starts"] {
+        saved[0][time] = u64::MAX.into();
+    }
+    let persisted = serde_json::from_value(saved).unwrap();
+    fixture.tracker = AlertTracker::restore(persisted, fixture.now, fixture.wall);
+    assert_eq!(fixture.tracker.alerts()[0].starts_at, fixture.wall);
+    fixture.record.health = Health::Up;
+    let transitions = fixture.run(121);
+    assert_eq!(transitions.len(), 1, "it is resolved: {transitions:?}");
+}
+
+#[test]
 fn a_warning_keeps_firing_for_two_minutes_after_a_restart() {
     let mut fixture = Fixture::new();
     fixture.record.conditions.insert(Condition::Flapping);

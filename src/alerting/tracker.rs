@@ -176,13 +176,13 @@ impl AlertTracker {
         self.0.values().map(persisted).collect()
     }
 
-    /// Restores saved alerts. Alerts without a rule in this version are dropped. `now` and `wall`
-    /// are the same moment.
+    /// Restores saved alerts. Alerts without a rule in this version are dropped, and times in the
+    /// future count as now. `now` and `wall` are the same moment.
     #[must_use]
     pub fn restore(persisted: Vec<PersistedAlert>, now: Instant, wall: SystemTime) -> Self {
         let tracked = |it: PersistedAlert| {
             let rule = Rule::named(&it.alert)?;
-            let since_wall = it.since.to_time()?;
+            let since_wall = it.since.to_past(wall)?;
             let age = wall.duration_since(since_wall).unwrap_or_default();
             let tracked = TrackedAlert {
                 phase: it.phase,
@@ -194,8 +194,8 @@ impl AlertTracker {
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
-                    starts_at: it.starts.to_time()?,
-                    ends_at: it.ends.and_then(UnixMillis::to_time),
+                    starts_at: it.starts.to_past(wall)?,
+                    ends_at: it.ends.and_then(|ends| ends.to_past(wall)),
                     description: it.description,
                 },
             };

@@ -1,6 +1,5 @@
 //! `healthcheck`: requests the agent's health route, for containers without an HTTP client.
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,11 +12,16 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use crate::config::read_file;
+
 use super::args::HealthcheckArgs;
 use super::runtime;
 
 /// Well below the 30 s after which Docker stops a health check.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest file with a certificate or a key, bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_config(args.cert_file.as_deref().zip(args.key_file.as_deref()))?;
@@ -49,8 +53,11 @@ fn tls_config(identity: Option<(&Path, &Path)>) -> anyhow::Result<ClientConfig> 
     let Some((cert_file, key_file)) = identity else {
         return Ok(builder.with_no_client_auth());
     };
-    let read =
-        |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let read = |path: &Path| {
+        let read = read_file(path, MAX_FILE_BYTES);
+        let (bytes, _) = read.with_context(|| format!("cannot read {}", path.display()))?;
+        anyhow::Ok(bytes)
+    };
     let chain = CertificateDer::pem_slice_iter(&read(cert_file)?)
         .collect::<Result<Vec<_>, _>>()
         .with_context(|| format!("{} contains no certificate", cert_file.display()))?;

@@ -10,12 +10,17 @@ mod shell;
 mod simulate;
 mod terminal;
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory, Parser};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use signal_hook::consts::SIGHUP;
 use signal_hook::flag::register_conditional_default;
 
@@ -139,6 +144,19 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Writes a file, but not through a symbolic link, which another user may have put there.
+fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+    let opened = options.custom_flags(no_follow).open(path);
+    let mut file = opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::other("it is a symbolic link; name the file itself"),
+        _ => error,
+    })?;
+    file.write_all(content)
+}
+
 /// Builds the runtime of a command that uses the network.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread()
@@ -148,12 +166,35 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::config::shard::Shard;
 
     #[test]
     fn the_definition_is_consistent() {
         definition().debug_assert();
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, page) = (dir.path().join("victim"), "convex-peer-monitor-run.1");
+        for link in ["sim.yml", page] {
+            symlink(&victim, dir.path().join(link)).unwrap();
+        }
+        let error = write_file(&dir.path().join("sim.yml"), b"x").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it is a symbolic link; name the file itself"
+        );
+        assert!(shell::man(Some(dir.path())).is_err());
+        assert!(!victim.exists());
+        for _ in 0..2 {
+            write_file(&victim, b"new").unwrap();
+        }
+        assert_eq!(fs::read(victim).unwrap(), b"new");
     }
 
     #[test]

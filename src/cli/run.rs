@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use convex_client::reload_system_roots;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -44,9 +45,14 @@ async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
         shard: args.shard.unwrap_or_default(),
     };
     let reading = source.clone();
+    let loading = tokio::task::spawn_blocking(move || {
+        // Read here, because these files can hang too.
+        reload_system_roots();
+        reading.load()
+    });
     let config = tokio::select! {
         () = signals.stop() => return Ok(ExitCode::SUCCESS),
-        loaded = tokio::task::spawn_blocking(move || reading.load()) => match loaded? {
+        loaded = loading => match loaded? {
             Ok(config) => config,
             Err(errors) => {
                 // If this cannot be printed, neither can an error about it.

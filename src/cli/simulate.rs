@@ -1,7 +1,6 @@
 //! `simulate`: runs a simulated network until a signal, and writes the agent's configuration for
 //! it.
 
-use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use crate::config::DescriptorLimit;
 
 use super::args::SimulateArgs;
 use super::run::raise_descriptor_limit;
-use super::{BAD_CONFIG, print, runtime};
+use super::{BAD_CONFIG, print, runtime, write_file};
 
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     logging::init(LogFormat::Text, LogLevel::Info);
@@ -41,7 +40,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let network = Network::start(options).await?;
         if let Some(file) = &args.write_config {
-            fs::write(file, network.config())
+            write_file(file, network.config().as_bytes())
                 .with_context(|| format!("cannot write the configuration to {}", file.display()))?;
         }
         print(&summary(&network, args))?;

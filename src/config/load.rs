@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::{Errors, Position, Problem};
+use super::file_read::read_file;
 use super::source::Source;
 use super::{Config, secret_file, top_level, yaml};
 
@@ -20,7 +21,7 @@ const DEFAULT_PATHS: [&str; 2] = [
 /// Every problem in the file, with its position.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
     let file = path.to_string_lossy();
-    let (bytes, metadata) = secret_file::read_file(path, yaml::MAX_BYTES).map_err(|error| {
+    let (bytes, metadata) = read_file(path, yaml::MAX_BYTES).map_err(|error| {
         Errors::new(vec![Problem {
             file: file.clone().into_owned(),
             position: None,

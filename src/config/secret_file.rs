@@ -1,12 +1,12 @@
-//! Files that may hold secrets: read into memory that is wiped, and checked for who can read them.
+//! Files named in the configuration that may hold secrets: their text, and who can read them.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::zeroize::Zeroizing;
 
+use super::file_read::read_file;
 use super::value::Value;
 
 /// Largest file with a token or headers, bytes.
@@ -41,26 +41,6 @@ pub(super) fn plain_file(value: &Value, limit: u64) -> Result<(PathBuf, Vec<u8>)
         Ok((bytes, _)) => Ok((path, bytes.to_vec())),
         Err(error) => Err(format!("cannot read {}: {error}", value.quoted_path(&path))),
     }
-}
-
-/// Reads a file of at most `limit` bytes.
-pub(super) fn read_file(path: &Path, limit: u64) -> io::Result<(Zeroizing<Vec<u8>>, Metadata)> {
-    // Opening a pipe would block until it has a writer. Reading a directory fails by itself, with
-    // the system's own message.
-    let kind = std::fs::metadata(path)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    // Allocated once: a vector that grows leaves copies behind that are not wiped.
-    let capacity = usize::try_from(metadata.len().min(limit) + 1).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("larger than {limit} bytes")));
-    }
-    Ok((bytes, metadata))
 }
 
 /// Whether every user of the host can read a file.

@@ -14,7 +14,7 @@ use super::{
     SavedOrder, SavedPeer, Slot, UnixMillis, lock,
 };
 
-/// Saved state of a peer whose last poll is longer ago says nothing about the peer any more.
+/// Saved state of a peer that was polled so long before all others is of no use any more.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Fleet {
@@ -66,10 +66,7 @@ impl Fleet {
         let wall = SystemTime::now();
         let mut watched = lock(&self.watched);
         watched.pending_restores = saved;
-        watched.pending_restores.peers.retain(|_, peer| {
-            peer.last_attempt()
-                .is_some_and(|attempt| is_recent(attempt, wall))
-        });
+        drop_outdated(&mut watched.pending_restores, UnixMillis::from_time(wall));
         for slot in watched.slots.clone() {
             watched.restore_peer(&slot);
         }
@@ -97,9 +94,16 @@ impl WatchedPeers {
     }
 }
 
-fn is_recent(at: UnixMillis, wall: SystemTime) -> bool {
-    let age = at.to_past(wall).and_then(|at| wall.duration_since(at).ok());
-    age.is_some_and(|age| age < MAX_AGE)
+/// Drops peers that have not been polled for long by both measures: the clock, which may be wrong
+/// after a start, and the newest poll that was saved.
+fn drop_outdated(saved: &mut SavedFleet, now: UnixMillis) {
+    let attempts = saved.peers.values().filter_map(SavedPeer::last_attempt);
+    let newest = attempts.max().unwrap_or(now);
+    saved.peers.retain(|_, peer| {
+        peer.last_attempt().is_some_and(|attempt| {
+            !attempt.is_older(MAX_AGE, now) || !attempt.is_older(MAX_AGE, newest)
+        })
+    });
 }
 
 impl PeerRecord {
@@ -141,7 +145,7 @@ impl PeerRecord {
         self.order_watch = OrderWatch::restored(saved.order, now, wall);
         for endpoint in &mut self.endpoints {
             if let Some(saved) = saved.endpoints.get(&endpoint.url) {
-                endpoint.restore(saved, wall);
+                endpoint.restore(saved);
             }
         }
         self.conditions = self.active_conditions(now, wall);
@@ -197,13 +201,13 @@ impl EndpointRecord {
         }
     }
 
-    fn restore(&mut self, saved: &SavedEndpoint, wall: SystemTime) {
+    fn restore(&mut self, saved: &SavedEndpoint) {
         let failure = |(label, message): &(String, String)| {
             let reason = Reason::ALL.iter().find(|reason| reason.as_str() == label)?;
             Some(Failure::new(*reason, message.as_str()))
         };
-        self.last_attempt = saved.attempt.and_then(|at| at.to_past(wall));
-        self.last_success = saved.success.and_then(|at| at.to_past(wall));
+        self.last_attempt = saved.attempt.and_then(UnixMillis::to_time);
+        self.last_success = saved.success.and_then(UnixMillis::to_time);
         self.certificate_ends = saved.certificate_ends.and_then(UnixMillis::to_time);
         self.consecutive_failures = saved.failures;
         self.last_failure = saved.failure.as_ref().and_then(failure);

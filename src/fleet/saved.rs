@@ -114,9 +114,16 @@ impl UnixMillis {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.0))
     }
 
-    /// Converts to a time unless that is in the future: a saved event cannot be.
-    pub(super) fn to_past(self, now: SystemTime) -> Option<SystemTime> {
-        self.to_time().filter(|time| *time <= now)
+    /// Converts to a time, at most `now`: one in the future is of a clock that was ahead then, or is
+    /// behind now.
+    #[must_use]
+    pub fn to_past(self, now: SystemTime) -> Option<SystemTime> {
+        self.to_time().map(|time| time.min(now))
+    }
+
+    /// Whether this is more than `age` before `other`.
+    pub(super) fn is_older(self, age: Duration, other: Self) -> bool {
+        u128::from(other.0.saturating_sub(self.0)) > age.as_millis()
     }
 }
 

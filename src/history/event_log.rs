@@ -22,6 +22,10 @@ const CHANNEL_CAPACITY: usize = 256;
 /// events in a batch that may have been lost.
 const RESTART_ID_GAP: u64 = 1 << 20;
 
+/// Largest id of a stored event; higher ones are damaged. It leaves room for more ids than agents
+/// will ever use, and JavaScript counts exactly up to twice as far.
+pub(super) const MAX_STORED_ID: u64 = 1 << 52;
+
 /// The last events and their subscribers.
 #[derive(Debug)]
 pub(super) struct EventLog {
@@ -50,7 +54,7 @@ impl EventLog {
     pub(super) fn new(now: SystemTime) -> Self {
         let buffer = EventBuffer {
             events: VecDeque::new(),
-            next_id: unix_millis(now).max(1),
+            next_id: unix_millis(now).clamp(1, MAX_STORED_ID),
             last_written: 0,
         };
         Self {
@@ -91,14 +95,20 @@ impl EventLog {
         }
     }
 
-    /// Adds the stored events, which are older than all others. The others count as unwritten.
+    /// Adds the stored events, which are older than all others. The others count as unwritten; if
+    /// the stored ids are higher, because a clock was ahead once, they get new ids.
     pub(super) fn restore(&self, stored: Vec<Event>) {
         let mut buffer = self.lock();
         let last = stored.last().map_or(0, |event| event.id);
-        buffer.next_id = buffer.next_id.max(last.saturating_add(RESTART_ID_GAP));
+        buffer.next_id = buffer.next_id.max(last + RESTART_ID_GAP);
         buffer.last_written = last;
-        let first = buffer.events.front().map_or(u64::MAX, |event| event.id);
-        for event in stored.into_iter().rev().filter(|event| event.id < first) {
+        if buffer.events.front().is_some_and(|event| event.id <= last) {
+            for (id, event) in (last + RESTART_ID_GAP..).zip(&mut buffer.events) {
+                Arc::make_mut(event).id = id;
+            }
+            buffer.next_id = last + RESTART_ID_GAP + buffer.events.len() as u64;
+        }
+        for event in stored.into_iter().rev() {
             buffer.events.push_front(Arc::new(event));
         }
         buffer.trim();
@@ -106,7 +116,9 @@ impl EventLog {
 
     /// Sets the last event in the database, which may have been replaced by another one.
     pub(super) fn set_last_written(&self, id: u64) {
-        self.lock().last_written = id;
+        let mut buffer = self.lock();
+        buffer.last_written = id;
+        buffer.next_id = buffer.next_id.max(id + 1);
     }
 
     /// Returns the unwritten events.
@@ -267,6 +279,29 @@ mod tests {
             [1_000, 1_001, 1_001 + RESTART_ID_GAP]
         );
         assert_eq!(ids(&later.unwritten()), [1_001 + RESTART_ID_GAP]);
+    }
+
+    #[test]
+    fn ids_of_a_clock_that_was_ahead_stop_no_events() {
+        let ahead = EventLog::new(at(u64::MAX));
+        push(&ahead, 2);
+        let stored: Vec<Event> = ahead.since(0, 9).iter().map(|it| (**it).clone()).collect();
+        let last = stored[1].id;
+        let log = log();
+        // Recorded while the database could not be opened.
+        push(&log, 2);
+        log.restore(stored);
+        push(&log, 1);
+        let next = last + RESTART_ID_GAP;
+        assert_eq!(
+            ids(&log.since(0, 9)),
+            [last - 1, last, next, next + 1, next + 2]
+        );
+        assert_eq!(ids(&log.unwritten()), [next, next + 1, next + 2]);
+        // The database is replaced by one with higher ids.
+        log.set_last_written(next + 100);
+        push(&log, 1);
+        assert_eq!(ids(&log.unwritten()), [next + 101]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl History {
         let (first, last) = (unix_minute(from), unix_minute(to));
         let read = move |thread: &mut Thread| {
             thread.read(|store| {
-                let mut resolution = store.resolution_from(first)?;
+                let mut resolution = store.resolution_of((first, last))?;
                 let minutes = u64::from(last.saturating_sub(first));
                 if step >= HOUR || minutes > u64::from(MAX_SERIES_POINTS) * 60 {
                     resolution = Resolution::Hour;

@@ -76,7 +76,7 @@ impl Latency {
             _ => self.min_us.min(later.min_us),
         };
         self.max_us = self.max_us.max(later.max_us);
-        self.count += later.count;
+        self.count = self.count.saturating_add(later.count);
         self.sum_us = self.sum_us.saturating_add(later.sum_us);
     }
 }
@@ -105,17 +105,21 @@ impl Summary {
         summary
     }
 
-    /// Adds the summary of later polls.
+    /// Adds the summary of later polls. Counts that were read from a damaged file do not overflow.
     pub fn merge(&mut self, later: &Self) {
-        self.good += later.good;
-        self.failed += later.failed;
-        self.excused += later.excused;
-        self.maintenance += later.maintenance;
-        self.good_ms += later.good_ms;
-        self.failed_ms += later.failed_ms;
-        self.maintenance_ms += later.maintenance_ms;
+        for (mine, theirs) in [
+            (&mut self.good, later.good),
+            (&mut self.failed, later.failed),
+            (&mut self.excused, later.excused),
+            (&mut self.maintenance, later.maintenance),
+            (&mut self.good_ms, later.good_ms),
+            (&mut self.failed_ms, later.failed_ms),
+            (&mut self.maintenance_ms, later.maintenance_ms),
+        ] {
+            *mine = mine.saturating_add(theirs);
+        }
         for (mine, theirs) in self.by_health.iter_mut().zip(later.by_health) {
-            *mine += theirs;
+            *mine = mine.saturating_add(theirs);
         }
         for (mine, theirs) in self.latency.iter_mut().zip(&later.latency) {
             mine.merge(theirs);
@@ -128,6 +132,9 @@ impl Summary {
     /// Returns the number of polls.
     #[must_use]
     pub const fn polls(&self) -> u64 {
-        self.good + self.failed + self.excused + self.maintenance
+        self.good
+            .saturating_add(self.failed)
+            .saturating_add(self.excused)
+            .saturating_add(self.maintenance)
     }
 }

@@ -1,9 +1,10 @@
 //! Reads a pid file.
 
-use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::time::SystemTime;
+
+use crate::config::open_regular_file;
 
 use super::finder::Found;
 
@@ -20,20 +21,16 @@ pub(super) fn read_pid(path: &Path) -> Result<(i32, Option<SystemTime>), Found> 
             _ => Found::Unknown(why),
         }
     };
-    let meta = fs::metadata(path).map_err(read_error)?;
-    if !meta.is_file() {
-        // Opening a pipe without a writer would block forever.
-        return Err(Found::Unknown(format!("{file} is not a regular file")));
-    }
+    let opened = open_regular_file(path).map_err(read_error)?;
+    let modified = opened.metadata().and_then(|meta| meta.modified()).ok();
     let mut text = String::new();
-    let opened = File::open(path).map_err(read_error)?;
     opened
         .take(MAX_PID_FILE_BYTES)
         .read_to_string(&mut text)
         .map_err(read_error)?;
     let first = text.lines().next().unwrap_or_default().trim();
     match first.parse() {
-        Ok(pid) if pid > 0 => Ok((pid, meta.modified().ok())),
+        Ok(pid) if pid > 0 => Ok((pid, modified)),
         _ => Err(Found::Unknown(format!(
             "the first line of {file} is not a process id"
         ))),

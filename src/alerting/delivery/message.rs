@@ -166,7 +166,8 @@ impl Status {
 
 impl PostableAlert {
     /// Formats `alert` at `now`. A firing alert ends [`FIRING_VALID_FOR`] later unless it is sent
-    /// again.
+    /// again. After a clock was ahead, receivers would refuse an alert that starts after its end,
+    /// and would consider one that ended in the future as firing until then.
     pub(super) fn new(alert: &Alert, context: &MessageContext, now: SystemTime) -> Self {
         let page_url = context.page_url(&alert.subject);
         let annotations = [
@@ -175,13 +176,17 @@ impl PostableAlert {
             ("runbook_url", context.runbook_url(alert.rule.name)),
             ("dashboard_url", page_url.clone()),
         ];
-        let ends_at = alert.ends_at.unwrap_or(now + FIRING_VALID_FOR);
+        let ends_at = match alert.ends_at {
+            Some(ends_at) => ends_at.min(now),
+            None => now + FIRING_VALID_FOR,
+        };
+        let starts_at = alert.starts_at.min(ends_at).min(now);
         Self {
             labels: labels(alert, context),
             annotations: annotations
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),
-            starts_at: format_rfc3339_millis(alert.starts_at).to_string(),
+            starts_at: format_rfc3339_millis(starts_at).to_string(),
             ends_at: format_rfc3339_millis(ends_at).to_string(),
             generator_url: page_url,
         }
@@ -191,7 +196,8 @@ impl PostableAlert {
 impl WebhookMessage {
     /// Formats the last transition of `alert` for the webhook called `receiver`.
     pub(super) fn new(alert: &Alert, context: &MessageContext, receiver: &str) -> Self {
-        let mut postable = PostableAlert::new(alert, context, alert.starts_at);
+        let changed_at = alert.ends_at.unwrap_or(alert.starts_at);
+        let mut postable = PostableAlert::new(alert, context, changed_at);
         let status = Status::from_alert(alert);
         if status == Status::Firing {
             NO_END.clone_into(&mut postable.ends_at);
@@ -232,4 +238,40 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         hasher.update(text);
     }
     hex::encode(&hasher.finalize()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::alerting::rules::Rule;
+    use crate::config;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_of_a_clock_that_was_ahead_is_valid_for_receivers() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let day = Duration::from_secs(24 * 3600);
+        let context = MessageContext::from_config(&config::embedded());
+        for (starts, ends, expected) in [
+            (now + day, None, (now, now + FIRING_VALID_FOR)),
+            (now + day, Some(now - day), (now - day, now - day)),
+            (now - day, Some(now + day), (now - day, now)),
+            (now + day, Some(now + day * 2), (now, now)),
+        ] {
+            let alert = Alert {
+                rule: Rule::named("ConvexPeerDown").unwrap(),
+                subject: AlertSubject::Monitor,
+                starts_at: starts,
+                ends_at: ends,
+                description: String::new(),
+            };
+            let posted = PostableAlert::new(&alert, &context, now);
+            let times = [posted.starts_at, posted.ends_at];
+            let expected = [expected.0, expected.1];
+            assert_eq!(
+                times,
+                expected.map(|time| format_rfc3339_millis(time).to_string())
+            );
+        }
+    }
 }

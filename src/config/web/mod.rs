@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::file_read::read_file;
 use super::keys::{HTTP_SERVER, WEB, WEB_FILE};
 use super::load::decode_utf8;
 use super::scalar::{boolean, user_name};
-use super::secret_file::{is_world_readable, read_file};
+use super::secret_file::is_world_readable;
 use super::section::Section;
 use super::source::{Reported, Source};
 use super::value::Value;

@@ -17,9 +17,10 @@ use rustls::{
 };
 use sha3::{Digest, Sha3_256};
 
+use super::super::file_read::read_file;
 use super::super::keys::TLS_SERVER;
 use super::super::scalar::{boolean, choice};
-use super::super::secret_file::{is_world_readable, read_file, world_readable_warning};
+use super::super::secret_file::{is_world_readable, world_readable_warning};
 use super::super::section::Section;
 use super::super::source::Reported;
 use super::super::value::Value;

@@ -6,6 +6,7 @@
 //! minute in one statement. `redb` doubles its file as it grows; `fjall` has no bound.
 
 mod error;
+mod expiry;
 mod retention;
 mod schema;
 mod store;

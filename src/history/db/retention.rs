@@ -7,7 +7,8 @@ use rusqlite::OptionalExtension;
 use crate::history::time::unix_minute;
 
 use super::error::StoreError;
-use super::schema::{HOURS_KEPT, Resolution};
+use super::expiry::Expiry;
+use super::schema::Resolution;
 use super::store::{Batch, Store};
 
 /// Upper estimate of the bytes that a summary takes in one table, indices included.
@@ -15,10 +16,6 @@ const MAX_SUMMARY_BYTES: u64 = 160;
 
 /// Estimate of the bytes that an event takes.
 const EVENT_BYTES: u64 = 512;
-
-/// Largest number of expired minutes or hours deleted at once, to keep transactions small after the
-/// agent was stopped for long.
-const MAX_EXPIRED_STEPS_PER_DELETE: u32 = 60;
 
 /// When the size limit is reached, this fraction (one in N) of a table's time range is deleted.
 const TIME_RANGE_FRACTION_PER_DELETE: u32 = 32;
@@ -72,7 +69,9 @@ impl Store {
         for resolution in Resolution::ALL {
             let table = resolution.table();
             if let Some((first, last)) = self.time_range(resolution)? {
-                let below = first + (last - first) / TIME_RANGE_FRACTION_PER_DELETE + 1;
+                // A row that a wrong clock has put far away must not widen the range.
+                let range = (last - first).min(resolution.steps_kept());
+                let below = first.saturating_add(range / TIME_RANGE_FRACTION_PER_DELETE + 1);
                 let delete = format!("DELETE FROM {table} WHERE at < ?1");
                 self.connection.execute(&delete, [below])?;
                 return Ok(true);
@@ -97,23 +96,42 @@ impl Store {
         Ok(end("ASC")?.zip(end("DESC")?))
     }
 
-    /// Deletes summaries, and peers without summaries, that are too old at `now`.
-    pub(super) fn delete_expired(&mut self, now: SystemTime) -> Result<(), rusqlite::Error> {
+    /// Deletes summaries that are too old at `now`, as far as `expiry` allows, those in the future
+    /// once it disproves them, and peers without summaries.
+    pub(super) fn delete_expired(
+        &mut self,
+        now: SystemTime,
+        expiry: &mut Expiry,
+    ) -> Result<(), rusqlite::Error> {
         let minute = unix_minute(now);
         for resolution in Resolution::ALL {
-            let Some((first, _)) = self.time_range(resolution)? else {
+            let Some((first, last)) = self.time_range(resolution)? else {
                 continue;
             };
-            let step = minute / resolution.minutes();
+            let (table, step) = (resolution.table(), minute / resolution.minutes());
             let expired = (step + 1).saturating_sub(resolution.steps_kept());
-            let below = expired.min(first.saturating_add(MAX_EXPIRED_STEPS_PER_DELETE));
-            let delete = format!("DELETE FROM {} WHERE at < ?1", resolution.table());
-            self.connection.prepare(&delete)?.execute([below])?;
+            let below = expired.min(first.saturating_add(expiry.allowed_steps(resolution)));
+            if below > first {
+                let delete = format!("DELETE FROM {table} WHERE at < ?1");
+                self.connection.prepare(&delete)?.execute([below])?;
+                expiry.spend(resolution, below - first);
+            }
+            if last > step && expiry.disproves_future() {
+                let delete = format!("DELETE FROM {table} WHERE at > ?1");
+                let rows = self.connection.prepare(&delete)?.execute([step])?;
+                tracing::warn!(
+                    rows,
+                    "deleted {table} of history that are in the future; the clock was wrong when \
+                     they were written"
+                );
+            }
         }
-        let oldest_seen = (minute / 60).saturating_sub(HOURS_KEPT + 1);
-        let delete = "DELETE FROM peers WHERE seen < ?1";
-        if self.connection.prepare(delete)?.execute([oldest_seen])? > 0 {
-            self.peers.retain(|_, (_, seen)| *seen >= oldest_seen);
+        // By what is stored, not by the clock: their rows may still be there.
+        if let Some((oldest, _)) = self.time_range(Resolution::Hour)? {
+            let delete = "DELETE FROM peers WHERE seen < ?1";
+            if self.connection.prepare(delete)?.execute([oldest])? > 0 {
+                self.peers.retain(|_, (_, seen)| *seen >= oldest);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The schema of the database, and the conversion between summaries and rows.
 
 use convex_client::OrderPoints;
+use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, params};
 
 use crate::history::summary::{Latency, Summary};
@@ -159,7 +160,13 @@ pub(super) fn insert_summary(
 
 /// Decodes a row with [`COLUMNS`].
 pub(super) fn summary_from_row(row: &Row<'_>) -> Result<Summary, rusqlite::Error> {
-    let count = |i: usize| row.get::<_, i64>(i).map(|n| u64::try_from(n).unwrap_or(0));
+    // A damaged count makes SQLite's sums overflow into floating point.
+    let count = |i: usize| {
+        row.get_ref(i).map(|value| match value {
+            ValueRef::Integer(n) => u64::try_from(n).unwrap_or(0),
+            _ => 0,
+        })
+    };
     let latency = |i: usize| {
         Ok::<_, rusqlite::Error>(Latency {
             count: count(i)?,

@@ -2,26 +2,32 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use crate::config::require_regular;
 use crate::fleet::Rename;
 use crate::history::event::Event;
-use crate::history::event_log::EVENTS_KEPT;
+use crate::history::event_log::{EVENTS_KEPT, MAX_STORED_ID};
 use crate::history::summary::Summary;
 use crate::history::time::unix_millis;
 
 use super::error::{StoreError, store_error};
+use super::expiry::Expiry;
 use super::schema::{
-    APPLICATION, COLUMNS, Resolution, VERSION, insert_summary, schema, summary_from_row, to_signed,
-    upsert,
+    APPLICATION, COLUMNS, MINUTES_KEPT, Resolution, VERSION, insert_summary, schema,
+    summary_from_row, to_signed, upsert,
 };
 
 /// Name of the database in the state directory.
 pub const FILE_NAME: &str = "history.sqlite";
+
+/// What SQLite appends to the name of a database to name the files that belong to it.
+const COMPANION_SUFFIXES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Identifies a peer in the database: network and name.
 pub(in crate::history) type PeerKey = (Arc<str>, Arc<str>);
@@ -51,16 +57,25 @@ impl Store {
     /// Opens the database in `dir`, which is created if it is missing. The database uses at most
     /// `max_bytes`.
     pub(super) fn open(dir: &Path, max_bytes: u64) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(|source| StoreError::Directory {
+        // SQLite refuses links in the whole path; those to the directory are the operator's.
+        let real_dir = fs::create_dir_all(dir).and_then(|()| fs::canonicalize(dir));
+        let real_dir = real_dir.map_err(|source| StoreError::Directory {
             path: dir.to_owned(),
             source,
         })?;
         let path = dir.join(FILE_NAME);
-        if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-            let why = "it is not a regular file".to_owned();
-            return Err(StoreError::Unusable { path, why });
+        for suffix in iter::once("").chain(COMPANION_SUFFIXES) {
+            let name = format!("{FILE_NAME}{suffix}");
+            if let Ok(metadata) = fs::symlink_metadata(dir.join(&name))
+                && let Err(error) = require_regular(&metadata)
+            {
+                let why = format!("{name}: {error}");
+                return Err(StoreError::Unusable { path, why });
+            }
         }
-        let connection = Connection::open(&path).map_err(|error| store_error(&path, error))?;
+        let flags = OpenFlags::default() | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection = Connection::open_with_flags(real_dir.join(FILE_NAME), flags)
+            .map_err(|error| store_error(&path, error))?;
         Self::prepare(connection, path, true, max_bytes)
     }
 
@@ -100,13 +115,42 @@ impl Store {
             let path = store.path;
             return Err(StoreError::Unusable { path, why });
         }
-        if is_new {
-            let created = store.connection.execute_batch(&schema());
-            created.map_err(|error| store.error(error))?;
-        }
+        let ready = if is_new {
+            store.connection.execute_batch(&schema())
+        } else {
+            store.delete_impossible()
+        };
+        ready.map_err(|error| store.error(error))?;
         store.set_max_bytes(max_bytes)?;
         store.load_peers()?;
         Ok(store)
+    }
+
+    /// Deletes rows with numbers that this program never writes: each of them would be an error for
+    /// ever, and a row of the last possible event would leave no id for the next.
+    fn delete_impossible(&self) -> Result<(), rusqlite::Error> {
+        let steps = format!("at < 0 OR at > {}", u32::MAX);
+        for (table, impossible) in [
+            ("minutes", &steps),
+            ("hours", &steps),
+            ("events", &format!("id < 0 OR id > {MAX_STORED_ID}")),
+            (
+                "peers",
+                &format!(
+                    "typeof(seen) <> 'integer' OR seen NOT BETWEEN 0 AND {}",
+                    u32::MAX
+                ),
+            ),
+        ] {
+            // Asked first, because a file that is read-only can still be read.
+            let select = format!("SELECT 1 FROM {table} WHERE {impossible} LIMIT 1");
+            if self.connection.prepare(&select)?.exists([])? {
+                let delete = format!("DELETE FROM {table} WHERE {impossible}");
+                let rows = self.connection.execute(&delete, [])?;
+                tracing::warn!(rows, table, "deleted damaged rows of the history");
+            }
+        }
+        Ok(())
     }
 
     /// Converts an error of SQLite.
@@ -158,16 +202,22 @@ impl Store {
         self.load_peers()
     }
 
-    /// Returns the stored events, oldest first. Events of a later version that cannot be decoded
-    /// are skipped.
+    /// Returns the stored events, oldest first, with the ids of their rows. Events of a later version
+    /// that cannot be decoded are skipped.
     pub(super) fn events(&self) -> Result<Vec<Event>, StoreError> {
         let read = || {
             let mut select = self
                 .connection
-                .prepare("SELECT body FROM events ORDER BY id")?;
-            let rows = select.query_map([], |row| row.get::<_, String>(0))?;
-            let events = rows.filter_map(|body| match body {
-                Ok(body) => serde_json::from_str(&body).ok().map(Ok),
+                .prepare("SELECT id, body FROM events ORDER BY id")?;
+            let rows = select.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+            })?;
+            let events = rows.filter_map(|row| match row {
+                Ok((id, body)) => {
+                    let event: Event = serde_json::from_str(&body).ok()?;
+                    let id = u64::try_from(id).ok()?;
+                    Some(Ok(Event { id, ..event }))
+                }
                 Err(error) => Some(Err(error)),
             });
             events.collect::<Result<_, _>>()
@@ -186,10 +236,14 @@ impl Store {
         })
     }
 
-    /// Deletes rows that are too old at `now`, shrinks the file if its limit was lowered, and
-    /// truncates the write-ahead log, which would only grow otherwise.
-    pub(super) fn prune_and_checkpoint(&mut self, now: SystemTime) -> Result<(), StoreError> {
-        self.delete_expired(now)
+    /// Deletes rows that are too old at `now`, as far as `expiry` allows, shrinks the file if its
+    /// limit was lowered, and truncates the write-ahead log, which would only grow otherwise.
+    pub(super) fn prune_and_checkpoint(
+        &mut self,
+        now: SystemTime,
+        expiry: &mut Expiry,
+    ) -> Result<(), StoreError> {
+        self.delete_expired(now, expiry)
             .map_err(|error| self.error(error))?;
         self.shrink_to_limit()?;
         self.checkpoint().map_err(|error| self.error(error))
@@ -258,19 +312,21 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the finest resolution that has all data stored since `minute`.
-    pub(in crate::history) fn resolution_from(
+    /// Returns the finest resolution that has all data stored from minute `from` to minute `to`.
+    pub(in crate::history) fn resolution_of(
         &self,
-        minute: u32,
+        (from, to): (u32, u32),
     ) -> Result<Resolution, StoreError> {
         let has_older_hours = || {
             let first = self
                 .time_range(Resolution::Minute)?
                 .map_or(u32::MAX, |(first, _)| first);
+            // Older minutes are not complete: they may be about to expire, or of a wrong clock.
+            let first = first.max(to.saturating_sub(MINUTES_KEPT));
             let mut select = self
                 .connection
                 .prepare("SELECT 1 FROM hours WHERE at >= ?1 AND at < ?2 LIMIT 1")?;
-            select.exists([minute / 60, first / 60])
+            select.exists([from / 60, first / 60])
         };
         let has_older_hours = has_older_hours().map_err(|error| self.error(error))?;
         Ok(if has_older_hours {
@@ -291,7 +347,7 @@ impl Store {
         let Some((id, _)) = self.peers.get(key) else {
             return Ok(Vec::new());
         };
-        // Older rows exist only if the clock was wrong by years once.
+        // Older rows have only not expired yet, or are of a clock that was wrong by years once.
         let from = from.max(to.saturating_sub(resolution.steps_kept() + 1));
         let read = || {
             let text = format!(
@@ -330,7 +386,7 @@ pub(super) fn quarantine(path: &Path, now: SystemTime) -> Option<PathBuf> {
         stamp += 1;
     };
     let moved = fs::rename(path, &to).is_ok();
-    for suffix in ["-wal", "-shm", "-journal"] {
+    for suffix in COMPANION_SUFFIXES {
         // Usually missing. Left behind, SQLite would apply it to the new database.
         let companion = path.with_file_name(format!("{FILE_NAME}{suffix}"));
         drop(fs::rename(&companion, format!("{}{suffix}", to.display())));

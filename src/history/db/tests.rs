@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -19,8 +20,11 @@ use crate::history::event_log::EVENTS_KEPT;
 use crate::history::summary::{Latency, Summary};
 
 use super::error::StoreError;
+use super::expiry::Expiry;
 use super::schema::{Resolution, VERSION, schema};
 use super::store::{Batch, FILE_NAME, PeerKey, Store, quarantine};
+
+mod clock;
 
 const AMPLE_BYTES: u64 = 1 << 30;
 
@@ -84,7 +88,7 @@ fn steps(found: &[(u32, Summary)]) -> Vec<u32> {
 impl Store {
     fn write_and_prune(&mut self, batch: &Batch, now: SystemTime) -> Result<(), StoreError> {
         self.write(batch)?;
-        self.prune_and_checkpoint(now)
+        self.prune_and_checkpoint(now, &mut Expiry::ample())
     }
 }
 
@@ -273,7 +277,9 @@ fn the_limit_always_holds_and_the_finest_and_oldest_rows_go_first() {
             let bytes = bytes_in(dir.path());
             assert!(bytes <= bound, "{bytes} bytes after {minute} minutes");
         }
-        store.prune_and_checkpoint(at_minute(minute + 10)).unwrap();
+        store
+            .prune_and_checkpoint(at_minute(minute + 10), &mut Expiry::ample())
+            .unwrap();
         let bytes = bytes_in(dir.path());
         assert!(bytes <= bound, "{bytes} bytes after {minute} minutes");
     }
@@ -291,10 +297,13 @@ fn the_limit_always_holds_and_the_finest_and_oldest_rows_go_first() {
         "the first minute is {first}"
     );
     assert_eq!(
-        store.resolution_from(first + 1).unwrap(),
+        store.resolution_of((first + 1, last)).unwrap(),
         Resolution::Minute
     );
-    assert_eq!(store.resolution_from(1_600).unwrap(), Resolution::Hour);
+    assert_eq!(
+        store.resolution_of((1_600, last)).unwrap(),
+        Resolution::Hour
+    );
 }
 
 #[test]
@@ -340,7 +349,7 @@ fn a_batch_that_cannot_fit_is_refused_without_harm() {
 #[test]
 fn the_oldest_events_are_dropped_for_the_newest() {
     let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
-    let events = |ids: std::ops::Range<u64>| Batch {
+    let events = |ids: Range<u64>| Batch {
         summaries: Vec::new(),
         events: ids.map(event).collect(),
     };
@@ -401,6 +410,31 @@ fn a_foreign_file_is_unusable() {
     drop(later);
     assert_unusable("a database of a later version");
     Store::open(dir.path(), AMPLE_BYTES).unwrap();
+}
+
+#[test]
+fn a_link_is_set_aside_and_what_it_points_to_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let victim = dir.path().join("victim");
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let link = dir.path().join(format!("{FILE_NAME}{suffix}"));
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let error = Store::open(dir.path(), AMPLE_BYTES).unwrap_err();
+        let expected = format!("{FILE_NAME}{suffix}: it is a symbolic link, not a regular file");
+        assert!(error.to_string().ends_with(&expected), "{error}");
+        quarantine(&path, SystemTime::now());
+        let mut store = Store::open(dir.path(), AMPLE_BYTES).unwrap();
+        store.write_and_prune(&batch(1, [1]), at_minute(1)).unwrap();
+        assert!(!victim.exists(), "{suffix}");
+    }
+    // The directory itself may be reached through a link.
+    let other = tempfile::tempdir().unwrap();
+    let linked = other.path().join("linked");
+    std::os::unix::fs::symlink(dir.path(), &linked).unwrap();
+    let store = Store::open(&linked, AMPLE_BYTES).unwrap();
+    let found = store.summaries(&peer(0), Resolution::Minute, (0, 9));
+    assert_eq!(steps(&found.unwrap()), [1]);
 }
 
 /// Environment variable that makes this test's program the writer to be killed: its directory.

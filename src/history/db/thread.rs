@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Rename;
@@ -16,6 +16,7 @@ use crate::history::event_log::EventLog;
 use crate::supervisor::panic_message;
 
 use super::error::StoreError;
+use super::expiry::Expiry;
 use super::store::{Batch, Store, quarantine};
 
 /// Largest number of queued jobs.
@@ -97,6 +98,7 @@ pub(in crate::history) struct Thread {
     log: Arc<EventLog>,
     log_restored: bool,
     failing: bool,
+    expiry: Expiry,
 }
 
 impl Thread {
@@ -112,6 +114,7 @@ impl Thread {
             log,
             log_restored: false,
             failing: false,
+            expiry: Expiry::default(),
         }
     }
 
@@ -227,9 +230,13 @@ impl Thread {
     /// Prunes the database and truncates its write-ahead log, after the last batch of a write.
     /// Returns whether that succeeded; failures are logged.
     pub(in crate::history) fn prune_and_checkpoint(&mut self) -> bool {
+        let now = SystemTime::now();
+        let mut expiry = std::mem::take(&mut self.expiry);
+        expiry.advance(now, Instant::now());
         let result = self
             .store()
-            .and_then(|store| store.prune_and_checkpoint(SystemTime::now()));
+            .and_then(|store| store.prune_and_checkpoint(now, &mut expiry));
+        self.expiry = expiry;
         let succeeded = result
             .inspect_err(|error| self.handle_failure(error))
             .is_ok();

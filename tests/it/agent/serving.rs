@@ -1,5 +1,9 @@
 //! The whole agent against scripted peers: what it serves, and what a reload changes.
 
+use std::fs;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
 
@@ -150,7 +154,7 @@ async fn a_reload_keeps_unchanged_peers_and_an_invalid_file_changes_nothing() {
     let polls = "convex_peer_polls_total{peer=\"kept\",network=\"test\"}";
     let before = agent.wait_for(polls, |polls| polls >= 2.0).await;
 
-    std::fs::write(
+    fs::write(
         &agent.config,
         "peers: [{ name: kept, endpoints: ['localhost:1'] }]\n",
     )
@@ -173,7 +177,7 @@ async fn a_reload_keeps_unchanged_peers_and_an_invalid_file_changes_nothing() {
             .is_some()
     );
 
-    std::fs::write(&agent.config, config(&[("kept", &kept), ("new", &new)])).unwrap();
+    fs::write(&agent.config, config(&[("kept", &kept), ("new", &new)])).unwrap();
     assert_eq!(
         agent.post("/-/reload", &[]).await,
         (200, "reloaded\n".to_owned())
@@ -289,5 +293,33 @@ async fn an_unreachable_peer_does_not_keep_the_agent_from_starting() {
     let refused = "convex_probe_failures_total{peer=\"a\",network=\"default\",transport=\"tcp\",reason=\"refused\"}";
     assert!(agent.metric(refused).await.unwrap() >= 1.0);
     assert_eq!(agent.get("/-/ready").await.0, 200);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_fails_while_a_file_does_not_answer_and_works_again_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    fs::write(&token, "secret\n").unwrap();
+    let text = format!(
+        "peers: [{{ name: a, endpoints: ['http://127.0.0.1:1'], bearer_token_file: '{}' }}]\n",
+        token.display()
+    );
+    let agent = Agent::start(&text).await;
+    let successful = "convex_monitor_config_last_reload_successful";
+    for _ in 0..2 {
+        fs::remove_file(&token).unwrap();
+        mknodat(CWD, &token, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let (status, error) = agent.post("/-/reload", &[]).await;
+        assert_eq!(status, 400, "{error}");
+        let expected = "/token\": it is a FIFO, not a regular file\n";
+        assert!(error.ends_with(expected), "{error}");
+        assert_eq!(agent.metric(successful).await, Some(0.0));
+
+        fs::remove_file(&token).unwrap();
+        fs::write(&token, "another\n").unwrap();
+        assert_eq!(agent.post("/-/reload", &[]).await.0, 200);
+        assert_eq!(agent.metric(successful).await, Some(1.0));
+    }
     agent.stop().await;
 }

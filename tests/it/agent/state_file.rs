@@ -5,6 +5,7 @@ mod any;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
@@ -15,6 +16,7 @@ use convex_peer_monitor::fleet::{
     ConfiguredIdentity, Divergence, EndpointObservation, Fleet, Health, LastPoll, Observation,
     SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -153,18 +155,65 @@ fn the_memory_of_a_peer_is_kept_until_it_is_configured_again() {
     let both = "peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }, { name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n";
     later.apply(&config(both));
     assert_eq!(later.snapshot().peers[1].health, Health::Down);
+}
 
-    let mut old = memory();
-    for endpoint in old.peers.get_mut("one").unwrap().endpoints.values_mut() {
-        endpoint.attempt = Some(UnixMillis(0));
+/// The memory of `one` and of another peer, polled at these times in days from now.
+fn polled(one: i64, other: i64) -> SavedFleet {
+    let mut memory = memory();
+    let now = memory.finality_advanced["default"].0;
+    let mut other_peer = memory.peers["one"].clone();
+    let one_peer = memory.peers.get_mut("one").unwrap();
+    for (peer, days) in [(one_peer, one), (&mut other_peer, other)] {
+        for endpoint in peer.endpoints.values_mut() {
+            endpoint.attempt = Some(UnixMillis(now.saturating_add_signed(days * 86_400_000)));
+        }
     }
+    memory.peers.insert("other".to_owned(), other_peer);
+    memory
+}
+
+#[test]
+fn only_a_peer_that_was_polled_long_before_others_is_forgotten() {
+    for (one, other, remembered, what) in [
+        (-32, 0, false, "removed a month ago"),
+        (-29, 0, true, "removed recently"),
+        (
+            -100,
+            -100,
+            true,
+            "the agent was stopped, or its clock is ahead",
+        ),
+        (100, 100, true, "the clock is behind"),
+        (
+            0,
+            100,
+            true,
+            "the clock was ahead when the other was polled",
+        ),
+    ] {
+        let fleet = fleet(ONE);
+        fleet.restore(polled(one, other));
+        let learned = fleet.snapshot().peers[0].identity.key;
+        assert_eq!(learned.is_some(), remembered, "{what}");
+    }
+}
+
+#[test]
+fn what_happened_in_the_future_counts_as_now() {
     let fleet = fleet(ONE);
-    fleet.restore(old);
-    assert_eq!(
-        fleet.snapshot().peers[0].health,
-        Health::Unknown,
-        "not polled for years"
-    );
+    let mut memory = memory();
+    let ahead = UnixMillis(u64::MAX);
+    let one = memory.peers.get_mut("one").unwrap();
+    one.key_changed = Some(ahead);
+    one.advanced = [Some(ahead); 4];
+    one.order.stuck = Some(ahead);
+    memory.finality_advanced.insert("default".to_owned(), ahead);
+    fleet.restore(memory);
+    fleet.judge_all();
+    let snapshot = fleet.snapshot();
+    assert!(conditions(&snapshot).contains(&"identity_changed"));
+    let advanced = snapshot.networks[0].verdict.finality_advanced;
+    assert!(advanced.unwrap() <= SystemTime::now());
 }
 
 #[test]
@@ -224,13 +273,59 @@ fn a_foreign_file_is_set_aside_with_a_reason() {
             .contains("larger than 67108864 bytes")
     );
     fs::create_dir(&path).unwrap();
-    assert_eq!(file.read().quarantined.unwrap().why, "not a regular file");
+    let why = file.read().quarantined.unwrap().why;
+    assert_eq!(why, "cannot read it: it is a directory, not a regular file");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let why = file.read().quarantined.unwrap().why;
+    assert_eq!(why, "cannot read it: it is a FIFO, not a regular file");
     let memory = memory();
     file.write(&state(memory.clone())).unwrap();
     assert_eq!(
         file.read().state,
         Some(state(memory)),
         "the path is free again"
+    );
+}
+
+#[test]
+fn no_file_in_the_state_directory_is_read_or_written_through_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let state_dir = dir.path().join("state");
+    let victim = dir.path().join("victim");
+    let saved = StateFile::open(&state_dir).unwrap();
+    saved.write(&state(memory())).unwrap();
+    fs::rename(state_dir.join("state.json"), &victim).unwrap();
+    let before = fs::read(&victim).unwrap();
+    for name in ["state.json", "state.json.new"] {
+        symlink(&victim, state_dir.join(name)).unwrap();
+    }
+    let found = saved.read();
+    assert_eq!(
+        (found.state, found.quarantined.unwrap().why.as_str()),
+        (
+            None,
+            "cannot read it: it is a symbolic link, not a regular file"
+        )
+    );
+    saved.write(&State::default()).unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), before);
+    assert_eq!(saved.read().state, Some(State::default()));
+    drop(saved);
+    // A dangling link would create the file that it points to.
+    let lock = state_dir.join("lock");
+    fs::remove_file(&lock).unwrap();
+    symlink(dir.path().join("created"), &lock).unwrap();
+    let error = StateFile::open(&state_dir).unwrap_err().to_string();
+    assert!(
+        error.ends_with("/lock: it is a symbolic link, not a regular file"),
+        "{error}"
+    );
+    assert!(!dir.path().join("created").exists());
+    fs::remove_file(&lock).unwrap();
+    mknodat(CWD, &lock, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    assert!(
+        StateFile::open(&state_dir).is_err(),
+        "and it does not block"
     );
 }
 

@@ -54,6 +54,20 @@ async fn receiver() -> (String, Names) {
 }
 
 #[tokio::test]
+async fn a_stop_while_the_agent_starts_is_obeyed_and_starts_no_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let (supervisor, names) = supervisor(|_| false);
+    supervisor.stop().cancel();
+    let config = format!(
+        "state_dir: '{}'\npeers: [{{ name: one, endpoints: ['tcp://192.0.2.1:1'] }}]\n",
+        dir.path().display()
+    );
+    let agent = Agent::start_supervised(&config, Shard::default(), supervisor).await;
+    agent.ended().await.unwrap();
+    assert_eq!(*names.lock().unwrap(), BTreeSet::new());
+}
+
+#[tokio::test]
 async fn every_task_that_panics_is_restarted() {
     let network = Network::start(Options {
         peers: 2,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use convex_peer_monitor::config;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{environment, errors, with_peer};
 
@@ -88,7 +89,7 @@ fn an_unreadable_file_is_reported_with_the_error_of_the_system() {
     );
     assert_eq!(
         error("", None),
-        "DIR/: cannot read the configuration: Is a directory (os error 21)"
+        "DIR/: cannot read the configuration: it is a directory, not a regular file"
     );
     assert_eq!(
         error("latin1.yml", Some(b"listen: x\nvantage: caf\xe9\n")),
@@ -97,5 +98,40 @@ fn an_unreadable_file_is_reported_with_the_error_of_the_system() {
     assert_eq!(
         error("large.yml", Some(&vec![b'#'; (16 << 20) + 1])),
         "DIR/large.yml: cannot read the configuration: larger than 16777216 bytes"
+    );
+}
+
+#[test]
+fn a_pipe_in_the_place_of_any_file_is_an_error_and_blocks_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, path) = (dir.path().join("fifo"), dir.path().join("config.yml"));
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let peer = "peers: [{ name: one, endpoints: ['http://192.0.2.1:1'], FILE: fifo }]\n";
+    let receiver = "peers: [{ name: one, endpoints: ['http://192.0.2.1:1'] }]\n\
+                    notify: { webhooks: [{ name: w, url_file: fifo }] }\n";
+    let web = "peers: [{ name: one, endpoints: ['http://192.0.2.1:1'] }]\n\
+               web: { config_file: FILE }\n";
+    fs::write(
+        dir.path().join("web.yml"),
+        "tls_server_config: { cert_file: fifo, key_file: fifo }\n",
+    )
+    .unwrap();
+    for text in [
+        &peer.replace("FILE", "bearer_token_file"),
+        &peer.replace("FILE", "headers_file"),
+        &peer.replace("FILE", "ca_file"),
+        receiver,
+        &web.replace("FILE", "fifo"),
+        &web.replace("FILE", "web.yml"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let error = config::load(&path, &environment).unwrap_err().to_string();
+        let expected = "fifo\": it is a FIFO, not a regular file";
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let error = config::load(&fifo, &environment).unwrap_err().to_string();
+    assert!(
+        error.ends_with("it is a FIFO, not a regular file"),
+        "{error}"
     );
 }
