@@ -22,7 +22,9 @@ mod resolve;
 mod status;
 mod tcp;
 
-pub use self::http::{HttpClient, HttpClients, HttpOptions, HttpOptionsError, http_client};
+pub use self::http::{
+    HttpClient, HttpClients, HttpOptions, HttpOptionsError, http_client, retry_after,
+};
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
 pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};

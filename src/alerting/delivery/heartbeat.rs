@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
-use crate::retry::RetryPauses;
 
 use super::sender::Sender;
 
-/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails.
+/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails or the
+/// receiver asks for no requests.
 pub(super) async fn run(
     mut sender: Sender,
     interval: Duration,
@@ -36,18 +36,18 @@ pub(super) async fn run(
                 return;
             }
         }
-        stop.run_until_cancelled(sleep_until(next)).await;
+        stop.run_until_cancelled(sleep_until(sender.not_before(next)))
+            .await;
     }
 }
 
 /// Sends one heartbeat; retries until it is delivered or the next one is due.
 async fn send_with_retries(sender: &mut Sender, next: Instant) {
-    let mut pauses = RetryPauses::for_delivery();
     while sender.post("", Vec::new(), None).await.is_err() {
-        let pause = pauses.next_pause();
-        if Instant::now() + pause >= next {
+        let again = sender.next_attempt();
+        if again >= next {
             return;
         }
-        sleep(pause).await;
+        sleep_until(again).await;
     }
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-
-use crate::retry::RetryPauses;
 
 use super::outbox::Outbox;
 use super::sender::{DeliveryError, Sender};
@@ -13,7 +11,6 @@ use super::sender::{DeliveryError, Sender};
 /// Delivers notifications until `stop`; a request in flight is completed first.
 pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: CancellationToken) {
     let mut published = outbox.subscribe();
-    let mut pauses = RetryPauses::for_delivery();
     let webhook = sender.receiver.clone();
     while !stop.is_cancelled() {
         published.mark_unchanged();
@@ -37,11 +34,11 @@ pub(super) async fn run(mut sender: Sender, outbox: Arc<Outbox>, stop: Cancellat
                     "notification delivered"
                 );
                 outbox.remove(&webhook, &message.id);
-                pauses = RetryPauses::for_delivery();
             }
             Err(DeliveryError::Rejected(_)) => outbox.remove(&webhook, &message.id),
             Err(DeliveryError::Retryable(_)) => {
-                stop.run_until_cancelled(sleep(pauses.next_pause())).await;
+                let next = sender.next_attempt();
+                stop.run_until_cancelled(sleep_until(next)).await;
             }
         }
     }

@@ -4,6 +4,7 @@
 mod clients;
 mod failure;
 mod options;
+mod retry_after;
 mod tls;
 mod trace;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Limits, decode_message};
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
@@ -28,10 +29,12 @@ use crate::status::Status;
 
 use self::clients::{ClientSettings, MAX_IDLE};
 use self::failure::excerpt;
+use self::retry_after::date_in;
 use self::trace::{Progress, TRACE, Trace};
 
 pub use self::clients::{HttpClients, HttpOptionsError, http_client};
 pub use self::options::HttpOptions;
+pub use self::retry_after::retry_after;
 
 /// Media type of a reply as message content: exact types, and the same decoder as over TCP. All
 /// measured releases support it.
@@ -372,26 +375,4 @@ fn clock_of(
     let date = date_in(headers, &DATE)?;
     let value = ClockSample::from_whole_seconds(date, answered_at, took);
     Some(Timed { value, took })
-}
-
-/// Returns the time for which an overloaded peer asks not to be contacted. The header has seconds,
-/// or a date by the peer's own clock.
-fn retry_after(
-    status: StatusCode,
-    headers: &HeaderMap,
-    answered_at: SystemTime,
-) -> Option<Duration> {
-    if !failure::is_overload(status) {
-        return None;
-    }
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();
-    if let Ok(seconds) = seconds {
-        return Some(Duration::from_secs(seconds));
-    }
-    let now = date_in(headers, &DATE).unwrap_or(answered_at);
-    date_in(headers, &RETRY_AFTER)?.duration_since(now).ok()
-}
-
-fn date_in(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }
