@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::failure::{Failure, Reason};
 
 use super::membership::WatchedPeers;
+use super::peer::flapping::Flapping;
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
     Divergence, EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint, SavedFleet,
@@ -102,13 +103,28 @@ fn is_recent(at: UnixMillis, wall: SystemTime) -> bool {
     age.is_some_and(|age| age < MAX_AGE)
 }
 
+/// Converts an instant to a time of the wall clock.
+fn to_wall(at: Instant, now: Instant, wall: SystemTime) -> Option<UnixMillis> {
+    let age = now.saturating_duration_since(at);
+    wall.checked_sub(age).map(UnixMillis::from_time)
+}
+
+/// Converts a time of the wall clock to an instant, unless it is in the future.
+fn to_instant(at: UnixMillis, now: Instant, wall: SystemTime) -> Option<Instant> {
+    let age = wall.duration_since(at.to_past(wall)?).ok()?;
+    now.checked_sub(age)
+}
+
 impl PeerRecord {
     fn export(&self, now: Instant, wall: SystemTime) -> SavedPeer {
         let endpoints = self.endpoints.iter();
+        let changes = self.flapping.changes.iter();
         SavedPeer {
             configured: ConfiguredIdentity::of(&self.peer),
             health: self.health,
             streak: self.streak,
+            verdict_changes: changes.filter_map(|at| to_wall(*at, now, wall)).collect(),
+            recent_polls: self.flapping.recent,
             genesis: self.identity.genesis,
             key: self.identity.key,
             genesis_match: self.identity.genesis_match.to_bool(),
@@ -128,6 +144,11 @@ impl PeerRecord {
     fn restore(&mut self, saved: &SavedPeer, now: Instant, wall: SystemTime) {
         let past = |at: Option<UnixMillis>| at.and_then(|at| at.to_past(wall));
         self.streak = saved.streak;
+        let changes = saved.verdict_changes.iter();
+        self.flapping = Flapping::restored(
+            changes.filter_map(|at| to_instant(*at, now, wall)),
+            saved.recent_polls,
+        );
         self.identity.genesis = saved.genesis;
         self.identity.key = saved.key;
         self.identity.genesis_match = saved.genesis_match.into();
@@ -151,10 +172,7 @@ impl PeerRecord {
 
 impl OrderWatch {
     fn export(&self, now: Instant, wall: SystemTime) -> SavedOrder {
-        let on_wall_clock = |since: Option<Instant>| {
-            let age = now.saturating_duration_since(since?);
-            wall.checked_sub(age).map(UnixMillis::from_time)
-        };
+        let on_wall_clock = |since: Option<Instant>| to_wall(since?, now, wall);
         SavedOrder {
             points: self.last,
             highest: self.highest,
@@ -167,10 +185,7 @@ impl OrderWatch {
     }
 
     fn restored(saved: SavedOrder, now: Instant, wall: SystemTime) -> Self {
-        let instant = |at: Option<UnixMillis>| {
-            let age = wall.duration_since(at?.to_past(wall)?).ok()?;
-            now.checked_sub(age)
-        };
+        let instant = |at: Option<UnixMillis>| to_instant(at?, now, wall);
         Self {
             last: saved.points,
             finality_advanced: false,

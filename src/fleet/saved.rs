@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Peer;
 
-use super::{Health, Streak};
+use super::{Health, RecentPolls, Streak};
 
 /// State of a fleet that outlives the agent. Counters do not: Prometheus expects them to restart at
 /// 0.
@@ -32,6 +32,12 @@ pub struct SavedPeer {
     pub health: Health,
     /// The polls that the health follows from.
     pub streak: Streak,
+    /// Times of the last changes of the verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdict_changes: Vec<UnixMillis>,
+    /// The results of the last polls, unless all were good.
+    #[serde(default, skip_serializing_if = "RecentPolls::all_good")]
+    pub recent_polls: RecentPolls,
     /// The last genesis hash.
     pub genesis: Option<Hash>,
     /// The last peer key; the learned one if none is pinned.
@@ -141,6 +147,8 @@ impl SavedPeer {
         self.advanced = [None; 4];
         self.order = SavedOrder::default();
         self.streak = self.streak.verdict_only();
+        self.recent_polls = self.recent_polls.verdict_only();
+        self.verdict_changes = Vec::new();
         for endpoint in self.endpoints.values_mut() {
             **endpoint = SavedEndpoint::default();
         }

@@ -3,6 +3,7 @@
 pub(super) mod condition;
 mod conditions;
 pub(super) mod endpoint;
+pub(super) mod flapping;
 pub(super) mod health;
 pub(super) mod identity;
 pub(super) mod last_poll;
@@ -11,7 +12,7 @@ pub(super) mod provenance;
 pub(super) mod tally;
 mod update;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,14 +28,11 @@ use super::network::member::Heard;
 use super::{Divergence, Lag, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
+use flapping::Flapping;
 use health::{Health, Streak};
 use identity::Identity;
 use last_poll::LastPoll;
 use order::{OrderState, OrderWatch};
-
-/// Number of changes of the verdict that are remembered; if they follow each other quickly, the
-/// peer is flapping.
-const FLAPPING_CHANGES: usize = 6;
 
 /// A measurement is shown for this many intervals of its peer after it was obtained.
 const FRESH_INTERVALS: u32 = 3;
@@ -85,8 +83,7 @@ pub struct PeerRecord {
     /// How the last poll counts in the number of reached peers.
     pub(in crate::fleet) contact: Option<Contact>,
     pub(in crate::fleet) streak: Streak,
-    /// Times of the last [`FLAPPING_CHANGES`] changes of the verdict.
-    changes: VecDeque<Instant>,
+    pub(in crate::fleet) flapping: Flapping,
     pub(in crate::fleet) order_watch: OrderWatch,
     pub(in crate::fleet) lag: Option<Measured<Lag>>,
     lagging_since: Option<Instant>,
@@ -127,7 +124,7 @@ impl PeerRecord {
             heard: None,
             contact: None,
             streak: Streak::default(),
-            changes: VecDeque::new(),
+            flapping: Flapping::default(),
             order_watch: OrderWatch::default(),
             lag: None,
             lagging_since: None,

@@ -13,7 +13,7 @@ use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     ConfiguredIdentity, Divergence, EndpointObservation, Fleet, Health, LastPoll, Observation,
-    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
+    RecentPolls, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
 
 use crate::support::agent::{Agent, value_of};
@@ -54,6 +54,8 @@ fn memory() -> SavedFleet {
         },
         health: Health::Down,
         streak,
+        verdict_changes: Vec::new(),
+        recent_polls: RecentPolls::default(),
         genesis: Some(Hash::new([1; 32])),
         key: Some(Hash::new([2; 32])),
         genesis_match: None,
@@ -113,6 +115,15 @@ fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
     conditions(&fleet.snapshot())
 }
 
+/// Polls the peer without an answer.
+fn fail(fleet: &Fleet) {
+    let (attempt, outcome) = polls::failed(FailureReason::Timeout);
+    let now = SystemTime::now();
+    let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
+    let endpoints = vec![probed];
+    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stall_outlives_the_agent() {
     let before = fleet(ONE);
@@ -123,6 +134,26 @@ async fn a_stall_outlives_the_agent() {
     after.restore(before.export());
     assert_eq!(poll(&after, [5, 4, 4, 4]), ["stalled"]);
     assert!(poll(&after, [5, 5, 5, 5]).is_empty(), "finality has moved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flapping_by_either_rule_outlives_the_agent() {
+    const DOWN_AFTER_ONE: &str = "defaults: { up_after: 1, down_after: 1 }\n";
+    const DOWN_AFTER_TWO: &str = "defaults: { up_after: 1, down_after: 2 }\n";
+    for defaults in [DOWN_AFTER_ONE, DOWN_AFTER_TWO] {
+        let text = format!("{defaults}{ONE}");
+        let before = fleet(&text);
+        for _ in 0..3 {
+            poll(&before, [5; 4]);
+            fail(&before);
+        }
+        assert_eq!(poll(&before, [5; 4]), ["flapping"], "{defaults}");
+        let saved = serde_json::to_string(&before.export()).unwrap();
+        let after = fleet(&text);
+        after.restore(serde_json::from_str(&saved).unwrap());
+        assert_eq!(conditions(&after.snapshot()), ["flapping"], "{defaults}");
+        assert_eq!(poll(&after, [5; 4]), ["flapping"], "{defaults}");
+    }
 }
 
 #[test]
