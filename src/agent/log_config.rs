@@ -26,7 +26,7 @@ pub(super) fn log_start(config: &Config, address: SocketAddr) {
 
 /// Logs what is valid but unwise about `config`, listening at `address`.
 pub(super) fn log_warnings(config: &Config, address: SocketAddr) {
-    for warning in &config.warnings {
+    for warning in config.warnings.lines() {
         tracing::warn!("{warning}");
     }
     if let Some(warning) = config.web.exposure_warning(address) {

@@ -41,7 +41,7 @@ mod yaml;
 
 pub use cost::{Cost, DescriptorLimit};
 pub use discovery::Discovery;
-pub use error::{Errors, Position, Problem};
+pub use error::{Errors, Position, Problem, Problems};
 pub use history::History;
 pub use http_options::HttpOptions;
 pub use keys::keys;
@@ -105,7 +105,7 @@ pub struct Config {
     /// How detailed the metrics of each peer are.
     pub detail: Detail,
     /// What is valid but unwise, with positions.
-    pub warnings: Vec<Problem>,
+    pub warnings: Problems,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 use rustix::system::uname;
 use std::path::PathBuf;
 
+use super::error::Problems;
 use super::history::history;
 use super::keys::{FILE, METRICS, VERDICTS};
 use super::limits::limits;
@@ -82,7 +83,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         history: history?,
         limits: limits?,
         detail: detail?.unwrap_or(auto),
-        warnings: Vec::new(),
+        warnings: Problems::default(),
     })
 }
 

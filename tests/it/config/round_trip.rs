@@ -10,8 +10,8 @@ use cad3::Hash;
 use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
-    Limits, Mode, Network, Notify, Peer, Polling, ProcessBy, Role, Secret, SelfCheck, Severity,
-    Sidecar, Target, Thresholds, Webhook, Window,
+    Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Role, Secret, SelfCheck,
+    Severity, Sidecar, Target, Thresholds, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -393,7 +393,7 @@ prop_compose! {
             history: config::History { max_bytes },
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },
             detail,
-            warnings: Vec::new(),
+            warnings: Problems::default(),
         }
     }
 }
