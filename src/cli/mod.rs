@@ -6,6 +6,7 @@ pub mod decode;
 mod healthcheck;
 mod probe;
 mod run;
+mod runtime;
 mod shell;
 mod simulate;
 mod terminal;
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::metrics;
 
 use args::{CheckArgs, Cli, Command, DecodeArgs};
+use runtime::runtime;
 
 /// Exit code for an invalid configuration.
 const BAD_CONFIG: u8 = 2;
@@ -124,13 +126,6 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// Builds the runtime of a command that uses the network.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?)
 }
 
 #[cfg(test)]

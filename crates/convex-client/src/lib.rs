@@ -33,6 +33,6 @@ pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_re
 pub use options::ClientOptions;
 pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
-pub use resolve::resolve_all;
+pub use resolve::{MAX_LOOKUPS, resolve_all};
 pub use status::{ORDER_LEVELS, OrderPoints, Status};
 pub use tcp::{FrameDecoder, FrameError, TcpClient, put_frame};
