@@ -66,7 +66,14 @@ impl Fleet {
     pub fn restore(&self, saved: SavedFleet) {
         let wall = SystemTime::now();
         let mut watched = lock(&self.watched);
-        watched.pending_restores = saved;
+        watched.pending_restores = SavedFleet {
+            peers: saved
+                .peers
+                .into_iter()
+                .map(|(name, peer)| (name, peer.with_endpoint_ids()))
+                .collect(),
+            finality_advanced: saved.finality_advanced,
+        };
         watched.pending_restores.peers.retain(|_, peer| {
             peer.last_attempt()
                 .is_some_and(|attempt| is_recent(attempt, wall))
@@ -117,7 +124,7 @@ fn to_instant(at: UnixMillis, now: Instant, wall: SystemTime) -> Option<Instant>
 
 impl PeerRecord {
     fn export(&self, now: Instant, wall: SystemTime) -> SavedPeer {
-        let endpoints = self.endpoints.iter();
+        let endpoints = self.peer.endpoints.iter().zip(&self.endpoints);
         let changes = self.flapping.changes.iter();
         SavedPeer {
             configured: ConfiguredIdentity::of(&self.peer),
@@ -135,7 +142,7 @@ impl PeerRecord {
             advanced: self.advanced.map(|at| at.map(UnixMillis::from_time)),
             order: self.order_watch.export(now, wall),
             endpoints: endpoints
-                .map(|endpoint| (endpoint.url.clone(), Box::new(endpoint.export())))
+                .map(|(endpoint, record)| (endpoint.id(), Box::new(record.export())))
                 .collect(),
         }
     }
@@ -160,9 +167,9 @@ impl PeerRecord {
         }
         self.advanced = saved.advanced.map(past);
         self.order_watch = OrderWatch::restored(saved.order, now, wall);
-        for endpoint in &mut self.endpoints {
-            if let Some(saved) = saved.endpoints.get(&endpoint.url) {
-                endpoint.restore(saved, wall);
+        for (endpoint, record) in self.peer.endpoints.iter().zip(&mut self.endpoints) {
+            if let Some(saved) = saved.endpoints.get(&endpoint.id()) {
+                record.restore(saved, wall);
             }
         }
         self.conditions = self.active_conditions(now, wall);

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::OrderPoints;
+use convex_client::{Endpoint, OrderPoints};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Peer;
@@ -56,7 +56,7 @@ pub struct SavedPeer {
     pub advanced: [Option<UnixMillis>; 4],
     /// State of its order.
     pub order: SavedOrder,
-    /// Endpoints by URL. Boxed: a map with one entry allocates eleven.
+    /// Endpoints by [`Endpoint::id`]. Boxed: a map with one entry allocates eleven.
     pub endpoints: BTreeMap<String, Box<SavedEndpoint>>,
 }
 
@@ -155,6 +155,15 @@ impl SavedPeer {
         self
     }
 
+    /// Replaces the URLs by which earlier versions saved endpoints: their paths can be secret.
+    pub(super) fn with_endpoint_ids(mut self) -> Self {
+        let endpoints = std::mem::take(&mut self.endpoints).into_iter();
+        self.endpoints = endpoints
+            .map(|(key, saved)| (Endpoint::parse(&key).map_or(key, |it| it.id()), saved))
+            .collect();
+        self
+    }
+
     pub(super) fn last_attempt(&self) -> Option<UnixMillis> {
         self.endpoints
             .values()
@@ -167,7 +176,7 @@ impl SavedPeer {
         let shares_endpoint = peer
             .endpoints
             .iter()
-            .any(|endpoint| self.endpoints.contains_key(&endpoint.to_string()));
+            .any(|endpoint| self.endpoints.contains_key(&endpoint.id()));
         shares_endpoint && self.configured == ConfiguredIdentity::of(peer)
     }
 }

@@ -24,7 +24,10 @@ pub(super) async fn any_resolves(names: Vec<String>) -> bool {
 /// Returns the addresses of `host`. Its lookups are among those that are limited together: a check
 /// that is repeated while the resolver hangs must not take one more thread each time.
 async fn addresses_of(host: String) -> Option<Vec<IpAddr>> {
-    resolve_all(BTreeSet::from([host])).await.into_values().next()
+    resolve_all(BTreeSet::from([host]))
+        .await
+        .into_values()
+        .next()
 }
 
 /// Whether the system has a route to at least one of `addresses`. Connecting a datagram socket

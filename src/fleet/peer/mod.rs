@@ -137,13 +137,16 @@ impl PeerRecord {
         }
     }
 
-    /// Gives the peer other settings. What is known of an endpoint stays with its URL.
+    /// Gives the peer other settings. What is known of an endpoint stays with it.
     pub(in crate::fleet) fn reconfigure(&mut self, peer: Arc<config::Peer>) {
-        let mut known = std::mem::take(&mut self.endpoints);
+        let known = std::mem::take(&mut self.endpoints);
+        let mut known: Vec<_> = self.peer.endpoints.iter().zip(known).collect();
         let endpoints = peer.endpoints.iter().map(|endpoint| {
-            let record = EndpointRecord::new(endpoint);
-            let same = known.iter().position(|known| known.url == record.url);
-            same.map_or(record, |same| known.swap_remove(same))
+            let same = known.iter().position(|(known, _)| *known == endpoint);
+            same.map_or_else(
+                || EndpointRecord::new(endpoint),
+                |same| known.swap_remove(same).1,
+            )
         });
         self.endpoints = endpoints.collect();
         if peer.sidecar != self.peer.sidecar {

@@ -157,6 +157,33 @@ async fn flapping_by_either_rule_outlives_the_agent() {
 }
 
 #[test]
+fn a_path_of_an_endpoint_is_not_saved_and_one_saved_earlier_is_recognised() {
+    let path = "http://192.0.2.1:1/s3cret";
+    let mut old = memory();
+    let one = old.peers.get_mut("one").unwrap();
+    let endpoint = one.endpoints.remove(URL).unwrap();
+    one.endpoints.insert(path.to_owned(), endpoint);
+
+    let absent = fleet("peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }]\n");
+    absent.restore(old.clone());
+    let mut saved = absent.export();
+    assert!(!serde_json::to_string(&saved).unwrap().contains("s3cret"));
+    // Both as saved earlier and as saved now.
+    saved.peers.retain(|name, _| name == "one");
+    for saved in [old, saved] {
+        let same = fleet(&ONE.replace(URL, path));
+        same.restore(saved);
+        let one = &same.snapshot().peers[0];
+        assert_eq!(one.health, Health::Down);
+        assert_eq!(one.endpoints[0].consecutive_failures, 7);
+        assert_eq!(one.endpoints[0].url, "http://192.0.2.1:1/<secret>");
+        let other = fleet(&ONE.replace(URL, "http://192.0.2.1:1/0ther"));
+        other.restore(same.export());
+        assert_eq!(other.snapshot().peers[0].health, Health::Unknown);
+    }
+}
+
+#[test]
 fn another_peer_with_the_same_name_inherits_nothing() {
     for text in [
         "networks: [{ name: other }]\npeers: [{ name: one, endpoints: ['tcp://192.0.2.1:1'] }]\n",

@@ -252,7 +252,7 @@ impl HttpClient {
         let mut response = request
             .send()
             .await
-            .map_err(|error| failure::from_client_error(&error))?;
+            .map_err(|error| failure::from_client_error(&error.without_url()))?;
         let answered_at = SystemTime::now();
         // On a new connection, the request is sent when the connection is ready.
         let sent = TRACE
@@ -294,7 +294,7 @@ impl HttpClient {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| failure::from_client_error(&error))?
+            .map_err(|error| failure::from_client_error(&error.without_url()))?
         {
             attempt.response_bytes += chunk.len();
             if body.len() + chunk.len() > limit {
