@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::shard::Shard;
-use crate::config::{self, Config, Cost, DescriptorLimit, Errors};
+use crate::config::{self, Capacity, Config, Cost, DescriptorLimit, Errors};
 
 /// Options of the command.
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,6 +151,7 @@ fn print_valid(
 fn warnings(config: &Config) -> Vec<String> {
     let warnings = config.warnings.lines();
     warnings
+        .chain(Capacity::of_config(config).warnings())
         .chain(config.web.exposure_warning(config.listen))
         .collect()
 }

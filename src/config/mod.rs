@@ -9,6 +9,7 @@ use std::sync::Arc;
 use url::Url;
 
 pub mod active;
+mod capacity;
 mod cost;
 mod discovery;
 mod error;
@@ -39,6 +40,7 @@ mod verdicts;
 mod web;
 mod yaml;
 
+pub use capacity::Capacity;
 pub use cost::{Cost, DescriptorLimit};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};

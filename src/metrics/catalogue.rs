@@ -287,6 +287,10 @@ catalogue! {
         "Delay between when a poll was due and when it started, including the wait for a permit.";
     MISSED_POLLS = "convex_monitor_missed_polls_total", Counter, Agent, Kept, [],
         "Polls that did not start before the next one of the same peer was due.";
+    POLL_CAPACITY = "convex_monitor_poll_capacity_ratio", Gauge, Agent, Kept, ["limit"],
+        "Polls that can be in progress at once if each takes its full timeout, in relation to this limit of the configuration; max_inflight counts all peers, per_host_inflight those of the busiest host. Above 1, polls can be missed.";
+    POLL_WAITS = "convex_monitor_poll_waits_total", Counter, Agent, Kept, ["limit"],
+        "Polls and queries that had to wait for others because of this limit of the configuration.";
     NOTIFICATIONS = "convex_monitor_notifications_total", Counter, Agent, Kept, ["receiver"],
         "Notification requests sent to the receiver, including failed ones; one request to an Alertmanager can carry many alerts.";
     NOTIFICATION_FAILURES = "convex_monitor_notification_failures_total", Counter, Agent, Kept, ["receiver"],

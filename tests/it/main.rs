@@ -37,6 +37,7 @@ mod notify;
 mod ops;
 
 mod poller {
+    mod capacity;
     mod contract;
     mod faults;
     mod http;
