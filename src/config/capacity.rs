@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use convex_client::Endpoint;
+
 use super::{Config, Discovery, Limits, Peer, Polling};
 
 /// Number of hosts that are named; a scan of a whole address range can have thousands.
@@ -57,7 +59,7 @@ impl Capacity {
         };
         for peer in peers {
             capacity.total.add(1, &peer.polling);
-            let hosts: BTreeSet<String> = peer.endpoints.iter().map(|it| it.host()).collect();
+            let hosts: BTreeSet<String> = peer.endpoints.iter().map(Endpoint::host).collect();
             for host in hosts {
                 let demand = capacity.hosts.entry(host).or_default();
                 demand.add(1, &peer.polling);
@@ -194,14 +196,11 @@ mod tests {
 
     #[test]
     fn at_most_ten_hosts_are_named() {
-        let mut peers = String::new();
-        for host in 0..300 {
-            for port in 1..3 {
-                peers += &format!(
-                    "- {{ name: p{host}-{port}, endpoints: ['tcp://10.0.{host}.example:{port}'], interval: 6s }}\n"
-                );
-            }
-        }
+        let peer = |i| {
+            let host = i / 2;
+            format!("- {{ name: p{i}, endpoints: ['tcp://h{host}.example:{i}'], interval: 6s }}\n")
+        };
+        let peers: String = (2..602).map(peer).collect();
         let config = config(&format!(
             "limits: {{ per_host_inflight: 1 }}\npeers:\n{peers}"
         ));

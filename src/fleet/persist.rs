@@ -131,7 +131,7 @@ impl PeerRecord {
             health: self.health,
             streak: self.streak,
             verdict_changes: changes.filter_map(|at| to_wall(*at, now, wall)).collect(),
-            recent_polls: self.flapping.recent,
+            recent_polls: Some(self.flapping.recent).filter(|polls| !polls.all_good()),
             genesis: self.identity.genesis,
             key: self.identity.key,
             genesis_match: self.identity.genesis_match.to_bool(),
@@ -154,7 +154,7 @@ impl PeerRecord {
         let changes = saved.verdict_changes.iter();
         self.flapping = Flapping::restored(
             changes.filter_map(|at| to_instant(*at, now, wall)),
-            saved.recent_polls,
+            saved.recent_polls.unwrap_or_default(),
         );
         self.identity.genesis = saved.genesis;
         self.identity.key = saved.key;

@@ -36,8 +36,8 @@ pub struct SavedPeer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdict_changes: Vec<UnixMillis>,
     /// The results of the last polls, unless all were good.
-    #[serde(default, skip_serializing_if = "RecentPolls::all_good")]
-    pub recent_polls: RecentPolls,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent_polls: Option<RecentPolls>,
     /// The last genesis hash.
     pub genesis: Option<Hash>,
     /// The last peer key; the learned one if none is pinned.
@@ -147,7 +147,7 @@ impl SavedPeer {
         self.advanced = [None; 4];
         self.order = SavedOrder::default();
         self.streak = self.streak.verdict_only();
-        self.recent_polls = self.recent_polls.verdict_only();
+        self.recent_polls = self.recent_polls.and_then(RecentPolls::verdict_only);
         self.verdict_changes = Vec::new();
         for endpoint in self.endpoints.values_mut() {
             **endpoint = SavedEndpoint::default();

@@ -90,16 +90,16 @@ impl RecentPolls {
     }
 
     /// Whether no remembered poll failed, so that there is nothing to save.
-    pub(in crate::fleet) const fn all_good(&self) -> bool {
+    pub(in crate::fleet) const fn all_good(self) -> bool {
         self.failed == 0
     }
 
-    /// Returns whether the peer is flapping, without the polls, which change all the time.
-    pub(in crate::fleet) fn verdict_only(self) -> Self {
-        Self {
-            flapping: self.flapping,
+    /// Returns that the peer is flapping, if it is, without the polls, which change all the time.
+    pub(in crate::fleet) fn verdict_only(self) -> Option<Self> {
+        self.flapping.then(|| Self {
+            flapping: true,
             ..Self::default()
-        }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     ConfiguredIdentity, Divergence, EndpointObservation, Fleet, Health, LastPoll, Observation,
-    RecentPolls, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
+    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
 
 use crate::support::agent::{Agent, value_of};
@@ -55,7 +55,7 @@ fn memory() -> SavedFleet {
         health: Health::Down,
         streak,
         verdict_changes: Vec::new(),
-        recent_polls: RecentPolls::default(),
+        recent_polls: None,
         genesis: Some(Hash::new([1; 32])),
         key: Some(Hash::new([2; 32])),
         genesis_match: None,
@@ -154,6 +154,19 @@ async fn flapping_by_either_rule_outlives_the_agent() {
         assert_eq!(conditions(&after.snapshot()), ["flapping"], "{defaults}");
         assert_eq!(poll(&after, [5; 4]), ["flapping"], "{defaults}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_verdict_is_worth_an_immediate_write() {
+    let fleet = fleet(ONE);
+    for _ in 0..2 {
+        poll(&fleet, [5; 4]);
+    }
+    let up = fleet.significant_fingerprint();
+    fail(&fleet);
+    assert_eq!(fleet.significant_fingerprint(), up, "one failed poll");
+    fail(&fleet);
+    assert_ne!(fleet.significant_fingerprint(), up, "down");
 }
 
 #[test]

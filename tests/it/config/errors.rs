@@ -42,7 +42,8 @@ fn a_file_full_of_errors_is_reported_in_a_hundred_lines() {
 #[test]
 fn the_errors_of_a_second_file_are_cut_short_too() {
     let dir = tempfile::tempdir().unwrap();
-    let users: String = (0..300).map(|i| format!("  u{i}: wrong\n")).collect();
+    let users: Vec<_> = (0..300).map(|i| format!("  u{i}: wrong")).collect();
+    let users = users.join("\n");
     fs::write(
         dir.path().join("web.yml"),
         format!("basic_auth_users:\n{users}"),

@@ -6,8 +6,8 @@ use cad3::Hash;
 use convex_peer_monitor::agent::state_file::StateFile;
 use convex_peer_monitor::config::{Detail, Mode};
 use convex_peer_monitor::fleet::{
-    ConfiguredIdentity, Health, RecentPolls, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
-    Streak, UnixMillis,
+    ConfiguredIdentity, Health, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Streak,
+    UnixMillis,
 };
 use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
 use proptest::collection::btree_map;
@@ -92,7 +92,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
                 health,
                 streak,
                 verdict_changes: key_changed.into_iter().collect(),
-                recent_polls: RecentPolls::default(),
+                recent_polls: None,
                 genesis,
                 key,
                 genesis_match: matches[0],
