@@ -41,7 +41,7 @@ mod web;
 mod yaml;
 
 pub use capacity::Capacity;
-pub use cost::{Cost, DescriptorLimit};
+pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};
 pub use history::History;

@@ -23,6 +23,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use crate::config::OWN_DESCRIPTORS;
+
 use connection::{ConnectionContext, ConnectionInfo};
 use reserved_fds::ReservedFds;
 use slots::{ConnectionSlots, Slot};
@@ -32,6 +34,13 @@ const MAX_CONNECTIONS: usize = 512;
 
 /// Further connections, kept for health checks; all other requests on them get 503.
 const MAX_OVERFLOW_CONNECTIONS: usize = 16;
+
+/// Descriptors that are left to files, the history and receivers when all connections are open.
+const OTHER_DESCRIPTORS: usize = 96;
+
+const _: () = assert!(
+    (MAX_CONNECTIONS + MAX_OVERFLOW_CONNECTIONS + OTHER_DESCRIPTORS) as u64 <= OWN_DESCRIPTORS
+);
 
 /// Lifetime of an overflow connection, so that silent clients cannot keep health checks out for
 /// longer.
