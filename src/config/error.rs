@@ -44,7 +44,7 @@ const MAX_PROBLEMS: usize = 100;
 /// Longest path and message of a problem, in characters: both can quote the file.
 const MAX_TEXT_CHARS: usize = 1_000;
 
-/// The first [`MAX_PROBLEMS`] problems by file and position, and the number of the others.
+/// The first hundred problems by file and position, and the number of the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     kept: Vec<Problem>,
