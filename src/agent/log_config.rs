@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::{Config, Cost, DescriptorLimit};
+use crate::config::{Capacity, Config, Cost, DescriptorLimit};
 
 /// One line for `systemctl status`: numbers of peers and networks.
 pub(super) fn summary(config: &Config) -> String {
@@ -45,7 +45,10 @@ fn url(config: &Config, mut address: SocketAddr) -> String {
 
 /// Logs what is valid but unwise about `config`, listening at `address`.
 pub(super) fn log_warnings(config: &Config, address: SocketAddr) {
-    for warning in &config.warnings {
+    for warning in config.warnings.lines() {
+        tracing::warn!("{warning}");
+    }
+    for warning in Capacity::of_config(config).warnings() {
         tracing::warn!("{warning}");
     }
     if let Some(warning) = config.web.exposure_warning(address) {

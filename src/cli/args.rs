@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use convex_client::Endpoint;
 
 use crate::agent::logging::{LogFormat, LogLevel};
 use crate::config::shard::Shard;
@@ -143,8 +142,9 @@ pub(super) struct CheckArgs {
 pub(super) struct ProbeArgs {
     /// Endpoints, such as `tcp://host:18888` or `https://host`, each polled as a separate peer
     /// [default: the configured peers]
-    #[arg(value_name = "ENDPOINT", value_parser = Endpoint::parse, value_hint = ValueHint::Url)]
-    pub(super) endpoints: Vec<Endpoint>,
+    // Parsed later: an error about the argument would quote it, and parts of it can be secret.
+    #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Url)]
+    pub(super) endpoints: Vec<String>,
     /// Configuration file [default: as for run]
     #[arg(long, value_name = "FILE", conflicts_with = "endpoints", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,

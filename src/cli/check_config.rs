@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
-use crate::config::{self, Config, Cost, DescriptorLimit, Errors};
+use crate::config::{self, Capacity, Config, Cost, DescriptorLimit, Errors};
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::poller::PeerCommands;
@@ -36,6 +36,9 @@ struct FileResult<'a> {
     file: &'a Path,
     ok: bool,
     errors: Vec<JsonProblem<'a>>,
+    /// Number of errors that `errors` lacks.
+    #[serde(skip_serializing_if = "is_zero")]
+    more_errors: usize,
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cost: Option<Cost>,
@@ -43,6 +46,14 @@ struct FileResult<'a> {
     descriptor_limit: Option<DescriptorLimit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize)]
@@ -171,8 +182,9 @@ fn print_valid(
 
 /// What is valid but unwise about `config`.
 fn warnings(config: &Config) -> Vec<String> {
-    let warnings = config.warnings.iter().map(ToString::to_string);
+    let warnings = config.warnings.lines();
     warnings
+        .chain(Capacity::of_config(config).warnings())
         .chain(config.web.exposure_warning(config.listen))
         .collect()
 }
@@ -197,6 +209,7 @@ fn file_result<'a>(
         file,
         ok: config.is_some(),
         errors: errors.collect(),
+        more_errors: loaded.as_ref().err().map_or(0, Errors::omitted),
         warnings: config.map(warnings).unwrap_or_default(),
         cost: config.map(|config| Cost::of(config, series(config))),
         descriptor_limit: config.map(|_| limit),

@@ -11,6 +11,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use url::Position;
 
 use crate::config::read_file;
 
@@ -25,6 +26,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_config(args.cert_file.as_deref().zip(args.key_file.as_deref()))?;
+    // Without user name, password and query.
+    let shown = &args.url[Position::BeforeHost..Position::AfterPath];
     runtime()?.block_on(async {
         let response = reqwest::Client::builder()
             .timeout(TIMEOUT)
@@ -35,9 +38,10 @@ pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
             .get(args.url.clone())
             .send()
             .await
-            .with_context(|| format!("no answer from {}", args.url))?;
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| format!("no answer from {shown}"))?;
         if !response.status().is_success() {
-            bail!("{} returned {}", args.url, response.status());
+            bail!("{shown} returned {}", response.status());
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -6,6 +6,7 @@ pub mod decode;
 mod healthcheck;
 mod probe;
 mod run;
+mod runtime;
 mod shell;
 mod simulate;
 mod terminal;
@@ -29,6 +30,7 @@ use crate::config::Config;
 use crate::metrics;
 
 use args::{CheckArgs, Cli, Command, DecodeArgs};
+use runtime::runtime;
 
 /// Exit code for an invalid configuration.
 const BAD_CONFIG: u8 = 2;
@@ -155,13 +157,6 @@ fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => error,
     })?;
     file.write_all(content)
-}
-
-/// Builds the runtime of a command that uses the network.
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?)
 }
 
 #[cfg(test)]

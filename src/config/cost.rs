@@ -10,7 +10,7 @@ use super::{Config, Discovery, Polling};
 
 /// Descriptors besides those for peers: listener, its maximum of connections, files and standard
 /// streams.
-const OWN_DESCRIPTORS: u64 = 640;
+pub const OWN_DESCRIPTORS: u64 = 640;
 
 /// Resources that a configuration needs, including those for all peers that discovery may add.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -37,35 +37,118 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of a configuration, in file order. Displays as one problem per line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Errors(Vec<Problem>);
+/// Number of problems that are kept of one configuration. A generated file can have one on every
+/// line, and nobody reads them all.
+const MAX_PROBLEMS: usize = 100;
 
-impl Errors {
-    /// Sorts `problems` by file and position.
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
-        Self(problems)
+/// Longest path and message of a problem, in characters: both can quote the file.
+const MAX_TEXT_CHARS: usize = 1_000;
+
+/// The first hundred problems by file and position, and the number of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    kept: Vec<Problem>,
+    omitted: usize,
+}
+
+impl Problems {
+    pub(super) fn push(&mut self, mut problem: Problem) {
+        clip(&mut problem.path);
+        clip(&mut problem.message);
+        self.kept.push(problem);
+        // Not each time, because it sorts.
+        if self.kept.len() >= 2 * MAX_PROBLEMS {
+            self.shorten();
+        }
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(super) fn append(&mut self, others: Self) {
+        self.omitted += others.omitted;
+        others
+            .kept
+            .into_iter()
+            .for_each(|problem| self.push(problem));
+    }
+
+    /// Drops the problems after the first [`MAX_PROBLEMS`].
+    pub(super) fn shortened(mut self) -> Self {
+        if self.kept.len() > MAX_PROBLEMS {
+            self.shorten();
+        }
+        self
+    }
+
+    fn shorten(&mut self) {
+        self.sort();
+        self.omitted += self.kept.len().saturating_sub(MAX_PROBLEMS);
+        self.kept.truncate(MAX_PROBLEMS);
+    }
+
+    fn sort(&mut self) {
+        self.kept
+            .sort_by(|a, b| (&a.file, a.position).cmp(&(&b.file, b.position)));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Returns one line per problem, and one about the problems that are not kept.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let omitted = (self.omitted > 0).then(|| format!("and {} more", self.omitted));
+        self.kept.iter().map(ToString::to_string).chain(omitted)
+    }
+}
+
+fn clip(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARS) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// The problems of an invalid configuration; at least one. Displays as one problem per line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(Problems);
+
+impl Errors {
+    pub(super) fn new(mut problems: Problems) -> Self {
+        problems.sort();
+        Self(problems.shortened())
+    }
+
+    pub(super) fn into_problems(self) -> Problems {
         self.0
     }
 
-    /// Returns the problems in file order; at least one.
+    /// Returns the first problems in file order.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
-        &self.0
+        &self.0.kept
+    }
+
+    /// Returns the number of problems that [`Self::problems`] lacks.
+    #[must_use]
+    pub fn omitted(&self) -> usize {
+        self.0.omitted
+    }
+}
+
+impl From<Problem> for Errors {
+    fn from(problem: Problem) -> Self {
+        let mut problems = Problems::default();
+        problems.push(problem);
+        Self(problems)
     }
 }
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.0.iter().enumerate() {
+        for (i, line) in self.0.lines().enumerate() {
             if i > 0 {
                 f.write_str("\n")?;
             }
-            problem.fmt(f)?;
+            f.write_str(&line)?;
         }
         Ok(())
     }

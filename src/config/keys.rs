@@ -266,11 +266,16 @@ pub fn keys() -> impl Iterator<Item = String> {
     })
 }
 
+/// Longest text that is taken for a misspelling, bytes.
+const MAX_MISTYPED_BYTES: usize = 100;
+
 /// Returns the name in `allowed` that `given` is most likely a misspelling of.
 pub(super) fn nearest<'a>(
     given: &str,
     allowed: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // The distance takes time and memory in proportion to the length.
+    let given = (given.len() <= MAX_MISTYPED_BYTES).then_some(given)?;
     allowed
         .into_iter()
         .map(|key| (strsim::damerau_levenshtein(given, key), key))

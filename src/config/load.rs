@@ -22,14 +22,14 @@ const DEFAULT_PATHS: [&str; 2] = [
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
     let file = path.to_string_lossy();
     let (bytes, metadata) = read_file(path, yaml::MAX_BYTES).map_err(|error| {
-        Errors::new(vec![Problem {
+        Errors::from(Problem {
             file: file.clone().into_owned(),
             position: None,
             path: String::new(),
             message: format!("cannot read the configuration: {error}"),
-        }])
+        })
     })?;
-    let text = decode_utf8(&bytes, &file).map_err(|problem| Errors::new(vec![problem]))?;
+    let text = decode_utf8(&bytes, &file)?;
     let base_dir = path.parent().unwrap_or(Path::new(""));
     let world_readable = secret_file::is_world_readable(&metadata);
     read(

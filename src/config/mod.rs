@@ -9,6 +9,7 @@ use std::sync::Arc;
 use url::Url;
 
 pub mod active;
+mod capacity;
 mod cost;
 mod discovery;
 mod error;
@@ -41,9 +42,10 @@ mod verdicts;
 mod web;
 mod yaml;
 
-pub use cost::{Cost, DescriptorLimit};
+pub use capacity::Capacity;
+pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS};
 pub use discovery::Discovery;
-pub use error::{Errors, Position, Problem};
+pub use error::{Errors, Position, Problem, Problems};
 pub use file_read::{open_regular_file, read_file, require_regular};
 pub use history::History;
 pub use http_options::HttpOptions;
@@ -108,7 +110,7 @@ pub struct Config {
     /// How detailed the metrics of each peer are.
     pub detail: Detail,
     /// What is valid but unwise, with positions.
-    pub warnings: Vec<Problem>,
+    pub warnings: Problems,
 }
 
 impl Config {

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use url::Url;
-
 use super::Secret;
 use super::http_options::{HttpOptions, basic_auth, http_options, inline_or_file};
 use super::keys::{ALERTMANAGER, HEARTBEAT, Keys, NOTIFY, WEBHOOK};
@@ -107,18 +105,6 @@ impl Severity {
             Self::Warning => "warning",
             Self::Critical => "critical",
         }
-    }
-}
-
-impl Target {
-    /// Returns scheme and host of the URL, and whether the rest, which may be secret, is not empty.
-    #[must_use]
-    pub fn redacted_url(&self) -> (String, bool) {
-        let Ok(url) = Url::parse(self.url.expose()) else {
-            return (String::new(), true);
-        };
-        let more = url.path() != "/" || url.query().is_some();
-        (url.origin().ascii_serialization(), more)
     }
 }
 

@@ -238,7 +238,7 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
         if !value.has_variable() && error != EndpointError::Userinfo {
             return error.to_string();
         }
-        let quoted = value.quoted();
+        let quoted = value.quoted_url();
         match error {
             EndpointError::NoScheme { .. } => {
                 format!("{quoted} has no scheme; expected http://, https:// or tcp://")

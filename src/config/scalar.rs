@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 use cad3::Hash;
+use convex_client::mask_url;
 use humantime::format_duration;
 use url::Url;
 
@@ -228,7 +229,7 @@ pub(super) fn listen(value: &Value) -> Result<SocketAddr, String> {
 /// Parses an `http` or `https` URL without user name, query and fragment.
 pub(super) fn web_url(value: &Value) -> Result<Url, String> {
     let text = value.text()?;
-    let problem = |what: &str| format!("{} {what}", value.quoted());
+    let problem = |what: &str| format!("{} {what}", value.quoted_url());
     // Does not quote a URL that may contain a password.
     let userinfo = "must not contain a user name or password; remove them";
     if !text.contains("://") {
@@ -238,7 +239,7 @@ pub(super) fn web_url(value: &Value) -> Result<Url, String> {
         let advice = if value.has_variable() {
             "put http:// or https:// before it".to_owned()
         } else {
-            format!("did you mean http://{text}?")
+            format!("did you mean http://{}?", mask_url(&text))
         };
         return Err(problem(&format!("has no scheme; {advice}")));
     }

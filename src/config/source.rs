@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
-use super::error::{Errors, Position, Problem};
+use super::error::{Errors, Position, Problem, Problems};
 
 /// Stands for a value that could not be read; the problem has been reported to the [`Source`].
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +19,8 @@ pub(super) struct Source<'a> {
     base_dir: &'a Path,
     /// The environment that texts may refer to; `None`: a dollar has no meaning.
     pub(super) env: Option<&'a Environment<'a>>,
-    problems: RefCell<Vec<Problem>>,
-    warnings: RefCell<Vec<Problem>>,
+    problems: RefCell<Problems>,
+    warnings: RefCell<Problems>,
     /// Whether every user of the host can read the file; reset once this has been reported.
     pub(super) world_readable: Cell<bool>,
 }
@@ -61,13 +61,13 @@ impl<'a> Source<'a> {
         });
     }
 
-    pub(super) fn take_warnings(&self) -> Vec<Problem> {
-        self.warnings.take()
+    pub(super) fn take_warnings(&self) -> Problems {
+        self.warnings.take().shortened()
     }
 
     /// Adds the warnings about another file that this one refers to.
-    pub(super) fn add_warnings(&self, warnings: Vec<Problem>) {
-        self.warnings.borrow_mut().extend(warnings);
+    pub(super) fn add_warnings(&self, warnings: Problems) {
+        self.warnings.borrow_mut().append(warnings);
     }
 
     pub(super) fn report(
@@ -86,8 +86,9 @@ impl<'a> Source<'a> {
     }
 
     /// Adds the problems of another file that this one refers to.
-    pub(super) fn report_all(&self, problems: impl IntoIterator<Item = Problem>) -> Reported {
-        self.problems.borrow_mut().extend(problems);
+    pub(super) fn report_all(&self, errors: impl Into<Errors>) -> Reported {
+        let problems = errors.into().into_problems();
+        self.problems.borrow_mut().append(problems);
         Reported
     }
 

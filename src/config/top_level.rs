@@ -3,6 +3,7 @@
 use rustix::system::uname;
 use std::path::PathBuf;
 
+use super::error::Problems;
 use super::external_url::external_url;
 use super::history::history;
 use super::keys::{FILE, METRICS, VERDICTS};
@@ -83,7 +84,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         history: history?,
         limits: limits?,
         detail: detail?.unwrap_or(auto),
-        warnings: Vec::new(),
+        warnings: Problems::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use convex_client::mask_url;
 use secrecy::zeroize::Zeroizing;
 
 use super::secret_file::world_readable_warning;
@@ -11,6 +12,15 @@ use super::yaml::{Content, Node};
 /// Longest text that an error quotes, characters.
 const MAX_QUOTED_CHARS: usize = 80;
 
+/// Quotes the start of a text.
+fn quote(text: &str) -> String {
+    if text.chars().count() <= MAX_QUOTED_CHARS {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
+    format!("{:?}", start + "…")
+}
+
 /// A value that is being read, and the file that it is in.
 pub(super) struct Value<'a> {
     pub(super) node: &'a Node,
@@ -18,17 +28,24 @@ pub(super) struct Value<'a> {
 }
 
 impl Value<'_> {
-    /// Quotes the value for an error: as written, so that no environment variable is revealed.
+    /// Quotes a value that should be a URL for an error, as [`Self::quoted`] does, without what can
+    /// be secret in a URL.
+    pub(super) fn quoted_url(&self) -> String {
+        match &self.node.content {
+            Content::Text(text) => quote(&mask_url(text)),
+            _ => self.quoted(),
+        }
+    }
+
+    /// Quotes the value for an error: as written, so that no environment variable is revealed. Of a
+    /// URL, only what cannot be secret is quoted.
     pub(super) fn quoted(&self) -> String {
         match &self.node.content {
             Content::Null => "nothing".to_owned(),
             Content::Bool(value) => value.to_string(),
             Content::Number { written, .. } => written.clone(),
-            Content::Text(text) if text.chars().count() > MAX_QUOTED_CHARS => {
-                let start: String = text.chars().take(MAX_QUOTED_CHARS).collect();
-                format!("{:?}", start + "…")
-            }
-            Content::Text(text) => format!("{text:?}"),
+            Content::Text(text) if text.contains("://") => self.quoted_url(),
+            Content::Text(text) => quote(text),
             Content::List(_) => "a list".to_owned(),
             Content::Map(_) => "a mapping".to_owned(),
         }

@@ -37,6 +37,7 @@ pub use observer::PollObserver;
 pub use peer::PeerRecord;
 pub use peer::condition::Condition;
 pub use peer::endpoint::{EndpointRecord, Timings};
+pub use peer::flapping::RecentPolls;
 pub use peer::health::{Health, Streak};
 pub use peer::identity::{Identity, Pins};
 pub use peer::last_poll::LastPoll;

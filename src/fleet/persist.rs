@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::failure::{Failure, Reason};
 
 use super::membership::WatchedPeers;
+use super::peer::flapping::Flapping;
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
     Divergence, EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint, SavedFleet,
@@ -65,7 +66,14 @@ impl Fleet {
     pub fn restore(&self, saved: SavedFleet) {
         let wall = SystemTime::now();
         let mut watched = lock(&self.watched);
-        watched.pending_restores = saved;
+        watched.pending_restores = SavedFleet {
+            peers: saved
+                .peers
+                .into_iter()
+                .map(|(name, peer)| (name, peer.with_endpoint_ids()))
+                .collect(),
+            finality_advanced: saved.finality_advanced,
+        };
         drop_outdated(&mut watched.pending_restores, UnixMillis::from_time(wall));
         for slot in watched.slots.clone() {
             watched.restore_peer(&slot);
@@ -106,13 +114,28 @@ fn drop_outdated(saved: &mut SavedFleet, now: UnixMillis) {
     });
 }
 
+/// Converts an instant to a time of the wall clock.
+fn to_wall(at: Instant, now: Instant, wall: SystemTime) -> Option<UnixMillis> {
+    let age = now.saturating_duration_since(at);
+    wall.checked_sub(age).map(UnixMillis::from_time)
+}
+
+/// Converts a time of the wall clock to an instant, unless it is in the future.
+fn to_instant(at: UnixMillis, now: Instant, wall: SystemTime) -> Option<Instant> {
+    let age = wall.duration_since(at.to_past(wall)?).ok()?;
+    now.checked_sub(age)
+}
+
 impl PeerRecord {
     fn export(&self, now: Instant, wall: SystemTime) -> SavedPeer {
-        let endpoints = self.endpoints.iter();
+        let endpoints = self.peer.endpoints.iter().zip(&self.endpoints);
+        let changes = self.flapping.changes.iter();
         SavedPeer {
             configured: ConfiguredIdentity::of(&self.peer),
             health: self.health,
             streak: self.streak,
+            verdict_changes: changes.filter_map(|at| to_wall(*at, now, wall)).collect(),
+            recent_polls: Some(self.flapping.recent).filter(|polls| !polls.all_good()),
             genesis: self.identity.genesis,
             key: self.identity.key,
             genesis_match: self.identity.genesis_match.to_bool(),
@@ -123,7 +146,7 @@ impl PeerRecord {
             advanced: self.advanced.map(|at| at.map(UnixMillis::from_time)),
             order: self.order_watch.export(now, wall),
             endpoints: endpoints
-                .map(|endpoint| (endpoint.url.clone(), Box::new(endpoint.export())))
+                .map(|(endpoint, record)| (endpoint.id(), Box::new(record.export())))
                 .collect(),
         }
     }
@@ -132,6 +155,11 @@ impl PeerRecord {
     fn restore(&mut self, saved: &SavedPeer, now: Instant, wall: SystemTime) {
         let past = |at: Option<UnixMillis>| at.and_then(|at| at.to_past(wall));
         self.streak = saved.streak;
+        let changes = saved.verdict_changes.iter();
+        self.flapping = Flapping::restored(
+            changes.filter_map(|at| to_instant(*at, now, wall)),
+            saved.recent_polls.unwrap_or_default(),
+        );
         self.identity.genesis = saved.genesis;
         self.identity.key = saved.key;
         self.identity.genesis_match = saved.genesis_match.into();
@@ -143,9 +171,9 @@ impl PeerRecord {
         }
         self.advanced = saved.advanced.map(past);
         self.order_watch = OrderWatch::restored(saved.order, now, wall);
-        for endpoint in &mut self.endpoints {
-            if let Some(saved) = saved.endpoints.get(&endpoint.url) {
-                endpoint.restore(saved);
+        for (endpoint, record) in self.peer.endpoints.iter().zip(&mut self.endpoints) {
+            if let Some(saved) = saved.endpoints.get(&endpoint.id()) {
+                record.restore(saved);
             }
         }
         self.conditions = self.active_conditions(now, wall);
@@ -155,10 +183,7 @@ impl PeerRecord {
 
 impl OrderWatch {
     fn export(&self, now: Instant, wall: SystemTime) -> SavedOrder {
-        let on_wall_clock = |since: Option<Instant>| {
-            let age = now.saturating_duration_since(since?);
-            wall.checked_sub(age).map(UnixMillis::from_time)
-        };
+        let on_wall_clock = |since: Option<Instant>| to_wall(since?, now, wall);
         SavedOrder {
             points: self.last,
             highest: self.highest,
@@ -171,10 +196,7 @@ impl OrderWatch {
     }
 
     fn restored(saved: SavedOrder, now: Instant, wall: SystemTime) -> Self {
-        let instant = |at: Option<UnixMillis>| {
-            let age = wall.duration_since(at?.to_past(wall)?).ok()?;
-            now.checked_sub(age)
-        };
+        let instant = |at: Option<UnixMillis>| to_instant(at?, now, wall);
         Self {
             last: saved.points,
             finality_advanced: false,

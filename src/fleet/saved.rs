@@ -5,12 +5,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::OrderPoints;
+use convex_client::{Endpoint, OrderPoints};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Peer;
 
-use super::{Health, Streak};
+use super::{Health, RecentPolls, Streak};
 
 /// State of a fleet that outlives the agent. Counters do not: Prometheus expects them to restart at
 /// 0.
@@ -32,6 +32,12 @@ pub struct SavedPeer {
     pub health: Health,
     /// The polls that the health follows from.
     pub streak: Streak,
+    /// Times of the last changes of the verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdict_changes: Vec<UnixMillis>,
+    /// The results of the last polls, unless all were good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent_polls: Option<RecentPolls>,
     /// The last genesis hash.
     pub genesis: Option<Hash>,
     /// The last peer key; the learned one if none is pinned.
@@ -50,7 +56,7 @@ pub struct SavedPeer {
     pub advanced: [Option<UnixMillis>; 4],
     /// State of its order.
     pub order: SavedOrder,
-    /// Endpoints by URL. Boxed: a map with one entry allocates eleven.
+    /// Endpoints by [`Endpoint::id`]. Boxed: a map with one entry allocates eleven.
     pub endpoints: BTreeMap<String, Box<SavedEndpoint>>,
 }
 
@@ -148,9 +154,20 @@ impl SavedPeer {
         self.advanced = [None; 4];
         self.order = SavedOrder::default();
         self.streak = self.streak.verdict_only();
+        self.recent_polls = self.recent_polls.and_then(RecentPolls::verdict_only);
+        self.verdict_changes = Vec::new();
         for endpoint in self.endpoints.values_mut() {
             **endpoint = SavedEndpoint::default();
         }
+        self
+    }
+
+    /// Replaces the URLs by which earlier versions saved endpoints: their paths can be secret.
+    pub(super) fn with_endpoint_ids(mut self) -> Self {
+        let endpoints = std::mem::take(&mut self.endpoints).into_iter();
+        self.endpoints = endpoints
+            .map(|(key, saved)| (Endpoint::parse(&key).map_or(key, |it| it.id()), saved))
+            .collect();
         self
     }
 
@@ -166,7 +183,7 @@ impl SavedPeer {
         let shares_endpoint = peer
             .endpoints
             .iter()
-            .any(|endpoint| self.endpoints.contains_key(&endpoint.to_string()));
+            .any(|endpoint| self.endpoints.contains_key(&endpoint.id()));
         shares_endpoint && self.configured == ConfiguredIdentity::of(peer)
     }
 }

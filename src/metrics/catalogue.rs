@@ -289,6 +289,10 @@ catalogue! {
         "Polls that did not start before the next one of the same peer was due.";
     LOG_LINES_DROPPED = "convex_monitor_log_lines_dropped_total", Counter, Agent, Kept, [],
         "Log lines that could not be written, or were dropped because too many waited.";
+    POLL_CAPACITY = "convex_monitor_poll_capacity_ratio", Gauge, Agent, Kept, ["limit"],
+        "Polls that can be in progress at once if each takes its full timeout, in relation to this limit of the configuration; max_inflight counts all peers, per_host_inflight those of the busiest host. Above 1, polls can be missed.";
+    POLL_WAITS = "convex_monitor_poll_waits_total", Counter, Agent, Kept, ["limit"],
+        "Polls and queries that had to wait for others because of this limit of the configuration.";
     NOTIFICATIONS = "convex_monitor_notifications_total", Counter, Agent, Kept, ["receiver"],
         "Notification requests sent to the receiver, including failed ones; one request to an Alertmanager can carry many alerts.";
     NOTIFICATION_FAILURES = "convex_monitor_notification_failures_total", Counter, Agent, Kept, ["receiver"],

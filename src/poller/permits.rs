@@ -4,15 +4,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
 
+/// Values of the label `limit`: the keys of the configuration.
+pub(super) const MAX_INFLIGHT: &str = "max_inflight";
+/// See [`MAX_INFLIGHT`].
+pub(super) const PER_HOST_INFLIGHT: &str = "per_host_inflight";
+
 /// The permits of all peers.
 #[derive(Debug)]
 pub(super) struct Permits {
-    total: Arc<Semaphore>,
+    total: Needed,
     per_host: usize,
+    host_waits: IntCounter,
     hosts: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
@@ -21,16 +28,27 @@ pub(super) struct Permits {
 pub(super) struct PeerPermits {
     /// Those of its hosts, ordered by name, then the common one. All peers acquire them in this
     /// order, which prevents deadlocks.
-    needed: Vec<Arc<Semaphore>>,
+    needed: Vec<Needed>,
+}
+
+#[derive(Clone, Debug)]
+struct Needed {
+    semaphore: Arc<Semaphore>,
+    /// Counts waits for a permit of this kind.
+    waits: IntCounter,
 }
 
 impl Permits {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// Counts in `waits` by the limit that was waited for.
+    pub(super) fn new(limits: &Limits, waits: &IntCounterVec) -> Self {
+        let total = limits.max_inflight.min(Semaphore::MAX_PERMITS);
         Self {
-            total: Arc::new(Semaphore::new(
-                limits.max_inflight.min(Semaphore::MAX_PERMITS),
-            )),
+            total: Needed {
+                semaphore: Arc::new(Semaphore::new(total)),
+                waits: waits.with_label_values(&[MAX_INFLIGHT]),
+            },
             per_host: limits.per_host_inflight.min(Semaphore::MAX_PERMITS),
+            host_waits: waits.with_label_values(&[PER_HOST_INFLIGHT]),
             hosts: Mutex::default(),
         }
     }
@@ -42,25 +60,35 @@ impl Permits {
         names.dedup();
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.retain(|_, semaphore| semaphore.strong_count() > 0);
-        let mut needed: Vec<Arc<Semaphore>> = Vec::with_capacity(names.len() + 1);
+        let mut needed = Vec::with_capacity(names.len() + 1);
         for name in names {
             let existing = hosts.get(&name).and_then(Weak::upgrade);
             let semaphore = existing.unwrap_or_else(|| Arc::new(Semaphore::new(self.per_host)));
             hosts.insert(name, Arc::downgrade(&semaphore));
-            needed.push(semaphore);
+            needed.push(Needed {
+                semaphore,
+                waits: self.host_waits.clone(),
+            });
         }
-        needed.push(Arc::clone(&self.total));
+        needed.push(self.total.clone());
         PeerPermits { needed }
     }
 }
 
 impl PeerPermits {
-    /// Waits for all permits. The poll may run while they live.
+    /// Waits for all permits, and counts whether it had to. The poll may run while they live.
     pub(super) async fn acquire(&self) -> Vec<OwnedSemaphorePermit> {
         let mut held = Vec::with_capacity(self.needed.len());
-        for semaphore in &self.needed {
-            let permit = Arc::clone(semaphore).acquire_owned().await;
-            held.push(permit.expect("these semaphores are never closed"));
+        for Needed { semaphore, waits } in &self.needed {
+            let free = Arc::clone(semaphore).try_acquire_owned();
+            let permit = if let Ok(permit) = free {
+                permit
+            } else {
+                waits.inc();
+                let permit = Arc::clone(semaphore).acquire_owned().await;
+                permit.expect("these semaphores are never closed")
+            };
+            held.push(permit);
         }
         held
     }
@@ -69,15 +97,22 @@ impl PeerPermits {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use prometheus::Opts;
 
     use super::*;
 
     fn permits(max_inflight: usize, per_host_inflight: usize) -> Permits {
-        Permits::new(&Limits {
+        let limits = Limits {
             max_inflight,
             max_response_bytes: 1,
             per_host_inflight,
-        })
+        };
+        let waits = Opts::new("waits", "Waits.");
+        Permits::new(&limits, &IntCounterVec::new(waits, &["limit"]).unwrap())
+    }
+
+    fn waits(permits: &Permits) -> (u64, u64) {
+        (permits.host_waits.get(), permits.total.waits.get())
     }
 
     #[test]
@@ -92,6 +127,7 @@ mod tests {
             "one poll per host"
         );
         assert!(other.acquire().now_or_never().is_some());
+        assert_eq!(waits(&permits), (1, 0));
     }
 
     #[test]
@@ -116,5 +152,6 @@ mod tests {
                 .now_or_never()
                 .is_none()
         );
+        assert_eq!(waits(&permits), (0, 1));
     }
 }

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use convex_client::{Endpoint, HttpClients, system_roots_generation};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::{self, Config, Limits};
+use crate::config::{self, Capacity, Config, Limits};
 use crate::fleet::{Fleet, Health, Slot};
 use crate::supervisor::liveness::{Liveness, Part, Pulse};
 use crate::supervisor::{Supervisor, TaskSet};
 
 use super::commands::{Command, CommandQueue, PeerCommands};
-use super::permits::{PeerPermits, Permits};
+use super::permits::{MAX_INFLIGHT, PER_HOST_INFLIGHT, PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
 
@@ -29,6 +31,8 @@ pub struct ScheduleMetrics {
     inflight: IntGauge,
     delay: Histogram,
     missed: IntCounter,
+    capacity: GaugeVec,
+    waits: IntCounterVec,
 }
 
 impl ScheduleMetrics {
@@ -49,11 +53,40 @@ impl ScheduleMetrics {
                 "convex_monitor_missed_polls_total",
                 "Polls that had not started when the next poll of the same peer was due.",
             )?,
+            capacity: GaugeVec::new(
+                Opts::new(
+                    "convex_monitor_poll_capacity_ratio",
+                    "Polls that can be in progress at once if each takes its full timeout, in relation to the limit.",
+                ),
+                &["limit"],
+            )?,
+            waits: IntCounterVec::new(
+                Opts::new(
+                    "convex_monitor_poll_waits_total",
+                    "Polls and queries that had to wait for others because of the limit.",
+                ),
+                &["limit"],
+            )?,
         };
+        for limit in [MAX_INFLIGHT, PER_HOST_INFLIGHT] {
+            metrics.capacity.with_label_values(&[limit]);
+            metrics.waits.with_label_values(&[limit]);
+        }
         registry.register(Box::new(metrics.inflight.clone()))?;
         registry.register(Box::new(metrics.delay.clone()))?;
         registry.register(Box::new(metrics.missed.clone()))?;
+        registry.register(Box::new(metrics.capacity.clone()))?;
+        registry.register(Box::new(metrics.waits.clone()))?;
         Ok(metrics)
+    }
+
+    fn set_capacity(&self, capacity: &Capacity) {
+        for (limit, ratio) in [
+            (MAX_INFLIGHT, capacity.total_ratio()),
+            (PER_HOST_INFLIGHT, capacity.host_ratio()),
+        ] {
+            self.capacity.with_label_values(&[limit]).set(ratio);
+        }
     }
 
     /// Returns the number of polls that had not started when the next poll of the same peer was
@@ -116,9 +149,9 @@ impl Scheduler {
             fleet,
             commands,
             clients: Arc::default(),
+            permits: Arc::new(Permits::new(&limits, &metrics.waits)),
             metrics,
             limits: None,
-            permits: Arc::new(Permits::new(&limits)),
             liveness: supervisor.liveness().clone(),
             tasks: TaskSet::new(supervisor),
         }
@@ -129,7 +162,7 @@ impl Scheduler {
     pub fn apply(&mut self, config: &Config) {
         if self.limits.as_ref() != Some(&config.limits) {
             // Every task holds the permits it was started with, so new limits replace all tasks.
-            self.permits = Arc::new(Permits::new(&config.limits));
+            self.permits = Arc::new(Permits::new(&config.limits, &self.metrics.waits));
             self.limits = Some(config.limits.clone());
             self.tasks.clear();
         }
@@ -144,6 +177,9 @@ impl Scheduler {
             .iter()
             .map(|(name, slot)| (name.clone(), PollSettings::new(slot.peer())))
             .collect();
+        let watched = peers.iter().map(|(_, settings)| settings.peer.as_ref());
+        self.metrics
+            .set_capacity(&Capacity::of(watched, &config.limits));
         let Self {
             fleet,
             commands,

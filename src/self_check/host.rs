@@ -1,12 +1,13 @@
 //! The checks of this host that query the system or the network. The caller limits how long they
 //! can take.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use convex_client::Endpoint;
+use convex_client::{Endpoint, resolve_all};
 use futures_util::future::select_ok;
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::net::{TcpStream, UdpSocket};
 
 use crate::config::DescriptorLimit;
 
@@ -16,15 +17,17 @@ const DESCRIPTOR_DIRS: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
 
 /// Whether at least one of `names` resolves.
 pub(super) async fn any_resolves(names: Vec<String>) -> bool {
-    let lookup = |name: String| {
-        Box::pin(async move {
-            let addresses = lookup_host((name, 0)).await.ok();
-            addresses
-                .filter(|addresses| addresses.size_hint() != (0, Some(0)))
-                .ok_or(())
-        })
-    };
+    let lookup = |name: String| Box::pin(async { addresses_of(name).await.ok_or(()) });
     select_ok(names.into_iter().map(lookup)).await.is_ok()
+}
+
+/// Returns the addresses of `host`. Its lookups are among those that are limited together: a check
+/// that is repeated while the resolver hangs must not take one more thread each time.
+async fn addresses_of(host: String) -> Option<Vec<IpAddr>> {
+    resolve_all(BTreeSet::from([host]))
+        .await
+        .into_values()
+        .next()
 }
 
 /// Whether the system has a route to at least one of `addresses`. Connecting a datagram socket
@@ -48,7 +51,14 @@ pub(super) async fn any_has_route(addresses: Vec<SocketAddr>) -> bool {
 /// Whether at least one of `references` accepts a connection.
 pub(super) async fn any_accepts_connection(references: Vec<Endpoint>) -> bool {
     let connect = |endpoint: Endpoint| {
-        Box::pin(async move { TcpStream::connect((endpoint.host(), endpoint.port())).await })
+        Box::pin(async move {
+            let addresses = addresses_of(endpoint.host()).await.unwrap_or_default();
+            let sockets: Vec<SocketAddr> = addresses
+                .into_iter()
+                .map(|address| SocketAddr::new(address, endpoint.port()))
+                .collect();
+            TcpStream::connect(&sockets[..]).await
+        })
     };
     select_ok(references.into_iter().map(connect)).await.is_ok()
 }

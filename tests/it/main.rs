@@ -39,6 +39,7 @@ mod notify;
 mod ops;
 
 mod poller {
+    mod capacity;
     mod contract;
     mod faults;
     mod http;

@@ -70,10 +70,11 @@ fn config_with_secrets(dir: &Path, fake: &FakePeer, authority: &Authority) -> St
     let url = |of: &str| format!("http://127.0.0.1:1/{MARK}-{of}?token={MARK}-query");
     format!(
         "state_dir: {state}\nweb: {{ config_file: web.yml }}\n\
+         self_check: {{ references: ['http://127.0.0.1:1/{MARK}-reference'] }}\n\
          defaults: {{ interval: 1s, timeout: 900ms, retries: 0, down_after: 1 }}\nnetworks: [{{ name: main, genesis: '{genesis}' }}]\npeers:\n\
-         - {{ name: own, endpoints: ['http://{http}', 'tcp://{tcp}'], headers: {{ X-Key: {MARK}-header }}, bearer_token: {MARK}-token }}\n\
-         - {{ name: files, endpoints: ['http://{http}/'], headers_file: headers, bearer_token_file: token }}\n\
-         - {{ name: refused, endpoints: ['http://127.0.0.1:1'], headers: {{ Authorization: 'Basic {MARK}' }} }}\n\
+         - {{ name: own, endpoints: ['http://{http}/{MARK}-path', 'tcp://{tcp}'], headers: {{ X-Key: {MARK}-header }}, bearer_token: {MARK}-token }}\n\
+         - {{ name: files, endpoints: ['http://{http}/{MARK}-files/'], headers_file: headers, bearer_token_file: token }}\n\
+         - {{ name: refused, endpoints: ['http://127.0.0.1:1/{MARK}-refused'], headers: {{ Authorization: 'Basic {MARK}' }} }}\n\
          notify:\n  alertmanagers:\n\
          \x20 - {{ name: am, url: '{am}', headers: {{ X-Scope: {MARK}-scope }}, bearer_token: {MARK}-am }}\n\
          \x20 - {{ name: am-files, url_file: url, headers_file: headers, bearer_token_file: token }}\n  webhooks:\n\
@@ -157,8 +158,18 @@ fn invalid(config: &str) -> String {
     let mut invalid = config.to_owned();
     for (right, wrong) in [
         (
-            "http://127.0.0.1:1/pl".to_owned(),
-            "ftp://127.0.0.1:1/pl".to_owned(),
+            format!("'http://127.0.0.1:1/{MARK}-refused'"),
+            format!(
+                "'http://127.0.0.1:1/{MARK}?token={MARK}', 'http://me:{MARK}@host', '127.0.0.1/{MARK}', 'tcp://host/{MARK}'"
+            ),
+        ),
+        (
+            format!("references: ['http://127.0.0.1:1/{MARK}-reference']"),
+            format!("references: 'http://127.0.0.1:1/{MARK}'"),
+        ),
+        (
+            "http://127.0.0.1:1/pl4nted-am".to_owned(),
+            "ftp://127.0.0.1:1/pl4nted-am".to_owned(),
         ),
         (format!("{MARK}-token }}"), format!("'{MARK} token' }}")),
         (format!("X-Key: {MARK}-header"), format!("X-Key: '{MARK}ö'")),
@@ -194,6 +205,24 @@ async fn no_output_of_the_agent_contains_a_secret_of_its_configuration() {
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(text).unwrap())
     };
+    let probe = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+        let output = command.arg("probe").args(args).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let path = file.to_str().unwrap();
+    for args in [&["--config", path][..], &["--config", path, "--json"]] {
+        let text = probe(args);
+        assert!(text.contains("refused"), "{text}");
+        secrets.are_not_in(&text, "probe");
+    }
+    for endpoint in [
+        "http://127.0.0.1:1/",
+        "http://127.0.0.1:1/?token=",
+        "127.0.0.1:1/",
+    ] {
+        secrets.are_not_in(&probe(&[&format!("{endpoint}{MARK}")]), "probe");
+    }
     for args in [&["--print"][..], &["--print", "--json"]] {
         let (ok, text) = check(args);
         assert!(ok && text.contains("<secret>"), "{text}");

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use cad3::Hash;
 use url::{Host, Url};
+
+use crate::mask::mask_url;
 
 /// The protocol of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,8 +45,8 @@ impl fmt::Display for Transport {
 /// Port of a `tcp://` endpoint without a port (PEER-PROTOCOL, section 1).
 pub const DEFAULT_TCP_PORT: u16 = 18888;
 
-/// The URL of one interface of a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The URL of one interface of a peer. It is displayed without its path, which can be secret.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     url: Url,
     transport: Transport,
@@ -55,7 +58,7 @@ pub enum EndpointError {
     /// The scheme is missing.
     #[error("{text:?} has no scheme; did you mean {suggestion}?")]
     NoScheme {
-        /// The text.
+        /// The text, without what can be secret.
         text: String,
         /// The most similar valid endpoint.
         suggestion: String,
@@ -63,7 +66,7 @@ pub enum EndpointError {
     /// The scheme is not `http`, `https` or `tcp`.
     #[error("{text:?} has scheme {scheme:?}; expected http, https or tcp")]
     Scheme {
-        /// The text.
+        /// The text, without what can be secret.
         text: String,
         /// Its scheme.
         scheme: String,
@@ -71,7 +74,7 @@ pub enum EndpointError {
     /// The text is not a URL.
     #[error("{text:?} is not a URL: {reason}")]
     Url {
-        /// The text.
+        /// The text, without what can be secret.
         text: String,
         /// Message of the URL parser.
         reason: String,
@@ -82,7 +85,7 @@ pub enum EndpointError {
     /// The URL has a query, a fragment, or (for `tcp`) a path.
     #[error("{text:?} carries {what}, which an endpoint does not have")]
     Excess {
-        /// The text.
+        /// The text, without what can be secret.
         text: String,
         /// The part that is not allowed.
         what: &'static str,
@@ -105,12 +108,12 @@ impl Endpoint {
                 "http"
             };
             return Err(EndpointError::NoScheme {
-                text: text.to_owned(),
-                suggestion: format!("{scheme}://{text}"),
+                text: mask_url(text),
+                suggestion: mask_url(&format!("{scheme}://{text}")),
             });
         }
         let invalid = |reason: &dyn fmt::Display| EndpointError::Url {
-            text: text.to_owned(),
+            text: mask_url(text),
             reason: reason.to_string(),
         };
         let mut url = Url::parse(text).map_err(|e| {
@@ -128,7 +131,7 @@ impl Endpoint {
             "tcp" => Transport::Tcp,
             scheme => {
                 return Err(EndpointError::Scheme {
-                    text: text.to_owned(),
+                    text: mask_url(text),
                     scheme: scheme.to_owned(),
                 });
             }
@@ -140,7 +143,7 @@ impl Endpoint {
             return Err(invalid(&"port 0 is not a valid port"));
         }
         let excess = |what| EndpointError::Excess {
-            text: text.to_owned(),
+            text: mask_url(text),
             what,
         };
         if url.query().is_some() {
@@ -164,10 +167,22 @@ impl Endpoint {
         self.transport
     }
 
-    /// Returns the endpoint as a URL, which never has a user name or password.
+    /// Returns the endpoint as a URL, which never has a user name or password. Its path can be
+    /// secret, so print the endpoint itself instead.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Returns a text that other endpoints do not have and that contains no secret: the endpoint as
+    /// displayed, and a hash if that hides anything.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let (shown, url) = (self.to_string(), self.url.as_str());
+        if shown == url.trim_end_matches('/') {
+            return shown;
+        }
+        format!("{shown}#{}", Hash::of(url.as_bytes()))
     }
 
     /// Returns the host name or address literal, an IPv6 literal without brackets.
@@ -191,7 +206,13 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.url.as_str().trim_end_matches('/'))
+        f.write_str(mask_url(self.url.as_str()).trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.to_string()).finish()
     }
 }
 
@@ -257,6 +278,35 @@ mod tests {
         assert!(error("tcp://:1").contains("host"));
         assert!(error("http://x:0").contains("port 0"));
         assert!(error("http://x:99999").contains("port"));
+    }
+
+    #[test]
+    fn a_path_is_used_but_never_shown() {
+        let [first, second] =
+            ["s3cret", "other"].map(|path| Endpoint::parse(&format!("https://x/{path}")).unwrap());
+        assert_eq!(first.url().path(), "/s3cret");
+        assert_eq!(first.to_string(), "https://x/<secret>");
+        assert_eq!(format!("{first:?}"), "Endpoint(\"https://x/<secret>\")");
+        assert!(!first.id().contains("s3cret"));
+        assert_ne!(first.id(), second.id());
+        let plain = Endpoint::parse("https://x/").unwrap();
+        assert_eq!(plain.id(), "https://x");
+    }
+
+    #[test]
+    fn no_error_contains_what_can_be_secret() {
+        for text in [
+            "http://x/s3cret?token=s3cret",
+            "http://x/s3cret#s3cret",
+            "tcp://x:1/s3cret",
+            "ftp://x/s3cret",
+            "http://:/s3cret",
+            "x/s3cret",
+            "x?token=s3cret:18888",
+        ] {
+            let message = error(text);
+            assert!(!message.contains("s3cret"), "{message}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod clock;
 mod endpoint;
 mod failure;
 mod http;
+mod mask;
 mod message;
 mod options;
 mod poll_query;
@@ -24,16 +25,17 @@ mod tcp;
 
 pub use self::http::{
     HttpClient, HttpClients, HttpOptions, HttpOptionsError, http_client, reload_system_roots,
-    system_roots_generation,
+    retry_after, system_roots_generation,
 };
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
 pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};
 pub use failure::{Failure, FailureReason, sanitize};
+pub use mask::{SECRET, mask_url};
 pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_request};
 pub use options::ClientOptions;
 pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
-pub use resolve::resolve_all;
+pub use resolve::{MAX_LOOKUPS, resolve_all};
 pub use status::{ORDER_LEVELS, OrderPoints, Status};
 pub use tcp::{FrameDecoder, FrameError, TcpClient, put_frame};

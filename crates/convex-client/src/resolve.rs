@@ -22,9 +22,12 @@ const NAME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time limit for all names in [`resolve_all`].
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Permits for calls of the system's resolver. A call blocks a thread for an unlimited time, even
-/// if its result is no longer needed. Half of tokio's 512 blocking threads are left to other work.
-static LOOKUP_PERMITS: Semaphore = Semaphore::const_new(256);
+/// Number of calls of the system's resolver at the same time. Each blocks a thread of the runtime
+/// for an unlimited time, even if its result is no longer needed, so the runtime should have twice
+/// as many blocking threads; tokio's default is 512.
+pub const MAX_LOOKUPS: usize = 256;
+
+static LOOKUP_PERMITS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
 /// Resolves many host names. Returns the addresses of those that resolve within 5 seconds each and
 /// 60 seconds in total; the others are absent. The addresses of a name are unique, IPv4 first, and

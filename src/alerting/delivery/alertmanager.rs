@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::Alert;
-use crate::retry::RetryPauses;
 use crate::supervisor::liveness::Pulse;
 
 use super::message::{MessageContext, PostableAlert, transition_id};
@@ -34,7 +33,6 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut published = outbox.subscribe();
-    let mut pauses = RetryPauses::for_delivery();
     let mut accepted = BTreeSet::new();
     let mut next_resend = Instant::now();
     loop {
@@ -49,13 +47,12 @@ pub(super) async fn run(
         pulse.turned();
         let wait = async {
             if delivered {
-                pauses = RetryPauses::for_delivery();
                 tokio::select! {
                     _ = published.changed() => {}
                     () = sleep_until(next_resend) => {}
                 }
             } else {
-                sleep(pauses.next_pause()).await;
+                sleep_until(sender.next_attempt()).await;
             }
         };
         if stop.run_until_cancelled(wait).await.is_none() {

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
-use crate::retry::RetryPauses;
 use crate::supervisor::liveness::{Liveness, Pulse};
 
 use super::sender::Sender;
 
-/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails or a part of the
-/// agent is stuck.
+/// Sends a heartbeat every `interval` until `stop`, except while a self-check fails, a part of the
+/// agent is stuck, or the receiver asks for no requests.
 pub(super) async fn run(
     mut sender: Sender,
     interval: Duration,
@@ -43,18 +42,18 @@ pub(super) async fn run(
             }
         }
         pulse.turned();
-        stop.run_until_cancelled(sleep_until(next)).await;
+        stop.run_until_cancelled(sleep_until(sender.not_before(next)))
+            .await;
     }
 }
 
 /// Sends one heartbeat; retries until it is delivered or the next one is due.
 async fn send_with_retries(sender: &mut Sender, next: Instant) {
-    let mut pauses = RetryPauses::for_delivery();
     while sender.post("", Vec::new(), None).await.is_err() {
-        let pause = pauses.next_pause();
-        if Instant::now() + pause >= next {
+        let again = sender.next_attempt();
+        if again >= next {
             return;
         }
-        sleep(pause).await;
+        sleep_until(again).await;
     }
 }

@@ -1,20 +1,26 @@
 //! Sends single HTTP requests to a receiver and classifies the outcome.
 
 use std::error::Error;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use convex_client::{HttpOptionsError, http_client};
+use convex_client::{HttpOptionsError, http_client, retry_after};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::Client;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{BasicAuth, Target};
+use crate::retry::RetryPauses;
 
 use super::metrics::DeliveryMetrics;
 
 /// Timeout of one request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `Retry-After` is respected for at most this time. Without a limit, one header could silence a
+/// receiver for ever.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Header with the id of a transition, so that receivers can recognise a repeated notification.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -27,6 +33,9 @@ pub(super) struct Sender {
     url: Result<Url, String>,
     basic_auth: Option<BasicAuth>,
     metrics: DeliveryMetrics,
+    pauses: RetryPauses,
+    /// Time until which `Retry-After` asks for no requests.
+    quiet_until: Option<Instant>,
     /// Reason why the last request failed and is retried.
     last_failure: Option<String>,
 }
@@ -36,7 +45,7 @@ pub(super) struct Sender {
 pub(super) enum DeliveryError {
     /// The receiver rejected the request; retrying is pointless.
     Rejected(String),
-    /// The request failed and may succeed later.
+    /// The request failed and may succeed after [`Sender::next_attempt`].
     Retryable(String),
 }
 
@@ -48,6 +57,8 @@ impl Sender {
             url: Url::parse(target.url.expose()).map_err(|error| error.to_string()),
             basic_auth: target.basic_auth.clone(),
             metrics,
+            pauses: RetryPauses::for_delivery(),
+            quiet_until: None,
             last_failure: None,
         }
     }
@@ -75,21 +86,46 @@ impl Sender {
                 );
             }
             Err(DeliveryError::Retryable(why)) if self.last_failure.as_ref() != Some(why) => {
-                tracing::warn!(%receiver, %why, "a notification was not delivered; retrying");
+                let quiet_s = self
+                    .quiet_until
+                    .map(|until| (until - Instant::now()).as_secs());
+                tracing::warn!(
+                    %receiver, %why, retry_after_s = quiet_s,
+                    "a notification was not delivered; retrying"
+                );
             }
             Err(DeliveryError::Retryable(why)) => {
                 tracing::debug!(%receiver, %why, "a notification is still not delivered; retrying");
             }
         }
-        self.last_failure = match &outcome {
-            Err(DeliveryError::Retryable(why)) => Some(why.clone()),
-            _ => None,
-        };
+        if let Err(DeliveryError::Retryable(why)) = &outcome {
+            self.last_failure = Some(why.clone());
+        } else {
+            self.last_failure = None;
+            self.pauses = RetryPauses::for_delivery();
+        }
         outcome
     }
 
+    /// Respects a `Retry-After`.
+    fn leave_alone(&mut self, asked: Option<Duration>) {
+        self.quiet_until = asked.map(|asked| Instant::now() + asked.min(MAX_RETRY_AFTER));
+    }
+
+    /// Returns when a request that failed may be sent again: after a pause that grows with each
+    /// call, and not before [`Self::quiet_until`].
+    pub(super) fn next_attempt(&mut self) -> Instant {
+        let planned = Instant::now() + self.pauses.next_pause();
+        self.not_before(planned)
+    }
+
+    /// Returns `planned`, or a later time if the receiver asks for no requests until then.
+    pub(super) fn not_before(&self, planned: Instant) -> Instant {
+        self.quiet_until.map_or(planned, |until| until.max(planned))
+    }
+
     async fn try_post(
-        &self,
+        &mut self,
         subpath: &str,
         body: Vec<u8>,
         id: Option<&str>,
@@ -115,6 +151,8 @@ impl Sender {
             .send()
             .await
             .map_err(|error| DeliveryError::Retryable(error_chain(&error.without_url())))?;
+        let asked = retry_after(response.status(), response.headers(), SystemTime::now());
+        self.leave_alone(asked);
         classify(response.status())
     }
 }
@@ -150,7 +188,29 @@ fn error_chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::Registry;
+
+    use crate::config::HttpOptions;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_cannot_ask_to_be_left_alone_for_more_than_an_hour() {
+        let metrics = DeliveryMetrics::register(&Registry::new()).unwrap();
+        let target = Target {
+            url: "http://127.0.0.1:1".into(),
+            basic_auth: None,
+            http: HttpOptions::default(),
+        };
+        let mut sender = Sender::new("r", &target, metrics);
+        let now = Instant::now();
+        for (asked, respected) in [(1800, 1800), (86_400, 3600), (u64::MAX, 3600)] {
+            sender.leave_alone(Some(Duration::from_secs(asked)));
+            assert_eq!((sender.next_attempt() - now).as_secs(), respected);
+        }
+        sender.leave_alone(None);
+        assert!(sender.next_attempt() - now <= Duration::from_secs(30));
+    }
 
     #[test]
     fn only_statuses_that_fault_the_request_are_final() {

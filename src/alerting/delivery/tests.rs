@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use convex_client::Endpoint;
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -31,10 +31,14 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A received request.
 #[derive(Clone, Debug)]
 struct Request {
+    at: Instant,
     path: String,
     headers: HeaderMap,
     body: Value,
 }
+
+/// `Retry-After` of every answer with status 429; longer than the first pause between attempts.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Records requests; answers with the scripted statuses, then with 200.
 #[derive(Clone, Default)]
@@ -84,18 +88,20 @@ async fn record(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> StatusCode {
+) -> (StatusCode, HeaderMap) {
     script.requests.lock().unwrap().push(Request {
+        at: Instant::now(),
         path: uri.to_string(),
         headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     });
-    script
-        .answers
-        .lock()
-        .unwrap()
-        .pop_front()
-        .unwrap_or(StatusCode::OK)
+    let next = script.answers.lock().unwrap().pop_front();
+    let status = next.unwrap_or(StatusCode::OK);
+    let mut headers = HeaderMap::new();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER.as_secs().into());
+    }
+    (status, headers)
 }
 
 /// The alerting of an agent over synthetic snapshots.
@@ -307,6 +313,24 @@ async fn failed_notifications_are_retried_in_order_and_with_their_id() {
         alerting.dependencies.metrics.failing_receivers().is_empty(),
         "the last delivery succeeded"
     );
+    alerting.stop().await;
+}
+
+#[tokio::test]
+async fn every_kind_of_receiver_is_left_alone_while_it_asks_for_that() {
+    let hook = Receiver::start(&[429]).await;
+    let am = Receiver::start(&[429]).await;
+    let switch = Receiver::start(&[429]).await;
+    let notify = format!(
+        "{{ webhooks: [{{ name: ops, url: '{}' }}], alertmanagers: [{{ name: am, url: '{}' }}], heartbeat: {{ url: '{}', interval: 1s }} }}",
+        hook.url, am.url, switch.url
+    );
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    alerting.evaluate(&[("p", FLAPPING)], 0);
+    for receiver in [hook, am, switch] {
+        let requests = receiver.received(2).await;
+        assert!(requests[1].at - requests[0].at >= RETRY_AFTER);
+    }
     alerting.stop().await;
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use crate::retry::RetryPauses;
 use crate::supervisor::liveness::Pulse;
 
 use super::outbox::Outbox;
@@ -19,7 +18,6 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut published = outbox.subscribe();
-    let mut pauses = RetryPauses::for_delivery();
     let webhook = sender.receiver.clone();
     while !stop.is_cancelled() {
         pulse.expect(REQUEST_TIMEOUT);
@@ -47,11 +45,11 @@ pub(super) async fn run(
                     "notification delivered"
                 );
                 outbox.remove(&webhook, &message.id);
-                pauses = RetryPauses::for_delivery();
             }
             Err(DeliveryError::Rejected(_)) => outbox.remove(&webhook, &message.id),
             Err(DeliveryError::Retryable(_)) => {
-                stop.run_until_cancelled(sleep(pauses.next_pause())).await;
+                let next = sender.next_attempt();
+                stop.run_until_cancelled(sleep_until(next)).await;
             }
         }
     }

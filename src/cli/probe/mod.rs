@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use convex_client::HttpClients;
+use convex_client::{Endpoint, HttpClients};
 use futures_util::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
@@ -22,7 +22,7 @@ use crate::poller::Prober;
 
 use super::args::ProbeArgs;
 use super::terminal::{self, Screen};
-use super::{BAD_CONFIG, runtime};
+use super::{BAD_CONFIG, USAGE, runtime};
 use progress::{Progress, REDRAW_INTERVAL, SHOW_AFTER};
 
 /// Exit code if no round is complete.
@@ -55,7 +55,15 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             colored: terminal::use_color(args.color),
         }
     };
-    let (mut peers, limits) = if args.endpoints.is_empty() {
+    let endpoints = args.endpoints.iter().map(|text| Endpoint::parse(text));
+    let endpoints: Vec<Endpoint> = match endpoints.collect() {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error}")?;
+            return Ok(ExitCode::from(USAGE));
+        }
+    };
+    let (mut peers, limits) = if endpoints.is_empty() {
         let source = Source {
             file: args.config.or_else(config::find),
             ..Source::default()
@@ -69,7 +77,7 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         }
     } else {
         (
-            args.endpoints
+            endpoints
                 .into_iter()
                 .map(Peer::from_endpoint)
                 .map(Arc::new)

@@ -19,7 +19,7 @@ use notify::NotifySection;
 use peers::PeerEntry;
 
 /// Shown in place of a secret.
-pub const SECRET: &str = "<secret>";
+pub const SECRET: &str = convex_client::SECRET;
 
 /// Renders the effective configuration as YAML. With every [`SECRET`] replaced by the secret, it
 /// parses to an equal configuration.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use convex_client::mask_url;
 use serde::Serialize;
 
 use crate::config::{Alertmanager, BasicAuth, Heartbeat, Notify, Target, Webhook};
@@ -107,14 +108,10 @@ impl<'a> From<&'a Notify> for NotifySection<'a> {
 impl<'a> From<&'a Target> for TargetEntry<'a> {
     fn from(target: &'a Target) -> Self {
         let Target {
-            url: _, // rendered without what may be secret
+            url,
             http,
             basic_auth,
         } = target;
-        let (mut url, more) = target.redacted_url();
-        if more {
-            url = format!("{url}/{SECRET}");
-        }
         let basic_auth = basic_auth.as_ref().map(
             |BasicAuth {
                  username,
@@ -125,7 +122,7 @@ impl<'a> From<&'a Target> for TargetEntry<'a> {
             },
         );
         Self {
-            url,
+            url: mask_url(url.expose()),
             basic_auth,
             http: http.into(),
         }

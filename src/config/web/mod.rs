@@ -107,7 +107,7 @@ pub(super) fn web(file: &Section) -> Result<Arc<Web>, Reported> {
         return Ok(Arc::default());
     };
     let name = path.to_string_lossy();
-    let text = decode_utf8(&bytes, &name).map_err(|problem| file.source.report_all([problem]))?;
+    let text = decode_utf8(&bytes, &name).map_err(|problem| file.source.report_all(problem))?;
     // Literal: bcrypt hashes contain dollars.
     let base_dir = path.parent().unwrap_or(Path::new(""));
     let source = Source::literal(&name, base_dir).world_readable(world_readable);
@@ -122,7 +122,7 @@ pub(super) fn web(file: &Section) -> Result<Arc<Web>, Reported> {
     file.source.add_warnings(source.take_warnings());
     let web = source
         .finish(web)
-        .map_err(|errors| file.source.report_all(errors.into_problems()))?;
+        .map_err(|errors| file.source.report_all(errors))?;
     Ok(Arc::new(Web {
         config_file: Some(path.clone()),
         ..web

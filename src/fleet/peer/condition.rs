@@ -44,7 +44,7 @@ conditions! {
     OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above the eviction limit.";
     ControllerBalanceLow = "controller_balance_low", "The account that controls the peer has less than `verdicts.controller_balance_cvm`.";
     WeightDecayed = "weight_decayed", "The peer made no block for longer than `expect_block_every` while the network did, so its weight decays.";
-    Flapping = "flapping", "The verdict has changed between up and down six times within the last hour.";
+    Flapping = "flapping", "The verdict has changed between up and down six times within the last hour, or three of the last ten polls failed without the peer being down.";
     QueryError = "query_error", "The peer answers the query with an error.";
 }
 

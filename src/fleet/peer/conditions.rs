@@ -1,7 +1,7 @@
 //! Evaluates which conditions of a peer are active.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
@@ -9,12 +9,9 @@ use tokio::time::Instant;
 use crate::failure::Reason;
 use crate::fleet::Evidence;
 
+use super::PeerRecord;
 use super::condition::Condition;
 use super::order::OrderState;
-use super::{FLAPPING_CHANGES, PeerRecord};
-
-/// A peer is flapping if its verdict changed [`FLAPPING_CHANGES`] times within this time.
-const FLAPPING_WINDOW: Duration = Duration::from_secs(3600);
 
 impl PeerRecord {
     /// Returns the conditions that follow from the last poll, which was at `now`.
@@ -77,8 +74,7 @@ impl PeerRecord {
         {
             found.insert(Condition::Lagging);
         }
-        let first_change = (self.changes.len() == FLAPPING_CHANGES).then(|| self.changes[0]);
-        if first_change.is_some_and(|first| now - first < FLAPPING_WINDOW) {
+        if self.flapping.is_active(now) {
             found.insert(Condition::Flapping);
         }
         if self.divergence.is_diverged() {

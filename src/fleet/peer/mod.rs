@@ -3,6 +3,7 @@
 pub(super) mod condition;
 mod conditions;
 pub(super) mod endpoint;
+pub(super) mod flapping;
 pub(super) mod health;
 pub(super) mod identity;
 pub(super) mod last_poll;
@@ -11,7 +12,7 @@ pub(super) mod provenance;
 pub(super) mod tally;
 mod update;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -27,14 +28,11 @@ use super::network::member::Heard;
 use super::{Divergence, Evidence, Lag, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
+use flapping::Flapping;
 use health::{Health, Streak};
 use identity::Identity;
 use last_poll::LastPoll;
 use order::{OrderState, OrderWatch};
-
-/// Number of changes of the verdict that are remembered; if they follow each other quickly, the
-/// peer is flapping.
-const FLAPPING_CHANGES: usize = 6;
 
 /// A measurement is shown for this many intervals of its peer after it was obtained.
 const FRESH_INTERVALS: u32 = 3;
@@ -85,8 +83,7 @@ pub struct PeerRecord {
     /// How the last poll counts in the number of reached peers.
     pub(in crate::fleet) contact: Option<Contact>,
     pub(in crate::fleet) streak: Streak,
-    /// Times of the last [`FLAPPING_CHANGES`] changes of the verdict.
-    changes: VecDeque<Instant>,
+    pub(in crate::fleet) flapping: Flapping,
     pub(in crate::fleet) order_watch: OrderWatch,
     pub(in crate::fleet) lag: Option<Measured<Lag>>,
     lagging_since: Option<Instant>,
@@ -127,7 +124,7 @@ impl PeerRecord {
             heard: None,
             contact: None,
             streak: Streak::default(),
-            changes: VecDeque::new(),
+            flapping: Flapping::default(),
             order_watch: OrderWatch::default(),
             lag: None,
             lagging_since: None,
@@ -146,24 +143,33 @@ impl PeerRecord {
         let fits = |pinned: Option<Hash>, known: Option<Hash>| {
             pinned.is_none() || known.is_none() || pinned == known
         };
-        let known = &self.peer.endpoints;
+        // A path can be a token, which changes from time to time; it is not displayed.
+        let known: Vec<String> = self
+            .peer
+            .endpoints
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         peer.network == self.peer.network
             && peer.sampled == self.peer.sampled
             && peer
                 .endpoints
                 .iter()
-                .any(|endpoint| known.contains(endpoint))
+                .any(|endpoint| known.contains(&endpoint.to_string()))
             && fits(peer.genesis, self.peer.genesis.or(self.identity.genesis))
             && fits(peer.key, self.own_key())
     }
 
-    /// Gives the peer other settings. What is known of an endpoint stays with its URL.
+    /// Gives the peer other settings. What is known of an endpoint stays with it.
     pub(in crate::fleet) fn reconfigure(&mut self, peer: Arc<config::Peer>) {
-        let mut known = std::mem::take(&mut self.endpoints);
+        let known = std::mem::take(&mut self.endpoints);
+        let mut known: Vec<_> = self.peer.endpoints.iter().zip(known).collect();
         let endpoints = peer.endpoints.iter().map(|endpoint| {
-            let record = EndpointRecord::new(endpoint);
-            let same = known.iter().position(|known| known.url == record.url);
-            same.map_or(record, |same| known.swap_remove(same))
+            let same = known.iter().position(|(known, _)| *known == endpoint);
+            same.map_or_else(
+                || EndpointRecord::new(endpoint),
+                |same| known.swap_remove(same).1,
+            )
         });
         self.endpoints = endpoints.collect();
         // The next poll compares with the new pins.

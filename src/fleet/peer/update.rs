@@ -12,11 +12,12 @@ use crate::fleet::{Divergence, EndpointObservation, Lag, Observation};
 use crate::self_check::Excuse;
 use crate::sidecar::Reading;
 
+use super::PeerRecord;
+use super::condition::Condition;
 use super::endpoint::Measured;
 use super::health::health;
 use super::identity::Pins;
 use super::last_poll::LastPoll;
-use super::{FLAPPING_CHANGES, PeerRecord};
 
 impl PeerRecord {
     /// Records the result of one poll at `now` of a peer that is watched alone.
@@ -67,12 +68,11 @@ impl PeerRecord {
             self.poll_failures += u64::from(!up);
             let previous = self.streak.verdict();
             self.streak.record(up, polling.up_after, polling.down_after);
-            if previous.is_some() && self.streak.verdict() != previous {
-                self.changes.push_back(now);
-                if self.changes.len() > FLAPPING_CHANGES {
-                    self.changes.pop_front();
-                }
+            let verdict = self.streak.verdict();
+            if previous.is_some() && verdict != previous {
+                self.flapping.record_change(now);
             }
+            self.flapping.record_poll(up, verdict == Some(false));
             if up {
                 self.suspected_since = None;
             }
@@ -136,7 +136,11 @@ impl PeerRecord {
         self.conditions = self.active_conditions(now, wall);
         let verdict = match self.last_poll {
             LastPoll::None | LastPoll::Excused => None,
-            LastPoll::Good | LastPoll::Failed => self.streak.verdict(),
+            // A peer that answers often enough to flap is not unknown.
+            LastPoll::Good | LastPoll::Failed => self.streak.verdict().or(self
+                .conditions
+                .contains(&Condition::Flapping)
+                .then_some(true)),
         };
         let health = health(verdict, !self.conditions.is_empty());
         if health != self.health {

@@ -27,10 +27,18 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use crate::config::OWN_DESCRIPTORS;
+
 use connection::{ConnectionContext, ConnectionInfo};
 use log_limit::limited;
 use reserved_fds::ReservedFds;
 use slots::{ConnectionSlots, LIMITS, Limits, Slot};
+
+/// Descriptors that are left to files, the history and receivers when all connections are open.
+const OTHER_DESCRIPTORS: usize = 96;
+
+const _: () =
+    assert!((LIMITS.total + LIMITS.overflow + OTHER_DESCRIPTORS) as u64 <= OWN_DESCRIPTORS);
 
 /// Lifetime of an overflow connection, so that silent clients cannot keep health checks out for
 /// longer.

@@ -23,7 +23,7 @@ pub(super) const fn condition(condition: Condition) -> &'static str {
         Condition::OwnStakeLow => "own stake is low",
         Condition::ControllerBalanceLow => "controller's balance is low",
         Condition::WeightDecayed => "weight has decayed",
-        Condition::Flapping => "flaps between up and down",
+        Condition::Flapping => "fails on and off",
         Condition::QueryError => "query is answered with an error",
     }
 }

@@ -56,6 +56,8 @@ fn memory() -> SavedFleet {
         },
         health: Health::Down,
         streak,
+        verdict_changes: Vec::new(),
+        recent_polls: None,
         genesis: Some(Hash::new([1; 32])),
         key: Some(Hash::new([2; 32])),
         genesis_match: None,
@@ -115,6 +117,15 @@ fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
     conditions(&fleet.snapshot())
 }
 
+/// Polls the peer without an answer.
+fn fail(fleet: &Fleet) {
+    let (attempt, outcome) = polls::failed(FailureReason::Timeout);
+    let now = SystemTime::now();
+    let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
+    let endpoints = vec![probed];
+    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stall_outlives_the_agent() {
     let before = fleet(ONE);
@@ -125,6 +136,66 @@ async fn a_stall_outlives_the_agent() {
     after.restore(before.export());
     assert_eq!(poll(&after, [5, 4, 4, 4]), ["stalled"]);
     assert!(poll(&after, [5, 5, 5, 5]).is_empty(), "finality has moved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn flapping_by_either_rule_outlives_the_agent() {
+    const DOWN_AFTER_ONE: &str = "defaults: { up_after: 1, down_after: 1 }\n";
+    const DOWN_AFTER_TWO: &str = "defaults: { up_after: 1, down_after: 2 }\n";
+    for defaults in [DOWN_AFTER_ONE, DOWN_AFTER_TWO] {
+        let text = format!("{defaults}{ONE}");
+        let before = fleet(&text);
+        for _ in 0..3 {
+            poll(&before, [5; 4]);
+            fail(&before);
+        }
+        assert_eq!(poll(&before, [5; 4]), ["flapping"], "{defaults}");
+        let saved = serde_json::to_string(&before.export()).unwrap();
+        let after = fleet(&text);
+        after.restore(serde_json::from_str(&saved).unwrap());
+        assert_eq!(conditions(&after.snapshot()), ["flapping"], "{defaults}");
+        assert_eq!(poll(&after, [5; 4]), ["flapping"], "{defaults}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_verdict_is_worth_an_immediate_write() {
+    let fleet = fleet(ONE);
+    for _ in 0..2 {
+        poll(&fleet, [5; 4]);
+    }
+    let up = fleet.significant_fingerprint();
+    fail(&fleet);
+    assert_eq!(fleet.significant_fingerprint(), up, "one failed poll");
+    fail(&fleet);
+    assert_ne!(fleet.significant_fingerprint(), up, "down");
+}
+
+#[test]
+fn a_path_of_an_endpoint_is_not_saved_and_one_saved_earlier_is_recognised() {
+    let path = "http://192.0.2.1:1/s3cret";
+    let mut old = memory();
+    let one = old.peers.get_mut("one").unwrap();
+    let endpoint = one.endpoints.remove(URL).unwrap();
+    one.endpoints.insert(path.to_owned(), endpoint);
+
+    let absent = fleet("peers: [{ name: two, endpoints: ['tcp://192.0.2.2:1'] }]\n");
+    absent.restore(old.clone());
+    let mut saved = absent.export();
+    assert!(!serde_json::to_string(&saved).unwrap().contains("s3cret"));
+    // Both as saved earlier and as saved now.
+    saved.peers.retain(|name, _| name == "one");
+    for saved in [old, saved] {
+        let same = fleet(&ONE.replace(URL, path));
+        same.restore(saved);
+        let one = &same.snapshot().peers[0];
+        assert_eq!(one.health, Health::Down);
+        assert_eq!(one.endpoints[0].consecutive_failures, 7);
+        assert_eq!(one.endpoints[0].url, "http://192.0.2.1:1/<secret>");
+        let other = fleet(&ONE.replace(URL, "http://192.0.2.1:1/0ther"));
+        other.restore(same.export());
+        assert_eq!(other.snapshot().peers[0].health, Health::Unknown);
+    }
 }
 
 #[test]

@@ -78,3 +78,16 @@ fn peers_that_discovery_may_add_count_in_the_cost() {
     );
     assert!(out.contains("needs 941 file descriptors"), "{out}");
 }
+
+#[test]
+fn limits_that_are_too_low_for_the_polls_are_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yml");
+    let peer = |i| format!("- {{ name: p{i}, endpoints: ['tcp://10.0.0.1:{i}'] }}\n");
+    let peers: String = (1..=40).map(peer).collect();
+    fs::write(&file, format!("peers:\n{peers}")).unwrap();
+    let (ok, out, err) = check(&[file], check_config::Options::default());
+    assert!(ok, "{err}");
+    let warning = "  warning: the 40 peers at 10.0.0.1 need 14 polls at once";
+    assert!(out.contains(warning), "{out}");
+}

@@ -3,14 +3,63 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use convex_peer_monitor::cli::check_config;
 use convex_peer_monitor::config;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use super::{environment, errors, with_peer};
+use super::{PEER, check, environment, errors, parse_in, with_peer};
 
 #[test]
 fn all_errors_in_a_file_are_reported_at_once() {
     insta::assert_snapshot!(errors(include_str!("everything-wrong.yml")));
+}
+
+#[test]
+fn a_file_full_of_errors_is_reported_in_a_hundred_lines() {
+    let text = format!("peers:\n{}", "  - 7\n".repeat(200_000));
+    let report = errors(&text);
+    let lines: Vec<_> = report.lines().collect();
+    assert_eq!(lines.len(), 101);
+    assert!(lines[0].starts_with("c.yml:2:5: peers[0]: "), "{report}");
+    assert!(
+        lines[99].starts_with("c.yml:101:5: peers[99]: "),
+        "{report}"
+    );
+    assert_eq!(lines[100], "and 199900 more");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.yml");
+    fs::write(&file, text).unwrap();
+    let json = check_config::Options {
+        json: true,
+        ..check_config::Options::default()
+    };
+    let (_, out, _) = check(std::slice::from_ref(&file), json);
+    let reports: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(reports[0]["errors"].as_array().unwrap().len(), 100);
+    assert_eq!(reports[0]["more_errors"], 199_900);
+}
+
+#[test]
+fn the_errors_of_a_second_file_are_cut_short_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let users: Vec<_> = (0..300).map(|i| format!("  u{i}: wrong")).collect();
+    let users = users.join("\n");
+    fs::write(
+        dir.path().join("web.yml"),
+        format!("basic_auth_users:\n{users}"),
+    )
+    .unwrap();
+    let text = format!("listn: x\nweb: {{ config_file: web.yml }}\n{PEER}");
+    let report = parse_in(dir.path(), &text).unwrap_err().to_string();
+    assert_eq!(report.lines().count(), 101, "{report}");
+    assert!(report.ends_with("\nand 201 more"), "{report}");
+}
+
+#[test]
+fn a_key_as_long_as_the_file_is_not_quoted_in_full() {
+    let report = errors(&format!("{}: 1\n", "k".repeat(1 << 20)));
+    assert!(report.len() < 10_000, "{}", report.len());
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn secrets_that_every_user_can_read_are_warned_about() {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         }
         let config = config::load(&dir.path().join("c.yml"), &environment).unwrap();
-        let lines: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = config.warnings.lines().collect();
         lines
             .join("\n")
             .replace(dir.path().to_str().unwrap(), "DIR")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use convex_client::{Endpoint, ErrorReply, FailureReason, PollAnswer};
-use convex_peer_monitor::config::Peer;
+use convex_peer_monitor::config::{Peer, Polling};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health, Observation, PeerRecord};
 use tokio::time::Instant;
@@ -228,6 +228,73 @@ fn six_changes_of_health_within_an_hour_are_flapping() {
         [false, false, false, false, false, false, true, true],
         "true from the sixth change"
     );
+}
+
+impl Watched {
+    /// Polls once for each character: `+` is a good poll, `-` a failed one and `e` one that the
+    /// monitor is to blame for. Returns a letter for the health after each: `f` is degraded and
+    /// flapping.
+    fn healths(&mut self, polls: &str) -> String {
+        let letter = |poll| {
+            let result = match poll {
+                '+' => good(1),
+                '-' => failed(FailureReason::Timeout),
+                _ => failed(Reason::MONITOR),
+            };
+            match self.poll(vec![result]) {
+                Health::Degraded if self.has(Condition::Flapping) => 'f',
+                Health::Degraded => 'd',
+                Health::Unknown => '?',
+                Health::Up => 'U',
+                Health::Down => 'D',
+            }
+        };
+        polls.chars().map(letter).collect()
+    }
+}
+
+/// A peer with the default settings except this one.
+fn default_peer(down_after: u32) -> Watched {
+    Watched::new(&[TCP], |peer| {
+        peer.polling = Polling {
+            down_after,
+            ..Polling::default()
+        };
+    })
+}
+
+#[test]
+fn a_peer_that_fails_on_and_off_is_degraded_and_never_unknown_or_down() {
+    let mut watched = default_peer(2);
+    // Also before the first verdict, which takes two polls in a row.
+    assert_eq!(watched.healths("-+-+-+-+"), "????ffff");
+    assert_eq!(watched.healths("+++++++"), "ffffffU");
+    assert_eq!(watched.record.poll_failures, 4);
+}
+
+#[test]
+fn a_rolling_restart_of_forty_seconds_is_an_outage_and_not_flapping() {
+    let polls = Duration::from_secs(40).div_duration_f64(Polling::default().interval);
+    assert_eq!(polls.ceil().to_string(), "3", "failed polls");
+    let mut watched = default_peer(Polling::default().down_after);
+    assert_eq!(
+        watched.healths("+++++---+++++++---++"),
+        "?UUUUUDDDUUUUUUUDDDU"
+    );
+}
+
+#[test]
+fn a_rolling_restart_that_is_no_outage_is_flapping_for_ten_polls() {
+    let mut watched = default_peer(4);
+    assert_eq!(watched.healths("+++---+++++++++"), "?UUUUfffffffffU");
+}
+
+#[test]
+fn excused_polls_neither_begin_nor_end_flapping() {
+    let mut watched = default_peer(2);
+    assert_eq!(watched.healths("++-+-+eeeee+"), "?UUUUU?????U");
+    assert_eq!(watched.healths("-+"), "ff");
+    assert_eq!(watched.healths("eeeeeeeeeeee+"), "????????????f");
 }
 
 #[test]

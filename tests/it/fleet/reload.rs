@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use convex_client::{PollAnswer, Transport};
-use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation, PeerRecord};
+use convex_client::{FailureReason, PollAnswer, Transport};
+use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation, PeerRecord};
 
 use crate::support::fleet::{config, fleet};
 use crate::support::polls::{self, points, status};
@@ -16,12 +16,21 @@ const BEFORE: &str = "defaults: { up_after: 1 }\n\
 /// A fleet whose peer has answered one poll.
 fn polled() -> Fleet {
     let fleet = fleet(BEFORE);
-    let (attempt, outcome) = polls::good(status(2, points([5; 4])), PollAnswer::default());
+    poll(&fleet, true);
+    fleet
+}
+
+/// Polls the peer, which answers or does not.
+fn poll(fleet: &Fleet, answers: bool) {
+    let (attempt, outcome) = if answers {
+        polls::good(status(2, points([5; 4])), PollAnswer::default())
+    } else {
+        polls::failed(FailureReason::Timeout)
+    };
     let now = SystemTime::now();
     let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
     let endpoints = vec![endpoint];
     fleet.record(&fleet.slots()[0], &Observation { endpoints });
-    fleet
 }
 
 /// What a restart remembers as well.
@@ -113,6 +122,25 @@ fn peers_that_exchange_their_names_keep_their_records() {
         names,
         BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)])
     );
+}
+
+#[test]
+fn a_reload_does_not_end_flapping() {
+    let fleet = polled();
+    for answers in [false, true, false, true, false] {
+        poll(&fleet, answers);
+    }
+    let is_flapping = || {
+        fleet.snapshot().peers[0]
+            .conditions
+            .contains(&Condition::Flapping)
+    };
+    assert!(is_flapping());
+    fleet.apply(&config(
+        &BEFORE.replace("up_after: 1", "up_after: 2, timeout: 1s"),
+    ));
+    poll(&fleet, true);
+    assert!(is_flapping());
 }
 
 #[test]

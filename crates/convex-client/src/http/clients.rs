@@ -70,6 +70,7 @@ pub fn http_client(options: &HttpOptions, timeout: Duration) -> Result<Client, H
     let builder = Client::builder()
         .timeout(timeout)
         .pool_idle_timeout(MAX_IDLE)
+        .dns_resolver(TracedResolver { dial: None })
         .default_headers(options.headers.clone());
     build(
         builder,
@@ -121,7 +122,8 @@ fn peer_client(settings: &ClientSettings) -> Result<Client, String> {
     )
 }
 
-/// Resolver for reqwest that records its duration in the trace.
+/// Resolver for reqwest that shares the lookups with all others, and records its duration in the
+/// trace, if there is one. That of reqwest would take threads without limit.
 struct TracedResolver {
     /// Host to resolve, regardless of the requested name.
     dial: Option<Arc<str>>,

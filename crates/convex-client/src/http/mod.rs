@@ -4,6 +4,7 @@
 mod clients;
 mod failure;
 mod options;
+mod retry_after;
 mod roots;
 mod tls;
 mod trace;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Limits, decode_message};
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
@@ -29,10 +30,12 @@ use crate::status::Status;
 
 use self::clients::{ClientSettings, MAX_IDLE};
 use self::failure::excerpt;
+use self::retry_after::date_in;
 use self::trace::{Progress, TRACE, Trace};
 
 pub use self::clients::{HttpClients, HttpOptionsError, http_client};
 pub use self::options::HttpOptions;
+pub use self::retry_after::retry_after;
 pub use self::roots::{reload_system_roots, system_roots_generation};
 
 /// Media type of a reply as message content: exact types, and the same decoder as over TCP. All
@@ -252,7 +255,7 @@ impl HttpClient {
         let mut response = request
             .send()
             .await
-            .map_err(|error| failure::from_client_error(&error))?;
+            .map_err(|error| failure::from_client_error(&error.without_url()))?;
         let answered_at = SystemTime::now();
         // On a new connection, the request is sent when the connection is ready.
         let sent = TRACE
@@ -294,7 +297,7 @@ impl HttpClient {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|error| failure::from_client_error(&error))?
+            .map_err(|error| failure::from_client_error(&error.without_url()))?
         {
             attempt.response_bytes += chunk.len();
             if body.len() + chunk.len() > limit {
@@ -375,26 +378,4 @@ fn clock_of(
     let date = date_in(headers, &DATE)?;
     let value = ClockSample::from_whole_seconds(date, answered_at, took);
     Some(Timed { value, took })
-}
-
-/// Returns the time for which an overloaded peer asks not to be contacted. The header has seconds,
-/// or a date by the peer's own clock.
-fn retry_after(
-    status: StatusCode,
-    headers: &HeaderMap,
-    answered_at: SystemTime,
-) -> Option<Duration> {
-    if !failure::is_overload(status) {
-        return None;
-    }
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse();
-    if let Ok(seconds) = seconds {
-        return Some(Duration::from_secs(seconds));
-    }
-    let now = date_in(headers, &DATE).unwrap_or(answered_at);
-    date_in(headers, &RETRY_AFTER)?.duration_since(now).ok()
-}
-
-fn date_in(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()
 }

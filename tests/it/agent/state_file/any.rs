@@ -91,6 +91,8 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
                 configured,
                 health,
                 streak,
+                verdict_changes: key_changed.into_iter().collect(),
+                recent_polls: None,
                 genesis,
                 key,
                 genesis_match: matches[0],
