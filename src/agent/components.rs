@@ -94,10 +94,9 @@ impl Components {
 
     /// Starts and stops polling so that exactly the peers of `merged` are polled.
     fn apply_peers(&mut self, merged: &Config) {
-        for rename in self.fleet.apply(merged) {
-            self.history.rename(&rename);
-            self.outbox.rename(&rename);
-        }
+        let fleet = &self.fleet;
+        let renames = self.outbox.rename_with(|| fleet.apply(merged));
+        self.history.rename(renames);
         self.history.set_peers(&self.fleet.snapshot());
         self.scheduler.apply(merged);
     }

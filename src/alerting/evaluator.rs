@@ -42,6 +42,8 @@ pub async fn evaluate_rules(
             pulse.turned();
             continue;
         }
+        let outbox = &dependencies.outbox;
+        let renames = outbox.renames();
         let snapshot = dependencies.fleet.snapshot();
         let monitor = MonitorStatus {
             reload_successful: active.reload_successful,
@@ -54,8 +56,7 @@ pub async fn evaluate_rules(
             monitor: &monitor,
         };
         let context = MessageContext::from_config(&active.config);
-        let outbox = &dependencies.outbox;
-        if outbox.evaluate(input, &context, &notify.webhooks) {
+        if outbox.evaluate(renames, input, &context, &notify.webhooks) {
             // Save before sending, so that a notification repeated after a crash keeps its id.
             if let Some(saves) = &saves
                 && timeout(SAVE_TIMEOUT, save(saves)).await.is_err()

@@ -82,6 +82,7 @@ impl Fleet {
         let includes_now =
             |judgement: &Arc<Judgement>| judgement.verdict.complete_until >= Some(now);
         let mut judgements = network.judgement.subscribe();
+        network.changed.notify_one();
         // The sender lives in `network`.
         drop(judgements.wait_for(includes_now).await);
     }
@@ -102,7 +103,7 @@ impl Fleet {
         watch.set_members(slots);
         let found_states: Vec<bool> = slots
             .iter()
-            .map(|slot| watch.take_peer(&mut lock(&slot.state), now, wall))
+            .map(|slot| watch.take_peer(slot.id, &mut lock(&slot.state), now, wall))
             .collect();
         watch.take_network(std::mem::take(&mut lock(&network.unjudged)));
         watch.compare(now);
@@ -110,13 +111,12 @@ impl Fleet {
         for (slot, found_state) in slots.iter().zip(found_states) {
             let mut state = lock(&slot.state);
             let record = &state.record;
-            let name = &record.peer.name;
             // Only a new state can be behind by another number of blocks.
             let lag = match record.heard {
-                Some(heard) if found_state => judgement.lag(name, heard.block, now),
+                Some(heard) if found_state => judgement.lag(slot.id, heard.block, now),
                 _ => record.last_lag(),
             };
-            let divergence = watch.divergence(name);
+            let divergence = watch.divergence(slot.id);
             if !state.retired && !record.compares_as(lag, divergence) {
                 let record = Arc::make_mut(&mut state.record);
                 let previous = record.health;

@@ -61,14 +61,16 @@ impl RemovedPeers {
         Self { slots, names }
     }
 
-    /// Takes the slot that is `peer` under another name, and gives it that name.
-    fn take(&mut self, peer: &Arc<config::Peer>) -> Option<(String, Arc<Slot>)> {
+    /// Takes the slot for which `is_same` holds, of those with an endpoint of `peer`.
+    fn take(
+        &mut self,
+        peer: &config::Peer,
+        is_same: impl Fn(&Slot) -> bool,
+    ) -> Option<(String, Arc<Slot>)> {
         let names = peer.endpoints.iter().filter_map(|it| self.names.get(it));
-        let from = names.flatten().find(|name| {
-            self.slots
-                .get(*name)
-                .is_some_and(|slot| slot.reconfigure(peer))
-        })?;
+        let from = names
+            .flatten()
+            .find(|name| self.slots.get(*name).is_some_and(|slot| is_same(slot)))?;
         let slot = self.slots.remove(from)?;
         Some((from.clone(), slot))
     }
@@ -119,7 +121,7 @@ impl Fleet {
         let mut slots: Vec<Option<Arc<Slot>>> = peers
             .iter()
             .map(|peer| {
-                let is_same = previous.get(&peer.name)?.reconfigure(peer);
+                let is_same = self.reconfigure(previous.get(&peer.name)?, peer, PartialEq::eq);
                 is_same.then(|| previous.remove(&peer.name))?
             })
             .collect();
@@ -129,13 +131,23 @@ impl Fleet {
             if slot.is_some() {
                 continue;
             }
-            if let Some((from, renamed)) = removed.take(peer) {
+            if let Some((from, renamed)) =
+                removed.take(peer, |slot| self.reconfigure(slot, peer, PartialEq::eq))
+            {
                 renames.push(Rename {
                     network: peer.network.clone(),
                     from,
                     to: peer.name.clone(),
                 });
                 *slot = Some(renamed);
+                continue;
+            }
+            // A path can be a token, which changes from time to time. It is not displayed.
+            let same_place = |a: &Endpoint, b: &Endpoint| a.to_string() == b.to_string();
+            if let Some(known) = removed.slots.get(&peer.name)
+                && self.reconfigure(known, peer, same_place)
+            {
+                *slot = removed.slots.remove(&peer.name);
                 continue;
             }
             let network = watched.networks.get(&peer.network).cloned();
@@ -177,6 +189,26 @@ impl Fleet {
 
     pub(super) fn network(&self, name: &str) -> Option<Arc<NetworkRecord>> {
         lock(&self.watched).networks.get(name).cloned()
+    }
+
+    /// Gives a peer other settings; its record stays. Returns false if `peer` is another peer.
+    fn reconfigure(
+        &self,
+        slot: &Slot,
+        peer: &Arc<config::Peer>,
+        same: impl Fn(&Endpoint, &Endpoint) -> bool,
+    ) -> bool {
+        let mut state = lock(&slot.state);
+        if !state.record.is_same_peer(peer, same) {
+            return false;
+        }
+        if state.record.peer != *peer {
+            let record = Arc::make_mut(&mut state.record);
+            // It may count elsewhere from now on.
+            self.set_contact(record, None);
+            record.reconfigure(Arc::clone(peer));
+        }
+        true
     }
 
     /// Stops accepting polls of a peer that is no longer watched.

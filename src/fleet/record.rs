@@ -14,10 +14,21 @@ use super::{Fleet, Health, Observation, PeerRecord, Slot, lock};
 impl Fleet {
     /// Records the result of one poll. The next verdict on its network includes it.
     pub fn record(&self, slot: &Slot, observation: &Observation) {
+        self.record_poll_of(&slot.peer(), slot, observation);
+    }
+
+    /// Records the result of one poll, unless `polled` is no longer how the peer is configured: then
+    /// the endpoints may be others.
+    pub fn record_poll_of(
+        &self,
+        polled: &Arc<config::Peer>,
+        slot: &Slot,
+        observation: &Observation,
+    ) {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut state = lock(&slot.state);
-        if state.retired {
-            // The last poll of a task that has not yet noticed that its peer was removed.
+        if state.retired || !Arc::ptr_eq(polled, &state.record.peer) {
+            // The last poll of a task that has not yet noticed a reload.
             return;
         }
         let state = &mut *state;
@@ -36,7 +47,7 @@ impl Fleet {
         record.stake = record.own_key().and_then(|key| network.stake_of(&key));
         let found = record.polled_state(now);
         if let Some((block, _)) = found {
-            record.record_lag(network.lag(&record.peer.name, block, now), now);
+            record.record_lag(network.lag(slot.id, block, now), now);
         }
         record.update_verdict(now, wall);
         if record.is_judged_down() {

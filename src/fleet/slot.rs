@@ -2,6 +2,7 @@
 //! not include yet.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config;
@@ -13,11 +14,17 @@ use super::{PeerRecord, lock};
 /// One watched peer.
 #[derive(Debug)]
 pub struct Slot {
+    /// Identifies the peer among all that this process ever watched, whatever its name.
+    pub(super) id: SlotId,
     pub(super) state: Mutex<SlotState>,
     pub(super) network: Arc<NetworkRecord>,
     /// How many peers it stands for in a sample of another shard; else 1.
     pub(super) represents: NonZeroU32,
 }
+
+/// See [`Slot::id`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SlotId(pub(super) u64);
 
 #[derive(Debug)]
 pub(super) struct SlotState {
@@ -38,7 +45,9 @@ pub(super) struct Unjudged {
 
 impl Slot {
     pub(super) fn new(peer: Arc<config::Peer>, network: Arc<NetworkRecord>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: SlotId(NEXT.fetch_add(1, Ordering::Relaxed)),
             represents: peer.sampled.unwrap_or(NonZeroU32::MIN),
             state: Mutex::new(SlotState {
                 record: Arc::new(PeerRecord::new(peer)),
@@ -47,18 +56,6 @@ impl Slot {
             }),
             network,
         }
-    }
-
-    /// Gives the peer other settings; its record stays. Returns false if `peer` is another peer.
-    pub(super) fn reconfigure(&self, peer: &Arc<config::Peer>) -> bool {
-        let mut state = lock(&self.state);
-        if !state.record.is_same_peer(peer) {
-            return false;
-        }
-        if state.record.peer != *peer {
-            Arc::make_mut(&mut state.record).reconfigure(Arc::clone(peer));
-        }
-        true
     }
 
     /// Changes the record, unless the peer is no longer watched.

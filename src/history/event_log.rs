@@ -84,13 +84,15 @@ impl EventLog {
         drop(self.subscribers.send(event));
     }
 
-    /// Gives the events of a peer its new name.
-    pub(super) fn rename(&self, rename: &Rename) {
+    /// Gives the events of peers their new names.
+    pub(super) fn rename(&self, renames: &[Rename]) {
         for event in &mut self.lock().events {
-            let is_of_peer = event.peer.as_ref() == Some(&rename.from)
-                && event.network.as_ref() == Some(&rename.network);
-            if is_of_peer {
-                Arc::make_mut(event).peer = Some(rename.to.clone());
+            for rename in renames {
+                let is_of_peer = event.peer.as_ref() == Some(&rename.from)
+                    && event.network.as_ref() == Some(&rename.network);
+                if is_of_peer {
+                    Arc::make_mut(event).peer = Some(rename.to.clone());
+                }
             }
         }
     }

@@ -61,17 +61,22 @@ impl History {
         Arc::new(history)
     }
 
-    /// Continues the history of a peer under another name.
-    pub fn rename(&self, rename: &Rename) {
+    /// Continues the history of peers under other names.
+    pub fn rename(&self, renames: Vec<Rename>) {
+        if renames.is_empty() {
+            return;
+        }
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(peer_history) = peers.remove(&rename.from) {
-            lock(&peer_history).rename(&rename.to);
-            peers.insert(rename.to.clone(), peer_history);
+        for rename in &renames {
+            if let Some(peer_history) = peers.remove(&rename.from) {
+                lock(&peer_history).rename(&rename.to);
+                peers.insert(rename.to.clone(), peer_history);
+            }
         }
         drop(peers);
-        self.log.rename(rename);
-        let (db, rename) = (self.db.clone(), rename.clone());
-        tokio::spawn(async move { db.execute(move |thread| thread.rename(&rename)).await });
+        self.log.rename(&renames);
+        let db = self.db.clone();
+        tokio::spawn(async move { db.execute(move |thread| thread.rename(&renames)).await });
     }
 
     /// Sets the watched peers. The history of other peers is removed from memory; their stored

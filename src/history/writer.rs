@@ -43,6 +43,7 @@ impl History {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
             }
+            // A disk that hangs holds up the writes, which are logged, and not this loop.
             pulse.expect(CHECK_INTERVAL);
             network_changes.record(&fleet, &self.log);
             if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {

@@ -34,6 +34,9 @@ pub enum CommandError {
     /// There are too many commands for this peer.
     #[error("too many requests for this peer are waiting")]
     Busy,
+    /// The task was replaced meanwhile, because the configuration was reloaded.
+    #[error("the request was interrupted by a reload")]
+    Interrupted,
     /// No task polls the peer.
     #[error("the peer is no longer watched")]
     NotWatched,
@@ -94,9 +97,7 @@ impl PeerCommands {
         queue
             .push(Command::Query { query, reply })
             .map_err(failed)?;
-        received
-            .await
-            .map_err(|_| failed(CommandError::NotWatched))?
+        received.await.map_err(|_| failed(queue.interruption()))?
     }
 
     /// Polls the peer `name` now. The poll counts like a scheduled one and is recorded when this
@@ -109,7 +110,7 @@ impl PeerCommands {
         queue.limit_request_rate(Instant::now())?;
         let (reply, received) = oneshot::channel();
         queue.push(Command::Poll { reply })?;
-        received.await.map_err(|_| CommandError::NotWatched)
+        received.await.map_err(|_| queue.interruption())
     }
 
     fn queue(&self, name: &str) -> Result<Arc<CommandQueue>, CommandError> {
@@ -170,6 +171,14 @@ impl CommandQueue {
         }
         *last = Some(now);
         Ok(())
+    }
+
+    /// Why a command that was accepted got no reply.
+    fn interruption(&self) -> CommandError {
+        match lock(&self.queued).commands {
+            Some(_) => CommandError::Interrupted,
+            None => CommandError::NotWatched,
+        }
     }
 
     /// Drops the queued commands and refuses later ones.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use convex_client::{Endpoint, HttpClients, system_roots_generation};
 use prometheus::{
@@ -21,9 +21,6 @@ use super::commands::{Command, CommandQueue, PeerCommands};
 use super::permits::{MAX_INFLIGHT, PER_HOST_INFLIGHT, PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
-
-/// How long a poll may wait for its permits before its task counts as stuck.
-const MAX_PERMIT_WAIT: Duration = Duration::from_secs(300);
 
 /// Metrics of the schedule as a whole, kept in the Prometheus registry.
 #[derive(Clone, Debug)]
@@ -210,6 +207,8 @@ impl Scheduler {
                 // poll. The record survives a panic; the next poll completes it.
                 poll_loop.metrics.missed.inc_by(u64::from(starts > 0));
                 starts = 1;
+                // Such a peer must not make the whole agent look stuck.
+                poll_loop.pulse.turned();
                 let poll_loop = Arc::clone(&poll_loop);
                 async move { match poll_loop.run().await {} }
             });
@@ -242,8 +241,7 @@ impl PollLoop {
         let mut commands = self.commands.receiver().await;
         loop {
             let until_due = due.saturating_duration_since(Instant::now());
-            self.pulse
-                .expect(until_due + peer.polling.timeout + MAX_PERMIT_WAIT);
+            self.pulse.expect(until_due + peer.polling.timeout);
             let requester = loop {
                 tokio::select! {
                     biased;
@@ -268,7 +266,10 @@ impl PollLoop {
                     }
                 }
             };
+            // With too few permits the wait can be long, for example while a network is down.
+            self.pulse.turned();
             let permits = self.permits.acquire().await;
+            self.pulse.expect(peer.polling.timeout);
             if requester.is_none() {
                 metrics.delay.observe(due.elapsed().as_secs_f64());
             }
@@ -277,7 +278,8 @@ impl PollLoop {
                 prober.poll().await
             };
             drop(permits);
-            self.fleet.record(&self.slot, &observation);
+            self.fleet
+                .record_poll_of(&self.peer, &self.slot, &observation);
             self.pulse.turned();
             let down = self.slot.record().health == Health::Down;
             if let Some(requester) = requester {

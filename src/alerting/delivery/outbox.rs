@@ -43,6 +43,8 @@ impl PersistedOutbox {
 #[derive(Debug, Default)]
 struct Inner {
     alert_tracker: AlertTracker,
+    /// Number of times that peers got other names.
+    renames: u64,
     /// Queues by webhook name.
     queues: BTreeMap<String, Queue>,
 }
@@ -96,20 +98,38 @@ impl Outbox {
         }
     }
 
-    /// Continues the alerts of a peer under another name.
-    pub fn rename(&self, rename: &Rename) {
-        self.lock().alert_tracker.rename(rename);
+    /// Continues the alerts of the peers that `rename` gives another name. No rule is evaluated
+    /// meanwhile.
+    pub fn rename_with(&self, rename: impl FnOnce() -> Vec<Rename>) -> Vec<Rename> {
+        let mut inner = self.lock();
+        let renames = rename();
+        inner.renames += u64::from(!renames.is_empty());
+        for rename in &renames {
+            inner.alert_tracker.rename(rename);
+        }
+        renames
+    }
+
+    /// Returns a number that changes when peers get other names.
+    pub(in crate::alerting) fn renames(&self) -> u64 {
+        self.lock().renames
     }
 
     /// Evaluates all rules and queues messages for the webhooks. Returns whether any alert started
     /// to fire or was resolved; [`Self::publish`] must follow.
+    ///
+    /// Does nothing if peers got other names since `renames` was read, before the snapshot.
     pub(in crate::alerting) fn evaluate(
         &self,
+        renames: u64,
         input: RuleInput<'_>,
         context: &MessageContext,
         webhooks: &[Webhook],
     ) -> bool {
         let mut inner = self.lock();
+        if inner.renames != renames {
+            return false;
+        }
         let changed_alerts = inner.alert_tracker.evaluate(input, &context.vantage);
         for alert in &changed_alerts {
             log_transition(alert);

@@ -179,6 +179,7 @@ impl Alerting {
         };
         let webhooks = &self.config.notify.webhooks;
         self.dependencies.outbox.evaluate(
+            0,
             input,
             &MessageContext::from_config(&self.config),
             webhooks,

@@ -1,3 +1,4 @@
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
@@ -5,15 +6,23 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use crate::fleet::OrderState;
+use crate::fleet::slot::SlotId;
 
 use super::head::Lag;
-use super::member::{Divergence, Heard};
+use super::member::{Divergence, Heard, Member};
 use super::watch::NetworkWatch;
 
 /// How a peer compares with its network.
 struct Compared {
     lag: Option<Lag>,
     divergence: Divergence,
+}
+
+/// An id for each name.
+fn id(name: &str) -> SlotId {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    SlotId(hasher.finish())
 }
 
 /// A network whose peers answer at given seconds.
@@ -35,19 +44,23 @@ impl Scenario {
     }
 
     fn add(&mut self, name: &str, represents: u64) {
-        self.watch.add(name, represents, Divergence::Unknown);
+        let member = Member::new(represents, Divergence::Unknown);
+        self.watch.members.insert(id(name), member);
     }
 
     /// Records a state at `block`, of the honest history 0 or of another one, and compares.
     fn answer(&mut self, seconds: u64, name: &str, block: i64, history: u8) -> Compared {
         let now = self.at(seconds);
-        if !self.watch.members.contains_key(name) {
+        if !self.watch.members.contains_key(&id(name)) {
             self.add(name, 1);
         }
         let mut hash = [history; 32];
         hash[..8].copy_from_slice(&block.to_be_bytes());
-        self.watch.add_state(name, (block, Hash::new(hash).into()));
-        let member = self.watch.members.get_mut(name).expect("just added");
+        let NetworkWatch {
+            members, counts, ..
+        } = &mut self.watch;
+        let member = members.get_mut(&id(name)).expect("just added");
+        member.add_state((block, Hash::new(hash).into()), counts);
         member.awaited = false;
         member.latest = Some(Heard {
             block,
@@ -55,8 +68,8 @@ impl Scenario {
         });
         self.watch.compare(now);
         Compared {
-            lag: self.watch.judgement(now).lag(name, block, now),
-            divergence: self.watch.divergence(name),
+            lag: self.watch.judgement(now).lag(id(name), block, now),
+            divergence: self.watch.divergence(id(name)),
         }
     }
 
@@ -134,7 +147,7 @@ fn a_peer_of_a_sample_weighs_as_many_as_it_represents() {
     let mut scenario = Scenario::new();
     for (name, represents) in [("a", 1), ("b", 1), ("c", 1), ("sampled", 4)] {
         scenario.add(name, represents);
-        scenario.watch.members.get_mut(name).unwrap().awaited = false;
+        scenario.watch.members.get_mut(&id(name)).unwrap().awaited = false;
     }
     for (name, history) in [("a", 0), ("b", 0), ("c", 0), ("sampled", 1)] {
         scenario.answer(0, name, 5, history);
@@ -223,7 +236,7 @@ fn a_network_stalls_with_a_third_of_the_registered_or_all_watched_peers() {
             };
             scenario
                 .watch
-                .record_order(&name, state, Some(6), SystemTime::UNIX_EPOCH);
+                .record_order(id(&name), state, Some(6), SystemTime::UNIX_EPOCH);
         }
         let verdict = scenario.watch.verdict(scenario.at(1));
         assert_eq!(

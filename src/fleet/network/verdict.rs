@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use cad3::Hash;
 use tokio::time::Instant;
 
+use crate::fleet::slot::SlotId;
 use crate::fleet::{Evidence, OrderState};
 
 use super::head::{Head, Lag};
@@ -53,22 +54,22 @@ pub(in crate::fleet) struct Judgement {
 }
 
 /// The peers of a network that answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Answering {
     #[default]
     None,
-    /// Only the peer with this name.
-    Only(String),
+    /// Only this peer.
+    Only(SlotId),
     Several,
 }
 
 impl Judgement {
-    /// Returns how far the peer `name`, whose state is at `block`, is behind the head; none if no
+    /// Returns how far the peer `id`, whose state is at `block`, is behind the head; none if no
     /// other peer of the network answers.
-    pub(in crate::fleet) fn lag(&self, name: &str, block: i64, now: Instant) -> Option<Lag> {
-        let others_answer = match &self.answering {
+    pub(in crate::fleet) fn lag(&self, id: SlotId, block: i64, now: Instant) -> Option<Lag> {
+        let others_answer = match self.answering {
             Answering::None => false,
-            Answering::Only(only) => only != name,
+            Answering::Only(only) => only != id,
             Answering::Several => true,
         };
         self.head.lag(block, now).filter(|_| others_answer)
@@ -90,7 +91,7 @@ impl NetworkWatch {
             all_polled: self.members.values().all(|member| !member.awaited),
             answering: match (answering.next(), answering.next()) {
                 (None, _) => Answering::None,
-                (Some((name, _)), None) => Answering::Only(name.clone()),
+                (Some((id, _)), None) => Answering::Only(*id),
                 (Some(_), Some(_)) => Answering::Several,
             },
             head: Arc::clone(&self.head),

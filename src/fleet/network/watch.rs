@@ -1,20 +1,20 @@
 //! Compares the watched peers of one network: which of them agree, where the head is, and who lags.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Weak};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::fleet::slot::{Slot, SlotState, Unjudged};
-use crate::fleet::{Evidence, OrderState, PeerRecord};
+use crate::fleet::slot::{Slot, SlotId, SlotState, Unjudged};
+use crate::fleet::{Evidence, OrderState};
 
 use super::agreement::{Agreement, WeightedRing};
 use super::head::Head;
 use super::member::{Divergence, Member};
 use super::record::UnjudgedNetwork;
 use super::registry::WeighedRegistry;
-use super::ring::{BlockState, BlockStateCounts};
+use super::ring::BlockStateCounts;
 
 /// A peer with more than one part in this many of the watched weight moves the head alone; else a
 /// second peer has to have reached the block. So a single liar cannot make the others lag, not even
@@ -24,12 +24,9 @@ const HEAD_WEIGHT_DIVISOR: u128 = 3;
 /// The watched peers of one network, and the results of comparing them.
 #[derive(Debug, Default)]
 pub(in crate::fleet) struct NetworkWatch {
-    /// By the peer's name.
-    pub(super) members: BTreeMap<String, Member>,
-    /// The slots that the members stand for.
-    slots: HashMap<String, Weak<Slot>>,
+    pub(super) members: BTreeMap<SlotId, Member>,
     /// Counts of the states of answering members.
-    counts: BlockStateCounts,
+    pub(super) counts: BlockStateCounts,
     pub(super) head: Arc<Head>,
     pub(super) split: bool,
     pub(super) groups: usize,
@@ -43,40 +40,25 @@ pub(in crate::fleet) struct NetworkWatch {
 }
 
 impl NetworkWatch {
-    /// Makes the peers in `slots` the members. A peer that was replaced by one with the same name
-    /// starts anew.
+    /// Makes the peers in `slots` the members.
     pub(in crate::fleet) fn set_members(&mut self, slots: &[Arc<Slot>]) {
-        let mut known = std::mem::take(&mut self.slots);
-        for slot in slots {
-            let record = slot.record();
-            let name = &record.peer.name;
-            let is_slot = |known: &Weak<Slot>| known.as_ptr() == Arc::as_ptr(slot);
-            if !known.remove(name).is_some_and(|known| is_slot(&known)) {
-                // A renamed peer keeps what it has shown.
-                let before = known.iter().find(|(_, known)| is_slot(known));
-                let before = before.and_then(|(name, _)| self.members.remove(name));
-                self.add(name, slot.represents.get().into(), record.divergence);
-                if let Some(member) = before {
-                    self.members.insert(name.clone(), member);
-                }
+        if slots.len() == self.members.len()
+            && slots.iter().all(|slot| self.members.contains_key(&slot.id))
+        {
+            return;
+        }
+        let kept: HashSet<SlotId> = slots.iter().map(|slot| slot.id).collect();
+        let counts = &mut self.counts;
+        self.members.retain(|id, member| {
+            let is_kept = kept.contains(id);
+            if !is_kept {
+                member.set_counted(false, counts);
             }
-            self.slots.insert(name.clone(), Arc::downgrade(slot));
-        }
-        for name in known.keys() {
-            self.remove(name);
-        }
-    }
-
-    /// Adds a peer that was not polled yet, in place of an earlier one with its name.
-    pub(super) fn add(&mut self, name: &str, represents: u64, divergence: Divergence) {
-        self.remove(name);
-        self.members
-            .insert(name.to_owned(), Member::new(represents, divergence));
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some(mut member) = self.members.remove(name) {
-            member.set_counted(false, &mut self.counts);
+            is_kept
+        });
+        for slot in slots {
+            let new = || Member::new(slot.represents.get().into(), slot.record().divergence);
+            self.members.entry(slot.id).or_insert_with(new);
         }
     }
 
@@ -84,15 +66,16 @@ impl NetworkWatch {
     /// state.
     pub(in crate::fleet) fn take_peer(
         &mut self,
+        id: SlotId,
         state: &mut SlotState,
         now: Instant,
         wall: SystemTime,
     ) -> bool {
-        let Unjudged { polled, states } = std::mem::take(&mut state.unjudged);
-        let record = &state.record;
-        let Some(member) = self.members.get_mut(&record.peer.name) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return false;
         };
+        let Unjudged { polled, states } = std::mem::take(&mut state.unjudged);
+        let record = &state.record;
         // Excuses are revoked between polls.
         member.health = record.health;
         if !polled {
@@ -100,25 +83,8 @@ impl NetworkWatch {
         }
         let found_state = !states.is_empty();
         for state in states {
-            self.add_state(&record.peer.name, state);
-        }
-        self.record_polled(record, now, wall);
-        found_state
-    }
-
-    /// Adds a state that a poll of a member found.
-    pub(super) fn add_state(&mut self, name: &str, state: BlockState) {
-        if let Some(member) = self.members.get_mut(name) {
             member.add_state(state, &mut self.counts);
         }
-    }
-
-    /// Updates a member with everything but its states.
-    fn record_polled(&mut self, record: &PeerRecord, now: Instant, wall: SystemTime) {
-        let name = &record.peer.name;
-        let Some(member) = self.members.get_mut(name) else {
-            return;
-        };
         member.awaited = false;
         // With a pinned key its stake is known before it ever answers: with another key it is not
         // this peer.
@@ -132,18 +98,19 @@ impl NetworkWatch {
         } else {
             OrderState::Unknown
         };
-        self.record_order(name, order, finality, wall);
+        self.record_order(id, order, finality, wall);
+        found_state
     }
 
     /// Records the state of a peer's order and, if known, its finality point.
     pub(super) fn record_order(
         &mut self,
-        name: &str,
+        id: SlotId,
         state: OrderState,
         finality: Option<i64>,
         wall: SystemTime,
     ) {
-        let Some(member) = self.members.get_mut(name) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return;
         };
         member.order = state;
@@ -217,7 +184,7 @@ impl NetworkWatch {
     }
 
     /// Returns the highest block that the majority has reached: two of its peers, or one with
-    /// enough weight.
+    /// enough weight. There is none while peers that were not polled yet could be the majority.
     pub(super) fn majority_block(&self, now: Instant) -> Option<i64> {
         let watched = self.members.values();
         let watched: u128 = watched.map(|member| u128::from(member.weight)).sum();
@@ -229,6 +196,11 @@ impl NetworkWatch {
             })
             .filter_map(|member| Some((member.latest?.block, member.weight)))
             .collect();
+        let answering: u128 = blocks.iter().map(|(_, weight)| u128::from(*weight)).sum();
+        let all_polled = self.members.values().all(|member| !member.awaited);
+        if !all_polled && answering * 2 <= watched {
+            return None;
+        }
         blocks.sort_unstable_by_key(|(block, _)| std::cmp::Reverse(*block));
         match blocks[..] {
             [(block, weight), ..] if u128::from(weight) * HEAD_WEIGHT_DIVISOR > watched => {
@@ -240,8 +212,8 @@ impl NetworkWatch {
     }
 
     /// Returns the divergence of a member.
-    pub(in crate::fleet) fn divergence(&self, name: &str) -> Divergence {
-        let member = self.members.get(name);
+    pub(in crate::fleet) fn divergence(&self, id: SlotId) -> Divergence {
+        let member = self.members.get(&id);
         member.map_or(Divergence::Unknown, |member| member.divergence(self.split))
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Api, ClockSample, ErrorReply, OrderPoints, PollAnswer};
+use convex_client::{Api, ClockSample, Endpoint, ErrorReply, OrderPoints, PollAnswer};
 use tokio::time::Instant;
 
 use crate::config;
@@ -138,24 +138,22 @@ impl PeerRecord {
     }
 
     /// Whether `peer` is this peer with other settings or another name: one network, an endpoint in
-    /// common, and no pin that contradicts what is known.
-    pub(in crate::fleet) fn is_same_peer(&self, peer: &config::Peer) -> bool {
+    /// common as `same` compares them, and no pin that contradicts what is known.
+    pub(in crate::fleet) fn is_same_peer(
+        &self,
+        peer: &config::Peer,
+        same: impl Fn(&Endpoint, &Endpoint) -> bool,
+    ) -> bool {
         let fits = |pinned: Option<Hash>, known: Option<Hash>| {
             pinned.is_none() || known.is_none() || pinned == known
         };
-        // A path can be a token, which changes from time to time; it is not displayed.
-        let known: Vec<String> = self
-            .peer
-            .endpoints
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let known = &self.peer.endpoints;
         peer.network == self.peer.network
             && peer.sampled == self.peer.sampled
             && peer
                 .endpoints
                 .iter()
-                .any(|endpoint| known.contains(&endpoint.to_string()))
+                .any(|endpoint| known.iter().any(|known| same(known, endpoint)))
             && fits(peer.genesis, self.peer.genesis.or(self.identity.genesis))
             && fits(peer.key, self.own_key())
     }
@@ -172,6 +170,9 @@ impl PeerRecord {
             )
         });
         self.endpoints = endpoints.collect();
+        if peer.endpoints != self.peer.endpoints {
+            self.identity.transports_agree = Evidence::None;
+        }
         // The next poll compares with the new pins.
         if peer.genesis != self.peer.genesis {
             self.identity.genesis_match = Evidence::None;

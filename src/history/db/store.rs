@@ -181,23 +181,10 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a peer and its events another name. A peer that had that name before keeps its rows.
-    pub(super) fn rename(&mut self, rename: &Rename) -> Result<(), StoreError> {
-        let Rename { network, from, to } = rename;
-        let rename_rows = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            transaction.execute(
-                "UPDATE OR IGNORE peers SET name = ?3 WHERE network = ?1 AND name = ?2",
-                params![network, from, to],
-            )?;
-            transaction.execute(
-                "UPDATE events SET body = json_set(body, '$.peer', ?3)
-                 WHERE json_extract(body, '$.network') = ?1 AND json_extract(body, '$.peer') = ?2",
-                params![network, from, to],
-            )?;
-            transaction.commit()
-        };
-        let renamed = rename_rows(&mut self.connection);
+    /// Gives peers and their events other names. What is stored under a new name already becomes
+    /// part of the history of the peer that gets it.
+    pub(super) fn rename(&mut self, renames: &[Rename]) -> Result<(), StoreError> {
+        let renamed = rename_peers(&mut self.connection, renames);
         renamed.map_err(|error| self.error(error))?;
         self.load_peers()
     }
@@ -392,6 +379,43 @@ pub(super) fn quarantine(path: &Path, now: SystemTime) -> Option<PathBuf> {
         drop(fs::rename(&companion, format!("{}{suffix}", to.display())));
     }
     moved.then_some(to)
+}
+
+fn rename_peers(connection: &mut Connection, renames: &[Rename]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    for Rename { network, from, to } in renames {
+        let id = |name: &str| {
+            let select = "SELECT id FROM peers WHERE network = ?1 AND name = ?2";
+            let id = transaction.query_row(select, params![network, name], |row| row.get(0));
+            id.optional()
+        };
+        let (old, new): (Option<i64>, Option<i64>) = (id(from)?, id(to)?);
+        match (old, new) {
+            (Some(old), Some(new)) => {
+                for resolution in Resolution::ALL {
+                    let table = resolution.table();
+                    let moved = format!("UPDATE OR IGNORE {table} SET peer = ?2 WHERE peer = ?1");
+                    transaction.execute(&moved, params![new, old])?;
+                    let left = format!("DELETE FROM {table} WHERE peer = ?1");
+                    transaction.execute(&left, params![new])?;
+                }
+                transaction.execute("DELETE FROM peers WHERE id = ?1", params![new])?;
+                transaction
+                    .execute("UPDATE peers SET name = ?2 WHERE id = ?1", params![old, to])?;
+            }
+            (Some(old), None) => {
+                transaction
+                    .execute("UPDATE peers SET name = ?2 WHERE id = ?1", params![old, to])?;
+            }
+            (None, _) => {}
+        }
+        transaction.execute(
+            "UPDATE events SET body = json_set(body, '$.peer', ?3)
+             WHERE json_extract(body, '$.network') = ?1 AND json_extract(body, '$.peer') = ?2",
+            params![network, from, to],
+        )?;
+    }
+    transaction.commit()
 }
 
 /// Configures the connection. Returns the page size in bytes.

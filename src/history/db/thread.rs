@@ -194,9 +194,9 @@ impl Thread {
         result.inspect_err(|error| self.handle_failure(error))
     }
 
-    /// Continues the stored history of a peer under another name.
-    pub(in crate::history) fn rename(&mut self, rename: &Rename) {
-        let renamed = self.store().and_then(|store| store.rename(rename));
+    /// Continues the stored history of peers under other names.
+    pub(in crate::history) fn rename(&mut self, renames: &[Rename]) {
+        let renamed = self.store().and_then(|store| store.rename(renames));
         if let Err(error) = renamed {
             self.handle_failure(&error);
         }

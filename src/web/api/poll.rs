@@ -86,7 +86,9 @@ pub(super) async fn poll(
         Ok(Err(error @ CommandError::NotWatched)) => {
             return Err(Problem::not_found(error.to_string()));
         }
-        Err(_) | Ok(Err(CommandError::Busy)) => return Err(unavailable("the peer's task is busy")),
+        Err(_) | Ok(Err(CommandError::Busy | CommandError::Interrupted)) => {
+            return Err(unavailable("the peer's task is busy"));
+        }
     };
     let record = api.record(&name)?;
     let transcript = Transcript::from_observation(&peer, &observation);

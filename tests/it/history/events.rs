@@ -144,12 +144,8 @@ async fn a_renamed_peer_keeps_its_events_and_its_summaries() {
     watched.write().await;
     let before = as_text(&watched.history.peer_events("one", 99));
     assert!(!before.is_empty());
-    for rename in watched
-        .fleet
-        .apply(&config(&TWO.replace("name: one", "name: uno")))
-    {
-        watched.history.rename(&rename);
-    }
+    let renamed = config(&TWO.replace("name: one", "name: uno"));
+    watched.history.rename(watched.fleet.apply(&renamed));
     watched.history.set_peers(&watched.fleet.snapshot());
     watched.poll(0, SystemTime::now(), failed(FailureReason::Refused));
     watched.write().await;
