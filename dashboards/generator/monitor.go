@@ -105,12 +105,16 @@ func rhythm() []*panel {
 			to(at("convex-fleet"), runbook("ConvexMonitorDown")),
 		lines("Poll capacity", "Polls at once if each takes its full timeout, in relation to the limit of the configuration: max_inflight for all peers, per_host_inflight for those at the busiest host. Above 100 % polls can be missed.").
 			query(told("max", "vantage, limit", "convex_monitor_poll_capacity_ratio"), "{{vantage}} {{limit}}").
-			unit("percentunit").size(12, 7).
+			unit("percentunit").size(8, 7).
 			to(at("convex-fleet"), runbook("ConvexMonitorMissesPolls")),
 		lines("Polls that waited", "Polls and queries a minute that waited for others, by the limit of the configuration.").
 			query("60 * "+told("sum", "vantage, limit", rate("convex_monitor_poll_waits_total")), "{{vantage}} {{limit}}").
-			unit("suffix:/min").size(12, 7).
+			unit("suffix:/min").size(8, 7).
 			to(at("convex-fleet"), runbook("ConvexMonitorMissesPolls")),
+		lines("Log lines lost", "Log lines a minute that could not be written, or were dropped because too many waited: nobody reads the log, or its disk is full.").
+			query("60 * "+ofAgent("sum", rate("convex_monitor_log_lines_dropped_total")), "{{vantage}}").
+			unit("suffix:/min").size(8, 7).
+			to(at("convex-fleet")),
 	}
 }
 

@@ -289,11 +289,14 @@ impl Supervisor {
     {
         let mut failing: Option<Pulse> = None;
         loop {
-            let running = async {
-                call(self.on_start.as_ref(), &name);
-                make().await;
-            };
-            let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
+            // Written in one expression: a variable in between would take the space of the task twice.
+            let mut running = pin!(
+                AssertUnwindSafe(async {
+                    call(self.on_start.as_ref(), &name);
+                    make().await;
+                })
+                .catch_unwind()
+            );
             let mut ended = None;
             if let Some(pulse) = &failing {
                 // Boxed, because it is rare and would take space in each task.
