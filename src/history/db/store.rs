@@ -184,8 +184,8 @@ impl Store {
     /// Gives peers and their events other names. What is stored under a new name already becomes
     /// part of the history of the peer that gets it.
     pub(super) fn rename(&mut self, renames: &[Rename]) -> Result<(), StoreError> {
-        let renamed = rename_peers(&mut self.connection, renames);
-        renamed.map_err(|error| self.error(error))?;
+        let outcome = rename_peers(&mut self.connection, renames);
+        outcome.map_err(|error| self.error(error))?;
         self.load_peers()
     }
 

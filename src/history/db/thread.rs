@@ -196,8 +196,8 @@ impl Thread {
 
     /// Continues the stored history of peers under other names.
     pub(in crate::history) fn rename(&mut self, renames: &[Rename]) {
-        let renamed = self.store().and_then(|store| store.rename(renames));
-        if let Err(error) = renamed {
+        let outcome = self.store().and_then(|store| store.rename(renames));
+        if let Err(error) = outcome {
             self.handle_failure(&error);
         }
     }
