@@ -14,7 +14,7 @@ help:
 	@echo "  make test-deploy       container image, Debian package and compose stack, built and run"
 	@echo "  make test-fuzz         each fuzz target for FUZZ_SECONDS (10)"
 	@echo "  make test-browser      the web pages in Chromium"
-	@echo "  make chaos             the agent while disk, clock, DNS, links, descriptors and clients fail (15 minutes)"
+	@echo "  make chaos             the agent while disk, clock, DNS, links, descriptors and clients fail (30 minutes)"
 	@echo "  make test-release      build a release twice and compare (10 minutes)"
 	@echo "  make test-oldest-rust  compile with the oldest supported Rust (3 minutes)"
 	@echo "  make bench             run the benchmarks; BENCH_SHORT=1 skips the large fleets"

@@ -13,7 +13,7 @@ const PEERS: usize = 20;
 const SCRAPERS: usize = 200;
 
 /// Requests the metrics repeatedly and reads nothing.
-async fn scraper(address: &str) -> TcpStream {
+pub(crate) async fn scraper(address: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();

@@ -12,7 +12,7 @@ use super::until;
 const PEERS: usize = 4;
 
 /// The library that changes the time of a process, from the Debian package libfaketime.
-fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     let found = fs::read_dir("/usr/lib").unwrap().find_map(|dir| {
         let library = dir.unwrap().path().join("faketime/libfaketimeMT.so.1");
         library.exists().then_some(library)
@@ -21,7 +21,7 @@ fn library() -> PathBuf {
 }
 
 /// Steps the clock of the agent to this offset.
-fn step(dir: &Path, offset: &str) {
+pub(crate) fn step(dir: &Path, offset: &str) {
     let new = dir.join("clock.new");
     fs::write(&new, offset).unwrap();
     fs::rename(new, dir.join("clock")).unwrap();

@@ -11,7 +11,7 @@ use super::{system, until};
 const PEERS: usize = 20;
 
 /// A file system that is unmounted when this is dropped.
-struct Mounted(String);
+pub(crate) struct Mounted(pub(crate) String);
 
 impl Drop for Mounted {
     fn drop(&mut self) {

@@ -21,6 +21,7 @@ mod configuration;
 mod crowd;
 mod descriptors;
 mod disk;
+mod everything;
 mod kills;
 mod links;
 mod names;

@@ -15,16 +15,16 @@ use super::{last, until};
 const PEERS: usize = 100;
 
 /// Delay of each answer; `None` for no answers.
-type Delay = Option<Duration>;
+pub(crate) type Delay = Option<Duration>;
 
 /// A name server that resolves every name to 127.0.0.1.
-struct NameServer {
+pub(crate) struct NameServer {
     delay: watch::Sender<Delay>,
     _serving: JoinSet<()>,
 }
 
 impl NameServer {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:53").await.unwrap();
         let socket = std::sync::Arc::new(socket);
         let (delay, watched) = watch::channel(Some(Duration::ZERO));
@@ -50,7 +50,7 @@ impl NameServer {
         }
     }
 
-    fn set_delay(&self, delay: Delay) {
+    pub(crate) fn set_delay(&self, delay: Delay) {
         self.delay.send_replace(delay);
     }
 }

@@ -15,6 +15,7 @@ use proptest::option;
 use proptest::prelude::*;
 use rusqlite::Connection;
 
+use crate::fleet::Rename;
 use crate::history::event::{Event, EventKind};
 use crate::history::event_log::EVENTS_KEPT;
 use crate::history::summary::{Latency, Summary};
@@ -520,4 +521,30 @@ fn a_peer_with_two_endpoints_takes_less_than_100_bytes_per_minute() {
     let each = (store.used_bytes() - before) / u64::from(peers * 720);
     println!("{each} bytes per peer and minute");
     assert!(each < 100, "{each} bytes per peer and minute");
+}
+
+#[test]
+fn a_rename_joins_what_is_stored_under_both_names() {
+    let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
+    // Peer 0 has the minutes 1 to 3, peer 1 only the last two.
+    store.write(&batch(1, 1..2)).unwrap();
+    store.write(&batch(2, 2..4)).unwrap();
+    let minutes = |store: &Store, name: u32| {
+        let found = store.summaries(&peer(name), Resolution::Minute, (0, 9));
+        steps(&found.unwrap())
+    };
+    let rename = |from: &str, to: &str| Rename {
+        network: "main".to_owned(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+    };
+    store.rename(&[rename("0", "1")]).unwrap();
+    assert_eq!(minutes(&store, 1), [1, 2, 3]);
+    assert!(minutes(&store, 0).is_empty());
+    // Exchanged through a third name.
+    store.write(&batch(1, 5..6)).unwrap();
+    let exchange = [rename("0", "aside"), rename("1", "0"), rename("aside", "1")];
+    store.rename(&exchange).unwrap();
+    assert_eq!(minutes(&store, 0), [1, 2, 3]);
+    assert_eq!(minutes(&store, 1), [5]);
 }

@@ -131,11 +131,14 @@ fn the_table_of_the_documentation_names_what_is_tested() {
             "files of a peer: `bearer_token_file`, `headers_file`, `ca_file`",
             "here",
         ),
-        ("a receiver, or a file that it names", "notify"),
+        ("a receiver, or a file that it names", "alerting::delivery"),
         ("the file `web.config_file`", "web::listener"),
         ("certificate and key of the listener", "web::listener"),
         ("root certificates of the system", "here"),
-        ("resolver configuration, `/etc/hosts`", "make chaos"),
+        (
+            "resolver configuration, `/etc/hosts`",
+            "nothing of ours to test",
+        ),
         ("environment variables", "nothing to test"),
         (
             "keys `listen`, `external_url`, `state_dir`",

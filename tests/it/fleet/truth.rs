@@ -82,7 +82,7 @@ const TABLE: &str = "
 # The state.
 | fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
 | fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
-| fork=990:50%          | -       | Pinned      | -       | -                                                   | idle split=1 margin=0.33 losable=1
+| fork=990:50%          | -       | Pinned      | -       | -                                                   | idle split=1 margin=- losable=-
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
