@@ -95,8 +95,8 @@ async fn ten_minutes_of_everything_at_once_leave_every_verdict_right() {
     .await;
     let _mounted = Mounted(state.display().to_string());
     let (mut agent, config) = start(dir.path(), &network).await;
-    let before = Before::fault(&agent, PEERS).await;
-
+    // The C library keeps what scrapers took for the next ones, so only further rounds show a leak.
+    let mut before = None;
     let ballast = state.join("ballast");
     let file = dir.path().join("config.yml");
     let since = Instant::now();
@@ -154,8 +154,12 @@ async fn ten_minutes_of_everything_at_once_leave_every_verdict_right() {
             right,
             "round {rounds}: {last} of {PEERS} are well; {health:?}"
         );
+        if before.is_none() {
+            before = Some(Before::fault(&agent, PEERS).await);
+        }
     }
     before
+        .expect("there is more than one round")
         .restored(
             &mut agent,
             &format!("{rounds} rounds of everything at once"),
