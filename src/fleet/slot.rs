@@ -34,7 +34,7 @@ pub(super) struct SlotState {
     pub(super) unjudged: Unjudged,
 }
 
-/// What was recorded of a peer since the last verdict on its network.
+/// Polls of a peer that the last verdict on its network does not include.
 #[derive(Debug, Default)]
 pub(super) struct Unjudged {
     /// Whether the peer was polled.

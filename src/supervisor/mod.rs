@@ -2,10 +2,10 @@
 //! restarted. Knows nothing of what the tasks do.
 
 pub mod liveness;
+mod task_set;
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use liveness::{Liveness, Part, Pulse};
+pub use task_set::{TaskSet, TaskStarter};
 
 /// Pause between the early end of a task and its next start.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -179,101 +180,6 @@ impl Supervisor {
     pub async fn drained(&self) {
         self.tracker.close();
         self.tracker.wait().await;
-    }
-}
-
-/// Tasks that follow the configuration, one for each key. A task keeps running while its settings
-/// stay the same.
-#[derive(Debug)]
-pub struct TaskSet<S> {
-    supervisor: Supervisor,
-    tasks: HashMap<String, RunningTask<S>>,
-}
-
-/// A running task, and the settings that it was started with.
-#[derive(Debug)]
-struct RunningTask<S> {
-    settings: S,
-    stop: CancellationToken,
-}
-
-/// Starts the task of a key in a [`TaskSet`].
-#[derive(Debug)]
-pub struct TaskStarter<'a> {
-    supervisor: &'a Supervisor,
-    stop: &'a CancellationToken,
-}
-
-impl<S: PartialEq> TaskSet<S> {
-    /// A set without tasks.
-    #[must_use]
-    pub fn new(supervisor: Supervisor) -> Self {
-        Self {
-            supervisor,
-            tasks: HashMap::new(),
-        }
-    }
-
-    /// Ends all tasks.
-    pub fn clear(&mut self) {
-        for (_, task) in self.tasks.drain() {
-            task.stop.cancel();
-        }
-    }
-
-    /// Makes `wanted`, settings by key, the tasks of the set: ends those that are not wanted or
-    /// have other settings, and calls `start` for new ones.
-    pub fn apply(
-        &mut self,
-        wanted: impl IntoIterator<Item = (String, S)>,
-        mut start: impl FnMut(&str, &S, TaskStarter<'_>),
-    ) {
-        let mut running = std::mem::take(&mut self.tasks);
-        for (key, settings) in wanted {
-            let task = match running.remove(&key) {
-                Some(task) if task.settings == settings => task,
-                changed => {
-                    if let Some(task) = changed {
-                        task.stop.cancel();
-                    }
-                    let stop = self.supervisor.stop.child_token();
-                    let starter = TaskStarter {
-                        supervisor: &self.supervisor,
-                        stop: &stop,
-                    };
-                    start(&key, &settings, starter);
-                    RunningTask { settings, stop }
-                }
-            };
-            self.tasks.insert(key, task);
-        }
-        for task in running.into_values() {
-            task.stop.cancel();
-        }
-    }
-}
-
-impl TaskStarter<'_> {
-    /// Starts a task as [`Supervisor::start`] does.
-    pub fn start<F>(self, name: impl Into<Name>, make: impl FnMut() -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send,
-    {
-        self.supervisor.start_until(self.stop.clone(), name, make);
-    }
-
-    /// Starts a task that sees the stop itself, so that it can finish its work. `make` gets the
-    /// token that tells it to stop.
-    pub fn start_finishing<F>(
-        self,
-        name: impl Into<Name>,
-        mut make: impl FnMut(CancellationToken) -> F + Send + 'static,
-    ) where
-        F: Future<Output = ()> + Send,
-    {
-        let stop = self.stop.clone();
-        self.supervisor
-            .start_finishing(self.stop.clone(), name, move || make(stop.clone()));
     }
 }
 
@@ -448,41 +354,5 @@ mod tests {
         stop.cancel();
         supervisor.drained().await;
         assert!(supervisor.lost.borrow().is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_set_replaces_only_the_tasks_whose_settings_change() {
-        let (supervisor, stop) = supervisor();
-        let mut set = TaskSet::new(supervisor.clone());
-        let alive = [(); 4].map(|()| Arc::new(()));
-        let apply = |set: &mut TaskSet<u8>, wanted: &[(&str, u8, usize)]| {
-            let settings = wanted
-                .iter()
-                .map(|(key, value, _)| ((*key).to_owned(), *value));
-            set.apply(settings.collect::<Vec<_>>(), |key, _, task| {
-                let index = wanted.iter().find(|(it, ..)| *it == key).unwrap().2;
-                let held = Arc::clone(&alive[index]);
-                task.start("held", move || {
-                    let held = Arc::clone(&held);
-                    async move {
-                        std::future::pending::<()>().await;
-                        drop(held);
-                    }
-                });
-            });
-        };
-        apply(
-            &mut set,
-            &[("kept", 1, 0), ("changed", 1, 1), ("removed", 1, 2)],
-        );
-        apply(&mut set, &[("kept", 1, 3), ("changed", 2, 3)]);
-        sleep(RESTART_DELAY).await;
-        let running = || alive.each_ref().map(|held| Arc::strong_count(held) > 1);
-        assert_eq!(running(), [true, false, false, true]);
-        set.clear();
-        sleep(RESTART_DELAY).await;
-        assert_eq!(running(), [false; 4]);
-        stop.cancel();
-        supervisor.drained().await;
     }
 }

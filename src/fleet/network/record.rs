@@ -30,7 +30,7 @@ pub(in crate::fleet) struct NetworkRecord {
     pub(in crate::fleet) changed: Notify,
 }
 
-/// What was recorded of a network since its last verdict.
+/// Records of a network that its last verdict does not include.
 #[derive(Debug, Default)]
 pub(in crate::fleet) struct UnjudgedNetwork {
     /// The registry as read from a peer of the majority, and when.
