@@ -11,7 +11,7 @@ use crate::fleet::Fleet;
 use crate::history::History;
 use crate::poller::{PeerCommands, Scheduler};
 use crate::sidecar::Sidecars;
-use crate::supervisor::liveness::{Liveness, Part};
+use crate::supervisor::liveness::Part;
 use crate::supervisor::{Supervisor, TaskSet};
 use crate::survey::discovery::{ScanResult, Watchlist};
 use crate::survey::{NetworkSurvey, Surveyor};
@@ -22,7 +22,6 @@ pub(super) struct Components {
     outbox: Arc<Outbox>,
     pub(super) history: Arc<History>,
     scheduler: Scheduler,
-    liveness: Liveness,
     /// One task per network, which keeps its verdict up to date.
     judges: TaskSet<()>,
     survey: NetworkSurvey,
@@ -58,7 +57,6 @@ impl Components {
                 dependencies.timing.clone(),
                 supervisor.clone(),
             ),
-            liveness: supervisor.liveness().clone(),
             judges: TaskSet::new(supervisor.clone()),
             survey: NetworkSurvey::new(surveyor, supervisor.clone()),
             watchlist: Watchlist::new(dependencies.shard),
@@ -77,12 +75,12 @@ impl Components {
         self.apply_peers(&merged);
         let networks = config.networks.iter();
         let networks = networks.map(|network| (network.name.clone(), ()));
-        let (fleet, liveness) = (&self.fleet, &self.liveness);
-        self.judges.apply(networks, |name, (), task| {
+        let fleet = &self.fleet;
+        self.judges.apply(networks, |name, (), supervisor| {
             let (fleet, network) = (Arc::clone(fleet), name.to_owned());
             let name = format!("verdict on {name}");
-            let pulse = liveness.pulse(Part::Verdicts, name.clone());
-            task.start(name, move || {
+            let pulse = supervisor.liveness().pulse(Part::Verdicts, name.clone());
+            supervisor.start(name, move || {
                 Arc::clone(&fleet).keep_judging(network.clone(), pulse.clone())
             });
         });

@@ -253,10 +253,9 @@ async fn start_state_writer(
 }
 
 fn start_history_writer(supervisor: &Supervisor, history: Arc<History>, fleet: Arc<Fleet>) {
-    let stop = supervisor.stop().clone();
     let pulse = supervisor.liveness().pulse(Part::History, "history writer");
-    supervisor.start_finishing(stop.clone(), "history writer", move || {
-        Arc::clone(&history).run(Arc::clone(&fleet), pulse.clone(), stop.clone())
+    supervisor.start_finishing("history writer", move |stop| {
+        Arc::clone(&history).run(Arc::clone(&fleet), pulse.clone(), stop)
     });
 }
 
@@ -275,19 +274,12 @@ fn start_rules(
     active: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
 ) {
-    let stop = supervisor.stop().clone();
     let pulse = supervisor
         .liveness()
         .pulse(Part::Notifications, "alert rules");
-    supervisor.start_finishing(stop.clone(), "alert rules", move || {
+    supervisor.start_finishing("alert rules", move |stop| {
         let (dependencies, active) = (dependencies.clone(), Arc::clone(&active));
-        alerting::evaluate_rules(
-            dependencies,
-            active,
-            saves.clone(),
-            pulse.clone(),
-            stop.clone(),
-        )
+        alerting::evaluate_rules(dependencies, active, saves.clone(), pulse.clone(), stop)
     });
 }
 

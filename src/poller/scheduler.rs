@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::{self, Capacity, Config, Limits};
 use crate::fleet::{Fleet, Health, Slot};
-use crate::supervisor::liveness::{Liveness, Part, Pulse};
+use crate::supervisor::liveness::{Part, Pulse};
 use crate::supervisor::{Supervisor, TaskSet};
 
 use super::commands::{Command, CommandQueue, PeerCommands};
@@ -103,7 +103,6 @@ pub struct Scheduler {
     metrics: ScheduleMetrics,
     limits: Option<Limits>,
     permits: Arc<Permits>,
-    liveness: Liveness,
     tasks: TaskSet<PollSettings>,
 }
 
@@ -149,7 +148,6 @@ impl Scheduler {
             permits: Arc::new(Permits::new(&limits, &metrics.waits)),
             metrics,
             limits: None,
-            liveness: supervisor.liveness().clone(),
             tasks: TaskSet::new(supervisor),
         }
     }
@@ -183,12 +181,12 @@ impl Scheduler {
             clients,
             metrics,
             permits,
-            liveness,
             tasks,
             ..
         } = self;
-        tasks.apply(peers, |name, settings, task| {
+        tasks.apply(peers, |name, settings, supervisor| {
             let peer = &settings.peer;
+            let task = format!("polls of {name}");
             let poll_loop = PollLoop {
                 permits: permits.for_hosts(peer.endpoints.iter().map(Endpoint::host)),
                 peer: Arc::clone(peer),
@@ -198,11 +196,11 @@ impl Scheduler {
                 clients: Arc::clone(clients),
                 max_response_bytes: config.limits.max_response_bytes,
                 metrics: metrics.clone(),
-                pulse: liveness.pulse(Part::Polling, format!("polls of {name}")),
+                pulse: supervisor.liveness().pulse(Part::Polling, task.clone()),
             };
             let poll_loop = Arc::new(poll_loop);
             let mut starts = 0;
-            task.start(format!("polls of {name}"), move || {
+            supervisor.start(task, move || {
                 // A reply that triggers a bug does not end the monitoring of the peer, but costs a
                 // poll. The record survives a panic; the next poll completes it.
                 poll_loop.metrics.missed.inc_by(u64::from(starts > 0));

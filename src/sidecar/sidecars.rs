@@ -52,9 +52,9 @@ impl Sidecars {
         let peers = config.peers.iter().filter(|peer| peer.sidecar.is_some());
         let wanted = peers.map(|peer| (peer.name.clone(), Arc::clone(peer)));
         let publish = &self.publish;
-        self.tasks.apply(wanted, |name, peer, task| {
+        self.tasks.apply(wanted, |name, peer, supervisor| {
             let (peer, publish) = (Arc::clone(peer), Arc::clone(publish));
-            task.start(format!("sidecar of {name}"), move || {
+            supervisor.start(format!("sidecar of {name}"), move || {
                 measure(Arc::clone(&peer), HostDirs::default(), Arc::clone(&publish))
             });
         });

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use liveness::{Liveness, Part, Pulse};
-pub use task_set::{TaskSet, TaskStarter};
+pub use task_set::TaskSet;
 
 /// Pause between the early end of a task and its next start.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -95,43 +95,38 @@ impl Supervisor {
         &self.stop
     }
 
-    /// Starts a task that is dropped at the stop, and made again by `make` whenever it ends before.
-    pub fn start<F>(&self, name: impl Into<Name>, make: impl FnMut() -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send,
-    {
-        self.start_until(self.stop.clone(), name, make);
+    /// Supervises tasks that end with a token of their own too.
+    fn child(&self) -> Self {
+        Self {
+            stop: self.stop.child_token(),
+            ..self.clone()
+        }
     }
 
-    /// The same with a token of its own, a child of [`Self::stop`].
-    pub fn start_until<F>(
-        &self,
-        stop: CancellationToken,
-        name: impl Into<Name>,
-        make: impl FnMut() -> F + Send + 'static,
-    ) where
+    /// Starts a task that is dropped at the stop, and made again by `make` whenever it ends before.
+    pub fn start<F>(&self, name: impl Into<Name>, mut make: impl FnMut() -> F + Send + 'static)
+    where
         F: Future<Output = ()> + Send,
     {
         let (name, supervisor) = (name.into(), self.clone());
         self.tracker.spawn(async move {
             // Pinned here: passed by value, a future would take its space in each task twice.
-            let running = pin!(supervisor.run_again_until(&stop, name, make));
-            stop.run_until_cancelled(running).await;
+            let running = pin!(supervisor.run_again(name, |_| make()));
+            supervisor.stop.run_until_cancelled(running).await;
         });
     }
 
     /// The same for a task that sees the stop itself, so that it can finish its work.
     pub fn start_finishing<F>(
         &self,
-        stop: CancellationToken,
         name: impl Into<Name>,
-        make: impl FnMut() -> F + Send + 'static,
+        make: impl FnMut(CancellationToken) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send,
     {
         let (name, supervisor) = (name.into(), self.clone());
         self.tracker
-            .spawn(async move { supervisor.run_again_until(&stop, name, make).await });
+            .spawn(async move { supervisor.run_again(name, make).await });
     }
 
     /// Starts a task that sees the stop itself and cannot be made again: when it ends before the
@@ -181,16 +176,10 @@ impl Supervisor {
         self.tracker.close();
         self.tracker.wait().await;
     }
-}
 
-impl Supervisor {
-    /// Runs a task, and runs it again each time it ends before `stop`.
-    async fn run_again_until<F>(
-        self,
-        stop: &CancellationToken,
-        name: Name,
-        mut make: impl FnMut() -> F + Send,
-    ) where
+    /// Runs a task, and runs it again each time it ends before the stop.
+    async fn run_again<F>(&self, name: Name, mut make: impl FnMut(CancellationToken) -> F + Send)
+    where
         F: Future<Output = ()> + Send,
     {
         let mut failing: Option<Pulse> = None;
@@ -199,7 +188,7 @@ impl Supervisor {
             let mut running = pin!(
                 AssertUnwindSafe(async {
                     call(self.on_start.as_ref(), &name);
-                    make().await;
+                    make(self.stop.clone()).await;
                 })
                 .catch_unwind()
             );
@@ -215,14 +204,15 @@ impl Supervisor {
                 Some(ended) => ended,
                 None => running.await,
             };
-            if stop.is_cancelled() {
+            if self.stop.is_cancelled() {
                 return;
             }
             log_restart(&name, &cause(ended));
             failing
                 .get_or_insert_with(|| self.liveness.pulse(Part::Tasks, name.clone()))
                 .expect(Duration::ZERO);
-            if stop
+            if self
+                .stop
                 .run_until_cancelled(sleep(RESTART_DELAY))
                 .await
                 .is_none()
@@ -313,10 +303,10 @@ mod tests {
     async fn a_finishing_task_is_restarted_and_ends_by_itself_after_the_stop() {
         let (supervisor, stop) = supervisor();
         let (starts, finished) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let (counted, ends, token) = (starts.clone(), finished.clone(), stop.clone());
-        supervisor.start_finishing(stop.clone(), "writer", move || {
+        let (counted, ends) = (starts.clone(), finished.clone());
+        supervisor.start_finishing("writer", move |token| {
             let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
-            let (ends, token) = (ends.clone(), token.clone());
+            let ends = ends.clone();
             async move {
                 assert!(!first, "as scripted");
                 token.cancelled().await;

@@ -1,11 +1,10 @@
 //! Tasks that follow the configuration.
 
 use std::collections::HashMap;
-use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Name, Supervisor};
+use super::Supervisor;
 
 /// Tasks that follow the configuration, one for each key. A task keeps running while its settings
 /// stay the same.
@@ -20,13 +19,6 @@ pub struct TaskSet<S> {
 struct RunningTask<S> {
     settings: S,
     stop: CancellationToken,
-}
-
-/// Starts the task of a key in a [`TaskSet`].
-#[derive(Debug)]
-pub struct TaskStarter<'a> {
-    supervisor: &'a Supervisor,
-    stop: &'a CancellationToken,
 }
 
 impl<S: PartialEq> TaskSet<S> {
@@ -47,11 +39,11 @@ impl<S: PartialEq> TaskSet<S> {
     }
 
     /// Makes `wanted`, settings by key, the tasks of the set: ends those that are not wanted or
-    /// have other settings, and calls `start` for new ones.
+    /// have other settings, and calls `start` for new ones with the supervisor that they end with.
     pub fn apply(
         &mut self,
         wanted: impl IntoIterator<Item = (String, S)>,
-        mut start: impl FnMut(&str, &S, TaskStarter<'_>),
+        mut start: impl FnMut(&str, &S, &Supervisor),
     ) {
         let mut running = std::mem::take(&mut self.tasks);
         for (key, settings) in wanted {
@@ -61,13 +53,12 @@ impl<S: PartialEq> TaskSet<S> {
                     if let Some(task) = changed {
                         task.stop.cancel();
                     }
-                    let stop = self.supervisor.stop.child_token();
-                    let starter = TaskStarter {
-                        supervisor: &self.supervisor,
-                        stop: &stop,
-                    };
-                    start(&key, &settings, starter);
-                    RunningTask { settings, stop }
+                    let supervisor = self.supervisor.child();
+                    start(&key, &settings, &supervisor);
+                    RunningTask {
+                        settings,
+                        stop: supervisor.stop,
+                    }
                 }
             };
             self.tasks.insert(key, task);
@@ -75,30 +66,6 @@ impl<S: PartialEq> TaskSet<S> {
         for task in running.into_values() {
             task.stop.cancel();
         }
-    }
-}
-
-impl TaskStarter<'_> {
-    /// Starts a task as [`Supervisor::start`] does.
-    pub fn start<F>(self, name: impl Into<Name>, make: impl FnMut() -> F + Send + 'static)
-    where
-        F: Future<Output = ()> + Send,
-    {
-        self.supervisor.start_until(self.stop.clone(), name, make);
-    }
-
-    /// Starts a task that sees the stop itself, so that it can finish its work. `make` gets the
-    /// token that tells it to stop.
-    pub fn start_finishing<F>(
-        self,
-        name: impl Into<Name>,
-        mut make: impl FnMut(CancellationToken) -> F + Send + 'static,
-    ) where
-        F: Future<Output = ()> + Send,
-    {
-        let stop = self.stop.clone();
-        self.supervisor
-            .start_finishing(self.stop.clone(), name, move || make(stop.clone()));
     }
 }
 

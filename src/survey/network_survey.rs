@@ -75,9 +75,9 @@ impl NetworkSurvey {
         let surveyor = &self.surveyor;
         let networks = config.networks.iter();
         let wanted = networks.flat_map(|network| surveys(config, network));
-        self.tasks.apply(wanted, |name, survey, task| {
+        self.tasks.apply(wanted, |name, survey, supervisor| {
             let (surveyor, survey) = (surveyor.clone(), survey.clone());
-            task.start(name.to_owned(), move || {
+            supervisor.start(name.to_owned(), move || {
                 surveyor.clone().run(survey.clone())
             });
         });

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use convex_client::{HttpOptions, http_client};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr};
 
@@ -20,6 +21,11 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) async fn start(config: &Path) -> Self {
+        Self::launch(Self::command(config)).await
+    }
+
+    /// Returns the command that runs the agent with this configuration on a free port.
+    pub(crate) fn command(config: &Path) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
         command.args([
             "run",
@@ -30,7 +36,12 @@ impl Program {
             "--config",
         ]);
         command.arg(config);
-        Self::launch(command).await
+        command
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send_signal(&self.child, signal);
     }
 
     /// Runs `command`, which must start an agent that logs JSON.
@@ -86,6 +97,12 @@ impl Program {
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
+}
+
+/// Sends a process a signal.
+pub(crate) fn send_signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
 }
 
 /// Waits until the file at `path` contains `wanted`.

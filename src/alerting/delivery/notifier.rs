@@ -38,7 +38,6 @@ pub struct Dependencies {
 #[derive(Debug)]
 pub struct Notifier {
     dependencies: Dependencies,
-    liveness: Liveness,
     /// By the receiver's name: its configuration, and the generation of the system's root
     /// certificates.
     receivers: TaskSet<(ReceiverConfig, u64)>,
@@ -57,7 +56,6 @@ impl Notifier {
     pub fn new(dependencies: Dependencies, supervisor: Supervisor) -> Self {
         Self {
             dependencies,
-            liveness: supervisor.liveness().clone(),
             receivers: TaskSet::new(supervisor),
         }
     }
@@ -73,22 +71,23 @@ impl Notifier {
         let roots = system_roots_generation();
         let wanted = receivers(config).into_iter();
         let wanted = wanted.map(|(name, receiver)| (name, (receiver, roots)));
-        let (dependencies, liveness) = (&self.dependencies, &self.liveness);
-        self.receivers.apply(wanted, |name, (config, _), task| {
-            let (dependencies, config) = (dependencies.clone(), config.clone());
-            let (receiver, liveness) = (name.to_owned(), liveness.clone());
-            let name = format!("notifications to {name}");
-            let pulse = liveness.pulse(Part::Notifications, name.clone());
-            task.start_finishing(name, move |stop| {
-                deliver(
-                    receiver.clone(),
-                    config.clone(),
-                    dependencies.clone(),
-                    (pulse.clone(), liveness.clone()),
-                    stop,
-                )
+        let dependencies = &self.dependencies;
+        self.receivers
+            .apply(wanted, |name, (config, _), supervisor| {
+                let (dependencies, config) = (dependencies.clone(), config.clone());
+                let (receiver, liveness) = (name.to_owned(), supervisor.liveness().clone());
+                let name = format!("notifications to {name}");
+                let pulse = liveness.pulse(Part::Notifications, name.clone());
+                supervisor.start_finishing(name, move |stop| {
+                    deliver(
+                        receiver.clone(),
+                        config.clone(),
+                        dependencies.clone(),
+                        (pulse.clone(), liveness.clone()),
+                        stop,
+                    )
+                });
             });
-        });
     }
 }
 

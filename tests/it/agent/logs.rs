@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
 use convex_client::{HttpOptions, http_client};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::process::{Child, Command};
 
 use crate::support::agent::value_of;
 use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::program::send_signal;
 use crate::support::{DEADLINE, until};
 
 /// A running program whose log goes where the test wants.
@@ -64,8 +65,7 @@ impl Program {
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        send_signal(&self.child, signal);
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::support::agent::value_of;
 use crate::support::fake::{FakePeer, Script};
@@ -14,26 +13,11 @@ use crate::support::until;
 
 /// A program that trusts the root certificates in `roots`.
 async fn start(config: &Path, roots: &Path) -> Program {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+    let mut command = Program::command(config);
     command
-        .args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--log-format",
-            "json",
-            "--config",
-        ])
-        .arg(config)
         .env("SSL_CERT_FILE", roots)
-        .env_remove("SSL_CERT_DIR")
-        .stdout(Stdio::null());
+        .env_remove("SSL_CERT_DIR");
     Program::launch(command).await
-}
-
-fn reload(program: &Program) {
-    let pid = i32::try_from(program.child.id().unwrap()).unwrap();
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
 }
 
 async fn value(program: &Program, series: &str) -> Option<f64> {
@@ -95,7 +79,7 @@ async fn files_and_root_certificates_are_read_again_and_records_stay() {
     fs::write(&token, "after").unwrap();
     fs::write(&config, text("2s")).unwrap();
     let before = value(&program, &polls("plain")).await.unwrap();
-    reload(&program);
+    program.signal(Signal::HUP);
     for peer in ["roots", "file", "plain"] {
         wait_for(&program, &up(peer), 1.0).await;
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
@@ -183,8 +183,7 @@ async fn http_2_resets_of_strangers_do_not_fill_the_log() {
         let reading = timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
         drop(reading.expect("the agent closes it"));
     }
-    let pid = i32::try_from(program.child.id().unwrap()).unwrap();
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    program.signal(Signal::TERM);
     program.until("\"stopping\"").await;
     let (http_2, listener) = ("\"target\":\"h2", "\"connection closed\"");
     let count = |text| {
