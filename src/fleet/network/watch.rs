@@ -62,7 +62,7 @@ impl NetworkWatch {
         }
     }
 
-    /// Takes what was recorded of a member since the last comparison. Returns whether a poll found a
+    /// Takes the polls of a member since the last comparison. Returns whether a poll found a
     /// state.
     pub(in crate::fleet) fn take_peer(
         &mut self,
@@ -122,7 +122,7 @@ impl NetworkWatch {
         member.finality = finality;
     }
 
-    /// Takes what was recorded of the network since the last comparison.
+    /// Takes the other records of the network since the last comparison.
     pub(in crate::fleet) fn take_network(&mut self, unjudged: UnjudgedNetwork) {
         if let Some((registry, read)) = unjudged.registry {
             self.record_registry(registry, read);
