@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::fleet::{Health, NetworkSnapshot, PeerRecord};
+use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord};
 
 use super::input::{AlertCause, RuleInput};
 
@@ -37,6 +37,25 @@ fn describe_peer(record: &PeerRecord) -> String {
     text
 }
 
+/// Describes which states were compared.
+fn describe_comparison(verdict: &NetworkVerdict) -> String {
+    let Compared {
+        answering, peers, ..
+    } = verdict.compared;
+    match &verdict.difference {
+        Some(difference) => {
+            let states: Vec<String> = difference
+                .states
+                .iter()
+                .map(|(state, peer)| format!("{state}… ({peer})"))
+                .collect();
+            let (block, states) = (difference.block, states.join(", "));
+            format!("The states at block {block} differ: {states}")
+        }
+        None => format!("States of {peers} of {answering} answering peers compared"),
+    }
+}
+
 fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> String {
     let count = |health| {
         input
@@ -48,14 +67,14 @@ fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> S
     let verdict = &network.verdict;
     let mut text = format!(
         "The order of {} is {}. Watched peers: {up} up, {degraded} degraded, {down} down, \
-         {unknown} unknown; state groups: {}.",
+         {unknown} unknown. {}.",
         network.name,
         verdict.order.as_str(),
-        verdict.groups,
+        describe_comparison(verdict),
     );
     if let Some(quorum) = &verdict.quorum {
         let margin = quorum.margin * 100.0;
-        let losable = quorum.losable;
+        let losable = quorum.losable.best;
         write!(
             text,
             " Quorum margin: {margin:.1} %; peers that can be lost: {losable}."

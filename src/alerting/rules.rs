@@ -8,9 +8,10 @@ use convex_client::FailureReason;
 use crate::config::Severity::{self, Critical, Info, Warning};
 use crate::failure::Reason;
 use crate::fleet::Condition::{self, Failing};
-use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Stake};
+use crate::fleet::{Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, Stake};
 
 use super::input::RuleInput;
+use super::subject::AlertSubject;
 
 /// Largest clock skew at which other peers still accept a peer's blocks, in seconds (PEER-PROTOCOL,
 /// section 8).
@@ -29,16 +30,19 @@ const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
 /// Conditions that have their own alert and never make an endpoint fail.
-const CONDITIONS_WITH_OWN_ALERT: [Condition; 10] = [
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 13] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
     Condition::Diverged,
+    Condition::FinalityLost,
     Condition::Flapping,
     Condition::IdentityChanged,
     Condition::Lagging,
     Condition::OwnStakeLow,
+    Condition::StatesDiffer,
     Condition::TransportsDisagree,
+    Condition::Unregistered,
     Condition::WeightDecayed,
 ];
 
@@ -95,10 +99,25 @@ impl Rule {
         matches!(self.predicate, Predicate::Peer(_) | Predicate::Network(_))
     }
 
-    /// Returns the rule called `name`.
+    /// Returns the rule called `name` for this kind of subject.
     #[must_use]
-    pub fn named(name: &str) -> Option<&'static Self> {
-        RULES.iter().find(|rule| rule.name == name)
+    pub fn find(name: &str, subject: &AlertSubject) -> Option<&'static Self> {
+        RULES
+            .iter()
+            .find(|rule| rule.name == name && rule.predicate.is_about(subject))
+    }
+}
+
+impl Predicate {
+    /// Whether it is evaluated for this kind of subject.
+    const fn is_about(&self, subject: &AlertSubject) -> bool {
+        match self {
+            Self::Peer(_) => matches!(subject, AlertSubject::Peer { .. }),
+            Self::Network(_) | Self::Visibility(_) => {
+                matches!(subject, AlertSubject::Network { .. })
+            }
+            Self::Monitor(_) => matches!(subject, AlertSubject::Monitor),
+        }
     }
 }
 
@@ -121,7 +140,7 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 26] = [
+pub static RULES: [Rule; 32] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -171,6 +190,20 @@ pub static RULES: [Rule; 26] = [
         60,
         "A Convex peer has another state than its network.",
         Predicate::Peer(|record, _, _| has(record, Condition::Diverged)),
+    ),
+    rule(
+        "ConvexPeerUnregistered",
+        Critical,
+        0,
+        "A Convex peer is no longer registered.",
+        Predicate::Peer(|record, _, _| has(record, Condition::Unregistered)),
+    ),
+    rule(
+        "ConvexFinalityReceding",
+        Critical,
+        0,
+        "A Convex peer has lost final blocks and stands still.",
+        Predicate::Peer(|record, _, _| has(record, Condition::FinalityLost)),
     ),
     rule(
         "ConvexOwnStakeBelowMinimum",
@@ -285,7 +318,43 @@ pub static RULES: [Rule; 26] = [
         Critical,
         60,
         "A Convex network is split.",
-        Predicate::Network(|network, _| network.verdict.split),
+        Predicate::Network(|network, _| network.verdict.split == Evidence::Proven),
+    ),
+    rule(
+        "ConvexFinalityReceding",
+        Critical,
+        0,
+        "A Convex network has lost final blocks.",
+        Predicate::Network(|network, _| network.verdict.order == OrderState::Receding),
+    ),
+    rule(
+        "ConvexStatesDiffer",
+        Warning,
+        0,
+        "Peers of a Convex network have different states.",
+        Predicate::Network(|network, input| {
+            let mut own_peers = input.own_peers(network);
+            network.verdict.difference.is_some()
+                || own_peers.any(|record| has(record, Condition::StatesDiffer))
+        }),
+    ),
+    rule(
+        "ConvexNothingCompared",
+        Warning,
+        0,
+        "The states of a Convex network are not compared.",
+        Predicate::Network(|network, _| network.verdict.nothing_compared),
+    ),
+    rule(
+        "ConvexQuorumUnknown",
+        Warning,
+        600,
+        "The stake of a Convex network is unknown.",
+        Predicate::Network(|network, input| {
+            let is_answering =
+                |record: &PeerRecord| matches!(record.health, Health::Up | Health::Degraded);
+            network.verdict.quorum.is_none() && input.network_peers(network).any(is_answering)
+        }),
     ),
     rule(
         "ConvexQuorumAtRisk",
@@ -294,8 +363,9 @@ pub static RULES: [Rule; 26] = [
         "A Convex network can lose no further peer.",
         Predicate::Network(|network, _| {
             let quorum = network.verdict.quorum.as_ref();
-            quorum
-                .is_some_and(|quorum| quorum.margin < QUORUM_MARGIN_AT_RISK && quorum.losable == 0)
+            quorum.is_some_and(|quorum| {
+                quorum.margin < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
+            })
         }),
     ),
     rule(
@@ -359,6 +429,9 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Failing(Reason::Client(FailureReason::TlsExpired)) => "ConvexCertificateExpired",
         Condition::Lagging => "ConvexPeerLagging",
         Condition::Diverged => "ConvexStateDiverged",
+        Condition::StatesDiffer => "ConvexStatesDiffer",
+        Condition::FinalityLost => "ConvexFinalityReceding",
+        Condition::Unregistered => "ConvexPeerUnregistered",
         Condition::TransportsDisagree => "ConvexTransportsDisagree",
         Condition::ClockSkew => "ConvexClockDrift",
         Condition::CertificateExpiring => "ConvexCertificateExpiring",

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Rename, Snapshot,
+    Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
+    Quorum, Rename, Snapshot,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
@@ -42,7 +43,15 @@ impl Fixture {
         Self {
             record,
             others: Vec::new(),
-            verdict: NetworkVerdict::default(),
+            // Suppresses ConvexQuorumUnknown.
+            verdict: NetworkVerdict {
+                quorum: Some(Quorum {
+                    ratios: [1.0, 0.0, 0.0, 0.0],
+                    margin: 0.33,
+                    losable: Losable { worst: 1, best: 1 },
+                }),
+                ..NetworkVerdict::default()
+            },
             checks: Checks::default(),
             monitor: MonitorStatus {
                 reload_successful: true,
@@ -451,7 +460,7 @@ fn each_shard_alerts_on_its_own_peers_and_only_one_on_the_network() {
     let mut transitions = Vec::new();
     for shard in ["1/3", "2/3", "3/3"] {
         let mut fixture = Fixture::down();
-        fixture.verdict.split = true;
+        fixture.verdict.split = Evidence::Proven;
         fixture.monitor.shard = shard.parse().unwrap();
         transitions.extend(fixture.run(61));
     }
@@ -471,7 +480,7 @@ fn each_shard_alerts_on_its_own_peers_and_only_one_on_the_network() {
 #[test]
 fn a_peer_of_another_shard_counts_only_for_the_network() {
     let mut fixture = Fixture::down();
-    fixture.verdict.split = true;
+    fixture.verdict.split = Evidence::Proven;
     fixture.others = vec![Arc::new(fixture.record.clone())];
     let reference = |peer: &mut Peer| peer.role = Role::Reference;
     reference(fixture.peer());

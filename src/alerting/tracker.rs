@@ -122,7 +122,7 @@ impl AlertTracker {
         let (now, wall) = (input.snapshot.now, input.snapshot.wall);
         for key in evaluation.causes.keys() {
             if !self.0.contains_key(key)
-                && let Some(rule) = Rule::named(key.1)
+                && let Some(rule) = Rule::find(key.1, &key.0)
             {
                 let tracked = TrackedAlert::new(rule, key.0.clone(), now, wall);
                 self.0.insert(key.clone(), tracked);
@@ -181,7 +181,7 @@ impl AlertTracker {
     #[must_use]
     pub fn restore(persisted: Vec<PersistedAlert>, now: Instant, wall: SystemTime) -> Self {
         let tracked = |it: PersistedAlert| {
-            let rule = Rule::named(&it.alert)?;
+            let rule = Rule::find(&it.alert, &it.subject)?;
             let since_wall = it.since.to_past(wall)?;
             let age = wall.duration_since(since_wall).unwrap_or_default();
             let tracked = TrackedAlert {

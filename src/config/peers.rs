@@ -16,7 +16,7 @@ use super::labels::labels;
 use super::maintenance::{Window, maintenance};
 use super::networks::Networks;
 use super::polling::{Polling, PollingKeys};
-use super::scalar::{TEN_YEARS, account, choice, duration, hash, name};
+use super::scalar::{TEN_YEARS, account, boolean, choice, duration, hash, name};
 use super::section::{Names, Section};
 use super::sidecar::{Sidecar, sidecar};
 use super::source::Reported;
@@ -50,6 +50,8 @@ pub struct Peer {
     pub verdicts: Thresholds,
     /// How often it should produce a block; `None` if a peer without blocks is normal.
     pub expect_block_every: Option<Duration>,
+    /// Whether it has to be registered on chain, even if it never was while the agent watched it.
+    pub validator: bool,
     /// Maintenance windows, in file order.
     pub maintenance: Vec<Window>,
     /// Its process and store on the agent's own host; only in [`Mode::Sidecar`].
@@ -57,6 +59,8 @@ pub struct Peer {
     /// Set for a peer of another shard, polled only to see the whole network: how many peers of
     /// other shards it represents.
     pub sampled: Option<NonZeroU32>,
+    /// Whether discovery found it: a stranger's peer.
+    pub discovered: bool,
 }
 
 impl Peer {
@@ -77,9 +81,11 @@ impl Peer {
             polling: Polling::default(),
             verdicts: Thresholds::default(),
             expect_block_every: None,
+            validator: false,
             maintenance: Vec::new(),
             sidecar: None,
             sampled: None,
+            discovered: false,
         }
     }
 }
@@ -163,6 +169,7 @@ fn peer(
     let expect_block_every = section.read("expect_block_every", |value| {
         duration(value, Duration::from_secs(1)..=TEN_YEARS)
     });
+    let validator = section.read("validator", boolean);
     let maintenance = maintenance(section);
     let sidecar = sidecar(section, mode);
     let network = network?;
@@ -179,9 +186,11 @@ fn peer(
         polling: polling?.into(),
         verdicts: verdicts?,
         expect_block_every: expect_block_every?,
+        validator: validator?.unwrap_or(false),
         maintenance: maintenance?,
         sidecar: sidecar?,
         sampled: None,
+        discovered: false,
     })
 }
 

@@ -23,6 +23,10 @@ pub struct Thresholds {
     pub lag_blocks: u64,
     /// How long a peer must be that far behind to lag.
     pub lag_for: Duration,
+    /// Age of the oldest block final at the head but not at the peer, above which the peer lags.
+    pub lag_time: Duration,
+    /// How long a peer whose finality went back may stand still, for example while it restarts.
+    pub restart_grace: Duration,
     /// Largest tolerated difference of a clock.
     pub clock_skew: Duration,
     /// Remaining validity below which a TLS certificate is reported.
@@ -39,6 +43,8 @@ impl Default for Thresholds {
             stall_after: Duration::from_secs(60),
             lag_blocks: 10,
             lag_for: Duration::from_secs(30),
+            lag_time: Duration::from_secs(120),
+            restart_grace: Duration::from_secs(120),
             clock_skew: SECOND,
             certificate: 21 * DAY,
             own_stake_margin_cvm: 100.0,
@@ -63,6 +69,8 @@ impl Thresholds {
         let stall_after = span("stall_after", SECOND..=DAY);
         let lag_blocks = section.read("lag_blocks", |value| count(value, 1..=1_000_000));
         let lag_for = span("lag_for", Duration::ZERO..=DAY);
+        let lag_time = span("lag_time", SECOND..=DAY);
+        let restart_grace = span("restart_grace", SECOND..=DAY);
         let clock_skew = span("clock_skew", Duration::from_millis(1)..=DAY);
         let certificate = span("certificate", SECOND..=TEN_YEARS);
         let own_stake_margin_cvm = coins("own_stake_margin_cvm");
@@ -72,6 +80,8 @@ impl Thresholds {
             stall_after: stall_after?.unwrap_or(base.stall_after),
             lag_blocks: lag_blocks?.map_or(base.lag_blocks, u64::from),
             lag_for: lag_for?.unwrap_or(base.lag_for),
+            lag_time: lag_time?.unwrap_or(base.lag_time),
+            restart_grace: restart_grace?.unwrap_or(base.restart_grace),
             clock_skew: clock_skew?.unwrap_or(base.clock_skew),
             certificate: certificate?.unwrap_or(base.certificate),
             own_stake_margin_cvm: own_stake_margin_cvm?.unwrap_or(base.own_stake_margin_cvm),

@@ -107,20 +107,28 @@ impl Fleet {
             .collect();
         watch.take_network(std::mem::take(&mut lock(&network.unjudged)));
         watch.compare(now);
-        let judgement = Arc::new(watch.judgement(now));
+        let name_of = |id| {
+            let slot = slots.iter().find(|slot| slot.id == id);
+            slot.map_or_else(String::new, |slot| slot.peer().name.clone())
+        };
+        let judgement = Arc::new(watch.judgement(now, name_of));
         for (slot, found_state) in slots.iter().zip(found_states) {
             let mut state = lock(&slot.state);
             let record = &state.record;
             // Only a new state can be behind by another number of blocks.
-            let lag = match record.heard {
-                Some(heard) if found_state => judgement.lag(slot.id, heard.block, now),
+            let lag = match record.final_block(now) {
+                Some(block) if found_state => judgement.lag(slot.id, block, now),
                 _ => record.last_lag(),
             };
-            let divergence = watch.divergence(slot.id);
-            if !state.retired && !record.compares_as(lag, divergence) {
+            let mut verdict = watch.verdict_on(slot.id);
+            if !found_state {
+                // So that records without news stay as they are.
+                verdict.compared = record.compared;
+            }
+            if !state.retired && !record.compares_as(lag, &verdict) {
                 let record = Arc::make_mut(&mut state.record);
                 let previous = record.health;
-                record.record_comparison(lag, divergence, now, wall);
+                record.record_comparison(lag, verdict, now, wall);
                 self.reevaluated(record, previous);
             }
         }

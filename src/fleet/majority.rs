@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::config::Role;
 
-use super::{Divergence, Fleet, PeerRecord};
+use super::{Comparison, Fleet, PeerRecord};
 
 impl Fleet {
     /// Returns the peers of a network that can be queried about the chain: up, not diverged, and
-    /// not beyond the head. They are ordered by preference: peers whose state another peer confirms
+    /// not beyond the head; without a head only those that the operator configured. They are ordered by preference: peers whose state another peer confirms
     /// first, then peers of this shard, then own peers, then those with the newest state.
     /// Unconfirmed peers are included only once all peers were polled: the first one to answer may
     /// be the one that lies.
@@ -27,15 +27,19 @@ impl Fleet {
             .iter()
             .filter_map(|slot| {
                 let record = slot.record();
-                let confirmed = record.divergence == Divergence::Agrees;
+                let confirmed = record.comparison == Comparison::Agrees;
                 let eligible = record.last_poll.is_good()
-                    && !record.divergence.is_diverged()
+                    && !record.comparison.is_diverged()
                     && (confirmed || judgement.all_polled);
                 let block = record
                     .poll_answer(now)
                     .filter(|_| eligible)?
                     .state_block
-                    .filter(|block| Some(*block) <= judgement.verdict.head)?;
+                    .filter(|block| match judgement.verdict.head {
+                        Some(head) => *block <= head,
+                        // Strangers have no part in finding out who has stake.
+                        None => !record.peer.discovered,
+                    })?;
                 let rank = (
                     !confirmed,
                     record.peer.sampled.is_some(),

@@ -41,6 +41,8 @@ pub struct PeerJson<'a> {
     up: Option<bool>,
     health: Health,
     conditions: &'a BTreeSet<Condition>,
+    /// When the trouble began that each condition reports, seconds since the epoch.
+    condition_since: BTreeMap<&'static str, f64>,
     maintenance: bool,
     polls: u64,
     poll_failures: u64,
@@ -123,6 +125,12 @@ struct NetworkComparisonJson {
     lag_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diverged: Option<bool>,
+    /// How the peer's states compare with those of the others: `not_compared`, `agrees`, `differs` or
+    /// `diverged`.
+    comparison: &'static str,
+    /// When the peer last showed a block that another peer showed too, seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compared: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_divergent_block: Option<ExactInteger>,
 }
@@ -265,6 +273,7 @@ impl<'a> PeerJson<'a> {
     pub fn new(record: &'a PeerRecord, now: Instant) -> Self {
         let identity = &record.identity;
         let hex = |hash: Option<Hash>| hash.map(|hash| hash.to_string());
+        let wall = SystemTime::now();
         Self {
             name: &record.peer.name,
             network: &record.peer.network,
@@ -273,6 +282,11 @@ impl<'a> PeerJson<'a> {
             up: record.last_poll.up(),
             health: record.health,
             conditions: &record.conditions,
+            condition_since: record
+                .condition_since
+                .iter()
+                .map(|(condition, since)| (condition.as_str(), seconds_since_epoch(*since)))
+                .collect(),
             maintenance: record.in_maintenance(SystemTime::now()),
             polls: record.polls,
             poll_failures: record.poll_failures,
@@ -296,7 +310,7 @@ impl<'a> PeerJson<'a> {
                 skew_seconds: clock.skew,
                 uncertainty_seconds: clock.uncertainty,
             }),
-            standing: NetworkComparisonJson::new(record, now),
+            standing: NetworkComparisonJson::new(record, now, wall),
             stake: record.stake.as_ref().map(StakeJson::new),
             restarts_inferred: record.restarts,
             sidecar: SidecarJson::new(record, now),
@@ -338,13 +352,18 @@ impl<'a> SidecarJson<'a> {
 }
 
 impl NetworkComparisonJson {
-    fn new(record: &PeerRecord, now: Instant) -> Self {
+    fn new(record: &PeerRecord, now: Instant, wall: SystemTime) -> Self {
         let lag = record.lag(now);
         Self {
             lag_blocks: lag.map(|lag| ExactInteger(lag.blocks)),
             lag_seconds: lag.map(|lag| lag.time.as_secs_f64()),
-            diverged: record.divergence.diverged(),
-            first_divergent_block: record.divergence.first_block().map(ExactInteger),
+            diverged: record.comparison.diverged(),
+            comparison: record.comparison.as_str(),
+            compared: record.compared.map(|compared| {
+                let age = now.saturating_duration_since(compared);
+                seconds_since_epoch(wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH))
+            }),
+            first_divergent_block: record.comparison.first_block().map(ExactInteger),
         }
     }
 }

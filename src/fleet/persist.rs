@@ -11,8 +11,8 @@ use super::membership::WatchedPeers;
 use super::peer::flapping::Flapping;
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
-    Divergence, EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint, SavedFleet,
-    SavedOrder, SavedPeer, Slot, UnixMillis, lock,
+    Comparison, Condition, EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint,
+    SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
 };
 
 /// Saved state of a peer that was polled so long before all others is of no use any more.
@@ -142,7 +142,13 @@ impl PeerRecord {
             key_match: self.identity.key_match.to_bool(),
             transports_agree: self.identity.transports_agree.to_bool(),
             key_changed: self.identity.key_changed_at.map(UnixMillis::from_time),
-            diverged_at: self.divergence.first_block(),
+            diverged_at: self.comparison.first_block(),
+            was_registered: self.was_registered,
+            condition_since: self
+                .condition_since
+                .iter()
+                .map(|(condition, at)| (condition.as_str().to_owned(), UnixMillis::from_time(*at)))
+                .collect(),
             advanced: self.advanced.map(|at| at.map(UnixMillis::from_time)),
             order: self.order_watch.export(now, wall),
             endpoints: endpoints
@@ -167,8 +173,9 @@ impl PeerRecord {
         self.identity.transports_agree = saved.transports_agree.into();
         self.identity.key_changed_at = past(saved.key_changed);
         if let Some(first_block) = saved.diverged_at {
-            self.divergence = Divergence::Diverged { first_block };
+            self.comparison = Comparison::Diverged { first_block };
         }
+        self.was_registered = saved.was_registered;
         self.advanced = saved.advanced.map(past);
         self.order_watch = OrderWatch::restored(saved.order, now, wall);
         for (endpoint, record) in self.peer.endpoints.iter().zip(&mut self.endpoints) {
@@ -177,6 +184,12 @@ impl PeerRecord {
             }
         }
         self.conditions = self.active_conditions(now, wall);
+        let condition = |label: &String| Condition::named(label);
+        let since = saved.condition_since.iter();
+        self.condition_since = since
+            .filter_map(|(label, at)| Some((condition(label)?, at.to_past(wall)?)))
+            .collect();
+        self.update_condition_since(now, wall);
         self.health = saved.health;
     }
 }
@@ -189,6 +202,7 @@ impl OrderWatch {
             highest: self.highest,
             stuck: on_wall_clock(self.stuck_since),
             below: on_wall_clock(self.below_since),
+            lost: on_wall_clock(self.lost_since),
             unexecuted: self
                 .unexecuted
                 .and_then(|(finality, since)| Some((finality, on_wall_clock(Some(since))?))),
@@ -203,6 +217,7 @@ impl OrderWatch {
             highest: saved.highest,
             stuck_since: instant(saved.stuck),
             below_since: instant(saved.below),
+            lost_since: instant(saved.lost),
             unexecuted: saved
                 .unexecuted
                 .and_then(|(finality, at)| Some((finality, instant(Some(at))?))),
@@ -218,6 +233,7 @@ impl EndpointRecord {
             success: self.last_success.map(UnixMillis::from_time),
             certificate_ends: self.certificate_ends.map(UnixMillis::from_time),
             failures: self.consecutive_failures,
+            failing_since: self.failing_since.map(UnixMillis::from_time),
             failure: failure
                 .map(|failure| (failure.reason.as_str().to_owned(), failure.message.clone())),
         }
@@ -232,6 +248,7 @@ impl EndpointRecord {
         self.last_success = saved.success.and_then(UnixMillis::to_time);
         self.certificate_ends = saved.certificate_ends.and_then(UnixMillis::to_time);
         self.consecutive_failures = saved.failures;
+        self.failing_since = saved.failing_since.and_then(UnixMillis::to_time);
         self.last_failure = saved.failure.as_ref().and_then(failure);
     }
 }

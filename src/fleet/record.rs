@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use crate::config;
 use crate::sidecar::Reading;
 
+use super::network::record::RegistryReading;
+use super::network::ring::{BlockState, Shown};
 use super::{Fleet, Health, Observation, PeerRecord, Slot, lock};
 
 impl Fleet {
@@ -46,8 +48,10 @@ impl Fleet {
         let network = slot.network.judgement();
         record.stake = record.own_key().and_then(|key| network.stake_of(&key));
         let found = record.polled_state(now);
-        if let Some((block, _)) = found {
-            record.record_lag(network.lag(slot.id, block, now), now);
+        if found.is_some() {
+            let reached = record.final_block(now);
+            let lag = reached.and_then(|block| network.lag(slot.id, block, now));
+            record.record_lag(lag, now);
         }
         record.update_verdict(now, wall);
         if record.is_judged_down() {
@@ -59,20 +63,45 @@ impl Fleet {
         if let Some(observer) = self.observer.as_ref().filter(|_| is_of_this_shard) {
             observer.on_poll(record, observation, now);
         }
-        state.unjudged.add(found);
+        state.unjudged.polled = true;
+        if let Some(state_shown) = found {
+            let shown = Shown {
+                state: state_shown,
+                at: now,
+            };
+            state.unjudged.add_state(shown);
+        }
         slot.network.changed.notify_one();
     }
 
-    /// Records the registry of a network as read from a peer of its majority; none if no peer
-    /// answered.
-    pub fn record_registry(&self, network: &str, registry: Option<Registry>) {
+    /// Records a state that a peer showed between two polls, as evidence for comparisons only.
+    pub fn record_sample(&self, slot: &Slot, sample: BlockState) {
+        let shown = Shown {
+            state: sample,
+            at: Instant::now(),
+        };
+        let mut state = lock(&slot.state);
+        if !state.retired {
+            state.unjudged.add_state(shown);
+            slot.network.changed.notify_one();
+        }
+    }
+
+    /// Records the registry of a network as read from the peer `reader` of its majority; none if no
+    /// peer answered. `only_reader`: no other peer could have been read.
+    pub fn record_registry(&self, network: &str, registry: Option<(Registry, String, bool)>) {
         let Some(network) = self.network(network) else {
             return;
         };
         network.record(|unjudged| {
             unjudged.query_error = Some(registry.is_none());
-            if let Some(registry) = registry {
-                unjudged.registry = Some((registry, SystemTime::now()));
+            if let Some((registry, reader, only_reader)) = registry {
+                unjudged.registry = Some(RegistryReading {
+                    registry,
+                    reader,
+                    only_reader,
+                    read: SystemTime::now(),
+                });
             }
         });
     }

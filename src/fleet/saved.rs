@@ -52,6 +52,12 @@ pub struct SavedPeer {
     pub key_changed: Option<UnixMillis>,
     /// The first block of a latched divergence.
     pub diverged_at: Option<i64>,
+    /// Whether the registry had the peer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_registered: bool,
+    /// Since when each active condition has had its cause, by label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub condition_since: BTreeMap<String, UnixMillis>,
     /// When each level of the order was last seen to advance.
     pub advanced: [Option<UnixMillis>; 4],
     /// State of its order.
@@ -82,6 +88,9 @@ pub struct SavedOrder {
     pub stuck: Option<UnixMillis>,
     /// Since when one of the highest values is not reached.
     pub below: Option<UnixMillis>,
+    /// Since when the finality point stands below its highest value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<UnixMillis>,
     /// A finality point that the state has not reached, and since when.
     #[serde(rename = "owed")]
     pub unexecuted: Option<(i64, UnixMillis)>,
@@ -98,6 +107,9 @@ pub struct SavedEndpoint {
     pub certificate_ends: Option<UnixMillis>,
     /// Failed polls since the last good one.
     pub failures: u32,
+    /// When the first of these polls began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<UnixMillis>,
     /// Reason and message of the last failure.
     pub failure: Option<(String, String)>,
 }

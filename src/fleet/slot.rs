@@ -1,14 +1,13 @@
 //! The place of one watched peer in the fleet: its record, and what the verdict on its network does
 //! not include yet.
 
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::config;
 
 use super::network::record::NetworkRecord;
-use super::network::ring::{BlockState, MAX_BLOCKS};
+use super::network::ring::{MAX_BLOCKS, Shown};
 use super::{PeerRecord, lock};
 
 /// One watched peer.
@@ -18,8 +17,6 @@ pub struct Slot {
     pub(super) id: SlotId,
     pub(super) state: Mutex<SlotState>,
     pub(super) network: Arc<NetworkRecord>,
-    /// How many peers it stands for in a sample of another shard; else 1.
-    pub(super) represents: NonZeroU32,
 }
 
 /// See [`Slot::id`].
@@ -39,8 +36,8 @@ pub(super) struct SlotState {
 pub(super) struct Unjudged {
     /// Whether the peer was polled.
     pub(super) polled: bool,
-    /// The states that its good polls found, oldest first; no more than a ring holds.
-    pub(super) states: Vec<BlockState>,
+    /// The states that it showed, oldest first; no more than a ring holds.
+    pub(super) states: Vec<Shown>,
 }
 
 impl Slot {
@@ -48,7 +45,6 @@ impl Slot {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: SlotId(NEXT.fetch_add(1, Ordering::Relaxed)),
-            represents: peer.sampled.unwrap_or(NonZeroU32::MIN),
             state: Mutex::new(SlotState {
                 record: Arc::new(PeerRecord::new(peer)),
                 retired: false,
@@ -80,14 +76,11 @@ impl Slot {
 }
 
 impl Unjudged {
-    /// Adds a poll, and the state that it found.
-    pub(super) fn add(&mut self, state: Option<BlockState>) {
-        self.polled = true;
-        if let Some(state) = state {
-            if self.states.len() == MAX_BLOCKS {
-                self.states.remove(0);
-            }
-            self.states.push(state);
+    /// Adds a state that the peer showed.
+    pub(super) fn add_state(&mut self, shown: Shown) {
+        if self.states.len() == MAX_BLOCKS {
+            self.states.remove(0);
         }
+        self.states.push(shown);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::self_check::Checks;
 
-use super::{Divergence, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
+use super::{Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
 /// copied.
@@ -50,6 +50,15 @@ impl Snapshot {
     pub fn count(&self, health: Health) -> usize {
         let matching = self.peers.iter().filter(|record| record.health == health);
         matching.count()
+    }
+}
+
+impl Snapshot {
+    /// Converts an instant to a time of the wall clock as it is now.
+    #[must_use]
+    pub fn time_of(&self, at: Instant) -> SystemTime {
+        let age = self.now.saturating_duration_since(at);
+        self.wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -109,12 +118,16 @@ fn newest_answer<'a>(
     peers
         .iter()
         .filter(|record| record.peer.network == network)
-        .filter(|record| record.last_poll.is_good() && !record.divergence.is_diverged())
+        .filter(|record| record.last_poll.is_good() && !record.comparison.is_diverged())
         .filter_map(|record| {
-            let confirmed = record.divergence == Divergence::Agrees;
-            Some((confirmed, record.poll_answer(now)?))
+            let confirmed = record.comparison == Comparison::Agrees;
+            let answer = record.poll_answer(now)?;
+            let counts = match head {
+                Some(head) => answer.state_block <= Some(head),
+                None => !record.peer.discovered,
+            };
+            counts.then_some((confirmed, answer))
         })
-        .filter(|(_, answer)| answer.state_block <= head)
         .max_by_key(|(confirmed, answer)| (answer.state_block, *confirmed))
         .map(|(_, answer)| answer)
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use crate::fleet::{Fleet, OrderState};
+use crate::fleet::{Evidence, Fleet, OrderState};
 
 use super::event::EventKind;
 use super::event_log::{EventLog, EventSubject};
@@ -18,7 +18,7 @@ impl NetworkChanges {
         let verdicts = fleet.network_verdicts();
         let mut previous = std::mem::take(&mut self.0);
         for (name, verdict) in verdicts {
-            let (order, split) = (verdict.order, verdict.split);
+            let (order, split) = (verdict.order, verdict.split == Evidence::Proven);
             let (old_order, was_split) = previous
                 .remove(&name)
                 .unwrap_or((OrderState::Unknown, false));

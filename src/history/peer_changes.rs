@@ -31,7 +31,7 @@ impl PeerChanges {
             restarts: record.restarts,
             key: record.identity.key,
             key_changes: record.identity.key_changes,
-            diverged: record.divergence.is_diverged(),
+            diverged: record.comparison.is_diverged(),
         }
     }
 
@@ -51,10 +51,10 @@ impl PeerChanges {
         if record.restarts > self.restarts {
             events.push(EventKind::RestartInferred);
         }
-        let diverged = record.divergence.is_diverged();
+        let diverged = record.comparison.is_diverged();
         if diverged && !self.diverged {
             events.push(EventKind::ForkBegan {
-                first_block: record.divergence.first_block(),
+                first_block: record.comparison.first_block(),
             });
         }
         if self.diverged && !diverged {
@@ -105,7 +105,7 @@ impl PeerChanges {
             restarts: record.restarts,
             key: record.identity.key,
             key_changes: record.identity.key_changes,
-            diverged: record.divergence.is_diverged(),
+            diverged: record.comparison.is_diverged(),
         };
     }
 }

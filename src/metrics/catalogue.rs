@@ -90,6 +90,8 @@ catalogue! {
         "Verdict over several polls: unknown, up, degraded or down; exactly one is 1.";
     PEER_CONDITION = "convex_peer_condition", Gauge, Poll, Kept, ["peer", "network", "condition"],
         "1 while the condition is active, else absent.";
+    PEER_CONDITION_SINCE = "convex_peer_condition_since_timestamp_seconds", Gauge, Poll, Kept, ["peer", "network", "condition"],
+        "When the trouble began that the condition reports, as far as the agent saw it; absent while the condition is not active.";
     PEER_MAINTENANCE = "convex_peer_maintenance", Gauge, Poll, Kept, ["peer", "network"],
         "1 during a maintenance window, else absent. Data is still collected, but alerts are silenced.";
     PEER_POLLS = "convex_peer_polls_total", Counter, Poll, Kept, ["peer", "network"],
@@ -157,7 +159,9 @@ catalogue! {
     ORDER_STATE = "convex_peer_order_state", Gauge, Peer, Kept, ["peer", "network", "state"],
         "State of the peer's order: unknown, receding, stalled, advancing or idle; exactly one is 1.";
     STATE_DIVERGED = "convex_peer_state_diverged", Gauge, Peer, Kept, ["peer", "network"],
-        "Whether the peer's state differs from the majority's at a common block, latched until the states are seen equal; absent without a common block or a majority.";
+        "Whether peers with more than half of the registered stake have another state at the same block, latched until the states are seen equal; 0 while the state is equal to that of another peer; absent while nothing was compared lately, and while nobody knows which state is right.";
+    STATE_COMPARED = "convex_peer_state_compared_timestamp_seconds", Gauge, Peer, Kept, ["peer", "network"],
+        "When the peer last showed a block that another peer showed too: the earlier of the two times.";
     DIVERGENCE_FIRST_BLOCK = "convex_peer_divergence_first_block", Gauge, Peer, Omitted, ["peer", "network"],
         "Lowest block at which the states are known to differ.";
     RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Kept, ["peer", "network"],
@@ -193,7 +197,7 @@ catalogue! {
     NETWORK_FINALITY_ADVANCE = "convex_network_finality_advance_timestamp_seconds", Gauge, Network, Kept, ["network"],
         "When finality was last seen to grow on any watched peer.";
     NETWORK_HEAD_BLOCK = "convex_network_head_block", Gauge, Network, Kept, ["network"],
-        "Highest state block that the majority has reached: reported by two of its peers, or by one with more than a third of the weight.";
+        "Index of the highest block that is final for more than a third of the registered stake, or of the stake of the configured peers if less than a third is heard; absent while the stake is unknown.";
     NETWORK_HEAD_TIMESTAMP = "convex_network_head_timestamp_seconds", Gauge, Network, Kept, ["network"],
         "Time of the last block in the newest state of the majority.";
     NETWORK_PEERS = "convex_network_peers", Gauge, Network, Kept, ["network", "state", "role"],
@@ -201,15 +205,21 @@ catalogue! {
     NETWORK_REGISTERED = "convex_network_peers_registered", Gauge, Network, Kept, ["network"],
         "Peers registered on chain.";
     NETWORK_GROUPS = "convex_network_state_groups", Gauge, Network, Kept, ["network"],
-        "Number of different states among the peers that answer; 1 if all agree.";
+        "Number of different states at one block among the peers with a vote; 1 if those that were compared agree; absent while nothing was compared lately.";
+    NETWORK_COMPARED_STAKE = "convex_network_compared_stake_ratio", Gauge, Network, Kept, ["network"],
+        "Share of the registered stake whose peers showed a block lately that another peer showed too; absent while the stake is unknown.";
+    NETWORK_COMPARED_PEERS = "convex_network_compared_peers", Gauge, Network, Kept, ["network"],
+        "Number of watched peers that showed a block lately that another peer showed too.";
+    NETWORK_NOTHING_COMPARED = "convex_network_nothing_compared", Gauge, Network, Kept, ["network"],
+        "1 if blocks are made and several peers answer, but no two of them showed the same block for ten intervals, else 0.";
     NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
-        "Whether peers disagree and no group has more than half of the weight.";
+        "1 if peers with more than half of the registered stake were compared and no state has more than half of it; 0 if one state has; absent while neither is known.";
     NETWORK_STAKE_RATIO = "convex_network_stake_ratio", Gauge, Network, Kept, ["network", "standing"],
         "The network's weight by the standing of its peers: majority, minority, down or unobserved; sums to 1.";
     NETWORK_QUORUM_MARGIN = "convex_network_quorum_margin_ratio", Gauge, Network, Kept, ["network"],
         "1 - minority - down - 0.67: the weight above the consensus threshold that remains without the peers known to be missing.";
-    NETWORK_LOSABLE = "convex_network_losable_peers", Gauge, Network, Kept, ["network"],
-        "Number of majority peers, heaviest first, that can fail before the margin becomes negative.";
+    NETWORK_LOSABLE = "convex_network_losable_peers", Gauge, Network, Kept, ["network", "case"],
+        "Number of the heaviest peers not proven absent that can be lost before the margin becomes negative: in the worst case all unobserved stake is lost already, in the best case it is there.";
     NETWORK_STAKE = "convex_network_stake_cvm", Gauge, Network, Kept, ["network"],
         "Coin staked on the registered peers, including rewards.";
     NETWORK_STAKE_TIMESTAMP = "convex_network_stake_timestamp_seconds", Gauge, Network, Kept, ["network"],

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
-    Divergence, EndpointObservation, Evidence, Lag, NetworkSnapshot, NetworkVerdict, Observation,
-    PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
+    Comparison, EndpointObservation, Evidence, Lag, Losable, NetworkSnapshot, NetworkVerdict,
+    Observation, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
@@ -146,7 +146,7 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
             quorum: Some(Quorum {
                 ratios: [1.0, 0.0, 0.0, 0.0],
                 margin: 0.33,
-                losable: 0,
+                losable: Losable::default(),
             }),
             stake_copper: Some(1),
             registry_read: Some(SystemTime::now()),
@@ -195,7 +195,8 @@ fn answering_peer(peer: &Peer) -> Arc<PeerRecord> {
         time: Duration::ZERO,
     };
     record.record_lag(Some(lag), Instant::now());
-    record.divergence = Divergence::Agrees;
+    record.comparison = Comparison::Agrees;
+    record.compared = Some(Instant::now());
     record.identity.record_advertised_url(
         peer.key.unwrap_or(Hash::new([1; 32])),
         None,

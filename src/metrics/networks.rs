@@ -7,7 +7,7 @@ use convex_client::{PollAnswer, Transport, seconds_from_ms, seconds_since_epoch}
 
 use crate::config::Role;
 use crate::fleet::{
-    Health, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeClass,
+    Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeClass,
 };
 
 use super::catalogue::{self, Definition};
@@ -76,9 +76,20 @@ fn write_verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     verdict(&catalogue::NETWORK_HEAD_BLOCK, &|verdict| {
         verdict.head.map(float)
     });
-    verdict(&catalogue::NETWORK_GROUPS, &|verdict| size(verdict.groups));
+    verdict(&catalogue::NETWORK_GROUPS, &|verdict| {
+        size(verdict.state_groups()?)
+    });
+    verdict(&catalogue::NETWORK_COMPARED_STAKE, &|verdict| {
+        verdict.compared.stake
+    });
+    verdict(&catalogue::NETWORK_COMPARED_PEERS, &|verdict| {
+        size(verdict.compared.peers)
+    });
+    verdict(&catalogue::NETWORK_NOTHING_COMPARED, &|verdict| {
+        Some(flag(verdict.nothing_compared))
+    });
     verdict(&catalogue::NETWORK_SPLIT, &|verdict| {
-        Some(flag(verdict.split))
+        verdict.split.to_bool().map(flag)
     });
     verdict(&catalogue::NETWORK_REGISTERED, &|verdict| {
         verdict.registered.map(float)
@@ -86,6 +97,20 @@ fn write_verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
 }
 
 fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    writer.family(&catalogue::NETWORK_LOSABLE, |family| {
+        for network in &snapshot.networks {
+            let Some(quorum) = &network.verdict.quorum else {
+                continue;
+            };
+            let Losable { worst, best } = quorum.losable;
+            for (case, peers) in [("worst", worst), ("best", best)] {
+                let labels = [("network", network.name.as_str()), ("case", case)];
+                if let Some(peers) = size(peers) {
+                    family.sample(labels, peers);
+                }
+            }
+        }
+    });
     writer.family(&catalogue::NETWORK_STAKE_RATIO, |family| {
         for network in &snapshot.networks {
             let Some(quorum) = &network.verdict.quorum else {
@@ -108,9 +133,6 @@ fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     };
     verdict(&catalogue::NETWORK_QUORUM_MARGIN, &|verdict| {
         Some(verdict.quorum.as_ref()?.margin)
-    });
-    verdict(&catalogue::NETWORK_LOSABLE, &|verdict| {
-        size(verdict.quorum.as_ref()?.losable)
     });
     verdict(&catalogue::NETWORK_STAKE, &|verdict| {
         verdict.stake_copper.map(cvm)

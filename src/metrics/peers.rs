@@ -85,6 +85,18 @@ impl View<'_> {
                 );
             }
         });
+        self.each_peer(
+            writer,
+            &catalogue::PEER_CONDITION_SINCE,
+            |family, record| {
+                for (condition, since) in &record.condition_since {
+                    family.sample(
+                        peer_labels(record).chain([("condition", condition.as_str())]),
+                        seconds_since_epoch(*since),
+                    );
+                }
+            },
+        );
         self.each_peer(writer, &catalogue::PEER_MAINTENANCE, |family, record| {
             if record.in_maintenance(self.snapshot.wall) {
                 family.integer(peer_labels(record), 1);
@@ -176,15 +188,21 @@ impl View<'_> {
             }
         });
         self.each_peer(writer, &catalogue::STATE_DIVERGED, |family, record| {
-            if let Some(diverged) = record.divergence.diverged() {
+            if let Some(diverged) = record.comparison.diverged() {
                 family.integer(peer_labels(record), diverged.into());
+            }
+        });
+        self.each_peer(writer, &catalogue::STATE_COMPARED, |family, record| {
+            if let Some(compared) = record.compared {
+                let compared = seconds_since_epoch(self.snapshot.time_of(compared));
+                family.sample(peer_labels(record), compared);
             }
         });
         self.each_peer(
             writer,
             &catalogue::DIVERGENCE_FIRST_BLOCK,
             |family, record| {
-                if let Some(block) = record.divergence.first_block() {
+                if let Some(block) = record.comparison.first_block() {
                     family.sample(peer_labels(record), float(block));
                 }
             },

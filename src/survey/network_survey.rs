@@ -135,12 +135,22 @@ impl Surveyor {
 
     /// Keeps the registry in the fleet up to date, and checks the advertised hosts.
     async fn survey_registry(&self, mut schedule: QuerySchedule) {
+        let mut readings: u64 = 0;
         loop {
-            let peers = schedule.next().await;
-            let registry = self.read_registry(&peers).await;
+            let mut peers = schedule.next().await;
+            // What the registry lacks has to be seen at two peers.
+            if readings % 2 == 1 && peers.len() > 1 {
+                peers.swap(0, 1);
+            }
+            readings += 1;
+            let reading = self.read_registry(&peers).await;
             let (fleet, network) = (&self.fleet, &schedule.network);
-            fleet.record_registry(network, registry.clone());
-            if let Some(registry) = registry {
+            let source = reading.clone();
+            fleet.record_registry(
+                network,
+                source.map(|(registry, reader)| (registry, reader, peers.len() == 1)),
+            );
+            if let Some((registry, _)) = reading {
                 let hosts = fleet.advertised_hosts(network, &registry);
                 let addresses = resolve_all(hosts).await;
                 fleet.check_advertised_urls(network, &registry, &addresses);
@@ -152,7 +162,7 @@ impl Surveyor {
     async fn discover(&self, mut schedule: QuerySchedule, scanner: Scanner) {
         loop {
             let peers = schedule.next().await;
-            let Some(registry) = self.read_registry(&peers).await else {
+            let Some((registry, _)) = self.read_registry(&peers).await else {
                 schedule.restart();
                 sleep(DISCOVERY_RETRY_PAUSE.min(schedule.interval)).await;
                 continue;
@@ -164,8 +174,9 @@ impl Surveyor {
         }
     }
 
-    /// Reads the registry page by page from one peer. If that fails, the next peer continues.
-    async fn read_registry(&self, peers: &[Arc<PeerRecord>]) -> Option<Registry> {
+    /// Reads the registry page by page from one peer. If that fails, the next peer continues. Also
+    /// returns the name of the last peer that was read.
+    async fn read_registry(&self, peers: &[Arc<PeerRecord>]) -> Option<(Registry, String)> {
         let mut reader = RegistryReader::default();
         let mut names = names(peers);
         let mut name = names.next()?;
@@ -178,7 +189,7 @@ impl Surveyor {
                 name = names.next()?;
             }
         }
-        reader.finish()
+        Some((reader.finish()?, name.to_owned()))
     }
 
     /// Keeps the value of an operator's query in the fleet up to date.

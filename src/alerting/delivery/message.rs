@@ -242,7 +242,7 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::alerting::rules::Rule;
+    use crate::alerting::rules::RULES;
     use crate::config;
 
     use super::*;
@@ -259,7 +259,7 @@ mod tests {
             (now + day, Some(now + day * 2), (now, now)),
         ] {
             let alert = Alert {
-                rule: Rule::named("ConvexPeerDown").unwrap(),
+                rule: &RULES[0],
                 subject: AlertSubject::Monitor,
                 starts_at: starts,
                 ends_at: ends,

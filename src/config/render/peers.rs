@@ -26,6 +26,7 @@ pub(super) struct PeerEntry<'a> {
     account: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expect_block_every: Option<String>,
+    validator: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     maintenance: Vec<WindowEntry>,
     #[serde(flatten)]
@@ -115,9 +116,11 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             polling,
             verdicts,
             expect_block_every,
+            validator,
             maintenance,
             sidecar,
-            sampled: _, // set for peers of other shards only, which are not rendered
+            sampled: _,    // set for peers of other shards only, which are not rendered
+            discovered: _, // peers of the file are not
         } = peer;
         let labels = labels
             .iter()
@@ -132,6 +135,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             http: http.into(),
             account: *account,
             expect_block_every: expect_block_every.map(duration),
+            validator: *validator,
             maintenance: maintenance.iter().map(WindowEntry::from).collect(),
             polling: polling.into(),
             verdicts: verdicts.into(),

@@ -20,10 +20,6 @@ impl Lanes {
     pub(super) const fn insert(&mut self, lane: usize) {
         self.0[lane / WORD_BITS] |= 1 << (lane % WORD_BITS);
     }
-
-    pub(super) const fn remove(&mut self, lane: usize) {
-        self.0[lane / WORD_BITS] &= !(1 << (lane % WORD_BITS));
-    }
 }
 
 impl BitAnd for Lanes {

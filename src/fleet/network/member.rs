@@ -1,15 +1,22 @@
-//! One watched peer as a member of its network: its last states, and how it compares with the
+//! One watched peer as a member of its network: what it last showed, and how it compares with the
 //! others. Pure.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use cad3::Hash;
 use tokio::time::Instant;
 
 use crate::fleet::{Health, OrderState};
 
-use super::agreement::ForkVerdict;
-use super::ring::{BlockState, BlockStateCounts, Ring};
+use super::agreement::RingVerdict;
+use super::recent::Witness;
+use super::registration::{Registration, RegistrationWatch};
+use super::ring::{BlockState, BlockStateCounts, Ring, Shown};
+
+/// For how long a peer that went back is compared with what it had before; then the lower point is
+/// the new reference.
+const MAX_RECEDING: Duration = Duration::from_secs(3600);
 
 /// One watched peer of the network.
 #[derive(Clone, Debug)]
@@ -20,45 +27,74 @@ pub(in crate::fleet) struct Member {
     pub(super) key: Option<Hash>,
     /// Whether the key is configured, and not only claimed by the peer.
     pub(super) pinned: bool,
+    /// Whether the operator configured the peer; else discovery found it.
+    pub(super) configured: bool,
     /// Whether it has not been polled yet.
     pub(super) awaited: bool,
     /// Its last state block, and until when that counts.
     pub(super) latest: Option<Heard>,
+    pub(super) interval: Duration,
+    /// How long what it shows is evidence.
+    pub(super) fresh_for: Duration,
+    /// Its stake in billionths of the registered stake; 0 while that is unknown.
+    pub(super) stake: u64,
+    /// Its decayed stake in billionths of the registered weight; 0 while that is unknown.
     pub(super) weight: u64,
-    /// Its weight without stake: 1, or in a sample the number of peers that it represents.
-    pub(super) represents: u64,
-    /// The result of the last comparison. A divergence is latched until an equal hash at a common
-    /// block is seen.
-    pub(super) fork_verdict: ForkVerdict,
+    /// How its states compare with those of the others. A divergence is latched until an equal
+    /// state is seen.
+    pub(super) comparison: Comparison,
+    /// When it last showed a block that another peer showed too.
+    pub(super) compared: Option<Instant>,
     pub(super) order: OrderState,
-    pub(super) finality: i64,
+    /// The last block of its order, and until when that counts.
+    pub(super) ordered: Option<Ordered>,
+    /// The highest block that was final, and when the peer was first found below it.
+    highest: Option<i64>,
+    below_since: Option<Instant>,
+    /// When it showed another state at a block that had been final for it.
+    pub(super) replaced: Option<Instant>,
     /// Number of registered peers in its last state.
     pub(super) registered: Option<i64>,
+    pub(super) registration: RegistrationWatch,
     pub(super) health: Health,
+    pub(super) stall_after: Duration,
+}
+
+/// What a member's last STATUS shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ordered {
+    /// Index of the last block in its order.
+    pub(super) block: i64,
+    /// Index of the last final block.
+    pub(super) finality: i64,
 }
 
 impl Member {
-    /// A peer that represents so many in a sample, and how it was known to compare before.
-    pub(super) fn new(represents: u64, divergence: Divergence) -> Self {
+    /// A peer that has not been polled yet, and how it was known to compare before.
+    pub(super) fn new(comparison: Comparison) -> Self {
         Self {
             ring: Ring::default(),
             counted: false,
             key: None,
             pinned: false,
+            configured: true,
             awaited: true,
             latest: None,
-            weight: represents,
-            represents,
-            fork_verdict: match divergence {
-                Divergence::Diverged { first_block } => ForkVerdict::Diverged { first_block },
-                Divergence::Unknown | Divergence::Agrees => {
-                    ForkVerdict::Majority { confirmed: false }
-                }
-            },
+            interval: Duration::ZERO,
+            fresh_for: Duration::ZERO,
+            stake: 0,
+            weight: 0,
+            comparison,
+            compared: None,
             order: OrderState::Unknown,
-            finality: 0,
+            ordered: None,
+            highest: None,
+            below_since: None,
+            replaced: None,
             registered: None,
+            registration: RegistrationWatch::default(),
             health: Health::Unknown,
+            stall_after: Duration::ZERO,
         }
     }
 
@@ -73,23 +109,21 @@ impl Member {
         self.key.filter(|key| self.pinned || !pinned.contains(key))
     }
 
-    pub(super) const fn is_in_majority(&self) -> bool {
-        matches!(self.fork_verdict, ForkVerdict::Majority { .. })
-    }
-
     /// Returns its last states.
     pub(super) const fn ring(&self) -> &Ring {
         &self.ring
     }
 
-    /// Adds a state that a poll found.
-    pub(super) fn add_state(&mut self, state: BlockState, counts: &mut BlockStateCounts) {
-        let dropped = self.ring.add(state.0, state.1);
-        if self.counted {
-            counts.add(state);
-            if let Some(dropped) = dropped {
+    /// Adds a state that the peer showed.
+    pub(super) fn add_state(&mut self, shown: Shown, counts: &mut BlockStateCounts) {
+        let counted = self.counted;
+        let is_new = self.ring.add(shown, |dropped| {
+            if counted {
                 counts.remove(dropped);
             }
+        });
+        if is_new && counted {
+            counts.add(shown.state);
         }
     }
 
@@ -107,27 +141,76 @@ impl Member {
         }
     }
 
-    /// Records the verdict of a comparison.
-    pub(super) const fn record_fork_verdict(&mut self, verdict: ForkVerdict) {
-        use ForkVerdict::{Diverged, Majority, Undecided};
-        self.fork_verdict = match (self.fork_verdict, verdict) {
-            // A diverged peer that no other one agrees with stays diverged when the others are
-            // lost.
-            (
-                latched @ Diverged { .. },
-                Majority { confirmed: false } | Undecided { confirmed: false },
-            ) => latched,
-            (_, verdict) => verdict,
+    /// Returns what it is evidence for at `now`. `has_vote`: whether it can confirm others.
+    pub(super) fn witness(&self, now: Instant, has_vote: bool) -> Witness<'_> {
+        Witness {
+            ring: &self.ring,
+            since: now.checked_sub(self.fresh_for).unwrap_or(now),
+            confirms: has_vote && !self.comparison.is_diverged(),
+            stake: self.stake,
+        }
+    }
+
+    /// Records the verdict on its ring. `agreed`: whether it agrees with another peer by what both
+    /// showed lately.
+    pub(super) const fn record_verdict(&mut self, verdict: RingVerdict, agreed: bool) {
+        self.comparison = match (verdict, self.comparison) {
+            (RingVerdict::Diverged { first_block }, _) => Comparison::Diverged { first_block },
+            (RingVerdict::Undisputed, _) if agreed => Comparison::Agrees,
+            // A diverged peer that no other one agrees with stays diverged when the others are lost.
+            (_, latched @ Comparison::Diverged { .. }) if !agreed => latched,
+            (RingVerdict::Disputed, _) => Comparison::Differs,
+            (RingVerdict::Undisputed, _) => Comparison::NotCompared,
         };
     }
 
-    /// Returns how its state compares with the majority's.
-    pub(super) const fn divergence(&self, split: bool) -> Divergence {
-        match self.fork_verdict {
-            ForkVerdict::Diverged { first_block } => Divergence::Diverged { first_block },
-            ForkVerdict::Majority { confirmed: true } if !split => Divergence::Agrees,
-            ForkVerdict::Majority { .. } | ForkVerdict::Undecided { .. } => Divergence::Unknown,
+    /// Returns the index of the last block that is final at the peer: what it executed was final.
+    pub(super) fn reached(&self) -> Option<i64> {
+        let ordered = self.ordered.map(|ordered| ordered.finality);
+        ordered.max(Some(self.latest?.block))
+    }
+
+    /// Returns the highest block that was final at the peer.
+    pub(super) const fn highest(&self) -> Option<i64> {
+        self.highest
+    }
+
+    /// Whether its finality is lower than it was.
+    pub(super) const fn has_receded(&self) -> bool {
+        self.below_since.is_some()
+    }
+
+    /// Records that the peer had this final block, at `now` or before the agent started.
+    pub(super) fn record_reached(&mut self, before: Option<i64>, now: Instant) {
+        let highest = self.highest.max(before);
+        let reached = self.reached();
+        if reached >= highest {
+            (self.highest, self.below_since) = (reached, None);
+            return;
         }
+        self.highest = highest;
+        let since = *self.below_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= MAX_RECEDING {
+            (self.highest, self.below_since) = (reached, None);
+        }
+    }
+
+    /// Whether it has shown another state at a block that had been final for it before.
+    pub(super) fn has_replaced_blocks(&self, now: Instant) -> bool {
+        self.replaced
+            .is_some_and(|at| now.saturating_duration_since(at) < MAX_RECEDING)
+    }
+
+    /// Whether this state, which the peer showed after its finality went back, contradicts what was
+    /// final: `earlier` is the state that the network had at the block.
+    pub(super) fn replaces(
+        &self,
+        (block, hash): BlockState,
+        earlier: Option<&super::ring::HashPrefix>,
+    ) -> bool {
+        self.has_receded()
+            && Some(block) <= self.highest
+            && earlier.is_some_and(|earlier| *earlier != hash)
     }
 }
 
@@ -140,42 +223,66 @@ pub(in crate::fleet) struct Heard {
     pub(in crate::fleet) until: Instant,
 }
 
-/// How a peer's state compares with the majority's.
+/// What comparing the peers of a network says about one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Divergence {
-    /// There is no common block, or no majority.
+pub(in crate::fleet) struct MemberVerdict {
+    pub(in crate::fleet) comparison: Comparison,
+    /// When it last showed a block that another peer showed too.
+    pub(in crate::fleet) compared: Option<Instant>,
+    pub(in crate::fleet) registration: Registration,
+}
+
+/// How the states of a peer compare with those of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Comparison {
+    /// Nothing was compared lately: no other peer with a vote showed the same block.
     #[default]
-    Unknown,
-    /// It is the majority's.
+    NotCompared,
+    /// Equal to that of another peer, and no peer with a vote has another one.
     Agrees,
-    /// It differs. Latched until the states are seen equal again.
+    /// Another peer with a vote has another state at the same block; which of them is wrong is
+    /// unknown.
+    Differs,
+    /// Peers with more than half of the registered stake have another state at the same block.
+    /// Latched until the states are seen equal again.
     Diverged {
         /// The lowest block at which the states are known to differ.
         first_block: i64,
     },
 }
 
-impl Divergence {
-    /// Returns the lowest block at which the states are known to differ.
+impl Comparison {
+    /// Returns the word for it in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotCompared => "not_compared",
+            Self::Agrees => "agrees",
+            Self::Differs => "differs",
+            Self::Diverged { .. } => "diverged",
+        }
+    }
+
+    /// Returns the lowest block at which the state of a diverged peer is known to differ.
     #[must_use]
     pub const fn first_block(self) -> Option<i64> {
         match self {
             Self::Diverged { first_block } => Some(first_block),
-            Self::Unknown | Self::Agrees => None,
+            Self::NotCompared | Self::Agrees | Self::Differs => None,
         }
     }
 
-    /// Whether the states differ.
+    /// Whether peers with more than half of the registered stake have another state.
     #[must_use]
     pub const fn is_diverged(self) -> bool {
-        self.first_block().is_some()
+        matches!(self, Self::Diverged { .. })
     }
 
-    /// Returns whether the states differ as JSON and metrics have it: null if unknown.
+    /// Returns whether the peer is diverged; none without a verdict.
     #[must_use]
     pub const fn diverged(self) -> Option<bool> {
         match self {
-            Self::Unknown => None,
+            Self::NotCompared | Self::Differs => None,
             Self::Agrees => Some(false),
             Self::Diverged { .. } => Some(true),
         }

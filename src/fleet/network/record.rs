@@ -33,12 +33,24 @@ pub(in crate::fleet) struct NetworkRecord {
 /// Records of a network that its last verdict does not include.
 #[derive(Debug, Default)]
 pub(in crate::fleet) struct UnjudgedNetwork {
-    /// The registry as read from a peer of the majority, and when.
-    pub(in crate::fleet) registry: Option<(Registry, SystemTime)>,
+    /// The registry as last read.
+    pub(in crate::fleet) registry: Option<RegistryReading>,
     /// Whether the last query of the registry failed.
     pub(in crate::fleet) query_error: Option<bool>,
     /// When finality was seen to grow before the agent started.
     pub(in crate::fleet) finality_advanced: Option<SystemTime>,
+}
+
+/// A registry as read from a peer of the majority.
+#[derive(Debug)]
+pub(in crate::fleet) struct RegistryReading {
+    pub(in crate::fleet) registry: Registry,
+    /// Name of the peer that it was read from.
+    pub(in crate::fleet) reader: String,
+    /// Whether no other peer could have been read.
+    pub(in crate::fleet) only_reader: bool,
+    /// When it was read.
+    pub(in crate::fleet) read: SystemTime,
 }
 
 impl NetworkRecord {

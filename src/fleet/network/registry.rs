@@ -1,6 +1,6 @@
 //! What the registry of peers says about the watched ones: their weights, stake and standing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,20 +10,24 @@ use tokio::time::Instant;
 
 use crate::fleet::Health;
 
-use super::member::Member;
+use super::member::{Comparison, Member};
+use super::record::RegistryReading;
 use super::stake::{Stake, StakeClass};
 use super::watch::NetworkWatch;
 
-/// The whole registered weight in the unit of [`Member::weight`]: billionths.
-pub(super) const WEIGHT_UNITS: u32 = 1_000_000_000;
+/// The whole registered stake and the whole registered weight, in the unit of [`Member::stake`] and
+/// [`Member::weight`].
+pub(super) const WHOLE: u32 = 1_000_000_000;
 
-/// A registry, and the weights that follow from it.
+/// A registry, and the stake and weights that follow from it.
 #[derive(Debug)]
 pub(in crate::fleet) struct WeighedRegistry {
     registry: Registry,
     /// Fractions of the registered weight by key. Empty if the registry is incomplete: anyone can
     /// register more peers than are read.
-    pub(super) weights: HashMap<Hash, f64>,
+    weights: HashMap<Hash, f64>,
+    /// The registered stake, in shares; 0 if the registry is incomplete.
+    total_shares: i128,
     /// When it was read.
     pub(super) read: SystemTime,
 }
@@ -33,11 +37,33 @@ impl WeighedRegistry {
         let weights = registry
             .complete
             .then(|| registry.weights(registry.state_time_ms));
+        let shares = registry.peers.values().map(|peer| i128::from(peer.shares));
         Self {
             weights: weights.unwrap_or_default().into_iter().collect(),
+            total_shares: if registry.complete { shares.sum() } else { 0 },
             registry,
             read,
         }
+    }
+
+    /// Whether the whole registered stake is known, and there is some.
+    pub(super) const fn has_stake(&self) -> bool {
+        self.total_shares > 0
+    }
+
+    /// Returns the fractions of the registered stake and weight that the peer with `key` has, in
+    /// billionths.
+    fn units_of(&self, key: &Hash) -> (u64, u64) {
+        let shares = self.registry.peers.get(key).map_or(0, |peer| peer.shares);
+        let stake = i128::from(shares.max(0)) * i128::from(WHOLE) / self.total_shares.max(1);
+        let weight = self.weights.get(key).copied().unwrap_or(0.0) * f64::from(WHOLE);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a fraction of 1 in billionths"
+        )]
+        let weight = weight.round() as u64;
+        (u64::try_from(stake).unwrap_or(0).min(WHOLE.into()), weight)
     }
 
     /// Returns the entry of the peer with `key`.
@@ -52,13 +78,37 @@ impl WeighedRegistry {
 
 impl NetworkWatch {
     /// Records the registry as read from a peer of the majority at `read`.
-    pub(super) fn record_registry(&mut self, registry: Registry, read: SystemTime) {
-        if self.registry.is_none() {
-            // Until now all peers weighed the same. The head that followed from that is discarded.
-            self.head = Arc::default();
-        }
+    pub(super) fn record_registry(&mut self, reading: RegistryReading) {
+        let RegistryReading {
+            registry,
+            reader,
+            only_reader,
+            read,
+        } = reading;
         self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
+        if registry.complete {
+            let pinned = self.pinned_keys();
+            for member in self.members.values_mut() {
+                if let Some(key) = member.own_key(&pinned) {
+                    let is_registered = registry.peers.contains_key(&key);
+                    let watch = &mut member.registration;
+                    watch.record(is_registered, &reader, only_reader);
+                }
+            }
+        }
         self.registry = Some(Arc::new(WeighedRegistry::new(registry, read)));
+    }
+
+    /// Returns the registry if it tells the whole stake.
+    pub(super) fn staked_registry(&self) -> Option<&Arc<WeighedRegistry>> {
+        self.registry
+            .as_ref()
+            .filter(|registry| registry.has_stake())
+    }
+
+    /// Returns the whole registered stake, if it is known.
+    pub(super) fn registered_stake(&self) -> Option<u128> {
+        self.staked_registry().map(|_| WHOLE.into())
     }
 
     /// Returns the standing of the registered peers that are watched, by key.
@@ -66,8 +116,11 @@ impl NetworkWatch {
         let class = |member: &Member| match member.health {
             Health::Down => StakeClass::Down,
             _ if !member.is_answering(now) => StakeClass::Unobserved,
-            _ if member.divergence(self.split).is_diverged() => StakeClass::Minority,
-            _ => StakeClass::Majority,
+            _ => match member.comparison {
+                Comparison::Diverged { .. } => StakeClass::Minority,
+                Comparison::Differs => StakeClass::Unobserved,
+                Comparison::Agrees | Comparison::NotCompared => StakeClass::Majority,
+            },
         };
         let pinned = self.pinned_keys();
         let mut found = HashMap::new();
@@ -84,41 +137,34 @@ impl NetworkWatch {
         found
     }
 
-    /// Gives each member its part of the registered weight. Without weights, or if no answering
-    /// member has any, each member weighs 1, one of a sample as many as it represents. Members that
-    /// claim the same key share its weight.
-    pub(super) fn update_weights(&mut self, now: Instant) {
+    /// Gives each member its part of the registered stake and weight: nothing while the whole is
+    /// unknown. Members that claim the same key share what it has.
+    pub(super) fn update_stake(&mut self) {
         let mut claims: HashMap<Hash, u64> = HashMap::new();
         let pinned = self.pinned_keys();
         let own_key = |member: &Member| member.own_key(&pinned);
         for key in self.members.values().filter_map(own_key) {
             *claims.entry(key).or_default() += 1;
         }
-        let registry = self.registry.as_ref();
-        let weight = |member: &Member| {
-            let key = own_key(member)?;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a fraction of 1 in billionths"
-            )]
-            let units = (registry?.weights.get(&key)? * f64::from(WEIGHT_UNITS)).round() as u64;
-            Some(units / claims[&key])
-        };
-        let any_answering = self.members.values().any(|member| {
-            member.is_answering(now) && weight(member).is_some_and(|weight| weight > 0)
-        });
-        let registered: Vec<u64> = self
-            .members
-            .values()
-            .map(|member| weight(member).unwrap_or(0))
-            .collect();
-        for (member, weight) in self.members.values_mut().zip(registered) {
-            member.weight = if any_answering {
-                weight
-            } else {
-                member.represents
-            };
+        let registry = self.staked_registry().cloned();
+        for member in self.members.values_mut() {
+            let units = registry.as_ref().zip(member.own_key(&pinned));
+            let (stake, weight) = units.map_or((0, 0), |(registry, key)| {
+                let (stake, weight) = registry.units_of(&key);
+                (stake / claims[&key], weight / claims[&key])
+            });
+            (member.stake, member.weight) = (stake, weight);
         }
+    }
+
+    /// Whether the disagreement of a member counts: it has stake, or the operator configured it.
+    pub(super) const fn has_vote(member: &Member) -> bool {
+        member.stake > 0 || member.configured
+    }
+
+    /// Keys that the configuration gives to a peer.
+    fn pinned_keys(&self) -> HashSet<Hash> {
+        let members = self.members.values().filter(|member| member.pinned);
+        members.filter_map(|member| member.key).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! How each ring relates to all others: who disagrees with it, and whether any confirms it. Pure.
+//! How each ring relates to all others: who disagrees with it. Pure.
 //!
 //! Equal rings are one class. Each class is compared with a tile of up to 512 others at once, from
 //! its newest block down: of those that have the block and were not met at a newer one, the ones with
@@ -25,10 +25,6 @@ pub(super) struct Class<'a> {
     pub(super) weight: u128,
     /// Weight of the peers that disagree with it.
     pub(super) against: u128,
-    /// Whether another peer agrees with it, be it one with such a ring.
-    pub(super) confirmed: bool,
-    /// Number of peers with such a ring.
-    peers: u32,
     /// Its states at blocks that another peer has too, from the newest down.
     states: Vec<Place>,
     /// Whether one of these is not the most common one at its block.
@@ -68,28 +64,8 @@ impl<'a> Relations<'a> {
             order,
             dissenters,
         };
-        relations.confirm_by_states();
         relations.compare();
         relations
-    }
-
-    /// Finds who is confirmed by an equal ring, or among those that do not dissent: they agree with
-    /// each other wherever they meet.
-    fn confirm_by_states(&mut self) {
-        let mut holders = vec![0; self.blocks.sets];
-        for class in self.classes.iter().filter(|class| !class.dissents) {
-            for place in &class.states {
-                holders[place.state] += class.peers;
-            }
-        }
-        for class in &mut self.classes {
-            let mut states = class.states.iter();
-            class.confirmed = if class.dissents {
-                class.peers > 1
-            } else {
-                states.any(|place| holders[place.state] > 1)
-            };
-        }
     }
 
     /// Compares the dissenters with all, and the others with the dissenters.
@@ -98,18 +74,12 @@ impl<'a> Relations<'a> {
         let (dissenters, others) = self.order.split_at(self.dissenters);
         let tiles = dissenters.chunks(LANES).map(|tile| (tile, &self.order[..]));
         let tiles = tiles.chain(others.chunks(LANES).map(|tile| (tile, dissenters)));
-        for (number, (tile, compared)) in tiles.enumerate() {
+        for (tile, compared) in tiles {
             holders.fill(tile, &self.classes);
             let weights = Sums::new(tile.iter().map(|class| self.classes[*class].weight));
-            let own = number * LANES..number * LANES + tile.len();
-            for (at, class) in compared.iter().enumerate() {
+            for class in compared {
                 let class = &mut self.classes[*class];
-                let (mut met, against) = holders.meet(&class.states);
-                class.against += weights.of(&against);
-                if own.contains(&at) {
-                    met.remove(at - own.start);
-                }
-                class.confirmed |= met != against;
+                class.against += weights.of(&holders.find_dissenters(&class.states));
             }
             holders.clear(tile, &self.classes);
         }
@@ -148,14 +118,11 @@ fn classes<'a>(rings: &[WeightedRing<'a>]) -> (Vec<Class<'a>>, Vec<usize>) {
                 ring,
                 weight: 0,
                 against: 0,
-                confirmed: false,
-                peers: 0,
                 states: Vec::new(),
                 dissents: false,
             });
         }
         classes[class].weight += u128::from(*weight);
-        classes[class].peers += 1;
         class_of.push(class);
     }
     (classes, class_of)
@@ -283,8 +250,8 @@ impl Holders {
         }
     }
 
-    /// Returns who has a common block with these states, and who of them disagrees.
-    fn meet(&self, states: &[Place]) -> (Lanes, Lanes) {
+    /// Returns who disagrees with these states at the newest common block.
+    fn find_dissenters(&self, states: &[Place]) -> Lanes {
         let (mut met, mut against) = (Lanes::EMPTY, Lanes::EMPTY);
         for some in states.chunks(STRIDE) {
             for place in some {
@@ -296,7 +263,7 @@ impl Holders {
                 break;
             }
         }
-        (met, against)
+        against
     }
 
     /// Returns the last of these states at which one that disagrees still differs.

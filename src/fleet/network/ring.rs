@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use cad3::Hash;
+use tokio::time::Instant;
 
 use crate::fleet::reserve_bounded;
 
@@ -22,45 +23,70 @@ impl From<Hash> for HashPrefix {
     }
 }
 
+impl std::fmt::Display for HashPrefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// A block and the state at it.
 pub type BlockState = (i64, HashPrefix);
 
-/// The states of a peer at its last blocks, in the order of the blocks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ring(VecDeque<BlockState>);
+/// A state that a peer showed, and when it last did.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// The state.
+    pub state: BlockState,
+    /// When the peer last showed it.
+    pub at: Instant,
+}
+
+/// The states of a peer at its last blocks, in the order of the blocks. Two rings with the same
+/// states are equal, whenever they were shown.
+#[derive(Clone, Debug, Default)]
+pub struct Ring(VecDeque<Shown>);
+
+impl PartialEq for Ring {
+    fn eq(&self, other: &Self) -> bool {
+        self.newest_first().eq(other.newest_first())
+    }
+}
+
+impl Eq for Ring {}
 
 // Without the lengths that a derived one hashes for every state: there can be ten thousand rings.
 impl std::hash::Hash for Ring {
     fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
-        for (block, hash) in &self.0 {
-            hasher.write_i64(*block);
+        for (block, hash) in self.newest_first() {
+            hasher.write_i64(block);
             hasher.write(&hash.0);
         }
     }
 }
 
 impl Ring {
-    /// Adds a state and returns the one that it replaces: an earlier one at the same block, or the
-    /// one at the lowest block.
-    pub fn add(&mut self, block: i64, hash: HashPrefix) -> Option<BlockState> {
-        let position = self.0.partition_point(|(known, _)| *known < block);
-        if let Some(entry) = self.0.get_mut(position)
-            && entry.0 == block
+    /// Adds a state that was shown later than all others, and passes the states that it replaces to
+    /// `dropped`: those at the same block and above, because the peer has gone back, or the one at
+    /// the lowest block of a full ring. Returns whether the state is new.
+    pub fn add(&mut self, shown: Shown, mut dropped: impl FnMut(BlockState)) -> bool {
+        while let Some(last) = self.0.back_mut()
+            && last.state.0 >= shown.state.0
         {
-            return Some(std::mem::replace(entry, (block, hash)));
+            if last.state == shown.state {
+                *last = shown;
+                return false;
+            }
+            dropped(last.state);
+            self.0.pop_back();
         }
-        if self.0.len() < MAX_BLOCKS {
-            reserve_bounded(&mut self.0, MAX_BLOCKS);
-            self.0.insert(position, (block, hash));
-            return None;
+        if self.0.len() >= MAX_BLOCKS
+            && let Some(lowest) = self.0.pop_front()
+        {
+            dropped(lowest.state);
         }
-        // The lowest block is dropped, even if an absurdly high one was added.
-        let Some(above_lowest) = position.checked_sub(1) else {
-            return Some((block, hash));
-        };
-        let lowest = self.0.pop_front();
-        self.0.insert(above_lowest, (block, hash));
-        lowest
+        reserve_bounded(&mut self.0, MAX_BLOCKS);
+        self.0.push_back(shown);
+        true
     }
 
     /// Returns the number of its blocks.
@@ -70,6 +96,11 @@ impl Ring {
 
     /// Iterates from the newest block down.
     pub fn newest_first(&self) -> impl Iterator<Item = BlockState> {
+        self.shown().map(|shown| shown.state)
+    }
+
+    /// Iterates from the newest block down, which is also from the last one shown.
+    pub fn shown(&self) -> impl Iterator<Item = Shown> {
         self.0.iter().rev().copied()
     }
 }
@@ -119,18 +150,12 @@ impl BlockStateCounts {
         self.contested == 0
     }
 
-    /// Returns how many rings have this state.
+    /// Whether the block has more than one state.
     #[must_use]
-    pub fn with_state(&self, (block, hash): BlockState) -> u32 {
-        let states = self.states(block).iter();
-        let counts = states.filter(|(state, _)| *state == hash);
-        counts.map(|(_, count)| *count).sum()
-    }
-
-    /// Returns how many rings have any state at the block.
-    #[must_use]
-    pub fn with_block(&self, block: i64) -> u32 {
-        self.states(block).iter().map(|(_, count)| count).sum()
+    pub fn is_contested(&self, block: i64) -> bool {
+        self.counts
+            .get(&block)
+            .is_some_and(|states| states.len() > 1)
     }
 
     /// Iterates over the blocks that several rings have, with how many of them have which state.
@@ -138,10 +163,6 @@ impl BlockStateCounts {
         let blocks = self.counts.iter();
         let blocks = blocks.map(|(block, states)| (*block, states.as_slice()));
         blocks.filter(|(_, states)| !matches!(states, [(_, 1)]))
-    }
-
-    fn states(&self, block: i64) -> &[(HashPrefix, u32)] {
-        self.counts.get(&block).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -155,17 +176,42 @@ mod tests {
         Hash::new([byte; 32]).into()
     }
 
+    /// Adds a state and returns those that it replaces.
+    fn add(ring: &mut Ring, state: BlockState) -> Vec<BlockState> {
+        let mut dropped = Vec::new();
+        ring.add(shown(state), |state| dropped.push(state));
+        dropped
+    }
+
+    fn shown(state: BlockState) -> Shown {
+        let at = Instant::now();
+        Shown { state, at }
+    }
+
     #[test]
     fn a_ring_is_bounded_and_keeps_the_newest_blocks() {
         let mut ring = Ring::default();
         for block in 0..1000 {
-            ring.add(block, hash(1));
+            add(&mut ring, (block, hash(1)));
         }
-        assert_eq!((ring.0.len(), ring.0[0].0), (MAX_BLOCKS, 1000 - 64));
+        assert_eq!((ring.len(), ring.0[0].state.0), (MAX_BLOCKS, 1000 - 64));
         assert!(ring.0.capacity() <= MAX_BLOCKS);
-        assert_eq!(ring.add(1, hash(2)), Some((1, hash(2))), "too old");
-        assert_eq!(ring.add(i64::MAX, hash(1)), Some((936, hash(1))));
-        assert_eq!(ring.add(i64::MAX, hash(2)), Some((i64::MAX, hash(1))));
+    }
+
+    #[test]
+    fn a_peer_that_goes_back_loses_the_blocks_above() {
+        let mut ring = Ring::default();
+        for block in 1..=5 {
+            add(&mut ring, (block, hash(1)));
+        }
+        assert_eq!(add(&mut ring, (5, hash(1))), [], "shown again");
+        assert_eq!(add(&mut ring, (i64::MAX, hash(1))), []);
+        let dropped = add(&mut ring, (4, hash(2)));
+        let expected = [(i64::MAX, 1), (5, 1), (4, 1)];
+        assert_eq!(dropped, expected.map(|(block, byte)| (block, hash(byte))));
+        assert_eq!(add(&mut ring, (2, hash(1))), [(4, hash(2)), (3, hash(1))]);
+        let left: Vec<_> = ring.newest_first().map(|(block, _)| block).collect();
+        assert_eq!(left, [2, 1]);
     }
 
     proptest! {
@@ -176,20 +222,17 @@ mod tests {
             let mut rings = vec![Ring::default(); 3];
             let mut counts = BlockStateCounts::default();
             for (peer, block, byte) in polls {
-                counts.add((block, hash(byte)));
-                if let Some(dropped) = rings[peer].add(block, hash(byte)) {
-                    counts.remove(dropped);
+                let state = (block, hash(byte));
+                if rings[peer].add(shown(state), |dropped| counts.remove(dropped)) {
+                    counts.add(state);
                 }
             }
             let held = || rings.iter().flat_map(Ring::newest_first);
+            let is_contested = |state: BlockState| held().any(|other| other.0 == state.0 && other != state);
             for state in held() {
-                let same = held().filter(|other| *other == state).count();
-                prop_assert_eq!(counts.with_state(state) as usize, same);
-                let at = held().filter(|other| other.0 == state.0).count();
-                prop_assert_eq!(counts.with_block(state.0) as usize, at);
+                prop_assert_eq!(counts.is_contested(state.0), is_contested(state));
             }
-            let disagree = held().any(|(block, hash)| held().any(|other| other.0 == block && other.1 != hash));
-            prop_assert_eq!(counts.all_agree(), !disagree);
+            prop_assert_eq!(counts.all_agree(), !held().any(is_contested));
             for state in held() {
                 counts.remove(state);
             }

@@ -28,8 +28,18 @@ pub struct Quorum {
     /// Weight above the consensus threshold without the peers known to be missing: 1 − minority −
     /// down − 0.67.
     pub margin: f64,
-    /// Number of majority peers, heaviest first, that can fail before the margin becomes negative.
-    pub losable: usize,
+    /// How many peers can be lost before the margin becomes negative.
+    pub losable: Losable,
+}
+
+/// How many of the heaviest peers that are not proven absent can be lost before the margin becomes
+/// negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losable {
+    /// If all unobserved stake is lost already.
+    pub worst: usize,
+    /// If all unobserved stake is there.
+    pub best: usize,
 }
 
 impl Quorum {
@@ -43,7 +53,7 @@ impl Quorum {
             return None;
         }
         let mut ratios = [0.0; StakeClass::ALL.len()];
-        let mut majority = Vec::new();
+        let (mut majority, mut present) = (Vec::new(), Vec::new());
         for (key, weight) in weights {
             let observed = classes.get(&key).copied();
             let class = match observed.unwrap_or(StakeClass::Unobserved) {
@@ -51,24 +61,37 @@ impl Quorum {
                 class => class,
             };
             ratios[class as usize] += weight;
-            if class == StakeClass::Majority {
-                majority.push(weight);
+            match class {
+                StakeClass::Majority => {
+                    majority.push(weight);
+                    present.push(weight);
+                }
+                StakeClass::Unobserved => present.push(weight),
+                StakeClass::Minority | StakeClass::Down => {}
             }
         }
-        let [_, minority, down, _] = ratios;
+        let [_, minority, down, unobserved] = ratios;
         let margin = 1.0 - minority - down - CONSENSUS_THRESHOLD;
-        majority.sort_unstable_by(|a, b| b.total_cmp(a));
-        let mut remaining = margin;
-        let losable = majority.iter().take_while(|weight| {
-            remaining -= **weight;
-            remaining >= 0.0
-        });
         Some(Self {
             ratios,
             margin,
-            losable: losable.count(),
+            losable: Losable {
+                worst: losable(majority, margin - unobserved),
+                best: losable(present, margin),
+            },
         })
     }
+}
+
+/// Returns how many of the heaviest peers with these weights can be lost before the margin becomes
+/// negative.
+fn losable(mut weights: Vec<f64>, mut margin: f64) -> usize {
+    weights.sort_unstable_by(|a, b| b.total_cmp(a));
+    let lost = weights.iter().take_while(|weight| {
+        margin -= **weight;
+        margin >= 0.0
+    });
+    lost.count()
 }
 
 /// The registry entry of a watched peer.
@@ -158,18 +181,19 @@ mod tests {
 
     #[test]
     fn only_peers_known_to_be_missing_reduce_the_margin() {
-        for (classes, margin, losable) in [
-            ([Majority, Majority, Majority, Majority], 0.33, 1),
-            ([Majority, Majority, Majority, Down], 0.08, 0),
-            ([Majority, Majority, Minority, Down], -0.17, 0),
-            ([Majority, Unobserved, Unobserved, Unobserved], 0.33, 1),
+        for (classes, margin, worst, best) in [
+            ([Majority, Majority, Majority, Majority], 0.33, 1, 1),
+            ([Majority, Majority, Majority, Down], 0.08, 0, 0),
+            ([Majority, Majority, Minority, Down], -0.17, 0, 0),
+            ([Majority, Unobserved, Unobserved, Unobserved], 0.33, 0, 1),
+            ([Majority, Majority, Majority, Unobserved], 0.33, 0, 1),
         ] {
             let quorum = quorum(&[100; 4], &classes);
             assert!(
                 (quorum.margin - margin).abs() < 1e-9,
                 "{classes:?}: {quorum:?}"
             );
-            assert_eq!(quorum.losable, losable, "{classes:?}");
+            assert_eq!(quorum.losable, Losable { worst, best }, "{classes:?}");
             assert!((quorum.ratios.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         }
     }
@@ -201,11 +225,14 @@ mod tests {
 
     #[test]
     fn losable_peers_are_counted_from_the_heaviest() {
+        let best = |shares: &[i64], classes: &[StakeClass]| quorum(shares, classes).losable.best;
+        assert_eq!(best(&[40, 10, 10, 10, 10, 10, 10], &[Majority; 7]), 0);
+        assert_eq!(best(&[10; 10], &[Majority; 10]), 3);
         assert_eq!(
-            quorum(&[40, 10, 10, 10, 10, 10, 10], &[Majority; 7]).losable,
-            0
+            best(&[10; 8], &[Down]),
+            1,
+            "one of eight is watched and dies"
         );
-        assert_eq!(quorum(&[10; 10], &[Majority; 10]).losable, 3);
     }
 
     #[test]

@@ -2,20 +2,25 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::chain::{RegisteredPeer, Registry};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::fleet::OrderState;
 use crate::fleet::slot::SlotId;
+use crate::fleet::{Evidence, OrderState};
 
-use super::head::Lag;
-use super::member::{Divergence, Heard, Member};
+use super::head::{HeadBasis, Lag};
+use super::member::{Comparison, Heard, Member, Ordered};
+use super::record::RegistryReading;
+use super::registration::Registration;
+use super::ring::Shown;
+use super::verdict::NetworkVerdict;
 use super::watch::NetworkWatch;
 
 /// How a peer compares with its network.
 struct Compared {
     lag: Option<Lag>,
-    divergence: Divergence,
+    comparison: Comparison,
 }
 
 /// An id for each name.
@@ -25,6 +30,37 @@ fn id(name: &str) -> SlotId {
     SlotId(hasher.finish())
 }
 
+/// A key for each name.
+fn key(name: &str) -> Hash {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&id(name).0.to_be_bytes());
+    Hash::new(bytes)
+}
+
+const MINIMUM_SHARES: i64 = 1_000_000_000_000;
+
+fn registry(stakes: &[(&str, i64)]) -> Registry {
+    let peer = |stake: i64| RegisteredPeer {
+        controller: None,
+        own_copper: MINIMUM_SHARES,
+        delegated_copper: 0,
+        shares: stake,
+        last_block_ms: Some(0),
+        url: None,
+    };
+    let peers = stakes.iter();
+    Registry {
+        state_time_ms: 0,
+        registered: stakes.len() as u64,
+        complete: true,
+        peers: peers
+            .map(|(name, stake)| (key(name), peer(*stake)))
+            .collect(),
+        total_stake_copper: 1,
+        controllers: <_>::default(),
+    }
+}
+
 /// A network whose peers answer at given seconds.
 struct Scenario {
     watch: NetworkWatch,
@@ -32,19 +68,49 @@ struct Scenario {
 }
 
 impl Scenario {
-    fn new() -> Self {
-        Self {
+    /// A network in which these peers have stake.
+    fn new(stakes: &[(&str, i64)]) -> Self {
+        let mut scenario = Self {
             watch: NetworkWatch::default(),
             start: Instant::now(),
+        };
+        for (name, _) in stakes {
+            scenario.add(name);
         }
+        if !stakes.is_empty() {
+            scenario.read_registry(stakes, "a");
+        }
+        scenario
+    }
+
+    /// Peers with the same stake.
+    fn equal(names: &[&str]) -> Self {
+        let stakes: Vec<_> = names.iter().map(|name| (*name, 1)).collect();
+        Self::new(&stakes)
+    }
+
+    fn read_registry(&mut self, stakes: &[(&str, i64)], reader: &str) {
+        self.watch.record_registry(RegistryReading {
+            registry: registry(stakes),
+            reader: reader.to_owned(),
+            only_reader: false,
+            read: SystemTime::UNIX_EPOCH,
+        });
     }
 
     fn at(&self, seconds: u64) -> Instant {
         self.start + Duration::from_secs(seconds)
     }
 
-    fn add(&mut self, name: &str, represents: u64) {
-        let member = Member::new(represents, Divergence::Unknown);
+    fn member(&mut self, name: &str) -> &mut Member {
+        self.watch.members.get_mut(&id(name)).expect("it was added")
+    }
+
+    fn add(&mut self, name: &str) {
+        let mut member = Member::new(Comparison::NotCompared);
+        member.key = Some(key(name));
+        member.interval = Duration::from_secs(15);
+        member.fresh_for = Duration::from_secs(45);
         self.watch.members.insert(id(name), member);
     }
 
@@ -52,25 +118,48 @@ impl Scenario {
     fn answer(&mut self, seconds: u64, name: &str, block: i64, history: u8) -> Compared {
         let now = self.at(seconds);
         if !self.watch.members.contains_key(&id(name)) {
-            self.add(name, 1);
+            self.add(name);
         }
         let mut hash = [history; 32];
         hash[..8].copy_from_slice(&block.to_be_bytes());
-        let NetworkWatch {
-            members, counts, ..
-        } = &mut self.watch;
-        let member = members.get_mut(&id(name)).expect("just added");
-        member.add_state((block, Hash::new(hash).into()), counts);
+        let state = (block, Hash::new(hash).into());
+        self.watch.add_state(id(name), Shown { state, at: now });
+        let member = self.member(name);
         member.awaited = false;
         member.latest = Some(Heard {
             block,
             until: now + Duration::from_secs(45),
         });
+        member.record_reached(None, now);
         self.watch.compare(now);
         Compared {
-            lag: self.watch.judgement(now).lag(id(name), block, now),
-            divergence: self.watch.divergence(id(name)),
+            lag: self
+                .watch
+                .judgement(now, |_| String::new())
+                .lag(id(name), block, now),
+            comparison: self.comparison(name),
         }
+    }
+
+    /// Records what a STATUS shows: the last block of the order, and the last final one.
+    fn order(&mut self, seconds: u64, name: &str, block: i64, finality: i64) {
+        let now = self.at(seconds);
+        let member = self.member(name);
+        member.ordered = Some(Ordered { block, finality });
+        member.order = OrderState::Advancing;
+        member.stall_after = Duration::from_secs(60);
+        member.record_reached(None, now);
+        self.watch.compare(now);
+    }
+
+    fn comparison(&self, name: &str) -> Comparison {
+        self.watch.verdict_on(id(name)).comparison
+    }
+
+    fn verdict(&mut self, seconds: u64) -> NetworkVerdict {
+        let now = self.at(seconds);
+        self.watch.compare(now);
+        self.watch.verdict(now, |id| format!("{id:?}"))
     }
 
     fn lag(&mut self, seconds: u64, name: &str, block: i64) -> Option<(i64, u64)> {
@@ -81,7 +170,7 @@ impl Scenario {
 
 #[test]
 fn the_only_peer_that_answers_has_no_lag() {
-    let mut scenario = Scenario::new();
+    let mut scenario = Scenario::equal(&["a", "b"]);
     assert_eq!(scenario.lag(0, "a", 5), None);
     assert_eq!(scenario.lag(1, "b", 5), Some((0, 0)));
     assert_eq!(
@@ -93,12 +182,14 @@ fn the_only_peer_that_answers_has_no_lag() {
 
 #[test]
 fn polls_spread_over_the_interval_on_a_busy_network_cause_no_lag() {
-    let mut scenario = Scenario::new();
+    let names: Vec<String> = (0..15).map(|peer| format!("peer-{peer}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut scenario = Scenario::equal(&names);
     for seconds in 0..300_u64 {
         // One block per second; peer i is polled at second i of every 15.
-        let name = format!("peer-{}", seconds % 15);
+        let name = names[usize::try_from(seconds % 15).unwrap()];
         let block = i64::try_from(seconds).unwrap();
-        let lag = scenario.lag(seconds, &name, block);
+        let lag = scenario.lag(seconds, name, block);
         assert!(
             lag.is_none_or(|(blocks, _)| blocks == 0),
             "{name} at {seconds} s: {lag:?}"
@@ -108,7 +199,7 @@ fn polls_spread_over_the_interval_on_a_busy_network_cause_no_lag() {
 
 #[test]
 fn a_peer_that_stays_behind_lags_since_the_head_passed_it() {
-    let mut scenario = Scenario::new();
+    let mut scenario = Scenario::equal(&["a", "b", "behind"]);
     for seconds in [0, 15, 30, 45] {
         let block = i64::try_from(seconds).unwrap() + 100;
         scenario.answer(seconds, "a", block, 0);
@@ -116,22 +207,17 @@ fn a_peer_that_stays_behind_lags_since_the_head_passed_it() {
     }
     assert_eq!(
         scenario.lag(47, "behind", 100),
-        Some((45, 32)),
-        "the head is beyond 100 since second 15"
+        Some((45, 31)),
+        "two of three peers are beyond 100 since second 16"
     );
     assert_eq!(scenario.lag(48, "behind", 145), Some((0, 0)));
 }
 
 #[test]
-fn the_leading_one_of_two_peers_is_the_head() {
-    let mut scenario = Scenario::new();
-    scenario.answer(0, "a", 100, 0);
-    assert_eq!(scenario.lag(5, "b", 60), Some((40, 5)));
-}
-
-#[test]
-fn a_liar_does_not_move_the_head() {
-    let mut scenario = Scenario::new();
+fn the_head_is_where_more_than_a_third_of_the_stake_is_whatever_others_claim() {
+    let mut scenario = Scenario::equal(&["a", "b", "c"]);
+    scenario.answer(0, "liar", 1 << 62, 9);
+    assert_eq!(scenario.verdict(0).head, None);
     for seconds in (0..60).step_by(15) {
         for name in ["a", "b", "c"] {
             let lag = scenario.lag(seconds, name, 100);
@@ -139,110 +225,290 @@ fn a_liar_does_not_move_the_head() {
         }
         scenario.answer(seconds + 1, "liar", 1 << 62, 9);
     }
-    assert_eq!(scenario.watch.verdict(scenario.at(60)).head, Some(100));
-}
-
-#[test]
-fn a_peer_of_a_sample_weighs_as_many_as_it_represents() {
-    let mut scenario = Scenario::new();
-    for (name, represents) in [("a", 1), ("b", 1), ("c", 1), ("sampled", 4)] {
-        scenario.add(name, represents);
-        scenario.watch.members.get_mut(&id(name)).unwrap().awaited = false;
-    }
-    for (name, history) in [("a", 0), ("b", 0), ("c", 0), ("sampled", 1)] {
-        scenario.answer(0, name, 5, history);
-    }
-    let [first, sampled] =
-        [("a", 0), ("sampled", 1)].map(|(name, history)| scenario.answer(1, name, 5, history));
+    let verdict = scenario.verdict(60);
     assert_eq!(
-        (first.divergence.diverged(), sampled.divergence.diverged()),
-        (Some(true), None),
-        "four against three"
+        (verdict.head, verdict.head_basis),
+        (Some(100), Some(HeadBasis::Registered))
     );
 }
 
 #[test]
-fn a_liar_that_answers_first_does_not_move_the_head() {
-    let mut scenario = Scenario::new();
-    for name in ["a", "b", "c", "liar"] {
-        scenario.add(name, 1);
-    }
-    assert_eq!(scenario.lag(0, "liar", 1 << 62), None);
+fn with_less_than_a_third_heard_the_configured_peers_have_a_head_of_their_own() {
+    let mut scenario = Scenario::new(&[("a", 10), ("b", 10), ("stranger", 10), ("unwatched", 70)]);
+    scenario.watch.members.remove(&id("unwatched"));
+    scenario.member("stranger").configured = false;
+    scenario.answer(0, "stranger", 1 << 62, 9);
+    scenario.answer(0, "a", 100, 0);
+    assert_eq!(scenario.lag(5, "b", 60), Some((40, 5)));
+    let verdict = scenario.verdict(5);
+    assert_eq!(
+        (verdict.head, verdict.head_basis),
+        (Some(100), Some(HeadBasis::Configured))
+    );
+}
+
+#[test]
+fn without_a_registry_there_is_no_head_and_no_peer_is_accused() {
+    let mut scenario = Scenario::new(&[]);
     for name in ["a", "b", "c"] {
-        let lag = scenario.lag(1, name, 100);
-        assert!(lag.is_none_or(|(blocks, _)| blocks == 0), "{name}: {lag:?}");
+        assert!(scenario.answer(0, name, 5, 0).lag.is_none());
     }
-    assert_eq!(scenario.watch.verdict(scenario.at(1)).head, Some(100));
+    let odd = scenario.answer(1, "d", 5, 1);
+    assert_eq!(odd.comparison, Comparison::Differs);
+    let verdict = scenario.verdict(1);
+    assert_eq!((verdict.head, verdict.split), (None, Evidence::None));
+    assert_eq!(verdict.state_groups(), Some(2));
+    assert_eq!(verdict.compared.stake, None);
 }
 
 #[test]
 fn a_divergence_is_latched_until_the_states_are_seen_equal() {
-    let mut scenario = Scenario::new();
+    let mut scenario = Scenario::equal(&["a", "b", "c", "fork"]);
     for name in ["a", "b", "c"] {
         scenario.answer(0, name, 5, 0);
     }
-    let forked = Divergence::Diverged { first_block: 5 };
-    assert_eq!(scenario.answer(1, "fork", 5, 1).divergence, forked);
+    let forked = Comparison::Diverged { first_block: 5 };
+    assert_eq!(scenario.answer(1, "fork", 5, 1).comparison, forked);
     for name in ["a", "b", "c"] {
-        assert_eq!(
-            scenario.answer(2, name, 6, 0).divergence,
-            Divergence::Agrees,
-            "{name}"
-        );
+        scenario.answer(2, name, 6, 0);
     }
+    assert_eq!(scenario.comparison("a"), Comparison::Agrees);
     assert_eq!(
-        scenario.answer(3, "fork", 7, 1).divergence,
+        scenario.answer(3, "fork", 7, 1).comparison,
         forked,
         "without a newer common block it stays diverged"
     );
+    scenario.answer(4, "fork", 6, 0);
+    assert_eq!(scenario.comparison("fork"), Comparison::Agrees);
+}
+
+#[test]
+fn it_takes_more_than_half_of_the_registered_stake_to_say_who_is_wrong() {
+    // Three watched peers against one, but most of the stake is not watched.
+    let mut scenario = Scenario::new(&[
+        ("a", 10),
+        ("b", 10),
+        ("c", 10),
+        ("odd", 10),
+        ("unwatched", 60),
+    ]);
+    scenario.watch.members.remove(&id("unwatched"));
+    for name in ["a", "b", "c"] {
+        scenario.answer(0, name, 5, 0);
+    }
+    scenario.answer(0, "odd", 5, 1);
+    for name in ["a", "b", "c", "odd"] {
+        assert_eq!(scenario.comparison(name), Comparison::Differs, "{name}");
+    }
+    let verdict = scenario.verdict(0);
+    assert_eq!(verdict.state_groups(), Some(2));
     assert_eq!(
-        scenario.answer(4, "fork", 6, 0).divergence,
-        Divergence::Agrees
+        verdict.split,
+        Evidence::None,
+        "most of the stake was not compared"
     );
+    let difference = verdict.difference.expect("two states");
+    assert_eq!((difference.block, difference.states.len()), (5, 2));
 }
 
 #[test]
 fn two_disagreeing_halves_are_a_split() {
-    let mut scenario = Scenario::new();
+    let mut scenario = Scenario::equal(&["a", "b", "c", "d"]);
     for (name, history) in [("a", 0), ("b", 0), ("c", 1), ("d", 1)] {
         scenario.answer(0, name, 5, history);
     }
-    let verdict = scenario.watch.verdict(scenario.at(0));
-    assert_eq!((verdict.split, verdict.groups), (true, 2));
+    let verdict = scenario.verdict(0);
     assert_eq!(
-        scenario.answer(1, "a", 5, 0).divergence,
-        Divergence::Unknown,
+        (verdict.split, verdict.state_groups()),
+        (Evidence::Proven, Some(2))
+    );
+    assert_eq!(
+        scenario.answer(1, "a", 5, 0).comparison,
+        Comparison::Differs,
         "without a majority no peer is diverged"
     );
 }
 
 #[test]
-fn a_network_stalls_with_a_third_of_the_registered_or_all_watched_peers() {
-    for (registered, stalled, moving, expected) in [
-        (3, 1, 2, OrderState::Stalled),
-        (4, 1, 3, OrderState::Advancing),
-        (20, 1, 1, OrderState::Advancing),
-        (20, 2, 0, OrderState::Stalled),
-    ] {
-        let mut scenario = Scenario::new();
-        scenario.watch.registered = registered;
-        for i in 0..stalled + moving {
-            let name = format!("peer-{i}");
-            scenario.answer(0, &name, 5, 0);
-            let state = if i < stalled {
-                OrderState::Stalled
+fn a_stranger_without_stake_raises_nothing() {
+    let mut scenario = Scenario::equal(&["a", "b", "c"]);
+    scenario.add("stranger");
+    scenario.member("stranger").configured = false;
+    scenario.answer(0, "stranger", 5, 1);
+    for name in ["a", "b", "c"] {
+        scenario.answer(0, name, 5, 0);
+    }
+    assert!(scenario.comparison("stranger").is_diverged());
+    assert_eq!(scenario.comparison("a"), Comparison::Agrees);
+    let verdict = scenario.verdict(0);
+    assert_eq!(verdict.state_groups(), Some(1));
+    assert_eq!(verdict.split, Evidence::Disproven);
+}
+
+#[test]
+fn agreement_expires_when_one_side_has_not_shown_the_block_for_three_intervals() {
+    let mut scenario = Scenario::equal(&["a", "b"]);
+    scenario.answer(0, "a", 5, 0);
+    scenario.answer(10, "b", 5, 0);
+    assert_eq!(scenario.comparison("a"), Comparison::Agrees);
+    for seconds in [15, 30, 40] {
+        scenario.answer(seconds, "a", 5 + i64::try_from(seconds).unwrap(), 0);
+    }
+    scenario.answer(41, "b", 46, 0);
+    assert_eq!(scenario.verdict(44).compared.peers, 2);
+    let verdict = scenario.verdict(45);
+    assert_eq!(scenario.comparison("a"), Comparison::NotCompared);
+    assert_eq!(verdict.compared.peers, 0);
+    assert_eq!(verdict.compared.answering, 2);
+    assert_eq!(
+        verdict.state_groups(),
+        None,
+        "not compared is not agreement"
+    );
+    assert_eq!(verdict.compared.last, Some(scenario.at(0)));
+}
+
+#[test]
+fn a_difference_does_not_expire_while_both_answer() {
+    let mut scenario = Scenario::equal(&["a", "b"]);
+    scenario.answer(0, "a", 5, 0);
+    scenario.answer(0, "b", 5, 1);
+    for seconds in (15..300).step_by(15) {
+        let block = i64::try_from(seconds).unwrap();
+        scenario.answer(seconds, "a", 2 * block, 0);
+        scenario.answer(seconds, "b", 2 * block + 1, 1);
+        assert_eq!(scenario.comparison("a"), Comparison::Differs, "{seconds}");
+    }
+}
+
+#[test]
+fn after_a_restart_from_an_older_state_nothing_is_known_of_the_blocks_above() {
+    let mut scenario = Scenario::equal(&["a", "b"]);
+    scenario.answer(0, "a", 100, 0);
+    scenario.answer(0, "b", 100, 0);
+    assert_eq!(
+        scenario.answer(1, "b", 50, 0).comparison,
+        Comparison::NotCompared
+    );
+    assert_eq!(scenario.comparison("a"), Comparison::NotCompared);
+    scenario.answer(2, "a", 110, 0);
+    scenario.answer(3, "b", 100, 1);
+    assert_eq!(
+        scenario.comparison("b"),
+        Comparison::Differs,
+        "it got there by other blocks"
+    );
+}
+
+#[test]
+fn nothing_is_compared_if_no_two_peers_show_the_same_block() {
+    let mut scenario = Scenario::equal(&["a", "b"]);
+    for seconds in (0..=165).step_by(15) {
+        let block = i64::try_from(seconds).unwrap();
+        scenario.answer(seconds, "a", 2 * block, 0);
+        scenario.answer(seconds, "b", 2 * block + 1, 0);
+        scenario.order(seconds, "a", 2 * block + 1, 2 * block);
+        let expected = seconds > 150;
+        assert_eq!(
+            scenario.verdict(seconds).nothing_compared,
+            expected,
+            "{seconds}"
+        );
+    }
+    scenario.answer(166, "a", 400, 0);
+    scenario.answer(166, "b", 400, 0);
+    assert!(!scenario.verdict(166).nothing_compared);
+}
+
+#[test]
+fn a_network_stalls_when_a_third_of_the_weight_waits_above_a_standing_head() {
+    for (waiting, expected) in [(1, OrderState::Advancing), (2, OrderState::Stalled)] {
+        let names = ["a", "b", "c", "d"];
+        let mut scenario = Scenario::equal(&names);
+        for seconds in (0..=90).step_by(15) {
+            for (peer, name) in names.iter().enumerate() {
+                scenario.answer(seconds, name, 5, 0);
+                scenario.order(seconds, name, if peer < waiting { 9 } else { 5 }, 5);
+            }
+            let order = scenario.verdict(seconds).order;
+            let is_due = seconds >= 60;
+            let expected = if is_due {
+                expected
             } else {
                 OrderState::Advancing
             };
-            scenario
-                .watch
-                .record_order(id(&name), state, Some(6), SystemTime::UNIX_EPOCH);
+            assert_eq!(order, expected, "{waiting} waiting, {seconds} s");
         }
-        let verdict = scenario.watch.verdict(scenario.at(1));
-        assert_eq!(
-            verdict.order, expected,
-            "{stalled} of {registered} stalled, {moving} moving"
-        );
+    }
+}
+
+#[test]
+fn a_network_recedes_when_its_peers_lose_final_blocks_for_half_a_minute() {
+    let names = ["a", "b", "c"];
+    let mut scenario = Scenario::equal(&names);
+    for name in names {
+        scenario.answer(0, name, 100, 0);
+    }
+    scenario.answer(10, "a", 80, 0);
+    assert_eq!(scenario.verdict(41).head, Some(100), "one of three");
+    for name in names {
+        scenario.answer(41, name, 80, 0);
+        scenario.order(41, name, 81, 80);
+    }
+    for (seconds, expected) in [(70, OrderState::Advancing), (71, OrderState::Receding)] {
+        let verdict = scenario.verdict(seconds);
+        assert_eq!((verdict.head, verdict.order), (Some(80), expected));
+    }
+    for name in names {
+        scenario.answer(72, name, 101, 0);
+    }
+    assert_eq!(scenario.verdict(73).order, OrderState::Advancing);
+}
+
+#[test]
+fn final_blocks_that_are_replaced_are_receding_at_once() {
+    let names = ["a", "b", "c"];
+    let mut scenario = Scenario::equal(&names);
+    for name in names {
+        scenario.answer(0, name, 90, 0);
+        scenario.answer(1, name, 100, 0);
+    }
+    for name in ["a", "b"] {
+        scenario.answer(2, name, 80, 1);
+        scenario.answer(3, name, 90, 1);
+        scenario.order(3, name, 92, 90);
+    }
+    assert_eq!(scenario.verdict(3).order, OrderState::Receding);
+}
+
+#[test]
+fn a_lost_heavy_peer_takes_the_head_back_without_receding() {
+    let mut scenario = Scenario::new(&[("heavy", 40), ("b", 30), ("c", 30)]);
+    scenario.answer(0, "heavy", 100, 0);
+    for seconds in [0, 30, 60, 90] {
+        scenario.answer(seconds, "b", 60, 0);
+        scenario.answer(seconds, "c", 60, 0);
+        scenario.order(seconds, "c", 61, 60);
+    }
+    let verdict = scenario.verdict(91);
+    assert_eq!(
+        (verdict.head, verdict.order),
+        (Some(60), OrderState::Advancing)
+    );
+}
+
+#[test]
+fn a_peer_is_missing_once_the_registry_lacks_it_at_two_peers() {
+    let mut scenario = Scenario::equal(&["a", "b", "evicted"]);
+    let registration = |scenario: &Scenario| scenario.watch.verdict_on(id("evicted")).registration;
+    assert_eq!(registration(&scenario), Registration::Registered);
+    let left = [("a", 1), ("b", 1)];
+    for (reader, expected) in [
+        ("a", Registration::Registered),
+        ("b", Registration::Missing),
+    ] {
+        scenario.read_registry(&left, reader);
+        assert_eq!(registration(&scenario), expected, "{reader}");
     }
 }
 
@@ -253,6 +519,7 @@ proptest! {
         forked in any::<bool>(),
     ) {
         // The blocks of each peer grow; peer 3 may have another history.
+        let names = ["0", "1", "2", "3"];
         let mut blocks = [100_i64; 4];
         let mut answers = Vec::new();
         for (peer, growth, position) in &steps {
@@ -260,21 +527,16 @@ proptest! {
             answers.push((*position, *peer, blocks[*peer]));
         }
         let replay = |answers: &[(u64, usize, i64)]| {
-            let mut scenario = Scenario::new();
-            for peer in 0..4 {
-                scenario.add(&peer.to_string(), 1);
-            }
+            let mut scenario = Scenario::equal(&names);
             for (_, peer, block) in answers {
-                scenario.answer(0, &peer.to_string(), *block, u8::from(forked && *peer == 3));
+                scenario.answer(0, names[*peer], *block, u8::from(forked && *peer == 3));
             }
             for (peer, block) in blocks.iter().enumerate() {
-                scenario.answer(0, &peer.to_string(), *block, u8::from(forked && peer == 3));
+                scenario.answer(0, names[peer], *block, u8::from(forked && peer == 3));
             }
             let members = scenario.watch.members.values();
-            let diverged: Vec<_> = members.map(|member| member.divergence(false).is_diverged()).collect();
-            // How far a peer could move the head before it was found diverged depends on earlier
-            // answers.
-            (scenario.watch.head.block().filter(|_| !forked), diverged)
+            let diverged: Vec<_> = members.map(|member| member.comparison.is_diverged()).collect();
+            (scenario.verdict(0).head, diverged)
         };
         let original = replay(&answers);
         // Another order, in which the blocks of each peer still grow.

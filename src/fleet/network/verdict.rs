@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use crate::fleet::slot::SlotId;
 use crate::fleet::{Evidence, OrderState};
 
-use super::head::{Head, Lag};
-use super::member::Member;
-use super::registry::{WEIGHT_UNITS, WeighedRegistry};
+use super::head::{Head, HeadBasis, Lag};
+use super::member::{Comparison, Member};
+use super::registry::{WHOLE, WeighedRegistry};
+use super::ring::HashPrefix;
 use super::stake::{Quorum, Stake};
 use super::watch::NetworkWatch;
 
@@ -24,12 +25,20 @@ pub struct NetworkVerdict {
     pub order: OrderState,
     /// When a finality point was last seen to grow.
     pub finality_advanced: Option<SystemTime>,
-    /// The highest state block that the majority has reached.
+    /// The head: the index of the highest block that is final for enough stake. None while the stake
+    /// is unknown.
     pub head: Option<i64>,
-    /// Number of different states among the peers that answer; 1 if all agree.
-    pub groups: usize,
-    /// Whether peers disagree and no group has more than half of the weight.
-    pub split: bool,
+    /// Whose stake the head rests on.
+    pub head_basis: Option<HeadBasis>,
+    /// What was compared lately.
+    pub compared: Compared,
+    /// Whether blocks are made and several peers answer, but nothing was compared for long.
+    pub nothing_compared: bool,
+    /// The newest block at which peers have different states.
+    pub difference: Option<StateDifference>,
+    /// Whether the network is split: peers with more than half of the registered stake were
+    /// compared, they have different states, and no state has more than half.
+    pub split: Evidence,
     /// Number of peers registered on chain.
     pub registered: Option<i64>,
     /// Stake by the standing of its peers, once the registry is known.
@@ -40,6 +49,41 @@ pub struct NetworkVerdict {
     pub registry_read: Option<SystemTime>,
     /// Whether the last query of the registry failed.
     pub query_error: Evidence,
+}
+
+/// Which peers of a network showed a block lately that another one showed too.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Compared {
+    /// Number of peers that answer.
+    pub answering: usize,
+    /// How many of them were compared.
+    pub peers: usize,
+    /// Their share of the registered stake; none while that is unknown.
+    pub stake: Option<f64>,
+    /// When a peer was last compared.
+    pub last: Option<Instant>,
+}
+
+/// A block at which peers have different states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDifference {
+    /// Index of the block.
+    pub block: i64,
+    /// The beginning of each state's hash, and the name of a peer that has it.
+    pub states: Vec<(HashPrefix, String)>,
+    /// Largest number of different states at one block.
+    pub groups: usize,
+}
+
+impl NetworkVerdict {
+    /// Returns the number of different states; none if nothing was compared lately.
+    #[must_use]
+    pub fn state_groups(&self) -> Option<usize> {
+        match &self.difference {
+            Some(difference) => Some(difference.groups),
+            None => (self.compared.peers > 0).then_some(1),
+        }
+    }
 }
 
 /// A verdict, and what new polls are compared with until the next one.
@@ -64,7 +108,7 @@ enum Answering {
 }
 
 impl Judgement {
-    /// Returns how far the peer `id`, whose state is at `block`, is behind the head; none if no
+    /// Returns how far the peer `id`, at which `block` is final, is behind the head; none if no
     /// other peer of the network answers.
     pub(in crate::fleet) fn lag(&self, id: SlotId, block: i64, now: Instant) -> Option<Lag> {
         let others_answer = match self.answering {
@@ -82,32 +126,52 @@ impl Judgement {
 }
 
 impl NetworkWatch {
-    /// Returns the judgement at `now`, which includes everything recorded before.
-    pub(in crate::fleet) fn judgement(&self, now: Instant) -> Judgement {
+    /// Returns the judgement at `now`, which includes everything recorded before. `name_of` names
+    /// the peers.
+    pub(in crate::fleet) fn judgement(
+        &self,
+        now: Instant,
+        name_of: impl Fn(SlotId) -> String,
+    ) -> Judgement {
         let members = self.members.iter();
         let mut answering = members.filter(|(_, member)| member.is_answering(now));
         Judgement {
-            verdict: Arc::new(self.verdict(now)),
+            verdict: Arc::new(self.verdict(now, name_of)),
             all_polled: self.members.values().all(|member| !member.awaited),
             answering: match (answering.next(), answering.next()) {
                 (None, _) => Answering::None,
                 (Some((id, _)), None) => Answering::Only(*id),
                 (Some(_), Some(_)) => Answering::Several,
             },
-            head: Arc::clone(&self.head),
+            head: Arc::clone(&self.progress.head),
             registry: self.registry.clone(),
         }
     }
 
-    pub(super) fn verdict(&self, now: Instant) -> NetworkVerdict {
+    pub(super) fn verdict(
+        &self,
+        now: Instant,
+        name_of: impl Fn(SlotId) -> String,
+    ) -> NetworkVerdict {
         let registry = self.registry.as_ref().map(|it| it.registry());
         NetworkVerdict {
             complete_until: Some(now),
-            order: self.order_state(),
+            order: self.order_state(now),
             finality_advanced: self.finality_advanced,
-            head: self.head.block(),
-            groups: self.groups,
-            split: self.split,
+            head: self.progress.head.block(),
+            head_basis: self.progress.basis,
+            compared: self.compared(now),
+            nothing_compared: self.compares_nothing(now),
+            difference: self.difference.as_ref().map(|found| StateDifference {
+                block: found.block,
+                states: found
+                    .states
+                    .iter()
+                    .map(|(state, id)| (*state, name_of(*id)))
+                    .collect(),
+                groups: found.groups,
+            }),
+            split: self.split(now),
             registered: (self.registered > 0).then_some(self.registered),
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),
@@ -117,41 +181,56 @@ impl NetworkWatch {
         }
     }
 
-    /// Like the state of a peer's order. The network is stalled or receding if peers with a third
-    /// of the registered weight are, enough to stop consensus, or if all watched peers are.
-    fn order_state(&self) -> OrderState {
-        // Known as long as the status is, even if the peer answers its query with an error.
-        let known = || {
-            self.members
+    /// Members that were compared so lately that the comparison is still evidence.
+    fn compared_members(&self, now: Instant) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(move |member| {
+            let age = member
+                .compared
+                .map(|compared| now.saturating_duration_since(compared));
+            member.is_answering(now) && age.is_some_and(|age| age < member.fresh_for)
+        })
+    }
+
+    fn compared(&self, now: Instant) -> Compared {
+        let stake = sum_of_stake(self.compared_members(now));
+        Compared {
+            answering: self
+                .members
                 .values()
-                .filter(|member| member.order != OrderState::Unknown)
-        };
-        let sum = |members: &mut dyn Iterator<Item = &Member>| {
-            members
-                .map(|member| u128::from(member.weight))
-                .sum::<u128>()
-        };
-        let weight_in =
-            |state: OrderState| sum(&mut known().filter(|member| member.order == state));
-        let watched = sum(&mut known());
-        // Without weights each peer weighs 1.
-        let has_weights = |registry: &Arc<WeighedRegistry>| !registry.weights.is_empty();
-        let registered = if self.registry.as_ref().is_some_and(has_weights) {
-            WEIGHT_UNITS.into()
-        } else {
-            u128::try_from(self.registered).unwrap_or(0)
-        };
-        let total = watched.max(registered);
-        let is_network_wide = |state| {
-            let weight = weight_in(state);
-            weight > 0 && (weight * 3 >= total || weight >= watched)
-        };
-        match () {
-            () if watched == 0 => OrderState::Unknown,
-            () if is_network_wide(OrderState::Receding) => OrderState::Receding,
-            () if is_network_wide(OrderState::Stalled) => OrderState::Stalled,
-            () if weight_in(OrderState::Advancing) > 0 => OrderState::Advancing,
-            () => OrderState::Idle,
+                .filter(|member| member.is_answering(now))
+                .count(),
+            peers: self.compared_members(now).count(),
+            stake: self.registered_stake().map(|_| fraction(stake)),
+            last: self
+                .members
+                .values()
+                .filter_map(|member| member.compared)
+                .max(),
         }
     }
+
+    /// Whether no state has more than half of the registered stake, although peers with more than
+    /// half of it were compared.
+    fn split(&self, now: Instant) -> Evidence {
+        let half = u128::from(WHOLE) / 2;
+        let members = || self.compared_members(now);
+        let agreeing = members().filter(|member| member.comparison == Comparison::Agrees);
+        if sum_of_stake(agreeing) > half {
+            return Evidence::Disproven;
+        }
+        let differing = members().any(|member| member.comparison == Comparison::Differs);
+        if differing && sum_of_stake(members()) > half {
+            return Evidence::Proven;
+        }
+        Evidence::None
+    }
+}
+
+fn sum_of_stake<'a>(members: impl Iterator<Item = &'a Member>) -> u128 {
+    members.map(|member| u128::from(member.stake)).sum()
+}
+
+/// Converts billionths of the registered stake.
+fn fraction(units: u128) -> f64 {
+    u32::try_from(units).map_or(1.0, |units| f64::from(units.min(WHOLE)) / f64::from(WHOLE))
 }

@@ -1,4 +1,5 @@
-//! Compares the watched peers of one network: which of them agree, where the head is, and who lags.
+//! Compares the watched peers of one network: which of them have the same states, where the head is,
+//! and who lags.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -9,17 +10,20 @@ use tokio::time::Instant;
 use crate::fleet::slot::{Slot, SlotId, SlotState, Unjudged};
 use crate::fleet::{Evidence, OrderState};
 
-use super::agreement::{Agreement, WeightedRing};
-use super::head::Head;
-use super::member::{Divergence, Member};
+use super::agreement::{Agreement, RingVerdict, WeightedRing};
+use super::member::{Comparison, Member, MemberVerdict, Ordered};
+use super::progress::Progress;
+use super::recent::RecentStates;
 use super::record::UnjudgedNetwork;
 use super::registry::WeighedRegistry;
-use super::ring::BlockStateCounts;
+use super::ring::{BlockStateCounts, HashPrefix, Shown};
 
-/// A peer with more than one part in this many of the watched weight moves the head alone; else a
-/// second peer has to have reached the block. So a single liar cannot make the others lag, not even
-/// while no other peer answers.
-const HEAD_WEIGHT_DIVISOR: u128 = 3;
+/// Number of blocks of which the network's final state is remembered, to find out whether it is
+/// replaced.
+const MAX_FINAL_STATES: usize = 1024;
+
+/// After how many intervals without any comparison that is reported.
+const MAX_UNCOMPARED_INTERVALS: u32 = 10;
 
 /// The watched peers of one network, and the results of comparing them.
 #[derive(Debug, Default)]
@@ -27,9 +31,12 @@ pub(in crate::fleet) struct NetworkWatch {
     pub(super) members: BTreeMap<SlotId, Member>,
     /// Counts of the states of answering members.
     pub(super) counts: BlockStateCounts,
-    pub(super) head: Arc<Head>,
-    pub(super) split: bool,
-    pub(super) groups: usize,
+    /// The states that more than a third of the stake had at final blocks.
+    final_states: BTreeMap<i64, HashPrefix>,
+    pub(super) progress: Progress,
+    pub(super) difference: Option<StateDifference>,
+    /// Since when several peers with a vote have been answering.
+    comparable_since: Option<Instant>,
     /// Number of peers registered on chain.
     pub(super) registered: i64,
     /// The registry as last read from a peer of the majority.
@@ -37,6 +44,16 @@ pub(in crate::fleet) struct NetworkWatch {
     /// Whether the last query of the registry failed.
     pub(super) query_error: Evidence,
     pub(super) finality_advanced: Option<SystemTime>,
+}
+
+/// A block at which peers have different states.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StateDifference {
+    pub(super) block: i64,
+    /// Each state, with a peer that has it.
+    pub(super) states: Vec<(HashPrefix, SlotId)>,
+    /// Largest number of different states at one block.
+    pub(super) groups: usize,
 }
 
 impl NetworkWatch {
@@ -57,13 +74,12 @@ impl NetworkWatch {
             is_kept
         });
         for slot in slots {
-            let new = || Member::new(slot.represents.get().into(), slot.record().divergence);
+            let new = || Member::new(slot.record().comparison);
             self.members.entry(slot.id).or_insert_with(new);
         }
     }
 
-    /// Takes the polls of a member since the last comparison. Returns whether a poll found a
-    /// state.
+    /// Takes what a member showed since the last comparison. Returns whether a poll found a state.
     pub(in crate::fleet) fn take_peer(
         &mut self,
         id: SlotId,
@@ -78,54 +94,59 @@ impl NetworkWatch {
         let record = &state.record;
         // Excuses are revoked between polls.
         member.health = record.health;
-        if !polled {
-            return false;
+        for shown in &states {
+            self.add_state(id, *shown);
         }
-        let found_state = !states.is_empty();
-        for state in states {
-            member.add_state(state, &mut self.counts);
-        }
+        let Some(member) = self.members.get_mut(&id).filter(|_| polled) else {
+            return !states.is_empty();
+        };
         member.awaited = false;
         // With a pinned key its stake is known before it ever answers: with another key it is not
         // this peer.
         member.pinned = record.peer.key.is_some();
+        member.configured = !record.peer.discovered;
         member.key = record.own_key();
         member.latest = record.heard;
+        member.interval = record.peer.polling.interval;
+        member.fresh_for = record.fresh_for();
         member.registered = record.registered_peers();
-        let finality = record.order(now).map(|order| order.finality);
-        let order = if record.last_poll.is_good() {
+        member.stall_after = record.peer.verdicts.stall_after;
+        member.order = if record.last_poll.is_good() {
             record.order_state(now)
         } else {
             OrderState::Unknown
         };
-        self.record_order(id, order, finality, wall);
-        found_state
-    }
-
-    /// Records the state of a peer's order and, if known, its finality point.
-    pub(super) fn record_order(
-        &mut self,
-        id: SlotId,
-        state: OrderState,
-        finality: Option<i64>,
-        wall: SystemTime,
-    ) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        member.order = state;
-        let Some(finality) = finality else { return };
-        // A peer without weight says nothing about the network.
-        if finality > member.finality && member.finality > 0 && member.weight > 0 {
+        let before = member.ordered.map(|ordered| ordered.finality);
+        member.ordered = record.order(now).map(|order| Ordered {
+            block: order.block - 1,
+            finality: order.finality - 1,
+        });
+        if record.last_poll.is_good() {
+            member.record_reached(record.highest_final_block(), now);
+        }
+        let finality = member.ordered.map(|ordered| ordered.finality);
+        // A peer without a vote says nothing about the network.
+        if before.is_some() && finality > before && Self::has_vote(member) {
             self.finality_advanced = Some(wall);
         }
-        member.finality = finality;
+        !states.is_empty()
+    }
+
+    /// Adds a state that a member showed.
+    pub(super) fn add_state(&mut self, id: SlotId, shown: Shown) {
+        if let Some(member) = self.members.get_mut(&id) {
+            let earlier = self.final_states.get(&shown.state.0);
+            if member.replaces(shown.state, earlier) {
+                member.replaced = Some(shown.at);
+            }
+            member.add_state(shown, &mut self.counts);
+        }
     }
 
     /// Takes the other records of the network since the last comparison.
     pub(in crate::fleet) fn take_network(&mut self, unjudged: UnjudgedNetwork) {
-        if let Some((registry, read)) = unjudged.registry {
-            self.record_registry(registry, read);
+        if let Some(reading) = unjudged.registry {
+            self.record_registry(reading);
         }
         if let Some(failed) = unjudged.query_error {
             self.query_error = failed.into();
@@ -133,100 +154,129 @@ impl NetworkWatch {
         self.finality_advanced = self.finality_advanced.max(unjudged.finality_advanced);
     }
 
-    /// Compares the states of all answering peers, and advances the head.
+    /// Compares the states of all answering peers, and finds the head.
     pub(in crate::fleet) fn compare(&mut self, now: Instant) {
         for member in self.members.values_mut() {
             member.set_counted(member.is_answering(now), &mut self.counts);
         }
-        self.update_weights(now);
-        let awaited = self.members.values().filter(|member| member.awaited);
-        let awaited_weight = awaited.map(|member| u128::from(member.weight)).sum();
-        let rings: Vec<WeightedRing<'_>> = self
-            .members
-            .values()
-            .filter(|member| member.is_answering(now))
-            .map(|member| WeightedRing {
-                ring: member.ring(),
-                weight: member.weight,
-            })
-            .collect();
-        let agreement = Agreement::compare(&rings, &self.counts, awaited_weight);
-        let answering = self.members.values_mut();
-        let answering = answering.filter(|member| member.is_answering(now));
-        for (member, verdict) in answering.zip(agreement.verdicts) {
-            member.record_fork_verdict(verdict);
-        }
-        self.split = agreement.split;
-        self.groups = agreement.groups;
-        self.advance_head(now);
+        self.update_stake();
+        self.compare_states(now);
+        self.update_progress(now);
         if self.registry.is_none() {
             self.registered = self.reported_registered(now).unwrap_or(self.registered);
         }
     }
 
-    fn advance_head(&mut self, now: Instant) {
-        if let Some(block) = self.majority_block(now)
-            && self.head.block().is_none_or(|head| block > head)
-        {
-            Arc::make_mut(&mut self.head).advance(block, now);
+    fn compare_states(&mut self, now: Instant) {
+        let registered = self.registered_stake();
+        let answering: Vec<(SlotId, &Member)> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.is_answering(now))
+            .map(|(id, member)| (*id, member))
+            .collect();
+        let rings: Vec<WeightedRing<'_>> = answering
+            .iter()
+            .map(|(_, member)| WeightedRing {
+                ring: member.ring(),
+                weight: member.stake.max(u64::from(Self::has_vote(member))),
+            })
+            .collect();
+        let Agreement {
+            verdicts,
+            difference,
+        } = Agreement::compare(&rings, &self.counts, registered);
+        self.difference = difference.map(|difference| StateDifference {
+            block: difference.block,
+            states: difference
+                .states
+                .into_iter()
+                .map(|(state, peer)| (state, answering[peer].0))
+                .collect(),
+            groups: difference.groups,
+        });
+        let witnesses: Vec<_> = answering
+            .iter()
+            .map(|(_, member)| member.witness(now, Self::has_vote(member)))
+            .collect();
+        let recent = RecentStates::new(&witnesses, !self.counts.all_agree());
+        let evidence: Vec<_> = witnesses
+            .iter()
+            .enumerate()
+            .map(|(peer, witness)| (recent.agreed(peer, witness), recent.compared(peer, witness)))
+            .collect();
+        let finals = registered.map(|registered| recent.widely_shown(registered));
+        for (block, state) in finals.into_iter().flatten() {
+            self.final_states.insert(block, state);
         }
+        while self.final_states.len() > MAX_FINAL_STATES {
+            self.final_states.pop_first();
+        }
+        let voters = answering
+            .iter()
+            .filter(|(_, member)| Self::has_vote(member));
+        let comparable = voters.count() > 1;
+        let mut found = verdicts.into_iter().zip(evidence);
+        for member in self.members.values_mut() {
+            let (verdict, agreed) = if member.is_answering(now) {
+                let (verdict, (agreed, compared)) = found.next().unwrap_or_default();
+                member.compared = member.compared.max(compared);
+                (verdict, agreed.is_some())
+            } else {
+                (RingVerdict::Undisputed, false)
+            };
+            member.record_verdict(verdict, agreed);
+        }
+        self.comparable_since = comparable.then(|| self.comparable_since.unwrap_or(now));
+    }
+
+    /// Whether the network advances, but no two peers showed the same block for
+    /// [`MAX_UNCOMPARED_INTERVALS`].
+    pub(super) fn compares_nothing(&self, now: Instant) -> bool {
+        let members = || self.members.values();
+        let longest = members().map(|member| member.interval).max();
+        let limit = longest.unwrap_or_default() * MAX_UNCOMPARED_INTERVALS;
+        let last = members().filter_map(|member| member.compared).max();
+        let is_long_ago = |since: Instant| now.saturating_duration_since(since) > limit;
+        self.comparable_since
+            .is_some_and(|since| is_long_ago(since) && last.is_none_or(is_long_ago))
+            && self.order_state(now) == OrderState::Advancing
     }
 
     /// Returns the number of registered peers as the newest state has it that another peer
     /// confirms, or that of the only watched peer.
     fn reported_registered(&self, now: Instant) -> Option<i64> {
-        let trusted = self.members.values().filter(|member| {
-            self.members.len() == 1 || member.divergence(self.split) == Divergence::Agrees
-        });
+        let trusted = self
+            .members
+            .values()
+            .filter(|member| self.members.len() == 1 || member.comparison == Comparison::Agrees);
         let answering = trusted.filter(|member| member.is_answering(now));
         let newest = answering.max_by_key(|member| Some(member.latest?.block));
         newest?.registered
     }
 
-    /// Returns the highest block that the majority has reached: two of its peers, or one with
-    /// enough weight. There is none while peers that were not polled yet could be the majority.
-    pub(super) fn majority_block(&self, now: Instant) -> Option<i64> {
-        let watched = self.members.values();
-        let watched: u128 = watched.map(|member| u128::from(member.weight)).sum();
-        let mut blocks: Vec<(i64, u64)> = self
-            .members
-            .values()
-            .filter(|member| {
-                member.is_answering(now) && member.is_in_majority() && member.weight > 0
-            })
-            .filter_map(|member| Some((member.latest?.block, member.weight)))
-            .collect();
-        let answering: u128 = blocks.iter().map(|(_, weight)| u128::from(*weight)).sum();
-        let all_polled = self.members.values().all(|member| !member.awaited);
-        if !all_polled && answering * 2 <= watched {
-            return None;
-        }
-        blocks.sort_unstable_by_key(|(block, _)| std::cmp::Reverse(*block));
-        match blocks[..] {
-            [(block, weight), ..] if u128::from(weight) * HEAD_WEIGHT_DIVISOR > watched => {
-                Some(block)
-            }
-            [_, (second, _), ..] => Some(second),
-            _ => None,
+    /// Returns what comparing the peers says about one of them.
+    pub(in crate::fleet) fn verdict_on(&self, id: SlotId) -> MemberVerdict {
+        let Some(member) = self.members.get(&id) else {
+            return MemberVerdict::default();
+        };
+        MemberVerdict {
+            comparison: member.comparison,
+            compared: member.compared,
+            registration: member.registration.registration(),
         }
     }
 
-    /// Returns the divergence of a member.
-    pub(in crate::fleet) fn divergence(&self, id: SlotId) -> Divergence {
-        let member = self.members.get(&id);
-        member.map_or(Divergence::Unknown, |member| member.divergence(self.split))
-    }
-
-    /// Returns when the next answer stops to count.
+    /// Returns when evidence next becomes outdated, or a time runs out.
     pub(in crate::fleet) fn next_expiry(&self, now: Instant) -> Option<Instant> {
         let answers = self.members.values().filter_map(|member| member.latest);
         let answers = answers.map(|latest| latest.until);
-        answers.filter(|until| *until > now).min()
-    }
-
-    /// Keys that the configuration gives to a peer.
-    pub(super) fn pinned_keys(&self) -> HashSet<cad3::Hash> {
-        let members = self.members.values().filter(|member| member.pinned);
-        members.filter_map(|member| member.key).collect()
+        // An agreement rests on what was shown before, so it ends before the answers do.
+        let agreements = self.members.values().filter_map(|member| {
+            let agrees = member.comparison == Comparison::Agrees;
+            Some(member.compared.filter(|_| agrees)? + member.fresh_for)
+        });
+        let expiries = answers.chain(agreements).filter(|until| *until > now);
+        expiries.chain(self.next_order_change(now)).min()
     }
 }

@@ -17,6 +17,14 @@ macro_rules! conditions {
             /// All conditions that are not reasons with their meanings, in label order.
             pub const BESIDES_REASONS: &'static [(Self, &'static str)] = &[$((Self::$variant, $meaning)),*];
 
+            /// Returns the condition with this label value.
+            #[must_use]
+            pub fn named(label: &str) -> Option<Self> {
+                let reasons = Reason::ALL.iter().map(|reason| Self::Failing(*reason));
+                let others = Self::BESIDES_REASONS.iter().map(|(condition, _)| *condition);
+                reasons.chain(others).find(|condition| condition.as_str() == label)
+            }
+
             /// Returns the label value.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
@@ -30,10 +38,13 @@ macro_rules! conditions {
 }
 
 conditions! {
-    Lagging = "lagging", "The state has been `verdicts.lag_blocks` or more behind the head of the network for `lag_for`.";
+    Lagging = "lagging", "The peer has been `verdicts.lag_blocks` or more behind the head of the network for `lag_for`, or the oldest block that it lacks has been final at the head for longer than `lag_time`.";
     Stalled = "stalled", "Blocks are pending in the order and finality has not advanced for `verdicts.stall_after`.";
     Receding = "receding", "The order or the state has been behind an earlier value for `verdicts.stall_after`.";
-    Diverged = "diverged", "The state differs from the majority's at the same block.";
+    FinalityLost = "finality_lost", "The finality point went back and has stood still since for `verdicts.restart_grace`.";
+    Diverged = "diverged", "Peers with more than half of the registered stake have another state at the same block.";
+    StatesDiffer = "states_differ", "Another peer has another state at the same block, and nobody knows which of them is right.";
+    Unregistered = "unregistered", "The registry on chain no longer has the peer, or lacks one that is configured as `validator`.";
     StateBehind = "state_behind", "The state lacks a block that was final `verdicts.stall_after` ago.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
     TransportsDisagree = "transports_disagree", "The two endpoints answer as different peers.";

@@ -7,7 +7,7 @@ use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
 
 use crate::failure::Reason;
-use crate::fleet::Evidence;
+use crate::fleet::{Comparison, Evidence, Registration};
 
 use super::PeerRecord;
 use super::condition::Condition;
@@ -67,18 +67,29 @@ impl PeerRecord {
         if self.order(now).is_some() && self.order_watch.state_behind(now, limits.stall_after) {
             found.insert(Condition::StateBehind);
         }
-        if self.lag(now).is_some()
-            && self
-                .lagging_since
-                .is_some_and(|since| now - since >= limits.lag_for)
-        {
-            found.insert(Condition::Lagging);
+        if self.order(now).is_some() && self.order_watch.finality_lost(now, limits.restart_grace) {
+            found.insert(Condition::FinalityLost);
+        }
+        if let Some(lag) = self.lag(now) {
+            let is_far_behind = self
+                .behind_since
+                .is_some_and(|since| now - since >= limits.lag_for);
+            if is_far_behind || lag.time > limits.lag_time {
+                found.insert(Condition::Lagging);
+            }
         }
         if self.flapping.is_active(now) {
             found.insert(Condition::Flapping);
         }
-        if self.divergence.is_diverged() {
-            found.insert(Condition::Diverged);
+        match self.comparison {
+            Comparison::Diverged { .. } => drop(found.insert(Condition::Diverged)),
+            Comparison::Differs => drop(found.insert(Condition::StatesDiffer)),
+            Comparison::Agrees | Comparison::NotCompared => {}
+        }
+        if self.registration == Registration::Missing
+            && (self.was_registered || self.peer.validator)
+        {
+            found.insert(Condition::Unregistered);
         }
         if let Some(stake) = &self.stake {
             if cvm(stake.registered.eviction_margin()) < limits.own_stake_margin_cvm {

@@ -30,6 +30,8 @@ pub struct EndpointRecord {
     pub tally: Tally,
     /// Failed polls since the last good one.
     pub consecutive_failures: u32,
+    /// When the first of these polls began.
+    pub failing_since: Option<SystemTime>,
     /// When the last poll began.
     pub last_attempt: Option<SystemTime>,
     /// When the last good poll ended.
@@ -61,6 +63,7 @@ impl EndpointRecord {
             url: endpoint.to_string(),
             tally: Tally::default(),
             consecutive_failures: 0,
+            failing_since: None,
             last_attempt: None,
             last_success: None,
             last_failure: None,
@@ -78,9 +81,11 @@ impl EndpointRecord {
         self.certificate_ends = attempt.certificate_ends.or(self.certificate_ends);
         let Some(took) = observation.took else {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+            self.failing_since.get_or_insert(observation.began);
             return;
         };
         self.consecutive_failures = 0;
+        self.failing_since = None;
         self.last_success = Some(observation.ended);
         let value = Timings {
             took,

@@ -9,10 +9,11 @@ pub(super) mod identity;
 pub(super) mod last_poll;
 pub(super) mod order;
 pub(super) mod provenance;
+mod since;
 pub(super) mod tally;
 mod update;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,7 @@ use crate::self_check::{Contact, Excuse};
 use crate::sidecar::{ProcessReading, StoreReading};
 
 use super::network::member::Heard;
-use super::{Divergence, Evidence, Lag, Stake};
+use super::{Comparison, Evidence, Lag, Registration, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
 use flapping::Flapping;
@@ -48,6 +49,8 @@ pub struct PeerRecord {
     pub health: Health,
     /// Active conditions.
     pub conditions: BTreeSet<Condition>,
+    /// Since when each of them has had its cause, as far as the agent saw it.
+    pub condition_since: BTreeMap<Condition, SystemTime>,
     /// Polls that say something about the peer.
     pub polls: u64,
     /// Those of them that were not good.
@@ -67,8 +70,14 @@ pub struct PeerRecord {
     pub advanced: [Option<SystemTime>; 4],
     /// Inferred starts of the peer's process: its connection was lost and it answered again.
     pub restarts: u64,
-    /// How the peer's state compares with the majority's.
-    pub divergence: Divergence,
+    /// How the peer's states compare with those of the others.
+    pub comparison: Comparison,
+    /// When the peer last showed a block that another peer showed too.
+    pub compared: Option<Instant>,
+    /// Whether the registry has the peer.
+    pub registration: Registration,
+    /// Whether the registry ever had it.
+    pub(in crate::fleet) was_registered: bool,
     /// The peer's entry in the registry.
     pub stake: Option<Stake>,
     /// Why the last poll does not count against the peer, if it does not.
@@ -86,7 +95,8 @@ pub struct PeerRecord {
     pub(in crate::fleet) flapping: Flapping,
     pub(in crate::fleet) order_watch: OrderWatch,
     pub(in crate::fleet) lag: Option<Measured<Lag>>,
-    lagging_since: Option<Instant>,
+    /// Since when every poll found the peer `lag_blocks` or more behind.
+    behind_since: Option<Instant>,
     /// Whether a connection was found dead or refused since the last good poll.
     lost: bool,
     pub(in crate::fleet) order: Option<Measured<OrderPoints>>,
@@ -107,6 +117,7 @@ impl PeerRecord {
             last_poll: LastPoll::None,
             health: Health::Unknown,
             conditions: BTreeSet::new(),
+            condition_since: BTreeMap::new(),
             polls: 0,
             poll_failures: 0,
             transitions: [0; Health::ALL.len()],
@@ -116,7 +127,10 @@ impl PeerRecord {
             query_error: None,
             advanced: [None; 4],
             restarts: 0,
-            divergence: Divergence::Unknown,
+            comparison: Comparison::NotCompared,
+            compared: None,
+            registration: Registration::Unknown,
+            was_registered: false,
             stake: None,
             excuse: None,
             failures_excused: false,
@@ -127,7 +141,7 @@ impl PeerRecord {
             flapping: Flapping::default(),
             order_watch: OrderWatch::default(),
             lag: None,
-            lagging_since: None,
+            behind_since: None,
             lost: false,
             order: None,
             poll_answer: None,
@@ -179,6 +193,7 @@ impl PeerRecord {
         }
         if peer.key != self.peer.key {
             self.identity.key_match = Evidence::None;
+            self.was_registered = false;
         }
         if peer.sidecar != self.peer.sidecar {
             self.process = None;
@@ -199,7 +214,7 @@ impl PeerRecord {
     }
 
     /// How long a measurement is shown.
-    fn fresh_for(&self) -> Duration {
+    pub(in crate::fleet) fn fresh_for(&self) -> Duration {
         self.peer.polling.interval.saturating_mul(FRESH_INTERVALS)
     }
 
@@ -244,6 +259,19 @@ impl PeerRecord {
     #[must_use]
     pub fn lag(&self, now: Instant) -> Option<Lag> {
         self.fresh(self.lag.as_ref(), now).copied()
+    }
+
+    /// Returns the index of the last block that is known to be final at the peer, unless outdated:
+    /// what it has executed was final.
+    pub(in crate::fleet) fn final_block(&self, now: Instant) -> Option<i64> {
+        let ordered = self.order(now).map(|order| order.finality - 1);
+        ordered.max(self.heard.map(|heard| heard.block))
+    }
+
+    /// Returns the index of the highest block that was final at the peer so far.
+    pub(in crate::fleet) fn highest_final_block(&self) -> Option<i64> {
+        let [_, finality, _] = self.order_watch.highest?;
+        Some(finality - 1)
     }
 
     /// Returns the values of one state, unless outdated.

@@ -37,6 +37,8 @@ pub struct OrderWatch {
     pub(in crate::fleet) stuck_since: Option<Instant>,
     /// Since when every poll found a value below `highest`.
     pub(in crate::fleet) below_since: Option<Instant>,
+    /// Since when every poll found the same finality point, below `highest`.
+    pub(in crate::fleet) lost_since: Option<Instant>,
     /// A finality point that the state has not reached, and the first poll that found it so. On a
     /// busy network a few blocks are always being executed, but other ones in each poll.
     pub(in crate::fleet) unexecuted: Option<(i64, Instant)>,
@@ -77,6 +79,11 @@ impl OrderWatch {
         let expired = self
             .below_since
             .is_some_and(|since| now - since >= MAX_RECEDING);
+        let is_lost = order.finality < highest[1] && !expired;
+        self.lost_since = match self.lost_since {
+            Some(since) if is_lost && same_finality => Some(since),
+            _ => is_lost.then_some(now),
+        };
         if expired {
             self.below_since = None;
             self.highest = Some(current);
@@ -96,6 +103,13 @@ impl OrderWatch {
             Some(order) if order.pending() > 0 || self.finality_advanced => OrderState::Advancing,
             Some(_) => OrderState::Idle,
         }
+    }
+
+    /// Whether the finality point went back and has stood still since for `restart_grace`.
+    #[must_use]
+    pub fn finality_lost(&self, now: Instant, restart_grace: Duration) -> bool {
+        self.lost_since
+            .is_some_and(|since| now - since >= restart_grace)
     }
 
     /// Whether execution is behind: the state lacks a block that was final `stall_after` ago.

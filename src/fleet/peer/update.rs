@@ -6,9 +6,9 @@ use convex_client::{Attempt, FailureReason, Transport};
 use tokio::time::Instant;
 
 use crate::failure::Reason;
-use crate::fleet::network::member::Heard;
+use crate::fleet::network::member::{Heard, MemberVerdict};
 use crate::fleet::network::ring::BlockState;
-use crate::fleet::{Divergence, EndpointObservation, Lag, Observation};
+use crate::fleet::{EndpointObservation, Lag, Observation, Registration};
 use crate::self_check::Excuse;
 use crate::sidecar::Reading;
 
@@ -94,15 +94,20 @@ impl PeerRecord {
     }
 
     /// Whether this is how the peer is known to compare with its network.
-    pub(in crate::fleet) fn compares_as(&self, lag: Option<Lag>, divergence: Divergence) -> bool {
-        divergence == self.divergence && blocks(lag) == blocks(self.last_lag())
+    pub(in crate::fleet) fn compares_as(&self, lag: Option<Lag>, verdict: &MemberVerdict) -> bool {
+        let known = MemberVerdict {
+            comparison: self.comparison,
+            compared: self.compared,
+            registration: self.registration,
+        };
+        *verdict == known && blocks(lag) == blocks(self.last_lag())
     }
 
     /// Records how the peer compares with its network.
     pub(in crate::fleet) fn record_comparison(
         &mut self,
         lag: Option<Lag>,
-        divergence: Divergence,
+        verdict: MemberVerdict,
         now: Instant,
         wall: SystemTime,
     ) {
@@ -110,7 +115,10 @@ impl PeerRecord {
         if blocks(lag) != blocks(self.last_lag()) {
             self.record_lag(lag, now);
         }
-        self.divergence = divergence;
+        self.comparison = verdict.comparison;
+        self.compared = verdict.compared;
+        self.registration = verdict.registration;
+        self.was_registered |= verdict.registration == Registration::Registered;
         self.update_verdict(now, wall);
     }
 
@@ -122,8 +130,8 @@ impl PeerRecord {
     /// Records how far the peer was behind the head of its network at `now`.
     pub fn record_lag(&mut self, lag: Option<Lag>, now: Instant) {
         let threshold = i64::try_from(self.peer.verdicts.lag_blocks).unwrap_or(i64::MAX);
-        let lagging = lag.is_some_and(|lag| lag.blocks >= threshold);
-        self.lagging_since = lagging.then(|| self.lagging_since.unwrap_or(now));
+        let is_behind = lag.is_some_and(|lag| lag.blocks >= threshold);
+        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
         self.lag = lag.map(|value| Measured {
             value,
             obtained: now,
@@ -134,6 +142,7 @@ impl PeerRecord {
     /// Updates conditions and health after a poll or a comparison.
     pub(in crate::fleet) fn update_verdict(&mut self, now: Instant, wall: SystemTime) {
         self.conditions = self.active_conditions(now, wall);
+        self.update_condition_since(now, wall);
         let verdict = match self.last_poll {
             LastPoll::None | LastPoll::Excused => None,
             // A peer that answers often enough to flap is not unknown.

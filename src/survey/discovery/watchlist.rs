@@ -212,6 +212,7 @@ fn discovered_peer(
     peer.network.clone_from(&network.name);
     peer.genesis = network.genesis;
     peer.role = Role::Reference;
+    peer.discovered = true;
     peer.key = Some(key);
     peer.polling = polling.clone();
     peer.verdicts = network.verdicts;
@@ -283,6 +284,7 @@ mod tests {
         "chain-abababababab".clone_into(&mut expected.name);
         "n".clone_into(&mut expected.network);
         expected.role = Role::Reference;
+        expected.discovered = true;
         expected.key = Some(key(0xab));
         expected.polling = config.references.clone();
         expected.verdicts = config.networks[0].verdicts;

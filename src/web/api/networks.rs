@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
-    Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeClass,
+    HeadBasis, Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeClass,
+    StateDifference,
 };
 
 use super::Api;
@@ -30,10 +31,20 @@ struct NetworkReport<'a> {
     /// When a finality point was last seen to advance, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     finality_advanced: Option<f64>,
-    /// Number of distinct states among the peers that answer; 1 if all agree.
-    state_groups: usize,
-    /// Whether no group of peers with the same state holds more than half of the weight.
-    split: bool,
+    /// Whose stake the head rests on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_basis: Option<HeadBasis>,
+    compared: ComparedReport,
+    /// Number of distinct states at one block among the peers with a vote; 1 if those that were
+    /// compared agree; absent while nothing was compared lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_groups: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_difference: Option<DifferenceReport<'a>>,
+    /// Whether peers with more than half of the registered stake were compared and no state has more
+    /// than half of it; absent while that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split: Option<bool>,
     watched: WatchedReport,
     /// Number of peers registered on chain.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +67,39 @@ struct NetworkReport<'a> {
     queries: BTreeMap<&'a str, QueryReport>,
 }
 
+/// How much was compared lately: which peers showed a block that another one showed too.
+#[derive(Debug, Serialize, ToSchema)]
+struct ComparedReport {
+    /// Number of peers that answer.
+    answering: usize,
+    /// How many of them were compared.
+    peers: usize,
+    /// Their share of the registered stake; absent while that is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stake_ratio: Option<f64>,
+    /// When a peer was last compared, seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<f64>,
+    /// Whether blocks are made and several peers answer, but nothing was compared for ten intervals.
+    nothing_for_long: bool,
+}
+
+/// The newest block at which peers with a vote have different states.
+#[derive(Debug, Serialize, ToSchema)]
+struct DifferenceReport<'a> {
+    block: ExactInteger,
+    states: Vec<DifferingStateReport<'a>>,
+}
+
+/// One of several states at a block.
+#[derive(Debug, Serialize, ToSchema)]
+struct DifferingStateReport<'a> {
+    /// The first half of the state hash, in hexadecimal.
+    hash_prefix: String,
+    /// A peer that has it.
+    peer: &'a str,
+}
+
 /// Number of watched peers of the network, in total and by health.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct WatchedReport {
@@ -71,8 +115,11 @@ struct WatchedReport {
 struct QuorumReport {
     /// Distance to the quorum threshold after subtracting all stake that is known to be absent.
     margin: f64,
-    /// How many peers of the majority, the heaviest first, can fail before the margin is negative.
+    /// How many of the heaviest peers that are not proven absent can be lost before the margin is
+    /// negative, if all unobserved stake is there.
     losable_peers: usize,
+    /// The same if all unobserved stake is lost already.
+    losable_peers_worst: usize,
     majority: f64,
     minority: f64,
     down: f64,
@@ -101,8 +148,20 @@ impl<'a> NetworkReport<'a> {
             order_state: verdict.order,
             head_block: verdict.head.map(ExactInteger),
             finality_advanced: verdict.finality_advanced.map(seconds_since_epoch),
-            state_groups: verdict.groups,
-            split: verdict.split,
+            head_basis: verdict.head_basis,
+            compared: ComparedReport {
+                answering: verdict.compared.answering,
+                peers: verdict.compared.peers,
+                stake_ratio: verdict.compared.stake,
+                last: verdict
+                    .compared
+                    .last
+                    .map(|last| seconds_since_epoch(snapshot.time_of(last))),
+                nothing_for_long: verdict.nothing_compared,
+            },
+            state_groups: verdict.state_groups(),
+            state_difference: verdict.difference.as_ref().map(DifferenceReport::new),
+            split: verdict.split.to_bool(),
             watched: WatchedReport::new(&network.name, snapshot),
             registered_peers: verdict.registered.map(ExactInteger),
             quorum: verdict.quorum.as_ref().map(QuorumReport::new),
@@ -114,6 +173,21 @@ impl<'a> NetworkReport<'a> {
                 .queries
                 .iter()
                 .map(|(name, query)| (name.as_str(), QueryReport::new(query)))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> DifferenceReport<'a> {
+    fn new(difference: &'a StateDifference) -> Self {
+        let states = difference.states.iter();
+        Self {
+            block: ExactInteger(difference.block),
+            states: states
+                .map(|(state, peer)| DifferingStateReport {
+                    hash_prefix: state.to_string(),
+                    peer,
+                })
                 .collect(),
         }
     }
@@ -141,7 +215,8 @@ impl QuorumReport {
         let share = |class: StakeClass| quorum.ratios[class as usize];
         Self {
             margin: quorum.margin,
-            losable_peers: quorum.losable,
+            losable_peers: quorum.losable.best,
+            losable_peers_worst: quorum.losable.worst,
             majority: share(StakeClass::Majority),
             minority: share(StakeClass::Minority),
             down: share(StakeClass::Down),

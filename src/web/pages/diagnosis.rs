@@ -1,7 +1,9 @@
 //! The likely cause of a peer's problem: the peer, its network or this monitor, with the evidence.
 //! A pure function of the snapshot.
 
-use crate::fleet::{Condition, Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot};
+use crate::fleet::{
+    Condition, Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot,
+};
 
 use super::format::number;
 use super::labels;
@@ -122,7 +124,7 @@ impl OtherPeers {
         let is_stuck = matches!(verdict.order, OrderState::Stalled | OrderState::Receding);
         if self.answering == 0 {
             NetworkState::NotSeen
-        } else if is_stuck || verdict.split || lacks_quorum {
+        } else if is_stuck || verdict.split == Evidence::Proven || lacks_quorum {
             NetworkState::Unhealthy
         } else {
             NetworkState::Healthy
@@ -153,7 +155,7 @@ impl OtherPeers {
             text.push_str(", its head at block ");
             text.push_str(&number(head));
         }
-        if verdict.split {
+        if verdict.split == Evidence::Proven {
             text.push_str(", and it is split");
         }
         if verdict

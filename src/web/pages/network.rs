@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot, StakeClass};
+use crate::fleet::{
+    Evidence, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot, StakeClass,
+};
 
 use super::format::{TimeFormat, Timestamp, number, percent, short_cvm};
 use super::labels;
@@ -16,14 +18,23 @@ pub(super) struct NetworkCard<'a> {
     pub(super) order: &'static str,
     pub(super) head: Option<String>,
     pub(super) finality_advanced: Option<Timestamp>,
-    /// Number of distinct states among the peers that answer.
-    pub(super) groups: usize,
+    /// Number of distinct states at one block; none if nothing was compared lately.
+    pub(super) groups: Option<usize>,
+    pub(super) compared: ComparedSummary,
     pub(super) split: bool,
     pub(super) registered: Option<String>,
     pub(super) quorum: Option<QuorumSummary>,
     pub(super) stake: Option<String>,
     pub(super) accounts: Option<String>,
     pub(super) counts: Vec<HealthCount>,
+}
+
+/// How much was compared lately.
+pub(super) struct ComparedSummary {
+    pub(super) answering: usize,
+    pub(super) peers: usize,
+    /// Share of the registered stake.
+    pub(super) stake: Option<String>,
 }
 
 /// The quorum of a network.
@@ -69,6 +80,17 @@ pub(super) fn health_counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCou
         .collect()
 }
 
+impl ComparedSummary {
+    fn new(verdict: &NetworkVerdict) -> Self {
+        let compared = &verdict.compared;
+        Self {
+            answering: compared.answering,
+            peers: compared.peers,
+            stake: compared.stake.map(percent),
+        }
+    }
+}
+
 impl<'a> NetworkCard<'a> {
     pub(super) fn new(
         network: &'a NetworkSnapshot,
@@ -79,7 +101,7 @@ impl<'a> NetworkCard<'a> {
         let quorum = verdict.quorum.as_ref().map(|quorum| QuorumSummary {
             margin: percent(quorum.margin),
             is_lost: quorum.margin < 0.0,
-            losable: quorum.losable,
+            losable: quorum.losable.best,
             shares: StakeClass::ALL
                 .iter()
                 .zip(quorum.ratios)
@@ -92,9 +114,11 @@ impl<'a> NetworkCard<'a> {
         let any = |health: Health| counts.iter().any(|it| it.health == health.as_str());
         let class = match verdict.order {
             OrderState::Stalled | OrderState::Receding => "down",
-            _ if verdict.split || quorum_lost => "down",
+            _ if verdict.split == Evidence::Proven || quorum_lost => "down",
             OrderState::Unknown => "unknown",
-            _ if verdict.groups > 1 || any(Health::Down) || any(Health::Degraded) => "degraded",
+            _ if verdict.difference.is_some() || any(Health::Down) || any(Health::Degraded) => {
+                "degraded"
+            }
             OrderState::Advancing | OrderState::Idle => "up",
         };
         Self {
@@ -103,8 +127,9 @@ impl<'a> NetworkCard<'a> {
             order: labels::order_state(verdict.order),
             head: verdict.head.map(number),
             finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
-            groups: verdict.groups,
-            split: verdict.split,
+            groups: verdict.state_groups(),
+            compared: ComparedSummary::new(verdict),
+            split: verdict.split == Evidence::Proven,
             registered: verdict.registered.map(number),
             quorum,
             stake: verdict.stake_copper.map(short_cvm),

@@ -7,7 +7,7 @@ use convex_client::ORDER_LEVELS;
 
 use crate::alerting;
 use crate::config::Role;
-use crate::fleet::{Condition, OrderState, PeerRecord, Snapshot};
+use crate::fleet::{Comparison, Condition, OrderState, PeerRecord, Snapshot};
 use crate::history::Poll;
 
 use super::format::{
@@ -37,6 +37,8 @@ pub(super) struct Row<'a> {
     order: Option<OrderCell>,
     lag: Option<LagCell>,
     diverged: Option<bool>,
+    /// Whether another peer has another state, and nobody knows which is right.
+    states_differ: bool,
     first_divergent: Option<String>,
     stake: Option<StakeCell>,
     skew: Option<ClockCell>,
@@ -139,8 +141,9 @@ impl<'a> Row<'a> {
             poll_bar: poll_bar(polls),
             order: OrderCell::of(record, snapshot),
             lag: LagCell::of(record, snapshot),
-            diverged: record.divergence.diverged(),
-            first_divergent: record.divergence.first_block().map(number),
+            diverged: record.comparison.diverged(),
+            states_differ: record.comparison == Comparison::Differs,
+            first_divergent: record.comparison.first_block().map(number),
             stake: record.stake.as_ref().map(|stake| StakeCell {
                 own: short_cvm(stake.registered.own_copper),
                 weight: stake.weight.map(percent),

@@ -66,7 +66,7 @@ impl FleetView {
             Sort::Order => record.order(now).map(|order| as_f64(order.finality)),
             Sort::Lag => record.lag(now).map(|lag| as_f64(lag.blocks)),
             Sort::State => record
-                .divergence
+                .comparison
                 .diverged()
                 .map(|diverged| f64::from(u8::from(diverged))),
             Sort::Stake => {

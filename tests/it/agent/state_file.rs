@@ -13,7 +13,7 @@ use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    ConfiguredIdentity, Divergence, EndpointObservation, Fleet, Health, LastPoll, Observation,
+    Comparison, ConfiguredIdentity, EndpointObservation, Fleet, Health, LastPoll, Observation,
     SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -65,6 +65,8 @@ fn memory() -> SavedFleet {
         transports_agree: None,
         key_changed: Some(now),
         diverged_at: Some(41),
+        was_registered: true,
+        condition_since: BTreeMap::from([("diverged".to_owned(), now)]),
         advanced: [Some(now), None, None, None],
         order: SavedOrder::default(),
         endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),
@@ -93,7 +95,7 @@ fn a_fleet_continues_where_it_ended() {
         (one.health, one.last_poll, one.polls),
         (Health::Down, LastPoll::None, 0)
     );
-    assert_eq!(one.divergence, Divergence::Diverged { first_block: 41 });
+    assert_eq!(one.comparison, Comparison::Diverged { first_block: 41 });
     let endpoint = &one.endpoints[0];
     let reason = endpoint.last_failure.as_ref().map(|failure| failure.reason);
     assert_eq!(

@@ -38,6 +38,8 @@ fn missing_keys_have_the_documented_defaults() {
         stall_after: Duration::from_secs(60),
         lag_blocks: 10,
         lag_for: Duration::from_secs(30),
+        lag_time: Duration::from_secs(120),
+        restart_grace: Duration::from_secs(120),
         clock_skew: Duration::from_secs(1),
         certificate: Duration::from_secs(21 * 86_400),
         own_stake_margin_cvm: 100.0,
@@ -48,6 +50,7 @@ fn missing_keys_have_the_documented_defaults() {
         (peer.expect_block_every, peer.maintenance.as_slice()),
         (None, [].as_slice())
     );
+    assert!(!peer.validator);
     assert_eq!(
         (config.state_dir, config.self_check, config.queries),
         (None, SelfCheck::default(), Vec::new())

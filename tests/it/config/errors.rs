@@ -107,7 +107,7 @@ fn an_invalid_file_is_reported_with_the_place_of_the_error() {
         "networks: [7]\npeers: [{ name: x, endpoints: [http://x] }]\n",
         "networks: 7\npeers: [{ name: x, endpoints: [http://x] }]\n",
         "state_dir: \"\"\n",
-        "verdicts: { lag_blocks: 0, lag_for: 2d, clock_skew: 0s, own_stake_margin_cvm: -1, controller_balance_cvm: .nan }\n",
+        "verdicts: { lag_blocks: 0, lag_for: 2d, lag_time: 0s, restart_grace: 2d, clock_skew: 0s, own_stake_margin_cvm: -1, controller_balance_cvm: .nan }\n",
         "verdicts: { own_stake_margin_cvm: \"100\", controller_balance_cvm: 1000000001 }\n",
         "networks: [{ name: n, stake_interval: 5s, discovery: { enabled: yes, interval: 0s, max_peers: 0, allow_private: 1, http_port: 0 } }]\n",
         "self_check: { references: [localhost:1, \"tcp://u:pw@h\"], dns_name: 10.0.0.1, dns: x }\n",

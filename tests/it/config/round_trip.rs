@@ -154,20 +154,25 @@ fn thresholds() -> impl Strategy<Value = Thresholds> {
         1_000u64..86_400_000,
         1u64..1_000_000,
         0u64..86_400_000,
+        (1_000u64..86_400_000, 1_000u64..86_400_000),
         1u64..86_400_000,
         1u64..100_000_000,
         0.0..1e9,
         0.0..1e9,
     )
         .prop_map(
-            |(stall, lag_blocks, lag, skew, certificate, own, controller)| Thresholds {
-                stall_after: Duration::from_millis(stall),
-                lag_blocks,
-                lag_for: Duration::from_millis(lag),
-                clock_skew: Duration::from_millis(skew),
-                certificate: Duration::from_secs(certificate),
-                own_stake_margin_cvm: own,
-                controller_balance_cvm: controller,
+            |(stall, lag_blocks, lag, (lag_time, grace), skew, certificate, own, controller)| {
+                Thresholds {
+                    stall_after: Duration::from_millis(stall),
+                    lag_blocks,
+                    lag_for: Duration::from_millis(lag),
+                    lag_time: Duration::from_millis(lag_time),
+                    restart_grace: Duration::from_millis(grace),
+                    clock_skew: Duration::from_millis(skew),
+                    certificate: Duration::from_secs(certificate),
+                    own_stake_margin_cvm: own,
+                    controller_balance_cvm: controller,
+                }
             },
         )
 }
@@ -260,7 +265,7 @@ fn peer() -> impl Strategy<Value = Peer> {
     let role = prop::sample::select(vec![Role::Own, Role::Reference]);
     let every = prop::option::of((1u64..100_000_000).prop_map(Duration::from_secs));
     let windows = prop::collection::vec(window(), 0..3);
-    let verdicts = (thresholds(), every, windows, sidecar());
+    let verdicts = (thresholds(), every, windows, sidecar(), any::<bool>());
     (
         name(),
         role,
@@ -286,9 +291,11 @@ fn peer() -> impl Strategy<Value = Peer> {
                 polling,
                 verdicts: verdicts.0,
                 expect_block_every: verdicts.1,
+                validator: verdicts.4,
                 maintenance: verdicts.2,
                 sidecar: verdicts.3,
                 sampled: None,
+                discovered: false,
             },
         )
 }

@@ -3,7 +3,7 @@
 
 use convex_client::{ORDER_LEVELS, PollAnswer};
 
-use crate::fleet::{Condition, Divergence, Evidence, Measurement};
+use crate::fleet::{Comparison, Condition, Evidence, Measurement};
 use crate::web::pages::format::{
     Markup, count, cvm, number, offset, push_fmt, sanitize, short_duration,
 };
@@ -195,16 +195,30 @@ impl PeerFacts<'_> {
             let source = self.source(Measurement::Lag, "", "");
             entries.push(Entry::new("Behind the head", value, &source).problem_if(is_problem));
         }
-        let source = Markup("hashes at a common block compared".to_owned());
-        let state = match self.record.divergence {
-            Divergence::Agrees => "✓ the majority's".to_owned(),
-            Divergence::Diverged { first_block } => format!(
-                "✕ another one than the majority's, from block {} or before",
+        let source = Markup(match self.record.compared {
+            Some(at) => format!(
+                "state hashes at a block that another peer showed too, {} ago",
+                short_duration(self.snapshot.now.saturating_duration_since(at))
+            ),
+            None => "state hashes at a block that another peer showed too".to_owned(),
+        });
+        let state = match self.record.comparison {
+            Comparison::Agrees => "✓ equal to another peer's".to_owned(),
+            Comparison::Differs => {
+                "✕ differs from another peer's; nobody knows which is right".to_owned()
+            }
+            Comparison::Diverged { first_block } => format!(
+                "✕ differs from that of most of the stake, from block {} or before",
                 number(first_block)
             ),
-            Divergence::Unknown => return entries,
+            Comparison::NotCompared => {
+                "not compared: no other peer showed the same block lately".to_owned()
+            }
         };
-        let is_problem = self.record.divergence.is_diverged();
+        let is_problem = !matches!(
+            self.record.comparison,
+            Comparison::Agrees | Comparison::NotCompared
+        );
         entries.push(Entry::new("State", state, &source).problem_if(is_problem));
         entries
     }

@@ -37,14 +37,20 @@ fn streak() -> impl Strategy<Value = Streak> {
     })
 }
 
+fn times() -> impl Strategy<Value = UnixMillis> {
+    any::<u64>().prop_map(UnixMillis)
+}
+
 fn endpoint() -> impl Strategy<Value = SavedEndpoint> {
     let failure = option::of((any::<String>(), any::<String>()));
-    (moment(), moment(), moment(), any::<u32>(), failure).prop_map(
-        |(attempt, success, certificate_ends, failures, failure)| SavedEndpoint {
+    let times = (moment(), moment(), moment(), moment());
+    (times, any::<u32>(), failure).prop_map(
+        |((attempt, success, certificate_ends, failing_since), failures, failure)| SavedEndpoint {
             attempt,
             success,
             certificate_ends,
             failures,
+            failing_since,
             failure,
         },
     )
@@ -67,23 +73,26 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
     let highest = option::of(any::<[i64; 3]>());
     let owed =
         (option::of(any::<i64>()), moment()).prop_map(|(finality, since)| finality.zip(since));
-    let order = (points, highest, moment(), moment(), owed).prop_map(
-        |(points, highest, stuck, below, owed)| SavedOrder {
+    let order = (points, highest, moment(), moment(), moment(), owed).prop_map(
+        |(points, highest, stuck, below, lost, owed)| SavedOrder {
             points,
             highest,
             stuck,
             below,
+            lost,
             unexecuted: owed,
         },
     );
+    let registered = (any::<bool>(), btree_map(any::<String>(), times(), 0..3));
     let advanced = ([moment(), moment(), moment(), moment()], order);
-    (who, health, streak(), seen, diverged, advanced, endpoints).prop_map(
+    let chain = (diverged, registered);
+    (who, health, streak(), seen, chain, advanced, endpoints).prop_map(
         |(
             configured,
             health,
             streak,
             (genesis, key, matches, key_changed),
-            diverged_at,
+            (diverged_at, (was_registered, condition_since)),
             (advanced, order),
             endpoints,
         )| {
@@ -100,6 +109,8 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
                 transports_agree: matches[2],
                 key_changed,
                 diverged_at,
+                was_registered,
+                condition_since,
                 advanced,
                 order,
                 endpoints,
