@@ -23,7 +23,7 @@ const MAX_ATTEMPTS: usize = 3;
 /// Pause before discovery reads the registry again after a failure, because its interval is long.
 const DISCOVERY_RETRY_PAUSE: Duration = Duration::from_secs(15);
 
-/// Longest wait for one answer. Longer than a peer's own timeout, because the peer's task can be
+/// Longest wait for one answer, and for a whole registry. Longer than a peer's own timeout, because the peer's task can be
 /// busy with a poll.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -137,8 +137,9 @@ impl Surveyor {
     async fn survey_registry(&self, mut schedule: QuerySchedule) {
         loop {
             let peers = schedule.next().await;
-            let registry = self.read_registry(&peers).await;
             let (fleet, network) = (&self.fleet, &schedule.network);
+            let reader = RegistryReader::new(fleet.own_keys(network));
+            let registry = self.read_registry(&peers, reader).await;
             fleet.record_registry(network, registry.clone());
             if let Some(registry) = registry {
                 let hosts = fleet.advertised_hosts(network, &registry);
@@ -152,7 +153,8 @@ impl Surveyor {
     async fn discover(&self, mut schedule: QuerySchedule, scanner: Scanner) {
         loop {
             let peers = schedule.next().await;
-            let Some(registry) = self.read_registry(&peers).await else {
+            let reader = RegistryReader::default();
+            let Some(registry) = self.read_registry(&peers, reader).await else {
                 schedule.restart();
                 sleep(DISCOVERY_RETRY_PAUSE.min(schedule.interval)).await;
                 continue;
@@ -165,8 +167,11 @@ impl Surveyor {
     }
 
     /// Reads the registry page by page from one peer. If that fails, the next peer continues.
-    async fn read_registry(&self, peers: &[Arc<PeerRecord>]) -> Option<Registry> {
-        let mut reader = RegistryReader::default();
+    async fn read_registry(
+        &self,
+        peers: &[Arc<PeerRecord>],
+        mut reader: RegistryReader,
+    ) -> Option<Registry> {
         let mut names = names(peers);
         let mut name = names.next()?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;

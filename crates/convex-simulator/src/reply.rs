@@ -225,19 +225,25 @@ fn data(view: &View, hashes: &[&Cell]) -> Option<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use cad3::{encode_message, reader};
     use convex_client::{OrderPoints, Reply, Status};
 
     use super::*;
+    use crate::network::Options;
     use crate::script::Script;
     use crate::world::World;
 
     fn view(faults: &[&str]) -> View {
         let script = Script::parse(faults.iter().copied(), 2).unwrap();
-        World::new(2, 1, 1_800_000_000_000, Arc::new(script), None).view(0, Duration::ZERO)
+        let options = Options {
+            peers: 2,
+            seed: 1,
+            script,
+            ..Options::default()
+        };
+        World::new(options, 1_800_000_000_000).view(0, Duration::ZERO)
     }
 
     fn send(view: &View, request: &str) -> Response {

@@ -21,8 +21,8 @@ pub(super) const WEIGHT_UNITS: u32 = 1_000_000_000;
 #[derive(Debug)]
 pub(in crate::fleet) struct WeighedRegistry {
     registry: Registry,
-    /// Fractions of the registered weight by key. Empty if the registry is incomplete: anyone can
-    /// register more peers than are read.
+    /// Fractions of the registered weight by key. Empty if the total is unknown: anyone can register
+    /// more peers than are read.
     pub(super) weights: HashMap<Hash, f64>,
     /// When it was read.
     pub(super) read: SystemTime,
@@ -30,11 +30,8 @@ pub(in crate::fleet) struct WeighedRegistry {
 
 impl WeighedRegistry {
     fn new(registry: Registry, read: SystemTime) -> Self {
-        let weights = registry
-            .complete
-            .then(|| registry.weights(registry.state_time_ms));
         Self {
-            weights: weights.unwrap_or_default().into_iter().collect(),
+            weights: registry.weights().into_iter().collect(),
             registry,
             read,
         }
