@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::Hash;
+use convex_client::StatePair;
 
 use super::network::Options;
 use super::peers::PeerSet;
@@ -105,6 +106,16 @@ pub(super) struct View {
     /// The peer's clock, in milliseconds since the epoch.
     pub(super) clock_ms: i64,
     pub(super) faults: ActiveFaults,
+}
+
+impl View {
+    /// Returns the block and the hash of the state.
+    pub(super) fn state_pair(&self) -> StatePair {
+        StatePair {
+            block: self.state.block,
+            hash: self.state.hash,
+        }
+    }
 }
 
 impl World {
