@@ -45,6 +45,7 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ("refuse:2", Alert("ConvexPeerDown")),
     ("reset:2", Alert("ConvexPeerDown")),
     ("old-api:2", Nothing("peers of that release are supported")),
+    ("new-api:2", Nothing("peers of that release are supported")),
     (
         "map-status:2",
         Nothing("a status in that form is supported"),

@@ -58,7 +58,7 @@ impl Rig {
             seed: 1,
             script: rehearsal.script.clone(),
             traffic: Some(Traffic::parse("1s", PEERS)?),
-            first_port: None,
+            ..Options::default()
         });
         let network = network.await?;
         let config = tempfile::tempdir()?;

@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     match Status::from_cell(&value) {
         Ok(status) => {
             let [block, .., finality] = status.order.by_level();
+            assert!(status.state.is_none_or(|state| state.block >= -1));
             assert_eq!(status.order.pending(), block.saturating_sub(finality));
         }
         Err(failure) => {

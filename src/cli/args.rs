@@ -210,7 +210,10 @@ pub(super) struct SimulateArgs {
     /// blocks, an idle network]
     #[arg(long, value_name = "PERIOD[:PEERS]")]
     pub(super) traffic: Option<String>,
-    /// Seed of keys and genesis hash, which depend only on it and on the number of peers
+    /// Register N more peers, which nobody runs, each with an own stake of CVM [default stake: 0]
+    #[arg(long, value_name = "N[:CVM]")]
+    pub(super) registered: Option<String>,
+    /// Seed of keys and genesis hash, which depend only on it and on the numbers of peers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,
 }

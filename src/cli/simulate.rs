@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use convex_simulator::{FAULT_KINDS, Network, Options, Script, Traffic, required_descriptors};
+use convex_simulator::{
+    FAULT_KINDS, Network, Options, Registered, Script, Traffic, required_descriptors,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::logging::{self, LogFormat, LogLevel};
@@ -61,9 +63,11 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
     let traffic = traffic
         .map(|text| Traffic::parse(text, peers))
         .transpose()?;
+    let registered = args.registered.as_deref().map(Registered::parse);
     Ok(Options {
         peers,
         seed: args.seed,
+        registered: registered.transpose()?.unwrap_or_default(),
         script,
         traffic,
         first_port: Some(args.listen_base),

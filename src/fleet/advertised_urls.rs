@@ -87,6 +87,13 @@ impl Fleet {
             .collect()
     }
 
+    /// Returns the keys of the watched peers of a network, as far as they are known.
+    #[must_use]
+    pub fn own_keys(&self, network: &str) -> BTreeSet<Hash> {
+        let records = self.records(network).into_iter();
+        records.filter_map(|(_, record)| record.own_key()).collect()
+    }
+
     /// Returns the host names that have to be resolved before [`Self::check_advertised_urls`]:
     /// those of peers whose advertised URL is not written like their endpoint.
     #[must_use]

@@ -252,6 +252,8 @@ mod tests {
                         consensus: i64::MAX,
                         finality: i64::MAX,
                     },
+                    state: None,
+                    protocol: None,
                 },
                 took,
             }),

@@ -182,7 +182,7 @@ catalogue! {
     STAKE_DECAY = "convex_stake_decay_ratio", Gauge, Stake, Omitted, ["peer", "network"],
         "Fraction of the peer's stake that counts, 0.001 to 1: it falls while the peer makes no blocks and others do.";
     STAKE_WEIGHT = "convex_stake_weight_ratio", Gauge, Stake, Omitted, ["peer", "network"],
-        "The peer's fraction of the network's consensus weight; absent if the registry is too large to be read completely.";
+        "The peer's fraction of the network's consensus weight; absent if the network's total weight is unknown.";
     STAKE_EVICTION_MARGIN = "convex_stake_eviction_margin_cvm", Gauge, Stake, Reduced("while `own_stake_low` is active"), ["peer", "network"],
         "Own stake above the 1000 CVM below which other peers ignore a peer and anyone may evict it.";
     LAST_BLOCK = "convex_peer_last_block_timestamp_seconds", Gauge, Stake, Omitted, ["peer", "network"],

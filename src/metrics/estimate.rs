@@ -236,6 +236,8 @@ fn observed(peer: &Peer, endpoint: &Endpoint, points: i64) -> EndpointObservatio
             consensus: points,
             finality: points,
         },
+        state: None,
+        protocol: None,
     };
     let clock = ClockSample {
         skew: 0.0,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use cad3::Cell;
 use convex_client::{
     Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpClients, Outcome, Query,
-    QueryError, Status, TcpClient, Transport,
+    QueryError, StatePair, Status, TcpClient, Timed, Transport,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -114,8 +114,48 @@ impl Prober {
                 answer => return answer,
             }
         }
-        let no_endpoint =
-            || convex_client::Failure::new(FailureReason::Local, "the peer has no endpoint");
+        Err(first.unwrap_or_else(no_endpoint).into())
+    }
+}
+
+impl Prober {
+    /// Reads only the state of the peer, from one endpoint after the other until one answers, the
+    /// binary protocol first: it takes the least. Each gets an equal share of the time until
+    /// `deadline`. Counts nothing and does not check the identity.
+    ///
+    /// # Errors
+    /// No endpoint answers, with the failure of the first one, or the peer reports an error.
+    pub async fn sample_state(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<Timed<StatePair>, QueryError> {
+        let mut endpoints: Vec<&mut EndpointClient> = self.endpoints.iter_mut().collect();
+        endpoints.sort_by_key(|endpoint| matches!(endpoint.client, Client::Http(_)));
+        let mut remaining = endpoints.len();
+        let mut first = None;
+        for endpoint in endpoints {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(remaining).unwrap_or(u32::MAX);
+            remaining -= 1;
+            let (attempt, outcome) = endpoint.sample_state(Instant::now() + share).await;
+            match (attempt.query, outcome) {
+                (
+                    Some(Timed {
+                        value: Ok(value),
+                        took,
+                    }),
+                    _,
+                ) => return Ok(Timed { value, took }),
+                (
+                    Some(Timed {
+                        value: Err(error), ..
+                    }),
+                    _,
+                ) => return Err(QueryError::Refused(error)),
+                (None, Err(failure)) => drop(first.get_or_insert(failure)),
+                (None, Ok(_)) => {}
+            }
+        }
         Err(first.unwrap_or_else(no_endpoint).into())
     }
 }
@@ -177,6 +217,19 @@ impl EndpointClient {
         (attempt, outcome)
     }
 
+    /// Samples the state. Sends nothing while `Retry-After` asks for a pause.
+    async fn sample_state(&mut self, deadline: Instant) -> (Attempt<StatePair>, Outcome) {
+        if let Some(left) = self.pause_left() {
+            return (Attempt::default(), Err(paused(left)));
+        }
+        let (attempt, outcome) = match &mut self.client {
+            Client::Http(client) => client.sample_state(deadline).await,
+            Client::Tcp(client) => client.sample_state(deadline).await,
+        };
+        self.pause(attempt.retry_after);
+        (attempt, outcome)
+    }
+
     /// Obeys a `Retry-After`.
     fn pause(&mut self, retry_after: Option<Duration>) {
         if let Some(pause) = retry_after {
@@ -204,6 +257,10 @@ impl EndpointClient {
         let left = self.paused_until?.checked_duration_since(Instant::now())?;
         (!left.is_zero()).then_some(left)
     }
+}
+
+fn no_endpoint() -> convex_client::Failure {
+    convex_client::Failure::new(FailureReason::Local, "the peer has no endpoint")
 }
 
 /// Returns the failure of an endpoint to which nothing is sent because of its `Retry-After`.

@@ -23,7 +23,7 @@ const MAX_ATTEMPTS: usize = 3;
 /// Pause before discovery reads the registry again after a failure, because its interval is long.
 const DISCOVERY_RETRY_PAUSE: Duration = Duration::from_secs(15);
 
-/// Longest wait for one answer. Longer than a peer's own timeout, because the peer's task can be
+/// Longest wait for one answer, and for a whole registry. Longer than a peer's own timeout, because the peer's task can be
 /// busy with a poll.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -143,8 +143,9 @@ impl Surveyor {
                 peers.swap(0, 1);
             }
             readings += 1;
-            let reading = self.read_registry(&peers).await;
             let (fleet, network) = (&self.fleet, &schedule.network);
+            let reader = RegistryReader::new(fleet.own_keys(network));
+            let reading = self.read_registry(&peers, reader).await;
             let source = reading.clone();
             fleet.record_registry(
                 network,
@@ -162,7 +163,8 @@ impl Surveyor {
     async fn discover(&self, mut schedule: QuerySchedule, scanner: Scanner) {
         loop {
             let peers = schedule.next().await;
-            let Some((registry, _)) = self.read_registry(&peers).await else {
+            let reader = RegistryReader::default();
+            let Some((registry, _)) = self.read_registry(&peers, reader).await else {
                 schedule.restart();
                 sleep(DISCOVERY_RETRY_PAUSE.min(schedule.interval)).await;
                 continue;
@@ -176,8 +178,11 @@ impl Surveyor {
 
     /// Reads the registry page by page from one peer. If that fails, the next peer continues. Also
     /// returns the name of the last peer that was read.
-    async fn read_registry(&self, peers: &[Arc<PeerRecord>]) -> Option<(Registry, String)> {
-        let mut reader = RegistryReader::default();
+    async fn read_registry(
+        &self,
+        peers: &[Arc<PeerRecord>],
+        mut reader: RegistryReader,
+    ) -> Option<(Registry, String)> {
         let mut names = names(peers);
         let mut name = names.next()?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;

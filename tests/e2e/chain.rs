@@ -2,7 +2,7 @@
 
 use cad3::Cell;
 use convex_client::chain::economics::{self, COPPER_PER_CVM};
-use convex_client::chain::{MAX_PEERS, Registry, RegistryReader, to_number};
+use convex_client::chain::{Coverage, Registry, RegistryReader, to_number};
 use convex_client::{HttpOptions, Query, http_client};
 use convex_peer_monitor::poller::Prober;
 use serde_json::Value;
@@ -13,13 +13,19 @@ use super::network::{Network, RealPeer};
 
 /// Reads the registry. Each query first evaluates `first`, whose changes are discarded afterwards.
 async fn registry(prober: &mut Prober, first: &str) -> Registry {
-    let mut reading = RegistryReader::default();
+    read(prober, first, RegistryReader::default()).await.0
+}
+
+/// Reads the registry, and returns the number of queries too.
+async fn read(prober: &mut Prober, first: &str, mut reading: RegistryReader) -> (Registry, usize) {
+    let mut queries = 0;
     while let Some(question) = reading.next_query() {
         let source = format!("(do {first} {})", question.source());
         let question = Query::read(&source).unwrap();
         reading.handle_answer(prober.ask(&question).await).unwrap();
+        queries += 1;
     }
-    reading.finish().unwrap()
+    (reading.finish().unwrap(), queries)
 }
 
 async fn value(prober: &mut Prober, source: &str) -> Cell {
@@ -45,7 +51,10 @@ pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
     for endpoint in [asked.http(), asked.tcp()] {
         let mut prober = prober(&peer(&[&endpoint]));
         let registry = registry(&mut prober, "nil").await;
-        assert_eq!((registry.registered, registry.complete), (2, true));
+        assert_eq!(
+            (registry.registered, registry.coverage.is_complete()),
+            (2, true)
+        );
         let time = value(&mut prober, "*timestamp*").await.as_i64();
         assert_eq!(Some(registry.state_time_ms), time, "{endpoint}");
         for key in &keys {
@@ -71,25 +80,27 @@ pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
         assert!(delegated.delegated_copper > 0, "{delegated:?}");
         let total = "(reduce (fn [a p] (+ a (:balance p))) 0 (values (:peers *state*)))";
         let total = value(&mut prober, total).await;
-        assert_eq!(Some(registry.total_stake_copper), total.as_i64());
+        let copper = registry.coverage.totals().unwrap().stake_copper;
+        assert_eq!(Some(copper), total.as_i64());
         let gauge = to_number(&total).unwrap();
-        assert!((gauge / 1e9 - economics::cvm(registry.total_stake_copper)).abs() < 1e-6);
+        assert!((gauge / 1e9 - economics::cvm(copper)).abs() < 1e-6);
         a_large_registry(&mut prober).await;
         strange_urls(&endpoint, &keys[0], &registry).await;
     }
 }
 
-/// Registers more peers than the agent keeps, in the state of each query.
+/// Registers 1,200 peers more, in the state of each query, and reads them in one page, in small
+/// pages, and as totals.
 async fn a_large_registry(prober: &mut Prober) {
     let many = "(loop [i 0] (if (< i 1200) (do (create-peer (hash (encoding i)) 1000000000) (recur (inc i))) nil))";
-    let registry = registry(prober, many).await;
-    assert_eq!((registry.registered, registry.complete), (1202, false));
-    assert_eq!(registry.peers.len(), MAX_PEERS);
-    let created = registry
+    let (whole, queries) = read(prober, many, RegistryReader::default()).await;
+    assert_eq!((whole.registered, whole.peers.len()), (1202, 1202));
+    assert_eq!(queries, 2, "one page and the balances");
+    let created = whole
         .peers
         .values()
         .filter(|peer| !peer.has_effective_stake());
-    assert!(created.clone().count() >= MAX_PEERS - 2);
+    assert_eq!(created.clone().count(), 1200);
     for peer in created {
         assert_eq!(
             (peer.own_copper, peer.last_block_ms),
@@ -97,6 +108,42 @@ async fn a_large_registry(prober: &mut Prober) {
         );
         assert_eq!((peer.controller, peer.url.as_ref()), (Some(11), None));
     }
+    let small = RegistryReader::default().with_max_page(100);
+    let (in_pages, queries) = read(prober, many, small).await;
+    assert_eq!(queries, 14, "13 pages and the balances");
+    assert_eq!(in_pages, whole);
+
+    let watched = whole.peers.keys().next().copied().unwrap();
+    let totals = totals(prober, many, RegistryReader::new([watched])).await;
+    let Coverage::Totals(found) = totals.coverage else {
+        panic!("{:?}", totals.coverage);
+    };
+    let expected = whole.coverage.totals().unwrap();
+    assert_eq!(found.stake_copper, expected.stake_copper);
+    assert!(
+        (found.weight / expected.weight - 1.0).abs() < 1e-9,
+        "{found:?} {expected:?}"
+    );
+    assert_eq!(totals.peers.len(), 1);
+    assert_eq!(totals.peers[&watched], whole.peers[&watched]);
+}
+
+/// Reads the registry as totals: every page of rows but the first exceeds the juice.
+async fn totals(prober: &mut Prober, first: &str, reading: RegistryReader) -> Registry {
+    let mut reading = reading.with_max_page(1000);
+    while let Some(question) = reading.next_query() {
+        let source = question.source();
+        let is_later_page =
+            source.contains("(mapv (fn [[k p]]") && !source.contains("(slice peers (min 0 ");
+        let burned = if is_later_page {
+            "(loop [] (recur))"
+        } else {
+            "nil"
+        };
+        let question = Query::read(&format!("(do {first} {burned} {source})")).unwrap();
+        reading.handle_answer(prober.ask(&question).await).unwrap();
+    }
+    reading.finish().unwrap()
 }
 
 /// An owner may register anything as a URL. The rest of the registry must still be read.

@@ -52,6 +52,7 @@ mod project {
     mod imports;
 }
 
+mod registry;
 mod secrets;
 mod sidecar;
 mod simulator;

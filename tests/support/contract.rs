@@ -2,10 +2,13 @@
 //! real, simulated and scripted peers.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Endpoint, HttpClients, PollAnswer, Status, Transport};
+use convex_client::{
+    ClientOptions, Endpoint, HttpClient, HttpClients, HttpOptions, Phases, PollAnswer, Status,
+    TcpClient, Transport,
+};
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, Evidence, Health, Observation, PeerRecord};
@@ -57,6 +60,7 @@ pub(crate) async fn holds(tcp: &str, http: &str) {
     }
     both_endpoints_together(tcp, http, &status).await;
     for endpoint in [tcp, http] {
+        a_sample_is_the_state_of_a_poll(endpoint).await;
         an_unknown_account_is_a_query_error(endpoint).await;
     }
     another_identity_is_detected(tcp, &status).await;
@@ -112,6 +116,70 @@ async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>
     assert!(figures.juice_price_copper.unwrap() > 0 && figures.fees_copper.unwrap() >= 0);
     assert!(figures.coin_supply_copper.unwrap() > 0);
     (figures, attempt.status.as_ref().map(|status| status.value))
+}
+
+/// A sample takes the state alone, on the connection of the polls.
+async fn a_sample_is_the_state_of_a_poll(url: &str) {
+    let endpoint = Endpoint::parse(url).unwrap();
+    let options = ClientOptions::default();
+    let deadline = || Instant::now() + Duration::from_secs(60);
+    let ((poll, polled), (sample, sampled)) = match endpoint.transport() {
+        Transport::Tcp => {
+            let mut client = TcpClient::new(&endpoint, &options);
+            (
+                client.poll(deadline()).await,
+                client.sample_state(deadline()).await,
+            )
+        }
+        Transport::Http => {
+            let clients = HttpClients::default();
+            let mut client =
+                HttpClient::new(&endpoint, &options, &HttpOptions::default(), &clients);
+            (
+                client.poll(deadline()).await,
+                client.sample_state(deadline()).await,
+            )
+        }
+    };
+    assert!(
+        polled.is_ok() && sampled.is_ok(),
+        "{url}: {polled:?} {sampled:?}"
+    );
+    assert_eq!(
+        (sample.phases, sample.reconnects),
+        (Phases::default(), 0),
+        "{url}"
+    );
+    assert!(
+        sample.status.is_none()
+            && sample.clock.is_none() == (endpoint.transport() == Transport::Tcp),
+        "{url}"
+    );
+    assert!(
+        sample.response_bytes * 2 < poll.response_bytes,
+        "{url}: {} bytes",
+        sample.response_bytes
+    );
+    let (polled, sampled) = (
+        poll.state_pair().unwrap(),
+        sample.query.unwrap().value.unwrap(),
+    );
+    assert!(
+        sampled.block >= polled.block,
+        "{url}: {polled:?} {sampled:?}"
+    );
+    assert_eq!(
+        sampled.block == polled.block,
+        sampled.hash == polled.hash,
+        "{url}"
+    );
+
+    let mut prober = prober(&peer(&[url]));
+    let sampled = prober.sample_state(deadline()).await.unwrap().value;
+    assert!(
+        sampled.block >= polled.block,
+        "{url}: {polled:?} {sampled:?}"
+    );
 }
 
 async fn both_endpoints_together(tcp: &str, http: &str, status: &Status) {

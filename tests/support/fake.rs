@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Hash, Limits, decode_message, encode_message, vlq};
-use convex_client::put_frame;
+use convex_client::{SAMPLE_QUERY, put_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -363,9 +363,12 @@ fn reply_frame(script: &Script, request: &Cell) -> Option<Vec<u8>> {
             let ms = i64::try_from(now.as_millis()).unwrap();
             Some(frame(&result(id, Cell::integer(ms), Cell::Nil, Cell::Nil)))
         }
-        "Q" if script.fault != Fault::QueryHangs => {
-            Some(frame(&query_result(script, id, elements.get(3)?)))
-        }
+        "Q" if script.fault != Fault::QueryHangs => Some(frame(&query_result(
+            script,
+            id,
+            elements.get(2)?,
+            elements.get(3)?,
+        ))),
         _ => None,
     }
 }
@@ -417,8 +420,8 @@ fn status_map(script: &Script) -> Cell {
     ])
 }
 
-/// Answers the agent's query. Unknown accounts get the same error as from a real peer.
-fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
+/// Answers the agent's query, or a sample. Unknown accounts get the same error as from a real peer.
+fn query_result(script: &Script, id: Cell, form: &Cell, account: &Cell) -> Cell {
     if let Fault::QueryError(code) = script.fault {
         return result(
             id,
@@ -443,6 +446,9 @@ fn query_result(script: &Script, id: Cell, account: &Cell) -> Cell {
     }
     let value = match script.fault {
         Fault::Value(text) => cad3::reader::read(text).unwrap(),
+        _ if form == SAMPLE_QUERY.form() => {
+            Cell::vector([Cell::integer(script.block), blob(state_hash(script))])
+        }
         _ => figures(script),
     };
     result(id, value, Cell::Nil, Cell::map(info))

@@ -23,6 +23,8 @@ pub(crate) fn status(key: u8, order: OrderPoints) -> Status {
         genesis: Hash::new([1; 32]),
         peer_key: Hash::new([key; 32]),
         order,
+        state: None,
+        protocol: None,
     }
 }
 

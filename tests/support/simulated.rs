@@ -9,7 +9,7 @@ pub(crate) async fn network(peers: usize, faults: &[&str], traffic: Option<&str>
         seed: 1,
         script: Script::parse(faults.iter().copied(), peers).unwrap(),
         traffic: traffic.map(|text| Traffic::parse(text, peers).unwrap()),
-        first_port: None,
+        ..Options::default()
     };
     Network::start(options).await.unwrap()
 }

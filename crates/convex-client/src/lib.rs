@@ -20,6 +20,7 @@ mod options;
 mod poll_query;
 mod query;
 mod resolve;
+mod state_pair;
 mod status;
 mod tcp;
 
@@ -37,5 +38,6 @@ pub use options::ClientOptions;
 pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
 pub use resolve::{MAX_LOOKUPS, resolve_all};
+pub use state_pair::{SAMPLE_QUERY, StatePair};
 pub use status::{ORDER_LEVELS, OrderPoints, Status};
 pub use tcp::{FrameDecoder, FrameError, TcpClient, put_frame};

@@ -3,6 +3,7 @@
 use cad3::{Cell, Hash};
 
 use crate::failure::{Failure, FailureReason};
+use crate::state_pair::StatePair;
 
 /// Number of blocks at each of the four levels of a peer's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,11 +46,18 @@ pub struct Status {
     pub peer_key: Hash,
     /// Order of the peer.
     pub order: OrderPoints,
+    /// State of the peer; absent before release 0.8.17, whose status has a hash but not the block
+    /// that it belongs to.
+    pub state: Option<StatePair>,
+    /// Highest version of the protocol that the peer's release can execute; absent before release
+    /// 0.8.17.
+    pub protocol: Option<i64>,
 }
 
 impl Status {
     /// Reads a status, which releases send as a vector or as a map. Unknown elements and keys are
-    /// ignored.
+    /// ignored. A state or protocol that is missing or invalid is absent; no release is known to
+    /// send the protocol in a map.
     ///
     /// # Errors
     /// A field is missing or has the wrong type: [`FailureReason::Malformed`], naming the field.
@@ -79,6 +87,20 @@ impl Status {
                 .filter(|count| *count >= 0)
                 .ok_or_else(|| malformed("consensus"))
         };
+        // The number of executed blocks, which is one more than the index of the last one.
+        let position = field(9, "state-position")
+            .and_then(Cell::as_i64)
+            .filter(|count| *count >= 0);
+        let state_hash = field(4, "state").and_then(Cell::as_hash);
+        let state = position.zip(state_hash).map(|(position, hash)| StatePair {
+            block: position - 1,
+            hash,
+        });
+        let elements = cell.as_elements();
+        let protocol = elements
+            .and_then(|elements| elements.get(10))
+            .and_then(Cell::as_i64)
+            .filter(|version| *version >= 0);
         Ok(Self {
             genesis: hash(2, "genesis")?,
             peer_key: hash(3, "peer")?,
@@ -88,6 +110,100 @@ impl Status {
                 consensus: level(2)?,
                 finality: level(3)?,
             },
+            state,
+            protocol,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cad3::reader;
+
+    use super::*;
+
+    fn hash(byte: u8) -> Hash {
+        Hash::new([byte; 32])
+    }
+
+    /// The elements of a status with their keys.
+    fn fields() -> Vec<(&'static str, String)> {
+        let mut fields: Vec<(&str, String)> = ["belief", "states", "genesis", "peer", "state"]
+            .into_iter()
+            .zip(1..)
+            .map(|(key, byte)| (key, hash(byte).to_string()))
+            .collect();
+        let rest = [
+            ("consensus-point", "7"),
+            ("proposal-point", "8"),
+            ("block-point", "9"),
+            ("consensus", "[9 8 7 6]"),
+            ("state-position", "5"),
+        ];
+        fields.extend(rest.map(|(key, value)| (key, value.to_owned())));
+        fields
+    }
+
+    fn vector(values: &[String]) -> Result<Status, Failure> {
+        Status::from_cell(&reader::read(&format!("[{}]", values.join(" "))).unwrap())
+    }
+
+    fn values() -> Vec<String> {
+        fields().into_iter().map(|(_, value)| value).collect()
+    }
+
+    #[test]
+    fn a_status_of_any_length_and_a_map_are_read() {
+        let pair = StatePair {
+            block: 4,
+            hash: hash(5),
+        };
+        let status = |state, protocol| Status {
+            genesis: hash(3),
+            peer_key: hash(4),
+            order: OrderPoints {
+                block: 9,
+                proposal: 8,
+                consensus: 7,
+                finality: 6,
+            },
+            state,
+            protocol,
+        };
+        let mut values = values();
+        assert_eq!(vector(&values[..9]), Ok(status(None, None)));
+        assert_eq!(vector(&values), Ok(status(Some(pair), None)));
+        values.push("3".to_owned());
+        assert_eq!(vector(&values), Ok(status(Some(pair), Some(3))));
+        values.extend(["{:new 1}".to_owned(), "nil".to_owned()]);
+        assert_eq!(vector(&values), Ok(status(Some(pair), Some(3))));
+        let entries: Vec<String> = fields()
+            .iter()
+            .map(|(key, value)| format!(":{key} {value}"))
+            .collect();
+        let map = reader::read(&format!("{{{} :other 1}}", entries.join(" "))).unwrap();
+        assert_eq!(Status::from_cell(&map), Ok(status(Some(pair), None)));
+    }
+
+    #[test]
+    fn an_invalid_state_or_protocol_is_absent_and_the_status_still_read() {
+        for (index, invalid) in [(4, "nil"), (9, "nil"), (9, "-1"), (9, "5.0")] {
+            let mut values = values();
+            values[index] = invalid.to_owned();
+            let status = vector(&values).unwrap();
+            assert_eq!(status.state, None, "#{index} {invalid}");
+        }
+        for invalid in ["nil", "-1", "[3]"] {
+            let mut values = values();
+            values.push(invalid.to_owned());
+            assert_eq!(vector(&values).unwrap().protocol, None, "{invalid}");
+        }
+        let mut first = values();
+        first[9] = "0".to_owned();
+        assert_eq!(
+            vector(&first).unwrap().state.unwrap().block,
+            -1,
+            "no block yet"
+        );
     }
 }

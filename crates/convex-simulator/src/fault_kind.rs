@@ -36,6 +36,8 @@ pub enum FaultKind {
     Reset,
     /// `old-api`
     OldApi,
+    /// `new-api`
+    NewApi,
     /// `map-status`
     MapStatus,
     /// `low-stake`
@@ -92,6 +94,10 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
     ("reset", "accepts connections and resets them"),
     ("old-api", "behaves like release 0.8.0"),
     (
+        "new-api",
+        "behaves like release 0.8.17: STATUS has the position of the state",
+    ),
+    (
         "map-status",
         "sends its binary status as a map, as planned for 0.9",
     ),
@@ -137,6 +143,7 @@ impl FaultKind {
             Self::Refuse => "refuse",
             Self::Reset => "reset",
             Self::OldApi => "old-api",
+            Self::NewApi => "new-api",
             Self::MapStatus => "map-status",
             Self::LowStake => "low-stake",
             Self::SilentStake => "silent-stake",
@@ -156,7 +163,7 @@ impl FaultKind {
             | Self::HalfReply
             | Self::Refuse
             | Self::Reset => Aspect::Wire,
-            Self::OldApi | Self::MapStatus => Aspect::Release,
+            Self::OldApi | Self::NewApi | Self::MapStatus => Aspect::Release,
             Self::HalfDead | Self::QueryError(_) => Aspect::Queries,
             other => Aspect::Unshared(other.name()),
         }
@@ -214,6 +221,7 @@ impl FaultKind {
                     Self::Refuse,
                     Self::Reset,
                     Self::OldApi,
+                    Self::NewApi,
                     Self::MapStatus,
                     Self::LowStake,
                     Self::SilentStake,

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::listener::{listen_for_all, listen_for_peer};
+use super::registered::Registered;
 use super::script::{ActiveFaults, Script, Wire};
 use super::traffic::Traffic;
 use super::world::{View, World};
@@ -32,6 +33,8 @@ pub struct Options {
     pub peers: usize,
     /// Seed of the keys and the genesis hash, which otherwise depend only on the number of peers.
     pub seed: u64,
+    /// Peers that are registered besides these.
+    pub registered: Registered,
     /// The faults.
     pub script: Script,
     /// When blocks are made; none for an idle network.
@@ -111,11 +114,7 @@ impl Network {
     /// The number of peers or the first port is out of range, or a listener cannot be opened.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let Options {
-            peers,
-            seed,
-            script,
-            traffic,
-            first_port,
+            peers, first_port, ..
         } = options;
         if !(1..=MAX_PEERS).contains(&peers) {
             return Err(StartError::Peers(peers));
@@ -135,7 +134,8 @@ impl Network {
         // count in.
         let since = Duration::from_nanos(u64::from(wall.subsec_nanos() % 1_000_000));
         let started = clock.checked_sub(since).unwrap_or(clock);
-        let mut world = World::new(peers, seed, start_ms, Arc::new(script.clone()), traffic);
+        let script = options.script.clone();
+        let mut world = World::new(options, start_ms);
         let genesis = world.genesis();
         let keys = (0..peers).map(|peer| world.key(peer)).collect();
         let shared = Arc::new(Shared {

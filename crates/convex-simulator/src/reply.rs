@@ -14,6 +14,8 @@ pub(super) const RESULT: u8 = 0xdd;
 const MAX_HASHES: usize = 254;
 /// Approximate fees of a query besides its juice, in copper.
 const BASE_FEES: i64 = 12_000;
+/// Highest protocol version that release 0.8.17 can execute.
+const PROTOCOL: i64 = 1;
 
 /// How a peer responds to one message.
 #[derive(Debug, PartialEq)]
@@ -178,11 +180,13 @@ fn info(view: &View, juice: i64, trace: Option<&[String]>, account: u64) -> Cell
 }
 
 /// Returns the status as the binary protocol sends it: a vector, or a map in 0.9.
-fn status(view: &View) -> Cell {
+pub(super) fn status(view: &View) -> Cell {
     if view.faults.release == Release::Next {
         return status_map(view);
     }
-    Cell::vector(status_fields(view).map(|(_, value)| value))
+    let values = status_fields(view).map(|(_, value)| value);
+    let protocol = (view.faults.release == Release::Newest).then(|| Cell::integer(PROTOCOL));
+    Cell::vector(values.chain(protocol))
 }
 
 /// Returns the status as a map, as REST sends it.
@@ -190,10 +194,12 @@ pub(super) fn status_map(view: &View) -> Cell {
     Cell::map(status_fields(view).map(|(name, value)| (Cell::keyword(name), value)))
 }
 
-fn status_fields(view: &View) -> [(&'static str, Cell); 9] {
+fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
     let [block, proposal, consensus, _] = view.levels.map(Cell::integer);
     let state = Cell::from(view.state.hash);
-    [
+    let position = (view.faults.release == Release::Newest)
+        .then(|| ("state-position", Cell::integer(view.state_pair().block + 1)));
+    let fields = [
         ("belief", Cell::from(view.belief)),
         ("states", state.clone()),
         ("genesis", Cell::from(view.genesis)),
@@ -203,7 +209,8 @@ fn status_fields(view: &View) -> [(&'static str, Cell); 9] {
         ("proposal-point", proposal),
         ("block-point", block),
         ("consensus", Cell::vector(view.levels.map(Cell::integer))),
-    ]
+    ];
+    fields.into_iter().chain(position)
 }
 
 /// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. Only the
@@ -225,19 +232,25 @@ fn data(view: &View, hashes: &[&Cell]) -> Option<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use cad3::{encode_message, reader};
     use convex_client::{OrderPoints, Reply, Status};
 
     use super::*;
+    use crate::network::Options;
     use crate::script::Script;
     use crate::world::World;
 
     fn view(faults: &[&str]) -> View {
         let script = Script::parse(faults.iter().copied(), 2).unwrap();
-        World::new(2, 1, 1_800_000_000_000, Arc::new(script), None).view(0, Duration::ZERO)
+        let options = Options {
+            peers: 2,
+            seed: 1,
+            script,
+            ..Options::default()
+        };
+        World::new(options, 1_800_000_000_000).view(0, Duration::ZERO)
     }
 
     fn send(view: &View, request: &str) -> Response {
@@ -338,8 +351,9 @@ mod tests {
 
     #[test]
     fn the_client_reads_the_status_as_a_vector_and_as_a_map() {
-        for faults in [&[][..], &["map-status:1"], &["old-api:1"]] {
+        for faults in [&[][..], &["map-status:1"], &["old-api:1"], &["new-api:1"]] {
             let view = view(faults);
+            let has_position = faults == ["new-api:1"];
             let Response::Immediate(reply) = send(&view, "[:SR 1]") else {
                 panic!("no immediate reply");
             };
@@ -356,6 +370,8 @@ mod tests {
                 genesis,
                 peer_key,
                 order,
+                state: has_position.then(|| view.state_pair()),
+                protocol: has_position.then_some(PROTOCOL),
             };
             assert_eq!(Status::from_cell(&value), Ok(expected));
         }

@@ -37,6 +37,8 @@ pub(super) enum Release {
     Old,
     #[default]
     Current,
+    /// 0.8.17: the status has the position of the state.
+    Newest,
     /// The planned 0.9: the binary status is a map.
     Next,
 }
@@ -122,6 +124,7 @@ impl Script {
                 FaultKind::Reset => faults.wire = Wire::Reset,
                 FaultKind::Slow(time) => faults.slow = *time,
                 FaultKind::OldApi => faults.release = Release::Old,
+                FaultKind::NewApi => faults.release = Release::Newest,
                 FaultKind::MapStatus => faults.release = Release::Next,
                 FaultKind::HalfDead => faults.queries = Queries::Hanging,
                 FaultKind::Http500 => faults.http_500 = true,

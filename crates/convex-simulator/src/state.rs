@@ -55,6 +55,8 @@ pub(super) struct State {
     fields: [Cell; 4],
     /// Hash of the whole state.
     pub(super) hash: Hash,
+    /// Index of the last block; −1 before the first.
+    pub(super) block: i64,
     /// Time of the last block, in milliseconds since the epoch.
     pub(super) timestamp: i64,
     /// Registry entries by peer index, which `by_key` gives.
@@ -155,6 +157,7 @@ impl State {
         Self {
             fields,
             hash,
+            block,
             timestamp,
             registered,
             by_key,

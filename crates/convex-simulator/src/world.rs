@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::Hash;
+use convex_client::StatePair;
 
+use super::network::Options;
 use super::peers::PeerSet;
 use super::script::{ActiveFaults, Script};
-use super::state::{FIRST_CONTROLLER, PeerEntry, State, accounts};
+use super::state::{FIRST_CONTROLLER, GENESIS_USER, PeerEntry, State, accounts};
 use super::traffic::Traffic;
 
 /// Number of blocks at the start, which is how far peers can lag or fall back.
@@ -47,7 +49,12 @@ const CACHED_STATES: (usize, usize) = (8, 256);
 /// The peers of a network, its blocks so far, and its script.
 #[derive(Debug)]
 pub(super) struct World {
+    /// Keys of the peers, then of those that are only registered.
     keys: Arc<[Hash]>,
+    /// Number of peers that answer and make blocks.
+    served: usize,
+    /// Own stake of each of the others, in copper.
+    registered_stake: i64,
     by_key: Arc<HashMap<Hash, usize>>,
     accounts: cad3::Cell,
     urls: Vec<Arc<str>>,
@@ -101,23 +108,42 @@ pub(super) struct View {
     pub(super) faults: ActiveFaults,
 }
 
+impl View {
+    /// Returns the block and the hash of the state.
+    pub(super) fn state_pair(&self) -> StatePair {
+        StatePair {
+            block: self.state.block,
+            hash: self.state.hash,
+        }
+    }
+}
+
 impl World {
-    /// Creates a network of `count` peers that starts at `start_ms`, in milliseconds since the
-    /// epoch. Keys and genesis depend only on `seed` and `count`.
-    pub(super) fn new(
-        count: usize,
-        seed: u64,
-        start_ms: i64,
-        script: Arc<Script>,
-        traffic: Option<Traffic>,
-    ) -> Self {
+    /// Creates a network that starts at `start_ms`, in milliseconds since the epoch. Keys and
+    /// genesis depend only on the seed and the numbers of peers.
+    pub(super) fn new(options: Options, start_ms: i64) -> Self {
+        let Options {
+            peers: count,
+            seed,
+            registered,
+            script,
+            traffic,
+            ..
+        } = options;
+        let script = Arc::new(script);
         let derive = |what: &str, i: usize| Hash::of(format!("{what} {seed} {i}").as_bytes());
-        let keys: Arc<[Hash]> = (0..count).map(|i| derive("peer", i)).collect();
+        let all = count + registered.count;
+        let keys: Arc<[Hash]> = (0..all).map(|i| derive("peer", i)).collect();
         let by_key = keys.iter().enumerate().map(|(i, key)| (*key, i)).collect();
-        let staked = STAKE.saturating_mul(to_i64(count));
+        let staked = STAKE.saturating_mul(to_i64(count))
+            + registered
+                .stake_copper
+                .saturating_mul(to_i64(registered.count));
         let jitter = |i| i64::from(derive("jitter", i).as_bytes()[0]) * MAX_JITTER_MS / 256;
         let mut world = Self {
-            accounts: accounts(&keys, staked),
+            accounts: accounts(&keys[..count], staked),
+            served: count,
+            registered_stake: registered.stake_copper,
             by_key: Arc::new(by_key),
             urls: Vec::new(),
             jitter_ms: (0..count).map(jitter).collect(),
@@ -153,7 +179,7 @@ impl World {
     }
 
     fn make_initial_blocks(&mut self) {
-        let peers = self.keys.len();
+        let peers = self.served;
         let blocks = INITIAL_BLOCKS.max(peers);
         let period_ms = (INITIAL_ROUND_MS / to_i64(peers)).clamp(1, 1000);
         let all = PeerSet::all(peers);
@@ -178,7 +204,7 @@ impl World {
 
     /// Returns the next of `makers` in turn that can make a block.
     fn pick_maker(&mut self, makers: &PeerSet, now: Duration) -> Option<usize> {
-        let count = self.keys.len();
+        let count = self.served;
         let maker = (0..count)
             .map(|step| (self.next_maker + step) % count)
             .find(|peer| makers.contains(*peer) && self.script.makes_blocks(*peer, now))?;
@@ -206,7 +232,7 @@ impl World {
                 }
                 _ => {
                     self.registry_changes.pop_front();
-                    PeerSet::all(self.keys.len())
+                    PeerSet::all(self.served)
                 }
             };
             if let Some(maker) = self.pick_maker(&makers, at) {
@@ -325,6 +351,15 @@ impl World {
         timestamp: i64,
         faults_at: Option<Duration>,
     ) -> PeerEntry {
+        if peer >= self.served {
+            return PeerEntry {
+                controller: GENESIS_USER,
+                stake: self.registered_stake,
+                balance: self.registered_stake,
+                timestamp: -1,
+                url: None,
+            };
+        }
         let blocks = &self.made_by[peer];
         let made = blocks.partition_point(|made| *made <= block);
         let last_block_ms = made.checked_sub(1).and_then(|last| {
@@ -371,12 +406,18 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn world(faults: &[&str], traffic: bool) -> World {
-        let script = Script::parse(faults.iter().copied(), 4).unwrap();
         let traffic = traffic.then(|| Traffic {
             period: SECOND,
             makers: PeerSet::all(4),
         });
-        World::new(4, 7, START_MS, Arc::new(script), traffic)
+        let options = Options {
+            peers: 4,
+            seed: 7,
+            script: Script::parse(faults.iter().copied(), 4).unwrap(),
+            traffic,
+            ..Options::default()
+        };
+        World::new(options, START_MS)
     }
 
     /// The levels, the last executed block and the state hash of a peer.
@@ -448,8 +489,12 @@ mod tests {
     #[test]
     fn a_seed_always_gives_the_same_network_and_another_seed_a_different_one() {
         let identity = |seed, start_ms| {
-            let script = Arc::new(Script::default());
-            let mut world = World::new(4, seed, start_ms, script, None);
+            let options = Options {
+                peers: 4,
+                seed,
+                ..Options::default()
+            };
+            let mut world = World::new(options, start_ms);
             (world.genesis(), world.key(3))
         };
         assert_eq!(identity(7, START_MS), identity(7, START_MS + 1));

@@ -23,39 +23,36 @@ pub(super) const WHOLE: u32 = 1_000_000_000;
 #[derive(Debug)]
 pub(in crate::fleet) struct WeighedRegistry {
     registry: Registry,
-    /// Fractions of the registered weight by key. Empty if the registry is incomplete: anyone can
-    /// register more peers than are read.
+    /// Fractions of the registered weight by key. Empty if the total is unknown: anyone can register
+    /// more peers than are read.
     weights: HashMap<Hash, f64>,
-    /// The registered stake, in shares; 0 if the registry is incomplete.
-    total_shares: i128,
     /// When it was read.
     pub(super) read: SystemTime,
 }
 
 impl WeighedRegistry {
     fn new(registry: Registry, read: SystemTime) -> Self {
-        let weights = registry
-            .complete
-            .then(|| registry.weights(registry.state_time_ms));
-        let shares = registry.peers.values().map(|peer| i128::from(peer.shares));
         Self {
-            weights: weights.unwrap_or_default().into_iter().collect(),
-            total_shares: if registry.complete { shares.sum() } else { 0 },
+            weights: registry.weights().into_iter().collect(),
             registry,
             read,
         }
     }
 
-    /// Whether the whole registered stake is known, and there is some.
-    pub(super) const fn has_stake(&self) -> bool {
-        self.total_shares > 0
+    /// Returns the whole registered stake in copper, if it is known and there is some.
+    fn total_stake(&self) -> Option<i64> {
+        let totals = self.registry.coverage.totals()?;
+        Some(totals.stake_copper).filter(|stake| *stake > 0)
     }
 
     /// Returns the fractions of the registered stake and weight that the peer with `key` has, in
     /// billionths.
     fn units_of(&self, key: &Hash) -> (u64, u64) {
-        let shares = self.registry.peers.get(key).map_or(0, |peer| peer.shares);
-        let stake = i128::from(shares.max(0)) * i128::from(WHOLE) / self.total_shares.max(1);
+        let fractions = self.registry.peers.get(key).zip(self.total_stake());
+        let stake = fractions.map_or(0, |(peer, total)| {
+            let stake = i128::from(peer.own_copper) + i128::from(peer.delegated_copper);
+            stake.max(0) * i128::from(WHOLE) / i128::from(total)
+        });
         let weight = self.weights.get(key).copied().unwrap_or(0.0) * f64::from(WHOLE);
         #[expect(
             clippy::cast_possible_truncation,
@@ -86,14 +83,18 @@ impl NetworkWatch {
             read,
         } = reading;
         self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
-        if registry.complete {
-            let pinned = self.pinned_keys();
-            for member in self.members.values_mut() {
-                if let Some(key) = member.own_key(&pinned) {
-                    let is_registered = registry.peers.contains_key(&key);
-                    let watch = &mut member.registration;
-                    watch.record(is_registered, &reader, only_reader);
-                }
+        // A state before the head may lack peers that have been registered since.
+        let is_current = Some(registry.state_block) >= self.progress.head.block();
+        let pinned = self.pinned_keys();
+        for member in self.members.values_mut() {
+            let Some(key) = member.own_key(&pinned) else {
+                continue;
+            };
+            let is_registered = registry.peers.contains_key(&key);
+            let is_absent = registry.coverage.is_complete() || registry.absent.contains(&key);
+            if is_registered || (is_absent && is_current) {
+                let watch = &mut member.registration;
+                watch.record(is_registered, &reader, only_reader);
             }
         }
         self.registry = Some(Arc::new(WeighedRegistry::new(registry, read)));
@@ -103,7 +104,7 @@ impl NetworkWatch {
     pub(super) fn staked_registry(&self) -> Option<&Arc<WeighedRegistry>> {
         self.registry
             .as_ref()
-            .filter(|registry| registry.has_stake())
+            .filter(|registry| registry.total_stake().is_some())
     }
 
     /// Returns the whole registered stake, if it is known.

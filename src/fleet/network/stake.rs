@@ -44,14 +44,11 @@ pub struct Losable {
 
 impl Quorum {
     /// Sums the weights of the registry by standing; peers that are not in `classes` are
-    /// unobserved. None without weight, and if the registry is incomplete: anyone can register more
-    /// peers than are read.
+    /// unobserved. None without a total weight.
     #[must_use]
     pub fn from_registry(registry: &Registry, classes: &HashMap<Hash, StakeClass>) -> Option<Self> {
-        let weights = registry.weights(registry.state_time_ms);
-        if weights.is_empty() || !registry.complete {
-            return None;
-        }
+        registry.coverage.totals().filter(|it| it.weight > 0.0)?;
+        let weights = registry.weights();
         let mut ratios = [0.0; StakeClass::ALL.len()];
         let (mut majority, mut present) = (Vec::new(), Vec::new());
         for (key, weight) in weights {
@@ -70,6 +67,9 @@ impl Quorum {
                 StakeClass::Minority | StakeClass::Down => {}
             }
         }
+        // Those that were not read, where only the total is known.
+        let read: f64 = ratios.iter().sum();
+        ratios[StakeClass::Unobserved as usize] += (1.0 - read).max(0.0);
         let [_, minority, down, unobserved] = ratios;
         let margin = 1.0 - minority - down - CONSENSUS_THRESHOLD;
         Some(Self {
@@ -103,7 +103,7 @@ pub struct Stake {
     pub state_time_ms: i64,
     /// Fraction of its stake that counts, 0.001 to 1.
     pub decay: f64,
-    /// Its fraction of the network's weight; none if the registry is incomplete.
+    /// Its fraction of the network's weight; none if the total is unknown.
     pub weight: Option<f64>,
     /// Balance of its controller, in copper.
     pub controller_balance: Option<i64>,
@@ -145,6 +145,7 @@ impl Stake {
 mod tests {
     use StakeClass::{Down, Majority, Minority, Unobserved};
     use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
+    use convex_client::chain::{Coverage, Totals};
 
     use super::*;
 
@@ -158,17 +159,8 @@ mod tests {
             last_block_ms: Some(0),
             url: None,
         };
-        Registry {
-            state_time_ms: 0,
-            registered: shares.len() as u64,
-            complete: true,
-            peers: (1..)
-                .map(|i| Hash::new([i; 32]))
-                .zip(shares.iter().map(peer))
-                .collect(),
-            total_stake_copper: shares.iter().sum(),
-            controllers: <_>::default(),
-        }
+        let keys = (1..).map(|i| Hash::new([i; 32]));
+        Registry::complete(0, keys.zip(shares.iter().map(peer)))
     }
 
     fn quorum(shares: &[i64], classes: &[StakeClass]) -> Quorum {
@@ -206,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_own_stake_counts_as_down_and_an_incomplete_registry_not_at_all() {
+    fn too_little_own_stake_counts_as_down() {
         let mut registry = registry(&[1, 1]);
         let classes: HashMap<_, _> = [1, 2].map(|i| (Hash::new([i; 32]), Majority)).into();
         registry
@@ -219,7 +211,20 @@ mod tests {
             (quorum.margin - (0.5 - CONSENSUS_THRESHOLD)).abs() < 1e-9,
             "{quorum:?}"
         );
-        registry.complete = false;
+    }
+
+    #[test]
+    fn peers_that_were_not_read_are_unobserved_and_without_totals_there_is_no_quorum() {
+        let mut registry = registry(&[100, 100]);
+        let classes = [(Hash::new([1; 32]), Down)].into();
+        registry.coverage = Coverage::Totals(Totals {
+            stake_copper: 0,
+            weight: 1_000.0,
+        });
+        let quorum = Quorum::from_registry(&registry, &classes).expect("there is a total");
+        assert!((quorum.margin - 0.23).abs() < 1e-9, "{quorum:?}");
+        assert!((quorum.ratios[3] - 0.9).abs() < 1e-9, "{quorum:?}");
+        registry.coverage = Coverage::Watched;
         assert_eq!(Quorum::from_registry(&registry, &classes), None);
     }
 

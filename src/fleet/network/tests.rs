@@ -2,6 +2,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 use convex_client::chain::{RegisteredPeer, Registry};
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -37,28 +38,17 @@ fn key(name: &str) -> Hash {
     Hash::new(bytes)
 }
 
-const MINIMUM_SHARES: i64 = 1_000_000_000_000;
-
 fn registry(stakes: &[(&str, i64)]) -> Registry {
     let peer = |stake: i64| RegisteredPeer {
         controller: None,
-        own_copper: MINIMUM_SHARES,
+        own_copper: stake * MINIMUM_OWN_STAKE_COPPER,
         delegated_copper: 0,
         shares: stake,
         last_block_ms: Some(0),
         url: None,
     };
     let peers = stakes.iter();
-    Registry {
-        state_time_ms: 0,
-        registered: stakes.len() as u64,
-        complete: true,
-        peers: peers
-            .map(|(name, stake)| (key(name), peer(*stake)))
-            .collect(),
-        total_stake_copper: 1,
-        controllers: <_>::default(),
-    }
+    Registry::complete(0, peers.map(|(name, stake)| (key(name), peer(*stake))))
 }
 
 /// A network whose peers answer at given seconds.

@@ -175,7 +175,9 @@ impl NetworkWatch {
             registered: (self.registered > 0).then_some(self.registered),
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),
-            stake_copper: registry.map(|registry| registry.total_stake_copper),
+            stake_copper: registry
+                .and_then(|registry| registry.coverage.totals())
+                .map(|totals| totals.stake_copper),
             registry_read: self.registry.as_ref().map(|registry| registry.read),
             query_error: self.query_error,
         }

@@ -147,6 +147,8 @@ mod tests {
                 consensus: 1,
                 finality: 1,
             },
+            state: None,
+            protocol: None,
         };
         Attempt {
             status: Some(Timed {

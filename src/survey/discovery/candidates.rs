@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use cad3::Hash;
 use convex_client::Transport;
-use convex_client::chain::AdvertisedAddress;
-use convex_client::chain::Registry;
+use convex_client::chain::{AdvertisedAddress, RegisteredPeer, Registry};
 
 use crate::config::{self, Config};
 use crate::fleet::Snapshot;
@@ -86,33 +85,24 @@ pub fn candidates(
     configured: &ConfiguredPeers,
     max_peers: usize,
 ) -> Vec<Candidate> {
-    let mut weighted: Vec<(f64, Candidate)> = registry
-        .peers
-        .iter()
-        .filter_map(|(key, peer)| {
-            let advertised: AdvertisedAddress = peer.url.as_deref()?.parse().ok()?;
-            let weight = peer.weight(registry.state_time_ms);
-            let candidate = Candidate {
-                key: *key,
-                advertised,
-            };
-            (!configured.contains(key, &candidate.advertised)).then_some((weight, candidate))
-        })
+    let weight = |peer: &RegisteredPeer| peer.weight(registry.state_time_ms);
+    let with_url = registry.peers.iter().filter(|(_, peer)| peer.url.is_some());
+    let mut weighted: Vec<(f64, &Hash, &RegisteredPeer)> = with_url
+        .map(|(key, peer)| (weight(peer), key, peer))
         .collect();
     // The sort is stable: peers of equal weight stay in the order of their keys.
-    weighted.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    weighted.truncate(max_peers);
-    weighted
-        .into_iter()
-        .map(|(_, candidate)| candidate)
-        .collect()
+    weighted.sort_by(|(a, ..), (b, ..)| b.total_cmp(a));
+    let candidates = weighted.into_iter().filter_map(|(_, key, peer)| {
+        let advertised: AdvertisedAddress = peer.url.as_deref()?.parse().ok()?;
+        let key = *key;
+        (!configured.contains(&key, &advertised)).then_some(Candidate { key, advertised })
+    });
+    candidates.take(max_peers).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use convex_client::chain::RegisteredPeer;
 
     use super::*;
 
@@ -130,14 +120,7 @@ mod tests {
             last_block_ms: Some(0),
             url: url.map(str::to_owned),
         };
-        Registry {
-            state_time_ms: 0,
-            registered: peers.len() as u64,
-            complete: true,
-            total_stake_copper: 0,
-            peers: (1..).map(key).zip(peers.iter().map(peer)).collect(),
-            controllers: <_>::default(),
-        }
+        Registry::complete(0, (1..).map(key).zip(peers.iter().map(peer)))
     }
 
     fn configured(peers: &str) -> ConfiguredPeers {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use cad3::Hash;
 use convex_client::chain::AdvertisedAddress;
-use convex_client::chain::{MAX_PEERS, Registry};
+use convex_client::chain::Registry;
 use convex_client::resolve_all;
 
 use crate::config::{self, Config, Discovery};
@@ -105,7 +105,7 @@ impl Scanner {
             network: self.network.clone(),
             candidates: candidates.into_iter().map(resolve).collect(),
             configured: configured.keys,
-            complete: registry.complete || registry.peers.len() == MAX_PEERS,
+            complete: registry.coverage.is_complete(),
         }
     }
 }

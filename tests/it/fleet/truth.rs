@@ -64,6 +64,7 @@ const TABLE: &str = "
 | -                     | 100ms   | Seldom      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | old-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | map-status:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| new-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | skew=300ms:2          | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1

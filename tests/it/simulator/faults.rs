@@ -5,12 +5,13 @@ use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
 use convex_simulator::Network;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use crate::support::contract::prober;
 use crate::support::simulated::network;
 use crate::support::until;
 
-use super::{figures, pinned, poll, rest};
+use super::{TIMEOUT, figures, pinned, poll, rest};
 
 #[tokio::test]
 async fn each_fault_of_a_connection_has_its_reason_over_either_transport() {
@@ -199,4 +200,43 @@ async fn faults_start_and_end_at_their_times_on_open_connections() {
         }
     }))
     .await;
+}
+
+#[tokio::test]
+async fn the_status_of_a_newer_release_shows_the_state_where_queries_hang() {
+    let network = network(2, &["new-api:1", "half-dead:1"], None).await;
+    let (observation, _) = poll(&network, 1).await;
+    let [_, tcp] = &observation.endpoints[..] else {
+        panic!("two endpoints");
+    };
+    let expected = prober(&pinned(&network, 2))
+        .sample_state(deadline())
+        .await
+        .unwrap();
+    assert_eq!(tcp.attempt.query, None);
+    assert_eq!(tcp.attempt.state_pair(), Some(expected.value));
+    let failure = prober(&pinned(&network, 1))
+        .sample_state(deadline())
+        .await
+        .unwrap_err();
+    assert!(failure.to_string().contains("no answer"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_sample_comes_from_the_next_endpoint_if_one_fails_and_not_after_a_query_error() {
+    let network = network(3, &["refuse:1", "query-error=JUICE:2"], None).await;
+    let mut peer = pinned(&network, 3);
+    let refused = pinned(&network, 1).endpoints[1].clone();
+    peer.endpoints[1] = refused;
+    let sample = prober(&peer).sample_state(deadline()).await.unwrap();
+    assert_eq!(sample.value.block, 999);
+    let error = prober(&pinned(&network, 2))
+        .sample_state(deadline())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains(":JUICE"), "{error}");
+}
+
+fn deadline() -> Instant {
+    Instant::now() + TIMEOUT
 }

@@ -20,8 +20,8 @@ use super::{figures, pinned, poll, rest};
 
 #[tokio::test]
 async fn simulated_peers_of_all_releases_meet_the_contract() {
-    let network = network(3, &["old-api:2", "map-status:3"], None).await;
-    for i in 1..=3 {
+    let network = network(4, &["old-api:2", "map-status:3", "new-api:4"], None).await;
+    for i in 1..=4 {
         let (tcp, http) = (network.tcp(i), network.http(i));
         holds(&format!("tcp://{tcp}"), &format!("http://{http}")).await;
     }

@@ -81,12 +81,15 @@ async fn answer<S: AsyncWrite + Unpin>(
         }
         _ if is_query => {
             let request: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+            let form = request["source"].as_str().map(cad3::reader::read);
+            let form = form.and_then(Result::ok).unwrap_or(Cell::Nil);
             let account = request["address"]
                 .as_str()
                 .and_then(|text| text.strip_prefix('#')?.parse().ok());
             let reply = query_result(
                 script,
                 Cell::integer(99),
+                &form,
                 &account.map_or(Cell::Nil, Cell::address),
             );
             let failed = matches!(convex_client::Reply::from_cell(&reply), Some(reply) if reply.outcome.is_err());

@@ -84,7 +84,7 @@ pub(super) fn split_balance(balance: i64, own_shares: i64, delegated_shares: i64
     clippy::cast_precision_loss,
     reason = "amounts and times keep more precision than weights and thresholds need"
 )]
-fn float(value: i64) -> f64 {
+pub(super) fn float(value: i64) -> f64 {
     value as f64
 }
 

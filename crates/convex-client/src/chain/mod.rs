@@ -10,5 +10,6 @@ mod registry;
 pub use advertised::{AdvertisedAddress, AdvertisedError};
 pub use number::{NotANumber, to_number};
 pub use registry::{
-    MAX_PEERS, MAX_URL_BYTES, RegisteredPeer, Registry, RegistryError, RegistryReader,
+    Coverage, MAX_PEERS, MAX_URL_BYTES, RegisteredPeer, Registry, RegistryError, RegistryReader,
+    Totals,
 };

@@ -152,7 +152,7 @@ impl HttpClient {
         self.query_retry_after
     }
 
-    async fn attempt<V>(
+    pub(crate) async fn attempt<V>(
         &mut self,
         spec: &RequestSpec<'_, V>,
         deadline: Instant,

@@ -113,7 +113,7 @@ impl TcpClient {
         attempt.into_value(outcome)
     }
 
-    async fn attempt<V>(
+    pub(crate) async fn attempt<V>(
         &mut self,
         spec: &RequestSpec<'_, V>,
         deadline: Instant,

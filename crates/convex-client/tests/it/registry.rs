@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use cad3::{Cell, Hash, Limits, reader};
 use convex_client::chain::economics::MAX_SUPPLY_COPPER;
 use convex_client::chain::{
-    MAX_PEERS, MAX_URL_BYTES, RegisteredPeer, Registry, RegistryError, RegistryReader,
+    Coverage, MAX_PEERS, MAX_URL_BYTES, RegisteredPeer, Registry, RegistryError, RegistryReader,
+    Totals,
 };
 use convex_client::{ErrorReply, Failure, FailureReason, QueryError, Reply};
 
@@ -31,12 +32,19 @@ fn row(i: usize) -> Vec<Cell> {
     ]
 }
 
-fn page(registered: i64, rows: impl IntoIterator<Item = Cell>) -> Cell {
-    Cell::vector([
+/// A page of the state after `block`.
+fn page_at(block: i64, registered: i64, rest: impl IntoIterator<Item = Cell>) -> Cell {
+    let header = [
+        Hash::of(&block.to_be_bytes()).into(),
+        Cell::integer(block),
         Cell::integer(NOW),
         Cell::integer(registered),
-        Cell::vector(rows),
-    ])
+    ];
+    Cell::vector(header.into_iter().chain(rest))
+}
+
+fn page(registered: i64, rows: impl IntoIterator<Item = Cell>) -> Cell {
+    page_at(7, registered, [Cell::vector(rows)])
 }
 
 fn rows(range: std::ops::Range<usize>) -> impl Iterator<Item = Cell> {
@@ -58,7 +66,9 @@ fn too_large() -> Result<Cell, QueryError> {
 struct Peer {
     registered: usize,
     limit: usize,
-    page_sizes: Vec<usize>,
+    /// Number of answers from one state, after which a block is made.
+    block_every: usize,
+    pages: Vec<(char, usize)>,
 }
 
 impl Peer {
@@ -66,14 +76,33 @@ impl Peer {
         Self {
             registered,
             limit,
-            page_sizes: Vec::new(),
+            block_every: usize::MAX,
+            pages: Vec::new(),
         }
     }
 
     fn answer(&mut self, source: &str) -> Result<Cell, QueryError> {
-        let Some((_, slice)) = source.split_once("(slice peers (min ") else {
+        let block = i64::try_from(self.pages.len() / self.block_every).expect("few blocks");
+        let registered = i64::try_from(self.registered).expect("a small registry");
+        if source.contains("(balance a)") {
             let addresses = source.split('#').skip(1).count();
+            self.pages.push(('b', addresses));
             return Ok(Cell::vector((0..addresses).map(|_| Cell::integer(COIN))));
+        }
+        let Some((_, slice)) = source.split_once("(slice peers (min ") else {
+            let keys: Vec<Hash> = source
+                .split("0x")
+                .skip(1)
+                .map(|hex| hex[..64].parse().unwrap())
+                .collect();
+            self.pages.push(('k', keys.len()));
+            let position = |key: &Hash| (0..self.registered).find(|i| self::key(*i) == *key);
+            let row = |key: &Hash| position(key).map_or(Cell::Nil, |i| Cell::vector(row(i)));
+            return Ok(page_at(
+                block,
+                registered,
+                [Cell::vector(keys.iter().map(row))],
+            ));
         };
         let number = |text: &str| {
             let number = text.split(' ').next().expect("a first word");
@@ -81,21 +110,52 @@ impl Peer {
         };
         let to = slice.split("(min ").nth(1).expect("two bounds");
         let (from, to) = (number(slice), number(to));
-        self.page_sizes.push(to - from);
+        let sums = source.contains("reduce");
+        self.pages.push((if sums { 's' } else { 'r' }, to - from));
         if to - from > self.limit {
             return query_error("JUICE");
         }
         let range = from.min(self.registered)..to.min(self.registered);
-        let registered = i64::try_from(self.registered).expect("a small registry");
-        Ok(page(registered, rows(range)))
+        let rest = if sums {
+            let count = i64::try_from(range.len()).expect("a small registry");
+            vec![
+                Cell::integer(3_003 * COIN * count),
+                Cell::from(weight_of(range.len())),
+            ]
+        } else {
+            vec![Cell::vector(rows(range))]
+        };
+        Ok(page_at(block, registered, rest))
     }
 
-    fn read(&mut self) -> Result<Registry, RegistryError> {
-        let mut reading = RegistryReader::default();
+    fn read_with(&mut self, mut reading: RegistryReader) -> Result<Registry, RegistryError> {
         while let Some(query) = reading.next_query() {
             reading.handle_answer(self.answer(query.source()))?;
         }
         Ok(reading.finish().expect("at least one page was read"))
+    }
+
+    fn read(&mut self) -> Result<Registry, RegistryError> {
+        self.read_with(RegistryReader::default())
+    }
+
+    /// Kinds and sizes of the pages, the balances left out.
+    fn pages(&self) -> String {
+        let pages = self.pages.iter().filter(|(kind, _)| *kind != 'b');
+        let pages: Vec<String> = pages.map(|(kind, size)| format!("{kind}{size}")).collect();
+        pages.join(" ")
+    }
+}
+
+fn weight_of(peers: usize) -> f64 {
+    3e12 * f64::from(u32::try_from(peers).expect("a small registry"))
+}
+
+fn totals(registered: usize) -> Totals {
+    let count = i64::try_from(registered).expect("a small registry");
+    Totals {
+        stake_copper: 3_003 * COIN * count,
+        weight: weight_of(registered),
     }
 }
 
@@ -103,8 +163,8 @@ impl Peer {
 fn a_registry_is_read_with_the_balances_of_its_controllers() {
     let registry = Peer::new(3, 1000).read().unwrap();
     assert_eq!((registry.state_time_ms, registry.registered), (NOW, 3));
-    assert!(registry.complete);
-    assert_eq!(registry.total_stake_copper, 3 * 3_003 * COIN);
+    assert_eq!(registry.state_block, 0);
+    assert_eq!(registry.coverage, Coverage::Complete(totals(3)));
     assert_eq!(
         registry.controllers,
         BTreeMap::from([(100, COIN), (101, COIN)])
@@ -118,7 +178,7 @@ fn a_registry_is_read_with_the_balances_of_its_controllers() {
         url: Some("tcp://peer.example:18888".to_owned()),
     };
     assert_eq!(registry.peers[&key(2)], expected);
-    let weights = registry.weights(NOW);
+    let weights = registry.weights();
     assert!((weights[&key(2)] - 1.0 / 3.0).abs() < 1e-12, "{weights:?}");
 }
 
@@ -166,40 +226,114 @@ fn rows_of_real_peers_are_read() {
 }
 
 #[test]
-fn a_large_registry_is_read_in_pages_up_to_a_limit() {
-    let mut peer = Peer::new(600, 1000);
+fn a_large_registry_is_read_in_pages_of_one_state() {
+    let mut peer = Peer::new(9_000, 4_000);
     let registry = peer.read().unwrap();
-    assert_eq!(peer.page_sizes, [250, 250, 250]);
-    assert_eq!((registry.peers.len(), registry.complete), (600, true));
-    assert_eq!(registry.controllers.len(), 300);
-
-    let mut peer = Peer::new(1000, 1000);
-    assert!(peer.read().unwrap().complete);
-    assert_eq!(peer.page_sizes, [250; 4]);
-
-    let mut peer = Peer::new(100_000, 1000);
-    let registry = peer.read().unwrap();
-    assert_eq!(peer.page_sizes, [250; 4], "no further pages are requested");
-    assert_eq!(
-        (registry.peers.len(), registry.registered),
-        (MAX_PEERS, 100_000)
-    );
-    assert!(!registry.complete);
-    let sum: f64 = registry.weights(NOW).values().sum();
+    assert_eq!(peer.pages(), "r4000 r4000 r4000");
+    assert_eq!(registry.coverage, Coverage::Complete(totals(9_000)));
+    assert_eq!(registry.peers.len(), 9_000);
+    let sum: f64 = registry.weights().values().sum();
     assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    assert_eq!(
+        registry.controllers.len(),
+        1_000,
+        "a limited number of balances"
+    );
+}
+
+#[test]
+fn all_pages_are_read_again_when_a_block_is_made_between_them() {
+    let mut peer = Peer::new(9_000, 4_000);
+    peer.block_every = 4;
+    let registry = peer.read().unwrap();
+    assert_eq!(peer.pages(), "r4000 r4000 r4000");
+    assert_eq!(registry.state_block, 0);
+
+    let mut peer = Peer::new(9_000, 4_000);
+    peer.pages = vec![('b', 0); 2];
+    peer.block_every = 4;
+    let registry = peer.read().unwrap();
+    assert_eq!(peer.pages(), "r4000 r4000 r4000 r4000 r4000 r4000");
+    assert_eq!((registry.state_block, registry.peers.len()), (1, 9_000));
+}
+
+#[test]
+fn totals_and_watched_keys_are_read_where_blocks_outrun_the_pages() {
+    let watched = [key(3), key(8_000), key(9_000)];
+    let mut peer = Peer::new(9_000, 100_000);
+    peer.block_every = 1;
+    let registry = peer.read_with(RegistryReader::new(watched)).unwrap();
+    assert_eq!(peer.pages(), ["r4000"; 8].join(" ") + " s25000 k3");
+    assert_eq!(registry.coverage, Coverage::Totals(totals(9_000)));
+    assert_eq!(registry.state_block, 8, "that of the totals");
+    assert_eq!(registry.peers.len(), 2);
+    let is_registered = [3, 8_000, 9_000, 4].map(|i| registry.is_registered(&key(i)));
+    assert_eq!(is_registered, [Some(true), Some(true), Some(false), None]);
+    assert!((registry.stakes()[&key(3)] - 1.0 / 9_000.0).abs() < 1e-12);
+    assert_eq!(registry.controllers.len(), 2);
+}
+
+#[test]
+fn of_more_peers_than_fit_only_totals_and_watched_keys_are_read() {
+    let registered = MAX_PEERS + 1;
+    let mut peer = Peer::new(registered, 100_000);
+    let registry = peer.read_with(RegistryReader::new([key(5)])).unwrap();
+    assert_eq!(
+        peer.pages(),
+        "r4000 ".to_owned() + &["s25000"; 5].join(" ") + " k1"
+    );
+    assert_eq!(registry.coverage, Coverage::Totals(totals(registered)));
+    assert_eq!(
+        (registry.registered, registry.peers.len()),
+        (registered as u64, 1)
+    );
+
+    let mut peer = Peer::new(registered, 100_000);
+    peer.block_every = 1;
+    let registry = peer.read_with(RegistryReader::new([key(5)])).unwrap();
+    assert_eq!(
+        registry.coverage,
+        Coverage::Watched,
+        "the totals are unknown"
+    );
+    assert!(registry.weights().is_empty());
+    assert_eq!(registry.is_registered(&key(5)), Some(true));
+}
+
+#[test]
+fn a_registry_without_end_is_given_up() {
+    let mut reading = RegistryReader::new([key(1)]);
+    let mut queries = 0;
+    while reading.next_query().is_some() {
+        let sums = [Cell::integer(0), Cell::from(0.0)];
+        let answer = if queries == 0 {
+            page(i64::MAX, rows(0..4000))
+        } else {
+            page_at(7, i64::MAX, sums)
+        };
+        reading.handle_answer(Ok(answer)).unwrap();
+        queries += 1;
+    }
+    assert!(queries <= 401, "{queries}");
+    assert_eq!(reading.finish().unwrap().coverage, Coverage::Watched);
 }
 
 #[test]
 fn smaller_pages_are_requested_when_one_is_too_large() {
-    let mut peer = Peer::new(70, 50);
+    let mut peer = Peer::new(600, 250);
     let registry = peer.read().unwrap();
-    assert_eq!(peer.page_sizes, [250, 50, 50]);
-    assert_eq!((registry.peers.len(), registry.complete), (70, true));
+    assert_eq!(peer.pages(), "r4000 r1000 r250 r250 r250");
+    assert_eq!(registry.coverage, Coverage::Complete(totals(600)));
 
     let mut reading = RegistryReader::default();
     let first = reading.next_query();
     reading.handle_answer(too_large()).unwrap();
     assert_ne!(reading.next_query(), first);
+
+    let mut peer = Peer::new(70, 1000);
+    peer.read_with(RegistryReader::default().with_max_page(40))
+        .unwrap();
+    assert_eq!(peer.pages(), "r40 r40");
 }
 
 #[test]
@@ -207,32 +341,39 @@ fn a_peer_that_refuses_even_the_smallest_page_is_an_error() {
     let mut peer = Peer::new(70, 0);
     let error = peer.read().unwrap_err();
     assert!(matches!(error, RegistryError::Query(_)), "{error}");
-    assert_eq!(peer.page_sizes, [250, 50, 10]);
+    assert_eq!(peer.pages(), "r4000 r1000 r250 r62 r15 r10");
 }
 
 #[test]
-fn pages_already_read_are_kept_when_further_ones_fail() {
-    let mut reading = RegistryReader::default();
-    reading.handle_answer(Ok(page(600, rows(0..250)))).unwrap();
-    for _ in 0..3 {
+fn less_is_read_from_a_peer_that_refuses_the_rest() {
+    let mut reading = RegistryReader::new([key(0)]);
+    reading
+        .handle_answer(Ok(page(9_000, rows(0..4000))))
+        .unwrap();
+    let mut kinds = Vec::new();
+    while let Some(query) = reading.next_query() {
+        let kind = ["reduce", "get peers", "(balance a)"].map(|part| query.source().contains(part));
+        if kinds.last() != Some(&kind) {
+            kinds.push(kind);
+        }
         reading.handle_answer(query_error("JUICE")).unwrap();
     }
-    let query = reading.next_query().unwrap();
-    assert!(query.source().contains("(balance a)"), "{}", query.source());
-    reading.handle_answer(query_error("JUICE")).unwrap();
-    assert_eq!(reading.next_query(), None);
+    let [rows, sums, keys] = [[false; 3], [true, false, false], [false, true, false]];
+    assert_eq!(kinds, [rows, sums, keys]);
     let registry = reading.finish().unwrap();
     assert_eq!(
-        (registry.peers.len(), registry.registered, registry.complete),
-        (250, 600, false)
+        (registry.coverage, registry.registered),
+        (Coverage::Watched, 9_000)
     );
-    assert!(registry.controllers.is_empty());
+    assert!(registry.peers.is_empty() && registry.controllers.is_empty());
 }
 
 #[test]
 fn after_a_failure_the_same_query_can_go_to_another_peer() {
     let mut reading = RegistryReader::default();
-    reading.handle_answer(Ok(page(300, rows(0..250)))).unwrap();
+    reading
+        .handle_answer(Ok(page(4300, rows(0..4000))))
+        .unwrap();
     let query = reading.next_query();
     let failure = Failure::new(FailureReason::Timeout, "as scripted");
     let error = reading
@@ -242,9 +383,9 @@ fn after_a_failure_the_same_query_can_go_to_another_peer() {
     assert!(reading.handle_answer(query_error("NOBODY")).is_err());
     assert_eq!(reading.next_query(), query);
     reading
-        .handle_answer(Ok(page(300, rows(250..300))))
+        .handle_answer(Ok(page(4300, rows(4000..4300))))
         .unwrap();
-    assert!(reading.finish().unwrap().complete);
+    assert!(reading.finish().unwrap().coverage.is_complete());
 }
 
 #[test]
@@ -253,17 +394,17 @@ fn without_an_answer_there_is_no_registry() {
 }
 
 #[test]
-fn peers_that_change_place_between_pages_are_no_error() {
+fn a_peer_on_two_pages_of_one_state_is_refused() {
     let mut reading = RegistryReader::default();
-    reading.handle_answer(Ok(page(260, rows(0..250)))).unwrap();
     reading
-        .handle_answer(Ok(page(259, rows(249..258))))
+        .handle_answer(Ok(page(4001, rows(0..4000))))
         .unwrap();
-    let registry = reading.finish().unwrap();
-    assert_eq!(
-        (registry.peers.len(), registry.registered, registry.complete),
-        (258, 259, false)
-    );
+    let query = reading.next_query();
+    let error = reading
+        .handle_answer(Ok(page(4001, rows(9..10))))
+        .unwrap_err();
+    assert!(error.to_string().ends_with("is on two pages"), "{error}");
+    assert_eq!(reading.next_query(), query);
 }
 
 #[test]
@@ -347,30 +488,28 @@ fn an_answer_that_is_not_a_page_is_refused() {
         "12",
         "[]",
         "[1 2]",
-        "[-1 0 []]",
-        "[1 -1 []]",
-        "[1 0 {}]",
-        "[nil 0 []]",
-        "[1 0 [] 3]",
+        "[nil -2 0 0 []]",
+        "[nil 0 -1 0 []]",
+        "[nil 0 0 -1 []]",
+        "[nil nil 0 0 []]",
+        "[nil 0 0 0 [] 3]",
     ] {
         let message = problem(reader::read(text).unwrap());
-        assert!(
-            message.contains("is not a vector of time, count and rows"),
-            "{text}: {message}"
-        );
+        assert!(message.contains("is not a page"), "{text}: {message}");
     }
+    problem(reader::read("[nil 0 0 0 {}]").unwrap());
 }
 
 #[test]
 fn more_or_fewer_rows_than_requested_are_refused() {
     let message = problem(page(100_000, rows(0..100_000)));
     assert!(
-        message.contains("expected 250 of 100000 peers from position 0, found 100000"),
+        message.contains("expected 4000 of 100000 peers from position 0"),
         "{message}"
     );
     let message = problem(page(1 << 62, rows(0..3)));
     assert!(
-        message.contains("expected 250 of 4611686018427387904 peers from position 0, found 3"),
+        message.contains("expected 4000 of 4611686018427387904 peers from position 0"),
         "{message}"
     );
     problem(page(2, rows(0..3)));

@@ -11,10 +11,11 @@ use super::{Evaluator, QueryError, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CoreFunction(&'static str);
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 26] = [
     "+",
     "-",
     "*",
+    "/",
     "<=",
     "=",
     "account",
@@ -23,12 +24,14 @@ const NAMES: [&str; 23] = [
     "conj",
     "count",
     "encoding",
+    "exp",
     "get",
     "get-in",
     "get-peer-stake",
     "hash",
     "keys",
     "mapv",
+    "max",
     "min",
     "nth",
     "reduce",
@@ -103,6 +106,14 @@ impl CoreFunction {
                 let min = integers(cells)?.into_iter().min();
                 Ok(min.map_or(Cell::Nil, Cell::integer))
             }
+            ("max", [_, ..]) => {
+                let numbers = cells.iter().enumerate();
+                let numbers = numbers.map(|(i, cell)| double(cell, i + 1));
+                let numbers: Vec<f64> = numbers.collect::<Result<_, _>>()?;
+                Ok(Cell::Double(numbers.into_iter().fold(f64::MIN, f64::max)))
+            }
+            ("/", [a, b]) => Ok(Cell::Double(double(a, 1)? / double(b, 2)?)),
+            ("exp", [power]) => Ok(Cell::Double(double(power, 1)?.exp())),
             ("slice", [collection, from, to]) => slice(collection, from, to),
             ("str?", [cell]) => Ok(Cell::Bool(cell.kind() == "string")),
             ("account", [number]) => Ok(account(state, number)?.unwrap_or(Cell::Nil)),
@@ -180,11 +191,12 @@ fn slice(collection: &Cell, from: &Cell, to: &Cell) -> Result<Cell, QueryError> 
     let bound = |i: usize| usize::try_from(bounds[i]).map_err(|_| outside());
     let range = bound(0)?..bound(1)?;
     if let ("index", Some(entries)) = (collection.kind(), collection.entries()) {
-        let entries: Vec<_> = entries
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        let part = entries.get(range).ok_or_else(outside)?;
-        return Cell::index(part.iter().cloned())
+        let count = collection.count().unwrap_or(0);
+        if range.start > range.end || range.end as u64 > count {
+            return Err(outside());
+        }
+        let part = entries.skip(range.start).take(range.len());
+        return Cell::index(part.map(|(key, value)| (key.clone(), value.clone())))
             .ok_or_else(|| QueryError::cast(1, collection, "Countable"));
     }
     let items = items(collection)?;

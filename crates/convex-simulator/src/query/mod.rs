@@ -17,11 +17,31 @@ use functions::CoreFunction;
 
 /// Juice that a query can use, as on a real peer.
 const MAX_JUICE: i64 = 10_000_000;
-/// Juice of a constant, a symbol and a call. With these the usual queries cost about as much as on
-/// a peer.
-const CONSTANT_JUICE: i64 = 25;
-const SYMBOL_JUICE: i64 = 50;
-const CALL_JUICE: i64 = 375;
+/// Juice of the parts of a form. With these the usual queries cost about as much as on a peer.
+struct Juice {
+    constant: i64,
+    symbol: i64,
+    call: i64,
+    /// Each element of a vector.
+    element: i64,
+    attempt: i64,
+}
+/// Juice of a form, which a peer compiles and runs once.
+const ONCE: Juice = Juice {
+    constant: 25,
+    symbol: 50,
+    call: 375,
+    element: 0,
+    attempt: 0,
+};
+/// Juice in the body of a function, which is compiled already.
+const COMPILED: Juice = Juice {
+    constant: 5,
+    symbol: 7,
+    call: 25,
+    element: 50,
+    attempt: 300,
+};
 /// Longest trace of an error.
 const MAX_TRACE_LINES: usize = 10;
 /// Longest chain of nested forms. A peer allows more, and a monitor needs less.
@@ -64,6 +84,7 @@ pub(super) fn evaluate(state: &State, form: &Cell, account: u64) -> Answer {
         account,
         juice: 0,
         depth: 0,
+        calls: 0,
     };
     let outcome = evaluator.eval(form, &Vec::new());
     let outcome = outcome.and_then(|value| evaluator.to_cell(value));
@@ -79,9 +100,15 @@ struct Evaluator<'s> {
     account: u64,
     juice: i64,
     depth: usize,
+    /// Number of calls of the query's own functions that are being evaluated.
+    calls: usize,
 }
 
 impl Evaluator<'_> {
+    const fn prices(&self) -> &'static Juice {
+        if self.calls == 0 { &ONCE } else { &COMPILED }
+    }
+
     fn use_juice(&mut self, juice: i64) -> Result<(), QueryError> {
         self.juice = self.juice.saturating_add(juice);
         if self.juice > MAX_JUICE {
@@ -145,7 +172,7 @@ impl Evaluator<'_> {
             };
             return self.eval_symbol(name, &Vec::new());
         }
-        self.use_juice(CONSTANT_JUICE)?;
+        self.use_juice(self.prices().constant)?;
         Ok(Value::Cell(form.clone()))
     }
 
@@ -154,7 +181,7 @@ impl Evaluator<'_> {
         name: &str,
         bindings: &Bindings<'f>,
     ) -> Result<Value<'f>, QueryError> {
-        self.use_juice(SYMBOL_JUICE)?;
+        self.use_juice(self.prices().symbol)?;
         if let Some((_, value)) = bindings.iter().rev().find(|(known, _)| *known == name) {
             return Ok(value.clone());
         }
@@ -177,7 +204,9 @@ impl Evaluator<'_> {
         form: &'f Cell,
         bindings: &Bindings<'f>,
     ) -> Result<Value<'f>, QueryError> {
-        let cells = elements(form).into_iter().map(|form| {
+        let forms = elements(form);
+        self.use_juice(self.prices().element * to_i64(forms.len()))?;
+        let cells = forms.into_iter().map(|form| {
             let value = self.eval(form, bindings)?;
             self.to_cell(value)
         });
@@ -235,6 +264,9 @@ impl Evaluator<'_> {
                 })))
             }
             ("try", [first, others @ ..]) => {
+                if let Err(error) = self.use_juice(self.prices().attempt) {
+                    return Some(Err(error));
+                }
                 let mut result = self.eval(first, bindings);
                 for other in others {
                     // A query without juice cannot continue.
@@ -333,7 +365,7 @@ impl Evaluator<'_> {
         function: &Value<'f>,
         mut arguments: Vec<Value<'f>>,
     ) -> Result<Value<'f>, QueryError> {
-        self.use_juice(CALL_JUICE)?;
+        self.use_juice(self.prices().call)?;
         match function {
             Value::Core(core) => core.call(self, arguments).map_err(|mut error| {
                 error
@@ -350,7 +382,10 @@ impl Evaluator<'_> {
                 for (pattern, value) in parameters.into_iter().zip(arguments.drain(..)) {
                     self.bind(pattern, value, &mut bindings)?;
                 }
-                self.eval_body(&function.body, &bindings)
+                self.calls += 1;
+                let result = self.eval_body(&function.body, &bindings);
+                self.calls -= 1;
+                result
             }
             Value::Cell(key @ Cell::Keyword(_)) if matches!(arguments.len(), 1 | 2) => {
                 let default = arguments.get(1).cloned();
@@ -395,6 +430,10 @@ impl Evaluator<'_> {
         };
         Ok(Value::Cell(found.unwrap_or(Cell::Nil)))
     }
+}
+
+fn to_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Returns the elements of a vector or list; none of anything else.

@@ -1,18 +1,22 @@
 //! Queries of a monitor and the answers of a real peer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::reader;
 use convex_client::{POLL_QUERY, PollAnswer};
 
-use crate::script::Script;
+use crate::network::Options;
 use crate::world::{View, World};
 
 use super::*;
 
 fn world() -> World {
-    let mut world = World::new(2, 1, 1_800_000_000_000, Arc::new(Script::default()), None);
+    let options = Options {
+        peers: 2,
+        seed: 1,
+        ..Options::default()
+    };
+    let mut world = World::new(options, 1_800_000_000_000);
     world.register_urls(["tcp://127.0.0.1:1".into(), "tcp://127.0.0.1:3".into()].into());
     world
 }
@@ -85,6 +89,7 @@ fn the_queries_of_a_monitor_are_answered() {
             "[(<= 1 2 2) (<= 2 1) (min 3 1 2) (str? 1)]",
             "[true false 1 false]",
         ),
+        ("[(max 1 2.5) (/ 1 4) (exp 0)]", "[2.5 0.25 1.0]"),
         ("(slice [1 2 3] 1 3)", "[2 3]"),
         ("(count (slice (:peers *state*) 0 1))", "1"),
         ("'(count x)", "(count x)"),

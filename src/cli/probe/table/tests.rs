@@ -43,6 +43,8 @@ fn answers(tenths: u32) -> Ended {
                 genesis: Hash::new([0x5c; 32]),
                 peer_key: Hash::new([0x0c; 32]),
                 order,
+                state: None,
+                protocol: None,
             },
             took: took / 2,
         }),

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use cad3::{Cell, Hash};
+use convex_client::QueryError;
 use convex_client::chain::economics::MAX_SUPPLY_COPPER;
 use convex_client::chain::{MAX_PEERS, RegistryReader, to_number};
 use proptest::prelude::*;
 
-use super::{key, page, row};
+use super::{key, page, page_at, query_error, row};
 
 /// Any cell, often of the expected shape.
 fn cells() -> impl Strategy<Value = Cell> {
@@ -36,26 +37,40 @@ fn cells() -> impl Strategy<Value = Cell> {
         }
         Cell::vector(row)
     });
-    let page = (0i64..4, prop::collection::vec(row, 0..4)).prop_map(|(n, rows)| page(n, rows));
-    prop_oneof![any_cell, page]
+    let rows = (0i64..4, prop::collection::vec(row, 0..4)).prop_map(|(n, rows)| page(n, rows));
+    let sums = (0i64..4, any::<i64>(), any::<f64>());
+    let sums = sums.prop_map(|(n, stake, weight)| page_at(7, n, [stake.into(), weight.into()]));
+    prop_oneof![any_cell, rows, sums]
+}
+
+/// Any answer: a cell, or nothing because a limit was exceeded.
+fn answers() -> impl Strategy<Value = Result<Cell, QueryError>> {
+    prop_oneof![3 => cells().prop_map(Ok), 1 => Just(()).prop_map(|()| query_error("JUICE"))]
 }
 
 proptest! {
     #[test]
-    fn any_answers_give_a_consistent_registry_or_an_error(answers in prop::collection::vec(cells(), 0..6)) {
-        let mut reading = RegistryReader::default();
+    fn any_answers_give_a_consistent_registry_or_an_error(answers in prop::collection::vec(answers(), 0..12)) {
+        let mut reading = RegistryReader::new([key(0), key(3)]).with_max_page(2);
         for answer in answers {
-            if let Err(error) = reading.handle_answer(Ok(answer)) {
+            if let Err(error) = reading.handle_answer(answer) {
                 prop_assert!(error.to_string().len() < 400, "{error}");
             }
             let query = reading.next_query();
             prop_assert!(query.is_none_or(|query| query.source().len() < 20_000));
         }
         if let Some(registry) = reading.finish() {
-            let weights = registry.weights(registry.state_time_ms);
-            let sum: f64 = weights.values().sum();
-            prop_assert!(weights.is_empty() || (sum - 1.0).abs() < 1e-9);
-            prop_assert!((0..=MAX_SUPPLY_COPPER).contains(&registry.total_stake_copper));
+            let weights = registry.weights();
+            prop_assert!(weights.values().all(|weight| (0.0..=1.0).contains(weight)));
+            if registry.coverage.is_complete() {
+                prop_assert_eq!(registry.peers.len() as u64, registry.registered);
+                let sum: f64 = weights.values().sum();
+                prop_assert!(weights.is_empty() || (sum - 1.0).abs() < 1e-9);
+            }
+            if let Some(totals) = registry.coverage.totals() {
+                prop_assert!((0..=MAX_SUPPLY_COPPER).contains(&totals.stake_copper));
+                prop_assert!(totals.weight.is_finite() && totals.weight >= 0.0);
+            }
             prop_assert!(registry.controllers.keys().collect::<BTreeSet<_>>().len() <= MAX_PEERS);
             for peer in registry.peers.values() {
                 prop_assert!(peer.own_copper >= 0 && peer.delegated_copper >= 0);
