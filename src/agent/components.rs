@@ -9,7 +9,7 @@ use crate::config::active::ActiveConfig;
 use crate::config::{Config, Peer};
 use crate::fleet::Fleet;
 use crate::history::History;
-use crate::poller::{PeerCommands, Scheduler};
+use crate::poller::{PeerCommands, Sampler, Scheduler};
 use crate::sidecar::Sidecars;
 use crate::supervisor::liveness::Part;
 use crate::supervisor::{Supervisor, TaskSet};
@@ -24,6 +24,9 @@ pub(super) struct Components {
     scheduler: Scheduler,
     /// One task per network, which keeps its verdict up to date.
     judges: TaskSet<()>,
+    /// One task per network, which gives its peers blocks to compare.
+    samplers: TaskSet<()>,
+    commands: Arc<PeerCommands>,
     survey: NetworkSurvey,
     notifier: Notifier,
     sidecars: Sidecars,
@@ -53,11 +56,13 @@ impl Components {
         Self {
             scheduler: Scheduler::new(
                 Arc::clone(&fleet),
-                commands,
+                Arc::clone(&commands),
                 dependencies.timing.clone(),
                 supervisor.clone(),
             ),
             judges: TaskSet::new(supervisor.clone()),
+            samplers: TaskSet::new(supervisor.clone()),
+            commands,
             survey: NetworkSurvey::new(surveyor, supervisor.clone()),
             watchlist: Watchlist::new(dependencies.shard),
             notifier: Notifier::new(dependencies, supervisor.clone()),
@@ -74,8 +79,24 @@ impl Components {
         let merged = self.watchlist.merged(config);
         self.apply_peers(&merged);
         let networks = config.networks.iter();
-        let networks = networks.map(|network| (network.name.clone(), ()));
-        let fleet = &self.fleet;
+        let networks: Vec<_> = networks.map(|network| (network.name.clone(), ())).collect();
+        let (fleet, commands) = (&self.fleet, &self.commands);
+        self.samplers
+            .apply(networks.iter().cloned(), |name, (), supervisor| {
+                let (fleet, network) = (Arc::clone(fleet), name.to_owned());
+                let commands = Arc::clone(commands);
+                let name = format!("samples of {name}");
+                let pulse = supervisor.liveness().pulse(Part::Verdicts, name.clone());
+                supervisor.start(name, move || {
+                    let sampler = Sampler::new(Arc::clone(&fleet), network.clone());
+                    let commands = Arc::clone(&commands);
+                    let ask = move |peer: String| {
+                        let commands = Arc::clone(&commands);
+                        async move { commands.sample(&peer).await }
+                    };
+                    sampler.run(ask, pulse.clone())
+                });
+            });
         self.judges.apply(networks, |name, (), supervisor| {
             let (fleet, network) = (Arc::clone(fleet), name.to_owned());
             let name = format!("verdict on {name}");

@@ -143,7 +143,7 @@ impl PeerRecord {
             transports_agree: self.identity.transports_agree.to_bool(),
             key_changed: self.identity.key_changed_at.map(UnixMillis::from_time),
             diverged_at: self.comparison.first_block(),
-            was_registered: self.was_registered,
+            registered_key: self.registered_key,
             condition_since: self
                 .condition_since
                 .iter()
@@ -175,7 +175,7 @@ impl PeerRecord {
         if let Some(first_block) = saved.diverged_at {
             self.comparison = Comparison::Diverged { first_block };
         }
-        self.was_registered = saved.was_registered;
+        self.registered_key = saved.registered_key;
         self.advanced = saved.advanced.map(past);
         self.order_watch = OrderWatch::restored(saved.order, now, wall);
         for (endpoint, record) in self.peer.endpoints.iter().zip(&mut self.endpoints) {

@@ -52,9 +52,9 @@ pub struct SavedPeer {
     pub key_changed: Option<UnixMillis>,
     /// The first block of a latched divergence.
     pub diverged_at: Option<i64>,
-    /// Whether the registry had the peer.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub was_registered: bool,
+    /// The key under which the registry last had the peer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_key: Option<Hash>,
     /// Since when each active condition has had its cause, by label.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub condition_since: BTreeMap<String, UnixMillis>,

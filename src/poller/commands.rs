@@ -51,6 +51,11 @@ pub(super) enum Command {
         /// Receives the answer.
         reply: oneshot::Sender<Result<Cell, QueryError>>,
     },
+    /// Read and record the state.
+    Sample {
+        /// Receives the block, or nothing if the peer does not answer.
+        reply: oneshot::Sender<Option<i64>>,
+    },
     /// Poll now.
     Poll {
         /// Receives the observation after it was recorded.
@@ -98,6 +103,15 @@ impl PeerCommands {
             .push(Command::Query { query, reply })
             .map_err(failed)?;
         received.await.map_err(|_| failed(queue.interruption()))?
+    }
+
+    /// Reads and records the state of the peer `name` between two polls. Returns its block; none if
+    /// the peer does not answer or no task executes the command.
+    pub async fn sample(&self, name: &str) -> Option<i64> {
+        let (reply, received) = oneshot::channel();
+        let queue = self.queue(name).ok()?;
+        queue.push(Command::Sample { reply }).ok()?;
+        received.await.ok()?
     }
 
     /// Polls the peer `name` now. The poll counts like a scheduled one and is recorded when this
@@ -200,6 +214,7 @@ impl Command {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Query { reply, .. } => reply.is_closed(),
+            Self::Sample { reply } => reply.is_closed(),
             Self::Poll { reply } => reply.is_closed(),
         }
     }

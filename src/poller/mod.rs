@@ -3,9 +3,11 @@
 mod commands;
 mod permits;
 mod prober;
+mod sampler;
 mod schedule;
 mod scheduler;
 
 pub use commands::{CommandError, PeerCommands};
 pub use prober::Prober;
+pub use sampler::Sampler;
 pub use scheduler::{ScheduleMetrics, Scheduler};

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use convex_client::{Endpoint, HttpClients, system_roots_generation};
 use prometheus::{
@@ -21,6 +21,9 @@ use super::commands::{Command, CommandQueue, PeerCommands};
 use super::permits::{MAX_INFLIGHT, PER_HOST_INFLIGHT, PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
+
+/// How long to wait for the state of a peer that is sampled.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Metrics of the schedule as a whole, kept in the Prometheus registry.
 #[derive(Clone, Debug)]
@@ -259,6 +262,25 @@ impl PollLoop {
                                 // The requester has given up.
                                 () = reply.closed() => {}
                             }
+                        }
+                        Command::Sample { mut reply } => {
+                            // Boxed like a query.
+                            let sample = Box::pin(async {
+                                let _permits = self.permits.acquire().await;
+                                prober.sample_state(Instant::now() + SAMPLE_TIMEOUT).await
+                            });
+                            let sampled = tokio::select! {
+                                sampled = sample => sampled.ok(),
+                                () = sleep_until(due) => None,
+                                () = reply.closed() => None,
+                            };
+                            let block = sampled.map(|sampled| {
+                                let pair = sampled.value;
+                                let state = (pair.block, pair.hash.into());
+                                self.fleet.record_sample(&self.slot, state);
+                                pair.block
+                            });
+                            reply.send(block).ok();
                         }
                         Command::Poll { reply } => break Some(reply),
                     }

@@ -12,11 +12,15 @@ use crate::fleet::{Health, OrderState};
 use super::agreement::RingVerdict;
 use super::recent::Witness;
 use super::registration::{Registration, RegistrationWatch};
-use super::ring::{BlockState, BlockStateCounts, Ring, Shown};
+use super::ring::{BlockState, BlockStateCounts, HashPrefix, Ring, Shown};
 
 /// For how long a peer that went back is compared with what it had before; then the lower point is
 /// the new reference.
 const MAX_RECEDING: Duration = Duration::from_secs(3600);
+
+/// How long a dispute has to last before it is held against its peers: first the others are asked,
+/// and mostly they show who is wrong.
+const DISPUTE_SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// One watched peer of the network.
 #[derive(Clone, Debug)]
@@ -43,6 +47,8 @@ pub(in crate::fleet) struct Member {
     /// How its states compare with those of the others. A divergence is latched until an equal
     /// state is seen.
     pub(super) comparison: Comparison,
+    /// Since when another peer with a vote has had another state, and nobody knows which is right.
+    disputed_since: Option<Instant>,
     /// When it last showed a block that another peer showed too.
     pub(super) compared: Option<Instant>,
     pub(super) order: OrderState,
@@ -85,6 +91,7 @@ impl Member {
             stake: 0,
             weight: 0,
             comparison,
+            disputed_since: None,
             compared: None,
             order: OrderState::Unknown,
             ordered: None,
@@ -153,15 +160,25 @@ impl Member {
 
     /// Records the verdict on its ring. `agreed`: whether it agrees with another peer by what both
     /// showed lately.
-    pub(super) const fn record_verdict(&mut self, verdict: RingVerdict, agreed: bool) {
+    pub(super) fn record_verdict(&mut self, verdict: RingVerdict, agreed: bool, now: Instant) {
+        self.disputed_since = match verdict {
+            RingVerdict::Disputed => self.disputed_since.or(Some(now)),
+            RingVerdict::Undisputed | RingVerdict::Diverged { .. } => None,
+        };
+        let is_settled = self.dispute_settles().is_some_and(|settles| settles <= now);
         self.comparison = match (verdict, self.comparison) {
             (RingVerdict::Diverged { first_block }, _) => Comparison::Diverged { first_block },
             (RingVerdict::Undisputed, _) if agreed => Comparison::Agrees,
             // A diverged peer that no other one agrees with stays diverged when the others are lost.
             (_, latched @ Comparison::Diverged { .. }) if !agreed => latched,
-            (RingVerdict::Disputed, _) => Comparison::Differs,
-            (RingVerdict::Undisputed, _) => Comparison::NotCompared,
+            (RingVerdict::Disputed, _) if is_settled => Comparison::Differs,
+            (RingVerdict::Disputed | RingVerdict::Undisputed, _) => Comparison::NotCompared,
         };
+    }
+
+    /// Returns when an open dispute counts.
+    pub(super) fn dispute_settles(&self) -> Option<Instant> {
+        Some(self.disputed_since? + DISPUTE_SETTLES_AFTER)
     }
 
     /// Returns the index of the last block that is final at the peer: what it executed was final.
@@ -203,11 +220,7 @@ impl Member {
 
     /// Whether this state, which the peer showed after its finality went back, contradicts what was
     /// final: `earlier` is the state that the network had at the block.
-    pub(super) fn replaces(
-        &self,
-        (block, hash): BlockState,
-        earlier: Option<&super::ring::HashPrefix>,
-    ) -> bool {
+    pub(super) fn replaces(&self, (block, hash): BlockState, earlier: Option<&HashPrefix>) -> bool {
         self.has_receded()
             && Some(block) <= self.highest
             && earlier.is_some_and(|earlier| *earlier != hash)

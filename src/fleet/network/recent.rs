@@ -1,5 +1,10 @@
 //! Which states were shown lately and by whom: the evidence that peers agree. Pure.
+//!
+//! Peers that showed a common block lately are compared, and so are all that are connected by such
+//! pairs. What two peers say that are connected with nobody else says nothing about the network: of
+//! several connected groups only the one with the most stake counts.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use tokio::time::Instant;
@@ -19,49 +24,101 @@ pub(super) struct Witness<'a> {
 }
 
 /// What was shown lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RecentStates {
     states: HashMap<BlockState, Showings>,
     /// By block, whatever the state; empty if no block has two states.
     blocks: HashMap<i64, Showings>,
+    connected: Connected,
+    /// The group of connected peers that counts.
+    main: Option<usize>,
 }
 
-/// The two peers that showed something last, and the stake of all that did.
-#[derive(Clone, Copy, Debug, Default)]
+/// When one peer last showed a state, and how that compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Showing {
+    /// When the state was last shown equal to that of another peer: the earlier of the two times.
+    pub(super) agreed: Option<Instant>,
+    /// When the block was last shown that another peer showed too, with whatever state.
+    pub(super) compared: Option<Instant>,
+}
+
+/// Who showed something lately.
+#[derive(Clone, Copy, Debug)]
 struct Showings {
-    last: Option<(Instant, usize)>,
+    /// One of the peers.
+    peer: usize,
+    last: (Instant, usize),
     last_but_one: Option<Instant>,
+    /// The stake of all of them.
     stake: u128,
 }
 
 impl RecentStates {
     /// Collects what `witnesses` showed. `contested`: whether any block has two states.
     pub(super) fn new(witnesses: &[Witness<'_>], contested: bool) -> Self {
-        let mut recent = Self::default();
+        let mut recent = Self {
+            states: HashMap::new(),
+            blocks: HashMap::new(),
+            connected: Connected::new(witnesses.len()),
+            main: None,
+        };
         for (peer, witness) in witnesses.iter().enumerate() {
             for shown in witness.shown().filter(|_| witness.confirms) {
-                let add = |showings: &mut Showings| showings.add(shown.at, peer, witness.stake);
-                add(recent.states.entry(shown.state).or_default());
+                let showings = recent.states.entry(shown.state);
+                let same_state = add(showings, shown.at, peer, witness.stake);
+                recent.connected.connect(peer, same_state);
                 if contested {
-                    add(recent.blocks.entry(shown.state.0).or_default());
+                    let showings = recent.blocks.entry(shown.state.0);
+                    let same_block = add(showings, shown.at, peer, witness.stake);
+                    recent.connected.connect(peer, same_block);
                 }
             }
         }
+        recent.main = recent.find_main(witnesses);
         recent
     }
 
-    /// Returns when the state of `peer` was last shown equal to that of another one: the earlier of
-    /// the two times.
-    pub(super) fn agreed(&self, peer: usize, witness: &Witness<'_>) -> Option<Instant> {
-        witness.last_met(|state| self.states.get(&state), peer)
+    /// Returns the connected group of several peers with the most stake.
+    fn find_main(&self, witnesses: &[Witness<'_>]) -> Option<usize> {
+        let mut groups: HashMap<usize, (u128, usize)> = HashMap::new();
+        for (peer, witness) in witnesses.iter().enumerate() {
+            if witness.confirms {
+                let (stake, peers) = groups.entry(self.connected.group_of(peer)).or_default();
+                *stake += u128::from(witness.stake);
+                *peers += 1;
+            }
+        }
+        let groups = groups.into_iter().filter(|(_, (_, peers))| *peers > 1);
+        let main = groups.max_by_key(|(group, (stake, peers))| (*stake, *peers, Reverse(*group)));
+        main.map(|(group, _)| group)
     }
 
-    /// Returns when `peer` last showed a block that another one showed too, with whatever state.
-    pub(super) fn compared(&self, peer: usize, witness: &Witness<'_>) -> Option<Instant> {
-        if self.blocks.is_empty() {
-            return self.agreed(peer, witness);
-        }
-        witness.last_met(|(block, _)| self.blocks.get(&block), peer)
+    /// Returns when `peer` last showed what another peer of the main group showed.
+    pub(super) fn showing(&self, peer: usize, witness: &Witness<'_>) -> Showing {
+        let by_state = |(block, hash)| self.states.get(&(block, hash));
+        let agreed = self.last_met(peer, witness, by_state);
+        let compared = if self.blocks.is_empty() {
+            agreed
+        } else {
+            self.last_met(peer, witness, |(block, _)| self.blocks.get(&block))
+        };
+        Showing { agreed, compared }
+    }
+
+    fn last_met<'a>(
+        &self,
+        peer: usize,
+        witness: &Witness<'_>,
+        find: impl Fn(BlockState) -> Option<&'a Showings>,
+    ) -> Option<Instant> {
+        let met = |shown: Shown| {
+            let showings = find(shown.state)?;
+            let is_main = Some(self.connected.group_of(showings.peer)) == self.main;
+            let other = showings.by_another(peer).filter(|_| is_main)?;
+            Some(other.min(shown.at))
+        };
+        witness.shown().filter_map(met).max()
     }
 
     /// Iterates over the states that peers with more than a third of the registered stake showed.
@@ -77,39 +134,159 @@ impl Witness<'_> {
     fn shown(&self) -> impl Iterator<Item = Shown> {
         self.ring.shown().take_while(|shown| shown.at > self.since)
     }
+}
 
-    fn last_met<'a>(
-        &self,
-        find: impl Fn(BlockState) -> Option<&'a Showings>,
-        peer: usize,
-    ) -> Option<Instant> {
-        let met = |shown: Shown| {
-            let other = find(shown.state)?.by_another(peer)?;
-            Some(other.min(shown.at))
-        };
-        self.shown().filter_map(met).max()
+/// Adds that `peer` showed something, and returns a peer that showed it too.
+fn add<K>(
+    showings: std::collections::hash_map::Entry<'_, K, Showings>,
+    at: Instant,
+    peer: usize,
+    stake: u64,
+) -> usize {
+    let stake = u128::from(stake);
+    let mut is_new = false;
+    let showings = showings.or_insert_with(|| {
+        is_new = true;
+        Showings {
+            peer,
+            last: (at, peer),
+            last_but_one: None,
+            stake,
+        }
+    });
+    if !is_new {
+        showings.stake += stake;
+        let (last, _) = showings.last;
+        if at > last {
+            showings.last = (at, peer);
+        }
+        showings.last_but_one = showings.last_but_one.max(Some(at.min(last)));
     }
+    showings.peer
 }
 
 impl Showings {
-    fn add(&mut self, at: Instant, peer: usize, stake: u64) {
-        self.stake += u128::from(stake);
-        match self.last {
-            Some((last, _)) if last >= at => {
-                self.last_but_one = self.last_but_one.max(Some(at));
-            }
-            last => {
-                self.last_but_one = last.map(|(at, _)| at);
-                self.last = Some((at, peer));
-            }
-        }
-    }
-
     /// Returns when a peer other than this one showed it last.
     fn by_another(&self, peer: usize) -> Option<Instant> {
-        match self.last {
-            Some((at, last)) if last != peer => Some(at),
-            _ => self.last_but_one,
+        let (at, last) = self.last;
+        if last == peer {
+            self.last_but_one
+        } else {
+            Some(at)
         }
+    }
+}
+
+/// Groups of connected peers: each has a parent, and a peer without another parent names the group.
+#[derive(Debug)]
+struct Connected(Vec<usize>);
+
+impl Connected {
+    fn new(peers: usize) -> Self {
+        Self((0..peers).collect())
+    }
+
+    fn group_of(&self, mut peer: usize) -> usize {
+        while self.0[peer] != peer {
+            peer = self.0[peer];
+        }
+        peer
+    }
+
+    fn connect(&mut self, peer: usize, other: usize) {
+        let (group, with) = (self.group_of(peer), self.group_of(other));
+        self.0[group.max(with)] = group.min(with);
+        // Shortens the way of later look-ups.
+        self.0[peer] = group.min(with);
+        self.0[other] = group.min(with);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cad3::Hash;
+
+    use super::*;
+
+    /// Parses rings: `5a 6a` is hash a at blocks 5 and 6, each shown a second after the one before.
+    fn ring(text: &str, start: Instant) -> Ring {
+        let mut ring = Ring::default();
+        for (entry, second) in text.split_whitespace().zip(1..) {
+            let (block, hash) = entry.split_at(entry.len() - 1);
+            let hash = Hash::new([hash.as_bytes()[0]; 32]).into();
+            let shown = Shown {
+                state: (block.parse().unwrap(), hash),
+                at: start + Duration::from_secs(second),
+            };
+            ring.add(shown, |_| {});
+        }
+        ring
+    }
+
+    /// Returns in which second each peer last agreed with another one and was last compared.
+    fn showings(rings: &[&str], stakes: &[u64]) -> Vec<(Option<u64>, Option<u64>)> {
+        let start = Instant::now();
+        let rings: Vec<Ring> = rings.iter().map(|text| ring(text, start)).collect();
+        let witnesses: Vec<_> = rings
+            .iter()
+            .zip(stakes)
+            .map(|(ring, stake)| Witness {
+                ring,
+                since: start + Duration::from_secs(1),
+                confirms: *stake > 0,
+                stake: *stake,
+            })
+            .collect();
+        let recent = RecentStates::new(&witnesses, true);
+        let second = |at: Option<Instant>| at.map(|at| (at - start).as_secs());
+        let found = witnesses.iter().enumerate();
+        found
+            .map(|(peer, witness)| recent.showing(peer, witness))
+            .map(|showing| (second(showing.agreed), second(showing.compared)))
+            .collect()
+    }
+
+    #[test]
+    fn a_comparison_is_as_old_as_the_earlier_of_the_two_showings() {
+        let both = |second| (Some(second), Some(second));
+        let rings = ["1a 2a 3a", "1a 3a 4a"];
+        assert_eq!(showings(&rings, &[1; 2]), [both(2), both(2)]);
+    }
+
+    #[test]
+    fn what_was_shown_too_long_ago_and_differing_states_are_no_agreement() {
+        assert_eq!(showings(&["5a 6a", "5a 7a"], &[1; 2]), [(None, None); 2]);
+        let differ = (None, Some(2));
+        assert_eq!(showings(&["1a 5a", "1a 5b"], &[1; 2]), [differ; 2]);
+    }
+
+    #[test]
+    fn only_the_connected_group_with_the_most_stake_counts() {
+        let rings = ["0x 5a", "0x 5a", "0x 6a 7a", "0x 9a 10a", "0x 6a 8a"];
+        let found = |stakes: &[u64]| -> Vec<bool> {
+            let showings = showings(&rings, stakes);
+            showings
+                .iter()
+                .map(|(agreed, _)| agreed.is_some())
+                .collect()
+        };
+        assert_eq!(found(&[1, 1, 2, 1, 1]), [false, false, true, false, true]);
+        assert_eq!(found(&[9, 9, 1, 1, 1]), [true, true, false, false, false]);
+    }
+
+    #[test]
+    fn peers_without_a_vote_are_confirmed_and_confirm_nobody() {
+        let rings = ["1a 5a", "1a 5a", "1a 5a"];
+        let agreed = |stakes: &[u64]| {
+            let showings = showings(&rings, stakes);
+            showings
+                .iter()
+                .filter(|(agreed, _)| agreed.is_some())
+                .count()
+        };
+        assert_eq!(agreed(&[1, 1, 0]), 3);
+        assert_eq!(agreed(&[1, 0, 0]), 0);
     }
 }

@@ -244,8 +244,9 @@ fn without_a_registry_there_is_no_head_and_no_peer_is_accused() {
         assert!(scenario.answer(0, name, 5, 0).lag.is_none());
     }
     let odd = scenario.answer(1, "d", 5, 1);
-    assert_eq!(odd.comparison, Comparison::Differs);
-    let verdict = scenario.verdict(1);
+    assert_eq!(odd.comparison, Comparison::NotCompared);
+    let verdict = scenario.verdict(11);
+    assert_eq!(scenario.comparison("d"), Comparison::Differs);
     assert_eq!((verdict.head, verdict.split), (None, Evidence::None));
     assert_eq!(verdict.state_groups(), Some(2));
     assert_eq!(verdict.compared.stake, None);
@@ -287,10 +288,10 @@ fn it_takes_more_than_half_of_the_registered_stake_to_say_who_is_wrong() {
         scenario.answer(0, name, 5, 0);
     }
     scenario.answer(0, "odd", 5, 1);
+    let verdict = scenario.verdict(10);
     for name in ["a", "b", "c", "odd"] {
         assert_eq!(scenario.comparison(name), Comparison::Differs, "{name}");
     }
-    let verdict = scenario.verdict(0);
     assert_eq!(verdict.state_groups(), Some(2));
     assert_eq!(
         verdict.split,
@@ -307,13 +308,14 @@ fn two_disagreeing_halves_are_a_split() {
     for (name, history) in [("a", 0), ("b", 0), ("c", 1), ("d", 1)] {
         scenario.answer(0, name, 5, history);
     }
-    let verdict = scenario.verdict(0);
+    assert_eq!(scenario.verdict(9).split, Evidence::None);
+    let verdict = scenario.verdict(10);
     assert_eq!(
         (verdict.split, verdict.state_groups()),
         (Evidence::Proven, Some(2))
     );
     assert_eq!(
-        scenario.answer(1, "a", 5, 0).comparison,
+        scenario.answer(11, "a", 5, 0).comparison,
         Comparison::Differs,
         "without a majority no peer is diverged"
     );
@@ -367,6 +369,7 @@ fn a_difference_does_not_expire_while_both_answer() {
         let block = i64::try_from(seconds).unwrap();
         scenario.answer(seconds, "a", 2 * block, 0);
         scenario.answer(seconds, "b", 2 * block + 1, 1);
+        scenario.verdict(seconds);
         assert_eq!(scenario.comparison("a"), Comparison::Differs, "{seconds}");
     }
 }
@@ -383,6 +386,7 @@ fn after_a_restart_from_an_older_state_nothing_is_known_of_the_blocks_above() {
     assert_eq!(scenario.comparison("a"), Comparison::NotCompared);
     scenario.answer(2, "a", 110, 0);
     scenario.answer(3, "b", 100, 1);
+    scenario.verdict(13);
     assert_eq!(
         scenario.comparison("b"),
         Comparison::Differs,

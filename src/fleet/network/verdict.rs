@@ -92,6 +92,8 @@ pub(in crate::fleet) struct Judgement {
     pub(in crate::fleet) verdict: Arc<NetworkVerdict>,
     /// Whether all peers were polled at least once.
     pub(in crate::fleet) all_polled: bool,
+    /// Whether peers have different states and nobody knows which is right.
+    pub(in crate::fleet) disputed: bool,
     answering: Answering,
     head: Arc<Head>,
     registry: Option<Arc<WeighedRegistry>>,
@@ -138,6 +140,10 @@ impl NetworkWatch {
         Judgement {
             verdict: Arc::new(self.verdict(now, name_of)),
             all_polled: self.members.values().all(|member| !member.awaited),
+            disputed: self
+                .members
+                .values()
+                .any(|member| member.dispute_settles().is_some()),
             answering: match (answering.next(), answering.next()) {
                 (None, _) => Answering::None,
                 (Some((id, _)), None) => Answering::Only(*id),

@@ -15,6 +15,7 @@ use super::member::{Comparison, Member, MemberVerdict, Ordered};
 use super::progress::Progress;
 use super::recent::RecentStates;
 use super::record::UnjudgedNetwork;
+use super::registration::RegistrationWatch;
 use super::registry::WeighedRegistry;
 use super::ring::{BlockStateCounts, HashPrefix, Shown};
 
@@ -105,7 +106,11 @@ impl NetworkWatch {
         // this peer.
         member.pinned = record.peer.key.is_some();
         member.configured = !record.peer.discovered;
-        member.key = record.own_key();
+        let key = record.own_key();
+        if key != member.key {
+            member.registration = RegistrationWatch::default();
+        }
+        member.key = key;
         member.latest = record.heard;
         member.interval = record.peer.polling.interval;
         member.fresh_for = record.fresh_for();
@@ -203,7 +208,7 @@ impl NetworkWatch {
         let evidence: Vec<_> = witnesses
             .iter()
             .enumerate()
-            .map(|(peer, witness)| (recent.agreed(peer, witness), recent.compared(peer, witness)))
+            .map(|(peer, witness)| recent.showing(peer, witness))
             .collect();
         let finals = registered.map(|registered| recent.widely_shown(registered));
         for (block, state) in finals.into_iter().flatten() {
@@ -219,13 +224,13 @@ impl NetworkWatch {
         let mut found = verdicts.into_iter().zip(evidence);
         for member in self.members.values_mut() {
             let (verdict, agreed) = if member.is_answering(now) {
-                let (verdict, (agreed, compared)) = found.next().unwrap_or_default();
-                member.compared = member.compared.max(compared);
-                (verdict, agreed.is_some())
+                let (verdict, showing) = found.next().unwrap_or_default();
+                member.compared = member.compared.max(showing.compared);
+                (verdict, showing.agreed.is_some())
             } else {
                 (RingVerdict::Undisputed, false)
             };
-            member.record_verdict(verdict, agreed);
+            member.record_verdict(verdict, agreed, now);
         }
         self.comparable_since = comparable.then(|| self.comparable_since.unwrap_or(now));
     }
@@ -276,7 +281,10 @@ impl NetworkWatch {
             let agrees = member.comparison == Comparison::Agrees;
             Some(member.compared.filter(|_| agrees)? + member.fresh_for)
         });
-        let expiries = answers.chain(agreements).filter(|until| *until > now);
+        let members = self.members.values();
+        let disputes = members.filter_map(Member::dispute_settles);
+        let expiries = answers.chain(agreements).chain(disputes);
+        let expiries = expiries.filter(|until| *until > now);
         expiries.chain(self.next_order_change(now)).min()
     }
 }

@@ -87,7 +87,7 @@ impl PeerRecord {
             Comparison::Agrees | Comparison::NotCompared => {}
         }
         if self.registration == Registration::Missing
-            && (self.was_registered || self.peer.validator)
+            && (self.registered_key == self.own_key() || self.peer.validator)
         {
             found.insert(Condition::Unregistered);
         }

@@ -76,8 +76,8 @@ pub struct PeerRecord {
     pub compared: Option<Instant>,
     /// Whether the registry has the peer.
     pub registration: Registration,
-    /// Whether the registry ever had it.
-    pub(in crate::fleet) was_registered: bool,
+    /// The key under which the registry last had it.
+    pub(in crate::fleet) registered_key: Option<Hash>,
     /// The peer's entry in the registry.
     pub stake: Option<Stake>,
     /// Why the last poll does not count against the peer, if it does not.
@@ -130,7 +130,7 @@ impl PeerRecord {
             comparison: Comparison::NotCompared,
             compared: None,
             registration: Registration::Unknown,
-            was_registered: false,
+            registered_key: None,
             stake: None,
             excuse: None,
             failures_excused: false,
@@ -193,7 +193,6 @@ impl PeerRecord {
         }
         if peer.key != self.peer.key {
             self.identity.key_match = Evidence::None;
-            self.was_registered = false;
         }
         if peer.sidecar != self.peer.sidecar {
             self.process = None;

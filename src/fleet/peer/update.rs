@@ -118,7 +118,9 @@ impl PeerRecord {
         self.comparison = verdict.comparison;
         self.compared = verdict.compared;
         self.registration = verdict.registration;
-        self.was_registered |= verdict.registration == Registration::Registered;
+        if verdict.registration == Registration::Registered {
+            self.registered_key = self.own_key();
+        }
         self.update_verdict(now, wall);
     }
 

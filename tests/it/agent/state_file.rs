@@ -65,8 +65,10 @@ fn memory() -> SavedFleet {
         transports_agree: None,
         key_changed: Some(now),
         diverged_at: Some(41),
-        was_registered: true,
-        condition_since: BTreeMap::from([("diverged".to_owned(), now)]),
+        registered_key: Some(Hash::new([2; 32])),
+        condition_since: ["diverged", "identity_changed", "refused"]
+            .map(|condition| (condition.to_owned(), now))
+            .into(),
         advanced: [Some(now), None, None, None],
         order: SavedOrder::default(),
         endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),

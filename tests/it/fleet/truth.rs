@@ -22,13 +22,14 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 fn defaults(pace: &Pace) -> String {
     format!(
         "defaults: {{ interval: {}, timeout: {}, retries: 0, down_after: 3, up_after: 2 }}\n\
-         verdicts: {{ stall_after: {}, lag_blocks: 10, lag_for: {} }}\n\
+         verdicts: {{ stall_after: {}, lag_blocks: 10, lag_for: {}, lag_time: 1h, restart_grace: {} }}\n\
          limits: {{ max_inflight: 1000, per_host_inflight: 1000 }}\n\
          metrics: {{ detail: full }}\n",
         pace.ms(2_000),
         pace.ms(1_900),
         pace.ms(5_000),
         pace.ms(2_000),
+        pace.ms(5_000),
     )
 }
 
@@ -74,16 +75,16 @@ const TABLE: &str = "
 | stall:2:10s           | 450ms   | Pinned      | 2       | 1 degraded [lagging stalled] stalled                | advancing split=0 margin=0.33 losable=1
 | stall:50%:10s         | -       | Pinned      | 3 4     | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
 | stall:all:10s         | -       | Pinned      | 1 2 3 4 | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
-| stall:2:10s           | -       | TwoOfTwenty | 2       | 1 degraded [stalled] stalled                        | idle split=0 margin=0.33 losable=2
+| stall:2:10s           | -       | TwoOfTwenty | 2       | 1 degraded [stalled] stalled                        | idle split=- margin=0.33 losable=6
 | lag=40:2              | -       | Pinned      | 2       | 1 degraded [lagging] idle                           | idle split=0 margin=0.33 losable=1
 | lag=40:2              | 450ms   | Pinned      | 2       | 1 degraded [lagging] advancing                      | advancing split=0 margin=0.33 losable=1
-| recede=5:2:10s        | -       | Pinned      | 2       | 1 degraded [receding] receding                      | idle split=0 margin=0.33 losable=1
-| recede=50:2:10s       | 450ms   | Pinned      | 2       | 1 degraded [lagging receding] receding              | advancing split=0 margin=0.33 losable=1
-| recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [receding] receding                      | receding split=0 margin=0.33 losable=1
+| recede=5:2:10s        | -       | Pinned      | 2       | 1 degraded [finality_lost receding] receding        | idle split=0 margin=0.33 losable=1
+| recede=50:2:10s       | 450ms   | Pinned      | 2       | 1 degraded [finality_lost lagging receding] receding | advancing split=0 margin=0.33 losable=1
+| recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [finality_lost receding] receding        | receding split=0 margin=0.33 losable=1
 # The state.
 | fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
 | fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
-| fork=990:50%          | -       | Pinned      | -       | -                                                   | idle split=1 margin=- losable=-
+| fork=990:50%          | -       | Pinned      | 1 2 3 4 | 1 degraded [states_differ] idle                     | idle split=1 margin=0.33 losable=1
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
@@ -101,14 +102,14 @@ const TABLE: &str = "
 | half-reply:2          | -       | Pinned      | 2       | 0 down [closed] unknown                             | idle split=0 margin=0.08 losable=0
 | refuse:2:10s          | 450ms   | Pinned      | 2       | 0 down [refused] unknown                            | advancing split=0 margin=0.08 losable=0
 | reset:2:10s           | -       | Pinned      | 2       | 0 down [closed] unknown                             | idle split=0 margin=0.08 losable=0
-| refuse:2:10s          | -       | TwoOfTwenty | 2       | 0 down [refused] unknown                            | idle split=0 margin=0.28 losable=1
-| refuse:all:10s        | 450ms   | Pinned      | 1 2 3 4 | 0 down [refused] unknown                            | unknown split=0 margin=-0.67 losable=0
+| refuse:2:10s          | -       | TwoOfTwenty | 2       | 0 down [refused] unknown                            | idle split=- margin=0.28 losable=5
+| refuse:all:10s        | 450ms   | Pinned      | 1 2 3 4 | 0 down [refused] unknown                            | unknown split=- margin=-0.67 losable=0
 | http-500:2            | 450ms   | Pinned      | 2       | 1 degraded [endpoint_failing http_status] advancing | advancing split=0 margin=0.33 losable=1
 # The query. STATUS is answered, so the order is known.
 | half-dead:2:10s       | 450ms   | Pinned      | 2       | 0 down [query_hangs timeout] advancing              | advancing split=0 margin=0.08 losable=0
 | query-error=LOAD:2    | -       | Pinned      | 2       | 0 down [overloaded] idle                            | idle split=0 margin=0.08 losable=0
 | query-error=JUICE:2   | -       | Pinned      | 2       | 1 degraded [query_error] idle                       | idle split=0 margin=0.33 losable=1
-| query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=0 margin=- losable=-
+| query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=- margin=- losable=-
 # The stake.
 | low-stake:2           | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
 | silent-stake:2        | -       | Expecting   | 2       | 1 degraded [weight_decayed] idle                    | idle split=0 margin=0.33 losable=0
@@ -256,7 +257,8 @@ impl Scrape {
         let order = self.active("convex_network_order_state", &labels, "state");
         let split = self.text("convex_network_split", &labels);
         let margin = self.text("convex_network_quorum_margin_ratio", &labels);
-        let losable = self.text("convex_network_losable_peers", &labels);
+        let best = format!("{labels},case=\"best\"");
+        let losable = self.text("convex_network_losable_peers", &best);
         format!("{order} split={split} margin={margin} losable={losable}")
     }
 

@@ -1,6 +1,6 @@
 //! The built-in alerts of the agent match the alert rules for Prometheus.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use convex_peer_monitor::alerting::RULES;
@@ -31,29 +31,29 @@ fn duration(text: Option<&String>) -> Duration {
 #[test]
 fn built_in_alerts_match_the_rules_for_prometheus() {
     let excluded: BTreeSet<&str> = ONLY_PROMETHEUS.iter().map(|(name, _)| *name).collect();
-    let in_rules: BTreeMap<_, _> = alerts::alerts()
+    let in_rules: BTreeSet<_> = alerts::alerts()
         .into_iter()
         .filter(|(name, _)| !excluded.contains(name.as_str()))
         .map(|(name, rule)| {
-            let alert = (
+            (
+                name,
                 rule.labels["severity"].clone(),
                 duration(rule.hold.as_ref()),
                 duration(rule.keep_firing_for.as_ref()),
                 rule.annotations["summary"].clone(),
-            );
-            (name, alert)
+            )
         })
         .collect();
-    let built_in: BTreeMap<_, _> = RULES
+    let built_in: BTreeSet<_> = RULES
         .iter()
         .map(|rule| {
-            let alert = (
+            (
+                rule.name.to_owned(),
                 rule.severity.as_str().to_owned(),
                 rule.hold_duration,
                 rule.keep_firing_for(),
                 rule.summary.to_owned(),
-            );
-            (rule.name.to_owned(), alert)
+            )
         })
         .collect();
     assert_eq!(built_in, in_rules);

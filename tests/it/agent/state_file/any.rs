@@ -83,7 +83,10 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
             unexecuted: owed,
         },
     );
-    let registered = (any::<bool>(), btree_map(any::<String>(), times(), 0..3));
+    let registered = (
+        option::of(hash()),
+        btree_map(any::<String>(), times(), 0..3),
+    );
     let advanced = ([moment(), moment(), moment(), moment()], order);
     let chain = (diverged, registered);
     (who, health, streak(), seen, chain, advanced, endpoints).prop_map(
@@ -92,7 +95,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
             health,
             streak,
             (genesis, key, matches, key_changed),
-            (diverged_at, (was_registered, condition_since)),
+            (diverged_at, (registered_key, condition_since)),
             (advanced, order),
             endpoints,
         )| {
@@ -109,7 +112,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
                 transports_agree: matches[2],
                 key_changed,
                 diverged_at,
-                was_registered,
+                registered_key,
                 condition_since,
                 advanced,
                 order,
