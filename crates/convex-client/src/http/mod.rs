@@ -1,42 +1,41 @@
 //! The HTTP transport: the query, then the status if the peer has it, on one connection, as raw
 //! cells.
 
-mod clients;
 mod failure;
 mod options;
+mod other_servers;
+mod requests;
 mod retry_after;
-mod roots;
-mod tls;
-mod trace;
+mod settings;
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use cad3::{Cell, Limits, decode_message};
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
-use http::{Method, StatusCode};
-use reqwest::Client;
+use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::{StatusCode, Uri};
+use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
-use crate::clock::ClockSample;
+use crate::dial::{Dialler, Spoken, Stream};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, FailureReason};
+use crate::kept::{KeptClient, Protocol};
 use crate::message::Reply;
 use crate::options::ClientOptions;
 use crate::query::{Query, QueryError};
 use crate::status::Status;
 
-use self::clients::{ClientSettings, MAX_IDLE};
 use self::failure::excerpt;
-use self::retry_after::date_in;
-use self::trace::{Progress, TRACE, Trace};
+use self::requests::{Requests, Response};
 
-pub use self::clients::{HttpClients, HttpOptionsError, http_client};
 pub use self::options::HttpOptions;
+pub use self::other_servers::{HttpOptionsError, http_client, http_client_for};
 pub use self::retry_after::retry_after;
-pub use self::roots::{reload_system_roots, system_roots_generation};
+pub use self::settings::TlsSettings;
 
 /// Media type of a reply as message content: exact types, and the same decoder as over TCP. All
 /// measured releases support it.
@@ -49,27 +48,28 @@ const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
 /// Client of one `http://` or `https://` endpoint.
 #[derive(Debug)]
 pub struct HttpClient {
-    client: Result<Arc<Client>, String>,
-    query_url: Url,
-    status_url: Url,
-    headers: HeaderMap,
-    account: Option<u64>,
-    limits: Limits,
-    /// Time of the last successful attempt. Within [`MAX_IDLE`] its connection should still be
-    /// open.
-    last_used: Option<Instant>,
-    /// The peer has no status route; the status is not requested before this time.
-    no_status_until: Option<Instant>,
+    client: Result<KeptClient<Rest>, String>,
     query_retry_after: Option<Duration>,
 }
 
-/// A complete HTTP response.
-struct Response {
-    status: StatusCode,
-    body: Vec<u8>,
-    /// Clock of the server, from the `Date` header.
-    clock: Option<Timed<ClockSample>>,
-    took: Duration,
+/// The REST interface.
+#[derive(Debug)]
+struct Rest {
+    query_uri: Uri,
+    status_uri: Uri,
+    headers: HeaderMap,
+    account: Option<u64>,
+    limits: Limits,
+    /// The peer has no status route; the status is not requested before this time.
+    no_status_until: Mutex<Option<Instant>>,
+}
+
+/// A connection that no HTTP client holds at the moment.
+#[derive(Debug)]
+struct Connection {
+    stream: Stream,
+    /// Whether all requests were answered and the peer does not close the connection.
+    is_idle: bool,
 }
 
 impl HttpClient {
@@ -82,48 +82,10 @@ impl HttpClient {
         endpoint: &Endpoint,
         options: &ClientOptions,
         http: &HttpOptions,
-        clients: &HttpClients,
+        tls: &TlsSettings,
     ) -> Self {
-        let mut base = endpoint.url().clone();
-        let mut dial = None;
-        if let Some(name) = &http.server_name {
-            dial = Some(endpoint.host());
-            if let Err(error) = base.set_host(Some(name)) {
-                tracing::error!(
-                    %error, server_name = %name,
-                    "server_name is not a host name; using the host of the URL"
-                );
-            }
-        }
-        let route = |path: &str| {
-            let mut url = base.clone();
-            url.set_path(&format!(
-                "{}/api/v1/{path}",
-                base.path().trim_end_matches('/')
-            ));
-            url
-        };
-        let mut headers = http.headers.clone();
-        headers.insert(ACCEPT, RAW);
-        let settings = ClientSettings {
-            user_agent: http.user_agent.clone(),
-            ca: http.ca.clone(),
-            proxy: http.proxy.clone(),
-            dial,
-            roots: http.ca.is_none().then(system_roots_generation),
-        };
         Self {
-            client: clients.get(&settings),
-            query_url: route("query"),
-            status_url: route("status"),
-            headers,
-            account: options.account,
-            limits: Limits {
-                max_bytes: options.max_response_bytes,
-                ..Limits::default()
-            },
-            last_used: None,
-            no_status_until: None,
+            client: client(endpoint, options, http, tls),
             query_retry_after: None,
         }
     }
@@ -152,160 +114,222 @@ impl HttpClient {
         self.query_retry_after
     }
 
-    pub(crate) async fn attempt<V>(
+    pub(crate) async fn attempt<V: Send>(
         &mut self,
         spec: &RequestSpec<'_, V>,
         deadline: Instant,
     ) -> (Attempt<V>, Outcome) {
-        let mut attempt = Attempt::default();
-        // Whether there should be an open connection that may turn out to be dead.
-        let mut may_be_stale = self.last_used.is_some_and(|used| used.elapsed() < MAX_IDLE);
-        loop {
-            let trace = Trace::default();
-            let (outcome, trace) = TRACE
-                .scope(trace, async {
-                    let exchange = self.exchange(spec, &mut attempt);
-                    let outcome = match timeout_at(deadline, exchange).await {
-                        Ok(result) => result,
-                        Err(_) => Err(failure::deadline_passed(
-                            TRACE.with(Trace::progress),
-                            &attempt,
-                        )),
-                    };
-                    (
-                        outcome,
-                        TRACE.with(|trace| {
-                            (trace.progress(), trace.phases(), trace.certificate_ends())
-                        }),
-                    )
-                })
-                .await;
-            let (progress, phases, certificate_ends) = trace;
-            attempt.phases = phases;
-            attempt.certificate_ends = certificate_ends;
-            if may_be_stale && progress != Progress::Reused {
-                attempt.reconnects += 1;
-                may_be_stale = false;
+        match &mut self.client {
+            Ok(client) => client.attempt(spec, deadline).await,
+            Err(reason) => {
+                let message = format!("cannot create the HTTP client: {reason}");
+                let failure = Failure::new(FailureReason::Local, message);
+                (Attempt::default(), Err(failure))
             }
-            // The peer may close an idle connection at any time, so try once more on a new one.
-            if may_be_stale
-                && progress == Progress::Reused
-                && attempt.response_bytes == 0
-                && matches!(&outcome, Err(failure) if failure.reason == FailureReason::Closed)
-            {
-                attempt.reconnects += 1;
-                may_be_stale = false;
-                continue;
-            }
-            self.last_used = outcome.is_ok().then(Instant::now);
-            return (attempt, outcome);
+        }
+    }
+}
+
+fn client(
+    endpoint: &Endpoint,
+    options: &ClientOptions,
+    http: &HttpOptions,
+    tls: &TlsSettings,
+) -> Result<KeptClient<Rest>, String> {
+    let mut base = endpoint.url().clone();
+    if let Some(name) = &http.server_name
+        && let Err(error) = base.set_host(Some(name))
+    {
+        tracing::error!(
+            %error, server_name = %name,
+            "server_name is not a host name; using the host of the URL"
+        );
+    }
+    let user_agent = match http.user_agent.as_str() {
+        "" => None,
+        text => Some(HeaderValue::from_str(text).map_err(|error| error.to_string())?),
+    };
+    let is_https = base.scheme() == "https";
+    let mut dialler = Dialler::new(endpoint.host(), endpoint.port(), options.max_response_bytes);
+    if is_https || http.proxy.is_some() {
+        let trust = tls.get(http.ca.as_deref())?;
+        if let Some(proxy) = &http.proxy {
+            dialler = dialler.through(proxy, &trust, user_agent.clone())?;
+        }
+        if is_https {
+            let name = base.host_str().unwrap_or_default();
+            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+                .map_err(|error| format!("{name} is not a server name: {error}"))?;
+            dialler = dialler.with_tls(trust, name);
+        }
+    }
+    let mut headers = http.headers.clone();
+    headers.insert(ACCEPT, RAW);
+    if let Some(user_agent) = user_agent {
+        headers.entry(USER_AGENT).or_insert(user_agent);
+    }
+    let host = HeaderValue::from_str(&authority(&base)).map_err(|error| error.to_string())?;
+    headers.entry(HOST).or_insert(host);
+    // Without a tunnel the proxy must be told where the request goes.
+    let is_absolute = http.proxy.is_some() && !is_https;
+    let protocol = Rest {
+        query_uri: route(&base, "query", is_absolute)?,
+        status_uri: route(&base, "status", is_absolute)?,
+        headers,
+        account: options.account,
+        limits: Limits {
+            max_bytes: options.max_response_bytes,
+            ..Limits::default()
+        },
+        no_status_until: Mutex::default(),
+    };
+    Ok(KeptClient::new(
+        protocol,
+        dialler,
+        options.connection_max_age,
+    ))
+}
+
+/// Returns the host and, unless it is the default, the port of a URL.
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Returns the URI of a route of the API.
+fn route(base: &Url, path: &str, is_absolute: bool) -> Result<Uri, String> {
+    let prefix = base.path().trim_end_matches('/');
+    let mut text = format!("{prefix}/api/v1/{path}");
+    if is_absolute {
+        text = format!("{}://{}{text}", base.scheme(), authority(base));
+    }
+    text.parse()
+        .map_err(|error| format!("{text:?} is not a URI: {error}"))
+}
+
+impl Protocol for Rest {
+    type Connection = Connection;
+
+    /// Peers close connections that are idle for about 30 s (PEER-PROTOCOL, section 1).
+    const MAX_IDLE: Duration = Duration::from_secs(20);
+
+    fn open(&self, stream: Stream) -> Connection {
+        Connection {
+            stream,
+            is_idle: true,
         }
     }
 
-    /// Sends the requests and records the answers.
-    async fn exchange<V>(
-        &mut self,
+    fn resume<V>(&self, connection: &mut Connection, _: &mut Attempt<V>) -> bool {
+        let usable = connection.stream.is_open_and_idle();
+        connection.stream.renew_budget();
+        usable
+    }
+
+    async fn exchange<V: Send>(
+        &self,
         spec: &RequestSpec<'_, V>,
+        connection: &mut Connection,
         attempt: &mut Attempt<V>,
+        heard: &AtomicBool,
+        deadline: Instant,
+    ) -> Outcome {
+        connection.is_idle = false;
+        let exchange = requests::on(&mut connection.stream, async |requests| {
+            self.send_and_receive(spec, requests, attempt, heard).await
+        });
+        let outcome = match timeout_at(deadline, exchange).await {
+            Ok((outcome, is_idle)) => {
+                connection.is_idle = is_idle;
+                outcome
+            }
+            Err(_) => Err(failure::deadline_passed(attempt)),
+        };
+        outcome.map_err(
+            |failure| match connection.stream.spoken_instead(Spoken::Http) {
+                Some(spoken) if matches!(connection.stream, Stream::Plain(_)) => Failure::new(
+                    FailureReason::Malformed,
+                    format!("{}, not plain HTTP", spoken.in_words()),
+                ),
+                _ => failure,
+            },
+        )
+    }
+
+    fn is_silent(&self, connection: &Connection) -> bool {
+        !connection.stream.has_received()
+    }
+
+    fn is_reusable(&self, connection: &Connection, outcome: &Outcome) -> bool {
+        outcome.is_ok() && connection.is_idle
+    }
+
+    async fn answers_status(&self, mut connection: Connection, deadline: Instant) -> bool {
+        let limit = self.limits.max_bytes;
+        let exchange = requests::on(&mut connection.stream, async |requests| {
+            requests.get(&self.status_uri, &self.headers, limit).await
+        });
+        match timeout_at(deadline, exchange).await {
+            Ok((Ok(response), _)) => {
+                response.status == StatusCode::OK || has_no_status_route(response.status)
+            }
+            Ok((Err(_), _)) | Err(_) => false,
+        }
+    }
+}
+
+/// Whether this is how a release without a status route answers: 0.8.0 does with any of these.
+fn has_no_status_route(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
+impl Rest {
+    /// Sends the requests and records the answers.
+    async fn send_and_receive<V>(
+        &self,
+        spec: &RequestSpec<'_, V>,
+        requests: &mut Requests,
+        attempt: &mut Attempt<V>,
+        heard: &AtomicBool,
     ) -> Result<Duration, Failure> {
+        let limit = self.limits.max_bytes;
         let mut body = serde_json::json!({ "source": spec.source });
         if let Some(account) = self.account {
             body["address"] = format!("#{account}").into();
         }
-        let body = Some(body.to_string());
-        let response = self
-            .request(Method::POST, self.query_url.clone(), body, attempt)
-            .await?;
+        let response = requests
+            .post(&self.query_uri, &self.headers, body.to_string(), limit)
+            .await;
+        let response = received(response, attempt)?;
+        heard.store(true, Ordering::Relaxed);
         let reply = self.query_reply(&response)?;
         attempt.clock.clone_from(&response.clock);
         attempt.record_query(reply, response.took, spec.read)?;
         let mut took = response.took;
-        let may_have_status = self
-            .no_status_until
-            .is_none_or(|until| Instant::now() >= until);
-        if spec.with_status && may_have_status {
-            let response = self
-                .request(Method::GET, self.status_url.clone(), None, attempt)
-                .await?;
+        if spec.with_status && self.may_have_status() {
+            let response = requests.get(&self.status_uri, &self.headers, limit).await;
+            let response = received(response, attempt)?;
             took += response.took;
             self.record_status(&response, attempt)?;
         }
         Ok(took)
     }
 
-    /// Sends one request and reads its response, up to the maximum size.
-    async fn request<V>(
-        &mut self,
-        method: Method,
-        url: Url,
-        body: Option<String>,
-        attempt: &mut Attempt<V>,
-    ) -> Result<Response, Failure> {
-        let client = self.client.as_ref().map_err(|reason| {
-            Failure::new(
-                FailureReason::Local,
-                format!("cannot create the HTTP client: {reason}"),
-            )
-        })?;
-        let mut request = client.request(method, url).headers(self.headers.clone());
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
-        }
-        let started = Instant::now();
-        let mut response = request
-            .send()
-            .await
-            .map_err(|error| failure::from_client_error(&error.without_url()))?;
-        let answered_at = SystemTime::now();
-        // On a new connection, the request is sent when the connection is ready.
-        let sent = TRACE
-            .with(Trace::connected)
-            .map_or(started, |connected| connected.max(started));
-        let clock = clock_of(response.headers(), answered_at, sent.elapsed());
-        let status = response.status();
-        // The status request must not hide what the query was answered.
-        attempt.retry_after =
-            retry_after(status, response.headers(), answered_at).or(attempt.retry_after);
-        let body = self.read_body(&mut response, attempt).await?;
-        Ok(Response {
-            status,
-            body,
-            clock,
-            took: sent.elapsed(),
-        })
+    fn may_have_status(&self) -> bool {
+        let until = self.no_status_until.lock();
+        let until = *until.unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| Instant::now() >= until)
     }
 
-    async fn read_body<V>(
-        &self,
-        response: &mut reqwest::Response,
-        attempt: &mut Attempt<V>,
-    ) -> Result<Vec<u8>, Failure> {
-        let limit = self.limits.max_bytes;
-        let too_large = |bytes: String| {
-            Failure::new(
-                FailureReason::TooLarge,
-                format!("reply of {bytes} bytes, at most {limit} are accepted"),
-            )
-        };
-        if let Some(announced) = response
-            .content_length()
-            .filter(|length| *length > limit as u64)
-        {
-            return Err(too_large(announced.to_string()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| failure::from_client_error(&error.without_url()))?
-        {
-            attempt.response_bytes += chunk.len();
-            if body.len() + chunk.len() > limit {
-                return Err(too_large(format!("more than {limit}")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
+    fn set_no_status_until(&self, until: Option<Instant>) {
+        let mut known = self.no_status_until.lock();
+        **known.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut()) = until;
     }
 
     /// Returns the Result in the response to a query. Peers send errors as Results with many HTTP
@@ -331,22 +355,19 @@ impl HttpClient {
     }
 
     fn record_status<V>(
-        &mut self,
+        &self,
         response: &Response,
         attempt: &mut Attempt<V>,
     ) -> Result<(), Failure> {
         match response.status {
             StatusCode::OK => {}
-            // 0.8.0 has no such route and answers with any of these.
-            StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::NOT_IMPLEMENTED => {
-                self.no_status_until = Some(Instant::now() + STATUS_RECHECK_PAUSE);
+            status if has_no_status_route(status) => {
+                self.set_no_status_until(Some(Instant::now() + STATUS_RECHECK_PAUSE));
                 return Ok(());
             }
             _ => return Err(failure::from_status(response.status, &response.body)),
         }
-        self.no_status_until = None;
+        self.set_no_status_until(None);
         let message = decode_message(&response.body, &self.limits).map_err(|error| {
             Failure::new(
                 FailureReason::Malformed,
@@ -369,13 +390,14 @@ impl HttpClient {
     }
 }
 
-/// Returns the server's clock from the `Date` header.
-fn clock_of(
-    headers: &HeaderMap,
-    answered_at: SystemTime,
-    took: Duration,
-) -> Option<Timed<ClockSample>> {
-    let date = date_in(headers, &DATE)?;
-    let value = ClockSample::from_whole_seconds(date, answered_at, took);
-    Some(Timed { value, took })
+/// Records what every response has.
+fn received<V>(
+    response: Result<Response, Failure>,
+    attempt: &mut Attempt<V>,
+) -> Result<Response, Failure> {
+    let response = response?;
+    attempt.response_bytes += response.body.len();
+    // The status request must not hide what the query was answered.
+    attempt.retry_after = response.retry_after.or(attempt.retry_after);
+    Ok(response)
 }
