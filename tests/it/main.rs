@@ -43,6 +43,7 @@ mod poller {
     mod contract;
     mod faults;
     mod http;
+    mod network_faults;
     mod queries;
     mod tls;
 }

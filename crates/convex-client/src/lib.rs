@@ -27,7 +27,7 @@ mod status;
 mod tcp;
 
 pub use self::http::{
-    HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for,
+    HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for, request_failure,
     retry_after,
 };
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
@@ -40,6 +40,8 @@ pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_re
 pub use options::ClientOptions;
 pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
+#[cfg(feature = "test-names")]
+pub use resolve::test_names::set_addresses;
 pub use resolve::{MAX_LOOKUPS, resolve_all};
 pub use state_pair::{SAMPLE_QUERY, StatePair};
 pub use status::{ORDER_LEVELS, OrderPoints, Status};

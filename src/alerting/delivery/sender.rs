@@ -1,9 +1,8 @@
 //! Sends single HTTP requests to a receiver and classifies the outcome.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{http_client_for, retry_after};
+use convex_client::{http_client_for, request_failure, retry_after};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::Client;
@@ -155,7 +154,7 @@ impl Sender {
         let response = request
             .send()
             .await
-            .map_err(|error| DeliveryError::Retryable(error_chain(&error.without_url())))?;
+            .map_err(|error| DeliveryError::Retryable(request_failure(&error.without_url()).to_string()))?;
         let asked = retry_after(response.status(), response.headers(), SystemTime::now());
         self.leave_alone(asked);
         classify(response.status())
@@ -178,17 +177,6 @@ fn classify(status: StatusCode) -> Result<(), DeliveryError> {
         ))),
         _ => Err(DeliveryError::Retryable(why())),
     }
-}
-
-/// Formats an error followed by its causes.
-fn error_chain(error: &dyn Error) -> String {
-    let mut messages = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        messages.push(cause.to_string());
-        source = cause.source();
-    }
-    messages.join(": ")
 }
 
 #[cfg(test)]

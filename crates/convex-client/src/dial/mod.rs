@@ -24,7 +24,7 @@ use self::proxy::Proxy;
 
 pub(crate) use self::race::connect as connect_to_any;
 pub(crate) use self::stream::{Spoken, Stream};
-pub(crate) use self::tls::Trust;
+pub(crate) use self::tls::{Trust, tls_failure};
 
 pub use self::roots::{reload_system_roots, system_roots_generation};
 

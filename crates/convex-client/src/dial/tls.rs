@@ -105,23 +105,27 @@ impl Trust {
 }
 
 fn handshake_failure(error: &io::Error, stream: &Stream) -> Failure {
+    let inner = error.get_ref();
+    if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls_failure(error, stream.spoken_instead(Spoken::Tls));
+    }
+    let Failure { reason, message } = Failure::from_io(error);
+    Failure::new(reason, format!("in the TLS handshake: {message}"))
+}
+
+/// Returns the failure for an error of TLS on a port that speaks `spoken` instead, if that is known.
+pub(crate) fn tls_failure(error: &rustls::Error, spoken: Option<Spoken>) -> Failure {
     use rustls::CertificateError::{Expired, ExpiredContext};
     use rustls::Error::{InvalidCertificate, InvalidMessage as Invalid};
-    let inner = error.get_ref();
-    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error @ InvalidCertificate(Expired | ExpiredContext { .. })) => {
+    match error {
+        InvalidCertificate(Expired | ExpiredContext { .. }) => {
             Failure::new(FailureReason::TlsExpired, error.to_string())
         }
-        Some(Invalid(InvalidMessage::InvalidContentType)) => {
-            let spoken = stream.spoken_instead(Spoken::Tls);
+        Invalid(InvalidMessage::InvalidContentType) => {
             let what = spoken.map_or("this port does not speak TLS", Spoken::in_words);
             Failure::new(FailureReason::Tls, format!("{what}, not https"))
         }
-        Some(error) => Failure::new(FailureReason::Tls, error.to_string()),
-        None => {
-            let Failure { reason, message } = Failure::from_io(error);
-            Failure::new(reason, format!("in the TLS handshake: {message}"))
-        }
+        _ => Failure::new(FailureReason::Tls, error.to_string()),
     }
 }
 

@@ -33,7 +33,7 @@ use self::failure::excerpt;
 use self::requests::{Requests, Response};
 
 pub use self::options::HttpOptions;
-pub use self::other_servers::{HttpOptionsError, http_client, http_client_for};
+pub use self::other_servers::{HttpOptionsError, http_client, http_client_for, request_failure};
 pub use self::retry_after::retry_after;
 pub use self::settings::TlsSettings;
 

@@ -1,5 +1,7 @@
 //! HTTP clients for servers other than peers, such as receivers of notifications.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -7,7 +9,8 @@ use reqwest::{Client, Proxy, redirect};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::dial::{Trust, connect_to_any};
+use crate::dial::{Trust, connect_to_any, tls_failure};
+use crate::failure::{Failure, FailureReason};
 use crate::resolve;
 
 use super::options::HttpOptions;
@@ -69,6 +72,45 @@ fn client(
         builder = builder.proxy(Proxy::all(proxy.clone()).map_err(unusable)?);
     }
     builder.build().map_err(unusable)
+}
+
+/// Returns why a request of such a client failed, found in the error's chain of causes.
+#[must_use]
+pub fn request_failure(error: &reqwest::Error) -> Failure {
+    let mut deepest = String::new();
+    let mut wrapped = None;
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        deepest = current.to_string();
+        cause = current.source();
+        if let Some(failure) = current.downcast_ref::<Failure>() {
+            return failure.clone();
+        }
+        if let Some(error) = current.downcast_ref::<rustls::Error>() {
+            return tls_failure(error, None);
+        }
+        if let Some(error) = current.downcast_ref::<hyper::Error>()
+            && error.is_parse()
+        {
+            let message = format!("the answer is not HTTP: {error}");
+            return Failure::new(FailureReason::Malformed, message);
+        }
+        if let Some(error) = current.downcast_ref::<io::Error>() {
+            // An I/O error does not return the error that it wraps as its source.
+            match error.get_ref() {
+                Some(inner) => {
+                    cause = Some(inner);
+                    wrapped = Some(Failure::from_io(error));
+                }
+                None => return Failure::from_io(error),
+            }
+        }
+    }
+    wrapped.unwrap_or_else(|| match () {
+        () if error.is_timeout() => Failure::new(FailureReason::Timeout, "no answer in time"),
+        () if error.is_connect() => Failure::new(FailureReason::Unreachable, deepest),
+        () => Failure::new(FailureReason::Closed, deepest),
+    })
 }
 
 /// Resolver for reqwest, which connects to the addresses of a family one after the other and so
