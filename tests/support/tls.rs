@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,8 +22,8 @@ pub(crate) fn acceptor(name: &str, year: i32, protocols: &[&[u8]]) -> (TlsAccept
 }
 
 /// Makes an acceptor for `name` whose certificate is valid, issued by an authority in between that
-/// expires in `year`; and the certificate of the root.
-pub(crate) fn acceptor_with_intermediate(name: &str, year: i32) -> (TlsAcceptor, Vec<u8>) {
+/// expires in `year`; and the certificate of the root in DER and in PEM.
+pub(crate) fn acceptor_with_intermediate(name: &str, year: i32) -> (TlsAcceptor, Vec<u8>, String) {
     let authority = |until| {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -40,14 +39,11 @@ pub(crate) fn acceptor_with_intermediate(name: &str, year: i32) -> (TlsAcceptor,
     let leaf = CertificateParams::new([name.to_owned()]).unwrap();
     let leaf = leaf.signed_by(&key, &between).unwrap();
     let chain = vec![leaf.der().clone(), between.der().clone()];
-    (serving(chain, &key, &[]), root.der().to_vec())
+    let acceptor = serving(chain, &key, &[]);
+    (acceptor, root.der().to_vec(), root.pem())
 }
 
-fn serving(
-    chain: Vec<CertificateDer<'static>>,
-    key: &KeyPair,
-    protocols: &[&[u8]],
-) -> TlsAcceptor {
+fn serving(chain: Vec<CertificateDer<'static>>, key: &KeyPair, protocols: &[&[u8]]) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

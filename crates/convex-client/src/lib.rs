@@ -27,8 +27,8 @@ mod status;
 mod tcp;
 
 pub use self::http::{
-    HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for, request_failure,
-    retry_after,
+    HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for,
+    request_failure, retry_after,
 };
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
 pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};

@@ -151,10 +151,9 @@ impl Sender {
         if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header(IDEMPOTENCY_KEY, id);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| DeliveryError::Retryable(request_failure(&error.without_url()).to_string()))?;
+        let response = request.send().await.map_err(|error| {
+            DeliveryError::Retryable(request_failure(&error.without_url()).to_string())
+        })?;
         let asked = retry_after(response.status(), response.headers(), SystemTime::now());
         self.leave_alone(asked);
         classify(response.status())

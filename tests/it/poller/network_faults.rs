@@ -1,5 +1,5 @@
-//! Faults of the network, each over every transport: what polls on new and on kept connections
-//! find, and in which words.
+//! Faults of the network, each over every transport and for every sender of notifications: what
+//! polls and requests on new and on kept connections find, and in which words.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,21 +7,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::set_addresses;
+use convex_client::{HttpOptions, http_client_for, request_failure, set_addresses};
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health, PeerRecord};
 use convex_peer_monitor::poller::Prober;
 use futures_util::future::join_all;
+use rcgen::Certificate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::DEADLINE;
+use crate::support::agent::Agent;
 use crate::support::contract::{peer, prober};
-use crate::support::fake::{FakePeer, Script};
+use crate::support::fake::{self, FakePeer, Script};
 use crate::support::relay::{Blackhole, Mode, Relay};
 use crate::support::tls::{acceptor, acceptor_with_intermediate};
+use crate::support::{DEADLINE, until};
 
 /// Time for a poll and for a request; much longer than one without a fault takes.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -77,8 +79,21 @@ enum Found {
 
 use Found::{Answer, Failure, NoNewConnection};
 
-/// What is expected of two polls over each transport; none if there is no such fault over it.
-type Row = (Fault, [Option<[Found; 2]>; 3]);
+impl Found {
+    fn is(self, kind: &str, failure: Option<&(&str, String)>) -> bool {
+        let (expected, reason, words) = match self {
+            Answer => ("answer", "", ""),
+            Failure(reason, words) => ("failure", reason, words),
+            NoNewConnection(reason, words) => ("no new connection", reason, words),
+        };
+        kind == expected
+            && failure.is_none_or(|(found, message)| *found == reason && message.contains(words))
+    }
+}
+
+/// What is expected of two polls over each transport, none if there is no such fault over it; and of
+/// two requests to a receiver of notifications over HTTP and HTTPS.
+type Row = (Fault, [Option<[Found; 2]>; 3], [Option<[Found; 2]>; 2]);
 
 const fn same(found: Found) -> Option<[Found; 2]> {
     Some([found, found])
@@ -86,6 +101,10 @@ const fn same(found: Found) -> Option<[Found; 2]> {
 
 const fn all(found: [Found; 2]) -> [Option<[Found; 2]>; 3] {
     [Some(found); 3]
+}
+
+const fn both(found: [Found; 2]) -> [Option<[Found; 2]>; 2] {
+    [Some(found); 2]
 }
 
 const TABLE: [Row; 15] = {
@@ -96,10 +115,11 @@ const TABLE: [Row; 15] = {
     let unreached = Failure("connect_timeout", "did not accept");
     let lost = Failure("timeout", "kept connection");
     let not_renewed = NoNewConnection("refused", "refused");
+    let unanswered = Failure("timeout", "no answer in time");
     [
-        (Fault::Refused, all([refused, refused])),
-        (Fault::Blackhole, all([unreached, unreached])),
-        (Fault::FirstAddressDead, all([Answer, Answer])),
+        (Fault::Refused, all([refused; 2]), both([refused; 2])),
+        (Fault::Blackhole, all([unreached; 2]), both([unanswered; 2])),
+        (Fault::FirstAddressDead, all([Answer; 2]), both([Answer; 2])),
         (
             Fault::PlainPort,
             [
@@ -107,35 +127,61 @@ const TABLE: [Row; 15] = {
                 same(Failure("malformed", "this port speaks TLS")),
                 same(Failure("tls", "this port speaks plain HTTP")),
             ],
+            [
+                same(Failure("malformed", "the answer is not HTTP")),
+                same(Failure("tls", "this port does not speak TLS")),
+            ],
         ),
         (
             Fault::WrongCertificate,
             [None, None, same(Failure("tls", "not valid for name"))],
+            [None, same(Failure("tls", "not valid for name"))],
         ),
         (
             Fault::ExpiredIntermediate,
             [None, None, same(Failure("tls_expired", "expired"))],
+            [None, same(Failure("tls_expired", "expired"))],
         ),
         (
             Fault::Always(Mode::SilentAfter(0)),
             [same(silent), same(silent), same(no_handshake)],
+            both([unanswered; 2]),
         ),
         (
             Fault::Always(Mode::SilentAfter(20)),
             [same(silent), same(silent), same(no_handshake)],
+            both([unanswered; 2]),
         ),
-        (Fault::Always(Mode::HalfCloses), all([closed, closed])),
-        (Fault::Always(Mode::Resets), all([closed, closed])),
-        (Fault::Always(Mode::Slow), all([Answer, Answer])),
+        (
+            Fault::Always(Mode::HalfCloses),
+            all([closed; 2]),
+            both([closed; 2]),
+        ),
+        (
+            Fault::Always(Mode::Resets),
+            all([closed; 2]),
+            both([closed; 2]),
+        ),
+        (
+            Fault::Always(Mode::Slow),
+            all([Answer; 2]),
+            both([Answer; 2]),
+        ),
         // One lost poll, then a new connection.
-        (Fault::Later(Mode::ForgetsOld), all([lost, Answer])),
+        (
+            Fault::Later(Mode::ForgetsOld),
+            all([lost, Answer]),
+            both([unanswered, Answer]),
+        ),
         (
             Fault::Later(Mode::RefusesNew),
-            all([not_renewed, not_renewed]),
+            all([not_renewed; 2]),
+            both([Answer; 2]),
         ),
         (
             Fault::MovedName,
             all([Answer, Failure("wrong_peer", "pinned")]),
+            both([Answer; 2]),
         ),
         (
             Fault::NewCertificate,
@@ -144,13 +190,14 @@ const TABLE: [Row; 15] = {
                 None,
                 same(NoNewConnection("tls", "not valid for name")),
             ],
+            both([Answer; 2]),
         ),
     ]
 };
 
 #[tokio::test]
 async fn each_fault_is_found_over_every_transport() {
-    let cases = TABLE.into_iter().flat_map(|(fault, expected)| {
+    let cases = TABLE.into_iter().flat_map(|(fault, expected, _)| {
         let each = Way::ALL.into_iter().zip(expected);
         each.filter_map(move |(way, expected)| Some(check(fault, way, expected?)))
     });
@@ -159,29 +206,25 @@ async fn each_fault_is_found_over_every_transport() {
 }
 
 async fn check(fault: Fault, way: Way, expected: [Found; 2]) {
-    let mut place = Place::new(way).await;
+    let mut place = Place::new(way, Script::default()).await;
     place.begin(fault).await;
     let mut record = PeerRecord::new(Arc::new(place.peer()));
     let mut prober = prober(&place.peer());
     if place.starts_later {
         let before = poll(&mut prober, &mut record).await;
-        assert_eq!(found(&before), ("answer", None), "{way:?}, before {fault:?}");
+        assert_eq!(
+            found(&before),
+            ("answer", None),
+            "{way:?}, before {fault:?}"
+        );
         place.go_on(fault).await;
     }
     for (i, expected) in expected.into_iter().enumerate() {
         let observed = poll(&mut prober, &mut record).await;
         let (kind, failure) = found(&observed);
-        let (expected_kind, reason, words) = match expected {
-            Answer => ("answer", "", ""),
-            Failure(reason, words) => ("failure", reason, words),
-            NoNewConnection(reason, words) => ("no new connection", reason, words),
-        };
         let failure = failure.map(|failure| (failure.reason.as_str(), failure.message));
         assert!(
-            kind == expected_kind
-                && failure.as_ref().is_none_or(|(found, message)| {
-                    *found == reason && message.contains(words)
-                }),
+            expected.is(kind, failure.as_ref()),
             "{way:?}, {fault:?}, poll {i}: {kind} {failure:?} is not {expected:?}"
         );
         let no_new = matches!(expected, NoNewConnection(..));
@@ -194,6 +237,119 @@ async fn check(fault: Fault, way: Way, expected: [Found; 2]) {
             assert_eq!(record.health, Health::Degraded, "{way:?}, {fault:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn each_fault_is_found_by_every_sender() {
+    let cases = TABLE.into_iter().flat_map(|(fault, _, expected)| {
+        let each = [Way::Http, Way::Https].into_iter().zip(expected);
+        each.filter_map(move |(way, expected)| Some((fault, way, expected?)))
+    });
+    let requests = cases
+        .clone()
+        .map(|(fault, way, expected)| send(fault, way, expected));
+    let agents = cases.map(|(fault, way, expected)| notify(fault, way, expected));
+    // All at once, because some of them wait for the timeout.
+    tokio::join!(join_all(requests), join_all(agents));
+}
+
+/// A receiver of notifications.
+fn receiver() -> Script {
+    Script {
+        fault: fake::Fault::Http(200, ""),
+        ..Script::default()
+    }
+}
+
+/// Sends what a sender does, and checks in which words it fails.
+async fn send(fault: Fault, way: Way, expected: [Found; 2]) {
+    let mut place = Place::new(way, receiver()).await;
+    place.begin(fault).await;
+    let url = place.url().parse().unwrap();
+    let options = HttpOptions {
+        ca: Some(place.ca.clone()),
+        ..HttpOptions::default()
+    };
+    let client = http_client_for(&url, &options, TIMEOUT).unwrap();
+    if place.starts_later {
+        client.post(url.clone()).send().await.unwrap();
+        place.go_on(fault).await;
+    }
+    for (i, expected) in expected.into_iter().enumerate() {
+        let failure = client.post(url.clone()).send().await.err();
+        let failure = failure.map(|error| request_failure(&error));
+        let failure = failure.map(|failure| (failure.reason.as_str(), failure.message));
+        let kind = failure.as_ref().map_or("answer", |_| "failure");
+        assert!(
+            expected.is(kind, failure.as_ref()),
+            "{way:?}, {fault:?}, request {i}: {kind} {failure:?} is not {expected:?}"
+        );
+    }
+}
+
+/// Lets an agent notify a webhook, an Alertmanager and a dead man's switch through a fault.
+async fn notify(fault: Fault, way: Way, expected: [Found; 2]) {
+    let mut place = Place::new(way, receiver()).await;
+    place.begin(fault).await;
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), &place.ca_pem).unwrap();
+    let target = format!(
+        "{{ name: NAME, url: '{}', ca_file: {} }}",
+        place.url(),
+        ca.path().display()
+    );
+    let watched = FakePeer::start(Script::default()).await;
+    // A peer of another network is an alert at once.
+    let agent = Agent::start(&format!(
+        "defaults: {{ interval: 1s, timeout: 900ms }}\n\
+         networks: [{{ name: n, genesis: '{}' }}]\n\
+         peers: [{{ name: p, network: n, endpoints: ['tcp://{}'] }}]\n\
+         notify:\n  webhooks: [{}]\n  alertmanagers: [{}]\n  heartbeat: {}\n",
+        Hash::new(OTHER_KEY),
+        watched.tcp,
+        target.replace("NAME", "webhook"),
+        target.replace("NAME", "alertmanager"),
+        target.replace("name: NAME", "interval: 1s"),
+    ))
+    .await;
+    let count = |what: &str, receiver: &str| {
+        format!("convex_monitor_{what}_total{{receiver=\"{receiver}\"}}")
+    };
+    // Only the switch is called often enough to have a kept connection.
+    let mut receivers = vec!["heartbeat"];
+    if place.starts_later {
+        let series = count("notifications", "heartbeat");
+        agent.wait_for(&series, |calls| calls >= 1.0).await;
+        place.go_on(fault).await;
+    } else {
+        receivers.extend(["webhook", "alertmanager"]);
+    }
+    for receiver in receivers {
+        if expected.iter().any(|found| *found != Answer) {
+            let failures = count("notification_failures", receiver);
+            agent.wait_for(&failures, |failed| failed >= 1.0).await;
+        }
+        if expected[1] == Answer {
+            // One before the fault began, and one that was answered in spite of it.
+            let answered = if place.starts_later { 2.0 } else { 1.0 };
+            until("the receiver answers", async || {
+                let [sent, failed] =
+                    ["notifications", "notification_failures"].map(|what| count(what, receiver));
+                let failed = agent.metric(&failed).await.unwrap();
+                agent.metric(&sent).await.unwrap() - failed >= answered
+            })
+            .await;
+        }
+        if expected == [Answer; 2] {
+            let failures = count("notification_failures", receiver);
+            assert_eq!(
+                agent.metric(&failures).await,
+                Some(0.0),
+                "{way:?}, {fault:?}"
+            );
+        }
+    }
+    agent.stop().await;
 }
 
 async fn poll(prober: &mut Prober, record: &mut PeerRecord) -> EndpointObservation {
@@ -224,22 +380,24 @@ struct Place {
     blackhole: Option<Blackhole>,
     _peer: FakePeer,
     moved_from: Option<Relay>,
+    /// What the client trusts, in DER and in PEM.
     ca: Vec<Vec<u8>>,
+    ca_pem: String,
     port: u16,
     /// The fault starts when there is a kept connection.
     starts_later: bool,
 }
 
 impl Place {
-    async fn new(way: Way) -> Self {
+    async fn new(way: Way, script: Script) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("faulty-{}.test", NEXT.fetch_add(1, Ordering::Relaxed));
         let (tls, certificate) = acceptor(&name, 2150, &[]);
-        let peer = FakePeer::with_tls(Script::default(), (way == Way::Https).then_some(tls)).await;
+        let peer = FakePeer::with_tls(script.clone(), (way == Way::Https).then_some(tls)).await;
         let (tls, other_certificate) = acceptor(&name, 2150, &[]);
         let script = Script {
             key: Hash::new(OTHER_KEY),
-            ..Script::default()
+            ..script
         };
         let other = FakePeer::with_tls(script, (way == Way::Https).then_some(tls)).await;
         let relay = Relay::to(address(&peer, way)).await;
@@ -257,6 +415,7 @@ impl Place {
             mistaken,
             blackhole: None,
             ca: ca.iter().map(|ca| ca.der().to_vec()).collect(),
+            ca_pem: ca.iter().map(Certificate::pem).collect(),
             starts_later: false,
         }
     }
@@ -301,8 +460,8 @@ impl Place {
             }
             Fault::WrongCertificate => self.replace(self.mistaken.clone()).await,
             Fault::ExpiredIntermediate => {
-                let (tls, root) = acceptor_with_intermediate(&self.name, 2022);
-                self.ca = vec![root];
+                let (tls, root, pem) = acceptor_with_intermediate(&self.name, 2022);
+                (self.ca, self.ca_pem) = (vec![root], pem);
                 self.replace(tls).await;
             }
             Fault::Always(mode) => self.relay.set(mode).await,
