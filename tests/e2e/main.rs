@@ -14,6 +14,7 @@ mod api;
 #[path = "../support/authority.rs"]
 mod authority;
 mod chain;
+mod connections;
 #[path = "../support/contract.rs"]
 mod contract;
 mod dashboards;
@@ -24,6 +25,8 @@ mod pair;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;
+#[path = "../support/relay.rs"]
+mod relay;
 mod security;
 mod sidecar;
 #[path = "../support/simulated.rs"]

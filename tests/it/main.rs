@@ -40,6 +40,7 @@ mod ops;
 
 mod poller {
     mod capacity;
+    mod connections;
     mod contract;
     mod faults;
     mod http;
