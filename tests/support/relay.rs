@@ -54,13 +54,13 @@ impl Relay {
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
-            let mut changes = watched.clone();
+            let mut modes = watched.clone();
             loop {
                 let accepted = tokio::select! {
                     accepted = listener.accept() => accepted.unwrap().0,
-                    changed = changes.changed() => {
+                    changed = modes.changed() => {
                         changed.unwrap();
-                        if *changes.borrow_and_update() == Mode::RefusesNew {
+                        if *modes.borrow_and_update() == Mode::RefusesNew {
                             break;
                         }
                         continue;

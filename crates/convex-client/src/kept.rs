@@ -278,5 +278,5 @@ fn jittered(age: Duration) -> Duration {
     // The only source of random numbers in the standard library.
     let random = RandomState::new().build_hasher().finish() >> 32;
     let random = u32::try_from(random).unwrap_or_default();
-    age - age.mul_f64(f64::from(random) / f64::from(u32::MAX) / 5.0)
+    age.mul_f64(1.0 - f64::from(random) / f64::from(u32::MAX) / 5.0)
 }

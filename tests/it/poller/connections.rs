@@ -40,7 +40,8 @@ impl TunnelProxy {
                 tokio::spawn(async move {
                     match tls {
                         Some(tls) => {
-                            tunnel(tls.accept(stream).await.unwrap(), peer, &requests).await
+                            let stream = tls.accept(stream).await.unwrap();
+                            tunnel(stream, peer, &requests).await;
                         }
                         None => tunnel(stream, peer, &requests).await,
                     }
