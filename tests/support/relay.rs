@@ -37,6 +37,8 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     mode: watch::Sender<Mode>,
     listening: watch::Receiver<bool>,
+    /// Keeps the port, so that no other program listens there when the relay no longer does.
+    _port: TcpSocket,
     _serving: JoinSet<()>,
 }
 
@@ -47,8 +49,15 @@ impl Relay {
 
     /// Starts a relay that listens at `address`.
     pub(crate) async fn at(address: &str, upstream: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let socket = |address: SocketAddr| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseport(true).unwrap();
+            socket.bind(address).unwrap();
+            socket
+        };
+        let port = socket(address.parse().unwrap());
+        let address = port.local_addr().unwrap();
+        let listener = socket(address).listen(1024).unwrap();
         let (mode, watched) = watch::channel(Mode::Pass);
         let (listens, listening) = watch::channel(true);
         let mut serving = JoinSet::new();
@@ -80,6 +89,7 @@ impl Relay {
             address,
             mode,
             listening,
+            _port: port,
             _serving: serving,
         }
     }

@@ -27,13 +27,15 @@ pub(crate) trait Protocol: Sync {
     fn resume<V>(&self, connection: &mut Self::Connection, attempt: &mut Attempt<V>) -> bool;
 
     /// Sends the requests and records the answers, by `deadline`. Sets `heard` when the first
-    /// answer arrives.
+    /// answer arrives. Replaces the connection with `dialler` if the peer closes it between two
+    /// answers.
     fn exchange<V: Send>(
         &self,
         spec: &RequestSpec<'_, V>,
         connection: &mut Self::Connection,
         attempt: &mut Attempt<V>,
         heard: &AtomicBool,
+        dialler: &Dialler,
         deadline: Instant,
     ) -> impl Future<Output = Outcome> + Send;
 
@@ -221,9 +223,9 @@ impl<P: Protocol> KeptClient<P> {
         let heard = AtomicBool::new(false);
         let mut answers_elsewhere = None;
         let outcome = {
-            let exchange = self
-                .protocol
-                .exchange(spec, connection, attempt, &heard, deadline);
+            let exchange =
+                self.protocol
+                    .exchange(spec, connection, attempt, &heard, &self.dialler, deadline);
             let question = async {
                 sleep_until(overdue).await;
                 spec.with_status

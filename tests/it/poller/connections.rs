@@ -270,3 +270,20 @@ async fn the_most_specific_failure_of_a_poll_is_reported() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_peer_that_closes_after_each_answer_is_asked_on_a_connection_each() {
+    let fake = FakePeer::start(Script {
+        fault: Fault::OneAnswer,
+        ..Script::default()
+    })
+    .await;
+    let mut prober = prober(&peer(&[&url(&fake, Transport::Http)]));
+    for poll in 1..=3 {
+        let observed = prober.poll().await.endpoints.remove(0);
+        assert_eq!(observed.failure, None, "poll {poll}");
+        assert!(observed.attempt.status.is_some(), "poll {poll}");
+        assert_eq!(fake.heads().len(), 2 * poll, "the query and the status");
+    }
+    assert_eq!(fake.connections(), 6);
+}

@@ -51,6 +51,8 @@ enum Fault {
     Blackhole,
     /// The first address of the name is a blackhole.
     FirstAddressDead,
+    /// Nothing listens at the first address of the name.
+    FirstAddressRefuses,
     /// The port speaks another protocol.
     PlainPort,
     /// The certificate is for another name.
@@ -103,7 +105,7 @@ const fn both(found: [Found; 2]) -> [Option<[Found; 2]>; 2] {
     [Some(found); 2]
 }
 
-const TABLE: [Row; 15] = {
+const TABLE: [Row; 16] = {
     let silent = Failure("timeout", "no answer arrived");
     let no_handshake = Failure("connect_timeout", "TLS handshake");
     let closed = Failure("closed", "");
@@ -116,6 +118,11 @@ const TABLE: [Row; 15] = {
         (Fault::Refused, all([refused; 2]), both([refused; 2])),
         (Fault::Blackhole, all([unreached; 2]), both([unanswered; 2])),
         (Fault::FirstAddressDead, all([Answer; 2]), both([Answer; 2])),
+        (
+            Fault::FirstAddressRefuses,
+            all([Answer; 2]),
+            both([Answer; 2]),
+        ),
         (
             Fault::PlainPort,
             [
@@ -453,6 +460,10 @@ impl Place {
             Fault::FirstAddressDead => {
                 let address = format!("127.0.0.2:{}", self.port);
                 self.add_blackhole(&address, true).await;
+            }
+            Fault::FirstAddressRefuses => {
+                let addresses = [[127, 0, 0, 4].into(), self.relay.address.ip()];
+                set_addresses(&self.name, addresses.to_vec());
             }
             Fault::PlainPort if self.way == Way::Http => {
                 let (tls, _) = acceptor(&self.name, 2150, &[]);

@@ -5,32 +5,29 @@ mod failure;
 mod options;
 mod other_servers;
 mod requests;
+mod rest;
 mod retry_after;
 mod settings;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use cad3::{Cell, Limits, decode_message};
-use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use http::{StatusCode, Uri};
+use cad3::{Cell, Limits};
+use http::Uri;
+use http::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use url::Url;
 
-use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
-use crate::dial::{Dialler, Spoken, Stream};
+use crate::attempt::{Attempt, Outcome, RequestSpec};
+use crate::dial::Dialler;
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, FailureReason};
-use crate::kept::{KeptClient, Protocol};
-use crate::message::Reply;
+use crate::kept::KeptClient;
 use crate::options::ClientOptions;
 use crate::query::{Query, QueryError};
-use crate::status::Status;
 
-use self::failure::excerpt;
-use self::requests::{Requests, Response};
+use self::rest::Rest;
 
 pub use self::options::HttpOptions;
 pub use self::other_servers::{HttpOptionsError, http_client, http_client_for, request_failure};
@@ -41,35 +38,11 @@ pub use self::settings::TlsSettings;
 /// measured releases support it.
 const RAW: HeaderValue = HeaderValue::from_static("application/cvx-raw");
 
-/// Pause after which a peer without a status route is asked for its status again, because it may
-/// have been upgraded.
-const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
-
 /// Client of one `http://` or `https://` endpoint.
 #[derive(Debug)]
 pub struct HttpClient {
     client: Result<KeptClient<Rest>, String>,
     query_retry_after: Option<Duration>,
-}
-
-/// The REST interface.
-#[derive(Debug)]
-struct Rest {
-    query_uri: Uri,
-    status_uri: Uri,
-    headers: HeaderMap,
-    account: Option<u64>,
-    limits: Limits,
-    /// The peer has no status route; the status is not requested before this time.
-    no_status_until: Mutex<Option<Instant>>,
-}
-
-/// A connection that no HTTP client holds at the moment.
-#[derive(Debug)]
-struct Connection {
-    stream: Stream,
-    /// Whether all requests were answered and the peer does not close the connection.
-    is_idle: bool,
 }
 
 impl HttpClient {
@@ -208,196 +181,4 @@ fn route(base: &Url, path: &str, is_absolute: bool) -> Result<Uri, String> {
     }
     text.parse()
         .map_err(|error| format!("{text:?} is not a URI: {error}"))
-}
-
-impl Protocol for Rest {
-    type Connection = Connection;
-
-    /// Peers close connections that are idle for about 30 s (PEER-PROTOCOL, section 1).
-    const MAX_IDLE: Duration = Duration::from_secs(20);
-
-    fn open(&self, stream: Stream) -> Connection {
-        Connection {
-            stream,
-            is_idle: true,
-        }
-    }
-
-    fn resume<V>(&self, connection: &mut Connection, _: &mut Attempt<V>) -> bool {
-        let usable = connection.stream.is_open_and_idle();
-        connection.stream.renew_budget();
-        usable
-    }
-
-    async fn exchange<V: Send>(
-        &self,
-        spec: &RequestSpec<'_, V>,
-        connection: &mut Connection,
-        attempt: &mut Attempt<V>,
-        heard: &AtomicBool,
-        deadline: Instant,
-    ) -> Outcome {
-        connection.is_idle = false;
-        let exchange = requests::on(&mut connection.stream, async |requests| {
-            self.send_and_receive(spec, requests, attempt, heard).await
-        });
-        let outcome = match timeout_at(deadline, exchange).await {
-            Ok((outcome, is_idle)) => {
-                connection.is_idle = is_idle;
-                outcome
-            }
-            Err(_) => Err(failure::deadline_passed(attempt)),
-        };
-        outcome.map_err(
-            |failure| match connection.stream.spoken_instead(Spoken::Http) {
-                Some(spoken) if matches!(connection.stream, Stream::Plain(_)) => Failure::new(
-                    FailureReason::Malformed,
-                    format!("{}, not plain HTTP", spoken.in_words()),
-                ),
-                _ => failure,
-            },
-        )
-    }
-
-    fn is_silent(&self, connection: &Connection) -> bool {
-        !connection.stream.has_received()
-    }
-
-    fn is_reusable(&self, connection: &Connection, outcome: &Outcome) -> bool {
-        outcome.is_ok() && connection.is_idle
-    }
-
-    async fn answers_status(&self, mut connection: Connection, deadline: Instant) -> bool {
-        let limit = self.limits.max_bytes;
-        let exchange = requests::on(&mut connection.stream, async |requests| {
-            requests.get(&self.status_uri, &self.headers, limit).await
-        });
-        match timeout_at(deadline, exchange).await {
-            Ok((Ok(response), _)) => {
-                response.status == StatusCode::OK || has_no_status_route(response.status)
-            }
-            Ok((Err(_), _)) | Err(_) => false,
-        }
-    }
-}
-
-/// Whether this is how a release without a status route answers: 0.8.0 does with any of these.
-fn has_no_status_route(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED
-    )
-}
-
-impl Rest {
-    /// Sends the requests and records the answers.
-    async fn send_and_receive<V>(
-        &self,
-        spec: &RequestSpec<'_, V>,
-        requests: &mut Requests,
-        attempt: &mut Attempt<V>,
-        heard: &AtomicBool,
-    ) -> Result<Duration, Failure> {
-        let limit = self.limits.max_bytes;
-        let mut body = serde_json::json!({ "source": spec.source });
-        if let Some(account) = self.account {
-            body["address"] = format!("#{account}").into();
-        }
-        let response = requests
-            .post(&self.query_uri, &self.headers, body.to_string(), limit)
-            .await;
-        let response = received(response, attempt)?;
-        heard.store(true, Ordering::Relaxed);
-        let reply = self.query_reply(&response)?;
-        attempt.clock.clone_from(&response.clock);
-        attempt.record_query(reply, response.took, spec.read)?;
-        let mut took = response.took;
-        if spec.with_status && self.may_have_status() {
-            let response = requests.get(&self.status_uri, &self.headers, limit).await;
-            let response = received(response, attempt)?;
-            took += response.took;
-            self.record_status(&response, attempt)?;
-        }
-        Ok(took)
-    }
-
-    fn may_have_status(&self) -> bool {
-        let until = self.no_status_until.lock();
-        let until = *until.unwrap_or_else(PoisonError::into_inner);
-        until.is_none_or(|until| Instant::now() >= until)
-    }
-
-    fn set_no_status_until(&self, until: Option<Instant>) {
-        let mut known = self.no_status_until.lock();
-        **known.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut()) = until;
-    }
-
-    /// Returns the Result in the response to a query. Peers send errors as Results with many HTTP
-    /// statuses, 200 included.
-    fn query_reply(&self, response: &Response) -> Result<Reply, Failure> {
-        match Reply::decode(&response.body, &self.limits) {
-            Ok(Some(reply)) => Ok(reply),
-            _ if !response.status.is_success() => {
-                Err(failure::from_status(response.status, &response.body))
-            }
-            Ok(None) => Err(Failure::new(
-                FailureReason::Malformed,
-                "the reply to the query is not a Result",
-            )),
-            Err(error) => Err(Failure::new(
-                FailureReason::Malformed,
-                format!(
-                    "the reply to the query does not decode: {error}; it starts with {}",
-                    excerpt(&response.body)
-                ),
-            )),
-        }
-    }
-
-    fn record_status<V>(
-        &self,
-        response: &Response,
-        attempt: &mut Attempt<V>,
-    ) -> Result<(), Failure> {
-        match response.status {
-            StatusCode::OK => {}
-            status if has_no_status_route(status) => {
-                self.set_no_status_until(Some(Instant::now() + STATUS_RECHECK_PAUSE));
-                return Ok(());
-            }
-            _ => return Err(failure::from_status(response.status, &response.body)),
-        }
-        self.set_no_status_until(None);
-        let message = decode_message(&response.body, &self.limits).map_err(|error| {
-            Failure::new(
-                FailureReason::Malformed,
-                format!(
-                    "the status does not decode: {error}; it starts with {}",
-                    excerpt(&response.body)
-                ),
-            )
-        })?;
-        if let Some(reply) = Reply::from_cell(&message.top) {
-            return attempt.record_status(reply, response.took);
-        }
-        // 0.8.6 sends the map without a Result around it.
-        let value = Status::from_cell(&message.top)?;
-        attempt.status = Some(Timed {
-            value,
-            took: response.took,
-        });
-        Ok(())
-    }
-}
-
-/// Records what every response has.
-fn received<V>(
-    response: Result<Response, Failure>,
-    attempt: &mut Attempt<V>,
-) -> Result<Response, Failure> {
-    let response = response?;
-    attempt.response_bytes += response.body.len();
-    // The status request must not hide what the query was answered.
-    attempt.retry_after = response.retry_after.or(attempt.retry_after);
-    Ok(response)
 }

@@ -40,12 +40,12 @@ pub(super) async fn on<T>(
     stream: &mut Stream,
     exchange: impl AsyncFnOnce(&mut Requests) -> Result<T, Failure>,
 ) -> (Result<T, Failure>, bool) {
-    let (sender, mut connection) = match http1::handshake(TokioIo::new(stream)).await {
+    let (sender, connection) = match http1::handshake(TokioIo::new(stream)).await {
         Ok(client) => client,
         Err(error) => return (Err(failure::from_client_error(&error)), false),
     };
     let mut requests = Requests(sender);
-    let mut is_open = true;
+    let mut connection = Some(connection);
     let (result, is_idle) = {
         let mut exchange = pin!(async {
             let result = exchange(&mut requests).await;
@@ -53,14 +53,15 @@ pub(super) async fn on<T>(
             (result, is_idle)
         });
         poll_fn(|context| {
-            // An error of the connection reaches the request that waits for it.
-            is_open = is_open && Pin::new(&mut connection).poll(context).is_pending();
+            // An error of the connection reaches the request that waits for it. A request that is not
+            // sent yet notices the end only when the connection is dropped.
+            connection.take_if(|connection| Pin::new(connection).poll(context).is_ready());
             exchange.as_mut().poll(context)
         })
         .await
     };
-    let is_reusable = is_idle && is_open && connection.into_parts().read_buf.is_empty();
-    (result, is_reusable)
+    let nothing_left = connection.is_some_and(|it| it.into_parts().read_buf.is_empty());
+    (result, is_idle && nothing_left)
 }
 
 impl Requests {

@@ -178,6 +178,7 @@ impl Protocol for Binary {
         connection: &mut Connection,
         attempt: &mut Attempt<V>,
         heard: &AtomicBool,
+        _: &Dialler,
         deadline: Instant,
     ) -> Outcome {
         let outcome = self
