@@ -40,6 +40,8 @@ pub struct EndpointRecord {
     pub last_failure: Option<Failure>,
     /// Failures in a row of connections that were to replace an old one which still works.
     pub new_connection_failures: u32,
+    /// When the first of them began; none if there are none.
+    pub(in crate::fleet) new_connections_fail_since: Option<SystemTime>,
     /// Why the last of them failed; none if there are none.
     pub new_connection_failure: Option<Failure>,
     /// When the last presented certificate expires.
@@ -72,6 +74,7 @@ impl EndpointRecord {
             last_success: None,
             last_failure: None,
             new_connection_failures: 0,
+            new_connections_fail_since: None,
             new_connection_failure: None,
             certificate_ends: None,
             latest: None,
@@ -133,10 +136,13 @@ impl EndpointRecord {
             Some(failure) if excused || failure.reason == Reason::MONITOR => {}
             Some(failure) => {
                 self.new_connection_failures = self.new_connection_failures.saturating_add(1);
+                self.new_connections_fail_since
+                    .get_or_insert(observation.began);
                 self.new_connection_failure = Some(failure);
             }
             None if attempt.phases.connect.is_some() && observation.failure.is_none() => {
                 self.new_connection_failures = 0;
+                self.new_connections_fail_since = None;
                 self.new_connection_failure = None;
             }
             None => {}
