@@ -11,10 +11,10 @@ use super::relay::{Mode, Relay};
 use super::{Agent, REAL_PEERS, TIMEOUT, contract};
 
 /// The relay to an endpoint, and the endpoint's URL through it.
-async fn behind_relay(endpoint: &str) -> (Relay, String) {
+fn behind_relay(endpoint: &str) -> (Relay, String) {
     let (scheme, address) = endpoint.split_once("://").unwrap();
     let upstream: SocketAddr = address.trim_end_matches('/').parse().unwrap();
-    let relay = Relay::to(upstream).await;
+    let relay = Relay::to(upstream);
     let url = format!("{scheme}://{}", relay.address);
     (relay, url)
 }
@@ -23,7 +23,7 @@ async fn behind_relay(endpoint: &str) -> (Relay, String) {
 async fn a_connection_that_goes_silent_costs_one_poll() {
     let peer = RealPeer::start(Options::new(1), None).await;
     for endpoint in [peer.tcp(), peer.http()] {
-        let (relay, url) = behind_relay(&endpoint).await;
+        let (relay, url) = behind_relay(&endpoint);
         let mut config = contract::peer(&[&url]);
         config.polling.down_after = 2;
         config.polling.retries = 0;
@@ -48,8 +48,8 @@ async fn a_connection_that_goes_silent_costs_one_poll() {
 #[tokio::test]
 async fn a_peer_that_accepts_no_new_connections_is_degraded_with_the_reason() {
     let peer = RealPeer::start(Options::new(1), None).await;
-    let (tcp, tcp_url) = behind_relay(&peer.tcp()).await;
-    let (http, http_url) = behind_relay(&peer.http()).await;
+    let (tcp, tcp_url) = behind_relay(&peer.tcp());
+    let (http, http_url) = behind_relay(&peer.http());
     let agent = Agent::start(&format!(
         "{REAL_PEERS}networks: [{{ name: n }}]\n\
          peers:\n\

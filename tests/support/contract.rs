@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{
-    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, Status,
-    TcpClient, TlsSettings, Transport,
+    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, Status, TcpClient,
+    TlsSettings, Transport,
 };
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
@@ -129,8 +129,7 @@ async fn a_sample_is_the_state_of_a_poll(url: &str) {
         }
         Transport::Http => {
             let tls = TlsSettings::default();
-            let mut client =
-                HttpClient::new(&endpoint, &options, &HttpOptions::default(), &tls);
+            let mut client = HttpClient::new(&endpoint, &options, &HttpOptions::default(), &tls);
             (
                 client.poll(deadline()).await,
                 client.sample_state(deadline()).await,

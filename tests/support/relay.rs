@@ -43,12 +43,12 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub(crate) async fn to(upstream: SocketAddr) -> Self {
-        Self::at("127.0.0.1:0", upstream).await
+    pub(crate) fn to(upstream: SocketAddr) -> Self {
+        Self::at("127.0.0.1:0", upstream)
     }
 
     /// Starts a relay that listens at `address`.
-    pub(crate) async fn at(address: &str, upstream: SocketAddr) -> Self {
+    pub(crate) fn at(address: &str, upstream: SocketAddr) -> Self {
         let socket = |address: SocketAddr| {
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_reuseport(true).unwrap();

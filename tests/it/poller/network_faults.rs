@@ -411,7 +411,7 @@ impl Place {
             ..script
         };
         let other = FakePeer::with_tls(script, (way == Way::Https).then_some(tls)).await;
-        let relay = Relay::to(address(&peer, way)).await;
+        let relay = Relay::to(address(&peer, way));
         set_addresses(&name, vec![relay.address.ip()]);
         let (mistaken, mistaken_certificate) = acceptor("elsewhere.test", 2150, &[]);
         let ca = [certificate, other_certificate, mistaken_certificate];
@@ -490,7 +490,7 @@ impl Place {
             Fault::Later(mode) => self.relay.set(mode).await,
             Fault::MovedName => {
                 let elsewhere = format!("127.0.0.3:{}", self.port);
-                let relay = Relay::at(&elsewhere, address(&self.other, self.way)).await;
+                let relay = Relay::at(&elsewhere, address(&self.other, self.way));
                 self.moved_from = Some(std::mem::replace(&mut self.relay, relay));
                 set_addresses(&self.name, vec![self.relay.address.ip()]);
             }
