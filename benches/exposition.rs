@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use convex_client::{Endpoint, HttpClients};
+use convex_client::{Endpoint, TlsSettings};
 use convex_peer_monitor::config::{self, Config, Mode, Peer};
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Fleet, Snapshot};
@@ -39,7 +39,7 @@ fn observation() -> Observation {
         let mut prober = Prober::new(
             Arc::new(Peer::from_endpoint(endpoint)),
             1 << 20,
-            &Arc::new(HttpClients::default()),
+            &TlsSettings::default(),
         );
         prober.poll().await
     })

@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use convex_client::{Endpoint, HttpClients};
+use convex_client::{Endpoint, TlsSettings};
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::poller::Prober;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -45,7 +45,7 @@ fn prober(scheme: &str, address: SocketAddr) -> Prober {
     Prober::new(
         Arc::new(Peer::from_endpoint(endpoint)),
         1 << 20,
-        &Arc::new(HttpClients::default()),
+        &TlsSettings::default(),
     )
 }
 

@@ -69,6 +69,16 @@ impl Reason {
         }
     }
 
+    /// Whether this reason says more about the peer than `other`.
+    #[must_use]
+    pub const fn is_more_specific_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Client(reason), Self::Client(other)) => reason.is_more_specific_than(other),
+            (Self::WrongNetwork | Self::WrongPeer, Self::Client(_)) => true,
+            (_, Self::WrongNetwork | Self::WrongPeer) => false,
+        }
+    }
+
     /// Whether another attempt in the same poll could succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {

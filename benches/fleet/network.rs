@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use convex_client::{Endpoint, HttpClients, Transport};
+use convex_client::{Endpoint, TlsSettings, Transport};
 use convex_peer_monitor::config::{self, Config, Peer};
 use convex_peer_monitor::poller::Prober;
 use tokio::process::Command;
@@ -93,7 +93,7 @@ impl SimulatedNetwork {
         let mut prober = Prober::new(
             Arc::new(Peer::from_endpoint(through)),
             usual_limit,
-            &Arc::new(HttpClients::default()),
+            &TlsSettings::default(),
         );
         for _ in 0..POLLS_BEFORE {
             let observation = prober.poll().await;

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use cad3::{Cell, Limits, encode_message, reader};
 use convex_client::{
-    Endpoint, FrameDecoder, HttpClients, HttpOptions, POLL_QUERY, Reply, http_client, put_frame,
+    Endpoint, FrameDecoder, HttpOptions, POLL_QUERY, Reply, TlsSettings, http_client, put_frame,
     query_request,
 };
 use convex_peer_monitor::config::Peer;
@@ -153,7 +153,7 @@ impl Client {
         Ok(Self::Agent(Box::new(Prober::new(
             peer,
             usual_limit,
-            &Arc::new(HttpClients::default()),
+            &TlsSettings::default(),
         ))))
     }
 

@@ -2,11 +2,11 @@
 //! message.
 #![no_main]
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use convex_client::{
-    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpClients, HttpOptions, Outcome,
+    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpOptions, Outcome, TlsSettings,
 };
 use libfuzzer_sys::fuzz_target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +20,7 @@ const SEPARATOR: &[u8] = b"\n--next--\n";
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_all().build().expect("a runtime"));
 
-static CLIENTS: LazyLock<Arc<HttpClients>> = LazyLock::new(Arc::default);
+static TLS: LazyLock<TlsSettings> = LazyLock::new(TlsSettings::default);
 
 /// Sends the next answer on each connection, regardless of the request, and closes it.
 async fn answer(listener: TcpListener, answers: Vec<&[u8]>) {
@@ -43,7 +43,7 @@ async fn poll(bytes: &[u8]) -> (Attempt, Outcome) {
         None => vec![bytes],
     };
     let options = ClientOptions { max_response_bytes: 1 << 16, ..ClientOptions::default() };
-    let mut client = HttpClient::new(&endpoint, &options, &HttpOptions::default(), &CLIENTS);
+    let mut client = HttpClient::new(&endpoint, &options, &HttpOptions::default(), &TLS);
     // The peer closes every connection, so only a bug reaches the deadline.
     let deadline = Instant::now() + Duration::from_secs(20);
     tokio::select! {

@@ -33,6 +33,10 @@ fn describe_peer(record: &PeerRecord) -> String {
             write!(text, " {}: {failure}.", endpoint.transport)
                 .expect("writing to a String cannot fail");
         }
+        if let Some(failure) = &endpoint.new_connection_failure {
+            write!(text, " {}, new connections: {failure}.", endpoint.transport)
+                .expect("writing to a String cannot fail");
+        }
     }
     text
 }

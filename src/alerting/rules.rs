@@ -30,7 +30,7 @@ const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
 /// Conditions that have their own alert and never make an endpoint fail.
-const CONDITIONS_WITH_OWN_ALERT: [Condition; 13] = [
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 14] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
@@ -39,6 +39,7 @@ const CONDITIONS_WITH_OWN_ALERT: [Condition; 13] = [
     Condition::Flapping,
     Condition::IdentityChanged,
     Condition::Lagging,
+    Condition::NewConnectionsFail,
     Condition::OwnStakeLow,
     Condition::StatesDiffer,
     Condition::TransportsDisagree,
@@ -140,7 +141,7 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 32] = [
+pub static RULES: [Rule; 33] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -231,6 +232,13 @@ pub static RULES: [Rule; 32] = [
             record.health == Health::Degraded
                 && conditions.any(|condition| !CONDITIONS_WITH_OWN_ALERT.contains(condition))
         }),
+    ),
+    rule(
+        "ConvexNewConnectionsFail",
+        Warning,
+        300,
+        "A Convex peer accepts no new connections.",
+        Predicate::Peer(|record, _, _| has(record, Condition::NewConnectionsFail)),
     ),
     rule(
         "ConvexTransportsDisagree",
@@ -432,6 +440,7 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::StatesDiffer => "ConvexStatesDiffer",
         Condition::FinalityLost => "ConvexFinalityReceding",
         Condition::Unregistered => "ConvexPeerUnregistered",
+        Condition::NewConnectionsFail => "ConvexNewConnectionsFail",
         Condition::TransportsDisagree => "ConvexTransportsDisagree",
         Condition::ClockSkew => "ConvexClockDrift",
         Condition::CertificateExpiring => "ConvexCertificateExpiring",

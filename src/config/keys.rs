@@ -90,6 +90,7 @@ const POLLING: &[&str] = &[
     "down_after",
     "up_after",
     "max_interval",
+    "connection_max_age",
 ];
 
 pub(super) const DEFAULTS: Keys = keys_at("defaults", POLLING);
@@ -155,6 +156,7 @@ pub(super) const PEER: Keys = keys_at(
         "down_after",
         "up_after",
         "max_interval",
+        "connection_max_age",
         "sidecar",
     ],
 );

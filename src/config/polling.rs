@@ -16,6 +16,9 @@ pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=D
 const REFERENCE_INTERVAL: Duration = Duration::from_secs(60);
 /// Default minimum of `max_interval` of other people's peers, while they are down.
 const REFERENCE_MAX_INTERVAL: Duration = Duration::from_secs(600);
+/// Shorter ages would measure handshakes in each poll; longer ones would hide for a day that no new
+/// connection works.
+const CONNECTION_MAX_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 
 /// When and how often a peer is polled.
@@ -33,6 +36,8 @@ pub struct Polling {
     pub up_after: u32,
     /// Longest interval for a peer that stays down; at least `interval`.
     pub max_interval: Duration,
+    /// Age from which a connection is replaced by a new one.
+    pub connection_max_age: Duration,
 }
 
 impl Default for Polling {
@@ -50,6 +55,7 @@ pub(super) struct PollingKeys {
     down_after: u32,
     up_after: u32,
     max_interval: Option<Duration>,
+    connection_max_age: Duration,
     /// Minimum of the longest interval if `max_interval` is not set.
     min_max_interval: Duration,
 }
@@ -62,6 +68,7 @@ impl PollingKeys {
         down_after: 2,
         up_after: 2,
         max_interval: None,
+        connection_max_age: Duration::from_secs(300),
         min_max_interval: Duration::ZERO,
     };
 
@@ -87,6 +94,9 @@ impl PollingKeys {
         let down_after = section.read("down_after", |value| count(value, 1..=1000));
         let up_after = section.read("up_after", |value| count(value, 1..=1000));
         let max_interval = section.read("max_interval", |value| duration(value, INTERVAL));
+        let connection_max_age = section.read("connection_max_age", |value| {
+            duration(value, CONNECTION_MAX_AGE)
+        });
         let base = base?;
         let mut keys = Self {
             interval: interval?.unwrap_or(base.interval),
@@ -98,6 +108,7 @@ impl PollingKeys {
         keys.retries = retries?.unwrap_or(base.retries);
         keys.down_after = down_after?.unwrap_or(base.down_after);
         keys.up_after = up_after?.unwrap_or(base.up_after);
+        keys.connection_max_age = connection_max_age?.unwrap_or(base.connection_max_age);
         Ok(keys)
     }
 
@@ -148,6 +159,7 @@ impl From<PollingKeys> for Polling {
             max_interval: keys
                 .max_interval
                 .unwrap_or(keys.interval.max(keys.min_max_interval)),
+            connection_max_age: keys.connection_max_age,
         }
     }
 }

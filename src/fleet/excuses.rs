@@ -82,12 +82,16 @@ impl Fleet {
 }
 
 impl PeerRecord {
-    /// Returns the endpoints that fail in `observation`.
+    /// Returns the endpoints that fail in `observation`, be it only that no new connection works.
     fn failed(&self, observation: &Observation) -> Vec<FailedEndpoint> {
         let endpoints = self.peer.endpoints.iter().zip(&observation.endpoints);
         let failed = endpoints.filter_map(|(endpoint, observed)| {
             Some(FailedEndpoint {
-                reason: observed.failure.as_ref()?.reason,
+                reason: observed
+                    .failure
+                    .clone()
+                    .or(observed.renewal_failure())?
+                    .reason,
                 path: NetworkPath::to_endpoint(&self.peer, endpoint),
             })
         });

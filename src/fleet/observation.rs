@@ -24,12 +24,13 @@ pub struct EndpointObservation {
     pub ended: SystemTime,
     /// Attempts after the first one.
     pub retries: u32,
-    /// Result of the last attempt; reconnects and ignored messages are summed over all attempts.
+    /// Result of the last attempt, or of a failed one that says more about the peer; reconnects and
+    /// ignored messages are summed over all attempts.
     pub attempt: Attempt,
     /// Time from the first byte of the request to the last byte of the answers; none after a
     /// failure.
     pub took: Option<Duration>,
-    /// Why the last attempt failed.
+    /// Why that attempt failed.
     pub failure: Option<Failure>,
 }
 
@@ -57,10 +58,17 @@ impl EndpointObservation {
         }
     }
 
-    /// Returns why the last attempt failed.
+    /// Returns why the poll failed.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         Some(self.failure.as_ref()?.reason)
+    }
+
+    /// Returns why the connection could not be replaced, if that was tried and failed.
+    #[must_use]
+    pub fn renewal_failure(&self) -> Option<Failure> {
+        let failure = self.attempt.renewal.as_ref()?.as_ref().err()?;
+        Some(failure.clone().into())
     }
 
     /// Whether the endpoint is known to belong to another network or another peer.

@@ -215,6 +215,9 @@ struct EndpointJson<'a> {
     last_success: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureJson<'a>>,
+    /// Why the last connection that was to replace an old one failed; absent if it worked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_connection_failure: Option<FailureJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,7 +226,7 @@ struct EndpointJson<'a> {
     certificate_not_after: Option<f64>,
 }
 
-/// Why the last poll of the endpoint failed.
+/// Why something failed.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = FailureReport)]
 struct FailureJson<'a> {
@@ -428,6 +431,10 @@ impl<'a> EndpointJson<'a> {
             last_attempt: seconds(endpoint.last_attempt),
             last_success: seconds(endpoint.last_success),
             failure: endpoint.last_failure.as_ref().map(FailureJson::new),
+            new_connection_failure: endpoint
+                .new_connection_failure
+                .as_ref()
+                .map(FailureJson::new),
             duration_seconds: timings
                 .map(|timings| timings.took)
                 .as_ref()

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Cell;
 use convex_client::{
-    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, HttpClients, Outcome, Query,
-    QueryError, StatePair, Status, TcpClient, Timed, Transport,
+    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, Outcome, Query, QueryError,
+    StatePair, Status, TcpClient, Timed, TlsSettings, Transport,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -50,14 +50,11 @@ enum Client {
 impl Prober {
     /// Creates a prober, which connects at its first poll.
     #[must_use]
-    pub fn new(
-        peer: Arc<config::Peer>,
-        max_response_bytes: usize,
-        http_clients: &Arc<HttpClients>,
-    ) -> Self {
+    pub fn new(peer: Arc<config::Peer>, max_response_bytes: usize, tls: &TlsSettings) -> Self {
         let options = ClientOptions {
             account: peer.account,
             max_response_bytes,
+            connection_max_age: peer.polling.connection_max_age,
         };
         let client = |endpoint: &Endpoint| EndpointClient {
             client: match endpoint.transport() {
@@ -65,7 +62,7 @@ impl Prober {
                     endpoint,
                     &options,
                     &peer.http.client_options(),
-                    http_clients,
+                    tls,
                 ))),
                 Transport::Tcp => Client::Tcp(Box::new(TcpClient::new(endpoint, &options))),
             },
@@ -168,6 +165,7 @@ impl EndpointClient {
         let mut retries = 0;
         let mut reconnects = 0;
         let mut ignored = 0;
+        let mut most_specific: Option<(Attempt, Failure)> = None;
         loop {
             let (attempt, outcome) = self.attempt(deadline).await;
             reconnects += attempt.reconnects;
@@ -184,9 +182,20 @@ impl EndpointClient {
             let pause = pauses.next_pause();
             if may_retry && retries < peer.polling.retries && Instant::now() + pause < deadline {
                 retries += 1;
+                if let Err(failure) = outcome {
+                    most_specific = Some(more_specific((attempt, failure), most_specific));
+                }
                 sleep(pause).await;
                 continue;
             }
+            // A retry may have had too little time to learn as much as an earlier attempt.
+            let (attempt, outcome) = match outcome {
+                Ok(took) => (attempt, Ok(took)),
+                Err(failure) => {
+                    let (attempt, failure) = more_specific((attempt, failure), most_specific);
+                    (attempt, Err(failure))
+                }
+            };
             let transport = match self.client {
                 Client::Http(_) => Transport::Http,
                 Client::Tcp(_) => Transport::Tcp,
@@ -261,6 +270,17 @@ impl EndpointClient {
 
 fn no_endpoint() -> convex_client::Failure {
     convex_client::Failure::new(FailureReason::Local, "the peer has no endpoint")
+}
+
+/// Returns the later of two failed attempts, unless the earlier one says more about the peer.
+fn more_specific(
+    later: (Attempt, Failure),
+    earlier: Option<(Attempt, Failure)>,
+) -> (Attempt, Failure) {
+    match earlier {
+        Some(earlier) if earlier.1.reason.is_more_specific_than(later.1.reason) => earlier,
+        _ => later,
+    }
 }
 
 /// Returns the failure of an endpoint to which nothing is sent because of its `Retry-After`.

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{Endpoint, HttpClients, system_roots_generation};
+use convex_client::{Endpoint, TlsSettings, system_roots_generation};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
@@ -102,7 +102,7 @@ impl ScheduleMetrics {
 pub struct Scheduler {
     fleet: Arc<Fleet>,
     commands: Arc<PeerCommands>,
-    clients: Arc<HttpClients>,
+    tls: Arc<TlsSettings>,
     metrics: ScheduleMetrics,
     limits: Option<Limits>,
     permits: Arc<Permits>,
@@ -123,7 +123,7 @@ struct PollLoop {
     slot: Arc<Slot>,
     fleet: Arc<Fleet>,
     commands: Arc<CommandQueue>,
-    clients: Arc<HttpClients>,
+    tls: Arc<TlsSettings>,
     max_response_bytes: usize,
     permits: PeerPermits,
     metrics: ScheduleMetrics,
@@ -147,7 +147,7 @@ impl Scheduler {
         Self {
             fleet,
             commands,
-            clients: Arc::default(),
+            tls: Arc::default(),
             permits: Arc::new(Permits::new(&limits, &metrics.waits)),
             metrics,
             limits: None,
@@ -181,7 +181,7 @@ impl Scheduler {
         let Self {
             fleet,
             commands,
-            clients,
+            tls,
             metrics,
             permits,
             tasks,
@@ -196,7 +196,7 @@ impl Scheduler {
                 slot: Arc::clone(&slots[name]),
                 fleet: Arc::clone(fleet),
                 commands: commands.open(name),
-                clients: Arc::clone(clients),
+                tls: Arc::clone(tls),
                 max_response_bytes: config.limits.max_response_bytes,
                 metrics: metrics.clone(),
                 pulse: supervisor.liveness().pulse(Part::Polling, task.clone()),
@@ -233,7 +233,7 @@ impl PollLoop {
     async fn run(&self) -> Infallible {
         let Self { peer, metrics, .. } = self;
         let interval = peer.polling.interval;
-        let mut prober = Prober::new(Arc::clone(peer), self.max_response_bytes, &self.clients);
+        let mut prober = Prober::new(Arc::clone(peer), self.max_response_bytes, &self.tls);
         let phase = schedule::phase(&peer.name, interval);
         let until_slot = schedule::until_next_slot(SystemTime::now(), phase, interval);
         let mut head_start = schedule::head_start(until_slot, interval);

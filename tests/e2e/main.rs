@@ -14,6 +14,7 @@ mod api;
 #[path = "../support/authority.rs"]
 mod authority;
 mod chain;
+mod connections;
 #[path = "../support/contract.rs"]
 mod contract;
 mod dashboards;
@@ -24,10 +25,14 @@ mod pair;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;
+#[expect(dead_code, reason = "real peers need only some of the faults")]
+#[path = "../support/relay.rs"]
+mod relay;
 mod security;
 mod sidecar;
 #[path = "../support/simulated.rs"]
 mod simulated;
+#[expect(dead_code, reason = "no real peer is behind another authority")]
 #[path = "../support/tls.rs"]
 mod tls;
 mod verdicts;

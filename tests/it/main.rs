@@ -40,9 +40,11 @@ mod ops;
 
 mod poller {
     mod capacity;
+    mod connections;
     mod contract;
     mod faults;
     mod http;
+    mod network_faults;
     mod queries;
     mod tls;
 }

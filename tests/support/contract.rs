@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{
-    ClientOptions, Endpoint, HttpClient, HttpClients, HttpOptions, Phases, PollAnswer, Status,
-    TcpClient, Transport,
+    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, Status, TcpClient,
+    TlsSettings, Transport,
 };
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
@@ -30,11 +30,7 @@ pub(crate) fn peer(endpoints: &[&str]) -> Peer {
 }
 
 pub(crate) fn prober(peer: &Peer) -> Prober {
-    Prober::new(
-        Arc::new(peer.clone()),
-        1 << 20,
-        &Arc::new(HttpClients::default()),
-    )
+    Prober::new(Arc::new(peer.clone()), 1 << 20, &TlsSettings::default())
 }
 
 /// Returns the record of a peer after this one poll.
@@ -132,9 +128,8 @@ async fn a_sample_is_the_state_of_a_poll(url: &str) {
             )
         }
         Transport::Http => {
-            let clients = HttpClients::default();
-            let mut client =
-                HttpClient::new(&endpoint, &options, &HttpOptions::default(), &clients);
+            let tls = TlsSettings::default();
+            let mut client = HttpClient::new(&endpoint, &options, &HttpOptions::default(), &tls);
             (
                 client.poll(deadline()).await,
                 client.sample_state(deadline()).await,

@@ -59,6 +59,8 @@ pub(crate) enum Fault {
     QueryHangs,
     /// Closes the connection instead of answering.
     Close,
+    /// Closes an HTTP connection after each answer.
+    OneAnswer,
     /// Closes after half a reply.
     HalfReply,
     /// Sends exactly these bytes instead of each reply.

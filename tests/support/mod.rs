@@ -11,6 +11,7 @@ pub(crate) mod pace;
 pub(crate) mod polls;
 pub(crate) mod ports;
 pub(crate) mod program;
+pub(crate) mod relay;
 pub(crate) mod simulated;
 pub(crate) mod tls;
 

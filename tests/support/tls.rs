@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use rcgen::{Certificate, CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 /// Makes an acceptor for `name` that offers `protocols`, and its certificate, which expires in
@@ -15,16 +17,40 @@ pub(crate) fn acceptor(name: &str, year: i32, protocols: &[&[u8]]) -> (TlsAccept
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(year, 1, 1);
     let certificate = params.self_signed(&key).unwrap();
+    let chain = vec![certificate.der().clone()];
+    (serving(chain, &key, protocols), certificate)
+}
+
+/// Makes an acceptor for `name` whose certificate is valid, issued by an authority in between that
+/// expires in `year`; and the certificate of the root in DER and in PEM.
+pub(crate) fn acceptor_with_intermediate(name: &str, year: i32) -> (TlsAcceptor, Vec<u8>, String) {
+    let authority = |until| {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        params
+    };
+    let root = KeyPair::generate().unwrap();
+    let root = CertifiedIssuer::self_signed(authority(2150), root).unwrap();
+    let between = KeyPair::generate().unwrap();
+    let between = CertifiedIssuer::signed_by(authority(year), between, &root).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new([name.to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &between).unwrap();
+    let chain = vec![leaf.der().clone(), between.der().clone()];
+    let acceptor = serving(chain, &key, &[]);
+    (acceptor, root.der().to_vec(), root.pem())
+}
+
+fn serving(chain: Vec<CertificateDer<'static>>, key: &KeyPair, protocols: &[&[u8]]) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
+        .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .unwrap();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    (TlsAcceptor::from(Arc::new(config)), certificate)
+    TlsAcceptor::from(Arc::new(config))
 }

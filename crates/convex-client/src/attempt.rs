@@ -16,8 +16,11 @@ use crate::status::Status;
 /// `V` is the type of the query's value: [`PollAnswer`] for a poll.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt<V = PollAnswer> {
-    /// Durations of the steps of connecting; all absent if an existing connection was used.
+    /// Durations of the steps of connecting; all absent if no connection was made.
     pub phases: Phases,
+    /// Result of replacing a connection that was too old; none if that was not tried. After a
+    /// failure the old connection is used on.
+    pub renewal: Option<Result<(), Failure>>,
     /// Number of existing connections that turned out to be dead and were replaced.
     pub reconnects: u32,
     /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over
@@ -111,6 +114,7 @@ impl<V> Default for Attempt<V> {
     fn default() -> Self {
         Self {
             phases: Phases::default(),
+            renewal: None,
             reconnects: 0,
             ignored: 0,
             certificate_ends: None,

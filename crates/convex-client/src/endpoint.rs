@@ -16,7 +16,7 @@ use crate::mask::mask_url;
 )]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub enum Transport {
-    /// REST over HTTP/1.1 or h2, with or without TLS.
+    /// REST over HTTP/1.1, with or without TLS.
     Http,
     /// The length-prefixed binary protocol over plain TCP.
     Tcp,

@@ -116,6 +116,26 @@ impl FailureReason {
         }
     }
 
+    /// Returns how much this reason says about the peer, compared with others: the more, the larger.
+    /// What the peer itself said or showed says most, and that nothing came of an attempt least.
+    const fn specificity(self) -> u8 {
+        match self {
+            Self::Local => 0,
+            Self::ConnectTimeout | Self::Timeout => 1,
+            Self::Unreachable | Self::Closed => 2,
+            Self::Dns | Self::Refused => 3,
+            Self::Malformed | Self::TooLarge | Self::HttpStatus => 4,
+            Self::Tls | Self::TlsExpired | Self::Overloaded | Self::PeerError => 5,
+            Self::QueryHangs => 6,
+        }
+    }
+
+    /// Returns whether this reason says more about the peer than `other`.
+    #[must_use]
+    pub const fn is_more_specific_than(self, other: Self) -> bool {
+        self.specificity() > other.specificity()
+    }
+
     /// Returns whether an immediate retry may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
@@ -153,7 +173,23 @@ impl Failure {
     /// [`FailureReason::Local`].
     #[must_use]
     pub fn from_io(error: &io::Error) -> Self {
+        if let Some(failure) = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<Self>())
+        {
+            return failure.clone();
+        }
         Self::new(io_reason(error), error.to_string())
+    }
+}
+
+impl Failure {
+    /// Returns this failure, or an earlier one that says more about the peer.
+    pub(crate) fn or_more_specific(self, earlier: Option<Self>) -> Self {
+        match earlier {
+            Some(earlier) if earlier.reason.is_more_specific_than(self.reason) => earlier,
+            _ => self,
+        }
     }
 }
 

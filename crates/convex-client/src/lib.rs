@@ -11,9 +11,11 @@
 mod attempt;
 pub mod chain;
 mod clock;
+mod dial;
 mod endpoint;
 mod failure;
 mod http;
+mod kept;
 mod mask;
 mod message;
 mod options;
@@ -25,11 +27,12 @@ mod status;
 mod tcp;
 
 pub use self::http::{
-    HttpClient, HttpClients, HttpOptions, HttpOptionsError, http_client, reload_system_roots,
-    retry_after, system_roots_generation,
+    HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for,
+    request_failure, retry_after,
 };
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
 pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};
+pub use dial::{reload_system_roots, system_roots_generation};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};
 pub use failure::{Failure, FailureReason, sanitize};
 pub use mask::{SECRET, mask_url};
@@ -37,6 +40,8 @@ pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_re
 pub use options::ClientOptions;
 pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
+#[cfg(feature = "test-names")]
+pub use resolve::test_names::set_addresses;
 pub use resolve::{MAX_LOOKUPS, resolve_all};
 pub use state_pair::{SAMPLE_QUERY, StatePair};
 pub use status::{ORDER_LEVELS, OrderPoints, Status};

@@ -1,8 +1,13 @@
 //! Options that both transports share.
 
+use std::time::Duration;
+
 /// Default of [`ClientOptions::max_response_bytes`]: 1 MiB. The answer to a poll takes less than 1
 /// KiB.
 const DEFAULT_MAX_RESPONSE_BYTES: usize = 1 << 20;
+
+/// Default of [`ClientOptions::connection_max_age`].
+const DEFAULT_CONNECTION_MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Options of a client of one endpoint, on either transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +17,9 @@ pub struct ClientOptions {
     pub account: Option<u64>,
     /// Maximum size, in bytes, of the replies that the client accepts. By default 1 MiB.
     pub max_response_bytes: usize,
+    /// Age from which a kept connection is replaced by a new one, if that works. Each connection
+    /// ends up to a fifth earlier, so that not all are replaced at once. By default 5 minutes.
+    pub connection_max_age: Duration,
 }
 
 impl Default for ClientOptions {
@@ -19,6 +27,7 @@ impl Default for ClientOptions {
         Self {
             account: None,
             max_response_bytes: DEFAULT_MAX_RESPONSE_BYTES,
+            connection_max_age: DEFAULT_CONNECTION_MAX_AGE,
         }
     }
 }

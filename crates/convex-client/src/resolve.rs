@@ -84,6 +84,11 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fa
 
 /// Calls the system's resolver, as soon as there is a permit.
 async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(feature = "test-names")]
+    if let Some(addresses) = test_names::addresses(host) {
+        let with_port = |address| SocketAddr::new(address, port);
+        return Ok(addresses.into_iter().map(with_port).collect());
+    }
     let permit = LOOKUP_PERMITS.acquire().await.map_err(io::Error::other)?;
     let host = host.to_owned();
     let lookup = spawn_blocking(move || {
@@ -98,4 +103,25 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Returns whether `host` is an address literal, which needs no lookup.
 pub(crate) fn is_literal(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
+}
+
+/// Names with given addresses, for tests of what follows from the addresses of a name.
+#[cfg(feature = "test-names")]
+pub(crate) mod test_names {
+    use std::collections::HashMap;
+    use std::net::IpAddr;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    static NAMES: LazyLock<Mutex<HashMap<String, Vec<IpAddr>>>> = LazyLock::new(Mutex::default);
+
+    /// Gives a name these addresses, in this order, in the whole process.
+    pub fn set_addresses(name: &str, addresses: Vec<IpAddr>) {
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name.to_owned(), addresses);
+    }
+
+    pub(super) fn addresses(name: &str) -> Option<Vec<IpAddr>> {
+        let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(name).cloned()
+    }
 }

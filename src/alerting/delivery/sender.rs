@@ -1,9 +1,8 @@
 //! Sends single HTTP requests to a receiver and classifies the outcome.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{HttpOptionsError, http_client, retry_after};
+use convex_client::{http_client_for, request_failure, retry_after};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::Client;
@@ -29,7 +28,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) receiver: String,
-    client: Result<Client, HttpOptionsError>,
+    client: Result<Client, String>,
     url: Result<Url, String>,
     basic_auth: Option<BasicAuth>,
     metrics: DeliveryMetrics,
@@ -51,10 +50,16 @@ pub(super) enum DeliveryError {
 
 impl Sender {
     pub(super) fn new(receiver: &str, target: &Target, metrics: DeliveryMetrics) -> Self {
+        let url = Url::parse(target.url.expose()).map_err(|error| error.to_string());
+        let options = target.http.client_options();
+        let client = url.clone().and_then(|url| {
+            let client = http_client_for(&url, &options, REQUEST_TIMEOUT);
+            client.map_err(|error| error.to_string())
+        });
         Self {
             receiver: receiver.to_owned(),
-            client: http_client(&target.http.client_options(), REQUEST_TIMEOUT),
-            url: Url::parse(target.url.expose()).map_err(|error| error.to_string()),
+            client,
+            url,
             basic_auth: target.basic_auth.clone(),
             metrics,
             pauses: RetryPauses::for_delivery(),
@@ -130,8 +135,7 @@ impl Sender {
         body: Vec<u8>,
         id: Option<&str>,
     ) -> Result<(), DeliveryError> {
-        let failed = |why: &HttpOptionsError| DeliveryError::Retryable(why.to_string());
-        let client = self.client.as_ref().map_err(failed)?;
+        let client = self.client.clone().map_err(DeliveryError::Retryable)?;
         let mut url = self.url.clone().map_err(DeliveryError::Retryable)?;
         if !subpath.is_empty() {
             let path = format!("{}{subpath}", url.path().trim_end_matches('/'));
@@ -147,10 +151,9 @@ impl Sender {
         if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header(IDEMPOTENCY_KEY, id);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| DeliveryError::Retryable(error_chain(&error.without_url())))?;
+        let response = request.send().await.map_err(|error| {
+            DeliveryError::Retryable(request_failure(&error.without_url()).to_string())
+        })?;
         let asked = retry_after(response.status(), response.headers(), SystemTime::now());
         self.leave_alone(asked);
         classify(response.status())
@@ -173,17 +176,6 @@ fn classify(status: StatusCode) -> Result<(), DeliveryError> {
         ))),
         _ => Err(DeliveryError::Retryable(why())),
     }
-}
-
-/// Formats an error followed by its causes.
-fn error_chain(error: &dyn Error) -> String {
-    let mut messages = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        messages.push(cause.to_string());
-        source = cause.source();
-    }
-    messages.join(": ")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use convex_client::{Endpoint, HttpClients};
+use convex_client::{Endpoint, TlsSettings};
 use futures_util::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
@@ -93,10 +93,10 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         // The results of a poll stay valid until the next one is complete.
         polling.interval = args.watch.unwrap_or_default().max(polling.timeout);
     }
-    let clients = Arc::default();
+    let tls = TlsSettings::default();
     let mut targets: Vec<Target> = peers
         .into_iter()
-        .map(|peer| Target::new(peer, &limits, &clients))
+        .map(|peer| Target::new(peer, &limits, &tls))
         .collect();
     let runtime = runtime()?;
     let code = runtime.block_on(async {
@@ -113,9 +113,9 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
 }
 
 impl Target {
-    fn new(peer: Arc<Peer>, limits: &Limits, clients: &Arc<HttpClients>) -> Self {
+    fn new(peer: Arc<Peer>, limits: &Limits, tls: &TlsSettings) -> Self {
         Self {
-            prober: Prober::new(Arc::clone(&peer), limits.max_response_bytes, clients),
+            prober: Prober::new(Arc::clone(&peer), limits.max_response_bytes, tls),
             last: PollResult {
                 record: PeerRecord::new(peer),
                 observation: Observation {

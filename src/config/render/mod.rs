@@ -88,6 +88,7 @@ struct PollingKeys {
     down_after: u32,
     up_after: u32,
     max_interval: String,
+    connection_max_age: String,
 }
 
 #[derive(Serialize)]
@@ -249,6 +250,7 @@ impl From<&Polling> for PollingKeys {
             down_after,
             up_after,
             max_interval,
+            connection_max_age,
         } = *polling;
         Self {
             interval: duration(interval),
@@ -257,6 +259,7 @@ impl From<&Polling> for PollingKeys {
             down_after,
             up_after,
             max_interval: duration(max_interval),
+            connection_max_age: duration(connection_max_age),
         }
     }
 }

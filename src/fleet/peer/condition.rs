@@ -47,6 +47,7 @@ conditions! {
     Unregistered = "unregistered", "The registry on chain no longer has the peer, or lacks one that is configured as `validator`.";
     StateBehind = "state_behind", "The state lacks a block that was final `verdicts.stall_after` ago.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
+    NewConnectionsFail = "new_connections_fail", "Connections that are to replace an old one fail, `down_after` in a row, while the old one still works.";
     TransportsDisagree = "transports_disagree", "The two endpoints answer as different peers.";
     AdvertisedUrl = "advertised_url", "Another watched peer answers at the URL that the registry has for this one.";
     IdentityChanged = "identity_changed", "The learned peer key changed within the last hour.";

@@ -39,6 +39,11 @@ impl PeerRecord {
                     }
                 }
             }
+            if endpoint.last_failure.is_none()
+                && endpoint.new_connection_failures >= self.peer.polling.down_after
+            {
+                found.insert(Condition::NewConnectionsFail);
+            }
             let ends_soon = |ends: SystemTime| {
                 ends.duration_since(wall).unwrap_or_default() < self.peer.verdicts.certificate
             };

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::{Endpoint, Phases, Transport};
 use tokio::time::Instant;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::fleet::EndpointObservation;
 
 use super::tally::Tally;
@@ -38,6 +38,12 @@ pub struct EndpointRecord {
     pub last_success: Option<SystemTime>,
     /// Why the last poll failed; none after a good one.
     pub last_failure: Option<Failure>,
+    /// Failures in a row of connections that were to replace an old one which still works.
+    pub new_connection_failures: u32,
+    /// When the first of them began; none if there are none.
+    pub(in crate::fleet) new_connections_fail_since: Option<SystemTime>,
+    /// Why the last of them failed; none if there are none.
+    pub new_connection_failure: Option<Failure>,
     /// When the last presented certificate expires.
     pub certificate_ends: Option<SystemTime>,
     pub(in crate::fleet) latest: Option<Measured<Timings>>,
@@ -67,14 +73,24 @@ impl EndpointRecord {
             last_attempt: None,
             last_success: None,
             last_failure: None,
+            new_connection_failures: 0,
+            new_connections_fail_since: None,
+            new_connection_failure: None,
             certificate_ends: None,
             latest: None,
         }
     }
 
-    /// Records the result of one poll.
-    pub(in crate::fleet) fn record(&mut self, observation: &EndpointObservation, now: Instant) {
+    /// Records the result of one poll. `excused` says whether what failed in it may be due to the
+    /// agent itself.
+    pub(in crate::fleet) fn record(
+        &mut self,
+        observation: &EndpointObservation,
+        excused: bool,
+        now: Instant,
+    ) {
         let attempt = &observation.attempt;
+        self.record_new_connection(observation, excused);
         self.tally.record(observation);
         self.last_attempt = Some(observation.began);
         self.last_failure.clone_from(&observation.failure);
@@ -110,5 +126,26 @@ impl EndpointRecord {
             obtained: now,
             via: Some(self.transport),
         });
+    }
+
+    /// Counts a connection that could not be replaced.
+    fn record_new_connection(&mut self, observation: &EndpointObservation, excused: bool) {
+        let attempt = &observation.attempt;
+        match observation.renewal_failure() {
+            // It says nothing about the peer.
+            Some(failure) if excused || failure.reason == Reason::MONITOR => {}
+            Some(failure) => {
+                self.new_connection_failures = self.new_connection_failures.saturating_add(1);
+                self.new_connections_fail_since
+                    .get_or_insert(observation.began);
+                self.new_connection_failure = Some(failure);
+            }
+            None if attempt.phases.connect.is_some() && observation.failure.is_none() => {
+                self.new_connection_failures = 0;
+                self.new_connections_fail_since = None;
+                self.new_connection_failure = None;
+            }
+            None => {}
+        }
     }
 }

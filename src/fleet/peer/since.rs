@@ -43,6 +43,11 @@ impl PeerRecord {
                 let since = endpoints.filter_map(|endpoint| endpoint.failing_since);
                 return since.min().unwrap_or(wall);
             }
+            Condition::NewConnectionsFail => {
+                let endpoints = self.endpoints.iter();
+                let since = endpoints.filter_map(|endpoint| endpoint.new_connections_fail_since);
+                return since.min().unwrap_or(wall);
+            }
             Condition::Lagging => self.lag(now).and_then(|lag| now.checked_sub(lag.time)),
             Condition::Stalled => order.stuck_since,
             Condition::Receding | Condition::FinalityLost => order.below_since,

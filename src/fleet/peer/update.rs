@@ -37,7 +37,7 @@ impl PeerRecord {
     ) {
         let endpoints = &observation.endpoints;
         for (record, endpoint) in self.endpoints.iter_mut().zip(endpoints) {
-            record.record(endpoint, now);
+            record.record(endpoint, excuse.is_some(), now);
         }
         let pins = Pins {
             genesis: self.peer.genesis,

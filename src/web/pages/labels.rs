@@ -18,6 +18,7 @@ pub(super) const fn condition(condition: Condition) -> &'static str {
         Condition::Unregistered => "not registered on chain",
         Condition::StateBehind => "state is behind its own order",
         Condition::EndpointFailing => "one endpoint fails",
+        Condition::NewConnectionsFail => "no new connections",
         Condition::TransportsDisagree => "endpoints are not one peer",
         Condition::AdvertisedUrl => "another peer is at its advertised URL",
         Condition::IdentityChanged => "key has changed",

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use askama::Template;
 use convex_client::Transport;
 
+use crate::failure::Failure;
 use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
 use crate::history::{self, Event, EventKind, Transcript};
 use crate::web::AppState;
@@ -73,6 +74,8 @@ struct EndpointDetails<'a> {
     last_success: Option<Timestamp>,
     /// Reason and message.
     failure: Option<(&'static str, String)>,
+    /// The same of the last connection that was to replace an old one.
+    new_connection_failure: Option<(&'static str, String)>,
     certificate_ends: Option<Timestamp>,
 }
 
@@ -216,6 +219,8 @@ impl<'a> EndpointDetails<'a> {
             phases.extend(all.filter_map(|(phase, took)| Some((phase, latency(took?)))));
         }
         let timestamp = |at: Option<SystemTime>| at.map(|at| times.at(at));
+        let failure =
+            |failure: &Failure| (labels::reason(failure.reason), sanitize(&failure.message));
         Self {
             transport: endpoint.transport.as_str(),
             url: &endpoint.url,
@@ -228,10 +233,8 @@ impl<'a> EndpointDetails<'a> {
             consecutive_failures: endpoint.consecutive_failures,
             last_attempt: timestamp(endpoint.last_attempt),
             last_success: timestamp(endpoint.last_success),
-            failure: endpoint
-                .last_failure
-                .as_ref()
-                .map(|failure| (labels::reason(failure.reason), sanitize(&failure.message))),
+            failure: endpoint.last_failure.as_ref().map(failure),
+            new_connection_failure: endpoint.new_connection_failure.as_ref().map(failure),
             certificate_ends: timestamp(endpoint.certificate_ends)
                 .filter(|_| endpoint.transport == Transport::Http),
         }

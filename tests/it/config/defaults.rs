@@ -62,6 +62,7 @@ fn missing_keys_have_the_documented_defaults() {
         down_after: 2,
         up_after: 2,
         max_interval: Duration::from_secs(15),
+        connection_max_age: Duration::from_secs(300),
     };
     assert_eq!(peer.polling, polling);
     assert_eq!(config.defaults, polling);

@@ -112,15 +112,17 @@ fn polling() -> impl Strategy<Value = Polling> {
         0u32..100,
         1u32..1000,
         1u32..1000,
+        1_000u64..10_000_000,
     )
         .prop_map(
-            |(interval, longer, timeout, retries, down_after, up_after)| Polling {
+            |(interval, longer, timeout, retries, down_after, up_after, max_age)| Polling {
                 interval: Duration::from_millis(interval),
                 timeout: Duration::from_millis(timeout),
                 retries,
                 down_after,
                 up_after,
                 max_interval: Duration::from_millis(interval + longer),
+                connection_max_age: Duration::from_millis(max_age),
             },
         )
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{Attempt, ErrorReply, FailureReason};
+use convex_client::{Attempt, ErrorReply, FailureReason, Transport};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     Condition, EndpointObservation, Fleet, Health, Observation, Slot,
@@ -55,6 +55,27 @@ impl Watch {
             },
         );
         self.health(peer)
+    }
+
+    /// Polls a peer with one endpoint, which answers on its old connection and fails on a new one.
+    /// Returns whether that is in force.
+    fn fail_to_renew(&self, peer: usize, reason: FailureReason) -> bool {
+        let slot = &self.slots[peer];
+        let (mut attempt, outcome) = query_error();
+        let failure = convex_client::Failure::new(reason, "as scripted");
+        attempt.renewal = Some(Err(failure));
+        let now = SystemTime::now();
+        let transport = slot.peer().endpoints[0].transport();
+        let endpoint = EndpointObservation::new(transport, (now, now), attempt, outcome);
+        let endpoints = vec![endpoint];
+        self.fleet.record(slot, &Observation { endpoints });
+        let record = &self.fleet.snapshot().peers[peer];
+        assert_eq!(
+            record.last_poll.up(),
+            Some(true),
+            "the old connection works"
+        );
+        record.conditions.contains(&Condition::NewConnectionsFail)
     }
 
     fn poll_all(&self, reason: Option<Reason>) {
@@ -391,4 +412,41 @@ async fn the_agent_reports_peers_that_fail_together_as_down_if_a_reference_answe
             .await;
     }
     agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_not_replaced_counts_unless_the_agent_may_be_the_cause() {
+    for (check, reason) in [
+        (Some((Check::Dns, CheckResult::Failed)), FailureReason::Dns),
+        (Some((Check::Dns, CheckResult::Suspect)), FailureReason::Dns),
+        (None, FailureReason::Local),
+    ] {
+        let watch = Watch::of(&["tcp://peer.example:1"]);
+        watch.find(check.as_slice());
+        for _ in 0..3 {
+            assert!(!watch.fail_to_renew(0, reason), "{check:?}, {reason}");
+        }
+        // In force after two in a row, and until a new connection works.
+        watch.find(&[(Check::Dns, CheckResult::Passed)]);
+        let found = [(); 2].map(|()| watch.fail_to_renew(0, FailureReason::Dns));
+        assert_eq!(found, [false, true], "{check:?}, {reason}");
+        watch.poll(0, None);
+        let still = |watch: &Watch| {
+            let record = &watch.fleet.snapshot().peers[0];
+            record.conditions.contains(&Condition::NewConnectionsFail)
+        };
+        assert!(
+            still(&watch),
+            "an answer on the old connection proves nothing"
+        );
+        let (mut attempt, outcome) = query_error();
+        attempt.phases.connect = Some(polls::TOOK);
+        let now = SystemTime::now();
+        let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
+        let endpoints = vec![endpoint];
+        watch
+            .fleet
+            .record(&watch.slots[0], &Observation { endpoints });
+        assert!(!still(&watch));
+    }
 }

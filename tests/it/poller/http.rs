@@ -1,4 +1,4 @@
-//! The HTTP transport: headers, proxies, HTTP/2 and `Retry-After`.
+//! The HTTP transport: headers, proxies, versions and `Retry-After`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -114,8 +114,8 @@ fn reply() -> Bytes {
 }
 
 #[tokio::test]
-async fn http_2_is_used_where_the_peer_offers_it() {
-    let (acceptor, certificate) = acceptor("localhost", 2150, &[b"h2"]);
+async fn http_1_1_is_spoken_on_one_connection_even_where_the_peer_prefers_http_2() {
+    let (acceptor, certificate) = acceptor("localhost", 2150, &[b"h2", b"http/1.1"]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -127,7 +127,7 @@ async fn http_2_is_used_where_the_peer_offers_it() {
             tokio::spawn(async move {
                 let stream = acceptor.accept(stream).await.unwrap();
                 let service = hyper::service::service_fn(async |request: Request<Incoming>| {
-                    assert_eq!(request.version(), Version::HTTP_2);
+                    assert_eq!(request.version(), Version::HTTP_11);
                     let status = if request.uri().path() == "/api/v1/query" {
                         200
                     } else {

@@ -54,7 +54,7 @@ async fn each_fault_of_a_connection_has_its_reason_over_either_transport() {
         ),
         (
             "half-dead:1",
-            Some(Reason::Client(FailureReason::Timeout)),
+            Some(Reason::Client(FailureReason::QueryHangs)),
             Some(Reason::Client(FailureReason::QueryHangs)),
         ),
         (

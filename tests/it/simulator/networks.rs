@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use convex_client::{FailureReason, HttpClients};
+use convex_client::{FailureReason, TlsSettings};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
 use convex_peer_monitor::poller::Prober;
@@ -139,15 +139,15 @@ async fn two_thousand_peers_are_distinguished_by_the_dialled_address() {
     assert_eq!(network.tcp(1).ip().to_string(), "127.1.0.1");
     assert_eq!(network.tcp(256).ip().to_string(), "127.1.1.0");
     assert_eq!(network.tcp(1).port(), network.tcp(peers).port());
-    let clients = Arc::new(HttpClients::default());
+    let tls = TlsSettings::default();
     let polls = (1..=peers).map(|i| {
         let mut peer = pinned(&network, i);
         peer.polling.timeout = DEADLINE;
         // One transport for each peer is enough, because both use the same code.
         peer.endpoints.remove(i % 2);
-        let clients = Arc::clone(&clients);
+        let tls = &tls;
         async move {
-            let observation = Prober::new(Arc::new(peer.clone()), 1 << 20, &clients)
+            let observation = Prober::new(Arc::new(peer.clone()), 1 << 20, tls)
                 .poll()
                 .await;
             (i, verdict(&peer, &observation).health, observation)

@@ -22,6 +22,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let script = script.lock().unwrap().clone();
         answer(&mut stream, &script, &head, &body).await?;
         seen.handled.send_modify(|handled| *handled += 1);
+        if script.fault == Fault::OneAnswer {
+            return Ok(());
+        }
     }
 }
 

@@ -3,24 +3,25 @@
 
 mod frame;
 
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use cad3::{Cell, Limits, encode_message};
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::FramedRead;
 
-use crate::attempt::{Attempt, Outcome, Phases, RequestSpec, Timed};
+use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
 use crate::clock::ClockSample;
+use crate::dial::{Dialler, Spoken, Stream};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, FailureReason};
+use crate::kept::{KeptClient, Protocol};
 use crate::message::{Api, Reply, ping_request, query_request, status_request};
 use crate::options::ClientOptions;
 use crate::query::{Query, QueryError};
-use crate::resolve;
 
 pub use self::frame::{FrameDecoder, FrameError, put_frame};
 
@@ -38,19 +39,21 @@ const READ_BUFFER_BYTES: usize = 1024;
 
 /// Client of one `tcp://` endpoint.
 #[derive(Debug)]
-pub struct TcpClient {
-    host: String,
-    port: u16,
+pub struct TcpClient(KeptClient<Binary>);
+
+/// The binary protocol.
+#[derive(Debug)]
+struct Binary {
     account: Option<u64>,
     limits: Limits,
-    connection: Option<Connection>,
-    next_id: i64,
-    answers_ping: bool,
+    next_id: AtomicI64,
+    /// The peer is known to answer PING.
+    answers_ping: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Connection {
-    frames: FramedRead<TcpStream, FrameDecoder>,
+    frames: FramedRead<Stream, FrameDecoder>,
     /// Ids of unanswered requests, including those of earlier attempts.
     outstanding: Vec<i64>,
     /// Size of the contents received in the current attempt, in bytes.
@@ -83,18 +86,22 @@ impl TcpClient {
     /// The transport of `endpoint` must be [`Transport::Tcp`](crate::Transport::Tcp).
     #[must_use]
     pub fn new(endpoint: &Endpoint, options: &ClientOptions) -> Self {
-        Self {
-            host: endpoint.host(),
-            port: endpoint.port(),
+        let max_bytes = options.max_response_bytes;
+        let protocol = Binary {
             account: options.account,
             limits: Limits {
-                max_bytes: options.max_response_bytes,
+                max_bytes,
                 ..Limits::default()
             },
-            connection: None,
-            next_id: 1,
-            answers_ping: false,
-        }
+            next_id: AtomicI64::new(1),
+            answers_ping: AtomicBool::new(false),
+        };
+        let dialler = Dialler::new(endpoint.host(), endpoint.port(), max_bytes);
+        Self(KeptClient::new(
+            protocol,
+            dialler,
+            options.connection_max_age,
+        ))
     }
 
     /// Requests the status and, if the peer is known to answer PING, its clock, and sends
@@ -113,49 +120,34 @@ impl TcpClient {
         attempt.into_value(outcome)
     }
 
-    pub(crate) async fn attempt<V>(
+    pub(crate) async fn attempt<V: Send>(
         &mut self,
         spec: &RequestSpec<'_, V>,
         deadline: Instant,
     ) -> (Attempt<V>, Outcome) {
-        let mut attempt = Attempt::default();
-        let mut kept = self.kept_connection(&mut attempt);
-        loop {
-            let mut connection = match kept.take() {
-                Some(connection) => connection,
-                None => match self.connect(deadline).await {
-                    Ok((connection, phases)) => {
-                        attempt.phases = phases;
-                        connection
-                    }
-                    Err(failure) => return (attempt, Err(failure)),
-                },
-            };
-            let is_kept = attempt.phases.connect.is_none();
-            let outcome = self
-                .exchange(spec, &mut connection, &mut attempt, deadline)
-                .await;
-            attempt.response_bytes = connection.received;
-            attempt.ignored += std::mem::take(&mut connection.ignored);
-            if is_kept
-                && connection.received == 0
-                && matches!(&outcome, Err(failure) if failure.reason == FailureReason::Closed)
-            {
-                attempt.reconnects += 1;
-                continue;
-            }
-            if is_reusable(&outcome, &connection) {
-                connection.release_buffer();
-                self.connection = Some(connection);
-            }
-            return (attempt, outcome);
+        self.0.attempt(spec, deadline).await
+    }
+}
+
+impl Protocol for Binary {
+    type Connection = Connection;
+
+    /// Peers close no connection. Networks forget connections, but not while they are probed more
+    /// often than this.
+    const MAX_IDLE: Duration = Duration::from_secs(240);
+
+    fn open(&self, stream: Stream) -> Connection {
+        let decoder = FrameDecoder::new(self.limits.max_bytes);
+        Connection {
+            frames: FramedRead::with_capacity(stream, decoder, READ_BUFFER_BYTES),
+            outstanding: Vec::new(),
+            received: 0,
+            ignored: 0,
         }
     }
 
-    /// Returns the connection of the previous attempt, if it is still open. Messages that arrived
-    /// on it since then are read and ignored.
-    fn kept_connection<V>(&mut self, attempt: &mut Attempt<V>) -> Option<Connection> {
-        let mut connection = self.connection.take()?;
+    /// Reads and ignores the messages that arrived since the last attempt.
+    fn resume<V>(&self, connection: &mut Connection, attempt: &mut Attempt<V>) -> bool {
         connection
             .frames
             .read_buffer_mut()
@@ -170,82 +162,89 @@ impl TcpClient {
                 // Nothing more to read, and no sign that the connection is dead.
                 None if connection.outstanding.len() + 3 <= MAX_OUTSTANDING => {
                     connection.received = 0;
-                    return Some(connection);
+                    connection.frames.get_mut().renew_budget();
+                    return true;
                 }
                 None | Some(None | Some(Err(_))) => break,
             }
         }
         attempt.ignored += connection.ignored;
-        attempt.reconnects += 1;
-        None
+        false
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<(Connection, Phases), Failure> {
-        let started = Instant::now();
-        let addresses = timeout_at(deadline, resolve::resolve(&self.host, self.port))
-            .await
-            .map_err(|_| {
-                Failure::new(
-                    FailureReason::Dns,
-                    format!("{} did not resolve in time", self.host),
-                )
-            })??;
-        let resolved = Instant::now();
-        let stream = self.dial(&addresses, deadline).await?;
-        // Requests are small and complete, so waiting for more data to send would only add latency.
-        stream
-            .set_nodelay(true)
-            .map_err(|error| Failure::from_io(&error))?;
-        let phases = Phases {
-            resolve: (!resolve::is_literal(&self.host)).then(|| resolved - started),
-            connect: Some(resolved.elapsed()),
-            tls: None,
-        };
-        let frames = FramedRead::with_capacity(
-            stream,
-            FrameDecoder::new(self.limits.max_bytes),
-            READ_BUFFER_BYTES,
-        );
-        let connection = Connection {
-            frames,
-            outstanding: Vec::new(),
-            received: 0,
-            ignored: 0,
-        };
-        Ok((connection, phases))
-    }
-
-    /// Connects to the first address that accepts, in order. Each gets an equal share of the
-    /// remaining time.
-    async fn dial(
+    async fn exchange<V: Send>(
         &self,
-        addresses: &[std::net::SocketAddr],
-        deadline: Instant,
-    ) -> Result<TcpStream, Failure> {
-        let mut last_failure =
-            Failure::new(FailureReason::Dns, format!("{} has no address", self.host));
-        for (i, address) in addresses.iter().enumerate() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
-            last_failure =
-                match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-                    Ok(Ok(stream)) => return Ok(stream),
-                    Ok(Err(error)) => Failure::from_io(&error),
-                    Err(_) => Failure::new(
-                        FailureReason::ConnectTimeout,
-                        format!("{address} did not accept within {share:.1?}"),
-                    ),
-                };
-        }
-        Err(last_failure)
-    }
-
-    /// Sends the requests and records the answers.
-    async fn exchange<V>(
-        &mut self,
         spec: &RequestSpec<'_, V>,
         connection: &mut Connection,
         attempt: &mut Attempt<V>,
+        heard: &AtomicBool,
+        _: &Dialler,
+        deadline: Instant,
+    ) -> Outcome {
+        let outcome = self
+            .send_and_receive(spec, connection, attempt, heard, deadline)
+            .await;
+        attempt.response_bytes = connection.received;
+        attempt.ignored += std::mem::take(&mut connection.ignored);
+        outcome.map_err(|failure| {
+            let stream = connection.frames.get_ref();
+            match stream.spoken_instead(Spoken::Other) {
+                Some(spoken) => Failure::new(
+                    FailureReason::Malformed,
+                    format!("{}, not the binary protocol", spoken.in_words()),
+                ),
+                None => failure,
+            }
+        })
+    }
+
+    fn is_silent(&self, connection: &Connection) -> bool {
+        connection.received == 0
+    }
+
+    /// Something must have been received. After silence the next attempt connects again, which
+    /// distinguishes a hanging peer from a broken network path.
+    fn is_reusable(&self, connection: &Connection, outcome: &Outcome) -> bool {
+        match outcome {
+            Ok(_) => true,
+            Err(failure) => {
+                connection.received > 0
+                    && matches!(
+                        failure.reason,
+                        FailureReason::Timeout
+                            | FailureReason::QueryHangs
+                            | FailureReason::PeerError
+                            | FailureReason::Overloaded
+                    )
+            }
+        }
+    }
+
+    fn rest(&self, connection: &mut Connection) {
+        connection.release_buffer();
+    }
+
+    async fn answers_status(&self, mut connection: Connection, deadline: Instant) -> bool {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut frame = Vec::new();
+        put_frame(&mut frame, &encode_message(&status_request(id)));
+        let answer = async {
+            connection.frames.get_mut().write_all(&frame).await.ok()?;
+            connection.frames.next().await?.ok()
+        };
+        let answer = timeout_at(deadline, answer).await.ok().flatten();
+        answer.is_some_and(|content| matches!(Reply::decode(&content, &self.limits), Ok(Some(_))))
+    }
+}
+
+impl Binary {
+    /// Sends the requests and records the answers.
+    async fn send_and_receive<V>(
+        &self,
+        spec: &RequestSpec<'_, V>,
+        connection: &mut Connection,
+        attempt: &mut Attempt<V>,
+        heard: &AtomicBool,
         deadline: Instant,
     ) -> Result<Duration, Failure> {
         let requests = self.send(spec, connection, deadline).await?;
@@ -261,16 +260,11 @@ impl TcpClient {
                 Err(_) => return Err(deadline_passed(attempt)),
             };
             connection.received += content.len();
-            if connection.received > self.limits.max_bytes {
-                return Err(Failure::new(
-                    FailureReason::TooLarge,
-                    format!(
-                        "replies of more than {} bytes in total",
-                        self.limits.max_bytes
-                    ),
-                ));
-            }
             self.handle_message(spec, connection, attempt, &requests, &content)?;
+            heard.fetch_or(
+                attempt.status.is_some() || attempt.query.is_some(),
+                Ordering::Relaxed,
+            );
             if attempt.ignored > MAX_IGNORED {
                 return Err(Failure::new(
                     FailureReason::Malformed,
@@ -282,24 +276,22 @@ impl TcpClient {
     }
 
     async fn send<V>(
-        &mut self,
+        &self,
         spec: &RequestSpec<'_, V>,
         connection: &mut Connection,
         deadline: Instant,
     ) -> Result<SentRequests, Failure> {
         let mut frames = Vec::with_capacity(512);
-        let mut request = |client: &mut Self, message: &dyn Fn(i64) -> Cell| {
-            let id = client.next_id;
-            client.next_id += 1;
+        let mut request = |message: &dyn Fn(i64) -> Cell| {
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             put_frame(&mut frames, &encode_message(&message(id)));
             connection.outstanding.push(id);
             id
         };
-        let status = spec.with_status.then(|| request(self, &status_request));
-        let with_ping = spec.with_status && self.answers_ping;
-        let ping = with_ping.then(|| request(self, &ping_request));
-        let account = self.account;
-        let query = request(self, &|id| query_request(id, spec.form, account));
+        let status = spec.with_status.then(|| request(&status_request));
+        let with_ping = spec.with_status && self.answers_ping.load(Ordering::Relaxed);
+        let ping = with_ping.then(|| request(&ping_request));
+        let query = request(&|id| query_request(id, spec.form, self.account));
         let requests = SentRequests {
             sent: Instant::now(),
             sent_at: SystemTime::now(),
@@ -319,7 +311,7 @@ impl TcpClient {
 
     /// Records one message if it answers a request; otherwise counts it as ignored.
     fn handle_message<V>(
-        &mut self,
+        &self,
         spec: &RequestSpec<'_, V>,
         connection: &mut Connection,
         attempt: &mut Attempt<V>,
@@ -342,7 +334,8 @@ impl TcpClient {
         }
         let took = requests.sent.elapsed();
         if id == requests.query {
-            self.answers_ping |= reply.api == Api::V0_8_3;
+            self.answers_ping
+                .fetch_or(reply.api == Api::V0_8_3, Ordering::Relaxed);
             attempt.record_query(reply, took, spec.read)
         } else if Some(id) == requests.status {
             attempt.record_status(reply, took)
@@ -398,24 +391,5 @@ fn deadline_passed<V>(attempt: &Attempt<V>) -> Failure {
             "the peer answered the query but not the status request",
         ),
         _ => Failure::new(FailureReason::Timeout, "connected, but no answer arrived"),
-    }
-}
-
-/// Returns whether the next attempt can use the connection: it is valid, and something was received
-/// on it. After silence the next attempt connects again, which distinguishes a hanging peer from a
-/// broken network path.
-fn is_reusable(outcome: &Outcome, connection: &Connection) -> bool {
-    match outcome {
-        Ok(_) => true,
-        Err(failure) => {
-            connection.received > 0
-                && matches!(
-                    failure.reason,
-                    FailureReason::Timeout
-                        | FailureReason::QueryHangs
-                        | FailureReason::PeerError
-                        | FailureReason::Overloaded
-                )
-        }
     }
 }
