@@ -65,6 +65,8 @@ const TABLE: &str = "
 | old-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | map-status:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | new-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | random:450ms | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| late=1s:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | skew=300ms:2          | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
@@ -80,10 +82,13 @@ const TABLE: &str = "
 | recede=5:2:10s        | -       | Pinned      | 2       | 1 degraded [receding] receding                      | idle split=0 margin=0.33 losable=1
 | recede=50:2:10s       | 450ms   | Pinned      | 2       | 1 degraded [lagging receding] receding              | advancing split=0 margin=0.33 losable=1
 | recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [receding] receding                      | receding split=0 margin=0.33 losable=1
+| restart=50:2:10s      | 450ms   | Pinned      | 2       | 1 up [] advancing                                   | advancing split=0 margin=0.33 losable=1
+| claim=4611686018427387904:2 stake=0.01:2 | 450ms   | Pinned      | 2       | 1 degraded [own_stake_low] *                        | advancing split=0 margin=0.33 losable=0
 # The state.
 | fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
 | fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
 | fork=990:50%          | -       | Pinned      | -       | -                                                   | idle split=1 margin=- losable=-
+| minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [lagging stalled] stalled                | advancing split=0 margin=0.33 *
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
@@ -111,6 +116,8 @@ const TABLE: &str = "
 | query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=0 margin=- losable=-
 # The stake.
 | low-stake:2           | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
+| stake=0.01:2          | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
+| unregistered:2:10s    | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=0
 | silent-stake:2        | -       | Expecting   | 2       | 1 degraded [weight_decayed] idle                    | idle split=0 margin=0.33 losable=0
 ";
 
