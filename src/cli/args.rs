@@ -206,6 +206,9 @@ pub(super) struct SimulateArgs {
     /// Write a configuration of the agent for this network
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) write_config: Option<PathBuf>,
+    /// Write only these peers to the configuration, such as 1-4 [default: all]
+    #[arg(long, value_name = "PEERS", requires = "write_config")]
+    pub(super) watch: Option<String>,
     /// Produce a block every PERIOD, e.g. 1s; random:1s does so at random intervals of 1s on average;
     /// 1s:2,5 lets only peers 2 and 5 do so [default: no blocks, an idle network]
     #[arg(long, value_name = "[random:]PERIOD[:PEERS]")]

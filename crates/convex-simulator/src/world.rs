@@ -1,6 +1,10 @@
 //! The simulated network: its peers, its blocks, and what each peer knows at a given time. Does no
 //! I/O and reads no clock.
 
+mod history;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +17,8 @@ use super::peers::PeerSet;
 use super::script::{ActiveFaults, Script};
 use super::state::{FIRST_CONTROLLER, GENESIS_USER, PeerEntry, State, accounts};
 use super::traffic::Traffic;
+
+use self::history::{History, StateId};
 
 /// Number of blocks at the start, which is how far peers can lag or fall back.
 const INITIAL_BLOCKS: usize = 1000;
@@ -74,25 +80,6 @@ pub(super) struct World {
     states: VecDeque<(StateId, Arc<State>)>,
     /// Genesis states. Kept forever, because every view needs one.
     genesis_states: Vec<(StateId, Arc<State>)>,
-}
-
-/// What determines a state: its last block, and the history that led to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct StateId {
-    block: i64,
-    history: History,
-    /// The block that the globals show instead of it.
-    claim: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum History {
-    /// The history of the network.
-    Common,
-    /// One that differs from this block on.
-    Fork(i64),
-    /// The history of another network.
-    Foreign,
 }
 
 /// What one peer knows at one time, and what is wrong with it.
@@ -408,16 +395,6 @@ impl World {
     }
 }
 
-impl StateId {
-    const fn genesis(history: History) -> Self {
-        Self {
-            block: -1,
-            history,
-            claim: None,
-        }
-    }
-}
-
 fn to_ms(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
@@ -425,6 +402,3 @@ fn to_ms(time: Duration) -> i64 {
 fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -38,6 +38,17 @@ fn an_invalid_fault_is_refused_with_the_list_before_a_port_is_bound() {
             "expected [random:]PERIOD[:PEERS], such as 1s, random:30s or 1s:2,5",
         ),
         (
+            &[
+                "--peers",
+                "3",
+                "--write-config",
+                "/dev/null",
+                "--watch",
+                "4",
+            ],
+            "--watch: peer 4 does not exist; there are 3 peers",
+        ),
+        (
             &["--registered", "many"],
             "expected COUNT[:CVM], such as 20000 or 1500:0.01",
         ),
