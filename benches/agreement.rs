@@ -8,8 +8,9 @@
 use std::hint::black_box;
 
 use cad3::Hash;
-use convex_peer_monitor::fleet::{Agreement, BlockStateCounts, Ring, WeightedRing};
+use convex_peer_monitor::fleet::{Agreement, BlockStateCounts, Ring, Shown, WeightedRing};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use tokio::time::Instant;
 
 /// Number of blocks that a peer shows.
 const POLLS: u64 = 64;
@@ -58,7 +59,9 @@ fn rings(peers: u64, apart: u64, polls: Polls) -> Vec<Ring> {
         for block in polls.blocks(peer) {
             let mut state = [u8::from(peer < apart); 32];
             state[..8].copy_from_slice(&scramble(block).to_be_bytes());
-            ring.add(block.cast_signed(), Hash::new(state).into());
+            let state = (block.cast_signed(), Hash::new(state).into());
+            let at = Instant::now();
+            ring.add(Shown { state, at }, |_| {});
         }
         ring
     };
@@ -93,7 +96,8 @@ fn agreement(c: &mut Criterion) {
                     counts.add(state);
                 }
                 group.bench_function(BenchmarkId::new(fork, peers), |b| {
-                    b.iter(|| Agreement::compare(black_box(&voices), &counts, 0));
+                    let registered = Some(u128::from(*peers));
+                    b.iter(|| Agreement::compare(black_box(&voices), &counts, registered));
                 });
             }
         }

@@ -28,9 +28,19 @@ use Expected::{Alert, Nothing};
 const REHEARSALS: &[(&str, Expected)] = &[
     ("stall:all", Alert("ConvexConsensusStalled")),
     ("fork:2", Alert("ConvexStateDiverged")),
+    ("minority-fork:2", Alert("ConvexPeerLagging")),
+    ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
     // The peer lags as well, but only this alert says that it recedes.
     ("recede=20:2", Alert("ConvexPeerDegraded")),
+    (
+        "restart=100:2",
+        Nothing("the peer catches up within ten seconds"),
+    ),
+    (
+        "claim=4611686018427387904:2",
+        Nothing("the claim of one peer moves no head"),
+    ),
     ("skew=-20s:2", Alert("ConvexClockSkew")),
     ("wrong-genesis:2", Alert("ConvexPeerWrongNetwork")),
     ("wrong-key:2", Alert("ConvexPeerIdentityChanged")),
@@ -51,6 +61,11 @@ const REHEARSALS: &[(&str, Expected)] = &[
         Nothing("a status in that form is supported"),
     ),
     ("low-stake:2", Alert("ConvexOwnStakeBelowMinimum")),
+    ("stake=0.01:2", Alert("ConvexOwnStakeBelowMinimum")),
+    (
+        "unregistered:2",
+        Nothing("a peer that left the registry has no stake alerts"),
+    ),
     ("silent-stake:2", Alert("ConvexWeightDecayed")),
     ("half-dead:2", Alert("ConvexQueriesHang")),
     ("http-500:2", Alert("ConvexPeerDegraded")),

@@ -206,9 +206,12 @@ pub(super) struct SimulateArgs {
     /// Write a configuration of the agent for this network
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) write_config: Option<PathBuf>,
-    /// Produce a block every PERIOD, e.g. 1s; 1s:2,5 lets only peers 2 and 5 do so [default: no
-    /// blocks, an idle network]
-    #[arg(long, value_name = "PERIOD[:PEERS]")]
+    /// Write only these peers to the configuration, such as 1-4 [default: all]
+    #[arg(long, value_name = "PEERS", requires = "write_config")]
+    pub(super) watch: Option<String>,
+    /// Produce a block every PERIOD, e.g. 1s; random:1s does so at random intervals of 1s on average;
+    /// 1s:2,5 lets only peers 2 and 5 do so [default: no blocks, an idle network]
+    #[arg(long, value_name = "[random:]PERIOD[:PEERS]")]
     pub(super) traffic: Option<String>,
     /// Register N more peers, which nobody runs, each with an own stake of CVM [default stake: 0]
     #[arg(long, value_name = "N[:CVM]")]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use convex_simulator::{
-    FAULT_KINDS, Network, Options, Registered, Script, Traffic, required_descriptors,
+    FAULT_KINDS, Network, Options, PeerSet, Registered, Script, Traffic, required_descriptors,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,8 +19,8 @@ use super::{BAD_CONFIG, print, runtime, write_file};
 
 pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     logging::init(LogFormat::Text, LogLevel::Info);
-    let options = match options(args) {
-        Ok(options) => options,
+    let (options, watched) = match options(args) {
+        Ok(read) => read,
         Err(error) => {
             writeln!(io::stderr(), "convex-peer-monitor simulate: {error:#}")?;
             return Ok(ExitCode::from(BAD_CONFIG));
@@ -42,7 +42,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let network = Network::start(options).await?;
         if let Some(file) = &args.write_config {
-            write_file(file, network.config().as_bytes())
+            write_file(file, network.config_of(&watched).as_bytes())
                 .with_context(|| format!("cannot write the configuration to {}", file.display()))?;
         }
         print(&summary(&network, args))?;
@@ -55,7 +55,8 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
+/// Reads the options of the network, and the peers to write to the configuration.
+fn options(args: &SimulateArgs) -> anyhow::Result<(Options, PeerSet)> {
     let peers = args.peers;
     anyhow::ensure!(peers > 0, "a network needs at least 1 peer");
     let script = Script::parse(args.faults.iter().map(String::as_str), peers)?;
@@ -64,14 +65,17 @@ fn options(args: &SimulateArgs) -> anyhow::Result<Options> {
         .map(|text| Traffic::parse(text, peers))
         .transpose()?;
     let registered = args.registered.as_deref().map(Registered::parse);
-    Ok(Options {
+    let watched = args.watch.as_deref().unwrap_or("all");
+    let watched = PeerSet::parse(watched, peers).context("--watch")?;
+    let options = Options {
         peers,
         seed: args.seed,
         registered: registered.transpose()?.unwrap_or_default(),
         script,
         traffic,
         first_port: Some(args.listen_base),
-    })
+    };
+    Ok((options, watched))
 }
 
 /// Describes the running network: its genesis, the addresses of its first and last peer.

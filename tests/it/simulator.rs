@@ -1,6 +1,7 @@
 //! The simulated network, as the prober of the agent sees it.
 
 mod faults;
+mod histories;
 mod networks;
 
 use std::time::Duration;

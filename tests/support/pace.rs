@@ -72,6 +72,9 @@ impl Pace {
 
     /// Stretches the period of traffic, as in `450ms:1`.
     pub(crate) fn traffic(&self, traffic: &str) -> String {
+        if let Some(regular) = traffic.strip_prefix("random:") {
+            return format!("random:{}", self.traffic(regular));
+        }
         match traffic.split_once(':') {
             Some((period, peers)) => format!("{}:{peers}", self.text(period)),
             None => self.text(traffic),

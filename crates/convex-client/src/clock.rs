@@ -15,7 +15,8 @@ pub struct ClockSample {
 impl ClockSample {
     /// Creates a sample from the peer's clock in milliseconds since the epoch. The request was sent
     /// at the local time `sent`, and the answer arrived `round_trip` later.
-    pub(crate) fn new(peer_ms: i64, sent: SystemTime, round_trip: Duration) -> Self {
+    #[must_use]
+    pub fn new(peer_ms: i64, sent: SystemTime, round_trip: Duration) -> Self {
         let uncertainty = round_trip.as_secs_f64() / 2.0;
         Self {
             skew: seconds_from_ms(peer_ms) - (seconds_since_epoch(sent) + uncertainty),

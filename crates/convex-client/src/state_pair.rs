@@ -166,8 +166,8 @@ mod tests {
         };
         let query = |state_block, state_hash| {
             let value = Ok(PollAnswer {
-                state_block,
                 state_hash,
+                state_block,
                 ..PollAnswer::default()
             });
             Some(Timed { value, took })
@@ -189,8 +189,8 @@ mod tests {
             (None, None, None),
         ] {
             let attempt = Attempt {
-                query,
                 status,
+                query,
                 ..Attempt::default()
             };
             assert_eq!(attempt.state_pair(), expected, "{attempt:?}");

@@ -178,6 +178,7 @@ mod tests {
                         "BLOCK" | "BLOCKS" => "=40",
                         "DURATION" | "[-]DURATION" => "=5s",
                         "CODE" => "=JUICE",
+                        "CVM" => "=0.01",
                         other => panic!("{other}"),
                     };
                     (name.trim_end_matches('['), value)
@@ -225,7 +226,7 @@ mod tests {
             ("stall", "expected KIND[=VALUE]:PEERS"),
             (
                 "explode:1",
-                "\"explode\" is not a kind of fault; expected one of: stall, fork[=BLOCK], lag=BLOCKS",
+                "\"explode\" is not a kind of fault; expected one of: stall, fork[=BLOCK], minority-fork[=BLOCK]",
             ),
             ("explode", "not a kind of fault"),
             (
@@ -239,6 +240,12 @@ mod tests {
             ("stall:1:10000years", "longer than 100 years"),
             ("skew=-10000years:1", "longer than 100 years"),
             ("query-error=a b:1", "\"a b\" is not an error code"),
+            ("stake=much:1", "\"much\" is not a stake"),
+            ("stake=-1:1", "\"-1\" is not a stake"),
+            ("late:1", "\"\" is not a duration"),
+            ("restart=0:1", "at least 1"),
+            ("claim=-1:1", "expected claim=BLOCKS"),
+            ("unregistered=1:1", "unregistered takes no value"),
             ("stall:0", "peers are numbered from 1"),
             ("stall:11", "there are 10 peers"),
             ("stall:1:5s..5s", "does not end after it starts"),
@@ -261,6 +268,10 @@ mod tests {
             ("tarpit:1", "garbage:1-3"),
             ("lag=1:all", "lag=2:50%"),
             ("stall:2", "recede=3:2"),
+            ("restart=5:2", "recede=3:2"),
+            ("fork:2", "minority-fork:2"),
+            ("minority-fork:2", "stall:2"),
+            ("low-stake:2", "stake=5:2"),
             ("old-api:2", "map-status:2"),
             ("half-dead:2", "query-error=JUICE:2"),
             ("refuse:2", "slow=1s:2"),
@@ -275,6 +286,9 @@ mod tests {
             ("tarpit:1:5s..6s", "garbage:1:6s"),
             ("lag=3:1", "fork:1"),
             ("lag=3:1", "stall:1"),
+            ("late=1s:1", "fork:1"),
+            ("restart=20:1", "fork=990:1"),
+            ("claim=5:1", "stake=0.01:1"),
             ("slow=1s:1", "garbage:1"),
             ("wrong-key:1", "wrong-genesis:1"),
         ] {

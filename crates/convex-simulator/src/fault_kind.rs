@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::registered::{MAX_STAKE_CVM, parse_cvm};
+
 /// What is wrong with a peer. [`FAULT_KINDS`] has the descriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
@@ -10,10 +12,19 @@ pub enum FaultKind {
     /// `fork[=BLOCK]`: the first block whose state differs. Without one, the fork starts with the
     /// first block made while the fault is active.
     Fork(Option<i64>),
+    /// `minority-fork[=BLOCK]`: the last block, which is another than that of the network. Without
+    /// one, the first block made while the fault is active.
+    MinorityFork(Option<i64>),
+    /// `late=DURATION`, in milliseconds.
+    Late(i64),
     /// `lag=BLOCKS`
     Lag(i64),
     /// `recede=BLOCKS`
     Recede(i64),
+    /// `restart=BLOCKS`
+    Restart(i64),
+    /// `claim=BLOCK`
+    Claim(i64),
     /// `skew=[-]DURATION`, in milliseconds.
     Skew(i64),
     /// `wrong-genesis`
@@ -42,6 +53,10 @@ pub enum FaultKind {
     MapStatus,
     /// `low-stake`
     LowStake,
+    /// `stake=CVM`, in copper.
+    Stake(i64),
+    /// `unregistered`
+    Unregistered,
     /// `silent-stake`
     SilentStake,
     /// `half-dead`
@@ -63,7 +78,15 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
     ),
     (
         "fork[=BLOCK]",
-        "states differ from this block on (default: from the next block on)",
+        "states differ from this block on (default: from the next block on), and blocks go on",
+    ),
+    (
+        "minority-fork[=BLOCK]",
+        "stands at this block (default: the next one) with another state; nothing more becomes final",
+    ),
+    (
+        "late=DURATION",
+        "learns of each block this much later, so that it shows others at no time",
     ),
     (
         "lag=BLOCKS",
@@ -72,6 +95,14 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
     (
         "recede=BLOCKS",
         "order and state fall back by this many blocks and stay there",
+    ),
+    (
+        "restart=BLOCKS",
+        "starts again from this many blocks ago and catches up, 10 blocks a second",
+    ),
+    (
+        "claim=BLOCK",
+        "claims to be at this block, such as 4611686018427387904",
     ),
     (
         "skew=[-]DURATION",
@@ -105,6 +136,11 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
         "low-stake",
         "has an own stake of 500 CVM, below the minimum",
     ),
+    ("stake=CVM", "has this own stake, such as 0.01"),
+    (
+        "unregistered",
+        "leaves the registry, as if evicted, and answers as before",
+    ),
     (
         "silent-stake",
         "has made no block for an hour of network time",
@@ -130,8 +166,12 @@ impl FaultKind {
         match self {
             Self::Stall => "stall",
             Self::Fork(_) => "fork",
+            Self::MinorityFork(_) => "minority-fork",
+            Self::Late(_) => "late",
             Self::Lag(_) => "lag",
             Self::Recede(_) => "recede",
+            Self::Restart(_) => "restart",
+            Self::Claim(_) => "claim",
             Self::Skew(_) => "skew",
             Self::WrongGenesis => "wrong-genesis",
             Self::WrongKey => "wrong-key",
@@ -146,6 +186,8 @@ impl FaultKind {
             Self::NewApi => "new-api",
             Self::MapStatus => "map-status",
             Self::LowStake => "low-stake",
+            Self::Stake(_) => "stake",
+            Self::Unregistered => "unregistered",
             Self::SilentStake => "silent-stake",
             Self::HalfDead => "half-dead",
             Self::Http500 => "http-500",
@@ -156,7 +198,10 @@ impl FaultKind {
     /// Returns the aspect of a peer that this kind determines.
     const fn aspect(&self) -> Aspect {
         match self {
-            Self::Stall | Self::Recede(_) => Aspect::Order,
+            Self::Stall | Self::Recede(_) | Self::Restart(_) | Self::MinorityFork(_) => {
+                Aspect::Order
+            }
+            Self::LowStake | Self::Stake(_) => Aspect::Stake,
             Self::Tarpit
             | Self::Garbage
             | Self::HugeFrame
@@ -179,7 +224,9 @@ impl FaultKind {
                 Self::Slow(_) | Self::HalfDead | Self::Http500 | Self::QueryError(_)
             )
         };
+        let forks = |kind: &Self| matches!(kind, Self::Fork(_) | Self::MinorityFork(_));
         self.aspect() == other.aspect()
+            || (forks(self) && forks(other))
             || (prevents_answers(self) && changes_answers(other))
             || (prevents_answers(other) && changes_answers(self))
     }
@@ -202,7 +249,14 @@ impl FaultKind {
         };
         let kind = match name {
             "fork" => Self::Fork(value.map(|_| blocks(0)).transpose()?),
+            "minority-fork" => Self::MinorityFork(value.map(|_| blocks(0)).transpose()?),
+            "late" => Self::Late(to_ms(
+                parse_duration(value.unwrap_or_default()).map_err(FaultKindError::Value)?,
+            )),
             "lag" => Self::Lag(blocks(1)?),
+            "restart" => Self::Restart(blocks(1)?),
+            "claim" => Self::Claim(blocks(0)?),
+            "stake" => Self::Stake(parse_stake(value.unwrap_or_default())?),
             "recede" => Self::Recede(blocks(1)?),
             "skew" => Self::Skew(parse_skew(value.unwrap_or_default())?),
             "slow" => Self::Slow(
@@ -225,6 +279,7 @@ impl FaultKind {
                     Self::MapStatus,
                     Self::LowStake,
                     Self::SilentStake,
+                    Self::Unregistered,
                     Self::HalfDead,
                     Self::Http500,
                 ];
@@ -258,6 +313,7 @@ enum Aspect {
     Wire,
     Release,
     Queries,
+    Stake,
     /// An aspect that only the kind of this name determines.
     Unshared(&'static str),
 }
@@ -278,7 +334,19 @@ fn parse_skew(text: &str) -> Result<i64, FaultKindError> {
         None => (1, text),
     };
     let size = parse_duration(size).map_err(FaultKindError::Value)?;
-    Ok(sign * i64::try_from(size.as_millis()).unwrap_or(i64::MAX))
+    Ok(sign * to_ms(size))
+}
+
+fn to_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn parse_stake(text: &str) -> Result<i64, FaultKindError> {
+    parse_cvm(text).ok_or_else(|| {
+        FaultKindError::Value(format!(
+            "{text:?} is not a stake of up to {MAX_STAKE_CVM} CVM; expected stake=CVM, such as stake=0.01"
+        ))
+    })
 }
 
 fn parse_error_code(text: &str) -> Result<String, FaultKindError> {

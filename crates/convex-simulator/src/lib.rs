@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The world decides what each peer knows at a given time and does no I/O. Everything to the right
-//! of it turns that view into bytes on sockets.
+//! of it turns that view into bytes on sockets. A [`Simulation`] asks the world directly.
 
 mod connection;
 mod fault;
@@ -22,6 +22,7 @@ mod registered;
 mod reply;
 mod rest;
 mod script;
+mod simulation;
 mod state;
 mod traffic;
 mod world;
@@ -32,4 +33,5 @@ pub use network::{MAX_PEERS, Network, Options, StartError, required_descriptors}
 pub use peers::{PeerSet, PeerSetError};
 pub use registered::{Registered, RegisteredError};
 pub use script::Script;
+pub use simulation::Simulation;
 pub use traffic::{Traffic, TrafficError};

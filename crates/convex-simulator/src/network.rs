@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::listener::{listen_for_all, listen_for_peer};
+use super::peers::PeerSet;
 use super::registered::Registered;
 use super::script::{ActiveFaults, Script, Wire};
 use super::traffic::Traffic;
@@ -220,6 +221,12 @@ impl Network {
     /// keys pinned, and limits that allow all of them on one host.
     #[must_use]
     pub fn config(&self) -> String {
+        self.config_of(&PeerSet::all(self.len()))
+    }
+
+    /// Returns the same configuration with only these peers.
+    #[must_use]
+    pub fn config_of(&self, watched: &PeerSet) -> String {
         let (count, genesis) = (self.len(), self.genesis);
         let inflight = count.max(512);
         let peer = |i| {
@@ -229,7 +236,8 @@ impl Network {
                  endpoints: [\"http://{http}\", \"tcp://{tcp}\"] }}\n"
             )
         };
-        let peers: String = (1..=count).map(peer).collect();
+        let watched = (1..=count).filter(|i| watched.contains(i - 1));
+        let peers: String = watched.map(peer).collect();
         format!(
             "# A simulated network of {count} peers.\n\
              networks:\n  - {{ name: simulated, genesis: \"{genesis}\" }}\n\

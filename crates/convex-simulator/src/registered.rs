@@ -4,8 +4,9 @@ use convex_client::chain::economics::COPPER_PER_CVM;
 
 /// Most of them in one network.
 const MAX_COUNT: usize = 200_000;
-/// Most stake of all of them together, in CVM: a tenth of all coins.
-const MAX_STAKE_CVM: f64 = 100_000_000.0;
+/// Most stake of one peer, and of all that are only registered together, in CVM: a tenth of all
+/// coins.
+pub(super) const MAX_STAKE_CVM: f64 = 100_000_000.0;
 
 /// Peers that are only in the registry: nothing answers for them, and they make no blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

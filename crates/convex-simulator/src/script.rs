@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::fault::{Fault, FaultError};
 use super::fault_kind::FaultKind;
 
+/// Own stake with `low-stake`, in copper: 500 CVM, half the minimum that avoids eviction.
+const LOW_STAKE: i64 = 500_000_000_000;
+
 /// The faults of a network, none of which contradict each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(Vec<Fault>);
@@ -18,8 +21,13 @@ pub(super) struct ActiveFaults {
     pub(super) recede: Option<(i64, Duration)>,
     /// Number of blocks that the peer is behind.
     pub(super) lag: i64,
-    /// First block whose state differs, if the fault names one, and the start of the fault.
-    pub(super) fork: Option<(Option<i64>, Duration)>,
+    pub(super) fork: Option<Fork>,
+    /// How much later the peer learns of each block.
+    pub(super) late_ms: i64,
+    /// Number of blocks by which the order fell back at this time, to catch up from there.
+    pub(super) restart: Option<(i64, Duration)>,
+    /// The block that the peer claims to be at.
+    pub(super) claim: Option<i64>,
     pub(super) skew_ms: i64,
     pub(super) wrong_genesis: bool,
     pub(super) wrong_key: bool,
@@ -28,6 +36,17 @@ pub(super) struct ActiveFaults {
     pub(super) http_500: bool,
     pub(super) release: Release,
     pub(super) queries: Queries,
+}
+
+/// A history of a peer's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fork {
+    /// First block whose state differs; none for the first that is made after the start.
+    pub(super) first: Option<i64>,
+    /// Start of the fault.
+    pub(super) since: Duration,
+    /// Whether the first block is also the last one.
+    pub(super) stands: bool,
 }
 
 /// The release whose protocol a peer speaks.
@@ -112,7 +131,16 @@ impl Script {
                 FaultKind::Stall => faults.stall = Some(fault.from),
                 FaultKind::Recede(blocks) => faults.recede = Some((*blocks, fault.from)),
                 FaultKind::Lag(blocks) => faults.lag = *blocks,
-                FaultKind::Fork(block) => faults.fork = Some((*block, fault.from)),
+                FaultKind::Fork(first) | FaultKind::MinorityFork(first) => {
+                    faults.fork = Some(Fork {
+                        first: *first,
+                        since: fault.from,
+                        stands: matches!(fault.kind, FaultKind::MinorityFork(_)),
+                    });
+                }
+                FaultKind::Late(ms) => faults.late_ms = *ms,
+                FaultKind::Restart(blocks) => faults.restart = Some((*blocks, fault.from)),
+                FaultKind::Claim(block) => faults.claim = Some(*block),
                 FaultKind::Skew(ms) => faults.skew_ms = *ms,
                 FaultKind::WrongGenesis => faults.wrong_genesis = true,
                 FaultKind::WrongKey => faults.wrong_key = true,
@@ -129,7 +157,10 @@ impl Script {
                 FaultKind::HalfDead => faults.queries = Queries::Hanging,
                 FaultKind::Http500 => faults.http_500 = true,
                 FaultKind::QueryError(code) => faults.queries = Queries::Failing(code.clone()),
-                FaultKind::LowStake | FaultKind::SilentStake => {}
+                FaultKind::LowStake
+                | FaultKind::Stake(_)
+                | FaultKind::Unregistered
+                | FaultKind::SilentStake => {}
             }
         }
         faults
@@ -142,6 +173,9 @@ impl Script {
                 fault.kind,
                 FaultKind::Stall
                     | FaultKind::Recede(_)
+                    | FaultKind::MinorityFork(_)
+                    | FaultKind::Claim(_)
+                    | FaultKind::Unregistered
                     | FaultKind::WrongGenesis
                     | FaultKind::Tarpit
                     | FaultKind::Refuse
@@ -155,11 +189,17 @@ impl Script {
 
     /// Returns the faults at `now` in the registry entry of `peer`, which all peers report alike.
     pub(super) fn stake_faults(&self, peer: usize, now: Duration) -> StakeFaults {
-        let has = |kind: &FaultKind| self.active(peer, now).any(|fault| fault.kind == *kind);
-        StakeFaults {
-            low: has(&FaultKind::LowStake),
-            silent: has(&FaultKind::SilentStake),
+        let mut faults = StakeFaults::default();
+        for fault in self.active(peer, now) {
+            match fault.kind {
+                FaultKind::LowStake => faults.stake = Some(LOW_STAKE),
+                FaultKind::Stake(copper) => faults.stake = Some(copper),
+                FaultKind::SilentStake => faults.silent = true,
+                FaultKind::Unregistered => faults.unregistered = true,
+                _ => {}
+            }
         }
+        faults
     }
 
     /// Whether the registry entry of any peer has a fault at `now`.
@@ -183,11 +223,14 @@ impl Script {
         times
     }
 
-    /// Returns the next time after `now` at which `refuse` or `reset` starts to end the connections
-    /// of `peer`.
+    /// Returns the next time after `now` at which a fault ends the connections of `peer`.
     pub(super) fn next_disconnect(&self, peer: usize, now: Duration) -> Option<Duration> {
         let disconnects = self.0.iter().filter(|fault| {
-            matches!(fault.kind, FaultKind::Refuse | FaultKind::Reset) && fault.peers.contains(peer)
+            let disconnects = matches!(
+                fault.kind,
+                FaultKind::Refuse | FaultKind::Reset | FaultKind::Restart(_)
+            );
+            disconnects && fault.peers.contains(peer)
         });
         disconnects
             .map(|fault| fault.from)
@@ -204,14 +247,22 @@ impl Script {
 }
 
 fn is_stake_fault(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::LowStake | FaultKind::SilentStake)
+    matches!(
+        fault.kind,
+        FaultKind::LowStake
+            | FaultKind::Stake(_)
+            | FaultKind::Unregistered
+            | FaultKind::SilentStake
+    )
 }
 
 /// What is wrong with a peer's entry in the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StakeFaults {
-    /// The own stake is below the minimum.
-    pub(super) low: bool,
+    /// The own stake, in copper, if it is another than usual.
+    pub(super) stake: Option<i64>,
+    /// The peer has no entry.
+    pub(super) unregistered: bool,
     /// The last block is an hour old.
     pub(super) silent: bool,
 }
@@ -255,7 +306,7 @@ mod tests {
         assert_eq!(script.registry_changes(), [5 * S, 7 * S]);
         let stake_faults = |peer, at| {
             let faults = script.stake_faults(peer, at * S);
-            (faults.low, faults.silent)
+            (faults.stake.is_some(), faults.silent)
         };
         assert_eq!(stake_faults(0, 1), (true, false));
         assert_eq!(

@@ -60,7 +60,9 @@ pub(super) struct State {
     /// Time of the last block, in milliseconds since the epoch.
     pub(super) timestamp: i64,
     /// Registry entries by peer index, which `by_key` gives.
-    registered: Vec<Cell>,
+    entries: Vec<Option<PeerEntry>>,
+    /// The same as cells.
+    registered: Vec<Option<Cell>>,
     by_key: Arc<HashMap<Hash, usize>>,
 }
 
@@ -132,19 +134,18 @@ pub(super) fn accounts(keys: &[Hash], staked: i64) -> Cell {
 }
 
 impl State {
-    /// Makes the state after `block`. `peers` are in the order of `keys`, and `by_key` has their
-    /// indexes.
+    /// Makes the state after `block`. `entries` are in the order of `keys`, and `by_key` has their
+    /// indexes. What is equal in `similar` is taken from there, which is much faster.
     pub(super) fn new(
         accounts: Cell,
         keys: &[Hash],
         by_key: Arc<HashMap<Hash, usize>>,
-        peers: &[PeerEntry],
+        entries: Vec<Option<PeerEntry>>,
         (block, timestamp, fees): (i64, i64, i64),
+        similar: Option<&Self>,
     ) -> Self {
-        let registered: Vec<Cell> = peers.iter().map(PeerEntry::cell).collect();
-        let entries = keys.iter().zip(&registered);
-        let peers = Cell::index(entries.map(|(key, entry)| (Cell::from(*key), entry.clone())))
-            .unwrap_or(Cell::Nil);
+        let changed = similar.and_then(|similar| similar.with_entries(keys, &entries));
+        let (peers, registered) = changed.unwrap_or_else(|| registry(keys, &entries));
         let globals = [timestamp, fees, JUICE_PRICE, POOL_BYTES, POOL_COPPER, block];
         let schedule = Cell::index([]).unwrap_or(Cell::Nil);
         let fields = [
@@ -159,9 +160,32 @@ impl State {
             hash,
             block,
             timestamp,
+            entries,
             registered,
             by_key,
         }
+    }
+
+    /// Returns the registry with these entries and the entries as cells; none if other peers are
+    /// registered here.
+    fn with_entries(
+        &self,
+        keys: &[Hash],
+        entries: &[Option<PeerEntry>],
+    ) -> Option<(Cell, Vec<Option<Cell>>)> {
+        let (mut peers, mut registered) = (self.fields[1].clone(), self.registered.clone());
+        for (i, (own, entry)) in self.entries.iter().zip(entries).enumerate() {
+            match (own, entry) {
+                _ if own == entry => {}
+                (Some(_), Some(entry)) => {
+                    let cell = entry.cell();
+                    peers = peers.index_with(&Cell::from(keys[i]), cell.clone())?;
+                    registered[i] = Some(cell);
+                }
+                _ => return None,
+            }
+        }
+        Some((peers, registered))
     }
 
     /// Returns the whole state.
@@ -196,7 +220,7 @@ impl State {
 
     /// Returns a peer's registry entry by its key.
     pub(super) fn peer(&self, key: &Hash) -> Option<Cell> {
-        self.registered.get(*self.by_key.get(key)?).cloned()
+        self.registered.get(*self.by_key.get(key)?)?.clone()
     }
 
     /// Whether a cell is the registry of this state. Then [`Self::peer`] finds an entry faster than
@@ -204,6 +228,15 @@ impl State {
     pub(super) fn is_registry(&self, cell: &Cell) -> bool {
         self.fields[1] == *cell
     }
+}
+
+/// Makes the registry of these entries, and the entries as cells.
+fn registry(keys: &[Hash], entries: &[Option<PeerEntry>]) -> (Cell, Vec<Option<Cell>>) {
+    let cell = |entry: &Option<PeerEntry>| entry.as_ref().map(PeerEntry::cell);
+    let registered: Vec<Option<Cell>> = entries.iter().map(cell).collect();
+    let pairs = keys.iter().zip(&registered);
+    let pairs = pairs.filter_map(|(key, entry)| Some((Cell::from(*key), entry.clone()?)));
+    (Cell::index(pairs).unwrap_or(Cell::Nil), registered)
 }
 
 /// Returns a field of a record by its name.

@@ -1,6 +1,10 @@
 //! The simulated network: its peers, its blocks, and what each peer knows at a given time. Does no
 //! I/O and reads no clock.
 
+mod history;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +17,8 @@ use super::peers::PeerSet;
 use super::script::{ActiveFaults, Script};
 use super::state::{FIRST_CONTROLLER, GENESIS_USER, PeerEntry, State, accounts};
 use super::traffic::Traffic;
+
+use self::history::{History, StateId};
 
 /// Number of blocks at the start, which is how far peers can lag or fall back.
 const INITIAL_BLOCKS: usize = 1000;
@@ -35,8 +41,8 @@ const STALLED_BLOCK_INTERVAL_MS: i64 = 8000;
 const GENESIS_MS: i64 = 1_700_000_000_000;
 /// Own stake of each peer, in copper: 66,600 CVM.
 const STAKE: i64 = 66_600_000_000_000;
-/// Own stake with `low-stake`, in copper: 500 CVM, half the minimum that avoids eviction.
-const LOW_STAKE: i64 = 500_000_000_000;
+/// How long a restarted peer takes to catch up with one block.
+const CATCH_UP_MS: i64 = 100;
 /// Reward for making a block, in copper.
 const BLOCK_REWARD: i64 = 1000;
 /// Age of the last block with `silent-stake`.
@@ -74,23 +80,6 @@ pub(super) struct World {
     states: VecDeque<(StateId, Arc<State>)>,
     /// Genesis states. Kept forever, because every view needs one.
     genesis_states: Vec<(StateId, Arc<State>)>,
-}
-
-/// What determines a state: its last block, and the history that led to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct StateId {
-    block: i64,
-    history: History,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum History {
-    /// The history of the network.
-    Common,
-    /// One that differs from this block on.
-    Fork(i64),
-    /// The history of another network.
-    Foreign,
 }
 
 /// What one peer knows at one time, and what is wrong with it.
@@ -150,7 +139,7 @@ impl World {
             start_ms,
             blocks: Vec::new(),
             made_by: vec![Vec::new(); count],
-            next_traffic: traffic.as_ref().map(|traffic| traffic.period),
+            next_traffic: traffic.as_ref().map(|traffic| traffic.interval(0)),
             traffic,
             next_maker: 0,
             registry_changes: script.registry_changes().into(),
@@ -227,7 +216,7 @@ impl World {
             };
             let makers = match &self.traffic {
                 Some(traffic) if change != Some(at) => {
-                    self.next_traffic = Some(at + traffic.period);
+                    self.next_traffic = Some(at + traffic.interval(self.blocks.len()));
                     traffic.makers.clone()
                 }
                 _ => {
@@ -257,8 +246,22 @@ impl World {
             (None, Some((blocks, since))) => (to_ms(since), faults.lag + blocks),
             (None, None) => (now_ms, faults.lag),
         };
+        let behind = behind
+            + faults.restart.map_or(0, |(blocks, since)| {
+                (blocks - (now_ms - to_ms(since)) / CATCH_UP_MS).max(0)
+            });
+        let fork_first = faults.fork.map(|fork| {
+            let first = fork.first;
+            first.unwrap_or_else(|| self.blocks_at(to_ms(fork.since)))
+        });
+        // A peer alone on its history finalises no block after the first.
+        let stands = faults.fork.is_some_and(|fork| fork.stands);
+        let last = fork_first
+            .filter(|_| stands)
+            .map_or(i64::MAX, |first| first + 1);
         let known = |at_ms: i64, delay_ms: i64| {
-            (self.blocks_at(at_ms - delay_ms - self.jitter_ms[peer]) - behind).max(0)
+            let at_ms = at_ms - delay_ms - faults.late_ms - self.jitter_ms[peer];
+            (self.blocks_at(at_ms) - behind).clamp(0, last)
         };
         let mut levels = LEVEL_DELAYS_MS.map(|delay_ms| known(stopped_ms, delay_ms));
         if let Some(since) = faults.stall {
@@ -266,17 +269,18 @@ impl World {
             levels[0] = known(now_ms, LEVEL_DELAYS_MS[0]).max(levels[3] + own_blocks);
         }
         let block = known(stopped_ms, STATE_DELAY_MS) - 1;
-        let history = match faults.fork {
+        if stands && block + 1 == last {
+            let first_ms = usize::try_from(block).ok().and_then(|i| self.blocks.get(i));
+            let standing_ms = now_ms - first_ms.copied().unwrap_or(now_ms).max(0);
+            levels[0] = last + standing_ms / STALLED_BLOCK_INTERVAL_MS;
+        }
+        if let Some(claim) = faults.claim {
+            levels = [claim.saturating_add(1); 4];
+        }
+        let history = match fork_first {
             _ if faults.wrong_genesis => History::Foreign,
-            Some((first, since)) => {
-                let first = first.unwrap_or_else(|| self.blocks_at(to_ms(since)));
-                if block >= first {
-                    History::Fork(first)
-                } else {
-                    History::Common
-                }
-            }
-            None => History::Common,
+            Some(first) if block >= first => History::Fork(first),
+            _ => History::Common,
         };
         // A fork has the genesis of the network.
         let genesis_history = match history {
@@ -284,7 +288,11 @@ impl World {
             History::Common | History::Fork(_) => History::Common,
         };
         let genesis_state = self.state(StateId::genesis(genesis_history));
-        let state = self.state(StateId { block, history });
+        let state = self.state(StateId {
+            block,
+            history,
+            claim: faults.claim,
+        });
         let key = if faults.wrong_key {
             Hash::of(self.keys[peer].as_bytes())
         } else {
@@ -308,7 +316,7 @@ impl World {
             return Arc::clone(state);
         }
         let state = Arc::new(self.make_state(id));
-        if id.block < 0 {
+        if id.block < 0 && id.claim.is_none() {
             self.genesis_states.push((id, Arc::clone(&state)));
             return state;
         }
@@ -337,12 +345,14 @@ impl World {
             History::Fork(first) => first + 1,
             History::Foreign => i64::from(u32::MAX),
         };
-        let globals = (id.block, timestamp, fees);
+        let globals = (id.claim.unwrap_or(id.block), timestamp, fees);
         let by_key = Arc::clone(&self.by_key);
-        State::new(self.accounts.clone(), &self.keys, by_key, &entries, globals)
+        let accounts = self.accounts.clone();
+        let similar = self.states.back().map(|(_, state)| state.as_ref());
+        State::new(accounts, &self.keys, by_key, entries, globals, similar)
     }
 
-    /// Returns a peer's entry in the registry after `block`, which was made at `timestamp`, with
+    /// Returns a peer's entry in the registry, if it has one, after `block`, which was made at `timestamp`, with
     /// the stake faults that are active at `faults_at`.
     fn entry(
         &self,
@@ -350,15 +360,15 @@ impl World {
         block: i64,
         timestamp: i64,
         faults_at: Option<Duration>,
-    ) -> PeerEntry {
+    ) -> Option<PeerEntry> {
         if peer >= self.served {
-            return PeerEntry {
+            return Some(PeerEntry {
                 controller: GENESIS_USER,
                 stake: self.registered_stake,
                 balance: self.registered_stake,
                 timestamp: -1,
                 url: None,
-            };
+            });
         }
         let blocks = &self.made_by[peer];
         let made = blocks.partition_point(|made| *made <= block);
@@ -369,8 +379,8 @@ impl World {
         let faults = faults_at
             .map(|at| self.script.stake_faults(peer, at))
             .unwrap_or_default();
-        let stake = if faults.low { LOW_STAKE } else { STAKE };
-        PeerEntry {
+        let stake = faults.stake.unwrap_or(STAKE);
+        let entry = PeerEntry {
             controller: FIRST_CONTROLLER + peer as u64,
             stake,
             balance: stake + BLOCK_REWARD * to_i64(made),
@@ -380,13 +390,8 @@ impl World {
                 last_block_ms.unwrap_or(-1)
             },
             url: (block >= 0).then(|| self.urls.get(peer).cloned()).flatten(),
-        }
-    }
-}
-
-impl StateId {
-    const fn genesis(history: History) -> Self {
-        Self { block: -1, history }
+        };
+        (!faults.unregistered).then_some(entry)
     }
 }
 
@@ -396,187 +401,4 @@ fn to_ms(time: Duration) -> i64 {
 
 fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START_MS: i64 = 1_800_000_000_000;
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn world(faults: &[&str], traffic: bool) -> World {
-        let traffic = traffic.then(|| Traffic {
-            period: SECOND,
-            makers: PeerSet::all(4),
-        });
-        let options = Options {
-            peers: 4,
-            seed: 7,
-            script: Script::parse(faults.iter().copied(), 4).unwrap(),
-            traffic,
-            ..Options::default()
-        };
-        World::new(options, START_MS)
-    }
-
-    /// The levels, the last executed block and the state hash of a peer.
-    fn status(world: &mut World, peer: usize, seconds: u64) -> ([i64; 4], i64, Hash) {
-        let view = world.view(peer, SECOND * u32::try_from(seconds).unwrap());
-        (view.levels, executed(&view), view.state.hash)
-    }
-
-    /// Index of the last executed block.
-    fn executed(view: &View) -> i64 {
-        let globals = view.state.field("globals").unwrap();
-        globals
-            .as_elements()
-            .unwrap()
-            .get(5)
-            .unwrap()
-            .as_i64()
-            .unwrap()
-    }
-
-    #[test]
-    fn an_idle_network_does_not_move_and_all_peers_agree() {
-        let mut world = world(&[], false);
-        let first = status(&mut world, 0, 1);
-        assert_eq!((first.0, first.1), ([1000; 4], 999));
-        for peer in 0..4 {
-            assert_eq!(status(&mut world, peer, 3600), first);
-        }
-    }
-
-    #[test]
-    fn a_block_passes_all_levels_before_it_is_executed() {
-        let mut world = world(&[], false);
-        world.make_block(2, SECOND);
-        let mut seen = Vec::new();
-        for ms in (1000..1500).step_by(5) {
-            let view = world.view(0, Duration::from_millis(ms));
-            let [block, proposal, consensus, finality] = view.levels;
-            assert!(block >= proposal && proposal >= consensus && consensus >= finality);
-            assert!(finality > executed(&view));
-            let step = (view.levels, executed(&view));
-            if seen.last() != Some(&step) {
-                seen.push(step);
-            }
-        }
-        assert_eq!(
-            seen,
-            [
-                ([1000, 1000, 1000, 1000], 999),
-                ([1001, 1000, 1000, 1000], 999),
-                ([1001, 1001, 1000, 1000], 999),
-                ([1001, 1001, 1001, 1000], 999),
-                ([1001, 1001, 1001, 1001], 999),
-                ([1001, 1001, 1001, 1001], 1000),
-            ]
-        );
-    }
-
-    #[test]
-    fn traffic_makes_a_block_per_period_and_the_peers_take_turns() {
-        let mut world = world(&[], true);
-        assert_eq!(status(&mut world, 1, 10).1, 999 + 9);
-        let entry = |world: &World, peer| world.entry(peer, 1009, 0, None).timestamp - START_MS;
-        let mut last: Vec<_> = (0..4).map(|peer| entry(&world, peer)).collect();
-        last.sort_unstable();
-        assert_eq!(last, [7000, 8000, 9000, 10_000]);
-    }
-
-    #[test]
-    fn a_seed_always_gives_the_same_network_and_another_seed_a_different_one() {
-        let identity = |seed, start_ms| {
-            let options = Options {
-                peers: 4,
-                seed,
-                ..Options::default()
-            };
-            let mut world = World::new(options, start_ms);
-            (world.genesis(), world.key(3))
-        };
-        assert_eq!(identity(7, START_MS), identity(7, START_MS + 1));
-        assert_ne!(identity(7, START_MS).0, identity(8, START_MS).0);
-        assert_ne!(identity(7, START_MS).1, identity(8, START_MS).1);
-        let mut worlds = [world(&["fork:2:5s"], true), world(&["fork:2:5s"], true)];
-        let [first, second] = worlds.each_mut().map(|world| status(world, 1, 60));
-        assert_eq!(first, second);
-    }
-
-    #[test]
-    fn a_stalled_peer_collects_blocks_that_do_not_become_final_and_recovers() {
-        let mut world = world(&["stall:1:10s..100s"], true);
-        let (before, ..) = status(&mut world, 0, 10);
-        let (early, block, _) = status(&mut world, 0, 11);
-        let (late, late_block, _) = status(&mut world, 0, 90);
-        assert_eq!((early[3], late[3]), (before[3], before[3]));
-        assert_eq!((block, late_block), (before[3] - 1, before[3] - 1));
-        assert!(early[0] > early[3] && late[0] > early[0]);
-        assert_eq!(status(&mut world, 0, 101), status(&mut world, 1, 101));
-    }
-
-    #[test]
-    fn a_stall_of_an_idle_network_is_visible_too() {
-        let mut world = world(&["stall:all"], false);
-        assert_eq!(status(&mut world, 0, 1).0, [1001, 1000, 1000, 1000]);
-        assert_eq!(status(&mut world, 0, 17).0, [1003, 1000, 1000, 1000]);
-    }
-
-    #[test]
-    fn lag_keeps_its_distance_and_recede_stays_where_it_fell_back_to() {
-        let mut world = world(&["lag=40:1", "recede=5:2:10s"], true);
-        for at in [5, 50] {
-            let honest = status(&mut world, 3, at).1;
-            assert_eq!(status(&mut world, 0, at).1, honest - 40);
-        }
-        let fell = status(&mut world, 1, 10);
-        assert_eq!(fell.1, status(&mut world, 3, 10).1 - 5);
-        assert_eq!(status(&mut world, 1, 60), fell);
-        assert_eq!(
-            status(&mut world, 0, 60).2,
-            status(&mut world, 3, 20).2,
-            "the chain is the same"
-        );
-    }
-
-    #[test]
-    fn a_fork_starts_with_its_block_and_not_before() {
-        let mut world = world(&["fork:1:10s", "fork=990:2"], true);
-        assert_eq!(status(&mut world, 0, 10), status(&mut world, 3, 10));
-        let (levels, block, hash) = status(&mut world, 0, 12);
-        let honest = status(&mut world, 3, 12);
-        assert_eq!((levels, block), (honest.0, honest.1));
-        assert_ne!(hash, honest.2);
-        assert_ne!(status(&mut world, 1, 12).2, honest.2);
-        assert_ne!(status(&mut world, 1, 12).2, hash, "two different forks");
-    }
-
-    #[test]
-    fn wrong_genesis_changes_genesis_and_state_and_wrong_key_only_the_key() {
-        let mut world = world(&["wrong-genesis:1", "wrong-key:2"], false);
-        let [foreign, masked, honest] = [0, 1, 3].map(|peer| world.view(peer, SECOND));
-        assert_ne!(foreign.genesis, honest.genesis);
-        assert_ne!(foreign.state.hash, honest.state.hash);
-        assert_eq!(masked.genesis, honest.genesis);
-        assert_ne!(masked.key, world.key(1));
-    }
-
-    #[test]
-    fn a_change_of_stake_takes_a_block_and_all_peers_report_it() {
-        let mut world = world(&["low-stake:1:5s", "silent-stake:2"], false);
-        let before = status(&mut world, 3, 4);
-        let after = status(&mut world, 3, 7);
-        assert_eq!(after.1, before.1 + 1);
-        assert_eq!(status(&mut world, 0, 7), after);
-        let at = Some(SECOND * 5);
-        assert_eq!(world.entry(0, 1000, START_MS, at).stake, LOW_STAKE);
-        assert_eq!(
-            world.entry(1, 1000, START_MS, at).timestamp,
-            START_MS - SILENT_STAKE_AGE_MS
-        );
-        assert_eq!(world.entry(2, 1000, START_MS, at).stake, STAKE);
-        assert!(world.made_by[1].is_empty(), "a silent peer makes no blocks");
-    }
 }

@@ -24,6 +24,10 @@ const DISPUTE_SETTLES_AFTER: Duration = Duration::from_secs(10);
 
 /// One watched peer of the network.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one peer"
+)]
 pub(in crate::fleet) struct Member {
     ring: Ring,
     /// Whether its states are counted: it was answering when all peers were last compared.

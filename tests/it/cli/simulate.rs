@@ -21,7 +21,7 @@ fn an_invalid_fault_is_refused_with_the_list_before_a_port_is_bound() {
     for (args, part) in [
         (
             &["--fault", "explode:1"][..],
-            "expected one of: stall, fork[=BLOCK], lag=BLOCKS",
+            "expected one of: stall, fork[=BLOCK], minority-fork[=BLOCK]",
         ),
         (
             &["--fault", "tarpit:1", "--fault", "reset:all"],
@@ -33,6 +33,25 @@ fn an_invalid_fault_is_refused_with_the_list_before_a_port_is_bound() {
         ),
         (&["--peers", "0"], "a network needs at least 1 peer"),
         (&["--traffic", "1ms"], "is not a period of at least 10ms"),
+        (
+            &["--traffic", "random"],
+            "expected [random:]PERIOD[:PEERS], such as 1s, random:30s or 1s:2,5",
+        ),
+        (
+            &[
+                "--peers",
+                "3",
+                "--write-config",
+                "/dev/null",
+                "--watch",
+                "4",
+            ],
+            "--watch: peer 4 does not exist; there are 3 peers",
+        ),
+        (
+            &["--registered", "many"],
+            "expected COUNT[:CVM], such as 20000 or 1500:0.01",
+        ),
     ] {
         let output = program(args).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();

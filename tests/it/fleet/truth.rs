@@ -66,6 +66,8 @@ const TABLE: &str = "
 | old-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | map-status:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | new-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| -                     | random:450ms | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| late=1s:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | skew=300ms:2          | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
@@ -81,10 +83,15 @@ const TABLE: &str = "
 | recede=5:2:10s        | -       | Pinned      | 2       | 1 degraded [finality_lost receding] receding        | idle split=0 margin=0.33 losable=1
 | recede=50:2:10s       | 450ms   | Pinned      | 2       | 1 degraded [finality_lost lagging receding] receding | advancing split=0 margin=0.33 losable=1
 | recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [finality_lost receding] receding        | receding split=0 margin=0.33 losable=1
+| restart=50:2:10s      | 450ms   | Pinned      | 2       | 1 up [] advancing                                   | advancing split=0 margin=0.33 losable=1
+| claim=4611686018427387904:2 stake=0.01:2 | 450ms   | Pinned      | 2       | 1 degraded [own_stake_low] *                        | advancing split=0 margin=0.33 losable=0
 # The state.
 | fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
 | fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
+| fork:2:10s            | 450ms   | Pinned      | 2       | 1 degraded [diverged] advancing                     | advancing split=0 margin=0.08 losable=0
 | fork=990:50%          | -       | Pinned      | 1 2 3 4 | 1 degraded [states_differ] idle                     | idle split=1 margin=0.33 losable=1
+| fork:50%:10s          | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [states_differ] advancing                | advancing split=1 margin=0.33 losable=1
+| minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [lagging stalled] stalled                | advancing split=0 margin=0.33 losable=1
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
@@ -112,6 +119,8 @@ const TABLE: &str = "
 | query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=- margin=- losable=-
 # The stake.
 | low-stake:2           | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
+| stake=0.01:2          | -       | Pinned      | 2       | 1 degraded [own_stake_low] idle                     | idle split=0 margin=0.33 losable=0
+| unregistered:2:10s    | 450ms   | Pinned      | 2       | 1 degraded [unregistered] advancing                 | advancing split=0 margin=0.33 losable=0
 | silent-stake:2        | -       | Expecting   | 2       | 1 degraded [weight_decayed] idle                    | idle split=0 margin=0.33 losable=0
 ";
 
@@ -186,7 +195,7 @@ fn config(networks: &[(&Network, Watch)], pace: &Pace) -> String {
             Watch::Unpinned => String::new(),
             _ => format!(", genesis: '{}'", network.genesis()),
         };
-        writeln!(named, "  - {{ name: '{n}'{genesis} }}").unwrap();
+        writeln!(named, "  - {{ name: '{n}'{genesis}, stake_interval: 10s }}").unwrap();
         for i in 1..=watch.watched() {
             let (tcp, http, more) = (
                 network.tcp(i),

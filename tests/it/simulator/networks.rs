@@ -6,7 +6,7 @@ use convex_client::{FailureReason, TlsSettings};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
 use convex_peer_monitor::poller::Prober;
-use convex_simulator::{Network, Options, StartError};
+use convex_simulator::{Network, Options, PeerSet, StartError};
 use futures_util::StreamExt;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
@@ -222,6 +222,10 @@ async fn the_generated_configuration_is_valid_and_watches_every_peer() {
     assert!(config.limits.per_host_inflight >= 3);
     let names: Vec<_> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
     assert_eq!(names, ["sim-1", "sim-2", "sim-3"]);
+    let some = PeerSet::parse("1,3", 3).unwrap();
+    let some = crate::support::fleet::config(&network.config_of(&some));
+    let names: Vec<_> = some.peers.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["sim-1", "sim-3"]);
     for peer in &config.peers {
         let record = verdict(peer, &prober(peer).poll().await);
         assert_eq!(record.last_poll.up(), Some(true), "{:?}", record.conditions);

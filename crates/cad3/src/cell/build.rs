@@ -84,6 +84,18 @@ impl Cell {
         Some(index_node(&entries))
     }
 
+    /// Returns an Index with another value for a key that it has, which shares all other entries with
+    /// this one. Returns `None` if this is not an Index, or if the key or its entry is not in it.
+    #[must_use]
+    pub fn index_with(&self, key: &Self, value: Self) -> Option<Self> {
+        match self {
+            Self::Tree(node) if node.tag == tag::INDEX => {
+                replace_in_index(node, &index_key_bytes(key)?, value)
+            }
+            _ => None,
+        }
+    }
+
     /// Creates a Syntax object. Empty metadata becomes nil.
     #[must_use]
     pub fn syntax(datum: Self, metadata: impl IntoIterator<Item = (Self, Self)>) -> Self {
@@ -209,4 +221,33 @@ fn index_node(entries: &[(Vec<u8>, Vec<Cell>)]) -> Cell {
         children,
     })
     .into_cell()
+}
+
+fn replace_in_index(node: &Node, key: &[u8], value: Cell) -> Option<Cell> {
+    let mut children = node.children.to_vec();
+    let own = children.len() - node.mask.count_ones() as usize;
+    if own > 0 && index_key_bytes(&children[0])? == key {
+        children[1] = value;
+    } else if node.mask == 0 || key.len() * 2 <= usize::from(node.shift) {
+        return None;
+    } else {
+        let digit = digit(key, node.shift);
+        if node.mask & (1 << digit) == 0 {
+            return None;
+        }
+        let before = node.mask & ((1 << digit) - 1);
+        let child = &mut children[own + before.count_ones() as usize];
+        let Cell::Tree(below) = &*child else {
+            return None;
+        };
+        *child = replace_in_index(below, key, value)?;
+    }
+    let shape = Shape {
+        tag: node.tag,
+        count: node.count,
+        shift: node.shift,
+        mask: node.mask,
+        children,
+    };
+    Some(Node::new(shape).into_cell())
 }

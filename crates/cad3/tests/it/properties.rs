@@ -93,6 +93,29 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
+    fn an_index_with_another_value_is_the_same_as_one_made_of_it(
+        entries in prop::collection::btree_map(vec(0..4_u8, 0..5), any::<i64>(), 1..40),
+        chosen in any::<prop::sample::Index>(),
+        other in vec(0..4_u8, 0..6),
+    ) {
+        let cells = |entries: &std::collections::BTreeMap<Vec<u8>, i64>| {
+            let cells = entries.iter().map(|(key, value)| (Cell::blob(key), Cell::integer(*value)));
+            Cell::index(cells).unwrap()
+        };
+        let index = cells(&entries);
+        let key = entries.keys().nth(chosen.index(entries.len())).unwrap().clone();
+        let mut expected = entries.clone();
+        expected.insert(key.clone(), 7);
+        let found = index.index_with(&Cell::blob(&key), Cell::integer(7)).unwrap();
+        prop_assert_eq!(found.hash(), cells(&expected).hash());
+        prop_assert_eq!(found, cells(&expected));
+        let is_entry = entries.contains_key(&other);
+        prop_assert_eq!(index.index_with(&Cell::blob(&other), Cell::Nil).is_some(), is_entry);
+        prop_assert_eq!(index.index_with(&Cell::integer(1), Cell::Nil), None);
+        prop_assert_eq!(Cell::Nil.index_with(&Cell::blob(&key), Cell::Nil), None);
+    }
+
+    #[test]
     fn any_value_reads_back_as_written(cell in cell()) {
         let content = encode_message(&cell);
         let read = whole(&content);

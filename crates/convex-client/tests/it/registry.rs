@@ -322,7 +322,7 @@ fn a_registry_without_end_is_given_up() {
 fn smaller_pages_are_requested_when_one_is_too_large() {
     let mut peer = Peer::new(600, 250);
     let registry = peer.read().unwrap();
-    assert_eq!(peer.pages(), "r4000 r1000 r250 r250 r250");
+    assert_eq!(peer.pages(), "r4000 r2000 r1000 r500 r250 r250 r250");
     assert_eq!(registry.coverage, Coverage::Complete(totals(600)));
 
     let mut reading = RegistryReader::default();
@@ -341,7 +341,10 @@ fn a_peer_that_refuses_even_the_smallest_page_is_an_error() {
     let mut peer = Peer::new(70, 0);
     let error = peer.read().unwrap_err();
     assert!(matches!(error, RegistryError::Query(_)), "{error}");
-    assert_eq!(peer.pages(), "r4000 r1000 r250 r62 r15 r10");
+    assert_eq!(
+        peer.pages(),
+        "r4000 r2000 r1000 r500 r250 r125 r62 r31 r15 r10"
+    );
 }
 
 #[test]

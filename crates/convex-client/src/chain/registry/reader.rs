@@ -168,7 +168,7 @@ impl RegistryReader {
         let value = match answer {
             Ok(value) => value,
             Err(error) if error.exceeds_limit() && self.page > MIN_PAGE => {
-                self.page = (self.page / 4).max(MIN_PAGE);
+                self.page = (self.page / 2).max(MIN_PAGE);
                 return Ok(());
             }
             Err(error) if error.exceeds_limit() && self.header.is_some() => {
