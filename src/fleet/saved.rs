@@ -66,7 +66,7 @@ pub struct SavedPeer {
     pub endpoints: BTreeMap<String, Box<SavedEndpoint>>,
 }
 
-/// What must be equal for two configured peers with the same name to be the same peer.
+/// What the configuration said about the identity of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConfiguredIdentity {
     /// The network.
@@ -190,14 +190,29 @@ impl SavedPeer {
             .max()
     }
 
-    /// Whether this is the state of `peer`: the same pins, and an endpoint in common.
+    /// Whether this is the state of `peer`, with whatever settings and under whatever name: one
+    /// network, an endpoint in common, and no pin that contradicts what is known.
     pub(super) fn belongs_to(&self, peer: &Peer) -> bool {
         let shares_endpoint = peer
             .endpoints
             .iter()
             .any(|endpoint| self.endpoints.contains_key(&endpoint.id()));
-        shares_endpoint && self.configured == ConfiguredIdentity::of(peer)
+        let known = &self.configured;
+        shares_endpoint
+            && known.network == peer.network
+            && fits(peer.genesis, known.pinned_genesis.or(self.genesis))
+            && fits(peer.key, self.own_key())
     }
+
+    /// Returns the pinned key, or else the one that the peer answered with.
+    pub(super) fn own_key(&self) -> Option<Hash> {
+        self.configured.pinned_key.or(self.key)
+    }
+}
+
+/// Whether a pin does not contradict what is known.
+pub(super) fn fits(pinned: Option<Hash>, known: Option<Hash>) -> bool {
+    pinned.is_none() || known.is_none() || pinned == known
 }
 
 impl ConfiguredIdentity {
