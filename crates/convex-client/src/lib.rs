@@ -12,6 +12,7 @@ mod attempt;
 pub mod chain;
 mod clock;
 mod dial;
+mod decoding;
 mod endpoint;
 mod failure;
 mod http;

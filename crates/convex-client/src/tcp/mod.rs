@@ -15,6 +15,7 @@ use tokio_util::codec::FramedRead;
 
 use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
 use crate::clock::ClockSample;
+use crate::decoding::decode;
 use crate::dial::{Dialler, Spoken, Stream};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, FailureReason};
@@ -260,7 +261,15 @@ impl Binary {
                 Err(_) => return Err(deadline_passed(attempt)),
             };
             connection.received += content.len();
-            self.handle_message(spec, connection, attempt, &requests, &content)?;
+            let took = requests.sent.elapsed();
+            let message = decode(&content, &self.limits).await?.map_err(|error| {
+                Failure::new(
+                    FailureReason::Malformed,
+                    format!("a reply does not decode: {error}"),
+                )
+            })?;
+            let answer = (Reply::from_cell(&message.top), took);
+            self.handle_message(spec, connection, attempt, &requests, answer)?;
             heard.fetch_or(
                 attempt.status.is_some() || attempt.query.is_some(),
                 Ordering::Relaxed,
@@ -316,14 +325,8 @@ impl Binary {
         connection: &mut Connection,
         attempt: &mut Attempt<V>,
         requests: &SentRequests,
-        content: &Bytes,
+        (reply, took): (Option<Reply>, Duration),
     ) -> Result<(), Failure> {
-        let reply = Reply::decode(content, &self.limits).map_err(|error| {
-            Failure::new(
-                FailureReason::Malformed,
-                format!("a reply does not decode: {error}"),
-            )
-        })?;
         let Some((id, reply)) = reply.and_then(|reply| Some((reply.id?, reply))) else {
             attempt.ignored += 1;
             return Ok(());
@@ -332,7 +335,6 @@ impl Binary {
             attempt.ignored += 1;
             return Ok(());
         }
-        let took = requests.sent.elapsed();
         if id == requests.query {
             self.answers_ping
                 .fetch_or(reply.api == Api::V0_8_3, Ordering::Relaxed);
