@@ -91,9 +91,10 @@ func peerPolls() []*panel {
 			query(perMinute("convex_probe_attempts_total", "transport"), "{{transport}}").
 			unit("suffix:/min").size(8, 8).
 			to(at("convex-monitor"), runbook("ConvexMonitorMissesPolls")),
-		lines("Retries, reconnects, ignored messages", "A minute: tries beyond the first of a poll, kept connections found dead and replaced, and messages that nobody waited for.").
+		lines("Retries, reconnects, ignored messages", "A minute: tries beyond the first of a poll, kept connections found dead and replaced, those that the agent replaced by itself, and messages that nobody waited for.").
 			query(perMinute("convex_probe_retries_total", "transport"), "{{transport}} retries").
 			query(perMinute("convex_probe_reconnects_total", "transport"), "{{transport}} reconnects").
+			query(perMinute("convex_probe_connections_replaced_total", "transport"), "{{transport}} replaced").
 			query(perMinute("convex_probe_ignored_messages_total", "transport"), "{{transport}} ignored").
 			unit("suffix:/min").upTo(1).full().
 			to(at("convex-service-level"), runbook("ConvexPeerRestarted")),

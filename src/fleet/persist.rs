@@ -14,8 +14,7 @@ use super::rename::{UnnamedPeers, in_steps};
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
     Comparison, Condition, EndpointRecord, Evidence, Fleet, OrderWatch, PeerRecord, Rename,
-    SavedEndpoint,
-    SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
+    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
 };
 
 /// Saved state of a peer that was polled so long before all others is of no use any more.

@@ -109,6 +109,8 @@ catalogue! {
         "Attempts after the first one of each poll.";
     PROBE_RECONNECTS = "convex_probe_reconnects_total", Counter, Probe, Omitted, ["peer", "network", "transport"],
         "Reused connections that were found dead and replaced.";
+    PROBE_REPLACED = "convex_probe_connections_replaced_total", Counter, Probe, Omitted, ["peer", "network", "transport"],
+        "Connections that the agent replaced by itself, because of their age, long idleness or unanswered requests.";
     PROBE_IGNORED = "convex_probe_ignored_messages_total", Counter, Probe, Omitted, ["peer", "network", "transport"],
         "Messages that no request was waiting for: pushed messages, late replies and unknown ids.";
     PROBE_DURATION = "convex_probe_duration_seconds", Histogram, Probe, Reduced("one bucket, sum and count"), ["peer", "network", "transport"],

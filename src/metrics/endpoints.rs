@@ -82,6 +82,13 @@ impl View<'_> {
         );
         self.each_endpoint(
             writer,
+            &catalogue::PROBE_REPLACED,
+            |family, record, endpoint| {
+                family.integer(endpoint_labels(record, endpoint), endpoint.tally.replaced);
+            },
+        );
+        self.each_endpoint(
+            writer,
             &catalogue::PROBE_IGNORED,
             |family, record, endpoint| {
                 family.integer(endpoint_labels(record, endpoint), endpoint.tally.ignored);

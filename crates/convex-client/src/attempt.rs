@@ -23,6 +23,9 @@ pub struct Attempt<V = PollAnswer> {
     pub renewal: Option<Result<(), Failure>>,
     /// Number of existing connections that turned out to be dead and were replaced.
     pub reconnects: u32,
+    /// Number of existing connections that this client replaced by itself: they were old, were idle
+    /// for long, or had too many unanswered requests. Says nothing about the peer.
+    pub replaced: u32,
     /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over
     /// HTTP.
     pub ignored: u32,
@@ -116,6 +119,7 @@ impl<V> Default for Attempt<V> {
             phases: Phases::default(),
             renewal: None,
             reconnects: 0,
+            replaced: 0,
             ignored: 0,
             certificate_ends: None,
             response_bytes: 0,

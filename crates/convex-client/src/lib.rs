@@ -11,8 +11,8 @@
 mod attempt;
 pub mod chain;
 mod clock;
-mod dial;
 mod decoding;
+mod dial;
 mod endpoint;
 mod failure;
 mod http;

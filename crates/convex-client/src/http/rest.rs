@@ -13,7 +13,7 @@ use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
 use crate::decoding::decode;
 use crate::dial::{Dialler, Spoken, Stream};
 use crate::failure::{Failure, FailureReason};
-use crate::kept::Protocol;
+use crate::kept::{Protocol, Resumed};
 use crate::message::Reply;
 use crate::status::Status;
 
@@ -73,10 +73,12 @@ impl Protocol for Rest {
         }
     }
 
-    fn resume<V>(&self, connection: &mut Connection, _: &mut Attempt<V>) -> bool {
-        let usable = connection.stream.is_open_and_idle();
+    fn resume<V>(&self, connection: &mut Connection, _: &mut Attempt<V>) -> Resumed {
+        if !connection.stream.is_open_and_idle() {
+            return Resumed::Closed;
+        }
         connection.stream.renew_budget();
-        usable
+        Resumed::Usable
     }
 
     async fn exchange<V: Send>(
