@@ -53,9 +53,9 @@ func peerNumbers() []*panel {
 			now(seen("max", byPeer, of("convex_peer_state_diverged")), "").empty("-").
 			named(mapping{{"same", "green"}, {"diverged", "red"}}).
 			to(at("convex-consensus"), runbook("ConvexStateDiverged")),
-		numbers("Certificate", "Days until the certificate ends that the HTTP endpoint showed last. Empty: no TLS.").
+		numbers("Certificate", "Days until the certificate ends that ends first in the chain that the HTTP endpoint showed last. Whether that is soon depends on its lifetime. Empty: no TLS.").
 			now("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400", "").
-			unit("suffix: days").decimals(0).empty("no TLS").steps(neutral, step{-1e5, "red"}, step{7, "orange"}, step{21, "green"}).
+			unit("suffix: days").decimals(0).empty("no TLS").steps(neutral, step{-1e5, "red"}, step{0, "green"}).
 			to(at("convex-fleet"), runbook("ConvexCertificateExpiring")),
 	}
 }

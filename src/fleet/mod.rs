@@ -49,6 +49,9 @@ pub use peer::provenance::{Measurement, Provenance};
 pub use peer::tally::{BUCKETS_SECONDS, LatencyHistogram, Tally};
 pub use rename::Rename;
 pub use sampling::Comparable;
-pub use saved::{ConfiguredIdentity, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, UnixMillis};
+pub use saved::{
+    ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
+    UnixMillis,
+};
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

@@ -4,6 +4,7 @@ use std::hash::Hash as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use convex_client::CertificateEnd;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
@@ -14,7 +15,7 @@ use super::rename::{UnnamedPeers, in_steps};
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
     Comparison, Condition, EndpointRecord, Evidence, Fleet, OrderWatch, PeerRecord, Rename,
-    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
+    SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
 };
 
 /// Saved state of a peer that was polled so long before all others is of no use any more.
@@ -280,13 +281,30 @@ impl OrderWatch {
     }
 }
 
+impl SavedEndpoint {
+    /// Returns the certificate; none if an earlier version saved its end only.
+    fn to_certificate(&self) -> Option<CertificateEnd> {
+        let saved = self.certificate.as_ref()?;
+        Some(CertificateEnd {
+            begins: saved.begins.to_time()?,
+            ends: self.certificate_ends?.to_time()?,
+            subject: saved.subject.clone(),
+        })
+    }
+}
+
 impl EndpointRecord {
     fn export(&self) -> SavedEndpoint {
         let failure = self.last_failure.as_ref();
+        let certificate = self.certificate.as_ref();
         SavedEndpoint {
             attempt: self.last_attempt.map(UnixMillis::from_time),
             success: self.last_success.map(UnixMillis::from_time),
-            certificate_ends: self.certificate_ends.map(UnixMillis::from_time),
+            certificate_ends: certificate.map(|it| UnixMillis::from_time(it.ends)),
+            certificate: certificate.map(|it| SavedCertificate {
+                begins: UnixMillis::from_time(it.begins),
+                subject: it.subject.clone(),
+            }),
             failures: self.consecutive_failures,
             failing_since: self.failing_since.map(UnixMillis::from_time),
             failure: failure
@@ -301,7 +319,7 @@ impl EndpointRecord {
         };
         self.last_attempt = saved.attempt.and_then(UnixMillis::to_time);
         self.last_success = saved.success.and_then(UnixMillis::to_time);
-        self.certificate_ends = saved.certificate_ends.and_then(UnixMillis::to_time);
+        self.certificate = saved.to_certificate().map(Arc::new);
         self.consecutive_failures = saved.failures;
         self.failing_since = saved.failing_since.and_then(UnixMillis::to_time);
         self.last_failure = saved.failure.as_ref().and_then(failure);

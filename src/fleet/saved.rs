@@ -103,8 +103,11 @@ pub struct SavedEndpoint {
     pub attempt: Option<UnixMillis>,
     /// When the last good poll ended.
     pub success: Option<UnixMillis>,
-    /// When the certificate expires.
+    /// When the certificate that ends first expires.
     pub certificate_ends: Option<UnixMillis>,
+    /// The rest of what is known of that certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<SavedCertificate>,
     /// Failed polls since the last good one.
     pub failures: u32,
     /// When the first of these polls began.
@@ -114,8 +117,19 @@ pub struct SavedEndpoint {
     pub failure: Option<(String, String)>,
 }
 
+/// Saved facts about a certificate, besides its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavedCertificate {
+    /// When its validity began.
+    pub begins: UnixMillis,
+    /// Its subject.
+    pub subject: String,
+}
+
 /// A time of the wall clock, in milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {

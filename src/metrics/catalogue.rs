@@ -132,7 +132,7 @@ catalogue! {
     PROBE_RESPONSE_BYTES = "convex_probe_response_bytes", Gauge, Probe, Omitted, ["peer", "network", "transport"],
         "Size of the answers to the last successful poll.";
     PROBE_TLS_NOT_AFTER = "convex_probe_tls_not_after_timestamp_seconds", Gauge, Probe, Kept, ["peer", "network"],
-        "Expiry time of the certificate that the HTTP endpoint last presented, even if the handshake failed because of it.";
+        "Expiry time of the certificate that ends first in the chain that the HTTP endpoint last presented, even if the handshake failed because of it.";
 
     PEER_INFO = "convex_peer_info", Gauge, Peer, Kept, ["peer", "network", "peer_key", "genesis", "api", "role"],
         "Always 1; its labels carry what is known about the peer as text, and the labels from the configuration. api is the oldest release whose interface the peer has.";

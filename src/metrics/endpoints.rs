@@ -194,8 +194,9 @@ impl View<'_> {
             writer,
             &catalogue::PROBE_TLS_NOT_AFTER,
             |family, record, endpoint| {
-                if let Some(time) = endpoint.certificate_ends {
-                    family.sample(peer_labels(record), seconds_since_epoch(time));
+                if let Some(certificate) = &endpoint.certificate {
+                    let ends = seconds_since_epoch(certificate.ends);
+                    family.sample(peer_labels(record), ends);
                 }
             },
         );

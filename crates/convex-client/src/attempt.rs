@@ -1,9 +1,11 @@
 //! Result of one attempt to get answers from an endpoint, on either transport.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cad3::Cell;
 
+use crate::certificate::CertificateEnd;
 use crate::clock::ClockSample;
 use crate::failure::{Failure, FailureReason};
 use crate::message::{Api, ErrorReply, Reply};
@@ -29,9 +31,9 @@ pub struct Attempt<V = PollAnswer> {
     /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over
     /// HTTP.
     pub ignored: u32,
-    /// End of validity of the endpoint's TLS certificate, also if the handshake failed because of
-    /// the certificate.
-    pub certificate_ends: Option<SystemTime>,
+    /// The certificate of the endpoint's TLS chain that ends first, also if the handshake failed
+    /// because of it.
+    pub certificate: Option<Arc<CertificateEnd>>,
     /// Size of the answers in bytes.
     pub response_bytes: usize,
     /// Answer to the status request.
@@ -121,7 +123,7 @@ impl<V> Default for Attempt<V> {
             reconnects: 0,
             replaced: 0,
             ignored: 0,
-            certificate_ends: None,
+            certificate: None,
             response_bytes: 0,
             status: None,
             query: None,

@@ -179,7 +179,7 @@ impl<P: Protocol> KeptClient<P> {
     ) -> Result<Kept<P::Connection>, Failure> {
         let dialled = self.dialler.dial(deadline).await;
         attempt.phases = dialled.phases;
-        attempt.certificate_ends = dialled.certificate_ends.or(attempt.certificate_ends);
+        attempt.certificate = dialled.certificate.or(attempt.certificate.take());
         let connection = self.protocol.open(dialled.stream?);
         let now = Instant::now();
         Ok(Kept {
@@ -204,7 +204,7 @@ impl<P: Protocol> KeptClient<P> {
                 .map(|_| new),
             Err(failure) => Err(failure),
         };
-        attempt.certificate_ends = renewal.certificate_ends.or(attempt.certificate_ends);
+        attempt.certificate = renewal.certificate.or(attempt.certificate.take());
         attempt.ignored += renewal.ignored;
         match renewed {
             Ok(new) => {
