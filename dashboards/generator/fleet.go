@@ -130,7 +130,7 @@ func peerTable() *panel {
 		value("State block", worst(seen("max", byPeer, of("convex_peer_state_block"))), missing("-")).
 		value("Other state", worst(seen("max", byPeer, of("convex_peer_state_diverged"))), words(faultWords), lettered(), missing("-")).
 		value("Certificate", worst("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400"),
-			unit("suffix: days"), digits(0), missing("no TLS"), bythreshold(), graded("red", step{7, "orange"}, step{21, "green"}), lettered()).
+			unit("suffix: days"), digits(0), missing("no TLS"), bythreshold(), graded("red", step{0, "green"}), lettered()).
 		value("Maintenance", worst(seen("max", byPeer, of("convex_peer_maintenance"))), words(mapping{{"", "text"}, {"yes", "blue"}}), missing("-"), lettered()).
 		sorted("Health", true).
 		size(24, 12).

@@ -53,9 +53,9 @@ func peerNumbers() []*panel {
 			now(seen("max", byPeer, of("convex_peer_state_diverged")), "").empty("-").
 			named(mapping{{"same", "green"}, {"diverged", "red"}}).
 			to(at("convex-consensus"), runbook("ConvexStateDiverged")),
-		numbers("Certificate", "Days until the certificate ends that the HTTP endpoint showed last. Empty: no TLS.").
+		numbers("Certificate", "Days until the certificate ends that ends first in the chain that the HTTP endpoint showed last. Whether that is soon depends on its lifetime. Empty: no TLS.").
 			now("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400", "").
-			unit("suffix: days").decimals(0).empty("no TLS").steps(neutral, step{-1e5, "red"}, step{7, "orange"}, step{21, "green"}).
+			unit("suffix: days").decimals(0).empty("no TLS").steps(neutral, step{-1e5, "red"}, step{0, "green"}).
 			to(at("convex-fleet"), runbook("ConvexCertificateExpiring")),
 	}
 }
@@ -91,9 +91,10 @@ func peerPolls() []*panel {
 			query(perMinute("convex_probe_attempts_total", "transport"), "{{transport}}").
 			unit("suffix:/min").size(8, 8).
 			to(at("convex-monitor"), runbook("ConvexMonitorMissesPolls")),
-		lines("Retries, reconnects, ignored messages", "A minute: tries beyond the first of a poll, kept connections found dead and replaced, and messages that nobody waited for.").
+		lines("Retries, reconnects, ignored messages", "A minute: tries beyond the first of a poll, kept connections found dead and replaced, those that the agent replaced by itself, and messages that nobody waited for.").
 			query(perMinute("convex_probe_retries_total", "transport"), "{{transport}} retries").
 			query(perMinute("convex_probe_reconnects_total", "transport"), "{{transport}} reconnects").
+			query(perMinute("convex_probe_connections_replaced_total", "transport"), "{{transport}} replaced").
 			query(perMinute("convex_probe_ignored_messages_total", "transport"), "{{transport}} ignored").
 			unit("suffix:/min").upTo(1).full().
 			to(at("convex-service-level"), runbook("ConvexPeerRestarted")),

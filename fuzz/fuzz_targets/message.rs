@@ -33,7 +33,7 @@ fuzz_target!(|parts: (Vec<u8>, Vec<Vec<u8>>)| {
     let mut message = link(&top, &hashes);
     message.extend(content);
 
-    let limits = Limits { max_bytes: 1 << 16, max_depth: 64, max_cells: 1 << 14 };
+    let limits = Limits { max_bytes: 1 << 16, max_depth: 64, max_cells: 1 << 14, max_key_hashes: 1 << 13 };
     let Ok(read) = decode_message(&message, &limits) else { return };
     let written = encode_message(&read.top);
     assert!(written.len() <= message.len(), "each branch is written once");

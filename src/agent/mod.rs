@@ -115,7 +115,7 @@ impl Agent {
             fleet: Arc::clone(&fleet),
             outbox: Arc::clone(&outbox),
         };
-        let saves = start_state_writer(&config, state, &supervisor).await;
+        let saves = start_state_writer(&config, state, &history, &supervisor).await;
 
         let dependencies = Dependencies {
             fleet: Arc::clone(&fleet),
@@ -234,18 +234,20 @@ async fn drain(supervisor: &Supervisor) {
     }
 }
 
-/// Restores the saved state into `parts` and starts the task that saves it. Returns where a save
-/// can be requested.
+/// Restores the saved state into `parts` and starts the task that saves it. `history` learns which
+/// peers have other names than then. Returns where a save can be requested.
 async fn start_state_writer(
     config: &Config,
     parts: state_writer::Parts,
+    history: &History,
     supervisor: &Supervisor,
 ) -> Option<mpsc::Sender<SaveRequest>> {
     let Some(dir) = config.state_dir.clone() else {
         tracing::info!("state_dir is not set: history and learned keys are lost on restart");
         return None;
     };
-    let writer = StateWriter::start(dir, &parts).await;
+    let (writer, renames) = StateWriter::start(dir, &parts).await;
+    history.rename(renames);
     let (saves, requests) = mpsc::channel(1);
     let stop = supervisor.stop().clone();
     supervisor.start_essential("state writer", writer.run(parts, requests, stop));

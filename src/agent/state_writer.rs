@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::delivery::{Outbox, PersistedOutbox, SaveRequest};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Rename};
 
 use super::state_file::{FILE_NAME, Found, Quarantined, State, StateError, StateFile};
 
@@ -46,8 +46,8 @@ pub struct StateWriter {
 
 impl StateWriter {
     /// Opens the directory and restores the saved state into `parts`. Waits for the disk for at
-    /// most 5 s.
-    pub async fn start(dir: PathBuf, parts: &Parts) -> Self {
+    /// most 5 s. Also returns which peers had other names when the state was saved.
+    pub async fn start(dir: PathBuf, parts: &Parts) -> (Self, Vec<Rename>) {
         let to_open = dir.clone();
         let mut opening = tokio::task::spawn_blocking(move || match StateFile::open(&to_open) {
             Ok(file) => {
@@ -56,13 +56,17 @@ impl StateWriter {
             }
             Err(error) => (Err(error), Found::default()),
         });
-        let mut opened = None;
+        let (mut opened, mut renames) = (None, Vec::new());
         match timeout(OPEN_TIMEOUT, &mut opening).await {
             Ok(Ok((file, found))) => {
                 log_found(&dir, &found);
                 if let Some(state) = found.state {
-                    parts.fleet.restore(state.fleet);
-                    parts.outbox.restore(state.notifications);
+                    let State {
+                        fleet,
+                        notifications,
+                    } = state;
+                    parts.outbox.restore(notifications);
+                    renames = parts.outbox.rename_with(|| parts.fleet.restore(fleet));
                 }
                 opened = Some(file);
             }
@@ -72,11 +76,12 @@ impl StateWriter {
                 "the disk did not respond within {OPEN_TIMEOUT:?}; starting without the saved state"
             ),
         }
-        Self {
+        let writer = Self {
             dir,
             opening,
             opened,
-        }
+        };
+        (writer, renames)
     }
 
     /// Saves the state of `parts` when it has changed, immediately on a request, and once more

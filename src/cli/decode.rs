@@ -109,7 +109,7 @@ fn decode(
         Ok(bytes) => bytes,
         Err(failure) => return print(Err(failure)),
     };
-    let limits = Limits::default();
+    let limits = Limits::TRUSTED;
     if !options.frame {
         return print(decode_message(&bytes, &limits).map_err(Failure::from));
     }

@@ -23,7 +23,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_inflight: 512,
-            max_response_bytes: 1 << 20,
+            max_response_bytes: 256 << 10,
             per_host_inflight: 8,
         }
     }

@@ -1,6 +1,6 @@
 //! Which peers are watched, and how a new configuration changes that.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use convex_client::Endpoint;
@@ -10,6 +10,7 @@ use crate::self_check::Checks;
 
 use super::excuses::MonitorHealth;
 use super::network::record::NetworkRecord;
+use super::rename::{Rename, UnnamedPeers, in_steps};
 use super::{PollObserver, SavedFleet, Slot, lock};
 
 /// All watched peers.
@@ -27,72 +28,6 @@ pub(super) struct WatchedPeers {
     pub(super) networks: BTreeMap<String, Arc<NetworkRecord>>,
     /// Saved state of peers that are not watched yet.
     pub(super) pending_restores: SavedFleet,
-}
-
-/// A peer that continues under another name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rename {
-    /// Its network.
-    pub network: String,
-    /// The name until now.
-    pub from: String,
-    /// The name from now on.
-    pub to: String,
-}
-
-/// Peers that the new configuration does not name, to be found by their endpoints.
-struct RemovedPeers {
-    slots: HashMap<String, Arc<Slot>>,
-    /// Names by endpoint.
-    names: HashMap<Endpoint, Vec<String>>,
-}
-
-impl RemovedPeers {
-    fn new(slots: HashMap<String, Arc<Slot>>) -> Self {
-        let mut names: HashMap<Endpoint, Vec<String>> = HashMap::new();
-        for (name, slot) in &slots {
-            for endpoint in &slot.peer().endpoints {
-                names
-                    .entry(endpoint.clone())
-                    .or_default()
-                    .push(name.clone());
-            }
-        }
-        Self { slots, names }
-    }
-
-    /// Takes the slot for which `is_same` holds, of those with an endpoint of `peer`.
-    fn take(
-        &mut self,
-        peer: &config::Peer,
-        is_same: impl Fn(&Slot) -> bool,
-    ) -> Option<(String, Arc<Slot>)> {
-        let names = peer.endpoints.iter().filter_map(|it| self.names.get(it));
-        let from = names
-            .flatten()
-            .find(|name| self.slots.get(*name).is_some_and(|slot| is_same(slot)))?;
-        let slot = self.slots.remove(from)?;
-        Some((from.clone(), slot))
-    }
-}
-
-/// Returns renames that can be followed one after the other: if peers exchange names, all of them
-/// first get names that no peer can have.
-fn in_steps(renames: Vec<Rename>) -> Vec<Rename> {
-    let taken: HashSet<&String> = renames.iter().map(|rename| &rename.from).collect();
-    if renames.iter().all(|rename| !taken.contains(&rename.to)) {
-        return renames;
-    }
-    let aside = |rename: &Rename| format!("\0{}", rename.from);
-    let first = renames.iter().map(|rename| Rename {
-        to: aside(rename),
-        ..rename.clone()
-    });
-    let second = renames.iter().map(|rename| Rename {
-        from: aside(rename),
-        ..rename.clone()
-    });
-    first.chain(second).collect()
 }
 
 impl Fleet {
@@ -125,40 +60,38 @@ impl Fleet {
                 is_same.then(|| previous.remove(&peer.name))?
             })
             .collect();
-        let mut removed = RemovedPeers::new(previous);
+        let mut removed = UnnamedPeers::watched(previous);
         let mut renames = Vec::new();
+        let mut added = Vec::new();
         for (peer, slot) in peers.into_iter().zip(&mut slots) {
             if slot.is_some() {
                 continue;
             }
-            if let Some((from, renamed)) =
-                removed.take(peer, |slot| self.reconfigure(slot, peer, PartialEq::eq))
+            if let Some((from, renamed)) = removed.take(peer)
+                && self.reconfigure(&renamed, peer, PartialEq::eq)
             {
-                renames.push(Rename {
-                    network: peer.network.clone(),
-                    from,
-                    to: peer.name.clone(),
-                });
+                renames.push(Rename::new(from, peer));
                 *slot = Some(renamed);
                 continue;
             }
             // A path can be a token, which changes from time to time. It is not displayed.
             let same_place = |a: &Endpoint, b: &Endpoint| a.to_string() == b.to_string();
-            if let Some(known) = removed.slots.get(&peer.name)
+            if let Some(known) = removed.peers.get(&peer.name)
                 && self.reconfigure(known, peer, same_place)
             {
-                *slot = removed.slots.remove(&peer.name);
+                *slot = removed.peers.remove(&peer.name);
                 continue;
             }
             let network = watched.networks.get(&peer.network).cloned();
             let new = Arc::new(Slot::new(Arc::clone(peer), network.unwrap_or_default()));
-            watched.restore_peer(&new);
+            added.push(Arc::clone(&new));
             *slot = Some(new);
         }
-        for removed in removed.slots.into_values() {
+        for removed in removed.peers.into_values() {
             self.retire(&removed);
         }
         watched.slots = slots.into_iter().flatten().collect();
+        renames.extend(watched.restore_peers(&added));
         for network in watched.networks.values() {
             network.changed.notify_one();
         }

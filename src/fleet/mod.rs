@@ -16,6 +16,7 @@ mod peer;
 pub mod peer_json;
 mod persist;
 mod record;
+mod rename;
 mod sampling;
 mod saved;
 mod slot;
@@ -25,7 +26,7 @@ pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
 pub use evidence::Evidence;
 use lock::lock;
-pub use membership::{Fleet, Rename};
+pub use membership::Fleet;
 pub use network::agreement::{Agreement, Difference, RingVerdict, WeightedRing};
 pub use network::head::{HeadBasis, Lag};
 pub use network::member::Comparison;
@@ -46,7 +47,11 @@ pub use peer::last_poll::LastPoll;
 pub use peer::order::{OrderState, OrderWatch};
 pub use peer::provenance::{Measurement, Provenance};
 pub use peer::tally::{BUCKETS_SECONDS, LatencyHistogram, Tally};
+pub use rename::Rename;
 pub use sampling::Comparable;
-pub use saved::{ConfiguredIdentity, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, UnixMillis};
+pub use saved::{
+    ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
+    UnixMillis,
+};
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

@@ -224,6 +224,9 @@ struct EndpointJson<'a> {
     response_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate_not_after: Option<f64>,
+    /// Subject of the certificate that ends first in the chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_subject: Option<&'a str>,
 }
 
 /// Why something failed.
@@ -419,6 +422,7 @@ impl<'a> EndpointJson<'a> {
     fn new(record: &PeerRecord, endpoint: &'a EndpointRecord, now: Instant) -> Self {
         let seconds = |time: Option<SystemTime>| time.map(seconds_since_epoch);
         let timings = record.timings(endpoint, now);
+        let certificate = endpoint.certificate.as_ref();
         Self {
             transport: endpoint.transport,
             url: &endpoint.url,
@@ -440,7 +444,8 @@ impl<'a> EndpointJson<'a> {
                 .as_ref()
                 .map(Duration::as_secs_f64),
             response_bytes: timings.map(|timings| timings.response_bytes),
-            certificate_not_after: seconds(endpoint.certificate_ends),
+            certificate_not_after: certificate.map(|it| seconds_since_epoch(it.ends)),
+            certificate_subject: certificate.map(|it| it.subject.as_str()),
         }
     }
 }

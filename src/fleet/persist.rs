@@ -1,18 +1,21 @@
 //! Exports the state that outlives the agent, and restores it. Knows no file and no format.
 
 use std::hash::Hash as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use convex_client::CertificateEnd;
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
 
 use super::membership::WatchedPeers;
 use super::peer::flapping::Flapping;
+use super::rename::{UnnamedPeers, in_steps};
 use super::saved::{ConfiguredIdentity, fingerprint};
 use super::{
-    Comparison, Condition, EndpointRecord, Fleet, OrderWatch, PeerRecord, SavedEndpoint,
-    SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
+    Comparison, Condition, EndpointRecord, Evidence, Fleet, OrderWatch, PeerRecord, Rename,
+    SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
 };
 
 /// Saved state of a peer that was polled so long before all others is of no use any more.
@@ -62,8 +65,9 @@ impl Fleet {
     }
 
     /// Restores exported state of peers that have not been polled yet, now and when they are added
-    /// later.
-    pub fn restore(&self, saved: SavedFleet) {
+    /// later. Returns which of them had another name when the state was exported, as
+    /// [`Fleet::apply`] does.
+    pub fn restore(&self, saved: SavedFleet) -> Vec<Rename> {
         let wall = SystemTime::now();
         let mut watched = lock(&self.watched);
         watched.pending_restores = SavedFleet {
@@ -75,9 +79,8 @@ impl Fleet {
             finality_advanced: saved.finality_advanced,
         };
         drop_outdated(&mut watched.pending_restores, UnixMillis::from_time(wall));
-        for slot in watched.slots.clone() {
-            watched.restore_peer(&slot);
-        }
+        let slots = watched.slots.clone();
+        let renames = watched.restore_peers(&slots);
         for (name, network) in &watched.networks {
             let advanced = watched.pending_restores.finality_advanced.get(name);
             if let Some(advanced) = advanced.and_then(|at| at.to_past(wall)) {
@@ -85,18 +88,52 @@ impl Fleet {
             }
         }
         watched.pending_restores.finality_advanced.clear();
+        in_steps(renames)
     }
 }
 
 impl WatchedPeers {
-    /// Restores the saved state of a new peer, if there is any.
-    pub(super) fn restore_peer(&mut self, slot: &Slot) {
-        let Some(saved) = self.pending_restores.peers.remove(&slot.peer().name) else {
-            return;
-        };
-        slot.update(|record| {
-            if record.polls == 0 && saved.belongs_to(&record.peer) {
-                record.restore(&saved, Instant::now(), SystemTime::now());
+    /// Restores the saved state of new peers, as far as there is any. Returns which of them had
+    /// another name.
+    pub(super) fn restore_peers(&mut self, slots: &[Arc<Slot>]) -> Vec<Rename> {
+        let saved = &mut self.pending_restores.peers;
+        if saved.is_empty() {
+            return Vec::new();
+        }
+        let mut unknown = Vec::new();
+        for slot in slots {
+            let peer = slot.peer();
+            if saved.get(&peer.name).is_some_and(|it| it.belongs_to(&peer))
+                && let Some(known) = saved.remove(&peer.name)
+            {
+                slot.restore(&known);
+            } else {
+                unknown.push((slot, peer));
+            }
+        }
+        let mut unnamed = UnnamedPeers::saved(std::mem::take(saved));
+        let mut renames = Vec::new();
+        for (slot, peer) in unknown {
+            if let Some((from, known)) = unnamed.take(&peer) {
+                slot.restore(&known);
+                renames.push(Rename::new(from, &peer));
+            }
+        }
+        // Another peer has this name now.
+        for slot in slots {
+            unnamed.peers.remove(&slot.peer().name);
+        }
+        saved.extend(unnamed.peers);
+        renames
+    }
+}
+
+impl Slot {
+    /// Restores the saved state of this peer, unless it has been polled since.
+    fn restore(&self, saved: &SavedPeer) {
+        self.update(|record| {
+            if record.polls == 0 {
+                record.restore(saved, Instant::now(), SystemTime::now());
             }
         });
     }
@@ -171,6 +208,7 @@ impl PeerRecord {
         self.identity.genesis_match = saved.genesis_match.into();
         self.identity.key_match = saved.key_match.into();
         self.identity.transports_agree = saved.transports_agree.into();
+        self.forget_what_other_settings_showed(saved);
         self.identity.key_changed_at = past(saved.key_changed);
         if let Some(first_block) = saved.diverged_at {
             self.comparison = Comparison::Diverged { first_block };
@@ -191,6 +229,24 @@ impl PeerRecord {
             .collect();
         self.update_condition_since(now, wall);
         self.health = saved.health;
+    }
+
+    /// Forgets evidence that was obtained with other pins or endpoints, as a reload does.
+    fn forget_what_other_settings_showed(&mut self, saved: &SavedPeer) {
+        if saved.configured.pinned_genesis != self.peer.genesis {
+            self.identity.genesis_match = Evidence::None;
+        }
+        if saved.configured.pinned_key != self.peer.key {
+            self.identity.key_match = Evidence::None;
+        }
+        let endpoints = &self.peer.endpoints;
+        let same_endpoints = endpoints.len() == saved.endpoints.len()
+            && endpoints
+                .iter()
+                .all(|endpoint| saved.endpoints.contains_key(&endpoint.id()));
+        if !same_endpoints {
+            self.identity.transports_agree = Evidence::None;
+        }
     }
 }
 
@@ -225,13 +281,30 @@ impl OrderWatch {
     }
 }
 
+impl SavedEndpoint {
+    /// Returns the certificate; none if an earlier version saved its end only.
+    fn to_certificate(&self) -> Option<CertificateEnd> {
+        let saved = self.certificate.as_ref()?;
+        Some(CertificateEnd {
+            begins: saved.begins.to_time()?,
+            ends: self.certificate_ends?.to_time()?,
+            subject: saved.subject.clone(),
+        })
+    }
+}
+
 impl EndpointRecord {
     fn export(&self) -> SavedEndpoint {
         let failure = self.last_failure.as_ref();
+        let certificate = self.certificate.as_ref();
         SavedEndpoint {
             attempt: self.last_attempt.map(UnixMillis::from_time),
             success: self.last_success.map(UnixMillis::from_time),
-            certificate_ends: self.certificate_ends.map(UnixMillis::from_time),
+            certificate_ends: certificate.map(|it| UnixMillis::from_time(it.ends)),
+            certificate: certificate.map(|it| SavedCertificate {
+                begins: UnixMillis::from_time(it.begins),
+                subject: it.subject.clone(),
+            }),
             failures: self.consecutive_failures,
             failing_since: self.failing_since.map(UnixMillis::from_time),
             failure: failure
@@ -246,7 +319,7 @@ impl EndpointRecord {
         };
         self.last_attempt = saved.attempt.and_then(UnixMillis::to_time);
         self.last_success = saved.success.and_then(UnixMillis::to_time);
-        self.certificate_ends = saved.certificate_ends.and_then(UnixMillis::to_time);
+        self.certificate = saved.to_certificate().map(Arc::new);
         self.consecutive_failures = saved.failures;
         self.failing_since = saved.failing_since.and_then(UnixMillis::to_time);
         self.last_failure = saved.failure.as_ref().and_then(failure);

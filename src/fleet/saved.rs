@@ -66,7 +66,7 @@ pub struct SavedPeer {
     pub endpoints: BTreeMap<String, Box<SavedEndpoint>>,
 }
 
-/// What must be equal for two configured peers with the same name to be the same peer.
+/// What the configuration said about the identity of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ConfiguredIdentity {
     /// The network.
@@ -103,8 +103,11 @@ pub struct SavedEndpoint {
     pub attempt: Option<UnixMillis>,
     /// When the last good poll ended.
     pub success: Option<UnixMillis>,
-    /// When the certificate expires.
+    /// When the certificate that ends first expires.
     pub certificate_ends: Option<UnixMillis>,
+    /// The rest of what is known of that certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<SavedCertificate>,
     /// Failed polls since the last good one.
     pub failures: u32,
     /// When the first of these polls began.
@@ -114,8 +117,19 @@ pub struct SavedEndpoint {
     pub failure: Option<(String, String)>,
 }
 
+/// Saved facts about a certificate, besides its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavedCertificate {
+    /// When its validity began.
+    pub begins: UnixMillis,
+    /// Its subject.
+    pub subject: String,
+}
+
 /// A time of the wall clock, in milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct UnixMillis(pub u64);
 
 impl UnixMillis {
@@ -190,14 +204,29 @@ impl SavedPeer {
             .max()
     }
 
-    /// Whether this is the state of `peer`: the same pins, and an endpoint in common.
+    /// Whether this is the state of `peer`, with whatever settings and under whatever name: one
+    /// network, an endpoint in common, and no pin that contradicts what is known.
     pub(super) fn belongs_to(&self, peer: &Peer) -> bool {
         let shares_endpoint = peer
             .endpoints
             .iter()
             .any(|endpoint| self.endpoints.contains_key(&endpoint.id()));
-        shares_endpoint && self.configured == ConfiguredIdentity::of(peer)
+        let known = &self.configured;
+        shares_endpoint
+            && known.network == peer.network
+            && fits(peer.genesis, known.pinned_genesis.or(self.genesis))
+            && fits(peer.key, self.own_key())
     }
+
+    /// Returns the pinned key, or else the one that the peer answered with.
+    pub(super) fn own_key(&self) -> Option<Hash> {
+        self.configured.pinned_key.or(self.key)
+    }
+}
+
+/// Whether a pin does not contradict what is known.
+pub(super) fn fits(pinned: Option<Hash>, known: Option<Hash>) -> bool {
+    pinned.is_none() || known.is_none() || pinned == known
 }
 
 impl ConfiguredIdentity {

@@ -109,6 +109,8 @@ catalogue! {
         "Attempts after the first one of each poll.";
     PROBE_RECONNECTS = "convex_probe_reconnects_total", Counter, Probe, Omitted, ["peer", "network", "transport"],
         "Reused connections that were found dead and replaced.";
+    PROBE_REPLACED = "convex_probe_connections_replaced_total", Counter, Probe, Omitted, ["peer", "network", "transport"],
+        "Connections that the agent replaced by itself, because of their age, long idleness or unanswered requests.";
     PROBE_IGNORED = "convex_probe_ignored_messages_total", Counter, Probe, Omitted, ["peer", "network", "transport"],
         "Messages that no request was waiting for: pushed messages, late replies and unknown ids.";
     PROBE_DURATION = "convex_probe_duration_seconds", Histogram, Probe, Reduced("one bucket, sum and count"), ["peer", "network", "transport"],
@@ -130,7 +132,7 @@ catalogue! {
     PROBE_RESPONSE_BYTES = "convex_probe_response_bytes", Gauge, Probe, Omitted, ["peer", "network", "transport"],
         "Size of the answers to the last successful poll.";
     PROBE_TLS_NOT_AFTER = "convex_probe_tls_not_after_timestamp_seconds", Gauge, Probe, Kept, ["peer", "network"],
-        "Expiry time of the certificate that the HTTP endpoint last presented, even if the handshake failed because of it.";
+        "Expiry time of the certificate that ends first in the chain that the HTTP endpoint last presented, even if the handshake failed because of it.";
 
     PEER_INFO = "convex_peer_info", Gauge, Peer, Kept, ["peer", "network", "peer_key", "genesis", "api", "role"],
         "Always 1; its labels carry what is known about the peer as text, and the labels from the configuration. api is the oldest release whose interface the peer has.";

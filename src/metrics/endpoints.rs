@@ -82,6 +82,13 @@ impl View<'_> {
         );
         self.each_endpoint(
             writer,
+            &catalogue::PROBE_REPLACED,
+            |family, record, endpoint| {
+                family.integer(endpoint_labels(record, endpoint), endpoint.tally.replaced);
+            },
+        );
+        self.each_endpoint(
+            writer,
             &catalogue::PROBE_IGNORED,
             |family, record, endpoint| {
                 family.integer(endpoint_labels(record, endpoint), endpoint.tally.ignored);
@@ -187,8 +194,9 @@ impl View<'_> {
             writer,
             &catalogue::PROBE_TLS_NOT_AFTER,
             |family, record, endpoint| {
-                if let Some(time) = endpoint.certificate_ends {
-                    family.sample(peer_labels(record), seconds_since_epoch(time));
+                if let Some(certificate) = &endpoint.certificate {
+                    let ends = seconds_since_epoch(certificate.ends);
+                    family.sample(peer_labels(record), ends);
                 }
             },
         );

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
 use convex_client::{
-    Api, Attempt, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer, Status, Timed, Transport,
+    Api, Attempt, CertificateEnd, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer, Status,
+    Timed, Transport,
 };
 use prometheus::Registry;
 use tokio::time::Instant;
@@ -250,7 +251,13 @@ fn observed(peer: &Peer, endpoint: &Endpoint, points: i64) -> EndpointObservatio
             connect: Some(took),
             tls: tls.then_some(took),
         },
-        certificate_ends: tls.then_some(now + peer.verdicts.certificate * 2),
+        certificate: tls.then(|| {
+            Arc::new(CertificateEnd {
+                begins: now,
+                ends: now + peer.verdicts.certificate * 2,
+                subject: String::new(),
+            })
+        }),
         response_bytes: 1,
         status: Some(Timed {
             value: status,

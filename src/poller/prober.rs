@@ -164,11 +164,13 @@ impl EndpointClient {
         let mut pauses = RetryPauses::for_poll();
         let mut retries = 0;
         let mut reconnects = 0;
+        let mut replaced = 0;
         let mut ignored = 0;
         let mut most_specific: Option<(Attempt, Failure)> = None;
         loop {
             let (attempt, outcome) = self.attempt(deadline).await;
             reconnects += attempt.reconnects;
+            replaced += attempt.replaced;
             ignored += attempt.ignored;
             let status = attempt.status.as_ref();
             let outcome = match status.and_then(|status| wrong_identity(peer, &status.value)) {
@@ -202,6 +204,7 @@ impl EndpointClient {
             };
             let attempt = Attempt {
                 reconnects,
+                replaced,
                 ignored,
                 ..attempt
             };

@@ -27,6 +27,7 @@ mod links;
 mod names;
 mod network;
 mod peers;
+mod receivers;
 mod relay;
 
 use std::time::Duration;

@@ -46,6 +46,7 @@ mod poller {
     mod http;
     mod network_faults;
     mod queries;
+    mod restarts;
     mod tls;
 }
 

@@ -1,9 +1,11 @@
 //! The server side of TLS, with a self-signed certificate.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    IsCa, KeyPair, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -41,6 +43,46 @@ pub(crate) fn acceptor_with_intermediate(name: &str, year: i32) -> (TlsAcceptor,
     let chain = vec![leaf.der().clone(), between.der().clone()];
     let acceptor = serving(chain, &key, &[]);
     (acceptor, root.der().to_vec(), root.pem())
+}
+
+/// Makes an acceptor for `name` whose certificate, and the one of the authority in between, have
+/// existed and will exist for so many seconds; and the certificate of the root.
+pub(crate) fn acceptor_with_lives(
+    name: &str,
+    leaf: (i64, i64),
+    between: (i64, i64),
+) -> (TlsAcceptor, Vec<u8>) {
+    let params = |names: &[&str], subject: &str, (age, left): (i64, i64)| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, subject);
+        let at = |seconds: i64| {
+            let span = Duration::from_secs(seconds.unsigned_abs());
+            let now = SystemTime::now();
+            if seconds < 0 { now - span } else { now + span }
+        };
+        params.not_before = at(-age).into();
+        params.not_after = at(left).into();
+        params
+    };
+    let authority = |subject, life| {
+        let mut params = params(&[], subject, life);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    // The root, which is not shown, ends before the others: that does not count.
+    let root = authority("root", (1000 * 86_400, 86_400));
+    let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+    let between = authority("between", between);
+    let key = KeyPair::generate().unwrap();
+    let between = CertifiedIssuer::signed_by(between, key, &root).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = params(&[name], "leaf", leaf)
+        .signed_by(&key, &between)
+        .unwrap();
+    let chain = vec![leaf.der().clone(), between.der().clone()];
+    (serving(chain, &key, &[]), root.der().to_vec())
 }
 
 fn serving(chain: Vec<CertificateDer<'static>>, key: &KeyPair, protocols: &[&[u8]]) -> TlsAcceptor {

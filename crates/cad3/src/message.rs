@@ -45,8 +45,8 @@ impl fmt::Display for Message {
 /// Decodes the content of a message, without a frame length.
 ///
 /// # Errors
-/// The bytes are not a message, are not in canonical form or exceed `limits`. The error names the
-/// offset.
+/// The bytes are not a message, have a branch that nothing refers to, are not in canonical form or
+/// exceed `limits`. The error names the offset.
 pub fn decode_message(content: &[u8], limits: &Limits) -> Result<Message, DecodeError> {
     if content.len() > limits.max_bytes {
         let problem = DecodeErrorKind::MessageTooLong {
@@ -78,9 +78,10 @@ pub fn decode_message(content: &[u8], limits: &Limits) -> Result<Message, Decode
     let mut missing = std::mem::take(&mut decoder.missing);
     missing.sort_unstable();
     missing.dedup();
-    // Unreferenced branches are harmless, but must be cells.
-    for index in 0..decoder.branches.len() {
-        decoder.branch(index, 1)?;
+    // A peer sends none, and reading one would cost time for nothing.
+    let unused = decoder.branches.iter().filter(|it| it.cell.is_none());
+    if let Some(offset) = unused.map(|branch| branch.start).min() {
+        return Err(DecodeError::new(offset, DecodeErrorKind::UnusedBranch));
     }
     Ok(Message { top, missing })
 }

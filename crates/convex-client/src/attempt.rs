@@ -1,9 +1,11 @@
 //! Result of one attempt to get answers from an endpoint, on either transport.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use cad3::Cell;
 
+use crate::certificate::CertificateEnd;
 use crate::clock::ClockSample;
 use crate::failure::{Failure, FailureReason};
 use crate::message::{Api, ErrorReply, Reply};
@@ -23,12 +25,15 @@ pub struct Attempt<V = PollAnswer> {
     pub renewal: Option<Result<(), Failure>>,
     /// Number of existing connections that turned out to be dead and were replaced.
     pub reconnects: u32,
+    /// Number of existing connections that this client replaced by itself: they were old, were idle
+    /// for long, or had too many unanswered requests. Says nothing about the peer.
+    pub replaced: u32,
     /// Number of ignored messages: pushed messages, and replies with an unknown id. Always 0 over
     /// HTTP.
     pub ignored: u32,
-    /// End of validity of the endpoint's TLS certificate, also if the handshake failed because of
-    /// the certificate.
-    pub certificate_ends: Option<SystemTime>,
+    /// The certificate of the endpoint's TLS chain that ends first, also if the handshake failed
+    /// because of it.
+    pub certificate: Option<Arc<CertificateEnd>>,
     /// Size of the answers in bytes.
     pub response_bytes: usize,
     /// Answer to the status request.
@@ -116,8 +121,9 @@ impl<V> Default for Attempt<V> {
             phases: Phases::default(),
             renewal: None,
             reconnects: 0,
+            replaced: 0,
             ignored: 0,
-            certificate_ends: None,
+            certificate: None,
             response_bytes: 0,
             status: None,
             query: None,

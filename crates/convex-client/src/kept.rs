@@ -23,8 +23,8 @@ pub(crate) trait Protocol: Sync {
     /// Takes over a new connection.
     fn open(&self, stream: Stream) -> Self::Connection;
 
-    /// Prepares a kept connection for the next attempt. Returns whether it is still usable.
-    fn resume<V>(&self, connection: &mut Self::Connection, attempt: &mut Attempt<V>) -> bool;
+    /// Prepares a kept connection for the next attempt.
+    fn resume<V>(&self, connection: &mut Self::Connection, attempt: &mut Attempt<V>) -> Resumed;
 
     /// Sends the requests and records the answers, by `deadline`. Sets `heard` when the first
     /// answer arrives. Replaces the connection with `dialler` if the peer closes it between two
@@ -54,6 +54,17 @@ pub(crate) trait Protocol: Sync {
         connection: Self::Connection,
         deadline: Instant,
     ) -> impl Future<Output = bool> + Send;
+}
+
+/// Whether a kept connection can be used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// It can.
+    Usable,
+    /// The peer, or the network, has closed it.
+    Closed,
+    /// It is open, but this client gives it up.
+    GivenUp,
 }
 
 /// A client of one endpoint.
@@ -142,12 +153,14 @@ impl<P: Protocol> KeptClient<P> {
         let mut kept = self.kept.take()?;
         if kept.last_used.elapsed() >= P::MAX_IDLE {
             // Replaced as planned: nothing has happened to it.
+            attempt.replaced += 1;
             return None;
         }
-        if self.protocol.resume(&mut kept.connection, attempt) {
-            return Some(kept);
+        match self.protocol.resume(&mut kept.connection, attempt) {
+            Resumed::Usable => return Some(kept),
+            Resumed::Closed => attempt.reconnects += 1,
+            Resumed::GivenUp => attempt.replaced += 1,
         }
-        attempt.reconnects += 1;
         None
     }
 
@@ -166,7 +179,7 @@ impl<P: Protocol> KeptClient<P> {
     ) -> Result<Kept<P::Connection>, Failure> {
         let dialled = self.dialler.dial(deadline).await;
         attempt.phases = dialled.phases;
-        attempt.certificate_ends = dialled.certificate_ends.or(attempt.certificate_ends);
+        attempt.certificate = dialled.certificate.or(attempt.certificate.take());
         let connection = self.protocol.open(dialled.stream?);
         let now = Instant::now();
         Ok(Kept {
@@ -191,12 +204,13 @@ impl<P: Protocol> KeptClient<P> {
                 .map(|_| new),
             Err(failure) => Err(failure),
         };
-        attempt.certificate_ends = renewal.certificate_ends.or(attempt.certificate_ends);
+        attempt.certificate = renewal.certificate.or(attempt.certificate.take());
         attempt.ignored += renewal.ignored;
         match renewed {
             Ok(new) => {
                 attempt.phases = renewal.phases;
                 attempt.renewal = Some(Ok(()));
+                attempt.replaced += 1;
                 Renewal::Done(new)
             }
             // Two polls at once may be more than the peer or its gateway allows.

@@ -9,8 +9,10 @@
 //! peer's Java source.
 
 mod attempt;
+mod certificate;
 pub mod chain;
 mod clock;
+mod decoding;
 mod dial;
 mod endpoint;
 mod failure;
@@ -31,6 +33,7 @@ pub use self::http::{
     request_failure, retry_after,
 };
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
+pub use certificate::CertificateEnd;
 pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};
 pub use dial::{reload_system_roots, system_roots_generation};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};

@@ -52,7 +52,7 @@ conditions! {
     AdvertisedUrl = "advertised_url", "Another watched peer answers at the URL that the registry has for this one.";
     IdentityChanged = "identity_changed", "The learned peer key changed within the last hour.";
     ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, not counting the uncertainty.";
-    CertificateExpiring = "certificate_expiring", "The certificate expires within `verdicts.certificate`.";
+    CertificateExpiring = "certificate_expiring", "Less than a third of the lifetime of the certificate that ends first in the chain is left, and less than `verdicts.certificate`.";
     OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above the eviction limit.";
     ControllerBalanceLow = "controller_balance_low", "The account that controls the peer has less than `verdicts.controller_balance_cvm`.";
     WeightDecayed = "weight_decayed", "The peer made no block for longer than `expect_block_every` while the network did, so its weight decays.";

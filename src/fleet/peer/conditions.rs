@@ -44,10 +44,9 @@ impl PeerRecord {
             {
                 found.insert(Condition::NewConnectionsFail);
             }
-            let ends_soon = |ends: SystemTime| {
-                ends.duration_since(wall).unwrap_or_default() < self.peer.verdicts.certificate
-            };
-            if endpoint.certificate_ends.is_some_and(ends_soon) {
+            let longest = self.peer.verdicts.certificate;
+            let certificate = endpoint.certificate.as_ref();
+            if certificate.is_some_and(|it| it.ends_soon(wall, longest)) {
                 found.insert(Condition::CertificateExpiring);
             }
         }

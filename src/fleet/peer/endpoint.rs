@@ -1,8 +1,9 @@
 //! Record of one endpoint of a peer.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{Endpoint, Phases, Transport};
+use convex_client::{CertificateEnd, Endpoint, Phases, Transport};
 use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
@@ -44,8 +45,8 @@ pub struct EndpointRecord {
     pub(in crate::fleet) new_connections_fail_since: Option<SystemTime>,
     /// Why the last of them failed; none if there are none.
     pub new_connection_failure: Option<Failure>,
-    /// When the last presented certificate expires.
-    pub certificate_ends: Option<SystemTime>,
+    /// The certificate that ends first of the last chain that was shown.
+    pub certificate: Option<Arc<CertificateEnd>>,
     pub(in crate::fleet) latest: Option<Measured<Timings>>,
 }
 
@@ -76,7 +77,7 @@ impl EndpointRecord {
             new_connection_failures: 0,
             new_connections_fail_since: None,
             new_connection_failure: None,
-            certificate_ends: None,
+            certificate: None,
             latest: None,
         }
     }
@@ -94,7 +95,9 @@ impl EndpointRecord {
         self.tally.record(observation);
         self.last_attempt = Some(observation.began);
         self.last_failure.clone_from(&observation.failure);
-        self.certificate_ends = attempt.certificate_ends.or(self.certificate_ends);
+        if let Some(certificate) = &attempt.certificate {
+            self.certificate = Some(Arc::clone(certificate));
+        }
         let Some(took) = observation.took else {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
             self.failing_since.get_or_insert(observation.began);

@@ -26,6 +26,7 @@ use crate::self_check::{Contact, Excuse};
 use crate::sidecar::{ProcessReading, StoreReading};
 
 use super::network::member::Heard;
+use super::saved::fits;
 use super::{Comparison, Evidence, Lag, Registration, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
@@ -158,9 +159,6 @@ impl PeerRecord {
         peer: &config::Peer,
         same: impl Fn(&Endpoint, &Endpoint) -> bool,
     ) -> bool {
-        let fits = |pinned: Option<Hash>, known: Option<Hash>| {
-            pinned.is_none() || known.is_none() || pinned == known
-        };
         let known = &self.peer.endpoints;
         peer.network == self.peer.network
             && peer.sampled == self.peer.sampled

@@ -66,6 +66,8 @@ pub struct Tally {
     pub retries: u64,
     /// Reused connections that were found dead and replaced.
     pub reconnects: u64,
+    /// Connections that the agent itself replaced.
+    pub replaced: u64,
     /// Messages that no request was waiting for.
     pub ignored: u64,
     /// Durations of successful polls.
@@ -79,6 +81,7 @@ impl Tally {
         self.attempts += 1;
         self.retries += u64::from(observation.retries);
         self.reconnects += u64::from(attempt.reconnects);
+        self.replaced += u64::from(attempt.replaced);
         self.ignored += u64::from(attempt.ignored);
         if let Some(failure) = &observation.failure {
             *self.failures.entry(failure.reason).or_default() += 1;

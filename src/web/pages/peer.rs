@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
-use convex_client::Transport;
 
 use crate::failure::Failure;
 use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
@@ -76,7 +75,13 @@ struct EndpointDetails<'a> {
     failure: Option<(&'static str, String)>,
     /// The same of the last connection that was to replace an old one.
     new_connection_failure: Option<(&'static str, String)>,
-    certificate_ends: Option<Timestamp>,
+    certificate: Option<CertificateDetails>,
+}
+
+/// The certificate that ends first in the chain of an endpoint.
+struct CertificateDetails {
+    ends: Timestamp,
+    subject: String,
 }
 
 #[derive(Template)]
@@ -235,8 +240,10 @@ impl<'a> EndpointDetails<'a> {
             last_success: timestamp(endpoint.last_success),
             failure: endpoint.last_failure.as_ref().map(failure),
             new_connection_failure: endpoint.new_connection_failure.as_ref().map(failure),
-            certificate_ends: timestamp(endpoint.certificate_ends)
-                .filter(|_| endpoint.transport == Transport::Http),
+            certificate: endpoint.certificate.as_ref().map(|it| CertificateDetails {
+                ends: times.at(it.ends),
+                subject: it.subject.clone(),
+            }),
         }
     }
 }

@@ -207,11 +207,12 @@ impl LagCell {
 
 impl CertificateCell {
     fn of(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat) -> Option<Self> {
-        let ends = record
+        let certificate = record
             .endpoints
             .iter()
-            .filter_map(|it| it.certificate_ends)
-            .min()?;
+            .filter_map(|it| it.certificate.as_ref())
+            .min_by_key(|it| it.ends)?;
+        let ends = certificate.ends;
         let remaining = ends.duration_since(snapshot.wall);
         Some(Self {
             days: match remaining {
@@ -219,7 +220,7 @@ impl CertificateCell {
                 Err(_) => "ended".to_owned(),
             },
             ends: times.at(ends),
-            ends_soon: remaining.unwrap_or_default() < record.peer.verdicts.certificate,
+            ends_soon: certificate.ends_soon(snapshot.wall, record.peer.verdicts.certificate),
         })
     }
 }

@@ -75,8 +75,11 @@ impl FleetView {
             }
             Sort::Clock => record.clock(now).map(|clock| clock.skew.abs()),
             Sort::Certificate => {
-                let ends = record.endpoints.iter().filter_map(|it| it.certificate_ends);
-                ends.map(seconds_since_epoch)
+                let ends = record
+                    .endpoints
+                    .iter()
+                    .filter_map(|it| it.certificate.as_ref());
+                ends.map(|it| seconds_since_epoch(it.ends))
                     .reduce(f64::min)
                     .map(|ends| -ends)
             }

@@ -1,6 +1,7 @@
 //! A log that nobody reads stops nothing else.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
@@ -8,11 +9,18 @@ use std::process::Stdio;
 use convex_client::{HttpOptions, http_client};
 use rustix::process::Signal;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use crate::support::agent::value_of;
 use crate::support::fake::{FakePeer, Fault, Script};
 use crate::support::program::send_signal;
 use crate::support::{DEADLINE, until};
+
+/// Capacity of a pipe.
+const PIPE_BYTES: usize = 64 << 10;
+
+/// Counts the lines that could not be written.
+const DROPPED: &str = "convex_monitor_log_lines_dropped_total";
 
 /// A running program whose log goes where the test wants.
 struct Program {
@@ -70,7 +78,7 @@ impl Program {
 }
 
 /// The agent polls, reloads, judges and stops whatever its log is.
-async fn everything_works(mut program: Program, peer: &FakePeer) {
+async fn everything_works(mut program: Program, peer: &FakePeer, log: &str) {
     program.health_is("up").await;
     let loaded = "convex_monitor_config_last_reload_success_timestamp_seconds";
     let before = program.metric(loaded).await;
@@ -81,9 +89,15 @@ async fn everything_works(mut program: Program, peer: &FakePeer) {
     program.health_is("down").await;
     peer.set(|script| script.fault = Fault::None);
     program.health_is("up").await;
+    let lines = program.metric(DROPPED).await.unwrap_or_default();
+    let stopping = Instant::now();
     program.signal(Signal::TERM);
     let status = tokio::time::timeout(DEADLINE, program.child.wait()).await;
     assert!(status.expect("the agent ends").unwrap().success());
+    eprintln!(
+        "{log}: {lines} lines dropped, stopped in {:?}",
+        stopping.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -92,27 +106,32 @@ async fn a_log_without_a_reader_or_on_a_full_disk_costs_only_its_lines() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    for (test, log) in [(1, OwnedFd::from(writer)), (2, OwnedFd::from(full))] {
+    let logs = [
+        (1, OwnedFd::from(writer), "a log without a reader"),
+        (2, OwnedFd::from(full), "a log on a full disk"),
+    ];
+    for (test, log, what) in logs {
         let program = Program::start(test, &peer, log.into(), &[]);
-        let dropped = "convex_monitor_log_lines_dropped_total";
         until("lines are dropped", async || {
             program
-                .metric(dropped)
+                .metric(DROPPED)
                 .await
                 .is_some_and(|lines| lines > 0.0)
         })
         .await;
-        everything_works(program, &peer).await;
+        everything_works(program, &peer, what).await;
     }
 }
 
 #[tokio::test]
 async fn a_pipe_that_nobody_drains_stops_nothing() {
     let peer = FakePeer::start(Script::default()).await;
-    let (_reader, writer) = std::io::pipe().unwrap();
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    // As much as the system lets a pipe hold, so that the first line of the log blocks.
+    writer.write_all(&vec![b'\n'; PIPE_BYTES]).unwrap();
     let log = OwnedFd::from(writer);
     let program = Program::start(3, &peer, log.into(), &["--log-level", "trace"]);
-    everything_works(program, &peer).await;
+    everything_works(program, &peer, "a pipe that nobody drains, at level trace").await;
 }
 
 #[tokio::test]
@@ -149,9 +168,12 @@ async fn hangups_while_the_agent_starts_do_not_end_it() {
     while !handles_hangup() {
         tokio::task::yield_now().await;
     }
+    let mut hangups = 0;
     while program.get("/-/ready").await.is_none() {
         program.signal(Signal::HUP);
+        hangups += 1;
         tokio::task::yield_now().await;
     }
-    everything_works(program, &peer).await;
+    let what = format!("after {hangups} hangups while it started");
+    everything_works(program, &peer, &what).await;
 }

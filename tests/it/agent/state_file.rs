@@ -2,6 +2,7 @@
 //! written.
 
 mod any;
+mod renamed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -209,7 +210,7 @@ fn another_peer_with_the_same_name_inherits_nothing() {
         "peers: [{ name: one, endpoints: ['tcp://192.0.2.9:1'] }]\n",
         &format!(
             "peers: [{{ name: one, key: '{}', endpoints: ['tcp://192.0.2.1:1'] }}]\n",
-            Hash::new([2; 32])
+            Hash::new([3; 32])
         ),
     ] {
         let fleet = fleet(text);
@@ -237,6 +238,10 @@ fn polled(one: i64, other: i64) -> SavedFleet {
     let mut memory = memory();
     let now = memory.finality_advanced["default"].0;
     let mut other_peer = memory.peers["one"].clone();
+    let endpoint = other_peer.endpoints.remove(URL).unwrap();
+    other_peer
+        .endpoints
+        .insert("tcp://192.0.2.2:1".to_owned(), endpoint);
     let one_peer = memory.peers.get_mut("one").unwrap();
     for (peer, days) in [(one_peer, one), (&mut other_peer, other)] {
         for endpoint in peer.endpoints.values_mut() {

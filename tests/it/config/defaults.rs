@@ -28,7 +28,7 @@ fn missing_keys_have_the_documented_defaults() {
     assert_eq!(config.detail, Detail::Full);
     let limits = Limits {
         max_inflight: 512,
-        max_response_bytes: 1_048_576,
+        max_response_bytes: 262_144,
         per_host_inflight: 8,
     };
     assert_eq!(config.limits, limits);

@@ -8,6 +8,7 @@ use crate::cell::node::{
 use crate::hash::{digit, shared_digits};
 use crate::tag;
 
+use super::KeyHashes;
 use super::error::{DecodeError, DecodeErrorKind};
 
 /// Number of hex digits in a hash, and in the significant part of an Index key.
@@ -99,7 +100,11 @@ pub(super) fn vector(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
 }
 
 /// Checks the nodes of a Map or Set of 16 entries or more.
-pub(super) fn hashed(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
+pub(super) fn hashed(
+    shape: &Shape,
+    offset: usize,
+    key_hashes: &mut KeyHashes,
+) -> Result<(), DecodeError> {
     radix_node(shape, offset)?;
     let mut sample = None;
     for (wanted, child) in digits(shape) {
@@ -113,6 +118,7 @@ pub(super) fn hashed(shape: &Shape, offset: usize) -> Result<(), DecodeError> {
             .into_iter()
             .flatten()
         {
+            key_hashes.take(offset)?;
             let hash = end.hash();
             let sample = *sample.get_or_insert(hash);
             let holds = shared_digits(sample.as_bytes(), hash.as_bytes()) >= shape.shift

@@ -29,6 +29,11 @@ pub enum DecodeErrorKind {
         /// [`Limits::max_cells`](crate::Limits::max_cells)
         limit: usize,
     },
+    /// More keys of Maps and Sets must be hashed than the limit.
+    TooManyKeys {
+        /// [`Limits::max_key_hashes`](crate::Limits::max_key_hashes)
+        limit: usize,
+    },
     /// Cells are nested deeper than the limit.
     TooDeep {
         /// [`Limits::max_depth`](crate::Limits::max_depth)
@@ -75,6 +80,8 @@ pub enum DecodeErrorKind {
         /// Size of its cell.
         cell: usize,
     },
+    /// No cell of the message refers to a branch.
+    UnusedBranch,
     /// A rule of the canonical form is violated.
     NotCanonical {
         /// What violates the rule.
@@ -106,6 +113,12 @@ impl fmt::Display for DecodeError {
             }
             DecodeErrorKind::TooManyCells { limit } => {
                 write!(f, "too many cells {at}, at most {limit}")
+            }
+            DecodeErrorKind::TooManyKeys { limit } => {
+                write!(
+                    f,
+                    "too many keys of maps and sets to check {at}, at most {limit}"
+                )
             }
             DecodeErrorKind::TooDeep { limit } => {
                 write!(f, "nested too deep {at}, at most {limit} levels")
@@ -149,6 +162,9 @@ impl fmt::Display for DecodeError {
                     f,
                     "branch of {size} bytes {at} has a cell of only {cell} bytes"
                 )
+            }
+            DecodeErrorKind::UnusedBranch => {
+                write!(f, "nothing refers to the branch {at}")
             }
             DecodeErrorKind::NotCanonical { what, rule } => write!(f, "{what} {at}: {rule}"),
         }

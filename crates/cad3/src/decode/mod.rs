@@ -28,9 +28,23 @@ pub struct Limits {
     /// Maximum number of nested levels, across branches. Default: 128; larger values have no
     /// effect.
     pub max_depth: u16,
-    /// Maximum number of cells. Default: 1,000,000. Each takes 24 bytes of memory, and about 100
+    /// Maximum number of cells. Default: 250,000. Each takes 24 bytes of memory, and about 100
     /// more if it has children.
     pub max_cells: usize,
+    /// Maximum number of keys of Maps and Sets that are hashed to check their order. Default:
+    /// 25,000. A hash takes as long as reading a hundred cells, and a key can be a single byte.
+    pub max_key_hashes: usize,
+}
+
+impl Limits {
+    /// Limits for a message that was not sent by a stranger, such as one in a file: what fits the
+    /// memory of a workstation.
+    pub const TRUSTED: Self = Self {
+        max_bytes: 50_000_000,
+        max_depth: MAX_DEPTH,
+        max_cells: 10_000_000,
+        max_key_hashes: 10_000_000,
+    };
 }
 
 /// Maximum nesting that recursion over a cell (decoding, encoding, printing, dropping) supports on
@@ -43,7 +57,8 @@ impl Default for Limits {
         Self {
             max_bytes: 50_000_000,
             max_depth: MAX_DEPTH,
-            max_cells: 1_000_000,
+            max_cells: 250_000,
+            max_key_hashes: 25_000,
         }
     }
 }
@@ -57,12 +72,29 @@ pub(crate) struct Branch {
     pub(crate) cell: Option<Cell>,
 }
 
+/// How many more keys may be hashed.
+struct KeyHashes {
+    limit: usize,
+    left: usize,
+}
+
+impl KeyHashes {
+    /// Counts the hash of a key of the collection at `offset`.
+    fn take(&mut self, offset: usize) -> Result<(), DecodeError> {
+        let limit = self.limit;
+        self.left = (self.left.checked_sub(1))
+            .ok_or_else(|| DecodeError::new(offset, DecodeErrorKind::TooManyKeys { limit }))?;
+        Ok(())
+    }
+}
+
 /// Decodes the cells of one message.
 pub(crate) struct Decoder<'a> {
     content: &'a [u8],
     max_cells: usize,
     max_depth: u16,
     cells: usize,
+    key_hashes: KeyHashes,
     /// In the order of their hashes.
     pub(crate) branches: Vec<Branch>,
     /// Hashes of refs without a branch, in the order in which they were read.
@@ -76,6 +108,10 @@ impl<'a> Decoder<'a> {
             max_cells: limits.max_cells,
             max_depth: limits.max_depth.min(MAX_DEPTH),
             cells: 0,
+            key_hashes: KeyHashes {
+                limit: limits.max_key_hashes,
+                left: limits.max_key_hashes,
+            },
             branches: Vec::new(),
             missing: Vec::new(),
         }
@@ -303,7 +339,7 @@ impl<'a> Decoder<'a> {
                 mask,
                 children,
             };
-            canonical::hashed(&shape, start)?;
+            canonical::hashed(&shape, start, &mut self.key_hashes)?;
             return Ok(shape);
         }
         let width = if first == tag::MAP { 2 } else { 1 };
@@ -316,6 +352,7 @@ impl<'a> Decoder<'a> {
             // A single key needs no check of the order.
             if count > 1 && index % width == 0 {
                 let hash = if child.is_embedded() {
+                    self.key_hashes.take(at)?;
                     Hash::of(cursor.since(at))
                 } else {
                     child.hash()

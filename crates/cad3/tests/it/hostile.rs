@@ -289,10 +289,10 @@ fn an_error_has_the_offset_and_both_numbers() {
     );
     let branch = [&[0x30, 0x81, 0x00][..], &[b'a'; 128], &[0; 20]].concat();
     let mut builder = MessageBuilder::default();
-    builder.branch(&branch);
+    let child = builder.branch(&branch);
     assert_eq!(
-        error(&builder.message(&[0])),
-        "branch of 151 bytes at offset 3 has a cell of only 131 bytes"
+        error(&builder.message(&[&hex("80 01")[..], &child].concat())),
+        "branch of 151 bytes at offset 37 has a cell of only 131 bytes"
     );
 }
 
@@ -460,8 +460,89 @@ fn a_tree_with_missing_nodes_is_read_as_far_as_possible() {
 }
 
 #[test]
-fn an_unreferenced_branch_must_be_a_cell() {
+fn a_branch_that_nothing_refers_to_is_refused_unread() {
+    for branch in [encode(&Cell::blob(&[7; 200])), vec![0x40; 200]] {
+        let mut builder = MessageBuilder::default();
+        let child = builder.branch(&encode(&Cell::blob(&[8; 200])));
+        builder.branch(&branch);
+        let top = [&hex("80 01")[..], &child].concat();
+        let at = builder.branches.len() + top.len() - branch.len();
+        assert_eq!(
+            error(&builder.message(&top)),
+            format!("nothing refers to the branch at offset {at}")
+        );
+    }
+}
+
+/// A vector of sets of eight one-byte keys, as many as fit a branch of 16 children, in `branches`
+/// of them.
+fn sets(branches: usize) -> Vec<u8> {
+    let keys = [0x00, 0x10, 0xb0, 0xb1, 0xb2, 0xb3, 0xb4, 0xb5].map(|byte| vec![byte]);
+    let mut keys = keys.to_vec();
+    keys.sort_by_key(|key| Hash::of(key));
+    let set = [&hex("83 08")[..], &keys.concat()].concat();
+    let inline = [&hex("80 0d")[..], &set.repeat(13)].concat();
     let mut builder = MessageBuilder::default();
-    builder.branch(&[0x40; 200]);
-    assert_eq!(error(&builder.message(&[0])), "unknown tag 40 at offset 3");
+    let mut children: Vec<Vec<u8>> = (0..branches)
+        .map(|i| {
+            let mut number = vec![0x12];
+            number.extend((256 + u16::try_from(i).unwrap()).to_be_bytes());
+            builder.branch(&[&hex("80 10")[..], &number, &inline.repeat(15)].concat())
+        })
+        .collect();
+    while children.len() > 1 {
+        let chunks = children.chunks(16);
+        children = chunks
+            .map(|chunk| {
+                let count = u8::try_from(chunk.len()).unwrap();
+                let node = [vec![0x80, count], chunk.concat()].concat();
+                match node.len() {
+                    ..=140 => node,
+                    _ => builder.branch(&node),
+                }
+            })
+            .collect();
+    }
+    let top = [&hex("80 01")[..], &children[0]].concat();
+    builder.message(&top)
+}
+
+#[test]
+fn the_number_of_keys_that_are_hashed_is_limited() {
+    // 16 branches with 15 vectors of 13 sets of 8 keys.
+    let (content, keys) = (sets(16), 16 * 15 * 13 * 8);
+    for (max_key_hashes, allowed) in [(keys, true), (keys - 1, false)] {
+        let limits = Limits {
+            max_key_hashes,
+            ..Limits::default()
+        };
+        let decoded = decode_message(&content, &limits).map_err(|error| error.to_string());
+        match decoded {
+            Ok(_) => assert!(allowed),
+            Err(error) => {
+                assert!(!allowed, "{error}");
+                let expected = format!(", at most {max_key_hashes}");
+                assert!(
+                    error.starts_with("too many keys of maps and sets to check at offset ")
+                        && error.ends_with(&expected),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert!(error(&sets(120)).ends_with("at most 25000"));
+    assert!(decode_message(&sets(120), &Limits::TRUSTED).is_ok());
+}
+
+#[test]
+fn the_keys_of_the_nodes_of_a_map_count_too() {
+    let map = Cell::map((0..1000).map(|i| (Cell::integer(i), Cell::integer(i))));
+    let content = encode_message(&map);
+    let limits = |max_key_hashes| Limits {
+        max_key_hashes,
+        ..Limits::default()
+    };
+    // Each key in its leaf; the first and the last key of the leaves again in the node above.
+    assert!(decode_message(&content, &limits(1000)).is_err());
+    assert!(decode_message(&content, &limits(2000)).is_ok());
 }

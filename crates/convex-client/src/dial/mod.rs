@@ -9,7 +9,6 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http::HeaderValue;
 use rustls::pki_types::ServerName;
@@ -17,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::attempt::Phases;
+use crate::certificate::CertificateEnd;
 use crate::failure::{Failure, FailureReason};
 use crate::resolve;
 
@@ -49,8 +49,8 @@ pub(crate) struct Dialled {
     pub(crate) stream: Result<Stream, Failure>,
     /// Durations of the steps.
     pub(crate) phases: Phases,
-    /// End of the certificate that was shown, also if it was refused.
-    pub(crate) certificate_ends: Option<SystemTime>,
+    /// The certificate that ends first of those that were shown, also if they were refused.
+    pub(crate) certificate: Option<Arc<CertificateEnd>>,
 }
 
 impl Dialler {
@@ -90,14 +90,12 @@ impl Dialler {
     /// Connects by `deadline`.
     pub(crate) async fn dial(&self, deadline: Instant) -> Dialled {
         let mut phases = Phases::default();
-        let mut certificate_ends = None;
-        let stream = self
-            .connect(deadline, &mut phases, &mut certificate_ends)
-            .await;
+        let mut certificate = None;
+        let stream = self.connect(deadline, &mut phases, &mut certificate).await;
         Dialled {
             stream,
             phases,
-            certificate_ends,
+            certificate,
         }
     }
 
@@ -105,7 +103,7 @@ impl Dialler {
         &self,
         deadline: Instant,
         phases: &mut Phases,
-        certificate_ends: &mut Option<SystemTime>,
+        certificate: &mut Option<Arc<CertificateEnd>>,
     ) -> Result<Stream, Failure> {
         let (host, port) = self.first_hop();
         let started = Instant::now();
@@ -121,7 +119,7 @@ impl Dialler {
         phases.connect = Some(accepted - resolved);
         if let Some((trust, name)) = &self.tls {
             stream = trust
-                .handshake(stream, name.clone(), deadline, certificate_ends)
+                .handshake(stream, name.clone(), deadline, certificate)
                 .await?;
             phases.tls = Some(accepted.elapsed());
         }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -11,6 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use crate::certificate::CertificateEnd;
 use crate::failure::{Failure, FailureReason};
 
 use super::roots::system_roots;
@@ -71,8 +71,8 @@ impl Trust {
         self.config.clone()
     }
 
-    /// Does the handshake with the server `name` by `deadline`, and records when its certificate
-    /// ends, also if it is refused.
+    /// Does the handshake with the server `name` by `deadline`, and records which of its
+    /// certificates ends first, also if they are refused.
     ///
     /// # Errors
     /// The handshake fails.
@@ -81,18 +81,18 @@ impl Trust {
         stream: Stream,
         name: ServerName<'static>,
         deadline: Instant,
-        certificate_ends: &mut Option<SystemTime>,
+        certificate: &mut Option<Arc<CertificateEnd>>,
     ) -> Result<Stream, Failure> {
         let recorder = Arc::new(RecordingVerifier {
             verifier: Arc::clone(&self.verifier),
-            ends: OnceLock::new(),
+            first_end: OnceLock::new(),
         });
         let mut config = self.config.clone();
         let verifier = Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>;
         config.dangerous().set_certificate_verifier(verifier);
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
         let finished = timeout_at(deadline, connecting.into_fallible()).await;
-        *certificate_ends = recorder.ends.get().copied().or(*certificate_ends);
+        *certificate = recorder.first_end.get().cloned().or(certificate.take());
         match finished {
             Ok(Ok(tls)) => Ok(Stream::Tls(Box::new(tls))),
             Ok(Err((error, stream))) => Err(handshake_failure(&error, &stream)),
@@ -129,12 +129,12 @@ pub(crate) fn tls_failure(error: &rustls::Error, spoken: Option<Spoken>) -> Fail
     }
 }
 
-/// Notes when the certificate ends, then verifies it. So the time is also known of a certificate
-/// that is refused.
+/// Notes which certificate ends first, then verifies them. So it is also known of a chain that is
+/// refused.
 #[derive(Debug)]
 struct RecordingVerifier {
     verifier: Arc<dyn ServerCertVerifier>,
-    ends: OnceLock<SystemTime>,
+    first_end: OnceLock<Arc<CertificateEnd>>,
 }
 
 impl ServerCertVerifier for RecordingVerifier {
@@ -146,8 +146,9 @@ impl ServerCertVerifier for RecordingVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(ends) = not_after(end_entity) {
-            self.ends.get_or_init(|| ends);
+        let chain = std::iter::once(end_entity).chain(intermediates);
+        if let Some(first_end) = CertificateEnd::of(chain) {
+            self.first_end.get_or_init(|| Arc::new(first_end));
         }
         self.verifier
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
@@ -225,10 +226,4 @@ impl ServerCertVerifier for NoRoots {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.schemes.clone()
     }
-}
-
-fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }

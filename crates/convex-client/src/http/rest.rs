@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cad3::{Limits, decode_message};
+use cad3::Limits;
 use http::header::HeaderMap;
 use http::{StatusCode, Uri};
 use tokio::time::{Instant, timeout_at};
 
 use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
+use crate::decoding::decode;
 use crate::dial::{Dialler, Spoken, Stream};
 use crate::failure::{Failure, FailureReason};
-use crate::kept::Protocol;
+use crate::kept::{Protocol, Resumed};
 use crate::message::Reply;
 use crate::status::Status;
 
@@ -72,10 +73,12 @@ impl Protocol for Rest {
         }
     }
 
-    fn resume<V>(&self, connection: &mut Connection, _: &mut Attempt<V>) -> bool {
-        let usable = connection.stream.is_open_and_idle();
+    fn resume<V>(&self, connection: &mut Connection, _: &mut Attempt<V>) -> Resumed {
+        if !connection.stream.is_open_and_idle() {
+            return Resumed::Closed;
+        }
         connection.stream.renew_budget();
-        usable
+        Resumed::Usable
     }
 
     async fn exchange<V: Send>(
@@ -96,7 +99,7 @@ impl Protocol for Rest {
                 let response = self.status(connection, dialler, deadline).await;
                 let response = received(response, attempt)?;
                 took += response.took;
-                self.record_status(&response, attempt)?;
+                self.record_status(&response, attempt).await?;
             }
             Ok(took)
         };
@@ -159,7 +162,7 @@ impl Rest {
         };
         let response = received(connection.send(exchange).await, attempt)?;
         heard.store(true, Ordering::Relaxed);
-        let reply = self.query_reply(&response)?;
+        let reply = self.query_reply(&response).await?;
         attempt.clock.clone_from(&response.clock);
         attempt.record_query(reply, response.took, spec.read)?;
         Ok(response.took)
@@ -203,8 +206,9 @@ impl Rest {
 
     /// Returns the Result in the response to a query. Peers send errors as Results with many HTTP
     /// statuses, 200 included.
-    fn query_reply(&self, response: &Response) -> Result<Reply, Failure> {
-        match Reply::decode(&response.body, &self.limits) {
+    async fn query_reply(&self, response: &Response) -> Result<Reply, Failure> {
+        let decoded = decode(&response.body, &self.limits).await?;
+        match decoded.map(|message| Reply::from_cell(&message.top)) {
             Ok(Some(reply)) => Ok(reply),
             _ if !response.status.is_success() => {
                 Err(failure::from_status(response.status, &response.body))
@@ -223,7 +227,7 @@ impl Rest {
         }
     }
 
-    fn record_status<V>(
+    async fn record_status<V>(
         &self,
         response: &Response,
         attempt: &mut Attempt<V>,
@@ -237,7 +241,8 @@ impl Rest {
             _ => return Err(failure::from_status(response.status, &response.body)),
         }
         self.set_no_status_until(None);
-        let message = decode_message(&response.body, &self.limits).map_err(|error| {
+        let decoded = decode(&response.body, &self.limits).await?;
+        let message = decoded.map_err(|error| {
             Failure::new(
                 FailureReason::Malformed,
                 format!(

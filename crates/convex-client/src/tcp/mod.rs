@@ -15,10 +15,11 @@ use tokio_util::codec::FramedRead;
 
 use crate::attempt::{Attempt, Outcome, RequestSpec, Timed};
 use crate::clock::ClockSample;
+use crate::decoding::decode;
 use crate::dial::{Dialler, Spoken, Stream};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, FailureReason};
-use crate::kept::{KeptClient, Protocol};
+use crate::kept::{KeptClient, Protocol, Resumed};
 use crate::message::{Api, Reply, ping_request, query_request, status_request};
 use crate::options::ClientOptions;
 use crate::query::{Query, QueryError};
@@ -29,6 +30,10 @@ pub use self::frame::{FrameDecoder, FrameError, put_frame};
 /// request that timed out stays reserved, and this bounds the replies that a hanging peer may send
 /// later.
 const MAX_OUTSTANDING: usize = 32;
+
+/// Number of unanswered PINGs on one connection after which no more are sent on it. Not every peer
+/// that is known to answer PING still does: another release may run behind the same address.
+const MAX_UNANSWERED_PINGS: usize = 3;
 
 /// Maximum number of ignored messages in one attempt. A few late replies are normal; a flood is
 /// not.
@@ -56,6 +61,8 @@ struct Connection {
     frames: FramedRead<Stream, FrameDecoder>,
     /// Ids of unanswered requests, including those of earlier attempts.
     outstanding: Vec<i64>,
+    /// Those of them that are PINGs.
+    pings: Vec<i64>,
     /// Size of the contents received in the current attempt, in bytes.
     received: usize,
     /// Number of messages ignored between attempts.
@@ -141,18 +148,20 @@ impl Protocol for Binary {
         Connection {
             frames: FramedRead::with_capacity(stream, decoder, READ_BUFFER_BYTES),
             outstanding: Vec::new(),
+            pings: Vec::new(),
             received: 0,
             ignored: 0,
         }
     }
 
     /// Reads and ignores the messages that arrived since the last attempt.
-    fn resume<V>(&self, connection: &mut Connection, attempt: &mut Attempt<V>) -> bool {
+    fn resume<V>(&self, connection: &mut Connection, attempt: &mut Attempt<V>) -> Resumed {
         connection
             .frames
             .read_buffer_mut()
             .reserve(READ_BUFFER_BYTES);
         connection.received = 0;
+        let mut resumed = Resumed::GivenUp;
         while connection.received <= self.limits.max_bytes {
             match connection.frames.next().now_or_never() {
                 Some(Some(Ok(content))) => {
@@ -163,13 +172,17 @@ impl Protocol for Binary {
                 None if connection.outstanding.len() + 3 <= MAX_OUTSTANDING => {
                     connection.received = 0;
                     connection.frames.get_mut().renew_budget();
-                    return true;
+                    return Resumed::Usable;
                 }
-                None | Some(None | Some(Err(_))) => break,
+                None | Some(Some(Err(FrameError::Protocol(_)))) => break,
+                Some(None | Some(Err(FrameError::Io(_)))) => {
+                    resumed = Resumed::Closed;
+                    break;
+                }
             }
         }
         attempt.ignored += connection.ignored;
-        false
+        resumed
     }
 
     async fn exchange<V: Send>(
@@ -260,7 +273,15 @@ impl Binary {
                 Err(_) => return Err(deadline_passed(attempt)),
             };
             connection.received += content.len();
-            self.handle_message(spec, connection, attempt, &requests, &content)?;
+            let took = requests.sent.elapsed();
+            let message = decode(&content, &self.limits).await?.map_err(|error| {
+                Failure::new(
+                    FailureReason::Malformed,
+                    format!("a reply does not decode: {error}"),
+                )
+            })?;
+            let answer = (Reply::from_cell(&message.top), took);
+            self.handle_message(spec, connection, attempt, &requests, answer)?;
             heard.fetch_or(
                 attempt.status.is_some() || attempt.query.is_some(),
                 Ordering::Relaxed,
@@ -282,15 +303,21 @@ impl Binary {
         deadline: Instant,
     ) -> Result<SentRequests, Failure> {
         let mut frames = Vec::with_capacity(512);
+        let Connection {
+            outstanding, pings, ..
+        } = &mut *connection;
         let mut request = |message: &dyn Fn(i64) -> Cell| {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
             put_frame(&mut frames, &encode_message(&message(id)));
-            connection.outstanding.push(id);
+            outstanding.push(id);
             id
         };
         let status = spec.with_status.then(|| request(&status_request));
-        let with_ping = spec.with_status && self.answers_ping.load(Ordering::Relaxed);
+        let with_ping = spec.with_status
+            && self.answers_ping.load(Ordering::Relaxed)
+            && pings.len() < MAX_UNANSWERED_PINGS;
         let ping = with_ping.then(|| request(&ping_request));
+        pings.extend(ping);
         let query = request(&|id| query_request(id, spec.form, self.account));
         let requests = SentRequests {
             sent: Instant::now(),
@@ -316,14 +343,8 @@ impl Binary {
         connection: &mut Connection,
         attempt: &mut Attempt<V>,
         requests: &SentRequests,
-        content: &Bytes,
+        (reply, took): (Option<Reply>, Duration),
     ) -> Result<(), Failure> {
-        let reply = Reply::decode(content, &self.limits).map_err(|error| {
-            Failure::new(
-                FailureReason::Malformed,
-                format!("a reply does not decode: {error}"),
-            )
-        })?;
         let Some((id, reply)) = reply.and_then(|reply| Some((reply.id?, reply))) else {
             attempt.ignored += 1;
             return Ok(());
@@ -332,7 +353,6 @@ impl Binary {
             attempt.ignored += 1;
             return Ok(());
         }
-        let took = requests.sent.elapsed();
         if id == requests.query {
             self.answers_ping
                 .fetch_or(reply.api == Api::V0_8_3, Ordering::Relaxed);
@@ -364,6 +384,7 @@ impl Connection {
 
     /// Removes `id` from the unanswered requests. Returns whether it was one.
     fn remove_outstanding(&mut self, id: i64) -> bool {
+        self.pings.retain(|ping| *ping != id);
         let position = self.outstanding.iter().position(|other| *other == id);
         position
             .map(|position| self.outstanding.swap_remove(position))

@@ -143,8 +143,12 @@ fn endpoint_evidence(probed: &EndpointObservation, record: &PeerRecord) -> Vec<S
             pinned(record.peer.genesis == Some(genesis))
         ));
     }
-    if let Some(ends) = attempt.certificate_ends {
-        evidence.push(format!("certificate until {}", date(ends)));
+    if let Some(certificate) = &attempt.certificate {
+        let until = date(certificate.ends);
+        evidence.push(match certificate.subject.as_str() {
+            "" => format!("certificate until {until}"),
+            subject => format!("certificate until {until} ({subject})"),
+        });
     }
     if probed.retries > 0 {
         let retries = if probed.retries == 1 {

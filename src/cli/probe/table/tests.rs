@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use cad3::Hash;
 use convex_client::{
-    Api, ClockSample, Endpoint, FailureReason, OrderPoints, Phases, Status, Timed, Transport,
+    Api, CertificateEnd, ClockSample, Endpoint, FailureReason, OrderPoints, Phases, Status, Timed,
+    Transport,
 };
 
 use crate::config::Peer;
@@ -104,7 +105,11 @@ fn fleet() -> Vec<PollResult> {
     let mut over_tls = answers(1623);
     over_tls.0.phases.resolve = Some(MS * 12);
     over_tls.0.phases.tls = Some(MS * 81);
-    over_tls.0.certificate_ends = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    over_tls.0.certificate = Some(Arc::new(CertificateEnd {
+        begins: SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000),
+        ends: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        subject: "CN=convex.example".to_owned(),
+    }));
     let mut late = answers(83);
     late.0.clock = Some(Timed {
         value: ClockSample {

@@ -6,8 +6,8 @@ use cad3::Hash;
 use convex_peer_monitor::agent::state_file::StateFile;
 use convex_peer_monitor::config::{Detail, Mode};
 use convex_peer_monitor::fleet::{
-    ConfiguredIdentity, Health, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Streak,
-    UnixMillis,
+    ConfiguredIdentity, Health, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
+    Streak, UnixMillis,
 };
 use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
 use proptest::collection::btree_map;
@@ -49,6 +49,10 @@ fn endpoint() -> impl Strategy<Value = SavedEndpoint> {
             attempt,
             success,
             certificate_ends,
+            certificate: certificate_ends.map(|ends| SavedCertificate {
+                begins: UnixMillis(ends.0 / 2),
+                subject: "CN=peer".to_owned(),
+            }),
             failures,
             failing_since,
             failure,
