@@ -103,6 +103,6 @@ async fn the_agent_knows_the_weight_of_its_peers_in_a_large_registry() {
     agent
         .wait_for(weight, |ratio| (0.249..0.25).contains(&ratio))
         .await;
-    let losable = "convex_network_losable_peers{network=\"simulated\"}";
+    let losable = "convex_network_losable_peers{network=\"simulated\",case=\"worst\"}";
     agent.wait_for(losable, |losable| losable == 1.0).await;
 }
