@@ -109,6 +109,11 @@ impl View<'_> {
 
     /// Writes times and sizes of each endpoint's last polls.
     pub(super) fn write_endpoint_details(self, writer: &mut Writer<'_>) {
+        self.write_durations(writer);
+        self.write_last_polls(writer);
+    }
+
+    fn write_durations(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
         self.each_endpoint(
             writer,
@@ -150,6 +155,10 @@ impl View<'_> {
                 }
             },
         );
+    }
+
+    fn write_last_polls(self, writer: &mut Writer<'_>) {
+        let now = self.snapshot.now;
         self.each_endpoint(
             writer,
             &catalogue::PROBE_LAST_ATTEMPT,
