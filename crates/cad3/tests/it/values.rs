@@ -1,8 +1,6 @@
 //! Reading and building values.
 
-use cad3::{
-    Cell, Hash, HashError, Limits, VectorParts, decode_message, encode, encode_message,
-};
+use cad3::{Cell, Hash, HashError, Limits, VectorParts, decode_message, encode, encode_message};
 
 use super::data::whole;
 
@@ -279,7 +277,11 @@ fn the_parts_of_a_vector_depend_on_the_number_of_its_elements() {
 #[test]
 fn the_parts_of_an_index_are_its_own_entry_and_its_nodes() {
     let entries = [[0x12, 0x34], [0x12, 0x56], [0x77, 0]].map(|key| (Cell::blob(&key), Cell::Nil));
-    let index = Cell::index(entries.into_iter().chain([(Cell::blob(&[]), Cell::Bool(true))]));
+    let index = Cell::index(
+        entries
+            .into_iter()
+            .chain([(Cell::blob(&[]), Cell::Bool(true))]),
+    );
     let index = index.unwrap();
     let node = index.index_node().unwrap();
     assert_eq!((node.count(), node.depth()), (4, Some(0)));
