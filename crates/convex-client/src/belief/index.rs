@@ -64,7 +64,7 @@ pub(super) fn entries(
         if path.last().is_some_and(|(above, _)| *above >= depth) {
             return Err(malformed("it splits at a digit of the index above it"));
         }
-        if sum_of_known_nodes(&index, cells)?.is_some_and(|sum| sum != index.count()) {
+        if sum_of_known_nodes(index, cells)?.is_some_and(|sum| sum != index.count()) {
             return Err(malformed("its count is not the sum of its nodes"));
         }
         for (digit, below) in index.nodes() {
@@ -92,7 +92,7 @@ pub(super) fn entries(
 
 /// Returns the number of entries in the nodes of `index` together, unless one is missing.
 fn sum_of_known_nodes(
-    index: &IndexNode<'_>,
+    index: IndexNode<'_>,
     cells: &CheckedCells,
 ) -> Result<Option<u64>, BeliefError> {
     let mut sum = u64::from(index.entry().is_some());

@@ -34,9 +34,9 @@ pub struct SignedOrder {
 impl SignedOrder {
     /// Reads the signed order that stands under `key`, and the order in it.
     pub(super) fn read(key: Hash, signed: &Cell, order: &Cell) -> Result<Self, SignedError> {
-        let (signer, value) = verify(signed)?;
-        if signer != key {
-            return Err(SignedError::WrongSigner { signer });
+        let (by, value) = verify(signed)?;
+        if by != key {
+            return Err(SignedError::WrongSigner { signer: by });
         }
         let (timestamp_ms, points, blocks) = fields(order).map_err(SignedError::Malformed)?;
         let mut message = encode(signed);
