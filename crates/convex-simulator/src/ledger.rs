@@ -171,21 +171,20 @@ impl Ledger {
         let count = usize::try_from(id.levels[0]).unwrap_or_default();
         let blocks = self.blocks(id.history, count);
         keep_vector(cells, &self.cells, &blocks);
-        let signed = match self.orders.get(id) {
-            Some(signed) => signed.clone(),
-            None => {
-                let points = Cell::vector(id.levels.map(Cell::integer));
-                let order = Cell::record(ORDER, [Cell::integer(id.timestamp_ms), points, blocks]);
-                let signed = match &self.signers[id.peer] {
-                    signer if id.by_other_key => signer.other().sign(&order),
-                    signer => signer.sign(&order),
-                };
-                if self.orders.len() >= KEPT_ORDERS {
-                    self.orders.clear();
-                }
-                self.orders.insert(id.clone(), signed.clone());
-                signed
+        let signed = if let Some(signed) = self.orders.get(id) {
+            signed.clone()
+        } else {
+            let points = Cell::vector(id.levels.map(Cell::integer));
+            let order = Cell::record(ORDER, [Cell::integer(id.timestamp_ms), points, blocks]);
+            let signed = match &self.signers[id.peer] {
+                signer if id.by_other_key => signer.other().sign(&order),
+                signer => signer.sign(&order),
+            };
+            if self.orders.len() >= KEPT_ORDERS {
+                self.orders.clear();
             }
+            self.orders.insert(id.clone(), signed.clone());
+            signed
         };
         keep_signed(cells, &signed);
         signed
@@ -224,24 +223,19 @@ impl Ledger {
         let (maker, made_ms) = self.blocks[index];
         // A millisecond makes the blocks of other histories differ.
         let timestamp_ms = made_ms + i64::from(!common && history != History::Common);
-        let signer = &self.signers[maker];
+        let pair = &self.signers[maker];
         let transaction = self.transaction.get_or_insert_with(|| {
             let command = Cell::keyword("simulated");
             let fields = [Cell::address(11), Cell::integer(1), command];
-            signer.sign(&Cell::record(INVOKE, fields))
+            pair.sign(&Cell::record(INVOKE, fields))
         });
-        let transactions = vec![transaction.clone(); 1 + index % MAX_TRANSACTIONS];
-        let fields = [Cell::integer(timestamp_ms), Cell::vector(transactions)];
-        let signed = signer.sign(&Cell::record(BLOCK, fields));
-        keep_signed(&mut self.cells, &signed);
-        if let Some(value) = signed.signed_parts().map(|parts| parts.value.clone())
-            && let Some(transactions) = value.record_fields(BLOCK).and_then(|it| it.get(1))
-        {
-            keep(&mut self.cells, transactions);
-        }
-        let transaction = transaction.clone();
-        keep_signed(&mut self.cells, &transaction);
-        signed
+        let transactions = Cell::vector(vec![transaction.clone(); 1 + index % MAX_TRANSACTIONS]);
+        keep_signed(&mut self.cells, transaction);
+        keep(&mut self.cells, &transactions);
+        let fields = [Cell::integer(timestamp_ms), transactions];
+        let block = pair.sign(&Cell::record(BLOCK, fields));
+        keep_signed(&mut self.cells, &block);
+        block
     }
 }
 

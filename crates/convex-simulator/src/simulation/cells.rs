@@ -51,8 +51,11 @@ mod tests {
         read_blocks,
     };
 
+    use convex_client::{ClientOptions, Endpoint, TcpClient};
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::network::Options;
+    use crate::network::{Network, Options};
     use crate::script::Script;
     use crate::traffic::Traffic;
 
@@ -221,6 +224,39 @@ mod tests {
             let mut simulation = simulation(4, &[fault], None);
             assert_eq!(finality(&mut simulation, 2).len(), 4, "{fault}");
         }
+    }
+
+    #[test]
+    fn a_client_reads_the_same_over_tcp() {
+        let mut simulation = simulation(4, &[], None);
+        let expected = belief(&mut simulation, 1).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let options = Options {
+                peers: 4,
+                ..Options::default()
+            };
+            let network = Network::start(options).await.unwrap();
+            let endpoint = Endpoint::parse(&format!("tcp://{}", network.tcp(1))).unwrap();
+            let mut client = TcpClient::new(&endpoint, &ClientOptions::default());
+            let mut cells = client.cells(Instant::now() + Duration::from_secs(600));
+            let (head, found) = read_belief(&mut cells, &[]).await.unwrap();
+            assert_eq!(head.status.peer_key, network.key(1));
+            assert!(found.orders.keys().eq(expected.orders.keys()));
+            assert!(found.rejected.is_empty());
+            let order = &found.orders[&head.status.peer_key];
+            let blocks = read_blocks(&mut cells, &order.blocks, 0..u64::MAX).await;
+            assert_eq!(blocks.unwrap().len(), 254, "the last of 1,000");
+            let absent = [head.belief, Hash::of(b"absent")];
+            let cells = cells.cells(&absent).await.unwrap();
+            assert!(cells[0].is_some() && cells[1].is_none());
+            let many: Vec<_> = (0..600_u32).map(|i| Hash::of(&i.to_be_bytes())).collect();
+            let deadline = Instant::now() + Duration::from_secs(600);
+            let cells = client.fetch_cells(&many, deadline).await.unwrap();
+            assert_eq!((cells.len(), cells.iter().flatten().count()), (600, 0));
+        });
     }
 
     #[test]

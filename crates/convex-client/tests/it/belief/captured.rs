@@ -20,9 +20,9 @@ impl Captured {
         let exchanges = walk["exchanges"].as_array().unwrap();
         let replies = exchanges.iter().map(|exchange| {
             let [request, reply] = [0, 1].map(|i| hex::decode(exchange[i].as_str().unwrap()));
-            let reply = content(reply.unwrap());
+            let reply = content(&reply.unwrap());
             let reply = decode_message(&reply, &Limits::default()).unwrap().top;
-            (content(request.unwrap()), reply)
+            (content(&request.unwrap()), reply)
         });
         Self {
             replies: replies.collect(),
@@ -42,8 +42,8 @@ impl Captured {
 }
 
 /// Returns the content of a frame.
-fn content(frame: Vec<u8>) -> Vec<u8> {
-    let (_, used) = vlq::read(&frame).unwrap();
+fn content(frame: &[u8]) -> Vec<u8> {
+    let (_, used) = vlq::read(frame).unwrap();
     frame[used..].to_vec()
 }
 

@@ -291,7 +291,7 @@ async fn of_a_million_orders_the_heaviest_are_read_and_the_rest_is_not_compared(
     let belief = belief_with(&index_node(1_000_000, 0, 0xffff, &children));
     source.store(&belief);
     source.beliefs = vec![belief.hash()];
-    let unheard = (4..)
+    let unheard = (4..1000)
         .map(key)
         .find(|other| keys.iter().any(|key| key.digit(0) == other.digit(0)))
         .unwrap();
