@@ -77,14 +77,13 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// The peer's state diverged from the majority's.
+    /// Peers with more than half of the registered stake have another state than the peer.
     ForkBegan {
-        /// The lowest block known to differ. The majority has this block too, so it is far below
-        /// 2^53.
+        /// The lowest block known to differ. Others have this block too, so it is far below 2^53.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_block: Option<i64>,
     },
-    /// The peer's state equals the majority's again.
+    /// The peer's state equals that of another peer again, and nobody contradicts.
     ForkEnded,
     /// The state of the network's order changed. Changes between `idle` and `advancing`, which are
     /// both healthy, are not events.
@@ -96,9 +95,10 @@ pub enum EventKind {
         #[schema(value_type = String)]
         to: Label,
     },
-    /// No group of peers with equal states holds more than half of the weight any more.
+    /// Peers with more than half of the registered stake were compared, and no state has more than
+    /// half of it.
     SplitBegan,
-    /// A group of peers with equal states holds more than half of the weight again.
+    /// One state has more than half of the registered stake again.
     SplitEnded,
     /// A new configuration became active.
     ConfigReloaded {
@@ -157,7 +157,7 @@ impl fmt::Display for EventKind {
             }
             Self::ForkEnded => f.write_str("back in the majority's state"),
             Self::OrderChanged { from, to } => write!(f, "the order is {to}, was {from}"),
-            Self::SplitBegan => f.write_str("split: no state holds more than half of the weight"),
+            Self::SplitBegan => f.write_str("split: no state has more than half of the stake"),
             Self::SplitEnded => f.write_str("no longer split"),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")

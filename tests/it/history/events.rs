@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use cad3::Hash;
 use convex_client::FailureReason;
+use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
+use convex_client::chain::{RegisteredPeer, Registry};
 use convex_peer_monitor::history::EventKind;
 
 use crate::support::agent::Agent;
@@ -57,6 +59,20 @@ async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
 async fn the_start_and_the_end_of_a_fork_are_events() {
     let config = format!("{TWO}- {{ name: three, endpoints: ['tcp://192.0.2.3:1'] }}\n");
     let watched = Watched::start(None, &config).await;
+    let staked = |key| {
+        let peer = RegisteredPeer {
+            controller: None,
+            own_copper: 2 * MINIMUM_OWN_STAKE_COPPER,
+            delegated_copper: 0,
+            shares: 2 * MINIMUM_OWN_STAKE_COPPER,
+            last_block_ms: Some(0),
+            url: None,
+        };
+        (Hash::new([key; 32]), peer)
+    };
+    let registry = Registry::complete(0, (0..3).map(staked));
+    let read = (registry, "one".to_owned(), false);
+    watched.fleet.record_registry("main", Some(read));
     for (block, hashes) in [(5, [1, 1, 1]), (6, [2, 2, 9]), (7, [3, 3, 3])] {
         for (peer, hash) in (0..3).zip(hashes) {
             let key = u8::try_from(peer).unwrap();
