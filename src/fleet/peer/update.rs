@@ -53,7 +53,7 @@ impl PeerRecord {
             self.last_poll = LastPoll::Excused;
         }
         self.record_measurements(endpoints, now, wall);
-        self.heard = match self.polled_state(now) {
+        self.heard = match self.polled_state(observation) {
             Some((block, _)) => Some(Heard {
                 block,
                 until: now + self.fresh_for(),
@@ -84,13 +84,15 @@ impl PeerRecord {
         }
     }
 
-    /// Returns the block and the state that the poll at `now` found, if the poll was good.
-    pub(in crate::fleet) fn polled_state(&self, now: Instant) -> Option<BlockState> {
-        let answer = self
-            .poll_answer
-            .as_ref()
-            .filter(|answer| answer.obtained == now && self.last_poll.is_good())?;
-        Some((answer.value.state_block?, answer.value.state_hash?.into()))
+    /// Returns the block and the state that the last poll found, if it was good: `observation`, from
+    /// its query or from a status that has both.
+    pub(in crate::fleet) fn polled_state(&self, observation: &Observation) -> Option<BlockState> {
+        let endpoints = observation.endpoints.iter().rev();
+        let mut right = endpoints.filter(|endpoint| !endpoint.is_wrong());
+        let pair = right.find_map(|endpoint| endpoint.attempt.state_pair())?;
+        self.last_poll
+            .is_good()
+            .then(|| (pair.block, pair.hash.into()))
     }
 
     /// Whether this is how the peer is known to compare with its network.
