@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::failure::Reason;
 use crate::fleet::network::member::{Heard, MemberVerdict};
 use crate::fleet::network::ring::BlockState;
-use crate::fleet::{EndpointObservation, Lag, Observation, Registration};
+use crate::fleet::{Comparison, EndpointObservation, Lag, Observation, Registration};
 use crate::self_check::Excuse;
 use crate::sidecar::Reading;
 
@@ -122,6 +122,21 @@ impl PeerRecord {
         self.registration = verdict.registration;
         if verdict.registration == Registration::Registered {
             self.registered_key = self.own_key();
+        }
+        self.update_verdict(now, wall);
+    }
+
+    /// Records how the states of the peer compare with those of others at `now`, if it is not
+    /// watched by a fleet.
+    pub fn record_states_compared(
+        &mut self,
+        comparison: Comparison,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        self.comparison = comparison;
+        if comparison != Comparison::NotCompared {
+            self.compared = Some(now);
         }
         self.update_verdict(now, wall);
     }
