@@ -162,3 +162,64 @@ async fn sample_anchor<Peer, Answer>(
         sleep_until(asked + interval).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Samples anchors and others of a network with a block each `block_interval`, where the peer at
+    /// this position is behind by `behind`. Returns how often each was asked, and which of the others
+    /// were compared.
+    async fn window(
+        anchors: &[usize],
+        others: &[usize],
+        block_interval: Duration,
+        behind: &[Duration],
+    ) -> (Vec<u32>, Vec<bool>) {
+        let start = Instant::now();
+        let asked = RefCell::new(vec![0; behind.len()]);
+        let ask = |peer: usize| {
+            asked.borrow_mut()[peer] += 1;
+            let time = Duration::from_secs(3600) + start.elapsed();
+            let time = time.saturating_sub(behind[peer]);
+            let block = i64::try_from(time.as_millis() / block_interval.as_millis()).unwrap();
+            async move { Some(block) }
+        };
+        let compared = sample_common_blocks(anchors, others, ask).await;
+        assert!(start.elapsed() < WINDOW + SAMPLE_INTERVALS[0]);
+        (asked.into_inner(), compared)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_up_to_half_a_second_behind_are_compared_at_every_rate_of_blocks() {
+        for block_ms in [50, 200, 1_000, 30_000] {
+            let behind = [0, 0, 0, 20, 480].map(Duration::from_millis);
+            let block_interval = Duration::from_millis(block_ms);
+            let (asked, compared) = window(&[0, 1, 2], &[3, 4], block_interval, &behind).await;
+            assert_eq!(compared, [true, true], "{block_ms} ms");
+            assert_eq!(asked[3..], [1, 1], "{block_ms} ms");
+            assert!(
+                asked[..3].iter().all(|asked| *asked <= MAX_SAMPLES),
+                "{asked:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_ends_as_soon_as_everybody_has_a_block_in_common() {
+        let behind = [Duration::ZERO; 2];
+        let (asked, _) = window(&[0, 1], &[], Duration::from_secs(1), &behind).await;
+        assert!(asked.iter().all(|asked| *asked <= 2), "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_shows_no_block_of_the_others_costs_at_most_forty_samples_each() {
+        let behind = [0, 0, 0, 3600].map(Duration::from_secs);
+        let block_interval = Duration::from_millis(50);
+        let (asked, compared) = window(&[0, 1, 2], &[3], block_interval, &behind).await;
+        assert_eq!(compared, [false]);
+        assert!(asked.iter().all(|asked| *asked <= MAX_SAMPLES), "{asked:?}");
+    }
+}

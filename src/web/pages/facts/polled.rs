@@ -239,11 +239,11 @@ impl PeerFacts<'_> {
         if let Some(network) = self.network() {
             let compared = &network.verdict.compared;
             let value = match compared.stake {
-                Some(stake) => format!(
+                Some(share) => format!(
                     "{} of {} answering peers, {} of the stake",
                     compared.peers,
                     compared.answering,
-                    percent(stake)
+                    percent(share)
                 ),
                 None => format!(
                     "{} of {} answering peers; the stake is not known",
