@@ -4,7 +4,7 @@ mod commands;
 mod permits;
 mod prober;
 mod sampler;
-mod schedule;
+pub mod schedule;
 mod scheduler;
 mod window;
 

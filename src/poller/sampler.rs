@@ -19,7 +19,8 @@ use crate::supervisor::liveness::Pulse;
 use super::window::{MAX_ANCHORS, WINDOW, sample_common_blocks};
 
 /// How often to look for peers without a recent comparison: twice in a poll interval, but no more
-/// often than this, and at least as often as [`MAX_LOOK_INTERVAL`].
+/// often than this, and at least as often as [`MAX_LOOK_INTERVAL`]. This often also when states have
+/// just been found to differ.
 const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// See [`MIN_LOOK_INTERVAL`].
@@ -79,7 +80,11 @@ impl Sampler {
             sleep(look_interval).await;
             pulse.expect(WINDOW);
             let comparable = self.fleet.comparable(&self.network);
-            look_interval = (comparable.interval / 2).clamp(MIN_LOOK_INTERVAL, MAX_LOOK_INTERVAL);
+            look_interval = if comparable.urgent {
+                MIN_LOOK_INTERVAL
+            } else {
+                (comparable.interval / 2).clamp(MIN_LOOK_INTERVAL, MAX_LOOK_INTERVAL)
+            };
             let peers = self.due_peers(&comparable);
             if !peers.is_empty() {
                 self.sample(&comparable, peers, &ask).await;
@@ -100,8 +105,10 @@ impl Sampler {
             let asked = self.asked.get(&record.peer.name);
             asked.is_none_or(|asked| asked.next <= now)
         };
-        let due = comparable.lacking.iter().filter(is_due);
-        due.take(MAX_ASKED).cloned().collect()
+        let mut due: Vec<_> = comparable.lacking.iter().filter(is_due).collect();
+        // First those that were not asked yet, then those that wait longest.
+        due.sort_by_key(|record| Some(self.asked.get(&record.peer.name)?.next));
+        due.into_iter().take(MAX_ASKED).cloned().collect()
     }
 
     /// Opens one window.

@@ -46,6 +46,8 @@ pub(in crate::fleet) struct Member {
     pub(super) fresh_for: Duration,
     /// Its stake in billionths of the registered stake; 0 while that is unknown.
     pub(super) stake: u64,
+    /// Whether it has so much own stake that other peers accept its votes.
+    pub(super) has_effective_stake: bool,
     /// Its decayed stake in billionths of the registered weight; 0 while that is unknown.
     pub(super) weight: u64,
     /// How its states compare with those of the others. A divergence is latched until an equal
@@ -93,6 +95,7 @@ impl Member {
             interval: Duration::ZERO,
             fresh_for: Duration::ZERO,
             stake: 0,
+            has_effective_stake: false,
             weight: 0,
             comparison,
             disputed_since: None,
