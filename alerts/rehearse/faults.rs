@@ -31,8 +31,8 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ("minority-fork:2", Alert("ConvexPeerLagging")),
     ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
-    // The peer lags as well, but only this alert says that it recedes.
-    ("recede=20:2", Alert("ConvexPeerDegraded")),
+    // The peer lags as well, but only this alert says that final blocks are lost.
+    ("recede=20:2", Alert("ConvexFinalityReceding")),
     (
         "restart=100:2",
         Nothing("the peer catches up within ten seconds"),
@@ -62,10 +62,7 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ),
     ("low-stake:2", Alert("ConvexOwnStakeBelowMinimum")),
     ("stake=0.01:2", Alert("ConvexOwnStakeBelowMinimum")),
-    (
-        "unregistered:2",
-        Nothing("a peer that left the registry has no stake alerts"),
-    ),
+    ("unregistered:2", Alert("ConvexPeerUnregistered")),
     ("silent-stake:2", Alert("ConvexWeightDecayed")),
     ("half-dead:2", Alert("ConvexQueriesHang")),
     ("http-500:2", Alert("ConvexPeerDegraded")),

@@ -6,8 +6,10 @@ mod prober;
 mod sampler;
 mod schedule;
 mod scheduler;
+mod window;
 
 pub use commands::{CommandError, PeerCommands};
 pub use prober::Prober;
 pub use sampler::Sampler;
 pub use scheduler::{ScheduleMetrics, Scheduler};
+pub use window::{MAX_ANCHORS, sample_common_blocks};

@@ -200,14 +200,19 @@ impl NetworkWatch {
     }
 
     fn compared(&self, now: Instant) -> Compared {
-        let stake = sum_of_stake(self.compared_members(now));
+        let peers = self.compared_members(now).count();
+        let mut stake = sum_of_stake(self.compared_members(now));
+        // The stake of each peer is rounded down.
+        if stake + peers as u128 > u128::from(WHOLE) {
+            stake = u128::from(WHOLE);
+        }
         Compared {
             answering: self
                 .members
                 .values()
                 .filter(|member| member.is_answering(now))
                 .count(),
-            peers: self.compared_members(now).count(),
+            peers,
             stake: self.registered_stake().map(|_| fraction(stake)),
             last: self
                 .members
