@@ -174,7 +174,10 @@ impl Member {
         };
         let is_settled = self.dispute_settles().is_some_and(|settles| settles <= now);
         self.comparison = match (verdict, self.comparison) {
-            (RingVerdict::Diverged { first_block }, _) => Comparison::Diverged { first_block },
+            (RingVerdict::Diverged { first_block }, known) => Comparison::Diverged {
+                // The ring forgets the lower ones.
+                first_block: known.first_block().unwrap_or(first_block).min(first_block),
+            },
             (RingVerdict::Undisputed, _) if agreed => Comparison::Agrees,
             // A diverged peer that no other one agrees with stays diverged when the others are lost.
             (_, latched @ Comparison::Diverged { .. }) if !agreed => latched,

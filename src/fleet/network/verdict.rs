@@ -256,7 +256,9 @@ fn sum_of_stake<'a>(members: impl Iterator<Item = &'a Member>) -> u128 {
     members.map(|member| u128::from(member.stake)).sum()
 }
 
-/// Converts billionths of the registered stake.
+/// Converts billionths of the registered stake, to a millionth: the part of each peer was rounded
+/// down.
 fn fraction(units: u128) -> f64 {
-    u32::try_from(units).map_or(1.0, |units| f64::from(units.min(WHOLE)) / f64::from(WHOLE))
+    let millionths = (units + 500) / 1_000;
+    u32::try_from(millionths).map_or(1.0, |millionths| f64::from(millionths.min(1_000_000)) / 1e6)
 }

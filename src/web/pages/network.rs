@@ -115,16 +115,11 @@ pub(super) fn describe_difference(difference: &StateDifference) -> String {
 
 /// Describes how many peers can be lost before the quorum is.
 fn describe_losable(losable: Losable) -> String {
-    let peers = |count: usize| match count {
-        0 => "no peer".to_owned(),
-        1 => "1 peer".to_owned(),
-        _ => format!("{count} peers"),
-    };
-    let Losable { worst, best } = losable;
-    if worst == best {
-        format!("{} can be lost", peers(best))
-    } else {
-        format!("{worst} to {} can be lost", peers(best))
+    match losable {
+        Losable { worst: 0, best: 0 } => "no peer can be lost".to_owned(),
+        Losable { worst: 1, best: 1 } => "1 peer can be lost".to_owned(),
+        Losable { worst, best } if worst == best => format!("{best} peers can be lost"),
+        Losable { worst, best } => format!("{worst} to {best} peers can be lost"),
     }
 }
 
@@ -179,5 +174,40 @@ impl<'a> NetworkCard<'a> {
                 .map(number),
             counts,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cad3::Hash;
+
+    use super::*;
+
+    #[test]
+    fn losable_peers_are_a_range_where_stake_is_not_observed() {
+        for (worst, best, expected) in [
+            (0, 0, "no peer can be lost"),
+            (1, 1, "1 peer can be lost"),
+            (2, 2, "2 peers can be lost"),
+            (0, 1, "0 to 1 peers can be lost"),
+        ] {
+            assert_eq!(describe_losable(Losable { worst, best }), expected);
+        }
+    }
+
+    #[test]
+    fn a_difference_names_the_block_and_each_state_with_a_peer() {
+        let difference = StateDifference {
+            block: 1_234,
+            states: vec![
+                (Hash::new([0xab; 32]).into(), "a".to_owned()),
+                (Hash::new([0x0c; 32]).into(), "b".to_owned()),
+            ],
+            groups: 2,
+        };
+        assert_eq!(
+            describe_difference(&difference),
+            "block 1,234: abababababab… at a, 0c0c0c0c0c0c… at b"
+        );
     }
 }
