@@ -79,14 +79,13 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// The peer's state diverged from the majority's.
+    /// Peers with more than half of the registered stake have another state than the peer.
     ForkBegan {
-        /// The lowest block known to differ. The majority has this block too, so it is far below
-        /// 2^53.
+        /// The lowest block known to differ. Others have this block too, so it is far below 2^53.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_block: Option<i64>,
     },
-    /// The peer's state equals the majority's again.
+    /// The peer's state equals that of another peer again, and nobody contradicts.
     ForkEnded,
     /// The peer's finality went back, which it never should. An event at once and each time, while
     /// the condition `receding` waits for the peer to recover.

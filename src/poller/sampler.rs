@@ -172,3 +172,94 @@ impl Comparable {
         anchors.take(MAX_ANCHORS).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use convex_client::Endpoint;
+
+    use crate::config::Peer;
+
+    use super::*;
+
+    fn record(name: &str) -> Arc<PeerRecord> {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut peer = Peer::from_endpoint(endpoint);
+        name.clone_into(&mut peer.name);
+        Arc::new(PeerRecord::new(Arc::new(peer)))
+    }
+
+    /// Samples an anchor on a network with a block each `block_interval`; returns the number of
+    /// samples and of blocks that were missed between two of them.
+    async fn samples(block_interval: Duration, common: &CommonBlocks) -> (u32, i64) {
+        let (asked, missed, last) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let start = Instant::now();
+        let ask = |_| {
+            let block = start.elapsed().as_millis() / block_interval.as_millis();
+            let block = i64::try_from(block).unwrap();
+            asked.set(asked.get() + 1);
+            missed.set(missed.get() + (block - last.get() - 1).max(0));
+            last.set(block);
+            async move { Some(block) }
+        };
+        sample_anchor("a", start + WINDOW, common, &ask).await;
+        assert!(start.elapsed() < WINDOW + SAMPLE_INTERVALS[0]);
+        (asked.get(), missed.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_anchor_is_sampled_more_often_than_blocks_are_made_and_at_most_forty_times() {
+        for (block_ms, most) in [(50, 40), (200, 40), (1_000, 30), (30_000, 20)] {
+            let (asked, missed) =
+                samples(Duration::from_millis(block_ms), &CommonBlocks::default()).await;
+            assert!(asked <= most, "{block_ms} ms: {asked}");
+            assert!(missed <= 1, "{block_ms} ms: {missed} blocks missed");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sampling_ends_when_every_peer_has_a_block_in_common_with_an_anchor() {
+        let common = CommonBlocks::default();
+        common.lock().wanted = HashSet::from([0, 1]);
+        common.lock().all_asked = true;
+        let (asked, _) = samples(Duration::from_millis(100), &common).await;
+        assert!((2..=4).contains(&asked), "{asked}");
+    }
+
+    #[test]
+    fn anchors_take_turns_except_those_whose_states_differ() {
+        let comparable = Comparable {
+            anchors: ["x", "a", "b", "c"].map(record).into(),
+            differing: 1,
+            ..Comparable::default()
+        };
+        let names = |window| {
+            let anchors = comparable.anchors_of(window).into_iter();
+            anchors
+                .map(|anchor| anchor.peer.name.clone())
+                .collect::<String>()
+        };
+        assert_eq!([0, 1, 2].map(names), ["xab", "xca", "xbc"]);
+        assert_eq!(Comparable::default().anchors_of(7).len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_strangers_peer_is_asked_at_most_three_times_a_minute() {
+        for (role, is_compared, least) in [
+            (Role::Reference, true, 20),
+            (Role::Reference, false, 20),
+            (Role::Own, true, 2),
+            (Role::Own, false, 4),
+        ] {
+            let mut asked = Asked::new();
+            asked.plan_next(is_compared, role);
+            assert_eq!((asked.next - Instant::now()).as_secs(), least);
+        }
+        let mut asked = Asked::new();
+        for _ in 0..10 {
+            asked.plan_next(false, Role::Own);
+        }
+        assert_eq!(asked.next - Instant::now(), MAX_RETRY_INTERVAL);
+    }
+}

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::fleet::{
-    Evidence, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot, StakeClass,
+    Evidence, HeadBasis, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
+    Snapshot, StakeClass, StateDifference,
 };
 
-use super::format::{TimeFormat, Timestamp, number, percent, short_cvm};
+use super::format::{TimeFormat, Timestamp, number, percent, push_fmt, short_cvm};
 use super::labels;
 use super::view::{FleetView, HealthFilter};
 
@@ -17,11 +18,15 @@ pub(super) struct NetworkCard<'a> {
     pub(super) class: &'static str,
     pub(super) order: &'static str,
     pub(super) head: Option<String>,
+    /// Whether the head rests on the stake of the configured peers only.
+    pub(super) head_of_configured: bool,
     pub(super) finality_advanced: Option<Timestamp>,
     /// Number of distinct states at one block; none if nothing was compared lately.
     pub(super) groups: Option<usize>,
     pub(super) compared: ComparedSummary,
-    pub(super) split: bool,
+    /// The newest block at which peers have different states, with these.
+    pub(super) difference: Option<String>,
+    pub(super) split: Evidence,
     pub(super) registered: Option<String>,
     pub(super) quorum: Option<QuorumSummary>,
     pub(super) stake: Option<String>,
@@ -35,6 +40,10 @@ pub(super) struct ComparedSummary {
     pub(super) peers: usize,
     /// Share of the registered stake.
     pub(super) stake: Option<String>,
+    /// When a peer was last compared.
+    pub(super) last: Option<Timestamp>,
+    /// Whether blocks are made, but nothing was compared for long.
+    pub(super) nothing_for_long: bool,
 }
 
 /// The quorum of a network.
@@ -42,8 +51,8 @@ pub(super) struct QuorumSummary {
     pub(super) margin: String,
     /// Whether the quorum is lost.
     pub(super) is_lost: bool,
-    /// How many peers can fail before the quorum is lost.
-    pub(super) losable: usize,
+    /// How many peers can be lost before the quorum is.
+    pub(super) losable: String,
     /// Shares of the stake by class, except zero ones.
     pub(super) shares: Vec<(&'static str, String)>,
 }
@@ -81,13 +90,41 @@ pub(super) fn health_counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCou
 }
 
 impl ComparedSummary {
-    fn new(verdict: &NetworkVerdict) -> Self {
+    fn new(verdict: &NetworkVerdict, snapshot: &Snapshot, times: TimeFormat) -> Self {
         let compared = &verdict.compared;
         Self {
             answering: compared.answering,
             peers: compared.peers,
             stake: compared.stake.map(percent),
+            last: compared.last.map(|last| times.at(snapshot.time_of(last))),
+            nothing_for_long: verdict.nothing_compared,
         }
+    }
+}
+
+/// Describes a block at which peers have different states: the beginning of each hash, and a peer
+/// that has it.
+pub(super) fn describe_difference(difference: &StateDifference) -> String {
+    let mut text = format!("block {}: ", number(difference.block));
+    for (i, (state, peer)) in difference.states.iter().enumerate() {
+        let separator = if i == 0 { "" } else { ", " };
+        push_fmt(&mut text, format_args!("{separator}{state:.6}… at {peer}"));
+    }
+    text
+}
+
+/// Describes how many peers can be lost before the quorum is.
+fn describe_losable(losable: Losable) -> String {
+    let peers = |count: usize| match count {
+        0 => "no peer".to_owned(),
+        1 => "1 peer".to_owned(),
+        _ => format!("{count} peers"),
+    };
+    let Losable { worst, best } = losable;
+    if worst == best {
+        format!("{} can be lost", peers(best))
+    } else {
+        format!("{worst} to {} can be lost", peers(best))
     }
 }
 
@@ -101,7 +138,7 @@ impl<'a> NetworkCard<'a> {
         let quorum = verdict.quorum.as_ref().map(|quorum| QuorumSummary {
             margin: percent(quorum.margin),
             is_lost: quorum.margin < 0.0,
-            losable: quorum.losable.best,
+            losable: describe_losable(quorum.losable),
             shares: StakeClass::ALL
                 .iter()
                 .zip(quorum.ratios)
@@ -126,10 +163,12 @@ impl<'a> NetworkCard<'a> {
             class,
             order: labels::order_state(verdict.order),
             head: verdict.head.map(number),
+            head_of_configured: verdict.head_basis == Some(HeadBasis::Configured),
             finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
             groups: verdict.state_groups(),
-            compared: ComparedSummary::new(verdict),
-            split: verdict.split == Evidence::Proven,
+            compared: ComparedSummary::new(verdict, snapshot, times),
+            difference: verdict.difference.as_ref().map(describe_difference),
+            split: verdict.split,
             registered: verdict.registered.map(number),
             quorum,
             stake: verdict.stake_copper.map(short_cvm),
