@@ -28,15 +28,14 @@ use Expected::{Alert, Nothing};
 const REHEARSALS: &[(&str, Expected)] = &[
     ("stall:all", Alert("ConvexConsensusStalled")),
     ("fork:2", Alert("ConvexStateDiverged")),
+    // ConvexStateDiverged as well, if another peer was seen at the block where it stands.
     ("minority-fork:2", Alert("ConvexPeerLagging")),
     ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
     // The peer lags as well, but only this alert says that final blocks are lost.
     ("recede=20:2", Alert("ConvexFinalityReceding")),
-    (
-        "restart=100:2",
-        Nothing("the peer catches up within ten seconds"),
-    ),
+    // The peer catches up within ten seconds, so only its restart is reported.
+    ("restart=100:2", Alert("ConvexPeerRestarted")),
     (
         "claim=4611686018427387904:2",
         Nothing("the claim of one peer moves no head"),

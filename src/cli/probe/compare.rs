@@ -85,9 +85,10 @@ impl Target {
         let record = &self.last.record;
         let is_good = record.last_poll.is_good();
         let endpoints = self.last.observation.endpoints.iter();
-        let states = endpoints.filter(|_| is_good).filter_map(|endpoint| {
-            let answer = endpoint.attempt.query.as_ref()?.value.as_ref().ok()?;
-            Some((answer.state_block?, answer.state_hash?))
+        let right = endpoints.filter(|endpoint| is_good && !endpoint.is_wrong());
+        let states = right.filter_map(|endpoint| {
+            let pair = endpoint.attempt.state_pair()?;
+            Some((pair.block, pair.hash))
         });
         Shown {
             name: record.peer.name.clone(),

@@ -334,6 +334,22 @@ fn two_disagreeing_halves_are_a_split() {
 }
 
 #[test]
+fn the_whole_stake_is_compared_when_all_peers_are_whatever_is_lost_by_rounding() {
+    for names in [&["a", "b", "c"][..], &["a", "b", "c", "d", "e", "f", "g"]] {
+        let mut scenario = Scenario::equal(names);
+        for (name, others) in names.iter().zip((0..names.len()).rev()) {
+            scenario.answer(0, name, 5, 0);
+            let expected = if others == 0 { 1.0..=1.0 } else { 0.0..=0.9 };
+            let compared = scenario.verdict(0).compared.stake.unwrap();
+            assert!(
+                expected.contains(&compared),
+                "{compared} without {others} others"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_stranger_without_stake_raises_nothing() {
     let mut scenario = Scenario::equal(&["a", "b", "c"]);
     scenario.add("stranger");
