@@ -28,17 +28,16 @@ use Expected::{Alert, Nothing};
 const REHEARSALS: &[(&str, Expected)] = &[
     ("stall:all", Alert("ConvexConsensusStalled")),
     ("fork:2", Alert("ConvexStateDiverged")),
+    // ConvexStateDiverged as well, if another peer was seen at the block where it stands.
     ("minority-fork:2", Alert("ConvexPeerLagging")),
     ("isolate:2", Alert("ConvexPeerLagging")),
     ("unheard:2", Nothing("only beliefs show it, and polls do not read them")),
     ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
-    // The peer lags as well, but only this alert says that it recedes.
-    ("recede=20:2", Alert("ConvexPeerDegraded")),
-    (
-        "restart=100:2",
-        Nothing("the peer catches up within ten seconds"),
-    ),
+    // The peer lags as well, but only this alert says that final blocks are lost.
+    ("recede=20:2", Alert("ConvexFinalityReceding")),
+    // The peer catches up within ten seconds, so only its restart is reported.
+    ("restart=100:2", Alert("ConvexPeerRestarted")),
     (
         "claim=4611686018427387904:2",
         Nothing("the claim of one peer moves no head"),
@@ -64,10 +63,7 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ),
     ("low-stake:2", Alert("ConvexOwnStakeBelowMinimum")),
     ("stake=0.01:2", Alert("ConvexOwnStakeBelowMinimum")),
-    (
-        "unregistered:2",
-        Nothing("a peer that left the registry has no stake alerts"),
-    ),
+    ("unregistered:2", Alert("ConvexPeerUnregistered")),
     ("silent-stake:2", Alert("ConvexWeightDecayed")),
     ("half-dead:2", Alert("ConvexQueriesHang")),
     ("http-500:2", Alert("ConvexPeerDegraded")),

@@ -6,12 +6,14 @@ func consensus() board {
 	made.annotations = []annotation{
 		{"Order stalled", "red", seen("max", byNetwork, in("convex_network_order_state", `state="stalled"`)) + " == 1", "{{network}} finalises nothing"},
 		{"Split", "dark-red", seen("max", byNetwork, in("convex_network_split")) + " == 1", "{{network}} is split"},
-		{"State diverged", "orange", seen("max", byPeer, of("convex_peer_state_diverged")) + " == 1", "{{peer}} has another state"},
+		{"States differ", "orange", ofNetwork("max", "convex_network_state_groups") + " > 1", "{{network}}: states differ"},
+		{"State diverged", "red", seen("max", byPeer, of("convex_peer_state_diverged")) + " == 1", "{{peer}} is diverged"},
 	}
 	made.rows = []row{
-		{panels: append(consensusNumbers(), orderOverTime(), networkPeers(), standings())},
+		{panels: append(append(consensusNumbers(), comparedNumbers()...), orderOverTime(), networkPeers(), standings())},
 		{"Head and finality", headAndFinality()},
-		{"Agreement", agreement()},
+		{"States", comparedStates()},
+		{"Quorum", quorum()},
 	}
 	return made
 }
@@ -23,27 +25,55 @@ func consensusNumbers() []*panel {
 		numbers("Order", "What the order of the network does: advancing, idle (nothing waits), stalled (blocks wait and finality stands), receding, unknown.").
 			now(seen("max", byNetwork, orderOf("convex_network_order_state", in)), "{{network}}").named(orderWords).size(4, 4).
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
-		numbers("Quorum margin", "Weight that may still be lost before consensus stops, by what is proven to be absent: 33 % when nobody is missed, below 0 no quorum; below 23 % a tenth of the weight is missing. With several agents the lowest.").
-			now(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").unit("percentunit").decimals(1).size(4, 4).empty("-").
+		numbers("Quorum margin", "Weight that may still be lost before consensus stops, by what is proven to be absent: 33 % when nobody is missing, below 0 no quorum; below 23 % a tenth of the weight is missing. With several agents the lowest.").
+			now(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").unit("percentunit").decimals(1).size(4, 4).empty("unknown").
 			steps(neutral, step{-1, "red"}, step{0, "orange"}, step{0.23, "green"}).
+			to(at("convex-stake"), runbook("ConvexQuorumAtRisk"), runbook("ConvexQuorumUnknown")),
+		numbers("Losable peers", "Peers, the heaviest first, that can be lost before consensus stops: worst if all stake that nobody watches is lost already, best if it is there. With few peers 0 is normal.").
+			now(losable("worst"), "{{network}} worst").
+			now(losable("best"), "{{network}} best").
+			plain().size(4, 4).empty("unknown").
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
-		numbers("Losable peers", "Peers, the heaviest first, that can be lost before consensus stops. With few peers 0 is what the network is, not what happened to it.").
-			now(ofNetwork("min", "convex_network_losable_peers"), "{{network}}").plain().empty("-").
-			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
-		numbers("Distinct states", "Different states among the peers that are heard, at the same block. 1: all agree.").
-			now(ofNetwork("max", "convex_network_state_groups"), "{{network}}").empty("-").
-			steps(neutral, step{0, "green"}, step{2, "red"}).
-			to(at("convex-peer"), runbook("ConvexStateDiverged")),
-		numbers("Split", "Whether peers disagree and no state has more than half of the weight.").
-			now(ofNetwork("max", "convex_network_split"), "{{network}}").named(faultWords).empty("-").
-			to(at("convex-fleet"), runbook("ConvexNetworkSplit")),
+		numbers("Registered stake", "Whether the registry of peers could be read. While it is unknown there is no head, no lag, no quorum, and nobody can be found diverged.").
+			now(orUnknown("0 * "+ofNetwork("min", "convex_network_quorum_margin_ratio")), "{{network}}").
+			named(mapping{{"unknown", "purple"}, {"known", "green"}}).size(4, 4).
+			to(at("convex-stake"), runbook("ConvexQuorumUnknown")),
 		numbers("Since finality", "Time since finality was last seen to grow on any watched peer. It grows without harm on an idle network.").
 			now("time() - "+ofNetwork("max", "convex_network_finality_advance_timestamp_seconds"), "{{network}}").
 			unit("s").decimals(0).plain().empty("-").size(4, 4).
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
-		numbers("Head block", "The highest state block that the majority has reached.").
-			now(ofNetwork("max", "convex_network_head_block"), "{{network}}").plain().empty("-").
-			to(at("convex-fleet")),
+		numbers("Head block", "The highest block that is final for more than a third of the registered stake.").
+			now(ofNetwork("max", "convex_network_head_block"), "{{network}}").plain().size(4, 4).empty("unknown").
+			to(at("convex-fleet"), runbook("ConvexQuorumUnknown")),
+	}
+}
+
+// comparedNumbers says what the states of peers were found to be, and from how much evidence.
+func comparedNumbers() []*panel {
+	return []*panel{
+		numbers("States at one block", "Different states of watched peers at one block. 1: all peers that were compared have the same. The page of the network names the block and both hashes.").
+			now(ofNetwork("max", "convex_network_state_groups"), "{{network}}").size(4, 4).empty("not compared").
+			steps(neutral, step{0, "green"}, step{2, "red"}).
+			to(at("convex-peer"), runbook("ConvexStatesDiffer"), runbook("ConvexStateDiverged")),
+		numbers("Split", "Whether no state has more than half of the registered stake. Unknown: the peers that were compared hold less than that.").
+			now(orUnknown(ofNetwork("max", "convex_network_split")), "{{network}}").named(evidenceWords).size(4, 4).
+			to(at("convex-fleet"), runbook("ConvexNetworkSplit")),
+		numbers("Stake compared", "Share of the registered stake whose peers showed a block within three poll intervals that another peer showed too. With less than half nobody can be found diverged.").
+			now(ofNetwork("max", "convex_network_compared_stake_ratio"), "{{network}}").unit("percentunit").decimals(0).size(4, 4).empty("unknown").
+			steps(neutral, step{0, "orange"}, step{0.5, "green"}).
+			to(at("convex-stake"), runbook("ConvexNothingCompared")),
+		numbers("Peers compared", "Watched peers that showed a block within three poll intervals that another one showed too, and all watched peers.").
+			now(ofNetwork("max", "convex_network_compared_peers"), "{{network}} compared").
+			now("count by (network) ("+seen("max", byPeer, in("convex_peer_info"))+")", "{{network}} watched").
+			plain().size(4, 4).empty("-").
+			to(at("convex-fleet"), runbook("ConvexNothingCompared")),
+		numbers("Last comparison", "Time since two peers last showed the same block.").
+			now("time() - "+seen("max", byNetwork, of("convex_peer_state_compared_timestamp_seconds")), "{{network}}").
+			unit("s").decimals(0).plain().size(4, 4).empty("never").
+			to(at("convex-fleet"), runbook("ConvexNothingCompared")),
+		numbers("Nothing compared", "Whether blocks are made and several peers answer, but no two of them showed the same block for ten poll intervals: a fork would not be seen.").
+			now(ofNetwork("max", "convex_network_nothing_compared"), "{{network}}").named(faultWords).size(4, 4).empty("-").
+			to(at("convex-fleet"), runbook("ConvexNothingCompared")),
 	}
 }
 
@@ -61,13 +91,13 @@ func networkPeers() *panel {
 }
 
 func standings() *panel {
-	// Another state is worse than all that an outage is.
+	// Another state is worse than an outage.
 	health := badness()
-	badness := "10 * " + seen("max", byPeer, of("convex_peer_state_diverged")) + " + " + health + " or " + health
+	badness := "10 * " + agreement() + " + " + health
 	worst := func(expression string) string {
 		return expression + " and on (peer, network) topk(50, " + badness + ")"
 	}
-	return rows("Peers", "How each watched peer stands to its network, 50 of them, those with another state first; with several agents, as the agent sees it that sees it worst. Click a name to see the peer alone.").
+	return rows("Peers", "How each watched peer compares with its network, 50 of them, those with another state first; with several agents, as the agent sees it that sees it worst. Click a name to see the peer alone.").
 		value("Health", worst("("+health+")"), words(healthWords), cell(), wide(100)).
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
@@ -76,22 +106,23 @@ func standings() *panel {
 		value("Order", worst(seen("max", byPeer, orderOf("convex_peer_order_state", of))), words(orderWords), cell(), wide(100)).
 		value("Lag", worst(seen("max", byPeer, of("convex_peer_lag_blocks"))), unit("suffix: blocks"), missing("-")).
 		value("Behind for", worst(seen("max", byPeer, of("convex_peer_lag_seconds"))), unit("s"), digits(0), missing("-")).
-		value("Other state", worst(seen("max", byPeer, of("convex_peer_state_diverged"))), words(faultWords), lettered(), missing("-")).
-		value("From block", worst(seen("min", byPeer, of("convex_peer_divergence_first_block"))), missing("-")).
+		value("State", worst(agreement()), words(agreementWords), lettered(), missing("-")).
+		value("Compared", worst(date("max", byPeer, of("convex_peer_state_compared_timestamp_seconds"))), unit("dateTimeFromNow"), missing("never")).
+		value("Differs from block", worst(seen("min", byPeer, of("convex_peer_divergence_first_block"))), missing("-")).
 		value("Pending", worst(seen("max", byPeer, of("convex_peer_pending_blocks"))), unit("suffix: blocks"), missing("-")).
 		value("Weight", worst(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), missing("-")).
 		value("Restarts (24 h)", worst(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "24h"))), digits(0)).
-		sorted("Other state", true).
+		sorted("State", true).
 		size(24, 10).
 		to(at("convex-peer"), runbook("ConvexStateDiverged"))
 }
 
 func headAndFinality() []*panel {
 	return []*panel{
-		lines("Head", "The highest state block that the majority has reached.").
+		lines("Head", "The highest block that is final for more than a third of the registered stake. A gap: the stake is unknown.").
 			query(ofNetwork("max", "convex_network_head_block"), "{{network}}").
-			size(8, 8).decimals(0).close().
-			to(at("convex-fleet")),
+			size(8, 8).decimals(0).close().empty("Unknown: the registry of peers was not read").
+			to(at("convex-fleet"), runbook("ConvexQuorumUnknown")),
 		lines("Blocks a minute", "How fast the head moves. 0 on an idle network.").
 			query("60 * "+seen("max", byNetwork, "deriv("+in("convex_network_head_block")+"[$__rate_interval])"), "{{network}}").
 			unit("suffix:/min").size(8, 8).
@@ -101,44 +132,65 @@ func headAndFinality() []*panel {
 			query("time() - "+ofNetwork("max", "convex_network_head_timestamp_seconds"), "{{network}} head").
 			unit("s").size(8, 8).
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
-		lines("Lag of the furthest behind", "Blocks from the state of a peer to the head, at the instant of its answer, of the 10 peers that lag most.").
+		lines("Lag of the furthest behind", "Blocks from the last block that is final at a peer to the head, of the 10 peers that lag most.").
 			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_blocks"))+")", "{{peer}}").
 			unit("suffix: blocks").upTo(10).size(12, 8).
 			to(at("convex-peer"), runbook("ConvexPeerLagging")),
-		lines("Lag in time of the furthest behind", "Time since the head was first seen beyond the state of the peer, 0 when level, of the 10 peers that lag longest.").
+		lines("Lag in time of the furthest behind", "Age of the oldest block that a peer lacks, since it was first seen final at the head, of the 10 peers that lag longest; 0 at the head.").
 			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_seconds"))+")", "{{peer}}").
 			unit("s").upTo(10).size(12, 8).full().
 			to(at("convex-peer"), runbook("ConvexPeerLagging")),
 	}
 }
 
-func agreement() []*panel {
-	standing := lines("Weight by standing", "The weight of the network: with the majority, in another state, down, or of peers that nobody watches. Consensus needs 67 % with the majority. Choose one network to see it stack up to 100 %.").
-		unit("percentunit").stacked().upTo(1).size(8, 8)
-	for _, it := range []word{{"majority", "green"}, {"unobserved", "purple"}, {"minority", "orange"}, {"down", "red"}} {
-		standing.query(seen("max", "network, standing", in("convex_network_stake_ratio", `standing="`+it.text+`"`)), "{{network}} {{standing}}").
-			colored("/ "+it.text+"$/", it.color)
-	}
+func comparedStates() []*panel {
 	now := seen("max", byPeer, of("convex_peer_state_diverged")+" @ end()")
 	return []*panel{
-		standing.to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
-		lines("Quorum margin over time", "Weight that may still be lost before consensus stops. Below 0 nothing becomes final.").
-			query(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").
-			unit("percentunit").upTo(0.35).size(8, 8).limit("transparent", step{0, "red"}).
-			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
-		lines("States and diverged peers", "Distinct states among the peers that are heard, and peers whose state is another one than the majority's.").
+		lines("Stake compared over time", "Share of the registered stake whose peers were compared within three poll intervals. Below the line nobody can be found diverged. A gap: the stake is unknown.").
+			query(ofNetwork("max", "convex_network_compared_stake_ratio"), "{{network}}").
+			unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0.5, "orange"}).
+			empty("Unknown: the registry of peers was not read").
+			to(at("convex-stake"), runbook("ConvexNothingCompared"), runbook("ConvexQuorumUnknown")),
+		lines("Age of comparisons", "Time since a peer last showed a block that another peer showed too, of the 10 peers with the oldest comparison.").
+			query("topk(10, "+age(byPeer, of("convex_peer_state_compared_timestamp_seconds"))+")", "{{peer}}").
+			unit("s").size(8, 8).empty("No peer was ever compared").
+			to(at("convex-peer"), runbook("ConvexNothingCompared")),
+		lines("Different states", "Different states at one block, and peers that are diverged or differ. A gap: nothing was compared.").
 			query(ofNetwork("max", "convex_network_state_groups"), "{{network}} states").
 			query("sum by (network) ("+seen("max", byPeer, of("convex_peer_state_diverged"))+")", "{{network}} diverged peers").
-			size(8, 8).decimals(0).
-			to(at("convex-fleet"), runbook("ConvexNetworkSplit")),
+			query("count by (network) ("+seen("max", byPeer, of("convex_peer_condition", `condition="states_differ"`))+")", "{{network}} differing peers").
+			size(8, 8).decimals(0).empty("Nothing was compared").
+			to(at("convex-fleet"), runbook("ConvexStatesDiffer"), runbook("ConvexNetworkSplit")),
+		states("States of peers", "How the states of peers compare: green equal to another peer's, purple not compared, orange another state and nobody knows which is right, red another state than more than half of the stake; 15 peers, those first that are diverged at the end of the time shown.", agreementWords).
+			query(agreement()+" and on (peer, network) topk(15, "+now+" or 0 * "+seen("max", byPeer, of("convex_peer_health", `state="up"`)+" @ end()")+")", "{{peer}}").
+			size(12, 8).
+			to(at("convex-peer"), runbook("ConvexStateDiverged")),
 		states("Order of the worst peers", "What the order of the 15 peers did that are worst at the end of the time shown: green advancing, blue idle, red stalled, orange receding, purple unknown.", orderWords).
 			query(seen("max", byPeer, orderOf("convex_peer_order_state", of))+" and on (peer, network) topk(15, "+
 				seen("max", byPeer, "4 * "+of("convex_peer_order_state", `state="stalled"`)+" @ end() + ignoring (state) 3 * "+of("convex_peer_order_state", `state="receding"`)+" @ end()")+")", "{{peer}}").
 			size(12, 8).
-			to(at("convex-peer"), runbook("ConvexConsensusStalled")),
-		states("Divergence of peers", "Whether the state of a peer is the majority's: green the same, red another one; 15 peers, those first that have another at the end of the time shown. A gap: no block to compare at.", mapping{{"same", "green"}, {"diverged", "red"}}).
-			query(seen("max", byPeer, of("convex_peer_state_diverged"))+" and on (peer, network) topk(15, "+now+")", "{{peer}}").
-			size(12, 8).
-			to(at("convex-peer"), runbook("ConvexStateDiverged")),
+			to(at("convex-peer"), runbook("ConvexConsensusStalled"), runbook("ConvexFinalityReceding")),
+	}
+}
+
+func quorum() []*panel {
+	const unknown = "Unknown: the registry of peers was not read"
+	standing := lines("Weight by standing", "The weight of the network: with the majority, in another state, down, or of peers that are not watched. Consensus needs 67 % with the majority. Choose one network to see it stack up to 100 %.").
+		unit("percentunit").stacked().upTo(1).size(8, 8).empty(unknown)
+	for _, it := range []word{{"majority", "green"}, {"unobserved", "purple"}, {"minority", "orange"}, {"down", "red"}} {
+		standing.query(seen("max", "network, standing", in("convex_network_stake_ratio", `standing="`+it.text+`"`)), "{{network}} {{standing}}").
+			colored("/ "+it.text+"$/", it.color)
+	}
+	return []*panel{
+		standing.to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
+		lines("Quorum margin over time", "Weight that may still be lost before consensus stops. Below 0 nothing becomes final. A gap: unknown.").
+			query(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").
+			unit("percentunit").upTo(0.35).size(8, 8).limit("transparent", step{0, "red"}).empty(unknown).
+			to(at("convex-stake"), runbook("ConvexQuorumAtRisk"), runbook("ConvexQuorumUnknown")),
+		lines("Losable peers over time", "Peers, the heaviest first, that can be lost before consensus stops: worst if all stake that nobody watches is lost already, best if it is there. A gap: unknown.").
+			query(losable("worst"), "{{network}} worst").
+			query(losable("best"), "{{network}} best").
+			size(8, 8).decimals(0).upTo(1).empty(unknown).
+			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
 	}
 }

@@ -72,6 +72,7 @@ func wrongNow() *panel {
 		label("network", "Network").
 		label("role", "Role", wide(90)).
 		label("condition", "Condition").
+		value("Since", date("min", "peer, network, condition", of("convex_peer_condition_since_timestamp_seconds"))+" and on (peer, network, condition) ("+troubled+")", unit("dateTimeFromNow"), missing("-"), wide(120)).
 		sorted("Health", true).
 		size(12, 9).empty("Nothing is wrong").
 		to(at("convex-peer"), runbook("ConvexPeerDegraded"))
@@ -96,16 +97,18 @@ func alerts() *panel {
 
 func networks() *panel {
 	of := func(how, metric string) string { return seen(how, byNetwork, in(metric)) }
-	return rows("Networks", "One line for each network. Idle is healthy: nothing waits. The quorum margin is 33 % when nobody is missed; below 0 nothing becomes final.").
+	return rows("Networks", "One line for each network. Idle is healthy: nothing is pending. The quorum margin is 33 % when nobody is missing; below 0 nothing becomes final. Losable: peers, the heaviest first, that can still be lost.").
 		label("network", "Network", linked(leading("Consensus and forks", "/d/convex-consensus?${datasource:queryparam}&var-network=${__value.raw}&${peer:queryparam}&${vantage:queryparam}&${__url_time_range}"))).
 		value("Order", seen("max", byNetwork, orderOf("convex_network_order_state", in)), words(orderWords), cell(), wide(110)).
 		value("Quorum margin", of("min", "convex_network_quorum_margin_ratio"),
-			unit("percentunit"), digits(1), missing("-"), bythreshold(), graded("red", step{0, "orange"}, step{0.23, "green"}), lettered()).
-		value("Losable peers", of("min", "convex_network_losable_peers"), missing("-")).
-		value("Distinct states", of("max", "convex_network_state_groups"), missing("-"), bythreshold(), graded("green", step{2, "red"}), lettered()).
-		value("Split", of("max", "convex_network_split"), words(faultWords), lettered(), missing("-")).
+			unit("percentunit"), digits(1), missing("unknown"), bythreshold(), graded("red", step{0, "orange"}, step{0.23, "green"}), lettered()).
+		value("Losable, worst", losable("worst"), missing("-")).
+		value("Losable, best", losable("best"), missing("-")).
+		value("Stake compared", of("max", "convex_network_compared_stake_ratio"), unit("percentunit"), digits(0), missing("unknown")).
+		value("States", of("max", "convex_network_state_groups"), missing("not compared"), bythreshold(), graded("green", step{2, "red"}), lettered()).
+		value("Split", orUnknown(of("max", "convex_network_split")), words(evidenceWords), lettered(), missing("-")).
 		value("Since finality", "time() - "+of("max", "convex_network_finality_advance_timestamp_seconds"), unit("s"), digits(0), missing("-")).
-		value("Head block", of("max", "convex_network_head_block"), missing("-")).
+		value("Head block", of("max", "convex_network_head_block"), missing("unknown")).
 		value("Watched", "count by (network) ("+seen("max", byPeer, in("convex_peer_info"))+")").
 		value("Registered", of("max", "convex_network_peers_registered"), missing("-")).
 		sorted("Order", true).
@@ -128,7 +131,7 @@ func peerTable() *panel {
 		value("Latency (15 min)", worst("max by (peer, network) ("+meanLatency("15m")+")"), unit("s"), digits(1), missing("-")).
 		value("Lag", worst(seen("max", byPeer, of("convex_peer_lag_blocks"))), unit("suffix: blocks"), missing("-")).
 		value("State block", worst(seen("max", byPeer, of("convex_peer_state_block"))), missing("-")).
-		value("Other state", worst(seen("max", byPeer, of("convex_peer_state_diverged"))), words(faultWords), lettered(), missing("-")).
+		value("State", worst(agreement()), words(agreementWords), lettered(), missing("-")).
 		value("Certificate", worst("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400"),
 			unit("suffix: days"), digits(0), missing("no TLS"), bythreshold(), graded("red", step{0, "green"}), lettered()).
 		value("Maintenance", worst(seen("max", byPeer, of("convex_peer_maintenance"))), words(mapping{{"", "text"}, {"yes", "blue"}}), missing("-"), lettered()).
@@ -177,7 +180,7 @@ func fleetLines() []*panel {
 			query("histogram_quantile(0.99, "+seen("sum", "le, network, transport", rate(in("convex_network_probe_duration_seconds_bucket")))+")", "{{network}} {{transport}} p99").
 			unit("s").size(12, 8).
 			to(at("convex-monitor"), runbook("ConvexLatencyHigh")),
-		lines("Furthest behind", "Blocks from the state of a peer to the head of its network, of the 10 peers that lag most. 0: level.").
+		lines("Furthest behind", "Blocks from the last block that is final at a peer to the head of its network, of the 10 peers that lag most; 0 at the head.").
 			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_blocks"))+")", "{{peer}}").
 			unit("suffix: blocks").upTo(10).size(12, 8).
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),

@@ -45,14 +45,13 @@ func peerNumbers() []*panel {
 		numbers("Order", "What the peer's order does: advancing, idle (nothing waits), stalled (blocks wait and finality stands), receding, unknown.").
 			now(seen("max", byPeer, orderOf("convex_peer_order_state", of)), "").named(orderWords).
 			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
-		numbers("Lag", "Blocks from the peer's state to the head of its network. Empty: no other peer of the network is heard.").
-			now(seen("max", byPeer, of("convex_peer_lag_blocks")), "").unit("suffix: blocks").empty("-").
+		numbers("Lag", "Blocks from the last block that is final at the peer to the head of its network. Unknown: no other peer answers, or the registered stake is not known.").
+			now(seen("max", byPeer, of("convex_peer_lag_blocks")), "").unit("suffix: blocks").empty("unknown").
 			steps(neutral, step{-1e9, "green"}, step{10, "orange"}).
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
-		numbers("State", "Whether the peer's state is the majority's. Empty: no common block, or no majority.").
-			now(seen("max", byPeer, of("convex_peer_state_diverged")), "").empty("-").
-			named(mapping{{"same", "green"}, {"diverged", "red"}}).
-			to(at("convex-consensus"), runbook("ConvexStateDiverged")),
+		numbers("State", "Whether the peer's state equals that of another peer at the same block. Not compared: within three poll intervals no other peer showed a block that this one showed. Differs: another peer has another state, and nobody knows which is right.").
+			now(agreement(), "").empty("-").named(agreementWords).
+			to(at("convex-consensus"), runbook("ConvexStateDiverged"), runbook("ConvexStatesDiffer")),
 		numbers("Certificate", "Days until the certificate ends that ends first in the chain that the HTTP endpoint showed last. Whether that is soon depends on its lifetime. Empty: no TLS.").
 			now("("+seen("min", byPeer, of("convex_probe_tls_not_after_timestamp_seconds"))+" - time()) / 86400", "").
 			unit("suffix: days").decimals(0).empty("no TLS").steps(neutral, step{-1e5, "red"}, step{0, "green"}).
@@ -61,8 +60,9 @@ func peerNumbers() []*panel {
 }
 
 func peerConditions() *panel {
-	return rows("Conditions in force", "What is wrong with the peer now, by the closed set of conditions, and which agents find it so.").
+	return rows("Active conditions", "What is wrong with the peer now, since when, as far back as its polls show, and how many agents find it so.").
 		label("condition", "Condition").
+		value("Since", date("min", "condition", of("convex_peer_condition_since_timestamp_seconds")), unit("dateTimeFromNow"), missing("-"), wide(120)).
 		value("Agents", "count by (condition) ("+of("convex_peer_condition")+` and on (job, instance) convex_monitor_info{vantage=~"$vantage"})`, wide(80)).
 		sorted("Condition", false).
 		size(8, 6).empty("None is known").
@@ -150,6 +150,14 @@ func peerOrder() []*panel {
 			query(seen("max", byNetwork, "convex_network_head_block and on (network) "+of("convex_peer_info")), "head").
 			size(8, 8).decimals(0).close().
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
+		states("State compared with peers", "Green: equal to another peer's at the same block. Purple: not compared. Orange: another peer has another state, and nobody knows which is right. Red: more than half of the stake has another state.", agreementWords).
+			query(agreement(), "{{peer}}").
+			size(12, 6).
+			to(at("convex-consensus"), runbook("ConvexStateDiverged"), runbook("ConvexStatesDiffer")),
+		lines("Age of the comparison", "Time since the peer last showed a block that another peer showed too. Agreement expires after three poll intervals.").
+			query(age(byPeer, of("convex_peer_state_compared_timestamp_seconds")), "{{peer}}").
+			unit("s").size(12, 6).empty("Never compared").
+			to(at("convex-consensus"), runbook("ConvexNothingCompared")),
 		states("Order over time", "What the peer's order did: green advancing, blue idle, red stalled, orange receding, purple unknown.", orderWords).
 			query(seen("max", byPeer, orderOf("convex_peer_order_state", of)), "{{peer}}").
 			size(8, 6).

@@ -72,6 +72,31 @@ func orderOf(metric string, selected func(string, ...string) string) string {
 
 var orderWords = mapping{{"advancing", "green"}, {"idle", "blue"}, {"unknown", "purple"}, {"receding", "orange"}, {"stalled", "red"}}
 
+// agreement is 3 diverged, 2 differs, 1 agrees, 0 not compared. What one agent has evidence for counts
+// more than what another one has none for.
+func agreement() string {
+	const same = " or on (peer, network, job, instance) "
+	return seen("max", byPeer, "(3 * "+of("convex_peer_state_diverged")+" > 0"+
+		same+"2 * "+of("convex_peer_condition", `condition="states_differ"`)+
+		same+"1 + "+of("convex_peer_state_diverged")+
+		same+"0 * "+of("convex_peer_health", `state="up"`)+")")
+}
+
+var agreementWords = mapping{{"not compared", "purple"}, {"agrees", "green"}, {"differs", "orange"}, {"diverged", "red"}}
+
+// orUnknown is 1 more than the value of each network, and 0 for those that have none.
+func orUnknown(expression string) string {
+	return "1 + " + expression + " or 0 * " + seen("max", byNetwork, in("convex_network_order_state"))
+}
+
+// evidenceWords are for orUnknown where 1 is bad.
+var evidenceWords = mapping{{"unknown", "purple"}, {"no", "green"}, {"yes", "red"}}
+
+// losable is how many peers of a network can be lost in the best or the worst case.
+func losable(which string) string {
+	return seen("min", byNetwork, in("convex_network_losable_peers", `case="`+which+`"`))
+}
+
 // Where 1 is bad, and where 1 is good.
 var (
 	faultWords = mapping{{"no", "green"}, {"yes", "red"}}

@@ -9,6 +9,7 @@ func stake() board {
 	made.annotations = []annotation{
 		condition("Stake low", "red", "own_stake_low", "{{peer}} is near eviction"),
 		condition("Weight decayed", "orange", "weight_decayed", "{{peer}} makes no blocks"),
+		condition("Unregistered", "dark-red", "unregistered", "{{peer}} is not registered"),
 	}
 	made.rows = []row{
 		{panels: append(stakeNumbers(), stakes())},
@@ -35,15 +36,15 @@ func stakeNumbers() []*panel {
 			steps(neutral, step{0, "red"}, step{1, "orange"}, step{10, "green"}).
 			to(at("convex-fleet"), runbook("ConvexControllerBalanceLow")),
 		numbers("Stake", "Coin behind all registered peers, rewards included.").
-			now(ofNetwork("max", "convex_network_stake_cvm"), "{{network}}").unit("suffix: CVM").decimals(0).plain().size(4, 4).empty("-").
-			to(at("convex-consensus")),
+			now(ofNetwork("max", "convex_network_stake_cvm"), "{{network}}").unit("suffix: CVM").decimals(0).plain().size(4, 4).empty("unknown").
+			to(at("convex-consensus"), runbook("ConvexQuorumUnknown")),
 		numbers("Registered peers", "Peers registered on chain, watched or not.").
 			now(ofNetwork("max", "convex_network_peers_registered"), "{{network}}").plain().size(4, 4).empty("-").
 			to(at("convex-consensus"), runbook("ConvexNewPeerOnChain")),
-		numbers("Age of these figures", "Time since the registry of peers was last told. It should stay near networks[].stake_interval, a minute by default.").
-			now("time() - "+ofNetwork("max", "convex_network_stake_timestamp_seconds"), "{{network}}").unit("s").decimals(0).size(4, 4).empty("-").
+		numbers("Age of these figures", "Time since the registry of peers was last read. It should stay near networks[].stake_interval, a minute by default.").
+			now("time() - "+ofNetwork("max", "convex_network_stake_timestamp_seconds"), "{{network}}").unit("s").decimals(0).size(4, 4).empty("never").
 			steps(neutral, step{0, "green"}, step{300, "orange"}).
-			to(at("convex-monitor"), runbook("ConvexProbeDataStale")),
+			to(at("convex-monitor"), runbook("ConvexQuorumUnknown")),
 	}
 }
 

@@ -60,7 +60,11 @@ pub(super) enum Command {
     /// Prints a row per endpoint: values, duration of each step, identity of the peer, and
     /// problems. ORDER is the number of blocks known, proposed, agreed on and final, and the state
     /// of the order; STATE is the last executed block. Health is that of a single poll: nothing is
-    /// averaged, and peers are not compared with each other.
+    /// averaged.
+    ///
+    /// The states of the peers of one network are compared at common blocks; peers with different
+    /// ones are degraded. For lack of a common block, up to three peers are asked for their state up
+    /// to 40 times within two seconds, and each other peer once.
     ///
     /// Exit codes: that of the worst peer, numbered as in Nagios: 0 ok, 1 degraded, 3 unknown,
     /// 2 down. 64 for an invalid command line; 2 with a message on standard error for an invalid

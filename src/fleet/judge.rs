@@ -153,7 +153,8 @@ impl Fleet {
 mod tests {
     use std::path::Path;
 
-    use convex_client::{Attempt, Transport};
+    use cad3::Hash;
+    use convex_client::{Attempt, ErrorReply, OrderPoints, StatePair, Status, Timed, Transport};
 
     use crate::config;
     use crate::failure::{Failure, Reason};
@@ -179,6 +180,66 @@ mod tests {
             EndpointObservation::new(Transport::Tcp, (now, now), Attempt::default(), Err(failure));
         let endpoints = vec![endpoint];
         fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    }
+
+    /// A peer that answers its query with an error; its status has `state` from release 0.8.17 on.
+    fn with_status(state: Option<StatePair>) -> Observation {
+        let order = OrderPoints {
+            block: 8,
+            proposal: 8,
+            consensus: 8,
+            finality: 8,
+        };
+        let status = Status {
+            genesis: Hash::new([1; 32]),
+            peer_key: Hash::new([2; 32]),
+            order,
+            state,
+            protocol: None,
+        };
+        let error = ErrorReply {
+            code: "JUICE".to_owned(),
+            message: "as scripted".to_owned(),
+        };
+        let took = Duration::ZERO;
+        let attempt = Attempt {
+            status: Some(Timed {
+                value: status,
+                took,
+            }),
+            query: Some(Timed {
+                value: Err(error),
+                took,
+            }),
+            ..Attempt::default()
+        };
+        let now = SystemTime::now();
+        let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, Ok(took));
+        let endpoints = vec![endpoint];
+        Observation { endpoints }
+    }
+
+    #[test]
+    fn peers_are_compared_by_the_states_of_their_statuses_where_queries_have_none() {
+        let pair = StatePair {
+            block: 7,
+            hash: Hash::new([7; 32]),
+        };
+        for (state, expected) in [(Some(pair), 2), (None, 0)] {
+            let text = "networks: [{ name: n }]\n\
+                        peers:\n\
+                        - { name: p, network: n, endpoints: ['tcp://127.0.0.1:1'] }\n\
+                        - { name: q, network: n, endpoints: ['tcp://127.0.0.1:2'] }\n";
+            let config = config::parse(text, "c.yml", Path::new(""), &|_| None).unwrap();
+            let fleet = Fleet::default();
+            fleet.apply(&config);
+            for slot in fleet.slots() {
+                fleet.record(&slot, &with_status(state));
+            }
+            fleet.judge_all();
+            let (_, verdict) = &fleet.network_verdicts()[0];
+            assert_eq!(verdict.compared.peers, expected, "{state:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use cad3::Hash;
 use convex_client::{
     Api, ErrorReply, OrderPoints, PollAnswer, Transport, seconds_from_ms, seconds_since_epoch,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema};
@@ -238,8 +238,8 @@ struct FailureJson<'a> {
 }
 
 /// An integer that is read exactly: a number up to 2^53, a string beyond.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ExactInteger(pub(crate) i64);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExactInteger(pub i64);
 
 impl Serialize for ExactInteger {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -247,6 +247,21 @@ impl Serialize for ExactInteger {
             serializer.serialize_i64(self.0)
         } else {
             serializer.collect_str(&self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ExactInteger {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(i64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(number) => Ok(Self(number)),
+            Written::Text(text) => text.parse().map(Self).map_err(serde::de::Error::custom),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Fleet {
         record.record_observation(observation, excuse, now, wall);
         let network = slot.network.judgement();
         record.stake = record.own_key().and_then(|key| network.stake_of(&key));
-        let found = record.polled_state(now);
+        let found = record.polled_state(observation);
         if found.is_some() {
             let reached = record.final_block(now);
             let lag = reached.and_then(|block| network.lag(slot.id, block, now));

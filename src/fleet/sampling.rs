@@ -28,6 +28,8 @@ pub struct Comparable {
     pub lacking: Vec<Arc<PeerRecord>>,
     /// The shortest poll interval among the peers that answer.
     pub interval: Duration,
+    /// Whether states differ, and the peers have to show within seconds which are right.
+    pub urgent: bool,
 }
 
 impl Fleet {
@@ -75,6 +77,7 @@ impl Fleet {
             differing,
             lacking: lacking.collect(),
             interval,
+            urgent: judgement.settling,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::peer_json::ExactInteger;
+
 /// The label of an enum value. Labels written by a later version are kept unchanged.
 pub type Label = Cow<'static, str>;
 
@@ -77,15 +79,22 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
     },
-    /// The peer's state diverged from the majority's.
+    /// Peers with more than half of the registered stake have another state than the peer.
     ForkBegan {
-        /// The lowest block known to differ. The majority has this block too, so it is far below
-        /// 2^53.
+        /// The lowest block known to differ. Others have this block too, so it is far below 2^53.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_block: Option<i64>,
     },
-    /// The peer's state equals the majority's again.
+    /// The peer's state equals that of another peer again, and nobody contradicts.
     ForkEnded,
+    /// The peer's finality went back, which it never should. An event at once and each time, while
+    /// the condition `receding` waits for the peer to recover.
+    FinalityReceded {
+        /// Number of final blocks before.
+        from: ExactInteger,
+        /// Number of final blocks now.
+        to: ExactInteger,
+    },
     /// The state of the network's order changed. Changes between `idle` and `advancing`, which are
     /// both healthy, are not events.
     OrderChanged {
@@ -96,9 +105,19 @@ pub enum EventKind {
         #[schema(value_type = String)]
         to: Label,
     },
-    /// No group of peers with equal states holds more than half of the weight any more.
+    /// Peers of the network have different states at one block, whoever is in the majority.
+    StatesDifferBegan {
+        /// The newest such block.
+        block: ExactInteger,
+        /// The states at it.
+        states: Vec<StateOfPeer>,
+    },
+    /// No two peers of the network show different states at one block any more.
+    StatesDifferEnded,
+    /// Peers with more than half of the registered stake were compared, and no state has more than
+    /// half.
     SplitBegan,
-    /// A group of peers with equal states holds more than half of the weight again.
+    /// The network is no longer split.
     SplitEnded,
     /// A new configuration became active.
     ConfigReloaded {
@@ -118,6 +137,15 @@ pub enum EventKind {
     },
     /// The agent is stopping.
     AgentStopped,
+}
+
+/// One of several states at a block, and a peer that has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StateOfPeer {
+    /// The first half of the state's hash.
+    pub hash: String,
+    /// Name of a peer that has this state.
+    pub peer: String,
 }
 
 /// Longest text of the errors of a configuration, in characters.
@@ -156,8 +184,23 @@ impl fmt::Display for EventKind {
                 f.write_str("diverged from the majority's state")
             }
             Self::ForkEnded => f.write_str("back in the majority's state"),
+            Self::FinalityReceded { from, to } => {
+                write!(f, "finality went back from {} to {} blocks", from.0, to.0)
+            }
+            Self::StatesDifferBegan { block, states } => {
+                write!(f, "peers have different states at block {}", block.0)?;
+                let mut separator = ": ";
+                for StateOfPeer { hash, peer } in states {
+                    write!(f, "{separator}0x{}… ({peer})", &hash[..hash.len().min(8)])?;
+                    separator = ", ";
+                }
+                Ok(())
+            }
+            Self::StatesDifferEnded => {
+                f.write_str("no two peers show different states at one block any more")
+            }
             Self::OrderChanged { from, to } => write!(f, "the order is {to}, was {from}"),
-            Self::SplitBegan => f.write_str("split: no state holds more than half of the weight"),
+            Self::SplitBegan => f.write_str("split: no state holds more than half of the stake"),
             Self::SplitEnded => f.write_str("no longer split"),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")

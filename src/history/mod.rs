@@ -21,7 +21,7 @@ pub use db::{
     FILE_NAME as DATABASE_FILE_NAME, HOURS_KEPT, MEMORY_BYTES, MINUTES_KEPT, ReadError, Resolution,
     StoreError,
 };
-pub use event::{Event, EventKind, Label};
+pub use event::{Event, EventKind, Label, StateOfPeer};
 pub use event_log::{EVENTS_KEPT, Subscription};
 pub use queries::Transcripts;
 pub use recent_polls::{Outcome, POLLS_KEPT, Poll};

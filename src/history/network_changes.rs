@@ -1,16 +1,27 @@
-//! Records events about networks: changes of their order and splits.
+//! Records events about networks: changes of their order, differences between states, and splits.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use crate::fleet::{Evidence, Fleet, OrderState};
+use crate::fleet::peer_json::ExactInteger;
+use crate::fleet::{Evidence, Fleet, NetworkVerdict, OrderState, StateDifference};
 
-use super::event::EventKind;
+use super::event::{EventKind, StateOfPeer};
 use super::event_log::{EventLog, EventSubject};
 
-/// The order state of each network, and whether it was split, when it was last observed.
+/// Most states of an event: liars can show as many as they want.
+const MAX_STATES: usize = 8;
+
+/// What each network was like when it was last observed.
 #[derive(Debug, Default)]
-pub(super) struct NetworkChanges(HashMap<String, (OrderState, bool)>);
+pub(super) struct NetworkChanges(HashMap<String, Observed>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Observed {
+    order: OrderState,
+    states_differ: bool,
+    split: bool,
+}
 
 impl NetworkChanges {
     /// Compares the networks with their previous state and records the changes.
@@ -18,28 +29,62 @@ impl NetworkChanges {
         let verdicts = fleet.network_verdicts();
         let mut previous = std::mem::take(&mut self.0);
         for (name, verdict) in verdicts {
-            let (order, split) = (verdict.order, verdict.split == Evidence::Proven);
-            let (old_order, was_split) = previous
-                .remove(&name)
-                .unwrap_or((OrderState::Unknown, false));
+            let before = previous.remove(&name).unwrap_or_default();
             let subject = EventSubject {
                 peer: None,
                 network: Some(&name),
             };
-            let push = |kind| log.push(SystemTime::now(), subject, kind);
-            if is_notable(old_order, order) {
-                push(EventKind::OrderChanged {
-                    from: old_order.as_str().into(),
-                    to: order.as_str().into(),
-                });
+            for kind in before.changes(&verdict) {
+                log.push(SystemTime::now(), subject, kind);
             }
-            match (was_split, split) {
-                (false, true) => push(EventKind::SplitBegan),
-                (true, false) => push(EventKind::SplitEnded),
-                (true, true) | (false, false) => {}
-            }
-            self.0.insert(name, (order, split));
+            self.0.insert(name, Observed::new(&verdict));
         }
+    }
+}
+
+impl Observed {
+    fn new(verdict: &NetworkVerdict) -> Self {
+        Self {
+            order: verdict.order,
+            states_differ: verdict.difference.is_some(),
+            split: verdict.split == Evidence::Proven,
+        }
+    }
+
+    /// Returns the events between this and `verdict`.
+    fn changes(self, verdict: &NetworkVerdict) -> Vec<EventKind> {
+        let now = Self::new(verdict);
+        let mut events = Vec::new();
+        if is_notable(self.order, now.order) {
+            events.push(EventKind::OrderChanged {
+                from: self.order.as_str().into(),
+                to: now.order.as_str().into(),
+            });
+        }
+        match &verdict.difference {
+            Some(difference) if !self.states_differ => events.push(began(difference)),
+            None if self.states_differ => events.push(EventKind::StatesDifferEnded),
+            Some(_) | None => {}
+        }
+        match (self.split, now.split) {
+            (false, true) => events.push(EventKind::SplitBegan),
+            (true, false) => events.push(EventKind::SplitEnded),
+            (true, true) | (false, false) => {}
+        }
+        events
+    }
+}
+
+fn began(difference: &StateDifference) -> EventKind {
+    let states = difference.states.iter().take(MAX_STATES);
+    EventKind::StatesDifferBegan {
+        block: ExactInteger(difference.block),
+        states: states
+            .map(|(hash, peer)| StateOfPeer {
+                hash: hash.to_string(),
+                peer: peer.clone(),
+            })
+            .collect(),
     }
 }
 

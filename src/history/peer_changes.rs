@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cad3::Hash;
 
+use crate::fleet::peer_json::ExactInteger;
 use crate::fleet::{Condition, Health, PeerRecord};
 
 use super::event::EventKind;
@@ -19,6 +20,7 @@ pub(super) struct PeerChanges {
     key: Option<Hash>,
     key_changes: u64,
     diverged: bool,
+    finality: Option<i64>,
 }
 
 impl PeerChanges {
@@ -32,6 +34,7 @@ impl PeerChanges {
             key: record.identity.key,
             key_changes: record.identity.key_changes,
             diverged: record.comparison.is_diverged(),
+            finality: record.last_finality(),
         }
     }
 
@@ -50,6 +53,12 @@ impl PeerChanges {
         }
         if record.restarts > self.restarts {
             events.push(EventKind::RestartInferred);
+        }
+        if let (Some(from), Some(to)) = (self.finality, record.last_finality())
+            && to < from
+        {
+            let (from, to) = (ExactInteger(from), ExactInteger(to));
+            events.push(EventKind::FinalityReceded { from, to });
         }
         let diverged = record.comparison.is_diverged();
         if diverged && !self.diverged {
@@ -106,6 +115,7 @@ impl PeerChanges {
             key: record.identity.key,
             key_changes: record.identity.key_changes,
             diverged: record.comparison.is_diverged(),
+            finality: record.last_finality(),
         };
     }
 }

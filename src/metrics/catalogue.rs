@@ -155,9 +155,9 @@ catalogue! {
     STATE_HASH_PREFIX = "convex_peer_state_hash_prefix", Gauge, Peer, Omitted, ["peer", "network"],
         "First 6 bytes of the state hash as an integer; equal on peers with equal states.";
     LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
-        "Blocks between the peer's state and the head of the network when the peer answered; absent if no other peer of the network answers.";
+        "Blocks from the last one that is final at the peer to the head of the network; absent if no other peer of the network answers, or the network has no head.";
     LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Omitted, ["peer", "network"],
-        "Time since the head was first seen beyond the peer's state block, 0 if the peer is at the head; absent together with convex_peer_lag_blocks.";
+        "Time since the agent first saw the oldest block that is not final at the peer final at the head, 0 if the peer is at the head; absent together with convex_peer_lag_blocks.";
     ORDER_STATE = "convex_peer_order_state", Gauge, Peer, Kept, ["peer", "network", "state"],
         "State of the peer's order: unknown, receding, stalled, advancing or idle; exactly one is 1.";
     STATE_DIVERGED = "convex_peer_state_diverged", Gauge, Peer, Kept, ["peer", "network"],

@@ -4,10 +4,12 @@ mod commands;
 mod permits;
 mod prober;
 mod sampler;
-mod schedule;
+pub mod schedule;
 mod scheduler;
+mod window;
 
 pub use commands::{CommandError, PeerCommands};
 pub use prober::Prober;
 pub use sampler::Sampler;
 pub use scheduler::{ScheduleMetrics, Scheduler};
+pub use window::{MAX_ANCHORS, sample_common_blocks};

@@ -7,48 +7,27 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::config::Role;
 use crate::fleet::{Comparable, Fleet, PeerRecord};
 use crate::supervisor::liveness::Pulse;
 
+use super::window::{MAX_ANCHORS, WINDOW, sample_common_blocks};
+
 /// How often to look for peers without a recent comparison: twice in a poll interval, but no more
-/// often than this, and at least as often as [`MAX_LOOK_INTERVAL`].
+/// often than this, and at least as often as [`MAX_LOOK_INTERVAL`]. This often also when states have
+/// just been found to differ.
 const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// See [`MIN_LOOK_INTERVAL`].
 const MAX_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long anchors are sampled.
-const WINDOW: Duration = Duration::from_secs(2);
-
-/// When the other peers are asked: their blocks may be somewhat older than those of the anchors, or
-/// newer.
-const ASK_AFTER: Duration = Duration::from_millis(600);
-
-/// Number of peers that are sampled often.
-const MAX_ANCHORS: usize = 3;
-
-/// Most samples of one anchor in a window.
-const MAX_SAMPLES: u32 = 40;
-
 /// Most peers that are given a comparison in one window, so that a large network costs no poll.
 const MAX_ASKED: usize = 256;
-
-/// Pause between two samples of an anchor whose block stands still, moves by one, or by more.
-const SAMPLE_INTERVALS: [Duration; 3] = [
-    Duration::from_millis(200),
-    Duration::from_millis(50),
-    Duration::from_millis(25),
-];
-
-/// After this many samples with the same block it stands still.
-const STANDING_AFTER: u32 = 4;
 
 /// Minimum time between two requests to a stranger's peer: at most three a minute.
 const STRANGER_INTERVAL: Duration = Duration::from_secs(20);
@@ -101,7 +80,11 @@ impl Sampler {
             sleep(look_interval).await;
             pulse.expect(WINDOW);
             let comparable = self.fleet.comparable(&self.network);
-            look_interval = (comparable.interval / 2).clamp(MIN_LOOK_INTERVAL, MAX_LOOK_INTERVAL);
+            look_interval = if comparable.urgent {
+                MIN_LOOK_INTERVAL
+            } else {
+                (comparable.interval / 2).clamp(MIN_LOOK_INTERVAL, MAX_LOOK_INTERVAL)
+            };
             let peers = self.due_peers(&comparable);
             if !peers.is_empty() {
                 self.sample(&comparable, peers, &ask).await;
@@ -122,8 +105,10 @@ impl Sampler {
             let asked = self.asked.get(&record.peer.name);
             asked.is_none_or(|asked| asked.next <= now)
         };
-        let due = comparable.lacking.iter().filter(is_due);
-        due.take(MAX_ASKED).cloned().collect()
+        let mut due: Vec<_> = comparable.lacking.iter().filter(is_due).collect();
+        // First those that were not asked yet, then those that wait longest.
+        due.sort_by_key(|record| Some(self.asked.get(&record.peer.name)?.next));
+        due.into_iter().take(MAX_ASKED).cloned().collect()
     }
 
     /// Opens one window.
@@ -137,38 +122,21 @@ impl Sampler {
     {
         let anchors = comparable.anchors_of(self.windows);
         self.windows += 1;
-        let common = CommonBlocks::default();
-        let end = Instant::now() + WINDOW;
-        let anchored = anchors.iter().map(|anchor| {
-            let name = &anchor.peer.name;
-            sample_anchor(name, end, &common, ask)
-        });
         let is_anchor = |record: &Arc<PeerRecord>| {
             let mut anchors = anchors.iter();
             anchors.any(|anchor| anchor.peer.name == record.peer.name)
         };
         let others: Vec<_> = peers.iter().filter(|record| !is_anchor(record)).collect();
-        let asking = async {
-            sleep(ASK_AFTER).await;
-            let answers = others.iter().map(|record| async {
-                let block = ask(record.peer.name.clone()).await;
-                common.lock().wanted.extend(block);
-                block
-            });
-            let answers = join_all(answers).await;
-            common.lock().all_asked = true;
-            answers
-        };
-        let (_, answers) = join(join_all(anchored), asking).await;
-        let seen = common.lock();
-        for (record, block) in others.iter().zip(answers) {
-            let is_compared = block.is_some_and(|block| seen.blocks.contains(&block));
+        let anchor_names: Vec<_> = anchors.iter().map(|record| &*record.peer.name).collect();
+        let other_names: Vec<_> = others.iter().map(|record| &*record.peer.name).collect();
+        let ask = |name: &str| ask(name.to_owned());
+        let compared = sample_common_blocks(&anchor_names, &other_names, ask).await;
+        for (record, is_compared) in others.iter().zip(compared) {
             self.asked
                 .entry(record.peer.name.clone())
                 .or_insert_with(Asked::new)
                 .plan_next(is_compared, record.peer.role);
         }
-        drop(seen);
         for anchor in peers.iter().filter(|record| is_anchor(record)) {
             self.asked
                 .entry(anchor.peer.name.clone())
@@ -200,66 +168,6 @@ impl Asked {
     }
 }
 
-/// The blocks that were seen in a window.
-#[derive(Debug, Default)]
-struct CommonBlocks(Mutex<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// Blocks that anchors showed.
-    blocks: HashSet<i64>,
-    /// Blocks that other peers showed.
-    wanted: HashSet<i64>,
-    /// Whether all other peers were asked.
-    all_asked: bool,
-}
-
-impl CommonBlocks {
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        // A panic leaves a set of blocks that is valid.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether each block that was wanted has been seen.
-    fn is_complete(&self) -> bool {
-        let seen = self.lock();
-        seen.all_asked && seen.wanted.is_subset(&seen.blocks)
-    }
-}
-
-/// Samples one anchor until `end`, or until every peer has a block in common with an anchor.
-async fn sample_anchor<Answer>(
-    name: &str,
-    end: Instant,
-    common: &CommonBlocks,
-    ask: &impl Fn(String) -> Answer,
-) where
-    Answer: Future<Output = Option<i64>>,
-{
-    let mut last = None;
-    let mut standing = 0;
-    for _ in 0..MAX_SAMPLES {
-        let asked = Instant::now();
-        if asked >= end || common.is_complete() {
-            return;
-        }
-        let Some(block) = ask(name.to_owned()).await else {
-            return;
-        };
-        common.lock().blocks.insert(block);
-        let moved = last.map_or(1, |last| block - last);
-        last = Some(block);
-        standing = if moved == 0 { standing + 1 } else { 0 };
-        let [slow, normal, fast] = SAMPLE_INTERVALS;
-        let interval = match moved {
-            0 if standing >= STANDING_AFTER => slow,
-            0 | 1 => normal,
-            _ => fast,
-        };
-        sleep_until(asked + interval).await;
-    }
-}
-
 impl Comparable {
     /// Returns the anchors of a window: those whose states differ, then others in turn.
     fn anchors_of(&self, window: usize) -> Vec<Arc<PeerRecord>> {
@@ -269,5 +177,57 @@ impl Comparable {
         let in_turn = others[start..].iter().chain(&others[..start]);
         let anchors = differing.iter().chain(in_turn);
         anchors.take(MAX_ANCHORS).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use convex_client::Endpoint;
+
+    use crate::config::Peer;
+
+    use super::*;
+
+    fn record(name: &str) -> Arc<PeerRecord> {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut peer = Peer::from_endpoint(endpoint);
+        name.clone_into(&mut peer.name);
+        Arc::new(PeerRecord::new(Arc::new(peer)))
+    }
+
+    #[test]
+    fn anchors_take_turns_except_those_whose_states_differ() {
+        let comparable = Comparable {
+            anchors: ["x", "a", "b", "c"].map(record).into(),
+            differing: 1,
+            ..Comparable::default()
+        };
+        let names = |window| {
+            let anchors = comparable.anchors_of(window).into_iter();
+            anchors
+                .map(|anchor| anchor.peer.name.clone())
+                .collect::<String>()
+        };
+        assert_eq!([0, 1, 2].map(names), ["xab", "xca", "xbc"]);
+        assert_eq!(Comparable::default().anchors_of(7).len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_strangers_peer_is_asked_at_most_three_times_a_minute() {
+        for (role, is_compared, least) in [
+            (Role::Reference, true, 20),
+            (Role::Reference, false, 20),
+            (Role::Own, true, 2),
+            (Role::Own, false, 4),
+        ] {
+            let mut asked = Asked::new();
+            asked.plan_next(is_compared, role);
+            assert_eq!((asked.next - Instant::now()).as_secs(), least);
+        }
+        let mut asked = Asked::new();
+        for _ in 0..10 {
+            asked.plan_next(false, Role::Own);
+        }
+        assert_eq!(asked.next - Instant::now(), MAX_RETRY_INTERVAL);
     }
 }

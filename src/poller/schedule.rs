@@ -14,7 +14,8 @@ const MAX_FIRST_ROUND: Duration = Duration::from_secs(10);
 
 /// Returns a peer's offset in the interval, from the hash of its name. Polls are spread evenly and
 /// keep their times across restarts.
-pub(super) fn phase(name: &str, interval: Duration) -> Duration {
+#[must_use]
+pub fn phase(name: &str, interval: Duration) -> Duration {
     let digest = Sha3_256::digest(name.as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
@@ -24,7 +25,8 @@ pub(super) fn phase(name: &str, interval: Duration) -> Duration {
 
 /// Returns the time from `now` to the next slot: the next wall-clock time that is `phase` past a
 /// multiple of `interval`. Less than `interval`.
-pub(super) fn until_next_slot(now: SystemTime, phase: Duration, interval: Duration) -> Duration {
+#[must_use]
+pub fn until_next_slot(now: SystemTime, phase: Duration, interval: Duration) -> Duration {
     let since = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
@@ -36,7 +38,8 @@ pub(super) fn until_next_slot(now: SystemTime, phase: Duration, interval: Durati
 
 /// Returns how long before its first slot, which is `until_slot` away, a peer is polled for the
 /// first time. All peers are polled once soon after the start, even when their interval is long.
-pub(super) fn head_start(until_slot: Duration, interval: Duration) -> Duration {
+#[must_use]
+pub fn head_start(until_slot: Duration, interval: Duration) -> Duration {
     let round = interval
         .mul_f64(FIRST_ROUND_OF_INTERVAL)
         .min(MAX_FIRST_ROUND);

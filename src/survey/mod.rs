@@ -5,4 +5,4 @@ pub mod discovery;
 mod network_survey;
 mod query_schedule;
 
-pub use network_survey::{NetworkSurvey, Surveyor};
+pub use network_survey::{NetworkSurvey, Surveyor, prefer_another};

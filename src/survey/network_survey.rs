@@ -135,14 +135,10 @@ impl Surveyor {
 
     /// Keeps the registry in the fleet up to date, and checks the advertised hosts.
     async fn survey_registry(&self, mut schedule: QuerySchedule) {
-        let mut readings: u64 = 0;
+        let mut last_reader = String::new();
         loop {
             let mut peers = schedule.next().await;
-            // What the registry lacks has to be seen at two peers.
-            if readings % 2 == 1 && peers.len() > 1 {
-                peers.swap(0, 1);
-            }
-            readings += 1;
+            prefer_another(&mut peers, &last_reader);
             let (fleet, network) = (&self.fleet, &schedule.network);
             let reader = RegistryReader::new(fleet.own_keys(network));
             let reading = self.read_registry(&peers, reader).await;
@@ -151,7 +147,8 @@ impl Surveyor {
                 network,
                 source.map(|(registry, reader)| (registry, reader, peers.len() == 1)),
             );
-            if let Some((registry, _)) = reading {
+            if let Some((registry, reader)) = reading {
+                last_reader = reader;
                 let hosts = fleet.advertised_hosts(network, &registry);
                 let addresses = resolve_all(hosts).await;
                 fleet.check_advertised_urls(network, &registry, &addresses);
@@ -221,6 +218,14 @@ impl Surveyor {
             }
         }
         None
+    }
+}
+
+/// Puts the first peer with another name first: what the registry lacks has to be seen at two peers,
+/// and which of them has the newest state changes all the time.
+pub fn prefer_another(peers: &mut [Arc<PeerRecord>], name: &str) {
+    if let Some(other) = peers.iter().position(|peer| peer.peer.name != name) {
+        peers[..=other].rotate_right(1);
     }
 }
 

@@ -19,6 +19,7 @@ mod connections;
 #[path = "../support/contract.rs"]
 mod contract;
 mod dashboards;
+mod evidence;
 mod network;
 mod notify;
 mod paging;
@@ -26,6 +27,7 @@ mod pair;
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;
+mod registered;
 #[expect(dead_code, reason = "real peers need only some of the faults")]
 #[path = "../support/relay.rs"]
 mod relay;
@@ -292,6 +294,7 @@ async fn a_working_network(network: &Network, prometheus: &Prometheus) {
 }
 
 async fn the_network_and_its_stake(network: &Network, prometheus: &Prometheus) {
+    let is = |expected: f64| move |value: f64| value == expected;
     let of_network = |metric: &str| format!("{metric}{{network=\"local\"}}");
     prometheus
         .wait_for(
@@ -299,18 +302,19 @@ async fn the_network_and_its_stake(network: &Network, prometheus: &Prometheus) {
             |time| time > 0.0,
         )
         .await;
+    // What was compared and how much can be lost is known once the stakes are.
     for (metric, expected) in [
         ("convex_network_peers_registered", 2.0),
         ("convex_network_state_groups", 1.0),
+        ("convex_network_compared_stake_ratio", 1.0),
         ("convex_network_split", 0.0),
         ("convex_network_query_error", 0.0),
-        ("convex_network_losable_peers", 0.0),
     ] {
-        assert_eq!(
-            prometheus.value(&of_network(metric)).await,
-            expected,
-            "{metric}"
-        );
+        prometheus.wait_for(&of_network(metric), is(expected)).await;
+    }
+    for case in ["worst", "best"] {
+        let losable = format!("convex_network_losable_peers{{network=\"local\",case=\"{case}\"}}");
+        prometheus.wait_for(&losable, is(0.0)).await;
     }
     let idle = "convex_network_order_state{network=\"local\",state=\"idle\"}";
     prometheus.wait_for(idle, |idle| idle == 1.0).await;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
+use convex_client::chain::{RegisteredPeer, Registry};
 use convex_client::{PollAnswer, Transport};
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation};
 use convex_peer_monitor::history::{Event, History};
@@ -61,6 +63,22 @@ impl Watched {
         let slot = &self.fleet.slots()[peer];
         self.fleet.record(slot, &Observation { endpoints });
         self.fleet.judge_all();
+    }
+
+    /// Registers peers with these keys and equal stakes.
+    fn register(&self, keys: &[u8]) {
+        let peer = RegisteredPeer {
+            controller: None,
+            own_copper: 10 * MINIMUM_OWN_STAKE_COPPER,
+            delegated_copper: 0,
+            shares: 1,
+            last_block_ms: None,
+            url: None,
+        };
+        let peers = keys.iter().map(|key| (Hash::new([*key; 32]), peer.clone()));
+        let registry = Registry::complete(0, peers);
+        self.fleet
+            .record_registry("main", Some((registry, "one".to_owned(), false)));
     }
 
     /// Writes everything, like an agent that stops.

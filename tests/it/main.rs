@@ -28,6 +28,7 @@ mod discovery;
 
 mod fleet {
     mod excuses;
+    mod grid;
     mod record;
     mod reload;
     mod truth;

@@ -104,6 +104,12 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
             |own| own > 0.0,
         )
         .await;
+    agent
+        .wait_for(
+            "convex_network_compared_stake_ratio{network=\"simulated\"}",
+            |ratio| ratio > 0.0,
+        )
+        .await;
     let available =
         "convex_peer_store_filesystem_available_bytes{peer=\"one\",network=\"default\"}";
     agent.wait_for(available, |bytes| bytes > 0.0).await;
@@ -145,6 +151,7 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         // Exposed only while something is wrong, or where the cgroup counts it.
         let optional = [
             "convex_peer_condition",
+            "convex_peer_condition_since_timestamp_seconds",
             "convex_peer_divergence_first_block",
             "convex_peer_process_oom_kills_total",
         ]

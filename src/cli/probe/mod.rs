@@ -1,8 +1,12 @@
-//! `probe`: polls each peer once or repeatedly; a peer's health is that of its last poll alone.
+//! `probe`: polls each peer once or repeatedly, and compares the states of those of one network. A
+//! peer's health is that of its last poll alone.
 
+mod compare;
+mod comparison;
 mod progress;
 mod table;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use convex_client::{Endpoint, TlsSettings};
 use futures_util::{StreamExt, stream};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
@@ -23,6 +28,8 @@ use crate::poller::Prober;
 use super::args::ProbeArgs;
 use super::terminal::{self, Screen};
 use super::{BAD_CONFIG, USAGE, runtime};
+use compare::compare_all;
+use comparison::Comparison;
 use progress::{Progress, REDRAW_INTERVAL, SHOW_AFTER};
 
 /// Exit code if no round is complete.
@@ -38,6 +45,16 @@ struct Target {
 struct PollResult {
     record: PeerRecord,
     observation: Observation,
+}
+
+/// A peer in JSON.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    peer: PeerJson<'a>,
+    /// How the peers of its network compare; absent if there is no other peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_comparison: Option<&'a Comparison>,
 }
 
 /// Format of the results.
@@ -103,8 +120,8 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         if let Some(every) = args.watch {
             return watch(&mut targets, &limits, format, every).await;
         }
-        poll_all(&mut targets, &limits).await;
-        print(&format.format(&targets, None)?)?;
+        let comparisons = round(&mut targets, &limits).await;
+        print(&format.format(&targets, &comparisons, None)?)?;
         Ok(exit_code(&targets))
     });
     // A resolver that hangs must not delay the exit.
@@ -131,6 +148,12 @@ impl Target {
         self.last.record.record_poll(&observation, now, wall);
         self.last.observation = observation;
     }
+}
+
+/// Polls every peer once and compares them. Returns the comparisons by network.
+async fn round(targets: &mut [Target], limits: &Limits) -> BTreeMap<String, Comparison> {
+    poll_all(targets, limits).await;
+    compare_all(targets, limits).await
 }
 
 /// Polls every peer once and shows the progress.
@@ -187,12 +210,12 @@ async fn watch(
     let mut code = UNKNOWN;
     let mut last = None;
     loop {
-        tokio::select! {
+        let comparisons = tokio::select! {
             () = &mut stop => break,
-            () = async { rounds.tick().await; poll_all(targets, limits).await } => {}
-        }
+            comparisons = async { rounds.tick().await; round(targets, limits).await } => comparisons,
+        };
         code = exit_code(targets);
-        let text = format.format(targets, Some(every))?;
+        let text = format.format(targets, &comparisons, Some(every))?;
         if let Some(screen) = &screen {
             screen.draw(&text)?;
             last = Some(text);
@@ -210,22 +233,33 @@ async fn watch(
 impl Format {
     /// Formats the results of a round. With `every`, it is one of many: a table gets a heading and
     /// an empty line at its end, JSON is a single line.
-    fn format(self, targets: &[Target], every: Option<Duration>) -> anyhow::Result<String> {
+    fn format(
+        self,
+        targets: &[Target],
+        comparisons: &BTreeMap<String, Comparison>,
+        every: Option<Duration>,
+    ) -> anyhow::Result<String> {
         let now = Instant::now();
         match self {
             Self::Table { colored } => {
                 let results: Vec<&PollResult> = targets.iter().map(|target| &target.last).collect();
                 let width = terminal::size(&io::stdout()).map(|(columns, _)| columns);
-                let table = table::table(&results, width, colored, now);
+                let mut table = table::table(&results, width, colored, now);
+                for comparison in comparisons.values() {
+                    table += &table::comparison(comparison, width, colored);
+                }
                 Ok(match every {
                     Some(every) => format!("{}\n{table}\n", heading(every)),
                     None => table,
                 })
             }
             Self::Json => {
-                let reports: Vec<PeerJson<'_>> = targets
-                    .iter()
-                    .map(|target| PeerJson::new(&target.last.record, now))
+                let records = targets.iter().map(|target| &target.last.record);
+                let reports: Vec<Report<'_>> = records
+                    .map(|record| Report {
+                        peer: PeerJson::new(record, now),
+                        network_comparison: comparisons.get(&record.peer.network),
+                    })
                     .collect();
                 let text = if every.is_some() {
                     serde_json::to_string(&reports)?

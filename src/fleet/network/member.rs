@@ -46,6 +46,8 @@ pub(in crate::fleet) struct Member {
     pub(super) fresh_for: Duration,
     /// Its stake in billionths of the registered stake; 0 while that is unknown.
     pub(super) stake: u64,
+    /// Whether it has so much own stake that other peers accept its votes.
+    pub(super) has_effective_stake: bool,
     /// Its decayed stake in billionths of the registered weight; 0 while that is unknown.
     pub(super) weight: u64,
     /// How its states compare with those of the others. A divergence is latched until an equal
@@ -93,6 +95,7 @@ impl Member {
             interval: Duration::ZERO,
             fresh_for: Duration::ZERO,
             stake: 0,
+            has_effective_stake: false,
             weight: 0,
             comparison,
             disputed_since: None,
@@ -171,7 +174,10 @@ impl Member {
         };
         let is_settled = self.dispute_settles().is_some_and(|settles| settles <= now);
         self.comparison = match (verdict, self.comparison) {
-            (RingVerdict::Diverged { first_block }, _) => Comparison::Diverged { first_block },
+            (RingVerdict::Diverged { first_block }, known) => Comparison::Diverged {
+                // The ring forgets the lower ones.
+                first_block: known.first_block().unwrap_or(first_block).min(first_block),
+            },
             (RingVerdict::Undisputed, _) if agreed => Comparison::Agrees,
             // A diverged peer that no other one agrees with stays diverged when the others are lost.
             (_, latched @ Comparison::Diverged { .. }) if !agreed => latched,

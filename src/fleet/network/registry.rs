@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use cad3::Hash;
-use convex_client::chain::Registry;
+use convex_client::chain::{RegisteredPeer, Registry};
 use tokio::time::Instant;
 
 use crate::fleet::Health;
@@ -61,6 +61,12 @@ impl WeighedRegistry {
         )]
         let weight = weight.round() as u64;
         (u64::try_from(stake).unwrap_or(0).min(WHOLE.into()), weight)
+    }
+
+    /// Whether other peers accept votes of the peer with `key`.
+    fn has_effective_stake(&self, key: &Hash) -> bool {
+        let peer = self.registry.peers.get(key);
+        peer.is_some_and(RegisteredPeer::has_effective_stake)
     }
 
     /// Returns the entry of the peer with `key`.
@@ -155,12 +161,17 @@ impl NetworkWatch {
                 (stake / claims[&key], weight / claims[&key])
             });
             (member.stake, member.weight) = (stake, weight);
+            member.has_effective_stake = registry
+                .as_ref()
+                .zip(member.own_key(&pinned))
+                .is_some_and(|(registry, key)| registry.has_effective_stake(&key));
         }
     }
 
-    /// Whether the disagreement of a member counts: it has stake, or the operator configured it.
+    /// Whether the disagreement of a member counts: the operator configured it, or it has so much
+    /// stake that other peers accept its votes. Strangers who register with less raise nothing.
     pub(super) const fn has_vote(member: &Member) -> bool {
-        member.stake > 0 || member.configured
+        member.has_effective_stake || member.configured
     }
 
     /// Keys that the configuration gives to a peer.

@@ -23,9 +23,12 @@ impl From<Hash> for HashPrefix {
     }
 }
 
+/// In hexadecimal; a precision is the number of bytes.
 impl std::fmt::Display for HashPrefix {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let bytes = f.precision().unwrap_or(self.0.len());
+        let mut shown = self.0.iter().take(bytes);
+        shown.try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -274,6 +274,18 @@ fn a_divergence_is_latched_until_the_states_are_seen_equal() {
 }
 
 #[test]
+fn the_first_divergent_block_is_known_after_its_states_are_forgotten() {
+    let mut scenario = Scenario::equal(&["a", "b", "c", "fork"]);
+    for (second, block) in (5..100).enumerate() {
+        for (name, hash) in [("a", 0), ("b", 0), ("c", 0), ("fork", 1)] {
+            scenario.answer(u64::try_from(second).unwrap(), name, block, hash);
+        }
+    }
+    let forked = Comparison::Diverged { first_block: 5 };
+    assert_eq!(scenario.comparison("fork"), forked);
+}
+
+#[test]
 fn it_takes_more_than_half_of_the_registered_stake_to_say_who_is_wrong() {
     // Three watched peers against one, but most of the stake is not watched.
     let mut scenario = Scenario::new(&[
@@ -319,6 +331,22 @@ fn two_disagreeing_halves_are_a_split() {
         Comparison::Differs,
         "without a majority no peer is diverged"
     );
+}
+
+#[test]
+fn the_whole_stake_is_compared_when_all_peers_are_whatever_is_lost_by_rounding() {
+    for names in [&["a", "b", "c"][..], &["a", "b", "c", "d", "e", "f", "g"]] {
+        let mut scenario = Scenario::equal(names);
+        for (name, others) in names.iter().zip((0..names.len()).rev()) {
+            scenario.answer(0, name, 5, 0);
+            let expected = if others == 0 { 1.0..=1.0 } else { 0.0..=0.9 };
+            let compared = scenario.verdict(0).compared.stake.unwrap();
+            assert!(
+                expected.contains(&compared),
+                "{compared} without {others} others"
+            );
+        }
+    }
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub(in crate::fleet) struct Judgement {
     pub(in crate::fleet) all_polled: bool,
     /// Whether peers have different states and nobody knows which is right.
     pub(in crate::fleet) disputed: bool,
+    /// Whether such a dispute is so young that it is not held against anybody yet.
+    pub(in crate::fleet) settling: bool,
     answering: Answering,
     head: Arc<Head>,
     registry: Option<Arc<WeighedRegistry>>,
@@ -144,6 +146,10 @@ impl NetworkWatch {
                 .members
                 .values()
                 .any(|member| member.dispute_settles().is_some()),
+            settling: self.members.values().any(|member| {
+                let settles = member.dispute_settles();
+                settles.is_some_and(|settles| settles > now)
+            }),
             answering: match (answering.next(), answering.next()) {
                 (None, _) => Answering::None,
                 (Some((id, _)), None) => Answering::Only(*id),
@@ -200,14 +206,19 @@ impl NetworkWatch {
     }
 
     fn compared(&self, now: Instant) -> Compared {
-        let stake = sum_of_stake(self.compared_members(now));
+        let peers = self.compared_members(now).count();
+        let mut stake = sum_of_stake(self.compared_members(now));
+        // The stake of each peer is rounded down.
+        if stake + peers as u128 > u128::from(WHOLE) {
+            stake = u128::from(WHOLE);
+        }
         Compared {
             answering: self
                 .members
                 .values()
                 .filter(|member| member.is_answering(now))
                 .count(),
-            peers: self.compared_members(now).count(),
+            peers,
             stake: self.registered_stake().map(|_| fraction(stake)),
             last: self
                 .members
@@ -217,8 +228,8 @@ impl NetworkWatch {
         }
     }
 
-    /// Whether no state has more than half of the registered stake, although peers with more than
-    /// half of it were compared.
+    /// Whether no state can have more than half of the registered stake: peers with half of it or
+    /// more have other states than others.
     fn split(&self, now: Instant) -> Evidence {
         let half = u128::from(WHOLE) / 2;
         let members = || self.compared_members(now);
@@ -226,8 +237,15 @@ impl NetworkWatch {
         if sum_of_stake(agreeing) > half {
             return Evidence::Disproven;
         }
-        let differing = members().any(|member| member.comparison == Comparison::Differs);
-        if differing && sum_of_stake(members()) > half {
+        let differs = |member: &&Member| {
+            matches!(
+                member.comparison,
+                Comparison::Differs | Comparison::Diverged { .. }
+            )
+        };
+        // Of two equal halves each has a little less than half in whole units.
+        let apart = sum_of_stake(members().filter(differs));
+        if apart + members().count() as u128 >= half {
             return Evidence::Proven;
         }
         Evidence::None
@@ -238,7 +256,9 @@ fn sum_of_stake<'a>(members: impl Iterator<Item = &'a Member>) -> u128 {
     members.map(|member| u128::from(member.stake)).sum()
 }
 
-/// Converts billionths of the registered stake.
+/// Converts billionths of the registered stake, to a millionth: the part of each peer was rounded
+/// down.
 fn fraction(units: u128) -> f64 {
-    u32::try_from(units).map_or(1.0, |units| f64::from(units.min(WHOLE)) / f64::from(WHOLE))
+    let millionths = (units + 500) / 1_000;
+    u32::try_from(millionths).map_or(1.0, |millionths| f64::from(millionths.min(1_000_000)) / 1e6)
 }

@@ -184,7 +184,11 @@ impl NetworkWatch {
             .iter()
             .map(|(_, member)| WeightedRing {
                 ring: member.ring(),
-                weight: member.stake.max(u64::from(Self::has_vote(member))),
+                weight: if Self::has_vote(member) {
+                    member.stake.max(1)
+                } else {
+                    0
+                },
             })
             .collect();
         let Agreement {

@@ -240,6 +240,12 @@ impl PeerRecord {
         self.fresh(self.order.as_ref(), now).copied()
     }
 
+    /// Returns the number of final blocks that the last STATUS showed, however long ago.
+    #[must_use]
+    pub fn last_finality(&self) -> Option<i64> {
+        Some(self.order_watch.last?.finality)
+    }
+
     /// Returns the state of the order; unknown if the points are outdated.
     #[must_use]
     pub fn order_state(&self, now: Instant) -> OrderState {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::failure::Reason;
 use crate::fleet::network::member::{Heard, MemberVerdict};
 use crate::fleet::network::ring::BlockState;
-use crate::fleet::{EndpointObservation, Lag, Observation, Registration};
+use crate::fleet::{Comparison, EndpointObservation, Lag, Observation, Registration};
 use crate::self_check::Excuse;
 use crate::sidecar::Reading;
 
@@ -53,7 +53,7 @@ impl PeerRecord {
             self.last_poll = LastPoll::Excused;
         }
         self.record_measurements(endpoints, now, wall);
-        self.heard = match self.polled_state(now) {
+        self.heard = match self.polled_state(observation) {
             Some((block, _)) => Some(Heard {
                 block,
                 until: now + self.fresh_for(),
@@ -84,13 +84,15 @@ impl PeerRecord {
         }
     }
 
-    /// Returns the block and the state that the poll at `now` found, if the poll was good.
-    pub(in crate::fleet) fn polled_state(&self, now: Instant) -> Option<BlockState> {
-        let answer = self
-            .poll_answer
-            .as_ref()
-            .filter(|answer| answer.obtained == now && self.last_poll.is_good())?;
-        Some((answer.value.state_block?, answer.value.state_hash?.into()))
+    /// Returns the block and the state that the last poll found, if it was good: `observation`, from
+    /// its query or from a status that has both.
+    pub(in crate::fleet) fn polled_state(&self, observation: &Observation) -> Option<BlockState> {
+        let endpoints = observation.endpoints.iter().rev();
+        let mut right = endpoints.filter(|endpoint| !endpoint.is_wrong());
+        let pair = right.find_map(|endpoint| endpoint.attempt.state_pair())?;
+        self.last_poll
+            .is_good()
+            .then(|| (pair.block, pair.hash.into()))
     }
 
     /// Whether this is how the peer is known to compare with its network.
@@ -120,6 +122,21 @@ impl PeerRecord {
         self.registration = verdict.registration;
         if verdict.registration == Registration::Registered {
             self.registered_key = self.own_key();
+        }
+        self.update_verdict(now, wall);
+    }
+
+    /// Records how the states of the peer compare with those of others at `now`, if it is not
+    /// watched by a fleet.
+    pub fn record_states_compared(
+        &mut self,
+        comparison: Comparison,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        self.comparison = comparison;
+        if comparison != Comparison::NotCompared {
+            self.compared = Some(now);
         }
         self.update_verdict(now, wall);
     }

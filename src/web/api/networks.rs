@@ -25,7 +25,7 @@ use super::problem::Problem;
 struct NetworkReport<'a> {
     name: &'a str,
     order_state: OrderState,
-    /// The highest state block that the majority has reached.
+    /// The highest block that is final for enough stake; absent while the registered stake is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     head_block: Option<ExactInteger>,
     /// When a finality point was last seen to advance, seconds since the epoch.

@@ -157,6 +157,8 @@ impl OtherPeers {
         }
         if verdict.split == Evidence::Proven {
             text.push_str(", and it is split");
+        } else if verdict.difference.is_some() {
+            text.push_str(", and peers have different states");
         }
         if verdict
             .quorum

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use askama::Template;
 
 use crate::config::Mode;
-use crate::fleet::{Health, PeerRecord, Snapshot};
+use crate::fleet::{Evidence, Health, PeerRecord, Snapshot};
 use crate::web::AppState;
 
 use super::diagnosis::{Diagnosis, diagnose};

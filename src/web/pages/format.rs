@@ -62,6 +62,8 @@ pub(super) struct Timestamp {
     at: SystemTime,
     /// The time that the text is relative to; without it, the text is absolute.
     now: Option<SystemTime>,
+    /// Whether something has lasted since then: `for 2 min` instead of `2 min ago`.
+    lasting: bool,
 }
 
 impl Timestamp {
@@ -79,10 +81,19 @@ impl fmt::Display for Timestamp {
         let rfc = humantime::format_rfc3339_seconds(self.at);
         let utc = self.utc();
         let text = match self.now {
+            Some(now) if self.lasting => {
+                let duration = now.duration_since(self.at).unwrap_or_default();
+                format!("for {}", short_duration(duration))
+            }
             Some(now) => relative(self.at, now),
+            None if self.lasting => format!("since {utc}"),
             None => utc.clone(),
         };
-        write!(f, r#"<time datetime="{rfc}" title="{utc}">{text}</time>"#)
+        let lasting = if self.lasting { " data-lasting" } else { "" };
+        write!(
+            f,
+            r#"<time datetime="{rfc}" title="{utc}"{lasting}>{text}</time>"#
+        )
     }
 }
 
@@ -101,6 +112,15 @@ impl TimeFormat {
         Timestamp {
             at: at.clamp(SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + LATEST),
             now: self.relative.then_some(self.now),
+            lasting: false,
+        }
+    }
+
+    /// Returns how long something has lasted that began at `since`, such as `for 2 min`.
+    pub(super) fn lasting(self, since: SystemTime) -> Timestamp {
+        Timestamp {
+            lasting: true,
+            ..self.at(since)
         }
     }
 
@@ -254,6 +274,11 @@ mod tests {
         assert_eq!(
             relative.ago(Duration::from_secs(150)).to_string(),
             r#"<time datetime="1970-01-12T13:44:10Z" title="1970-01-12 13:44:10 UTC">2 min ago</time>"#
+        );
+        let since = now - Duration::from_secs(150);
+        assert_eq!(
+            relative.lasting(since).to_string(),
+            r#"<time datetime="1970-01-12T13:44:10Z" title="1970-01-12 13:44:10 UTC" data-lasting>for 2 min</time>"#
         );
         let absolute = TimeFormat {
             relative: false,

@@ -15,11 +15,12 @@ let lastEvent = Date.now()
 
 const UNITS = [[172_800, 86_400, 'd'], [7_200, 3_600, 'h'], [120, 60, 'min'], [0, 1, 's']]
 
-function relative(at, now) {
+function relative(at, now, lasting) {
   const seconds = Math.floor(Math.abs(now - at) / 1000)
-  if (seconds === 0) return 'now'
   const [, size, unit] = UNITS.find(([from]) => seconds >= from)
   const span = `${Math.floor(seconds / size)} ${unit}`
+  if (lasting) return `for ${span}`
+  if (seconds === 0) return 'now'
   return at > now ? `in ${span}` : `${span} ago`
 }
 
@@ -27,7 +28,7 @@ function relative(at, now) {
 function updateTimes(root) {
   const now = Date.now()
   for (const time of root.querySelectorAll('time')) {
-    const text = relative(Date.parse(time.dateTime), now)
+    const text = relative(Date.parse(time.dateTime), now, 'lasting' in time.dataset)
     if (time.textContent !== text) time.textContent = text
   }
 }

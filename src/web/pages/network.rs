@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::fleet::{
-    Evidence, Health, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Snapshot, StakeClass,
+    Evidence, HeadBasis, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
+    Snapshot, StakeClass, StateDifference,
 };
 
-use super::format::{TimeFormat, Timestamp, number, percent, short_cvm};
+use super::format::{TimeFormat, Timestamp, number, percent, push_fmt, short_cvm};
 use super::labels;
 use super::view::{FleetView, HealthFilter};
 
@@ -17,11 +18,15 @@ pub(super) struct NetworkCard<'a> {
     pub(super) class: &'static str,
     pub(super) order: &'static str,
     pub(super) head: Option<String>,
+    /// Whether the head rests on the stake of the configured peers only.
+    pub(super) head_of_configured: bool,
     pub(super) finality_advanced: Option<Timestamp>,
     /// Number of distinct states at one block; none if nothing was compared lately.
     pub(super) groups: Option<usize>,
     pub(super) compared: ComparedSummary,
-    pub(super) split: bool,
+    /// The newest block at which peers have different states, with these.
+    pub(super) difference: Option<String>,
+    pub(super) split: Evidence,
     pub(super) registered: Option<String>,
     pub(super) quorum: Option<QuorumSummary>,
     pub(super) stake: Option<String>,
@@ -35,6 +40,10 @@ pub(super) struct ComparedSummary {
     pub(super) peers: usize,
     /// Share of the registered stake.
     pub(super) stake: Option<String>,
+    /// When a peer was last compared.
+    pub(super) last: Option<Timestamp>,
+    /// Whether blocks are made, but nothing was compared for long.
+    pub(super) nothing_for_long: bool,
 }
 
 /// The quorum of a network.
@@ -42,8 +51,8 @@ pub(super) struct QuorumSummary {
     pub(super) margin: String,
     /// Whether the quorum is lost.
     pub(super) is_lost: bool,
-    /// How many peers can fail before the quorum is lost.
-    pub(super) losable: usize,
+    /// How many peers can be lost before the quorum is.
+    pub(super) losable: String,
     /// Shares of the stake by class, except zero ones.
     pub(super) shares: Vec<(&'static str, String)>,
 }
@@ -81,13 +90,36 @@ pub(super) fn health_counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCou
 }
 
 impl ComparedSummary {
-    fn new(verdict: &NetworkVerdict) -> Self {
+    fn new(verdict: &NetworkVerdict, snapshot: &Snapshot, times: TimeFormat) -> Self {
         let compared = &verdict.compared;
         Self {
             answering: compared.answering,
             peers: compared.peers,
             stake: compared.stake.map(percent),
+            last: compared.last.map(|last| times.at(snapshot.time_of(last))),
+            nothing_for_long: verdict.nothing_compared,
         }
+    }
+}
+
+/// Describes a block at which peers have different states: the beginning of each hash, and a peer
+/// that has it.
+pub(super) fn describe_difference(difference: &StateDifference) -> String {
+    let mut text = format!("block {}: ", number(difference.block));
+    for (i, (state, peer)) in difference.states.iter().enumerate() {
+        let separator = if i == 0 { "" } else { ", " };
+        push_fmt(&mut text, format_args!("{separator}{state:.6}… at {peer}"));
+    }
+    text
+}
+
+/// Describes how many peers can be lost before the quorum is.
+fn describe_losable(losable: Losable) -> String {
+    match losable {
+        Losable { worst: 0, best: 0 } => "no peer can be lost".to_owned(),
+        Losable { worst: 1, best: 1 } => "1 peer can be lost".to_owned(),
+        Losable { worst, best } if worst == best => format!("{best} peers can be lost"),
+        Losable { worst, best } => format!("{worst} to {best} peers can be lost"),
     }
 }
 
@@ -101,7 +133,7 @@ impl<'a> NetworkCard<'a> {
         let quorum = verdict.quorum.as_ref().map(|quorum| QuorumSummary {
             margin: percent(quorum.margin),
             is_lost: quorum.margin < 0.0,
-            losable: quorum.losable.best,
+            losable: describe_losable(quorum.losable),
             shares: StakeClass::ALL
                 .iter()
                 .zip(quorum.ratios)
@@ -126,10 +158,12 @@ impl<'a> NetworkCard<'a> {
             class,
             order: labels::order_state(verdict.order),
             head: verdict.head.map(number),
+            head_of_configured: verdict.head_basis == Some(HeadBasis::Configured),
             finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
             groups: verdict.state_groups(),
-            compared: ComparedSummary::new(verdict),
-            split: verdict.split == Evidence::Proven,
+            compared: ComparedSummary::new(verdict, snapshot, times),
+            difference: verdict.difference.as_ref().map(describe_difference),
+            split: verdict.split,
             registered: verdict.registered.map(number),
             quorum,
             stake: verdict.stake_copper.map(short_cvm),
@@ -140,5 +174,40 @@ impl<'a> NetworkCard<'a> {
                 .map(number),
             counts,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cad3::Hash;
+
+    use super::*;
+
+    #[test]
+    fn losable_peers_are_a_range_where_stake_is_not_observed() {
+        for (worst, best, expected) in [
+            (0, 0, "no peer can be lost"),
+            (1, 1, "1 peer can be lost"),
+            (2, 2, "2 peers can be lost"),
+            (0, 1, "0 to 1 peers can be lost"),
+        ] {
+            assert_eq!(describe_losable(Losable { worst, best }), expected);
+        }
+    }
+
+    #[test]
+    fn a_difference_names_the_block_and_each_state_with_a_peer() {
+        let difference = StateDifference {
+            block: 1_234,
+            states: vec![
+                (Hash::new([0xab; 32]).into(), "a".to_owned()),
+                (Hash::new([0x0c; 32]).into(), "b".to_owned()),
+            ],
+            groups: 2,
+        };
+        assert_eq!(
+            describe_difference(&difference),
+            "block 1,234: abababababab… at a, 0c0c0c0c0c0c… at b"
+        );
     }
 }

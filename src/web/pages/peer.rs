@@ -144,7 +144,7 @@ pub(super) fn content(
 ) -> askama::Result<Content> {
     let name = &record.peer.name;
     let events = state.history.peer_events(name, MAX_EVENTS);
-    let problems = condition_links(record)
+    let problems = condition_links(record, times)
         .into_iter()
         .map(|condition| Problem {
             runbook: runbook::embedded(condition.alert, &state.prefix).map(Markup),
@@ -154,7 +154,7 @@ pub(super) fn content(
         prefix: &state.prefix,
         name,
         health: record.health.as_str(),
-        since: health_changed(&events).map(|at| times.at(at)),
+        since: health_changed(&events).map(|at| times.lasting(at)),
         maintenance: record.in_maintenance(snapshot.wall),
         diagnosis: diagnose(record, snapshot),
         problems: problems.collect(),

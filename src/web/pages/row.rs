@@ -51,6 +51,8 @@ pub(super) struct ConditionLink {
     pub(super) text: &'static str,
     pub(super) label: &'static str,
     pub(super) alert: &'static str,
+    /// Since when its cause has lasted.
+    pub(super) since: Option<Timestamp>,
 }
 
 struct EndpointCell<'a> {
@@ -92,11 +94,15 @@ struct CertificateCell {
 }
 
 /// Returns the conditions of a peer with their runbooks.
-pub(super) fn condition_links(record: &PeerRecord) -> Vec<ConditionLink> {
+pub(super) fn condition_links(record: &PeerRecord, times: TimeFormat) -> Vec<ConditionLink> {
     let link = |condition: &Condition| ConditionLink {
         text: labels::condition(*condition),
         label: condition.as_str(),
         alert: alerting::alert_for_condition(*condition),
+        since: record
+            .condition_since
+            .get(condition)
+            .map(|since| times.lasting(*since)),
     };
     record.conditions.iter().map(link).collect()
 }
@@ -135,7 +141,7 @@ impl<'a> Row<'a> {
             health: record.health.as_str(),
             maintenance: record.in_maintenance(snapshot.wall),
             excuse: record.excuse.map(|excuse| excuse.to_string()),
-            conditions: condition_links(record),
+            conditions: condition_links(record, times),
             endpoints: endpoints.collect(),
             sparkline: sparkline(polls),
             poll_bar: poll_bar(polls),

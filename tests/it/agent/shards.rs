@@ -36,22 +36,22 @@ const NETWORKS: [(&str, &[&str], &str); 4] = [
     (
         "healthy",
         &[],
-        "idle split=0 groups=1 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1",
+        "idle split=0 groups=1 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1-1",
     ),
     (
         "stalled",
         &["stall:1,2:5s"],
-        "stalled split=0 groups=1 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1",
+        "stalled split=0 groups=1 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1-1",
     ),
     (
         "split",
         &["fork=990:50%:8s"],
-        "idle split=1 groups=2 head=999 registered=6 majority=1.00 minority=0.00 down=0.00 unobserved=0.00 margin=0.33 losable=1",
+        "idle split=1 groups=2 head=999 registered=6 majority=0.00 minority=0.00 down=0.00 unobserved=1.00 margin=0.33 losable=0-1",
     ),
     (
         "short",
         &["refuse:3:5s"],
-        "idle split=0 groups=1 head=999 registered=6 majority=0.83 minority=0.00 down=0.17 unobserved=0.00 margin=0.16 losable=0",
+        "idle split=0 groups=1 head=999 registered=6 majority=0.83 minority=0.00 down=0.17 unobserved=0.00 margin=0.16 losable=0-0",
     ),
 ];
 
@@ -98,11 +98,10 @@ fn verdict(scrape: &str, network: &str) -> String {
         let ratio = rounded("stake_ratio", &format!(",standing=\"{standing}\""));
         write!(found, " {standing}={ratio}").unwrap();
     }
-    let (margin, losable) = (
-        rounded("quorum_margin_ratio", ""),
-        text("losable_peers", ""),
-    );
-    found + &format!(" margin={margin} losable={losable}")
+    let margin = rounded("quorum_margin_ratio", "");
+    let [worst, best] =
+        ["worst", "best"].map(|case| text("losable_peers", &format!(",case=\"{case}\"")));
+    found + &format!(" margin={margin} losable={worst}-{best}")
 }
 
 /// Returns the peers that have this metric in a scrape.

@@ -7,8 +7,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::support::DEADLINE;
 use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::simulated::network;
+use crate::support::{DEADLINE, until};
 
 /// Variables that would change the use of colour.
 const COLOUR_VARIABLES: [&str; 5] = ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM"];
@@ -301,4 +302,125 @@ async fn texts_of_a_hostile_peer_are_escaped_on_the_terminal() {
         written.contains("X\\u{1b}[2J\\u{202e}\\u{9b}1mY"),
         "{written}"
     );
+}
+
+/// The endpoints of some peers of a network, counted from 1.
+fn endpoints(network: &convex_simulator::Network, peers: &[usize]) -> Vec<String> {
+    let endpoint = |peer: &usize| format!("tcp://{}", network.tcp(*peer));
+    peers.iter().map(endpoint).collect()
+}
+
+/// Runs `probe` and returns its exit code and what it printed.
+async fn probed(more: &[&str], endpoints: &[String]) -> (Option<i32>, String) {
+    let endpoints = endpoints.iter().map(String::as_str);
+    let args: Vec<&str> = ["probe"]
+        .iter()
+        .chain(more)
+        .copied()
+        .chain(endpoints)
+        .collect();
+    let output = piped(&args).output().await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn probe_says_how_the_peers_compare_and_fails_if_they_differ() {
+    let network = network(4, &["fork=990:4", "refuse:3"], None).await;
+    for (peers, expected, code) in [
+        (
+            &[1, 2][..],
+            "2 of 2 peers compared up to block 999: equal",
+            0,
+        ),
+        (&[1, 1], "", 0),
+        (
+            &[1, 2, 3],
+            "2 of 3 peers compared up to block 999: equal; not compared: tcp://",
+            2,
+        ),
+        (
+            &[1, 3],
+            "not compared: fewer than two of 2 peers showed a state",
+            2,
+        ),
+        (
+            &[1, 2, 4],
+            "3 of 3 peers compared: differ at block 999: 0x",
+            1,
+        ),
+    ] {
+        let endpoints = endpoints(&network, peers);
+        let (exit, table) = probed(&[], &endpoints).await;
+        let last = table.lines().last().unwrap();
+        if expected.is_empty() {
+            assert!(!table.contains("compared"), "{table}");
+        } else {
+            assert!(last.starts_with(expected), "{table}");
+        }
+        assert_eq!(exit, Some(code), "{table}");
+    }
+    let endpoints = endpoints(&network, &[1, 2, 4]);
+    let (exit, json) = probed(&["--json"], &endpoints).await;
+    assert_eq!(exit, Some(1));
+    let peers: serde_json::Value = serde_json::from_str(&json).unwrap();
+    for (peer, with) in [(0, [0, 1].as_slice()), (2, &[2])] {
+        assert_eq!(
+            peers[peer]["conditions"],
+            serde_json::json!(["states_differ"])
+        );
+        assert_eq!(peers[peer]["standing"]["comparison"], "differs");
+        let comparison = &peers[peer]["network_comparison"];
+        assert_eq!(comparison["result"], "different");
+        assert_eq!(comparison["compared"], 3);
+        let names: Vec<&String> = with.iter().map(|peer| &endpoints[*peer]).collect();
+        let hash = &peers[peer]["state"]["hash"];
+        let state = comparison["states"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|it| it["hash"] == *hash);
+        assert_eq!(state.unwrap()["peers"], serde_json::json!(names));
+    }
+}
+
+/// Polls of such a network rarely meet the same block.
+#[tokio::test]
+async fn probe_samples_a_busy_network_until_all_peers_are_compared() {
+    let network = network(5, &["late=300ms:2"], Some("200ms")).await;
+    let endpoints = endpoints(&network, &[1, 2, 3, 4, 5]);
+    // A busy machine may answer too late once.
+    until("all peers are compared", async || {
+        let (exit, table) = probed(&[], &endpoints).await;
+        let last = table.lines().last().unwrap();
+        assert_eq!(exit, Some(0), "{table}");
+        last.starts_with("5 of 5 peers compared") && last.ends_with("equal")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_round_of_a_watch_compares_the_peers() {
+    let network = network(3, &[], None).await;
+    let endpoints = endpoints(&network, &[1, 2, 3]);
+    let mut args = vec!["probe", "--json", "--watch=50ms"];
+    args.extend(endpoints.iter().map(String::as_str));
+    let mut child = piped(&args).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        let line = timeout(DEADLINE, lines.next_line()).await;
+        let line = line.unwrap().unwrap().unwrap();
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for peer in json.as_array().unwrap() {
+            let expected = serde_json::json!({
+                "peers": 3, "answering": 3, "compared": 3, "result": "equal", "block": 999,
+            });
+            assert_eq!(peer["network_comparison"], expected);
+        }
+    }
+    interrupt(&child);
+    let ended = timeout(DEADLINE, child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
 }

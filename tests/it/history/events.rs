@@ -1,16 +1,21 @@
 //! Events: what happened to a peer, in order.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cad3::Hash;
 use convex_client::FailureReason;
-use convex_peer_monitor::history::EventKind;
+use convex_peer_monitor::fleet::peer_json::ExactInteger;
+use convex_peer_monitor::history::{Event, EventKind, StateOfPeer};
+use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Script};
 use crate::support::fleet::config;
 use crate::support::polls::failed;
+use crate::support::until;
 
 use super::{TWO, Watched, as_text, good};
 
@@ -57,6 +62,8 @@ async fn each_event_of_a_peer_is_recorded_once_and_in_order() {
 async fn the_start_and_the_end_of_a_fork_are_events() {
     let config = format!("{TWO}- {{ name: three, endpoints: ['tcp://192.0.2.3:1'] }}\n");
     let watched = Watched::start(None, &config).await;
+    // Only those who hold more than half of the registered stake can show that a peer is wrong.
+    watched.register(&[0, 1, 2]);
     for (block, hashes) in [(5, [1, 1, 1]), (6, [2, 2, 9]), (7, [3, 3, 3])] {
         for (peer, hash) in (0..3).zip(hashes) {
             let key = u8::try_from(peer).unwrap();
@@ -162,4 +169,101 @@ async fn a_renamed_peer_keeps_its_events_and_its_summaries() {
     let again = Watched::start(Some(dir.path()), &TWO.replace("name: one", "name: uno")).await;
     let stored = as_text(&again.history.peer_events("uno", 99));
     assert!(stored.ends_with(&renamed), "{stored:?}");
+}
+
+#[tokio::test]
+async fn different_states_at_one_block_are_an_event_of_the_network_at_once_and_one_when_they_end() {
+    let watched = Watched::start(None, TWO).await;
+    let pulse = Liveness::default().pulse(Part::History, "history");
+    let recording = Arc::clone(&watched.history).run(
+        Arc::clone(&watched.fleet),
+        pulse,
+        CancellationToken::new(),
+    );
+    let recording = tokio::spawn(recording);
+    for (block, hashes, events) in [
+        (5, [1, 1], 0),
+        (6, [2, 9], 1),
+        (7, [3, 8], 1),
+        (8, [4, 4], 2),
+    ] {
+        for (peer, hash) in hashes.into_iter().enumerate() {
+            let key = u8::try_from(peer).unwrap();
+            watched.poll(peer, SystemTime::now(), good(key, block, hash));
+        }
+        let of_network = || {
+            let events = watched.history.events_since(0, usize::MAX);
+            events.iter().filter(|event| event.peer.is_none()).count()
+        };
+        until("an event of the network", async || of_network() >= events).await;
+    }
+    recording.abort();
+    let events = watched.history.events_since(0, usize::MAX);
+    let of_network = events.iter().filter(|event| event.peer.is_none());
+    let of_network: Vec<&EventKind> = of_network.map(|event| &event.kind).collect();
+    let hash = |byte: &str| byte.repeat(16);
+    let expected = [
+        EventKind::StatesDifferBegan {
+            block: ExactInteger(5),
+            states: vec![
+                StateOfPeer {
+                    hash: hash("02"),
+                    peer: "one".to_owned(),
+                },
+                StateOfPeer {
+                    hash: hash("09"),
+                    peer: "two".to_owned(),
+                },
+            ],
+        },
+        EventKind::StatesDifferEnded,
+    ];
+    assert_eq!(of_network, expected.iter().collect::<Vec<_>>());
+    let text = expected[0].to_string();
+    assert_eq!(
+        text,
+        "peers have different states at block 5: 0x02020202… (one), 0x09090909… (two)"
+    );
+}
+
+#[tokio::test]
+async fn finality_that_goes_back_is_an_event_each_time() {
+    let watched = Watched::start(None, TWO).await;
+    for attempt in [
+        good(7, 30, 1),
+        good(7, 30, 1),
+        good(7, 10, 1),
+        failed(FailureReason::Refused),
+        good(7, 11, 1),
+        good(7, 9, 1),
+        good(7, 9, 1),
+        good(7, 40, 1),
+    ] {
+        watched.poll(0, SystemTime::now(), attempt);
+    }
+    let mut events = watched.events();
+    events.retain(|event| event.contains("finality"));
+    assert_eq!(
+        events,
+        [
+            "one: finality went back from 30 to 10 blocks",
+            "one: finality went back from 11 to 9 blocks",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn absurd_blocks_in_events_are_exact_as_json() {
+    let watched = Watched::start(None, TWO).await;
+    let claimed = 1_i64 << 62;
+    for block in [claimed, claimed - 1] {
+        watched.poll(0, SystemTime::now(), good(7, block, 1));
+    }
+    let event = watched.history.peer_events("one", 1).remove(0);
+    let json = serde_json::to_string(&*event).unwrap();
+    assert!(
+        json.contains(r#""from":"4611686018427387904","to":"4611686018427387903""#),
+        "{json}"
+    );
+    assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), *event);
 }

@@ -84,19 +84,27 @@ fn inhibition_rules_name_only_existing_alerts() {
 
 #[test]
 fn alerts_of_a_network_inhibit_their_consequences_but_no_critical_alert() {
-    for source in [
-        "ConvexConsensusStalled",
-        "ConvexNetworkSplit",
-        "ConvexQuorumAtRisk",
+    let consequences = [
+        "PeerDegraded",
+        "PeerLagging",
+        "ProbeDataStale",
+        "WeightDecayed",
+    ];
+    for (source, more) in [
+        ("ConvexConsensusStalled", None),
+        ("ConvexNetworkSplit", Some("StatesDiffer")),
+        ("ConvexQuorumAtRisk", None),
     ] {
-        let expected = set(&[
-            "PeerDegraded",
-            "PeerLagging",
-            "ProbeDataStale",
-            "WeightDecayed",
-        ]);
+        let mut expected = set(&consequences);
+        expected.extend(more.map(str::to_owned));
         assert_eq!(inhibited_by(source, &["network"]), expected, "{source}");
     }
+}
+
+#[test]
+fn the_alert_that_says_who_is_wrong_inhibits_that_states_differ() {
+    let inhibited = inhibited_by("ConvexStateDiverged", &["network"]);
+    assert_eq!(inhibited, set(&["StatesDiffer"]));
 }
 
 #[test]
@@ -127,6 +135,7 @@ fn no_other_alert_inhibits() {
         "ConvexPeerWrongNetwork",
         "ConvexQueriesHang",
         "ConvexQuorumAtRisk",
+        "ConvexStateDiverged",
     ];
     assert_eq!(sources, set(&expected));
 }

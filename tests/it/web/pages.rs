@@ -73,6 +73,7 @@ async fn the_address_of_the_fleet_page_filters_sorts_and_groups() {
     let (_, page) = agent.get("/?sort=-lag&q=sim").await;
     for expected in [
         "<title>1 down, 1 degraded · Convex peers",
+        "<dt>Compared</dt><dd>",
         "href=\"/icon.svg?health=down&#38;count=1\"",
         "<th scope=\"col\" aria-sort=\"ascending\"><a href=\"/?q=sim&#38;sort=lag\">Lag</a></th>",
         "<input type=\"hidden\" name=\"sort\" value=\"-lag\">",
@@ -92,7 +93,8 @@ async fn the_page_of_a_peer_shows_its_problems_their_cause_and_its_history() {
         "<title>sim-2 is down · Convex peers</title>",
         "Is it this peer or the network? <span class=\"down\">The peer.</span>",
         "4 of 4 other watched peers answer",
-        "<strong>connection is refused</strong> <code>refused</code>",
+        "<strong>connection is refused</strong> <code>refused</code> <small class=\"quiet\"><time",
+        " data-lasting>for ",
         "<h3>Mitigation</h3>",
         "action=\"/peers/sim-2/poll\"",
         "Last failed poll, <time datetime=",
@@ -108,6 +110,7 @@ async fn the_page_of_a_peer_shows_its_problems_their_cause_and_its_history() {
         "query over tcp, <time",
         "<svg class=\"chart\" role=\"img\"",
         "(coin-supply)",
+        "<caption>Compared with peers</caption>",
     ] {
         assert!(page.contains(expected), "{expected} is not in {page}");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use anstyle::{Ansi256Color, Style};
+use anstyle::{Ansi256Color, Color, Style};
 use unicode_width::UnicodeWidthStr;
 
 use crate::cli::terminal::split_at_width;
@@ -44,6 +44,9 @@ const GAP: usize = 2;
 
 /// Indent of evidence below its row.
 const INDENT: usize = 4;
+
+/// Style of trouble.
+const RED: Style = Style::new().fg_color(Some(Color::Ansi256(Ansi256Color(9))));
 
 /// Shortest width to which names are cut.
 const MIN_NAME_WIDTH: usize = 12;
@@ -93,6 +96,15 @@ pub(super) fn format(mut rows: Vec<Row>, width: Option<usize>, colored: bool) ->
         lines.extend(evidence.map(|text| format!("{:indent$}{style}{text}{style:#}", "")));
     }
     lines.join("\n") + "\n"
+}
+
+/// Formats a text below the table in lines of at most `width` columns. `bad`: whether it reports
+/// trouble.
+pub(super) fn format_note(text: &str, bad: bool, width: Option<usize>, colored: bool) -> String {
+    let style = Styles { colored }.note(bad);
+    let lines = wrap(text, width.unwrap_or(usize::MAX)).into_iter();
+    let lines = lines.map(|line| format!("{style}{line}{style:#}"));
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// Chooses the layout that shows most, and cuts names if none fits.
@@ -210,10 +222,13 @@ impl Styles {
         )
     }
 
+    fn note(self, bad: bool) -> Style {
+        self.if_colored(if bad { RED } else { Style::new() })
+    }
+
     fn evidence(self, row: &Row) -> Style {
-        let red = Style::new().fg_color(Some(Ansi256Color(9).into()));
         if row.failed {
-            self.if_colored(red)
+            self.if_colored(RED)
         } else {
             Style::new()
         }

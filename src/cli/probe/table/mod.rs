@@ -11,6 +11,7 @@ use crate::cli::terminal::escape;
 use crate::fleet::{Condition, EndpointObservation, PeerRecord};
 
 use super::PollResult;
+use super::comparison::Comparison;
 use layout::{Row, UNKNOWN};
 
 /// Longest text of a peer in the table, characters.
@@ -25,6 +26,16 @@ pub(super) fn table(
 ) -> String {
     let rows = results.iter().flat_map(|result| rows(result, now));
     layout::format(rows.collect(), width, colored)
+}
+
+/// Formats how the peers of a network compare, in lines of at most `width` columns.
+pub(super) fn comparison(comparison: &Comparison, width: Option<usize>, colored: bool) -> String {
+    layout::format_note(
+        &comparison.to_string(),
+        comparison.is_different(),
+        width,
+        colored,
+    )
 }
 
 /// Returns a row per endpoint; values of the peer as a whole are in the first one.

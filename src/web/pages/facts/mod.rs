@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use convex_client::Transport;
 
-use crate::fleet::{Measurement, PeerRecord, Snapshot};
+use crate::fleet::{Measurement, NetworkSnapshot, PeerRecord, Snapshot};
 
 use super::format::{Markup, TimeFormat};
 
@@ -61,15 +61,15 @@ pub(super) fn groups(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat
         times,
     };
     let groups = [
-        ("ConfiguredIdentity it is", facts.identity()),
+        ("Identity", facts.identity()),
         ("Order", facts.order()),
         ("State", facts.state()),
-        ("Beside the others", facts.comparison()),
+        ("Compared with peers", facts.comparison()),
         ("Stake on chain", facts.stake()),
         ("Polls", facts.polls()),
         ("Process on this host", facts.process()),
         ("Store on this host", facts.store()),
-        ("As configured", facts.configuration()),
+        ("Configuration", facts.configuration()),
     ];
     groups
         .into_iter()
@@ -103,13 +103,15 @@ impl PeerFacts<'_> {
         self.source(Measurement::Order, "status over http", "STATUS over tcp")
     }
 
+    fn network(&self) -> Option<&NetworkSnapshot> {
+        let mut networks = self.snapshot.networks.iter();
+        networks.find(|it| it.name == self.record.peer.network)
+    }
+
     fn chain_source(&self) -> Markup {
-        let network = self
-            .snapshot
-            .networks
-            .iter()
-            .find(|it| it.name == self.record.peer.network);
-        let read = network.and_then(|network| network.verdict.registry_read);
+        let read = self
+            .network()
+            .and_then(|network| network.verdict.registry_read);
         let when = read
             .map(|at| format!(", {}", self.times.at(at)))
             .unwrap_or_default();

@@ -3,11 +3,12 @@
 
 use convex_client::{ORDER_LEVELS, PollAnswer};
 
-use crate::fleet::{Comparison, Condition, Evidence, Measurement};
+use crate::fleet::{Comparison, Condition, Evidence, HeadBasis, Measurement};
 use crate::web::pages::format::{
-    Markup, count, cvm, number, offset, push_fmt, sanitize, short_duration,
+    Markup, count, cvm, number, offset, percent, push_fmt, sanitize, short_duration,
 };
 use crate::web::pages::labels;
+use crate::web::pages::network::describe_difference;
 
 use super::{Entry, PeerFacts, counter_source, time_of_ms};
 
@@ -195,20 +196,28 @@ impl PeerFacts<'_> {
             let source = self.source(Measurement::Lag, "", "");
             entries.push(Entry::new("Behind the head", value, &source).problem_if(is_problem));
         }
+        if let Some(network) = self.network()
+            && network.verdict.head_basis == Some(HeadBasis::Configured)
+        {
+            let source = Markup("less than a third of the registered stake answers".to_owned());
+            let value = "of the configured peers only".to_owned();
+            entries.push(Entry::new("Head", value, &source));
+        }
+        let how = "state hashes at a block that another peer showed too";
         let source = Markup(match self.record.compared {
-            Some(at) => format!(
-                "state hashes at a block that another peer showed too, {} ago",
-                short_duration(self.snapshot.now.saturating_duration_since(at))
-            ),
-            None => "state hashes at a block that another peer showed too".to_owned(),
+            Some(at) => {
+                let age = self.snapshot.now.saturating_duration_since(at);
+                format!("{how}, {}", self.times.ago(age))
+            }
+            None => how.to_owned(),
         });
         let state = match self.record.comparison {
-            Comparison::Agrees => "✓ equal to another peer's".to_owned(),
+            Comparison::Agrees => "✓ agrees: equal to another peer's".to_owned(),
             Comparison::Differs => {
                 "✕ differs from another peer's; nobody knows which is right".to_owned()
             }
             Comparison::Diverged { first_block } => format!(
-                "✕ differs from that of most of the stake, from block {} or before",
+                "✕ diverged: most of the stake has another one, from block {} or before",
                 number(first_block)
             ),
             Comparison::NotCompared => {
@@ -220,6 +229,30 @@ impl PeerFacts<'_> {
             Comparison::Agrees | Comparison::NotCompared
         );
         entries.push(Entry::new("State", state, &source).problem_if(is_problem));
+        if let Some(network) = self.network().filter(|_| is_problem)
+            && let Some(difference) = &network.verdict.difference
+        {
+            let source = Markup("the newest block at which peers differ".to_owned());
+            let value = describe_difference(difference);
+            entries.push(Entry::new("Different states", value, &source).problem_if(true));
+        }
+        if let Some(network) = self.network() {
+            let compared = &network.verdict.compared;
+            let value = match compared.stake {
+                Some(share) => format!(
+                    "{} of {} answering peers, {} of the stake",
+                    compared.peers,
+                    compared.answering,
+                    percent(share)
+                ),
+                None => format!(
+                    "{} of {} answering peers; the stake is not known",
+                    compared.peers, compared.answering
+                ),
+            };
+            let source = Markup("all peers of the network, within three intervals".to_owned());
+            entries.push(Entry::new("Compared", value, &source));
+        }
         entries
     }
 

@@ -1,0 +1,242 @@
+//! A simulated network in paused time, and the agent's schedule, samples and verdicts on it.
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use cad3::Hash;
+use convex_client::Transport;
+use convex_client::chain::{Registry, RegistryReader};
+use convex_peer_monitor::config::{Config, Peer, Role};
+use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation, Slot};
+use convex_peer_monitor::poller::{Sampler, schedule};
+use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
+use convex_peer_monitor::survey::prefer_another;
+use convex_simulator::{Options, Simulation};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::support::fleet::config;
+
+/// The network.
+const NETWORK: &str = "n";
+
+/// How long a poll may take, and a sample.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often the registry is read, and how often to look for the first peer that can be asked.
+const STAKE_INTERVAL: Duration = Duration::from_secs(60);
+const STARTUP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A simulated network that an agent watches at default intervals. Time passes as the test waits.
+pub(super) struct Watched {
+    world: Arc<World>,
+    /// The peers that are watched, of which those beyond `strangers` are configured.
+    config: Config,
+    tasks: JoinSet<()>,
+}
+
+struct World {
+    simulation: Mutex<Simulation>,
+    fleet: Arc<Fleet>,
+    start: Instant,
+    /// The wall clock at the start. Peers have other phases in it, depending on their names.
+    wall: SystemTime,
+    /// Begins the names of peers.
+    prefix: String,
+}
+
+/// What is watched of a simulation.
+#[derive(Clone, Debug)]
+pub(super) struct Scope {
+    /// Number of peers from the first on.
+    pub(super) peers: usize,
+    /// How many of them, from the last one back, are strangers' peers that discovery found.
+    pub(super) strangers: usize,
+}
+
+impl Watched {
+    /// Starts to watch a network. `prefix` begins the names of its peers, which determine when they
+    /// are polled.
+    pub(super) fn start(options: Options, scope: &Scope, prefix: &str) -> Self {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let mut simulation = Simulation::new(options, wall).unwrap();
+        let config = configured(&mut simulation, scope, prefix);
+        let fleet = Arc::new(Fleet::default());
+        fleet.apply(&config);
+        let world = Arc::new(World {
+            simulation: Mutex::new(simulation),
+            fleet,
+            start: Instant::now(),
+            wall,
+            prefix: prefix.to_owned(),
+        });
+        let mut tasks = JoinSet::new();
+        for slot in world.fleet.slots() {
+            tasks.spawn(Arc::clone(&world).keep_polling(slot));
+        }
+        tasks.spawn(Arc::clone(&world).keep_reading_the_registry());
+        let pulse = |what| Liveness::default().pulse(Part::Verdicts, what);
+        let fleet = &world.fleet;
+        tasks.spawn(Arc::clone(fleet).keep_judging(NETWORK.to_owned(), pulse("verdict")));
+        let sampler = Sampler::new(Arc::clone(fleet), NETWORK.to_owned());
+        let asked = Arc::clone(&world);
+        let ask = move |peer: String| Arc::clone(&asked).sample(peer);
+        tasks.spawn(sampler.run(ask, pulse("samples")));
+        Self {
+            world,
+            config,
+            tasks,
+        }
+    }
+
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.world.fleet
+    }
+
+    /// Returns the time since the start.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.world.start.elapsed()
+    }
+
+    /// Returns the number of the last block that a peer has executed, and the state after it.
+    pub(super) fn state(&self, peer: usize) -> (i64, Hash) {
+        let pair = self
+            .world
+            .ask(|simulation, at| simulation.state_pair(peer, at));
+        (pair.block, pair.hash)
+    }
+
+    /// Forgets the peers that discovery found.
+    pub(super) fn drop_strangers(&mut self) {
+        self.config.peers.retain(|peer| !peer.discovered);
+        self.world.fleet.apply(&self.config);
+    }
+
+    /// Stops watching. A task that has failed fails the test.
+    pub(super) async fn stop(mut self) {
+        self.tasks.abort_all();
+        while let Some(ended) = self.tasks.join_next().await {
+            let failure = ended.err().filter(tokio::task::JoinError::is_panic);
+            assert!(failure.is_none(), "{failure:?}");
+        }
+    }
+}
+
+/// Returns the configuration of the first peers of a network.
+fn configured(simulation: &mut Simulation, scope: &Scope, prefix: &str) -> Config {
+    let genesis = simulation.genesis();
+    let mut text = format!("networks: [{{ name: {NETWORK}, genesis: '{genesis}' }}]\npeers:\n");
+    for i in 1..=scope.peers {
+        let key = simulation.key(i);
+        let (a, b) = (i / 250, i % 250);
+        writeln!(
+            text,
+            "  - {{ name: {prefix}{i}, network: {NETWORK}, key: '{key}', endpoints: ['tcp://10.0.{a}.{b}:1'] }}"
+        )
+        .unwrap();
+    }
+    let mut config = config(&text);
+    let configured = scope.peers - scope.strangers;
+    for peer in &mut config.peers[configured..] {
+        let peer = Arc::make_mut(peer);
+        *peer = Peer {
+            role: Role::Reference,
+            discovered: true,
+            ..peer.clone()
+        };
+    }
+    config
+}
+
+impl World {
+    /// Asks the simulated network something now.
+    fn ask<T>(&self, ask: impl FnOnce(&mut Simulation, Duration) -> T) -> T {
+        ask(&mut self.simulation.lock().unwrap(), self.start.elapsed())
+    }
+
+    /// Returns the number of the peer of this name.
+    fn number_of(&self, name: &str) -> usize {
+        name.strip_prefix(&self.prefix).unwrap().parse().unwrap()
+    }
+
+    /// Polls a peer when the schedule says so.
+    async fn keep_polling(self: Arc<Self>, slot: Arc<Slot>) {
+        let (peer, started) = (slot.peer(), Instant::now());
+        let (number, interval) = (self.number_of(&peer.name), peer.polling.interval);
+        let phase = schedule::phase(&peer.name, interval);
+        let until_slot = schedule::until_next_slot(self.wall, phase, interval);
+        let mut head_start = schedule::head_start(until_slot, interval);
+        let mut due = started + until_slot - head_start;
+        loop {
+            sleep_until(due).await;
+            let began = self.wall + self.start.elapsed();
+            let (attempt, outcome) =
+                self.ask(|simulation, at| simulation.poll(number, at, TIMEOUT));
+            sleep(outcome.as_ref().map_or(TIMEOUT, |took| *took)).await;
+            let ended = self.wall + self.start.elapsed();
+            let endpoint = EndpointObservation::new(
+                Transport::Tcp,
+                (began, ended),
+                attempt,
+                outcome_of(outcome),
+            );
+            let endpoints = vec![endpoint];
+            self.fleet.record(&slot, &Observation { endpoints });
+            due += interval + std::mem::take(&mut head_start);
+        }
+    }
+
+    /// Asks a peer for its state, as a sample.
+    async fn sample(self: Arc<Self>, name: String) -> Option<i64> {
+        let number = self.number_of(&name);
+        let (attempt, outcome) =
+            self.ask(|simulation, at| simulation.sample_state(number, at, SAMPLE_TIMEOUT));
+        sleep(outcome.unwrap_or(SAMPLE_TIMEOUT)).await;
+        let pair = attempt.query?.value.ok()?;
+        let slots = self.fleet.slots();
+        let slot = slots.iter().find(|slot| slot.peer().name == name)?;
+        self.fleet
+            .record_sample(slot, (pair.block, pair.hash.into()));
+        Some(pair.block)
+    }
+
+    /// Reads the registry as soon as a peer can be asked, then once per interval, from two peers in
+    /// turn.
+    async fn keep_reading_the_registry(self: Arc<Self>) {
+        let mut last_reader = None;
+        loop {
+            let mut peers = self.fleet.majority_peers(NETWORK);
+            if peers.is_empty() && last_reader.is_none() {
+                sleep(STARTUP_RETRY_INTERVAL).await;
+                continue;
+            }
+            prefer_another(&mut peers, last_reader.as_deref().unwrap_or_default());
+            let registry = peers.first().and_then(|peer| {
+                let name = &peer.peer.name;
+                let registry = self.read_registry(self.number_of(name))?;
+                last_reader = Some(name.clone());
+                Some((registry, name.clone(), peers.len() == 1))
+            });
+            self.fleet.record_registry(NETWORK, registry);
+            sleep(STAKE_INTERVAL).await;
+        }
+    }
+
+    fn read_registry(&self, peer: usize) -> Option<Registry> {
+        let mut reader = RegistryReader::new(self.fleet.own_keys(NETWORK));
+        while let Some(query) = reader.next_query() {
+            let answer = self.ask(|simulation, at| simulation.query(peer, at, TIMEOUT, &query));
+            reader.handle_answer(answer).ok()?;
+        }
+        reader.finish()
+    }
+}
+
+/// Converts the failure of a request to the reason of a failed poll.
+fn outcome_of(
+    outcome: convex_client::Outcome,
+) -> Result<Duration, convex_peer_monitor::failure::Failure> {
+    outcome.map_err(Into::into)
+}
