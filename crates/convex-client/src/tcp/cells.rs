@@ -11,10 +11,17 @@ use crate::query::QueryError;
 
 use super::TcpClient;
 
+/// Number of cells in one request, fewer than peers allow: the largest cells of a belief, nodes of an
+/// Index and vectors of transactions, have up to 2.6 kB, and a reply of so many of them still fits the
+/// default of [`ClientOptions::max_response_bytes`](crate::ClientOptions::max_response_bytes).
+const CELLS_PER_REQUEST: usize = 100;
+
+const _: () = assert!(CELLS_PER_REQUEST <= MAX_REQUESTED_CELLS);
+
 impl TcpClient {
     /// Requests cells by their hashes and returns those that the peer has, in the order of the
-    /// hashes. They are not checked against their hashes. Sends one request for each
-    /// [`MAX_REQUESTED_CELLS`] of them, all of which finish by `deadline`.
+    /// hashes. They are not checked against their hashes. Sends one request for each 100 of them,
+    /// all of which finish by `deadline`.
     ///
     /// # Errors
     /// No valid answer arrives by the deadline.
@@ -24,7 +31,7 @@ impl TcpClient {
         deadline: Instant,
     ) -> Result<Vec<Option<Cell>>, Failure> {
         let mut cells = Vec::with_capacity(hashes.len());
-        for batch in hashes.chunks(MAX_REQUESTED_CELLS) {
+        for batch in hashes.chunks(CELLS_PER_REQUEST) {
             let value = self.request(Request::Cells(batch), deadline).await?;
             cells.extend(read_cells(&value, batch.len())?);
         }
