@@ -109,6 +109,11 @@ impl NetworkWatch {
         let key = record.own_key();
         if key != member.key {
             member.registration = RegistrationWatch::default();
+            // The registry may have been read before the peer was first polled.
+            let registry = self.registry.as_ref().zip(key);
+            if registry.is_some_and(|(registry, key)| registry.has(&key)) {
+                member.registration.record_registered();
+            }
         }
         member.key = key;
         member.latest = record.heard;
