@@ -11,6 +11,7 @@ use crate::fleet::slot::{Slot, SlotId, SlotState, Unjudged};
 use crate::fleet::{Evidence, OrderState};
 
 use super::agreement::{Agreement, RingVerdict, WeightedRing};
+use super::later;
 use super::member::{Comparison, Member, MemberVerdict, Ordered};
 use super::progress::Progress;
 use super::recent::RecentStates;
@@ -197,9 +198,12 @@ impl NetworkWatch {
             })
             .collect();
         let Agreement {
-            verdicts,
+            mut verdicts,
             difference,
         } = Agreement::compare(&rings, &self.counts, registered);
+        if let Some((difference, registered)) = difference.as_ref().zip(registered) {
+            later::settle(&mut verdicts, &rings, difference.block, registered);
+        }
         self.difference = difference.map(|difference| StateDifference {
             block: difference.block,
             states: difference
