@@ -208,6 +208,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn two_anchors_a_second_apart_are_sampled_until_they_meet() {
+        let behind = [0, 1_000].map(Duration::from_millis);
+        let start = Instant::now();
+        window(&[0, 1], &[], Duration::from_millis(200), &behind).await;
+        let took = start.elapsed();
+        let expected = Duration::from_millis(700)..Duration::from_millis(1_300);
+        assert!(expected.contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_window_ends_as_soon_as_everybody_has_a_block_in_common() {
         let behind = [Duration::ZERO; 2];
         let (asked, _) = window(&[0, 1], &[], Duration::from_secs(1), &behind).await;

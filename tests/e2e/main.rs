@@ -13,6 +13,7 @@
 mod api;
 #[path = "../support/authority.rs"]
 mod authority;
+mod belief;
 mod chain;
 mod connections;
 #[path = "../support/contract.rs"]

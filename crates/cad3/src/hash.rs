@@ -30,7 +30,11 @@ impl Hash {
     }
 
     /// Returns the hex digit (0 to 15) at a position from 0 to 63, high nibble first.
-    pub(super) fn digit(&self, position: u8) -> u8 {
+    ///
+    /// # Panics
+    /// The position is above 63.
+    #[must_use]
+    pub fn digit(&self, position: u8) -> u8 {
         digit(&self.0, position)
     }
 }

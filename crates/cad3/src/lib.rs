@@ -26,7 +26,8 @@ mod tag;
 pub mod vlq;
 
 pub use cell::{
-    BigInteger, Cell, Chunk, CodePoint, Elements, Extension, Flag, MAX_GATHERED_BYTES, Name, Node,
+    BigInteger, Cell, Chunk, CodePoint, Elements, Extension, Flag, IndexNode, MAX_GATHERED_BYTES,
+    Name, Node, SignedParts, VectorParts,
 };
 pub use decode::{DecodeError, DecodeErrorKind, Limits};
 pub use encode::encode;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cad3::Cell;
+use cad3::{Cell, Hash};
 
 use crate::certificate::CertificateEnd;
 use crate::clock::ClockSample;
 use crate::failure::{Failure, FailureReason};
-use crate::message::{Api, ErrorReply, Reply};
+use crate::message::{Api, ErrorReply, Reply, data_request, query_request, status_request};
 use crate::poll_query::{POLL_QUERY, PollAnswer};
 use crate::query::{Query, QueryError};
 use crate::status::Status;
@@ -66,12 +66,34 @@ pub struct Timed<T> {
 /// Answer to a query: its value, or an error, which also proves that the peer evaluates queries.
 pub type Answer<V = PollAnswer> = Result<V, ErrorReply>;
 
+/// The request of an attempt whose answer has a value.
+#[derive(Clone, Copy)]
+pub(crate) enum Request<'a> {
+    /// Evaluates a form.
+    Form(&'a Cell),
+    /// The status.
+    Status,
+    /// Cells by their hashes.
+    Cells(&'a [Hash]),
+}
+
+impl Request<'_> {
+    /// Returns the message of the binary protocol.
+    pub(crate) fn message(&self, id: i64, account: Option<u64>) -> Cell {
+        match self {
+            Self::Form(form) => query_request(id, form, account),
+            Self::Status => status_request(id),
+            Self::Cells(hashes) => data_request(id, hashes),
+        }
+    }
+}
+
 /// The requests of one attempt, and how the query's value is read.
 pub(crate) struct RequestSpec<'a, V> {
-    /// The query as text, for REST.
+    /// The query as text, for REST. Empty if the request is another one.
     pub source: &'a str,
-    /// The query as a cell, for the binary protocol.
-    pub form: &'a Cell,
+    /// The same for the binary protocol.
+    pub request: Request<'a>,
     /// Whether to request the status, and the clock where supported, too.
     pub with_status: bool,
     /// Reads the query's value, or returns the reason why it is not an answer.
@@ -83,7 +105,7 @@ impl RequestSpec<'static, PollAnswer> {
     pub(crate) fn poll() -> Self {
         Self {
             source: POLL_QUERY.source(),
-            form: POLL_QUERY.form(),
+            request: Request::Form(POLL_QUERY.form()),
             with_status: true,
             read: |cell| PollAnswer::from_cell(&cell),
         }
@@ -95,7 +117,7 @@ impl<'a> RequestSpec<'a, Cell> {
     pub(crate) fn query(query: &'a Query) -> Self {
         Self {
             source: query.source(),
-            form: query.form(),
+            request: Request::Form(query.form()),
             with_status: false,
             read: Ok,
         }
@@ -134,9 +156,9 @@ impl<V> Default for Attempt<V> {
     }
 }
 
-impl Attempt<Cell> {
-    /// Returns the value of a single query.
-    pub(crate) fn into_value(self, outcome: Outcome) -> Result<Cell, QueryError> {
+impl<V> Attempt<V> {
+    /// Returns the value of a single request.
+    pub(crate) fn into_value(self, outcome: Outcome) -> Result<V, QueryError> {
         match (self.query, outcome) {
             (Some(timed), _) => timed.value.map_err(QueryError::Refused),
             (None, Err(failure)) => Err(failure.into()),

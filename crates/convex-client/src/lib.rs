@@ -9,6 +9,7 @@
 //! peer's Java source.
 
 mod attempt;
+pub mod belief;
 mod certificate;
 pub mod chain;
 mod clock;
@@ -39,7 +40,10 @@ pub use dial::{reload_system_roots, system_roots_generation};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};
 pub use failure::{Failure, FailureReason, sanitize};
 pub use mask::{SECRET, mask_url};
-pub use message::{Api, ErrorReply, Reply, ping_request, query_request, status_request};
+pub use message::{
+    Api, ErrorReply, MAX_REQUESTED_CELLS, Reply, data_request, ping_request, query_request,
+    read_cells, status_request,
+};
 pub use options::ClientOptions;
 pub use poll_query::{POLL_QUERY, PollAnswer};
 pub use query::{Query, QueryError};
@@ -48,4 +52,4 @@ pub use resolve::test_names::set_addresses;
 pub use resolve::{MAX_LOOKUPS, resolve_all};
 pub use state_pair::{SAMPLE_QUERY, StatePair};
 pub use status::{ORDER_LEVELS, OrderPoints, Status};
-pub use tcp::{FrameDecoder, FrameError, TcpClient, put_frame};
+pub use tcp::{FrameDecoder, FrameError, TcpCells, TcpClient, put_frame};

@@ -1,6 +1,8 @@
 //! Requests and replies of the peer protocol as cells (PEER-PROTOCOL, sections 3 and 4).
 
-use cad3::{Cell, DecodeError, Limits};
+use cad3::{Cell, DecodeError, Hash, Limits};
+
+use crate::failure::{Failure, FailureReason};
 
 /// Record tag of a Result.
 const RESULT_TAG: u8 = 0xdd;
@@ -23,6 +25,50 @@ pub fn ping_request(id: i64) -> Cell {
 pub fn query_request(id: i64, form: &Cell, account: Option<u64>) -> Cell {
     let address = account.map_or(Cell::Nil, Cell::address);
     Cell::vector([Cell::keyword("Q"), Cell::integer(id), form.clone(), address])
+}
+
+/// Maximum number of hashes in one data request. Peers do not answer more.
+pub const MAX_REQUESTED_CELLS: usize = 254;
+
+/// Returns the request for cells by their hashes, at most [`MAX_REQUESTED_CELLS`],
+/// `[:DR id hash*]`.
+#[must_use]
+pub fn data_request(id: i64, hashes: &[Hash]) -> Cell {
+    let head = [Cell::keyword("DR"), Cell::integer(id)];
+    Cell::vector(
+        head.into_iter()
+            .chain(hashes.iter().copied().map(Cell::from)),
+    )
+}
+
+/// Reads the answer to a data request for `requested` cells: one for each hash in its order, without
+/// the cells that it refers to; none where the peer does not have it.
+///
+/// # Errors
+/// The value is not a vector of as many cells: [`FailureReason::Malformed`].
+pub fn read_cells(value: &Cell, requested: usize) -> Result<Vec<Option<Cell>>, Failure> {
+    let malformed = |message: String| Failure::new(FailureReason::Malformed, message);
+    let found = value.as_elements().filter(|_| value.kind() == "vector");
+    let found = found.ok_or_else(|| {
+        let found = value.printed(80);
+        malformed(format!(
+            "the answer to a data request is not a vector: {found}"
+        ))
+    })?;
+    if found.len() != requested {
+        let found = found.len();
+        return Err(malformed(format!(
+            "requested {requested} cells, received {found}"
+        )));
+    }
+    let cells = found.iter().map(|cell| match cell {
+        Cell::Nil => Ok(None),
+        Cell::Ref(hash) => Err(malformed(format!(
+            "the reply refers to the cell {hash} but does not contain it"
+        ))),
+        cell => Ok(Some(cell.clone())),
+    });
+    cells.collect()
 }
 
 /// A Result, the answer to one request.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use cad3::{Cell, Hash};
 use tokio::time::Instant;
 
-use crate::attempt::{Attempt, Outcome, RequestSpec};
+use crate::attempt::{Attempt, Outcome, Request, RequestSpec};
 use crate::failure::{Failure, FailureReason};
 use crate::http::HttpClient;
 use crate::poll_query::PollAnswer;
@@ -79,7 +79,7 @@ impl RequestSpec<'static, StatePair> {
     fn sample() -> Self {
         Self {
             source: SAMPLE_QUERY.source(),
-            form: SAMPLE_QUERY.form(),
+            request: Request::Form(SAMPLE_QUERY.form()),
             with_status: false,
             read: |cell| StatePair::from_cell(&cell),
         }

@@ -62,16 +62,7 @@ impl Status {
     /// # Errors
     /// A field is missing or has the wrong type: [`FailureReason::Malformed`], naming the field.
     pub fn from_cell(cell: &Cell) -> Result<Self, Failure> {
-        let field = |index: usize, key: &str| match cell.as_elements() {
-            Some(elements) => elements.get(index),
-            None => cell.get(key),
-        };
-        let malformed = |key: &str| {
-            Failure::new(
-                FailureReason::Malformed,
-                format!("the status has no valid :{key}"),
-            )
-        };
+        let field = |index: usize, key: &str| field(cell, index, key);
         let hash = |index, key| {
             field(index, key)
                 .and_then(Cell::as_hash)
@@ -114,6 +105,31 @@ impl Status {
             protocol,
         })
     }
+
+    /// Reads the hash of the belief from a status.
+    ///
+    /// # Errors
+    /// It is missing or has the wrong type: [`FailureReason::Malformed`].
+    pub(crate) fn belief_from_cell(cell: &Cell) -> Result<Hash, Failure> {
+        field(cell, 0, "belief")
+            .and_then(Cell::as_hash)
+            .ok_or_else(|| malformed("belief"))
+    }
+}
+
+/// Returns a field of a status, which releases send as a vector or as a map.
+fn field<'a>(status: &'a Cell, index: usize, key: &str) -> Option<&'a Cell> {
+    match status.as_elements() {
+        Some(elements) => elements.get(index),
+        None => status.get(key),
+    }
+}
+
+fn malformed(key: &str) -> Failure {
+    Failure::new(
+        FailureReason::Malformed,
+        format!("the status has no valid :{key}"),
+    )
 }
 
 #[cfg(test)]

@@ -15,6 +15,10 @@ pub enum FaultKind {
     /// `minority-fork[=BLOCK]`: the last block, which is another than that of the network. Without
     /// one, the first block made while the fault is active.
     MinorityFork(Option<i64>),
+    /// `isolate`
+    Isolate,
+    /// `unheard`
+    Unheard,
     /// `late=DURATION`, in milliseconds.
     Late(i64),
     /// `lag=BLOCKS`
@@ -83,6 +87,14 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
     (
         "minority-fork[=BLOCK]",
         "stands at this block (default: the next one) with another state; nothing more becomes final",
+    ),
+    (
+        "isolate",
+        "hears only the other peers of this fault, is heard only by them, and learns of no more blocks",
+    ),
+    (
+        "unheard",
+        "hears all peers, but none of them hears its newer orders",
     ),
     (
         "late=DURATION",
@@ -167,6 +179,8 @@ impl FaultKind {
             Self::Stall => "stall",
             Self::Fork(_) => "fork",
             Self::MinorityFork(_) => "minority-fork",
+            Self::Isolate => "isolate",
+            Self::Unheard => "unheard",
             Self::Late(_) => "late",
             Self::Lag(_) => "lag",
             Self::Recede(_) => "recede",
@@ -266,6 +280,8 @@ impl FaultKind {
             _ => {
                 let without_value = [
                     Self::Stall,
+                    Self::Isolate,
+                    Self::Unheard,
                     Self::WrongGenesis,
                     Self::WrongKey,
                     Self::Tarpit,

@@ -14,6 +14,7 @@
 mod connection;
 mod fault;
 mod fault_kind;
+mod ledger;
 mod listener;
 mod network;
 mod peers;
@@ -33,5 +34,5 @@ pub use network::{MAX_PEERS, Network, Options, StartError, required_descriptors}
 pub use peers::{PeerSet, PeerSetError};
 pub use registered::{Registered, RegisteredError};
 pub use script::Script;
-pub use simulation::Simulation;
+pub use simulation::{SimulatedCells, Simulation};
 pub use traffic::{Traffic, TrafficError};

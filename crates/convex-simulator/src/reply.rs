@@ -200,7 +200,7 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
     let position = (view.faults.release == Release::Newest)
         .then(|| ("state-position", Cell::integer(view.state_pair().block + 1)));
     let fields = [
-        ("belief", Cell::from(view.belief)),
+        ("belief", Cell::from(view.belief())),
         ("states", state.clone()),
         ("genesis", Cell::from(view.genesis)),
         ("peer", Cell::from(view.key)),
@@ -213,8 +213,8 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
     fields.into_iter().chain(position)
 }
 
-/// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. Only the
-/// genesis state is known.
+/// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. The genesis
+/// state is known, and beliefs, orders and blocks.
 fn data(view: &View, hashes: &[&Cell]) -> Option<Cell> {
     if hashes.len() > MAX_HASHES {
         return None;
@@ -224,7 +224,7 @@ fn data(view: &View, hashes: &[&Cell]) -> Option<Cell> {
         Some(if hash == view.genesis {
             view.genesis_state.top_cell()
         } else {
-            Cell::Nil
+            view.signed_cell(&hash).unwrap_or(Cell::Nil)
         })
     });
     Some(Cell::vector(found.collect::<Option<Vec<_>>>()?))

@@ -22,6 +22,9 @@ pub(super) struct ActiveFaults {
     /// Number of blocks that the peer is behind.
     pub(super) lag: i64,
     pub(super) fork: Option<Fork>,
+    pub(super) isolated: Option<Isolation>,
+    /// Time since which no other peer hears this one.
+    pub(super) unheard: Option<Duration>,
     /// How much later the peer learns of each block.
     pub(super) late_ms: i64,
     /// Number of blocks by which the order fell back at this time, to catch up from there.
@@ -47,6 +50,15 @@ pub(super) struct Fork {
     pub(super) since: Duration,
     /// Whether the first block is also the last one.
     pub(super) stands: bool,
+}
+
+/// A group of peers that hears nothing from others, and that others do not hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Isolation {
+    /// Number of the fault. The peers of one fault hear each other.
+    pub(super) group: usize,
+    /// Start of the fault.
+    pub(super) since: Duration,
 }
 
 /// The release whose protocol a peer speaks.
@@ -118,16 +130,28 @@ impl Script {
     }
 
     fn active(&self, peer: usize, now: Duration) -> impl Iterator<Item = &Fault> {
+        self.numbered(peer, now).map(|(_, fault)| fault)
+    }
+
+    fn numbered(&self, peer: usize, now: Duration) -> impl Iterator<Item = (usize, &Fault)> {
         self.0
             .iter()
-            .filter(move |fault| fault.is_active_at(now) && fault.peers.contains(peer))
+            .enumerate()
+            .filter(move |(_, fault)| fault.is_active_at(now) && fault.peers.contains(peer))
     }
 
     /// Returns what is wrong at `now` with `peer`, an index from 0.
     pub(super) fn active_faults(&self, peer: usize, now: Duration) -> ActiveFaults {
         let mut faults = ActiveFaults::default();
-        for fault in self.active(peer, now) {
+        for (number, fault) in self.numbered(peer, now) {
             match &fault.kind {
+                FaultKind::Isolate => {
+                    faults.isolated = Some(Isolation {
+                        group: number,
+                        since: fault.from,
+                    });
+                }
+                FaultKind::Unheard => faults.unheard = Some(fault.from),
                 FaultKind::Stall => faults.stall = Some(fault.from),
                 FaultKind::Recede(blocks) => faults.recede = Some((*blocks, fault.from)),
                 FaultKind::Lag(blocks) => faults.lag = *blocks,
@@ -174,6 +198,8 @@ impl Script {
                 FaultKind::Stall
                     | FaultKind::Recede(_)
                     | FaultKind::MinorityFork(_)
+                    | FaultKind::Isolate
+                    | FaultKind::Unheard
                     | FaultKind::Claim(_)
                     | FaultKind::Unregistered
                     | FaultKind::WrongGenesis

@@ -1,5 +1,7 @@
 //! A network without sockets and without a clock: what its peers answer at a given time.
 
+mod cells;
+
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Hash, encode_message};
@@ -13,6 +15,8 @@ use super::network::{MAX_PEERS, Options, StartError};
 use super::reply::{Response, respond};
 use super::script::Wire;
 use super::world::{View, World};
+
+pub use cells::SimulatedCells;
 
 /// Time that every answer takes, besides that of the fault `slow`.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
@@ -192,6 +196,25 @@ impl Simulation {
     ) -> Result<Cell, QueryError> {
         let reply = ask(&self.view(peer, at), timeout, query)?;
         read(reply, Ok)?.value.map_err(QueryError::Refused)
+    }
+
+    /// Returns the cells that `peer` has at `at`, such as its belief, as
+    /// [`TcpClient::cells`](convex_client::TcpClient::cells) does.
+    ///
+    /// # Panics
+    /// The first request panics if there is no such peer.
+    pub const fn cells(
+        &mut self,
+        peer: usize,
+        at: Duration,
+        timeout: Duration,
+    ) -> SimulatedCells<'_> {
+        SimulatedCells {
+            simulation: self,
+            peer,
+            at,
+            timeout,
+        }
     }
 
     fn view(&mut self, peer: usize, at: Duration) -> View {

@@ -1,24 +1,28 @@
 //! The simulated network: its peers, its blocks, and what each peer knows at a given time. Does no
 //! I/O and reads no clock.
 
+mod heard;
 mod history;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cad3::Hash;
 use convex_client::StatePair;
 
+use super::ledger::{Ledger, OrderId, Signer};
 use super::network::Options;
 use super::peers::PeerSet;
 use super::script::{ActiveFaults, Script};
 use super::state::{FIRST_CONTROLLER, GENESIS_USER, PeerEntry, State, accounts};
 use super::traffic::Traffic;
 
-use self::history::{History, StateId};
+use self::history::StateId;
+
+pub(super) use self::history::History;
 
 /// Number of blocks at the start, which is how far peers can lag or fall back.
 const INITIAL_BLOCKS: usize = 1000;
@@ -27,7 +31,7 @@ const INITIAL_BLOCKS: usize = 1000;
 const INITIAL_ROUND_MS: i64 = 120_000;
 /// Traffic stops at this number of blocks, which bounds the memory of a network that runs for very
 /// long.
-const MAX_BLOCKS: usize = 10_000_000;
+const MAX_BLOCKS: usize = 1_000_000;
 /// Time from making a block to each level: block, proposal, consensus, finality.
 const LEVEL_DELAYS_MS: [i64; 4] = [10, 120, 240, 360];
 /// Time from making a block to the state after it.
@@ -78,6 +82,8 @@ pub(super) struct World {
     registry_changes: VecDeque<Duration>,
     /// The most recently made states.
     states: VecDeque<(StateId, Arc<State>)>,
+    /// What the peers have signed.
+    ledger: Arc<Mutex<Ledger>>,
     /// Genesis states. Kept forever, because every view needs one.
     genesis_states: Vec<(StateId, Arc<State>)>,
 }
@@ -88,7 +94,9 @@ pub(super) struct View {
     pub(super) genesis: Hash,
     pub(super) genesis_state: Arc<State>,
     pub(super) key: Hash,
-    pub(super) belief: Hash,
+    /// The orders in the peer's belief; none if the network is too large for beliefs.
+    heard: Option<Vec<OrderId>>,
+    ledger: Arc<Mutex<Ledger>>,
     /// Number of blocks at each level: block, proposal, consensus, finality.
     pub(super) levels: [i64; 4],
     pub(super) state: Arc<State>,
@@ -107,6 +115,37 @@ impl View {
     }
 }
 
+impl View {
+    /// Returns the hash of the peer's belief. In a network that is too large, no cell has it.
+    pub(super) fn belief(&self) -> Hash {
+        match &self.heard {
+            Some(heard) => self.ledger().belief(heard),
+            None => Hash::of(format!("belief {} {:?}", self.key, self.levels).as_bytes()),
+        }
+    }
+
+    /// Returns a block, order or belief, or a part of one, by its hash.
+    pub(super) fn signed_cell(&self, hash: &Hash) -> Option<cad3::Cell> {
+        self.ledger().get(hash)
+    }
+
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the order of a peer is at one time.
+struct Position {
+    /// Number of blocks at each level.
+    levels: [i64; 4],
+    /// Index of the last executed block.
+    block: i64,
+    /// History of the executed blocks.
+    history: History,
+    /// First block of a history of its own.
+    fork_first: Option<i64>,
+}
+
 impl World {
     /// Creates a network that starts at `start_ms`, in milliseconds since the epoch. Keys and
     /// genesis depend only on the seed and the numbers of peers.
@@ -122,7 +161,13 @@ impl World {
         let script = Arc::new(script);
         let derive = |what: &str, i: usize| Hash::of(format!("{what} {seed} {i}").as_bytes());
         let all = count + registered.count;
-        let keys: Arc<[Hash]> = (0..all).map(|i| derive("peer", i)).collect();
+        let signers: Vec<_> = (0..count)
+            .map(|i| Signer::new(&derive("peer", i)))
+            .collect();
+        // Those that are only registered sign nothing.
+        let keys: Arc<[Hash]> = (signers.iter().map(Signer::key))
+            .chain((count..all).map(|i| derive("peer", i)))
+            .collect();
         let by_key = keys.iter().enumerate().map(|(i, key)| (*key, i)).collect();
         let staked = STAKE.saturating_mul(to_i64(count))
             + registered
@@ -145,6 +190,7 @@ impl World {
             registry_changes: script.registry_changes().into(),
             states: VecDeque::new(),
             genesis_states: Vec::new(),
+            ledger: Arc::new(Mutex::new(Ledger::new(signers))),
             keys,
             script,
         };
@@ -188,6 +234,8 @@ impl World {
         if self.blocks.len() < MAX_BLOCKS {
             self.made_by[maker].push(to_i64(self.blocks.len()));
             self.blocks.push(made_ms);
+            let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.add_block(maker, self.start_ms + made_ms);
         }
     }
 
@@ -240,6 +288,48 @@ impl World {
         self.advance(now);
         let faults = self.script.active_faults(peer, now);
         let now_ms = to_ms(now);
+        let Position {
+            levels,
+            block,
+            history,
+            ..
+        } = self.position(peer, &faults, now);
+        // A fork has the genesis of the network.
+        let genesis_history = match history {
+            History::Foreign => History::Foreign,
+            History::Common | History::Fork(_) => History::Common,
+        };
+        let genesis_state = self.state(StateId::genesis(genesis_history));
+        let state = self.state(StateId {
+            block,
+            history,
+            claim: faults.claim,
+        });
+        let key = if faults.wrong_key {
+            Signer::new(&Hash::of(self.keys[peer].as_bytes())).key()
+        } else {
+            self.keys[peer]
+        };
+        View {
+            genesis: genesis_state.hash,
+            genesis_state,
+            heard: self.heard(peer, now),
+            ledger: Arc::clone(&self.ledger),
+            key,
+            levels,
+            state,
+            clock_ms: self.start_ms + now_ms + faults.skew_ms,
+            faults,
+        }
+    }
+
+    /// Returns where the order of `peer` is at `now` with these faults.
+    fn position(&self, peer: usize, faults: &ActiveFaults, now: Duration) -> Position {
+        // An isolated peer learns nothing more.
+        let now = faults
+            .isolated
+            .map_or(now, |isolated| now.min(isolated.since));
+        let now_ms = to_ms(now);
         // The time at which the peer's consensus stopped, and by how many blocks it is behind.
         let (stopped_ms, behind) = match (faults.stall, faults.recede) {
             (Some(since), _) => (to_ms(since), faults.lag),
@@ -282,31 +372,11 @@ impl World {
             Some(first) if block >= first => History::Fork(first),
             _ => History::Common,
         };
-        // A fork has the genesis of the network.
-        let genesis_history = match history {
-            History::Foreign => History::Foreign,
-            History::Common | History::Fork(_) => History::Common,
-        };
-        let genesis_state = self.state(StateId::genesis(genesis_history));
-        let state = self.state(StateId {
+        Position {
+            levels,
             block,
             history,
-            claim: faults.claim,
-        });
-        let key = if faults.wrong_key {
-            Hash::of(self.keys[peer].as_bytes())
-        } else {
-            self.keys[peer]
-        };
-        View {
-            genesis: genesis_state.hash,
-            genesis_state,
-            belief: Hash::of(format!("belief {key} {levels:?} {history:?}").as_bytes()),
-            key,
-            levels,
-            state,
-            clock_ms: self.start_ms + now_ms + faults.skew_ms,
-            faults,
+            fork_first,
         }
     }
 

@@ -39,6 +39,16 @@ impl Cell {
         sequence(tag::VECTOR, &elements.into_iter().collect::<Vec<_>>())
     }
 
+    /// Returns this Vector with one more element at its end, which shares all complete nodes with
+    /// this one. Returns `None` if this is not a Vector, or if the nodes at its end are not in it.
+    #[must_use]
+    pub fn vector_with(&self, element: Self) -> Option<Self> {
+        match self {
+            Self::Tree(node) if node.tag == tag::VECTOR => append(self, node, element),
+            _ => None,
+        }
+    }
+
     /// Creates a List.
     #[must_use]
     pub fn list(elements: impl IntoIterator<Item = Self>) -> Self {
@@ -150,6 +160,52 @@ fn sequence(tag: u8, elements: &[Cell]) -> Cell {
             .collect()
     };
     Node::new(Shape::flat(tag, count, children)).into_cell()
+}
+
+/// Returns `vector`, whose node is `node`, with one more element.
+fn append(vector: &Cell, node: &Node, element: Cell) -> Option<Cell> {
+    let count = node.count;
+    let tail = small(count % VECTOR_LEAF);
+    if count < VECTOR_LEAF {
+        let elements = node.children.iter().cloned().chain([element]);
+        return Some(vector_node(count + 1, elements.collect()));
+    }
+    let (elements, before) = if tail == 0 {
+        (&[][..], vector.clone())
+    } else {
+        let (before, elements) = node.children.split_last()?;
+        (elements, before.clone())
+    };
+    let mut elements: Vec<_> = elements.iter().cloned().chain([element]).collect();
+    if elements.len() as u64 == VECTOR_LEAF {
+        return append_leaf(&before, vector_node(VECTOR_LEAF, elements));
+    }
+    elements.push(before);
+    Some(vector_node(count + 1, elements))
+}
+
+/// Returns a Vector of a multiple of 16 elements with 16 more.
+fn append_leaf(before: &Cell, leaf: Cell) -> Option<Cell> {
+    let Cell::Tree(node) = before else {
+        return None;
+    };
+    let count = node.count + VECTOR_LEAF;
+    let span = 1 << vector_bits(node.count);
+    if node.count == VECTOR_LEAF || node.count == span << 4 {
+        return Some(vector_node(count, vec![before.clone(), leaf]));
+    }
+    let mut children = node.children.to_vec();
+    if node.count.is_multiple_of(span) {
+        children.push(leaf);
+    } else {
+        let last = children.pop()?;
+        children.push(append_leaf(&last, leaf)?);
+    }
+    Some(vector_node(count, children))
+}
+
+fn vector_node(count: u64, children: Vec<Cell>) -> Cell {
+    Node::new(Shape::flat(tag::VECTOR, count, children)).into_cell()
 }
 
 /// Sorts by key. Of entries with equal keys, the last is kept.

@@ -5,6 +5,7 @@ mod collection;
 pub(crate) mod items;
 pub(crate) mod leaf;
 pub(crate) mod node;
+mod parts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::{MAX_CHUNK_BYTES, MAX_EMBEDDED_BYTES, tag};
 pub use collection::{Elements, MAX_GATHERED_BYTES};
 pub use leaf::{BigInteger, Chunk, CodePoint, Extension, Flag, Name};
 pub use node::Node;
+pub use parts::{IndexNode, SignedParts, VectorParts};
 
 /// A Convex value. Cloning is cheap because everything of variable size is shared.
 ///

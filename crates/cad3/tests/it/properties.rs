@@ -116,6 +116,21 @@ proptest! {
     }
 
     #[test]
+    fn a_vector_with_one_more_element_is_the_same_as_one_made_of_all(count in 0..700_i64) {
+        let vector = |count| Cell::vector((0..count).map(Cell::integer));
+        let longer = vector(count).vector_with(Cell::integer(count)).unwrap();
+        prop_assert_eq!(encode_message(&longer), encode_message(&vector(count + 1)));
+    }
+
+    #[test]
+    fn a_cell_without_the_branches_below_it_keeps_its_encoding_and_its_hash(cell in cell()) {
+        let encoding = encode(&cell);
+        let alone = decode_message(&encoding, &Limits::TRUSTED).unwrap();
+        prop_assert_eq!(encode(&alone.top), encoding);
+        prop_assert_eq!(alone.top.hash(), cell.hash());
+    }
+
+    #[test]
     fn any_value_reads_back_as_written(cell in cell()) {
         let content = encode_message(&cell);
         let read = whole(&content);

@@ -1,6 +1,6 @@
 //! Reading and building values.
 
-use cad3::{Cell, Hash, HashError, Limits, decode_message, encode, encode_message};
+use cad3::{Cell, Hash, HashError, Limits, VectorParts, decode_message, encode, encode_message};
 
 use super::data::whole;
 
@@ -231,4 +231,78 @@ fn signed_data_is_written_as_it_was_read() {
             .to_string()
             .starts_with("#Signed {:signature 0x0202")
     );
+}
+
+#[test]
+fn a_vector_grows_to_three_levels_as_if_it_were_made_at_once() {
+    let vector = |count| Cell::vector((0..count).map(Cell::integer));
+    let mut grown = vector(0);
+    for count in 0..4400 {
+        grown = grown.vector_with(Cell::integer(count)).unwrap();
+        if [16, 17, 256, 257, 272, 273, 4096, 4097, 4112, 4368, 4369].contains(&(count + 1)) {
+            assert_eq!(grown.hash(), vector(count + 1).hash(), "{count}");
+        }
+    }
+    assert_eq!(grown, vector(4400));
+    assert_eq!(Cell::list([]).vector_with(Cell::Nil), None);
+}
+
+#[test]
+fn the_parts_of_a_vector_depend_on_the_number_of_its_elements() {
+    let parts = |count: i64| {
+        let vector = Cell::vector((0..count).map(Cell::integer));
+        match vector.vector_parts().unwrap() {
+            VectorParts::Elements(elements) => format!("{} elements", elements.len()),
+            VectorParts::Tail { before, elements } => {
+                format!("{} before {:?}", before.count().unwrap(), elements)
+            }
+            VectorParts::Nodes { nodes, span } => {
+                let counts: Vec<_> = nodes.iter().filter_map(Cell::count).collect();
+                format!("{counts:?} of {span}")
+            }
+        }
+    };
+    for (count, expected) in [
+        (0, "0 elements"),
+        (16, "16 elements"),
+        (18, "16 before [16, 17]"),
+        (48, "[16, 16, 16] of 16"),
+        (272, "[256, 16] of 256"),
+    ] {
+        assert_eq!(parts(count), expected);
+    }
+    assert!(Cell::list([]).vector_parts().is_none());
+}
+
+#[test]
+fn the_parts_of_an_index_are_its_own_entry_and_its_nodes() {
+    let entries = [[0x12, 0x34], [0x12, 0x56], [0x77, 0]].map(|key| (Cell::blob(&key), Cell::Nil));
+    let index = Cell::index(
+        entries
+            .into_iter()
+            .chain([(Cell::blob(&[]), Cell::Bool(true))]),
+    );
+    let index = index.unwrap();
+    let node = index.index_node().unwrap();
+    assert_eq!((node.count(), node.depth()), (4, Some(0)));
+    assert_eq!(node.entry(), Some((&Cell::blob(&[]), &Cell::Bool(true))));
+    let below: Vec<_> = node
+        .nodes()
+        .map(|(digit, below)| (digit, below.index_node().unwrap()))
+        .map(|(digit, below)| (digit, below.count(), below.depth(), below.entry().is_some()))
+        .collect();
+    assert_eq!(below, [(1, 2, Some(2), false), (7, 1, None, true)]);
+    assert!(Cell::map([]).index_node().is_none());
+}
+
+#[test]
+fn the_parts_of_signed_data_are_key_signature_and_value() {
+    let key = Hash::of(b"key");
+    let signed = Cell::signed(&key, &[7; 64], Cell::integer(5));
+    let parts = signed.signed_parts().unwrap();
+    assert_eq!(
+        (parts.key, parts.signature, parts.value),
+        (key, &[7; 64][..], &Cell::integer(5))
+    );
+    assert!(Cell::vector([]).signed_parts().is_none());
 }

@@ -1,6 +1,7 @@
 //! The TCP transport: the binary protocol on one persistent connection. Requests are sent in one
 //! write, and replies are matched by id.
 
+mod cells;
 mod frame;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -20,10 +21,11 @@ use crate::dial::{Dialler, Spoken, Stream};
 use crate::endpoint::Endpoint;
 use crate::failure::{Failure, FailureReason};
 use crate::kept::{KeptClient, Protocol, Resumed};
-use crate::message::{Api, Reply, ping_request, query_request, status_request};
+use crate::message::{Api, Reply, ping_request, status_request};
 use crate::options::ClientOptions;
 use crate::query::{Query, QueryError};
 
+pub use self::cells::TcpCells;
 pub use self::frame::{FrameDecoder, FrameError, put_frame};
 
 /// Maximum number of unanswered requests on one connection before it is replaced. The id of a
@@ -318,7 +320,7 @@ impl Binary {
             && pings.len() < MAX_UNANSWERED_PINGS;
         let ping = with_ping.then(|| request(&ping_request));
         pings.extend(ping);
-        let query = request(&|id| query_request(id, spec.form, self.account));
+        let query = request(&|id| spec.request.message(id, self.account));
         let requests = SentRequests {
             sent: Instant::now(),
             sent_at: SystemTime::now(),

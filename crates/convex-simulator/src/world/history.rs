@@ -9,8 +9,8 @@ pub(super) struct StateId {
     pub(super) claim: Option<i64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum History {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum History {
     /// The history of the network.
     Common,
     /// One that differs from this block on.

@@ -1,0 +1,7 @@
+//! Beliefs, orders and blocks: captured from real peers, built here, and hostile ones.
+
+mod blocks;
+mod built;
+mod captured;
+mod histories;
+mod hostile;

@@ -1,0 +1,96 @@
+//! Which orders are in the belief of a peer.
+
+use std::time::Duration;
+
+use crate::ledger::OrderId;
+use crate::script::ActiveFaults;
+
+use super::history::History;
+use super::{LEVEL_DELAYS_MS, Position, World, to_i64};
+
+/// Maximum number of peers in a network with beliefs. Each changes with every order in it.
+const MAX_PEERS_WITH_BELIEFS: usize = 64;
+
+impl World {
+    /// Returns the orders in the belief of `peer` at `now`, its own among them; none if the network is
+    /// too large.
+    pub(super) fn heard(&self, peer: usize, now: Duration) -> Option<Vec<OrderId>> {
+        if self.served > MAX_PEERS_WITH_BELIEFS {
+            return None;
+        }
+        let faults = self.script.active_faults(peer, now);
+        let own = self.position(peer, &faults, now);
+        let orders = (0..self.served).filter_map(|other| {
+            if other == peer {
+                return Some(self.order_id(peer, &faults, &own, i64::MAX));
+            }
+            self.heard_from(other, (&faults, &own), now)
+        });
+        Some(orders.collect())
+    }
+
+    /// Returns the order of another peer in the belief of one with these faults and this position.
+    fn heard_from(
+        &self,
+        other: usize,
+        (faults, own): (&ActiveFaults, &Position),
+        now: Duration,
+    ) -> Option<OrderId> {
+        let current = self.script.active_faults(other, now);
+        // Its order under its usual key is not signed any more, or means nothing here.
+        let is_stranger = current.wrong_key
+            || current.wrong_genesis != faults.wrong_genesis
+            || self.script.stake_faults(other, now).unregistered;
+        if is_stranger {
+            return None;
+        }
+        let isolated = match (faults.isolated, current.isolated) {
+            (Some(one), Some(other)) if one.group == other.group => None,
+            (one, other) => one.into_iter().chain(other).map(|it| it.since).min(),
+        };
+        let last_heard = isolated.into_iter().chain(current.unheard).min();
+        let at = last_heard.map_or(now, |last| last.min(now));
+        let position = self.position(other, &current, at);
+        // Neither accepts an order whose history differs, and keeps the last one that does not.
+        let differs = own.fork_first != position.fork_first;
+        let shared = own.fork_first.into_iter().chain(position.fork_first).min();
+        let most = shared.filter(|_| differs).unwrap_or(i64::MAX);
+        Some(self.order_id(other, &current, &position, most))
+    }
+
+    /// Returns the order at a position, with at most this many blocks.
+    fn order_id(
+        &self,
+        peer: usize,
+        faults: &ActiveFaults,
+        position: &Position,
+        most: i64,
+    ) -> OrderId {
+        let most = most.min(to_i64(self.blocks.len()));
+        let levels = position.levels.map(|level| level.min(most));
+        let history = match position.fork_first {
+            _ if faults.wrong_genesis => History::Foreign,
+            Some(first) if levels[0] > first => History::Fork(first),
+            _ => History::Common,
+        };
+        let reached = levels
+            .into_iter()
+            .zip(LEVEL_DELAYS_MS)
+            .map(|(level, delay_ms)| {
+                let made_ms = usize::try_from(level - 1)
+                    .ok()
+                    .and_then(|last| self.blocks.get(last));
+                made_ms.map(|made_ms| self.start_ms + made_ms + delay_ms)
+            });
+        let changed_ms = reached.flatten().max();
+        OrderId {
+            peer,
+            by_other_key: faults.wrong_key,
+            levels,
+            history,
+            timestamp_ms: changed_ms.map_or(0, |changed_ms| {
+                changed_ms + faults.late_ms + self.jitter_ms[peer]
+            }),
+        }
+    }
+}
