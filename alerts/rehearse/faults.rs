@@ -31,7 +31,10 @@ const REHEARSALS: &[(&str, Expected)] = &[
     // ConvexStateDiverged as well, if another peer was seen at the block where it stands.
     ("minority-fork:2", Alert("ConvexPeerLagging")),
     ("isolate:2", Alert("ConvexPeerLagging")),
-    ("unheard:2", Nothing("only beliefs show it, and polls do not read them")),
+    (
+        "unheard:2",
+        Nothing("only beliefs show it, and polls do not read them"),
+    ),
     ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
     // The peer lags as well, but only this alert says that final blocks are lost.
