@@ -120,16 +120,18 @@ impl Fleet {
                 Some(block) if found_state => judgement.lag(slot.id, block, now),
                 _ => record.last_lag(),
             };
-            let mut verdict = watch.verdict_on(slot.id);
-            if !found_state {
-                // So that records without news stay as they are.
-                verdict.compared = record.compared;
+            let verdict = watch.verdict_on(slot.id);
+            if state.retired {
+                continue;
             }
-            if !state.retired && !record.compares_as(lag, &verdict) {
+            if !record.compares_as(lag, &verdict) {
                 let record = Arc::make_mut(&mut state.record);
                 let previous = record.health;
                 record.record_comparison(lag, verdict, now, wall);
                 self.reevaluated(record, previous);
+            } else if record.compared != verdict.compared {
+                // Newer evidence for the same verdict, of which nobody needs to hear.
+                Arc::make_mut(&mut state.record).compared = verdict.compared;
             }
         }
         network.judgement.send_replace(judgement);

@@ -19,7 +19,7 @@ const MAX_COMPARABLE_LAG: i64 = 64;
 /// Peers of one network that answer, as far as they matter for comparing states.
 #[derive(Clone, Debug, Default)]
 pub struct Comparable {
-    /// The operator's own peers, which can be asked often: those first whose states differ, then the
+    /// The operator's own peers, which can be asked often, unless none is lacking: those first whose states differ, then the
     /// heaviest.
     pub anchors: Vec<Arc<PeerRecord>>,
     /// How many of the anchors come first each time, because their states differ.
@@ -63,19 +63,26 @@ impl Fleet {
                 && record.peer.sampled.is_none()
                 && !record.comparison.is_diverged()
         };
+        let lacking = answering
+            .iter()
+            .filter(|record| judgement.disputed || record.lacks_comparison(now));
+        let lacking: Vec<_> = lacking.cloned().collect();
+        if lacking.is_empty() {
+            return Comparable {
+                interval,
+                ..Comparable::default()
+            };
+        }
         let mut anchors: Vec<_> = answering.iter().filter(is_anchor).cloned().collect();
         anchors.sort_by_key(|record| {
             let stake = record.stake.as_ref().map(|stake| stake.registered.shares);
             (!differs(record), Reverse(stake))
         });
         let differing = anchors.iter().filter(|record| differs(record)).count();
-        let lacking = answering
-            .into_iter()
-            .filter(|record| judgement.disputed || record.lacks_comparison(now));
         Comparable {
             anchors,
             differing,
-            lacking: lacking.collect(),
+            lacking,
             interval,
             urgent: judgement.settling,
         }

@@ -234,3 +234,31 @@ fn names(peers: &[Arc<PeerRecord>]) -> impl Iterator<Item = &str> {
     let peers = peers.iter().take(MAX_ATTEMPTS);
     peers.map(|record| record.peer.name.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use convex_client::Endpoint;
+
+    use super::*;
+
+    #[test]
+    fn two_readings_in_a_row_are_of_two_peers_whatever_their_order() {
+        for (order, last, expected) in [
+            ("1 2 3", "", "1 2 3"),
+            ("1 2 3", "1", "2 1 3"),
+            ("2 1 3", "1", "2 1 3"),
+            ("1", "1", "1"),
+        ] {
+            let record = |name: &str| {
+                let endpoint = Endpoint::parse("tcp://127.0.0.1:1").expect("an endpoint");
+                let mut peer = config::Peer::from_endpoint(endpoint);
+                name.clone_into(&mut peer.name);
+                Arc::new(PeerRecord::new(Arc::new(peer)))
+            };
+            let mut peers: Vec<_> = order.split(' ').map(record).collect();
+            prefer_another(&mut peers, last);
+            let found: Vec<&str> = names(&peers).collect();
+            assert_eq!(found.join(" "), expected, "{order}, last {last}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::fleet::{Health, OrderState};
 
 use super::agreement::RingVerdict;
-use super::recent::Witness;
+use super::recent::{Showing, Witness};
 use super::registration::{Registration, RegistrationWatch};
 use super::ring::{BlockState, BlockStateCounts, HashPrefix, Ring, Shown};
 
@@ -162,6 +162,16 @@ impl Member {
             since: now.checked_sub(self.fresh_for).unwrap_or(now),
             confirms: has_vote && !self.comparison.is_diverged(),
             stake: self.stake,
+        }
+    }
+
+    /// Returns what its showings were found to be evidence for before, as far as that still counts.
+    pub(super) fn showing(&self, now: Instant) -> Showing {
+        let age = |at| now.saturating_duration_since(at);
+        let compared = self.compared.filter(|at| age(*at) < self.fresh_for);
+        Showing {
+            agreed: compared.filter(|_| self.comparison == Comparison::Agrees),
+            compared,
         }
     }
 

@@ -3,6 +3,7 @@
 pub(super) mod agreement;
 pub(super) mod head;
 mod lanes;
+mod later;
 pub(super) mod member;
 mod progress;
 mod recent;

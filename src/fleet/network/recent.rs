@@ -179,21 +179,21 @@ impl Showings {
 
 /// Groups of connected peers: each has a parent, and a peer without another parent names the group.
 #[derive(Debug)]
-struct Connected(Vec<usize>);
+pub(super) struct Connected(Vec<usize>);
 
 impl Connected {
-    fn new(peers: usize) -> Self {
+    pub(super) fn new(peers: usize) -> Self {
         Self((0..peers).collect())
     }
 
-    fn group_of(&self, mut peer: usize) -> usize {
+    pub(super) fn group_of(&self, mut peer: usize) -> usize {
         while self.0[peer] != peer {
             peer = self.0[peer];
         }
         peer
     }
 
-    fn connect(&mut self, peer: usize, other: usize) {
+    pub(super) fn connect(&mut self, peer: usize, other: usize) {
         let (group, with) = (self.group_of(peer), self.group_of(other));
         self.0[group.max(with)] = group.min(with);
         // Shortens the way of later look-ups.

@@ -25,8 +25,7 @@ impl RegistrationWatch {
     /// peer could have been read.
     pub(super) fn record(&mut self, is_registered: bool, reader: &str, only_reader: bool) {
         if is_registered {
-            self.missing_at = None;
-            self.registration = Registration::Registered;
+            self.record_registered();
             return;
         }
         match &self.missing_at {
@@ -36,6 +35,12 @@ impl RegistrationWatch {
             }
             Some(_) => {}
         }
+    }
+
+    /// Records that a registry has the peer.
+    pub(super) fn record_registered(&mut self) {
+        self.missing_at = None;
+        self.registration = Registration::Registered;
     }
 
     /// Returns the verdict.

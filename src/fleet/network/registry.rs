@@ -63,6 +63,11 @@ impl WeighedRegistry {
         (u64::try_from(stake).unwrap_or(0).min(WHOLE.into()), weight)
     }
 
+    /// Whether the peer with `key` was registered.
+    pub(super) fn has(&self, key: &Hash) -> bool {
+        self.registry.peers.contains_key(key)
+    }
+
     /// Whether other peers accept votes of the peer with `key`.
     fn has_effective_stake(&self, key: &Hash) -> bool {
         let peer = self.registry.peers.get(key);

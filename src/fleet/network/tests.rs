@@ -366,6 +366,62 @@ fn a_stranger_without_stake_raises_nothing() {
 }
 
 #[test]
+fn strangers_with_less_stake_than_a_vote_takes_raise_nothing_together() {
+    let mut scenario = Scenario::equal(&["a", "b", "c", "d"]);
+    let mut registry = registry(&[("a", 1), ("b", 1), ("c", 1), ("d", 1), ("stranger", 1)]);
+    let stranger = registry.peers.get_mut(&key("stranger"));
+    stranger.expect("registered").own_copper -= 1;
+    scenario.watch.record_registry(RegistryReading {
+        registry,
+        reader: "a".to_owned(),
+        only_reader: false,
+        read: SystemTime::UNIX_EPOCH,
+    });
+    scenario.add("stranger");
+    scenario.member("stranger").configured = false;
+    scenario.answer(0, "a", 5, 0);
+    scenario.answer(0, "stranger", 5, 1);
+    let verdict = scenario.verdict(60);
+    assert_eq!(verdict.difference, None);
+    assert_ne!(scenario.comparison("a"), Comparison::Differs);
+}
+
+#[test]
+fn a_dispute_of_little_stake_is_no_split() {
+    let mut scenario = Scenario::equal(&["a", "b", "c", "d", "e"]);
+    for (name, block, history) in [
+        ("a", 5, 0),
+        ("b", 5, 1),
+        ("c", 6, 0),
+        ("d", 6, 0),
+        ("e", 7, 0),
+    ] {
+        scenario.answer(0, name, block, history);
+    }
+    let verdict = scenario.verdict(10);
+    assert_eq!(scenario.comparison("b"), Comparison::Differs);
+    assert_eq!(verdict.split, Evidence::None);
+}
+
+#[test]
+fn a_peer_that_stands_at_another_state_is_alone_once_the_others_agree_at_a_later_block() {
+    let mut scenario = Scenario::equal(&["a", "b", "c", "odd"]);
+    scenario.answer(0, "a", 5, 0);
+    scenario.answer(1, "odd", 5, 1);
+    for (second, name) in [(2, "a"), (3, "b"), (4, "c")] {
+        scenario.answer(second, name, 6, 0);
+    }
+    let verdict = scenario.verdict(20);
+    let found = ["a", "b", "c", "odd"].map(|name| scenario.comparison(name));
+    let [agrees, differs] = [Comparison::Agrees, Comparison::Differs];
+    assert_eq!(found, [agrees, agrees, agrees, differs]);
+    assert_eq!(
+        (verdict.split, verdict.state_groups()),
+        (Evidence::Disproven, Some(2))
+    );
+}
+
+#[test]
 fn agreement_expires_when_one_side_has_not_shown_the_block_for_three_intervals() {
     let mut scenario = Scenario::equal(&["a", "b"]);
     scenario.answer(0, "a", 5, 0);

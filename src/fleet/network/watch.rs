@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -11,6 +11,7 @@ use crate::fleet::slot::{Slot, SlotId, SlotState, Unjudged};
 use crate::fleet::{Evidence, OrderState};
 
 use super::agreement::{Agreement, RingVerdict, WeightedRing};
+use super::later;
 use super::member::{Comparison, Member, MemberVerdict, Ordered};
 use super::progress::Progress;
 use super::recent::RecentStates;
@@ -26,6 +27,13 @@ const MAX_FINAL_STATES: usize = 1024;
 /// After how many intervals without any comparison that is reported.
 const MAX_UNCOMPARED_INTERVALS: u32 = 10;
 
+/// In a network with more answering peers than this, [`MAX_OFTEN_LOOKED_THROUGH`], all that was shown
+/// lately is looked through only this often while nobody disagrees.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// See [`LOOK_INTERVAL`].
+const MAX_OFTEN_LOOKED_THROUGH: usize = 64;
+
 /// The watched peers of one network, and the results of comparing them.
 #[derive(Debug, Default)]
 pub(in crate::fleet) struct NetworkWatch {
@@ -36,6 +44,8 @@ pub(in crate::fleet) struct NetworkWatch {
     final_states: BTreeMap<i64, HashPrefix>,
     pub(super) progress: Progress,
     pub(super) difference: Option<StateDifference>,
+    /// When all that was shown lately was last looked through.
+    looked: Option<Instant>,
     /// Since when several peers with a vote have been answering.
     comparable_since: Option<Instant>,
     /// Number of peers registered on chain.
@@ -109,6 +119,11 @@ impl NetworkWatch {
         let key = record.own_key();
         if key != member.key {
             member.registration = RegistrationWatch::default();
+            // The registry may have been read before the peer was first polled.
+            let registry = self.registry.as_ref().zip(key);
+            if registry.is_some_and(|(registry, key)| registry.has(&key)) {
+                member.registration.record_registered();
+            }
         }
         member.key = key;
         member.latest = record.heard;
@@ -192,9 +207,12 @@ impl NetworkWatch {
             })
             .collect();
         let Agreement {
-            verdicts,
+            mut verdicts,
             difference,
         } = Agreement::compare(&rings, &self.counts, registered);
+        if let Some((difference, registered)) = difference.as_ref().zip(registered) {
+            later::settle(&mut verdicts, &rings, difference.block, registered);
+        }
         self.difference = difference.map(|difference| StateDifference {
             block: difference.block,
             states: difference
@@ -204,20 +222,27 @@ impl NetworkWatch {
                 .collect(),
             groups: difference.groups,
         });
-        let witnesses: Vec<_> = answering
-            .iter()
-            .map(|(_, member)| member.witness(now, Self::has_vote(member)))
-            .collect();
-        let recent = RecentStates::new(&witnesses, !self.counts.all_agree());
-        let evidence: Vec<_> = witnesses
-            .iter()
-            .enumerate()
-            .map(|(peer, witness)| recent.showing(peer, witness))
-            .collect();
-        let finals = registered.map(|registered| recent.widely_shown(registered));
-        for (block, state) in finals.into_iter().flatten() {
-            self.final_states.insert(block, state);
-        }
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < LOOK_INTERVAL;
+        let skips = answering.len() > MAX_OFTEN_LOOKED_THROUGH
+            && self.counts.all_agree()
+            && self.looked.is_some_and(is_recent);
+        let evidence = if skips {
+            let kept = answering.iter().map(|(_, member)| member.showing(now));
+            kept.collect()
+        } else {
+            self.looked = Some(now);
+            let witnesses: Vec<_> = answering
+                .iter()
+                .map(|(_, member)| member.witness(now, Self::has_vote(member)))
+                .collect();
+            let recent = RecentStates::new(&witnesses, !self.counts.all_agree());
+            let finals = registered.map(|registered| recent.widely_shown(registered));
+            self.final_states.extend(finals.into_iter().flatten());
+            let showings = witnesses.iter().enumerate();
+            showings
+                .map(|(peer, witness)| recent.showing(peer, witness))
+                .collect::<Vec<_>>()
+        };
         while self.final_states.len() > MAX_FINAL_STATES {
             self.final_states.pop_first();
         }

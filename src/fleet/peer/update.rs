@@ -95,11 +95,12 @@ impl PeerRecord {
             .then(|| (pair.block, pair.hash.into()))
     }
 
-    /// Whether this is how the peer is known to compare with its network.
+    /// Whether this is how the peer is known to compare with its network, whatever the age of the
+    /// evidence.
     pub(in crate::fleet) fn compares_as(&self, lag: Option<Lag>, verdict: &MemberVerdict) -> bool {
         let known = MemberVerdict {
             comparison: self.comparison,
-            compared: self.compared,
+            compared: verdict.compared,
             registration: self.registration,
         };
         *verdict == known && blocks(lag) == blocks(self.last_lag())

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use cad3::Hash;
 use convex_client::Transport;
 use convex_client::chain::{Registry, RegistryReader};
 use convex_peer_monitor::config::{Config, Peer, Role};
+use convex_peer_monitor::failure::Failure;
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation, Slot};
 use convex_peer_monitor::poller::{Sampler, schedule};
 use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
@@ -32,7 +32,7 @@ const STARTUP_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A simulated network that an agent watches at default intervals. Time passes as the test waits.
 pub(super) struct Watched {
     world: Arc<World>,
-    /// The peers that are watched, of which those beyond `strangers` are configured.
+    /// The peers that are watched.
     config: Config,
     tasks: JoinSet<()>,
 }
@@ -100,12 +100,12 @@ impl Watched {
         self.world.start.elapsed()
     }
 
-    /// Returns the number of the last block that a peer has executed, and the state after it.
-    pub(super) fn state(&self, peer: usize) -> (i64, Hash) {
+    /// Returns the number of the last block that a peer has executed.
+    pub(super) fn block(&self, peer: usize) -> i64 {
         let pair = self
             .world
             .ask(|simulation, at| simulation.state_pair(peer, at));
-        (pair.block, pair.hash)
+        pair.block
     }
 
     /// Forgets the peers that discovery found.
@@ -180,7 +180,7 @@ impl World {
                 Transport::Tcp,
                 (began, ended),
                 attempt,
-                outcome_of(outcome),
+                outcome.map_err(Failure::from),
             );
             let endpoints = vec![endpoint];
             self.fleet.record(&slot, &Observation { endpoints });
@@ -232,11 +232,4 @@ impl World {
         }
         reader.finish()
     }
-}
-
-/// Converts the failure of a request to the reason of a failed poll.
-fn outcome_of(
-    outcome: convex_client::Outcome,
-) -> Result<Duration, convex_peer_monitor::failure::Failure> {
-    outcome.map_err(Into::into)
 }
