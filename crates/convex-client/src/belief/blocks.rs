@@ -225,7 +225,7 @@ impl BlockReader {
     /// Returns the hashes of the cells to request next; none if all blocks are read.
     ///
     /// # Errors
-    /// What was received are not the blocks of an order.
+    /// The cells are not the blocks of an order.
     pub fn needed(&mut self) -> Result<&[Hash], BeliefError> {
         self.needed.clear();
         if self.read.is_none() {

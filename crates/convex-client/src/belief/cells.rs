@@ -47,7 +47,7 @@ impl CheckedCells {
     }
 
     fn add_one(&mut self, requested: Hash, cell: &Cell) -> Result<(), BeliefError> {
-        // Only canonical cells are decoded, so this is what was received. The hash proves it.
+        // Only canonical cells are decoded, so this equals the received bytes. The hash proves it.
         let encoding = encode(cell);
         let received = Hash::of(&encoding);
         if received != requested {

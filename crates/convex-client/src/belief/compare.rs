@@ -54,7 +54,7 @@ pub struct Difference {
 pub struct HistoryComparison {
     /// The orders, left and right.
     sides: [Blocks; 2],
-    /// What was received of each.
+    /// The received cells of each.
     cells: [CheckedCells; 2],
     /// Positions at which the first difference may be.
     start: u64,
@@ -96,7 +96,7 @@ impl HistoryComparison {
     /// are empty if the comparison is done. Any peer that has the order can be asked.
     ///
     /// # Errors
-    /// What was received for this side are not the blocks of an order.
+    /// The cells of this side are not the blocks of an order.
     pub fn needed(&mut self) -> Result<[&[Hash]; 2], (Side, BeliefError)> {
         let mut needed = <[Needed; 2]>::default();
         if self.result.is_none() {

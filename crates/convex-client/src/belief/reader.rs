@@ -116,7 +116,7 @@ impl BeliefReader {
     /// Returns the hashes of the cells to request next; none if the belief is complete.
     ///
     /// # Errors
-    /// What was received is not a belief.
+    /// The cell is not a belief.
     pub fn needed(&mut self) -> Result<&[Hash], BeliefError> {
         self.needed.clear();
         if self.read.is_none() {

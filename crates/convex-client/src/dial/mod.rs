@@ -42,7 +42,7 @@ pub(crate) struct Dialler {
     budget: usize,
 }
 
-/// What was learned while connecting. A step that did not finish has no duration.
+/// The result of connecting. A step that did not finish has no duration.
 #[derive(Debug)]
 pub(crate) struct Dialled {
     /// The connection, or why there is none.
