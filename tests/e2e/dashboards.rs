@@ -14,11 +14,13 @@ use super::{Agent, REAL_PEERS, TIMEOUT, pipeline, simulated, tls};
 
 /// Queries without data while nothing is wrong, as dashboard, panel or annotation, and letter of
 /// the query. Faults fill each of them.
-const EMPTY_WHEN_HEALTHY: [&str; 31] = [
+const EMPTY_WHEN_HEALTHY: [&str; 36] = [
+    "convex-consensus, Different states, C",
     "convex-consensus, Order stalled",
-    "convex-consensus, Peers, G",
+    "convex-consensus, Peers, H",
     "convex-consensus, Split",
     "convex-consensus, State diverged",
+    "convex-consensus, States differ",
     "convex-fleet, Agent restarts",
     "convex-fleet, Failed polls, the worst, A",
     "convex-fleet, Pages",
@@ -27,13 +29,15 @@ const EMPTY_WHEN_HEALTHY: [&str; 31] = [
     "convex-fleet, Peers, K",
     "convex-fleet, Reloads",
     "convex-fleet, What is wrong, A",
+    "convex-fleet, What is wrong, B",
     "convex-fleet, Why endpoints fail, A",
     "convex-monitor, Agent restarts",
     "convex-monitor, Own check fails",
     "convex-monitor, Reloads",
+    "convex-peer, Active conditions, A",
+    "convex-peer, Active conditions, B",
     "convex-peer, Agent restarts",
     "convex-peer, Certificate, A",
-    "convex-peer, Conditions in force, A",
     "convex-peer, Degraded",
     "convex-peer, Down",
     "convex-peer, Failures of endpoints, A",
@@ -45,6 +49,7 @@ const EMPTY_WHEN_HEALTHY: [&str; 31] = [
     "convex-service-level, Budget burns",
     "convex-service-level, Down",
     "convex-stake, Stake low",
+    "convex-stake, Unregistered",
     "convex-stake, Weight decayed",
 ];
 
@@ -277,6 +282,7 @@ async fn faults_fill_the_queries_that_are_empty_on_a_healthy_network() {
             "half-dead:5:5s",
             "http-500:6:5s",
             "refuse:7:10s",
+            "unregistered:8:20s",
         ],
         Some("3s"),
     )

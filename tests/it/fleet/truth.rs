@@ -70,8 +70,8 @@ const TABLE: &str = "
 | late=1s:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
-| unheard:2             | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
-| isolate:2             | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| unheard:2:10s         | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| isolate:2:10s         | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
 | skew=300ms:2          | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
 | silent-stake:2        | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=0
 # The order.

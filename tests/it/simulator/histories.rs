@@ -82,7 +82,8 @@ async fn a_restart_closes_the_connections_and_goes_back_to_an_older_state() {
         found.is_some_and(|found| found.block < before.block)
     })
     .await;
-    assert!(reconnects >= 2, "{reconnects}");
+    // On a busy machine the one over HTTP may be so old that it is replaced, which is no reconnect.
+    assert!(reconnects >= 1, "{reconnects}");
     let (order, fallen) = state(&network, 2).await;
     assert!(
         order.finality < 1000 && order.block == order.finality,
