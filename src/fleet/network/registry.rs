@@ -109,6 +109,7 @@ impl NetworkWatch {
             }
         }
         self.registry = Some(Arc::new(WeighedRegistry::new(registry, read)));
+        self.stake_outdated = true;
     }
 
     /// Returns the registry if it tells the whole stake.

@@ -102,6 +102,7 @@ impl Scenario {
         member.interval = Duration::from_secs(15);
         member.fresh_for = Duration::from_secs(45);
         self.watch.members.insert(id(name), member);
+        self.watch.stake_outdated = true;
     }
 
     /// Records a state at `block`, of the honest history 0 or of another one, and compares.

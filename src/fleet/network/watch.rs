@@ -50,6 +50,8 @@ pub(in crate::fleet) struct NetworkWatch {
     comparable_since: Option<Instant>,
     /// Number of peers registered on chain.
     pub(super) registered: i64,
+    /// Whether the members' stake has to be looked up anew.
+    pub(super) stake_outdated: bool,
     /// The registry as last read from a peer of the majority.
     pub(super) registry: Option<Arc<WeighedRegistry>>,
     /// Whether the last query of the registry failed.
@@ -75,6 +77,7 @@ impl NetworkWatch {
         {
             return;
         }
+        self.stake_outdated = true;
         let kept: HashSet<SlotId> = slots.iter().map(|slot| slot.id).collect();
         let counts = &mut self.counts;
         self.members.retain(|id, member| {
@@ -114,9 +117,10 @@ impl NetworkWatch {
         member.awaited = false;
         // With a pinned key its stake is known before it ever answers: with another key it is not
         // this peer.
-        member.pinned = record.peer.key.is_some();
+        let (key, pinned) = (record.own_key(), record.peer.key.is_some());
+        self.stake_outdated |= (key, pinned) != (member.key, member.pinned);
+        member.pinned = pinned;
         member.configured = !record.peer.discovered;
-        let key = record.own_key();
         if key != member.key {
             member.registration = RegistrationWatch::default();
             // The registry may have been read before the peer was first polled.
@@ -179,7 +183,9 @@ impl NetworkWatch {
         for member in self.members.values_mut() {
             member.set_counted(member.is_answering(now), &mut self.counts);
         }
-        self.update_stake();
+        if std::mem::take(&mut self.stake_outdated) {
+            self.update_stake();
+        }
         self.compare_states(now);
         self.update_progress(now);
         if self.registry.is_none() {
