@@ -88,10 +88,8 @@ impl PeerRecord {
         let failed = endpoints.filter_map(|(endpoint, observed)| {
             Some(FailedEndpoint {
                 reason: observed
-                    .failure
-                    .clone()
-                    .or(observed.renewal_failure())?
-                    .reason,
+                    .reason()
+                    .or_else(|| Some(observed.renewal_failure()?.reason))?,
                 path: NetworkPath::to_endpoint(&self.peer, endpoint),
             })
         });

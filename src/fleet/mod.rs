@@ -21,6 +21,7 @@ mod sampling;
 mod saved;
 mod slot;
 mod snapshot;
+mod wall_time;
 
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;

@@ -24,6 +24,7 @@ use crate::config::Role;
 use crate::failure::{Failure, Reason};
 use crate::sidecar::{ProcessReading, StoreReading};
 
+use super::wall_time::wall_time;
 use super::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Stake};
 
 /// Largest integer that all JSON parsers read exactly; larger ones are written as strings.
@@ -289,12 +290,11 @@ impl PartialSchema for ExactInteger {
 impl ToSchema for ExactInteger {}
 
 impl<'a> PeerJson<'a> {
-    /// The peer as known at `now`.
+    /// The peer as known at `now`, which is the time `wall`.
     #[must_use]
-    pub fn new(record: &'a PeerRecord, now: Instant) -> Self {
+    pub fn new(record: &'a PeerRecord, now: Instant, wall: SystemTime) -> Self {
         let identity = &record.identity;
         let hex = |hash: Option<Hash>| hash.map(|hash| hash.to_string());
-        let wall = SystemTime::now();
         Self {
             name: &record.peer.name,
             network: &record.peer.network,
@@ -381,8 +381,8 @@ impl NetworkComparisonJson {
             diverged: record.comparison.diverged(),
             comparison: record.comparison.as_str(),
             compared: record.compared.map(|compared| {
-                let age = now.saturating_duration_since(compared);
-                seconds_since_epoch(wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH))
+                let at = wall_time(compared, now, wall);
+                seconds_since_epoch(at.unwrap_or(SystemTime::UNIX_EPOCH))
             }),
             first_divergent_block: record.comparison.first_block().map(ExactInteger),
         }

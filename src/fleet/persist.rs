@@ -13,6 +13,7 @@ use super::membership::WatchedPeers;
 use super::peer::flapping::Flapping;
 use super::rename::{UnnamedPeers, in_steps};
 use super::saved::{ConfiguredIdentity, fingerprint};
+use super::wall_time::wall_time;
 use super::{
     Comparison, Condition, EndpointRecord, Evidence, Fleet, OrderWatch, PeerRecord, Rename,
     SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Slot, UnixMillis, lock,
@@ -153,8 +154,7 @@ fn drop_outdated(saved: &mut SavedFleet, now: UnixMillis) {
 
 /// Converts an instant to a time of the wall clock.
 fn to_wall(at: Instant, now: Instant, wall: SystemTime) -> Option<UnixMillis> {
-    let age = now.saturating_duration_since(at);
-    wall.checked_sub(age).map(UnixMillis::from_time)
+    wall_time(at, now, wall).map(UnixMillis::from_time)
 }
 
 /// Converts a time of the wall clock to an instant, unless it is in the future.

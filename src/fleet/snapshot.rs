@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::self_check::Checks;
 
+use super::wall_time::wall_time;
 use super::{Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -57,8 +58,7 @@ impl Snapshot {
     /// Converts an instant to a time of the wall clock as it is now.
     #[must_use]
     pub fn time_of(&self, at: Instant) -> SystemTime {
-        let age = self.now.saturating_duration_since(at);
-        self.wall.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
+        wall_time(at, self.now, self.wall).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 

@@ -131,17 +131,13 @@ impl Sampler {
         let other_names: Vec<_> = others.iter().map(|record| &*record.peer.name).collect();
         let ask = |name: &str| ask(name.to_owned());
         let compared = sample_common_blocks(&anchor_names, &other_names, ask).await;
-        for (record, is_compared) in others.iter().zip(compared) {
+        let anchored = peers.iter().filter(|record| is_anchor(record));
+        let asked = others.iter().copied().zip(compared);
+        for (record, is_compared) in asked.chain(anchored.map(|record| (record, true))) {
             self.asked
                 .entry(record.peer.name.clone())
                 .or_insert_with(Asked::new)
                 .plan_next(is_compared, record.peer.role);
-        }
-        for anchor in peers.iter().filter(|record| is_anchor(record)) {
-            self.asked
-                .entry(anchor.peer.name.clone())
-                .or_insert_with(Asked::new)
-                .plan_next(true, anchor.peer.role);
         }
     }
 }

@@ -23,8 +23,8 @@ const MAX_ATTEMPTS: usize = 3;
 /// Pause before discovery reads the registry again after a failure, because its interval is long.
 const DISCOVERY_RETRY_PAUSE: Duration = Duration::from_secs(15);
 
-/// Longest wait for one answer, and for a whole registry. Longer than a peer's own timeout, because the peer's task can be
-/// busy with a poll.
+/// Longest wait for one answer, and for a whole registry. Longer than a peer's own timeout, because
+/// the peer's task can be busy with a poll.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the survey tasks use.

@@ -7,7 +7,7 @@ use convex_simulator::{Network, PeerSet, Registered};
 use tokio::time::{Instant, sleep};
 
 use super::prometheus::Prometheus;
-use super::{Agent, TIMEOUT, simulated};
+use super::{Agent, TIMEOUT, is, simulated, value};
 
 /// A claim that no network will ever reach.
 const CLAIM: f64 = 4_611_686_018_427_387_904.0;
@@ -75,15 +75,6 @@ impl Watch {
     async fn value(&self, series: &str) -> Option<f64> {
         value(&self.agent.metrics().await, series)
     }
-}
-
-fn value(exposition: &str, series: &str) -> Option<f64> {
-    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
-    exposition.lines().find_map(value)
-}
-
-fn is(expected: f64) -> impl Fn(f64) -> bool {
-    move |value| value == expected
 }
 
 fn of(metric: &str, peer: usize, more: &str) -> String {

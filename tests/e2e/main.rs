@@ -155,9 +155,13 @@ impl Agent {
 
 /// Returns the value of a series in an exposition.
 fn value_of(exposition: &str, series: &str) -> f64 {
-    let value = |line: &str| line.strip_prefix(series)?.trim().parse().ok();
-    let found: Option<f64> = exposition.lines().find_map(value);
-    found.unwrap_or_else(|| panic!("there is no {series}"))
+    value(exposition, series).unwrap_or_else(|| panic!("there is no {series}"))
+}
+
+/// Returns the value of a series in an exposition, if it is there.
+fn value(exposition: &str, series: &str) -> Option<f64> {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    exposition.lines().find_map(value)
 }
 
 /// Sends a signal, given as an option of `kill`.
@@ -181,6 +185,10 @@ fn config(network: &Network) -> String {
         network.peers[0].genesis(),
         peers.join(", ")
     )
+}
+
+fn is(expected: f64) -> impl Fn(f64) -> bool {
+    move |value| value == expected
 }
 
 fn of(metric: &str, peer: usize, more: &str) -> String {
@@ -236,7 +244,6 @@ async fn a_network_with_delegated_stake() -> Network {
 }
 
 async fn a_working_network(network: &Network, prometheus: &Prometheus) {
-    let is = |expected: f64| move |value: f64| value == expected;
     for (i, peer) in network.peers.iter().enumerate() {
         prometheus
             .wait_for(&of("convex_peer_up", i, ""), is(1.0))
@@ -294,7 +301,6 @@ async fn a_working_network(network: &Network, prometheus: &Prometheus) {
 }
 
 async fn the_network_and_its_stake(network: &Network, prometheus: &Prometheus) {
-    let is = |expected: f64| move |value: f64| value == expected;
     let of_network = |metric: &str| format!("{metric}{{network=\"local\"}}");
     prometheus
         .wait_for(

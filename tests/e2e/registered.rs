@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::network::{Network, Options, Ready, RealPeer};
 use super::prometheus::Prometheus;
-use super::{Agent, TIMEOUT, of, value_of};
+use super::{Agent, TIMEOUT, is, of, value_of};
 
 /// Registries are read as often as possible; polls are made at the default interval.
 fn config(peers: &[&Ready]) -> String {
@@ -20,10 +20,6 @@ fn config(peers: &[&Ready]) -> String {
         peers[0].genesis(),
         entries.join(", ")
     )
-}
-
-fn is(expected: f64) -> impl Fn(f64) -> bool {
-    move |value| value == expected
 }
 
 fn condition(peer: usize, condition: &str) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::network::{Network, Options, Ready, RealPeer};
-use super::{Agent, TIMEOUT};
+use super::{Agent, TIMEOUT, is, of, value};
 
 /// Environment variable: how long the idle network is watched, in seconds. 300 is the full proof.
 const IDLE_SECONDS: &str = "E2E_IDLE_SECONDS";
@@ -91,19 +91,6 @@ impl Watch {
         }
         sum
     }
-}
-
-fn value(exposition: &str, series: &str) -> Option<f64> {
-    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
-    exposition.lines().find_map(value)
-}
-
-fn is(expected: f64) -> impl Fn(f64) -> bool {
-    move |value| value == expected
-}
-
-fn of(metric: &str, peer: usize, more: &str) -> String {
-    format!("{metric}{{peer=\"peer-{peer}\",network=\"local\"{more}}}")
 }
 
 fn condition(peer: usize, condition: &str) -> String {

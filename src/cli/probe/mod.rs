@@ -257,7 +257,7 @@ impl Format {
                 let records = targets.iter().map(|target| &target.last.record);
                 let reports: Vec<Report<'_>> = records
                     .map(|record| Report {
-                        peer: PeerJson::new(record, now),
+                        peer: PeerJson::new(record, now, SystemTime::now()),
                         network_comparison: comparisons.get(&record.peer.network),
                     })
                     .collect();

@@ -154,14 +154,8 @@ mod tests {
         ring.add(Shown { state, at }, |_| {});
     }
 
-    /// Parses a ring: `5a 6a` is hash a at blocks 5 and 6.
     fn ring(text: &str) -> Ring {
-        let mut ring = Ring::default();
-        for entry in text.split_whitespace() {
-            let (block, hash) = entry.split_at(entry.len() - 1);
-            add(&mut ring, block.parse().unwrap(), hash.as_bytes()[0]);
-        }
-        ring
+        Ring::parse(text, Instant::now())
     }
 
     /// Compares peers that hold the whole stake.

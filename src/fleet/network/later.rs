@@ -42,24 +42,14 @@ pub(super) fn settle(
 
 #[cfg(test)]
 mod tests {
-    use cad3::Hash;
     use tokio::time::Instant;
 
-    use crate::fleet::network::ring::{Ring, Shown};
+    use crate::fleet::network::ring::Ring;
 
     use super::*;
 
-    /// Parses a ring: `5a 6a` is hash a at blocks 5 and 6.
     fn ring(text: &str) -> Ring {
-        let mut ring = Ring::default();
-        for entry in text.split_whitespace() {
-            let (block, hash) = entry.split_at(entry.len() - 1);
-            let hash = Hash::new([hash.as_bytes()[0]; 32]).into();
-            let state = (block.parse().expect("a number"), hash);
-            let at = Instant::now();
-            ring.add(Shown { state, at }, |_| {});
-        }
-        ring
+        Ring::parse(text, Instant::now())
     }
 
     #[test]

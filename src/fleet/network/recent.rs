@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
+use super::head::HEAD_STAKE_DIVISOR;
 use super::ring::{BlockState, Ring, Shown};
 
 /// A peer as a witness of states.
@@ -125,7 +126,7 @@ impl RecentStates {
     pub(super) fn widely_shown(&self, registered: u128) -> impl Iterator<Item = BlockState> {
         let states = self.states.iter();
         states
-            .filter(move |(_, showings)| showings.stake * 3 > registered)
+            .filter(move |(_, showings)| showings.stake * HEAD_STAKE_DIVISOR > registered)
             .map(|(state, _)| *state)
     }
 }
@@ -206,29 +207,12 @@ impl Connected {
 mod tests {
     use std::time::Duration;
 
-    use cad3::Hash;
-
     use super::*;
-
-    /// Parses rings: `5a 6a` is hash a at blocks 5 and 6, each shown a second after the one before.
-    fn ring(text: &str, start: Instant) -> Ring {
-        let mut ring = Ring::default();
-        for (entry, second) in text.split_whitespace().zip(1..) {
-            let (block, hash) = entry.split_at(entry.len() - 1);
-            let hash = Hash::new([hash.as_bytes()[0]; 32]).into();
-            let shown = Shown {
-                state: (block.parse().unwrap(), hash),
-                at: start + Duration::from_secs(second),
-            };
-            ring.add(shown, |_| {});
-        }
-        ring
-    }
 
     /// Returns in which second each peer last agreed with another one and was last compared.
     fn showings(rings: &[&str], stakes: &[u64]) -> Vec<(Option<u64>, Option<u64>)> {
         let start = Instant::now();
-        let rings: Vec<Ring> = rings.iter().map(|text| ring(text, start)).collect();
+        let rings: Vec<Ring> = rings.iter().map(|text| Ring::parse(text, start)).collect();
         let witnesses: Vec<_> = rings
             .iter()
             .zip(stakes)

@@ -108,6 +108,25 @@ impl Ring {
     }
 }
 
+#[cfg(test)]
+impl Ring {
+    /// Parses a ring: `5a 6a` is hash a at blocks 5 and 6. Each is shown a second after the one
+    /// before, the first one a second after `start`.
+    pub(super) fn parse(text: &str, start: Instant) -> Self {
+        let mut ring = Self::default();
+        for (entry, second) in text.split_whitespace().zip(1..) {
+            let (block, hash) = entry.split_at(entry.len() - 1);
+            let hash = Hash::new([hash.as_bytes()[0]; 32]).into();
+            let shown = Shown {
+                state: (block.parse().expect("a number"), hash),
+                at: start + std::time::Duration::from_secs(second),
+            };
+            ring.add(shown, |_| {});
+        }
+        ring
+    }
+}
+
 /// How many rings have which state at which block. Updated together with the rings, so that a
 /// network without disagreement is recognized without comparing anything.
 #[derive(Clone, Debug, Default)]

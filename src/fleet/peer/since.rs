@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::fleet::wall_time::wall_time;
+
 use super::PeerRecord;
 use super::condition::Condition;
 
@@ -66,8 +68,8 @@ impl PeerRecord {
             | Condition::Flapping
             | Condition::QueryError => None,
         };
-        let age = since.map(|since| now.saturating_duration_since(since));
-        wall.checked_sub(age.unwrap_or_default()).unwrap_or(wall)
+        let since = since.and_then(|since| wall_time(since, now, wall));
+        since.unwrap_or(wall)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/api/v1/peers`: the current state of each peer.
 
+use std::time::SystemTime;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -111,7 +113,7 @@ fn list(
     records.truncate(limit);
     let reports: Vec<PeerJson<'_>> = records
         .iter()
-        .map(|record| PeerJson::new(record, snapshot.now))
+        .map(|record| PeerJson::new(record, snapshot.now, snapshot.wall))
         .collect();
     let mut response = json(headers, &reports)?;
     let last = records.last().filter(|_| has_more);
@@ -141,5 +143,8 @@ pub(super) async fn peer(
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
     let record = api.record(&name)?;
-    json(&headers, &PeerJson::new(&record, Instant::now()))
+    json(
+        &headers,
+        &PeerJson::new(&record, Instant::now(), SystemTime::now()),
+    )
 }

@@ -1,7 +1,7 @@
 //! `POST /api/v1/peers/{name}/poll`: one poll outside the schedule.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -93,7 +93,7 @@ pub(super) async fn poll(
     let record = api.record(&name)?;
     let transcript = Transcript::from_observation(&peer, &observation);
     let report = PolledReport {
-        peer: PeerJson::new(&record, Instant::now()),
+        peer: PeerJson::new(&record, Instant::now(), SystemTime::now()),
         transcript: TranscriptReport::new(&transcript),
     };
     let mut response = axum::Json(report).into_response();
