@@ -114,8 +114,8 @@ pub enum EventKind {
     },
     /// No two peers of the network show different states at one block any more.
     StatesDifferEnded,
-    /// Peers with more than half of the registered stake were compared, and no state has more than
-    /// half.
+    /// Peers with half of the registered stake or more have other states than others, and no state
+    /// has more than half.
     SplitBegan,
     /// The network is no longer split.
     SplitEnded,

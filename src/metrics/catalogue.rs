@@ -215,7 +215,7 @@ catalogue! {
     NETWORK_NOTHING_COMPARED = "convex_network_nothing_compared", Gauge, Network, Kept, ["network"],
         "1 if blocks are made and several peers answer, but no two of them showed the same block for ten intervals, else 0.";
     NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
-        "1 if peers with more than half of the registered stake were compared and no state has more than half of it; 0 if one state has; absent while neither is known.";
+        "1 if peers with half of the registered stake or more have other states than others and no state has more than half of it; 0 if one state has; absent while neither is known.";
     NETWORK_STAKE_RATIO = "convex_network_stake_ratio", Gauge, Network, Kept, ["network", "standing"],
         "The network's weight by the standing of its peers: majority, minority, down or unobserved; sums to 1.";
     NETWORK_QUORUM_MARGIN = "convex_network_quorum_margin_ratio", Gauge, Network, Kept, ["network"],

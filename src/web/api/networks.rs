@@ -41,8 +41,8 @@ struct NetworkReport<'a> {
     state_groups: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_difference: Option<DifferenceReport<'a>>,
-    /// Whether peers with more than half of the registered stake were compared and no state has more
-    /// than half of it; absent while that is not known.
+    /// Whether peers with half of the registered stake or more have other states than others and no
+    /// state has more than half of it; absent while that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<bool>,
     watched: WatchedReport,
