@@ -203,7 +203,7 @@ pub static RULES: [Rule; 33] = [
         "ConvexFinalityReceding",
         Critical,
         0,
-        "A Convex peer has lost final blocks and stands still.",
+        "Final blocks of a Convex network have been lost.",
         Predicate::Peer(|record, _, _| has(record, Condition::FinalityLost)),
     ),
     rule(
@@ -332,7 +332,7 @@ pub static RULES: [Rule; 33] = [
         "ConvexFinalityReceding",
         Critical,
         0,
-        "A Convex network has lost final blocks.",
+        "Final blocks of a Convex network have been lost.",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Receding),
     ),
     rule(
