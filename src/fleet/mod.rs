@@ -3,6 +3,7 @@
 
 mod advertised_urls;
 mod bounded;
+mod consensus;
 mod evidence;
 mod excuses;
 mod judge;
@@ -25,6 +26,10 @@ mod wall_time;
 
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
+pub use consensus::{
+    ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
+    LastBlock, Pending, Production, Vote, WalkResult,
+};
 pub use evidence::Evidence;
 use lock::lock;
 pub use membership::Fleet;

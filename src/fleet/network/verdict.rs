@@ -7,7 +7,7 @@ use cad3::Hash;
 use tokio::time::Instant;
 
 use crate::fleet::slot::SlotId;
-use crate::fleet::{Evidence, OrderState};
+use crate::fleet::{ConsensusVerdict, Evidence, OrderState};
 
 use super::head::{Head, HeadBasis, Lag};
 use super::member::{Comparison, Member};
@@ -49,6 +49,8 @@ pub struct NetworkVerdict {
     pub registry_read: Option<SystemTime>,
     /// Whether the last query of the registry failed.
     pub query_error: Evidence,
+    /// What orders and beliefs say.
+    pub consensus: Arc<ConsensusVerdict>,
 }
 
 /// Which peers of a network showed a block lately that another one showed too.
@@ -192,6 +194,7 @@ impl NetworkWatch {
                 .map(|totals| totals.stake_copper),
             registry_read: self.registry.as_ref().map(|registry| registry.read),
             query_error: self.query_error,
+            consensus: Arc::default(),
         }
     }
 
