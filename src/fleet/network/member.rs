@@ -176,9 +176,17 @@ impl Member {
     }
 
     /// Records the verdict on its ring. `agreed`: whether it agrees with another peer by what both
-    /// showed lately.
-    pub(super) fn record_verdict(&mut self, verdict: RingVerdict, agreed: bool, now: Instant) {
+    /// showed lately. `awaits_stake`: whether the registry is still to be read for the first time,
+    /// which may show who is right; until then no dispute settles.
+    pub(super) fn record_verdict(
+        &mut self,
+        verdict: RingVerdict,
+        agreed: bool,
+        awaits_stake: bool,
+        now: Instant,
+    ) {
         self.disputed_since = match verdict {
+            RingVerdict::Disputed if awaits_stake => Some(now),
             RingVerdict::Disputed => self.disputed_since.or(Some(now)),
             RingVerdict::Undisputed | RingVerdict::Diverged { .. } => None,
         };

@@ -58,7 +58,7 @@ struct Scenario {
 }
 
 impl Scenario {
-    /// A network in which these peers have stake.
+    /// A network in which these peers have stake. If there are none, its registry cannot be read.
     fn new(stakes: &[(&str, i64)]) -> Self {
         let mut scenario = Self {
             watch: NetworkWatch::default(),
@@ -67,7 +67,9 @@ impl Scenario {
         for (name, _) in stakes {
             scenario.add(name);
         }
-        if !stakes.is_empty() {
+        if stakes.is_empty() {
+            scenario.watch.query_error = Evidence::Proven;
+        } else {
             scenario.read_registry(stakes, "a");
         }
         scenario
@@ -313,6 +315,37 @@ fn it_takes_more_than_half_of_the_registered_stake_to_say_who_is_wrong() {
     );
     let difference = verdict.difference.expect("two states");
     assert_eq!((difference.block, difference.states.len()), (5, 2));
+}
+
+#[test]
+fn nobody_is_accused_before_the_registry_was_read_or_cannot_be_read() {
+    let dispute = |read: fn(&mut Scenario)| {
+        let mut scenario = Scenario::new(&[]);
+        scenario.watch.query_error = Evidence::None;
+        for (name, history) in [("a", 0), ("b", 1)] {
+            scenario.add(name);
+            scenario.answer(0, name, 5, history);
+        }
+        scenario.verdict(30);
+        assert_eq!(scenario.comparison("b"), Comparison::NotCompared);
+        read(&mut scenario);
+        for seconds in [30, 39] {
+            for (name, history) in [("a", 0), ("b", 1)] {
+                scenario.answer(seconds, name, 5, history);
+            }
+        }
+        assert_eq!(scenario.comparison("b"), Comparison::NotCompared);
+        scenario.verdict(40);
+        scenario.comparison("b")
+    };
+    let cannot_be_read = |scenario: &mut Scenario| {
+        scenario.watch.query_error = Evidence::Proven;
+    };
+    assert_eq!(dispute(cannot_be_read), Comparison::Differs);
+    let shows_nobody_right = |scenario: &mut Scenario| {
+        scenario.read_registry(&[("a", 1), ("b", 1)], "a");
+    };
+    assert_eq!(dispute(shows_nobody_right), Comparison::Differs);
 }
 
 #[test]

@@ -256,6 +256,7 @@ impl NetworkWatch {
             .iter()
             .filter(|(_, member)| Self::has_vote(member));
         let comparable = voters.count() > 1;
+        let awaits_stake = self.registry.is_none() && self.query_error == Evidence::None;
         let mut found = verdicts.into_iter().zip(evidence);
         for member in self.members.values_mut() {
             let (verdict, agreed) = if member.is_answering(now) {
@@ -265,7 +266,7 @@ impl NetworkWatch {
             } else {
                 (RingVerdict::Undisputed, false)
             };
-            member.record_verdict(verdict, agreed, now);
+            member.record_verdict(verdict, agreed, awaits_stake, now);
         }
         self.comparable_since = comparable.then(|| self.comparable_since.unwrap_or(now));
     }

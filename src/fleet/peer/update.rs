@@ -265,7 +265,7 @@ impl PeerRecord {
         match reading {
             Reading::Process(value) => {
                 self.process = Some(Box::new(Measured {
-                    value,
+                    value: *value,
                     obtained: now,
                     via: None,
                 }));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use convex_peer_monitor::fleet::Condition;
 use convex_simulator::Registered;
 
-use cell::{Cell, Network, Shows, check_all};
+use cell::{Cell, Network, Shows, check, check_all};
 
 /// Time between two blocks.
 const PERIODS: [&str; 5] = ["30s", "10s", "1s", "200ms", "50ms"];
@@ -49,6 +49,24 @@ async fn a_network_in_two_halves_is_found_at_every_rate_of_blocks() {
     check_all(small_forks("50%"), "half").await;
 }
 
+/// Without samples the grid fails: it shows what they are for.
+#[tokio::test(start_paused = true)]
+async fn without_samples_most_forks_at_a_regular_rate_go_unseen() {
+    let mut unseen = 0;
+    for cell in small_forks("2").filter(|cell| cell.traffic == "1s") {
+        let cell = Cell {
+            samples: false,
+            ..cell
+        };
+        unseen += usize::from(check(&cell, "unsampled").await.is_some());
+    }
+    assert!(
+        unseen > SMALL.len() / 2,
+        "{unseen} of {} are not seen",
+        SMALL.len()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_healthy_network_agrees_at_every_rate_of_blocks() {
     let cells = SMALL.iter().flat_map(|peers| {
@@ -71,6 +89,18 @@ async fn forks_are_found_among_a_hundred_peers_and_among_a_thousand() {
     });
     check_all(cells, "many").await;
 }
+
+/// Who is right is known once the registry was read, which takes longer than it takes to see that
+/// the peers differ: the sybils are most of those that the operator configured.
+#[tokio::test(start_paused = true)]
+async fn configured_sybils_accuse_nobody_whatever_the_phases_of_the_polls() {
+    for phases in 0..10 {
+        let sybils = row(SYBILS_THAT_ARE_CONFIGURED);
+        check_all([sybils], &format!("sybils-{phases}")).await;
+    }
+}
+
+const SYBILS_THAT_ARE_CONFIGURED: &str = "fork=990:5-12 stake=0.01:5-12 | 1s | 12 registered=1500 | 0s | 5 6 7 8 9 10 11 12 | diverged [states_differ] | healthy";
 
 /// Faults, when they show, who is ill, and what has to be found; in brackets what else may be.
 const TABLE: &str = "

@@ -50,6 +50,8 @@ pub(super) struct Cell {
     pub(super) network: Network,
     /// When the strangers' peers leave.
     pub(super) strangers_leave: Option<Duration>,
+    /// Whether the agent samples peers between polls.
+    pub(super) samples: bool,
 }
 
 /// When a fault can be seen.
@@ -92,6 +94,7 @@ impl Cell {
             tolerated: BTreeSet::new(),
             network: Network::Healthy,
             strangers_leave: None,
+            samples: true,
         }
     }
 
@@ -198,8 +201,8 @@ impl Network {
 
 /// Watches a cell until what is to be found was found and has held for a while. Returns what is
 /// wrong.
-async fn check(cell: &Cell, prefix: &str) -> Option<String> {
-    let mut watched = Watched::start(cell.options(), &cell.scope, prefix);
+pub(super) async fn check(cell: &Cell, prefix: &str) -> Option<String> {
+    let mut watched = Watched::start(cell.options(), &cell.scope, cell.samples, prefix);
     let begins = match cell.shows {
         Shows::At(at) | Shows::WithBlockAfter(at) => at,
     };

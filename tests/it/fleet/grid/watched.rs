@@ -58,8 +58,8 @@ pub(super) struct Scope {
 
 impl Watched {
     /// Starts to watch a network. `prefix` begins the names of its peers, which determine when they
-    /// are polled.
-    pub(super) fn start(options: Options, scope: &Scope, prefix: &str) -> Self {
+    /// are polled. `is_sampled`: whether they are also sampled between polls.
+    pub(super) fn start(options: Options, scope: &Scope, is_sampled: bool, prefix: &str) -> Self {
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let mut simulation = Simulation::new(options, wall).unwrap();
         let config = configured(&mut simulation, scope, prefix);
@@ -80,10 +80,12 @@ impl Watched {
         let pulse = |what| Liveness::default().pulse(Part::Verdicts, what);
         let fleet = &world.fleet;
         tasks.spawn(Arc::clone(fleet).keep_judging(NETWORK.to_owned(), pulse("verdict")));
-        let sampler = Sampler::new(Arc::clone(fleet), NETWORK.to_owned());
-        let asked = Arc::clone(&world);
-        let ask = move |peer: String| Arc::clone(&asked).sample(peer);
-        tasks.spawn(sampler.run(ask, pulse("samples")));
+        if is_sampled {
+            let sampler = Sampler::new(Arc::clone(fleet), NETWORK.to_owned());
+            let asked = Arc::clone(&world);
+            let ask = move |peer: String| Arc::clone(&asked).sample(peer);
+            tasks.spawn(sampler.run(ask, pulse("samples")));
+        }
         Self {
             world,
             config,
