@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzDecoder, GzEncoder};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::future;
+use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use crate::metrics::{self, AgentFacts};
@@ -20,6 +21,9 @@ use super::AppState;
 
 /// The text format version that the prometheus crate writes.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Size of the pieces in which an exposition is decompressed: the text is about twenty times longer.
+const COMPRESSED_PIECE_BYTES: usize = 1 << 10;
 
 /// Why compressing into memory cannot fail.
 const INFALLIBLE: &str = "writing to a vector cannot fail";
@@ -140,16 +144,26 @@ fn chunks(partial: watch::Receiver<PartialExposition>) -> impl Stream<Item = io:
     })
 }
 
+/// Decompresses a piece only when the client has taken the one before, so that clients that never
+/// read hold little.
 fn decompress(
     compressed: impl Stream<Item = io::Result<Bytes>>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     let mut decoder = GzDecoder::new(Vec::new());
-    compressed.map(move |chunk| {
-        decoder.write_all(&chunk?)?;
+    let pieces = compressed.map_ok(|chunk| {
+        let starts = (0..chunk.len()).step_by(COMPRESSED_PIECE_BYTES);
+        stream::iter(starts.map(move |start| {
+            let end = chunk.len().min(start + COMPRESSED_PIECE_BYTES);
+            io::Result::Ok(chunk.slice(start..end))
+        }))
+    });
+    let texts = pieces.try_flatten().map(move |piece| {
+        decoder.write_all(&piece?)?;
         // The decoder may hold back the end of the text until it has read the checksum.
         decoder.flush()?;
-        Ok(std::mem::take(decoder.get_mut()).into())
-    })
+        Ok(Bytes::from(std::mem::take(decoder.get_mut())))
+    });
+    texts.try_filter(|text| future::ready(!text.is_empty()))
 }
 
 /// Whether the client accepts gzip: it is listed, and not with `q=0`.
@@ -171,7 +185,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
-    use futures_util::{FutureExt, TryStreamExt};
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -217,6 +231,7 @@ mod tests {
 
         let text: Vec<Bytes> = decompress(chunks(partial)).try_collect().await.unwrap();
         assert!(text[0].starts_with(line.as_bytes()));
+        assert!(text.len() > 1, "it is decompressed piece by piece");
         assert_eq!(text.concat(), line.repeat(10_000).as_bytes());
     }
 
