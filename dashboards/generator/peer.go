@@ -265,7 +265,23 @@ func host() []*panel {
 			override("descriptors", unit("percentunit"), property("custom.axisPlacement", common.AxisPlacementRight)).
 			size(6, 7).empty(noneOrLean).
 			to(at("convex-fleet"), runbook("ConvexPeerDown")),
-		lines("Size of the store", "What the store's file occupies on disk. It grows for ever.").
+		lines("Heap of the JVM", "What objects take of the heap, those included that the next collection frees, and the most that it can grow to. What stays after collections of the whole heap is what the peer needs.").
+			query(seen("max", byPeer, of("convex_peer_jvm_heap_used_bytes")), "used").
+			query(seen("max", byPeer, of("convex_peer_jvm_heap_capacity_bytes")), "reserved").
+			query(seen("min", byPeer, of("convex_peer_jvm_heap_max_bytes")), "limit").
+			query(seen("max", byPeer, "sum by (job, instance, peer, network) (60 * "+rate(of("convex_peer_jvm_gc_collections_total"))+")"), "collections a minute").
+			override("collections a minute", unit("none"), property("custom.axisPlacement", common.AxisPlacementRight)).
+			unit("bytes").size(8, 7).empty(none).colored("limit", "red").
+			to(at("convex-fleet"), runbook("ConvexJvmHeapFilling")),
+		lines("Garbage collection", "Share of the time in which the peer stands still for collections. Above a tenth the heap is too small.").
+			query(seen("max", "collector", rate(of("convex_peer_jvm_gc_pause_seconds_total"))), "{{collector}}").
+			unit("percentunit").size(8, 7).upTo(0.1).empty(noneOrLean).
+			to(at("convex-fleet"), runbook("ConvexJvmHeapFilling")),
+		lines("Connections", "Established connections on each port on which the process listens.").
+			query(seen("max", "port", of("convex_peer_connections")), "port {{port}}").
+			size(8, 7).decimals(0).empty(noneOrLean).
+			to(at("convex-fleet"), runbook("ConvexPeerDown")),
+		lines("Size of the store", "What the store's file occupies on disk. Before release 0.8.17 it only grows; later releases remove garbage while they run.").
 			query(seen("max", byPeer, of("convex_peer_store_bytes")), "store").
 			unit("bytes").size(6, 7).empty(noneOrLean).
 			to(at("convex-fleet"), runbook("ConvexStoreDiskFilling")),

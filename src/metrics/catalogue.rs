@@ -261,6 +261,18 @@ catalogue! {
         "When the peer's process started.";
     OOM_KILLS = "convex_peer_process_oom_kills_total", Counter, Sidecar, Omitted, ["peer", "network"],
         "Processes in the peer's cgroup that were killed by the OOM killer; absent if its cgroup does not count them.";
+    CONNECTIONS = "convex_peer_connections", Gauge, Sidecar, Omitted, ["peer", "network", "port"],
+        "Established connections by the port on which the peer's process listens; absent if this agent may not see its sockets.";
+    JVM_HEAP_USED = "convex_peer_jvm_heap_used_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
+        "Heap of the peer's JVM that objects take, those included that the next collection frees; absent if the JVM writes no performance counters, or this agent may not read them.";
+    JVM_HEAP_CAPACITY = "convex_peer_jvm_heap_capacity_bytes", Gauge, Sidecar, Omitted, ["peer", "network"],
+        "Heap that the peer's JVM has reserved from the system.";
+    JVM_HEAP_MAX = "convex_peer_jvm_heap_max_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
+        "The most that the heap of the peer's JVM can grow to.";
+    JVM_COLLECTIONS = "convex_peer_jvm_gc_collections_total", Counter, Sidecar, Kept, ["peer", "network", "collector"],
+        "Garbage collections of the peer's JVM; starts again at 0 with a new process.";
+    JVM_PAUSES = "convex_peer_jvm_gc_pause_seconds_total", Counter, Sidecar, Omitted, ["peer", "network", "collector"],
+        "How long the peer stood still for garbage collections; starts again at 0 with a new process.";
     STORE_BYTES = "convex_peer_store_bytes", Gauge, Sidecar, Omitted, ["peer", "network"],
         "Disk space that the store's file occupies; holes in it do not count.";
     STORE_AVAILABLE = "convex_peer_store_filesystem_available_bytes", Gauge, Sidecar, Kept, ["peer", "network"],

@@ -20,7 +20,9 @@ use crate::fleet::{
     Observation, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
 };
 use crate::self_check::{CheckResult, Plan};
-use crate::sidecar::{ProcessReading, Reading, StoreReading, Unavailable};
+use crate::sidecar::{
+    Collections, Collector, JvmReading, ProcessReading, Reading, StoreReading, Unavailable,
+};
 
 use super::{AgentFacts, write_exposition};
 
@@ -100,6 +102,20 @@ fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
         threads: Some(1),
         start_time_seconds: Some(1.0),
         oom_kills: Some(0),
+        connections: Some([(1, 0), (2, 0)].into()),
+        jvm: Some(JvmReading {
+            heap_used_bytes: Some(1),
+            heap_capacity_bytes: Some(1),
+            heap_max_bytes: Some(1),
+            collections: Collector::ALL
+                .iter()
+                .map(|collector| Collections {
+                    collector: *collector,
+                    count: 0,
+                    pause_seconds: 0.0,
+                })
+                .collect(),
+        }),
         unavailable: Unavailable::new(),
     });
     let store = (reads_store == Some(true)).then(|| StoreReading {
@@ -109,7 +125,7 @@ fn host_readings(peer: &Peer) -> impl Iterator<Item = Reading> {
         unavailable: Unavailable::new(),
     });
     process
-        .map(Reading::Process)
+        .map(|process| Reading::Process(Box::new(process)))
         .into_iter()
         .chain(store.map(Reading::Store))
 }
@@ -322,7 +338,7 @@ mod tests {
             let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
             estimate_series(&config, &Registry::new())
         };
-        for (detail, process_series, store_series) in [("full", 10, 3), ("lean", 4, 2)] {
+        for (detail, process_series, store_series) in [("full", 21, 3), ("lean", 9, 2)] {
             let without = series(detail, "");
             let with_process = series(detail, ", sidecar: { pid_file: x }");
             assert_eq!(with_process, without + process_series, "{detail}");

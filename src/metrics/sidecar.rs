@@ -1,6 +1,9 @@
 //! Metrics that a sidecar agent reads from the peer's host, from one snapshot.
 
-use crate::sidecar::{ProcessReading, StoreReading};
+use tokio::time::Instant;
+
+use crate::fleet::PeerRecord;
+use crate::sidecar::{JvmReading, ProcessReading, StoreReading};
 
 use super::catalogue::{self, Definition};
 use super::peers::{View, peer_labels};
@@ -55,6 +58,51 @@ impl View<'_> {
             reading.start_time_seconds
         });
         integer(writer, &catalogue::OOM_KILLS, |reading| reading.oom_kills);
+        self.each_peer(writer, &catalogue::CONNECTIONS, |family, record| {
+            let process = record.process(now);
+            let ports = process.and_then(|process| process.connections.as_ref());
+            for (port, count) in ports.into_iter().flatten() {
+                let port = port.to_string();
+                family.integer(peer_labels(record).chain([("port", port.as_str())]), *count);
+            }
+        });
+        self.write_jvm(writer);
+    }
+
+    fn write_jvm(self, writer: &mut Writer<'_>) {
+        let now = self.snapshot.now;
+        let heap = |writer: &mut Writer<'_>,
+                    definition: &'static Definition,
+                    value: fn(&JvmReading) -> Option<u64>| {
+            self.each_peer(writer, definition, |family, record| {
+                if let Some(value) = jvm(record, now).and_then(value) {
+                    family.integer(peer_labels(record), value);
+                }
+            });
+        };
+        heap(writer, &catalogue::JVM_HEAP_USED, |jvm| jvm.heap_used_bytes);
+        heap(writer, &catalogue::JVM_HEAP_CAPACITY, |jvm| {
+            jvm.heap_capacity_bytes
+        });
+        heap(writer, &catalogue::JVM_HEAP_MAX, |jvm| jvm.heap_max_bytes);
+        self.each_peer(writer, &catalogue::JVM_COLLECTIONS, |family, record| {
+            for it in jvm(record, now)
+                .into_iter()
+                .flat_map(|jvm| &jvm.collections)
+            {
+                let collector = ("collector", it.collector.as_str());
+                family.integer(peer_labels(record).chain([collector]), it.count);
+            }
+        });
+        self.each_peer(writer, &catalogue::JVM_PAUSES, |family, record| {
+            for it in jvm(record, now)
+                .into_iter()
+                .flat_map(|jvm| &jvm.collections)
+            {
+                let collector = ("collector", it.collector.as_str());
+                family.sample(peer_labels(record).chain([collector]), it.pause_seconds);
+            }
+        });
     }
 
     fn write_store(self, writer: &mut Writer<'_>) {
@@ -78,4 +126,9 @@ impl View<'_> {
             reading.store_filesystem_size_bytes
         });
     }
+}
+
+/// Returns the reading of the peer's JVM that is not outdated.
+fn jvm(record: &PeerRecord, now: Instant) -> Option<&JvmReading> {
+    record.process(now)?.jvm.as_ref()
 }

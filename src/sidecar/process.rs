@@ -11,6 +11,7 @@ use super::cgroup::Memory;
 use super::finder::{Finder, Found};
 use super::host::{HostDirs, explain, seconds};
 use super::reading::{ProcessReading, Unavailable, value_or_note};
+use super::{connections, jvm};
 
 /// Finds and reads the process of one peer, repeatedly.
 #[derive(Clone, Debug)]
@@ -86,6 +87,8 @@ impl ProcessReader {
             start_time_seconds: value_or_note(&mut unavailable, "start_time_seconds", started)
                 .map(since_epoch),
             oom_kills: value_or_note(&mut unavailable, "oom_kills", memory.oom_kills),
+            connections: value_or_note(&mut unavailable, "connections", connections::read(process)),
+            jvm: value_or_note(&mut unavailable, "jvm", jvm::read(process, &self.host)),
             unavailable,
         }
     }
@@ -207,7 +210,7 @@ mod tests {
         assert_eq!(reading.start_time_seconds, Some(started));
         assert_eq!((reading.open_fds, reading.oom_kills), (None, None));
         let unavailable: Vec<&str> = reading.unavailable.keys().copied().collect();
-        assert_eq!(unavailable, ["oom_kills", "open_fds"]);
+        assert_eq!(unavailable, ["connections", "jvm", "oom_kills", "open_fds"]);
     }
 
     #[test]

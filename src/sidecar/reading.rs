@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::jvm::JvmReading;
+
 /// Why a field is absent, by its name. `process` and `store` stand for all fields of the process or
 /// the store.
 pub type Unavailable = BTreeMap<&'static str, String>;
@@ -13,7 +15,7 @@ pub type Unavailable = BTreeMap<&'static str, String>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reading {
     /// The peer's process.
-    Process(ProcessReading),
+    Process(Box<ProcessReading>),
     /// The peer's store.
     Store(StoreReading),
 }
@@ -54,6 +56,12 @@ pub struct ProcessReading {
     /// Number of processes in its cgroup that were killed because memory ran out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_kills: Option<u64>,
+    /// Number of established connections by the port on which it listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<BTreeMap<u16, u64>>,
+    /// Heap and garbage collections of its JVM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jvm: Option<JvmReading>,
     /// Why the absent values are unknown.
     #[serde(skip)]
     pub unavailable: Unavailable,

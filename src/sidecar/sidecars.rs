@@ -116,7 +116,7 @@ async fn measure_process(
         }
         log_changes(peer, &mut logged, &reading.unavailable);
         pids.send_replace(reading.pid);
-        publish(peer, Reading::Process(reading));
+        publish(peer, Reading::Process(Box::new(reading)));
     }
 }
 

@@ -65,6 +65,7 @@ impl TestHost {
         for (key, kib) in [("VmRSS:", 900), ("RssAnon:", 500), ("RssShmem:", 100)] {
             status = with_value(&status, key, &format!("{kib} kB"));
         }
+        status = with_value(&status, "NSpid:", &pid.to_string());
         self.write(&path("status"), &status);
         let limits = fs::read_to_string("/proc/self/limits").unwrap();
         let limits = with_value(&limits, "Max open files", "1024 4096 files");

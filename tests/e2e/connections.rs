@@ -76,11 +76,8 @@ async fn a_peer_that_accepts_no_new_connections_is_degraded_with_the_reason() {
         until(&of(peer, "condition", "condition=\"new_connections_fail\"")).await;
         until(&of(peer, "health", "state=\"degraded\"")).await;
     }
-    let client = convex_client::http_client(&<_>::default(), TIMEOUT).unwrap();
     for peer in ["t", "h"] {
-        let url = format!("http://{}/api/v1/peers/{peer}", agent.address);
-        let report = client.get(url).send().await.unwrap().text().await.unwrap();
-        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        let report = agent.json(&format!("/api/v1/peers/{peer}")).await;
         let failure = &report["endpoints"][0]["new_connection_failure"];
         assert_eq!(failure["reason"], "refused", "{report}");
     }

@@ -143,9 +143,17 @@ impl Agent {
     }
 
     async fn metrics(&self) -> String {
+        self.get("/metrics").await
+    }
+
+    async fn json(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str(&self.get(path).await).unwrap()
+    }
+
+    async fn get(&self, path: &str) -> String {
         let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
         let response = client
-            .get(format!("http://{}/metrics", self.address))
+            .get(format!("http://{}{path}", self.address))
             .send()
             .await
             .unwrap();

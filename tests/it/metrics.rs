@@ -148,14 +148,17 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         }
     }
     for metric in ALL {
-        // Exposed only while something is wrong, or where the cgroup counts it.
+        // Exposed only while something is wrong, where the cgroup counts it, or for a process that is a
+        // JVM or listens.
         let optional = [
             "convex_peer_condition",
+            "convex_peer_connections",
             "convex_peer_condition_since_timestamp_seconds",
             "convex_peer_divergence_first_block",
             "convex_peer_process_oom_kills_total",
         ]
-        .contains(&metric.name);
+        .contains(&metric.name)
+            || metric.name.starts_with("convex_peer_jvm_");
         assert!(
             optional || found.contains_key(metric.name),
             "{} is not exposed",

@@ -151,7 +151,10 @@ async fn readings_of_the_host_stay_current_for_three_intervals() {
         process_up: Some(true),
         ..ProcessReading::default()
     };
-    fleet.record_host_reading(&config.peers[0], Reading::Process(process.clone()));
+    fleet.record_host_reading(
+        &config.peers[0],
+        Reading::Process(Box::new(process.clone())),
+    );
     advance(Duration::from_secs(20)).await;
     fleet.record_host_reading(&config.peers[0], Reading::Store(StoreReading::default()));
     advance(Duration::from_secs(9)).await;

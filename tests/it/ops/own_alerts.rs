@@ -8,9 +8,10 @@ use convex_peer_monitor::alerting::RULES;
 use super::alerts;
 
 /// Alerts that only Prometheus can raise, with the reason.
-const ONLY_PROMETHEUS: [(&str, &str); 11] = [
+const ONLY_PROMETHEUS: [(&str, &str); 12] = [
     ("ConvexAgentDown", "an agent that is down sends nothing"),
     ("ConvexErrorBudgetBurn", "needs days of data"),
+    ("ConvexJvmHeapFilling", "needs values of half an hour"),
     ("ConvexLatencyHigh", "needs a week of data"),
     ("ConvexMonitorDown", "an agent that is down sends nothing"),
     ("ConvexNewPeerOnChain", "needs values of an hour ago"),

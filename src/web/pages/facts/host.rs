@@ -1,4 +1,4 @@
-//! What a sidecar agent measures on the peer's host: its process and its store.
+//! What a sidecar agent measures on the peer's host: its process, its JVM and its store.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -52,6 +52,25 @@ impl PeerFacts<'_> {
         });
         add("File descriptors", descriptors);
         add("Killed for want of memory", process.oom_kills.map(count));
+        let connections = process.connections.as_ref().map(|ports| {
+            let of_port = |(port, open): (&u16, &u64)| format!("{} on port {port}", count(*open));
+            ports.iter().map(of_port).collect::<Vec<_>>().join(", ")
+        });
+        add("Connections", connections.filter(|it| !it.is_empty()));
+        if let Some(jvm) = &process.jvm {
+            let heap = jvm.heap_used_bytes.zip(jvm.heap_max_bytes);
+            let heap = heap.map(|(used, max)| format!("{} of {}", bytes(used), bytes(max)));
+            add("Heap in use", heap);
+            let collections = jvm.collections.iter().map(|it| {
+                let (what, times) = (it.collector.as_str(), count(it.count));
+                format!("{what} {times}, {:.1} s", it.pause_seconds)
+            });
+            let collections = collections.collect::<Vec<_>>().join("; ");
+            add(
+                "Garbage collections",
+                Some(collections).filter(|it| !it.is_empty()),
+            );
+        }
         entries.extend(unavailable(&process.unavailable, source));
         entries
     }
