@@ -177,6 +177,8 @@ fn format_query_answer(answer: &PollAnswer) -> String {
     append_field(&mut text, "memory pool copper", answer.memory_pool_copper);
     append_field(&mut text, "memory price", answer.memory_price_copper);
     append_field(&mut text, "coin supply", answer.coin_supply_copper);
+    let protocol = answer.protocol.as_ref();
+    append_field(&mut text, "protocol version", protocol.map(|it| it.version));
     if text.is_empty() {
         text.push_str("no known values");
     }
@@ -218,7 +220,9 @@ fn sanitize(text: &str, max_bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use cad3::Hash;
-    use convex_client::{ClockSample, ErrorReply, FailureReason, OrderPoints, Phases, Timed};
+    use convex_client::{
+        ClockSample, ErrorReply, FailureReason, OrderPoints, Phases, ProtocolState, Timed,
+    };
 
     use super::*;
     use crate::failure::{Failure, Reason};
@@ -299,6 +303,10 @@ mod tests {
             registered_peers: longest,
             memory_price_copper: Some(-f64::MAX),
             coin_supply_copper: longest,
+            protocol: Some(ProtocolState {
+                version: i64::MAX,
+                activations_ms: Vec::new(),
+            }),
         };
         for character in ["\"", "\\", "\u{202e}", "\n", "😀", "<script>"] {
             let text = character.repeat(1_000_000);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
 use convex_client::{
-    Api, Attempt, CertificateEnd, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer, Status,
-    Timed, Transport,
+    Api, Attempt, CertificateEnd, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer,
+    ProtocolState, Status, Timed, Transport,
 };
 use prometheus::Registry;
 use tokio::time::Instant;
@@ -191,6 +191,10 @@ fn poll_answer(block: i64) -> PollAnswer {
         registered_peers: Some(1),
         memory_price_copper: Some(1.0),
         coin_supply_copper: Some(1),
+        protocol: Some(ProtocolState {
+            version: 0,
+            activations_ms: vec![1],
+        }),
     }
 }
 

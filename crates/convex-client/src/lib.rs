@@ -45,7 +45,7 @@ pub use message::{
     read_cells, status_request,
 };
 pub use options::ClientOptions;
-pub use poll_query::{POLL_QUERY, PollAnswer};
+pub use poll_query::{MAX_UPGRADES, POLL_QUERY, PollAnswer, ProtocolState};
 pub use query::{Query, QueryError};
 #[cfg(feature = "test-names")]
 pub use resolve::test_names::set_addresses;

@@ -56,6 +56,52 @@ pub struct PollAnswer {
     pub memory_price_copper: Option<f64>,
     /// Coins in existence, in copper.
     pub coin_supply_copper: Option<i64>,
+    /// Version of the protocol, and its upgrades.
+    pub protocol: Option<ProtocolState>,
+}
+
+/// Version of the protocol that a state has, and the upgrades that are scheduled on chain
+/// (PEER-PROTOCOL, section 14). Before release 0.8.7 a state has neither: version 0, no upgrades.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolState {
+    /// Number of upgrades that were applied.
+    pub version: i64,
+    /// Consensus times, in milliseconds since the epoch, at which the versions from 1 on take effect,
+    /// those included that were applied. At most [`MAX_UPGRADES`].
+    pub activations_ms: Vec<i64>,
+}
+
+/// Maximum number of upgrades that are read.
+pub const MAX_UPGRADES: usize = 254;
+
+impl ProtocolState {
+    /// Reads elements 6 and 7 of the globals. Returns nothing if one has another type.
+    fn from_globals(globals: &Cell) -> Option<Self> {
+        let elements = globals.as_elements()?;
+        let version = match elements.get(6) {
+            None => 0,
+            Some(version) => version.as_i64().filter(|version| *version >= 0)?,
+        };
+        let activations_ms = match elements.get(7) {
+            None => Vec::new(),
+            Some(times) => {
+                let times = times.as_elements()?;
+                let times = times.iter().take(MAX_UPGRADES).map(Cell::as_i64);
+                times.collect::<Option<_>>()?
+            }
+        };
+        Some(Self {
+            version,
+            activations_ms,
+        })
+    }
+
+    /// Returns the versions that were not applied yet with their times, in milliseconds since the
+    /// epoch, the next one first.
+    pub fn pending(&self) -> impl Iterator<Item = (i64, i64)> {
+        let versions = (1..).zip(self.activations_ms.iter().copied());
+        versions.filter(|(version, _)| *version > self.version)
+    }
 }
 
 impl PollAnswer {
@@ -101,6 +147,7 @@ impl PollAnswer {
             registered_peers: count(peers),
             memory_price_copper: memory_price.as_f64().filter(|price| price.is_finite()),
             coin_supply_copper: count(supply),
+            protocol: ProtocolState::from_globals(globals),
         })
     }
 }
@@ -110,6 +157,38 @@ mod tests {
     use cad3::reader;
 
     use super::*;
+
+    #[test]
+    fn the_version_and_the_upgrades_are_absent_before_release_0_8_7() {
+        let protocol = |globals: &str| {
+            let value = reader::read(&format!("[nil {globals} 132 nil nil nil]")).unwrap();
+            PollAnswer::from_cell(&value).unwrap().protocol
+        };
+        let state = |version, activations_ms: &[i64]| {
+            Some(ProtocolState {
+                version,
+                activations_ms: activations_ms.to_vec(),
+            })
+        };
+        assert_eq!(protocol("[0 0 2 0 0 7]"), state(0, &[]));
+        assert_eq!(protocol("[0 0 2 0 0 7 1]"), state(1, &[]));
+        assert_eq!(protocol("[0 0 2 0 0 7 1 [5 9]]"), state(1, &[5, 9]));
+        assert_eq!(protocol("[0 0 2 0 0 7 1 [5 9] :later]"), state(1, &[5, 9]));
+        for invalid in [
+            "nil",
+            "[0 0 2 0 0 7 -1]",
+            "[0 0 2 0 0 7 nil]",
+            "[0 0 2 0 0 7 1 [5 nil]]",
+        ] {
+            assert_eq!(protocol(invalid), None, "{invalid}");
+        }
+        let pending = |version| {
+            let state = state(version, &[5, 9, 12]).unwrap();
+            state.pending().collect::<Vec<_>>()
+        };
+        assert_eq!(pending(1), [(2, 9), (3, 12)]);
+        assert_eq!(pending(4), []);
+    }
 
     #[test]
     fn a_price_that_is_not_finite_is_absent() {
