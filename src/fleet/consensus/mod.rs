@@ -4,9 +4,7 @@
 mod round;
 mod verdict;
 
-pub use round::{
-    BlocksRead, BlocksToRead, MAX_BLOCKS_IN_ROUND, OrderComparison, Round, Walk,
-};
+pub use round::{BlocksRead, BlocksToRead, MAX_BLOCKS_IN_ROUND, OrderComparison, Round, Walk};
 pub use verdict::{
     ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
     LastBlock, Pending, Production, Vote, WalkResult,
