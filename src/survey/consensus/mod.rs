@@ -131,16 +131,17 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
         let walks = self.walk(targets).await;
         let grouping = fleet.history_grouping(network, &walks);
         let comparisons = comparing::compare_all(&*self.peers, &walks, grouping).await;
-        let mut round = Round {
+        let blocks = match fleet.blocks_to_read(network, &walks, &comparisons) {
+            Some(wanted) => blocks::read(&*self.peers, wanted).await,
+            None => None,
+        };
+        let round = Round {
             at: Instant::now(),
             wall: SystemTime::now(),
             walks,
             comparisons,
-            blocks: None,
+            blocks,
         };
-        if let Some(wanted) = fleet.blocks_to_read(network, &round) {
-            round.blocks = blocks::read(&*self.peers, wanted).await;
-        }
         fleet.record_round(network, round);
     }
 

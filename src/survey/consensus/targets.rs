@@ -33,7 +33,7 @@ pub(super) struct Target {
 /// When peers that are not the operator's own were last walked, by their endpoints: outlives a reload
 /// and is shared by all networks.
 #[derive(Debug, Default)]
-pub(in crate::survey) struct OthersWalked(Mutex<HashMap<String, Instant>>);
+pub struct OthersWalked(Mutex<HashMap<String, Instant>>);
 
 impl OthersWalked {
     /// Returns the peers of a network to walk now: its own ones of this shard, whether they can be

@@ -54,7 +54,7 @@ impl<P: AskedPeers> Walker<'_, P> {
         match read {
             Ok((head, belief)) => {
                 let key = head.status.peer_key;
-                walk.registered = self.registered(&walk.name, key, &belief).await;
+                walk.registered = self.registered(&walk.name, &key, &belief).await;
                 walk.key = Some(key);
                 walk.status = head.message;
                 walk.belief = Ok(belief);
@@ -81,8 +81,10 @@ impl<P: AskedPeers> Walker<'_, P> {
     }
 
     /// Asks a peer which of the keys that are to be confirmed are registered in its own state.
-    async fn registered(&self, name: &str, key: Hash, belief: &Belief) -> BTreeMap<Hash, bool> {
-        let keys = self.fleet.keys_to_confirm(self.network, belief, key);
+    async fn registered(&self, name: &str, key: &Hash, belief: &Belief) -> BTreeMap<Hash, bool> {
+        let keys = self
+            .fleet
+            .keys_to_confirm(self.network, (name, key), belief);
         if keys.is_empty() {
             return BTreeMap::new();
         }
