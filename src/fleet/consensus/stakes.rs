@@ -101,13 +101,25 @@ impl Stakes {
 
     /// Whether `copper` is more than half of the registered stake.
     pub(super) fn is_majority(&self, copper: u128) -> bool {
-        self.total.is_some_and(|total| copper * 2 > total)
+        self.total
+            .is_some_and(|total| exceeds(copper, total, (1, 2)))
     }
 
     /// Returns the stake of these peers together.
     pub(super) fn sum<'a>(&self, keys: impl IntoIterator<Item = &'a Hash>) -> u128 {
         keys.into_iter().map(|key| self.of(key)).sum()
     }
+}
+
+/// Whether an amount is more than a fraction, such as (1, 3), of a whole. Rewards change the stake with
+/// every block, so it is known to about a millionth: what is so close to the fraction does not exceed
+/// it. Otherwise the smallest reward would decide which of two halves is right.
+pub(super) const fn exceeds(
+    part: u128,
+    whole: u128,
+    (numerator, denominator): (u128, u128),
+) -> bool {
+    part.saturating_sub(whole / 1_000_000) * denominator > whole * numerator
 }
 
 /// Returns the ratio of two amounts, 0 to 1, exact to a billionth.
