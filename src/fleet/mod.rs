@@ -27,8 +27,9 @@ mod wall_time;
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
 pub use consensus::{
-    ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
-    LastBlock, Pending, Production, Vote, WalkResult,
+    BlocksRead, BlocksToRead, ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell,
+    Histories, History, HistoryGrouping, LastBlock, MAX_BLOCKS_IN_ROUND, OrderComparison, Pending,
+    Production, Round, Vote, Walk, WalkResult,
 };
 pub use evidence::Evidence;
 use lock::lock;
@@ -57,7 +58,7 @@ pub use rename::Rename;
 pub use sampling::Comparable;
 pub use saved::{
     ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
-    UnixMillis,
+    SavedRegistrations, UnixMillis,
 };
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

@@ -1,12 +1,13 @@
-//! Commands to the tasks that poll peers: to poll now, and to send a query. So nothing else connects
-//! to a peer, and a command never runs beside a poll.
+//! Commands to the tasks that poll peers: to poll now, to send a query, and to request cells. So
+//! nothing else connects to a peer, and a command never runs beside a poll.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cad3::Cell;
-use convex_client::{FailureReason, Query, QueryError};
+use cad3::{Cell, Hash};
+use convex_client::belief::BeliefHead;
+use convex_client::{Failure, FailureReason, Query, QueryError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -34,8 +35,8 @@ pub enum CommandError {
     /// There are too many commands for this peer.
     #[error("too many requests for this peer are waiting")]
     Busy,
-    /// The task was replaced meanwhile, because the configuration was reloaded.
-    #[error("the request was interrupted by a reload")]
+    /// The next poll was due, or the task was replaced because the configuration was reloaded.
+    #[error("the request was interrupted by a poll or a reload")]
     Interrupted,
     /// No task polls the peer.
     #[error("the peer is no longer watched")]
@@ -51,6 +52,17 @@ pub(super) enum Command {
         /// Receives the answer.
         reply: oneshot::Sender<Result<Cell, QueryError>>,
     },
+    /// Request the status, with the hash of the belief.
+    BeliefHead {
+        /// Receives the status.
+        reply: Answer<BeliefHead>,
+    },
+    /// Request cells.
+    Cells {
+        hashes: Vec<Hash>,
+        /// Receives the cells that the peer has, in the order of the hashes.
+        reply: Answer<Vec<Option<Cell>>>,
+    },
     /// Read and record the state.
     Sample {
         /// Receives the block, or nothing if the peer does not answer.
@@ -62,6 +74,9 @@ pub(super) enum Command {
         reply: oneshot::Sender<Observation>,
     },
 }
+
+/// Receives the answer to a request.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 
 /// Commands for one peer, first in, first out. A channel would do, but an empty one takes 800 bytes
 /// per peer.
@@ -94,10 +109,7 @@ impl PeerCommands {
     /// The peer does not answer, or no task executes the command.
     pub async fn query(&self, name: &str, query: Query) -> Result<Cell, QueryError> {
         let (reply, received) = oneshot::channel();
-        let failed = |error: CommandError| {
-            let failure = convex_client::Failure::new(FailureReason::Local, error.to_string());
-            QueryError::from(failure)
-        };
+        let failed = |error: CommandError| QueryError::from(error.into_failure());
         let queue = self.queue(name).map_err(failed)?;
         queue
             .push(Command::Query { query, reply })
@@ -127,7 +139,7 @@ impl PeerCommands {
         received.await.map_err(|_| queue.interruption())
     }
 
-    fn queue(&self, name: &str) -> Result<Arc<CommandQueue>, CommandError> {
+    pub(super) fn queue(&self, name: &str) -> Result<Arc<CommandQueue>, CommandError> {
         let queues = lock(&self.queues);
         queues.get(name).cloned().ok_or(CommandError::NotWatched)
     }
@@ -151,6 +163,12 @@ impl PeerCommands {
     }
 }
 
+impl CommandError {
+    pub(super) fn into_failure(self) -> Failure {
+        Failure::new(FailureReason::Local, self.to_string())
+    }
+}
+
 impl CommandQueue {
     fn new() -> Self {
         Self {
@@ -163,7 +181,7 @@ impl CommandQueue {
         }
     }
 
-    fn push(&self, command: Command) -> Result<(), CommandError> {
+    pub(super) fn push(&self, command: Command) -> Result<(), CommandError> {
         let mut queued = lock(&self.queued);
         let commands = queued.commands.as_mut().ok_or(CommandError::NotWatched)?;
         commands.retain(|command| !command.is_abandoned());
@@ -188,7 +206,7 @@ impl CommandQueue {
     }
 
     /// Why a command that was accepted got no reply.
-    fn interruption(&self) -> CommandError {
+    pub(super) fn interruption(&self) -> CommandError {
         match lock(&self.queued).commands {
             Some(_) => CommandError::Interrupted,
             None => CommandError::NotWatched,
@@ -214,6 +232,8 @@ impl Command {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Query { reply, .. } => reply.is_closed(),
+            Self::BeliefHead { reply } => reply.is_closed(),
+            Self::Cells { reply, .. } => reply.is_closed(),
             Self::Sample { reply } => reply.is_closed(),
             Self::Poll { reply } => reply.is_closed(),
         }

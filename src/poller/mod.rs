@@ -1,5 +1,6 @@
 //! When and how peers are polled: one task per peer, at a fixed rate, under common limits.
 
+mod cells;
 mod commands;
 mod permits;
 mod prober;
@@ -8,8 +9,9 @@ pub mod schedule;
 mod scheduler;
 mod window;
 
+pub use cells::PeerCells;
 pub use commands::{CommandError, PeerCommands};
-pub use prober::Prober;
+pub use prober::{Prober, wrong_identity};
 pub use sampler::Sampler;
 pub use scheduler::{ScheduleMetrics, Scheduler};
 pub use window::{MAX_ANCHORS, sample_common_blocks};

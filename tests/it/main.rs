@@ -24,6 +24,7 @@ mod cli {
 }
 
 mod config;
+mod consensus;
 mod discovery;
 
 mod fleet {
@@ -41,6 +42,7 @@ mod ops;
 
 mod poller {
     mod capacity;
+    mod cells;
     mod connections;
     mod contract;
     mod faults;

@@ -78,9 +78,19 @@ impl PeerRecord {
             let is_far_behind = self
                 .behind_since
                 .is_some_and(|since| now - since >= limits.lag_for);
-            if is_far_behind || lag.time > limits.lag_time {
+            // Who is on another history or hears nothing of this one cannot follow it.
+            let follows = self.standing.forked_at.is_none() && !self.standing.is_isolated;
+            if follows && (is_far_behind || lag.time > limits.lag_time) {
                 found.insert(Condition::Lagging);
             }
+        }
+        if self.standing.forked_at.is_some() {
+            found.insert(Condition::Forked);
+        } else if self.standing.is_isolated {
+            found.insert(Condition::Isolated);
+        }
+        if self.standing.is_unheard {
+            found.insert(Condition::Unheard);
         }
         if self.flapping.is_active(now) {
             found.insert(Condition::Flapping);
@@ -119,5 +129,45 @@ impl PeerRecord {
         // A problem of the agent itself is not a condition of the peer.
         found.remove(&Condition::Failing(Reason::MONITOR));
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use convex_client::Endpoint;
+
+    use crate::config::Peer;
+    use crate::fleet::Lag;
+    use crate::fleet::network::consensus::Standing;
+
+    use super::*;
+
+    #[test]
+    fn a_forked_peer_is_not_also_isolated_and_neither_of_them_lags() {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let lag = Lag {
+            blocks: 1_000,
+            time: Duration::from_secs(3_600),
+        };
+        record.record_lag(Some(lag), now);
+        let mut conditions = |forked_at, is_isolated, is_unheard| {
+            record.standing = Standing {
+                forked_at,
+                is_isolated,
+                is_unheard,
+            };
+            let found = record.active_conditions(now, wall);
+            found.iter().map(|it| it.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(conditions(None, false, false), ["lagging"]);
+        assert_eq!(conditions(None, true, false), ["isolated"]);
+        assert_eq!(conditions(Some(7), true, false), ["forked"]);
+        assert_eq!(conditions(None, false, true), ["unheard", "lagging"]);
+        assert_eq!(conditions(None, true, true), ["isolated", "unheard"]);
     }
 }
