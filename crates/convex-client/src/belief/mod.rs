@@ -15,6 +15,7 @@ mod cells;
 mod compare;
 mod error;
 mod index;
+mod message;
 mod order;
 mod reader;
 mod signed;
@@ -23,6 +24,7 @@ mod source;
 pub use blocks::{BlockReader, Blocks, MAX_BLOCKS_READ, ReadBlock, SignedBlock};
 pub use compare::{Comparison, Difference, HistoryComparison, Side};
 pub use error::{BeliefError, SignedError};
+pub use message::ProvenBlock;
 pub use order::SignedOrder;
 pub use reader::{Belief, BeliefReader, Held, MAX_ORDERS};
 pub use source::{
