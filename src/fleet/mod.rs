@@ -27,8 +27,9 @@ mod wall_time;
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
 pub use consensus::{
-    ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
-    LastBlock, Pending, Production, Vote, WalkResult,
+    BlocksRead, BlocksToRead, ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell,
+    Histories, History, LastBlock, MAX_BLOCKS_IN_ROUND, OrderComparison, Pending, Production,
+    Round, Vote, Walk, WalkResult,
 };
 pub use evidence::Evidence;
 use lock::lock;

@@ -11,7 +11,7 @@ use crate::sidecar::Reading;
 
 use super::network::record::RegistryReading;
 use super::network::ring::{BlockState, Shown};
-use super::{Fleet, Health, Observation, PeerRecord, Slot, lock};
+use super::{Fleet, Health, Observation, PeerRecord, Round, Slot, lock};
 
 impl Fleet {
     /// Records the result of one poll. The next verdict on its network includes it.
@@ -104,6 +104,13 @@ impl Fleet {
                 });
             }
         });
+    }
+
+    /// Records what a round of walks found in a network. The next verdict on it includes it.
+    pub fn record_round(&self, network: &str, round: Round) {
+        if let Some(network) = self.network(network) {
+            network.record(|unjudged| unjudged.rounds.push(round));
+        }
     }
 
     /// Records the result of a custom query; none if no peer answered.

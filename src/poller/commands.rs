@@ -1,12 +1,13 @@
-//! Commands to the tasks that poll peers: to poll now, and to send a query. So nothing else connects
-//! to a peer, and a command never runs beside a poll.
+//! Commands to the tasks that poll peers: to poll now, to send a query, and to request cells. So
+//! nothing else connects to a peer, and a command never runs beside a poll.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cad3::Cell;
-use convex_client::{FailureReason, Query, QueryError};
+use cad3::{Cell, Hash};
+use convex_client::belief::{BeliefHead, CellSource};
+use convex_client::{Failure, FailureReason, Query, QueryError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -17,6 +18,9 @@ const REQUESTED_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Most commands that wait for one peer's task.
 const MAX_QUEUED: usize = 64;
+
+/// How often a request for cells is sent if polls of the peer interrupt it each time.
+const MAX_SENT: u32 = 3;
 
 /// Sends commands to the tasks that poll peers; shared by everything that has some.
 #[derive(Debug, Default)]
@@ -51,6 +55,17 @@ pub(super) enum Command {
         /// Receives the answer.
         reply: oneshot::Sender<Result<Cell, QueryError>>,
     },
+    /// Request the status, with the hash of the belief.
+    BeliefHead {
+        /// Receives the status.
+        reply: Answer<BeliefHead>,
+    },
+    /// Request cells.
+    Cells {
+        hashes: Vec<Hash>,
+        /// Receives the cells that the peer has, in the order of the hashes.
+        reply: Answer<Vec<Option<Cell>>>,
+    },
     /// Read and record the state.
     Sample {
         /// Receives the block, or nothing if the peer does not answer.
@@ -62,6 +77,9 @@ pub(super) enum Command {
         reply: oneshot::Sender<Observation>,
     },
 }
+
+/// Receives the answer to a request.
+type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 
 /// Commands for one peer, first in, first out. A channel would do, but an empty one takes 800 bytes
 /// per peer.
@@ -94,15 +112,22 @@ impl PeerCommands {
     /// The peer does not answer, or no task executes the command.
     pub async fn query(&self, name: &str, query: Query) -> Result<Cell, QueryError> {
         let (reply, received) = oneshot::channel();
-        let failed = |error: CommandError| {
-            let failure = convex_client::Failure::new(FailureReason::Local, error.to_string());
-            QueryError::from(failure)
-        };
+        let failed = |error: CommandError| QueryError::from(error.into_failure());
         let queue = self.queue(name).map_err(failed)?;
         queue
             .push(Command::Query { query, reply })
             .map_err(failed)?;
         received.await.map_err(|_| failed(queue.interruption()))?
+    }
+
+    /// Returns the peer `name` as a source of cells, which are requested between two polls over the
+    /// binary protocol.
+    #[must_use]
+    pub fn cells_of(&self, name: &str) -> PeerCells<'_> {
+        PeerCells {
+            commands: self,
+            name: name.to_owned(),
+        }
     }
 
     /// Reads and records the state of the peer `name` between two polls. Returns its block; none if
@@ -127,6 +152,25 @@ impl PeerCommands {
         received.await.map_err(|_| queue.interruption())
     }
 
+    /// Sends a request to the peer `name`, again if a poll interrupts it.
+    async fn request<T>(
+        &self,
+        name: &str,
+        command: impl Fn(Answer<T>) -> Command,
+    ) -> Result<T, Failure> {
+        let queue = self.queue(name).map_err(CommandError::into_failure)?;
+        for _ in 0..MAX_SENT {
+            let (reply, received) = oneshot::channel();
+            queue
+                .push(command(reply))
+                .map_err(CommandError::into_failure)?;
+            if let Ok(answer) = received.await {
+                return answer;
+            }
+        }
+        Err(queue.interruption().into_failure())
+    }
+
     fn queue(&self, name: &str) -> Result<Arc<CommandQueue>, CommandError> {
         let queues = lock(&self.queues);
         queues.get(name).cloned().ok_or(CommandError::NotWatched)
@@ -148,6 +192,34 @@ impl PeerCommands {
             }
             watched
         });
+    }
+}
+
+/// The cells of one peer. Each request waits for the task that polls the peer.
+#[derive(Debug)]
+pub struct PeerCells<'a> {
+    commands: &'a PeerCommands,
+    name: String,
+}
+
+impl CellSource for PeerCells<'_> {
+    async fn head(&mut self) -> Result<BeliefHead, Failure> {
+        let command = |reply| Command::BeliefHead { reply };
+        self.commands.request(&self.name, command).await
+    }
+
+    async fn cells(&mut self, hashes: &[Hash]) -> Result<Vec<Option<Cell>>, Failure> {
+        let command = |reply| Command::Cells {
+            hashes: hashes.to_vec(),
+            reply,
+        };
+        self.commands.request(&self.name, command).await
+    }
+}
+
+impl CommandError {
+    fn into_failure(self) -> Failure {
+        Failure::new(FailureReason::Local, self.to_string())
     }
 }
 
@@ -214,6 +286,8 @@ impl Command {
     fn is_abandoned(&self) -> bool {
         match self {
             Self::Query { reply, .. } => reply.is_closed(),
+            Self::BeliefHead { reply } => reply.is_closed(),
+            Self::Cells { reply, .. } => reply.is_closed(),
             Self::Sample { reply } => reply.is_closed(),
             Self::Poll { reply } => reply.is_closed(),
         }

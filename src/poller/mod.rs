@@ -8,8 +8,8 @@ pub mod schedule;
 mod scheduler;
 mod window;
 
-pub use commands::{CommandError, PeerCommands};
-pub use prober::Prober;
+pub use commands::{CommandError, PeerCells, PeerCommands};
+pub use prober::{Prober, wrong_identity};
 pub use sampler::Sampler;
 pub use scheduler::{ScheduleMetrics, Scheduler};
 pub use window::{MAX_ANCHORS, sample_common_blocks};

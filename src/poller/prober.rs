@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use cad3::Cell;
+use cad3::{Cell, Hash};
+use convex_client::belief::BeliefHead;
 use convex_client::{
     Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, Outcome, Query, QueryError,
     StatePair, Status, TcpClient, Timed, TlsSettings, Transport,
@@ -157,6 +158,44 @@ impl Prober {
     }
 }
 
+impl Prober {
+    /// Requests the status over the binary protocol, with the hash of the belief, within the peer's
+    /// timeout. Counts nothing and does not check the identity.
+    ///
+    /// # Errors
+    /// The peer does not answer, or has no `tcp://` endpoint.
+    pub async fn belief_head(&mut self) -> Result<BeliefHead, convex_client::Failure> {
+        let deadline = Instant::now() + self.peer.polling.timeout;
+        self.tcp()?.belief_head(deadline).await
+    }
+
+    /// Requests cells by their hashes over the binary protocol, within the peer's timeout, and
+    /// returns those that the peer has, in the order of the hashes. Counts nothing and does not check
+    /// the identity.
+    ///
+    /// # Errors
+    /// The peer does not answer, or has no `tcp://` endpoint.
+    pub async fn cells(
+        &mut self,
+        hashes: &[Hash],
+    ) -> Result<Vec<Option<Cell>>, convex_client::Failure> {
+        let deadline = Instant::now() + self.peer.polling.timeout;
+        self.tcp()?.fetch_cells(hashes, deadline).await
+    }
+
+    fn tcp(&mut self) -> Result<&mut TcpClient, convex_client::Failure> {
+        let mut clients = self.endpoints.iter_mut();
+        let tcp = clients.find_map(|endpoint| match &mut endpoint.client {
+            Client::Tcp(client) => Some(&mut **client),
+            Client::Http(_) => None,
+        });
+        tcp.ok_or_else(|| {
+            let message = "the peer has no tcp:// endpoint";
+            convex_client::Failure::new(FailureReason::Local, message)
+        })
+    }
+}
+
 impl EndpointClient {
     /// Polls the endpoint, and retries after a failure while the deadline allows.
     async fn probe(&mut self, peer: &config::Peer, deadline: Instant) -> EndpointObservation {
@@ -296,7 +335,8 @@ fn paused(left: Duration) -> convex_client::Failure {
 }
 
 /// Returns the failure of a peer whose genesis hash or key differs from the pinned one.
-fn wrong_identity(peer: &config::Peer, status: &Status) -> Option<Failure> {
+#[must_use]
+pub fn wrong_identity(peer: &config::Peer, status: &Status) -> Option<Failure> {
     if let Some(genesis) = peer.genesis.filter(|pinned| *pinned != status.genesis) {
         let message = format!(
             "genesis {} does not match the pinned {genesis}",

@@ -10,6 +10,7 @@ use convex_client::{Endpoint, TlsSettings, system_roots_generation};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::{self, Capacity, Config, Limits};
@@ -248,23 +249,17 @@ impl PollLoop {
                     biased;
                     () = sleep_until(due) => break None,
                     command = commands.recv() => match command {
-                        Command::Query { query, mut reply } => {
-                            // Boxed, because queries are rare and would take space in each peer's
-                            // task.
-                            let answer = Box::pin(async {
-                                let _permits = self.permits.acquire().await;
-                                prober.ask(&query).await
-                            });
-                            tokio::select! {
-                                answer = answer => drop(reply.send(answer)),
-                                // The next poll is due; the requester gets no answer.
-                                () = sleep_until(due) => {}
-                                // The requester has given up.
-                                () = reply.closed() => {}
-                            }
+                        // Boxed, because these are rare and would take space in each peer's task.
+                        Command::Query { query, reply } => {
+                            Box::pin(self.answer(prober.ask(&query), reply, due)).await;
+                        }
+                        Command::BeliefHead { reply } => {
+                            Box::pin(self.answer(prober.belief_head(), reply, due)).await;
+                        }
+                        Command::Cells { hashes, reply } => {
+                            Box::pin(self.answer(prober.cells(&hashes), reply, due)).await;
                         }
                         Command::Sample { mut reply } => {
-                            // Boxed like a query.
                             let sample = Box::pin(async {
                                 let _permits = self.permits.acquire().await;
                                 prober.sample_state(Instant::now() + SAMPLE_TIMEOUT).await
@@ -325,6 +320,27 @@ impl PollLoop {
                 metrics.missed.inc();
                 due += interval;
             }
+        }
+    }
+}
+
+impl PollLoop {
+    /// Sends what `request` returns to `reply`, unless the next poll is due before, or the requester
+    /// has given up.
+    async fn answer<T>(
+        &self,
+        request: impl Future<Output = T>,
+        mut reply: oneshot::Sender<T>,
+        due: Instant,
+    ) {
+        let answer = async {
+            let _permits = self.permits.acquire().await;
+            request.await
+        };
+        tokio::select! {
+            answer = answer => drop(reply.send(answer)),
+            () = sleep_until(due) => {}
+            () = reply.closed() => {}
         }
     }
 }

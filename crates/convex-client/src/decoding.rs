@@ -1,5 +1,5 @@
-//! Decodes replies so that a large one holds up nothing else: neither the polls of other peers, nor
-//! pages and scrapes.
+//! Decodes replies, and checks what is in them, so that a large one holds up nothing else: neither
+//! the polls of other peers, nor pages and scrapes.
 
 use std::time::Duration;
 
@@ -14,7 +14,11 @@ use crate::failure::{Failure, FailureReason};
 /// to a poll are below 1 KiB.
 const MAX_INLINE_BYTES: usize = 4 << 10;
 
-/// Number of larger replies that are decoded at the same time, each in a thread of its own.
+/// Largest number of signatures and cells that are checked at once; each takes up to 0.1 ms.
+const MAX_INLINE_CELLS: usize = 16;
+
+/// Number of larger replies that are decoded or checked at the same time, each in a thread of its
+/// own.
 const MAX_CONCURRENT: usize = 2;
 
 /// How long a large reply waits for its turn.
@@ -33,28 +37,48 @@ pub(crate) async fn decode(
     if content.len() <= MAX_INLINE_BYTES {
         return Ok(decode_message(content, limits));
     }
-    let too_busy = |problem: String| {
-        Failure::new(
-            FailureReason::Local,
-            format!(
-                "a reply of {} bytes was not decoded: {problem}",
-                content.len()
-            ),
-        )
-    };
-    let Ok(Ok(permit)) = timeout(MAX_WAIT, PERMITS.acquire()).await else {
-        return Err(too_busy(format!(
-            "others took longer than {MAX_WAIT:?}; this host is too busy"
-        )));
-    };
     let (content_of_task, limits) = (content.to_vec(), *limits);
-    let decoding = spawn_blocking(move || {
-        let decoded = decode_message(&content_of_task, &limits);
+    let decoding = in_own_thread(move || decode_message(&content_of_task, &limits));
+    decoding.await.map_err(|problem| {
+        let size = content.len();
+        let message = format!("a reply of {size} bytes was not decoded: {problem}");
+        Failure::new(FailureReason::Local, message)
+    })
+}
+
+/// Does `work` that takes as long as to check this many cells and their signatures.
+///
+/// # Errors
+/// This host is too busy ([`FailureReason::Local`]).
+pub(crate) async fn apart<T: Send + 'static>(
+    cells: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    if cells <= MAX_INLINE_CELLS {
+        return Ok(work());
+    }
+    in_own_thread(work).await.map_err(|problem| {
+        let message = format!("{cells} cells were not checked: {problem}");
+        Failure::new(FailureReason::Local, message)
+    })
+}
+
+/// Does `work` when it is its turn. Returns why it was not done.
+async fn in_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let Ok(Ok(permit)) = timeout(MAX_WAIT, PERMITS.acquire()).await else {
+        return Err(format!(
+            "others took longer than {MAX_WAIT:?}; this host is too busy"
+        ));
+    };
+    let working = spawn_blocking(move || {
+        let done = work();
         // Held until the thread is free, even if the caller has stopped waiting.
         drop(permit);
-        decoded
+        done
     });
-    decoding.await.map_err(|error| too_busy(error.to_string()))
+    working.await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -86,7 +110,12 @@ mod tests {
             ),
             (FailureReason::Local, true)
         );
+        let checked = [MAX_INLINE_CELLS, MAX_INLINE_CELLS + 1].map(|cells| apart(cells, || 7));
+        let [few, many] = checked;
+        assert_eq!(few.await, Ok(7));
+        assert_eq!(many.await.unwrap_err().reason, FailureReason::Local);
         drop(taken);
         assert!(decode(&large, &limits).await.unwrap().is_ok());
+        assert_eq!(apart(MAX_INLINE_CELLS + 1, || 7).await, Ok(7));
     }
 }

@@ -9,7 +9,7 @@ use convex_client::chain::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::fleet::{Tally, lock};
+use crate::fleet::{Round, Tally, lock};
 
 use super::verdict::{Judgement, NetworkVerdict};
 use super::watch::NetworkWatch;
@@ -39,6 +39,8 @@ pub(in crate::fleet) struct UnjudgedNetwork {
     pub(in crate::fleet) query_error: Option<bool>,
     /// When finality was seen to grow before the agent started.
     pub(in crate::fleet) finality_advanced: Option<SystemTime>,
+    /// Rounds of walks, the oldest first.
+    pub(in crate::fleet) rounds: Vec<Round>,
 }
 
 /// A registry as read from a peer of the majority.

@@ -1,6 +1,7 @@
 //! Reads a belief round by round (PEER-PROTOCOL, section 15). Does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use cad3::{Cell, Hash};
 
@@ -8,6 +9,7 @@ use super::cells::{CheckedCells, Needed};
 use super::error::{BeliefError, SignedError};
 use super::index::entries;
 use super::order::SignedOrder;
+use super::verified::VerifiedOrders;
 
 /// Record tag of a Belief.
 const BELIEF_TAG: u8 = 0xd4;
@@ -23,7 +25,7 @@ pub struct Belief {
     /// Number of orders in the belief.
     pub count: u64,
     /// The orders that were read and are valid, by the keys of the peers.
-    pub orders: BTreeMap<Hash, SignedOrder>,
+    pub orders: BTreeMap<Hash, Arc<SignedOrder>>,
     /// The orders that were read and prove nothing, by the keys under which they stand.
     pub rejected: BTreeMap<Hash, SignedError>,
     /// The keys whose orders were requested; absent if all orders were.
@@ -87,9 +89,17 @@ impl Belief {
 pub struct BeliefReader {
     hash: Hash,
     heaviest: Vec<Hash>,
+    verified: Arc<VerifiedOrders>,
     cells: CheckedCells,
     needed: Vec<Hash>,
     read: Option<Belief>,
+}
+
+/// An order of a belief whose signature is to be checked, or was.
+enum Found {
+    Verified(Arc<SignedOrder>),
+    /// A signed order and the order in it.
+    Read(Cell, Cell),
 }
 
 /// The state of a belief whose cells arrive.
@@ -107,10 +117,18 @@ impl BeliefReader {
         Self {
             hash,
             heaviest: heaviest.iter().copied().take(MAX_ORDERS).collect(),
+            verified: Arc::default(),
             cells: CheckedCells::default(),
             needed: Vec::new(),
             read: None,
         }
+    }
+
+    /// Requests and verifies no orders that are among `verified`, and adds those that it verifies.
+    #[must_use]
+    pub fn knowing(mut self, verified: Arc<VerifiedOrders>) -> Self {
+        self.verified = verified;
+        self
     }
 
     /// Returns the hashes of the cells to request next; none if the belief is complete.
@@ -169,6 +187,11 @@ impl BeliefReader {
         let values = entries(&index, &self.cells, requested.as_ref(), &mut needed)?;
         let mut found = Vec::with_capacity(values.len());
         for (key, value) in values {
+            let known = value.as_missing().and_then(|hash| self.verified.get(&hash));
+            if let Some(order) = known {
+                found.push((key, Found::Verified(order)));
+                continue;
+            }
             let Some(signed) = self.cells.resolve(&value, &mut needed)? else {
                 continue;
             };
@@ -176,14 +199,14 @@ impl BeliefReader {
                 Some(parts) => self.cells.resolve(parts.value, &mut needed)?,
                 None => Some(Cell::Nil),
             };
-            found.push((key, signed, order.unwrap_or(Cell::Nil)));
+            found.push((key, Found::Read(signed, order.unwrap_or(Cell::Nil))));
         }
         if !needed.is_empty() {
             return Ok(Progress::Needs(needed.into_hashes()));
         }
         let (mut orders, mut rejected) = (BTreeMap::new(), BTreeMap::new());
-        for (key, signed, order) in found {
-            match SignedOrder::read(key, &signed, &order) {
+        for (key, found) in found {
+            match self.verify(key, found) {
                 Ok(order) => drop(orders.insert(key, order)),
                 Err(error) => drop(rejected.insert(key, error)),
             }
@@ -195,5 +218,19 @@ impl BeliefReader {
             rejected,
             requested,
         }))
+    }
+
+    /// Returns the valid order that stands under `key`.
+    fn verify(&self, key: Hash, found: Found) -> Result<Arc<SignedOrder>, SignedError> {
+        let order = match found {
+            Found::Verified(order) if order.key == key => order,
+            Found::Verified(order) => return Err(SignedError::WrongSigner { signer: order.key }),
+            Found::Read(signed, order) => {
+                let order = Arc::new(SignedOrder::read(key, &signed, &order)?);
+                self.verified.add(&order);
+                order
+            }
+        };
+        Ok(order)
     }
 }

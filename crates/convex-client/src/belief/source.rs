@@ -1,39 +1,56 @@
 //! Asks a peer for cells until a belief, a comparison or blocks are complete.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use cad3::{Cell, Hash};
+use cad3::{Cell, Hash, encode_message};
 
-use crate::failure::Failure;
+use crate::decoding::apart;
+use crate::failure::{Failure, FailureReason};
 use crate::status::Status;
 
 use super::blocks::{BlockReader, Blocks, ReadBlock};
 use super::compare::{Comparison, HistoryComparison, Side};
 use super::error::BeliefError;
 use super::reader::{Belief, BeliefReader};
+use super::verified::VerifiedOrders;
 
 /// How often a belief is read again because it has changed meanwhile.
 pub const MAX_TRIES: u32 = 3;
 
+/// Maximum size of a status in bytes. That of 0.8.17 takes about 250.
+const MAX_STATUS_BYTES: usize = 4096;
+
 /// The status of a peer and its current belief.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BeliefHead {
     /// Hash of the belief. It changes with every block, and with what the peer hears.
     pub belief: Hash,
     /// The status that shows it.
     pub status: Status,
+    /// The status as it was received, in the form of a message.
+    pub message: Vec<u8>,
 }
 
 impl BeliefHead {
     /// Reads a status, which releases send as a vector or as a map.
     ///
     /// # Errors
-    /// A field is missing or has the wrong type:
-    /// [`FailureReason::Malformed`](crate::FailureReason::Malformed), naming the field.
+    /// A field is missing or has the wrong type, or the status is too large:
+    /// [`FailureReason::Malformed`].
     pub fn from_cell(cell: &Cell) -> Result<Self, Failure> {
+        let message = encode_message(cell);
+        if message.len() > MAX_STATUS_BYTES {
+            let size = message.len();
+            return Err(Failure::new(
+                FailureReason::Malformed,
+                format!("a status of {size} bytes, at most {MAX_STATUS_BYTES}"),
+            ));
+        }
         Ok(Self {
             belief: Status::belief_from_cell(cell)?,
             status: Status::from_cell(cell)?,
+            message,
         })
     }
 }
@@ -67,9 +84,23 @@ pub async fn read_belief(
     source: &mut impl CellSource,
     heaviest: &[Hash],
 ) -> Result<(BeliefHead, Belief), BeliefError> {
+    read_belief_knowing(source, heaviest, &Arc::default()).await
+}
+
+/// Reads like [`read_belief`], but neither requests nor verifies an order that is among `verified`.
+/// Adds those that it reads.
+///
+/// # Errors
+/// Same as [`read_belief`].
+pub async fn read_belief_knowing(
+    source: &mut impl CellSource,
+    heaviest: &[Hash],
+    verified: &Arc<VerifiedOrders>,
+) -> Result<(BeliefHead, Belief), BeliefError> {
     let mut head = source.head().await?;
     for tries in 1.. {
-        let result = read_once(source, head.belief, heaviest).await;
+        let reader = BeliefReader::new(head.belief, heaviest).knowing(Arc::clone(verified));
+        let result = read_once(source, reader).await;
         let Err(BeliefError::Gone { .. }) = result else {
             return Ok((head, result?));
         };
@@ -87,15 +118,21 @@ pub async fn read_belief(
 
 async fn read_once(
     source: &mut impl CellSource,
-    belief: Hash,
-    heaviest: &[Hash],
+    mut reader: BeliefReader,
 ) -> Result<Belief, BeliefError> {
-    let mut reader = BeliefReader::new(belief, heaviest);
+    let mut received = 0;
     loop {
-        let needed = reader.needed()?.to_vec();
+        let needed;
+        (reader, needed) = apart(received, move || {
+            let needed = reader.needed().map(<[Hash]>::to_vec);
+            (reader, needed)
+        })
+        .await?;
+        let needed = needed?;
         if needed.is_empty() {
             return reader.finish();
         }
+        received = needed.len();
         reader.add(source.cells(&needed).await?)?;
     }
 }
@@ -110,11 +147,19 @@ pub async fn read_blocks(
     range: Range<u64>,
 ) -> Result<Vec<ReadBlock>, BeliefError> {
     let mut reader = BlockReader::new(blocks, range);
+    let mut received = 0;
     loop {
-        let needed = reader.needed()?.to_vec();
+        let needed;
+        (reader, needed) = apart(received, move || {
+            let needed = reader.needed().map(<[Hash]>::to_vec);
+            (reader, needed)
+        })
+        .await?;
+        let needed = needed?;
         if needed.is_empty() {
             return reader.finish();
         }
+        received = needed.len();
         reader.add(source.cells(&needed).await?)?;
     }
 }

@@ -135,7 +135,12 @@ impl CellSource for Source {
             state: None,
             protocol: None,
         };
-        Ok(BeliefHead { belief, status })
+        let message = Vec::new();
+        Ok(BeliefHead {
+            belief,
+            status,
+            message,
+        })
     }
 
     async fn cells(&mut self, hashes: &[Hash]) -> Result<Vec<Option<Cell>>, Failure> {
