@@ -98,7 +98,7 @@ async fn captured_walks_have_their_meaning_and_take_the_captured_requests() {
                 }
                 assert_eq!(
                     SignedOrder::from_message(&order.message).as_ref(),
-                    Ok(order)
+                    Ok(order.as_ref())
                 );
                 orders += 1;
             }
