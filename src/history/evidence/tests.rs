@@ -175,10 +175,8 @@ fn ids(store: &EvidenceStore) -> Vec<String> {
 #[test]
 fn of_too_many_files_the_oldest_go_unless_they_are_younger_than_a_day() {
     let dir = tempfile::tempdir().unwrap();
-    let store = EvidenceStore {
-        max_files: 2,
-        ..store(dir.path())
-    };
+    let mut store = store(dir.path());
+    store.max_files = 2;
     let old: Vec<_> = (0..3)
         .map(|i| write(&store, "a", start() + HOUR * i))
         .collect();
@@ -191,13 +189,9 @@ fn of_too_many_files_the_oldest_go_unless_they_are_younger_than_a_day() {
 #[test]
 fn of_too_many_bytes_the_oldest_go_however_young_they_are() {
     let dir = tempfile::tempdir().unwrap();
-    let unlimited = store(dir.path());
-    let first = write(&unlimited, "a", start());
-    let bytes = unlimited.list().unwrap().files[0].bytes;
-    let store = EvidenceStore {
-        max_bytes: 2 * bytes,
-        ..unlimited
-    };
+    let mut store = store(dir.path());
+    let first = write(&store, "a", start());
+    store.max_bytes = 2 * store.list().unwrap().files[0].bytes;
     let second = write(&store, "a", start() + HOUR);
     assert_eq!(ids(&store), [first, second.clone()]);
     let third = write(&store, "a", start() + HOUR * 2);
@@ -221,11 +215,8 @@ fn files_of_others_are_left_alone_and_those_of_a_crash_are_deleted() {
     let crashed = evidence.join("20260101T000000Z-forked-8899aabb.json.new");
     fs::write(&crashed, "half").unwrap();
 
-    let store = EvidenceStore {
-        max_files: 0,
-        max_bytes: 0,
-        ..store(dir.path())
-    };
+    let mut store = store(dir.path());
+    (store.max_files, store.max_bytes) = (0, 0);
     let incident = Incident::new("main", "a", Condition::Receding, start());
     let (_, listing) = store.write(incident, start() + DAY).unwrap();
     assert_eq!(listing.foreign.len(), 5, "{:?}", listing.foreign);

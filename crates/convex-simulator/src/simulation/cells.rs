@@ -223,7 +223,7 @@ mod tests {
             belief(&mut simulation, peer).unwrap().orders[&key].clone()
         });
         let mut first_difference = |one: usize, other: usize| {
-            let pair = [&orders[one - 1], &orders[other - 1]];
+            let pair = [&*orders[one - 1], &*orders[other - 1]];
             match compare(&mut simulation, pair) {
                 Comparison::Same { .. } => None,
                 Comparison::Different(difference) => Some(difference.index),
@@ -278,8 +278,8 @@ mod tests {
         let [one, other] = [1, 2].map(|peer| belief(&mut elsewhere, peer).unwrap());
         let key = elsewhere.key(2);
         let orders = [
-            &one.orders[&elsewhere.key(1)].clone(),
-            &other.orders[&key].clone(),
+            &*one.orders[&elsewhere.key(1)],
+            &*other.orders[&key],
         ];
         let compared = compare(&mut elsewhere, orders);
         assert!(matches!(compared, Comparison::Different(it) if it.index == 0));
