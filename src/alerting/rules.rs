@@ -449,6 +449,9 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::Flapping => "ConvexPeerFlapping",
         Condition::WeightDecayed => "ConvexWeightDecayed",
         Failing(_)
+        | Condition::Forked
+        | Condition::Isolated
+        | Condition::Unheard
         | Condition::Stalled
         | Condition::Receding
         | Condition::StateBehind

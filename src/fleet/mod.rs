@@ -28,8 +28,8 @@ pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
 pub use consensus::{
     BlocksRead, BlocksToRead, ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell,
-    Histories, History, LastBlock, MAX_BLOCKS_IN_ROUND, OrderComparison, Pending, Production,
-    Round, Vote, Walk, WalkResult,
+    Histories, History, HistoryGrouping, LastBlock, MAX_BLOCKS_IN_ROUND, OrderComparison, Pending,
+    Production, Round, Vote, Walk, WalkResult,
 };
 pub use evidence::Evidence;
 use lock::lock;
@@ -58,7 +58,7 @@ pub use rename::Rename;
 pub use sampling::Comparable;
 pub use saved::{
     ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
-    UnixMillis,
+    SavedRegistrations, UnixMillis,
 };
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

@@ -36,10 +36,15 @@ impl Fleet {
                 .insert(record.peer.name.clone(), record.export(now, wall));
         }
         for (name, network) in &watched.networks {
-            if let Some(advanced) = network.verdict().finality_advanced {
+            let judgement = network.judgement();
+            if let Some(advanced) = judgement.verdict.finality_advanced {
                 saved
                     .finality_advanced
                     .insert(name.clone(), UnixMillis::from_time(advanced));
+            }
+            let registered = judgement.consensus.saved_registrations();
+            if !registered.is_empty() {
+                saved.registered_in.insert(name.clone(), registered);
             }
         }
         saved
@@ -78,6 +83,7 @@ impl Fleet {
                 .map(|(name, peer)| (name, peer.with_endpoint_ids()))
                 .collect(),
             finality_advanced: saved.finality_advanced,
+            registered_in: saved.registered_in,
         };
         drop_outdated(&mut watched.pending_restores, UnixMillis::from_time(wall));
         let slots = watched.slots.clone();
@@ -86,6 +92,12 @@ impl Fleet {
             let advanced = watched.pending_restores.finality_advanced.get(name);
             if let Some(advanced) = advanced.and_then(|at| at.to_past(wall)) {
                 network.record(|unjudged| unjudged.finality_advanced = Some(advanced));
+            }
+        }
+        let mut registered_in = std::mem::take(&mut watched.pending_restores.registered_in);
+        for (name, network) in &watched.networks {
+            if let Some(registered) = registered_in.remove(name) {
+                network.record(|unjudged| unjudged.registered_in = registered);
             }
         }
         watched.pending_restores.finality_advanced.clear();
@@ -180,6 +192,7 @@ impl PeerRecord {
             transports_agree: self.identity.transports_agree.to_bool(),
             key_changed: self.identity.key_changed_at.map(UnixMillis::from_time),
             diverged_at: self.comparison.first_block(),
+            forked_at: self.standing.forked_at,
             registered_key: self.registered_key,
             condition_since: self
                 .condition_since
@@ -213,6 +226,7 @@ impl PeerRecord {
         if let Some(first_block) = saved.diverged_at {
             self.comparison = Comparison::Diverged { first_block };
         }
+        self.standing.forked_at = saved.forked_at;
         self.registered_key = saved.registered_key;
         self.advanced = saved.advanced.map(past);
         self.order_watch = OrderWatch::restored(saved.order, now, wall);

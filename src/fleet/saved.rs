@@ -1,6 +1,6 @@
 //! The part of a fleet's state that outlives the agent, as plain values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +20,18 @@ pub struct SavedFleet {
     pub peers: BTreeMap<String, SavedPeer>,
     /// When finality was last seen to grow, by network.
     pub finality_advanced: BTreeMap<String, UnixMillis>,
+    /// Which others each walked peer has had in its own state for long enough, by network.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registered_in: BTreeMap<String, Vec<SavedRegistrations>>,
+}
+
+/// The keys that some peers have had in their own states for long enough. Mostly all have the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SavedRegistrations {
+    /// Names of the peers.
+    pub peers: BTreeSet<String>,
+    /// Keys that their states have.
+    pub keys: BTreeSet<Hash>,
 }
 
 /// Saved state of a peer.
@@ -52,6 +64,9 @@ pub struct SavedPeer {
     pub key_changed: Option<UnixMillis>,
     /// The first block of a latched divergence.
     pub diverged_at: Option<i64>,
+    /// The first block of a fork of its order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_at: Option<u64>,
     /// The key under which the registry last had the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_key: Option<Hash>,

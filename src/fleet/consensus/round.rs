@@ -85,6 +85,6 @@ impl Walk {
     /// Returns the order that the peer signed itself.
     #[must_use]
     pub fn own_order(&self) -> Option<&SignedOrder> {
-        self.belief.as_ref().ok()?.orders.get(&self.key?).map(|order| &**order)
+        Some(self.belief.as_ref().ok()?.orders.get(&self.key?)?)
     }
 }

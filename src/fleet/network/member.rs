@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::fleet::{Health, OrderState};
 
 use super::agreement::RingVerdict;
+use super::consensus::Standing;
 use super::recent::{Showing, Witness};
 use super::registration::{Registration, RegistrationWatch};
 use super::ring::{BlockState, BlockStateCounts, HashPrefix, Ring, Shown};
@@ -29,6 +30,8 @@ const DISPUTE_SETTLES_AFTER: Duration = Duration::from_secs(10);
     reason = "independent facts about one peer"
 )]
 pub(in crate::fleet) struct Member {
+    /// Its name.
+    pub(super) name: String,
     ring: Ring,
     /// Whether its states are counted: it was answering when all peers were last compared.
     counted: bool,
@@ -70,6 +73,12 @@ pub(in crate::fleet) struct Member {
     pub(super) registration: RegistrationWatch,
     pub(super) health: Health,
     pub(super) stall_after: Duration,
+    /// How far its clock is behind that of the agent.
+    pub(super) clock_behind: Duration,
+    /// What orders and beliefs say about it.
+    pub(super) standing: Standing,
+    /// The fork that was known when its orders were last read, and until when that counts.
+    pub(super) last_fork: Option<(u64, Option<Instant>)>,
 }
 
 /// What a member's last STATUS shows.
@@ -83,8 +92,9 @@ pub(super) struct Ordered {
 
 impl Member {
     /// A peer that has not been polled yet, and how it was known to compare before.
-    pub(super) fn new(comparison: Comparison) -> Self {
+    pub(super) fn new(comparison: Comparison, standing: Standing) -> Self {
         Self {
+            name: String::new(),
             ring: Ring::default(),
             counted: false,
             key: None,
@@ -109,6 +119,9 @@ impl Member {
             registration: RegistrationWatch::default(),
             health: Health::Unknown,
             stall_after: Duration::ZERO,
+            clock_behind: Duration::ZERO,
+            standing,
+            last_fork: standing.forked_at.map(|block| (block, None)),
         }
     }
 
@@ -263,6 +276,7 @@ pub(in crate::fleet) struct MemberVerdict {
     /// When it last showed a block that another peer showed too.
     pub(in crate::fleet) compared: Option<Instant>,
     pub(in crate::fleet) registration: Registration,
+    pub(in crate::fleet) standing: Standing,
 }
 
 /// How the states of a peer compare with those of the others.

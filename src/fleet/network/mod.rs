@@ -1,6 +1,7 @@
 //! The watched peers of one network compared with each other.
 
 pub(super) mod agreement;
+pub(super) mod consensus;
 pub(super) mod head;
 mod lanes;
 mod later;

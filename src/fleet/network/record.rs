@@ -9,7 +9,7 @@ use convex_client::chain::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::fleet::{Round, Tally, lock};
+use crate::fleet::{Round, SavedRegistrations, Tally, lock};
 
 use super::verdict::{Judgement, NetworkVerdict};
 use super::watch::NetworkWatch;
@@ -41,6 +41,8 @@ pub(in crate::fleet) struct UnjudgedNetwork {
     pub(in crate::fleet) finality_advanced: Option<SystemTime>,
     /// Rounds of walks, the oldest first.
     pub(in crate::fleet) rounds: Vec<Round>,
+    /// Which others each peer had in its own state before the agent started.
+    pub(in crate::fleet) registered_in: Vec<SavedRegistrations>,
 }
 
 /// A registry as read from a peer of the majority.

@@ -128,6 +128,7 @@ impl NetworkWatch {
     pub(super) fn stake_classes(&self, now: Instant) -> HashMap<Hash, StakeClass> {
         let class = |member: &Member| match member.health {
             Health::Down => StakeClass::Down,
+            _ if member.standing.is_apart() => StakeClass::Minority,
             _ if !member.is_answering(now) => StakeClass::Unobserved,
             _ => match member.comparison {
                 Comparison::Diverged { .. } => StakeClass::Minority,
@@ -147,6 +148,7 @@ impl NetworkWatch {
             let best = found.entry(key).or_insert(class);
             *best = class.min(*best);
         }
+        self.classify_unwatched(&mut found, now);
         found
     }
 
@@ -181,7 +183,7 @@ impl NetworkWatch {
     }
 
     /// Keys that the configuration gives to a peer.
-    fn pinned_keys(&self) -> HashSet<Hash> {
+    pub(super) fn pinned_keys(&self) -> HashSet<Hash> {
         let members = self.members.values().filter(|member| member.pinned);
         members.filter_map(|member| member.key).collect()
     }

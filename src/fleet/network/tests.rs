@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::fleet::slot::SlotId;
 use crate::fleet::{Evidence, OrderState};
 
+use super::consensus::Standing;
 use super::head::{HeadBasis, Lag};
 use super::member::{Comparison, Heard, Member, Ordered};
 use super::record::RegistryReading;
@@ -97,7 +98,7 @@ impl Scenario {
     }
 
     fn add(&mut self, name: &str) {
-        let mut member = Member::new(Comparison::NotCompared);
+        let mut member = Member::new(Comparison::NotCompared, Standing::default());
         member.key = Some(key(name));
         member.interval = Duration::from_secs(15);
         member.fresh_for = Duration::from_secs(45);

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use cad3::Hash;
 use tokio::time::Instant;
 
+use crate::fleet::consensus::ConsensusWatch;
 use crate::fleet::slot::SlotId;
 use crate::fleet::{ConsensusVerdict, Evidence, OrderState};
 
@@ -37,7 +38,8 @@ pub struct NetworkVerdict {
     /// The newest block at which peers have different states.
     pub difference: Option<StateDifference>,
     /// Whether the network is split: peers with more than half of the registered stake were
-    /// compared, they have different states, and no state has more than half.
+    /// compared, they have different states, and no state has more than half. Or there are several
+    /// histories, and none has more than half.
     pub split: Evidence,
     /// Number of peers registered on chain.
     pub registered: Option<i64>,
@@ -101,6 +103,8 @@ pub(in crate::fleet) struct Judgement {
     answering: Answering,
     head: Arc<Head>,
     registry: Option<Arc<WeighedRegistry>>,
+    /// What orders and beliefs have shown.
+    pub(in crate::fleet) consensus: Arc<ConsensusWatch>,
 }
 
 /// The peers of a network that answer.
@@ -159,6 +163,7 @@ impl NetworkWatch {
             },
             head: Arc::clone(&self.progress.head),
             registry: self.registry.clone(),
+            consensus: Arc::clone(&self.consensus.watch),
         }
     }
 
@@ -185,7 +190,7 @@ impl NetworkWatch {
                     .collect(),
                 groups: found.groups,
             }),
-            split: self.split(now),
+            split: self.split_of_histories().or(self.split(now)),
             registered: (self.registered > 0).then_some(self.registered),
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),
@@ -194,7 +199,7 @@ impl NetworkWatch {
                 .map(|totals| totals.stake_copper),
             registry_read: self.registry.as_ref().map(|registry| registry.read),
             query_error: self.query_error,
-            consensus: Arc::default(),
+            consensus: Arc::clone(&self.consensus.verdict),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::fleet::slot::{Slot, SlotId, SlotState, Unjudged};
 use crate::fleet::{Evidence, OrderState};
 
 use super::agreement::{Agreement, RingVerdict, WeightedRing};
+use super::consensus::Consensus;
 use super::later;
 use super::member::{Comparison, Member, MemberVerdict, Ordered};
 use super::progress::Progress;
@@ -57,6 +58,7 @@ pub(in crate::fleet) struct NetworkWatch {
     /// Whether the last query of the registry failed.
     pub(super) query_error: Evidence,
     pub(super) finality_advanced: Option<SystemTime>,
+    pub(super) consensus: Consensus,
 }
 
 /// A block at which peers have different states.
@@ -88,7 +90,10 @@ impl NetworkWatch {
             is_kept
         });
         for slot in slots {
-            let new = || Member::new(slot.record().comparison);
+            let new = || {
+                let record = slot.record();
+                Member::new(record.comparison, record.standing)
+            };
             self.members.entry(slot.id).or_insert_with(new);
         }
     }
@@ -108,6 +113,9 @@ impl NetworkWatch {
         let record = &state.record;
         // Excuses are revoked between polls.
         member.health = record.health;
+        if member.name != record.peer.name {
+            member.name.clone_from(&record.peer.name);
+        }
         for shown in &states {
             self.add_state(id, *shown);
         }
@@ -118,9 +126,11 @@ impl NetworkWatch {
         // With a pinned key its stake is known before it ever answers: with another key it is not
         // this peer.
         let (key, pinned) = (record.own_key(), record.peer.key.is_some());
+        let configured = !record.peer.discovered;
         self.stake_outdated |= (key, pinned) != (member.key, member.pinned);
-        member.pinned = pinned;
-        member.configured = !record.peer.discovered;
+        self.stake_outdated |= configured != member.configured;
+        (member.pinned, member.configured) = (pinned, configured);
+        member.clock_behind = record.clock_behind(now);
         if key != member.key {
             member.registration = RegistrationWatch::default();
             // The registry may have been read before the peer was first polled.
@@ -176,6 +186,8 @@ impl NetworkWatch {
             self.query_error = failed.into();
         }
         self.finality_advanced = self.finality_advanced.max(unjudged.finality_advanced);
+        self.consensus
+            .take(unjudged.rounds, &unjudged.registered_in);
     }
 
     /// Compares the states of all answering peers, and finds the head.
@@ -185,8 +197,10 @@ impl NetworkWatch {
         }
         if std::mem::take(&mut self.stake_outdated) {
             self.update_stake();
+            self.update_consensus_stakes();
         }
         self.compare_states(now);
+        self.compare_orders(now);
         self.update_progress(now);
         if self.registry.is_none() {
             self.registered = self.reported_registered(now).unwrap_or(self.registered);
@@ -304,6 +318,7 @@ impl NetworkWatch {
             comparison: member.comparison,
             compared: member.compared,
             registration: member.registration.registration(),
+            standing: member.standing,
         }
     }
 
@@ -319,6 +334,7 @@ impl NetworkWatch {
         let members = self.members.values();
         let disputes = members.filter_map(Member::dispute_settles);
         let expiries = answers.chain(agreements).chain(disputes);
+        let expiries = expiries.chain(self.consensus.next_expiry());
         let expiries = expiries.filter(|until| *until > now);
         expiries.chain(self.next_order_change(now)).min()
     }

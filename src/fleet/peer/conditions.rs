@@ -78,9 +78,19 @@ impl PeerRecord {
             let is_far_behind = self
                 .behind_since
                 .is_some_and(|since| now - since >= limits.lag_for);
-            if is_far_behind || lag.time > limits.lag_time {
+            // Who is on another history or hears nothing of this one cannot follow it.
+            let follows = self.standing.forked_at.is_none() && !self.standing.is_isolated;
+            if follows && (is_far_behind || lag.time > limits.lag_time) {
                 found.insert(Condition::Lagging);
             }
+        }
+        if self.standing.forked_at.is_some() {
+            found.insert(Condition::Forked);
+        } else if self.standing.is_isolated {
+            found.insert(Condition::Isolated);
+        }
+        if self.standing.is_unheard {
+            found.insert(Condition::Unheard);
         }
         if self.flapping.is_active(now) {
             found.insert(Condition::Flapping);

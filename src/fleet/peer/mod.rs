@@ -25,6 +25,7 @@ use crate::config;
 use crate::self_check::{Contact, Excuse};
 use crate::sidecar::{ProcessReading, StoreReading};
 
+use super::network::consensus::Standing;
 use super::network::member::Heard;
 use super::saved::fits;
 use super::{Comparison, Evidence, Lag, Registration, Stake};
@@ -79,6 +80,8 @@ pub struct PeerRecord {
     pub registration: Registration,
     /// The key under which the registry last had it.
     pub(in crate::fleet) registered_key: Option<Hash>,
+    /// What orders and beliefs say about it.
+    pub(in crate::fleet) standing: Standing,
     /// The peer's entry in the registry.
     pub stake: Option<Stake>,
     /// Why the last poll does not count against the peer, if it does not.
@@ -132,6 +135,7 @@ impl PeerRecord {
             compared: None,
             registration: Registration::Unknown,
             registered_key: None,
+            standing: Standing::default(),
             stake: None,
             excuse: None,
             failures_excused: false,
@@ -287,6 +291,12 @@ impl PeerRecord {
     #[must_use]
     pub fn clock(&self, now: Instant) -> Option<ClockSample> {
         self.fresh(self.clock.as_ref(), now).copied()
+    }
+
+    /// Returns how far the peer's clock is behind that of the agent for sure.
+    pub(in crate::fleet) fn clock_behind(&self, now: Instant) -> Duration {
+        let behind = self.clock(now).map(|clock| -clock.skew - clock.uncertainty);
+        Duration::try_from_secs_f64(behind.unwrap_or_default()).unwrap_or_default()
     }
 
     /// Returns the reading of the peer's process, unless outdated.

@@ -54,7 +54,10 @@ impl PeerRecord {
             Condition::Stalled => order.stuck_since,
             Condition::Receding | Condition::FinalityLost => order.below_since,
             Condition::StateBehind => order.unexecuted.map(|(_, since)| since),
-            Condition::Diverged
+            Condition::Forked
+            | Condition::Isolated
+            | Condition::Unheard
+            | Condition::Diverged
             | Condition::StatesDiffer
             | Condition::Unregistered
             | Condition::TransportsDisagree

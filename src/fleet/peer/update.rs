@@ -102,6 +102,7 @@ impl PeerRecord {
             comparison: self.comparison,
             compared: verdict.compared,
             registration: self.registration,
+            standing: self.standing,
         };
         *verdict == known && blocks(lag) == blocks(self.last_lag())
     }
@@ -121,6 +122,7 @@ impl PeerRecord {
         self.comparison = verdict.comparison;
         self.compared = verdict.compared;
         self.registration = verdict.registration;
+        self.standing = verdict.standing;
         if verdict.registration == Registration::Registered {
             self.registered_key = self.own_key();
         }

@@ -9,6 +9,9 @@ use crate::fleet::{Condition, OrderState};
 pub(super) const fn condition(condition: Condition) -> &'static str {
     match condition {
         Condition::Failing(reason) => self::reason(reason),
+        Condition::Forked => "forked: other blocks than most of the stake",
+        Condition::Isolated => "isolated: does not hear the others",
+        Condition::Unheard => "unheard: the others do not hear it",
         Condition::Lagging => "lags behind the head",
         Condition::Stalled => "order is stalled",
         Condition::Receding => "order went back",

@@ -4,8 +4,8 @@
 //! so do [`effective_stake_query`] and [`read_effective_stake`].
 
 mod advertised;
-mod effective_stake;
 pub mod economics;
+mod effective_stake;
 mod number;
 mod registry;
 

@@ -5,4 +5,5 @@ mod built;
 mod captured;
 mod histories;
 mod hostile;
+mod known;
 mod messages;

@@ -1,0 +1,128 @@
+//! Who makes the blocks, and how old the oldest is that is not final. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::SystemTime;
+
+use cad3::Hash;
+use convex_client::{seconds_from_ms, seconds_since_epoch};
+use tokio::time::Instant;
+
+use super::facts::{BlocksFacts, RoundFacts, WalkFacts};
+use super::round::MAX_BLOCKS_IN_ROUND;
+use super::verdict::{LastBlock, Pending, Production};
+
+/// Number of blocks that are shown.
+const LAST_BLOCKS: u64 = 100;
+
+/// The blocks of a network's history as they were read, round by round.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProductionWatch {
+    last: VecDeque<LastBlock>,
+    pending: Option<Pending>,
+    transactions: u64,
+    made: BTreeMap<Hash, u64>,
+    skipped: u64,
+    /// Number of blocks that were final when the last ones were read: these are counted.
+    counted: Option<u64>,
+    /// Until when what was read counts.
+    until: Option<Instant>,
+}
+
+impl ProductionWatch {
+    /// Returns which blocks of an order with so many blocks to read next, and how many final ones
+    /// before are left out.
+    pub(super) fn to_read(&self, blocks: u64) -> (Range<u64>, u64) {
+        let next = self
+            .counted
+            .unwrap_or_else(|| blocks.saturating_sub(LAST_BLOCKS));
+        // The one before tells how old the first can be.
+        let start = next.saturating_sub(1).min(blocks);
+        let least = blocks.saturating_sub(MAX_BLOCKS_IN_ROUND);
+        (start.max(least)..blocks, least.saturating_sub(next))
+    }
+
+    /// Takes the blocks that a round read, if it read any.
+    pub(super) fn take(&mut self, round: &RoundFacts) {
+        let Some(read) = round.blocks.as_ref() else {
+            return;
+        };
+        self.count(read);
+        for block in &read.blocks {
+            let Some((maker, timestamp_ms, transactions)) = block.made else {
+                continue;
+            };
+            self.last.retain(|known| known.index != block.index);
+            self.last.push_back(LastBlock {
+                index: block.index,
+                maker,
+                timestamp_ms,
+                transactions,
+                is_final: block.index < read.finality,
+            });
+        }
+        let end = read.blocks.last().map_or(0, |block| block.index + 1);
+        // What is no longer in the order was never final.
+        self.last.retain(|known| known.index < end);
+        for known in &mut self.last {
+            known.is_final |= known.index < read.finality;
+        }
+        self.last.make_contiguous().sort_by_key(|known| known.index);
+        let excess = self.last.len().saturating_sub(LAST_BLOCKS as usize);
+        self.last.drain(..excess);
+        self.pending = self.oldest_pending(round.wall);
+        let untils = round.walks.iter().map(WalkFacts::counts_until);
+        // Blocks are read in each round, so the shortest interval of its walks counts.
+        self.until = untils.min();
+    }
+
+    /// Counts the blocks that have become final since the last reading. Those before the first
+    /// reading were made before the agent started.
+    fn count(&mut self, read: &BlocksFacts) {
+        let Some(counted) = self.counted else {
+            self.counted = Some(read.finality);
+            return;
+        };
+        let end = read.blocks.last().map_or(0, |block| block.index + 1);
+        let finality = read.finality.min(end);
+        for block in &read.blocks {
+            let is_new = block.index >= counted && block.index < finality;
+            if let Some((maker, _, transactions)) = block.made.filter(|_| is_new) {
+                self.transactions = self.transactions.saturating_add(transactions);
+                *self.made.entry(maker).or_default() += 1;
+            }
+        }
+        self.skipped += read.skipped;
+        self.counted = Some(finality.max(counted));
+    }
+
+    fn oldest_pending(&self, wall: SystemTime) -> Option<Pending> {
+        let at = self.last.iter().position(|block| !block.is_final)?;
+        let block = self.last[at].clone();
+        let before = at
+            .checked_sub(1)
+            .map(|before| self.last[before].timestamp_ms);
+        let since_ms = before.map_or(block.timestamp_ms, |before| before.max(block.timestamp_ms));
+        Some(Pending {
+            age_seconds: seconds_since_epoch(wall) - seconds_from_ms(since_ms),
+            block,
+        })
+    }
+
+    /// Returns when what was read becomes too old to count.
+    pub(super) fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+
+    /// Returns what is known at `now`; none if no blocks were read lately.
+    pub(super) fn verdict(&self, now: Instant) -> Option<Production> {
+        self.until.filter(|until| *until > now)?;
+        Some(Production {
+            last: self.last.iter().cloned().collect(),
+            pending: self.pending.clone(),
+            transactions: self.transactions,
+            made: self.made.clone(),
+            skipped: self.skipped,
+        })
+    }
+}
