@@ -12,6 +12,7 @@ mod reading;
 mod registered;
 mod round;
 mod seen;
+mod sightings;
 mod stakes;
 mod verdict;
 mod votes;
@@ -23,4 +24,7 @@ pub use verdict::{
     ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
     LastBlock, Pending, Production, Vote, WalkResult,
 };
+#[cfg(test)]
+mod tests;
+
 pub(in crate::fleet) use watch::{ConsensusWatch, WalkedPeer};

@@ -109,11 +109,11 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
         let mut ticks = interval_at(Instant::now(), self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.rounds.requested() => {}
-            }
-            self.round().await;
+            let due = tokio::select! {
+                due = ticks.tick() => due,
+                () = self.rounds.requested() => Instant::now(),
+            };
+            self.round(due).await;
         }
     }
 
@@ -136,12 +136,12 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
         }
     }
 
-    /// Walks the peers whose turn it is, and gives what it found to the fleet.
-    async fn round(&self) {
+    /// Walks the peers whose turn it is at `due`, and gives what it found to the fleet.
+    async fn round(&self, due: Instant) {
         self.cache.forget_unused();
         let (fleet, network) = (&self.fleet, &self.network);
         let snapshot = fleet.snapshot();
-        let targets = self.others.targets(&snapshot, network, self.interval);
+        let targets = self.others.targets(&snapshot, network, self.interval, due);
         if targets.is_empty() {
             return;
         }

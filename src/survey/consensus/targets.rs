@@ -36,13 +36,14 @@ pub(super) struct Target {
 pub struct OthersWalked(Mutex<HashMap<String, Instant>>);
 
 impl OthersWalked {
-    /// Returns the peers of a network to walk now: its own ones of this shard, whether they can be
+    /// Returns the peers of a network to walk in the round that is `due`: its own ones of this shard, whether they can be
     /// walked or not, and the other peers whose turn it is.
     pub(super) fn targets(
         &self,
         snapshot: &Snapshot,
         network: &str,
         interval: Duration,
+        due: Instant,
     ) -> Vec<Target> {
         let records = snapshot.peers.iter().chain(&snapshot.others);
         let (own, others): (Vec<_>, Vec<_>) = records
@@ -53,16 +54,15 @@ impl OthersWalked {
             every: interval,
             obstacle: obstacle(record),
         });
-        own.chain(self.others(&others, interval)).collect()
+        own.chain(self.others(&others, interval, due)).collect()
     }
 
     /// Takes the others whose turn it is: those first that wait longest, of these the heaviest.
-    fn others(&self, others: &[&Arc<PeerRecord>], interval: Duration) -> Vec<Target> {
-        let now = Instant::now();
+    fn others(&self, others: &[&Arc<PeerRecord>], interval: Duration, due: Instant) -> Vec<Target> {
         let least = OTHERS_INTERVAL.max(interval);
         // A panic leaves the map consistent.
         let mut walked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        walked.retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED.max(least));
+        walked.retain(|_, at| due.saturating_duration_since(*at) < REMEMBERED.max(least));
         let walkable = others.iter().filter(|record| obstacle(record).is_none());
         // By endpoint, because two peers at one endpoint are one stranger.
         let walkable: HashMap<String, _> = walkable
@@ -70,19 +70,19 @@ impl OthersWalked {
             .collect();
         let rounds = u32::try_from(walkable.len().div_ceil(MAX_OTHERS)).unwrap_or(u32::MAX);
         let every = least.max(interval.saturating_mul(rounds));
-        let mut due: Vec<_> = walkable
+        let mut turns: Vec<_> = walkable
             .into_iter()
             .map(|(place, record)| (walked.get(&place).copied(), place, record))
-            .filter(|(last, ..)| last.is_none_or(|last| now >= last + least))
+            .filter(|(last, ..)| last.is_none_or(|last| due >= last + least))
             .collect();
-        due.sort_by_key(|(last, place, record)| {
+        turns.sort_by_key(|(last, place, record)| {
             let stake = record.stake.as_ref();
             let stake = Reverse(stake.map(|stake| stake.registered.stake_copper()));
             (*last, stake, place.clone())
         });
-        due.truncate(MAX_OTHERS);
-        let targets = due.into_iter().map(|(_, place, record)| {
-            walked.insert(place, now);
+        turns.truncate(MAX_OTHERS);
+        let targets = turns.into_iter().map(|(_, place, record)| {
+            walked.insert(place, due);
             Target {
                 peer: Arc::clone(&record.peer),
                 every,
@@ -178,7 +178,7 @@ mod tests {
         let walked = OthersWalked::default();
         let mut rounds = Vec::new();
         for _ in 0..14 {
-            let targets = walked.targets(&snapshot, "n", MINUTE);
+            let targets = walked.targets(&snapshot, "n", MINUTE, Instant::now());
             rounds.push(names(&targets));
             tokio::time::advance(MINUTE).await;
         }
@@ -201,7 +201,8 @@ mod tests {
         ] {
             let mut peers = references(others);
             peers.push(record("own", Role::Own, 1));
-            let targets = OthersWalked::default().targets(&snapshot(peers), "n", interval);
+            let targets =
+                OthersWalked::default().targets(&snapshot(peers), "n", interval, Instant::now());
             let every: Vec<_> = targets.iter().map(|target| target.every).collect();
             assert_eq!((every[0], every[1]), (own, other), "{others} {interval:?}");
         }
@@ -219,9 +220,18 @@ mod tests {
         rename(&mut elsewhere, "m");
         let snapshot = snapshot(vec![one, same, elsewhere]);
         let walked = OthersWalked::default();
-        assert_eq!(walked.targets(&snapshot, "n", MINUTE).len(), 1);
-        assert_eq!(walked.targets(&snapshot, "n", MINUTE).len(), 0);
-        assert_eq!(walked.targets(&snapshot, "m", MINUTE).len(), 0);
+        assert_eq!(
+            walked.targets(&snapshot, "n", MINUTE, Instant::now()).len(),
+            1
+        );
+        assert_eq!(
+            walked.targets(&snapshot, "n", MINUTE, Instant::now()).len(),
+            0
+        );
+        assert_eq!(
+            walked.targets(&snapshot, "m", MINUTE, Instant::now()).len(),
+            0
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -239,7 +249,7 @@ mod tests {
         };
         for (role, expected) in [(Role::Own, "tcp http silent"), (Role::Reference, "tcp")] {
             let snapshot = snapshot(vec![tcp(role), http(role), silent(role)]);
-            let targets = OthersWalked::default().targets(&snapshot, "n", MINUTE);
+            let targets = OthersWalked::default().targets(&snapshot, "n", MINUTE, Instant::now());
             assert_eq!(names(&targets), expected);
             let obstacles = targets.iter().map(|target| target.obstacle.is_some());
             assert!(obstacles.eq([false, true, true].into_iter().take(targets.len())));
@@ -254,7 +264,13 @@ mod tests {
         sampled.peer = Arc::new(shard.sampled(peer, std::num::NonZeroU32::MIN));
         let snapshot = snapshot(vec![sampled]);
         let walked = OthersWalked::default();
-        assert_eq!(walked.targets(&snapshot, "n", MINUTE).len(), 1);
-        assert_eq!(walked.targets(&snapshot, "n", MINUTE).len(), 0);
+        assert_eq!(
+            walked.targets(&snapshot, "n", MINUTE, Instant::now()).len(),
+            1
+        );
+        assert_eq!(
+            walked.targets(&snapshot, "n", MINUTE, Instant::now()).len(),
+            0
+        );
     }
 }

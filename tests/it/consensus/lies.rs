@@ -156,10 +156,12 @@ fn lies() -> Vec<Lie> {
         })
         .collect();
     let another_cell = {
-        let belief = belief_of(1..=HONEST, 7, &honest);
+        // Cells that were read from others before are not requested.
+        let belief = belief_of(1..=HONEST, 8, &honest);
         let mut cells = HashMap::new();
         store(&mut cells, &belief);
-        cells.insert(order_of(1, &honest).1.hash(), order_of(2, &honest).1);
+        let signed = sign(1, &order(8, &honest));
+        cells.insert(signed.hash(), order_of(2, &honest).1);
         Beliefs::new([belief.hash()], cells)
     };
     let chain = {
@@ -173,7 +175,8 @@ fn lies() -> Vec<Lie> {
         }
         with_index(&below, cells)
     };
-    let million = million(HONEST + 8);
+    // As many as are registered.
+    let million = million(HONEST + 9);
     let lies = [
         (
             "forged",

@@ -19,7 +19,6 @@ pub(super) const NETWORK: &str = "n";
 /// A network that is polled, walked and judged. Stops when dropped.
 pub(super) struct Walked {
     pub(super) fleet: Arc<Fleet>,
-    pub(super) metrics: ScheduleMetrics,
     _scheduler: Scheduler,
     stop: CancellationToken,
 }
@@ -40,7 +39,7 @@ impl Walked {
         let mut scheduler = Scheduler::new(
             Arc::clone(&fleet),
             Arc::clone(&commands),
-            metrics.clone(),
+            metrics,
             supervisor.clone(),
         );
         scheduler.apply(config);
@@ -63,7 +62,6 @@ impl Walked {
         });
         Self {
             fleet,
-            metrics,
             _scheduler: scheduler,
             stop,
         }
