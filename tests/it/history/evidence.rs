@@ -92,6 +92,39 @@ async fn a_fork_is_kept_exported_and_checked() {
     assert!(list.contains("not valid: order 0x"), "{list}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finality_that_went_back_is_kept_with_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let network = network(4, &["recede=5:2:10s"], None).await;
+    let state_dir = dir.path().join("state");
+    let config = format!(
+        "state_dir: {}\ndefaults: {{ interval: 1s, timeout: 900ms }}\n\
+         verdicts: {{ stall_after: 3s }}\n{}",
+        state_dir.display(),
+        network.config()
+    );
+    let agent = Agent::start(&config).await;
+    let config = configuration(dir.path(), &state_dir);
+    let mut kept = Vec::new();
+    until("the evidence is kept", async || {
+        let (_, list, _) = evidence(&["list", "--config", &config]);
+        kept = listed(&list, " receding ");
+        !kept.is_empty()
+    })
+    .await;
+    agent.stop().await;
+    let (_, text, _) = evidence(&["export", &kept[0], "--config", &config]);
+    let exported: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let finality = serde_json::json!({ "what": "finality", "before": 1000, "now": 995 });
+    assert_eq!(exported["compared"][0], finality);
+    // The order that the peer signs now, and those that the others hold.
+    let orders = exported["orders"].as_array().unwrap();
+    let key = network.key(2).to_string();
+    let own = orders.iter().filter(|order| order["key"] == *key);
+    let points: Vec<_> = own.map(|order| order["points"][3].clone()).collect();
+    assert!(points.contains(&995.into()), "{points:?}");
+}
+
 #[test]
 fn what_cannot_be_listed_or_exported_is_said_with_what_would_be_right() {
     let dir = tempfile::tempdir().unwrap();
