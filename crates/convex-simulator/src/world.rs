@@ -193,12 +193,12 @@ impl World {
             let made = u64::try_from(made_ms).map(Duration::from_millis);
             let ahead_ms = made.map_or(0, |made| self.script.active_faults(maker, made).ahead_ms);
             let dated_ms = made_ms + ahead_ms;
-            let before = self.blocks.last().map(|block| block.confirmed_ms);
+            let before = self.blocks.last().map(|block| block.confirmed);
             self.made_by[maker].push(to_i64(self.blocks.len()));
             self.blocks.push(Block {
-                made_ms,
-                dated_ms,
-                confirmed_ms: before.map_or(dated_ms, |before| before.max(dated_ms)),
+                made: made_ms,
+                dated: dated_ms,
+                confirmed: before.map_or(dated_ms, |before| before.max(dated_ms)),
             });
             let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
             ledger.add_block(maker, self.start_ms + dated_ms);
@@ -251,15 +251,6 @@ impl World {
         to_i64(self.blocks.partition_point(reaches))
     }
 
-    /// Returns the key with which `peer` signs.
-    fn order_key(&self, peer: usize, faults: &ActiveFaults) -> OrderKey {
-        match faults.duplicate_of {
-            Some(first) => OrderKey::Usual(first),
-            None if faults.wrong_key => OrderKey::Other(peer),
-            None => OrderKey::Usual(peer),
-        }
-    }
-
     /// Returns what `peer` knows at `now`.
     pub(super) fn view(&mut self, peer: usize, now: Duration) -> View {
         self.advance(now);
@@ -282,7 +273,7 @@ impl World {
             history,
             claim: faults.claim,
         });
-        let order_key = self.order_key(peer, &faults);
+        let order_key = order_key(peer, &faults);
         let key = self
             .ledger
             .lock()
@@ -344,7 +335,7 @@ impl World {
         let block = known(stopped_ms, STATE_DELAY_MS) - 1;
         if stands && block + 1 == last {
             let first_ms = usize::try_from(block).ok().and_then(|i| self.blocks.get(i));
-            let standing_ms = now_ms - first_ms.map_or(now_ms, |first| first.made_ms).max(0);
+            let standing_ms = now_ms - first_ms.map_or(now_ms, |first| first.made).max(0);
             levels[0] = last + standing_ms / STALLED_BLOCK_INTERVAL_MS;
         }
         if let Some(claim) = faults.claim {
@@ -361,6 +352,15 @@ impl World {
             history,
             fork_first,
         }
+    }
+}
+
+/// Returns the key with which `peer` signs.
+const fn order_key(peer: usize, faults: &ActiveFaults) -> OrderKey {
+    match faults.duplicate_of {
+        Some(first) => OrderKey::Usual(first),
+        None if faults.wrong_key => OrderKey::Other(peer),
+        None => OrderKey::Usual(peer),
     }
 }
 

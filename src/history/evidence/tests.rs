@@ -1,5 +1,6 @@
 //! Evidence of a simulated fork: what is kept, for how long, and what is wrong with altered files.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -48,7 +49,7 @@ async fn round() -> Round {
             every: Duration::from_secs(60),
             belief,
             status,
-            registered: Default::default(),
+            registered: BTreeMap::new(),
         });
     }
     let [one, two] = [0, 1].map(|walk: usize| walks[walk].own_order().unwrap());
@@ -115,8 +116,9 @@ async fn an_incident_is_kept_with_everything_that_proves_it() {
 
 #[tokio::test]
 async fn what_is_not_as_it_was_signed_is_found() {
+    type Alter = dyn Fn(&mut Incident);
     let incident = incident().await;
-    let alterations: [(&str, &dyn Fn(&mut Incident)); 6] = [
+    let alterations: [(&str, &Alter); 6] = [
         ("the signature is not valid", &|it| {
             it.orders[0].message.0[50] ^= 1;
         }),

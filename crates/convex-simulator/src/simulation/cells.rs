@@ -246,7 +246,7 @@ mod tests {
         for traffic in [None, Some("1s"), Some("70ms")] {
             let mut simulation = simulation(4, &["duplicate-key:2,3"], traffic);
             let key = simulation.key(2);
-            let mut held = [const { Vec::new() }; 4];
+            let mut seen = [const { Vec::new() }; 4];
             for tenth in 0..60 {
                 let at = NOW + Duration::from_millis(tenth * 100);
                 for peer in 1..=4 {
@@ -255,10 +255,10 @@ mod tests {
                     let peer_key = if peer == 3 { key } else { simulation.key(peer) };
                     assert_eq!(head.status.peer_key, peer_key);
                     assert_eq!((found.orders.len(), found.rejected.len()), (3, 0));
-                    held[peer - 1].push(found.orders[&key].hash);
+                    seen[peer - 1].push(found.orders[&key].hash);
                 }
             }
-            let [others, one, two, more] = held;
+            let [others, one, two, more] = seen;
             assert!(one.iter().all(|order| !two.contains(order)), "{traffic:?}");
             assert_eq!(others, more);
             assert!(
@@ -279,11 +279,8 @@ mod tests {
         let mut elsewhere = simulation(2, &["wrong-genesis:2"], None);
         let [one, other] = [1, 2].map(|peer| belief(&mut elsewhere, peer).unwrap());
         let key = elsewhere.key(2);
-        let orders = [
-            &*one.orders[&elsewhere.key(1)],
-            &*other.orders[&key],
-        ];
-        let compared = compare(&mut elsewhere, orders.map(|order| &**order));
+        let orders = [&*one.orders[&elsewhere.key(1)], &*other.orders[&key]];
+        let compared = compare(&mut elsewhere, orders);
         assert!(matches!(compared, Comparison::Different(it) if it.index == 0));
     }
 

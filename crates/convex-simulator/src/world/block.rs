@@ -6,11 +6,11 @@ use super::LEVEL_DELAYS_MS;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Block {
     /// When it was made.
-    pub(super) made_ms: i64,
+    pub(super) made: i64,
     /// The date that its maker gave it.
-    pub(super) dated_ms: i64,
+    pub(super) dated: i64,
     /// When peers begin to confirm it: not before its date, nor before that of an earlier block.
-    pub(super) confirmed_ms: i64,
+    pub(super) confirmed: i64,
 }
 
 impl Block {
@@ -19,9 +19,9 @@ impl Block {
         let is_confirmed = delay_ms > LEVEL_DELAYS_MS[0];
         delay_ms
             + if is_confirmed {
-                self.confirmed_ms
+                self.confirmed
             } else {
-                self.made_ms
+                self.made
             }
     }
 }

@@ -7,7 +7,7 @@ use crate::ledger::{OrderId, OrderKey};
 use crate::script::ActiveFaults;
 
 use super::history::History;
-use super::{LEVEL_DELAYS_MS, Position, World, to_i64};
+use super::{LEVEL_DELAYS_MS, Position, World, order_key, to_i64};
 
 /// Maximum number of peers in a network with beliefs. Each changes with every order in it.
 const MAX_PEERS_WITH_BELIEFS: usize = 64;
@@ -88,7 +88,7 @@ impl World {
             });
         let changed_ms = reached.flatten().max();
         OrderId {
-            key: self.order_key(peer, faults),
+            key: order_key(peer, faults),
             levels,
             history,
             timestamp_ms: changed_ms.map_or(0, |changed_ms| {

@@ -34,9 +34,9 @@ impl World {
     fn make_state(&self, id: StateId) -> State {
         let block = usize::try_from(id.block).ok();
         let block = block.and_then(|block| self.blocks.get(block));
-        let timestamp = block.map_or(GENESIS_MS, |block| self.start_ms + block.confirmed_ms);
+        let timestamp = block.map_or(GENESIS_MS, |block| self.start_ms + block.confirmed);
         let made =
-            block.map(|it| Duration::from_millis(u64::try_from(it.made_ms).unwrap_or_default()));
+            block.map(|it| Duration::from_millis(u64::try_from(it.made).unwrap_or_default()));
         let faults_at = made.filter(|at| self.script.has_stake_faults(*at));
         let entries: Vec<_> = (0..self.keys.len())
             .map(|peer| self.entry(peer, id.block, timestamp, faults_at))
@@ -76,7 +76,7 @@ impl World {
         let made = blocks.partition_point(|made| *made <= block);
         let last_block_ms = made.checked_sub(1).and_then(|last| {
             let block = usize::try_from(blocks[last]).ok()?;
-            Some(self.start_ms + self.blocks[block].dated_ms)
+            Some(self.start_ms + self.blocks[block].dated)
         });
         let faults = faults_at
             .map(|at| self.script.stake_faults(peer, at))

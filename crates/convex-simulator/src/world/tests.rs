@@ -238,7 +238,7 @@ fn nothing_becomes_final_before_the_date_of_a_block_that_is_ahead_of_the_clock()
     let globals = state.field("globals").unwrap();
     let timestamp = globals.as_elements().unwrap().get(0).unwrap().as_i64();
     assert_eq!(timestamp, Some(START_MS + 62_000));
-    assert_eq!(world.blocks[1001].dated_ms, 62_000);
+    assert_eq!(world.blocks[1001].dated, 62_000);
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn random_traffic_makes_blocks_at_the_same_times_at_each_start() {
         let mut world = World::new(options, START_MS);
         world.advance(SECOND * 60);
         let blocks = world.blocks.split_off(INITIAL_BLOCKS);
-        blocks.iter().map(|block| block.made_ms).collect::<Vec<_>>()
+        blocks.iter().map(|block| block.made).collect::<Vec<_>>()
     };
     let first = times();
     assert_eq!(first, times());
