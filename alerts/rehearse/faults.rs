@@ -35,6 +35,8 @@ const REHEARSALS: &[(&str, Expected)] = &[
         "unheard:2",
         Nothing("only beliefs show it, and polls do not read them"),
     ),
+    ("duplicate-key:2,3", Alert("ConvexPeerIdentityChanged")),
+    ("ahead=1h:2", Alert("ConvexConsensusStalled")),
     ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
     // The peer lags as well, but only this alert says that final blocks are lost.
