@@ -14,10 +14,13 @@ use super::{Agent, REAL_PEERS, TIMEOUT, pipeline, simulated, tls};
 
 /// Queries without data while nothing is wrong, as dashboard, panel or annotation, and letter of
 /// the query. Faults fill each of them.
-const EMPTY_WHEN_HEALTHY: [&str; 36] = [
+const EMPTY_WHEN_HEALTHY: [&str; 39] = [
     "convex-consensus, Different states, C",
+    "convex-consensus, First different block, A",
+    "convex-consensus, Forked",
     "convex-consensus, Order stalled",
     "convex-consensus, Peers, H",
+    "convex-consensus, Several histories",
     "convex-consensus, Split",
     "convex-consensus, State diverged",
     "convex-consensus, States differ",
@@ -215,7 +218,7 @@ fn healthy(network: &Network) -> String {
         "mode: sidecar
 {REAL_PEERS}references: {{ interval: 5s }}
 notify: {{ webhooks: [{{ name: unreachable, url: 'http://127.0.0.1:1/' }}] }}
-networks: [{{ name: local, genesis: '{}', stake_interval: 10s }}]
+networks: [{{ name: local, genesis: '{}', stake_interval: 10s, consensus_interval: 10s }}]
 queries: [{{ name: core, source: '(balance #8)', interval: 10s }}]
 peers:
   - {{ name: peer-0, endpoints: ['{}', '{}'], key: '{}', expect_block_every: 1day,
@@ -304,9 +307,9 @@ async fn faults_fill_the_queries_that_are_empty_on_a_healthy_network() {
 verdicts: {{ stall_after: 10s }}
 self_check: {{ references: ['tcp://127.0.0.1:1'] }}
 networks:
-  - {{ name: faulty, stake_interval: 10s }}
-  - {{ name: split, stake_interval: 10s }}
-  - {{ name: stalled, stake_interval: 10s }}
+  - {{ name: faulty, stake_interval: 10s, consensus_interval: 10s }}
+  - {{ name: split, stake_interval: 10s, consensus_interval: 10s }}
+  - {{ name: stalled, stake_interval: 10s, consensus_interval: 10s }}
 peers:
   - {{ name: certified, network: faulty, endpoints: ['{}'] }}
 {watched}{}{}",
