@@ -49,6 +49,7 @@ impl Components {
             fleet: Arc::clone(&fleet),
             commands: Arc::clone(&commands),
             scans,
+            others_walked: Arc::default(),
         };
         let learning = Arc::clone(&fleet);
         let record_host_reading =

@@ -113,7 +113,14 @@ pub(super) const VERDICTS: Keys = keys_at("verdicts", THRESHOLDS);
 
 pub(super) const NETWORK: Keys = keys_at(
     "networks[]",
-    &["name", "genesis", "discovery", "stake_interval", "verdicts"],
+    &[
+        "name",
+        "genesis",
+        "discovery",
+        "stake_interval",
+        "consensus_interval",
+        "verdicts",
+    ],
 );
 
 pub(super) const NETWORK_VERDICTS: Keys = keys_at("networks[].verdicts", THRESHOLDS);

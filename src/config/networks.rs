@@ -7,7 +7,7 @@ use cad3::Hash;
 
 use super::discovery::{Discovery, discovery};
 use super::keys::{NETWORK, NETWORK_VERDICTS, nearest};
-use super::scalar::{DAY, duration, hash, name, one_of};
+use super::scalar::{DAY, duration, duration_or_zero, hash, name, one_of};
 use super::section::{Names, Section};
 use super::source::Reported;
 use super::value::Value;
@@ -19,6 +19,9 @@ const DEFAULT_NETWORK: &str = "default";
 /// more often would load the peer.
 const STAKE_INTERVAL: Duration = Duration::from_secs(60);
 const STAKE_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(10)..=DAY;
+/// How often the beliefs of a network's peers are read.
+const CONSENSUS_INTERVAL: Duration = Duration::from_secs(60);
+const CONSENSUS_INTERVALS: RangeInclusive<Duration> = Duration::from_secs(10)..=DAY;
 
 /// A network of peers with the same genesis state.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Network {
     pub discovery: Option<Discovery>,
     /// Time between two reads of the stakes.
     pub stake_interval: Duration,
+    /// Time between two reads of the beliefs of its peers; `None` if they are not read.
+    pub consensus_interval: Option<Duration>,
 }
 
 /// A network as the file defines it.
@@ -58,6 +63,7 @@ impl Networks {
                 verdicts,
                 discovery: None,
                 stake_interval: STAKE_INTERVAL,
+                consensus_interval: Some(CONSENSUS_INTERVAL),
             });
             return Ok(Self(vec![Entry {
                 name: Some(DEFAULT_NETWORK.to_owned()),
@@ -143,11 +149,15 @@ fn network(
     let verdicts = Thresholds::read(section, &NETWORK_VERDICTS, verdicts);
     let discovery = discovery(section);
     let stake_interval = section.read("stake_interval", |value| duration(value, STAKE_INTERVALS));
+    let consensus_interval = section.read("consensus_interval", |value| {
+        duration_or_zero(value, CONSENSUS_INTERVALS)
+    });
     Ok(Network {
         name: name?,
         genesis: genesis?,
         verdicts: verdicts?,
         discovery: discovery?,
         stake_interval: stake_interval?.unwrap_or(STAKE_INTERVAL),
+        consensus_interval: consensus_interval?.unwrap_or(Some(CONSENSUS_INTERVAL)),
     })
 }

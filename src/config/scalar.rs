@@ -83,6 +83,20 @@ pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     }
 }
 
+/// Parses a duration within `range`, or none if it is 0, with or without a unit.
+pub(super) fn duration_or_zero(
+    value: &Value,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, String> {
+    let is_zero =
+        integer(value) == Some(0) || duration(value, Duration::ZERO..=Duration::ZERO).is_ok();
+    if is_zero {
+        return Ok(None);
+    }
+    let parsed = duration(value, range).map(Some);
+    parsed.map_err(|problem| format!("{problem}, or 0 for never"))
+}
+
 /// Parses a duration with a unit, within `range`.
 pub(super) fn duration(value: &Value, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     if let Content::Number { written, .. } = &value.node.content {

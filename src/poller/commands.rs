@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cad3::{Cell, Hash};
-use convex_client::belief::{BeliefHead, CellSource};
+use convex_client::belief::BeliefHead;
 use convex_client::{Failure, FailureReason, Query, QueryError};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -18,9 +18,6 @@ const REQUESTED_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Most commands that wait for one peer's task.
 const MAX_QUEUED: usize = 64;
-
-/// How often a request for cells is sent if polls of the peer interrupt it each time.
-const MAX_SENT: u32 = 3;
 
 /// Sends commands to the tasks that poll peers; shared by everything that has some.
 #[derive(Debug, Default)]
@@ -38,8 +35,8 @@ pub enum CommandError {
     /// There are too many commands for this peer.
     #[error("too many requests for this peer are waiting")]
     Busy,
-    /// The task was replaced meanwhile, because the configuration was reloaded.
-    #[error("the request was interrupted by a reload")]
+    /// The next poll was due, or the task was replaced because the configuration was reloaded.
+    #[error("the request was interrupted by a poll or a reload")]
     Interrupted,
     /// No task polls the peer.
     #[error("the peer is no longer watched")]
@@ -79,7 +76,7 @@ pub(super) enum Command {
 }
 
 /// Receives the answer to a request.
-type Answer<T> = oneshot::Sender<Result<T, Failure>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 
 /// Commands for one peer, first in, first out. A channel would do, but an empty one takes 800 bytes
 /// per peer.
@@ -120,16 +117,6 @@ impl PeerCommands {
         received.await.map_err(|_| failed(queue.interruption()))?
     }
 
-    /// Returns the peer `name` as a source of cells, which are requested between two polls over the
-    /// binary protocol.
-    #[must_use]
-    pub fn cells_of(&self, name: &str) -> PeerCells<'_> {
-        PeerCells {
-            commands: self,
-            name: name.to_owned(),
-        }
-    }
-
     /// Reads and records the state of the peer `name` between two polls. Returns its block; none if
     /// the peer does not answer or no task executes the command.
     pub async fn sample(&self, name: &str) -> Option<i64> {
@@ -152,26 +139,7 @@ impl PeerCommands {
         received.await.map_err(|_| queue.interruption())
     }
 
-    /// Sends a request to the peer `name`, again if a poll interrupts it.
-    async fn request<T>(
-        &self,
-        name: &str,
-        command: impl Fn(Answer<T>) -> Command,
-    ) -> Result<T, Failure> {
-        let queue = self.queue(name).map_err(CommandError::into_failure)?;
-        for _ in 0..MAX_SENT {
-            let (reply, received) = oneshot::channel();
-            queue
-                .push(command(reply))
-                .map_err(CommandError::into_failure)?;
-            if let Ok(answer) = received.await {
-                return answer;
-            }
-        }
-        Err(queue.interruption().into_failure())
-    }
-
-    fn queue(&self, name: &str) -> Result<Arc<CommandQueue>, CommandError> {
+    pub(super) fn queue(&self, name: &str) -> Result<Arc<CommandQueue>, CommandError> {
         let queues = lock(&self.queues);
         queues.get(name).cloned().ok_or(CommandError::NotWatched)
     }
@@ -195,30 +163,8 @@ impl PeerCommands {
     }
 }
 
-/// The cells of one peer. Each request waits for the task that polls the peer.
-#[derive(Debug)]
-pub struct PeerCells<'a> {
-    commands: &'a PeerCommands,
-    name: String,
-}
-
-impl CellSource for PeerCells<'_> {
-    async fn head(&mut self) -> Result<BeliefHead, Failure> {
-        let command = |reply| Command::BeliefHead { reply };
-        self.commands.request(&self.name, command).await
-    }
-
-    async fn cells(&mut self, hashes: &[Hash]) -> Result<Vec<Option<Cell>>, Failure> {
-        let command = |reply| Command::Cells {
-            hashes: hashes.to_vec(),
-            reply,
-        };
-        self.commands.request(&self.name, command).await
-    }
-}
-
 impl CommandError {
-    fn into_failure(self) -> Failure {
+    pub(super) fn into_failure(self) -> Failure {
         Failure::new(FailureReason::Local, self.to_string())
     }
 }
@@ -235,7 +181,7 @@ impl CommandQueue {
         }
     }
 
-    fn push(&self, command: Command) -> Result<(), CommandError> {
+    pub(super) fn push(&self, command: Command) -> Result<(), CommandError> {
         let mut queued = lock(&self.queued);
         let commands = queued.commands.as_mut().ok_or(CommandError::NotWatched)?;
         commands.retain(|command| !command.is_abandoned());
@@ -260,7 +206,7 @@ impl CommandQueue {
     }
 
     /// Why a command that was accepted got no reply.
-    fn interruption(&self) -> CommandError {
+    pub(super) fn interruption(&self) -> CommandError {
         match lock(&self.queued).commands {
             Some(_) => CommandError::Interrupted,
             None => CommandError::NotWatched,

@@ -1,5 +1,6 @@
 //! When and how peers are polled: one task per peer, at a fixed rate, under common limits.
 
+mod cells;
 mod commands;
 mod permits;
 mod prober;
@@ -8,7 +9,8 @@ pub mod schedule;
 mod scheduler;
 mod window;
 
-pub use commands::{CommandError, PeerCells, PeerCommands};
+pub use cells::PeerCells;
+pub use commands::{CommandError, PeerCommands};
 pub use prober::{Prober, wrong_identity};
 pub use sampler::Sampler;
 pub use scheduler::{ScheduleMetrics, Scheduler};

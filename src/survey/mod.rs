@@ -1,8 +1,10 @@
-//! Queries that one peer answers for its whole network: the registry, the operator's own queries,
-//! and discovery.
+//! What is asked once per network: the registry, the operator's own queries and discovery, which one
+//! peer answers for all; and the beliefs of its peers.
 
+mod consensus;
 pub mod discovery;
 mod network_survey;
 mod query_schedule;
 
+pub use consensus::{AskedPeers, ConsensusSurvey, OthersWalked};
 pub use network_survey::{NetworkSurvey, Surveyor, prefer_another};

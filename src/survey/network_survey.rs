@@ -1,5 +1,5 @@
 //! Sends the queries of each network once per interval, to one healthy peer of the majority instead
-//! of to all peers.
+//! of to all peers, and starts the walks of their beliefs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::fleet::{Fleet, PeerRecord};
 use crate::poller::PeerCommands;
 use crate::supervisor::{Supervisor, TaskSet};
 
+use super::consensus::{ConsensusSurvey, OthersWalked};
 use super::discovery::{ScanResult, Scanner};
 use super::query_schedule::QuerySchedule;
 
@@ -36,6 +37,8 @@ pub struct Surveyor {
     pub commands: Arc<PeerCommands>,
     /// Takes what discovery finds.
     pub scans: mpsc::Sender<ScanResult>,
+    /// When other people's peers were last walked.
+    pub others_walked: Arc<OthersWalked>,
 }
 
 /// The queries of all networks, with one task each.
@@ -56,6 +59,7 @@ struct Survey {
 #[derive(Clone, Debug, PartialEq)]
 enum SurveyKind {
     Registry,
+    Consensus,
     Discovery(Box<Scanner>),
     Value(CustomQuery),
 }
@@ -96,6 +100,9 @@ fn surveys(config: &Config, network: &config::Network) -> Vec<(String, Survey)> 
         (format!("{what} of {name}"), survey)
     };
     let registry = survey("registry", network.stake_interval, SurveyKind::Registry);
+    let consensus = network
+        .consensus_interval
+        .map(|interval| survey("consensus", interval, SurveyKind::Consensus));
     let discovery = network.discovery.as_ref().and_then(|discovery| {
         let scanner = Box::new(Scanner::new(config, network)?);
         Some(survey(
@@ -112,6 +119,7 @@ fn surveys(config: &Config, network: &config::Network) -> Vec<(String, Survey)> 
             survey(&what, query.interval, SurveyKind::Value(query.clone()))
         });
     std::iter::once(registry)
+        .chain(consensus)
         .chain(discovery)
         .chain(values)
         .collect()
@@ -125,12 +133,21 @@ impl Surveyor {
             interval,
             kind,
         } = survey;
-        let schedule = QuerySchedule::new(Arc::clone(&self.fleet), network, interval);
+        let schedule = || QuerySchedule::new(Arc::clone(&self.fleet), network.clone(), interval);
         match kind {
-            SurveyKind::Registry => self.survey_registry(schedule).await,
-            SurveyKind::Discovery(scanner) => self.discover(schedule, *scanner).await,
-            SurveyKind::Value(query) => self.survey_value(schedule, query).await,
+            SurveyKind::Registry => self.survey_registry(schedule()).await,
+            SurveyKind::Consensus => self.survey_consensus(network, interval).await,
+            SurveyKind::Discovery(scanner) => self.discover(schedule(), *scanner).await,
+            SurveyKind::Value(query) => self.survey_value(schedule(), query).await,
         }
+    }
+
+    /// Keeps what beliefs say in the fleet up to date.
+    async fn survey_consensus(&self, network: String, interval: Duration) {
+        let (fleet, peers) = (Arc::clone(&self.fleet), Arc::clone(&self.commands));
+        let others = Arc::clone(&self.others_walked);
+        let survey = ConsensusSurvey::new(fleet, network, interval, peers, others);
+        survey.run().await;
     }
 
     /// Keeps the registry in the fleet up to date, and checks the advertised hosts.

@@ -24,6 +24,7 @@ mod cli {
 }
 
 mod config;
+mod consensus;
 mod discovery;
 
 mod fleet {

@@ -15,8 +15,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 // Benchmarks include this file by its path, from which the module's place does not follow.
+#[path = "fake/cells.rs"]
+mod cells;
 #[path = "fake/rest.rs"]
 mod rest;
+
+pub(crate) use cells::Beliefs;
 
 /// What the peer answers, and its fault. Changes take effect with the next request.
 #[derive(Clone, Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Script {
     pub(crate) map_status: bool,
     /// The `Retry-After` header of every HTTP answer.
     pub(crate) retry_after: Option<String>,
+    /// The belief in its status, and the cells that it has.
+    pub(crate) beliefs: Beliefs,
     pub(crate) fault: Fault,
 }
 
@@ -80,6 +86,8 @@ pub(crate) enum Fault {
     Value(&'static str),
     /// Does not answer PING.
     NoPing,
+    /// Does not answer requests for cells.
+    CellsHang,
 }
 
 impl Default for Script {
@@ -97,6 +105,7 @@ impl Default for Script {
             clock_ahead: Duration::ZERO,
             map_status: false,
             retry_after: None,
+            beliefs: Beliefs::default(),
             fault: Fault::None,
         }
     }
@@ -365,6 +374,10 @@ fn reply_frame(script: &Script, request: &Cell) -> Option<Vec<u8>> {
             let ms = i64::try_from(now.as_millis()).unwrap();
             Some(frame(&result(id, Cell::integer(ms), Cell::Nil, Cell::Nil)))
         }
+        "DR" if script.fault != Fault::CellsHang => {
+            let cells = script.beliefs.cells(elements.iter().skip(2));
+            Some(frame(&result(id, cells, Cell::Nil, Cell::Nil)))
+        }
         "Q" if script.fault != Fault::QueryHangs => Some(frame(&query_result(
             script,
             id,
@@ -401,7 +414,7 @@ fn status_vector(script: &Script) -> Cell {
     let [block, proposal, consensus, _] = script.order.map(Cell::integer);
     let state = blob(state_hash(script));
     Cell::vector([
-        blob(Hash::of(b"belief")),
+        blob(script.beliefs.next()),
         state.clone(),
         blob(script.genesis),
         blob(script.key),

@@ -67,6 +67,7 @@ struct NetworkEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     discovery: Option<DiscoverySection>,
     stake_interval: String,
+    consensus_interval: String,
     verdicts: Verdicts,
 }
 
@@ -212,12 +213,14 @@ impl From<&Network> for NetworkEntry {
             verdicts,
             discovery,
             stake_interval,
+            consensus_interval,
         } = network;
         Self {
             name: text(name),
             genesis: genesis.map(|hash| hash.to_string()),
             discovery: discovery.as_ref().map(DiscoverySection::from),
             stake_interval: duration(*stake_interval),
+            consensus_interval: duration(consensus_interval.unwrap_or_default()),
             verdicts: verdicts.into(),
         }
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cad3::Hash;
 use convex_client::belief::{Comparison, SignedOrder};
 
-use super::facts::{Counted, WalkFacts, compared_orders};
-use super::grouping::{Differences, FirstDifference, Grouping, Relation, in_sequence};
+use super::facts::{Counted, OrderFacts, WalkFacts, compared_orders};
+use super::grouping::{Differences, Grouping, Relation, in_sequence};
 use super::round::{OrderComparison, Walk};
 use super::stakes::Stakes;
 
@@ -19,8 +19,14 @@ const MAX_COMPARISONS: usize = 256;
 /// compared.
 #[derive(Debug)]
 pub struct HistoryGrouping {
-    orders: Vec<Counted>,
+    comparing: Comparing,
     signed: BTreeMap<Hash, Arc<SignedOrder>>,
+}
+
+/// The same without the cells of the orders.
+#[derive(Debug)]
+pub(super) struct Comparing {
+    orders: Vec<Counted>,
     stakes: Arc<Stakes>,
     differences: Differences,
     compared: Vec<OrderComparison>,
@@ -35,13 +41,38 @@ impl HistoryGrouping {
             .iter()
             .map(|walk| WalkFacts::new(walk, judged))
             .collect();
-        let orders = in_sequence(compared_orders(&facts, judged), &stakes);
         let beliefs = walks.iter().filter_map(|walk| walk.belief.as_ref().ok());
         let signed = beliefs.flat_map(|belief| belief.orders.values());
         let signed = signed.map(|order| (order.hash, Arc::clone(order)));
         Self {
-            orders,
             signed: signed.collect(),
+            comparing: Comparing::new(&facts, stakes),
+        }
+    }
+
+    /// Returns the two orders to compare next; none if all that can be is known.
+    pub fn next_pair(&mut self) -> Option<[Arc<SignedOrder>; 2]> {
+        let [left, right] = self.comparing.next_pair()?;
+        let signed = |order: OrderFacts| self.signed.get(&order.hash).cloned();
+        Some([signed(left)?, signed(right)?])
+    }
+
+    /// Takes how the two orders compare; none if that could not be found out.
+    pub fn record(&mut self, result: Option<Comparison>) {
+        self.comparing.record(result);
+    }
+
+    /// Returns what was compared.
+    #[must_use]
+    pub fn finish(self) -> Vec<OrderComparison> {
+        self.comparing.finish()
+    }
+}
+
+impl Comparing {
+    pub(super) fn new(walks: &[WalkFacts], stakes: Arc<Stakes>) -> Self {
+        Self {
+            orders: in_sequence(compared_orders(walks, stakes.judged()), &stakes),
             stakes,
             differences: Differences::default(),
             compared: Vec::new(),
@@ -50,19 +81,16 @@ impl HistoryGrouping {
         }
     }
 
-    /// Returns the two orders to compare next; none if all that can be is known.
-    pub fn next_pair(&mut self) -> Option<[Arc<SignedOrder>; 2]> {
+    pub(super) fn next_pair(&mut self) -> Option<[OrderFacts; 2]> {
         if self.compared.len() >= MAX_COMPARISONS {
             return None;
         }
         let pair = self.grouping().err()?;
         self.asked = Some(pair);
-        let [left, right] = pair.map(|order| self.signed.get(&self.orders[order].0.hash).cloned());
-        left.zip(right).map(|(left, right)| [left, right])
+        Some(pair.map(|order| self.orders[order].0))
     }
 
-    /// Takes how the two orders compare; none if that could not be found out.
-    pub fn record(&mut self, result: Option<Comparison>) {
+    pub(super) fn record(&mut self, result: Option<Comparison>) {
         let Some(pair) = self.asked.take() else {
             return;
         };
@@ -75,9 +103,7 @@ impl HistoryGrouping {
         self.compared.push(OrderComparison { orders, result });
     }
 
-    /// Returns what was compared.
-    #[must_use]
-    pub fn finish(self) -> Vec<OrderComparison> {
+    pub(super) fn finish(self) -> Vec<OrderComparison> {
         self.compared
     }
 
@@ -90,15 +116,9 @@ impl HistoryGrouping {
         Grouping::new(&self.orders, &self.stakes, |left, right| {
             let orders = [left, right].map(|order| &self.orders[order].0);
             let first = self.differences.known(orders);
-            if first.is_none() && !self.failed.contains(&[left, right]) {
-                // An order without blocks has no history.
-                if orders.iter().any(|order| order.points.block == 0) {
-                    return Ok(Relation::new(
-                        orders,
-                        Some(FirstDifference::Beyond(0)),
-                        true,
-                    ));
-                }
+            // An order without blocks has no history.
+            let has_blocks = orders.iter().all(|order| order.points.block > 0);
+            if first.is_none() && has_blocks && !self.failed.contains(&[left, right]) {
                 return Err([left, right]);
             }
             Ok(Relation::new(orders, first, true))

@@ -5,15 +5,16 @@
 //! not miss.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::Hash;
 use tokio::time::Instant;
 
-use super::facts::{HeldFact, OrderFacts, WalkFacts};
+use super::facts::{HeldFact, WalkFacts};
 use super::histories::HistoryWatch;
 use super::registered::RegisteredIn;
-use super::seen::{Reference, SeenOrders};
+use super::sightings::{SPREADS_WITHIN, Sighting, Sightings};
 use super::stakes::{Stakes, ratio};
 use super::verdict::{Heard, Hearing, HearingCell};
 
@@ -21,11 +22,14 @@ use super::verdict::{Heard, Hearing, HearingCell};
 /// to be given time to hear the others.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
 
+/// Maximum number of rounds of which is remembered what a peer should hold later: more than pass until
+/// that is due.
+const MAX_EXPECTATIONS: usize = 16;
+
 /// What a peer that was walked can be judged by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known<'a> {
     pub(super) stakes: &'a Stakes,
-    pub(super) seen: &'a SeenOrders,
     pub(super) registered: &'a RegisteredIn,
     pub(super) histories: &'a HistoryWatch,
 }
@@ -48,6 +52,26 @@ struct Row {
     missing: Option<Streak>,
     /// Walks in which it missed what another peer itself held, by the key of that peer.
     missing_own: BTreeMap<Hash, Streak>,
+    /// What rounds found that it should hold later, the oldest first.
+    expectations: Vec<Expectation>,
+}
+
+/// What the others' orders were when a peer was walked.
+#[derive(Clone, Debug)]
+struct Expectation {
+    sightings: Arc<Sightings>,
+    /// When the peer was walked, and its consensus point then.
+    walked: Instant,
+    consensus: i64,
+}
+
+/// Where an order was seen that others should hold.
+#[derive(Clone, Copy, Debug)]
+enum Reference {
+    /// At another walked peer than the one that signed it.
+    Elsewhere,
+    /// At the peer that signed it.
+    Own,
 }
 
 /// Walks in a row that found the same.
@@ -71,8 +95,15 @@ impl Streak {
 }
 
 impl HearingWatch {
-    /// Takes what a walk found. `behind`: how far the peer's clock is behind.
-    pub(super) fn take(&mut self, walk: &WalkFacts, behind: Duration, known: Known<'_>) {
+    /// Takes what a walk found. `sightings`: what its round found of the others. `behind`: how far the
+    /// peer's clock is behind.
+    pub(super) fn take(
+        &mut self,
+        walk: &WalkFacts,
+        sightings: &Arc<Sightings>,
+        behind: Duration,
+        known: Known<'_>,
+    ) {
         let (Some(key), Ok(held)) = (walk.key, &walk.held) else {
             if let Some(row) = self.0.get_mut(&walk.name) {
                 row.answers = false;
@@ -80,10 +111,15 @@ impl HearingWatch {
             return;
         };
         let before = self.0.remove(&walk.name).filter(|row| row.key == key);
+        let expected_at = walk.at.checked_sub(behind).unwrap_or(walk.at);
+        let mut expectations = before
+            .as_ref()
+            .map_or_else(Vec::new, |row| row.expectations.clone());
         let judge = Judge {
             walk,
             key,
-            expected_at: walk.at.checked_sub(behind).unwrap_or(walk.at),
+            expectations: &expectations,
+            expected_at,
             known,
         };
         let others = known.stakes.judged().iter().filter(|other| **other != key);
@@ -106,6 +142,7 @@ impl HearingWatch {
         let misses_a_third = others.is_some_and(|others| missed * 3 > others);
         let missing =
             misses_a_third.then(|| Streak::extended(before.and_then(|row| row.missing), walk.at));
+        expect(&mut expectations, walk, sightings, expected_at);
         let row = Row {
             key,
             read: walk.at,
@@ -115,6 +152,7 @@ impl HearingWatch {
             heard_stake: others.map(|others| ratio(others.saturating_sub(missed), others)),
             missing,
             missing_own,
+            expectations,
         };
         self.0.insert(walk.name.clone(), row);
     }
@@ -165,80 +203,110 @@ impl HearingWatch {
     }
 }
 
+/// Adds what a peer should hold later, and forgets what is not needed any more.
+fn expect(
+    expectations: &mut Vec<Expectation>,
+    walk: &WalkFacts,
+    sightings: &Arc<Sightings>,
+    expected_at: Instant,
+) {
+    // The newest that is due now is the oldest that the next walk needs, or the one before where an
+    // order was seen later than the peer was walked.
+    let is_due = |it: &Expectation| it.walked + SPREADS_WITHIN <= expected_at;
+    let last_due = expectations.iter().rposition(is_due);
+    expectations.drain(..last_due.unwrap_or_default().saturating_sub(1));
+    let excess = (expectations.len() + 1).saturating_sub(MAX_EXPECTATIONS);
+    expectations.drain(..excess);
+    if let Some(own) = walk.own_order() {
+        expectations.push(Expectation {
+            sightings: Arc::clone(sightings),
+            walked: walk.at,
+            consensus: own.points.consensus,
+        });
+    }
+}
+
+/// Returns what a peer should hold of `other` at `at`, and whether it was long enough to be accepted.
+fn expected<'a>(
+    expectations: &'a [Expectation],
+    other: &Hash,
+    reference: Reference,
+    at: Instant,
+) -> Option<(&'a Sighting, bool)> {
+    expectations.iter().rev().find_map(|expectation| {
+        let sightings = match reference {
+            Reference::Elsewhere => &expectation.sightings.elsewhere,
+            Reference::Own => &expectation.sightings.own,
+        };
+        let sighting = sightings.get(other).filter(|it| it.is_due(at))?;
+        let fits = sighting.is_long_enough(expectation.consensus, expectation.walked);
+        Some((sighting, fits))
+    })
+}
+
 /// Judges what one peer holds.
 struct Judge<'a> {
     walk: &'a WalkFacts,
     /// The key of the peer.
     key: Hash,
-    /// Orders that have been known for long enough at this time can be expected.
+    expectations: &'a [Expectation],
+    /// What is due at this time can be expected.
     expected_at: Instant,
     known: Known<'a>,
 }
 
 impl Judge<'_> {
     /// Returns what the peer holds of `other`, and whether it should hold the newest that others
-    /// hold.
+    /// held.
     fn hears(&self, other: &Hash, held: Option<&HeldFact>) -> (Heard, bool) {
-        let reference = self.reference(other, Reference::Elsewhere);
-        let reference = match self.known.stakes.effective_peers() {
+        let mut reference = self.expected(other, Reference::Elsewhere);
+        if self.known.stakes.effective_peers() == 2 {
             // Nobody else can hold it.
-            2 => newer(reference, self.reference(other, Reference::Own)),
-            _ => reference,
-        };
+            reference = self.expected(other, Reference::Own).or(reference);
+        }
         let heard = match held {
             Some(HeldFact::Unread) => return (Heard::Unread, false),
             Some(HeldFact::Invalid) => return (Heard::Invalid, false),
             Some(HeldFact::Order(order)) => match reference {
-                Some(reference) if reference.is_newer_than(order) => Heard::Older,
+                Some((reference, _)) if reference.order.is_newer_than(order) => Heard::Older,
                 _ => Heard::Current,
             },
             None => Heard::Nothing,
         };
         let is_missed = heard != Heard::Current;
         let is_judged =
-            reference.is_some_and(|reference| self.should_hold(other, reference, is_missed));
+            reference.is_some_and(|(_, fits)| fits && self.should_hold(other, is_missed));
         (heard, is_judged)
     }
 
-    /// Whether the peer should hold the order that `other` itself holds, and does not.
+    /// Whether the peer should hold the order that `other` itself held, and does not.
     fn misses_own(&self, other: &Hash, held: Option<&HeldFact>) -> bool {
-        let Some(own) = self.reference(other, Reference::Own) else {
+        let Some((own, true)) = self.expected(other, Reference::Own) else {
             return false;
         };
         let is_missed = match held {
             Some(HeldFact::Unread | HeldFact::Invalid) => false,
-            Some(HeldFact::Order(order)) => own.is_newer_than(order),
+            Some(HeldFact::Order(order)) => own.order.is_newer_than(order),
             None => true,
         };
-        is_missed && self.should_hold(other, own, true)
+        is_missed && self.should_hold(other, true)
     }
 
-    fn reference(&self, other: &Hash, reference: Reference) -> Option<&OrderFacts> {
-        self.known.seen.expected(other, reference, self.expected_at)
+    fn expected(&self, other: &Hash, reference: Reference) -> Option<(&Sighting, bool)> {
+        expected(self.expectations, other, reference, self.expected_at)
     }
 
-    /// Whether the peer has to accept this order of `other`. That it has `other` in its state now is
-    /// known only if it was asked, as it is when it misses the order.
-    fn should_hold(&self, other: &Hash, order: &OrderFacts, is_missed: bool) -> bool {
-        let Some(own) = self.walk.own_order() else {
-            return false;
-        };
+    /// Whether the peer has to accept orders of `other`. That it has `other` in its state now is known
+    /// only if it was asked, as it is when it lacks an order.
+    fn should_hold(&self, other: &Hash, is_missed: bool) -> bool {
         let (registered, histories) = (self.known.registered, self.known.histories);
         registered.is_settled(&self.walk.name, other, self.walk.at)
             && (!is_missed || self.walk.registered.get(other) == Some(&true))
-            && order.points.block >= own.points.consensus
             && histories.is_same(&self.key, other) == Some(true)
     }
 }
 
-fn newer<'a>(one: Option<&'a OrderFacts>, other: Option<&'a OrderFacts>) -> Option<&'a OrderFacts> {
-    match (one, other) {
-        (Some(one), Some(other)) if other.is_newer_than(one) => Some(other),
-        (one, other) => one.or(other),
-    }
-}
-
-impl Known<'_> {
+impl HearingWatch {
     /// Returns the keys that a peer has to be asked for, whether they are registered in its own state:
     /// those of which that is not known, and those whose orders it lacks. `held` is what its belief
     /// has.
@@ -246,23 +314,24 @@ impl Known<'_> {
         &self,
         (name, key): (&str, &Hash),
         held: impl Fn(&Hash) -> Option<HeldFact>,
+        (stakes, registered): (&Stakes, &RegisteredIn),
         now: Instant,
     ) -> Vec<Hash> {
+        let row = self.0.get(name).filter(|row| row.key == *key);
+        let expectations = row.map_or(&[][..], |row| &row.expectations);
         let lacks = |other: &Hash| {
-            let references = [Reference::Elsewhere, Reference::Own];
-            let mut expected = references
-                .into_iter()
-                .filter_map(|reference| self.seen.expected(other, reference, now));
+            let references = [Reference::Elsewhere, Reference::Own].into_iter();
+            let mut due = references.filter_map(|it| expected(expectations, other, it, now));
             match held(other) {
-                Some(HeldFact::Order(order)) => expected.any(|it| it.is_newer_than(&order)),
+                Some(HeldFact::Order(order)) => due.any(|(it, _)| it.order.is_newer_than(&order)),
                 Some(HeldFact::Invalid | HeldFact::Unread) => false,
-                None => expected.next().is_some(),
+                None => due.next().is_some(),
             }
         };
-        let heaviest = self.stakes.heaviest();
+        let heaviest = stakes.heaviest();
         let others = heaviest.into_iter().filter(|other| other != key);
         others
-            .filter(|other| !self.registered.has(name, other) || lacks(other))
+            .filter(|other| !registered.has(name, other) || lacks(other))
             .collect()
     }
 }

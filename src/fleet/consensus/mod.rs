@@ -15,6 +15,7 @@ mod reading;
 mod registered;
 mod round;
 mod seen;
+mod sightings;
 mod stakes;
 mod verdict;
 mod votes;
@@ -27,4 +28,7 @@ pub use verdict::{
     ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
     LastBlock, Pending, Production, Vote, WalkResult,
 };
+#[cfg(test)]
+mod tests;
+
 pub(in crate::fleet) use watch::{ConsensusWatch, WalkedPeer};

@@ -1,19 +1,11 @@
-//! When the agent first saw which orders, and who holds them. Pure.
+//! The newest orders, when the agent first saw them, and who holds them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use tokio::time::Instant;
 
 use super::facts::{OrderFacts, RoundFacts, WalkFacts};
-
-/// How long ago an order has to be first seen before others are expected to hold it.
-const SPREADS_WITHIN: Duration = Duration::from_secs(60);
-
-/// Maximum number of orders of one peer, at one place, that are remembered because others need not
-/// hold them yet.
-const MAX_SPREADING: usize = 16;
 
 /// The orders of the judged peers.
 #[derive(Clone, Debug, Default)]
@@ -32,46 +24,6 @@ pub(super) struct SeenPeer {
     pub(super) changed: Option<Instant>,
     /// Number of walked peers that hold the newest one, and that hold any.
     pub(super) held_by: (usize, usize),
-    /// What other walked peers held.
-    elsewhere: Spread,
-    /// What the peer held itself.
-    own: Spread,
-}
-
-/// The newest orders of a peer at one place, round by round, the newest last: those that everybody
-/// need not hold yet, and the last one that everybody should.
-#[derive(Clone, Debug, Default)]
-struct Spread(Vec<(OrderFacts, Instant)>);
-
-impl Spread {
-    /// Takes an order that was seen at `at`, and is expected everywhere from `due` on.
-    fn take(&mut self, order: &OrderFacts, at: Instant, due: Instant) {
-        let is_known = self.0.iter().any(|(known, _)| !order.is_newer_than(known));
-        if !is_known {
-            self.0.push((*order, due));
-        }
-        let expected = self.0.iter().rposition(|(_, due)| *due <= at);
-        self.0.drain(..expected.unwrap_or_default());
-        if self.0.len() > MAX_SPREADING {
-            // Not the first one, which may be expected already.
-            self.0.remove(1);
-        }
-    }
-
-    /// Returns the newest order that is expected everywhere at `at`.
-    fn expected(&self, at: Instant) -> Option<&OrderFacts> {
-        let expected = self.0.iter().rfind(|(_, due)| *due <= at);
-        expected.map(|(order, _)| order)
-    }
-}
-
-/// Where an order was seen that others should hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reference {
-    /// At another walked peer than the one that signed it.
-    Elsewhere,
-    /// At the peer that signed it.
-    Own,
 }
 
 impl SeenOrders {
@@ -80,34 +32,14 @@ impl SeenOrders {
         self.0
             .retain(|key, seen| judged.contains(key) && seen.until > round.at);
         for key in judged {
-            let holders = round.walks.iter().filter_map(|walk| {
-                let order = walk.order_of(key)?;
-                Some((walk, order))
-            });
-            let holders: Vec<(&WalkFacts, &OrderFacts)> = holders.collect();
-            let (own, others): (Vec<_>, Vec<_>) =
-                holders.iter().partition(|(walk, _)| walk.key == Some(*key));
-            if let Some((order, walk)) = newest(&holders) {
+            let holders = holders(round, key);
+            if let Some((walk, order)) = newest(&holders) {
                 self.take_newest(order, walk, &holders);
-            }
-            let Some(seen) = self.0.get_mut(key) else {
-                continue;
-            };
-            if let Some((order, walk)) = newest(&own) {
-                seen.own.take(order, walk.at, due(order, walk));
-            }
-            if let Some((order, walk)) = newest(&others) {
-                seen.elsewhere.take(order, walk.at, due(order, walk));
             }
         }
     }
 
-    fn take_newest(
-        &mut self,
-        order: &OrderFacts,
-        walk: &WalkFacts,
-        holders: &[(&WalkFacts, &OrderFacts)],
-    ) {
+    fn take_newest(&mut self, order: &OrderFacts, walk: &WalkFacts, holders: &[Holder<'_>]) {
         let untils = holders.iter().map(|(walk, _)| walk.counts_until());
         let until = untils.max().unwrap_or(walk.at);
         let holding = holders.iter().filter(|(_, held)| held.hash == order.hash);
@@ -119,8 +51,6 @@ impl SeenOrders {
             read: walk.at,
             changed: None,
             held_by,
-            elsewhere: Spread::default(),
-            own: Spread::default(),
         });
         if order.is_newer_than(&seen.newest) {
             (seen.newest, seen.first_seen) = (*order, walk.at);
@@ -131,20 +61,6 @@ impl SeenOrders {
         seen.read = read.max().unwrap_or(walk.at).max(seen.read);
         if order.hash == seen.newest.hash {
             seen.held_by = held_by;
-        }
-    }
-
-    /// Returns the newest order of the peer with `key` that others should hold at `at`.
-    pub(super) fn expected(
-        &self,
-        key: &Hash,
-        reference: Reference,
-        at: Instant,
-    ) -> Option<&OrderFacts> {
-        let seen = self.0.get(key)?;
-        match reference {
-            Reference::Elsewhere => seen.elsewhere.expected(at),
-            Reference::Own => seen.own.expected(at),
         }
     }
 
@@ -159,32 +75,27 @@ impl SeenOrders {
     }
 }
 
+/// A walk, and the order of one peer that it found.
+pub(super) type Holder<'a> = (&'a WalkFacts, &'a OrderFacts);
+
+/// Returns the walks that found an order of the peer with `key`.
+pub(super) fn holders<'a>(round: &'a RoundFacts, key: &Hash) -> Vec<Holder<'a>> {
+    let walks = round.walks.iter();
+    walks
+        .filter_map(|walk| Some((walk, walk.order_of(key)?)))
+        .collect()
+}
+
 /// Returns the newest of these orders, and the walk that found it first.
-fn newest<'a>(
-    holders: &[(&'a WalkFacts, &'a OrderFacts)],
-) -> Option<(&'a OrderFacts, &'a WalkFacts)> {
-    let mut found: Option<(&OrderFacts, &WalkFacts)> = None;
+pub(super) fn newest<'a>(holders: &[Holder<'a>]) -> Option<Holder<'a>> {
+    let mut found: Option<Holder<'_>> = None;
     for (walk, order) in holders {
-        found = match found {
-            Some((known, first)) if known.hash == order.hash => {
-                Some((known, if walk.at < first.at { walk } else { first }))
-            }
-            Some((known, _)) if !order.is_newer_than(known) => found,
-            _ => Some((order, walk)),
-        };
+        let is_better = found.is_none_or(|(first, known)| {
+            order.is_newer_than(known) || (order.hash == known.hash && walk.at < first.at)
+        });
+        if is_better {
+            found = Some((walk, order));
+        }
     }
     found
 }
-
-/// Returns from when on others should hold an order. Peers drop orders that are dated ahead of their
-/// clocks.
-fn due(order: &OrderFacts, walk: &WalkFacts) -> Instant {
-    let since_epoch = walk.wall.duration_since(SystemTime::UNIX_EPOCH);
-    let wall_ms = i64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
-    let ahead_ms = u64::try_from(order.signed_ms.saturating_sub(wall_ms)).unwrap_or_default();
-    let ahead = Duration::from_millis(ahead_ms) + SPREADS_WITHIN;
-    walk.at.checked_add(ahead).unwrap_or(walk.at + NEVER)
-}
-
-/// Longer than anything that is watched.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);

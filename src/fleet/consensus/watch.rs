@@ -18,6 +18,7 @@ use super::production::ProductionWatch;
 use super::registered::RegisteredIn;
 use super::round::Round;
 use super::seen::SeenOrders;
+use super::sightings::Sightings;
 use super::stakes::Stakes;
 use super::verdict::{ConsensusVerdict, WalkResult};
 use super::votes::{levels, votes};
@@ -87,14 +88,16 @@ impl ConsensusWatch {
         }
         self.seen.take(round, self.stakes.judged());
         self.histories.take(round, &self.stakes);
+        let sightings = Sightings::new(round, &self.stakes, &self.histories);
+        let sightings = Arc::new(sightings);
         let known = Known {
             stakes: &self.stakes,
-            seen: &self.seen,
             registered: &self.registered,
             histories: &self.histories,
         };
         for walk in &round.walks {
-            self.hearing.take(walk, behind(&walk.name), known);
+            self.hearing
+                .take(walk, &sightings, behind(&walk.name), known);
         }
         self.production.take(round);
     }
@@ -179,20 +182,15 @@ impl ConsensusWatch {
         &self.production
     }
 
-    /// Returns the keys that the peer `name` has to be asked for. See [`Known::keys_to_confirm`].
+    /// Returns the keys that the peer `name` has to be asked for. See [`HearingWatch::keys_to_confirm`].
     pub(super) fn keys_to_confirm(
         &self,
         peer: (&str, &Hash),
         held: impl Fn(&Hash) -> Option<HeldFact>,
         now: Instant,
     ) -> Vec<Hash> {
-        let known = Known {
-            stakes: &self.stakes,
-            seen: &self.seen,
-            registered: &self.registered,
-            histories: &self.histories,
-        };
-        known.keys_to_confirm(peer, held, now)
+        let known = (&*self.stakes, &self.registered);
+        self.hearing.keys_to_confirm(peer, held, known, now)
     }
 
     /// Returns which others each walked peer has had in its state for long enough.

@@ -23,6 +23,7 @@ fn missing_keys_have_the_documented_defaults() {
             verdicts: Thresholds::default(),
             discovery: None,
             stake_interval: Duration::from_secs(60),
+            consensus_interval: Some(Duration::from_secs(60)),
         }]
     );
     assert_eq!(config.detail, Detail::Full);
@@ -106,6 +107,7 @@ fn the_embedded_configuration_watches_a_reference_of_protonet() {
             verdicts: Thresholds::default(),
             discovery: None,
             stake_interval: Duration::from_secs(60),
+            consensus_interval: Some(Duration::from_secs(60)),
         }]
     );
     let [peer] = config.peers.as_slice() else {

@@ -110,6 +110,7 @@ fn an_invalid_file_is_reported_with_the_place_of_the_error() {
         "verdicts: { lag_blocks: 0, lag_for: 2d, lag_time: 0s, restart_grace: 2d, clock_skew: 0s, own_stake_margin_cvm: -1, controller_balance_cvm: .nan }\n",
         "verdicts: { own_stake_margin_cvm: \"100\", controller_balance_cvm: 1000000001 }\n",
         "networks: [{ name: n, stake_interval: 5s, discovery: { enabled: yes, interval: 0s, max_peers: 0, allow_private: 1, http_port: 0 } }]\n",
+        "networks: [{ name: a, consensus_interval: 9s }, { name: b, consensus_interval: 60 }, { name: c, consensus_interval: no }]\n",
         "self_check: { references: [localhost:1, \"tcp://u:pw@h\"], dns_name: 10.0.0.1, dns: x }\n",
         "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- name: \"\"\n  source: |\n    (do\n      a})\n",
         "networks: [{ name: protonet }]\nqueries: [{ name: a, source: \"1\", networks: [protonat, 7, x] }]\n",

@@ -159,6 +159,7 @@ fn configurations_with_different_judgements_are_not_equal() {
         format!("verdicts: {{ controller_balance_cvm: 11 }}\n{PEER}"),
         format!("self_check: {{ dns_name: example.com }}\n{PEER}"),
         format!("networks: [{{ name: default, stake_interval: 2m }}]\n{PEER}"),
+        format!("networks: [{{ name: default, consensus_interval: 0 }}]\n{PEER}"),
         format!("networks: [{{ name: default, discovery: {{ enabled: true }} }}]\n{PEER}"),
         format!("{PEER}queries: [{{ name: a, source: \"1\" }}]\n"),
         with_peer("expect_block_every: 1m"),

@@ -217,14 +217,18 @@ fn network() -> impl Strategy<Value = Network> {
         thresholds(),
         discovery(),
         10u64..86_400,
+        prop::option::of(10u64..86_400),
     )
-        .prop_map(|(genesis, verdicts, discovery, stake_interval)| Network {
-            name: String::new(),
-            genesis,
-            verdicts,
-            discovery,
-            stake_interval: Duration::from_secs(stake_interval),
-        })
+        .prop_map(
+            |(genesis, verdicts, discovery, stake_interval, consensus_interval)| Network {
+                name: String::new(),
+                genesis,
+                verdicts,
+                discovery,
+                stake_interval: Duration::from_secs(stake_interval),
+                consensus_interval: consensus_interval.map(Duration::from_secs),
+            },
+        )
 }
 
 fn self_check() -> impl Strategy<Value = SelfCheck> {

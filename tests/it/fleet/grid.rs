@@ -2,6 +2,7 @@
 //! samples and verdicts on simulated networks without sockets, in paused time.
 
 mod cell;
+mod walks;
 mod watched;
 
 use std::time::Duration;

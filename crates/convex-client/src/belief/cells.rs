@@ -1,9 +1,11 @@
 //! The cells that one reader has received, each checked against its hash.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cad3::{Cell, Hash, Limits, decode_message, encode};
 
+use super::cache::BeliefCache;
 use super::error::BeliefError;
 
 /// Maximum number of cells of one reader. A belief of 254 orders in a million takes about 1,500.
@@ -19,12 +21,22 @@ pub(super) const MAX_ROUNDS: usize = 24;
 /// Encodings of cells by their hashes, without the cells that they refer to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CheckedCells {
-    encodings: HashMap<Hash, Box<[u8]>>,
+    encodings: HashMap<Hash, Arc<[u8]>>,
     bytes: usize,
     rounds: usize,
+    /// Cells that were read before.
+    cache: Option<Arc<BeliefCache>>,
 }
 
 impl CheckedCells {
+    /// Knows the cells in `cache` too, and adds those that it receives.
+    pub(super) fn with_cache(cache: Arc<BeliefCache>) -> Self {
+        Self {
+            cache: Some(cache),
+            ..Self::default()
+        }
+    }
+
     /// Adds the cells that were received for the hashes `requested`, in that order.
     ///
     /// # Errors
@@ -57,7 +69,11 @@ impl CheckedCells {
             });
         }
         let size = encoding.len();
-        if self.encodings.insert(requested, encoding.into()).is_some() {
+        let encoding: Arc<[u8]> = encoding.into();
+        if let Some(cache) = &self.cache {
+            cache.add_cell(requested, &encoding);
+        }
+        if self.encodings.insert(requested, encoding).is_some() {
             return Ok(());
         }
         self.bytes += size;
@@ -70,9 +86,10 @@ impl CheckedCells {
         Ok(())
     }
 
-    /// Returns the encoding of a cell that was added.
-    pub(super) fn encoding(&self, hash: &Hash) -> Option<&[u8]> {
-        self.encodings.get(hash).map(|encoding| &**encoding)
+    /// Returns the encoding of a cell that was added, or that was read before.
+    fn encoding(&self, hash: &Hash) -> Option<Arc<[u8]>> {
+        let added = self.encodings.get(hash).cloned();
+        added.or_else(|| self.cache.as_ref()?.cell(hash))
     }
 
     /// Returns a cell that was added.
@@ -83,7 +100,7 @@ impl CheckedCells {
         let Some(encoding) = self.encoding(hash) else {
             return Ok(None);
         };
-        match decode_message(encoding, &Limits::default()) {
+        match decode_message(&encoding, &Limits::default()) {
             Ok(message) => Ok(Some(message.top)),
             Err(_) => Err(BeliefError::Malformed {
                 hash: *hash,

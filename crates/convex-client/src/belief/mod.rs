@@ -5,13 +5,14 @@
 //! rounds: [`BeliefReader`], [`HistoryComparison`] and [`BlockReader`] say which cells they need
 //! next and do no I/O. [`read_belief`], [`compare_histories`] and [`read_blocks`] ask a
 //! [`CellSource`], such as a [`TcpClient`](crate::TcpClient), until they are done.
-//! [`VerifiedOrders`] spare requests where several peers hold the same orders.
+//! A [`BeliefCache`] spares requests where several peers hold the same orders.
 //!
 //! Nothing in a reply is trusted. Every cell is checked against the hash by which it was requested,
 //! and every signature against the key that it stands under; the number, size and depth of cells
 //! are limited.
 
 mod blocks;
+mod cache;
 mod cells;
 mod compare;
 mod error;
@@ -20,15 +21,14 @@ mod order;
 mod reader;
 mod signed;
 mod source;
-mod verified;
 
 pub use blocks::{BlockReader, Blocks, MAX_BLOCKS_READ, ReadBlock, SignedBlock};
+pub use cache::BeliefCache;
 pub use compare::{Comparison, Difference, HistoryComparison, Side};
 pub use error::{BeliefError, SignedError};
 pub use order::SignedOrder;
 pub use reader::{Belief, BeliefReader, Held, MAX_ORDERS};
 pub use source::{
     BeliefHead, CellSource, MAX_TRIES, compare_histories, compare_histories_at, read_belief,
-    read_belief_knowing, read_blocks,
+    read_belief_cached, read_blocks,
 };
-pub use verified::VerifiedOrders;

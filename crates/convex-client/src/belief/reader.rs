@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use cad3::{Cell, Hash};
 
+use super::cache::BeliefCache;
 use super::cells::{CheckedCells, Needed};
 use super::error::{BeliefError, SignedError};
 use super::index::entries;
 use super::order::SignedOrder;
-use super::verified::VerifiedOrders;
 
 /// Record tag of a Belief.
 const BELIEF_TAG: u8 = 0xd4;
@@ -89,7 +89,7 @@ impl Belief {
 pub struct BeliefReader {
     hash: Hash,
     heaviest: Vec<Hash>,
-    verified: Arc<VerifiedOrders>,
+    cache: Arc<BeliefCache>,
     cells: CheckedCells,
     needed: Vec<Hash>,
     read: Option<Belief>,
@@ -117,17 +117,18 @@ impl BeliefReader {
         Self {
             hash,
             heaviest: heaviest.iter().copied().take(MAX_ORDERS).collect(),
-            verified: Arc::default(),
+            cache: Arc::default(),
             cells: CheckedCells::default(),
             needed: Vec::new(),
             read: None,
         }
     }
 
-    /// Requests and verifies no orders that are among `verified`, and adds those that it verifies.
+    /// Requests no cell and verifies no order that `cache` has, and adds those that it reads.
     #[must_use]
-    pub fn knowing(mut self, verified: Arc<VerifiedOrders>) -> Self {
-        self.verified = verified;
+    pub fn with_cache(mut self, cache: Arc<BeliefCache>) -> Self {
+        self.cells = CheckedCells::with_cache(Arc::clone(&cache));
+        self.cache = cache;
         self
     }
 
@@ -187,8 +188,7 @@ impl BeliefReader {
         let values = entries(&index, &self.cells, requested.as_ref(), &mut needed)?;
         let mut found = Vec::with_capacity(values.len());
         for (key, value) in values {
-            let known = value.as_missing().and_then(|hash| self.verified.get(&hash));
-            if let Some(order) = known {
+            if let Some(order) = self.cache.order(&value.hash()) {
                 found.push((key, Found::Verified(order)));
                 continue;
             }
@@ -227,7 +227,7 @@ impl BeliefReader {
             Found::Verified(order) => return Err(SignedError::WrongSigner { signer: order.key }),
             Found::Read(signed, order) => {
                 let order = Arc::new(SignedOrder::read(key, &signed, &order)?);
-                self.verified.add(&order);
+                self.cache.add_order(&order);
                 order
             }
         };

@@ -10,10 +10,10 @@ use crate::failure::{Failure, FailureReason};
 use crate::status::Status;
 
 use super::blocks::{BlockReader, Blocks, ReadBlock};
+use super::cache::BeliefCache;
 use super::compare::{Comparison, HistoryComparison, Side};
 use super::error::BeliefError;
 use super::reader::{Belief, BeliefReader};
-use super::verified::VerifiedOrders;
 
 /// How often a belief is read again because it has changed meanwhile.
 pub const MAX_TRIES: u32 = 3;
@@ -84,22 +84,22 @@ pub async fn read_belief(
     source: &mut impl CellSource,
     heaviest: &[Hash],
 ) -> Result<(BeliefHead, Belief), BeliefError> {
-    read_belief_knowing(source, heaviest, &Arc::default()).await
+    read_belief_cached(source, heaviest, &Arc::default()).await
 }
 
-/// Reads like [`read_belief`], but neither requests nor verifies an order that is among `verified`.
+/// Reads like [`read_belief`], but neither requests a cell nor verifies an order that `cache` has.
 /// Adds those that it reads.
 ///
 /// # Errors
 /// Same as [`read_belief`].
-pub async fn read_belief_knowing(
+pub async fn read_belief_cached(
     source: &mut impl CellSource,
     heaviest: &[Hash],
-    verified: &Arc<VerifiedOrders>,
+    cache: &Arc<BeliefCache>,
 ) -> Result<(BeliefHead, Belief), BeliefError> {
     let mut head = source.head().await?;
     for tries in 1.. {
-        let reader = BeliefReader::new(head.belief, heaviest).knowing(Arc::clone(verified));
+        let reader = BeliefReader::new(head.belief, heaviest).with_cache(Arc::clone(cache));
         let result = read_once(source, reader).await;
         let Err(BeliefError::Gone { .. }) = result else {
             return Ok((head, result?));

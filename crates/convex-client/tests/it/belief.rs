@@ -5,3 +5,4 @@ mod built;
 mod captured;
 mod histories;
 mod hostile;
+mod known;

@@ -4,15 +4,18 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use convex_client::Transport;
+use cad3::{Cell, Hash};
+use convex_client::belief::{BeliefHead, CellSource};
 use convex_client::chain::{Registry, RegistryReader};
+use convex_client::{Failure as ClientFailure, Query, QueryError, Transport};
 use convex_peer_monitor::config::{Config, Peer, Role};
 use convex_peer_monitor::failure::Failure;
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation, Slot};
 use convex_peer_monitor::poller::{Sampler, schedule};
 use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
-use convex_peer_monitor::survey::prefer_another;
-use convex_simulator::{Options, Simulation};
+use convex_peer_monitor::survey::{AskedPeers, ConsensusSurvey, OthersWalked, prefer_another};
+use convex_simulator::{Options, SimulatedCells, Simulation};
+use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -24,6 +27,12 @@ const NETWORK: &str = "n";
 /// How long a poll may take, and a sample.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a request for cells or a query takes.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+
+/// How often beliefs are read.
+const CONSENSUS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often the registry is read, and how often to look for the first peer that can be asked.
 const STAKE_INTERVAL: Duration = Duration::from_secs(60);
@@ -45,6 +54,8 @@ struct World {
     wall: SystemTime,
     /// Begins the names of peers.
     prefix: String,
+    /// Which peers were walked, and when.
+    walks: Mutex<Vec<(usize, Duration)>>,
 }
 
 /// What is watched of a simulation.
@@ -71,6 +82,7 @@ impl Watched {
             start: Instant::now(),
             wall,
             prefix: prefix.to_owned(),
+            walks: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         for slot in world.fleet.slots() {
@@ -84,6 +96,14 @@ impl Watched {
         let asked = Arc::clone(&world);
         let ask = move |peer: String| Arc::clone(&asked).sample(peer);
         tasks.spawn(sampler.run(ask, pulse("samples")));
+        let survey = ConsensusSurvey::new(
+            Arc::clone(fleet),
+            NETWORK.to_owned(),
+            CONSENSUS_INTERVAL,
+            Arc::new(Asked(Arc::clone(&world))),
+            Arc::new(OthersWalked::default()),
+        );
+        tasks.spawn(survey.run());
         Self {
             world,
             config,
@@ -106,6 +126,11 @@ impl Watched {
             .world
             .ask(|simulation, at| simulation.state_pair(peer, at));
         pair.block
+    }
+
+    /// Returns which peers were walked so far, and when.
+    pub(super) fn walks(&self) -> Vec<(usize, Duration)> {
+        self.world.walks.lock().unwrap().clone()
     }
 
     /// Forgets the peers that discovery found.
@@ -231,5 +256,56 @@ impl World {
             reader.handle_answer(answer).ok()?;
         }
         reader.finish()
+    }
+}
+
+/// The simulated network, asked for beliefs.
+struct Asked(Arc<World>);
+
+impl AskedPeers for Asked {
+    fn cells_of(&self, name: &str) -> impl CellSource {
+        Cells {
+            world: Arc::clone(&self.0),
+            peer: self.0.number_of(name),
+        }
+    }
+
+    async fn query(&self, name: &str, query: Query) -> Result<Cell, QueryError> {
+        sleep(ROUND_TRIP).await;
+        let peer = self.0.number_of(name);
+        self.0
+            .ask(|simulation, at| simulation.query(peer, at, TIMEOUT, &query))
+    }
+}
+
+/// The cells of one simulated peer.
+struct Cells {
+    world: Arc<World>,
+    peer: usize,
+}
+
+impl Cells {
+    async fn request<T>(
+        &self,
+        request: impl AsyncFnOnce(&mut SimulatedCells<'_>) -> Result<T, ClientFailure>,
+    ) -> Result<T, ClientFailure> {
+        sleep(ROUND_TRIP).await;
+        self.world.ask(|simulation, at| {
+            let mut cells = simulation.cells(self.peer, at, TIMEOUT);
+            let answer = request(&mut cells).now_or_never();
+            answer.expect("a simulation answers at once")
+        })
+    }
+}
+
+impl CellSource for Cells {
+    async fn head(&mut self) -> Result<BeliefHead, ClientFailure> {
+        let walk = (self.peer, self.world.start.elapsed());
+        self.world.walks.lock().unwrap().push(walk);
+        self.request(async |cells| cells.head().await).await
+    }
+
+    async fn cells(&mut self, hashes: &[Hash]) -> Result<Vec<Option<Cell>>, ClientFailure> {
+        self.request(async |cells| cells.cells(hashes).await).await
     }
 }

@@ -1,0 +1,65 @@
+//! The cells of a watched peer, such as its belief: each request is a command to the task that polls
+//! it.
+
+use cad3::{Cell, Hash};
+use convex_client::Failure;
+use convex_client::belief::{BeliefHead, CellSource};
+use tokio::sync::oneshot;
+
+use super::commands::{Answer, Command, CommandError, PeerCommands};
+
+/// How often a request is sent if polls of the peer interrupt it each time.
+const MAX_SENT: u32 = 3;
+
+/// The cells of one peer. Each request waits for the task that polls the peer.
+#[derive(Debug)]
+pub struct PeerCells<'a> {
+    commands: &'a PeerCommands,
+    name: String,
+}
+
+impl CellSource for PeerCells<'_> {
+    async fn head(&mut self) -> Result<BeliefHead, Failure> {
+        let command = |reply| Command::BeliefHead { reply };
+        self.commands.request(&self.name, command).await
+    }
+
+    async fn cells(&mut self, hashes: &[Hash]) -> Result<Vec<Option<Cell>>, Failure> {
+        let command = |reply| Command::Cells {
+            hashes: hashes.to_vec(),
+            reply,
+        };
+        self.commands.request(&self.name, command).await
+    }
+}
+
+impl PeerCommands {
+    /// Returns the peer `name` as a source of cells, which are requested between two polls over the
+    /// binary protocol.
+    #[must_use]
+    pub fn cells_of(&self, name: &str) -> PeerCells<'_> {
+        PeerCells {
+            commands: self,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Sends a request to the peer `name`, again if a poll interrupts it.
+    async fn request<T>(
+        &self,
+        name: &str,
+        command: impl Fn(Answer<T>) -> Command,
+    ) -> Result<T, Failure> {
+        let queue = self.queue(name).map_err(CommandError::into_failure)?;
+        for _ in 0..MAX_SENT {
+            let (reply, received) = oneshot::channel();
+            queue
+                .push(command(reply))
+                .map_err(CommandError::into_failure)?;
+            if let Ok(answer) = received.await {
+                return answer;
+            }
+        }
+        Err(queue.interruption().into_failure())
+    }
+}
