@@ -167,7 +167,10 @@ mod tests {
             describe(input, AlertCause::Network(&snapshot.networks[0]), "v")
         };
         let sound = described(&snapshot);
-        assert!(!sound.contains("histories") && !sound.contains("ahead"), "{sound}");
+        assert!(
+            !sound.contains("histories") && !sound.contains("ahead"),
+            "{sound}"
+        );
         example::fork_last(&mut snapshot);
         example::change_consensus(&mut snapshot, |verdict| {
             let pending = verdict.production.as_mut().unwrap().pending.as_mut();

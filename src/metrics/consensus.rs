@@ -148,7 +148,7 @@ mod tests {
     fn what_is_unknown_is_absent() {
         let mut snapshot = example::snapshot(4, 4);
         example::change(&mut snapshot, |verdict| {
-            *verdict = NetworkVerdict::default()
+            *verdict = NetworkVerdict::default();
         });
         assert_eq!(samples(&snapshot, Detail::Full), Vec::<String>::new());
     }

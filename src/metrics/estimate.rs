@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
 use convex_client::{
-    Api, Attempt, CertificateEnd, ClockSample, Endpoint, ORDER_LEVELS, OrderPoints, Phases, PollAnswer, Status,
-    Timed, Transport,
+    Api, Attempt, CertificateEnd, ClockSample, Endpoint, ORDER_LEVELS, OrderPoints, Phases,
+    PollAnswer, Status, Timed, Transport,
 };
 use prometheus::Registry;
 use tokio::time::Instant;
@@ -167,11 +167,11 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
 /// What the orders and beliefs of a network say in which nothing is wrong. The belief of `peer` is
 /// read if it has a binary endpoint.
 fn read_consensus(peer: Option<&Peer>) -> ConsensusVerdict {
-    let (now, wall) = (Instant::now(), SystemTime::now());
+    let now = Instant::now();
     let is_binary = |endpoint: &Endpoint| endpoint.transport() == Transport::Tcp;
     let walked = peer.filter(|peer| peer.endpoints.iter().any(is_binary));
     let walk = WalkResult {
-        read: Some((now, wall)),
+        read: Some((now, SystemTime::now())),
         failure: None,
     };
     let hearing = |peer: &Peer| Hearing {

@@ -130,11 +130,11 @@ fn verdict(peers: u8, watched: u8, now: Instant, wall: SystemTime) -> ConsensusV
     ConsensusVerdict {
         walks: (1..=watched)
             .map(|i| {
-                let walk = WalkResult {
+                let result = WalkResult {
                     read: Some((now, wall)),
                     failure: None,
                 };
-                (format!("p{i}"), walk)
+                (format!("p{i}"), result)
             })
             .collect(),
         votes: keys().map(vote).collect(),

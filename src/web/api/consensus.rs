@@ -339,7 +339,9 @@ mod tests {
     #[test]
     fn what_is_unknown_is_absent() {
         let mut snapshot = example::snapshot(4, 4);
-        example::change(&mut snapshot, |verdict| *verdict = NetworkVerdict::default());
+        example::change(&mut snapshot, |verdict| {
+            *verdict = NetworkVerdict::default();
+        });
         let empty = json!({ "walks": [], "votes": [], "unread_votes": 0, "hearing": [] });
         assert_eq!(report(&snapshot), empty);
     }
@@ -348,8 +350,7 @@ mod tests {
     fn peers_stand_by_their_keys_and_watched_ones_by_their_names_as_well() {
         let report = report(&example::snapshot(2, 1));
         let [first, second] = [1, 2].map(|i| example::key(i).to_string());
-        let order =
-            json!({ "block": 1001, "proposal": 1001, "consensus": 1000, "finality": 1000 });
+        let order = json!({ "block": 1001, "proposal": 1001, "consensus": 1000, "finality": 1000 });
         assert_eq!(
             report["votes"],
             json!([

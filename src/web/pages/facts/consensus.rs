@@ -87,7 +87,12 @@ impl PeerFacts<'_> {
         if let Some(block) = self.record.forked_at() {
             let value = format!("✕ differs from the majority's from block {}", count(block));
             let mut entries = vec![Entry::new("History", value, &source).problem_if(true)];
-            entries.extend(consensus.fork.into_iter().flat_map(|fork| self.fork(fork, names, &source)));
+            entries.extend(
+                consensus
+                    .fork
+                    .into_iter()
+                    .flat_map(|fork| self.fork(fork, names, &source)),
+            );
             return entries;
         }
         let key = self.record.own_key();
@@ -171,7 +176,8 @@ mod tests {
                 false,
             ),
         ];
-        let expected = expected.map(|(name, value, is_problem)| (name, value.to_owned(), is_problem));
+        let expected =
+            expected.map(|(name, value, is_problem)| (name, value.to_owned(), is_problem));
         assert_eq!(facts(&example::snapshot(4, 4), 1), expected);
     }
 
@@ -210,7 +216,10 @@ mod tests {
         };
         let history = "✕ differs from the majority's from block 137";
         assert_eq!(shown(&snapshot, "History").as_deref(), Some(history));
-        let own = format!("0x{}, no peer has the block itself any more", "bb".repeat(32));
+        let own = format!(
+            "0x{}, no peer has the block itself any more",
+            "bb".repeat(32)
+        );
         assert_eq!(shown(&snapshot, "Its block there"), Some(own));
         let theirs = format!("0x{}, made by p1, 2027-01-15 07:59:00 UTC", "aa".repeat(32));
         assert_eq!(shown(&snapshot, "The majority's"), Some(theirs));
@@ -222,7 +231,9 @@ mod tests {
     #[test]
     fn nothing_is_shown_of_a_peer_whose_orders_were_not_read() {
         let mut snapshot = example::snapshot(4, 1);
-        example::change_consensus(&mut snapshot, |verdict| *verdict = ConsensusVerdict::default());
+        example::change_consensus(&mut snapshot, |verdict| {
+            *verdict = ConsensusVerdict::default();
+        });
         assert_eq!(facts(&snapshot, 1), []);
     }
 }

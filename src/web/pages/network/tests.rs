@@ -85,7 +85,7 @@ fn a_sound_network_has_one_history_and_all_blocks_in_it() {
 fn what_was_not_read_is_no_agreement() {
     let mut snapshot = example::snapshot(4, 2);
     example::change(&mut snapshot, |verdict| {
-        *verdict = NetworkVerdict::default()
+        *verdict = NetworkVerdict::default();
     });
     for (id, expected) in [
         ("verdict", "<dt>Histories</dt><dd>not compared</dd>"),
