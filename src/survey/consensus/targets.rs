@@ -243,9 +243,10 @@ mod tests {
             Arc::make_mut(&mut http.peer).endpoints = endpoints;
             http
         };
-        let silent = |role| PeerRecord {
-            last_poll: LastPoll::None,
-            ..record("silent", role, 1)
+        let silent = |role| {
+            let mut silent = record("silent", role, 1);
+            silent.last_poll = LastPoll::None;
+            silent
         };
         for (role, expected) in [(Role::Own, "tcp http silent"), (Role::Reference, "tcp")] {
             let snapshot = snapshot(vec![tcp(role), http(role), silent(role)]);

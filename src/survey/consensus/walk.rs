@@ -40,12 +40,11 @@ impl<P: AskedPeers> Walker<'_, P> {
             Some(obstacle) => Err(format!("not read: {obstacle}")),
             None => self.read(&target).await,
         };
-        let (at, wall) = (Instant::now(), SystemTime::now());
         let mut walk = Walk {
             name,
             key: None,
-            at,
-            wall,
+            at: Instant::now(),
+            wall: SystemTime::now(),
             every: target.every,
             belief: Err(String::new()),
             status: Vec::new(),

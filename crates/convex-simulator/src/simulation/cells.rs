@@ -74,7 +74,9 @@ mod tests {
     }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
         runtime.unwrap().block_on(future)
     }
 
@@ -209,7 +211,7 @@ mod tests {
             &one.orders[&elsewhere.key(1)].clone(),
             &other.orders[&key].clone(),
         ];
-        let compared = compare(&mut elsewhere, orders);
+        let compared = compare(&mut elsewhere, orders.map(|order| &**order));
         assert!(matches!(compared, Comparison::Different(it) if it.index == 0));
     }
 
