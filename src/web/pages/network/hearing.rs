@@ -102,17 +102,20 @@ fn columns(view: &NetworkView<'_>) -> Vec<Hash> {
 
 impl Mark {
     fn new(row: &str, column: &PeerLink, cell: Option<HearingCell>, is_own: bool) -> Self {
+        let untitled = |class, symbol| Self {
+            class,
+            symbol,
+            title: String::new(),
+        };
+        if is_own {
+            return untitled("own", "–");
+        }
         let Some(cell) = cell else {
-            return Self {
-                class: "",
-                symbol: "",
-                title: String::new(),
-            };
+            return untitled("", "");
         };
         let column = column.text();
         let (class, symbol, what) = match cell.heard {
-            _ if is_own => ("own", "–", ""),
-            Heard::Current => ("current", "●", ""),
+            Heard::Current => return untitled("current", "●"),
             Heard::Older => ("older", "▲", "holds an older order of"),
             Heard::Nothing => ("nothing", "✕", "holds no order of"),
             Heard::Invalid => ("invalid", "!", "holds an invalid order of"),
