@@ -20,12 +20,12 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Longest wait for the end of the peer.
 const END: Duration = Duration::from_secs(30);
 
-/// A network of one peer.
+/// A network of real peers in one process.
 #[derive(Debug)]
 pub(crate) struct RealPeer {
-    /// Address of the binary port.
+    /// Address of the first peer's binary port.
     pub(crate) binary: SocketAddr,
-    /// Address of the REST port.
+    /// Address of the first peer's REST port.
     pub(crate) rest: SocketAddr,
     process: Process,
     child: Child,
@@ -34,13 +34,14 @@ pub(crate) struct RealPeer {
 }
 
 impl RealPeer {
-    /// Starts the peer on free ports. It always ends with this process, because its standard input
-    /// closes.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Starts a network of this many peers on free ports. It always ends with this process, because
+    /// its standard input closes.
+    pub(crate) async fn start(peers: usize) -> anyhow::Result<Self> {
         let (binary, rest) = two_free_ports()?;
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/peer");
         let mut child = Command::new(launcher)
             .args(["--port", &binary.to_string(), "--rest", &rest.to_string()])
+            .args(["--peers", &peers.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -52,6 +53,10 @@ impl RealPeer {
         let ready = next_line(&mut answers, START)
             .await
             .context("the peer does not start")?;
+        for _ in 1..peers {
+            let ready = next_line(&mut answers, START).await;
+            ready.context("the other peers do not start")?;
+        }
         let value = |key: &str| {
             let pairs = ready
                 .strip_prefix("READY ")

@@ -11,7 +11,7 @@ use std::time::Duration;
 use cad3::Hash;
 use tokio::time::Instant;
 
-use super::facts::{HeldFact, WalkFacts};
+use super::facts::{HeldFact, OrderFacts, WalkFacts};
 use super::histories::HistoryWatch;
 use super::registered::RegisteredIn;
 use super::sightings::{SPREADS_WITHIN, Sighting, Sightings};
@@ -274,8 +274,8 @@ impl Judge<'_> {
             None => Heard::Nothing,
         };
         let is_missed = heard != Heard::Current;
-        let is_judged =
-            reference.is_some_and(|(_, fits)| fits && self.should_hold(other, is_missed));
+        let is_judged = reference
+            .is_some_and(|(reference, fits)| fits && self.should_hold(&reference.order, is_missed));
         (heard, is_judged)
     }
 
@@ -289,20 +289,22 @@ impl Judge<'_> {
             Some(HeldFact::Order(order)) => own.order.is_newer_than(order),
             None => true,
         };
-        is_missed && self.should_hold(other, true)
+        is_missed && self.should_hold(&own.order, true)
     }
 
     fn expected(&self, other: &Hash, reference: Reference) -> Option<(&Sighting, bool)> {
         expected(self.expectations, other, reference, self.expected_at)
     }
 
-    /// Whether the peer has to accept orders of `other`. That it has `other` in its state now is known
-    /// only if it was asked, as it is when it lacks an order.
-    fn should_hold(&self, other: &Hash, is_missed: bool) -> bool {
+    /// Whether the peer has to accept this order. That it has its signer in its state now is known only
+    /// if it was asked, as it is when it lacks an order.
+    fn should_hold(&self, order: &OrderFacts, is_missed: bool) -> bool {
         let (registered, histories) = (self.known.registered, self.known.histories);
-        registered.is_settled(&self.walk.name, other, self.walk.at)
-            && (!is_missed || self.walk.registered.get(other) == Some(&true))
-            && histories.is_same(&self.key, other) == Some(true)
+        let own = self.walk.own_order();
+        self.known.stakes.judged().contains(&self.key)
+            && registered.is_settled(&self.walk.name, &order.key, self.walk.at)
+            && (!is_missed || self.walk.registered.get(&order.key) == Some(&true))
+            && own.is_some_and(|own| histories.is_same(own, order))
     }
 }
 

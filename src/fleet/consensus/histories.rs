@@ -9,7 +9,7 @@ use cad3::Hash;
 use convex_client::belief::{Comparison, Difference};
 use tokio::time::Instant;
 
-use super::facts::{Counted, RoundFacts, compared_orders};
+use super::facts::{Counted, OrderFacts, RoundFacts, compared_orders};
 use super::grouping::{Differences, FirstDifference, Grouping, Relation, in_sequence, is_suspect};
 use super::round::OrderComparison;
 use super::stakes::Stakes;
@@ -217,9 +217,12 @@ impl HistoryWatch {
         groups.position(|group| group.peers.contains_key(key))
     }
 
-    /// Whether two peers have the same history; none if that is not known.
-    pub(super) fn is_same(&self, one: &Hash, other: &Hash) -> Option<bool> {
-        Some(self.group_of(one)? == self.group_of(other)?)
+    /// Whether two peers are known to have the same history, so that each accepts the order of the
+    /// other. Before its first consensus a peer accepts any.
+    pub(super) fn is_same(&self, one: &OrderFacts, other: &OrderFacts) -> bool {
+        let group = self.group_of(&one.key);
+        (group.is_some() && group == self.group_of(&other.key))
+            || one.points.consensus.min(other.points.consensus) == 0
     }
 
     /// Whether the peer with `key` is known to have another history than most.

@@ -26,8 +26,13 @@ enum Since {
 }
 
 impl RegisteredIn {
-    /// Takes what the peer `name` answered at `at`.
-    pub(super) fn take(&mut self, name: &str, answers: &BTreeMap<Hash, bool>, at: Instant) {
+    /// Takes what the peer `name` with the key `own` answered at `at`.
+    pub(super) fn take(
+        &mut self,
+        (name, own): (&str, Option<Hash>),
+        answers: &BTreeMap<Hash, bool>,
+        at: Instant,
+    ) {
         if answers.is_empty() && !self.0.contains_key(name) {
             return;
         }
@@ -39,6 +44,9 @@ impl RegisteredIn {
                 known.remove(key);
             }
         }
+        // Nobody asks for it, but with it peers that have all others have the same, which is saved
+        // once.
+        known.extend(own.map(|own| (own, Since::Settled)));
         for since in known.values_mut() {
             if matches!(since, Since::Seen(seen) if at.saturating_duration_since(*seen) >= SETTLES_AFTER)
             {

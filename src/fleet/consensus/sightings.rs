@@ -72,9 +72,9 @@ impl Sighting {
             other.at + ABOUT_BEFORE >= walk.at && other.at <= walk.at + ABOUT_AFTER
         };
         let others = round.walks.iter().filter(about);
-        let others = others.filter_map(WalkFacts::own_order).filter(|other| {
-            other.key != order.key && histories.is_same(&other.key, &order.key) == Some(true)
-        });
+        let others = others
+            .filter_map(WalkFacts::own_order)
+            .filter(|other| other.key != order.key && histories.is_same(other, order));
         Self {
             order: *order,
             seen: walk.at,

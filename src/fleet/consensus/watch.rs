@@ -83,7 +83,8 @@ impl ConsensusWatch {
     /// Takes the facts of a round. `behind`: how far the clock of the peer of this name is behind.
     pub(super) fn take_facts(&mut self, round: &RoundFacts, behind: impl Fn(&str) -> Duration) {
         for walk in &round.walks {
-            self.registered.take(&walk.name, &walk.registered, walk.at);
+            let peer = (walk.name.as_str(), walk.key);
+            self.registered.take(peer, &walk.registered, walk.at);
             self.record_result(walk);
         }
         self.seen.take(round, self.stakes.judged());

@@ -54,7 +54,11 @@ const TABLE: &str = "
 | a25 b25 c25 d25     | busy 8 ahead:d mute:d 8               | -
 | a25 b25 c25 d25     | busy 8 behind:d 8                     | -
 # Behind in executing, but it hears.
-| a25 b25 c25 d25     | busy 8 lags:d 12                      | -
+| a25 b25 c25 d25     | busy 8 stands:d 12                    | -
+# Others drop the orders of a peer that is behind.
+| a25 b25 c25 d25     | busy 8 lags:d40 12                    | -
+| a25 b25 c25 d25     | busy 8 lags:d40 mute:d 12             | -
+| a25 b25 c25 d25     | busy 8 lags:d4 mute:d 12              | -
 ";
 
 fn run(peers: &str, script: &str, allowed: &[&str]) -> Vec<String> {
@@ -88,7 +92,8 @@ fn apply(net: &mut Net, word: &str) {
         "deaf" => net.peer(name).hears = false,
         "mute" => net.peer(name).is_heard = false,
         "fails" => net.peer(name).fails = true,
-        "lags" => net.peer(name).follows = false,
+        "stands" => net.peer(name).lag = None,
+        "lags" => net.peer(name).lag = Some(letters.as_str().parse().unwrap()),
         "ahead" => net.peer(name).ahead = 3600,
         "behind" => net.peer(name).behind = 4,
         "empty" => net.peer(name).held.retain(|of, _| *of == name),

@@ -54,8 +54,8 @@ struct Peer {
     behind: usize,
     /// Its orders are dated this many seconds ahead.
     ahead: i64,
-    /// Whether it follows the network.
-    follows: bool,
+    /// How many blocks it is behind the network; none if it stands still.
+    lag: Option<i64>,
 }
 
 /// A simulated network and what is found about it.
@@ -159,7 +159,7 @@ impl Net {
             is_heard: true,
             behind: 0,
             ahead: 0,
-            follows: true,
+            lag: Some(0),
         };
         self.peers.insert(name, peer);
         self.update_stakes();
@@ -234,10 +234,15 @@ impl Net {
 
     /// Lets a minute pass and walks all peers.
     fn round(&mut self) {
+        self.pass(1.0);
+    }
+
+    /// Lets some minutes pass and walks all peers.
+    fn pass(&mut self, minutes: f64) {
         for peer in self.peers.values_mut() {
             peer.past.push(peer.order);
         }
-        self.at += EVERY;
+        self.at += EVERY.mul_f64(minutes);
         if self.is_busy {
             self.make_blocks();
         }
@@ -285,9 +290,13 @@ impl Net {
             return;
         }
         self.head += BLOCKS_A_ROUND;
-        let head = self.head;
         for name in names {
-            if self.peers[&name].follows && self.peers[&name].hears {
+            let peer = &self.peers[&name];
+            if let Some(lag) = peer
+                .lag
+                .filter(|_| peer.hears && peer.order.branch.is_none())
+            {
+                let head = self.head - lag;
                 self.sign(name, [head + 2, head + 1, head, head], None);
             }
         }
