@@ -81,7 +81,7 @@ struct VoteReport<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 struct HistoriesReport<'a> {
     /// The histories, the one with most stake first.
-    groups: Vec<HistoryReport<'a>>,
+    groups: Vec<BlockHistoryReport<'a>>,
     /// The first block at which histories differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     fork: Option<ForkJson>,
@@ -94,7 +94,7 @@ struct HistoriesReport<'a> {
 
 /// One history.
 #[derive(Debug, Serialize, ToSchema)]
-struct HistoryReport<'a> {
+struct BlockHistoryReport<'a> {
     /// The peers that have it, the heaviest first.
     peers: Vec<KeyReport<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -241,7 +241,7 @@ impl<'a> HistoriesReport<'a> {
         let groups = histories.groups.iter();
         Self {
             groups: groups
-                .map(|history| HistoryReport::new(history, names))
+                .map(|history| BlockHistoryReport::new(history, names))
                 .collect(),
             fork: histories.fork.as_ref().map(ForkJson::new),
             not_compared: KeyReport::list(&histories.not_compared, names),
@@ -250,7 +250,7 @@ impl<'a> HistoriesReport<'a> {
     }
 }
 
-impl<'a> HistoryReport<'a> {
+impl<'a> BlockHistoryReport<'a> {
     fn new(history: &History, names: &PeerNames<'a>) -> Self {
         Self {
             peers: KeyReport::list(&history.peers, names),
