@@ -156,6 +156,8 @@ func standings() *panel {
 		value("Pending", worst(seen("max", byPeer, of("convex_peer_pending_blocks"))), unit("suffix: blocks"), missing("-")).
 		value("Weight", worst(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), missing("-")).
 		value("Restarts (24 h)", worst(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "24h"))), digits(0)).
+		value("Hears", worst(seen("min", byPeer, of("convex_peer_heard_stake_ratio"))), unit("percentunit"), digits(0), missing("-")).
+		value("Forked from block", worst(seen("min", byPeer, of("convex_peer_fork_first_block"))), missing("-")).
 		sorted("State", true).
 		size(24, 10).
 		to(at("convex-peer"), runbook("ConvexStateDiverged"))
@@ -227,7 +229,7 @@ func beliefs() []*panel {
 		level.to(at("convex-stake"), runbook("ConvexConsensusStalled")),
 		lines("Stake heard", "Share of the others' stake whose newest orders the belief of a peer holds, of the 10 peers that hear least. Below the line a peer is isolated.").
 			query("bottomk(10, "+seen("min", byPeer, of("convex_peer_heard_stake_ratio"))+")", "{{peer}}").
-			unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0, "red"}, step{0.667, "transparent"}).empty("No beliefs were read").
+			unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0.667, "red"}).empty("No beliefs were read").
 			to(at("convex-peer"), runbook("ConvexPeerIsolated"), runbook("ConvexPeerUnheard")),
 		lines("Age of beliefs", "Time since the belief of a peer was last read, of the 10 peers with the oldest. Your own peers are read each consensus_interval, others at most once in ten minutes.").
 			query("topk(10, "+age(byPeer, of("convex_peer_belief_read_timestamp_seconds"))+")", "{{peer}}").

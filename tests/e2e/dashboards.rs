@@ -14,12 +14,13 @@ use super::{Agent, REAL_PEERS, TIMEOUT, pipeline, simulated, tls};
 
 /// Queries without data while nothing is wrong, as dashboard, panel or annotation, and letter of
 /// the query. Faults fill each of them.
-const EMPTY_WHEN_HEALTHY: [&str; 39] = [
+const EMPTY_WHEN_HEALTHY: [&str; 40] = [
     "convex-consensus, Different states, C",
     "convex-consensus, First different block, A",
     "convex-consensus, Forked",
     "convex-consensus, Order stalled",
     "convex-consensus, Peers, H",
+    "convex-consensus, Peers, M",
     "convex-consensus, Several histories",
     "convex-consensus, Split",
     "convex-consensus, State diverged",
@@ -57,13 +58,17 @@ const EMPTY_WHEN_HEALTHY: [&str; 39] = [
 ];
 
 /// Queries that are left out, with the reason.
-const LEFT_OUT: [(&str, &str); 3] = [
+const LEFT_OUT: [(&str, &str); 4] = [
     (
         "convex-peer, Starts and OOM kills, B",
         "has data only if the cgroups of this host count it",
     ),
     (
         "convex-consensus, Hears least, A",
+        "nobody is judged before its peers were registered for five minutes",
+    ),
+    (
+        "convex-consensus, Peers, L",
         "nobody is judged before its peers were registered for five minutes",
     ),
     (

@@ -22,7 +22,7 @@ struct Group {
 pub(super) struct Rule {
     alert: Option<String>,
     record: Option<String>,
-    expr: String,
+    pub(super) expr: String,
     #[serde(rename = "for")]
     pub(super) hold: Option<String>,
     pub(super) keep_firing_for: Option<String>,
