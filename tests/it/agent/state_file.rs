@@ -66,6 +66,7 @@ fn memory() -> SavedFleet {
         transports_agree: None,
         key_changed: Some(now),
         diverged_at: Some(41),
+        forked_at: None,
         registered_key: Some(Hash::new([2; 32])),
         condition_since: ["diverged", "identity_changed", "refused"]
             .map(|condition| (condition.to_owned(), now))
@@ -77,6 +78,7 @@ fn memory() -> SavedFleet {
     SavedFleet {
         peers: BTreeMap::from([("one".to_owned(), one)]),
         finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
+        registered_in: BTreeMap::new(),
     }
 }
 

@@ -116,6 +116,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
                 transports_agree: matches[2],
                 key_changed,
                 diverged_at,
+                forked_at: None,
                 registered_key,
                 condition_since,
                 advanced,
@@ -132,6 +133,7 @@ fn memory() -> impl Strategy<Value = SavedFleet> {
         |(peers, finality_advanced)| SavedFleet {
             peers,
             finality_advanced,
+            registered_in: BTreeMap::new(),
         },
     )
 }
