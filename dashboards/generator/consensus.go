@@ -7,11 +7,15 @@ func consensus() board {
 		{"Order stalled", "red", seen("max", byNetwork, in("convex_network_order_state", `state="stalled"`)) + " == 1", "{{network}} finalises nothing"},
 		{"Split", "dark-red", seen("max", byNetwork, in("convex_network_split")) + " == 1", "{{network}} is split"},
 		{"States differ", "orange", ofNetwork("max", "convex_network_state_groups") + " > 1", "{{network}}: states differ"},
+		{"Several histories", "dark-red", ofNetwork("max", "convex_network_histories") + " > 1", "{{network}} has several histories"},
+		{"Forked", "red", seen("max", byPeer, of("convex_peer_condition", `condition="forked"`)), "{{peer}} is forked"},
 		{"State diverged", "red", seen("max", byPeer, of("convex_peer_state_diverged")) + " == 1", "{{peer}} is diverged"},
 	}
 	made.rows = []row{
-		{panels: append(append(consensusNumbers(), comparedNumbers()...), orderOverTime(), networkPeers(), standings())},
+		{panels: append(append(append(consensusNumbers(), comparedNumbers()...), beliefNumbers()...), orderOverTime(), networkPeers(), standings())},
 		{"Head and finality", headAndFinality()},
+		{"Orders and beliefs", beliefs()},
+		{"Blocks", production()},
 		{"States", comparedStates()},
 		{"Quorum", quorum()},
 	}
@@ -19,6 +23,8 @@ func consensus() board {
 }
 
 func ofNetwork(how, metric string) string { return seen(how, byNetwork, in(metric)) }
+
+func ofPeers(how, metric string) string { return seen(how, byNetwork, of(metric)) }
 
 func consensusNumbers() []*panel {
 	return []*panel{
@@ -77,6 +83,44 @@ func comparedNumbers() []*panel {
 	}
 }
 
+// beliefNumbers says what the signed orders and beliefs of peers were found to say.
+func beliefNumbers() []*panel {
+	return []*panel{
+		numbers("Histories", "Different histories of blocks among the signed orders of the registered peers, watched or not. 1: all orders that were compared have the same blocks. The page of the network names the first different block.").
+			now(ofNetwork("max", "convex_network_histories"), "{{network}}").size(4, 4).empty("not compared").
+			steps(neutral, step{0, "green"}, step{2, "red"}).
+			to(at("convex-peer"), runbook("ConvexPeerForked"), runbook("ConvexNetworkSplit")),
+		numbers("Forked, isolated, unheard", "Peers that have another history than the majority, do not hear the others, or are not heard by them.").
+			now(troubled("forked"), "{{network}} forked").
+			now(troubled("isolated"), "{{network}} isolated").
+			now(troubled("unheard"), "{{network}} unheard").
+			size(4, 4).steps(neutral, step{0, "green"}, step{1, "red"}).
+			to(at("convex-peer"), runbook("ConvexPeerForked"), runbook("ConvexPeerIsolated"), runbook("ConvexPeerUnheard")),
+		numbers("Hears least", "The smallest share of the others' stake that a peer hears: whose newest orders its belief holds. Below two thirds a peer is isolated.").
+			now(ofPeers("min", "convex_peer_heard_stake_ratio"), "{{network}}").unit("percentunit").decimals(0).size(4, 4).empty("unknown").
+			steps(neutral, step{0, "red"}, step{0.667, "orange"}, step{0.99, "green"}).
+			to(at("convex-peer"), runbook("ConvexPeerIsolated")),
+		numbers("Next block waits", "Age of the oldest block that is not final, when it was read, by the clock of its maker; 0: all blocks are final. Below 0 the block is dated ahead of the clock, and peers do not confirm it before that time.").
+			now(ofNetwork("max", "convex_network_pending_age_seconds"), "{{network}}").unit("s").decimals(0).size(4, 4).empty("unknown").
+			steps("red", step{0, "green"}, step{60, "orange"}).
+			to(at("convex-peer"), runbook("ConvexConsensusStalled")),
+		numbers("Transactions", "Transactions in final blocks within the last hour, of the blocks that the agent has read.").
+			now(seen("max", byNetwork, increase(in("convex_network_transactions_total"), "1h")), "{{network}}").
+			decimals(0).plain().size(4, 4).empty("unknown").
+			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
+		numbers("Last belief", "Time since the agent last read the belief of a peer: the source of histories, votes and of who hears whom.").
+			now("time() - "+ofPeers("max", "convex_peer_belief_read_timestamp_seconds"), "{{network}}").
+			unit("s").decimals(0).plain().size(4, 4).empty("never").
+			to(at("convex-peer"), runbook("ConvexPeerIsolated")),
+	}
+}
+
+// troubled is the number of peers of each network with a condition, and 0 without any.
+func troubled(condition string) string {
+	return "count by (network) (" + seen("max", byPeer, of("convex_peer_condition", `condition="`+condition+`"`)) + ")" +
+		" or 0 * " + seen("max", byNetwork, in("convex_network_order_state"))
+}
+
 func orderOverTime() *panel {
 	return states("Order over time", "What the order of each network did: green advancing, blue idle, red stalled, orange receding, purple unknown. A gap: no agent was there.", orderWords).
 		query(seen("max", byNetwork, orderOf("convex_network_order_state", in)), "{{network}}").
@@ -112,6 +156,8 @@ func standings() *panel {
 		value("Pending", worst(seen("max", byPeer, of("convex_peer_pending_blocks"))), unit("suffix: blocks"), missing("-")).
 		value("Weight", worst(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), missing("-")).
 		value("Restarts (24 h)", worst(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "24h"))), digits(0)).
+		value("Hears", worst(seen("min", byPeer, of("convex_peer_heard_stake_ratio"))), unit("percentunit"), digits(0), missing("-")).
+		value("Forked from block", worst(seen("min", byPeer, of("convex_peer_fork_first_block"))), missing("-")).
 		sorted("State", true).
 		size(24, 10).
 		to(at("convex-peer"), runbook("ConvexStateDiverged"))
@@ -170,6 +216,60 @@ func comparedStates() []*panel {
 				seen("max", byPeer, "4 * "+of("convex_peer_order_state", `state="stalled"`)+" @ end() + ignoring (state) 3 * "+of("convex_peer_order_state", `state="receding"`)+" @ end()")+")", "{{peer}}").
 			size(12, 8).
 			to(at("convex-peer"), runbook("ConvexConsensusStalled"), runbook("ConvexFinalityReceding")),
+	}
+}
+
+func beliefs() []*panel {
+	level := lines("Stake at each level", "Share of the registered stake whose signed orders have the first block after the head, by how far the block has come; of the head if no order has a later block. A block is confirmed with more than 67 %. A gap: the stake is unknown, or no orders were read.").
+		unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0.67, "green"}).empty("No orders were read")
+	for _, it := range []string{"block", "proposal", "consensus", "finality"} {
+		level.query(seen("max", "network, level", in("convex_network_level_stake_ratio", `level="`+it+`"`)), "{{network}} {{level}}")
+	}
+	return []*panel{
+		level.to(at("convex-stake"), runbook("ConvexConsensusStalled")),
+		lines("Stake heard", "Share of the others' stake whose newest orders the belief of a peer holds, of the 10 peers that hear least. Below the line a peer is isolated.").
+			query("bottomk(10, "+seen("min", byPeer, of("convex_peer_heard_stake_ratio"))+")", "{{peer}}").
+			unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0.667, "red"}).empty("No beliefs were read").
+			to(at("convex-peer"), runbook("ConvexPeerIsolated"), runbook("ConvexPeerUnheard")),
+		lines("Age of beliefs", "Time since the belief of a peer was last read, of the 10 peers with the oldest. Your own peers are read each consensus_interval, others at most once in ten minutes.").
+			query("topk(10, "+age(byPeer, of("convex_peer_belief_read_timestamp_seconds"))+")", "{{peer}}").
+			unit("s").size(8, 8).empty("No beliefs were read").
+			to(at("convex-peer"), runbook("ConvexPeerIsolated")),
+		lines("Histories over time", "Different histories of blocks among the signed orders. A gap: none were compared.").
+			query(ofNetwork("max", "convex_network_histories"), "{{network}}").
+			size(8, 8).decimals(0).upTo(2).empty("None were compared").
+			to(at("convex-peer"), runbook("ConvexPeerForked"), runbook("ConvexNetworkSplit")),
+		lines("First different block", "The first block at which the history of a forked peer differs from that of the majority.").
+			query(seen("min", byPeer, of("convex_peer_fork_first_block")), "{{peer}}").
+			size(8, 8).decimals(0).close().empty("No peer is forked").
+			to(at("convex-peer"), runbook("ConvexPeerForked")),
+		lines("Cut off", "Peers that do not hear the others, and that are not heard by them.").
+			query(troubled("isolated"), "{{network}} isolated").
+			query(troubled("unheard"), "{{network}} unheard").
+			size(8, 8).decimals(0).upTo(1).
+			to(at("convex-peer"), runbook("ConvexPeerIsolated"), runbook("ConvexPeerUnheard")),
+	}
+}
+
+func production() []*panel {
+	const none = "No blocks were read"
+	return []*panel{
+		lines("Age of the next block", "Age of the oldest block that is not final, when it was read, by the clock of its maker; 0 if all blocks are final. Below 0 it is dated ahead of the clock: peers do not confirm it before that time.").
+			query(ofNetwork("max", "convex_network_pending_age_seconds"), "{{network}}").
+			unit("s").size(6, 8).empty(none).
+			to(at("convex-peer"), runbook("ConvexConsensusStalled")),
+		lines("Transactions a minute", "Transactions in final blocks.").
+			query("60 * "+seen("max", byNetwork, rate(in("convex_network_transactions_total"))), "{{network}}").
+			unit("suffix:/min").size(6, 8).empty(none).
+			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
+		lines("Blocks made a minute", "Final blocks by the watched peer that made them, of the 10 that make most.").
+			query("topk(10, 60 * "+seen("max", byPeer, rate(of("convex_peer_blocks_made_total")))+")", "{{peer}}").
+			unit("suffix:/min").size(6, 8).empty(none).
+			to(at("convex-stake"), runbook("ConvexWeightDecayed")),
+		lines("Unread blocks a minute", "Final blocks that were made faster than the agent reads them. They are missing in the two panels on the left.").
+			query("60 * "+seen("max", byNetwork, rate(in("convex_network_unread_blocks_total"))), "{{network}}").
+			unit("suffix:/min").upTo(1).size(6, 8).empty(none).
+			to(at("convex-monitor"), runbook("ConvexConsensusStalled")),
 	}
 }
 

@@ -60,6 +60,31 @@ fn describe_comparison(verdict: &NetworkVerdict) -> String {
     }
 }
 
+/// Describes how histories of blocks differ; empty if there is one, or if none were compared.
+fn describe_histories(verdict: &NetworkVerdict) -> String {
+    let Some(histories) = &verdict.consensus.histories else {
+        return String::new();
+    };
+    let (count, fork) = (histories.groups.len(), histories.fork.as_ref());
+    match fork.filter(|_| count > 1) {
+        Some(fork) => format!(" {count} different histories from block {} on.", fork.block),
+        None => String::new(),
+    }
+}
+
+/// Describes the block that keeps a network from going on because it is dated ahead of the clock;
+/// empty if there is none.
+fn describe_pending(verdict: &NetworkVerdict) -> String {
+    let production = verdict.consensus.production.as_ref();
+    match production.and_then(|production| production.pending.as_ref()) {
+        Some(pending) if pending.age_seconds < 0.0 => format!(
+            " Block {} is dated {:.0} s ahead of this host's clock: peers do not confirm it before.",
+            pending.block.index, -pending.age_seconds
+        ),
+        _ => String::new(),
+    }
+}
+
 fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> String {
     let count = |health| {
         input
@@ -76,6 +101,8 @@ fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> S
         verdict.order.as_str(),
         describe_comparison(verdict),
     );
+    text += &describe_histories(verdict);
+    text += &describe_pending(verdict);
     if let Some(quorum) = &verdict.quorum {
         let margin = quorum.margin * 100.0;
         let losable = quorum.losable.best;
@@ -119,5 +146,42 @@ fn list_or_none(names: &[&str]) -> String {
     match names {
         [] => "none".to_owned(),
         names => names.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting::MonitorStatus;
+    use crate::fleet::example;
+
+    #[test]
+    fn the_description_of_a_network_names_forks_and_a_block_dated_ahead() {
+        let mut snapshot = example::snapshot(4, 4);
+        let monitor = MonitorStatus::default();
+        let described = |snapshot: &crate::fleet::Snapshot| {
+            let input = RuleInput {
+                snapshot,
+                monitor: &monitor,
+            };
+            describe(input, AlertCause::Network(&snapshot.networks[0]), "v")
+        };
+        let sound = described(&snapshot);
+        assert!(
+            !sound.contains("histories") && !sound.contains("ahead"),
+            "{sound}"
+        );
+        example::fork_last(&mut snapshot);
+        example::change_consensus(&mut snapshot, |verdict| {
+            let pending = verdict.production.as_mut().unwrap().pending.as_mut();
+            pending.unwrap().age_seconds = -300.4;
+        });
+        let faulty = described(&snapshot);
+        for expected in [
+            " 2 different histories from block 137 on.",
+            " Block 1000 is dated 300 s ahead of this host's clock: peers do not confirm it before.",
+        ] {
+            assert!(faulty.contains(expected), "{faulty}");
+        }
     }
 }

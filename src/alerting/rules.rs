@@ -30,19 +30,22 @@ const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
 /// Conditions that have their own alert and never make an endpoint fail.
-const CONDITIONS_WITH_OWN_ALERT: [Condition; 14] = [
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 17] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
     Condition::Diverged,
     Condition::FinalityLost,
     Condition::Flapping,
+    Condition::Forked,
     Condition::IdentityChanged,
+    Condition::Isolated,
     Condition::Lagging,
     Condition::NewConnectionsFail,
     Condition::OwnStakeLow,
     Condition::StatesDiffer,
     Condition::TransportsDisagree,
+    Condition::Unheard,
     Condition::Unregistered,
     Condition::WeightDecayed,
 ];
@@ -141,7 +144,7 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 33] = [
+pub static RULES: [Rule; 36] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -191,6 +194,27 @@ pub static RULES: [Rule; 33] = [
         60,
         "A Convex peer has another state than its network.",
         Predicate::Peer(|record, _, _| has(record, Condition::Diverged)),
+    ),
+    rule(
+        "ConvexPeerForked",
+        Critical,
+        0,
+        "A Convex peer has another history than its network.",
+        Predicate::Peer(|record, _, _| has(record, Condition::Forked)),
+    ),
+    rule(
+        "ConvexPeerIsolated",
+        Critical,
+        0,
+        "A Convex peer does not hear its network.",
+        Predicate::Peer(|record, _, _| has(record, Condition::Isolated)),
+    ),
+    rule(
+        "ConvexPeerUnheard",
+        Critical,
+        0,
+        "A Convex peer is not heard by its network.",
+        Predicate::Peer(|record, _, _| has(record, Condition::Unheard)),
     ),
     rule(
         "ConvexPeerUnregistered",
@@ -438,6 +462,9 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::Lagging => "ConvexPeerLagging",
         Condition::Diverged => "ConvexStateDiverged",
         Condition::StatesDiffer => "ConvexStatesDiffer",
+        Condition::Forked => "ConvexPeerForked",
+        Condition::Isolated => "ConvexPeerIsolated",
+        Condition::Unheard => "ConvexPeerUnheard",
         Condition::FinalityLost => "ConvexFinalityReceding",
         Condition::Unregistered => "ConvexPeerUnregistered",
         Condition::NewConnectionsFail => "ConvexNewConnectionsFail",
@@ -449,9 +476,6 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::Flapping => "ConvexPeerFlapping",
         Condition::WeightDecayed => "ConvexWeightDecayed",
         Failing(_)
-        | Condition::Forked
-        | Condition::Isolated
-        | Condition::Unheard
         | Condition::Stalled
         | Condition::Receding
         | Condition::StateBehind

@@ -7,7 +7,7 @@ use super::scalar::web_url;
 use super::value::Value;
 
 /// The first path segments of the agent's routes.
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 12] = [
     "-",
     "api",
     "badge",
@@ -16,6 +16,7 @@ const ROUTES: [&str; 11] = [
     "live",
     "live.js",
     "metrics",
+    "networks",
     "peers",
     "runbooks",
     "style.css",

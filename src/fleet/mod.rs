@@ -26,10 +26,12 @@ mod wall_time;
 
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
+#[cfg(test)]
+pub(crate) use consensus::example;
 pub use consensus::{
-    BlocksRead, BlocksToRead, ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell,
-    Histories, History, HistoryGrouping, LastBlock, MAX_BLOCKS_IN_ROUND, OrderComparison, Pending,
-    Production, Round, Vote, Walk, WalkResult,
+    BlocksRead, BlocksToRead, ConsensusIndex, ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing,
+    HearingCell, Histories, History, HistoryGrouping, LastBlock, MAX_BLOCKS_IN_ROUND,
+    OrderComparison, PeerConsensus, Pending, Production, Round, Vote, Walk, WalkResult,
 };
 pub use evidence::Evidence;
 use lock::lock;

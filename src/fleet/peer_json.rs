@@ -7,6 +7,8 @@
     reason = "code derived by utoipa repeats the paths of types"
 )]
 
+mod consensus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +27,9 @@ use crate::failure::{Failure, Reason};
 use crate::sidecar::{ProcessReading, StoreReading};
 
 use super::wall_time::wall_time;
-use super::{Condition, EndpointRecord, Health, OrderState, PeerRecord, Stake};
+use super::{Condition, EndpointRecord, Health, OrderState, PeerConsensus, PeerRecord, Stake};
+pub(crate) use consensus::ForkJson;
+use consensus::PeerConsensusJson;
 
 /// Largest integer that all JSON parsers read exactly; larger ones are written as strings.
 const MAX_EXACT: u64 = 1 << 53;
@@ -61,6 +65,9 @@ pub struct PeerJson<'a> {
     standing: NetworkComparisonJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     stake: Option<StakeJson>,
+    /// Absent if neither the peer's belief nor an order of it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consensus: Option<PeerConsensusJson<'a>>,
     restarts_inferred: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sidecar: Option<SidecarJson<'a>>,
@@ -134,6 +141,9 @@ struct NetworkComparisonJson {
     compared: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_divergent_block: Option<ExactInteger>,
+    /// The first block at which the peer's history differs from that of the majority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_forked_block: Option<ExactInteger>,
 }
 
 /// The peer's entry in the registry.
@@ -242,6 +252,13 @@ struct FailureJson<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExactInteger(pub i64);
 
+impl ExactInteger {
+    /// Counts beyond the largest integer are that one.
+    pub(crate) fn from_count(count: u64) -> Self {
+        Self(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
 impl Serialize for ExactInteger {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.0.unsigned_abs() <= MAX_EXACT {
@@ -290,7 +307,7 @@ impl PartialSchema for ExactInteger {
 impl ToSchema for ExactInteger {}
 
 impl<'a> PeerJson<'a> {
-    /// The peer as known at `now`, which is the time `wall`.
+    /// The peer as polls have shown it, as known at `now`, which is the time `wall`.
     #[must_use]
     pub fn new(record: &'a PeerRecord, now: Instant, wall: SystemTime) -> Self {
         let identity = &record.identity;
@@ -333,6 +350,7 @@ impl<'a> PeerJson<'a> {
             }),
             standing: NetworkComparisonJson::new(record, now, wall),
             stake: record.stake.as_ref().map(StakeJson::new),
+            consensus: None,
             restarts_inferred: record.restarts,
             sidecar: SidecarJson::new(record, now),
             endpoints: record
@@ -340,6 +358,15 @@ impl<'a> PeerJson<'a> {
                 .iter()
                 .map(|endpoint| EndpointJson::new(record, endpoint, now))
                 .collect(),
+        }
+    }
+
+    /// The same peer with what orders and beliefs say about it.
+    #[must_use]
+    pub fn with_consensus(self, consensus: PeerConsensus<'a>) -> Self {
+        Self {
+            consensus: PeerConsensusJson::new(consensus),
+            ..self
         }
     }
 }
@@ -385,6 +412,7 @@ impl NetworkComparisonJson {
                 seconds_since_epoch(at.unwrap_or(SystemTime::UNIX_EPOCH))
             }),
             first_divergent_block: record.comparison.first_block().map(ExactInteger),
+            first_forked_block: record.forked_at().map(ExactInteger::from_count),
         }
     }
 }

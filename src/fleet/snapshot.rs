@@ -55,6 +55,12 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// Returns the verdict on each network with its name.
+    pub fn verdicts(&self) -> impl Iterator<Item = (&str, &NetworkVerdict)> {
+        let networks = self.networks.iter();
+        networks.map(|network| (network.name.as_str(), &*network.verdict))
+    }
+
     /// Converts an instant to a time of the wall clock as it is now.
     #[must_use]
     pub fn time_of(&self, at: Instant) -> SystemTime {

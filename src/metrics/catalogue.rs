@@ -166,6 +166,14 @@ catalogue! {
         "When the peer last showed a block that another peer showed too: the earlier of the two times.";
     DIVERGENCE_FIRST_BLOCK = "convex_peer_divergence_first_block", Gauge, Peer, Omitted, ["peer", "network"],
         "Lowest block at which the states are known to differ.";
+    FORK_FIRST_BLOCK = "convex_peer_fork_first_block", Gauge, Peer, Kept, ["peer", "network"],
+        "Index of the first block at which the peer's history differs from that of the majority; absent while it does not differ.";
+    HEARD_STAKE = "convex_peer_heard_stake_ratio", Gauge, Peer, Kept, ["peer", "network"],
+        "Share of the other peers' registered stake whose newest orders the peer's belief holds, as far as it should hold them; absent if the belief was not read lately, and while the stake is unknown or no order can be judged.";
+    BELIEF_READ = "convex_peer_belief_read_timestamp_seconds", Gauge, Peer, Kept, ["peer", "network"],
+        "When the belief of the peer was last read; absent before that.";
+    BLOCKS_MADE = "convex_peer_blocks_made_total", Counter, Peer, Reduced("only peers with `role: own`"), ["peer", "network"],
+        "Final blocks that the peer made, of those that the agent has read since it started; absent while the peer's key is unknown or no blocks are read.";
     RESTARTS = "convex_peer_restarts_inferred_total", Counter, Peer, Kept, ["peer", "network"],
         "Inferred restarts of the peer: its connection was found dead or refused, then it answered again.";
     CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Reduced("while `clock_skew` is active"), ["peer", "network"],
@@ -215,7 +223,17 @@ catalogue! {
     NETWORK_NOTHING_COMPARED = "convex_network_nothing_compared", Gauge, Network, Kept, ["network"],
         "1 if blocks are made and several peers answer, but no two of them showed the same block for ten intervals, else 0.";
     NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
-        "1 if peers with half of the registered stake or more have other states than others and no state has more than half of it; 0 if one state has; absent while neither is known.";
+        "1 if peers with half of the registered stake or more have other states than others and no state has more than half of it, or if the orders have more than one history and none has more than half of the stake; 0 if one state has; absent while neither is known.";
+    NETWORK_HISTORIES = "convex_network_histories", Gauge, Network, Kept, ["network"],
+        "Number of different histories of blocks among the signed orders of the registered peers; 1 if all that were compared agree; absent while no two were compared lately.";
+    NETWORK_LEVEL_STAKE = "convex_network_level_stake_ratio", Gauge, Network, Kept, ["network", "level"],
+        "Share of the registered stake whose signed orders have the first block after the head at this level; of the head if no order has a later block. Absent while the stake is unknown or no orders are read.";
+    NETWORK_PENDING_AGE = "convex_network_pending_age_seconds", Gauge, Network, Kept, ["network"],
+        "Age of the oldest block that is not final, when it was read, by the clock of its maker; 0 if all blocks are final. Negative if the block is dated ahead of this host's clock: peers do not confirm it before that time.";
+    NETWORK_TRANSACTIONS = "convex_network_transactions_total", Counter, Network, Kept, ["network"],
+        "Transactions in the final blocks that the agent has read since it started.";
+    NETWORK_UNREAD_BLOCKS = "convex_network_unread_blocks_total", Counter, Network, Kept, ["network"],
+        "Final blocks that the agent did not read, because they were made faster than it reads; they are missing in the counters of blocks and transactions.";
     NETWORK_STAKE_RATIO = "convex_network_stake_ratio", Gauge, Network, Kept, ["network", "standing"],
         "The network's weight by the standing of its peers: majority, minority, down or unobserved; sums to 1.";
     NETWORK_QUORUM_MARGIN = "convex_network_quorum_margin_ratio", Gauge, Network, Kept, ["network"],

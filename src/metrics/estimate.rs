@@ -1,23 +1,24 @@
 //! Number of series that a configuration produces: counted with the real writer, not computed from
 //! a formula.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
 use convex_client::{
-    Api, Attempt, CertificateEnd, ClockSample, Endpoint, OrderPoints, Phases, PollAnswer,
-    ProtocolState, Status, Timed, Transport,
+    Api, Attempt, CertificateEnd, ClockSample, Endpoint, ORDER_LEVELS, OrderPoints, Phases,
+    PollAnswer, ProtocolState, Status, Timed, Transport,
 };
 use prometheus::Registry;
 use tokio::time::Instant;
 
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
-    Comparison, EndpointObservation, Evidence, Lag, Losable, NetworkSnapshot, NetworkVerdict,
-    Observation, PeerRecord, QueryRecord, Quorum, Snapshot, Stake,
+    Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
+    Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, Production, QueryRecord,
+    Quorum, Snapshot, Stake, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -39,7 +40,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
             networks: config
                 .networks
                 .iter()
-                .map(|network| answering_network(&network.name, config))
+                .map(|network| answering_network(&network.name, config, peer))
                 .collect(),
             checks: Plan::new(config)
                 .checks()
@@ -143,8 +144,8 @@ fn discovered_peer(network: &Network, discovery: &Discovery) -> Peer {
     peer
 }
 
-/// A network about which everything is known.
-fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
+/// A network about which everything is known, with `peer` if it is the peer's.
+fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> NetworkSnapshot {
     let queries = config
         .queries
         .iter()
@@ -168,6 +169,7 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
             stake_copper: Some(1),
             registry_read: Some(SystemTime::now()),
             query_error: Evidence::Disproven,
+            consensus: Arc::new(read_consensus(peer.filter(|peer| peer.network == name))),
             ..NetworkVerdict::default()
         }),
         poll_answer: Some(poll_answer(1)),
@@ -175,6 +177,41 @@ fn answering_network(name: &str, config: &Config) -> NetworkSnapshot {
             .map(|query| (query.name.clone(), result.clone()))
             .collect(),
         ..NetworkSnapshot::default()
+    }
+}
+
+/// What the orders and beliefs of a network say in which nothing is wrong. The belief of `peer` is
+/// read if it has a binary endpoint.
+fn read_consensus(peer: Option<&Peer>) -> ConsensusVerdict {
+    let now = Instant::now();
+    let is_binary = |endpoint: &Endpoint| endpoint.transport() == Transport::Tcp;
+    let walked = peer.filter(|peer| peer.endpoints.iter().any(is_binary));
+    let walk = WalkResult {
+        read: Some((now, SystemTime::now())),
+        failure: None,
+    };
+    let hearing = |peer: &Peer| Hearing {
+        key: Hash::new([1; 32]),
+        name: peer.name.clone(),
+        read: now,
+        cells: BTreeMap::new(),
+        heard_stake: Some(1.0),
+        is_isolated: false,
+        is_unheard: false,
+    };
+    ConsensusVerdict {
+        walks: walked
+            .map(|peer| (peer.name.clone(), walk))
+            .into_iter()
+            .collect(),
+        levels: Some([1.0; ORDER_LEVELS.len()]),
+        histories: Some(Histories {
+            groups: vec![History::default()],
+            ..Histories::default()
+        }),
+        hearing: walked.map(hearing).into_iter().collect(),
+        production: Some(Production::default()),
+        ..ConsensusVerdict::default()
     }
 }
 
@@ -300,6 +337,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::fleet::PeerConsensus;
 
     #[test]
     fn a_peer_that_discovery_may_add_counts_like_a_configured_reference() {
@@ -330,6 +368,28 @@ mod tests {
             configured(["http://b, tcp://b", "http://c, tcp://c"])
         );
         assert!(discovering("") > series("", ""));
+    }
+
+    #[test]
+    fn only_a_peer_with_a_binary_endpoint_counts_what_its_belief_says() {
+        let found = |endpoint: &str| {
+            let text = format!("peers: [{{ name: a, endpoints: ['{endpoint}'] }}]\n");
+            let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
+            let network = &config.networks[0].name;
+            let with = |peer| {
+                let snapshot = answering_network(network, &config, peer);
+                let PeerConsensus { walk, hearing, .. } = PeerConsensus::new(
+                    &answering_peer(&config.peers[0]),
+                    &snapshot.verdict.consensus,
+                );
+                (walk.is_some(), hearing.is_some())
+            };
+            (with(None), with(Some(&config.peers[0])))
+        };
+        for (endpoint, is_read) in [("tcp://a", true), ("http://a", false)] {
+            let expected = ((false, false), (is_read, is_read));
+            assert_eq!(found(endpoint), expected, "{endpoint}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod catalogue;
+mod consensus;
 mod endpoints;
 mod estimate;
 mod networks;
@@ -39,6 +40,7 @@ pub fn write_exposition(
     let mut writer = Writer::new(out);
     view.write(&mut writer);
     networks::write(snapshot, &mut writer);
+    consensus::write_networks(snapshot, &mut writer);
     agent::write(snapshot, facts, &mut writer);
     for family in registry.gather() {
         writer.gathered_family(&family);

@@ -27,7 +27,7 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
 }
 
 /// Writes a family with at most one sample per network.
-fn each_network(
+pub(super) fn each_network(
     snapshot: &Snapshot,
     writer: &mut Writer<'_>,
     definition: &'static Definition,
@@ -48,7 +48,7 @@ fn flag(value: bool) -> f64 {
 }
 
 /// A number of things held in memory as a sample value.
-fn size(count: usize) -> Option<f64> {
+pub(super) fn size(count: usize) -> Option<f64> {
     u32::try_from(count).ok().map(f64::from)
 }
 

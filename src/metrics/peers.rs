@@ -58,6 +58,7 @@ impl View<'_> {
         self.write_endpoint_details(writer);
         self.write_state(writer);
         self.write_network_comparison(writer);
+        self.write_consensus(writer);
         self.write_stake(writer);
         self.write_sidecar(writer);
     }

@@ -5,6 +5,7 @@ mod api;
 mod listener;
 mod metrics;
 mod pages;
+mod peer_names;
 mod prefix;
 mod security_headers;
 

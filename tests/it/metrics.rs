@@ -55,7 +55,8 @@ async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Pro
         ..convex_simulator::Options::default()
     };
     let simulated = convex_simulator::Network::start(options).await.unwrap();
-    let seconds = Process::seconds(4);
+    // Another one in each test: both run at once.
+    let seconds = Process::seconds(if detail == "full" { 4 } else { 5 });
     let process = Process::start(&seconds);
     let config = format!(
         "
@@ -64,7 +65,7 @@ defaults: {{ interval: 1s, timeout: 900ms }}
 references: {{ interval: 1s }}
 metrics: {{ detail: {detail} }}
 notify: {{ heartbeat: {{ url: 'http://127.0.0.1:1', interval: 1d }} }}
-networks: [{{ name: default }}, {{ name: simulated }}]
+networks: [{{ name: default }}, {{ name: simulated, consensus_interval: 10s }}]
 peers:
   - name: one
     network: default
@@ -110,6 +111,18 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
             |ratio| ratio > 0.0,
         )
         .await;
+    agent
+        .wait_for(
+            "convex_network_level_stake_ratio{network=\"simulated\",level=\"block\"}",
+            |ratio| ratio > 0.0,
+        )
+        .await;
+    agent
+        .wait_for(
+            "convex_peer_blocks_made_total{peer=\"sim\",network=\"simulated\"}",
+            |blocks| blocks >= 0.0,
+        )
+        .await;
     let available =
         "convex_peer_store_filesystem_available_bytes{peer=\"one\",network=\"default\"}";
     agent.wait_for(available, |bytes| bytes > 0.0).await;
@@ -148,13 +161,15 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         }
     }
     for metric in ALL {
-        // Exposed only while something is wrong, where the cgroup counts it, or for a process that is a
-        // JVM or listens.
+        // Exposed only while something is wrong, where the cgroup counts it, for a process that is a JVM
+        // or listens, or once peers were registered for five minutes.
         let optional = [
             "convex_peer_condition",
             "convex_peer_connections",
             "convex_peer_condition_since_timestamp_seconds",
             "convex_peer_divergence_first_block",
+            "convex_peer_fork_first_block",
+            "convex_peer_heard_stake_ratio",
             "convex_peer_process_oom_kills_total",
         ]
         .contains(&metric.name)

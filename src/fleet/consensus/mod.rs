@@ -1,7 +1,10 @@
 //! What the orders and beliefs of a network's peers say: one history or several, who hears whom, how
 //! every registered peer votes, and who makes the blocks (PEER-PROTOCOL, section 15).
 
+mod by_peer;
 mod comparing;
+#[cfg(test)]
+pub(crate) mod example;
 mod facts;
 mod grouping;
 mod hearing;
@@ -18,6 +21,7 @@ mod verdict;
 mod votes;
 mod watch;
 
+pub use by_peer::{ConsensusIndex, PeerConsensus};
 pub use comparing::HistoryGrouping;
 pub use round::{BlocksRead, BlocksToRead, MAX_BLOCKS_IN_ROUND, OrderComparison, Round, Walk};
 pub use verdict::{

@@ -7,6 +7,8 @@ use cad3::Hash;
 use convex_client::{ORDER_LEVELS, OrderPoints};
 use tokio::time::Instant;
 
+use crate::label_enum::label_enum;
+
 /// What the orders and beliefs of a network say, as far as they were read lately. Peers stand by
 /// their keys: most are not watched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -136,19 +138,15 @@ pub struct HearingCell {
     pub is_judged: bool,
 }
 
-/// How the order that one peer holds of another compares with the newest that others hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// As new as what others hold, or newer.
-    Current,
-    /// Older than what others have held for more than a minute.
-    Older,
-    /// None.
-    Nothing,
-    /// An order that proves nothing: the signature or the form is wrong.
-    Invalid,
-    /// The belief has more orders than are read.
-    Unread,
+label_enum! {
+    /// How the order that one peer holds of another compares with the newest that others hold.
+    pub enum Heard {
+        Current = "current", "As new as what others hold, or newer.";
+        Older = "older", "Older than what others have held for more than a minute.";
+        Nothing = "nothing", "None.";
+        Invalid = "invalid", "An order that proves nothing: the signature or the form is wrong.";
+        Unread = "unread", "The belief has more orders than are read.";
+    }
 }
 
 /// Who made the last blocks.

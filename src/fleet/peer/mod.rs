@@ -220,13 +220,21 @@ impl PeerRecord {
     }
 
     /// Returns the pinned key, or else the one that the peer answered with.
-    pub(in crate::fleet) fn own_key(&self) -> Option<Hash> {
+    #[must_use]
+    pub fn own_key(&self) -> Option<Hash> {
         self.peer.key.or(self.identity.key)
     }
 
     /// Returns the number of registered peers in the last state.
     pub(in crate::fleet) fn registered_peers(&self) -> Option<i64> {
         self.poll_answer.as_ref()?.value.registered_peers
+    }
+
+    /// Returns the first block at which the peer's history differs from that of the majority; none if
+    /// it does not.
+    #[must_use]
+    pub const fn forked_at(&self) -> Option<u64> {
+        self.standing.forked_at
     }
 
     /// Whether `wall` is in a maintenance window: data is still collected, but alerts are silenced.

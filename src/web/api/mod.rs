@@ -8,6 +8,7 @@
 
 mod badge;
 mod conditional;
+mod consensus;
 mod events;
 mod history;
 mod networks;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::fleet::{Fleet, PeerRecord};
+use crate::fleet::{Fleet, NetworkVerdict, PeerRecord};
 use crate::history::History;
 use crate::poller::PeerCommands;
 
@@ -103,6 +104,13 @@ impl Api {
         let mut own = records.filter(|record| record.peer.sampled.is_none());
         own.find(|record| record.peer.name == peer)
             .ok_or_else(|| Problem::no_peer(peer))
+    }
+
+    /// Returns the verdict on the network of a peer; an empty one if that was removed meanwhile.
+    fn verdict(&self, record: &PeerRecord) -> Arc<NetworkVerdict> {
+        let mut verdicts = self.fleet.network_verdicts().into_iter();
+        let found = verdicts.find(|(network, _)| *network == record.peer.network);
+        found.map(|(_, verdict)| verdict).unwrap_or_default()
     }
 }
 

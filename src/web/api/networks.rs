@@ -18,6 +18,7 @@ use crate::fleet::{
 
 use super::Api;
 use super::conditional::json;
+use super::consensus::ConsensusReport;
 use super::problem::Problem;
 
 /// One network, according to its watched peers. Unknown values are absent.
@@ -65,6 +66,14 @@ struct NetworkReport<'a> {
     state: Option<StateJson>,
     /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
+}
+
+/// One network with what the orders and beliefs of its peers say.
+#[derive(Debug, Serialize, ToSchema)]
+struct NetworkDetails<'a> {
+    #[serde(flatten)]
+    network: NetworkReport<'a>,
+    consensus: ConsensusReport<'a>,
 }
 
 /// How much was compared lately: which peers showed a block that another one showed too.
@@ -265,7 +274,7 @@ pub(super) async fn networks(
     tag = "networks",
     params(("name" = String, Path, description = "The network's name.")),
     responses(
-        (status = 200, description = "The network.", body = NetworkReport, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
+        (status = 200, description = "The network.", body = NetworkDetails, headers(("ETag" = String, description = "Send it as `If-None-Match` to get 304 if nothing has changed."))),
         (status = 304, description = "Not modified since the response with this ETag."),
         (status = 400, description = "The path is not valid UTF-8.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No network has this name.", body = Problem, content_type = "application/problem+json"),
@@ -287,5 +296,9 @@ pub(super) async fn network(
             "no network named {name:?}; /api/v1/networks lists all of them"
         ))
     })?;
-    json(&headers, &NetworkReport::new(network, &snapshot))
+    let details = NetworkDetails {
+        network: NetworkReport::new(network, &snapshot),
+        consensus: ConsensusReport::new(network, &snapshot),
+    };
+    json(&headers, &details)
 }

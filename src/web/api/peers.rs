@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use crate::config::Role;
 use crate::fleet::peer_json::PeerJson;
-use crate::fleet::{Health, PeerRecord, Snapshot};
+use crate::fleet::{ConsensusIndex, Health, PeerConsensus, PeerRecord, Snapshot};
 
 use super::Api;
 use super::conditional::json;
@@ -111,9 +111,13 @@ fn list(
     let limit = parameters.limit.map_or(records.len(), Limit::get);
     let has_more = records.len() > limit;
     records.truncate(limit);
+    let consensus = ConsensusIndex::new(snapshot.verdicts());
     let reports: Vec<PeerJson<'_>> = records
         .iter()
-        .map(|record| PeerJson::new(record, snapshot.now, snapshot.wall))
+        .map(|record| {
+            let report = PeerJson::new(record, snapshot.now, snapshot.wall);
+            report.with_consensus(consensus.of(record))
+        })
         .collect();
     let mut response = json(headers, &reports)?;
     let last = records.last().filter(|_| has_more);
@@ -143,8 +147,8 @@ pub(super) async fn peer(
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
     let record = api.record(&name)?;
-    json(
-        &headers,
-        &PeerJson::new(&record, Instant::now(), SystemTime::now()),
-    )
+    let verdict = api.verdict(&record);
+    let report = PeerJson::new(&record, Instant::now(), SystemTime::now());
+    let consensus = PeerConsensus::new(&record, &verdict.consensus);
+    json(&headers, &report.with_consensus(consensus))
 }

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
 use crate::config::Peer;
-use crate::fleet::Observation;
 use crate::fleet::peer_json::PeerJson;
+use crate::fleet::{Observation, PeerConsensus};
 use crate::history::Transcript;
 use crate::poller::CommandError;
 use crate::web::listener::authorization;
@@ -91,9 +91,11 @@ pub(super) async fn poll(
         }
     };
     let record = api.record(&name)?;
+    let verdict = api.verdict(&record);
     let transcript = Transcript::from_observation(&peer, &observation);
     let report = PolledReport {
-        peer: PeerJson::new(&record, Instant::now(), SystemTime::now()),
+        peer: PeerJson::new(&record, Instant::now(), SystemTime::now())
+            .with_consensus(PeerConsensus::new(&record, &verdict.consensus)),
         transcript: TranscriptReport::new(&transcript),
     };
     let mut response = axum::Json(report).into_response();

@@ -7,6 +7,7 @@ use crate::fleet::{
 
 use super::format::number;
 use super::labels;
+use super::network_card::stall_cause;
 
 /// The cause of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,10 @@ impl OtherPeers {
             "{answering}; the network's order is {}",
             labels::order_state(verdict.order)
         );
+        if let Some(cause) = stall_cause(verdict) {
+            text.push_str(", because ");
+            text.push_str(&cause);
+        }
         if let Some(head) = verdict.head {
             text.push_str(", its head at block ");
             text.push_str(&number(head));

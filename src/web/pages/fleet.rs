@@ -12,7 +12,7 @@ use crate::web::AppState;
 use super::diagnosis::{Diagnosis, diagnose};
 use super::format::TimeFormat;
 use super::icon::fleet_icon_url;
-use super::network::{HealthCount, NetworkCard, health_counts};
+use super::network_card::{HealthCount, NetworkCard, health_counts};
 use super::row::Row;
 use super::view::{FleetView, HealthFilter, ROWS_PER_PAGE, Sort};
 use super::{Content, Section, Shell, TableRow};

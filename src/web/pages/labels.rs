@@ -5,6 +5,10 @@ use convex_client::FailureReason;
 use crate::failure::Reason;
 use crate::fleet::{Condition, OrderState};
 
+/// Texts for the levels of an order.
+pub(super) const ORDER_LEVELS: [&str; convex_client::ORDER_LEVELS.len()] =
+    ["Blocks", "Proposed", "In consensus", "Final"];
+
 /// Returns the text for a condition of a peer.
 pub(super) const fn condition(condition: Condition) -> &'static str {
     match condition {

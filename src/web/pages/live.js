@@ -42,12 +42,14 @@ function parse(html) {
   return template.content
 }
 
-/** Calls `change`, which replaces the content of `root`, and restores focus and open details. */
+/** Calls `change`, which replaces the content of `root`, and restores focus, open details and scrolling. */
 function preservingFocus(root, change) {
   const focusable = () => [...root.querySelectorAll('a, button, input, select, summary, [tabindex]')]
   const focused = focusable().indexOf(document.activeElement)
   const open = [...root.querySelectorAll('details[open]')].map((it) => it.id)
+  const scrolled = [...root.querySelectorAll('.scroll')].map((it) => [it.scrollLeft, it.scrollTop])
   change()
+  root.querySelectorAll('.scroll').forEach((it, i) => it.scrollTo(...(scrolled[i] ?? [0, 0])))
   for (const id of open) {
     const details = document.getElementById(id)
     if (details) details.open = true

@@ -1,4 +1,4 @@
-//! The web pages: the fleet, single peers, and runbooks. Rendered on the server, and complete
+//! The web pages: the fleet, single networks and peers, and runbooks. Rendered on the server, and complete
 //! without JavaScript; with it they are updated live.
 
 mod chart;
@@ -11,7 +11,9 @@ mod icon;
 mod labels;
 mod live;
 mod network;
+mod network_card;
 mod peer;
+mod peer_link;
 mod poll;
 mod row;
 mod runbook;
@@ -29,7 +31,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use url::form_urlencoded;
 
-use crate::fleet::{PeerRecord, Snapshot};
+use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
 
 use super::{AppState, internal_error};
 use format::{Markup, TimeFormat};
@@ -134,6 +136,8 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
     Router::new()
         .route("/", get(fleet))
         .route("/live", get(fleet_updates))
+        .route("/networks/{name}", get(network))
+        .route("/networks/{name}/live", get(network_updates))
         .route("/peers/{name}", get(peer))
         .route("/peers/{name}/live", get(peer_updates))
         .route("/peers/{name}/poll", poll::route(api))
@@ -216,11 +220,55 @@ async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>) -> R
     live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
 }
 
+/// `GET /networks/{name}`
+async fn network(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+    // The matrix of a large network takes too long for the threads that poll.
+    let page = tokio::task::spawn_blocking(move || {
+        let (state, snapshot) = (&pages.state, pages.state.fleet.snapshot());
+        let Some(found) = find_network(&snapshot, &name) else {
+            let text = format!("No network is called {}.", format::sanitize(&name));
+            return message(state, StatusCode::NOT_FOUND, &text);
+        };
+        let content = network::content(&state.prefix, found, &snapshot, relative_times(&snapshot));
+        let page = content.and_then(|content| {
+            network::NetworkPage {
+                shell: Shell::of(state, &content),
+                content,
+                name: &found.name,
+                live: format!("{}/networks/{}/live", state.prefix, path_segment(&name)),
+            }
+            .render()
+        });
+        html_response(page)
+    });
+    page.await.unwrap_or_else(|error| internal_error(&error))
+}
+
+/// `GET /networks/{name}/live`
+async fn network_updates(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+    let state = pages.state.clone();
+    let draw = move || {
+        let snapshot = state.fleet.snapshot();
+        let found = find_network(&snapshot, &name)?;
+        network::content(&state.prefix, found, &snapshot, absolute_times(&snapshot)).ok()
+    };
+    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+}
+
 /// Returns the path of the page of a peer.
 fn peer_path(state: &AppState, name: &str) -> String {
+    format!("{}/peers/{}", state.prefix, path_segment(name))
+}
+
+/// Encodes a name as one segment of a path.
+fn path_segment(name: &str) -> String {
     let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     // A plus stands for a space only in query strings.
-    format!("{}/peers/{}", state.prefix, name.replace('+', "%20"))
+    name.replace('+', "%20")
+}
+
+fn find_network<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a NetworkSnapshot> {
+    snapshot.networks.iter().find(|it| it.name == name)
 }
 
 fn find_peer<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PeerRecord> {

@@ -103,8 +103,10 @@ fn alerts_of_a_network_inhibit_their_consequences_but_no_critical_alert() {
 
 #[test]
 fn the_alert_that_says_who_is_wrong_inhibits_that_states_differ() {
-    let inhibited = inhibited_by("ConvexStateDiverged", &["network"]);
-    assert_eq!(inhibited, set(&["StatesDiffer"]));
+    for source in ["ConvexPeerForked", "ConvexStateDiverged"] {
+        let inhibited = inhibited_by(source, &["network"]);
+        assert_eq!(inhibited, set(&["StatesDiffer"]), "{source}");
+    }
 }
 
 #[test]
@@ -122,6 +124,22 @@ fn the_alert_that_explains_a_peer_inhibits_its_other_alerts() {
 }
 
 #[test]
+fn the_alert_that_says_why_a_peer_falls_behind_inhibits_what_follows() {
+    let behind = ["PeerDegraded", "PeerLagging", "WeightDecayed"];
+    for (source, expected) in [
+        (
+            "ConvexPeerForked",
+            [&["PeerIsolated", "PeerUnheard"], &behind[..]].concat(),
+        ),
+        ("ConvexPeerIsolated", behind.to_vec()),
+        ("ConvexPeerUnheard", vec!["WeightDecayed"]),
+    ] {
+        let inhibited = inhibited_by(source, &["peer", "network"]);
+        assert_eq!(inhibited, set(&expected), "{source}");
+    }
+}
+
+#[test]
 fn no_other_alert_inhibits() {
     let sources: BTreeSet<String> = example()
         .inhibit_rules
@@ -132,6 +150,9 @@ fn no_other_alert_inhibits() {
         "ConvexConsensusStalled",
         "ConvexNetworkSplit",
         "ConvexPeerDown",
+        "ConvexPeerForked",
+        "ConvexPeerIsolated",
+        "ConvexPeerUnheard",
         "ConvexPeerWrongNetwork",
         "ConvexQueriesHang",
         "ConvexQuorumAtRisk",

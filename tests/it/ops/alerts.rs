@@ -22,7 +22,7 @@ struct Group {
 pub(super) struct Rule {
     alert: Option<String>,
     record: Option<String>,
-    expr: String,
+    pub(super) expr: String,
     #[serde(rename = "for")]
     pub(super) hold: Option<String>,
     pub(super) keep_firing_for: Option<String>,
@@ -64,12 +64,13 @@ pub(super) fn alerts() -> Vec<(String, Rule)> {
         .collect()
 }
 
-/// Returns the expressions in an annotation, with a value for every `%q`.
+/// Returns the expressions in an annotation, with a value for every `%q`. Other formats are of
+/// values.
 fn queries_in(annotation: &str) -> impl Iterator<Item = String> {
-    annotation.split("printf \"").skip(1).map(|rest| {
-        let format = rest.split_once("\" ").expect("printf has arguments").0;
-        format.replace("%q", "\"x\"")
-    })
+    let formats = annotation.split("printf \"").skip(1);
+    let formats = formats.filter_map(|rest| rest.split('"').next());
+    let queries = formats.filter(|format| format.contains("%q"));
+    queries.map(|format| format.replace("%q", "\"x\""))
 }
 
 #[test]

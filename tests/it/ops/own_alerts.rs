@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use convex_peer_monitor::alerting::RULES;
+use convex_peer_monitor::alerting::{RULES, alert_for_condition};
+use convex_peer_monitor::fleet::Condition;
 
 use super::alerts;
 
@@ -58,4 +59,18 @@ fn built_in_alerts_match_the_rules_for_prometheus() {
         })
         .collect();
     assert_eq!(built_in, in_rules);
+}
+
+#[test]
+fn a_degraded_peer_alerts_only_by_conditions_without_an_alert_of_their_own() {
+    const NAME: &str = "ConvexPeerDegraded";
+    let mut alerts = alerts::alerts().into_iter();
+    let (_, rule) = alerts.find(|(name, _)| name == NAME).unwrap();
+    let excluded = rule.expr.split_once("condition!~\"").unwrap().1;
+    let excluded: BTreeSet<&str> = excluded.split('"').next().unwrap().split('|').collect();
+    let with_own_alert = Condition::BESIDES_REASONS
+        .iter()
+        .filter(|(condition, _)| alert_for_condition(*condition) != NAME)
+        .map(|(condition, _)| condition.as_str());
+    assert_eq!(excluded, with_own_alert.collect());
 }

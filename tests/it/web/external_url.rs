@@ -75,6 +75,7 @@ async fn check_config_refuses_a_path_or_the_agent_serves_under_it() {
     for path in [
         "/metrics",
         "/metrics/",
+        "/networks/",
         "/-/healthy",
         "/-",
         "/api",

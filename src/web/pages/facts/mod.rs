@@ -1,6 +1,7 @@
 //! The details of one peer: every known value, with how and when it was learned.
 
 mod configuration;
+mod consensus;
 mod host;
 mod polled;
 mod stake;
@@ -65,6 +66,7 @@ pub(super) fn groups(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat
         ("Order", facts.order()),
         ("State", facts.state()),
         ("Compared with peers", facts.comparison()),
+        ("Orders and beliefs", facts.consensus()),
         ("Stake on chain", facts.stake()),
         ("Polls", facts.polls()),
         ("Process on this host", facts.process()),
@@ -128,7 +130,7 @@ fn counter_source() -> Markup {
     Markup("counted since the agent started or the peer's configuration changed".to_owned())
 }
 
-fn time_of_ms(ms: i64) -> Option<SystemTime> {
+pub(super) fn time_of_ms(ms: i64) -> Option<SystemTime> {
     let since_epoch = Duration::from_millis(u64::try_from(ms).ok()?);
     SystemTime::UNIX_EPOCH.checked_add(since_epoch)
 }

@@ -1,19 +1,16 @@
 //! What polls have shown of the peer: identity, order, state, and how they compare with the
 //! network.
 
-use convex_client::{ORDER_LEVELS, PollAnswer};
+use convex_client::PollAnswer;
 
 use crate::fleet::{Comparison, Condition, Evidence, HeadBasis, Measurement};
 use crate::web::pages::format::{
     Markup, count, cvm, number, offset, percent, push_fmt, sanitize, short_duration,
 };
 use crate::web::pages::labels;
-use crate::web::pages::network::describe_difference;
+use crate::web::pages::network_card::describe_difference;
 
 use super::{Entry, PeerFacts, counter_source, time_of_ms};
-
-/// Names of the levels of an order, as in [`LEVELS`].
-const LEVEL_NAMES: [&str; ORDER_LEVELS.len()] = ["Blocks", "Proposed", "In consensus", "Final"];
 
 impl PeerFacts<'_> {
     pub(super) fn identity(&self) -> Vec<Entry> {
@@ -102,7 +99,11 @@ impl PeerFacts<'_> {
                     format_args!("; last seen to grow {}", self.times.at(at)),
                 );
             }
-            entries.push(Entry::new(LEVEL_NAMES[i], number(points), &level_source));
+            entries.push(Entry::new(
+                labels::ORDER_LEVELS[i],
+                number(points),
+                &level_source,
+            ));
         }
         entries.push(Entry::new(
             "Not final yet",

@@ -1,13 +1,16 @@
-//! One network as a card on the fleet page.
+//! The verdict on one network, on the fleet page and on its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::fleet::{
-    Evidence, HeadBasis, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
-    Snapshot, StakeClass, StateDifference,
+    Evidence, HeadBasis, Health, Histories, Losable, NetworkSnapshot, NetworkVerdict, OrderState,
+    PeerRecord, Snapshot, StakeClass, StateDifference,
 };
 
-use super::format::{TimeFormat, Timestamp, number, percent, push_fmt, short_cvm};
+use super::format::{
+    TimeFormat, Timestamp, count, number, percent, push_fmt, short_cvm, short_duration,
+};
 use super::labels;
 use super::view::{FleetView, HealthFilter};
 
@@ -21,9 +24,12 @@ pub(super) struct NetworkCard<'a> {
     /// Whether the head rests on the stake of the configured peers only.
     pub(super) head_of_configured: bool,
     pub(super) finality_advanced: Option<Timestamp>,
+    /// Why the network stalls, if the next block says so.
+    pub(super) stall_cause: Option<String>,
     /// Number of distinct states at one block; none if nothing was compared lately.
     pub(super) groups: Option<usize>,
     pub(super) compared: ComparedSummary,
+    pub(super) histories: HistoriesSummary,
     /// The newest block at which peers have different states, with these.
     pub(super) difference: Option<String>,
     pub(super) split: Evidence,
@@ -44,6 +50,12 @@ pub(super) struct ComparedSummary {
     pub(super) last: Option<Timestamp>,
     /// Whether blocks are made, but nothing was compared for long.
     pub(super) nothing_for_long: bool,
+}
+
+/// How many histories of blocks the signed orders have.
+pub(super) struct HistoriesSummary {
+    pub(super) is_different: bool,
+    pub(super) text: String,
 }
 
 /// The quorum of a network.
@@ -102,6 +114,47 @@ impl ComparedSummary {
     }
 }
 
+impl HistoriesSummary {
+    fn new(histories: Option<&Histories>) -> Self {
+        let Some(histories) = histories else {
+            return Self {
+                is_different: false,
+                text: "not compared".to_owned(),
+            };
+        };
+        let groups = histories.groups.len();
+        let is_different = groups > 1;
+        let mut text = match (is_different, histories.compared_stake) {
+            (true, _) => format!("{groups} different"),
+            (false, Some(stake)) => format!("one, {} of the stake compared", percent(stake)),
+            (false, None) => "one".to_owned(),
+        };
+        if is_different && let Some(fork) = &histories.fork {
+            push_fmt(&mut text, format_args!(" from block {}", count(fork.block)));
+        }
+        Self { is_different, text }
+    }
+}
+
+/// Returns why a network stalls, if that is because the next block is dated ahead of the clock.
+pub(super) fn stall_cause(verdict: &NetworkVerdict) -> Option<String> {
+    let production = verdict.consensus.production.as_ref()?;
+    let pending = production.pending.as_ref()?;
+    let is_cause = verdict.order == OrderState::Stalled && pending.age_seconds < 0.0;
+    is_cause.then(|| {
+        format!(
+            "block {} is dated {} ahead of this host's clock",
+            count(pending.block.index),
+            ahead(pending.age_seconds)
+        )
+    })
+}
+
+/// Formats how far ahead of the clock a block with this negative age is dated.
+pub(super) fn ahead(age_seconds: f64) -> String {
+    short_duration(Duration::try_from_secs_f64(-age_seconds).unwrap_or_default())
+}
+
 /// Describes a block at which peers have different states: the beginning of each hash, and a peer
 /// that has it.
 pub(super) fn describe_difference(difference: &StateDifference) -> String {
@@ -124,6 +177,15 @@ fn describe_losable(losable: Losable) -> String {
 }
 
 impl<'a> NetworkCard<'a> {
+    /// What the network does, in a word.
+    pub(super) fn state(&self) -> &'static str {
+        if self.split == Evidence::Proven {
+            "split"
+        } else {
+            self.order
+        }
+    }
+
     pub(super) fn new(
         network: &'a NetworkSnapshot,
         snapshot: &Snapshot,
@@ -144,13 +206,13 @@ impl<'a> NetworkCard<'a> {
         let quorum_lost = quorum.as_ref().is_some_and(|quorum| quorum.is_lost);
         let counts = health_counts(snapshot, &network.name);
         let any = |health: Health| counts.iter().any(|it| it.health == health.as_str());
+        let histories = HistoriesSummary::new(verdict.consensus.histories.as_ref());
         let class = match verdict.order {
             OrderState::Stalled | OrderState::Receding => "down",
             _ if verdict.split == Evidence::Proven || quorum_lost => "down",
             OrderState::Unknown => "unknown",
-            _ if verdict.difference.is_some() || any(Health::Down) || any(Health::Degraded) => {
-                "degraded"
-            }
+            _ if verdict.difference.is_some() || histories.is_different => "degraded",
+            _ if any(Health::Down) || any(Health::Degraded) => "degraded",
             OrderState::Advancing | OrderState::Idle => "up",
         };
         Self {
@@ -160,7 +222,9 @@ impl<'a> NetworkCard<'a> {
             head: verdict.head.map(number),
             head_of_configured: verdict.head_basis == Some(HeadBasis::Configured),
             finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
+            stall_cause: stall_cause(verdict),
             groups: verdict.state_groups(),
+            histories,
             compared: ComparedSummary::new(verdict, snapshot, times),
             difference: verdict.difference.as_ref().map(describe_difference),
             split: verdict.split,

@@ -1,0 +1,189 @@
+//! Networks whose orders and beliefs were read, for tests of what presents them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cad3::Hash;
+use convex_client::{Endpoint, OrderPoints};
+use tokio::time::Instant;
+
+use crate::config::Peer;
+use crate::fleet::{
+    ConsensusVerdict, Evidence, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
+    LastBlock, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending, Production,
+    Snapshot, Vote, WalkResult,
+};
+
+/// Time of the snapshots, in milliseconds since the epoch.
+pub(crate) const NOW_MS: i64 = 1_800_000_000_000;
+
+/// Returns the key of the peer `i`.
+pub(crate) fn key(i: u8) -> Hash {
+    Hash::new([i; 32])
+}
+
+/// A sound network `n` of `peers` registered peers with equal stake. The first `watched` of them are
+/// watched as `p1`, `p2` and so on, and walked.
+pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
+    let (now, wall) = (
+        Instant::now(),
+        SystemTime::UNIX_EPOCH + Duration::from_millis(NOW_MS.unsigned_abs()),
+    );
+    let verdict = NetworkVerdict {
+        order: OrderState::Advancing,
+        head: Some(999),
+        split: Evidence::Disproven,
+        consensus: Arc::new(verdict(peers, watched, now, wall)),
+        ..NetworkVerdict::default()
+    };
+    Snapshot {
+        wall,
+        now,
+        peers: (1..=watched).map(|i| Arc::new(record(i))).collect(),
+        others: Vec::new(),
+        networks: vec![NetworkSnapshot {
+            name: "n".to_owned(),
+            verdict: Arc::new(verdict),
+            ..NetworkSnapshot::default()
+        }],
+        checks: crate::self_check::Checks::default(),
+    }
+}
+
+/// Changes the verdict on the only network.
+pub(crate) fn change(snapshot: &mut Snapshot, change_it: impl FnOnce(&mut NetworkVerdict)) {
+    change_it(Arc::make_mut(&mut snapshot.networks[0].verdict));
+}
+
+/// Changes what orders and beliefs say of the only network.
+pub(crate) fn change_consensus(
+    snapshot: &mut Snapshot,
+    change_it: impl FnOnce(&mut ConsensusVerdict),
+) {
+    change(snapshot, |verdict| {
+        change_it(Arc::make_mut(&mut verdict.consensus));
+    });
+}
+
+/// Moves the last of four peers to a history of its own, which begins at block 137.
+pub(crate) fn fork_last(snapshot: &mut Snapshot) {
+    let last = snapshot.peers.last_mut().expect("there are peers");
+    Arc::make_mut(last).standing.forked_at = Some(137);
+    let fork = Fork {
+        block: 137,
+        blocks: [
+            ForkedBlock {
+                hash: Hash::new([0xaa; 32]),
+                made: Some((key(1), NOW_MS - 60_000)),
+            },
+            ForkedBlock {
+                hash: Hash::new([0xbb; 32]),
+                made: None,
+            },
+        ],
+    };
+    change_consensus(snapshot, |verdict| {
+        let histories = verdict.histories.as_mut().expect("a sound network has one");
+        let first = &mut histories.groups[0];
+        let last = first.peers.pop().expect("there are peers");
+        first.stake = Some(0.75);
+        histories.fork = Some(fork.clone());
+        histories.groups.push(History {
+            peers: vec![last],
+            stake: Some(0.25),
+            is_majority: false,
+            fork: Some(fork),
+        });
+    });
+}
+
+fn record(i: u8) -> PeerRecord {
+    let endpoint = Endpoint::parse("tcp://192.0.2.1").expect("an address is an endpoint");
+    let mut peer = Peer::from_endpoint(endpoint);
+    peer.name = format!("p{i}");
+    "n".clone_into(&mut peer.network);
+    peer.key = Some(key(i));
+    PeerRecord::new(Arc::new(peer))
+}
+
+fn verdict(peers: u8, watched: u8, now: Instant, wall: SystemTime) -> ConsensusVerdict {
+    let stake = Some(1.0 / f64::from(peers));
+    let keys = || (1..=peers).map(key);
+    let cell = HearingCell {
+        heard: Heard::Current,
+        is_judged: true,
+    };
+    let vote = |key| Vote {
+        key,
+        stake,
+        points: OrderPoints {
+            block: 1_001,
+            proposal: 1_001,
+            consensus: 1_000,
+            finality: 1_000,
+        },
+        signed_ms: NOW_MS - 2_000,
+        first_seen: now,
+        held_by: (watched.into(), watched.into()),
+    };
+    ConsensusVerdict {
+        walks: (1..=watched)
+            .map(|i| {
+                let result = WalkResult {
+                    read: Some((now, wall)),
+                    failure: None,
+                };
+                (format!("p{i}"), result)
+            })
+            .collect(),
+        votes: keys().map(vote).collect(),
+        unread: 0,
+        levels: Some([1.0, 1.0, 0.5, 0.0]),
+        deciding: Some(1_000),
+        histories: Some(Histories {
+            groups: vec![History {
+                peers: keys().collect(),
+                stake: Some(1.0),
+                is_majority: true,
+                fork: None,
+            }],
+            fork: None,
+            not_compared: Vec::new(),
+            compared_stake: Some(1.0),
+        }),
+        hearing: (1..=watched)
+            .map(|i| Hearing {
+                key: key(i),
+                name: format!("p{i}"),
+                read: now,
+                cells: keys().map(|key| (key, cell)).collect(),
+                heard_stake: Some(1.0),
+                is_isolated: false,
+                is_unheard: false,
+            })
+            .collect(),
+        production: Some(production()),
+    }
+}
+
+/// The last four blocks, made by the first two peers in turn; the newest waits.
+fn production() -> Production {
+    let block = |index: u64| LastBlock {
+        index,
+        maker: key(if index.is_multiple_of(2) { 1 } else { 2 }),
+        timestamp_ms: NOW_MS - 1_000 * (1_001 - i64::try_from(index).expect("it is small")),
+        transactions: 3,
+        is_final: index < 1_000,
+    };
+    Production {
+        last: (997..=1_000).map(block).collect(),
+        pending: Some(Pending {
+            block: block(1_000),
+            age_seconds: 1.0,
+        }),
+        transactions: 2_997,
+        made: BTreeMap::from([(key(1), 499), (key(2), 500)]),
+        skipped: 7,
+    }
+}

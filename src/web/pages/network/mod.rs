@@ -1,0 +1,90 @@
+//! The page of one network: its verdict, its histories, how peers vote, who hears whom, who makes the
+//! blocks, and what was read of whom.
+
+mod hearing;
+mod histories;
+mod production;
+mod votes;
+mod walks;
+
+use askama::Template;
+
+use crate::fleet::{Evidence, Health, NetworkSnapshot, Snapshot};
+use crate::web::peer_names::PeerNames;
+
+use super::format::TimeFormat;
+use super::icon::icon_url;
+use super::network_card::NetworkCard;
+use super::{Content, Section, Shell};
+use hearing::HearingSection;
+use histories::HistoriesSection;
+use production::ProductionSection;
+use votes::VotesSection;
+use walks::WalksSection;
+
+#[derive(Template)]
+#[template(path = "pages/network.html")]
+pub(super) struct NetworkPage<'a> {
+    pub(super) shell: Shell<'a>,
+    pub(super) content: Content,
+    pub(super) name: &'a str,
+    pub(super) live: String,
+}
+
+#[derive(Template)]
+#[template(path = "pages/network_verdict.html")]
+struct VerdictSection<'a> {
+    prefix: &'a str,
+    it: NetworkCard<'a>,
+}
+
+/// What the sections of the page are drawn from.
+struct NetworkView<'a> {
+    prefix: &'a str,
+    network: &'a NetworkSnapshot,
+    snapshot: &'a Snapshot,
+    names: PeerNames<'a>,
+    times: TimeFormat,
+}
+
+/// Draws the parts of the page that are updated live.
+pub(super) fn content(
+    prefix: &str,
+    network: &NetworkSnapshot,
+    snapshot: &Snapshot,
+    times: TimeFormat,
+) -> askama::Result<Content> {
+    let view = NetworkView {
+        prefix,
+        network,
+        snapshot,
+        names: PeerNames::of(&network.name, snapshot),
+        times,
+    };
+    let verdict = VerdictSection {
+        prefix,
+        it: NetworkCard::new(network, snapshot, times),
+    };
+    let health = match verdict.it.class {
+        "up" => Health::Up,
+        "degraded" => Health::Degraded,
+        "down" => Health::Down,
+        _ => Health::Unknown,
+    };
+    Ok(Content {
+        title: format!("{}: {} · Convex peers", network.name, verdict.it.state()),
+        icon: icon_url(prefix, health, None),
+        sections: vec![
+            Section::new("verdict", verdict.render()?),
+            Section::new("histories", HistoriesSection::new(&view).render()?),
+            Section::new("votes", VotesSection::new(&view).render()?),
+            Section::new("hearing", HearingSection::new(&view).render()?),
+            Section::new("production", ProductionSection::new(&view).render()?),
+            Section::new("walks", WalksSection::new(&view).render()?),
+        ],
+        rows: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

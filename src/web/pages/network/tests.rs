@@ -1,0 +1,305 @@
+//! The page of a network over verdicts that are built by hand.
+
+use std::sync::Arc;
+
+use crate::fleet::{Heard, NetworkVerdict, OrderState, Snapshot, example};
+use crate::web::pages::{absolute_times, relative_times};
+
+/// Draws a section of the page.
+fn section(snapshot: &Snapshot, id: &str) -> String {
+    let times = relative_times(snapshot);
+    let content = super::content("/x", &snapshot.networks[0], snapshot, times).unwrap();
+    content.section(id).to_string()
+}
+
+/// Asserts that a section contains, or does not contain, each of these texts.
+#[track_caller]
+fn check(snapshot: &Snapshot, id: &str, expected: &[&str], unexpected: &[&str]) {
+    let html = section(snapshot, id);
+    for text in expected {
+        assert!(html.contains(text), "{text} is not in {html}");
+    }
+    for text in unexpected {
+        assert!(!html.contains(text), "{text} is in {html}");
+    }
+}
+
+/// A network of four peers of which `p2` holds this of `p4`.
+fn heard(heard: Heard, is_judged: bool) -> Snapshot {
+    let mut snapshot = example::snapshot(4, 4);
+    example::change_consensus(&mut snapshot, |verdict| {
+        let cell = verdict.hearing[1].cells.get_mut(&example::key(4)).unwrap();
+        (cell.heard, cell.is_judged) = (heard, is_judged);
+    });
+    snapshot
+}
+
+#[test]
+fn a_sound_network_has_one_history_and_all_blocks_in_it() {
+    let snapshot = example::snapshot(4, 2);
+    check(
+        &snapshot,
+        "histories",
+        &[
+            "✓ One history:",
+            "the orders of 4 peers with 100\u{a0}% of the stake",
+        ],
+        &["different"],
+    );
+    check(
+        &snapshot,
+        "votes",
+        &[
+            "Stake that has block 1,000, the first after the head.",
+            "✓ 100\u{a0}%",
+            "<a href=\"/x/peers/p2\"><bdi>p2</bdi></a>",
+            "<code title=\"0x0303030303030303030303030303030303030303030303030303030303030303\">0x03030303…</code>",
+            "1,001 ✓",
+            "2 of 2",
+        ],
+        &["older"],
+    );
+    check(
+        &snapshot,
+        "production",
+        &[
+            "Block 1,000 of ",
+            "is the oldest that is not final; it was 1 s old when it was read.",
+            "Of the last 4 blocks, with 3.0 transactions each on average:",
+            "<strong>2</strong> <small class=\"quiet\">50\u{a0}%</small>",
+            "not yet",
+            "2,997 transactions",
+            "7 more final blocks were made faster than they are read.",
+        ],
+        &["ahead"],
+    );
+    check(
+        &snapshot,
+        "walks",
+        &["<bdi>p1</bdi>", "now</time>"],
+        &["never"],
+    );
+}
+
+#[test]
+fn what_was_not_read_is_no_agreement() {
+    let mut snapshot = example::snapshot(4, 2);
+    example::change(&mut snapshot, |verdict| {
+        *verdict = NetworkVerdict::default();
+    });
+    for (id, expected) in [
+        ("verdict", "<dt>Histories</dt><dd>not compared</dd>"),
+        ("histories", "No two signed orders were compared lately."),
+        ("votes", "No signed order was read lately."),
+        ("hearing", "No belief was read lately."),
+        ("production", "No blocks were read lately."),
+        ("walks", "None yet."),
+    ] {
+        check(&snapshot, id, &[expected], &["✓", "100"]);
+    }
+}
+
+#[test]
+fn a_fork_shows_both_blocks_and_accuses_the_minority_only() {
+    let mut snapshot = example::snapshot(4, 4);
+    example::fork_last(&mut snapshot);
+    check(
+        &snapshot,
+        "histories",
+        &[
+            "✕ 2 different histories.",
+            "The peers outside the majority are forked",
+            "<th scope=\"row\">A <span class=\"badge\">majority</span></th><td class=\"figure\">75\u{a0}%</td>",
+            "<span class=\"down\">block 137</span>",
+            "Block 137, the first different one",
+            &format!("0x{}", "aa".repeat(32)),
+            "made by <a href=\"/x/peers/p1\"><bdi>p1</bdi></a>, dated <time",
+            &format!("0x{}", "bb".repeat(32)),
+            "no peer has the block itself any more",
+        ],
+        &["no peer is accused"],
+    );
+    check(
+        &snapshot,
+        "verdict",
+        &["<span class=\"down\">2 different from block 137</span>"],
+        &[],
+    );
+    example::change_consensus(&mut snapshot, |verdict| {
+        let histories = verdict.histories.as_mut().unwrap();
+        histories.groups[0].is_majority = false;
+    });
+    check(
+        &snapshot,
+        "histories",
+        &["so no peer is accused", "ConvexNetworkSplit"],
+        &["majority</span>", "are forked"],
+    );
+}
+
+#[test]
+fn peers_that_were_not_compared_are_listed() {
+    let mut snapshot = example::snapshot(40, 1);
+    example::change_consensus(&mut snapshot, |verdict| {
+        let histories = verdict.histories.as_mut().unwrap();
+        histories.not_compared = histories.groups[0].peers.split_off(10);
+    });
+    check(
+        &snapshot,
+        "histories",
+        &[
+            "the orders of 10 peers",
+            "Not compared: <code",
+            " and 6 more.",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn each_mark_says_what_one_peer_holds_of_another() {
+    for (held, is_judged, expected) in [
+        (Heard::Current, true, "<td class=\"current\">●</td>"),
+        (
+            Heard::Older,
+            true,
+            "<td class=\"older\" title=\"p2 holds an older order of p4\">▲</td>",
+        ),
+        (
+            Heard::Nothing,
+            true,
+            "<td class=\"nothing\" title=\"p2 holds no order of p4\">✕</td>",
+        ),
+        (
+            Heard::Nothing,
+            false,
+            "<td class=\"excused\" title=\"p2 holds no order of p4, which proves nothing\">✕</td>",
+        ),
+        (
+            Heard::Invalid,
+            true,
+            "<td class=\"invalid\" title=\"p2 holds an invalid order of p4\">!</td>",
+        ),
+        (
+            Heard::Unread,
+            false,
+            "<td class=\"unread\" title=\"p2 was not read about p4\">?</td>",
+        ),
+    ] {
+        check(&heard(held, is_judged), "hearing", &[expected], &[]);
+    }
+}
+
+#[test]
+fn a_peer_that_hears_nobody_comes_first_and_is_named() {
+    let mut snapshot = heard(Heard::Nothing, true);
+    example::change_consensus(&mut snapshot, |verdict| {
+        let hearing = &mut verdict.hearing[1];
+        (hearing.is_isolated, hearing.is_unheard) = (true, true);
+        hearing.heard_stake = Some(0.25);
+    });
+    let html = section(&snapshot, "hearing");
+    let first_row = html.split("<tbody>").nth(1).unwrap().split("</tr>").next();
+    let first_row = first_row.unwrap();
+    for expected in [
+        "<bdi>p2</bdi>",
+        "<span class=\"badge down\">isolated</span>",
+        "<span class=\"badge down\">unheard</span>",
+        "25\u{a0}%",
+    ] {
+        assert!(first_row.contains(expected), "{expected}: {first_row}");
+    }
+}
+
+#[test]
+fn the_matrix_of_a_large_network_is_bounded_and_says_so() {
+    for (peers, watched, rows, columns, turned, more) in [
+        (4, 4, 4, 4, false, None),
+        (64, 64, 64, 64, true, None),
+        (
+            200,
+            80,
+            64,
+            64,
+            true,
+            Some("16 more rows and 136 more columns are in the API."),
+        ),
+    ] {
+        let html = section(&example::snapshot(peers, watched), "hearing");
+        let marks = html.matches("<td class=\"current\">").count();
+        let own = html.matches("<td class=\"own\">").count();
+        assert_eq!(marks + own, rows * columns, "{peers} peers");
+        assert_eq!(html.contains("matrix turned"), turned, "{peers} peers");
+        assert_eq!(
+            more.is_some_and(|more| html.contains(more)),
+            more.is_some(),
+            "{peers} peers"
+        );
+        assert_eq!(html.contains("are in the API"), more.is_some());
+    }
+}
+
+#[test]
+fn a_block_dated_ahead_of_the_clock_is_named_as_the_cause_of_a_stall() {
+    let mut snapshot = example::snapshot(4, 4);
+    let ahead = |snapshot: &mut Snapshot, order, age_seconds| {
+        example::change(snapshot, |verdict| {
+            verdict.order = order;
+            let consensus = Arc::make_mut(&mut verdict.consensus);
+            let production = consensus.production.as_mut().unwrap();
+            production.pending.as_mut().unwrap().age_seconds = age_seconds;
+        });
+    };
+    let cause = "block 1,000 is dated 5 min ahead of this host&#39;s clock";
+    let why = "this is why the network stalls.";
+    ahead(&mut snapshot, OrderState::Stalled, -300.0);
+    check(&snapshot, "verdict", &["Cause of the stall", cause], &[]);
+    check(&snapshot, "production", &["is dated 5 min ahead", why], &[]);
+    ahead(&mut snapshot, OrderState::Idle, -300.0);
+    check(&snapshot, "verdict", &[], &["Cause of the stall"]);
+    check(&snapshot, "production", &["is dated 5 min ahead"], &[why]);
+    ahead(&mut snapshot, OrderState::Stalled, 300.0);
+    check(&snapshot, "verdict", &[], &["Cause of the stall"]);
+    check(&snapshot, "production", &["it was 5 min old"], &["ahead"]);
+}
+
+#[test]
+fn an_own_peer_that_makes_no_blocks_is_listed_with_0() {
+    let snapshot = example::snapshot(4, 3);
+    let none = "<bdi>p3</bdi></a> <strong>0</strong>";
+    check(&snapshot, "production", &[none], &["0x04"]);
+}
+
+#[test]
+fn what_a_peer_sends_is_harmless_on_the_page() {
+    let mut snapshot = example::snapshot(4, 2);
+    example::change_consensus(&mut snapshot, |verdict| {
+        let walk = verdict.walks.get_mut("p1").unwrap();
+        walk.failure = Some("<script>alert(1)</script>\u{202e}".to_owned());
+    });
+    check(
+        &snapshot,
+        "walks",
+        &["&#60;script&#62;alert(1)", "⟨U+202E⟩"],
+        &["<script>"],
+    );
+}
+
+#[test]
+fn the_title_and_the_icon_tell_of_a_split() {
+    let mut snapshot = example::snapshot(4, 2);
+    let head = |snapshot: &Snapshot| {
+        let times = absolute_times(snapshot);
+        let content = super::content("", &snapshot.networks[0], snapshot, times).unwrap();
+        (content.title, content.icon)
+    };
+    let (title, icon) = head(&snapshot);
+    assert_eq!(title, "n: advancing · Convex peers");
+    assert!(icon.contains("health=up"), "{icon}");
+    example::change(&mut snapshot, |verdict| {
+        verdict.split = crate::fleet::Evidence::Proven;
+    });
+    let (title, icon) = head(&snapshot);
+    assert_eq!(title, "n: split · Convex peers");
+    assert!(icon.contains("health=down"), "{icon}");
+}

@@ -1,0 +1,75 @@
+// The page of a network whose beliefs are read: readable with few peers and with many, in light and dark, on a phone.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Browser } from './support/browser.mjs'
+import { Stage, until } from './support/network.mjs'
+
+/** An agent that reads the beliefs of simulated peers every ten seconds. */
+async function reading(t, peers, ...more) {
+  const stage = new Stage(t)
+  const simulated = await stage.simulated(peers, '--traffic', '1s', ...more)
+  const config = simulated.replace('name: simulated,', 'name: simulated, consensus_interval: 10s,')
+  const agent = await stage.agent(`defaults: { interval: 1s, timeout: 800ms }\n${config}`)
+  const consensus = async () => (await (await fetch(`${agent.url}/api/v1/networks/simulated`)).json()).consensus
+  return { agent, consensus, browser: await Browser.launch(t) }
+}
+
+test('the page of a network', async (t) => {
+  const { agent, consensus, browser } = await reading(t, 4, '--fault', 'fork:4:30s')
+  await until('a belief of each peer', async () => (await consensus()).hearing.length === 4)
+
+  await t.test('shows who hears whom, the votes and the last blocks, and the fork when it is there', async () => {
+    const site = await browser.open(agent.url, '/')
+    const { page } = site
+    await page.getByRole('link', { name: 'simulated' }).first().click()
+    await page.waitForURL('**/networks/simulated')
+    await site.live()
+    assert.equal(await page.locator('table.matrix tbody tr').count(), 4)
+    assert.equal(await page.locator('#votes tbody tr').count(), 4)
+    await page.locator('#production tbody tr').first().waitFor()
+    await page.locator('#histories', { hasText: '2 different histories' }).waitFor({ timeout: 120_000 })
+    await page.locator('#histories', { hasText: 'the first different one' }).waitFor()
+    await site.assertPolicyHolds()
+  })
+
+  await t.test('is accessible in light and dark, and fits on a phone', async () => {
+    for (const options of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { viewport: { width: 320, height: 640 } }]) {
+      const site = await browser.open(agent.url, '/networks/simulated', options)
+      await site.live()
+      assert.deepEqual(await site.accessibility(), [], JSON.stringify(options))
+      assert.equal(await site.overflow(), 0, JSON.stringify(options))
+    }
+  })
+
+  browser.assertClean()
+})
+
+test('the page of a network of 64 peers', async (t) => {
+  const { agent, consensus, browser } = await reading(t, 64)
+  await until('the registry, and a belief of each peer', async () => {
+    const { hearing } = await consensus()
+    return hearing.length === 64 && hearing.every((it) => Object.keys(it.holds).length >= 63)
+  })
+  for (const options of [{ viewport: { width: 1280, height: 800 } }, { viewport: { width: 320, height: 640 } }]) {
+    const site = await browser.open(agent.url, '/networks/simulated', options)
+    const { page } = site
+    await site.live()
+    assert.equal(await page.locator('table.matrix tbody tr').count(), 64)
+    assert.equal(await page.locator('table.matrix thead th').count(), 66)
+    assert.equal(await site.overflow(), 0, JSON.stringify(options))
+    assert.deepEqual(await site.accessibility(), [], JSON.stringify(options))
+
+    // All of it is seen at once on a desktop; on a phone it is scrolled, and stays there while the page changes.
+    const matrix = page.locator('#hearing .scroll')
+    const scrolls = await matrix.evaluate((it) => it.scrollWidth > it.clientWidth)
+    assert.equal(scrolls, options.viewport.width < 1000)
+    if (scrolls) {
+      await matrix.evaluate((it) => { it.scrollLeft = 40 })
+      await page.evaluate(() => updateSection('hearing', document.getElementById('hearing').innerHTML))
+      assert.equal(await matrix.evaluate((it) => it.scrollLeft), 40)
+    }
+    const name = page.locator('table.matrix tbody th').first()
+    assert.ok((await name.boundingBox()).x >= 0, 'the name of the row is seen')
+  }
+  browser.assertClean()
+})
