@@ -25,7 +25,10 @@ async fn belief(client: &mut TcpClient) -> (BeliefHead, Belief) {
 }
 
 /// Reads the belief until `reached` holds for the peer's own order.
-pub(crate) async fn own_order(client: &mut TcpClient, reached: impl Fn(&SignedOrder) -> bool) -> SignedOrder {
+pub(crate) async fn own_order(
+    client: &mut TcpClient,
+    reached: impl Fn(&SignedOrder) -> bool,
+) -> SignedOrder {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let (head, belief) = belief(client).await;
