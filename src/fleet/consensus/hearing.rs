@@ -330,10 +330,10 @@ impl HearingWatch {
                 None => due.next().is_some(),
             }
         };
-        let heaviest = stakes.heaviest();
-        let others = heaviest.into_iter().filter(|other| other != key);
+        let others = stakes.heaviest().iter().filter(|other| *other != key);
         others
             .filter(|other| !registered.has(name, other) || lacks(other))
+            .copied()
             .collect()
     }
 }

@@ -8,7 +8,7 @@ use cad3::Hash;
 use tokio::time::Instant;
 
 use crate::fleet::consensus::{ConsensusWatch, WalkedPeer};
-use crate::fleet::{ConsensusVerdict, Evidence, Round, SavedRegistrations};
+use crate::fleet::{ConsensusVerdict, Evidence, Hearing, Round, SavedRegistrations};
 
 use super::member::Member;
 use super::stake::StakeClass;
@@ -103,19 +103,24 @@ impl NetworkWatch {
         let is_expired = consensus.expiry.is_some_and(|expiry| expiry <= now);
         if std::mem::take(&mut consensus.outdated) || is_expired {
             consensus.verdict = Arc::new(consensus.watch.verdict(now));
-            consensus.expiry = consensus.watch.next_expiry(now);
+            self.update_standings(now);
+            let members = self.members.values();
+            let forks = members.filter_map(|member| member.last_fork?.1);
+            let expiry = self.consensus.watch.next_expiry(now);
+            self.consensus.expiry = forks.chain(expiry).min();
         }
-        self.update_standings(now);
     }
 
     fn update_standings(&mut self, now: Instant) {
         let verdict = Arc::clone(&self.consensus.verdict);
         let pinned = self.pinned_keys();
+        let hearing = verdict.hearing.iter();
+        let hearing: HashMap<&str, &Hearing> = hearing.map(|it| (it.name.as_str(), it)).collect();
+        let forks = known_forks(&verdict);
         for member in self.members.values_mut() {
-            let mut hearing = verdict.hearing.iter();
-            let hearing = hearing.find(|hearing| hearing.name == member.name);
+            let hearing = hearing.get(member.name.as_str());
             let key = member.own_key(&pinned);
-            let forked_at = match key.and_then(|key| is_forked(&verdict, &key)) {
+            let forked_at = match key.and_then(|key| forks.get(&key).copied()) {
                 Some(forked) => {
                     member.last_fork = forked.map(|block| (block, None));
                     forked
@@ -162,17 +167,16 @@ pub(super) fn split_of_histories(verdict: &ConsensusVerdict) -> Evidence {
     Evidence::None
 }
 
-/// Returns where the history of the peer with `key` leaves that of the majority, or that it does not;
-/// none if that is not known.
-#[expect(
-    clippy::option_option,
-    reason = "unknown, no fork, or a fork at a block"
-)]
-fn is_forked(verdict: &ConsensusVerdict, key: &Hash) -> Option<Option<u64>> {
-    let histories = verdict.histories.as_ref()?;
-    let mut groups = histories.groups.iter();
-    groups.find(|group| group.peers.contains(key))?;
-    Some(verdict.fork_of(key).map(|fork| fork.block))
+/// Returns where the histories of all peers of which that is known leave that of the majority.
+fn known_forks(verdict: &ConsensusVerdict) -> HashMap<Hash, Option<u64>> {
+    let groups = verdict.histories.as_ref().map_or(&[][..], |it| &it.groups);
+    let has_majority = groups.first().is_some_and(|first| first.is_majority);
+    let forks = groups.iter().flat_map(|group| {
+        let fork = group.fork.as_ref().filter(|_| has_majority);
+        let fork = fork.map(|fork| fork.block);
+        group.peers.iter().map(move |key| (*key, fork))
+    });
+    forks.collect()
 }
 
 impl Member {
