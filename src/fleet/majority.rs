@@ -10,8 +10,8 @@ use crate::config::Role;
 use super::{Comparison, Fleet, PeerRecord};
 
 impl Fleet {
-    /// Returns the peers of a network that can be queried about the chain: up, not diverged, and not
-    /// beyond the head; without a head only those that the operator configured. They are ordered by
+    /// Returns the peers of a network that can be queried about the chain: up, neither
+    /// diverged nor forked, and not beyond the head; without a head only those that the operator configured. They are ordered by
     /// preference: peers whose state another peer confirms first, then peers of this shard, then own
     /// peers, then those with the newest state. Unconfirmed peers are included only once all peers
     /// were polled: the first one to answer may be the one that lies.
@@ -29,7 +29,7 @@ impl Fleet {
                 let record = slot.record();
                 let confirmed = record.comparison == Comparison::Agrees;
                 let eligible = record.last_poll.is_good()
-                    && !record.comparison.is_diverged()
+                    && !record.is_apart()
                     && (confirmed || judgement.all_polled);
                 let block = record
                     .poll_answer(now)

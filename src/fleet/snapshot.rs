@@ -118,7 +118,7 @@ fn newest_answer<'a>(
     peers
         .iter()
         .filter(|record| record.peer.network == network)
-        .filter(|record| record.last_poll.is_good() && !record.comparison.is_diverged())
+        .filter(|record| record.last_poll.is_good() && !record.is_apart())
         .filter_map(|record| {
             let confirmed = record.comparison == Comparison::Agrees;
             let answer = record.poll_answer(now)?;

@@ -63,3 +63,60 @@ impl PeerCommands {
         Err(queue.interruption().into_failure())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use convex_client::FailureReason;
+
+    use super::*;
+
+    /// Requests the status from a peer whose task is interrupted this often before it answers.
+    async fn request(interruptions: u32) -> (Result<Vec<Option<Cell>>, Failure>, u32) {
+        let commands = Arc::new(PeerCommands::default());
+        let queue = commands.open("a");
+        let task = tokio::spawn(async move {
+            let mut receiver = queue.receiver().await;
+            for sent in 1.. {
+                let Command::Cells { hashes, reply } = receiver.recv().await else {
+                    panic!("another command");
+                };
+                if sent > interruptions {
+                    let cells = hashes.iter().map(|_| None).collect();
+                    drop(reply.send(Ok(cells)));
+                    return sent;
+                }
+                drop(reply);
+                if sent == MAX_SENT {
+                    return sent;
+                }
+            }
+            0
+        });
+        let answer = commands.cells_of("a").cells(&[Hash::of(b"x")]).await;
+        (answer, task.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_poll_interrupts_is_sent_again() {
+        for interruptions in 0..MAX_SENT {
+            let (answer, sent) = request(interruptions).await;
+            assert_eq!((answer.unwrap().len(), sent), (1, interruptions + 1));
+        }
+        let (answer, sent) = request(MAX_SENT).await;
+        let failure = answer.unwrap_err();
+        let expected = "the request was interrupted by a poll or a reload";
+        assert_eq!(
+            (failure.reason, &*failure.message, sent),
+            (FailureReason::Local, expected, MAX_SENT)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_no_longer_watched_is_not_asked() {
+        let commands = PeerCommands::default();
+        let failure = commands.cells_of("a").head().await.unwrap_err();
+        assert_eq!(failure.message, "the peer is no longer watched");
+    }
+}

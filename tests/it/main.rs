@@ -42,6 +42,7 @@ mod ops;
 
 mod poller {
     mod capacity;
+    mod cells;
     mod connections;
     mod contract;
     mod faults;

@@ -15,7 +15,7 @@ use super::facts::{HeldFact, OrderFacts, WalkFacts};
 use super::histories::HistoryWatch;
 use super::registered::RegisteredIn;
 use super::sightings::{SPREADS_WITHIN, Sighting, Sightings};
-use super::stakes::{Stakes, ratio};
+use super::stakes::{Stakes, exceeds, ratio};
 use super::verdict::{Heard, Hearing, HearingCell};
 
 /// Two walks that find the same have to be at least this far apart: a peer that has just started has
@@ -139,7 +139,7 @@ impl HearingWatch {
             }
         }
         let others = known.stakes.of_others(&key).filter(|_| is_any_judged);
-        let misses_a_third = others.is_some_and(|others| missed * 3 > others);
+        let misses_a_third = others.is_some_and(|others| exceeds(missed, others, (1, 3)));
         let missing =
             misses_a_third.then(|| Streak::extended(before.and_then(|row| row.missing), walk.at));
         expect(&mut expectations, walk, sightings, expected_at);
@@ -180,7 +180,7 @@ impl HearingWatch {
         }
         let lacking = stakes.sum(lacking.difference(&hearing));
         let others = stakes.of_others(key);
-        others.is_some_and(|others| lacking * 3 > others * 2)
+        others.is_some_and(|others| exceeds(lacking, others, (2, 3)))
     }
 
     /// Returns when something next becomes too old to count.
@@ -330,10 +330,10 @@ impl HearingWatch {
                 None => due.next().is_some(),
             }
         };
-        let heaviest = stakes.heaviest();
-        let others = heaviest.into_iter().filter(|other| other != key);
+        let others = stakes.heaviest().iter().filter(|other| *other != key);
         others
             .filter(|other| !registered.has(name, other) || lacks(other))
+            .copied()
             .collect()
     }
 }

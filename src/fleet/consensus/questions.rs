@@ -17,7 +17,9 @@ impl Fleet {
     #[must_use]
     pub fn heaviest_keys(&self, network: &str) -> Vec<Hash> {
         let network = self.network(network);
-        network.map_or_else(Vec::new, |it| it.judgement().consensus.stakes().heaviest())
+        network.map_or_else(Vec::new, |it| {
+            it.judgement().consensus.stakes().heaviest().to_vec()
+        })
     }
 
     /// Returns the keys of registered peers that the walked peer `name` with `key` has to be asked

@@ -16,6 +16,8 @@ pub(super) struct Stakes {
     effective: BTreeMap<Hash, u128>,
     /// Stake of the other ones.
     ineffective: BTreeMap<Hash, u128>,
+    /// The keys of the peers with the most effective stake, the heaviest first.
+    heaviest: Vec<Hash>,
     /// The keys whose orders are judged.
     judged: BTreeSet<Hash>,
 }
@@ -37,24 +39,20 @@ impl Stakes {
             };
             peers.insert(*key, stake);
         }
-        let mut stakes = Self {
+        let heaviest = heaviest(&effective);
+        Self {
             total,
+            judged: heaviest.iter().chain(configured).copied().collect(),
+            heaviest,
             effective,
             ineffective,
-            judged: BTreeSet::new(),
-        };
-        stakes.judged = stakes.heaviest().into_iter().collect();
-        stakes.judged.extend(configured);
-        stakes
+        }
     }
 
     /// Returns the keys of the peers with the most stake, the heaviest first, at most
     /// [`MAX_ORDERS`]. Peers that others do not listen to are not among them.
-    pub(super) fn heaviest(&self) -> Vec<Hash> {
-        let mut keys: Vec<(&Hash, &u128)> = self.effective.iter().collect();
-        keys.sort_by_key(|(_, stake)| Reverse(*stake));
-        keys.truncate(MAX_ORDERS);
-        keys.into_iter().map(|(key, _)| *key).collect()
+    pub(super) fn heaviest(&self) -> &[Hash] {
+        &self.heaviest
     }
 
     /// Returns the keys whose orders are judged.
@@ -101,13 +99,32 @@ impl Stakes {
 
     /// Whether `copper` is more than half of the registered stake.
     pub(super) fn is_majority(&self, copper: u128) -> bool {
-        self.total.is_some_and(|total| copper * 2 > total)
+        self.total
+            .is_some_and(|total| exceeds(copper, total, (1, 2)))
     }
 
     /// Returns the stake of these peers together.
     pub(super) fn sum<'a>(&self, keys: impl IntoIterator<Item = &'a Hash>) -> u128 {
         keys.into_iter().map(|key| self.of(key)).sum()
     }
+}
+
+fn heaviest(effective: &BTreeMap<Hash, u128>) -> Vec<Hash> {
+    let mut keys: Vec<(&Hash, &u128)> = effective.iter().collect();
+    keys.sort_by_key(|(_, stake)| Reverse(*stake));
+    keys.truncate(MAX_ORDERS);
+    keys.into_iter().map(|(key, _)| *key).collect()
+}
+
+/// Whether an amount is more than a fraction, such as (1, 3), of a whole. Rewards change the stake with
+/// every block, so it is known to about a millionth: what is so close to the fraction does not exceed
+/// it. Otherwise the smallest reward would decide which of two halves is right.
+pub(super) const fn exceeds(
+    part: u128,
+    whole: u128,
+    (numerator, denominator): (u128, u128),
+) -> bool {
+    part.saturating_sub(whole / 1_000_000) * denominator > whole * numerator
 }
 
 /// Returns the ratio of two amounts, 0 to 1, exact to a billionth.

@@ -8,7 +8,7 @@ use cad3::Hash;
 use tokio::time::Instant;
 
 use crate::fleet::consensus::{ConsensusWatch, WalkedPeer};
-use crate::fleet::{ConsensusVerdict, Evidence, Round, SavedRegistrations};
+use crate::fleet::{ConsensusVerdict, Evidence, Hearing, Round, SavedRegistrations};
 
 use super::member::Member;
 use super::stake::StakeClass;
@@ -103,19 +103,24 @@ impl NetworkWatch {
         let is_expired = consensus.expiry.is_some_and(|expiry| expiry <= now);
         if std::mem::take(&mut consensus.outdated) || is_expired {
             consensus.verdict = Arc::new(consensus.watch.verdict(now));
-            consensus.expiry = consensus.watch.next_expiry(now);
+            self.update_standings(now);
+            let members = self.members.values();
+            let forks = members.filter_map(|member| member.last_fork?.1);
+            let expiry = self.consensus.watch.next_expiry(now);
+            self.consensus.expiry = forks.chain(expiry).min();
         }
-        self.update_standings(now);
     }
 
     fn update_standings(&mut self, now: Instant) {
         let verdict = Arc::clone(&self.consensus.verdict);
         let pinned = self.pinned_keys();
+        let hearing = verdict.hearing.iter();
+        let hearing: HashMap<&str, &Hearing> = hearing.map(|it| (it.name.as_str(), it)).collect();
+        let forks = known_forks(&verdict);
         for member in self.members.values_mut() {
-            let mut hearing = verdict.hearing.iter();
-            let hearing = hearing.find(|hearing| hearing.name == member.name);
+            let hearing = hearing.get(member.name.as_str());
             let key = member.own_key(&pinned);
-            let forked_at = match key.and_then(|key| is_forked(&verdict, &key)) {
+            let forked_at = match key.and_then(|key| forks.get(&key).copied()) {
                 Some(forked) => {
                     member.last_fork = forked.map(|block| (block, None));
                     forked
@@ -132,52 +137,46 @@ impl NetworkWatch {
 
     /// Adds what signed orders prove about the stake of registered peers that are not watched.
     pub(super) fn classify_unwatched(&self, classes: &mut HashMap<Hash, StakeClass>, now: Instant) {
-        let Some(histories) = &self.consensus.verdict.histories else {
-            return;
-        };
-        let Some(majority) = histories.groups.first().filter(|first| first.is_majority) else {
-            return;
-        };
         for key in self.consensus.watch.changed_lately(now) {
-            let class = if majority.peers.contains(&key) {
-                StakeClass::Majority
-            } else if self.consensus.verdict.fork_of(&key).is_some() {
-                StakeClass::Minority
-            } else {
-                continue;
-            };
-            classes.entry(key).or_insert(class);
+            if let Some(class) = class_of_history(&self.consensus.verdict, &key) {
+                classes.entry(key).or_insert(class);
+            }
         }
-    }
-
-    /// Whether histories prove a split: there are several with registered stake, and none has more
-    /// than half of it.
-    pub(super) fn split_of_histories(&self) -> Evidence {
-        let Some(histories) = &self.consensus.verdict.histories else {
-            return Evidence::None;
-        };
-        let staked = histories
-            .groups
-            .iter()
-            .filter(|group| group.stake > Some(0.0));
-        if staked.count() > 1 && !histories.groups.iter().any(|group| group.is_majority) {
-            return Evidence::Proven;
-        }
-        Evidence::None
     }
 }
 
-/// Returns where the history of the peer with `key` leaves that of the majority, or that it does not;
-/// none if that is not known.
-#[expect(
-    clippy::option_option,
-    reason = "unknown, no fork, or a fork at a block"
-)]
-fn is_forked(verdict: &ConsensusVerdict, key: &Hash) -> Option<Option<u64>> {
-    let histories = verdict.histories.as_ref()?;
-    let mut groups = histories.groups.iter();
-    groups.find(|group| group.peers.contains(key))?;
-    Some(verdict.fork_of(key).map(|fork| fork.block))
+/// Returns whether the peer with `key` has the history of the majority, or another one; none if that
+/// is not known.
+fn class_of_history(verdict: &ConsensusVerdict, key: &Hash) -> Option<StakeClass> {
+    let groups = &verdict.histories.as_ref()?.groups;
+    let majority = groups.first().filter(|first| first.is_majority)?;
+    if majority.peers.contains(key) {
+        return Some(StakeClass::Majority);
+    }
+    verdict.fork_of(key).map(|_| StakeClass::Minority)
+}
+
+/// Whether histories prove a split: there are several with registered stake, and none has more than
+/// half of it.
+pub(super) fn split_of_histories(verdict: &ConsensusVerdict) -> Evidence {
+    let groups = verdict.histories.iter().flat_map(|it| &it.groups);
+    let staked = groups.clone().filter(|group| group.stake > Some(0.0));
+    if staked.count() > 1 && !groups.clone().any(|group| group.is_majority) {
+        return Evidence::Proven;
+    }
+    Evidence::None
+}
+
+/// Returns where the histories of all peers of which that is known leave that of the majority.
+fn known_forks(verdict: &ConsensusVerdict) -> HashMap<Hash, Option<u64>> {
+    let groups = verdict.histories.as_ref().map_or(&[][..], |it| &it.groups);
+    let has_majority = groups.first().is_some_and(|first| first.is_majority);
+    let forks = groups.iter().flat_map(|group| {
+        let fork = group.fork.as_ref().filter(|_| has_majority);
+        let fork = fork.map(|fork| fork.block);
+        group.peers.iter().map(move |key| (*key, fork))
+    });
+    forks.collect()
 }
 
 impl Member {
@@ -191,5 +190,106 @@ impl Member {
             return None;
         }
         Some(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fleet::{Fork, ForkedBlock, Histories, History};
+
+    use super::*;
+
+    fn key(name: char) -> Hash {
+        Hash::new([name as u8; 32])
+    }
+
+    /// A verdict of these histories: the peers of each, and its stake in percent.
+    fn histories(groups: &[(&str, u8)]) -> ConsensusVerdict {
+        let fork = || Fork {
+            block: 7,
+            blocks: ['a', 'b'].map(|name| ForkedBlock {
+                hash: key(name),
+                made: None,
+            }),
+        };
+        let groups = groups
+            .iter()
+            .enumerate()
+            .map(|(i, (peers, percent))| History {
+                peers: peers.chars().map(key).collect(),
+                stake: Some(f64::from(*percent) / 100.0),
+                is_majority: *percent > 50,
+                fork: (i > 0).then(fork),
+            });
+        let histories = Histories {
+            groups: groups.collect(),
+            ..Histories::default()
+        };
+        ConsensusVerdict {
+            histories: Some(histories),
+            ..ConsensusVerdict::default()
+        }
+    }
+
+    #[test]
+    fn several_histories_are_a_split_unless_one_has_most_of_the_stake() {
+        for (groups, expected) in [
+            (&[("ab", 100)][..], Evidence::None),
+            (&[("ab", 50), ("cd", 50)], Evidence::Proven),
+            (&[("ab", 40), ("c", 30), ("d", 30)], Evidence::Proven),
+            (&[("abc", 75), ("d", 25)], Evidence::None),
+            // A peer without stake is no side of a split.
+            (&[("ab", 40), ("c", 0)], Evidence::None),
+            (&[], Evidence::None),
+        ] {
+            assert_eq!(
+                split_of_histories(&histories(groups)),
+                expected,
+                "{groups:?}"
+            );
+        }
+        let unknown = ConsensusVerdict::default();
+        assert_eq!(split_of_histories(&unknown), Evidence::None);
+    }
+
+    #[test]
+    fn signed_orders_classify_stake_only_beside_a_majority() {
+        let class = |groups: &[(&str, u8)], name| class_of_history(&histories(groups), &key(name));
+        let majority: &[(&str, u8)] = &[("abc", 75), ("d", 25)];
+        assert_eq!(class(majority, 'a'), Some(StakeClass::Majority));
+        assert_eq!(class(majority, 'd'), Some(StakeClass::Minority));
+        assert_eq!(class(majority, 'e'), None);
+        assert_eq!(class(&[("ab", 50), ("cd", 50)], 'a'), None);
+    }
+
+    #[test]
+    fn a_fork_lasts_while_the_orders_of_the_peer_are_not_read_but_not_for_ever() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut watch = NetworkWatch::default();
+        let id = crate::fleet::slot::SlotId(1);
+        let restored = Standing {
+            forked_at: Some(7),
+            ..Standing::default()
+        };
+        let mut member = Member::new(crate::fleet::Comparison::NotCompared, restored);
+        member.key = Some(key('d'));
+        watch.members.insert(id, member);
+        let mut forked_at = |verdict: ConsensusVerdict, seconds| {
+            watch.consensus.verdict = Arc::new(verdict);
+            watch.update_standings(at(seconds));
+            watch.members[&id].standing.forked_at
+        };
+        let unknown = ConsensusVerdict::default;
+        assert_eq!(forked_at(unknown(), 0), Some(7), "known before the start");
+        assert_eq!(forked_at(histories(&[("abcd", 100)]), 60), None);
+        assert_eq!(forked_at(unknown(), 120), None, "refuted");
+        let forked = || histories(&[("abc", 75), ("d", 25)]);
+        assert_eq!(forked_at(forked(), 180), Some(7));
+        assert_eq!(forked_at(unknown(), 240), Some(7), "not read");
+        assert_eq!(forked_at(forked(), 2_000), Some(7));
+        assert_eq!(forked_at(unknown(), 2_060), Some(7));
+        assert_eq!(forked_at(unknown(), 3_859), Some(7));
+        assert_eq!(forked_at(unknown(), 3_860), None);
     }
 }

@@ -136,6 +136,11 @@ impl Member {
         self.key.filter(|key| self.pinned || !pinned.contains(key))
     }
 
+    /// Whether it is proven to have other states or other blocks than most of the stake.
+    pub(super) const fn is_apart(&self) -> bool {
+        self.comparison.is_diverged() || self.standing.forked_at.is_some()
+    }
+
     /// Returns its last states.
     pub(super) const fn ring(&self) -> &Ring {
         &self.ring

@@ -35,7 +35,7 @@ impl NetworkWatch {
                     is_counted: &dyn Fn(&Member) -> bool,
                     total| {
             let members = self.members.values().filter(|member| {
-                member.is_answering(now) && !member.comparison.is_diverged() && is_counted(member)
+                member.is_answering(now) && !member.is_apart() && is_counted(member)
             });
             let blocks = members.filter_map(|member| Some((reached(member)?, member.stake)));
             reached_by_a_third(blocks, total)

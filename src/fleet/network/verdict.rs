@@ -10,6 +10,7 @@ use crate::fleet::consensus::ConsensusWatch;
 use crate::fleet::slot::SlotId;
 use crate::fleet::{ConsensusVerdict, Evidence, OrderState};
 
+use super::consensus::split_of_histories;
 use super::head::{Head, HeadBasis, Lag};
 use super::member::{Comparison, Member};
 use super::registry::{WHOLE, WeighedRegistry};
@@ -190,7 +191,7 @@ impl NetworkWatch {
                     .collect(),
                 groups: found.groups,
             }),
-            split: self.split_of_histories().or(self.split(now)),
+            split: split_of_histories(&self.consensus.verdict).or(self.split(now)),
             registered: (self.registered > 0).then_some(self.registered),
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),

@@ -131,3 +131,43 @@ impl PeerRecord {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use convex_client::Endpoint;
+
+    use crate::config::Peer;
+    use crate::fleet::Lag;
+    use crate::fleet::network::consensus::Standing;
+
+    use super::*;
+
+    #[test]
+    fn a_forked_peer_is_not_also_isolated_and_neither_of_them_lags() {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let lag = Lag {
+            blocks: 1_000,
+            time: Duration::from_secs(3_600),
+        };
+        record.record_lag(Some(lag), now);
+        let mut conditions = |forked_at, is_isolated, is_unheard| {
+            record.standing = Standing {
+                forked_at,
+                is_isolated,
+                is_unheard,
+            };
+            let found = record.active_conditions(now, wall);
+            found.iter().map(|it| it.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(conditions(None, false, false), ["lagging"]);
+        assert_eq!(conditions(None, true, false), ["isolated"]);
+        assert_eq!(conditions(Some(7), true, false), ["forked"]);
+        assert_eq!(conditions(None, false, true), ["unheard", "lagging"]);
+        assert_eq!(conditions(None, true, true), ["isolated", "unheard"]);
+    }
+}

@@ -293,6 +293,11 @@ impl PeerRecord {
         self.fresh(self.clock.as_ref(), now).copied()
     }
 
+    /// Whether the peer is proven to have other states or other blocks than most of the stake.
+    pub(in crate::fleet) const fn is_apart(&self) -> bool {
+        self.comparison.is_diverged() || self.standing.forked_at.is_some()
+    }
+
     /// Returns how far the peer's clock is behind that of the agent for sure.
     pub(in crate::fleet) fn clock_behind(&self, now: Instant) -> Duration {
         let behind = self.clock(now).map(|clock| -clock.skew - clock.uncertainty);

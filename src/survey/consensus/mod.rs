@@ -47,6 +47,11 @@ pub trait AskedPeers: Send + Sync {
         name: &str,
         query: Query,
     ) -> impl Future<Output = Result<Cell, QueryError>> + Send;
+
+    /// Returns the time of the agent's clock, with which the times of orders and blocks are compared.
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 impl AskedPeers for PeerCommands {
@@ -154,7 +159,7 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
         };
         let round = Round {
             at: Instant::now(),
-            wall: SystemTime::now(),
+            wall: self.peers.wall_clock(),
             walks,
             comparisons,
             blocks,

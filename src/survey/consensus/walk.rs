@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cad3::Hash;
 use convex_client::belief::{Belief, BeliefCache, BeliefError, BeliefHead, read_belief_cached};
@@ -44,7 +44,7 @@ impl<P: AskedPeers> Walker<'_, P> {
             name,
             key: None,
             at: Instant::now(),
-            wall: SystemTime::now(),
+            wall: self.peers.wall_clock(),
             every: target.every,
             belief: Err(String::new()),
             status: Vec::new(),

@@ -79,16 +79,37 @@ const TABLE: &str = "
 # Halves that show no block at the same time.
 | fork:50%:20s late=1s:50%     | 1s           | 4                           | block 20s | all | states_differ                         | split
 | fork:50%:20s late=500ms:50%  | 700ms        | 8                           | block 20s | all | states_differ                         | split
-| fork:2:20s                   | 700ms        | 4                           | block 20s | 2   | diverged                              | healthy
+| fork:2:20s                   | 700ms        | 4                           | block 20s | 2   | diverged [forked]                     | healthy
 | fork:50%:80s late=2s:50%     | random:1s    | 8                           | block 80s | all | states_differ                         | split
 # Peers that are far away.
-| fork:2:20s slow=150ms:all    | 50ms         | 4                           | block 20s | 2   | diverged                              | healthy
-| fork:2:20s slow=150ms:all    | 1s           | 8                           | block 20s | 2   | diverged                              | healthy
+| fork:2:20s slow=150ms:all    | 50ms         | 4                           | block 20s | 2   | diverged [forked]                     | healthy
+| fork:2:20s slow=150ms:all    | 1s           | 8                           | block 20s | 2   | diverged [forked]                     | healthy
 | fork:50%:20s slow=150ms:all  | 50ms         | 8                           | block 20s | all | states_differ                         | split
 | slow=150ms:all               | 50ms         | 8                           | 0s        | -   | -                                     | agrees
 # A peer alone on its history makes no block final.
-| minority-fork:2:20s          | 1s           | 4                           | block 20s | 2   | stalled [lagging diverged states_differ] | healthy
-| minority-fork:2:20s          | 30s          | 4                           | block 20s | 2   | stalled [lagging diverged states_differ] | healthy
+| minority-fork:2:20s          | 1s           | 4                           | block 20s | 2   | stalled forked [lagging diverged states_differ] | healthy
+| minority-fork:2:20s          | 30s          | 4                           | block 20s | 2   | stalled forked [lagging diverged states_differ] | healthy
+# Cut off. It takes five minutes until it is clear whom a peer has to hear.
+| isolate:2:400s               | 1s           | 4 within=4m                 | 400s      | 2   | isolated [lagging]                    | healthy
+| isolate:2:400s               | 30s          | 4 within=4m                 | 400s      | 2   | isolated [lagging]                    | healthy
+| isolate:2:400s               | random:10s   | 8 within=9m                 | 400s      | 2   | - [isolated lagging]                  | healthy
+| isolate:1-2:400s             | 1s           | 4 within=4m                 | 400s      | 1 2 | isolated [lagging]                    | healthy
+| isolate:2:400s               | 200ms        | 2 within=4m                 | 400s      | 1 2 | - [isolated unheard lagging stalled]  | healthy
+| unheard:2:400s               | 1s           | 4 within=4m                 | 400s      | 2   | unheard                               | healthy
+| unheard:2:400s               | 30s          | 8 within=4m                 | 400s      | 2   | unheard                               | healthy
+| unheard:2:400s               | 50ms         | 4 within=4m                 | 400s      | 2   | unheard                               | healthy
+# On an idle network nobody signs anew, so nothing is missed.
+| isolate:2:400s               | -            | 4 within=8m                 | 400s      | 2   | -                                     | healthy
+| unheard:2:400s               | -            | 4 within=8m                 | 400s      | 2   | -                                     | healthy
+# Nobody is cut off.
+| -                            | 200ms        | 4 within=12m                | 0s        | -   | -                                     | agrees
+| late=1s:2 slow=150ms:3       | 1s           | 4 within=12m                | 0s        | -   | -                                     | healthy
+| lag=5:2                      | 1s           | 4 within=12m                | 0s        | -   | -                                     | healthy
+| restart=500:2:400s           | 1s           | 4 within=8m                 | 400s      | 2   | - [receding finality_lost lagging]    | healthy
+| recede=1000:2:400s           | 1s           | 4 within=8m                 | 400s      | 2   | receding [finality_lost lagging]      | healthy
+| skew=1h:2                    | 1s           | 4 within=12m                | 0s        | -   | -                                     | healthy
+| skew=-1h:2                   | 1s           | 4 within=12m                | 0s        | -   | -                                     | healthy
+| refuse:2:400s..430s          | 1s           | 4 within=8m                 | 400s      | 2   | - [lagging]                           | healthy
 # A restart from an older state contradicts nobody.
 | restart=50:2:60s             | 1s           | 4                           | 60s       | 2   | -                                     | healthy
 | restart=50:2:60s             | random:200ms | 8                           | 60s       | 2   | -                                     | healthy
@@ -136,6 +157,7 @@ fn row(line: &'static str) -> Cell {
         match name {
             "watched" => cell.scope.peers = value.parse().unwrap(),
             "strangers" => cell.scope.strangers = value.parse().unwrap(),
+            "within" => cell.within = seconds(value),
             "registered" => cell.registered = Registered::parse(value).unwrap(),
             "leave" => cell.strangers_leave = Some(seconds(value)),
             _ => panic!("{line}"),

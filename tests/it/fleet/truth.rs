@@ -88,15 +88,15 @@ const TABLE: &str = "
 | restart=50:2:10s      | 450ms   | Pinned      | 2       | 1 up [] advancing                                   | advancing split=0 margin=0.33 losable=1
 | claim=4611686018427387904:2 stake=0.01:2 | 450ms   | Pinned      | 2       | 1 degraded [own_stake_low] *                        | advancing split=0 margin=0.33 losable=0
 # The state.
-| fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
-| fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged] *                             | * split=0 margin=0.08 losable=0
-| fork:2:10s            | 450ms   | Pinned      | 2       | 1 degraded [diverged] advancing                     | advancing split=0 margin=0.08 losable=0
+| fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged forked] idle                   | idle split=0 margin=0.08 losable=0
+| fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged forked] *                      | * split=0 margin=0.08 losable=0
+| fork:2:10s            | 450ms   | Pinned      | 2       | 1 degraded [diverged forked] advancing              | advancing split=0 margin=0.08 losable=0
 | fork=990:50%          | -       | Pinned      | 1 2 3 4 | 1 degraded [states_differ] idle                     | idle split=1 margin=0.33 losable=1
 | fork:50%:10s          | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [states_differ] advancing                | advancing split=1 margin=0.33 losable=1
-| minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [lagging stalled] stalled                | advancing split=0 margin=0.33 losable=0
+| minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [forked stalled] stalled                 | advancing split=0 margin=0.08 losable=0
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
-| wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged] idle                          | idle split=0 margin=0.08 losable=0
+| wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged forked] idle                   | idle split=0 margin=0.08 losable=0
 | wrong-key:2           | 450ms   | Pinned      | 2       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
 | wrong-key:2:10s       | 450ms   | Unpinned    | 2       | 1 degraded [identity_changed] advancing             | advancing split=0 margin=0.33 losable=1
 | duplicate-key:2,3:10s | 450ms   | Pinned      | 3       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
@@ -200,7 +200,11 @@ fn config(networks: &[(&Network, Watch)], pace: &Pace) -> String {
             Watch::Unpinned => String::new(),
             _ => format!(", genesis: '{}'", network.genesis()),
         };
-        writeln!(named, "  - {{ name: '{n}'{genesis}, stake_interval: 10s }}").unwrap();
+        writeln!(
+            named,
+            "  - {{ name: '{n}'{genesis}, stake_interval: 10s, consensus_interval: 10s }}"
+        )
+        .unwrap();
         for i in 1..=watch.watched() {
             let (tcp, http, more) = (
                 network.tcp(i),

@@ -11,7 +11,7 @@ use crate::support::simulated::options;
 
 use super::watched::{Scope, Watched};
 
-/// A fault is found within this time after it shows.
+/// A fault is found within this time after it shows, if a cell gives no other.
 const FOUND_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long a verdict then has to hold.
@@ -21,7 +21,10 @@ const HOLDS_FOR: Duration = Duration::from_secs(45);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The conditions that accuse a peer of what only a comparison shows.
-const ACCUSATIONS: [Condition; 7] = [
+const ACCUSATIONS: [Condition; 10] = [
+    Condition::Forked,
+    Condition::Isolated,
+    Condition::Unheard,
     Condition::Lagging,
     Condition::Stalled,
     Condition::Receding,
@@ -41,6 +44,8 @@ pub(super) struct Cell {
     pub(super) scope: Scope,
     pub(super) registered: Registered,
     pub(super) shows: Shows,
+    /// How long it then takes at most to find it.
+    pub(super) within: Duration,
     /// The peers that may be accused, from 1.
     pub(super) ill: BTreeSet<usize>,
     /// What each of them has to be accused of.
@@ -87,6 +92,7 @@ impl Cell {
             },
             registered: Registered::default(),
             shows: Shows::At(Duration::ZERO),
+            within: FOUND_WITHIN,
             ill: BTreeSet::new(),
             found: BTreeSet::new(),
             tolerated: BTreeSet::new(),
@@ -112,6 +118,8 @@ impl Cell {
         } else {
             cell.ill = forked;
             cell.found = [Condition::Diverged].into();
+            // Found by walks, which are less frequent than polls.
+            cell.tolerated = [Condition::Forked].into();
         }
         cell
     }
@@ -229,14 +237,14 @@ async fn check(cell: &Cell, prefix: &str) -> Option<String> {
         let missing = cell.missing(&snapshot);
         match found_at {
             None if missing.is_empty() => found_at = Some(now),
-            None if now < shown + FOUND_WITHIN => {}
+            None if now < shown + cell.within => {}
             None => break Some((now, missing)),
             Some(_) if !missing.is_empty() && cell.network != Network::InAgreement => {
                 break Some((now, missing));
             }
             Some(found) if now < found + HOLDS_FOR => {}
             // What must not happen is waited for as long as what must.
-            Some(_) if cell.found.is_empty() && now < shown + FOUND_WITHIN => {}
+            Some(_) if cell.found.is_empty() && now < shown + cell.within => {}
             Some(_) => break None,
         }
     };

@@ -270,6 +270,10 @@ impl AskedPeers for Asked {
         }
     }
 
+    fn wall_clock(&self) -> SystemTime {
+        self.0.wall + self.0.start.elapsed()
+    }
+
     async fn query(&self, name: &str, query: Query) -> Result<Cell, QueryError> {
         sleep(ROUND_TRIP).await;
         let peer = self.0.number_of(name);
