@@ -34,6 +34,8 @@ const REHEARSALS: &[(&str, Expected)] = &[
     // It lags until its belief was read twice, of peers that were registered for five minutes.
     ("isolate:2", Alert("ConvexPeerIsolated")),
     ("unheard:2", Alert("ConvexPeerUnheard")),
+    ("duplicate-key:2,3", Alert("ConvexPeerIdentityChanged")),
+    ("ahead=1h:2", Alert("ConvexConsensusStalled")),
     ("late=1s:2", Nothing("a second is less than lag_for")),
     ("lag=40:2", Alert("ConvexPeerLagging")),
     // The peer lags as well, but only this alert says that final blocks are lost.

@@ -50,6 +50,7 @@ impl Components {
             commands: Arc::clone(&commands),
             scans,
             others_walked: Arc::default(),
+            history: Arc::clone(&history),
         };
         let learning = Arc::clone(&fleet);
         let record_host_reading =

@@ -1,17 +1,16 @@
 //! The file that holds the saved state: its format, its lock, and how it is replaced atomically.
 //! No file in the directory is opened through a symbolic link, which could lead anywhere.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::alerting::delivery::PersistedOutbox;
-use crate::config::require_regular;
+use crate::config::open_regular_itself;
 use crate::fleet::SavedFleet;
 
 /// Name of the file in the state directory.
@@ -120,7 +119,7 @@ impl StateFile {
         };
         fs::create_dir_all(dir).map_err(failed(dir))?;
         let path = dir.join(LOCK_NAME);
-        let lock = open_regular(&path, File::options().create(true).append(true));
+        let lock = open_regular_itself(&path, File::options().create(true).append(true));
         let lock = lock.map_err(failed(&path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
@@ -209,19 +208,6 @@ impl StateFile {
     }
 }
 
-/// Opens a regular file itself, not what a link points to; nothing that it could be blocks.
-fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    if let Ok(metadata) = fs::symlink_metadata(path) {
-        require_regular(&metadata)?;
-    }
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = options
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
-    require_regular(&file.metadata()?)?;
-    Ok(file)
-}
-
 /// Creates a file in the place of what a crash, or somebody else, has left there.
 fn create_anew(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
@@ -233,7 +219,7 @@ fn create_anew(path: &Path) -> io::Result<File> {
 
 /// Reads the state from `path`: `None` without a file, an error if the file is unusable.
 fn read(path: &Path) -> Result<Option<State>, String> {
-    let file = match open_regular(path, File::options().read(true)) {
+    let file = match open_regular_itself(path, File::options().read(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read it: {error}")),

@@ -75,6 +75,11 @@ pub(super) enum Command {
     /// Exit codes: 0, or 1 if an input could not be decoded; its line has the position and the
     /// problem.
     Decode(DecodeArgs),
+    /// List and export the evidence of forks and of finality that went back
+    ///
+    /// The agent keeps it in `state_dir` when the trouble begins: the signed orders and blocks that
+    /// prove it, to show to other operators. Their signatures are checked each time.
+    Evidence(EvidenceArgs),
     /// Run a simulated network on loopback, optionally with faults
     ///
     /// Its peers speak both protocols, to try out the agent, its alerts and its dashboards. Ends
@@ -189,6 +194,55 @@ pub(super) struct DecodeArgs {
     /// Print JSON, one object per line
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EvidenceArgs {
+    #[command(subcommand)]
+    pub(super) command: EvidenceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EvidenceCommand {
+    /// List evidence and check its signatures
+    ///
+    /// Prints id, time, network, peer, condition and size of each file, the oldest first, and
+    /// whether all signed orders and blocks in it are what it says.
+    ///
+    /// Exit codes: 0, or 1 if a file cannot be read or a signature is not valid.
+    List(EvidenceListArgs),
+    /// Print a file of evidence, or write it to another file
+    ///
+    /// Exit codes: 0, or 1 if there is no such evidence or it cannot be written.
+    Export(EvidenceExportArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor evidence list
+  convex-peer-monitor evidence list received.json   # what another operator has exported")]
+pub(super) struct EvidenceListArgs {
+    /// Exported files [default: the evidence in `state_dir`]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) files: Vec<PathBuf>,
+    /// Configuration file, which names the `state_dir` [default: as for run]
+    #[arg(long, value_name = "FILE", conflicts_with = "files", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor evidence export 20261129T190102Z-forked-1a2b3c4d --output fork.json")]
+pub(super) struct EvidenceExportArgs {
+    /// Id of the evidence, as listed
+    #[arg(value_name = "ID")]
+    pub(super) id: String,
+    /// File to write; `-` for standard output
+    #[arg(long, value_name = "FILE", default_value = "-", value_hint = ValueHint::FilePath)]
+    pub(super) output: PathBuf,
+    /// Configuration file, which names the `state_dir` [default: as for run]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

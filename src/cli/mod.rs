@@ -3,6 +3,7 @@
 mod args;
 pub mod check_config;
 pub mod decode;
+mod evidence;
 mod healthcheck;
 mod probe;
 mod run;
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
         Some(Command::CheckConfig(args)) => check_config(&args),
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Decode(args)) => decode(&args),
+        Some(Command::Evidence(args)) => evidence::evidence(args),
         Some(Command::Simulate(args)) => simulate::simulate(&args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),
         Some(Command::MetricsReference) => print(&metrics::reference()),

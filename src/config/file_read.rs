@@ -1,7 +1,7 @@
 //! Reads files in bounded time and memory: a path may name a pipe, or a file on a network mount
 //! that no longer answers.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,22 @@ pub fn open_regular_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
     let file = options.read(true).custom_flags(nonblocking).open(path)?;
+    require_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Opens a regular file itself, not what a link points to; nothing that it could be blocks.
+///
+/// # Errors
+/// The file cannot be opened, or is not a regular one.
+pub fn open_regular_itself(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    if let Ok(metadata) = fs::symlink_metadata(path) {
+        require_regular(&metadata)?;
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
     require_regular(&file.metadata()?)?;
     Ok(file)
 }

@@ -46,7 +46,7 @@ pub use capacity::Capacity;
 pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};
-pub use file_read::{open_regular_file, read_file, require_regular};
+pub use file_read::{open_regular_file, open_regular_itself, read_file, require_regular};
 pub use history::History;
 pub use http_options::HttpOptions;
 pub use keys::keys;

@@ -4,6 +4,7 @@
 mod db;
 mod event;
 mod event_log;
+mod evidence;
 mod in_memory;
 mod network_changes;
 mod peer_changes;
@@ -23,6 +24,10 @@ pub use db::{
 };
 pub use event::{Event, EventKind, Label, StateOfPeer};
 pub use event_log::{EVENTS_KEPT, Subscription};
+pub use evidence::{
+    BlockEvidence, Bytes, Compared, Document, EvidenceError, EvidenceFile, EvidenceKeeper,
+    EvidenceStore, Incident, Listing, OrderEvidence, Signatures, WalkEvidence, read_evidence,
+};
 pub use queries::Transcripts;
 pub use recent_polls::{Outcome, POLLS_KEPT, Poll};
 pub use recorder::{History, MAX_TRANSCRIBED_PEERS};

@@ -13,6 +13,7 @@ use crate::fleet::{Observation, PeerRecord, PollObserver, Rename, Snapshot};
 use super::db::{Handle, PeerKey, Thread};
 use super::event::EventKind;
 use super::event_log::{EventLog, EventSubject};
+use super::evidence::EvidenceKeeper;
 use super::in_memory::PeerHistory;
 use super::summary::Summary;
 
@@ -37,6 +38,7 @@ pub struct History {
     pub(super) removed: Mutex<RemovedSummaries>,
     pub(super) log: Arc<EventLog>,
     pub(super) db: Handle,
+    evidence: EvidenceKeeper,
 }
 
 impl History {
@@ -49,6 +51,7 @@ impl History {
             peers: RwLock::default(),
             above_transcript_limit: AtomicBool::new(false),
             removed: Mutex::default(),
+            evidence: EvidenceKeeper::new(state_dir.as_deref()),
             db: Thread::new(state_dir, max_bytes, Arc::clone(&log)).spawn(),
             log,
         };
@@ -59,6 +62,12 @@ impl History {
             );
         }
         Arc::new(history)
+    }
+
+    /// Returns what keeps evidence.
+    #[must_use]
+    pub const fn evidence(&self) -> &EvidenceKeeper {
+        &self.evidence
     }
 
     /// Continues the history of peers under other names.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{self, Config, CustomQuery};
 use crate::fleet::{Fleet, PeerRecord};
+use crate::history::History;
 use crate::poller::PeerCommands;
 use crate::supervisor::{Supervisor, TaskSet};
 
@@ -39,6 +40,8 @@ pub struct Surveyor {
     pub scans: mpsc::Sender<ScanResult>,
     /// When other people's peers were last walked.
     pub others_walked: Arc<OthersWalked>,
+    /// Keeps evidence.
+    pub history: Arc<History>,
 }
 
 /// The queries of all networks, with one task each.
@@ -142,12 +145,13 @@ impl Surveyor {
         }
     }
 
-    /// Keeps what beliefs say in the fleet up to date.
+    /// Keeps what beliefs say in the fleet up to date, and evidence of what they prove.
     async fn survey_consensus(&self, network: String, interval: Duration) {
         let (fleet, peers) = (Arc::clone(&self.fleet), Arc::clone(&self.commands));
         let others = Arc::clone(&self.others_walked);
         let survey = ConsensusSurvey::new(fleet, network, interval, peers, others);
-        survey.run().await;
+        let evidence = survey.evidence(Arc::clone(&self.history));
+        tokio::join!(survey.run(), evidence.run());
     }
 
     /// Keeps the registry in the fleet up to date, and checks the advertised hosts.

@@ -1,6 +1,7 @@
 //! The history: recorded by the fleet, readable before and after it is written to disk.
 
 mod events;
+mod evidence;
 mod recent;
 mod series;
 mod store;

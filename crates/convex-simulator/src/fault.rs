@@ -101,6 +101,14 @@ impl Fault {
             spec: spec.to_owned(),
             problem,
         })?;
+        if kind == FaultKind::DuplicateKey && !(0..count).any(|peer| peers.rank(peer) > Some(0)) {
+            return Err(FaultError::Value {
+                spec: spec.to_owned(),
+                problem: "one peer alone has no duplicate; expected two or more, such as \
+                          duplicate-key:2,3"
+                    .to_owned(),
+            });
+        }
         let (from, to) = times.map_or(Ok((Duration::ZERO, None)), |times| {
             parse_times(times).map_err(|problem| FaultError::Times {
                 spec: spec.to_owned(),
@@ -245,6 +253,12 @@ mod tests {
             ("late:1", "\"\" is not a duration"),
             ("restart=0:1", "at least 1"),
             ("claim=-1:1", "expected claim=BLOCKS"),
+            ("ahead:1", "\"\" is not a duration"),
+            (
+                "duplicate-key:2",
+                "expected two or more, such as duplicate-key:2,3",
+            ),
+            ("duplicate-key=3:1", "duplicate-key takes no value"),
             ("unregistered=1:1", "unregistered takes no value"),
             ("stall:0", "peers are numbered from 1"),
             ("stall:11", "there are 10 peers"),
@@ -271,6 +285,7 @@ mod tests {
             ("restart=5:2", "recede=3:2"),
             ("fork:2", "minority-fork:2"),
             ("minority-fork:2", "stall:2"),
+            ("wrong-key:2", "duplicate-key:2-3"),
             ("low-stake:2", "stake=5:2"),
             ("old-api:2", "map-status:2"),
             ("half-dead:2", "query-error=JUICE:2"),

@@ -19,6 +19,10 @@ pub enum FaultKind {
     Isolate,
     /// `unheard`
     Unheard,
+    /// `duplicate-key`
+    DuplicateKey,
+    /// `ahead=DURATION`, in milliseconds.
+    Ahead(i64),
     /// `late=DURATION`, in milliseconds.
     Late(i64),
     /// `lag=BLOCKS`
@@ -95,6 +99,14 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
     (
         "unheard",
         "hears all peers, but none of them hears its newer orders",
+    ),
+    (
+        "duplicate-key",
+        "has the key of the first of these peers, and signs orders that the others of them never hold",
+    ),
+    (
+        "ahead=DURATION",
+        "its blocks are dated this far ahead of the clock, and nothing becomes final before that time",
     ),
     (
         "late=DURATION",
@@ -181,6 +193,8 @@ impl FaultKind {
             Self::MinorityFork(_) => "minority-fork",
             Self::Isolate => "isolate",
             Self::Unheard => "unheard",
+            Self::DuplicateKey => "duplicate-key",
+            Self::Ahead(_) => "ahead",
             Self::Late(_) => "late",
             Self::Lag(_) => "lag",
             Self::Recede(_) => "recede",
@@ -216,6 +230,7 @@ impl FaultKind {
                 Aspect::Order
             }
             Self::LowStake | Self::Stake(_) => Aspect::Stake,
+            Self::WrongKey | Self::DuplicateKey => Aspect::Key,
             Self::Tarpit
             | Self::Garbage
             | Self::HugeFrame
@@ -264,9 +279,8 @@ impl FaultKind {
         let kind = match name {
             "fork" => Self::Fork(value.map(|_| blocks(0)).transpose()?),
             "minority-fork" => Self::MinorityFork(value.map(|_| blocks(0)).transpose()?),
-            "late" => Self::Late(to_ms(
-                parse_duration(value.unwrap_or_default()).map_err(FaultKindError::Value)?,
-            )),
+            "late" => Self::Late(parse_ms(value)?),
+            "ahead" => Self::Ahead(parse_ms(value)?),
             "lag" => Self::Lag(blocks(1)?),
             "restart" => Self::Restart(blocks(1)?),
             "claim" => Self::Claim(blocks(0)?),
@@ -282,6 +296,7 @@ impl FaultKind {
                     Self::Stall,
                     Self::Isolate,
                     Self::Unheard,
+                    Self::DuplicateKey,
                     Self::WrongGenesis,
                     Self::WrongKey,
                     Self::Tarpit,
@@ -330,6 +345,7 @@ enum Aspect {
     Release,
     Queries,
     Stake,
+    Key,
     /// An aspect that only the kind of this name determines.
     Unshared(&'static str),
 }
@@ -342,6 +358,11 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is longer than 100 years"));
     }
     Ok(duration)
+}
+
+fn parse_ms(value: Option<&str>) -> Result<i64, FaultKindError> {
+    let duration = parse_duration(value.unwrap_or_default());
+    duration.map(to_ms).map_err(FaultKindError::Value)
 }
 
 fn parse_skew(text: &str) -> Result<i64, FaultKindError> {

@@ -10,7 +10,7 @@ use super::world::History;
 
 /// Tags of the records.
 const BELIEF: u8 = 0xd4;
-const BLOCK: u8 = 0xd6;
+pub(super) const BLOCK: u8 = 0xd6;
 const ORDER: u8 = 0xd7;
 const INVOKE: u8 = 0xd0;
 
@@ -25,13 +25,19 @@ const KEPT_ORDERS: usize = 4096;
 /// Blocks have 1 to this many transactions.
 const MAX_TRANSACTIONS: usize = 3;
 
-/// One order in a belief: who signs it, and what it says.
+/// A key that signs orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum OrderKey {
+    /// The key of the peer with this index.
+    Usual(usize),
+    /// The other key of that peer.
+    Other(usize),
+}
+
+/// One order in a belief: which key signs it, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct OrderId {
-    /// Index of the peer.
-    pub(super) peer: usize,
-    /// Whether it is signed by the peer's other key.
-    pub(super) by_other_key: bool,
+    pub(super) key: OrderKey,
     /// Number of blocks at each level.
     pub(super) levels: [i64; 4],
     pub(super) history: History,
@@ -43,7 +49,7 @@ pub(super) struct OrderId {
 #[derive(Debug)]
 pub(super) struct Ledger {
     signers: Vec<Signer>,
-    /// Maker and time of each block, in milliseconds since the epoch.
+    /// Maker and date of each block, in milliseconds since the epoch.
     blocks: Vec<(usize, i64)>,
     chains: HashMap<History, Chain>,
     transaction: Option<Cell>,
@@ -114,9 +120,9 @@ impl Ledger {
         }
     }
 
-    /// Adds a block that `maker` made at `made_ms`, in milliseconds since the epoch.
-    pub(super) fn add_block(&mut self, maker: usize, made_ms: i64) {
-        self.blocks.push((maker, made_ms));
+    /// Adds a block of `maker` with this date, in milliseconds since the epoch.
+    pub(super) fn add_block(&mut self, maker: usize, dated_ms: i64) {
+        self.blocks.push((maker, dated_ms));
     }
 
     /// Returns the hash of the belief with these orders.
@@ -129,7 +135,7 @@ impl Ledger {
             .iter()
             .map(|id| {
                 let signed = self.order(id, &mut cells);
-                (Cell::from(self.key(id)), signed)
+                (Cell::from(self.key(id.key)), signed)
             })
             .collect();
         let index = Cell::index(entries).unwrap_or(Cell::Nil);
@@ -159,10 +165,17 @@ impl Ledger {
         Some(alone.top)
     }
 
-    fn key(&self, id: &OrderId) -> Hash {
-        match &self.signers[id.peer] {
-            signer if id.by_other_key => signer.other().key(),
-            signer => signer.key(),
+    /// Returns a signed block of a history; none if it has not been made.
+    pub(super) fn signed_block(&mut self, history: History, index: usize) -> Option<Cell> {
+        self.blocks(history, index.checked_add(1)?);
+        self.chains.get(&history)?.signed.get(index).cloned()
+    }
+
+    /// Returns the public key.
+    pub(super) fn key(&self, key: OrderKey) -> Hash {
+        match key {
+            OrderKey::Usual(peer) => self.signers[peer].key(),
+            OrderKey::Other(peer) => self.signers[peer].other().key(),
         }
     }
 
@@ -176,9 +189,9 @@ impl Ledger {
         } else {
             let points = Cell::vector(id.levels.map(Cell::integer));
             let order = Cell::record(ORDER, [Cell::integer(id.timestamp_ms), points, blocks]);
-            let signed = match &self.signers[id.peer] {
-                signer if id.by_other_key => signer.other().sign(&order),
-                signer => signer.sign(&order),
+            let signed = match id.key {
+                OrderKey::Usual(peer) => self.signers[peer].sign(&order),
+                OrderKey::Other(peer) => self.signers[peer].other().sign(&order),
             };
             if self.orders.len() >= KEPT_ORDERS {
                 self.orders.clear();
@@ -220,9 +233,9 @@ impl Ledger {
                 return block.clone();
             }
         }
-        let (maker, made_ms) = self.blocks[index];
+        let (maker, dated_ms) = self.blocks[index];
         // A millisecond makes the blocks of other histories differ.
-        let timestamp_ms = made_ms + i64::from(!common && history != History::Common);
+        let timestamp_ms = dated_ms + i64::from(!common && history != History::Common);
         let pair = &self.signers[maker];
         let transaction = self.transaction.get_or_insert_with(|| {
             let command = Cell::keyword("simulated");

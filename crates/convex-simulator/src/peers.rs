@@ -78,6 +78,19 @@ impl PeerSet {
         self.0.iter().any(|range| range.contains(&index))
     }
 
+    /// Returns the number of selected peers before the one with this index, from 0; none if that is
+    /// not selected.
+    #[must_use]
+    pub(super) fn rank(&self, index: usize) -> Option<usize> {
+        let before = (0..index).filter(|other| self.contains(*other));
+        self.contains(index).then(|| before.count())
+    }
+
+    /// Returns the index, from 0, of the first selected peer.
+    pub(super) fn first(&self) -> Option<usize> {
+        self.0.iter().map(|range| *range.start()).min()
+    }
+
     /// Returns the number, from 1, of the first peer that is in both selections.
     #[must_use]
     pub fn first_shared(&self, other: &Self) -> Option<usize> {
@@ -121,6 +134,14 @@ mod tests {
         ] {
             assert!(PeerSet::parse(text, 10).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_selected_peers_have_ranks() {
+        let set = PeerSet::parse("8,2-3,3", 10).unwrap();
+        assert_eq!(set.first(), Some(1));
+        let ranks = [0, 1, 2, 3, 7].map(|index| set.rank(index));
+        assert_eq!(ranks, [None, Some(0), Some(1), None, Some(2)]);
     }
 
     #[test]

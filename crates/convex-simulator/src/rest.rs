@@ -1,5 +1,7 @@
-//! The REST interface of a peer (PEER-PROTOCOL, section 9): the two routes that a monitor uses, and
-//! the effect of faults on them.
+//! The REST interface of a peer (PEER-PROTOCOL, section 9): the routes that a monitor uses, and the
+//! effect of faults on them.
+
+mod blocks;
 
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,6 +19,8 @@ use super::script::{Queries, Wire};
 use super::state::GENESIS_USER;
 use super::world::View;
 
+/// Route of a block, before its number.
+const BLOCKS: &str = "/api/v1/blocks/";
 /// Longest request body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
 /// Length that a huge reply announces.
@@ -70,11 +74,11 @@ pub(super) async fn answer(
                 value(&view, StatusCode::OK, &status_map(&view), &head.headers)
             }
             (&Method::OPTIONS, _) => text(&view, StatusCode::NO_CONTENT, ""),
-            (_, path) => text(
-                &view,
-                StatusCode::NOT_FOUND,
-                &format!("404 Not found: {path}"),
-            ),
+            (&Method::GET, path) if !view.faults.is_old() => match path.strip_prefix(BLOCKS) {
+                Some(number) => blocks::block(&view, path, number),
+                None => not_found(&view, path),
+            },
+            (_, path) => not_found(&view, path),
         }
     };
     Ok(response(&view, reply))
@@ -129,6 +133,14 @@ fn response(view: &View, reply: Reply) -> Response<Body> {
         headers.insert(DATE, date);
     }
     response
+}
+
+fn not_found(view: &View, path: &str) -> Reply {
+    text(
+        view,
+        StatusCode::NOT_FOUND,
+        &format!("404 Not found: {path}"),
+    )
 }
 
 /// Makes a reply of plain text, which the newer release labels as JSON.

@@ -8,6 +8,10 @@ use super::fault_kind::FaultKind;
 /// Own stake with `low-stake`, in copper: 500 CVM, half the minimum that avoids eviction.
 const LOW_STAKE: i64 = 500_000_000_000;
 
+/// How much later each further peer with one key learns of a block: more than the differences
+/// between usual peers.
+const DUPLICATE_DELAY_MS: i64 = 41;
+
 /// The faults of a network, none of which contradict each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(Vec<Fault>);
@@ -25,6 +29,10 @@ pub(super) struct ActiveFaults {
     pub(super) isolated: Option<Isolation>,
     /// Time since which no other peer hears this one.
     pub(super) unheard: Option<Duration>,
+    /// Index of the peer whose key this one has, together with others.
+    pub(super) duplicate_of: Option<usize>,
+    /// How far ahead of the clock the peer dates its blocks.
+    pub(super) ahead_ms: i64,
     /// How much later the peer learns of each block.
     pub(super) late_ms: i64,
     /// Number of blocks by which the order fell back at this time, to catch up from there.
@@ -152,6 +160,13 @@ impl Script {
                     });
                 }
                 FaultKind::Unheard => faults.unheard = Some(fault.from),
+                FaultKind::DuplicateKey => {
+                    faults.duplicate_of = fault.peers.first();
+                    // Peers that learn of blocks at different times sign different orders.
+                    let rank = fault.peers.rank(peer).unwrap_or_default();
+                    faults.late_ms += DUPLICATE_DELAY_MS * i64::try_from(rank).unwrap_or_default();
+                }
+                FaultKind::Ahead(ms) => faults.ahead_ms = *ms,
                 FaultKind::Stall => faults.stall = Some(fault.from),
                 FaultKind::Recede(blocks) => faults.recede = Some((*blocks, fault.from)),
                 FaultKind::Lag(blocks) => faults.lag = *blocks,
@@ -162,7 +177,7 @@ impl Script {
                         stands: matches!(fault.kind, FaultKind::MinorityFork(_)),
                     });
                 }
-                FaultKind::Late(ms) => faults.late_ms = *ms,
+                FaultKind::Late(ms) => faults.late_ms += *ms,
                 FaultKind::Restart(blocks) => faults.restart = Some((*blocks, fault.from)),
                 FaultKind::Claim(block) => faults.claim = Some(*block),
                 FaultKind::Skew(ms) => faults.skew_ms = *ms,
@@ -193,22 +208,25 @@ impl Script {
     /// Whether `peer` takes part in making blocks at `now`.
     pub(super) fn makes_blocks(&self, peer: usize, now: Duration) -> bool {
         let prevents_blocks = |fault: &Fault| {
-            matches!(
-                fault.kind,
-                FaultKind::Stall
-                    | FaultKind::Recede(_)
-                    | FaultKind::MinorityFork(_)
-                    | FaultKind::Isolate
-                    | FaultKind::Unheard
-                    | FaultKind::Claim(_)
-                    | FaultKind::Unregistered
-                    | FaultKind::WrongGenesis
-                    | FaultKind::Tarpit
-                    | FaultKind::Refuse
-                    | FaultKind::Reset
-                    | FaultKind::HalfDead
-                    | FaultKind::SilentStake
-            )
+            let has_key_of_other =
+                fault.kind == FaultKind::DuplicateKey && fault.peers.first() != Some(peer);
+            has_key_of_other
+                || matches!(
+                    fault.kind,
+                    FaultKind::Stall
+                        | FaultKind::Recede(_)
+                        | FaultKind::MinorityFork(_)
+                        | FaultKind::Isolate
+                        | FaultKind::Unheard
+                        | FaultKind::Claim(_)
+                        | FaultKind::Unregistered
+                        | FaultKind::WrongGenesis
+                        | FaultKind::Tarpit
+                        | FaultKind::Refuse
+                        | FaultKind::Reset
+                        | FaultKind::HalfDead
+                        | FaultKind::SilentStake
+                )
         };
         !self.active(peer, now).any(prevents_blocks)
     }

@@ -1,28 +1,32 @@
 //! The simulated network: its peers, its blocks, and what each peer knows at a given time. Does no
 //! I/O and reads no clock.
 
+mod block;
 mod heard;
 mod history;
+mod states;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cad3::Hash;
-use convex_client::StatePair;
 
-use super::ledger::{Ledger, OrderId, Signer};
+use super::ledger::{Ledger, OrderKey, Signer};
 use super::network::Options;
 use super::peers::PeerSet;
 use super::script::{ActiveFaults, Script};
-use super::state::{FIRST_CONTROLLER, GENESIS_USER, PeerEntry, State, accounts};
+use super::state::{State, accounts};
 use super::traffic::Traffic;
 
+use self::block::Block;
 use self::history::StateId;
 
 pub(super) use self::history::History;
+pub(super) use self::view::View;
 
 /// Number of blocks at the start, which is how far peers can lag or fall back.
 const INITIAL_BLOCKS: usize = 1000;
@@ -73,8 +77,7 @@ pub(super) struct World {
     traffic: Option<Traffic>,
     /// Wall-clock time of the start, in milliseconds since the epoch.
     start_ms: i64,
-    /// Time of each block, in milliseconds since the start.
-    blocks: Vec<i64>,
+    blocks: Vec<Block>,
     /// Indexes of the blocks of each peer, in order.
     made_by: Vec<Vec<i64>>,
     next_traffic: Option<Duration>,
@@ -86,52 +89,6 @@ pub(super) struct World {
     ledger: Arc<Mutex<Ledger>>,
     /// Genesis states. Kept forever, because every view needs one.
     genesis_states: Vec<(StateId, Arc<State>)>,
-}
-
-/// What one peer knows at one time, and what is wrong with it.
-#[derive(Clone, Debug)]
-pub(super) struct View {
-    pub(super) genesis: Hash,
-    pub(super) genesis_state: Arc<State>,
-    pub(super) key: Hash,
-    /// The orders in the peer's belief; none if the network is too large for beliefs.
-    heard: Option<Vec<OrderId>>,
-    ledger: Arc<Mutex<Ledger>>,
-    /// Number of blocks at each level: block, proposal, consensus, finality.
-    pub(super) levels: [i64; 4],
-    pub(super) state: Arc<State>,
-    /// The peer's clock, in milliseconds since the epoch.
-    pub(super) clock_ms: i64,
-    pub(super) faults: ActiveFaults,
-}
-
-impl View {
-    /// Returns the block and the hash of the state.
-    pub(super) fn state_pair(&self) -> StatePair {
-        StatePair {
-            block: self.state.block,
-            hash: self.state.hash,
-        }
-    }
-}
-
-impl View {
-    /// Returns the hash of the peer's belief. In a network that is too large, no cell has it.
-    pub(super) fn belief(&self) -> Hash {
-        match &self.heard {
-            Some(heard) => self.ledger().belief(heard),
-            None => Hash::of(format!("belief {} {:?}", self.key, self.levels).as_bytes()),
-        }
-    }
-
-    /// Returns a block, order or belief, or a part of one, by its hash.
-    pub(super) fn signed_cell(&self, hash: &Hash) -> Option<cad3::Cell> {
-        self.ledger().get(hash)
-    }
-
-    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Where the order of a peer is at one time.
@@ -232,10 +189,19 @@ impl World {
 
     fn add_block(&mut self, maker: usize, made_ms: i64) {
         if self.blocks.len() < MAX_BLOCKS {
+            // Faults begin with the start.
+            let made = u64::try_from(made_ms).map(Duration::from_millis);
+            let ahead_ms = made.map_or(0, |made| self.script.active_faults(maker, made).ahead_ms);
+            let dated_ms = made_ms + ahead_ms;
+            let before = self.blocks.last().map(|block| block.confirmed);
             self.made_by[maker].push(to_i64(self.blocks.len()));
-            self.blocks.push(made_ms);
+            self.blocks.push(Block {
+                made: made_ms,
+                dated: dated_ms,
+                confirmed: before.map_or(dated_ms, |before| before.max(dated_ms)),
+            });
             let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.add_block(maker, self.start_ms + made_ms);
+            ledger.add_block(maker, self.start_ms + dated_ms);
         }
     }
 
@@ -278,9 +244,11 @@ impl World {
         }
     }
 
-    /// Returns the number of blocks made by `at_ms`, in milliseconds since the start.
-    fn blocks_at(&self, at_ms: i64) -> i64 {
-        to_i64(self.blocks.partition_point(|made| *made <= at_ms))
+    /// Returns the number of blocks that reach a level, this long after they were made, by `at_ms`,
+    /// in milliseconds since the start.
+    fn blocks_at(&self, at_ms: i64, delay_ms: i64) -> i64 {
+        let reaches = |block: &Block| block.reaches_ms(delay_ms) <= at_ms;
+        to_i64(self.blocks.partition_point(reaches))
     }
 
     /// Returns what `peer` knows at `now`.
@@ -292,7 +260,7 @@ impl World {
             levels,
             block,
             history,
-            ..
+            fork_first,
         } = self.position(peer, &faults, now);
         // A fork has the genesis of the network.
         let genesis_history = match history {
@@ -305,11 +273,12 @@ impl World {
             history,
             claim: faults.claim,
         });
-        let key = if faults.wrong_key {
-            Signer::new(&Hash::of(self.keys[peer].as_bytes())).key()
-        } else {
-            self.keys[peer]
-        };
+        let order_key = order_key(peer, &faults);
+        let key = self
+            .ledger
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .key(order_key);
         View {
             genesis: genesis_state.hash,
             genesis_state,
@@ -317,6 +286,11 @@ impl World {
             ledger: Arc::clone(&self.ledger),
             key,
             levels,
+            history: match fork_first {
+                _ if faults.wrong_genesis => History::Foreign,
+                Some(first) => History::Fork(first),
+                None => History::Common,
+            },
             state,
             clock_ms: self.start_ms + now_ms + faults.skew_ms,
             faults,
@@ -342,7 +316,7 @@ impl World {
             });
         let fork_first = faults.fork.map(|fork| {
             let first = fork.first;
-            first.unwrap_or_else(|| self.blocks_at(to_ms(fork.since)))
+            first.unwrap_or_else(|| self.blocks_at(to_ms(fork.since), 0))
         });
         // A peer alone on its history finalises no block after the first.
         let stands = faults.fork.is_some_and(|fork| fork.stands);
@@ -350,8 +324,8 @@ impl World {
             .filter(|_| stands)
             .map_or(i64::MAX, |first| first + 1);
         let known = |at_ms: i64, delay_ms: i64| {
-            let at_ms = at_ms - delay_ms - faults.late_ms - self.jitter_ms[peer];
-            (self.blocks_at(at_ms) - behind).clamp(0, last)
+            let at_ms = at_ms - faults.late_ms - self.jitter_ms[peer];
+            (self.blocks_at(at_ms, delay_ms) - behind).clamp(0, last)
         };
         let mut levels = LEVEL_DELAYS_MS.map(|delay_ms| known(stopped_ms, delay_ms));
         if let Some(since) = faults.stall {
@@ -361,7 +335,7 @@ impl World {
         let block = known(stopped_ms, STATE_DELAY_MS) - 1;
         if stands && block + 1 == last {
             let first_ms = usize::try_from(block).ok().and_then(|i| self.blocks.get(i));
-            let standing_ms = now_ms - first_ms.copied().unwrap_or(now_ms).max(0);
+            let standing_ms = now_ms - first_ms.map_or(now_ms, |first| first.made).max(0);
             levels[0] = last + standing_ms / STALLED_BLOCK_INTERVAL_MS;
         }
         if let Some(claim) = faults.claim {
@@ -379,89 +353,14 @@ impl World {
             fork_first,
         }
     }
+}
 
-    fn state(&mut self, id: StateId) -> Arc<State> {
-        let mut cached = self.genesis_states.iter().chain(&self.states);
-        if let Some((_, state)) = cached.find(|(cached, _)| *cached == id) {
-            return Arc::clone(state);
-        }
-        let state = Arc::new(self.make_state(id));
-        if id.block < 0 && id.claim.is_none() {
-            self.genesis_states.push((id, Arc::clone(&state)));
-            return state;
-        }
-        let (min, max) = CACHED_STATES;
-        let capacity = (MAX_CACHED_ENTRIES / self.keys.len()).clamp(min, max);
-        if self.states.len() >= capacity {
-            self.states.pop_front();
-        }
-        self.states.push_back((id, Arc::clone(&state)));
-        state
-    }
-
-    fn make_state(&self, id: StateId) -> State {
-        let made_ms = usize::try_from(id.block)
-            .ok()
-            .and_then(|block| self.blocks.get(block).copied());
-        let timestamp = made_ms.map_or(GENESIS_MS, |made| self.start_ms + made);
-        let made = made_ms.map(|made| Duration::from_millis(u64::try_from(made).unwrap_or(0)));
-        let faults_at = made.filter(|at| self.script.has_stake_faults(*at));
-        let entries: Vec<_> = (0..self.keys.len())
-            .map(|peer| self.entry(peer, id.block, timestamp, faults_at))
-            .collect();
-        // Fees that differ make the states of the histories differ.
-        let fees = match id.history {
-            History::Common => 0,
-            History::Fork(first) => first + 1,
-            History::Foreign => i64::from(u32::MAX),
-        };
-        let globals = (id.claim.unwrap_or(id.block), timestamp, fees);
-        let by_key = Arc::clone(&self.by_key);
-        let accounts = self.accounts.clone();
-        let similar = self.states.back().map(|(_, state)| state.as_ref());
-        State::new(accounts, &self.keys, by_key, entries, globals, similar)
-    }
-
-    /// Returns a peer's entry in the registry, if it has one, after `block`, which was made at `timestamp`, with
-    /// the stake faults that are active at `faults_at`.
-    fn entry(
-        &self,
-        peer: usize,
-        block: i64,
-        timestamp: i64,
-        faults_at: Option<Duration>,
-    ) -> Option<PeerEntry> {
-        if peer >= self.served {
-            return Some(PeerEntry {
-                controller: GENESIS_USER,
-                stake: self.registered_stake,
-                balance: self.registered_stake,
-                timestamp: -1,
-                url: None,
-            });
-        }
-        let blocks = &self.made_by[peer];
-        let made = blocks.partition_point(|made| *made <= block);
-        let last_block_ms = made.checked_sub(1).and_then(|last| {
-            let block = usize::try_from(blocks[last]).ok()?;
-            Some(self.start_ms + self.blocks[block])
-        });
-        let faults = faults_at
-            .map(|at| self.script.stake_faults(peer, at))
-            .unwrap_or_default();
-        let stake = faults.stake.unwrap_or(STAKE);
-        let entry = PeerEntry {
-            controller: FIRST_CONTROLLER + peer as u64,
-            stake,
-            balance: stake + BLOCK_REWARD * to_i64(made),
-            timestamp: if faults.silent {
-                timestamp - SILENT_STAKE_AGE_MS
-            } else {
-                last_block_ms.unwrap_or(-1)
-            },
-            url: (block >= 0).then(|| self.urls.get(peer).cloned()).flatten(),
-        };
-        (!faults.unregistered).then_some(entry)
+/// Returns the key with which `peer` signs.
+const fn order_key(peer: usize, faults: &ActiveFaults) -> OrderKey {
+    match faults.duplicate_of {
+        Some(first) => OrderKey::Usual(first),
+        None if faults.wrong_key => OrderKey::Other(peer),
+        None => OrderKey::Usual(peer),
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod blocks;
 mod comparing;
+mod evidence;
+mod rounds;
 mod targets;
 mod walk;
 
@@ -16,8 +18,11 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::fleet::{Fleet, LastPoll, Round, Walk};
+use crate::history::History;
 use crate::poller::PeerCommands;
 
+use evidence::EvidenceCollector;
+use rounds::Rounds;
 pub use targets::OthersWalked;
 use targets::Target;
 use walk::Walker;
@@ -72,6 +77,7 @@ pub struct ConsensusSurvey<P> {
     peers: Arc<P>,
     others: Arc<OthersWalked>,
     cache: Arc<BeliefCache>,
+    rounds: Arc<Rounds>,
 }
 
 impl<P: AskedPeers> ConsensusSurvey<P> {
@@ -91,16 +97,27 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
             peers,
             others,
             cache: Arc::default(),
+            rounds: Arc::default(),
         }
     }
 
-    /// Walks the network for ever: first when its registry was read, then once per interval.
+    /// Returns what keeps evidence of the rounds of this survey in `history`.
+    pub(super) fn evidence(&self, history: Arc<History>) -> EvidenceCollector {
+        let (fleet, rounds) = (Arc::clone(&self.fleet), Arc::clone(&self.rounds));
+        EvidenceCollector::new(fleet, history, self.network.clone(), rounds)
+    }
+
+    /// Walks the network for ever: first when its registry was read, then once per interval, and
+    /// besides when a round is requested.
     pub async fn run(self) {
         self.until_ready().await;
         let mut ticks = interval_at(Instant::now(), self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let due = ticks.tick().await;
+            let due = tokio::select! {
+                due = ticks.tick() => due,
+                () = self.rounds.requested() => Instant::now(),
+            };
             self.round(due).await;
         }
     }
@@ -147,6 +164,7 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
             comparisons,
             blocks,
         };
+        self.rounds.publish(round.clone());
         fleet.record_round(network, round);
     }
 

@@ -51,7 +51,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("sidecar", &["config", "supervisor"]),
     ("supervisor", &[]),
-    ("survey", &["config", "fleet", "poller", "supervisor"]),
+    (
+        "survey",
+        &["config", "fleet", "history", "poller", "supervisor"],
+    ),
     (
         "web",
         &[

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use convex_client::{FailureReason, TlsSettings};
+use convex_client::belief::{read_belief, read_blocks};
+use convex_client::{ClientOptions, Endpoint, FailureReason, TcpClient, TlsSettings};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Health};
 use convex_peer_monitor::poller::Prober;
@@ -64,10 +65,71 @@ async fn rest_answers_json_as_each_release_does() {
         (1, "status", None, 404, "404 Not found: /api/v1/status"),
         (2, "status", None, 200, &format!(r#""genesis":"{genesis}""#)),
         (2, "query", None, 404, "404 Not found: /api/v1/query"),
+        (
+            1,
+            "blocks/999",
+            None,
+            404,
+            "404 Not found: /api/v1/blocks/999",
+        ),
+        (2, "blocks/999", None, 200, r#""finalised": true"#),
+        (
+            2,
+            "blocks/1000",
+            None,
+            404,
+            "404 Not found: /api/v1/blocks/1000",
+        ),
+        (
+            2,
+            "blocks/-1",
+            None,
+            404,
+            "404 Not found: /api/v1/blocks/-1",
+        ),
+        (
+            2,
+            "blocks/x",
+            None,
+            400,
+            r#"{"error":"Invalid block number format: must be a number"}"#,
+        ),
     ] {
         let (found, body) = rest(&network, i, route, source).await;
         assert_eq!(found, status, "peer {i}, {route} {source:?}: {body}");
         assert!(body.contains(part), "peer {i}, {route} {source:?}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn rest_has_the_blocks_that_the_order_of_the_peer_holds() {
+    let network = network(4, &["minority-fork=990:2"], None).await;
+    for i in [1, 2] {
+        let endpoint = Endpoint::parse(&format!("tcp://{}", network.tcp(i))).unwrap();
+        let mut client = TcpClient::new(&endpoint, &ClientOptions::default());
+        let mut cells = client.cells(Instant::now() + DEADLINE);
+        let (_, belief) = read_belief(&mut cells, &[]).await.unwrap();
+        let order = &belief.orders[&network.key(i)];
+        let last = order.blocks.count() - 1;
+        assert_eq!(last >= 991, i == 1, "{last}");
+        let [read] = &read_blocks(&mut cells, &order.blocks, last..u64::MAX)
+            .await
+            .unwrap()[..]
+        else {
+            panic!("not one block");
+        };
+        let block = read.block.as_ref().unwrap();
+        let (status, body) = rest(&network, i, &format!("blocks/{last}"), None).await;
+        let found: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let expected = serde_json::json!({
+            "index": last,
+            "hash": read.hash,
+            "peer": block.maker,
+            "timestamp": block.timestamp_ms,
+            "transactionCount": block.transactions,
+            "finalised": true,
+        });
+        assert_eq!((status, found), (200, expected));
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
-use cad3::{Cell, Hash, VectorParts, encode, vlq};
+use cad3::{Cell, Hash, VectorParts};
 
 use super::cells::{CheckedCells, Needed};
 use super::error::{BeliefError, SignedError};
+use super::message::to_message;
 use super::signed::verify;
 
 /// Record tag of a Block.
@@ -148,17 +149,9 @@ impl SignedBlock {
         let Some(block) = cells.resolve(value, needed)? else {
             return Ok(None);
         };
-        let malformed = |problem| Ok(Some(Err(SignedError::Malformed(problem))));
-        let Some(fields) = block
-            .record_fields(BLOCK_TAG)
-            .filter(|fields| fields.len() == 2)
-        else {
-            return malformed("it is not a block of two fields");
-        };
-        let (Some(timestamp_ms), Some(transactions)) =
-            (fields.get(0).and_then(Cell::as_i64), fields.get(1))
-        else {
-            return malformed("the time of the block is not an integer");
+        let (timestamp_ms, transactions) = match block_fields(&block) {
+            Ok(fields) => fields,
+            Err(error) => return Ok(Some(Err(error))),
         };
         let Some(transactions) = cells.resolve(transactions, needed)? else {
             return Ok(None);
@@ -167,20 +160,31 @@ impl SignedBlock {
             .vector_parts()
             .and_then(|_| transactions.count())
         else {
-            return malformed("the transactions of the block are not a vector");
+            let problem = "the transactions of the block are not a vector";
+            return Ok(Some(Err(SignedError::Malformed(problem))));
         };
-        let mut message = encode(&signed);
-        if value.as_missing().is_some() {
-            let branch = encode(&block);
-            vlq::write(branch.len() as u64, &mut message);
-            message.extend(branch);
-        }
         Ok(Some(Ok(Self {
             maker,
             timestamp_ms,
             transactions,
-            message,
+            message: to_message(&signed, &block),
         })))
+    }
+}
+
+/// Returns the time and the transactions of a block; these can be a hash.
+pub(super) fn block_fields(block: &Cell) -> Result<(i64, &Cell), SignedError> {
+    let fields = block
+        .record_fields(BLOCK_TAG)
+        .filter(|fields| fields.len() == 2);
+    let Some((timestamp, transactions)) = fields.and_then(|it| it.get(0).zip(it.get(1))) else {
+        return Err(SignedError::Malformed("it is not a block of two fields"));
+    };
+    match timestamp.as_i64() {
+        Some(timestamp_ms) => Ok((timestamp_ms, transactions)),
+        None => Err(SignedError::Malformed(
+            "the time of the block is not an integer",
+        )),
     }
 }
 

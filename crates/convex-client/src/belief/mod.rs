@@ -17,6 +17,7 @@ mod cells;
 mod compare;
 mod error;
 mod index;
+mod message;
 mod order;
 mod reader;
 mod signed;
@@ -26,6 +27,7 @@ pub use blocks::{BlockReader, Blocks, MAX_BLOCKS_READ, ReadBlock, SignedBlock};
 pub use cache::BeliefCache;
 pub use compare::{Comparison, Difference, HistoryComparison, Side};
 pub use error::{BeliefError, SignedError};
+pub use message::ProvenBlock;
 pub use order::SignedOrder;
 pub use reader::{Belief, BeliefReader, Held, MAX_ORDERS};
 pub use source::{

@@ -1,11 +1,12 @@
 //! Signed orders (PEER-PROTOCOL, sections 5.9 and 15).
 
-use cad3::{Cell, Hash, encode, vlq};
+use cad3::{Cell, Hash};
 
 use crate::status::OrderPoints;
 
 use super::blocks::Blocks;
 use super::error::SignedError;
+use super::message::to_message;
 use super::signed::verify;
 
 /// Record tag of an Order.
@@ -34,24 +35,18 @@ pub struct SignedOrder {
 impl SignedOrder {
     /// Reads the signed order that stands under `key`, and the order in it.
     pub(super) fn read(key: Hash, signed: &Cell, order: &Cell) -> Result<Self, SignedError> {
-        let (by, value) = verify(signed)?;
+        let (by, _) = verify(signed)?;
         if by != key {
             return Err(SignedError::WrongSigner { signer: by });
         }
         let (timestamp_ms, points, blocks) = fields(order).map_err(SignedError::Malformed)?;
-        let mut message = encode(signed);
-        if value.as_missing().is_some() {
-            let branch = encode(order);
-            vlq::write(branch.len() as u64, &mut message);
-            message.extend(branch);
-        }
         Ok(Self {
             key,
             hash: signed.hash(),
             timestamp_ms,
             points,
             blocks,
-            message,
+            message: to_message(signed, order),
         })
     }
 }

@@ -6,3 +6,4 @@ mod captured;
 mod histories;
 mod hostile;
 mod known;
+mod messages;

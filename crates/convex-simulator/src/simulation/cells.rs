@@ -187,6 +187,9 @@ mod tests {
                 3,
                 [old, old, new, old],
             ),
+            // Two against two: neither half makes progress.
+            (&["isolate:1-2:20s", "isolate:3-4:20s"], 1, [old; 4]),
+            (&["isolate:1-2:20s", "isolate:3-4:20s"], 3, [old; 4]),
             (&["unheard:2:20s"], 1, [new, old, new, new]),
             (&["unheard:2:20s"], 2, [new; 4]),
             (&["unregistered:2"], 1, [new, None, new, new]),
@@ -194,6 +197,75 @@ mod tests {
             (&["wrong-genesis:2"], 1, [new, None, new, new]),
         ] {
             assert_eq!(hears(faults, peer), expected, "{faults:?} {peer}");
+        }
+    }
+
+    #[test]
+    fn a_minority_that_is_cut_off_makes_no_progress() {
+        for faults in [
+            &["isolate:2:20s"][..],
+            &["isolate:1-2:20s", "isolate:3-4:20s"],
+            &["minority-fork=1020:2"],
+        ] {
+            let mut simulation = simulation(4, faults, Some("1s"));
+            let finality = [30, 60, 600].map(|seconds| {
+                let at = Duration::from_secs(seconds);
+                simulation.order(2, at).finality
+            });
+            assert_eq!(finality[1..], [finality[2]; 2], "{faults:?}");
+            assert!(finality[0] <= 1021 && finality[2] <= 1021, "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn halves_that_fork_at_one_block_share_their_new_blocks_with_their_half_alone() {
+        let mut simulation = simulation(4, &["fork=1020:50%"], Some("1s"));
+        let orders = [1, 2, 3, 4].map(|peer| {
+            let key = simulation.key(peer);
+            belief(&mut simulation, peer).unwrap().orders[&key].clone()
+        });
+        let mut first_difference = |one: usize, other: usize| {
+            let pair = [&*orders[one - 1], &*orders[other - 1]];
+            match compare(&mut simulation, pair) {
+                Comparison::Same { .. } => None,
+                Comparison::Different(difference) => Some(difference.index),
+            }
+        };
+        assert_eq!(
+            [(1, 2), (3, 4)].map(|(a, b)| first_difference(a, b)),
+            [None; 2]
+        );
+        assert_eq!(
+            [(1, 3), (2, 4)].map(|(a, b)| first_difference(a, b)),
+            [Some(1020); 2]
+        );
+    }
+
+    #[test]
+    fn peers_with_one_key_each_sign_orders_that_the_others_never_hold() {
+        for traffic in [None, Some("1s"), Some("70ms")] {
+            let mut simulation = simulation(4, &["duplicate-key:2,3"], traffic);
+            let key = simulation.key(2);
+            let mut seen = [const { Vec::new() }; 4];
+            for tenth in 0..60 {
+                let at = NOW + Duration::from_millis(tenth * 100);
+                for peer in 1..=4 {
+                    let mut cells = simulation.cells(peer, at, TIMEOUT);
+                    let (head, found) = run(read_belief(&mut cells, &[])).unwrap();
+                    let peer_key = if peer == 3 { key } else { simulation.key(peer) };
+                    assert_eq!(head.status.peer_key, peer_key);
+                    assert_eq!((found.orders.len(), found.rejected.len()), (3, 0));
+                    seen[peer - 1].push(found.orders[&key].hash);
+                }
+            }
+            let [others, one, two, more] = seen;
+            assert!(one.iter().all(|order| !two.contains(order)), "{traffic:?}");
+            assert_eq!(others, more);
+            assert!(
+                others
+                    .iter()
+                    .all(|order| one.contains(order) || two.contains(order))
+            );
         }
     }
 
@@ -207,11 +279,8 @@ mod tests {
         let mut elsewhere = simulation(2, &["wrong-genesis:2"], None);
         let [one, other] = [1, 2].map(|peer| belief(&mut elsewhere, peer).unwrap());
         let key = elsewhere.key(2);
-        let orders = [
-            &one.orders[&elsewhere.key(1)].clone(),
-            &other.orders[&key].clone(),
-        ];
-        let compared = compare(&mut elsewhere, orders.map(|order| &**order));
+        let orders = [&*one.orders[&elsewhere.key(1)], &*other.orders[&key]];
+        let compared = compare(&mut elsewhere, orders);
         assert!(matches!(compared, Comparison::Different(it) if it.index == 0));
     }
 

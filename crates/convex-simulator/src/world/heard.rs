@@ -1,12 +1,13 @@
 //! Which orders are in the belief of a peer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ledger::OrderId;
+use crate::ledger::{OrderId, OrderKey};
 use crate::script::ActiveFaults;
 
 use super::history::History;
-use super::{LEVEL_DELAYS_MS, Position, World, to_i64};
+use super::{LEVEL_DELAYS_MS, Position, World, order_key, to_i64};
 
 /// Maximum number of peers in a network with beliefs. Each changes with every order in it.
 const MAX_PEERS_WITH_BELIEFS: usize = 64;
@@ -20,13 +21,18 @@ impl World {
         }
         let faults = self.script.active_faults(peer, now);
         let own = self.position(peer, &faults, now);
-        let orders = (0..self.served).filter_map(|other| {
-            if other == peer {
-                return Some(self.order_id(peer, &faults, &own, i64::MAX));
+        let own_order = self.order_id(peer, &faults, &own, i64::MAX);
+        let others = (0..self.served).filter(|other| *other != peer);
+        let mut newest = BTreeMap::<OrderKey, OrderId>::new();
+        for order in others.filter_map(|other| self.heard_from(other, (&faults, &own), now)) {
+            let known = newest.get(&order.key);
+            if known.is_none_or(|known| known.timestamp_ms < order.timestamp_ms) {
+                newest.insert(order.key, order);
             }
-            self.heard_from(other, (&faults, &own), now)
-        });
-        Some(orders.collect())
+        }
+        // A peer accepts no order of its own key from others.
+        newest.insert(own_order.key, own_order);
+        Some(newest.into_values().collect())
     }
 
     /// Returns the order of another peer in the belief of one with these faults and this position.
@@ -77,15 +83,12 @@ impl World {
             .into_iter()
             .zip(LEVEL_DELAYS_MS)
             .map(|(level, delay_ms)| {
-                let made_ms = usize::try_from(level - 1)
-                    .ok()
-                    .and_then(|last| self.blocks.get(last));
-                made_ms.map(|made_ms| self.start_ms + made_ms + delay_ms)
+                let last = usize::try_from(level - 1).ok()?;
+                Some(self.start_ms + self.blocks.get(last)?.reaches_ms(delay_ms))
             });
         let changed_ms = reached.flatten().max();
         OrderId {
-            peer,
-            by_other_key: faults.wrong_key,
+            key: order_key(peer, faults),
             levels,
             history,
             timestamp_ms: changed_ms.map_or(0, |changed_ms| {

@@ -220,6 +220,37 @@ fn halves_that_are_late_and_forked_show_no_common_block_at_a_time() {
 }
 
 #[test]
+fn nothing_becomes_final_before_the_date_of_a_block_that_is_ahead_of_the_clock() {
+    // Peer 2 makes the block of second 2, which is dated one minute ahead.
+    let mut world = world(&["ahead=60s:2:1500ms..2500ms"], true);
+    for peer in 0..4 {
+        let (levels, block, _) = status(&mut world, peer, 60);
+        assert_eq!((levels, block), ([1059, 1001, 1001, 1001], 1000), "{peer}");
+    }
+    let (levels, block, _) = status(&mut world, 0, 63);
+    assert_eq!(
+        (levels[3], block),
+        (1062, 1061),
+        "all that were made meanwhile"
+    );
+    // The time of the network does not go back with the next block.
+    let state = world.view(0, SECOND * 63).state;
+    let globals = state.field("globals").unwrap();
+    let timestamp = globals.as_elements().unwrap().get(0).unwrap().as_i64();
+    assert_eq!(timestamp, Some(START_MS + 62_000));
+    assert_eq!(world.blocks[1001].dated, 62_000);
+}
+
+#[test]
+fn nothing_becomes_final_while_a_peer_dates_all_its_blocks_ahead() {
+    let mut world = world(&["ahead=1h:2"], true);
+    let (early, ..) = status(&mut world, 0, 10);
+    let (late, ..) = status(&mut world, 0, 600);
+    assert_eq!(early[1..], late[1..]);
+    assert!(late[0] > early[0] + 500);
+}
+
+#[test]
 fn a_restarted_peer_catches_up_from_an_older_state_with_its_order() {
     let mut world = world(&["restart=50:1:10s"], true);
     let honest = |world: &mut World, at| status(world, 3, at);
@@ -302,7 +333,8 @@ fn random_traffic_makes_blocks_at_the_same_times_at_each_start() {
         };
         let mut world = World::new(options, START_MS);
         world.advance(SECOND * 60);
-        world.blocks.split_off(INITIAL_BLOCKS)
+        let blocks = world.blocks.split_off(INITIAL_BLOCKS);
+        blocks.iter().map(|block| block.made).collect::<Vec<_>>()
     };
     let first = times();
     assert_eq!(first, times());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use cad3::{Cell, Hash, Limits, decode_message, vlq};
-use convex_client::belief::{BeliefHead, CellSource, read_belief};
+use convex_client::belief::{BeliefHead, CellSource, SignedOrder, read_belief};
 use convex_client::{Failure, Reply, data_request, read_cells, status_request};
 use serde_json::Value;
 
@@ -96,8 +96,10 @@ async fn captured_walks_have_their_meaning_and_take_the_captured_requests() {
                     "embedded:0" => assert_eq!(order.blocks.count(), 0),
                     blocks => assert_eq!(order.blocks.hash(), blocks.parse().unwrap()),
                 }
-                let message = decode_message(&order.message, &Limits::default()).unwrap();
-                assert_eq!(message.top.hash(), order.hash);
+                assert_eq!(
+                    SignedOrder::from_message(&order.message).as_ref(),
+                    Ok(order.as_ref())
+                );
                 orders += 1;
             }
         }
