@@ -213,7 +213,7 @@ async fn simulated(
         .args(traffic)
         .arg("--write-config")
         .arg(&file);
-    let written = |line: &str| line.starts_with("watch it").then_some(());
+    let written = |line: &str| line.starts_with("to monitor it").then_some(());
     let (program, ()) = Program::start(command, ReadyOn::Stdout, written).await?;
     let config = config::load(&file, &|_| None)?;
     let endpoints = config.peers.iter().flat_map(|peer| &peer.endpoints);
