@@ -93,6 +93,15 @@ impl Watch {
         }
     }
 
+    /// Waits until a peer does not have a condition.
+    async fn until_not(&self, peer: usize, name: &str) {
+        let deadline = Instant::now() + TIMEOUT;
+        while self.value(&condition(peer, name)).await.is_some() {
+            assert!(Instant::now() < deadline, "peer-{peer} is still {name}");
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+
     async fn value(&self, series: &str) -> Option<f64> {
         value(&self.agent.metrics().await, series)
     }
