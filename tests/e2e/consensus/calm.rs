@@ -16,6 +16,9 @@ const STAKE: &str = "90000000000000";
 /// missing twice, half a minute apart.
 const ENOUGH: usize = 11;
 
+/// Walks between two events.
+const FEW: usize = 3;
+
 /// What a peer is that has fewer blocks than others, or than it had.
 const BEHIND: [&str; 3] = ["lagging", "receding", "finality_lost"];
 
@@ -36,7 +39,8 @@ async fn nobody_is_accused_while_real_peers_join_catch_up_restart_and_are_regist
     panic!("real peers died inside in three networks");
 }
 
-/// Lets all of it happen, and waits after it for so long that somebody could be accused.
+/// Lets all of it happen, with a few walks after each event, and after the last for so long that
+/// somebody could be accused.
 async fn events(network: &mut Network) -> Watch {
     let peers = network.all();
     // The fourth has not started yet: it has no state.
@@ -48,11 +52,11 @@ async fn events(network: &mut Network) -> Watch {
     }
     restart(network, 3).await;
     register(network, 4).await;
-    blocks_and_walks(network, &watch, ENOUGH).await;
+    blocks_and_walks(network, &watch, FEW).await;
 
     forget(network, 2).await;
     restart(network, 2).await;
-    blocks_and_walks(network, &watch, 2).await;
+    blocks_and_walks(network, &watch, FEW).await;
     network.peers[1].end().await;
     restart(network, 1).await;
     blocks_and_walks(network, &watch, ENOUGH).await;
