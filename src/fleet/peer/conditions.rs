@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use convex_client::FailureReason;
 use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
 
@@ -34,7 +35,10 @@ impl PeerRecord {
                 let repeated = endpoint.consecutive_failures >= self.peer.polling.down_after;
                 if is_wrong || (repeated && !excused) {
                     found.insert(failing);
-                    if self.last_poll.is_good() {
+                    // An overloaded endpoint may be the one that answers.
+                    let is_other = failure.reason != Reason::Client(FailureReason::Overloaded)
+                        || self.endpoints.iter().any(|it| it.last_failure.is_none());
+                    if self.last_poll.is_good() && is_other {
                         found.insert(Condition::EndpointFailing);
                     }
                 }

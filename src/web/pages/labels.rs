@@ -56,6 +56,7 @@ pub(super) const fn reason(reason: Reason) -> &'static str {
         Reason::Client(FailureReason::QueryHangs) => "status answers, queries hang",
         Reason::Client(FailureReason::PeerError) => "answers with an error",
         Reason::Client(FailureReason::Overloaded) => "overloaded",
+        Reason::Client(FailureReason::UnsupportedRelease) => "release before 0.8.0, upgrade it",
         Reason::WrongNetwork => "is of another network",
         Reason::WrongPeer => "another peer answers",
         Reason::MONITOR => "the monitor's own trouble",

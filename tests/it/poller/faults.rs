@@ -63,6 +63,7 @@ impl Watch {
 async fn each_fault_has_its_reason_and_the_next_poll_works() {
     use FailureReason::{
         Closed, HttpStatus, Malformed, Overloaded, PeerError, QueryHangs, Timeout, TooLarge,
+        UnsupportedRelease,
     };
     let deep = [&[0xce_u8, 0x10][..], &[0x80, 0x01].repeat(5000)].concat();
     // Announces 8 GiB: no peer sends a frame whose length takes more than four bytes.
@@ -112,6 +113,17 @@ async fn each_fault_has_its_reason_and_the_next_poll_works() {
             Ok(Overloaded),
         ),
         (Fault::Http(503, "busy"), Err(only_http), Ok(Overloaded)),
+        // As release 0.7.15 answers.
+        (
+            Fault::Http(400, "query requires an 'address' field."),
+            Err(only_http),
+            Ok(UnsupportedRelease),
+        ),
+        (
+            Fault::Http(400, "{\"error\": \"no source\"}"),
+            Err(only_http),
+            Ok(HttpStatus),
+        ),
         (
             Fault::Http(200, "<html>Welcome</html>"),
             Err(only_http),
@@ -127,6 +139,30 @@ async fn each_fault_has_its_reason_and_the_next_poll_works() {
     });
     // All at once, because some of them wait for the timeout.
     join_all(polls).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sheds_queries_is_degraded_while_it_answers_its_status() {
+    let fake = FakePeer::start(Script::default()).await;
+    fake.set(|script| script.fault = Fault::QueryError("LOAD"));
+    for transport in Transport::ALL {
+        let mut watch = Watch::new(&fake, transport);
+        let observation = watch.poll().await;
+        let status = observation.endpoints[0].attempt.status.as_ref();
+        assert!(status.is_some(), "{transport}");
+        let record = verdict(&watch.peer, &observation);
+        let conditions: Vec<_> = record.conditions.iter().map(|it| it.as_str()).collect();
+        assert_eq!(
+            (record.last_poll.up(), record.health, conditions),
+            (Some(true), Health::Degraded, vec!["overloaded"]),
+            "{transport}"
+        );
+    }
+    fake.set(|script| script.fault = Fault::Http(503, "busy"));
+    let mut watch = Watch::new(&fake, Transport::Http);
+    let observation = watch.poll().await;
+    let record = verdict(&watch.peer, &observation);
+    assert_eq!(record.health, Health::Down, "nothing is answered");
 }
 
 /// Polls a good peer, then with a fault, then again without.
