@@ -29,6 +29,8 @@ const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
 pub(super) struct Rest {
     pub(super) query_uri: Uri,
     pub(super) status_uri: Uri,
+    pub(super) mcp_uri: Uri,
+    pub(super) index_uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) account: Option<u64>,
     pub(super) limits: Limits,
