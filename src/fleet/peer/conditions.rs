@@ -125,7 +125,11 @@ impl PeerRecord {
             forked_at,
             is_isolated,
             is_unheard,
+            shares_key,
         } = self.standing;
+        if shares_key {
+            found.insert(Condition::DuplicateKey);
+        }
         if is_unheard {
             found.insert(Condition::Unheard);
         }
@@ -173,6 +177,7 @@ mod tests {
                 forked_at,
                 is_isolated,
                 is_unheard,
+                shares_key: false,
             };
             let found = record.active_conditions(now, wall);
             found.iter().map(|it| it.as_str()).collect::<Vec<_>>()

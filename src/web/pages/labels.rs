@@ -16,6 +16,7 @@ pub(super) const fn condition(condition: Condition) -> &'static str {
         Condition::Forked => "forked: other blocks than most of the stake",
         Condition::Isolated => "isolated: does not hear the others",
         Condition::Unheard => "unheard: the others do not hear it",
+        Condition::DuplicateKey => "another peer signs with its key",
         Condition::Lagging => "lags behind the head",
         Condition::Stalled => "order is stalled",
         Condition::Receding => "order went back",
