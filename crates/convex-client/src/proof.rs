@@ -72,14 +72,10 @@ impl Challenge {
             }
         };
         let expected = [self.token, public(self.key), self.network];
-        let signed = content
-            .as_elements()
-            .filter(|it| it.len() == expected.len());
-        let is_expected = signed.is_some_and(|signed| {
-            let signed = signed.iter().map(Cell::as_hash);
-            signed
-                .zip(expected)
-                .all(|(signed, expected)| signed == Some(expected))
+        let elements = content.as_elements();
+        let is_expected = elements.is_some_and(|elements| {
+            let hashes = elements.iter().map(Cell::as_hash);
+            hashes.eq(expected.map(Some))
         });
         if is_expected {
             KeyProof::Signed(signer)

@@ -78,7 +78,7 @@ pub(super) fn respond(view: &View, content: &[u8]) -> Response {
             Response::Immediate(format_error(id, "Unrecognised message type"))
         }
         (Some("CH"), Some(id)) if !old => match elements.get(2).and_then(|it| it.signed_parts()) {
-            Some(challenge) => challenged(view, id, &challenge),
+            Some(challenge) => challenged(view, &id, &challenge),
             None => Response::Immediate(format_error(id, "Bad Message Format!")),
         },
         (Some("TX"), Some(id)) if !old => {
@@ -221,7 +221,7 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
 
 /// Answers a challenge, `[token key-or-nil network]` or without a network, and challenges its sender.
 /// The sender's signature is not checked.
-fn challenged(view: &View, id: Cell, challenge: &SignedParts<'_>) -> Response {
+fn challenged(view: &View, id: &Cell, challenge: &SignedParts<'_>) -> Response {
     let content = challenge.value.as_elements();
     let part = |i| content.and_then(|content| content.get(i));
     let refused = |reason| {

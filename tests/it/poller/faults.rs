@@ -1,7 +1,7 @@
 //! Faults of a peer, over either transport: the poll fails with the right reason, and the next one
 //! works.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{FailureReason, Transport};
@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::support::contract::{self, peer, verdict};
-use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::fake::{FakePeer, Fault, Script, public_key};
 use crate::support::ports::ClosedPort;
 use crate::support::{DEADLINE, let_hang};
 
@@ -307,6 +307,44 @@ async fn ping_is_sent_only_to_peers_known_to_answer_it() {
         assert!(observation.endpoints[0].attempt.clock.is_none());
     }
     assert_eq!(old.pings(), 0, "0.8.0 does not answer PING");
+}
+
+#[tokio::test]
+async fn only_a_valid_answer_by_another_key_is_another_peer() {
+    for (signer, claimed, expected, reason) in [
+        (Some(1), 1, Some(true), None),
+        (Some(1), 2, Some(false), Some(Reason::WrongPeer)),
+        (None, 1, None, None),
+    ] {
+        let fake = FakePeer::start(Script {
+            signer,
+            key: public_key(claimed),
+            ..Script::default()
+        })
+        .await;
+        let mut watch = Watch::new(&fake, Transport::Tcp);
+        let first = watch.poll().await;
+        assert_eq!(first.endpoints[0].attempt.key_proof, None, "not known yet");
+        let mut record = verdict(&watch.peer, &first);
+        // The answer may come too late for the second poll, which does not wait for it.
+        for _ in 0..3 {
+            let poll = watch.poll().await;
+            record.record_poll(&poll, Instant::now(), SystemTime::now());
+            if signer.is_some() && record.identity.key_proof().to_bool().is_some() {
+                break;
+            }
+        }
+        let failure = record.endpoints[0].last_failure.as_ref();
+        assert_eq!(
+            (
+                record.identity.key_proof().to_bool(),
+                failure.map(|failure| failure.reason)
+            ),
+            (expected, reason),
+            "{signer:?} {claimed}"
+        );
+        assert_eq!(fake.connections(), 1);
+    }
 }
 
 #[tokio::test]

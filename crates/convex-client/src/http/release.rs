@@ -4,6 +4,7 @@ use http::header::{ACCEPT, HeaderValue};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use crate::attempt::Attempt;
 use crate::failure::Failure;
 
 use super::requests::{self, Requests};
@@ -35,7 +36,7 @@ impl HttpClient {
             ask(&client.protocol, requests).await
         });
         let outcome = timeout_at(deadline, exchange).await.map(|(found, _)| found);
-        outcome.unwrap_or_else(|_| Err(failure::deadline_passed::<()>(&Default::default())))
+        outcome.unwrap_or_else(|_| Err(failure::deadline_passed::<()>(&Attempt::default())))
     }
 }
 
