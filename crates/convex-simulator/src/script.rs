@@ -82,6 +82,18 @@ pub(super) enum Release {
     Next,
 }
 
+impl Release {
+    /// Returns the number that the peer tells.
+    pub(super) const fn number(self) -> &'static str {
+        match self {
+            Self::Old => "0.8.0",
+            Self::Current => "0.8.6",
+            Self::Newest => "0.8.17",
+            Self::Next => "0.9.0",
+        }
+    }
+}
+
 /// How a peer treats queries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Queries {
