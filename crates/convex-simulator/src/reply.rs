@@ -4,7 +4,8 @@
 use cad3::{Cell, Limits, decode_message};
 
 use super::query::{QueryError, evaluate};
-use super::script::{Queries, Release};
+use super::release::Release;
+use super::script::Queries;
 use super::state::{GENESIS_USER, JUICE_PRICE, record_field};
 use super::world::View;
 
@@ -14,8 +15,6 @@ pub(super) const RESULT: u8 = 0xdd;
 const MAX_HASHES: usize = 254;
 /// Approximate fees of a query besides its juice, in copper.
 const BASE_FEES: i64 = 12_000;
-/// Highest protocol version that release 0.8.17 can execute.
-const PROTOCOL: i64 = 1;
 
 /// How a peer responds to one message.
 #[derive(Debug, PartialEq)]
@@ -185,7 +184,7 @@ pub(super) fn status(view: &View) -> Cell {
         return status_map(view);
     }
     let values = status_fields(view).map(|(_, value)| value);
-    let protocol = (view.faults.release == Release::Newest).then(|| Cell::integer(PROTOCOL));
+    let protocol = (view.faults.release == Release::Newest).then(|| Cell::integer(view.protocol));
     Cell::vector(values.chain(protocol))
 }
 
@@ -371,7 +370,7 @@ mod tests {
                 peer_key,
                 order,
                 state: has_position.then(|| view.state_pair()),
-                protocol: has_position.then_some(PROTOCOL),
+                protocol: has_position.then_some(1),
             };
             assert_eq!(Status::from_cell(&value), Ok(expected));
         }
