@@ -4,12 +4,13 @@
 //! peer after the other on open connections, as the agent does between its polls.
 
 #[path = "../support/machine.rs"]
+#[expect(dead_code, reason = "some of it is for the other benchmarks")]
 mod machine;
 #[path = "../guide/peer.rs"]
-#[expect(dead_code, reason = "some of it is for the other benchmark")]
+#[expect(dead_code, reason = "some of it is for the other benchmarks")]
 mod peer;
 #[path = "../fleet/program.rs"]
-#[expect(dead_code, reason = "some of it is for the other benchmark")]
+#[expect(dead_code, reason = "some of it is for the other benchmarks")]
 mod program;
 #[path = "../support/wire.rs"]
 mod wire;
@@ -141,8 +142,8 @@ async fn measure(
         walks.round().await?;
     }
     let myself = Process::myself()?;
-    let peers_cpu = || peer_cpu.map(|(cpu, _)| cpu()).transpose();
-    let (client_before, peer_before) = (cpu_of(&myself)?, peers_cpu()?);
+    let cpu_so_far = || peer_cpu.map(|(cpu, _)| cpu()).transpose();
+    let (client_before, peer_before) = (cpu_of(&myself)?, cpu_so_far()?);
     let (began, mut took, mut orders) = (Instant::now(), Vec::new(), 0);
     let length = if known == Known::Others {
         4 * LENGTH
@@ -158,7 +159,7 @@ async fn measure(
     took.sort_unstable();
     let walked = f64::from(u32::try_from(took.len())?);
     let us = |seconds: f64| seconds / walked * 1e6;
-    let peer_cpu_us = match (peer_cpu, peer_before, peers_cpu()?) {
+    let peer_cpu_us = match (peer_cpu, peer_before, cpu_so_far()?) {
         (Some((_, idle)), Some(before), Some(after)) => Some(us(after - before - idle * seconds)),
         _ => None,
     };
@@ -182,7 +183,9 @@ async fn bytes(peers: &[SocketAddr], known: Known) -> anyhow::Result<(f64, f64, 
     let addresses: Vec<SocketAddr> = relays.iter().map(|relay| relay.address).collect();
     let mut walks = Walks::new(&addresses, known)?;
     walks.round().await?;
-    relays.iter().for_each(|relay| drop(relay.take()));
+    for relay in &relays {
+        drop(relay.take());
+    }
     walks.round().await?;
     let turns: Vec<_> = relays.iter().flat_map(Relay::take).collect();
     let of_one = |sum: usize| -> anyhow::Result<f64> {

@@ -68,8 +68,9 @@ impl ProductionWatch {
             known.is_final |= known.index < read.finality;
         }
         self.last.make_contiguous().sort_by_key(|known| known.index);
-        let excess = self.last.len().saturating_sub(LAST_BLOCKS as usize);
-        self.last.drain(..excess);
+        while self.last.len() as u64 > LAST_BLOCKS {
+            self.last.pop_front();
+        }
         self.pending = self.oldest_pending(round.wall);
         let untils = round.walks.iter().map(WalkFacts::counts_until);
         // Blocks are read in each round, so the shortest interval of its walks counts.

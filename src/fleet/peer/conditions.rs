@@ -7,6 +7,7 @@ use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
 
 use crate::failure::Reason;
+use crate::fleet::network::consensus::Standing;
 use crate::fleet::{Comparison, Evidence, Registration};
 
 use super::PeerRecord;
@@ -74,31 +75,9 @@ impl PeerRecord {
         if self.order(now).is_some() && self.order_watch.finality_lost(now, limits.restart_grace) {
             found.insert(Condition::FinalityLost);
         }
-        if let Some(lag) = self.lag(now) {
-            let is_far_behind = self
-                .behind_since
-                .is_some_and(|since| now - since >= limits.lag_for);
-            // Who is on another history or hears nothing of this one cannot follow it.
-            let follows = self.standing.forked_at.is_none() && !self.standing.is_isolated;
-            if follows && (is_far_behind || lag.time > limits.lag_time) {
-                found.insert(Condition::Lagging);
-            }
-        }
-        if self.standing.forked_at.is_some() {
-            found.insert(Condition::Forked);
-        } else if self.standing.is_isolated {
-            found.insert(Condition::Isolated);
-        }
-        if self.standing.is_unheard {
-            found.insert(Condition::Unheard);
-        }
+        self.add_place_in_network(&mut found, now);
         if self.flapping.is_active(now) {
             found.insert(Condition::Flapping);
-        }
-        match self.comparison {
-            Comparison::Diverged { .. } => drop(found.insert(Condition::Diverged)),
-            Comparison::Differs => drop(found.insert(Condition::StatesDiffer)),
-            Comparison::Agrees | Comparison::NotCompared => {}
         }
         if self.registration == Registration::Missing
             && (self.registered_key == self.own_key() || self.peer.validator)
@@ -130,6 +109,37 @@ impl PeerRecord {
         found.remove(&Condition::Failing(Reason::MONITOR));
         found
     }
+
+    /// Adds the conditions that follow from comparing the peer with the others of its network.
+    fn add_place_in_network(&self, found: &mut BTreeSet<Condition>, now: Instant) {
+        match self.comparison {
+            Comparison::Diverged { .. } => drop(found.insert(Condition::Diverged)),
+            Comparison::Differs => drop(found.insert(Condition::StatesDiffer)),
+            Comparison::Agrees | Comparison::NotCompared => {}
+        }
+        let Standing {
+            forked_at,
+            is_isolated,
+            is_unheard,
+        } = self.standing;
+        if is_unheard {
+            found.insert(Condition::Unheard);
+        }
+        // Who is on another history or hears nothing of this one cannot follow it.
+        if forked_at.is_some() {
+            found.insert(Condition::Forked);
+        } else if is_isolated {
+            found.insert(Condition::Isolated);
+        } else if let Some(lag) = self.lag(now) {
+            let limits = &self.peer.verdicts;
+            let is_far_behind = self
+                .behind_since
+                .is_some_and(|since| now - since >= limits.lag_for);
+            if is_far_behind || lag.time > limits.lag_time {
+                found.insert(Condition::Lagging);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +151,6 @@ mod tests {
 
     use crate::config::Peer;
     use crate::fleet::Lag;
-    use crate::fleet::network::consensus::Standing;
 
     use super::*;
 

@@ -15,7 +15,8 @@ use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
     Comparison, ConfiguredIdentity, EndpointObservation, Fleet, Health, LastPoll, Observation,
-    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, Snapshot, Streak, UnixMillis,
+    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, SavedRegistrations, Snapshot, Streak,
+    UnixMillis,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -66,19 +67,23 @@ fn memory() -> SavedFleet {
         transports_agree: None,
         key_changed: Some(now),
         diverged_at: Some(41),
-        forked_at: None,
+        forked_at: Some(17),
         registered_key: Some(Hash::new([2; 32])),
-        condition_since: ["diverged", "identity_changed", "refused"]
+        condition_since: ["diverged", "forked", "identity_changed", "refused"]
             .map(|condition| (condition.to_owned(), now))
             .into(),
         advanced: [Some(now), None, None, None],
         order: SavedOrder::default(),
         endpoints: BTreeMap::from([(URL.to_owned(), Box::new(endpoint))]),
     };
+    let registered = SavedRegistrations {
+        peers: ["one".to_owned()].into(),
+        keys: [Hash::new([2; 32]), Hash::new([3; 32])].into(),
+    };
     SavedFleet {
         peers: BTreeMap::from([("one".to_owned(), one)]),
         finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
-        registered_in: BTreeMap::new(),
+        registered_in: BTreeMap::from([("default".to_owned(), vec![registered])]),
     }
 }
 
@@ -109,7 +114,7 @@ fn a_fleet_continues_where_it_ended() {
     );
     assert_eq!(
         conditions(&snapshot),
-        ["refused", "diverged", "identity_changed"]
+        ["refused", "forked", "diverged", "identity_changed"]
     );
     assert!(snapshot.networks[0].verdict.finality_advanced.is_some());
 }

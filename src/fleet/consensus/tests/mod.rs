@@ -37,6 +37,10 @@ struct Order {
 
 /// A peer of the network.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent faults of one peer"
+)]
 struct Peer {
     order: Order,
     /// Its orders at the end of each round.

@@ -7,10 +7,10 @@ use convex_peer_monitor::agent::state_file::StateFile;
 use convex_peer_monitor::config::{Detail, Mode};
 use convex_peer_monitor::fleet::{
     ConfiguredIdentity, Health, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
-    Streak, UnixMillis,
+    SavedRegistrations, Streak, UnixMillis,
 };
 use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
-use proptest::collection::btree_map;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn moment() -> impl Strategy<Value = Option<UnixMillis>> {
 }
 
 fn streak() -> impl Strategy<Value = Streak> {
-    proptest::collection::vec(any::<bool>(), 0..6).prop_map(|polls| {
+    vec(any::<bool>(), 0..6).prop_map(|polls| {
         let mut streak = Streak::default();
         for good in polls {
             streak.record(good, 2, 2);
@@ -72,7 +72,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
     let seen = (option::of(hash()), option::of(hash()), matches, moment());
     let health = proptest::sample::select(&Health::ALL[..]);
     let endpoints = btree_map(any::<String>(), endpoint().prop_map(Box::new), 0..3);
-    let diverged = option::of(any::<i64>());
+    let apart = (option::of(any::<i64>()), option::of(any::<u64>()));
     let points = option::of(any::<[i64; 4]>().prop_map(points));
     let highest = option::of(any::<[i64; 3]>());
     let owed =
@@ -92,14 +92,14 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
         btree_map(any::<String>(), times(), 0..3),
     );
     let advanced = ([moment(), moment(), moment(), moment()], order);
-    let chain = (diverged, registered);
+    let chain = (apart, registered);
     (who, health, streak(), seen, chain, advanced, endpoints).prop_map(
         |(
             configured,
             health,
             streak,
             (genesis, key, matches, key_changed),
-            (diverged_at, (registered_key, condition_since)),
+            ((diverged_at, forked_at), (registered_key, condition_since)),
             (advanced, order),
             endpoints,
         )| {
@@ -116,7 +116,7 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
                 transports_agree: matches[2],
                 key_changed,
                 diverged_at,
-                forked_at: None,
+                forked_at,
                 registered_key,
                 condition_since,
                 advanced,
@@ -127,15 +127,25 @@ fn remembered() -> impl Strategy<Value = SavedPeer> {
     )
 }
 
+fn registered_in() -> impl Strategy<Value = BTreeMap<String, Vec<SavedRegistrations>>> {
+    let peers = btree_set(any::<String>(), 0..3);
+    let saved = (peers, btree_set(hash(), 0..3))
+        .prop_map(|(peers, keys)| SavedRegistrations { peers, keys });
+    btree_map(any::<String>(), vec(saved, 0..3), 0..3)
+}
+
 fn memory() -> impl Strategy<Value = SavedFleet> {
     let networks = btree_map(any::<String>(), any::<u64>().prop_map(UnixMillis), 0..3);
-    (btree_map(any::<String>(), remembered(), 0..4), networks).prop_map(
-        |(peers, finality_advanced)| SavedFleet {
+    (
+        btree_map(any::<String>(), remembered(), 0..4),
+        networks,
+        registered_in(),
+    )
+        .prop_map(|(peers, finality_advanced, registered_in)| SavedFleet {
             peers,
             finality_advanced,
-            registered_in: BTreeMap::new(),
-        },
-    )
+            registered_in,
+        })
 }
 
 proptest! {

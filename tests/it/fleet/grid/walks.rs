@@ -21,7 +21,7 @@ async fn own_peers_are_walked_each_minute_and_strangers_at_most_once_in_ten() {
     for peer in 1..=16 {
         let times = walks.iter().filter(|(walked, _)| *walked == peer);
         let times: Vec<Duration> = times.map(|(_, at)| *at).collect();
-        let apart = times.windows(2).map(|pair| pair[1] - pair[0]);
+        let apart = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
         let [least, most] = [apart.clone().min().unwrap(), apart.max().unwrap()];
         let expected = if peer <= 4 { MINUTE } else { 10 * MINUTE };
         // A round begins on the minute, and walks a few peers at a time.
