@@ -53,6 +53,9 @@ pub struct PeerJson<'a> {
     poll_failures: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<Api>,
+    /// Highest version of the protocol that the peer's release can execute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supported_protocol_version: Option<ExactInteger>,
     identity: IdentityJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<OrderJson>,
@@ -329,6 +332,7 @@ impl<'a> PeerJson<'a> {
             polls: record.polls,
             poll_failures: record.poll_failures,
             api: record.api,
+            supported_protocol_version: record.supported_protocol(now).map(ExactInteger),
             identity: IdentityJson {
                 genesis: hex(identity.genesis),
                 peer_key: hex(identity.key),

@@ -183,9 +183,7 @@ pub(super) fn status(view: &View) -> Cell {
     if view.faults.release == Release::Next {
         return status_map(view);
     }
-    let values = status_fields(view).map(|(_, value)| value);
-    let protocol = (view.faults.release == Release::Newest).then(|| Cell::integer(view.protocol));
-    Cell::vector(values.chain(protocol))
+    Cell::vector(status_fields(view).map(|(_, value)| value))
 }
 
 /// Returns the status as a map, as REST sends it.
@@ -196,8 +194,13 @@ pub(super) fn status_map(view: &View) -> Cell {
 fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
     let [block, proposal, consensus, _] = view.levels.map(Cell::integer);
     let state = Cell::from(view.state.hash);
-    let position = (view.faults.release == Release::Newest)
-        .then(|| ("state-position", Cell::integer(view.state_pair().block + 1)));
+    let newest = (view.faults.release == Release::Newest).then(|| {
+        let position = view.state_pair().block + 1;
+        [
+            ("state-position", Cell::integer(position)),
+            ("supported-protocol-version", Cell::integer(view.protocol)),
+        ]
+    });
     let fields = [
         ("belief", Cell::from(view.belief())),
         ("states", state.clone()),
@@ -209,7 +212,7 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
         ("block-point", block),
         ("consensus", Cell::vector(view.levels.map(Cell::integer))),
     ];
-    fields.into_iter().chain(position)
+    fields.into_iter().chain(newest.into_iter().flatten())
 }
 
 /// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. The genesis

@@ -93,6 +93,7 @@ impl NetworkWatch {
             only_reader,
             read,
         } = reading;
+        self.note_withdrawals(&registry);
         self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
         // A state before the head may lack peers that have been registered since.
         let is_current = Some(registry.state_block) >= self.progress.head.block();
