@@ -3,9 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::fleet::{
-    Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, PendingUpgrade,
-};
+use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, PendingUpgrade};
 
 use super::input::{AlertCause, RuleInput};
 
@@ -224,7 +222,11 @@ mod tests {
             let peer = AlertCause::Peer(&snapshot.peers[0]);
             [network, peer].map(|cause| describe(input, cause, "v"))
         };
-        assert!(described(&snapshot).iter().all(|text| !text.contains("protocol")));
+        assert!(
+            described(&snapshot)
+                .iter()
+                .all(|text| !text.contains("protocol"))
+        );
         example::schedule_upgrade(&mut snapshot, 90_000);
         let now = snapshot.now;
         example::support(std::sync::Arc::make_mut(&mut snapshot.peers[0]), 0, now);

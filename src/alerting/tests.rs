@@ -479,9 +479,24 @@ fn an_upgrade_is_told_weeks_before_and_urgent_on_the_last_day() {
     for (seconds, supported, readiness, expected) in [
         (WEEKS, Some(1), [1.0, 0.0, 0.0], &[][..]),
         (WEEKS, None, [0.0, 0.0, 1.0], &[]),
-        (WEEKS, Some(0), [0.7, 0.3, 0.0], &[("Unsupported", "warning")]),
-        (HOURS, Some(0), [0.7, 0.3, 0.0], &[("Unsupported", "critical")]),
-        (-HOURS, Some(0), [0.7, 0.3, 0.0], &[("Unsupported", "critical")]),
+        (
+            WEEKS,
+            Some(0),
+            [0.7, 0.3, 0.0],
+            &[("Unsupported", "warning")],
+        ),
+        (
+            HOURS,
+            Some(0),
+            [0.7, 0.3, 0.0],
+            &[("Unsupported", "critical")],
+        ),
+        (
+            -HOURS,
+            Some(0),
+            [0.7, 0.3, 0.0],
+            &[("Unsupported", "critical")],
+        ),
         (WEEKS, Some(1), [0.6, 0.4, 0.0], &[("AtRisk", "warning")]),
         (HOURS, Some(1), [0.6, 0.4, 0.0], &[("AtRisk", "critical")]),
         (HOURS, Some(1), [0.6, 0.2, 0.2], &[("AtRisk", "warning")]),

@@ -38,8 +38,7 @@ pub(super) fn leaves_peer_behind_today(
 /// to be unable.
 pub(super) fn may_stop_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
     let is_enough = |weight: Option<f64>| weight.is_none_or(|it| it > CONSENSUS_THRESHOLD);
-    let too_few_ready =
-        |upgrade: &PendingUpgrade| !is_enough(upgrade.weight(Readiness::Ready));
+    let too_few_ready = |upgrade: &PendingUpgrade| !is_enough(upgrade.weight(Readiness::Ready));
     pending(network).any(PendingUpgrade::is_at_risk) || due_today(network, input).any(too_few_ready)
 }
 

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
-    Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade,
-    Production, ProtocolVerdict, QueryRecord, Quorum, Snapshot, Stake, WalkResult,
+    Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
+    ProtocolVerdict, QueryRecord, Quorum, Snapshot, Stake, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{

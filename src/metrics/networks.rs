@@ -163,7 +163,10 @@ fn write_protocol(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_UPGRADE_STAKE, |family| {
         for network in &snapshot.networks {
             for (version, upgrade) in pending(network) {
-                for (readiness, ratio) in Readiness::ALL.iter().zip(upgrade.readiness.iter().flatten()) {
+                for (readiness, ratio) in Readiness::ALL
+                    .iter()
+                    .zip(upgrade.readiness.iter().flatten())
+                {
                     let labels = [
                         ("network", network.name.as_str()),
                         ("version", &version),

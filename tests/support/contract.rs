@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{
-    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, Status, TcpClient,
-    TlsSettings, Transport,
+    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, ProtocolState, Status,
+    TcpClient, TlsSettings, Transport,
 };
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;

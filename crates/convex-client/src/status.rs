@@ -194,7 +194,10 @@ mod tests {
             .iter()
             .map(|(key, value)| format!(":{key} {value}"))
             .collect();
-        for (more, protocol) in [(":other 1", None), (":supported-protocol-version 3", Some(3))] {
+        for (more, protocol) in [
+            (":other 1", None),
+            (":supported-protocol-version 3", Some(3)),
+        ] {
             let map = reader::read(&format!("{{{} {more}}}", entries.join(" "))).unwrap();
             assert_eq!(Status::from_cell(&map), Ok(status(Some(pair), protocol)));
         }

@@ -111,12 +111,15 @@ impl Upgrade {
             && self.to.is_none_or(|to| self.takes_effect < to)
     }
 
-    /// Returns when `peer` withdraws its stake; none if it can execute the upgrade, or that is taken
-    /// off the schedule before.
+    /// Returns when `peer` withdraws its stake: half way if the upgrade is scheduled too late for the
+    /// usual time. None if it can execute the upgrade, or that is taken off the schedule before.
     fn withdrawal_of(&self, peer: usize) -> Option<Duration> {
         let spread = peer * WITHDRAWAL_STEP_SECONDS % WITHDRAWAL_SPREAD_SECONDS;
         let before = WITHDRAWAL + Duration::from_secs(spread as u64);
-        let at = self.takes_effect.saturating_sub(before).max(self.from);
+        let usual = self.takes_effect.checked_sub(before);
+        let at = usual
+            .filter(|usual| *usual >= self.from)
+            .unwrap_or_else(|| (self.from + self.takes_effect.max(self.from)) / 2);
         let is_unable = !self.able.contains(peer);
         (is_unable && self.to.is_none_or(|to| at < to)).then_some(at)
     }
@@ -200,7 +203,7 @@ mod tests {
             assert!(found.has_withdrawn(i, at.unwrap()));
         }
         let soon = upgrades(&["upgrade=60s:1:20s"]);
-        assert_eq!(soon.0[0].withdrawal_of(1), Some(20 * S));
+        assert_eq!(soon.0[0].withdrawal_of(1), Some(40 * S));
         let put_off = upgrades(&["upgrade=1h:1:20s..30s"]);
         assert_eq!(put_off.0[0].withdrawal_of(1), None);
     }

@@ -129,7 +129,7 @@ impl NetworkWatch {
     pub(super) fn stake_classes(&self, now: Instant) -> HashMap<Hash, StakeClass> {
         let class = |member: &Member| match member.health {
             Health::Down => StakeClass::Down,
-            _ if member.standing.is_apart() => StakeClass::Minority,
+            _ if member.standing.is_apart() || member.upgrade.is_required => StakeClass::Minority,
             _ if !member.is_answering(now) => StakeClass::Unobserved,
             _ => match member.comparison {
                 Comparison::Diverged { .. } => StakeClass::Minority,

@@ -191,7 +191,11 @@ fn what_was_confirmed_last_holds_while_nothing_is_confirmed_but_not_when_its_hol
     for peer in [0, 1] {
         scenario.member(peer).comparison = Comparison::NotCompared;
     }
-    assert_eq!(version(&mut scenario), Some(1), "the frozen ones still agree");
+    assert_eq!(
+        version(&mut scenario),
+        Some(1),
+        "the frozen ones still agree"
+    );
     for peer in [0, 1] {
         scenario.member(peer).latest = None;
     }
@@ -252,7 +256,10 @@ fn at_most_sixteen_upgrades_are_judged() {
 fn an_upgrade_is_required_once_the_majority_has_applied_it() {
     let mut scenario = Scenario::new(&[ABLE, ABLE, UNABLE, None]);
     scenario.judge(60 * MINUTE + 1);
-    assert!(scenario.required().is_empty(), "an idle network passes the time");
+    assert!(
+        scenario.required().is_empty(),
+        "an idle network passes the time"
+    );
     for peer in [0, 1] {
         scenario.applied(peer, 101, 1);
     }

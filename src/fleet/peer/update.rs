@@ -242,7 +242,10 @@ impl PeerRecord {
             Some((Some(via), status.protocol?))
         });
         let is_old = |attempt: &Attempt| {
-            let answered = attempt.query.as_ref().is_some_and(|query| query.value.is_ok());
+            let answered = attempt
+                .query
+                .as_ref()
+                .is_some_and(|query| query.value.is_ok());
             answered && attempt.api == Some(Api::V0_8_0)
         };
         let old = preferred().find(|(_, attempt)| is_old(attempt));

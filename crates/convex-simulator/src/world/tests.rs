@@ -349,7 +349,10 @@ fn protocol(world: &mut World, peer: usize, seconds: u64) -> Option<(i64, usize)
     let globals = view.state.field("globals").unwrap();
     let globals = globals.as_elements().unwrap();
     let version = globals.get(6)?.as_i64().unwrap();
-    Some((version, globals.get(7).unwrap().as_elements().unwrap().len()))
+    Some((
+        version,
+        globals.get(7).unwrap().as_elements().unwrap().len(),
+    ))
 }
 
 #[test]

@@ -83,13 +83,19 @@ mod tests {
             "it does not say what it can execute"
         );
         assert!(found[1].2.ends_with(">in 3 d</time>"), "{}", found[1].2);
-        for (supported, expected, is_problem) in [
-            (1, "up to version 1", false),
-            (0, "✕ no upgrade", true),
-        ] {
-            example::support(Arc::make_mut(&mut snapshot.peers[0]), supported, snapshot.now);
+        for (supported, expected, is_problem) in
+            [(1, "up to version 1", false), (0, "✕ no upgrade", true)]
+        {
+            example::support(
+                Arc::make_mut(&mut snapshot.peers[0]),
+                supported,
+                snapshot.now,
+            );
             let (name, value, _, problem) = facts(&snapshot).remove(0);
-            assert_eq!((name, value.as_str(), problem), ("Can execute", expected, is_problem));
+            assert_eq!(
+                (name, value.as_str(), problem),
+                ("Can execute", expected, is_problem)
+            );
         }
         example::schedule_upgrade(&mut snapshot, -5);
         assert_eq!(facts(&snapshot)[2].2, "due with the next block");

@@ -37,7 +37,12 @@ fn heard(heard: Heard, is_judged: bool) -> Snapshot {
 #[test]
 fn a_scheduled_upgrade_counts_down_and_shows_who_can_follow() {
     let mut snapshot = example::snapshot(4, 2);
-    check(&snapshot, "upgrades", &["The version is not known"], &["Version"]);
+    check(
+        &snapshot,
+        "upgrades",
+        &["The version is not known"],
+        &["Version"],
+    );
     example::schedule_upgrade(&mut snapshot, 3 * 86_400);
     let now = snapshot.now;
     example::support(Arc::make_mut(&mut snapshot.peers[0]), 0, now);
@@ -77,7 +82,12 @@ fn a_scheduled_upgrade_counts_down_and_shows_who_can_follow() {
     example::change(&mut snapshot, |verdict| {
         verdict.protocol = Some(crate::fleet::ProtocolVerdict::default());
     });
-    check(&snapshot, "upgrades", &["Version 0; no upgrade is scheduled."], &["<table"]);
+    check(
+        &snapshot,
+        "upgrades",
+        &["Version 0; no upgrade is scheduled."],
+        &["<table"],
+    );
 }
 
 #[test]

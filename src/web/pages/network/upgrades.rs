@@ -81,7 +81,9 @@ impl ProtocolView {
                 .collect(),
             unable,
             more_unable,
-            withdrawn: withdrawn.map(|key| PeerLink::new(key, &view.names)).collect(),
+            withdrawn: withdrawn
+                .map(|key| PeerLink::new(key, &view.names))
+                .collect(),
             more_withdrawn: protocol.withdrawn.len().saturating_sub(MAX_UNABLE),
         }
     }
