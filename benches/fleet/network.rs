@@ -61,7 +61,7 @@ impl SimulatedNetwork {
                 .args(["--listen-base", &port.to_string(), "--write-config"])
                 .arg(&file)
                 .args(faults.iter().flat_map(|fault| ["--fault", fault]));
-            let written = |line: &str| line.starts_with("watch it").then_some(());
+            let written = |line: &str| line.starts_with("to monitor it").then_some(());
             match Program::start(command, ReadyOn::Stdout, written).await {
                 Ok((program, ())) => {
                     let config = config::load(&file, &|_| None)?;

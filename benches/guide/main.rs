@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
         println!("not run: 'cargo bench --bench guide' measures");
         return Ok(());
     }
-    let mut peer = RealPeer::start(1).await?;
+    let mut peer = RealPeer::start(1, &[]).await?;
     let measured = measure(&mut peer).await;
     let ended = peer.end().await;
     let report = measured?;

@@ -27,6 +27,8 @@ pub(crate) struct RealPeer {
     pub(crate) binary: SocketAddr,
     /// Address of the first peer's REST port.
     pub(crate) rest: SocketAddr,
+    /// Addresses of the binary ports of all peers.
+    pub(crate) all: Vec<SocketAddr>,
     process: Process,
     child: Child,
     commands: ChildStdin,
@@ -34,14 +36,15 @@ pub(crate) struct RealPeer {
 }
 
 impl RealPeer {
-    /// Starts a network of this many peers on free ports. It always ends with this process, because
-    /// its standard input closes.
-    pub(crate) async fn start(peers: usize) -> anyhow::Result<Self> {
+    /// Starts a network of this many peers on free ports, with more `options` of the launcher. It
+    /// always ends with this process, because its standard input closes.
+    pub(crate) async fn start(peers: usize, options: &[&str]) -> anyhow::Result<Self> {
         let (binary, rest) = two_free_ports()?;
         let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/peer");
         let mut child = Command::new(launcher)
             .args(["--port", &binary.to_string(), "--rest", &rest.to_string()])
             .args(["--peers", &peers.to_string()])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -50,27 +53,27 @@ impl RealPeer {
         let commands = child.stdin.take().context("a piped standard input")?;
         let stdout = child.stdout.take().context("a piped standard output")?;
         let mut answers = BufReader::new(stdout).lines();
-        let ready = next_line(&mut answers, START)
-            .await
-            .context("the peer does not start")?;
-        for _ in 1..peers {
-            let ready = next_line(&mut answers, START).await;
-            ready.context("the other peers do not start")?;
+        let mut ready = Vec::new();
+        while ready.len() < peers {
+            let line = next_line(&mut answers, START).await;
+            ready.push(line.context("the peers do not start")?);
         }
-        let value = |key: &str| {
-            let pairs = ready
-                .strip_prefix("READY ")
-                .into_iter()
-                .flat_map(|pairs| pairs.split(' '));
+        let value = |line: &str, key: &str| {
+            let pairs = line.strip_prefix("READY ").unwrap_or_default().split(' ');
             let mut values = pairs.filter_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-            values
-                .next()
-                .with_context(|| format!("no {key} in the peer's first line {ready:?}"))
+            let value = values.next().map(str::to_owned);
+            value.with_context(|| format!("no {key} in the line of a peer, {line:?}"))
         };
+        let mut all = Vec::new();
+        for line in &ready {
+            all.push(value(line, "binary")?.parse()?);
+        }
+        let first = &ready[0];
         Ok(Self {
-            binary: value("binary")?.parse()?,
-            rest: value("rest")?.parse()?,
-            process: Process::new(value("pid")?.parse()?)?,
+            binary: value(first, "binary")?.parse()?,
+            rest: value(first, "rest")?.parse()?,
+            all,
+            process: Process::new(value(first, "pid")?.parse()?)?,
             child,
             commands,
             answers,

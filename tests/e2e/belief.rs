@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::TIMEOUT;
 use super::network::{Options, RealPeer};
 
-fn client(endpoint: &str) -> TcpClient {
+pub(crate) fn client(endpoint: &str) -> TcpClient {
     let endpoint = Endpoint::parse(endpoint).unwrap();
     TcpClient::new(&endpoint, &ClientOptions::default())
 }
@@ -25,7 +25,10 @@ async fn belief(client: &mut TcpClient) -> (BeliefHead, Belief) {
 }
 
 /// Reads the belief until `reached` holds for the peer's own order.
-async fn own_order(client: &mut TcpClient, reached: impl Fn(&SignedOrder) -> bool) -> SignedOrder {
+pub(crate) async fn own_order(
+    client: &mut TcpClient,
+    reached: impl Fn(&SignedOrder) -> bool,
+) -> SignedOrder {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let (head, belief) = belief(client).await;

@@ -16,6 +16,7 @@ mod authority;
 mod belief;
 mod chain;
 mod connections;
+mod consensus;
 #[path = "../support/contract.rs"]
 mod contract;
 mod dashboards;
@@ -147,13 +148,18 @@ impl Agent {
     }
 
     async fn json(&self, path: &str) -> serde_json::Value {
-        serde_json::from_str(&self.get(path).await).unwrap()
+        serde_json::from_str(&self.get_as(path, "application/json").await).unwrap()
     }
 
     async fn get(&self, path: &str) -> String {
+        self.get_as(path, "*/*").await
+    }
+
+    async fn get_as(&self, path: &str, media_type: &str) -> String {
         let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
         let response = client
             .get(format!("http://{}{path}", self.address))
+            .header("accept", media_type)
             .send()
             .await
             .unwrap();

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -31,6 +32,11 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) tick: Option<u64>,
     pub(crate) isolate: Option<usize>,
+    /// How many of the peers the genesis has, if not all.
+    pub(crate) genesis: Option<usize>,
+    /// Whether the peers put no address on chain: then they make no block by themselves, and do not
+    /// dial each other again.
+    pub(crate) no_url: bool,
     /// The first binary port and the first REST port.
     pub(crate) ports: [u16; 2],
 }
@@ -90,10 +96,14 @@ impl Network {
 
     /// Starts peers without waiting for their first transactions.
     pub(crate) async fn launch(peers: usize) -> Self {
-        let options = Options::new(peers);
+        Self::launch_with(Options::new(peers)).await
+    }
+
+    /// Starts peers with these options, without waiting for anything.
+    pub(crate) async fn launch_with(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let of = |index| RealPeer::start(options, Some((index, dir.path())));
-        let peers = join_all((0..peers).map(of)).await;
+        let peers = join_all((0..options.peers).map(of)).await;
         Self {
             options,
             dir,
@@ -106,9 +116,29 @@ impl Network {
         self.dir.path()
     }
 
+    /// Returns the file that a peer has its store in.
+    pub(crate) fn store(&self, index: usize) -> PathBuf {
+        self.stores().join(format!("peer-{index}.etch"))
+    }
+
+    /// Returns what is known of each peer, in the order of their indices.
+    pub(crate) fn all(&self) -> Vec<Ready> {
+        let all = self.peers.iter().flat_map(RealPeer::all);
+        all.cloned().collect()
+    }
+
     /// Starts a stopped peer again, with its store.
     pub(crate) async fn restart(&mut self, index: usize) {
         self.peers[index] = RealPeer::start(self.options, Some((index, self.dir.path()))).await;
+    }
+
+    /// Starts stopped peers again at once, with their stores.
+    pub(crate) async fn restart_all(&mut self, indices: Range<usize>) {
+        let of = |index| RealPeer::start(self.options, Some((index, self.dir.path())));
+        let started = join_all(indices.clone().map(of)).await;
+        for (index, peer) in indices.zip(started) {
+            self.peers[index] = peer;
+        }
     }
 
     /// Ends a peer but for its open connections. If it happens to close that of the agent too, the
@@ -149,6 +179,8 @@ impl Options {
         ];
         arguments.extend(self.tick.map(|ms| format!("--tick={ms}")));
         arguments.extend(self.isolate.map(|peer| format!("--isolate={peer}")));
+        arguments.extend(self.genesis.map(|peers| format!("--genesis={peers}")));
+        arguments.extend(self.no_url.then(|| "--url=0".to_owned()));
         let pairs = arguments.iter().filter_map(|pair| pair.split_once('='));
         pairs
             .flat_map(|(name, value)| [name.to_owned(), value.to_owned()])

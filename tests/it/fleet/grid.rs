@@ -124,7 +124,6 @@ const TABLE: &str = "
 | isolate:2:400s               | 30s          | 4 within=4m                 | 400s      | 2   | isolated [lagging]                    | healthy
 | isolate:2:400s               | random:10s   | 8 within=9m                 | 400s      | 2   | - [isolated lagging]                  | healthy
 | isolate:1-2:400s             | 1s           | 4 within=4m                 | 400s      | 1 2 | isolated [lagging]                    | healthy
-| isolate:2:400s               | 200ms        | 2 within=4m                 | 400s      | 1 2 | - [isolated unheard lagging stalled]  | healthy
 | unheard:2:400s               | 1s           | 4 within=4m                 | 400s      | 2   | unheard                               | healthy
 | unheard:2:400s               | 30s          | 8 within=4m                 | 400s      | 2   | unheard                               | healthy
 | unheard:2:400s               | 50ms         | 4 within=4m                 | 400s      | 2   | unheard                               | healthy

@@ -96,7 +96,7 @@ const TABLE: &str = "
 | fork:2:10s            | 450ms   | Pinned      | 2       | 1 degraded [diverged forked] advancing              | advancing split=0 margin=0.08 losable=0
 | fork=990:50%          | -       | Pinned      | 1 2 3 4 | 1 degraded [states_differ] idle                     | idle split=1 margin=0.33 losable=1
 | fork:50%:10s          | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [states_differ] advancing                | advancing split=1 margin=0.33 losable=1
-| minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [forked stalled] stalled                 | advancing split=0 margin=0.08 losable=0
+| minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [forked stalled] stalled                 | advancing split=0 margin=0.33 losable=0
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged forked] idle                   | idle split=0 margin=0.08 losable=0

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use convex_peer_monitor::history::EvidenceStore;
+
 use crate::support::agent::Agent;
 use crate::support::simulated::network;
 use crate::support::until;
@@ -30,11 +32,11 @@ fn configuration(dir: &Path, state_dir: &Path) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// Returns the ids in the list that a condition has.
-fn listed(list: &str, condition: &str) -> Vec<String> {
-    let of_condition = list.lines().filter(|line| line.contains(condition));
-    let id = |line: &str| line.split(' ').next().unwrap().to_owned();
-    of_condition.map(id).collect()
+/// Returns the ids of the evidence of a condition.
+fn kept(state_dir: &Path, condition: &str) -> Vec<String> {
+    let files = EvidenceStore::in_state_dir(state_dir).list().unwrap().files;
+    let ids = files.into_iter().map(|file| file.id);
+    ids.filter(|id| id.contains(condition)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,25 +51,20 @@ async fn a_fork_is_kept_exported_and_checked() {
     let config = format!("state_dir: {}\n{config}", state_dir.display());
     let agent = Agent::start(&config).await;
     let config = configuration(dir.path(), &state_dir);
-    let list = || evidence(&["list", "--config", &config]);
     until("the evidence is kept", async || {
-        let (_, list, _) = list();
-        ["forked", "diverged"]
-            .iter()
-            .all(|condition| listed(&list, &format!(" {condition} ")).len() == 1)
+        let conditions = ["forked", "diverged"];
+        conditions.map(|condition| kept(&state_dir, condition).len()) == [1, 1]
     })
     .await;
     agent.stop().await;
-    let (code, table, errors) = list();
+    let (code, table, errors) = evidence(&["list", "--config", &config]);
     assert_eq!(code, Some(0), "{table}{errors}");
     for line in table.lines().skip(1) {
         assert!(line.contains(" simulated  sim-2  "), "{table}");
         assert!(line.ends_with(" valid"), "{table}");
     }
 
-    let [id] = &listed(&table, " forked ")[..] else {
-        panic!("{table}");
-    };
+    let id = &kept(&state_dir, "forked")[0];
     let (code, text, _) = evidence(&["export", id, "--config", &config]);
     assert_eq!(code, Some(0));
     let exported: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -95,25 +92,23 @@ async fn a_fork_is_kept_exported_and_checked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finality_that_went_back_is_kept_with_what_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let network = network(4, &["recede=5:2:10s"], None).await;
+    let network = network(4, &["recede=5:2:20s"], None).await;
     let state_dir = dir.path().join("state");
     let config = format!(
-        "state_dir: {}\ndefaults: {{ interval: 1s, timeout: 900ms }}\n\
+        "state_dir: {}\ndefaults: {{ interval: 5s, timeout: 5s }}\n\
          verdicts: {{ stall_after: 3s }}\n{}",
         state_dir.display(),
         network.config()
     );
     let agent = Agent::start(&config).await;
     let config = configuration(dir.path(), &state_dir);
-    let mut kept = Vec::new();
     until("the evidence is kept", async || {
-        let (_, list, _) = evidence(&["list", "--config", &config]);
-        kept = listed(&list, " receding ");
-        !kept.is_empty()
+        !kept(&state_dir, "receding").is_empty()
     })
     .await;
     agent.stop().await;
-    let (_, text, _) = evidence(&["export", &kept[0], "--config", &config]);
+    let id = &kept(&state_dir, "receding")[0];
+    let (_, text, _) = evidence(&["export", id, "--config", &config]);
     let exported: serde_json::Value = serde_json::from_str(&text).unwrap();
     let finality = serde_json::json!({ "what": "finality", "before": 1000, "now": 995 });
     assert_eq!(exported["compared"][0], finality);

@@ -14,7 +14,7 @@ async fn own_peers_are_walked_each_minute_and_strangers_at_most_once_in_ten() {
         peers: 16,
         strangers: 12,
     };
-    let watched = Watched::start(options(16, &[], Some("1s")), &scope, "walks-");
+    let watched = Watched::start(options(16, &[], Some("1s")), &scope, true, "walks-");
     tokio::time::sleep(31 * MINUTE).await;
     let walks = watched.walks();
     watched.stop().await;

@@ -27,6 +27,9 @@ public final class Main {
 	private final Options options;
 	private final List<Server> running = new ArrayList<>();
 
+	/** What ended a thread of a peer, which goes on without it; null if all are well. */
+	private volatile String lost;
+
 	private Main(Options options) {
 		this.options = options;
 	}
@@ -46,6 +49,11 @@ public final class Main {
 	}
 
 	private void start() throws Exception {
+		Thread.setDefaultUncaughtExceptionHandler((thread, error) -> {
+			lost = thread.getName() + ": " + error;
+			System.err.println("lost: " + lost);
+			error.printStackTrace();
+		});
 		List<AKeyPair> pairs = new ArrayList<>();
 		List<AccountKey> keys = new ArrayList<>();
 		for (int i = 0; i < options.peers(); i++) {
@@ -53,7 +61,7 @@ public final class Main {
 			pairs.add(pair);
 			keys.add(pair.getAccountKey());
 		}
-		State genesis = Init.createState(keys);
+		State genesis = Init.createState(keys.subList(0, options.genesis()));
 
 		Loopback.redirectBinaryListeners();
 		for (int i = 0; i < options.peers(); i++) {
@@ -72,7 +80,7 @@ public final class Main {
 		config.put(Keywords.STORE, options.store() == null ? namelessStore() : EtchStore.create(new File(options.store(), "peer-" + i + ".etch")));
 		config.put(Keywords.RESTORE, options.store() != null);
 		// Put on chain by the peer itself; the others reconnect to it there after a restart.
-		if (i != options.isolate()) config.put(Keywords.URL, address(options.port() + i));
+		if (options.url() && i != options.isolate()) config.put(Keywords.URL, address(options.port() + i));
 		Config.ensureFlags(config);
 
 		Server server = Server.create(config);
@@ -131,34 +139,54 @@ public final class Main {
 		System.err.println("peer on port " + server.getPort() + " gave up dialling " + other);
 	}
 
+	/** Closes all connections between the peers of this process that are in a group and those that are not. */
+	private void cut(List<String> group) {
+		for (Server one : running) {
+			for (Server other : running) {
+				if (isIn(group, one) != isIn(group, other)) one.getConnectionManager().closeConnection(other.getPeerKey(), "cut");
+			}
+		}
+	}
+
+	private boolean isIn(List<String> group, Server server) {
+		return group.contains(String.valueOf(server.getPort() - options.port()));
+	}
+
 	private void obey(BufferedReader commands) throws IOException {
 		for (String line = commands.readLine(); line != null && !line.equals("quit"); line = commands.readLine()) {
 			try {
-				System.out.println(answer(line.trim().split(" ", 2)));
+				System.out.println(answer(running.get(0), line.trim().split(" ", 2)));
 			} catch (Exception e) {
 				System.out.println("ERROR " + e);
 			}
 		}
 	}
 
-	private String answer(String[] command) throws Exception {
+	private String answer(Server peer, String[] command) throws Exception {
 		String argument = command.length > 1 ? command[1] : "";
-		Server first = running.get(0);
 		switch (command[0]) {
+			case "on":
+				String[] indexed = argument.split(" ", 2);
+				return answer(running.get(Integer.parseInt(indexed[0])), indexed[1].split(" ", 2));
 			case "tx":
-				return Client.transact(first, argument);
+				return Client.transact(peer, argument);
 			case "q":
-				return Client.query(first, argument);
+				return Client.query(peer, argument);
 			case "bench":
-				return Client.benchmark(first, argument);
+				return Client.benchmark(peer, argument);
 			case "join":
 				dialOthers(-1);
+				return "OK";
+			case "well":
+				return lost == null ? "OK" : "ERROR " + lost;
+			case "cut":
+				cut(List.of(argument.split(",")));
 				return "OK";
 			case "close":
 				running.get(Integer.parseInt(argument)).close();
 				return "OK";
 			default:
-				return "ERROR unknown command " + command[0] + ", there are: tx, q, bench, join, close, quit";
+				return "ERROR unknown command " + command[0] + ", there are: on, tx, q, bench, join, cut, close, well, quit";
 		}
 	}
 }
