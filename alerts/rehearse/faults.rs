@@ -1,5 +1,6 @@
 //! Faults that can be rehearsed, each with the alert that it must raise.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,13 +17,15 @@ pub(super) const PEERS: usize = 7;
 pub(super) enum Expected {
     /// This alert. Others may arrive before it.
     Alert(&'static str),
+    /// All of these alerts, each with its severity.
+    All(&'static [(&'static str, &'static str)]),
     /// Any alert.
     Any,
     /// No alert, for this reason.
     Nothing(&'static str),
 }
 
-use Expected::{Alert, Nothing};
+use Expected::{Alert, All, Any, Nothing};
 
 /// All kinds of faults, without times.
 const REHEARSALS: &[(&str, Expected)] = &[
@@ -72,7 +75,45 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ("half-dead:2", Alert("ConvexQueriesHang")),
     ("http-500:2", Alert("ConvexPeerDegraded")),
     ("query-error=JUICE:2", Alert("ConvexPeerDegraded")),
+    ("busy:2", Any),
+    // It lags: that it executes nothing is told later, as ConvexPeerDegraded.
+    ("frozen:2", Alert("ConvexPeerLagging")),
+    (UPGRADE, All(UPGRADE_ALERTS)),
 ];
+
+/// An upgrade that three of the seven peers cannot execute. It is played in acts.
+const UPGRADE: &str = "upgrade=21d:1-4";
+
+/// What is told weeks before, on the last day, and when those that can execute it freeze as well.
+const UPGRADE_ALERTS: &[(&str, &str)] = &[
+    ("ConvexUpgradePending", "info"),
+    ("ConvexUpgradeUnsupported", "warning"),
+    ("ConvexUpgradeAtRisk", "warning"),
+    ("ConvexUpgradeUnsupported", "critical"),
+    ("ConvexUpgradeAtRisk", "critical"),
+    ("ConvexUpgradeFailed", "critical"),
+];
+
+/// The acts of the rehearsal of an upgrade that begins at this time: it is scheduled for three weeks
+/// later, then for twelve hours later, then for half a minute later, when all peers freeze. Returns
+/// the faults, and how long it takes until the last act.
+fn upgrade_acts(begins: Duration, pace: Pace) -> (Vec<String>, Duration) {
+    // As long as the slowest alert of the act takes, with the waits of its route.
+    let (weeks, day) = match pace {
+        Pace::Shipped => (17 * 60, 6 * 60),
+        Pace::Fast => (60, 40),
+    };
+    let at =
+        |seconds| humantime::format_duration(begins + Duration::from_secs(seconds)).to_string();
+    let (first, second, third, due) = (at(0), at(weeks), at(weeks + day), at(weeks + day + 30));
+    let acts = vec![
+        format!("{UPGRADE}:{first}..{second}"),
+        format!("upgrade=12h:1-4:{second}..{third}"),
+        format!("upgrade={due}:1-4:{third}"),
+        format!("frozen:1-4:{due}"),
+    ];
+    (acts, Duration::from_secs(weeks + day + 30))
+}
 
 /// Time before the fault, in which the network is healthy and the whole pipeline sees it.
 const fn lead(pace: Pace) -> Duration {
@@ -85,7 +126,7 @@ const fn lead(pace: Pace) -> Duration {
 /// Limit for the alert, from the beginning of the fault. The slowest takes a minute in the agent,
 /// ten in the rules and one in Alertmanager; who hears whom is judged after five minutes, and takes
 /// three more.
-pub(super) const fn timeout(pace: Pace) -> Duration {
+const fn timeout(pace: Pace) -> Duration {
     Duration::from_secs(match pace {
         Pace::Shipped => 15 * 60,
         Pace::Fast => 10 * 60,
@@ -97,6 +138,8 @@ pub(super) const fn timeout(pace: Pace) -> Duration {
 pub(super) struct Rehearsal {
     spec: String,
     pub(super) script: Script,
+    /// Limit for the expected alerts, from the beginning of the fault.
+    pub(super) timeout: Duration,
     /// When the fault begins, after the start of the network.
     pub(super) begins: Duration,
     pub(super) expected: Expected,
@@ -108,6 +151,18 @@ impl Rehearsal {
         let known = REHEARSALS.iter().find(|(spec, _)| kind(spec) == text);
         let (spec, expected) = known.copied().unwrap_or((text, Expected::Any));
         let fault = Fault::parse(spec, PEERS).map_err(|error| error.to_string())?;
+        if spec == UPGRADE {
+            let begins = lead(pace);
+            let (acts, lasts) = upgrade_acts(begins, pace);
+            let acts_of = acts.iter().map(String::as_str);
+            return Ok(Self {
+                script: Script::parse(acts_of, PEERS).map_err(|error| error.to_string())?,
+                timeout: lasts + timeout(pace),
+                spec: acts.join(" "),
+                begins,
+                expected,
+            });
+        }
         let spec = if fault.from.is_zero() && fault.to.is_none() {
             format!("{spec}:{}", humantime::format_duration(lead(pace)))
         } else {
@@ -118,6 +173,7 @@ impl Rehearsal {
         Ok(Self {
             spec,
             script,
+            timeout: timeout(pace),
             begins: fault.from,
             expected,
         })
@@ -130,11 +186,18 @@ fn kind(spec: &str) -> &str {
 }
 
 impl Expected {
-    /// Returns whether this alert is an expected one.
-    pub(super) fn is(self, alert: &str) -> bool {
+    /// Returns whether what arrived so far, names and severities, is all that is expected.
+    pub(super) fn is_met(self, arrived: &BTreeSet<(String, String)>) -> bool {
+        let has = |name: &str, severity: Option<&str>| {
+            let mut arrived = arrived.iter();
+            arrived.any(|it| it.0 == name && severity.is_none_or(|severity| it.1 == severity))
+        };
         match self {
-            Alert(name) => alert == name,
-            Self::Any => true,
+            Alert(name) => has(name, None),
+            All(alerts) => alerts
+                .iter()
+                .all(|(name, severity)| has(name, Some(*severity))),
+            Self::Any => !arrived.is_empty(),
             Nothing(_) => false,
         }
     }
@@ -144,6 +207,11 @@ impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Alert(name) => f.write_str(name),
+            All(alerts) => {
+                let alerts = alerts.iter();
+                let alerts = alerts.map(|(name, severity)| format!("{name} ({severity})"));
+                f.write_str(&alerts.collect::<Vec<_>>().join(", "))
+            }
             Self::Any => f.write_str("an alert"),
             Nothing(_) => f.write_str("no alert"),
         }
@@ -159,8 +227,6 @@ impl fmt::Display for Rehearsal {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a panic fails the test")]
 mod tests {
-    use std::collections::BTreeSet;
-
     use convex_simulator::FAULT_KINDS;
 
     use super::*;
@@ -185,7 +251,12 @@ mod tests {
         let rules = root().join("alerts/convex-peer-monitor.rules.yml");
         let rules = std::fs::read_to_string(rules).unwrap();
         for (spec, expected) in REHEARSALS {
-            if let Alert(name) = expected {
+            let names = match expected {
+                Alert(name) => vec![*name],
+                All(alerts) => alerts.iter().map(|(name, _)| *name).collect(),
+                Any | Nothing(_) => Vec::new(),
+            };
+            for name in names {
                 assert!(rules.contains(&format!("- alert: {name}\n")), "{spec}");
             }
         }
@@ -198,6 +269,16 @@ mod tests {
         assert_eq!(rehearsal.expected, Expected::Any);
         let timeless = Rehearsal::read("lag=40:3", Pace::Fast).unwrap();
         assert_eq!(timeless.begins, lead(Pace::Fast));
+    }
+
+    #[test]
+    fn all_alerts_of_an_upgrade_have_to_arrive_with_their_severities() {
+        let mut arrived = BTreeSet::new();
+        for (name, severity) in UPGRADE_ALERTS {
+            assert!(!All(UPGRADE_ALERTS).is_met(&arrived));
+            arrived.insert(((*name).to_owned(), (*severity).to_owned()));
+        }
+        assert!(All(UPGRADE_ALERTS).is_met(&arrived));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod faults;
 mod pipeline;
 mod rig;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Returns whether the expected alert arrived.
+/// Returns whether the expected alerts arrived.
 async fn rehearse(rehearsal: &Rehearsal, pace: Pace, way: Way) -> anyhow::Result<bool> {
     let mut rig = Rig::start(rehearsal, pace, way).await?;
     println!("{rehearsal}");
@@ -85,7 +86,8 @@ async fn rehearse(rehearsal: &Rehearsal, pace: Pace, way: Way) -> anyhow::Result
             "not all peers were up before the fault: some notifications may be about the start"
         );
     }
-    let deadline = begins + faults::timeout(pace);
+    let deadline = begins + rehearsal.timeout;
+    let mut arrived = BTreeSet::new();
     while let Ok(delivery) = timeout_at(deadline, rig.receiver.next()).await {
         let after = Instant::now().checked_duration_since(begins);
         if delivery.to == DEAD_MANS_SWITCH {
@@ -93,8 +95,15 @@ async fn rehearse(rehearsal: &Rehearsal, pace: Pace, way: Way) -> anyhow::Result
         }
         let notification = delivery.notification()?;
         print(&delivery.to, &notification, after);
-        let mut firing = notification.alerts.iter().filter(|alert| alert.is_firing());
-        if after.is_some() && firing.any(|alert| rehearsal.expected.is(alert.name())) {
+        if after.is_none() {
+            continue;
+        }
+        let firing = notification.alerts.iter().filter(|alert| alert.is_firing());
+        arrived.extend(firing.map(|alert| {
+            let severity = alert.labels.get("severity").cloned();
+            (alert.name().to_owned(), severity.unwrap_or_default())
+        }));
+        if rehearsal.expected.is_met(&arrived) {
             return Ok(true);
         }
     }

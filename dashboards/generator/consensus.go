@@ -18,6 +18,7 @@ func consensus() board {
 		{"Blocks", production()},
 		{"States", comparedStates()},
 		{"Quorum", quorum()},
+		{"Upgrades of the protocol", upgrades()},
 	}
 	return made
 }
@@ -279,6 +280,37 @@ func production() []*panel {
 			query("60 * "+seen("max", byNetwork, rate(in("convex_network_unread_blocks_total"))), "{{network}}").
 			unit("suffix:/min").upTo(1).size(12, 8).empty(none).
 			to(at("convex-monitor"), runbook("ConvexConsensusStalled")),
+	}
+}
+
+func upgrades() []*panel {
+	const none = "No upgrade is scheduled"
+	readiness := lines("Weight by readiness", "The weight of the network by whether its peers say that they can execute a scheduled version of the protocol. Consensus needs more than 67 % that is ready. Choose one network to see it stack up to 100 %.").
+		unit("percentunit").stacked().upTo(1).size(10, 8).empty(none)
+	for _, it := range []word{{"ready", "green"}, {"unknown", "purple"}, {"unable", "red"}} {
+		readiness.query(seen("max", "network, version, readiness", in("convex_network_upgrade_stake_ratio", `readiness="`+it.text+`"`)), "{{network}} {{version}} {{readiness}}").
+			colored("/ "+it.text+"$/", it.color)
+	}
+	return []*panel{
+		numbers("Next upgrade", "Time until the next scheduled version of the protocol takes effect. Below 0 it is due with the next block.").
+			now("min by (network) ("+seen("min", "network, version", in("convex_network_upgrade_activation_timestamp_seconds"))+") - time()", "{{network}}").
+			unit("s").decimals(0).size(4, 4).empty("none").
+			steps("red", step{0, "orange"}, step{86400, "blue"}).
+			to(at("convex-peer"), runbook("ConvexUpgradePending")),
+		numbers("Protocol", "Version of the protocol: how many upgrades the network has applied.").
+			now(ofNetwork("max", "convex_network_protocol_version"), "{{network}}").plain().size(4, 4).empty("unknown").
+			to(at("convex-peer"), runbook("ConvexUpgradePending")),
+		numbers("Upgrade failed", "Whether the time of an upgrade has come and the peers that can execute it stand still as well.").
+			now(ofNetwork("max", "convex_network_upgrade_failed"), "{{network}}").named(faultWords).size(4, 4).empty("unknown").
+			to(at("convex-peer"), runbook("ConvexUpgradeFailed")),
+		readiness.to(at("convex-stake"), runbook("ConvexUpgradeAtRisk")),
+		rows("What peers can execute", "The highest version of the protocol that each watched peer says it can execute, the lowest first. Peers of releases from 0.8.3 to 0.8.16 do not say.").
+			label("peer", "Peer", linked(cellToPeer())).
+			label("network", "Network").
+			value("Up to version", "bottomk(50, "+seen("max", byPeer, of("convex_peer_supported_protocol_version"))+")", digits(0), missing("-")).
+			sorted("Up to version", false).
+			size(12, 8).empty("No peer says").
+			to(at("convex-peer"), runbook("ConvexUpgradeUnsupported")),
 	}
 }
 

@@ -1,15 +1,16 @@
 //! The description of an alert: a text with the state of its subject when the alert fired.
 
 use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
 
-use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord};
+use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, PendingUpgrade};
 
 use super::input::{AlertCause, RuleInput};
 
 /// Describes the state of the subject of an alert. `vantage` is the agent's name.
 pub(super) fn describe(input: RuleInput<'_>, cause: AlertCause<'_>, vantage: &str) -> String {
     match cause {
-        AlertCause::Peer(record) => describe_peer(record),
+        AlertCause::Peer(record) => describe_peer(record) + &describe_support(input, record),
         AlertCause::Network(network) => describe_network(input, network),
         AlertCause::Monitor => describe_monitor(input, vantage),
     }
@@ -39,6 +40,58 @@ fn describe_peer(record: &PeerRecord) -> String {
         }
     }
     text
+}
+
+/// Describes which versions of the protocol a peer can execute, and when it needs more; empty if it
+/// can execute all that is scheduled.
+fn describe_support(input: RuleInput<'_>, record: &PeerRecord) -> String {
+    let mut networks = input.snapshot.networks.iter();
+    let network = networks.find(|network| network.name == record.peer.network);
+    let protocol = network.and_then(|network| network.verdict.protocol.as_ref());
+    let supported = record.supported_protocol(input.snapshot.now);
+    let Some((protocol, supported)) = protocol.zip(supported) else {
+        return String::new();
+    };
+    let mut pending = protocol.pending.iter();
+    let needed = pending.find(|upgrade| upgrade.version > supported);
+    match needed {
+        _ if protocol.version > supported => format!(
+            " Its release executes the protocol up to version {supported}; the network has version {}.",
+            protocol.version
+        ),
+        Some(upgrade) => format!(
+            " Its release executes the protocol up to version {supported}; {}.",
+            describe_upgrade(upgrade, input.snapshot.wall)
+        ),
+        None => String::new(),
+    }
+}
+
+/// Describes the next upgrade, and who can follow it; empty if none is scheduled.
+fn describe_protocol(verdict: &NetworkVerdict, wall: SystemTime) -> String {
+    let protocol = verdict.protocol.as_ref();
+    let Some(upgrade) = protocol.and_then(|protocol| protocol.pending.first()) else {
+        return String::new();
+    };
+    let mut text = format!(" Of the protocol, {}", describe_upgrade(upgrade, wall));
+    if let Some([ready, unable, unknown]) = upgrade.readiness.map(|it| it.map(|it| it * 100.0)) {
+        text += &format!(
+            "; of the weight {ready:.1} % is ready for it, {unable:.1} % is not, {unknown:.1} % unknown"
+        );
+    }
+    text + "."
+}
+
+fn describe_upgrade(upgrade: &PendingUpgrade, wall: SystemTime) -> String {
+    let at = humantime::format_rfc3339_seconds(upgrade.takes_effect());
+    let version = upgrade.version;
+    match upgrade.due_in(wall) {
+        Some(left) => {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+            format!("version {version} takes effect at {at}, in {left}")
+        }
+        None => format!("version {version} is due since {at}, with the next block"),
+    }
 }
 
 /// Describes which states were compared.
@@ -103,6 +156,7 @@ fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> S
     );
     text += &describe_histories(verdict);
     text += &describe_pending(verdict);
+    text += &describe_protocol(verdict, input.snapshot.wall);
     if let Some(quorum) = &verdict.quorum {
         let margin = quorum.margin * 100.0;
         let losable = quorum.losable.best;
@@ -154,6 +208,40 @@ mod tests {
     use super::*;
     use crate::alerting::MonitorStatus;
     use crate::fleet::example;
+
+    #[test]
+    fn the_descriptions_name_the_next_upgrade_and_who_cannot_follow() {
+        let mut snapshot = example::snapshot(4, 1);
+        let monitor = MonitorStatus::default();
+        let described = |snapshot: &crate::fleet::Snapshot| {
+            let input = RuleInput {
+                snapshot,
+                monitor: &monitor,
+            };
+            let network = AlertCause::Network(&snapshot.networks[0]);
+            let peer = AlertCause::Peer(&snapshot.peers[0]);
+            [network, peer].map(|cause| describe(input, cause, "v"))
+        };
+        assert!(
+            described(&snapshot)
+                .iter()
+                .all(|text| !text.contains("protocol"))
+        );
+        example::schedule_upgrade(&mut snapshot, 90_000);
+        let now = snapshot.now;
+        example::support(std::sync::Arc::make_mut(&mut snapshot.peers[0]), 0, now);
+        let when = "version 1 takes effect at 2027-01-16T09:00:00Z, in 1day 1h";
+        let [network, peer] = described(&snapshot);
+        let weights = "of the weight 60.0 % is ready for it, 30.0 % is not, 10.0 % unknown";
+        let expected = format!(" Of the protocol, {when}; {weights}.");
+        assert!(network.ends_with(&expected), "{network}");
+        let expected = format!(" Its release executes the protocol up to version 0; {when}.");
+        assert!(peer.ends_with(&expected), "{peer}");
+        example::schedule_upgrade(&mut snapshot, -90_000);
+        let [network, _] = described(&snapshot);
+        let due = "version 1 is due since 2027-01-14T07:00:00Z, with the next block";
+        assert!(network.contains(due), "{network}");
+    }
 
     #[test]
     fn the_description_of_a_network_names_forks_and_a_block_dated_ahead() {

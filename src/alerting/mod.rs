@@ -10,6 +10,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod upgrades;
 
 pub use evaluator::evaluate_rules;
 pub use input::{MonitorStatus, RuleInput};

@@ -12,6 +12,7 @@ use crate::fleet::{Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, St
 
 use super::input::RuleInput;
 use super::subject::AlertSubject;
+use super::upgrades;
 
 /// Largest clock skew at which other peers still accept a peer's blocks, in seconds (PEER-PROTOCOL,
 /// section 8).
@@ -30,7 +31,7 @@ const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
 /// Conditions that have their own alert and never make an endpoint fail.
-const CONDITIONS_WITH_OWN_ALERT: [Condition; 17] = [
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 19] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
@@ -43,10 +44,12 @@ const CONDITIONS_WITH_OWN_ALERT: [Condition; 17] = [
     Condition::Lagging,
     Condition::NewConnectionsFail,
     Condition::OwnStakeLow,
+    Condition::StakeWithdrawn,
     Condition::StatesDiffer,
     Condition::TransportsDisagree,
     Condition::Unheard,
     Condition::Unregistered,
+    Condition::UpgradeRequired,
     Condition::WeightDecayed,
 ];
 
@@ -103,12 +106,19 @@ impl Rule {
         matches!(self.predicate, Predicate::Peer(_) | Predicate::Network(_))
     }
 
-    /// Returns the rule called `name` for this kind of subject.
+    /// Returns the rule called `name` for this kind of subject, with this severity if there are
+    /// several.
     #[must_use]
-    pub fn find(name: &str, subject: &AlertSubject) -> Option<&'static Self> {
-        RULES
-            .iter()
-            .find(|rule| rule.name == name && rule.predicate.is_about(subject))
+    pub fn find(
+        name: &str,
+        severity: Option<Severity>,
+        subject: &AlertSubject,
+    ) -> Option<&'static Self> {
+        RULES.iter().find(|rule| {
+            rule.name == name
+                && severity.is_none_or(|severity| rule.severity == severity)
+                && rule.predicate.is_about(subject)
+        })
     }
 }
 
@@ -144,7 +154,7 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 36] = [
+pub static RULES: [Rule; 42] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -235,7 +245,27 @@ pub static RULES: [Rule; 36] = [
         Critical,
         60,
         "The own stake of a Convex peer is below the minimum.",
-        Predicate::Peer(|record, _, _| record.stake.as_ref().is_some_and(is_evictable)),
+        Predicate::Peer(|record, _, _| {
+            record.stake.as_ref().is_some_and(is_evictable)
+                && !has(record, Condition::StakeWithdrawn)
+        }),
+    ),
+    rule(
+        "ConvexUpgradeUnsupported",
+        Critical,
+        60,
+        "A Convex peer cannot follow an upgrade that is due within a day.",
+        Predicate::Peer(upgrades::leaves_peer_behind_today),
+    ),
+    rule(
+        "ConvexUpgradeUnsupported",
+        Warning,
+        300,
+        "A Convex peer cannot follow a scheduled upgrade.",
+        Predicate::Peer(|record, network, input| {
+            upgrades::leaves_peer_behind(record, network, input)
+                && !upgrades::leaves_peer_behind_today(record, network, input)
+        }),
     ),
     rule(
         "ConvexClockSkew",
@@ -401,6 +431,43 @@ pub static RULES: [Rule; 36] = [
         }),
     ),
     rule(
+        "ConvexUpgradeFailed",
+        Critical,
+        0,
+        "An upgrade of a Convex network has failed.",
+        Predicate::Network(|network, _| {
+            let protocol = network.verdict.protocol.as_ref();
+            protocol.is_some_and(|protocol| protocol.failed)
+        }),
+    ),
+    rule(
+        "ConvexUpgradeAtRisk",
+        Critical,
+        120,
+        "Too little stake of a Convex network can follow an upgrade that is due within a day.",
+        Predicate::Network(upgrades::stops_network_today),
+    ),
+    rule(
+        "ConvexUpgradeAtRisk",
+        Warning,
+        600,
+        "Too little stake of a Convex network is known to follow a scheduled upgrade.",
+        Predicate::Network(|network, input| {
+            upgrades::may_stop_network(network, input)
+                && !upgrades::stops_network_today(network, input)
+        }),
+    ),
+    rule(
+        "ConvexUpgradePending",
+        Info,
+        0,
+        "An upgrade of a Convex network is scheduled.",
+        Predicate::Network(|network, _| {
+            let protocol = network.verdict.protocol.as_ref();
+            protocol.is_some_and(|protocol| !protocol.pending.is_empty())
+        }),
+    ),
+    rule(
         "ConvexControllerBalanceLow",
         Warning,
         600,
@@ -463,6 +530,7 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::Diverged => "ConvexStateDiverged",
         Condition::StatesDiffer => "ConvexStatesDiffer",
         Condition::Forked => "ConvexPeerForked",
+        Condition::UpgradeRequired | Condition::StakeWithdrawn => "ConvexUpgradeUnsupported",
         Condition::Isolated => "ConvexPeerIsolated",
         Condition::Unheard => "ConvexPeerUnheard",
         Condition::FinalityLost => "ConvexFinalityReceding",
@@ -486,7 +554,7 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
     }
 }
 
-fn has(record: &PeerRecord, condition: Condition) -> bool {
+pub(super) fn has(record: &PeerRecord, condition: Condition) -> bool {
     record.conditions.contains(&condition)
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::config::Severity;
 use crate::fleet::{Health, Rename, UnixMillis};
 
 use super::description::describe;
@@ -39,8 +40,8 @@ pub struct Alert {
     pub description: String,
 }
 
-/// Identifies an alert: its subject and the name of its rule.
-type AlertKey = (AlertSubject, &'static str);
+/// Identifies an alert: its subject, and the name and severity of its rule.
+type AlertKey = (AlertSubject, &'static str, Severity);
 
 /// All alerts that are pending, firing or recently resolved.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,9 @@ pub struct AlertTracker(BTreeMap<AlertKey, TrackedAlert>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PersistedAlert {
     alert: String,
+    /// Absent in files of earlier versions, in which a name had one severity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    severity: Option<String>,
     subject: AlertSubject,
     phase: Phase,
     since: UnixMillis,
@@ -105,12 +109,12 @@ impl AlertTracker {
             .0
             .keys()
             .filter(|key| key.0 == from)
-            .map(|key| key.1)
+            .map(|key| (key.1, key.2))
             .collect();
-        for rule in rules {
-            if let Some(mut tracked) = self.0.remove(&(from.clone(), rule)) {
+        for (name, severity) in rules {
+            if let Some(mut tracked) = self.0.remove(&(from.clone(), name, severity)) {
                 tracked.alert.subject = to.clone();
-                self.0.insert((to.clone(), rule), tracked);
+                self.0.insert((to.clone(), name, severity), tracked);
             }
         }
     }
@@ -122,7 +126,7 @@ impl AlertTracker {
         let (now, wall) = (input.snapshot.now, input.snapshot.wall);
         for key in evaluation.causes.keys() {
             if !self.0.contains_key(key)
-                && let Some(rule) = Rule::find(key.1, &key.0)
+                && let Some(rule) = Rule::find(key.1, Some(key.2), &key.0)
             {
                 let tracked = TrackedAlert::new(rule, key.0.clone(), now, wall);
                 self.0.insert(key.clone(), tracked);
@@ -166,6 +170,7 @@ impl AlertTracker {
     pub fn export(&self) -> Vec<PersistedAlert> {
         let persisted = |tracked: &TrackedAlert| PersistedAlert {
             alert: tracked.alert.rule.name.to_owned(),
+            severity: Some(tracked.alert.rule.severity.as_str().to_owned()),
             subject: tracked.alert.subject.clone(),
             phase: tracked.phase,
             since: UnixMillis::from_time(tracked.since_wall),
@@ -181,7 +186,11 @@ impl AlertTracker {
     #[must_use]
     pub fn restore(persisted: Vec<PersistedAlert>, now: Instant, wall: SystemTime) -> Self {
         let tracked = |it: PersistedAlert| {
-            let rule = Rule::find(&it.alert, &it.subject)?;
+            let rule = Rule::find(
+                &it.alert,
+                it.severity.as_deref().and_then(Severity::named),
+                &it.subject,
+            )?;
             let since_wall = it.since.to_past(wall)?;
             let age = wall.duration_since(since_wall).unwrap_or_default();
             let tracked = TrackedAlert {
@@ -199,7 +208,7 @@ impl AlertTracker {
                     description: it.description,
                 },
             };
-            Some(((it.subject, rule.name), tracked))
+            Some(((it.subject, rule.name, rule.severity), tracked))
         };
         Self(persisted.into_iter().filter_map(tracked).collect())
     }
@@ -349,6 +358,6 @@ impl<'a> Evaluation<'a> {
     ) {
         let rules = RULES.iter().filter(|rule| holds(rule.predicate));
         self.causes
-            .extend(rules.map(|rule| ((subject(), rule.name), cause)));
+            .extend(rules.map(|rule| ((subject(), rule.name, rule.severity), cause)));
     }
 }

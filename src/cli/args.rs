@@ -274,6 +274,10 @@ pub(super) struct SimulateArgs {
     /// Register N more peers, which nobody runs, each with an own stake of CVM [default stake: 0]
     #[arg(long, value_name = "N[:CVM]")]
     pub(super) registered: Option<String>,
+    /// Release whose protocol the peers speak: 0.8.0, 0.8.6 or 0.8.17 [default: 0.8.6, or 0.8.17
+    /// with an upgrade]
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<String>,
     /// Seed of keys and genesis hash, which depend only on it and on the numbers of peers
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) seed: u64,

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use convex_simulator::{
-    FAULT_KINDS, Network, Options, PeerSet, Registered, Script, Traffic, required_descriptors,
+    FAULT_KINDS, Network, Options, PeerSet, Registered, Release, Script, Traffic,
+    required_descriptors,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -64,6 +65,7 @@ fn options(args: &SimulateArgs) -> anyhow::Result<(Options, PeerSet)> {
     let traffic = traffic
         .map(|text| Traffic::parse(text, peers))
         .transpose()?;
+    let release = args.release.as_deref().map(Release::parse);
     let registered = args.registered.as_deref().map(Registered::parse);
     let watched = args.watch.as_deref().unwrap_or("all");
     let watched = PeerSet::parse(watched, peers).context("--watch")?;
@@ -71,6 +73,7 @@ fn options(args: &SimulateArgs) -> anyhow::Result<(Options, PeerSet)> {
         peers,
         seed: args.seed,
         registered: registered.transpose()?.unwrap_or_default(),
+        release: release.transpose()?,
         script,
         traffic,
         first_port: Some(args.listen_base),

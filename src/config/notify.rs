@@ -106,6 +106,13 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
+
+    /// Returns the severity with this label value.
+    #[must_use]
+    pub fn named(label: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|severity| severity.as_str() == label)
+    }
 }
 
 impl Notify {

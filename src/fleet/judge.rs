@@ -106,7 +106,7 @@ impl Fleet {
             .map(|slot| watch.take_peer(slot.id, &mut lock(&slot.state), now, wall))
             .collect();
         watch.take_network(std::mem::take(&mut lock(&network.unjudged)));
-        watch.compare(now);
+        watch.compare(now, wall);
         let name_of = |id| {
             let slot = slots.iter().find(|slot| slot.id == id);
             slot.map_or_else(String::new, |slot| slot.peer().name.clone())

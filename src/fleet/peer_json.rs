@@ -56,6 +56,9 @@ pub struct PeerJson<'a> {
     /// The release that the peer tells over HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     release: Option<String>,
+    /// Highest version of the protocol that the peer's release can execute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    supported_protocol_version: Option<ExactInteger>,
     identity: IdentityJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<OrderJson>,
@@ -337,6 +340,7 @@ impl<'a> PeerJson<'a> {
             poll_failures: record.poll_failures,
             api: record.api,
             release: record.release(now).map(str::to_owned),
+            supported_protocol_version: record.supported_protocol(now).map(ExactInteger),
             identity: IdentityJson {
                 genesis: hex(identity.genesis),
                 peer_key: hex(identity.key),

@@ -154,6 +154,8 @@ catalogue! {
         "Time of the last block in the peer's state. Does not advance on an idle network.";
     STATE_HASH_PREFIX = "convex_peer_state_hash_prefix", Gauge, Peer, Omitted, ["peer", "network"],
         "First 6 bytes of the state hash as an integer; equal on peers with equal states.";
+    SUPPORTED_PROTOCOL = "convex_peer_supported_protocol_version", Gauge, Peer, Kept, ["peer", "network"],
+        "Highest version of the protocol that the peer's release can execute, as the peer says; 0 for releases before 0.8.3, which execute no upgrade; absent if its release does not say.";
     LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
         "Blocks from the last one that is final at the peer to the head of the network; absent if no other peer of the network answers, or the network has no head.";
     LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Omitted, ["peer", "network"],
@@ -250,6 +252,14 @@ catalogue! {
         "When the registry of peers was last read.";
     NETWORK_QUERY_ERROR = "convex_network_query_error", Gauge, Network, Kept, ["network"],
         "Whether the last query of the registry failed; absent before the first.";
+    NETWORK_PROTOCOL = "convex_network_protocol_version", Gauge, Network, Kept, ["network"],
+        "Version of the protocol, the number of upgrades that were applied, in the newest state that another peer confirms, or in that of the only watched peer; absent while there is none.";
+    NETWORK_UPGRADE_ACTIVATION = "convex_network_upgrade_activation_timestamp_seconds", Gauge, Network, Kept, ["network", "version"],
+        "When a version of the protocol takes effect that is scheduled and not applied: with the first block that is dated then or later. The next 16.";
+    NETWORK_UPGRADE_STAKE = "convex_network_upgrade_stake_ratio", Gauge, Network, Kept, ["network", "version", "readiness"],
+        "The network's weight by whether its peers can execute a scheduled version of the protocol, as they say: ready, unable or unknown; sums to 1. Absent while the stake is unknown.";
+    NETWORK_UPGRADE_FAILED = "convex_network_upgrade_failed", Gauge, Network, Kept, ["network"],
+        "1 if the time of a scheduled upgrade has come and peers with more than half of the stake that can execute it stand still as well, else 0; absent while the version of the protocol is unknown.";
     NETWORK_ACCOUNTS = "convex_network_accounts", Gauge, Network, Kept, ["network"],
         "Accounts in the newest state of the majority.";
     NETWORK_COIN_SUPPLY = "convex_network_coin_supply_cvm", Gauge, Network, Kept, ["network"],

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
-    Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, Production, QueryRecord,
-    Quorum, Snapshot, Stake, WalkResult,
+    Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
+    ProtocolVerdict, QueryRecord, Quorum, Snapshot, Stake, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -169,6 +169,7 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
             stake_copper: Some(1),
             registry_read: Some(SystemTime::now()),
             query_error: Evidence::Disproven,
+            protocol: Some(protocol()),
             consensus: Arc::new(read_consensus(peer.filter(|peer| peer.network == name))),
             ..NetworkVerdict::default()
         }),
@@ -177,6 +178,18 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
             .map(|query| (query.name.clone(), result.clone()))
             .collect(),
         ..NetworkSnapshot::default()
+    }
+}
+
+/// A protocol of which one upgrade is scheduled: more are rare.
+fn protocol() -> ProtocolVerdict {
+    ProtocolVerdict {
+        pending: vec![PendingUpgrade {
+            version: 1,
+            takes_effect_ms: 1,
+            readiness: Some([1.0, 0.0, 0.0]),
+        }],
+        ..ProtocolVerdict::default()
     }
 }
 
@@ -299,7 +312,7 @@ fn observed(peer: &Peer, endpoint: &Endpoint, points: i64) -> EndpointObservatio
             finality: points,
         },
         state: None,
-        protocol: None,
+        protocol: Some(1),
     };
     let clock = ClockSample {
         skew: 0.0,

@@ -7,7 +7,8 @@ use convex_client::{PollAnswer, Transport, seconds_from_ms, seconds_since_epoch}
 
 use crate::config::Role;
 use crate::fleet::{
-    Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, QueryRecord, Snapshot, StakeClass,
+    Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PendingUpgrade, QueryRecord,
+    Readiness, Snapshot, StakeClass,
 };
 
 use super::catalogue::{self, Definition};
@@ -22,6 +23,7 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     write_verdicts(snapshot, writer);
     write_stake(snapshot, writer);
     write_controllers(snapshot, writer);
+    write_protocol(snapshot, writer);
     write_chain_state(snapshot, writer);
     write_queries(snapshot, writer);
 }
@@ -143,6 +145,51 @@ fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     verdict(&catalogue::NETWORK_QUERY_ERROR, &|verdict| {
         verdict.query_error.to_bool().map(flag)
     });
+}
+
+/// Writes the version of the protocol and its scheduled upgrades.
+fn write_protocol(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    each_network(snapshot, writer, &catalogue::NETWORK_PROTOCOL, |network| {
+        Some(float(network.verdict.protocol.as_ref()?.version))
+    });
+    writer.family(&catalogue::NETWORK_UPGRADE_ACTIVATION, |family| {
+        for network in &snapshot.networks {
+            for (version, upgrade) in pending(network) {
+                let labels = [("network", network.name.as_str()), ("version", &version)];
+                family.sample(labels, seconds_from_ms(upgrade.takes_effect_ms));
+            }
+        }
+    });
+    writer.family(&catalogue::NETWORK_UPGRADE_STAKE, |family| {
+        for network in &snapshot.networks {
+            for (version, upgrade) in pending(network) {
+                for (readiness, ratio) in Readiness::ALL
+                    .iter()
+                    .zip(upgrade.readiness.iter().flatten())
+                {
+                    let labels = [
+                        ("network", network.name.as_str()),
+                        ("version", &version),
+                        ("readiness", readiness.as_str()),
+                    ];
+                    family.sample(labels, *ratio);
+                }
+            }
+        }
+    });
+    each_network(
+        snapshot,
+        writer,
+        &catalogue::NETWORK_UPGRADE_FAILED,
+        |network| Some(flag(network.verdict.protocol.as_ref()?.failed)),
+    );
+}
+
+/// Returns the scheduled upgrades of a network with the label value of each.
+fn pending(network: &NetworkSnapshot) -> impl Iterator<Item = (String, &PendingUpgrade)> {
+    let protocol = network.verdict.protocol.iter();
+    let pending = protocol.flat_map(|protocol| &protocol.pending);
+    pending.map(|upgrade| (upgrade.version.to_string(), upgrade))
 }
 
 /// Writes the network-wide values of the newest state of the majority.

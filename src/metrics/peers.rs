@@ -169,6 +169,11 @@ impl View<'_> {
     /// Writes how each peer compares with its network, and whether its order advances.
     fn write_network_comparison(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
+        self.each_peer(writer, &catalogue::SUPPORTED_PROTOCOL, |family, record| {
+            if let Some(version) = record.supported_protocol(self.snapshot.now) {
+                family.sample(peer_labels(record), float(version));
+            }
+        });
         self.each_peer(writer, &catalogue::LAG_BLOCKS, |family, record| {
             if let Some(lag) = record.lag(now) {
                 family.sample(peer_labels(record), float(lag.blocks));

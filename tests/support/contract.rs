@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{
-    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, Status, TcpClient,
-    TlsSettings, Transport,
+    ClientOptions, Endpoint, HttpClient, HttpOptions, Phases, PollAnswer, ProtocolState, Status,
+    TcpClient, TlsSettings, Transport,
 };
 use convex_peer_monitor::config::Peer;
 use convex_peer_monitor::failure::Reason;
@@ -111,6 +111,11 @@ async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>
     assert!(figures.memory_pool_bytes.unwrap() > 0 && figures.memory_price_copper.unwrap() > 0.0);
     assert!(figures.juice_price_copper.unwrap() > 0 && figures.fees_copper.unwrap() >= 0);
     assert!(figures.coin_supply_copper.unwrap() > 0);
+    assert_eq!(
+        figures.protocol,
+        Some(ProtocolState::default()),
+        "{url}: version 0 and no upgrade, before one was ever scheduled"
+    );
     (figures, attempt.status.as_ref().map(|status| status.value))
 }
 

@@ -60,8 +60,17 @@ impl Pace {
         format!("{}ms", ms * u64::from(self.factor))
     }
 
-    /// Stretches the start of a fault, as in `stall:2:10s`.
+    /// Stretches the start of a fault, as in `stall:2:10s`, and the time of an upgrade.
     pub(crate) fn fault(&self, fault: &str) -> String {
+        let upgrade = fault.strip_prefix("upgrade=");
+        match upgrade.and_then(|upgrade| upgrade.split_once(':')) {
+            Some((at, rest)) => format!("upgrade={}:{}", self.text(at), self.start(rest)),
+            None => self.start(fault),
+        }
+    }
+
+    /// Stretches the time after the last colon.
+    fn start(&self, fault: &str) -> String {
         match fault.rsplit_once(':') {
             Some((kind_and_peers, start)) if humantime::parse_duration(start).is_ok() => {
                 format!("{kind_and_peers}:{}", self.text(start))

@@ -56,8 +56,7 @@ pub struct Status {
 
 impl Status {
     /// Reads a status, which releases send as a vector or as a map. Unknown elements and keys are
-    /// ignored. A state or protocol that is missing or invalid is absent; no release is known to
-    /// send the protocol in a map.
+    /// ignored. A state or protocol that is missing or invalid is absent.
     ///
     /// # Errors
     /// A field is missing or has the wrong type: [`FailureReason::Malformed`], naming the field.
@@ -87,9 +86,7 @@ impl Status {
             block: position - 1,
             hash,
         });
-        let elements = cell.as_elements();
-        let protocol = elements
-            .and_then(|elements| elements.get(10))
+        let protocol = field(10, "supported-protocol-version")
             .and_then(Cell::as_i64)
             .filter(|version| *version >= 0);
         Ok(Self {
@@ -197,8 +194,13 @@ mod tests {
             .iter()
             .map(|(key, value)| format!(":{key} {value}"))
             .collect();
-        let map = reader::read(&format!("{{{} :other 1}}", entries.join(" "))).unwrap();
-        assert_eq!(Status::from_cell(&map), Ok(status(Some(pair), None)));
+        for (more, protocol) in [
+            (":other 1", None),
+            (":supported-protocol-version 3", Some(3)),
+        ] {
+            let map = reader::read(&format!("{{{} {more}}}", entries.join(" "))).unwrap();
+            assert_eq!(Status::from_cell(&map), Ok(status(Some(pair), protocol)));
+        }
     }
 
     #[test]

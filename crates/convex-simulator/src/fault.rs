@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fault_kind::{FaultKind, FaultKindError, list_kinds, parse_duration};
+use super::fault_kind::{FaultKind, FaultKindError, parse_duration};
+use super::fault_table::list_kinds;
 use super::peers::{PeerSet, PeerSetError};
 
 /// A fault: what is wrong, with which peers, and when.
@@ -172,7 +173,7 @@ fn parse_times(times: &str) -> Result<(Duration, Option<Duration>), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault_kind::FAULT_KINDS;
+    use crate::fault_table::FAULT_KINDS;
 
     const S: Duration = Duration::from_secs(1);
 
@@ -184,7 +185,7 @@ mod tests {
                 .map_or((*written, ""), |(name, value)| {
                     let value = match value.trim_end_matches(']') {
                         "BLOCK" | "BLOCKS" => "=40",
-                        "DURATION" | "[-]DURATION" => "=5s",
+                        "DURATION" | "[-]DURATION" | "AT" => "=5s",
                         "CODE" => "=JUICE",
                         "CVM" => "=0.01",
                         other => panic!("{other}"),
@@ -251,6 +252,9 @@ mod tests {
             ("stake=much:1", "\"much\" is not a stake"),
             ("stake=-1:1", "\"-1\" is not a stake"),
             ("late:1", "\"\" is not a duration"),
+            ("upgrade:1", "\"\" is not a duration"),
+            ("frozen=1:1", "frozen takes no value"),
+            ("busy=1:1", "busy takes no value"),
             ("restart=0:1", "at least 1"),
             ("claim=-1:1", "expected claim=BLOCKS"),
             ("ahead:1", "\"\" is not a duration"),
@@ -285,6 +289,9 @@ mod tests {
             ("restart=5:2", "recede=3:2"),
             ("fork:2", "minority-fork:2"),
             ("minority-fork:2", "stall:2"),
+            ("frozen:2", "stall:2"),
+            ("busy:2", "half-dead:2"),
+            ("busy:2", "tarpit:2"),
             ("wrong-key:2", "duplicate-key:2-3"),
             ("low-stake:2", "stake=5:2"),
             ("old-api:2", "map-status:2"),
@@ -301,6 +308,7 @@ mod tests {
             ("tarpit:1:5s..6s", "garbage:1:6s"),
             ("lag=3:1", "fork:1"),
             ("lag=3:1", "stall:1"),
+            ("upgrade=1h:all", "frozen:all"),
             ("late=1s:1", "fork:1"),
             ("restart=20:1", "fork=990:1"),
             ("claim=5:1", "stake=0.01:1"),

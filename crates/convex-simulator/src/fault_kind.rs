@@ -1,10 +1,10 @@
-//! The kinds of faults: how each is written, what it does, and which ones contradict each other.
+//! The kinds of faults: how each is written, and which ones contradict each other.
 
 use std::time::Duration;
 
 use super::registered::{MAX_STAKE_CVM, parse_cvm};
 
-/// What is wrong with a peer. [`FAULT_KINDS`] has the descriptions.
+/// What is wrong with a peer. [`FAULT_KINDS`](super::FAULT_KINDS) has the descriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// `stall`
@@ -15,6 +15,8 @@ pub enum FaultKind {
     /// `minority-fork[=BLOCK]`: the last block, which is another than that of the network. Without
     /// one, the first block made while the fault is active.
     MinorityFork(Option<i64>),
+    /// `frozen`
+    Frozen,
     /// `isolate`
     Isolate,
     /// `unheard`
@@ -73,115 +75,15 @@ pub enum FaultKind {
     Http500,
     /// `query-error=CODE`, without colon.
     QueryError(String),
+    /// `busy`
+    Busy,
+    /// `upgrade=AT`: when it takes effect, as time since the start of the network. Its peers are
+    /// those that can execute it.
+    Upgrade(Duration),
 }
 
 /// Longest duration that is accepted: 100 years, so that sums of durations cannot overflow.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
-
-/// Every kind as it is written, with a description of what the peer does.
-pub const FAULT_KINDS: &[(&str, &str)] = &[
-    (
-        "stall",
-        "the order grows by one block every 8 s, and none of it becomes final",
-    ),
-    (
-        "fork[=BLOCK]",
-        "states differ from this block on (default: from the next block on), and blocks go on",
-    ),
-    (
-        "minority-fork[=BLOCK]",
-        "stands at this block (default: the next one) with another state; nothing more becomes final",
-    ),
-    (
-        "isolate",
-        "hears only the other peers of this fault, is heard only by them, and learns of no more blocks",
-    ),
-    (
-        "unheard",
-        "hears all peers, but none of them hears its newer orders",
-    ),
-    (
-        "duplicate-key",
-        "has the key of the first of these peers, and signs orders that the others of them never hold",
-    ),
-    (
-        "ahead=DURATION",
-        "its blocks are dated this far ahead of the clock, and nothing becomes final before that time",
-    ),
-    (
-        "late=DURATION",
-        "learns of each block this much later, so that it shows others at no time",
-    ),
-    (
-        "lag=BLOCKS",
-        "order and state are this many blocks behind the network",
-    ),
-    (
-        "recede=BLOCKS",
-        "order and state fall back by this many blocks and stay there",
-    ),
-    (
-        "restart=BLOCKS",
-        "starts again from this many blocks ago and catches up, 10 blocks a second",
-    ),
-    (
-        "claim=BLOCK",
-        "claims to be at this block, such as 4611686018427387904",
-    ),
-    (
-        "skew=[-]DURATION",
-        "the clock is ahead by this much, or behind with a minus sign",
-    ),
-    ("wrong-genesis", "belongs to another network"),
-    ("wrong-key", "answers with another peer key"),
-    (
-        "tarpit",
-        "accepts connections and reads requests, but never answers",
-    ),
-    ("slow=DURATION", "each answer takes this much longer"),
-    ("garbage", "answers with bytes that are not a cell"),
-    ("huge-frame", "announces a reply of 50 MB"),
-    (
-        "half-reply",
-        "closes the connection in the middle of a reply",
-    ),
-    ("refuse", "does not listen, and closes open connections"),
-    ("reset", "accepts connections and resets them"),
-    ("old-api", "behaves like release 0.8.0"),
-    (
-        "new-api",
-        "behaves like release 0.8.17: STATUS has the position of the state",
-    ),
-    (
-        "map-status",
-        "sends its binary status as a map, as planned for 0.9",
-    ),
-    (
-        "low-stake",
-        "has an own stake of 500 CVM, below the minimum",
-    ),
-    ("stake=CVM", "has this own stake, such as 0.01"),
-    (
-        "unregistered",
-        "leaves the registry, as if evicted, and answers as before",
-    ),
-    (
-        "silent-stake",
-        "has made no block for an hour of network time",
-    ),
-    ("half-dead", "answers STATUS but no queries"),
-    ("http-500", "answers every HTTP request with status 500"),
-    (
-        "query-error=CODE",
-        "answers every query with this error code",
-    ),
-];
-
-/// Lists how all kinds are written, on one line.
-pub(super) fn list_kinds() -> String {
-    let kinds: Vec<_> = FAULT_KINDS.iter().map(|(kind, _)| *kind).collect();
-    kinds.join(", ")
-}
 
 impl FaultKind {
     /// Returns the name, without a value.
@@ -220,15 +122,20 @@ impl FaultKind {
             Self::HalfDead => "half-dead",
             Self::Http500 => "http-500",
             Self::QueryError(_) => "query-error",
+            Self::Busy => "busy",
+            Self::Frozen => "frozen",
+            Self::Upgrade(_) => "upgrade",
         }
     }
 
     /// Returns the aspect of a peer that this kind determines.
     const fn aspect(&self) -> Aspect {
         match self {
-            Self::Stall | Self::Recede(_) | Self::Restart(_) | Self::MinorityFork(_) => {
-                Aspect::Order
-            }
+            Self::Stall
+            | Self::Recede(_)
+            | Self::Restart(_)
+            | Self::MinorityFork(_)
+            | Self::Frozen => Aspect::Order,
             Self::LowStake | Self::Stake(_) => Aspect::Stake,
             Self::WrongKey | Self::DuplicateKey => Aspect::Key,
             Self::Tarpit
@@ -238,7 +145,7 @@ impl FaultKind {
             | Self::Refuse
             | Self::Reset => Aspect::Wire,
             Self::OldApi | Self::NewApi | Self::MapStatus => Aspect::Release,
-            Self::HalfDead | Self::QueryError(_) => Aspect::Queries,
+            Self::HalfDead | Self::QueryError(_) | Self::Busy => Aspect::Queries,
             other => Aspect::Unshared(other.name()),
         }
     }
@@ -250,7 +157,7 @@ impl FaultKind {
         let changes_answers = |kind: &Self| {
             matches!(
                 kind,
-                Self::Slow(_) | Self::HalfDead | Self::Http500 | Self::QueryError(_)
+                Self::Slow(_) | Self::HalfDead | Self::Http500 | Self::QueryError(_) | Self::Busy
             )
         };
         let forks = |kind: &Self| matches!(kind, Self::Fork(_) | Self::MinorityFork(_));
@@ -290,6 +197,9 @@ impl FaultKind {
             "slow" => Self::Slow(
                 parse_duration(value.unwrap_or_default()).map_err(FaultKindError::Value)?,
             ),
+            "upgrade" => Self::Upgrade(
+                parse_duration(value.unwrap_or_default()).map_err(FaultKindError::Value)?,
+            ),
             "query-error" => Self::QueryError(parse_error_code(value.unwrap_or_default())?),
             _ => {
                 let without_value = [
@@ -313,6 +223,8 @@ impl FaultKind {
                     Self::Unregistered,
                     Self::HalfDead,
                     Self::Http500,
+                    Self::Busy,
+                    Self::Frozen,
                 ];
                 let kind = without_value.into_iter().find(|kind| kind.name() == name);
                 let kind = kind.ok_or_else(|| FaultKindError::Unknown(name.to_owned()))?;

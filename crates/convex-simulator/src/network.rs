@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::listener::{listen_for_all, listen_for_peer};
 use super::peers::PeerSet;
 use super::registered::Registered;
+use super::release::Release;
 use super::script::{ActiveFaults, Script, Wire};
 use super::traffic::Traffic;
 use super::world::{View, World};
@@ -36,6 +37,9 @@ pub struct Options {
     pub seed: u64,
     /// Peers that are registered besides these.
     pub registered: Registered,
+    /// The release of all peers, unless a fault gives another one; none for 0.8.6, or 0.8.17 with
+    /// an upgrade.
+    pub release: Option<Release>,
     /// The faults.
     pub script: Script,
     /// When blocks are made; none for an idle network.

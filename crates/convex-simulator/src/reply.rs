@@ -4,7 +4,8 @@
 use cad3::{Cell, Hash, Limits, SignedParts, decode_message, encode};
 
 use super::query::{QueryError, evaluate};
-use super::script::{Queries, Release};
+use super::release::Release;
+use super::script::Queries;
 use super::state::{GENESIS_USER, JUICE_PRICE, record_field};
 use super::world::View;
 
@@ -14,8 +15,6 @@ pub(super) const RESULT: u8 = 0xdd;
 const MAX_HASHES: usize = 254;
 /// Approximate fees of a query besides its juice, in copper.
 const BASE_FEES: i64 = 12_000;
-/// Highest protocol version that release 0.8.17 can execute.
-const PROTOCOL: i64 = 1;
 
 /// How a peer responds to one message.
 #[derive(Debug, PartialEq)]
@@ -190,9 +189,7 @@ pub(super) fn status(view: &View) -> Cell {
     if view.faults.release == Release::Next {
         return status_map(view);
     }
-    let values = status_fields(view).map(|(_, value)| value);
-    let protocol = (view.faults.release == Release::Newest).then(|| Cell::integer(PROTOCOL));
-    Cell::vector(values.chain(protocol))
+    Cell::vector(status_fields(view).map(|(_, value)| value))
 }
 
 /// Returns the status as a map, as REST sends it.
@@ -203,8 +200,13 @@ pub(super) fn status_map(view: &View) -> Cell {
 fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
     let [block, proposal, consensus, _] = view.levels.map(Cell::integer);
     let state = Cell::from(view.state.hash);
-    let position = (view.faults.release == Release::Newest)
-        .then(|| ("state-position", Cell::integer(view.state_pair().block + 1)));
+    let newest = (view.faults.release == Release::Newest).then(|| {
+        let position = view.state_pair().block + 1;
+        [
+            ("state-position", Cell::integer(position)),
+            ("supported-protocol-version", Cell::integer(view.protocol)),
+        ]
+    });
     let fields = [
         ("belief", Cell::from(view.belief())),
         ("states", state.clone()),
@@ -216,7 +218,7 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
         ("block-point", block),
         ("consensus", Cell::vector(view.levels.map(Cell::integer))),
     ];
-    fields.into_iter().chain(position)
+    fields.into_iter().chain(newest.into_iter().flatten())
 }
 
 /// Answers a challenge, `[token key-or-nil network]` or without a network, and challenges its sender.
@@ -411,7 +413,7 @@ mod tests {
                 peer_key,
                 order,
                 state: has_position.then(|| view.state_pair()),
-                protocol: has_position.then_some(PROTOCOL),
+                protocol: has_position.then_some(1),
             };
             assert_eq!(Status::from_cell(&value), Ok(expected));
         }

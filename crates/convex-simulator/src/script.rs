@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::fault::{Fault, FaultError};
 use super::fault_kind::FaultKind;
+use super::release::Release;
+use super::upgrades::Upgrades;
 
 /// Own stake with `low-stake`, in copper: 500 CVM, half the minimum that avoids eviction.
 const LOW_STAKE: i64 = 500_000_000_000;
@@ -14,7 +16,12 @@ const DUPLICATE_DELAY_MS: i64 = 41;
 
 /// The faults of a network, none of which contradict each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Script(Vec<Fault>);
+pub struct Script {
+    faults: Vec<Fault>,
+    upgrades: Upgrades,
+    /// The release of peers without a fault of their own.
+    release: Release,
+}
 
 /// The faults of one peer that are active at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub(super) struct ActiveFaults {
     /// Number of blocks that the peer is behind.
     pub(super) lag: i64,
     pub(super) fork: Option<Fork>,
+    /// Time since which the peer freezes at the next block.
+    pub(super) frozen: Option<Duration>,
     pub(super) isolated: Option<Isolation>,
     /// Time since which no other peer hears this one.
     pub(super) unheard: Option<Duration>,
@@ -67,31 +76,6 @@ pub(super) struct Isolation {
     pub(super) group: usize,
     /// Start of the fault.
     pub(super) since: Duration,
-}
-
-/// The release whose protocol a peer speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Release {
-    /// 0.8.0: no PING and no REST status.
-    Old,
-    #[default]
-    Current,
-    /// 0.8.17: the status has the position of the state.
-    Newest,
-    /// The planned 0.9: the binary status is a map.
-    Next,
-}
-
-impl Release {
-    /// Returns the number that the peer tells.
-    pub(super) const fn number(self) -> &'static str {
-        match self {
-            Self::Old => "0.8.0",
-            Self::Current => "0.8.6",
-            Self::Newest => "0.8.17",
-            Self::Next => "0.9.0",
-        }
-    }
 }
 
 /// How a peer treats queries.
@@ -146,7 +130,30 @@ impl Script {
                 fault.check_compatible(other)?;
             }
         }
-        Ok(Self(faults))
+        Ok(Self {
+            upgrades: Upgrades::new(&faults),
+            faults,
+            release: Release::default(),
+        })
+    }
+
+    /// Gives the release of all peers without a fault that gives another one. Without a release, an
+    /// upgrade has peers that tell whether they can execute it.
+    pub(super) fn with_release(self, release: Option<Release>) -> Self {
+        let usual = if self.upgrades.is_empty() {
+            Release::default()
+        } else {
+            Release::Newest
+        };
+        Self {
+            release: release.unwrap_or(usual),
+            ..self
+        }
+    }
+
+    /// Returns the upgrades of the protocol.
+    pub(super) const fn upgrades(&self) -> &Upgrades {
+        &self.upgrades
     }
 
     fn active(&self, peer: usize, now: Duration) -> impl Iterator<Item = &Fault> {
@@ -154,7 +161,7 @@ impl Script {
     }
 
     fn numbered(&self, peer: usize, now: Duration) -> impl Iterator<Item = (usize, &Fault)> {
-        self.0
+        self.faults
             .iter()
             .enumerate()
             .filter(move |(_, fault)| fault.is_active_at(now) && fault.peers.contains(peer))
@@ -162,7 +169,10 @@ impl Script {
 
     /// Returns what is wrong at `now` with `peer`, an index from 0.
     pub(super) fn active_faults(&self, peer: usize, now: Duration) -> ActiveFaults {
-        let mut faults = ActiveFaults::default();
+        let mut faults = ActiveFaults {
+            release: self.release,
+            ..ActiveFaults::default()
+        };
         for (number, fault) in self.numbered(peer, now) {
             match &fault.kind {
                 FaultKind::Isolate => {
@@ -208,10 +218,13 @@ impl Script {
                 FaultKind::HalfDead => faults.queries = Queries::Hanging,
                 FaultKind::Http500 => faults.http_500 = true,
                 FaultKind::QueryError(code) => faults.queries = Queries::Failing(code.clone()),
+                FaultKind::Busy => faults.queries = Queries::Failing("LOAD".to_owned()),
+                FaultKind::Frozen => faults.frozen = Some(fault.from),
                 FaultKind::LowStake
                 | FaultKind::Stake(_)
                 | FaultKind::Unregistered
-                | FaultKind::SilentStake => {}
+                | FaultKind::SilentStake
+                | FaultKind::Upgrade(_) => {}
             }
         }
         faults
@@ -255,23 +268,27 @@ impl Script {
                 _ => {}
             }
         }
+        if self.upgrades.has_withdrawn(peer, now) {
+            faults.stake = Some(0);
+        }
         faults
     }
 
     /// Whether the registry entry of any peer has a fault at `now`.
     pub(super) fn has_stake_faults(&self, now: Duration) -> bool {
-        self.0
-            .iter()
-            .any(|fault| is_stake_fault(fault) && fault.is_active_at(now))
+        let mut faults = self.faults.iter();
+        !self.upgrades.is_empty()
+            || faults.any(|fault| is_stake_fault(fault) && fault.is_active_at(now))
     }
 
-    /// Returns the times after the start at which the registry changes, in order. Each change takes
-    /// a block to become visible.
-    pub(super) fn registry_changes(&self) -> Vec<Duration> {
-        let faults = self.0.iter().filter(|fault| is_stake_fault(fault));
+    /// Returns the times after the start at which what is on chain about `peers` peers changes, in
+    /// order. Each change takes a block to become visible.
+    pub(super) fn chain_changes(&self, peers: usize) -> Vec<Duration> {
+        let faults = self.faults.iter().filter(|fault| is_stake_fault(fault));
         let mut times: Vec<_> = faults
             .flat_map(|fault| [Some(fault.from), fault.to])
             .flatten()
+            .chain(self.upgrades.chain_changes(peers))
             .filter(|time| !time.is_zero())
             .collect();
         times.sort_unstable();
@@ -281,7 +298,7 @@ impl Script {
 
     /// Returns the next time after `now` at which a fault ends the connections of `peer`.
     pub(super) fn next_disconnect(&self, peer: usize, now: Duration) -> Option<Duration> {
-        let disconnects = self.0.iter().filter(|fault| {
+        let disconnects = self.faults.iter().filter(|fault| {
             let disconnects = matches!(
                 fault.kind,
                 FaultKind::Refuse | FaultKind::Reset | FaultKind::Restart(_)
@@ -359,7 +376,7 @@ mod tests {
     fn stake_faults_change_the_registry_when_they_start_and_end() {
         let specs = ["low-stake:1", "silent-stake:2:5s..7s", "stall:3:6s"];
         let script = Script::parse(specs, 3).unwrap();
-        assert_eq!(script.registry_changes(), [5 * S, 7 * S]);
+        assert_eq!(script.chain_changes(3), [5 * S, 7 * S]);
         let stake_faults = |peer, at| {
             let faults = script.stake_faults(peer, at * S);
             (faults.stake.is_some(), faults.silent)

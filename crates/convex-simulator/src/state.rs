@@ -79,6 +79,38 @@ pub(super) struct PeerEntry {
     pub(super) url: Option<Arc<str>>,
 }
 
+/// What a state says of the network as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct Globals {
+    /// Index of the last block; −1 before the first.
+    pub(super) block: i64,
+    /// Time of the last block, in milliseconds since the epoch.
+    pub(super) timestamp: i64,
+    /// Fees that are not distributed yet, in copper.
+    pub(super) fees: i64,
+    /// The protocol's version, and when each version takes effect, in milliseconds since the epoch;
+    /// none before an upgrade was ever scheduled.
+    pub(super) protocol: Option<(i64, Vec<i64>)>,
+}
+
+impl Globals {
+    fn cell(&self) -> Cell {
+        let usual = [
+            self.timestamp,
+            self.fees,
+            JUICE_PRICE,
+            POOL_BYTES,
+            POOL_COPPER,
+            self.block,
+        ];
+        let protocol = self.protocol.iter().flat_map(|(version, activations)| {
+            let activations = activations.iter().copied().map(Cell::integer);
+            [Cell::integer(*version), Cell::vector(activations)]
+        });
+        Cell::vector(usual.map(Cell::integer).into_iter().chain(protocol))
+    }
+}
+
 impl PeerEntry {
     fn cell(&self) -> Cell {
         let metadata = self.url.as_ref().map_or(Cell::Nil, |url| {
@@ -141,25 +173,19 @@ impl State {
         keys: &[Hash],
         by_key: Arc<HashMap<Hash, usize>>,
         entries: Vec<Option<PeerEntry>>,
-        (block, timestamp, fees): (i64, i64, i64),
+        globals: &Globals,
         similar: Option<&Self>,
     ) -> Self {
         let changed = similar.and_then(|similar| similar.with_entries(keys, &entries));
         let (peers, registered) = changed.unwrap_or_else(|| registry(keys, &entries));
-        let globals = [timestamp, fees, JUICE_PRICE, POOL_BYTES, POOL_COPPER, block];
         let schedule = Cell::index([]).unwrap_or(Cell::Nil);
-        let fields = [
-            accounts,
-            peers,
-            Cell::vector(globals.map(Cell::integer)),
-            schedule,
-        ];
+        let fields = [accounts, peers, globals.cell(), schedule];
         let hash = Cell::record(STATE, fields.clone()).hash();
         Self {
             fields,
             hash,
-            block,
-            timestamp,
+            block: globals.block,
+            timestamp: globals.timestamp,
             entries,
             registered,
             by_key,

@@ -2,6 +2,7 @@
 //! I/O and reads no clock.
 
 mod block;
+mod frozen;
 mod heard;
 mod history;
 mod states;
@@ -22,7 +23,7 @@ use super::script::{ActiveFaults, Script};
 use super::state::{State, accounts};
 use super::traffic::Traffic;
 
-use self::block::Block;
+pub(crate) use self::block::Block;
 use self::history::StateId;
 
 pub(super) use self::history::History;
@@ -82,7 +83,7 @@ pub(super) struct World {
     made_by: Vec<Vec<i64>>,
     next_traffic: Option<Duration>,
     next_maker: usize,
-    registry_changes: VecDeque<Duration>,
+    chain_changes: VecDeque<Duration>,
     /// The most recently made states.
     states: VecDeque<(StateId, Arc<State>)>,
     /// What the peers have signed.
@@ -113,9 +114,10 @@ impl World {
             registered,
             script,
             traffic,
+            release,
             ..
         } = options;
-        let script = Arc::new(script);
+        let script = Arc::new(script.with_release(release));
         let derive = |what: &str, i: usize| Hash::of(format!("{what} {seed} {i}").as_bytes());
         let all = count + registered.count;
         let signers: Vec<_> = (0..count)
@@ -144,7 +146,7 @@ impl World {
             next_traffic: traffic.as_ref().map(|traffic| traffic.interval(0)),
             traffic,
             next_maker: 0,
-            registry_changes: script.registry_changes().into(),
+            chain_changes: script.chain_changes(count).into(),
             states: VecDeque::new(),
             genesis_states: Vec::new(),
             ledger: Arc::new(Mutex::new(Ledger::new(signers))),
@@ -210,21 +212,21 @@ impl World {
         let count = self.served;
         let maker = (0..count)
             .map(|step| (self.next_maker + step) % count)
-            .find(|peer| makers.contains(*peer) && self.script.makes_blocks(*peer, now))?;
+            .find(|peer| {
+                makers.contains(*peer)
+                    && self.script.makes_blocks(*peer, now)
+                    && !self.is_frozen(*peer, now)
+            })?;
         self.next_maker = (maker + 1) % count;
         Some(maker)
     }
 
-    /// Makes the blocks that are due by `now`: those of the traffic, and one for each change of the
-    /// registry.
+    /// Makes the blocks that are due by `now`: those of the traffic, and one for each change on
+    /// chain.
     pub(super) fn advance(&mut self, now: Duration) {
         loop {
             let traffic = self.next_traffic.filter(|at| *at <= now);
-            let change = self
-                .registry_changes
-                .front()
-                .copied()
-                .filter(|at| *at <= now);
+            let change = self.chain_changes.front().copied().filter(|at| *at <= now);
             let Some(at) = [traffic, change].into_iter().flatten().min() else {
                 return;
             };
@@ -234,7 +236,7 @@ impl World {
                     traffic.makers.clone()
                 }
                 _ => {
-                    self.registry_changes.pop_front();
+                    self.chain_changes.pop_front();
                     PeerSet::all(self.served)
                 }
             };
@@ -293,6 +295,7 @@ impl World {
                 None => History::Common,
             },
             state,
+            protocol: self.script.upgrades().supported(peer),
             clock_ms: self.start_ms + now_ms + faults.skew_ms,
             faults,
         }
@@ -304,7 +307,8 @@ impl World {
         let now = faults
             .isolated
             .map_or(now, |isolated| now.min(isolated.since));
-        let now_ms = to_ms(now);
+        let frozen = self.frozen(peer, faults);
+        let now_ms = frozen.map_or(to_ms(now), |frozen| to_ms(now).min(frozen.since_ms));
         // The time at which the peer's consensus stopped, and by how many blocks it is behind.
         let (stopped_ms, behind) = match (faults.stall, faults.recede) {
             (Some(since), _) => (to_ms(since), faults.lag),
@@ -333,7 +337,9 @@ impl World {
             let own_blocks = 1 + (now_ms - to_ms(since)) / STALLED_BLOCK_INTERVAL_MS;
             levels[0] = known(now_ms, LEVEL_DELAYS_MS[0]).max(levels[3] + own_blocks);
         }
-        let block = known(stopped_ms, STATE_DELAY_MS) - 1;
+        let executed =
+            known(stopped_ms, STATE_DELAY_MS).min(frozen.map_or(i64::MAX, |it| it.block));
+        let block = executed - 1;
         if stands && block + 1 == last {
             let first_ms = usize::try_from(block).ok().and_then(|i| self.blocks.get(i));
             let standing_ms = now_ms - first_ms.map_or(now_ms, |first| first.made).max(0);

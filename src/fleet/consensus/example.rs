@@ -9,10 +9,11 @@ use convex_client::{Endpoint, OrderPoints};
 use tokio::time::Instant;
 
 use crate::config::Peer;
+use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
-    LastBlock, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending, Production,
-    Snapshot, Vote, WalkResult,
+    LastBlock, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending, PendingUpgrade,
+    Production, ProtocolVerdict, Snapshot, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -95,6 +96,30 @@ pub(crate) fn fork_last(snapshot: &mut Snapshot) {
             is_majority: false,
             fork: Some(fork),
         });
+    });
+}
+
+/// Schedules version 1 of the protocol for this many seconds after the time of the snapshot. Of the
+/// weight 60 % can execute it, 30 % cannot, and of 10 % it is not known.
+pub(crate) fn schedule_upgrade(snapshot: &mut Snapshot, seconds: i64) {
+    change(snapshot, |verdict| {
+        verdict.protocol = Some(ProtocolVerdict {
+            pending: vec![PendingUpgrade {
+                version: 1,
+                takes_effect_ms: NOW_MS + seconds * 1_000,
+                readiness: Some([0.6, 0.3, 0.1]),
+            }],
+            ..ProtocolVerdict::default()
+        });
+    });
+}
+
+/// Lets a peer say at `now` that it can execute versions up to this one.
+pub(crate) fn support(record: &mut PeerRecord, version: i64, now: Instant) {
+    record.supported = Some(Measured {
+        value: version,
+        obtained: now,
+        via: None,
     });
 }
 

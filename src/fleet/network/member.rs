@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cad3::Hash;
+use convex_client::ProtocolState;
 use tokio::time::Instant;
 
 use crate::fleet::{Health, OrderState};
@@ -14,6 +15,7 @@ use super::consensus::Standing;
 use super::recent::{Showing, Witness};
 use super::registration::{Registration, RegistrationWatch};
 use super::ring::{BlockState, BlockStateCounts, HashPrefix, Ring, Shown};
+use super::upgrades::UpgradeStanding;
 
 /// For how long a peer that went back is compared with what it had before; then the lower point is
 /// the new reference.
@@ -70,6 +72,14 @@ pub(in crate::fleet) struct Member {
     pub(super) replaced: Option<Instant>,
     /// Number of registered peers in its last state.
     pub(super) registered: Option<i64>,
+    /// Version and upgrades of the protocol in its last state.
+    pub(super) protocol: Option<ProtocolState>,
+    /// Highest version of the protocol that it can execute, if that is known.
+    pub(super) supported: Option<i64>,
+    /// Since when it has not executed a block that is final for it.
+    pub(super) unexecuted_since: Option<Instant>,
+    /// What upgrades mean for it.
+    pub(super) upgrade: UpgradeStanding,
     pub(super) registration: RegistrationWatch,
     pub(super) health: Health,
     pub(super) stall_after: Duration,
@@ -116,6 +126,10 @@ impl Member {
             below_since: None,
             replaced: None,
             registered: None,
+            protocol: None,
+            supported: None,
+            unexecuted_since: None,
+            upgrade: UpgradeStanding::default(),
             registration: RegistrationWatch::default(),
             health: Health::Unknown,
             stall_after: Duration::ZERO,
@@ -290,6 +304,7 @@ pub(in crate::fleet) struct MemberVerdict {
     pub(in crate::fleet) compared: Option<Instant>,
     pub(in crate::fleet) registration: Registration,
     pub(in crate::fleet) standing: Standing,
+    pub(in crate::fleet) upgrade: UpgradeStanding,
 }
 
 /// How the states of a peer compare with those of the others.

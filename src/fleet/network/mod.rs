@@ -14,8 +14,11 @@ mod registry;
 mod relations;
 pub(super) mod ring;
 pub(super) mod stake;
+pub(super) mod upgrades;
 pub(super) mod verdict;
 mod watch;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;

@@ -93,6 +93,7 @@ impl NetworkWatch {
             only_reader,
             read,
         } = reading;
+        self.note_withdrawals(&registry);
         self.registered = i64::try_from(registry.registered).unwrap_or(i64::MAX);
         // A state before the head may lack peers that have been registered since.
         let is_current = Some(registry.state_block) >= self.progress.head.block();
@@ -128,7 +129,7 @@ impl NetworkWatch {
     pub(super) fn stake_classes(&self, now: Instant) -> HashMap<Hash, StakeClass> {
         let class = |member: &Member| match member.health {
             Health::Down => StakeClass::Down,
-            _ if member.standing.is_apart() => StakeClass::Minority,
+            _ if member.standing.is_apart() || member.upgrade.is_required => StakeClass::Minority,
             _ if !member.is_answering(now) => StakeClass::Unobserved,
             _ => match member.comparison {
                 Comparison::Diverged { .. } => StakeClass::Minority,

@@ -14,7 +14,7 @@ label_enum! {
     /// Standing of a registered peer, as far as it is watched.
     pub enum StakeClass {
         Majority = "majority", "Answers, and its state does not differ from the majority's.";
-        Minority = "minority", "Answers with a state that differs from the majority's.";
+        Minority = "minority", "Answers with a state that differs from the majority's, or does not vote with it.";
         Down = "down", "Does not answer, or has too little own stake for other peers to accept it.";
         Unobserved = "unobserved", "Not watched, or unknown.";
     }

@@ -125,7 +125,7 @@ impl Scenario {
             until: now + Duration::from_secs(45),
         });
         member.record_reached(None, now);
-        self.watch.compare(now);
+        self.watch.compare(now, SystemTime::UNIX_EPOCH);
         Compared {
             lag: self
                 .watch
@@ -143,7 +143,7 @@ impl Scenario {
         member.order = OrderState::Advancing;
         member.stall_after = Duration::from_secs(60);
         member.record_reached(None, now);
-        self.watch.compare(now);
+        self.watch.compare(now, SystemTime::UNIX_EPOCH);
     }
 
     fn comparison(&self, name: &str) -> Comparison {
@@ -152,7 +152,7 @@ impl Scenario {
 
     fn verdict(&mut self, seconds: u64) -> NetworkVerdict {
         let now = self.at(seconds);
-        self.watch.compare(now);
+        self.watch.compare(now, SystemTime::UNIX_EPOCH);
         self.watch.verdict(now, |id| format!("{id:?}"))
     }
 

@@ -16,6 +16,7 @@ use super::member::{Comparison, Member};
 use super::registry::{WHOLE, WeighedRegistry};
 use super::ring::HashPrefix;
 use super::stake::{Quorum, Stake};
+use super::upgrades::ProtocolVerdict;
 use super::watch::NetworkWatch;
 
 /// Verdict on a network from all its watched peers.
@@ -52,6 +53,8 @@ pub struct NetworkVerdict {
     pub registry_read: Option<SystemTime>,
     /// Whether the last query of the registry failed.
     pub query_error: Evidence,
+    /// The protocol and its upgrades; none while no state is trusted.
+    pub protocol: Option<ProtocolVerdict>,
     /// What orders and beliefs say.
     pub consensus: Arc<ConsensusVerdict>,
 }
@@ -200,6 +203,7 @@ impl NetworkWatch {
                 .map(|totals| totals.stake_copper),
             registry_read: self.registry.as_ref().map(|registry| registry.read),
             query_error: self.query_error,
+            protocol: self.protocol_verdict(),
             consensus: Arc::clone(&self.consensus.verdict),
         }
     }

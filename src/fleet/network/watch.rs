@@ -20,6 +20,7 @@ use super::record::UnjudgedNetwork;
 use super::registration::RegistrationWatch;
 use super::registry::WeighedRegistry;
 use super::ring::{BlockStateCounts, HashPrefix, Shown};
+use super::upgrades::Upgrades;
 
 /// Number of blocks of which the network's final state is remembered, to find out whether it is
 /// replaced.
@@ -59,6 +60,7 @@ pub(in crate::fleet) struct NetworkWatch {
     pub(super) query_error: Evidence,
     pub(super) finality_advanced: Option<SystemTime>,
     pub(super) consensus: Consensus,
+    pub(super) upgrades: Upgrades,
 }
 
 /// A block at which peers have different states.
@@ -144,6 +146,9 @@ impl NetworkWatch {
         member.interval = record.peer.polling.interval;
         member.fresh_for = record.fresh_for();
         member.registered = record.registered_peers();
+        member.protocol = record.protocol(now).cloned();
+        member.supported = record.supported_protocol(now);
+        member.unexecuted_since = record.unexecuted_since(now);
         member.stall_after = record.peer.verdicts.stall_after;
         member.order = if record.last_poll.is_good() {
             record.order_state(now)
@@ -190,8 +195,9 @@ impl NetworkWatch {
             .take(unjudged.rounds, &unjudged.registered_in);
     }
 
-    /// Compares the states of all answering peers, and finds the head.
-    pub(in crate::fleet) fn compare(&mut self, now: Instant) {
+    /// Compares the states of all answering peers, and finds the head. `now` and `wall` are the same
+    /// moment.
+    pub(in crate::fleet) fn compare(&mut self, now: Instant, wall: SystemTime) {
         for member in self.members.values_mut() {
             member.set_counted(member.is_answering(now), &mut self.counts);
         }
@@ -202,6 +208,7 @@ impl NetworkWatch {
         self.compare_states(now);
         self.compare_orders(now);
         self.update_progress(now);
+        self.compare_upgrades(now, wall);
         if self.registry.is_none() {
             self.registered = self.reported_registered(now).unwrap_or(self.registered);
         }
@@ -320,6 +327,7 @@ impl NetworkWatch {
             compared: member.compared,
             registration: member.registration.registration(),
             standing: member.standing,
+            upgrade: member.upgrade,
         }
     }
 

@@ -38,6 +38,8 @@ macro_rules! conditions {
 }
 
 conditions! {
+    UpgradeRequired = "upgrade_required", "The peer's release cannot execute an upgrade of the protocol that the network has applied, or that the next final block of the peer needs.";
+    StakeWithdrawn = "stake_withdrawn", "The own stake fell below the minimum from ten minutes before an upgrade of the protocol on: a peer that cannot execute the upgrade withdraws its stake.";
     Forked = "forked", "The peer's order and that of peers with more than half of the registered stake have different blocks where both were final, or where both had consensus in two walks a minute apart.";
     Isolated = "isolated", "In two walks in a row the peer lacked orders that others have held for more than a minute, of peers with more than a third of the others' stake.";
     Unheard = "unheard", "In two walks in a row, others with more than two thirds of the others' stake lacked the order that the peer itself has held for more than a minute.";

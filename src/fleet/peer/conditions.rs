@@ -89,7 +89,9 @@ impl PeerRecord {
             found.insert(Condition::Unregistered);
         }
         if let Some(stake) = &self.stake {
-            if cvm(stake.registered.eviction_margin()) < limits.own_stake_margin_cvm {
+            if self.upgrade.has_withdrawn {
+                found.insert(Condition::StakeWithdrawn);
+            } else if cvm(stake.registered.eviction_margin()) < limits.own_stake_margin_cvm {
                 found.insert(Condition::OwnStakeLow);
             }
             let balance = stake.controller_balance.map(cvm);
@@ -133,8 +135,13 @@ impl PeerRecord {
         if is_unheard {
             found.insert(Condition::Unheard);
         }
-        // Who is on another history or hears nothing of this one cannot follow it.
-        if forked_at.is_some() {
+        // Who lacks an upgrade is frozen, and who is on another history or hears nothing of this one
+        // cannot follow it.
+        if self.upgrade.is_required {
+            found.insert(Condition::UpgradeRequired);
+            found.remove(&Condition::Stalled);
+            found.remove(&Condition::StateBehind);
+        } else if forked_at.is_some() {
             found.insert(Condition::Forked);
         } else if is_isolated {
             found.insert(Condition::Isolated);
@@ -156,9 +163,10 @@ mod tests {
     use std::time::Duration;
 
     use convex_client::Endpoint;
+    use convex_client::chain::RegisteredPeer;
 
     use crate::config::Peer;
-    use crate::fleet::Lag;
+    use crate::fleet::{Lag, Stake};
 
     use super::*;
 
@@ -187,5 +195,56 @@ mod tests {
         assert_eq!(conditions(Some(7), true, false), ["forked"]);
         assert_eq!(conditions(None, false, true), ["unheard", "lagging"]);
         assert_eq!(conditions(None, true, true), ["isolated", "unheard"]);
+    }
+
+    #[test]
+    fn a_peer_that_lacks_an_upgrade_is_not_also_forked_isolated_or_lagging() {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let lag = Lag {
+            blocks: 1_000,
+            time: Duration::from_secs(3_600),
+        };
+        record.record_lag(Some(lag), now);
+        record.upgrade.is_required = true;
+        for (forked_at, is_isolated) in [(None, false), (None, true), (Some(7), true)] {
+            record.standing = Standing {
+                forked_at,
+                is_isolated,
+                is_unheard: false,
+            };
+            let found = record.active_conditions(now, wall);
+            assert_eq!(found, [Condition::UpgradeRequired].into());
+        }
+    }
+
+    #[test]
+    fn withdrawn_stake_is_not_also_low() {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
+        let registered = RegisteredPeer {
+            controller: None,
+            own_copper: 0,
+            delegated_copper: 0,
+            shares: 0,
+            last_block_ms: Some(0),
+            url: None,
+        };
+        record.stake = Some(Stake {
+            registered,
+            state_time_ms: 0,
+            decay: 1.0,
+            weight: Some(0.0),
+            controller_balance: None,
+        });
+        for (has_withdrawn, expected) in [
+            (false, Condition::OwnStakeLow),
+            (true, Condition::StakeWithdrawn),
+        ] {
+            record.upgrade.has_withdrawn = has_withdrawn;
+            let found = record.active_conditions(Instant::now(), SystemTime::UNIX_EPOCH);
+            assert_eq!(found, [expected].into());
+        }
     }
 }

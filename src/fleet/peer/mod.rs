@@ -18,7 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Api, ClockSample, Endpoint, ErrorReply, OrderPoints, PollAnswer};
+use convex_client::{
+    Api, ClockSample, Endpoint, ErrorReply, OrderPoints, PollAnswer, ProtocolState,
+};
 use tokio::time::Instant;
 
 use crate::config;
@@ -27,6 +29,7 @@ use crate::sidecar::{ProcessReading, StoreReading};
 
 use super::network::consensus::Standing;
 use super::network::member::Heard;
+use super::network::upgrades::UpgradeStanding;
 use super::saved::fits;
 use super::{Comparison, Evidence, Lag, Registration, Stake};
 use condition::Condition;
@@ -88,6 +91,8 @@ pub struct PeerRecord {
     pub(in crate::fleet) registered_key: Option<Hash>,
     /// What orders and beliefs say about it.
     pub(in crate::fleet) standing: Standing,
+    /// What upgrades of the protocol mean for it.
+    pub(in crate::fleet) upgrade: UpgradeStanding,
     /// The peer's entry in the registry.
     pub stake: Option<Stake>,
     /// Why the last poll does not count against the peer, if it does not.
@@ -111,6 +116,8 @@ pub struct PeerRecord {
     lost: bool,
     pub(in crate::fleet) order: Option<Measured<OrderPoints>>,
     pub(in crate::fleet) poll_answer: Option<Measured<PollAnswer>>,
+    /// Highest version of the protocol that the peer can execute.
+    pub(in crate::fleet) supported: Option<Measured<i64>>,
     pub(in crate::fleet) clock: Option<Measured<ClockSample>>,
     /// Boxed, because only few peers have a sidecar.
     pub(in crate::fleet) process: Option<Box<Measured<ProcessReading>>>,
@@ -143,6 +150,7 @@ impl PeerRecord {
             registration: Registration::Unknown,
             registered_key: None,
             standing: Standing::default(),
+            upgrade: UpgradeStanding::default(),
             stake: None,
             excuse: None,
             failures_excused: false,
@@ -157,6 +165,7 @@ impl PeerRecord {
             lost: false,
             order: None,
             poll_answer: None,
+            supported: None,
             clock: None,
             process: None,
             store: None,
@@ -300,6 +309,25 @@ impl PeerRecord {
     #[must_use]
     pub fn poll_answer(&self, now: Instant) -> Option<&PollAnswer> {
         self.fresh(self.poll_answer.as_ref(), now)
+    }
+
+    /// Returns version and upgrades of the protocol in the last state, unless outdated.
+    pub(in crate::fleet) fn protocol(&self, now: Instant) -> Option<&ProtocolState> {
+        self.poll_answer(now)?.protocol.as_ref()
+    }
+
+    /// Returns the highest version of the protocol that the peer can execute, unless outdated; none
+    /// if its release does not say.
+    #[must_use]
+    pub fn supported_protocol(&self, now: Instant) -> Option<i64> {
+        self.fresh(self.supported.as_ref(), now).copied()
+    }
+
+    /// Returns since when the peer has not executed a block that is final for it, unless outdated;
+    /// none if it executes.
+    pub(in crate::fleet) fn unexecuted_since(&self, now: Instant) -> Option<Instant> {
+        self.order(now)?;
+        self.order_watch.unexecuted.map(|(_, since)| since)
     }
 
     /// Returns the peer's clock compared with the agent's, unless outdated.

@@ -54,7 +54,9 @@ impl PeerRecord {
             Condition::Stalled => order.stuck_since,
             Condition::Receding | Condition::FinalityLost => order.below_since,
             Condition::StateBehind => order.unexecuted.map(|(_, since)| since),
-            Condition::Forked
+            Condition::UpgradeRequired
+            | Condition::StakeWithdrawn
+            | Condition::Forked
             | Condition::Isolated
             | Condition::Unheard
             | Condition::DuplicateKey

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use convex_client::{Attempt, FailureReason, Transport};
+use convex_client::{Api, Attempt, FailureReason, Transport};
 use tokio::time::Instant;
 
 use crate::failure::Reason;
@@ -103,6 +103,7 @@ impl PeerRecord {
             compared: verdict.compared,
             registration: self.registration,
             standing: self.standing,
+            upgrade: self.upgrade,
         };
         *verdict == known && blocks(lag) == blocks(self.last_lag())
     }
@@ -123,6 +124,7 @@ impl PeerRecord {
         self.compared = verdict.compared;
         self.registration = verdict.registration;
         self.standing = verdict.standing;
+        self.upgrade = verdict.upgrade;
         if verdict.registration == Registration::Registered {
             self.registered_key = self.own_key();
         }
@@ -232,6 +234,30 @@ impl PeerRecord {
                 obtained: now,
                 via,
             });
+        }
+        // Releases that say nothing of the protocol cannot execute any upgrade if they are older than
+        // 0.8.3; of later ones it is not known.
+        let said = preferred().find_map(|(via, attempt)| {
+            let status = attempt.status.as_ref()?.value;
+            Some((Some(via), status.protocol?))
+        });
+        let is_old = |attempt: &Attempt| {
+            let answered = attempt
+                .query
+                .as_ref()
+                .is_some_and(|query| query.value.is_ok());
+            answered && attempt.api == Some(Api::V0_8_0)
+        };
+        let old = preferred().find(|(_, attempt)| is_old(attempt));
+        let supported = said.or_else(|| old.map(|(via, _)| (Some(via), 0)));
+        if let Some((via, value)) = supported {
+            self.supported = Some(Measured {
+                value,
+                obtained: now,
+                via,
+            });
+        } else if status.is_some() {
+            self.supported = None;
         }
         self.api = preferred()
             .find_map(|(_, attempt)| attempt.api)

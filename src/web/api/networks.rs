@@ -6,14 +6,15 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use convex_client::seconds_since_epoch;
+use cad3::Hash;
+use convex_client::{seconds_from_ms, seconds_since_epoch};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
-    HeadBasis, Health, NetworkSnapshot, OrderState, QueryRecord, Quorum, Snapshot, StakeClass,
-    StateDifference,
+    HeadBasis, Health, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict, QueryRecord,
+    Quorum, Snapshot, StakeClass, StateDifference,
 };
 
 use super::Api;
@@ -61,6 +62,9 @@ struct NetworkReport<'a> {
     /// Whether the last query about the chain failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     query_error: Option<bool>,
+    /// Absent while no state is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<ProtocolReport>,
     /// The latest state of the majority, while it is fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<StateJson>,
@@ -135,6 +139,43 @@ struct QuorumReport {
     unobserved: f64,
 }
 
+/// The version of the protocol and its upgrades.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProtocolReport {
+    /// The number of upgrades that were applied.
+    version: ExactInteger,
+    /// The upgrades that are scheduled, the next one first; at most 16.
+    pending: Vec<UpgradeReport>,
+    /// Whether the time of the next upgrade has come, and peers with more than half of the stake that
+    /// can execute it stand still as well.
+    failed: bool,
+    /// Keys of registered peers whose own stake went missing shortly before an upgrade.
+    withdrawn: Vec<String>,
+}
+
+/// An upgrade of the protocol that is scheduled.
+#[derive(Debug, Serialize, ToSchema)]
+struct UpgradeReport {
+    /// The version that it makes.
+    version: ExactInteger,
+    /// The first block dated at this time or later applies it, seconds since the epoch.
+    takes_effect: f64,
+    /// Shares of the network's weight; absent while that is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readiness: Option<ReadinessReport>,
+}
+
+/// Who can execute an upgrade, as shares of the network's weight.
+#[derive(Debug, Serialize, ToSchema)]
+struct ReadinessReport {
+    /// Says that its release can.
+    ready: f64,
+    /// Says that its release cannot, or has too little own stake to vote.
+    unable: f64,
+    /// Not watched, does not answer, or does not say.
+    unknown: f64,
+}
+
 /// The result of one configured query.
 #[derive(Debug, Serialize, ToSchema)]
 struct QueryReport {
@@ -177,6 +218,7 @@ impl<'a> NetworkReport<'a> {
             stake_copper: verdict.stake_copper.map(ExactInteger),
             stake_told: verdict.registry_read.map(seconds_since_epoch),
             query_error: verdict.query_error.to_bool(),
+            protocol: verdict.protocol.as_ref().map(ProtocolReport::new),
             state: network.poll_answer.as_ref().map(StateJson::new),
             queries: network
                 .queries
@@ -230,6 +272,28 @@ impl QuorumReport {
             minority: share(StakeClass::Minority),
             down: share(StakeClass::Down),
             unobserved: share(StakeClass::Unobserved),
+        }
+    }
+}
+
+impl ProtocolReport {
+    fn new(protocol: &ProtocolVerdict) -> Self {
+        let upgrade = |upgrade: &PendingUpgrade| UpgradeReport {
+            version: ExactInteger(upgrade.version),
+            takes_effect: seconds_from_ms(upgrade.takes_effect_ms),
+            readiness: upgrade
+                .readiness
+                .map(|[ready, unable, unknown]| ReadinessReport {
+                    ready,
+                    unable,
+                    unknown,
+                }),
+        };
+        Self {
+            version: ExactInteger(protocol.version),
+            pending: protocol.pending.iter().map(upgrade).collect(),
+            failed: protocol.failed,
+            withdrawn: protocol.withdrawn.iter().map(Hash::to_string).collect(),
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) const ORDER_LEVELS: [&str; convex_client::ORDER_LEVELS.len()] =
 pub(super) const fn condition(condition: Condition) -> &'static str {
     match condition {
         Condition::Failing(reason) => self::reason(reason),
+        Condition::UpgradeRequired => "needs a newer release: cannot execute an upgrade",
+        Condition::StakeWithdrawn => "has withdrawn its stake before an upgrade",
         Condition::Forked => "forked: other blocks than most of the stake",
         Condition::Isolated => "isolated: does not hear the others",
         Condition::Unheard => "unheard: the others do not hear it",

@@ -87,6 +87,9 @@ const TABLE: &str = "
 | recede=5:all:10s      | -       | Pinned      | 1 2 3 4 | 1 degraded [finality_lost receding] receding        | receding split=0 margin=0.33 losable=1
 | restart=50:2:10s      | 450ms   | Pinned      | 2       | 1 up [] advancing                                   | advancing split=0 margin=0.33 losable=1
 | claim=4611686018427387904:2 stake=0.01:2 | 450ms   | Pinned      | 2       | 1 degraded [own_stake_low] *                        | advancing split=0 margin=0.33 losable=0
+| frozen:2:10s          | 450ms   | Pinned      | 2       | 1 degraded [lagging state_behind] idle              | advancing split=0 margin=0.33 losable=1
+| upgrade=1h:all        | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| upgrade=30s:1-3:10s   | 450ms   | Pinned      | 4       | 1 degraded [stake_withdrawn upgrade_required] *     | advancing split=0 margin=0.33 losable=0
 # The state.
 | fork=990:2            | -       | Pinned      | 2       | 1 degraded [diverged forked] idle                   | idle split=0 margin=0.08 losable=0
 | fork:2:10s            | 3s      | Pinned      | 2       | 1 degraded [diverged forked] *                      | * split=0 margin=0.08 losable=0
@@ -120,6 +123,7 @@ const TABLE: &str = "
 # The query. STATUS is answered, so the order is known.
 | half-dead:2:10s       | 450ms   | Pinned      | 2       | 0 down [query_hangs] advancing                      | advancing split=0 margin=0.08 losable=0
 | query-error=LOAD:2    | -       | Pinned      | 2       | 1 degraded [overloaded] idle                        | idle split=0 margin=0.33 losable=1
+| busy:2                | -       | Pinned      | 2       | 1 degraded [overloaded] idle                        | idle split=0 margin=0.33 losable=1
 | query-error=JUICE:2   | -       | Pinned      | 2       | 1 degraded [query_error] idle                       | idle split=0 margin=0.33 losable=1
 | query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=- margin=- losable=-
 # The stake.

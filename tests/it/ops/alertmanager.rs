@@ -83,7 +83,7 @@ fn inhibition_rules_name_only_existing_alerts() {
 }
 
 #[test]
-fn alerts_of_a_network_inhibit_their_consequences_but_no_critical_alert() {
+fn alerts_of_a_network_inhibit_their_consequences_and_a_failed_upgrade_the_stall() {
     let consequences = [
         "PeerDegraded",
         "PeerLagging",
@@ -94,6 +94,7 @@ fn alerts_of_a_network_inhibit_their_consequences_but_no_critical_alert() {
         ("ConvexConsensusStalled", None),
         ("ConvexNetworkSplit", Some("StatesDiffer")),
         ("ConvexQuorumAtRisk", None),
+        ("ConvexUpgradeFailed", Some("ConsensusStalled")),
     ] {
         let mut expected = set(&consequences);
         expected.extend(more.map(str::to_owned));
@@ -133,6 +134,7 @@ fn the_alert_that_says_why_a_peer_falls_behind_inhibits_what_follows() {
         ),
         ("ConvexPeerIsolated", behind.to_vec()),
         ("ConvexPeerUnheard", vec!["WeightDecayed"]),
+        ("ConvexUpgradeUnsupported", vec!["WeightDecayed"]),
     ] {
         let inhibited = inhibited_by(source, &["peer", "network"]);
         assert_eq!(inhibited, set(&expected), "{source}");
@@ -157,6 +159,8 @@ fn no_other_alert_inhibits() {
         "ConvexQueriesHang",
         "ConvexQuorumAtRisk",
         "ConvexStateDiverged",
+        "ConvexUpgradeFailed",
+        "ConvexUpgradeUnsupported",
     ];
     assert_eq!(sources, set(&expected));
 }

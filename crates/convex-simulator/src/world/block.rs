@@ -4,13 +4,13 @@ use super::LEVEL_DELAYS_MS;
 
 /// Times of a block, in milliseconds since the start.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Block {
+pub(crate) struct Block {
     /// When it was made.
-    pub(super) made: i64,
+    pub(crate) made: i64,
     /// The date that its maker gave it.
-    pub(super) dated: i64,
+    pub(crate) dated: i64,
     /// When peers begin to confirm it: not before its date, nor before that of an earlier block.
-    pub(super) confirmed: i64,
+    pub(crate) confirmed: i64,
 }
 
 impl Block {

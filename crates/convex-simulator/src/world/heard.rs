@@ -22,6 +22,9 @@ impl World {
         let faults = self.script.active_faults(peer, now);
         let own = self.position(peer, &faults, now);
         let own_order = self.order_id(peer, &faults, &own, i64::MAX);
+        // A frozen peer merges nothing any more.
+        let frozen = self.frozen(peer, &faults);
+        let now = frozen.map_or(now, |frozen| now.min(frozen.since()));
         let others = (0..self.served).filter(|other| *other != peer);
         let mut newest = BTreeMap::<OrderKey, OrderId>::new();
         for order in others.filter_map(|other| self.heard_from(other, (&faults, &own), now)) {

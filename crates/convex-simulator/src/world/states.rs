@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::{FIRST_CONTROLLER, GENESIS_USER, PeerEntry, State};
+use crate::state::{FIRST_CONTROLLER, GENESIS_USER, Globals, PeerEntry, State};
 
 use super::history::{History, StateId};
 use super::{
     BLOCK_REWARD, CACHED_STATES, GENESIS_MS, MAX_CACHED_ENTRIES, SILENT_STAKE_AGE_MS, STAKE, World,
-    to_i64,
+    to_i64, to_ms,
 };
 
 impl World {
@@ -47,11 +47,20 @@ impl World {
             History::Fork(first) => first + 1,
             History::Foreign => i64::from(u32::MAX),
         };
-        let globals = (id.claim.unwrap_or(id.block), timestamp, fees);
+        let protocol = block.and_then(|block| self.script.upgrades().protocol_after(*block));
+        let globals = Globals {
+            block: id.claim.unwrap_or(id.block),
+            timestamp,
+            fees,
+            protocol: protocol.map(|(version, activations)| {
+                let since_epoch = activations.into_iter().map(|at| self.start_ms + to_ms(at));
+                (version, since_epoch.collect())
+            }),
+        };
         let by_key = Arc::clone(&self.by_key);
         let accounts = self.accounts.clone();
         let similar = self.states.back().map(|(_, state)| state.as_ref());
-        State::new(accounts, &self.keys, by_key, entries, globals, similar)
+        State::new(accounts, &self.keys, by_key, entries, &globals, similar)
     }
 
     /// Returns a peer's entry in the registry, if it has one, after `block`, which was made at `timestamp`, with

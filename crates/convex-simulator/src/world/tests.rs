@@ -342,3 +342,61 @@ fn random_traffic_makes_blocks_at_the_same_times_at_each_start() {
     let gaps: Vec<i64> = first.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps.iter().any(|gap| *gap < 10) && gaps.iter().any(|gap| *gap > 150));
 }
+
+/// The version and the number of upgrades in the state of a peer; none without them.
+fn protocol(world: &mut World, peer: usize, seconds: u64) -> Option<(i64, usize)> {
+    let view = world.view(peer, SECOND * u32::try_from(seconds).unwrap());
+    let globals = view.state.field("globals").unwrap();
+    let globals = globals.as_elements().unwrap();
+    let version = globals.get(6)?.as_i64().unwrap();
+    Some((
+        version,
+        globals.get(7).unwrap().as_elements().unwrap().len(),
+    ))
+}
+
+#[test]
+fn peers_that_cannot_execute_an_upgrade_freeze_at_its_first_block_and_others_go_on() {
+    let mut world = world(&["upgrade=60s:1-3:10s"], true);
+    assert_eq!(protocol(&mut world, 0, 9), None);
+    assert_eq!(protocol(&mut world, 0, 59), Some((0, 1)));
+    assert_eq!(status(&mut world, 0, 59), status(&mut world, 3, 59));
+    assert_eq!(protocol(&mut world, 0, 90), Some((1, 1)));
+    assert_eq!(protocol(&mut world, 3, 90), Some((0, 1)));
+    let (levels, block, _) = status(&mut world, 3, 90);
+    assert_eq!(status(&mut world, 3, 3_600).0, levels, "it votes no more");
+    assert_eq!(levels[3], block + 2, "one final block is not executed");
+    let (levels_of_others, block_of_others, _) = status(&mut world, 0, 90);
+    assert!(levels_of_others[3] > levels[3] && block_of_others > block + 20);
+    let view = world.view(3, 90 * SECOND);
+    assert_eq!((view.protocol, world.view(0, 90 * SECOND).protocol), (0, 1));
+    let made = world.made_by[3].last().copied();
+    assert!(made <= Some(block + 1), "it makes no blocks: {made:?}");
+}
+
+#[test]
+fn an_idle_network_passes_the_time_of_an_upgrade() {
+    let mut world = world(&["upgrade=60s:1-3:10s"], false);
+    assert_eq!(protocol(&mut world, 3, 3_600), Some((0, 1)));
+    world.make_block(0, 3_601 * SECOND);
+    assert_eq!(protocol(&mut world, 0, 3_602), Some((1, 1)));
+    assert_eq!(protocol(&mut world, 3, 3_602), Some((0, 1)));
+}
+
+#[test]
+fn a_frozen_peer_stands_at_the_block_before_the_fault_and_hears_nothing_more() {
+    let mut world = world(&["frozen:2:10s..60s"], true);
+    let (levels, block, _) = status(&mut world, 1, 20);
+    assert_eq!(status(&mut world, 1, 59), status(&mut world, 1, 20));
+    assert_eq!(levels[3], block + 2);
+    assert_eq!(world.heard(1, 20 * SECOND), world.heard(1, 59 * SECOND));
+    assert!(status(&mut world, 0, 59).1 > block + 30, "the others go on");
+    assert_eq!(status(&mut world, 1, 61).1, status(&mut world, 0, 61).1);
+}
+
+#[test]
+fn a_network_of_frozen_peers_makes_one_more_block() {
+    let mut world = world(&["frozen:all:10s"], true);
+    let (levels, block, _) = status(&mut world, 0, 3_600);
+    assert_eq!((levels, levels[3]), ([block + 2; 4], block + 2));
+}

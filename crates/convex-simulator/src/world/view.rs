@@ -27,6 +27,8 @@ pub(crate) struct View {
     /// The history of the peer's own order.
     pub(super) history: History,
     pub(crate) state: Arc<State>,
+    /// Highest version of the protocol that the peer can execute.
+    pub(crate) protocol: i64,
     /// The peer's clock, in milliseconds since the epoch.
     pub(crate) clock_ms: i64,
     pub(crate) faults: ActiveFaults,

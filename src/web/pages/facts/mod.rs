@@ -4,6 +4,7 @@ mod configuration;
 mod consensus;
 mod host;
 mod polled;
+mod protocol;
 mod stake;
 
 use std::time::{Duration, SystemTime};
@@ -67,6 +68,7 @@ pub(super) fn groups(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat
         ("State", facts.state()),
         ("Compared with peers", facts.comparison()),
         ("Orders and beliefs", facts.consensus()),
+        ("Protocol", facts.protocol()),
         ("Stake on chain", facts.stake()),
         ("Polls", facts.polls()),
         ("Process on this host", facts.process()),

@@ -1,9 +1,10 @@
-//! The page of one network: its verdict, its histories, how peers vote, who hears whom, who makes the
+//! The page of one network: its verdict, its upgrades, its histories, how peers vote, who hears whom, who makes the
 //! blocks, and what was read of whom.
 
 mod hearing;
 mod histories;
 mod production;
+mod upgrades;
 mod votes;
 mod walks;
 
@@ -19,6 +20,7 @@ use super::{Content, Section, Shell};
 use hearing::HearingSection;
 use histories::HistoriesSection;
 use production::ProductionSection;
+use upgrades::UpgradesSection;
 use votes::VotesSection;
 use walks::WalksSection;
 
@@ -76,6 +78,7 @@ pub(super) fn content(
         icon: icon_url(prefix, health, None),
         sections: vec![
             Section::new("verdict", verdict.render()?),
+            Section::new("upgrades", UpgradesSection::new(&view).render()?),
             Section::new("histories", HistoriesSection::new(&view).render()?),
             Section::new("votes", VotesSection::new(&view).render()?),
             Section::new("hearing", HearingSection::new(&view).render()?),

@@ -35,6 +35,62 @@ fn heard(heard: Heard, is_judged: bool) -> Snapshot {
 }
 
 #[test]
+fn a_scheduled_upgrade_counts_down_and_shows_who_can_follow() {
+    let mut snapshot = example::snapshot(4, 2);
+    check(
+        &snapshot,
+        "upgrades",
+        &["The version is not known"],
+        &["Version"],
+    );
+    example::schedule_upgrade(&mut snapshot, 3 * 86_400);
+    let now = snapshot.now;
+    example::support(Arc::make_mut(&mut snapshot.peers[0]), 0, now);
+    example::support(Arc::make_mut(&mut snapshot.peers[1]), 1, now);
+    check(
+        &snapshot,
+        "upgrades",
+        &[
+            "Version 0.",
+            "in 3 d</time>",
+            "2027-01-18 08:00:00 UTC",
+            "<td class=\"figure\">60\u{a0}%</td>",
+            "<td class=\"figure\">30\u{a0}%</td>",
+            "<td class=\"figure\">10\u{a0}%</td>",
+            "Needs a newer release:</span> <a href=\"/x/peers/p1\"><bdi>p1</bdi></a>. <a",
+        ],
+        &["failed", "Withdrew", "✕ 30"],
+    );
+    example::schedule_upgrade(&mut snapshot, -60);
+    example::change(&mut snapshot, |verdict| {
+        let protocol = verdict.protocol.as_mut().unwrap();
+        protocol.failed = true;
+        protocol.withdrawn = vec![example::key(2)];
+        protocol.pending[0].readiness = Some([0.5, 0.4, 0.1]);
+    });
+    check(
+        &snapshot,
+        "upgrades",
+        &[
+            "due with the next block",
+            "✕ The upgrade has failed:",
+            "<span class=\"down\">✕ 40\u{a0}%</span>",
+            "Withdrew their stake shortly before an upgrade: <a href=\"/x/peers/p2\">",
+        ],
+        &[" ago</time>"],
+    );
+    example::change(&mut snapshot, |verdict| {
+        verdict.protocol = Some(crate::fleet::ProtocolVerdict::default());
+    });
+    check(
+        &snapshot,
+        "upgrades",
+        &["Version 0; no upgrade is scheduled."],
+        &["<table"],
+    );
+}
+
+#[test]
 fn a_sound_network_has_one_history_and_all_blocks_in_it() {
     let snapshot = example::snapshot(4, 2);
     check(
