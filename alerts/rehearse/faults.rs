@@ -149,7 +149,7 @@ impl Rehearsal {
     /// Parses a kind of fault, or a full fault. Without times, it begins after the lead time.
     pub(super) fn read(text: &str, pace: Pace) -> Result<Self, String> {
         let known = REHEARSALS.iter().find(|(spec, _)| kind(spec) == text);
-        let (spec, expected) = known.copied().unwrap_or((text, Expected::Any));
+        let (spec, expected) = known.copied().unwrap_or((text, Any));
         let fault = Fault::parse(spec, PEERS).map_err(|error| error.to_string())?;
         if spec == UPGRADE {
             let begins = lead(pace);
@@ -266,7 +266,7 @@ mod tests {
     fn a_full_fault_keeps_its_times_and_accepts_any_alert() {
         let rehearsal = Rehearsal::read("lag=40:3:30s..90s", Pace::Shipped).unwrap();
         assert_eq!(rehearsal.begins, Duration::from_secs(30));
-        assert_eq!(rehearsal.expected, Expected::Any);
+        assert_eq!(rehearsal.expected, Any);
         let timeless = Rehearsal::read("lag=40:3", Pace::Fast).unwrap();
         assert_eq!(timeless.begins, lead(Pace::Fast));
     }

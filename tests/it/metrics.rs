@@ -43,7 +43,8 @@ fn definition(name: &str) -> &'static Definition {
 }
 
 /// Starts an agent that has something to report for every metric: a peer with a certificate and a
-/// known clock whose order has advanced, a local process, and a simulated network with a registry.
+/// known clock whose order has advanced, a local process, and a simulated network with a registry and a
+/// scheduled upgrade.
 async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Process) {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
     let fake = FakePeer::with_tls(Script::default(), Some(acceptor)).await;
@@ -52,6 +53,8 @@ async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Pro
     std::fs::write(&ca, certificate.pem()).unwrap();
     let options = convex_simulator::Options {
         peers: 2,
+        // Peers of a release that says what it can execute.
+        script: convex_simulator::Script::parse(["upgrade=1h:all"], 2).unwrap(),
         ..convex_simulator::Options::default()
     };
     let simulated = convex_simulator::Network::start(options).await.unwrap();
