@@ -213,6 +213,7 @@ mod tests {
                 forked_at,
                 is_isolated,
                 is_unheard: false,
+                shares_key: false,
             };
             let found = record.active_conditions(now, wall);
             assert_eq!(found, [Condition::UpgradeRequired].into());
