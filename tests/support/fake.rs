@@ -262,7 +262,8 @@ async fn serve_binary(
     script: &Mutex<Script>,
     seen: &Seen,
 ) -> std::io::Result<()> {
-    let mut buffer = Vec::new();
+    // All requests of a poll fit, so that they are read and answered together.
+    let mut buffer = Vec::with_capacity(4096);
     loop {
         let fault = script.lock().unwrap().fault.clone();
         if fault == Fault::NeverReads {
