@@ -101,7 +101,7 @@ async fn configured_sybils_accuse_nobody_whatever_the_phases_of_the_polls() {
     }
 }
 
-const SYBILS_THAT_ARE_CONFIGURED: &str = "fork=990:5-12 stake=0.01:5-12 | 1s | 12 registered=1500 | 0s | 5 6 7 8 9 10 11 12 | diverged [states_differ] | healthy";
+const SYBILS_THAT_ARE_CONFIGURED: &str = "fork=990:5-12 stake=0.01:5-12 | 1s | 12 registered=1500 | 0s | 5 6 7 8 9 10 11 12 | diverged [states_differ forked] | healthy";
 
 /// Faults, when they show, who is ill, and what has to be found; in brackets what else may be.
 const TABLE: &str = "

@@ -95,7 +95,7 @@ async fn a_finality_that_went_back_is_kept_with_what_it_was() {
     let network = network(4, &["recede=5:2:20s"], None).await;
     let state_dir = dir.path().join("state");
     let config = format!(
-        "state_dir: {}\ndefaults: {{ interval: 5s, timeout: 5s }}\n\
+        "state_dir: {}\ndefaults: {{ interval: 5s, timeout: 4900ms }}\n\
          verdicts: {{ stall_after: 3s }}\n{}",
         state_dir.display(),
         network.config()
