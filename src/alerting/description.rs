@@ -73,13 +73,13 @@ fn describe_protocol(verdict: &NetworkVerdict, wall: SystemTime) -> String {
     let Some(upgrade) = protocol.and_then(|protocol| protocol.pending.first()) else {
         return String::new();
     };
-    let mut text = format!(" Of the protocol, {}", describe_upgrade(upgrade, wall));
-    if let Some([ready, unable, unknown]) = upgrade.readiness.map(|it| it.map(|it| it * 100.0)) {
-        text += &format!(
-            "; of the weight {ready:.1} % is ready for it, {unable:.1} % is not, {unknown:.1} % unknown"
-        );
+    let described = describe_upgrade(upgrade, wall);
+    match upgrade.readiness.map(|it| it.map(|it| it * 100.0)) {
+        Some([ready, unable, unknown]) => format!(
+            " Of the protocol, {described}; of the weight {ready:.1} % is ready for it, {unable:.1} % is not, {unknown:.1} % unknown."
+        ),
+        None => format!(" Of the protocol, {described}."),
     }
-    text + "."
 }
 
 fn describe_upgrade(upgrade: &PendingUpgrade, wall: SystemTime) -> String {
