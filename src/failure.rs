@@ -56,7 +56,9 @@ impl Reason {
             Self::MONITOR => "A problem of the agent itself, never counted against a peer.",
             Self::Client(reason) => reason.meaning(),
             Self::WrongNetwork => "The peer belongs to a different network from the pinned one.",
-            Self::WrongPeer => "The peer key differs from the pinned one.",
+            Self::WrongPeer => {
+                "The peer key differs from the pinned one, or the peer proved to hold another key than it claims."
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 #[path = "../support/machine.rs"]
 mod machine;
+#[expect(dead_code, reason = "some of it is for the other benchmark")]
 mod peer;
 mod report;
 mod round;

@@ -91,10 +91,11 @@ func beliefNumbers() []*panel {
 			now(ofNetwork("max", "convex_network_histories"), "{{network}}").size(4, 4).empty("not compared").
 			steps(neutral, step{0, "green"}, step{2, "red"}).
 			to(at("convex-peer"), runbook("ConvexPeerForked"), runbook("ConvexNetworkSplit")),
-		numbers("Forked, isolated, unheard", "Peers that have another history than the majority, do not hear the others, or are not heard by them.").
+		numbers("Forked, isolated, unheard", "Peers that have another history than the majority, do not hear the others, are not heard by them, or sign with a key that another one signs with too.").
 			now(troubled("forked"), "{{network}} forked").
 			now(troubled("isolated"), "{{network}} isolated").
 			now(troubled("unheard"), "{{network}} unheard").
+			now(troubled("duplicate_key"), "{{network}} share a key").
 			size(4, 4).steps(neutral, step{0, "green"}, step{1, "red"}).
 			to(at("convex-peer"), runbook("ConvexPeerForked"), runbook("ConvexPeerIsolated"), runbook("ConvexPeerUnheard")),
 		numbers("Hears least", "The smallest share of the others' stake that a peer hears: whose newest orders its belief holds. Below two thirds a peer is isolated.").
@@ -263,13 +264,21 @@ func production() []*panel {
 			query("60 * "+seen("max", byNetwork, rate(in("convex_network_transactions_total"))), "{{network}}").
 			unit("suffix:/min").size(6, 8).empty(none).
 			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
+		lines("Transactions a second", "Transactions in final blocks, over the last five minutes. Empty while blocks are made faster than they are read.").
+			query(ofNetwork("max", "convex_network_transactions_per_second"), "{{network}}").
+			size(6, 8).empty(none).
+			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
+		lines("Time to final", "From the date of a block until its maker had it final, both by the clock of the maker: of the last block whose maker's order shows it.").
+			query(ofNetwork("max", "convex_network_finality_seconds"), "{{network}}").
+			unit("s").size(6, 8).empty(none).
+			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
 		lines("Blocks made a minute", "Final blocks by the watched peer that made them, of the 10 that make most.").
 			query("topk(10, 60 * "+seen("max", byPeer, rate(of("convex_peer_blocks_made_total")))+")", "{{peer}}").
-			unit("suffix:/min").size(6, 8).empty(none).
+			unit("suffix:/min").size(12, 8).empty(none).
 			to(at("convex-stake"), runbook("ConvexWeightDecayed")),
-		lines("Unread blocks a minute", "Final blocks that were made faster than the agent reads them. They are missing in the two panels on the left.").
+		lines("Unread blocks a minute", "Final blocks that were made faster than the agent reads them. They are missing in the counts of transactions and blocks.").
 			query("60 * "+seen("max", byNetwork, rate(in("convex_network_unread_blocks_total"))), "{{network}}").
-			unit("suffix:/min").upTo(1).size(6, 8).empty(none).
+			unit("suffix:/min").upTo(1).size(12, 8).empty(none).
 			to(at("convex-monitor"), runbook("ConvexConsensusStalled")),
 	}
 }

@@ -185,13 +185,15 @@ func whoAnswers() *panel {
 	match := func(check string) string {
 		return seen("min", byPeer, of("convex_peer_identity_match", `check="`+check+`"`))
 	}
-	return rows("Who answers", "The peer key and the genesis that the peer shows, and whether they are the pinned or learned ones. Empty: not known. api is the oldest release with the interface that the peer shows.").
+	return rows("Who answers", "The peer key and the genesis that the peer shows, and whether they are the pinned or learned ones, and proven by a challenge. Empty: not known. API is the oldest release with the interface that the peer shows, Release what it tells over HTTP.").
 		label("role", "Role", wide(90)).
 		label("api", "API", wide(80)).
+		label("release", "Release", wide(140)).
 		label("peer_key", "Peer key").
 		label("genesis", "Genesis").
-		join(seen("max", "peer, network, role, api, peer_key, genesis", of("convex_peer_info"))).
+		join(seen("max", "peer, network, role, api, release, peer_key, genesis", of("convex_peer_info"))).
 		value("Key", match("peer_key"), words(soundWords), lettered(), missing("-"), wide(70)).
+		value("Proven", match("key_proof"), words(soundWords), lettered(), missing("-"), wide(80)).
 		value("Network is", match("genesis"), words(soundWords), lettered(), missing("-"), wide(100)).
 		value("One peer", match("transports_agree"), words(soundWords), lettered(), missing("-"), wide(90)).
 		value("URL on chain", match("advertised_url"), words(soundWords), lettered(), missing("-"), wide(110)).

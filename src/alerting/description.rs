@@ -73,13 +73,15 @@ fn describe_protocol(verdict: &NetworkVerdict, wall: SystemTime) -> String {
     let Some(upgrade) = protocol.and_then(|protocol| protocol.pending.first()) else {
         return String::new();
     };
-    let described = describe_upgrade(upgrade, wall);
-    match upgrade.readiness.map(|it| it.map(|it| it * 100.0)) {
-        Some([ready, unable, unknown]) => format!(
-            " Of the protocol, {described}; of the weight {ready:.1} % is ready for it, {unable:.1} % is not, {unknown:.1} % unknown."
-        ),
-        None => format!(" Of the protocol, {described}."),
-    }
+    let percents = upgrade.readiness.map(|it| it.map(|it| it * 100.0));
+    let readiness = percents.map(|[ready, unable, unknown]| {
+        format!("; of the weight {ready:.1} % is ready for it, {unable:.1} % is not, {unknown:.1} % unknown")
+    });
+    let (upgrade, readiness) = (
+        describe_upgrade(upgrade, wall),
+        readiness.unwrap_or_default(),
+    );
+    format!(" Of the protocol, {upgrade}{readiness}.")
 }
 
 fn describe_upgrade(upgrade: &PendingUpgrade, wall: SystemTime) -> String {

@@ -547,6 +547,7 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         | Condition::Stalled
         | Condition::Receding
         | Condition::StateBehind
+        | Condition::DuplicateKey
         | Condition::EndpointFailing
         | Condition::AdvertisedUrl
         | Condition::QueryError => "ConvexPeerDegraded",

@@ -28,6 +28,7 @@ const RESERVED_LABELS: &[&str] = &[
     "query",
     "reason",
     "receiver",
+    "release",
     "request",
     "role",
     "severity",

@@ -255,6 +255,11 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
             EndpointError::Scheme { .. } => {
                 format!("{quoted} has an unsupported scheme; expected http, https or tcp")
             }
+            EndpointError::BinaryTls { .. } => {
+                format!(
+                    "{quoted} has scheme tls, which is not supported yet; expected tcp or https"
+                )
+            }
             EndpointError::Url { reason, .. } => format!("{quoted} is not a URL: {reason}"),
             EndpointError::Userinfo => userinfo_error(),
             EndpointError::Excess { what, .. } => {

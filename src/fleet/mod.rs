@@ -29,9 +29,10 @@ pub(crate) use bounded::reserve_bounded;
 #[cfg(test)]
 pub(crate) use consensus::example;
 pub use consensus::{
-    BlocksRead, BlocksToRead, ConsensusIndex, ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing,
-    HearingCell, Histories, History, HistoryGrouping, LastBlock, MAX_BLOCKS_IN_ROUND,
-    OrderComparison, PeerConsensus, Pending, Production, Round, Vote, Walk, WalkResult,
+    BlocksRead, BlocksToRead, ConsensusIndex, ConsensusVerdict, DuplicateKey, Fork, ForkedBlock,
+    Heard, Hearing, HearingCell, Histories, History, HistoryGrouping, LastBlock,
+    MAX_BLOCKS_IN_ROUND, OrderComparison, PeerConsensus, Pending, Production, Round, Vote, Walk,
+    WalkResult,
 };
 pub use evidence::Evidence;
 use lock::lock;

@@ -53,6 +53,9 @@ pub struct PeerJson<'a> {
     poll_failures: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<Api>,
+    /// The release that the peer tells over HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
     /// Highest version of the protocol that the peer's release can execute.
     #[serde(skip_serializing_if = "Option::is_none")]
     supported_protocol_version: Option<ExactInteger>,
@@ -93,6 +96,10 @@ struct IdentityJson {
     advertised_url_match: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transports_agree: Option<bool>,
+    /// Whether the peer answered a challenge with the key that it says it has; absent if it proved
+    /// nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_proven: Option<bool>,
 }
 
 /// The order: its number of blocks at each level.
@@ -332,6 +339,7 @@ impl<'a> PeerJson<'a> {
             polls: record.polls,
             poll_failures: record.poll_failures,
             api: record.api,
+            release: record.release(now).map(str::to_owned),
             supported_protocol_version: record.supported_protocol(now).map(ExactInteger),
             identity: IdentityJson {
                 genesis: hex(identity.genesis),
@@ -340,6 +348,7 @@ impl<'a> PeerJson<'a> {
                 peer_key_match: identity.key_match.to_bool(),
                 advertised_url_match: identity.advertised_match.to_bool(),
                 transports_agree: identity.transports_agree.to_bool(),
+                key_proven: identity.key_proof().to_bool(),
             },
             order: record.order(now).map(|points| OrderJson {
                 points: OrderPointsJson::new(points),

@@ -127,6 +127,11 @@ impl Fleet {
         }
     }
 
+    /// Records the release that the peer of `slot` tells; none if it tells none.
+    pub fn record_release(&self, slot: &Slot, release: Option<&str>) {
+        slot.update(|record| record.record_release(release, Instant::now()));
+    }
+
     /// Records what the host of `peer` shows; ignored if that peer is no longer watched as
     /// configured.
     pub fn record_host_reading(&self, peer: &config::Peer, reading: Reading) {

@@ -134,12 +134,12 @@ catalogue! {
     PROBE_TLS_NOT_AFTER = "convex_probe_tls_not_after_timestamp_seconds", Gauge, Probe, Kept, ["peer", "network"],
         "Expiry time of the certificate that ends first in the chain that the HTTP endpoint last presented, even if the handshake failed because of it.";
 
-    PEER_INFO = "convex_peer_info", Gauge, Peer, Kept, ["peer", "network", "peer_key", "genesis", "api", "role"],
-        "Always 1; its labels carry what is known about the peer as text, and the labels from the configuration. api is the oldest release whose interface the peer has.";
+    PEER_INFO = "convex_peer_info", Gauge, Peer, Kept, ["peer", "network", "peer_key", "genesis", "api", "release", "role"],
+        "Always 1; its labels carry what is known about the peer as text, and the labels from the configuration. api is the oldest release whose interface the peer has, release what the peer itself tells over HTTP, asked once an hour.";
     ENDPOINT_INFO = "convex_probe_endpoint_info", Gauge, Peer, Omitted, ["peer", "network", "transport", "url"],
         "Always 1; its label carries the URL of the endpoint.";
     IDENTITY_MATCH = "convex_peer_identity_match", Gauge, Peer, Omitted, ["peer", "network", "check"],
-        "1 confirmed, 0 contradicted, absent unknown: the pinned genesis, the pinned or learned peer_key, the advertised_url on chain, transports_agree.";
+        "1 confirmed, 0 contradicted, absent unknown: the pinned genesis, the pinned or learned peer_key, the advertised_url on chain, transports_agree. key_proof: the answer to a challenge, over the binary port of releases from 0.8.3 on, is signed by the key that the peer says it has.";
     IDENTITY_CHANGES = "convex_peer_identity_changes_total", Counter, Peer, Omitted, ["peer", "network", "check"],
         "Number of times that genesis or peer_key differed from the previous one, or that the advertised_url on chain changed.";
     ORDER_BLOCKS = "convex_peer_order_blocks", Gauge, Peer, Omitted, ["peer", "network", "level"],
@@ -232,6 +232,10 @@ catalogue! {
         "Share of the registered stake whose signed orders have the first block after the head at this level; of the head if no order has a later block. Absent while the stake is unknown or no orders are read.";
     NETWORK_PENDING_AGE = "convex_network_pending_age_seconds", Gauge, Network, Kept, ["network"],
         "Age of the oldest block that is not final, when it was read, by the clock of its maker; 0 if all blocks are final. Negative if the block is dated ahead of this host's clock: peers do not confirm it before that time.";
+    NETWORK_TRANSACTION_RATE = "convex_network_transactions_per_second", Gauge, Network, Kept, ["network"],
+        "Transactions in final blocks, a second, over the last five minutes; absent where no orders are read, and while blocks are made faster than they are read.";
+    NETWORK_FINALITY_TIME = "convex_network_finality_seconds", Gauge, Network, Kept, ["network"],
+        "Time from the date of a block until its maker had it final, both by the clock of the maker: of the last block whose maker's order shows it. Absent before that, and where no orders are read.";
     NETWORK_TRANSACTIONS = "convex_network_transactions_total", Counter, Network, Kept, ["network"],
         "Transactions in the final blocks that the agent has read since it started.";
     NETWORK_UNREAD_BLOCKS = "convex_network_unread_blocks_total", Counter, Network, Kept, ["network"],

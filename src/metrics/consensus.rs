@@ -33,6 +33,18 @@ pub(super) fn write_networks(snapshot: &Snapshot, writer: &mut Writer<'_>) {
             Some(pending.map_or(0.0, |pending| pending.age_seconds))
         },
     );
+    each_network(
+        snapshot,
+        writer,
+        &catalogue::NETWORK_TRANSACTION_RATE,
+        |network| production(network)?.transactions_per_second,
+    );
+    each_network(
+        snapshot,
+        writer,
+        &catalogue::NETWORK_FINALITY_TIME,
+        |network| production(network)?.finality_seconds,
+    );
     let mut each_count = |definition: &'static Definition, count: &dyn Fn(&Production) -> u64| {
         writer.family(definition, |family| {
             for network in &snapshot.networks {
@@ -108,6 +120,8 @@ mod tests {
             "convex_network_histories",
             "convex_network_level_stake_ratio",
             "convex_network_pending_age_seconds",
+            "convex_network_transactions_per_second",
+            "convex_network_finality_seconds",
             "convex_network_transactions_total",
             "convex_network_unread_blocks_total",
             "convex_peer_fork_first_block",
@@ -138,6 +152,8 @@ mod tests {
                 "convex_network_level_stake_ratio{network=\"n\",level=\"consensus\"} 0.5",
                 "convex_network_level_stake_ratio{network=\"n\",level=\"finality\"} 0",
                 "convex_network_pending_age_seconds{network=\"n\"} 1",
+                "convex_network_transactions_per_second{network=\"n\"} 1.5",
+                "convex_network_finality_seconds{network=\"n\"} 0.25",
                 "convex_network_transactions_total{network=\"n\"} 2997",
                 "convex_network_unread_blocks_total{network=\"n\"} 7",
             ]

@@ -221,7 +221,9 @@ impl View<'_> {
     /// Writes each peer's identity, order, state and clock.
     fn write_state(self, writer: &mut Writer<'_>) {
         let now = self.snapshot.now;
-        self.each_peer(writer, &catalogue::PEER_INFO, write_info);
+        self.each_peer(writer, &catalogue::PEER_INFO, |family, record| {
+            write_info(family, record, record.release(now));
+        });
         self.each_peer(writer, &catalogue::IDENTITY_MATCH, |family, record| {
             let identity = &record.identity;
             for (check, matches) in [
@@ -229,6 +231,7 @@ impl View<'_> {
                 ("peer_key", identity.key_match),
                 ("advertised_url", identity.advertised_match),
                 ("transports_agree", identity.transports_agree),
+                ("key_proof", identity.key_proof()),
             ] {
                 if let Some(matches) = matches.to_bool() {
                     family.integer(
@@ -315,13 +318,14 @@ impl View<'_> {
 }
 
 /// Writes exactly one info series per peer; an unknown text is an empty label.
-fn write_info(family: &mut Family<'_, '_>, record: &PeerRecord) {
+fn write_info(family: &mut Family<'_, '_>, record: &PeerRecord, release: Option<&str>) {
     let hash = |hash: Option<Hash>| hash.map(|hash| hash.to_string()).unwrap_or_default();
     let (key, genesis) = (hash(record.identity.key), hash(record.identity.genesis));
     let facts = [
         ("peer_key", key.as_str()),
         ("genesis", genesis.as_str()),
         ("api", record.api.map_or("", Api::as_str)),
+        ("release", release.unwrap_or_default()),
         ("role", record.peer.role.as_str()),
     ];
     let configured = record

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use cad3::{Cell, Hash};
 use convex_client::belief::BeliefHead;
 use convex_client::{
-    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, Outcome, Query, QueryError,
-    StatePair, Status, TcpClient, Timed, TlsSettings, Transport,
+    Attempt, ClientOptions, Endpoint, FailureReason, HttpClient, KeyProof, Outcome, Query,
+    QueryError, StatePair, Status, TcpClient, Timed, TlsSettings, Transport,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -183,6 +183,22 @@ impl Prober {
         self.tcp()?.fetch_cells(hashes, deadline).await
     }
 
+    /// Asks the peer for its release over HTTP, by `deadline`. Returns nothing if it was not asked:
+    /// it has no such endpoint, or asked for a pause. Counts nothing.
+    pub async fn release(
+        &mut self,
+        deadline: Instant,
+    ) -> Option<Result<Option<String>, convex_client::Failure>> {
+        for endpoint in &self.endpoints {
+            if let Client::Http(client) = &endpoint.client
+                && endpoint.pause_left().is_none()
+            {
+                return Some(client.release(deadline).await);
+            }
+        }
+        None
+    }
+
     fn tcp(&mut self) -> Result<&mut TcpClient, convex_client::Failure> {
         let mut clients = self.endpoints.iter_mut();
         let tcp = clients.find_map(|endpoint| match &mut endpoint.client {
@@ -212,7 +228,11 @@ impl EndpointClient {
             replaced += attempt.replaced;
             ignored += attempt.ignored;
             let status = attempt.status.as_ref();
-            let outcome = match status.and_then(|status| wrong_identity(peer, &status.value)) {
+            let wrong = status.and_then(|status| {
+                wrong_identity(peer, &status.value)
+                    .or_else(|| wrong_proof(&status.value, attempt.key_proof.as_ref()))
+            });
+            let outcome = match wrong {
                 Some(failure) => Err(failure),
                 None => outcome.map_err(Failure::from),
             };
@@ -332,6 +352,19 @@ fn paused(left: Duration) -> convex_client::Failure {
         FailureReason::Overloaded,
         format!("nothing sent: the peer's Retry-After lasts for another {seconds} s"),
     )
+}
+
+/// Returns the failure of a peer that proved to hold another key than its status says.
+fn wrong_proof(status: &Status, proof: Option<&KeyProof>) -> Option<Failure> {
+    let Some(KeyProof::Signed(signer)) = proof else {
+        return None;
+    };
+    let claimed = status.peer_key;
+    (*signer != claimed).then(|| {
+        let message =
+            format!("it claims peer key {claimed}, but answers a challenge with {signer}");
+        Failure::new(Reason::WrongPeer, message)
+    })
 }
 
 /// Returns the failure of a peer whose genesis hash or key differs from the pinned one.

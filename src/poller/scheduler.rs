@@ -11,7 +11,7 @@ use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::config::{self, Capacity, Config, Limits};
 use crate::fleet::{Fleet, Health, Slot};
@@ -22,6 +22,9 @@ use super::commands::{Command, CommandQueue, PeerCommands};
 use super::permits::{MAX_INFLIGHT, PER_HOST_INFLIGHT, PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
+
+/// How often a peer is asked for its release.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How long to wait for the state of a peer that is sampled.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -240,6 +243,8 @@ impl PollLoop {
         let mut head_start = schedule::head_start(until_slot, interval);
         let mut due = Instant::now() + until_slot - head_start;
         let mut polls_while_down = 0;
+        let mut release_due = Instant::now();
+        let mut restarts = 0;
         let mut commands = self.commands.receiver().await;
         loop {
             let until_due = due.saturating_duration_since(Instant::now());
@@ -307,6 +312,11 @@ impl PollLoop {
                 }
                 continue;
             }
+            let known = self.slot.record();
+            if known.restarts != restarts {
+                restarts = known.restarts;
+                release_due = Instant::now();
+            }
             polls_while_down = if down { polls_while_down + 1 } else { 0 };
             let intervals = schedule::intervals_to_next_poll(
                 polls_while_down,
@@ -320,11 +330,33 @@ impl PollLoop {
                 metrics.missed.inc();
                 due += interval;
             }
+            if known.last_poll.is_good() && Instant::now() >= release_due {
+                release_due = Instant::now() + RELEASE_INTERVAL;
+                // Boxed, because it is rare.
+                Box::pin(self.ask_release(&mut prober, due)).await;
+            }
         }
     }
 }
 
 impl PollLoop {
+    /// Asks the peer for its release, unless the next poll is due before.
+    async fn ask_release(&self, prober: &mut Prober, due: Instant) {
+        let deadline = due.min(Instant::now() + self.peer.polling.timeout);
+        let asking = async {
+            let _permits = self.permits.acquire().await;
+            prober.release(deadline).await
+        };
+        match timeout_at(deadline, asking).await {
+            Ok(Some(Ok(release))) => self.fleet.record_release(&self.slot, release.as_deref()),
+            // What it told before stands for a while.
+            Ok(Some(Err(failure))) => {
+                tracing::debug!(peer.name = %self.peer.name, %failure, "the peer did not tell its release");
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+
     /// Sends what `request` returns to `reply`, unless the next poll is due before, or the requester
     /// has given up.
     async fn answer<T>(

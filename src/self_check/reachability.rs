@@ -39,14 +39,15 @@ impl Contact {
 pub(super) const fn was_reached(reason: Reason) -> bool {
     use FailureReason::{
         Closed, ConnectTimeout, Dns, HttpStatus, Local, Malformed, Overloaded, PeerError,
-        QueryHangs, Refused, Timeout, Tls, TlsExpired, TooLarge, Unreachable,
+        QueryHangs, Refused, Timeout, Tls, TlsExpired, TooLarge, Unreachable, UnsupportedRelease,
     };
     match reason {
         Reason::Client(
             Dns | Refused | Unreachable | ConnectTimeout | Tls | Timeout | Closed | Local,
         ) => false,
         Reason::Client(
-            TlsExpired | HttpStatus | Malformed | TooLarge | QueryHangs | PeerError | Overloaded,
+            TlsExpired | HttpStatus | Malformed | TooLarge | QueryHangs | PeerError | Overloaded
+            | UnsupportedRelease,
         )
         | Reason::WrongNetwork
         | Reason::WrongPeer => true,

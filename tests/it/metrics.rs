@@ -165,8 +165,10 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
     }
     for metric in ALL {
         // Exposed only while something is wrong, where the cgroup counts it, for a process that is a JVM
-        // or listens, or once peers were registered for five minutes.
+        // or listens, once peers were registered for five minutes, or once blocks were read twice.
         let optional = [
+            "convex_network_finality_seconds",
+            "convex_network_transactions_per_second",
             "convex_peer_condition",
             "convex_peer_connections",
             "convex_peer_condition_since_timestamp_seconds",

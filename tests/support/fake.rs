@@ -17,10 +17,14 @@ use tokio_rustls::TlsAcceptor;
 // Benchmarks include this file by its path, from which the module's place does not follow.
 #[path = "fake/cells.rs"]
 mod cells;
+#[path = "fake/keys.rs"]
+mod keys;
 #[path = "fake/rest.rs"]
 mod rest;
 
 pub(crate) use cells::Beliefs;
+#[allow(unused_imports, reason = "benchmarks do not need it")]
+pub(crate) use keys::public_key;
 
 /// What the peer answers, and its fault. Changes take effect with the next request.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub(crate) struct Script {
     pub(crate) flips: bool,
     /// Behaves like 0.8.6 (PING, REST status, `:fees`) instead of 0.8.0.
     pub(crate) new_api: bool,
+    /// Seed of the key that challenges are answered with; none: they are not answered.
+    pub(crate) signer: Option<u8>,
     /// How far ahead the peer's clock is.
     pub(crate) clock_ahead: Duration,
     /// Sends the binary status as a map, as planned for 0.9.
@@ -102,6 +108,7 @@ impl Default for Script {
             registered: 2,
             flips: false,
             new_api: true,
+            signer: None,
             clock_ahead: Duration::ZERO,
             map_status: false,
             retry_after: None,
@@ -255,7 +262,8 @@ async fn serve_binary(
     script: &Mutex<Script>,
     seen: &Seen,
 ) -> std::io::Result<()> {
-    let mut buffer = Vec::new();
+    // All requests of a poll fit, so that they are read and answered together.
+    let mut buffer = Vec::with_capacity(4096);
     loop {
         let fault = script.lock().unwrap().fault.clone();
         if fault == Fault::NeverReads {
@@ -373,6 +381,10 @@ fn reply_frame(script: &Script, request: &Cell) -> Option<Vec<u8>> {
                 .unwrap();
             let ms = i64::try_from(now.as_millis()).unwrap();
             Some(frame(&result(id, Cell::integer(ms), Cell::Nil, Cell::Nil)))
+        }
+        "CH" => {
+            let answer = keys::answer(script.signer?, elements.get(2)?)?;
+            Some(frame(&result(id, answer, Cell::Nil, Cell::Nil)))
         }
         "DR" if script.fault != Fault::CellsHang => {
             let cells = script.beliefs.cells(elements.iter().skip(2));

@@ -10,6 +10,7 @@ use crate::clock::ClockSample;
 use crate::failure::{Failure, FailureReason};
 use crate::message::{Api, ErrorReply, Reply, data_request, query_request, status_request};
 use crate::poll_query::{POLL_QUERY, PollAnswer};
+use crate::proof::KeyProof;
 use crate::query::{Query, QueryError};
 use crate::status::Status;
 
@@ -44,6 +45,9 @@ pub struct Attempt<V = PollAnswer> {
     pub api: Option<Api>,
     /// The peer's clock: from the answer to PING over TCP, from the `Date` header over HTTP.
     pub clock: Option<Timed<ClockSample>>,
+    /// What came of the challenge on the connection of this attempt; none before an answer. Always
+    /// none over HTTP.
+    pub key_proof: Option<KeyProof>,
     /// Time for which an overloaded peer asks not to be contacted (`Retry-After`). If the header
     /// has a date, it is compared with the peer's own clock. The client does not wait: that is the
     /// caller's decision.
@@ -151,6 +155,7 @@ impl<V> Default for Attempt<V> {
             query: None,
             api: None,
             clock: None,
+            key_proof: None,
             retry_after: None,
         }
     }

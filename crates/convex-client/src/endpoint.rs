@@ -71,6 +71,15 @@ pub enum EndpointError {
         /// Its scheme.
         scheme: String,
     },
+    /// The scheme is `tls`: the binary protocol over TLS.
+    #[error(
+        "{text:?} is not supported yet: the binary port over TLS, which releases from 0.8.17 on can \
+         have; use a tcp:// endpoint, or https:// behind a proxy"
+    )]
+    BinaryTls {
+        /// The text, without what can be secret.
+        text: String,
+    },
     /// The text is not a URL.
     #[error("{text:?} is not a URL: {reason}")]
     Url {
@@ -129,6 +138,11 @@ impl Endpoint {
         let transport = match url.scheme() {
             "http" | "https" => Transport::Http,
             "tcp" => Transport::Tcp,
+            "tls" => {
+                return Err(EndpointError::BinaryTls {
+                    text: mask_url(text),
+                });
+            }
             scheme => {
                 return Err(EndpointError::Scheme {
                     text: mask_url(text),
@@ -272,6 +286,11 @@ mod tests {
     #[test]
     fn urls_that_are_not_endpoints_are_refused() {
         assert!(error("ftp://x").contains("expected http, https or tcp"));
+        assert_eq!(
+            error("tls://peer.example:18888"),
+            "\"tls://peer.example:18888\" is not supported yet: the binary port over TLS, which \
+             releases from 0.8.17 on can have; use a tcp:// endpoint, or https:// behind a proxy"
+        );
         assert!(error("http://x/?a=1").contains("a query"));
         assert!(error("http://x/#a").contains("a fragment"));
         assert!(error("tcp://x:1/path").contains("a path"));

@@ -36,6 +36,8 @@ pub enum FailureReason {
     PeerError,
     /// The peer reports that it is overloaded.
     Overloaded,
+    /// The peer answers like a release that this client does not support.
+    UnsupportedRelease,
     /// The client could not send the request, for example because no file descriptor, port or
     /// memory was left on this host. Says nothing about the peer.
     Local,
@@ -58,6 +60,7 @@ impl FailureReason {
         Self::QueryHangs,
         Self::PeerError,
         Self::Overloaded,
+        Self::UnsupportedRelease,
         Self::Local,
     ];
 
@@ -79,6 +82,7 @@ impl FailureReason {
             Self::QueryHangs => "query_hangs",
             Self::PeerError => "peer_error",
             Self::Overloaded => "overloaded",
+            Self::UnsupportedRelease => "unsupported_release",
             Self::Local => "local",
         }
     }
@@ -101,15 +105,19 @@ impl FailureReason {
             Self::QueryHangs => "The peer answers STATUS but not the query.",
             Self::PeerError => "The peer reports that it cannot answer.",
             Self::Overloaded => "The peer reports that it is overloaded.",
+            Self::UnsupportedRelease => {
+                "The peer answers like a release before 0.8.0, which is not supported."
+            }
             Self::Local => "The client could not send the request; says nothing about the peer.",
         }
     }
 
-    /// Returns whether this reason can occur on `transport`. Only HTTP has TLS and status codes.
+    /// Returns whether this reason can occur on `transport`. Only HTTP has TLS and status codes, and
+    /// only over HTTP do unsupported releases answer at all.
     #[must_use]
     pub const fn possible_on(self, transport: Transport) -> bool {
         match self {
-            Self::Tls | Self::TlsExpired | Self::HttpStatus => {
+            Self::Tls | Self::TlsExpired | Self::HttpStatus | Self::UnsupportedRelease => {
                 matches!(transport, Transport::Http)
             }
             _ => true,
@@ -126,7 +134,7 @@ impl FailureReason {
             Self::Dns | Self::Refused => 3,
             Self::Malformed | Self::TooLarge | Self::HttpStatus => 4,
             Self::Tls | Self::TlsExpired | Self::Overloaded | Self::PeerError => 5,
-            Self::QueryHangs => 6,
+            Self::QueryHangs | Self::UnsupportedRelease => 6,
         }
     }
 
@@ -139,7 +147,7 @@ impl FailureReason {
     /// Returns whether an immediate retry may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        !matches!(self, Self::TlsExpired)
+        !matches!(self, Self::TlsExpired | Self::UnsupportedRelease)
     }
 }
 

@@ -172,6 +172,11 @@ impl<P: Protocol> KeptClient<P> {
         }
     }
 
+    /// Opens a connection for something else than an attempt.
+    pub(crate) async fn dial(&self, deadline: Instant) -> Result<Stream, Failure> {
+        self.dialler.dial(deadline).await.stream
+    }
+
     async fn connect<V>(
         &self,
         attempt: &mut Attempt<V>,

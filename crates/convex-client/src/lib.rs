@@ -23,6 +23,7 @@ mod mask;
 mod message;
 mod options;
 mod poll_query;
+mod proof;
 mod query;
 mod resolve;
 mod state_pair;
@@ -46,6 +47,7 @@ pub use message::{
 };
 pub use options::ClientOptions;
 pub use poll_query::{MAX_UPGRADES, POLL_QUERY, PollAnswer, ProtocolState};
+pub use proof::KeyProof;
 pub use query::{Query, QueryError};
 #[cfg(feature = "test-names")]
 pub use resolve::test_names::set_addresses;

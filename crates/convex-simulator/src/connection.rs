@@ -123,6 +123,10 @@ fn replies(view: &View, contents: &[Bytes]) -> (Vec<u8>, bool) {
     for content in contents {
         match respond(view, content) {
             Response::Immediate(reply) => put_frame(&mut frames, &encode_message(&reply)),
+            Response::Challenged(reply, challenge) => {
+                put_frame(&mut frames, &encode_message(&reply));
+                put_frame(&mut frames, &encode_message(&challenge));
+            }
             Response::Queued(reply) => put_frame(&mut queued, &encode_message(&reply)),
             Response::Ignore => {}
             Response::Disconnect => {

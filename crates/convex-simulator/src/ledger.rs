@@ -179,6 +179,14 @@ impl Ledger {
         }
     }
 
+    /// Signs a value with a key.
+    pub(super) fn sign(&self, key: OrderKey, value: &Cell) -> Cell {
+        match key {
+            OrderKey::Usual(peer) => self.signers[peer].sign(value),
+            OrderKey::Other(peer) => self.signers[peer].other().sign(value),
+        }
+    }
+
     /// Returns a signed order, and keeps it and the nodes above its blocks in `cells`.
     fn order(&mut self, id: &OrderId, cells: &mut HashMap<Hash, Cell>) -> Cell {
         let count = usize::try_from(id.levels[0]).unwrap_or_default();
@@ -189,10 +197,7 @@ impl Ledger {
         } else {
             let points = Cell::vector(id.levels.map(Cell::integer));
             let order = Cell::record(ORDER, [Cell::integer(id.timestamp_ms), points, blocks]);
-            let signed = match id.key {
-                OrderKey::Usual(peer) => self.signers[peer].sign(&order),
-                OrderKey::Other(peer) => self.signers[peer].other().sign(&order),
-            };
+            let signed = self.sign(id.key, &order);
             if self.orders.len() >= KEPT_ORDERS {
                 self.orders.clear();
             }

@@ -32,6 +32,16 @@ impl Release {
             other => Err(ReleaseError(other.to_owned())),
         }
     }
+
+    /// Returns the number that the peer tells.
+    pub(super) const fn number(self) -> &'static str {
+        match self {
+            Self::Old => "0.8.0",
+            Self::Current => "0.8.6",
+            Self::Newest => "0.8.17",
+            Self::Next => "0.9.0",
+        }
+    }
 }
 
 #[cfg(test)]

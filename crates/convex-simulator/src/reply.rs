@@ -1,7 +1,7 @@
 //! The replies of a peer: messages of the binary protocol, and the Result of a query on either
 //! transport (PEER-PROTOCOL, sections 3 and 4). Does no I/O.
 
-use cad3::{Cell, Limits, decode_message};
+use cad3::{Cell, Hash, Limits, SignedParts, decode_message, encode};
 
 use super::query::{QueryError, evaluate};
 use super::release::Release;
@@ -21,6 +21,8 @@ const BASE_FEES: i64 = 12_000;
 pub(super) enum Response {
     /// A reply that is sent at once, ahead of those in the query queue.
     Immediate(Cell),
+    /// The same, and a challenge to whoever challenged the peer.
+    Challenged(Cell, Cell),
     /// A reply that waits for its turn in the query queue.
     Queued(Cell),
     /// No reply.
@@ -74,7 +76,11 @@ pub(super) fn respond(view: &View, content: &[u8]) -> Response {
         (Some("LQ"), Some(id)) if !old => {
             Response::Immediate(format_error(id, "Unrecognised message type"))
         }
-        (Some("TX" | "CH"), Some(id)) if !old => {
+        (Some("CH"), Some(id)) if !old => match elements.get(2).and_then(|it| it.signed_parts()) {
+            Some(challenge) => challenged(view, &id, &challenge),
+            None => Response::Immediate(format_error(id, "Bad Message Format!")),
+        },
+        (Some("TX"), Some(id)) if !old => {
             Response::Immediate(format_error(id, "Bad Message Format!"))
         }
         _ => Response::Ignore,
@@ -213,6 +219,40 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
         ("consensus", Cell::vector(view.levels.map(Cell::integer))),
     ];
     fields.into_iter().chain(newest.into_iter().flatten())
+}
+
+/// Answers a challenge, `[token key-or-nil network]` or without a network, and challenges its sender.
+/// The sender's signature is not checked.
+fn challenged(view: &View, id: &Cell, challenge: &SignedParts<'_>) -> Response {
+    let content = challenge.value.as_elements();
+    let part = |i| content.and_then(|content| content.get(i));
+    let refused = |reason| {
+        let error = Cell::keyword("TRUST");
+        result(
+            id.clone(),
+            Cell::string(reason),
+            error,
+            Cell::Nil,
+            Cell::Nil,
+        )
+    };
+    let target = part(1).and_then(Cell::as_hash);
+    let network = part(2);
+    let reply = if target.is_some_and(|target| target != view.key) {
+        refused("Wrong target key")
+    } else if network.is_some_and(|network| network.as_hash() != Some(view.genesis)) {
+        refused("Context mismatch")
+    } else {
+        let token = part(0).cloned().unwrap_or(Cell::Nil);
+        let answer = [token, challenge.key.into()]
+            .into_iter()
+            .chain(network.cloned());
+        plain_result(id.clone(), view.sign(&Cell::vector(answer)))
+    };
+    let token = Hash::of(&encode(&reply));
+    let own = Cell::vector([token.into(), Cell::Nil, view.genesis.into()]);
+    let back = Cell::vector([Cell::keyword("CH"), Cell::integer(1), view.sign(&own)]);
+    Response::Challenged(reply, back)
 }
 
 /// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. The genesis

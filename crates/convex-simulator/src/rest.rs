@@ -73,6 +73,7 @@ pub(super) async fn answer(
             (&Method::GET | &Method::HEAD, "/api/v1/status") if !view.faults.is_old() => {
                 value(&view, StatusCode::OK, &status_map(&view), &head.headers)
             }
+            (&Method::POST, "/mcp") if !view.faults.is_old() => initialize(&view),
             (&Method::OPTIONS, _) => text(&view, StatusCode::NO_CONTENT, ""),
             (&Method::GET, path) if !view.faults.is_old() => match path.strip_prefix(BLOCKS) {
                 Some(number) => blocks::block(&view, path, number),
@@ -153,6 +154,20 @@ fn text(view: &View, status: StatusCode, text: &str) -> Reply {
             "application/json"
         },
         body: text.as_bytes().to_vec(),
+    }
+}
+
+/// Answers an MCP client, which starts with the request `initialize`, with the release.
+fn initialize(view: &View) -> Reply {
+    let answer = serde_json::json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "result": { "serverInfo": { "name": "convex-mcp", "version": view.faults.release.number() } },
+    });
+    Reply {
+        status: StatusCode::OK,
+        content_type: "application/json",
+        body: answer.to_string().into_bytes(),
     }
 }
 

@@ -275,10 +275,12 @@ fn reply(view: &View, timeout: Duration, request: &Cell) -> Result<Timed<Reply>,
         return late();
     }
     match respond(view, &encode_message(request)) {
-        Response::Immediate(cell) | Response::Queued(cell) => match Reply::from_cell(&cell) {
-            Some(value) => Ok(Timed { value, took }),
-            None => simulated(FailureReason::Malformed, "the reply is not a Result"),
-        },
+        Response::Immediate(cell) | Response::Challenged(cell, _) | Response::Queued(cell) => {
+            match Reply::from_cell(&cell) {
+                Some(value) => Ok(Timed { value, took }),
+                None => simulated(FailureReason::Malformed, "the reply is not a Result"),
+            }
+        }
         Response::Ignore => late(),
         Response::Disconnect => simulated(FailureReason::Closed, "the peer closed the connection"),
     }

@@ -287,6 +287,7 @@ impl World {
             heard: self.heard(peer, now),
             ledger: Arc::clone(&self.ledger),
             key,
+            order_key,
             levels,
             history: match fork_first {
                 _ if faults.wrong_genesis => History::Foreign,

@@ -189,6 +189,7 @@ fn verdict(peers: u8, watched: u8, now: Instant, wall: SystemTime) -> ConsensusV
             })
             .collect(),
         production: Some(production()),
+        duplicate_keys: Vec::new(),
     }
 }
 
@@ -210,5 +211,7 @@ fn production() -> Production {
         transactions: 2_997,
         made: BTreeMap::from([(key(1), 499), (key(2), 500)]),
         skipped: 7,
+        transactions_per_second: Some(1.5),
+        finality_seconds: Some(0.25),
     }
 }

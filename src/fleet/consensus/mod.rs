@@ -3,6 +3,7 @@
 
 mod by_peer;
 mod comparing;
+mod duplicates;
 #[cfg(test)]
 pub(crate) mod example;
 mod facts;
@@ -25,8 +26,8 @@ pub use by_peer::{ConsensusIndex, PeerConsensus};
 pub use comparing::HistoryGrouping;
 pub use round::{BlocksRead, BlocksToRead, MAX_BLOCKS_IN_ROUND, OrderComparison, Round, Walk};
 pub use verdict::{
-    ConsensusVerdict, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
-    LastBlock, Pending, Production, Vote, WalkResult,
+    ConsensusVerdict, DuplicateKey, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories,
+    History, LastBlock, Pending, Production, Vote, WalkResult,
 };
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{seconds_from_ms, seconds_since_epoch};
@@ -14,6 +14,9 @@ use super::verdict::{LastBlock, Pending, Production};
 
 /// Number of blocks that are shown.
 const LAST_BLOCKS: u64 = 100;
+
+/// Transactions a second are the mean over this time, or since blocks were first read.
+const RATE_WINDOW: Duration = Duration::from_secs(300);
 
 /// The blocks of a network's history as they were read, round by round.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,10 @@ pub(super) struct ProductionWatch {
     counted: Option<u64>,
     /// Until when what was read counts.
     until: Option<Instant>,
+    /// The number of transactions when blocks were read, within [`RATE_WINDOW`].
+    totals: VecDeque<(Instant, u64)>,
+    /// The last time from block to final that an order shows.
+    finality_seconds: Option<f64>,
 }
 
 impl ProductionWatch {
@@ -47,7 +54,9 @@ impl ProductionWatch {
         let Some(read) = round.blocks.as_ref() else {
             return;
         };
+        let counted_before = self.counted;
         self.count(read);
+        self.record_total(round.at, read.skipped);
         for block in &read.blocks {
             let Some((maker, timestamp_ms, transactions)) = block.made else {
                 continue;
@@ -72,6 +81,7 @@ impl ProductionWatch {
             self.last.pop_front();
         }
         self.pending = self.oldest_pending(round.wall);
+        self.record_finality(round, counted_before);
         let untils = round.walks.iter().map(WalkFacts::counts_until);
         // Blocks are read in each round, so the shortest interval of its walks counts.
         self.until = untils.min();
@@ -95,6 +105,52 @@ impl ProductionWatch {
         }
         self.skipped += read.skipped;
         self.counted = Some(finality.max(counted));
+    }
+
+    /// Remembers how many transactions there were when blocks were read. Where blocks were left out
+    /// the number is not known.
+    fn record_total(&mut self, at: Instant, skipped: u64) {
+        if skipped > 0 {
+            self.totals.clear();
+        }
+        self.totals.push_back((at, self.transactions));
+        // One reading that is older than the window remains as its beginning.
+        while let Some((second, _)) = self.totals.get(1)
+            && *second + RATE_WINDOW <= at
+        {
+            self.totals.pop_front();
+        }
+    }
+
+    /// Returns the transactions a second; none before the second reading.
+    fn transactions_per_second(&self) -> Option<f64> {
+        let ((began, first), (ended, last)) = (self.totals.front()?, self.totals.back()?);
+        let elapsed = ended.saturating_duration_since(*began).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
+        let transactions = last.saturating_sub(*first) as f64;
+        (elapsed > 0.0).then(|| transactions / elapsed)
+    }
+
+    /// Finds how long it took from a block's date until the order of its maker had it final. Both are
+    /// by the clock of the maker. An order that has blocks which are not final has changed since.
+    fn record_finality(&mut self, round: &RoundFacts, counted_before: Option<u64>) {
+        let Some(counted) = counted_before else {
+            return;
+        };
+        let orders = round.walks.iter().filter_map(WalkFacts::own_order);
+        let settled = orders.filter(|order| order.points.pending() == 0);
+        let times = settled.filter_map(|order| {
+            let index = u64::try_from(order.points.finality - 1).ok()?;
+            let block = self.last.iter().find(|block| block.index == index)?;
+            // An older one may have been signed again since.
+            let is_new = index >= counted && block.maker == order.key;
+            let took_ms = order.signed_ms - block.timestamp_ms;
+            (is_new && took_ms >= 0).then(|| (index, seconds_from_ms(took_ms)))
+        });
+        let newest = times.max_by_key(|(index, _)| *index);
+        if let Some((_, seconds)) = newest {
+            self.finality_seconds = Some(seconds);
+        }
     }
 
     fn oldest_pending(&self, wall: SystemTime) -> Option<Pending> {
@@ -124,6 +180,8 @@ impl ProductionWatch {
             transactions: self.transactions,
             made: self.made.clone(),
             skipped: self.skipped,
+            transactions_per_second: self.transactions_per_second(),
+            finality_seconds: self.finality_seconds,
         })
     }
 }

@@ -33,6 +33,17 @@ pub struct ConsensusVerdict {
     pub hearing: Vec<Hearing>,
     /// Who made the last blocks; none if no blocks were read lately.
     pub production: Option<Production>,
+    /// Configured peers that sign with one key and are not one process.
+    pub duplicate_keys: Vec<DuplicateKey>,
+}
+
+/// Two peers that sign with one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DuplicateKey {
+    /// The key.
+    pub key: Hash,
+    /// Their names.
+    pub peers: [String; 2],
 }
 
 /// What came of the last walk of one peer.
@@ -162,6 +173,12 @@ pub struct Production {
     pub made: BTreeMap<Hash, u64>,
     /// Number of final blocks that were made faster than they are read since the agent started.
     pub skipped: u64,
+    /// Transactions a second in final blocks, over the last five minutes; none before the second
+    /// reading, and after blocks that were not read.
+    pub transactions_per_second: Option<f64>,
+    /// Time in seconds from the date of a block until its maker had it final, both by the clock of the
+    /// maker; of the last block whose maker's order shows it.
+    pub finality_seconds: Option<f64>,
 }
 
 /// One of the last blocks.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::fleet::SavedRegistrations;
 
+use super::duplicates::DuplicateWatch;
 use super::facts::{HeldFact, RoundFacts, WalkFacts};
 use super::hearing::{HearingWatch, Known};
 use super::histories::HistoryWatch;
@@ -33,6 +34,7 @@ pub(in crate::fleet) struct ConsensusWatch {
     histories: HistoryWatch,
     hearing: HearingWatch,
     production: ProductionWatch,
+    duplicates: DuplicateWatch,
 }
 
 /// What came of the last walk of a peer, and until when that counts.
@@ -49,6 +51,8 @@ pub(in crate::fleet) struct WalkedPeer {
     pub(in crate::fleet) key: Option<Hash>,
     /// How far its clock is behind that of the agent.
     pub(in crate::fleet) behind: Duration,
+    /// Whether the operator configured it.
+    pub(in crate::fleet) is_configured: bool,
 }
 
 impl ConsensusWatch {
@@ -67,6 +71,12 @@ impl ConsensusWatch {
         facts
             .walks
             .retain(|walk| peers.contains_key(walk.name.as_str()));
+        // Who claims the key of another peer may hold it.
+        let configured = facts.walks.iter().filter(|walk| {
+            let peer = peers.get(walk.name.as_str());
+            peer.is_some_and(|peer| peer.is_configured)
+        });
+        self.duplicates.take(configured);
         for walk in &mut facts.walks {
             let key = peers.get(walk.name.as_str()).and_then(|peer| peer.key);
             // What it shows is evidence about nobody if it is not known who it is.
@@ -123,6 +133,7 @@ impl ConsensusWatch {
     fn retain(&mut self, is_watched: impl Fn(&str) -> bool) {
         self.walks.retain(|name, _| is_watched(name));
         self.hearing.retain(&is_watched);
+        self.duplicates.retain(&is_watched);
         let stakes = &self.stakes;
         // Until the registry is known it is not known whose keys these are.
         let is_registered = |key: &Hash| stakes.total().is_none() || stakes.judged().contains(key);
@@ -138,6 +149,7 @@ impl ConsensusWatch {
             self.histories.next_expiry(now),
             self.hearing.next_expiry(now),
             self.production.next_expiry(now),
+            self.duplicates.next_expiry(now),
         ];
         others.into_iter().chain([walks]).flatten().min()
     }
@@ -158,6 +170,7 @@ impl ConsensusWatch {
             histories: self.histories.verdict(&self.stakes, now),
             hearing: self.hearing.verdict(&self.stakes, now),
             production: self.production.verdict(now),
+            duplicate_keys: self.duplicates.verdict(now),
             votes,
         }
     }

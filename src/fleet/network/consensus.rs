@@ -40,6 +40,8 @@ pub(in crate::fleet) struct Standing {
     pub(in crate::fleet) is_isolated: bool,
     /// Whether the others do not hear it.
     pub(in crate::fleet) is_unheard: bool,
+    /// Whether another configured peer signs with its key.
+    pub(in crate::fleet) shares_key: bool,
 }
 
 impl Standing {
@@ -89,6 +91,7 @@ impl NetworkWatch {
                     let peer = WalkedPeer {
                         key: member.own_key(&pinned),
                         behind: member.clock_behind,
+                        is_configured: member.configured,
                     };
                     (member.name.as_str(), peer)
                 })
@@ -117,6 +120,8 @@ impl NetworkWatch {
         let hearing = verdict.hearing.iter();
         let hearing: HashMap<&str, &Hearing> = hearing.map(|it| (it.name.as_str(), it)).collect();
         let forks = known_forks(&verdict);
+        let sharing = verdict.duplicate_keys.iter().flat_map(|it| &it.peers);
+        let sharing: BTreeSet<&str> = sharing.map(String::as_str).collect();
         for member in self.members.values_mut() {
             let hearing = hearing.get(member.name.as_str());
             let key = member.own_key(&pinned);
@@ -131,6 +136,7 @@ impl NetworkWatch {
                 forked_at,
                 is_isolated: hearing.is_some_and(|hearing| hearing.is_isolated),
                 is_unheard: hearing.is_some_and(|hearing| hearing.is_unheard),
+                shares_key: sharing.contains(member.name.as_str()),
             };
         }
     }

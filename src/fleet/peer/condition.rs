@@ -43,6 +43,7 @@ conditions! {
     Forked = "forked", "The peer's order and that of peers with more than half of the registered stake have different blocks where both were final, or where both had consensus in two walks a minute apart.";
     Isolated = "isolated", "In two walks in a row the peer lacked orders that others have held for more than a minute, of peers with more than a third of the others' stake.";
     Unheard = "unheard", "In two walks in a row, others with more than two thirds of the others' stake lacked the order that the peer itself has held for more than a minute.";
+    DuplicateKey = "duplicate_key", "In three walks a minute apart this peer and another configured one each held an order under the same key that the other never held: two processes sign with one key.";
     Lagging = "lagging", "The peer has been `verdicts.lag_blocks` or more behind the head of the network for `lag_for`, or the oldest block that it lacks has been final at the head for longer than `lag_time`.";
     Stalled = "stalled", "Blocks are pending in the order and finality has not advanced for `verdicts.stall_after`.";
     Receding = "receding", "The order or the state has been behind an earlier value for `verdicts.stall_after`.";

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use convex_client::FailureReason;
 use convex_client::chain::economics::cvm;
 use tokio::time::Instant;
 
@@ -35,7 +36,10 @@ impl PeerRecord {
                 let repeated = endpoint.consecutive_failures >= self.peer.polling.down_after;
                 if is_wrong || (repeated && !excused) {
                     found.insert(failing);
-                    if self.last_poll.is_good() {
+                    // An overloaded endpoint may be the one that answers.
+                    let is_other = failure.reason != Reason::Client(FailureReason::Overloaded)
+                        || self.endpoints.iter().any(|it| it.last_failure.is_none());
+                    if self.last_poll.is_good() && is_other {
                         found.insert(Condition::EndpointFailing);
                     }
                 }
@@ -123,7 +127,11 @@ impl PeerRecord {
             forked_at,
             is_isolated,
             is_unheard,
+            shares_key,
         } = self.standing;
+        if shares_key {
+            found.insert(Condition::DuplicateKey);
+        }
         if is_unheard {
             found.insert(Condition::Unheard);
         }
@@ -177,6 +185,7 @@ mod tests {
                 forked_at,
                 is_isolated,
                 is_unheard,
+                shares_key: false,
             };
             let found = record.active_conditions(now, wall);
             found.iter().map(|it| it.as_str()).collect::<Vec<_>>()
@@ -204,6 +213,7 @@ mod tests {
                 forked_at,
                 is_isolated,
                 is_unheard: false,
+                shares_key: false,
             };
             let found = record.active_conditions(now, wall);
             assert_eq!(found, [Condition::UpgradeRequired].into());

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Attempt, Status};
+use convex_client::{Attempt, KeyProof, Status};
 
 use crate::fleet::Evidence;
 
@@ -33,6 +33,10 @@ pub struct Identity {
     pub key_changes: u64,
     /// Number of times the advertised URL changed.
     pub advertised_changes: u64,
+    /// The key that the peer said it has, and the one with which it answered a challenge.
+    proven: Option<(Hash, Hash)>,
+    /// Why the last answer to a challenge proved nothing; none if it did.
+    pub proof_problem: Option<String>,
     pub(in crate::fleet) key_changed_at: Option<SystemTime>,
     /// The key and the URL of the last entry on chain.
     advertised: Option<(Hash, Option<String>)>,
@@ -90,9 +94,41 @@ impl Identity {
             Some(_) => self.key_match,
             None => self.key.map(|_| !self.key_changed_recently(now)).into(),
         };
+        for attempt in attempts {
+            if let Some(proof) = &attempt.key_proof {
+                let claimed = attempt.status.as_ref().map(|status| status.value.peer_key);
+                self.record_proof(claimed, proof);
+            }
+        }
         if let [first, second] = attempts {
             self.transports_agree = same_peer(first, second).or(self.transports_agree);
         }
+    }
+
+    fn record_proof(&mut self, claimed: Option<Hash>, proof: &KeyProof) {
+        match (claimed, proof) {
+            (Some(claimed), KeyProof::Signed(signer)) => {
+                self.proven = Some((claimed, *signer));
+                self.proof_problem = None;
+            }
+            (None, KeyProof::Signed(_)) => {}
+            (_, KeyProof::NotProven(reason)) => {
+                self.proven = None;
+                self.proof_problem = Some(reason.clone());
+            }
+        }
+    }
+
+    /// Whether the peer has proven that it holds its key. Only a valid answer by another key
+    /// disproves it.
+    #[must_use]
+    pub fn key_proof(&self) -> Evidence {
+        let of_this_key = self
+            .proven
+            .filter(|(claimed, _)| Some(*claimed) == self.key);
+        of_this_key
+            .map(|(claimed, signer)| claimed == signer)
+            .into()
     }
 
     /// Records the URL on chain of the peer with `key`, and whether the peer is reached there.
@@ -199,6 +235,33 @@ mod tests {
             (identity.genesis_match, identity.key_match),
             (Proven, Disproven)
         );
+    }
+
+    #[test]
+    fn a_key_is_proven_by_an_answer_that_it_signed_and_until_the_peer_has_another_key() {
+        let signed = |key: u8| Some(KeyProof::Signed(Hash::new([key; 32])));
+        let mut identity = Identity::default();
+        for (claimed, key_proof, expected) in [
+            (1, None, Evidence::None),
+            (1, signed(1), Proven),
+            // Before the answer on another connection.
+            (1, None, Proven),
+            (2, None, Evidence::None),
+            (2, signed(1), Disproven),
+            (
+                2,
+                Some(KeyProof::NotProven("late".to_owned())),
+                Evidence::None,
+            ),
+            (2, signed(2), Proven),
+        ] {
+            let attempt = Attempt {
+                key_proof: key_proof.clone(),
+                ..status(1, claimed)
+            };
+            identity.record_attempts(&[&attempt], pins(None, None), START);
+            assert_eq!(identity.key_proof(), expected, "{claimed} {key_proof:?}");
+        }
     }
 
     #[test]

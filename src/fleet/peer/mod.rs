@@ -43,6 +43,10 @@ use order::{OrderState, OrderWatch};
 /// A measurement is shown for this many intervals of its peer after it was obtained.
 const FRESH_INTERVALS: u32 = 3;
 
+/// The peer's release is shown for this long after it was told: three times as long as passes until
+/// the peer is asked again.
+const RELEASE_VALID: Duration = Duration::from_secs(3 * 3600);
+
 /// Everything known about one peer.
 #[derive(Clone, Debug)]
 pub struct PeerRecord {
@@ -68,6 +72,8 @@ pub struct PeerRecord {
     pub identity: Identity,
     /// The interface that the peer last showed.
     pub api: Option<Api>,
+    /// The release that the peer last told, and when.
+    release: Option<(Arc<str>, Instant)>,
     /// The error that the query was last answered with; none after a result.
     pub query_error: Option<ErrorReply>,
     /// When each level of the order was last seen to advance, in the order of
@@ -135,6 +141,7 @@ impl PeerRecord {
             endpoints,
             identity: Identity::default(),
             api: None,
+            release: None,
             query_error: None,
             advanced: [None; 4],
             restarts: 0,
@@ -350,6 +357,18 @@ impl PeerRecord {
     #[must_use]
     pub fn store(&self, now: Instant) -> Option<&StoreReading> {
         self.fresh(self.store.as_deref(), now)
+    }
+
+    /// Returns the release that the peer tells, unless outdated.
+    #[must_use]
+    pub fn release(&self, now: Instant) -> Option<&str> {
+        let (release, told) = self.release.as_ref()?;
+        (now.saturating_duration_since(*told) < RELEASE_VALID).then_some(release)
+    }
+
+    /// Records the release that the peer told at `now`; none if it tells none.
+    pub fn record_release(&mut self, release: Option<&str>, now: Instant) {
+        self.release = release.map(|release| (release.into(), now));
     }
 
     /// Returns the durations of the last good poll of `endpoint`, unless outdated.

@@ -59,6 +59,7 @@ impl PeerRecord {
             | Condition::Forked
             | Condition::Isolated
             | Condition::Unheard
+            | Condition::DuplicateKey
             | Condition::Diverged
             | Condition::StatesDiffer
             | Condition::Unregistered

@@ -309,14 +309,17 @@ impl PeerRecord {
     }
 }
 
-/// Returns the outcome of a poll. It was good if an endpoint answered the query, and neither it nor,
+/// Returns the outcome of a poll. It was good if an endpoint answered the query, or its status and
+/// that it is too busy for queries, and neither it nor,
 /// if it has no status to identify itself, the other endpoint is known to be another peer. It is
 /// excused if it failed because of the agent itself.
 fn outcome(endpoints: &[EndpointObservation]) -> LastPoll {
     let any_wrong = endpoints.iter().any(EndpointObservation::is_wrong);
     let good = |endpoint: &EndpointObservation| {
         let attempt = &endpoint.attempt;
-        attempt.query.is_some() && !endpoint.is_wrong() && (attempt.status.is_some() || !any_wrong)
+        let is_busy = endpoint.reason() == Some(Reason::Client(FailureReason::Overloaded));
+        let answers = attempt.query.is_some() || (is_busy && attempt.status.is_some());
+        answers && !endpoint.is_wrong() && (attempt.status.is_some() || !any_wrong)
     };
     let is_own = |endpoint: &EndpointObservation| endpoint.reason() == Some(Reason::MONITOR);
     match () {

@@ -1,4 +1,4 @@
-//! Keeps evidence when a peer forks, diverges or recedes: what the walks of its network read.
+//! Keeps evidence when a peer forks, diverges, recedes or shares its key: what the walks of its network read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl EvidenceCollector {
         };
         let round = match condition {
             // The walks of the last round have proven it.
-            Condition::Forked => self.rounds.last(),
+            Condition::Forked | Condition::DuplicateKey => self.rounds.last(),
             _ => self.rounds.request().await,
         };
         if let Some(round) = round {
@@ -124,7 +124,10 @@ fn began(event: &Event) -> Option<Condition> {
         EventKind::ForkBegan { .. } => Some(Condition::Diverged),
         EventKind::ConditionBegan { condition } => {
             let condition = Condition::named(condition)?;
-            let is_kept = matches!(condition, Condition::Forked | Condition::Receding);
+            let is_kept = matches!(
+                condition,
+                Condition::DuplicateKey | Condition::Forked | Condition::Receding
+            );
             is_kept.then_some(condition)
         }
         _ => None,

@@ -70,31 +70,37 @@ async fn a_forked_network() -> Network {
         std::fs::copy(copy(index), network.store(index)).unwrap();
     }
     network.restart_all(0..3).await;
-    // Past it by more than one block: it may have signed one that is not final.
-    blocks_of(&mut network, COMMON + 2 * APART, 3).await;
+    // Further than the frozen one is.
+    blocks_of_makers(&mut network, COMMON + 2 * APART, 3).await;
     network.peers[3].signal("-CONT");
     network
 }
 
-/// Makes blocks on the first `makers` peers in turn until all four have so many final ones.
+/// Lets the first `makers` peers make a block in turn, until all four have so many final ones.
 async fn blocks(network: &mut Network, count: i64, makers: usize) {
-    blocks_of(network, count, makers).await;
-    let mut last = client(&network.peers[3].tcp());
-    own_order(&mut last, |order| order.points.finality >= count).await;
+    blocks_of_makers(network, count, makers).await;
+    final_blocks(network, 3, count).await;
 }
 
-/// Makes blocks on the first `makers` peers in turn until each of these has so many final ones.
-async fn blocks_of(network: &mut Network, count: i64, makers: usize) {
-    for maker in 0..makers {
-        let mut cells = client(&network.peers[maker].tcp());
-        loop {
-            let order = own_order(&mut cells, |order| order.points.pending() == 0).await;
-            if order.points.finality >= count {
-                break;
-            }
-            network.peers[maker].command("tx (def made 1)").await;
+/// Lets the first `makers` peers make a block in turn, until these have so many final ones.
+async fn blocks_of_makers(network: &mut Network, count: i64, makers: usize) {
+    for maker in (0..makers).cycle() {
+        let mut client = client(&network.peers[maker].tcp());
+        let order = own_order(&mut client, |order| order.points.pending() == 0).await;
+        if order.points.finality >= count {
+            break;
         }
+        network.peers[maker].command("tx (def made 1)").await;
     }
+    for maker in 0..makers {
+        final_blocks(network, maker, count).await;
+    }
+}
+
+/// Waits until a peer has so many final blocks.
+async fn final_blocks(network: &Network, peer: usize, count: i64) {
+    let mut client = client(&network.peers[peer].tcp());
+    own_order(&mut client, |order| order.points.finality >= count).await;
 }
 
 /// Returns the first difference between the orders of the first and the last peer.

@@ -122,8 +122,8 @@ const TABLE: &str = "
 | http-500:2            | 450ms   | Pinned      | 2       | 1 degraded [endpoint_failing http_status] advancing | advancing split=0 margin=0.33 losable=1
 # The query. STATUS is answered, so the order is known.
 | half-dead:2:10s       | 450ms   | Pinned      | 2       | 0 down [query_hangs] advancing                      | advancing split=0 margin=0.08 losable=0
-| query-error=LOAD:2    | -       | Pinned      | 2       | 0 down [overloaded] idle                            | idle split=0 margin=0.08 losable=0
-| busy:2                | -       | Pinned      | 2       | 0 down [overloaded] idle                            | idle split=0 margin=0.08 losable=0
+| query-error=LOAD:2    | -       | Pinned      | 2       | 1 degraded [overloaded] idle                        | idle split=0 margin=0.33 losable=1
+| busy:2                | -       | Pinned      | 2       | 1 degraded [overloaded] idle                        | idle split=0 margin=0.33 losable=1
 | query-error=JUICE:2   | -       | Pinned      | 2       | 1 degraded [query_error] idle                       | idle split=0 margin=0.33 losable=1
 | query-error=JUICE:all | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [query_error] advancing                  | advancing split=- margin=- losable=-
 # The stake.

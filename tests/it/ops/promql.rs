@@ -197,7 +197,13 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
             .map(|it| it.as_str())
             .collect(),
         "level" => ORDER_LEVELS.to_vec(),
-        "check" => vec!["advertised_url", "genesis", "peer_key", "transports_agree"],
+        "check" => vec![
+            "advertised_url",
+            "genesis",
+            "key_proof",
+            "peer_key",
+            "transports_agree",
+        ],
         "severity" => vec!["critical", "warning", "info"],
         "alertstate" => vec!["firing", "pending"],
         _ => return None,

@@ -1,7 +1,7 @@
 //! Faults of a peer, over either transport: the poll fails with the right reason, and the next one
 //! works.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::{FailureReason, Transport};
@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::support::contract::{self, peer, verdict};
-use crate::support::fake::{FakePeer, Fault, Script};
+use crate::support::fake::{FakePeer, Fault, Script, public_key};
 use crate::support::ports::ClosedPort;
 use crate::support::{DEADLINE, let_hang};
 
@@ -63,6 +63,7 @@ impl Watch {
 async fn each_fault_has_its_reason_and_the_next_poll_works() {
     use FailureReason::{
         Closed, HttpStatus, Malformed, Overloaded, PeerError, QueryHangs, Timeout, TooLarge,
+        UnsupportedRelease,
     };
     let deep = [&[0xce_u8, 0x10][..], &[0x80, 0x01].repeat(5000)].concat();
     // Announces 8 GiB: no peer sends a frame whose length takes more than four bytes.
@@ -112,6 +113,17 @@ async fn each_fault_has_its_reason_and_the_next_poll_works() {
             Ok(Overloaded),
         ),
         (Fault::Http(503, "busy"), Err(only_http), Ok(Overloaded)),
+        // As release 0.7.15 answers.
+        (
+            Fault::Http(400, "query requires an 'address' field."),
+            Err(only_http),
+            Ok(UnsupportedRelease),
+        ),
+        (
+            Fault::Http(400, "{\"error\": \"no source\"}"),
+            Err(only_http),
+            Ok(HttpStatus),
+        ),
         (
             Fault::Http(200, "<html>Welcome</html>"),
             Err(only_http),
@@ -127,6 +139,30 @@ async fn each_fault_has_its_reason_and_the_next_poll_works() {
     });
     // All at once, because some of them wait for the timeout.
     join_all(polls).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sheds_queries_is_degraded_while_it_answers_its_status() {
+    let fake = FakePeer::start(Script::default()).await;
+    fake.set(|script| script.fault = Fault::QueryError("LOAD"));
+    for transport in Transport::ALL {
+        let mut watch = Watch::new(&fake, transport);
+        let observation = watch.poll().await;
+        let status = observation.endpoints[0].attempt.status.as_ref();
+        assert!(status.is_some(), "{transport}");
+        let record = verdict(&watch.peer, &observation);
+        let conditions: Vec<_> = record.conditions.iter().map(|it| it.as_str()).collect();
+        assert_eq!(
+            (record.last_poll.up(), record.health, conditions),
+            (Some(true), Health::Degraded, vec!["overloaded"]),
+            "{transport}"
+        );
+    }
+    fake.set(|script| script.fault = Fault::Http(503, "busy"));
+    let mut watch = Watch::new(&fake, Transport::Http);
+    let observation = watch.poll().await;
+    let record = verdict(&watch.peer, &observation);
+    assert_eq!(record.health, Health::Down, "nothing is answered");
 }
 
 /// Polls a good peer, then with a fault, then again without.
@@ -271,6 +307,44 @@ async fn ping_is_sent_only_to_peers_known_to_answer_it() {
         assert!(observation.endpoints[0].attempt.clock.is_none());
     }
     assert_eq!(old.pings(), 0, "0.8.0 does not answer PING");
+}
+
+#[tokio::test]
+async fn only_a_valid_answer_by_another_key_is_another_peer() {
+    for (signer, claimed, expected, reason) in [
+        (Some(1), 1, Some(true), None),
+        (Some(1), 2, Some(false), Some(Reason::WrongPeer)),
+        (None, 1, None, None),
+    ] {
+        let fake = FakePeer::start(Script {
+            signer,
+            key: public_key(claimed),
+            ..Script::default()
+        })
+        .await;
+        let mut watch = Watch::new(&fake, Transport::Tcp);
+        let first = watch.poll().await;
+        assert_eq!(first.endpoints[0].attempt.key_proof, None, "not known yet");
+        let mut record = verdict(&watch.peer, &first);
+        // The answer may come too late for the second poll, which does not wait for it.
+        for _ in 0..3 {
+            let poll = watch.poll().await;
+            record.record_poll(&poll, Instant::now(), SystemTime::now());
+            if signer.is_some() && record.identity.key_proof().to_bool().is_some() {
+                break;
+            }
+        }
+        let failure = record.endpoints[0].last_failure.as_ref();
+        assert_eq!(
+            (
+                record.identity.key_proof().to_bool(),
+                failure.map(|failure| failure.reason)
+            ),
+            (expected, reason),
+            "{signer:?} {claimed}"
+        );
+        assert_eq!(fake.connections(), 1);
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "self_check",
         &["config", "failure", "label_enum", "supervisor"],
     ),
-    ("sidecar", &["config", "supervisor"]),
+    ("sidecar", &["config", "label_enum", "supervisor"]),
     ("supervisor", &[]),
     (
         "survey",

@@ -1,6 +1,7 @@
 //! Networks: seeds, traffic, releases, and large networks.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use convex_client::belief::{read_belief, read_blocks};
 use convex_client::{ClientOptions, Endpoint, FailureReason, TcpClient, TlsSettings};
@@ -38,6 +39,34 @@ async fn all_peers_of_a_healthy_network_are_up_and_agree() {
         assert_eq!(figures(&network, i).await, first);
     }
     assert_eq!(first.1.registered_peers, Some(4));
+}
+
+#[tokio::test]
+async fn peers_prove_their_keys_and_tell_their_releases_from_0_8_3_on() {
+    let network = network(3, &["old-api:1", "new-api:3"], None).await;
+    for (peer, proven, release) in [
+        (1, None, None),
+        (2, Some(true), Some("0.8.6")),
+        (3, Some(true), Some("0.8.17")),
+    ] {
+        let pinned = pinned(&network, peer);
+        let mut prober = prober(&pinned);
+        let mut record = verdict(&pinned, &prober.poll().await);
+        for _ in 0..2 {
+            let poll = prober.poll().await;
+            let ignored = poll.endpoints.iter().map(|it| it.attempt.ignored);
+            assert_eq!(
+                ignored.sum::<u32>(),
+                0,
+                "the peer's own challenge is expected"
+            );
+            record.record_poll(&poll, Instant::now(), SystemTime::now());
+        }
+        assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
+        assert_eq!(record.identity.key_proof().to_bool(), proven, "{peer}");
+        let told = prober.release(Instant::now() + DEADLINE).await;
+        assert_eq!(told.unwrap().unwrap().as_deref(), release, "{peer}");
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub use compare::{Comparison, Difference, HistoryComparison, Side};
 pub use error::{BeliefError, SignedError};
 pub use message::ProvenBlock;
 pub use order::SignedOrder;
+pub(crate) use signed::verify;
+
 pub use reader::{Belief, BeliefReader, Held, MAX_ORDERS};
 pub use source::{
     BeliefHead, CellSource, MAX_TRIES, compare_histories, compare_histories_at, read_belief,

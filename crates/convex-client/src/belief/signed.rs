@@ -16,7 +16,7 @@ const VALUE_OFFSET: usize = 1 + 32 + 64;
 ///
 /// Peers verify with RFC 8032 implementations (`Ed25519.verify` of Bouncy Castle by default), and so
 /// does this.
-pub(super) fn verify(cell: &Cell) -> Result<(Hash, &Cell), SignedError> {
+pub(crate) fn verify(cell: &Cell) -> Result<(Hash, &Cell), SignedError> {
     let parts = cell
         .signed_parts()
         .ok_or(SignedError::Malformed("it is not signed data with a key"))?;

@@ -34,6 +34,25 @@ pub(super) fn from_status(status: StatusCode, body: &[u8]) -> Failure {
     )
 }
 
+/// What releases before 0.8.0 answer a query that names no account (PEER-PROTOCOL, section 15.1).
+const NEEDS_ADDRESS: &[u8] = b"query requires an 'address' field";
+
+/// Returns the failure for an HTTP response to a query that is not an answer. A release that is not
+/// supported is recognized by what it says, never by silence.
+pub(super) fn from_query_status(status: StatusCode, body: &[u8]) -> Failure {
+    let says_so = body
+        .windows(NEEDS_ADDRESS.len())
+        .any(|part| part == NEEDS_ADDRESS);
+    if status == StatusCode::BAD_REQUEST && says_so {
+        return Failure::new(
+            FailureReason::UnsupportedRelease,
+            "the peer wants an account with each query, as releases before 0.8.0 do; upgrade it to \
+             0.8.0 or later",
+        );
+    }
+    from_status(status, body)
+}
+
 /// Returns the first bytes of a body as quoted text.
 pub(super) fn excerpt(body: &[u8]) -> String {
     const MAX_BYTES: usize = 60;

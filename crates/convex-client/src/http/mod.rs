@@ -4,6 +4,7 @@
 mod failure;
 mod options;
 mod other_servers;
+mod release;
 mod requests;
 mod rest;
 mod retry_after;
@@ -94,13 +95,15 @@ impl HttpClient {
     ) -> (Attempt<V>, Outcome) {
         match &mut self.client {
             Ok(client) => client.attempt(spec, deadline).await,
-            Err(reason) => {
-                let message = format!("cannot create the HTTP client: {reason}");
-                let failure = Failure::new(FailureReason::Local, message);
-                (Attempt::default(), Err(failure))
-            }
+            Err(reason) => (Attempt::default(), Err(unusable(reason))),
         }
     }
+}
+
+/// Returns the failure of a client whose options are not usable.
+fn unusable(reason: &str) -> Failure {
+    let message = format!("cannot create the HTTP client: {reason}");
+    Failure::new(FailureReason::Local, message)
 }
 
 fn client(
@@ -146,8 +149,10 @@ fn client(
     // Without a tunnel the proxy must be told where the request goes.
     let is_absolute = http.proxy.is_some() && !is_https;
     let protocol = Rest {
-        query_uri: route(&base, "query", is_absolute)?,
-        status_uri: route(&base, "status", is_absolute)?,
+        query_uri: route(&base, "api/v1/query", is_absolute)?,
+        status_uri: route(&base, "api/v1/status", is_absolute)?,
+        mcp_uri: route(&base, "mcp", is_absolute)?,
+        index_uri: route(&base, "", is_absolute)?,
         headers,
         account: options.account,
         limits: Limits {
@@ -172,10 +177,10 @@ fn authority(url: &Url) -> String {
     }
 }
 
-/// Returns the URI of a route of the API.
+/// Returns the URI of a route.
 fn route(base: &Url, path: &str, is_absolute: bool) -> Result<Uri, String> {
     let prefix = base.path().trim_end_matches('/');
-    let mut text = format!("{prefix}/api/v1/{path}");
+    let mut text = format!("{prefix}/{path}");
     if is_absolute {
         text = format!("{}://{}{text}", base.scheme(), authority(base));
     }

@@ -29,6 +29,8 @@ const STATUS_RECHECK_PAUSE: Duration = Duration::from_secs(600);
 pub(super) struct Rest {
     pub(super) query_uri: Uri,
     pub(super) status_uri: Uri,
+    pub(super) mcp_uri: Uri,
+    pub(super) index_uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) account: Option<u64>,
     pub(super) limits: Limits,
@@ -91,10 +93,24 @@ impl Protocol for Rest {
         deadline: Instant,
     ) -> Outcome {
         connection.is_silent = true;
+        let mut overloaded = None;
         let exchange = async {
             let query = self.query(spec, connection, attempt, heard).await;
             connection.is_silent = !connection.stream.has_received();
-            let mut took = query?;
+            let mut took = match query {
+                // It sheds queries. That it answers its status shows that it is there.
+                Err(failure) if failure.reason == FailureReason::Overloaded => {
+                    overloaded = Some(failure.clone());
+                    if spec.with_status && attempt.retry_after.is_none() && self.may_have_status() {
+                        let response = self.status(connection, dialler, deadline).await;
+                        if let Ok(response) = received(response, attempt) {
+                            self.record_status(&response, attempt).await.ok();
+                        }
+                    }
+                    return Err(failure);
+                }
+                query => query?,
+            };
             if spec.with_status && self.may_have_status() {
                 let response = self.status(connection, dialler, deadline).await;
                 let response = received(response, attempt)?;
@@ -104,7 +120,9 @@ impl Protocol for Rest {
             Ok(took)
         };
         let outcome = timeout_at(deadline, exchange).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(failure::deadline_passed(attempt)));
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(overloaded.unwrap_or_else(|| failure::deadline_passed(attempt)))
+        });
         outcome.map_err(
             |failure| match connection.stream.spoken_instead(Spoken::Http) {
                 Some(spoken) if matches!(connection.stream, Stream::Plain(_)) => Failure::new(
@@ -211,7 +229,7 @@ impl Rest {
         match decoded.map(|message| Reply::from_cell(&message.top)) {
             Ok(Some(reply)) => Ok(reply),
             _ if !response.status.is_success() => {
-                Err(failure::from_status(response.status, &response.body))
+                Err(failure::from_query_status(response.status, &response.body))
             }
             Ok(None) => Err(Failure::new(
                 FailureReason::Malformed,

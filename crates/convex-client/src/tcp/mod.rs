@@ -5,10 +5,11 @@ mod cells;
 mod frame;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use cad3::{Cell, Limits, encode_message};
+use cad3::{Cell, Hash, Limits, decode_message, encode_message};
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +24,7 @@ use crate::failure::{Failure, FailureReason};
 use crate::kept::{KeptClient, Protocol, Resumed};
 use crate::message::{Api, Reply, ping_request, status_request};
 use crate::options::ClientOptions;
+use crate::proof::{Challenge, KeyProof, is_challenge};
 use crate::query::{Query, QueryError};
 
 pub use self::cells::TcpCells;
@@ -32,6 +34,9 @@ pub use self::frame::{FrameDecoder, FrameError, put_frame};
 /// request that timed out stays reserved, and this bounds the replies that a hanging peer may send
 /// later.
 const MAX_OUTSTANDING: usize = 32;
+
+/// Maximum number of requests in one attempt: status, ping, challenge and query.
+const MAX_REQUESTS: usize = 4;
 
 /// Number of unanswered PINGs on one connection after which no more are sent on it. Not every peer
 /// that is known to answer PING still does: another release may run behind the same address.
@@ -56,6 +61,8 @@ struct Binary {
     next_id: AtomicI64,
     /// The peer is known to answer PING.
     answers_ping: AtomicBool,
+    /// The network that the peer last said it belongs to.
+    genesis: Mutex<Option<Hash>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +72,12 @@ struct Connection {
     outstanding: Vec<i64>,
     /// Those of them that are PINGs.
     pings: Vec<i64>,
+    /// The challenge that the peer was sent on this connection, with its id; none before.
+    challenge: Option<(i64, Challenge)>,
+    /// What came of it; none before an answer.
+    proof: Option<KeyProof>,
+    /// The peer may send a challenge in return, which needs no answer.
+    may_be_challenged: bool,
     /// Size of the contents received in the current attempt, in bytes.
     received: usize,
     /// Number of messages ignored between attempts.
@@ -104,6 +117,7 @@ impl TcpClient {
             },
             next_id: AtomicI64::new(1),
             answers_ping: AtomicBool::new(false),
+            genesis: Mutex::default(),
         };
         let dialler = Dialler::new(endpoint.host(), endpoint.port(), max_bytes);
         Self(KeptClient::new(
@@ -151,6 +165,9 @@ impl Protocol for Binary {
             frames: FramedRead::with_capacity(stream, decoder, READ_BUFFER_BYTES),
             outstanding: Vec::new(),
             pings: Vec::new(),
+            challenge: None,
+            proof: None,
+            may_be_challenged: false,
             received: 0,
             ignored: 0,
         }
@@ -171,7 +188,7 @@ impl Protocol for Binary {
                     connection.ignore_stale(&content, &self.limits);
                 }
                 // Nothing more to read, and no sign that the connection is dead.
-                None if connection.outstanding.len() + 3 <= MAX_OUTSTANDING => {
+                None if connection.outstanding.len() + MAX_REQUESTS <= MAX_OUTSTANDING => {
                     connection.received = 0;
                     connection.frames.get_mut().renew_budget();
                     return Resumed::Usable;
@@ -201,6 +218,7 @@ impl Protocol for Binary {
             .await;
         attempt.response_bytes = connection.received;
         attempt.ignored += std::mem::take(&mut connection.ignored);
+        attempt.key_proof.clone_from(&connection.proof);
         outcome.map_err(|failure| {
             let stream = connection.frames.get_ref();
             match stream.spoken_instead(Spoken::Other) {
@@ -263,6 +281,7 @@ impl Binary {
         deadline: Instant,
     ) -> Result<Duration, Failure> {
         let requests = self.send(spec, connection, deadline).await?;
+        let mut overloaded = None;
         while !requests.is_answered(attempt) {
             let content = match timeout_at(deadline, connection.frames.next()).await {
                 Ok(Some(content)) => content?,
@@ -272,7 +291,7 @@ impl Binary {
                         "the peer closed the connection without an answer",
                     ));
                 }
-                Err(_) => return Err(deadline_passed(attempt)),
+                Err(_) => return Err(overloaded.unwrap_or_else(|| deadline_passed(attempt))),
             };
             connection.received += content.len();
             let took = requests.sent.elapsed();
@@ -282,8 +301,22 @@ impl Binary {
                     format!("a reply does not decode: {error}"),
                 )
             })?;
+            if connection.is_challenged_back(&message.top) {
+                continue;
+            }
             let answer = (Reply::from_cell(&message.top), took);
-            self.handle_message(spec, connection, attempt, &requests, answer)?;
+            match self.handle_message(spec, connection, attempt, &requests, answer) {
+                // It sheds queries. That it answers its status shows that it is there.
+                Err(failure) if failure.reason == FailureReason::Overloaded => {
+                    overloaded = Some(failure);
+                }
+                handled => handled?,
+            }
+            if let Some(failure) =
+                overloaded.take_if(|_| requests.status.is_none() || attempt.status.is_some())
+            {
+                return Err(failure);
+            }
             heard.fetch_or(
                 attempt.status.is_some() || attempt.query.is_some(),
                 Ordering::Relaxed,
@@ -298,6 +331,14 @@ impl Binary {
         Ok(requests.sent.elapsed())
     }
 
+    fn genesis(&self) -> Option<Hash> {
+        *self.genesis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_genesis(&self, genesis: Option<Hash>) {
+        *self.genesis.lock().unwrap_or_else(PoisonError::into_inner) = genesis;
+    }
+
     async fn send<V>(
         &self,
         spec: &RequestSpec<'_, V>,
@@ -306,7 +347,11 @@ impl Binary {
     ) -> Result<SentRequests, Failure> {
         let mut frames = Vec::with_capacity(512);
         let Connection {
-            outstanding, pings, ..
+            outstanding,
+            pings,
+            challenge,
+            may_be_challenged,
+            ..
         } = &mut *connection;
         let mut request = |message: &dyn Fn(i64) -> Cell| {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
@@ -320,6 +365,14 @@ impl Binary {
             && pings.len() < MAX_UNANSWERED_PINGS;
         let ping = with_ping.then(|| request(&ping_request));
         pings.extend(ping);
+        // What answers PING answers challenges too.
+        if with_ping
+            && challenge.is_none()
+            && let Some(new) = self.genesis().and_then(Challenge::new)
+        {
+            *challenge = Some((request(&|id| new.request(id)), new));
+            *may_be_challenged = true;
+        }
         let query = request(&|id| spec.request.message(id, self.account));
         let requests = SentRequests {
             sent: Instant::now(),
@@ -360,7 +413,13 @@ impl Binary {
                 .fetch_or(reply.api == Api::V0_8_3, Ordering::Relaxed);
             attempt.record_query(reply, took, spec.read)
         } else if Some(id) == requests.status {
-            attempt.record_status(reply, took)
+            attempt.record_status(reply, took)?;
+            let genesis = attempt.status.as_ref().map(|status| status.value.genesis);
+            self.set_genesis(genesis);
+            Ok(())
+        } else if connection.is_challenge(id) {
+            connection.check_proof(reply);
+            Ok(())
         } else if Some(id) == requests.ping {
             if let Some(peer_ms) = reply.outcome.ok().and_then(|value| value.as_i64()) {
                 let value = ClockSample::new(peer_ms, requests.sent_at, took);
@@ -393,12 +452,44 @@ impl Connection {
             .is_some()
     }
 
-    /// Counts a message that arrived between two attempts as ignored. A late reply frees its id.
+    /// Counts a message that arrived between two attempts as ignored, unless it belongs to the
+    /// challenge. A late reply frees its id.
     fn ignore_stale(&mut self, content: &Bytes, limits: &Limits) {
-        self.ignored += 1;
-        if let Ok(Some(Reply { id: Some(id), .. })) = Reply::decode(content, limits) {
-            self.remove_outstanding(id);
+        let message = decode_message(content, limits).map(|message| message.top);
+        let message = message.unwrap_or(Cell::Nil);
+        if self.is_challenged_back(&message) {
+            return;
         }
+        let reply = Reply::from_cell(&message);
+        let Some((id, reply)) = reply.and_then(|reply| Some((reply.id?, reply))) else {
+            self.ignored += 1;
+            return;
+        };
+        let is_answer = self.remove_outstanding(id);
+        if is_answer && self.is_challenge(id) {
+            self.check_proof(reply);
+        } else {
+            self.ignored += 1;
+        }
+    }
+
+    /// Whether `id` is that of the challenge.
+    fn is_challenge(&self, id: i64) -> bool {
+        self.challenge.as_ref().is_some_and(|(sent, _)| *sent == id)
+    }
+
+    /// Checks the answer to the challenge.
+    fn check_proof(&mut self, reply: Reply) {
+        if let Some((_, challenge)) = &self.challenge {
+            self.proof = Some(challenge.check(reply));
+        }
+    }
+
+    /// Whether a message is the challenge that a peer sends in return, once.
+    fn is_challenged_back(&mut self, message: &Cell) -> bool {
+        let is_expected = self.may_be_challenged && is_challenge(message);
+        self.may_be_challenged &= !is_expected;
+        is_expected
     }
 }
 

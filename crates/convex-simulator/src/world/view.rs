@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cad3::{Cell, Hash};
 use convex_client::StatePair;
 
-use crate::ledger::{Ledger, OrderId};
+use crate::ledger::{Ledger, OrderId, OrderKey};
 use crate::script::ActiveFaults;
 use crate::state::State;
 
@@ -17,6 +17,8 @@ pub(crate) struct View {
     pub(crate) genesis: Hash,
     pub(crate) genesis_state: Arc<State>,
     pub(crate) key: Hash,
+    /// The pair of that key.
+    pub(super) order_key: OrderKey,
     /// The orders in the peer's belief; none if the network is too large for beliefs.
     pub(super) heard: Option<Vec<OrderId>>,
     pub(super) ledger: Arc<Mutex<Ledger>>,
@@ -60,6 +62,11 @@ impl View {
     /// Returns a block, order or belief, or a part of one, by its hash.
     pub(crate) fn signed_cell(&self, hash: &Hash) -> Option<Cell> {
         self.ledger().get(hash)
+    }
+
+    /// Signs a value with the peer's key.
+    pub(crate) fn sign(&self, value: &Cell) -> Cell {
+        self.ledger().sign(self.order_key, value)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

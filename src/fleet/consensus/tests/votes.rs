@@ -150,6 +150,51 @@ fn each_block_is_counted_once_when_it_is_final() {
 }
 
 #[test]
+fn transactions_a_second_are_those_of_the_last_five_minutes_that_were_all_read() {
+    let mut net = Net::new("a50 b50");
+    let rate =
+        |net: &mut Net, range, finality| read(net, blocks(range, finality)).transactions_per_second;
+    assert_eq!(rate(&mut net, 0..10, 10), None, "one reading is no rate");
+    // Blocks 10 to 12 have as many transactions.
+    assert_eq!(rate(&mut net, 9..13, 13), Some(33.0 / 60.0));
+    for minutes in 2..=5 {
+        let expected = 33.0 / (60.0 * f64::from(minutes));
+        assert_eq!(rate(&mut net, 12..13, 13), Some(expected));
+    }
+    assert_eq!(rate(&mut net, 12..13, 13), Some(0.0));
+    let skipped = BlocksFacts {
+        skipped: 3,
+        ..blocks(19..21, 21)
+    };
+    assert_eq!(read(&mut net, skipped).transactions_per_second, None);
+}
+
+#[test]
+fn the_time_to_final_is_by_the_clock_of_the_maker_and_of_new_blocks_only() {
+    for (points, signed_after, finality, expected) in [
+        ([12, 12, 12, 12], 300, 12, Some(0.3)),
+        // Something is pending, so the order has changed since.
+        ([13, 12, 12, 12], 300, 12, None),
+        // Another peer made the block.
+        ([11, 11, 11, 11], 300, 12, None),
+        // Final before the last reading.
+        ([10, 10, 10, 10], 300, 12, None),
+        // Dated later than it was final.
+        ([12, 12, 12, 12], -300, 12, None),
+    ] {
+        let mut net = Net::new("a50 b50");
+        read(&mut net, blocks(0..10, 10));
+        let [.., last] = points;
+        // The peer `b` makes the blocks with odd indices.
+        net.sign('b', points, None);
+        let dated_ms = 1_000_000_000 + (last - 1) * 1_000;
+        net.peer('b').order.facts.signed_ms = dated_ms + signed_after;
+        let found = read(&mut net, blocks(9..12, finality)).finality_seconds;
+        assert_eq!(found, expected, "{points:?} {signed_after}");
+    }
+}
+
+#[test]
 fn the_oldest_pending_block_is_no_older_than_the_one_before_it() {
     for (timestamps, finality, expected) in [
         ([10, 20, 30], 2, Some((2, 70.0))),

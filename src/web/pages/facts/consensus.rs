@@ -64,6 +64,16 @@ impl PeerFacts<'_> {
             let is_unheard = consensus.hearing.is_some_and(|it| it.is_unheard);
             entries.push(Entry::new("That is held", value, &source).problem_if(is_unheard));
         }
+        let name = &self.record.peer.name;
+        let sharing = verdict
+            .duplicate_keys
+            .iter()
+            .filter(|it| it.peers.contains(name));
+        for other in sharing.flat_map(|it| &it.peers).filter(|it| *it != name) {
+            let source = Markup("orders that it and the other never held".to_owned());
+            let value = format!("{} signs with it too", sanitize(other));
+            entries.push(Entry::new("Its key", value, &source).problem_if(true));
+        }
         entries.extend(self.history(&consensus, verdict, &names));
         if let (Some(made), Some((last, all))) = (consensus.blocks_made, consensus.last_blocks) {
             let source = Markup("the blocks of the network's history".to_owned());

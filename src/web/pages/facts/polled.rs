@@ -45,6 +45,20 @@ impl PeerFacts<'_> {
                     .problem_if(is_problem),
             );
         }
+        if identity.key.is_some() {
+            let value = match identity.key_proof() {
+                Evidence::Proven => "yes".to_owned(),
+                Evidence::Disproven => "no, it answers with another key".to_owned(),
+                Evidence::None => identity.proof_problem.as_ref().map_or_else(
+                    || "not proven".to_owned(),
+                    |problem| format!("not proven: {problem}"),
+                ),
+            };
+            let source =
+                Markup("a challenge over tcp, which releases from 0.8.3 on answer".to_owned());
+            let is_problem = identity.key_proof() == Evidence::Disproven;
+            entries.push(Entry::new("Holds its key", value, &source).problem_if(is_problem));
+        }
         if identity.key_changes > 0 {
             entries.push(Entry::new(
                 "Key changes",
@@ -56,6 +70,10 @@ impl PeerFacts<'_> {
             let value = if agree { "yes" } else { "no" };
             let source = Markup("both endpoints compared".to_owned());
             entries.push(Entry::new("Endpoints are one peer", value, &source).problem_if(!agree));
+        }
+        if let Some(release) = self.record.release(self.snapshot.now) {
+            let source = Markup("what it tells over http, asked once an hour".to_owned());
+            entries.push(Entry::new("Release", release, &source));
         }
         if let Some(api) = self.record.api {
             let source = Markup("the form of its answers".to_owned());

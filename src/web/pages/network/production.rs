@@ -40,6 +40,8 @@ struct ProductionView {
     /// Transactions in each of the counted blocks, on average.
     transactions_per_block: Option<String>,
     transactions: String,
+    rate: Option<String>,
+    finality: Option<String>,
     skipped: Option<String>,
 }
 
@@ -100,6 +102,12 @@ impl ProductionView {
             transactions_per_block: (counted > 0)
                 .then(|| format!("{:.1}", ratio(transactions, counted as u64))),
             transactions: count(production.transactions),
+            rate: production
+                .transactions_per_second
+                .map(|rate| format!("{rate:.2}")),
+            finality: production
+                .finality_seconds
+                .map(|seconds| format!("{seconds:.2} s")),
             skipped: (production.skipped > 0).then(|| count(production.skipped)),
         }
     }

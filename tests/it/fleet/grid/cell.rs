@@ -21,10 +21,11 @@ const HOLDS_FOR: Duration = Duration::from_secs(45);
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The conditions that accuse a peer of what only a comparison shows.
-const ACCUSATIONS: [Condition; 10] = [
+const ACCUSATIONS: [Condition; 11] = [
     Condition::Forked,
     Condition::Isolated,
     Condition::Unheard,
+    Condition::DuplicateKey,
     Condition::Lagging,
     Condition::Stalled,
     Condition::Receding,
