@@ -76,6 +76,8 @@ struct Connection {
     challenge: Option<(i64, Challenge)>,
     /// What came of it; none before an answer.
     proof: Option<KeyProof>,
+    /// The key that the peer last said it has.
+    claimed_key: Option<Hash>,
     /// The peer may send a challenge in return, which needs no answer.
     may_be_challenged: bool,
     /// Size of the contents received in the current attempt, in bytes.
@@ -167,6 +169,7 @@ impl Protocol for Binary {
             pings: Vec::new(),
             challenge: None,
             proof: None,
+            claimed_key: None,
             may_be_challenged: false,
             received: 0,
             ignored: 0,
@@ -335,8 +338,8 @@ impl Binary {
         *self.genesis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_genesis(&self, genesis: Option<Hash>) {
-        *self.genesis.lock().unwrap_or_else(PoisonError::into_inner) = genesis;
+    fn set_genesis(&self, genesis: Hash) {
+        *self.genesis.lock().unwrap_or_else(PoisonError::into_inner) = Some(genesis);
     }
 
     async fn send<V>(
@@ -414,8 +417,10 @@ impl Binary {
             attempt.record_query(reply, took, spec.read)
         } else if Some(id) == requests.status {
             attempt.record_status(reply, took)?;
-            let genesis = attempt.status.as_ref().map(|status| status.value.genesis);
-            self.set_genesis(genesis);
+            if let Some(status) = attempt.status.as_ref().map(|status| &status.value) {
+                self.set_genesis(status.genesis);
+                connection.set_claimed_key(status.peer_key);
+            }
             Ok(())
         } else if connection.is_challenge(id) {
             connection.check_proof(reply);
@@ -470,6 +475,19 @@ impl Connection {
             self.check_proof(reply);
         } else {
             self.ignored += 1;
+        }
+    }
+
+    /// Records the key that the peer says it has. If it said another one before, which is possible
+    /// where a proxy passes requests on to several peers, what it proved then counts no more.
+    fn set_claimed_key(&mut self, key: Hash) {
+        if self
+            .claimed_key
+            .replace(key)
+            .is_some_and(|before| before != key)
+        {
+            self.challenge = None;
+            self.proof = None;
         }
     }
 
