@@ -14,10 +14,11 @@ use super::{Agent, REAL_PEERS, TIMEOUT, pipeline, simulated, tls};
 
 /// Queries without data while nothing is wrong, as dashboard, panel or annotation, and letter of
 /// the query. Faults fill each of them.
-const EMPTY_WHEN_HEALTHY: [&str; 40] = [
+const EMPTY_WHEN_HEALTHY: [&str; 45] = [
     "convex-consensus, Different states, C",
     "convex-consensus, First different block, A",
     "convex-consensus, Forked",
+    "convex-consensus, Next upgrade, A",
     "convex-consensus, Order stalled",
     "convex-consensus, Peers, H",
     "convex-consensus, Peers, M",
@@ -25,6 +26,9 @@ const EMPTY_WHEN_HEALTHY: [&str; 40] = [
     "convex-consensus, Split",
     "convex-consensus, State diverged",
     "convex-consensus, States differ",
+    "convex-consensus, Weight by readiness, A",
+    "convex-consensus, Weight by readiness, B",
+    "convex-consensus, Weight by readiness, C",
     "convex-fleet, Agent restarts",
     "convex-fleet, Failed polls, the worst, A",
     "convex-fleet, Pages",
@@ -50,6 +54,7 @@ const EMPTY_WHEN_HEALTHY: [&str; 40] = [
     "convex-peer, Parts of connecting, A",
     "convex-peer, Reloads",
     "convex-peer, Restarts",
+    "convex-peer, Who answers, C",
     "convex-service-level, Budget burns",
     "convex-service-level, Down",
     "convex-stake, Stake low",
@@ -313,7 +318,8 @@ async fn faults_fill_the_queries_that_are_empty_on_a_healthy_network() {
     )
     .await;
     let split = simulated::network(4, &["fork:50%:5s"], Some("3s")).await;
-    let stalled = simulated::network(4, &["stall:all:5s"], Some("3s")).await;
+    let stalled = ["stall:all:5s", "upgrade=21d:all"];
+    let stalled = simulated::network(4, &stalled, Some("3s")).await;
     let watched = peers(&faulty, "faulty").replace(
         "name: faulty-1,",
         "name: faulty-1, maintenance: [{ from: 2026-01-01T00:00:00Z, to: 2126-01-01T00:00:00Z, comment: always }],",
