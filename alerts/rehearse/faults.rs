@@ -76,7 +76,7 @@ const REHEARSALS: &[(&str, Expected)] = &[
     ("http-500:2", Alert("ConvexPeerDegraded")),
     ("query-error=JUICE:2", Alert("ConvexPeerDegraded")),
     ("busy:2", Any),
-    // It lags: that it executes nothing is told later, as ConvexPeerDegraded.
+    // It lags: ConvexPeerDegraded says later that it executes nothing.
     ("frozen:2", Alert("ConvexPeerLagging")),
     (UPGRADE, All(UPGRADE_ALERTS)),
 ];
@@ -84,7 +84,7 @@ const REHEARSALS: &[(&str, Expected)] = &[
 /// An upgrade that three of the seven peers cannot execute. It is played in acts.
 const UPGRADE: &str = "upgrade=21d:1-4";
 
-/// What is told weeks before, on the last day, and when those that can execute it freeze as well.
+/// The alerts weeks before, on the last day, and when those that can execute it freeze as well.
 const UPGRADE_ALERTS: &[(&str, &str)] = &[
     ("ConvexUpgradePending", "info"),
     ("ConvexUpgradeUnsupported", "warning"),

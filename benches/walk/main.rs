@@ -106,7 +106,7 @@ impl Walks {
             orders = belief.orders.len();
         }
         if self.known == Known::Others {
-            // Until every peer has signed anew.
+            // Until every peer has signed again.
             sleep(Duration::from_millis(1500)).await;
         }
         Ok((took, orders))

@@ -85,7 +85,7 @@ impl Challenge {
     }
 }
 
-/// Whether `message` is a challenge, as peers send one back to whoever challenged them.
+/// Whether `message` is a challenge, such as a peer sends back to the challenger.
 pub(crate) fn is_challenge(message: &Cell) -> bool {
     let first = message.as_elements().and_then(|elements| elements.get(0));
     first.and_then(Cell::as_keyword) == Some("CH")

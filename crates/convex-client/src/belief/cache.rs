@@ -1,5 +1,6 @@
-//! What was read of beliefs before. Peers of one network hold the same orders, and on an idle network
-//! the same belief, so most of a belief was read from another peer or at another time already.
+//! Cells of beliefs that were read before. Peers of one network hold the same orders, and on an
+//! idle network the same belief, so most of a belief was read from another peer or at another
+//! time already.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +34,7 @@ struct Kept {
 }
 
 impl BeliefCache {
-    /// Forgets what was not used since the last call.
+    /// Forgets the cells and orders that were not used since the last call.
     pub fn forget_unused(&self) {
         let mut kept = self.lock();
         kept.cells.forget_unused();
