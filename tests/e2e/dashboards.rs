@@ -209,8 +209,17 @@ async fn dashboards_have_data_on_a_healthy_network_or_are_empty_by_design() {
     prometheus
         .wait_for("max(convex_peer_order_blocks)", |_| true)
         .await;
-    network.peers[0].command("tx (def moved 1)").await;
-    wait_for_data(filled, &prometheus, since).await;
+    // How long blocks take is known of those that are made between two walks.
+    let blocks = async {
+        loop {
+            network.peers[0].command("tx (def moved 1)").await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+    };
+    tokio::select! {
+        () = wait_for_data(filled, &prometheus, since) => {}
+        () = blocks => {}
+    }
     wait_until_all_are_empty(&empty, &prometheus).await;
 }
 
