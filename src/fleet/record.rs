@@ -107,7 +107,7 @@ impl Fleet {
     }
 
     /// Records what a round of walks found in a network. The next verdict on it includes it.
-    pub fn record_round(&self, network: &str, round: Round) {
+    pub fn record_round(&self, network: &str, round: Arc<Round>) {
         if let Some(network) = self.network(network) {
             network.record(|unjudged| unjudged.rounds.push(round));
         }

@@ -1,12 +1,12 @@
 //! What the orders and beliefs of networks say about each watched peer. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use cad3::Hash;
 
 use crate::fleet::{NetworkVerdict, PeerRecord};
 
-use super::verdict::{ConsensusVerdict, Fork, Hearing, Vote, WalkResult};
+use super::verdict::{ConsensusVerdict, Fork, Hearing, Production, Vote, WalkResult};
 
 /// The verdicts on networks, by the peers that they are about.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ struct NetworkIndex<'a> {
     votes: HashMap<Hash, &'a Vote>,
     /// Only of peers that have another history than the majority.
     forks: HashMap<Hash, &'a Fork>,
+    /// How many of the last blocks each peer made.
+    last_made: BTreeMap<Hash, usize>,
 }
 
 /// What is known of one peer from orders and beliefs.
@@ -70,8 +72,7 @@ impl<'a> PeerConsensus<'a> {
 
 impl<'a> NetworkIndex<'a> {
     fn new(verdict: &'a ConsensusVerdict) -> Self {
-        let forked = verdict.histories.iter().flat_map(|it| &it.groups);
-        let forked = forked.flat_map(|group| &group.peers);
+        let forks = verdict.forks();
         Self {
             verdict,
             hearing: verdict
@@ -80,9 +81,12 @@ impl<'a> NetworkIndex<'a> {
                 .map(|hearing| (hearing.name.as_str(), hearing))
                 .collect(),
             votes: verdict.votes.iter().map(|vote| (vote.key, vote)).collect(),
-            forks: forked
-                .filter_map(|key| Some((*key, verdict.fork_of(key)?)))
-                .collect(),
+            forks: forks.filter_map(|(key, fork)| Some((key, fork?))).collect(),
+            last_made: verdict
+                .production
+                .as_ref()
+                .map(Production::last_made)
+                .unwrap_or_default(),
         }
     }
     /// Walks are found by the name of the peer, orders and blocks by its key.
@@ -97,8 +101,10 @@ impl<'a> NetworkIndex<'a> {
             fork: key.and_then(|key| self.forks.get(&key).copied()),
             blocks_made: production
                 .map(|(production, key)| production.made.get(&key).copied().unwrap_or(0)),
-            last_blocks: production
-                .map(|(production, key)| (production.last_made_by(&key), production.last.len())),
+            last_blocks: production.map(|(production, key)| {
+                let made = self.last_made.get(&key).copied();
+                (made.unwrap_or(0), production.last.len())
+            }),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What a round found of each peer's orders: what others should hold a minute later. Pure.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cad3::Hash;
 use tokio::time::Instant;
+
+use crate::fleet::wall_time::unix_millis;
 
 use super::facts::{OrderFacts, RoundFacts, WalkFacts};
 use super::histories::HistoryWatch;
@@ -102,8 +104,6 @@ impl Sighting {
 
 /// Returns how far an order is dated ahead of the agent's clock. Peers drop such orders until then.
 fn ahead(order: &OrderFacts, walk: &WalkFacts) -> Duration {
-    let since_epoch = walk.wall.duration_since(SystemTime::UNIX_EPOCH);
-    let wall_ms = i64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
-    let ahead_ms = order.signed_ms.saturating_sub(wall_ms);
+    let ahead_ms = order.signed_ms.saturating_sub(unix_millis(walk.wall));
     Duration::from_millis(u64::try_from(ahead_ms).unwrap_or_default())
 }

@@ -208,27 +208,26 @@ pub struct Pending {
 }
 
 impl ConsensusVerdict {
-    /// Returns what the peer with `key` hears.
-    #[must_use]
-    pub fn hearing_of(&self, key: &Hash) -> Option<&Hearing> {
-        self.hearing.iter().find(|hearing| hearing.key == *key)
-    }
-
-    /// Returns where the history of the peer with `key` leaves that of the majority; none if it does
-    /// not, or if there is no majority.
-    #[must_use]
-    pub fn fork_of(&self, key: &Hash) -> Option<&Fork> {
-        let groups = &self.histories.as_ref()?.groups;
-        groups.first().filter(|first| first.is_majority)?;
-        let group = groups.iter().find(|group| group.peers.contains(key))?;
-        group.fork.as_ref()
+    /// Returns the key of each peer whose history is known, with where that leaves the history of the
+    /// majority: none if it does not, or if there is no majority.
+    pub fn forks(&self) -> impl Iterator<Item = (Hash, Option<&Fork>)> {
+        let groups = self.histories.as_ref().map_or(&[][..], |it| &it.groups);
+        let has_majority = groups.first().is_some_and(|first| first.is_majority);
+        groups.iter().flat_map(move |group| {
+            let fork = group.fork.as_ref().filter(|_| has_majority);
+            group.peers.iter().map(move |key| (*key, fork))
+        })
     }
 }
 
 impl Production {
-    /// Returns how many of the last blocks the peer with `key` made.
+    /// Returns how many of the last blocks each peer made, by key.
     #[must_use]
-    pub fn last_made_by(&self, key: &Hash) -> usize {
-        self.last.iter().filter(|block| block.maker == *key).count()
+    pub fn last_made(&self) -> BTreeMap<Hash, usize> {
+        let mut made = BTreeMap::new();
+        for block in &self.last {
+            *made.entry(block.maker).or_default() += 1;
+        }
+        made
     }
 }

@@ -22,7 +22,7 @@ const FORK_COUNTS_FOR: Duration = Duration::from_secs(1800);
 #[derive(Debug, Default)]
 pub(super) struct Consensus {
     /// Rounds that are not taken yet.
-    pub(super) rounds: Vec<Round>,
+    pub(super) rounds: Vec<Arc<Round>>,
     pub(super) watch: Arc<ConsensusWatch>,
     pub(super) verdict: Arc<ConsensusVerdict>,
     /// When something in the verdict becomes too old to count.
@@ -54,7 +54,7 @@ impl Standing {
 impl Consensus {
     /// Takes rounds, which count with the next comparison, and what was known before the agent
     /// started.
-    pub(super) fn take(&mut self, rounds: Vec<Round>, registered: &[SavedRegistrations]) {
+    pub(super) fn take(&mut self, rounds: Vec<Arc<Round>>, registered: &[SavedRegistrations]) {
         self.rounds.extend(rounds);
         if !registered.is_empty() {
             Arc::make_mut(&mut self.watch).restore_registrations(registered);
@@ -119,7 +119,10 @@ impl NetworkWatch {
         let pinned = self.pinned_keys();
         let hearing = verdict.hearing.iter();
         let hearing: HashMap<&str, &Hearing> = hearing.map(|it| (it.name.as_str(), it)).collect();
-        let forks = known_forks(&verdict);
+        let forks: HashMap<Hash, Option<u64>> = verdict
+            .forks()
+            .map(|(key, fork)| (key, fork.map(|fork| fork.block)))
+            .collect();
         let sharing = verdict.duplicate_keys.iter().flat_map(|it| &it.peers);
         let sharing: BTreeSet<&str> = sharing.map(String::as_str).collect();
         for member in self.members.values_mut() {
@@ -143,23 +146,25 @@ impl NetworkWatch {
 
     /// Adds what signed orders prove about the stake of registered peers that are not watched.
     pub(super) fn classify_unwatched(&self, classes: &mut HashMap<Hash, StakeClass>, now: Instant) {
+        let known = classes_of_histories(&self.consensus.verdict);
         for key in self.consensus.watch.changed_lately(now) {
-            if let Some(class) = class_of_history(&self.consensus.verdict, &key) {
-                classes.entry(key).or_insert(class);
+            if let Some(class) = known.get(&key) {
+                classes.entry(key).or_insert(*class);
             }
         }
     }
 }
 
-/// Returns whether the peer with `key` has the history of the majority, or another one; none if that
-/// is not known.
-fn class_of_history(verdict: &ConsensusVerdict, key: &Hash) -> Option<StakeClass> {
-    let groups = &verdict.histories.as_ref()?.groups;
-    let majority = groups.first().filter(|first| first.is_majority)?;
-    if majority.peers.contains(key) {
-        return Some(StakeClass::Majority);
-    }
-    verdict.fork_of(key).map(|_| StakeClass::Minority)
+/// Returns whether each peer whose history is known has that of the majority, or another one; of
+/// nobody without a majority.
+fn classes_of_histories(verdict: &ConsensusVerdict) -> HashMap<Hash, StakeClass> {
+    let groups = verdict.histories.as_ref().map_or(&[][..], |it| &it.groups);
+    let majority = groups.first().filter(|first| first.is_majority);
+    let majority = majority.into_iter().flat_map(|group| &group.peers);
+    let majority = majority.map(|key| (*key, StakeClass::Majority));
+    let forked = verdict.forks().filter(|(_, fork)| fork.is_some());
+    let minority = forked.map(|(key, _)| (key, StakeClass::Minority));
+    majority.chain(minority).collect()
 }
 
 /// Whether histories prove a split: there are several with registered stake, and none has more than
@@ -171,18 +176,6 @@ pub(super) fn split_of_histories(verdict: &ConsensusVerdict) -> Evidence {
         return Evidence::Proven;
     }
     Evidence::None
-}
-
-/// Returns where the histories of all peers of which that is known leave that of the majority.
-fn known_forks(verdict: &ConsensusVerdict) -> HashMap<Hash, Option<u64>> {
-    let groups = verdict.histories.as_ref().map_or(&[][..], |it| &it.groups);
-    let has_majority = groups.first().is_some_and(|first| first.is_majority);
-    let forks = groups.iter().flat_map(|group| {
-        let fork = group.fork.as_ref().filter(|_| has_majority);
-        let fork = fork.map(|fork| fork.block);
-        group.peers.iter().map(move |key| (*key, fork))
-    });
-    forks.collect()
 }
 
 impl Member {
@@ -260,7 +253,10 @@ mod tests {
 
     #[test]
     fn signed_orders_classify_stake_only_beside_a_majority() {
-        let class = |groups: &[(&str, u8)], name| class_of_history(&histories(groups), &key(name));
+        let class = |groups: &[(&str, u8)], name| {
+            let classes = classes_of_histories(&histories(groups));
+            classes.get(&key(name)).copied()
+        };
         let majority: &[(&str, u8)] = &[("abc", 75), ("d", 25)];
         assert_eq!(class(majority, 'a'), Some(StakeClass::Majority));
         assert_eq!(class(majority, 'd'), Some(StakeClass::Minority));

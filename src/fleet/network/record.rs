@@ -40,7 +40,7 @@ pub(in crate::fleet) struct UnjudgedNetwork {
     /// When finality was seen to grow before the agent started.
     pub(in crate::fleet) finality_advanced: Option<SystemTime>,
     /// Rounds of walks, the oldest first.
-    pub(in crate::fleet) rounds: Vec<Round>,
+    pub(in crate::fleet) rounds: Vec<Arc<Round>>,
     /// Which others each peer had in its own state before the agent started.
     pub(in crate::fleet) registered_in: Vec<SavedRegistrations>,
 }

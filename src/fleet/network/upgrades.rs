@@ -10,7 +10,7 @@ use convex_client::chain::economics::CONSENSUS_THRESHOLD;
 use convex_client::chain::{RegisteredPeer, Registry};
 use tokio::time::Instant;
 
-use crate::fleet::wall_time::wall_time;
+use crate::fleet::wall_time::{unix_millis, wall_time};
 use crate::label_enum::label_enum;
 
 use super::member::{Comparison, Member};
@@ -132,9 +132,7 @@ struct Moment {
 impl Moment {
     /// Converts an instant to milliseconds since the epoch.
     fn ms(self, at: Instant) -> i64 {
-        let wall = wall_time(at, self.now, self.wall);
-        let since_epoch = wall.and_then(|wall| wall.duration_since(SystemTime::UNIX_EPOCH).ok());
-        since_epoch.map_or(0, |it| i64::try_from(it.as_millis()).unwrap_or(i64::MAX))
+        wall_time(at, self.now, self.wall).map_or(0, unix_millis)
     }
 }
 

@@ -170,16 +170,26 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_forked_peer_is_not_also_isolated_and_neither_of_them_lags() {
+    fn record() -> PeerRecord {
         let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
-        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
-        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)))
+    }
+
+    /// A peer that lags at `now`.
+    fn lagging(now: Instant) -> PeerRecord {
+        let mut record = record();
         let lag = Lag {
             blocks: 1_000,
             time: Duration::from_secs(3_600),
         };
         record.record_lag(Some(lag), now);
+        record
+    }
+
+    #[test]
+    fn a_forked_peer_is_not_also_isolated_and_neither_of_them_lags() {
+        let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut record = lagging(now);
         let mut conditions = |forked_at, is_isolated, is_unheard| {
             record.standing = Standing {
                 forked_at,
@@ -199,14 +209,8 @@ mod tests {
 
     #[test]
     fn a_peer_that_lacks_an_upgrade_is_not_also_forked_isolated_or_lagging() {
-        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
-        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
         let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH);
-        let lag = Lag {
-            blocks: 1_000,
-            time: Duration::from_secs(3_600),
-        };
-        record.record_lag(Some(lag), now);
+        let mut record = lagging(now);
         record.upgrade.is_required = true;
         for (forked_at, is_isolated) in [(None, false), (None, true), (Some(7), true)] {
             record.standing = Standing {
@@ -222,8 +226,7 @@ mod tests {
 
     #[test]
     fn withdrawn_stake_is_not_also_low() {
-        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
-        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
+        let mut record = record();
         let registered = RegisteredPeer {
             controller: None,
             own_copper: 0,

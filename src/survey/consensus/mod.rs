@@ -157,14 +157,14 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
             Some(wanted) => blocks::read(&*self.peers, wanted).await,
             None => None,
         };
-        let round = Round {
+        let round = Arc::new(Round {
             at: Instant::now(),
             wall: self.peers.wall_clock(),
             walks,
             comparisons,
             blocks,
-        };
-        self.rounds.publish(round.clone());
+        });
+        self.rounds.publish(Arc::clone(&round));
         fleet.record_round(network, round);
     }
 

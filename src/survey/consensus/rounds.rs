@@ -20,8 +20,8 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Publishes a round.
-    pub(super) fn publish(&self, round: Round) {
-        self.last.send_replace(Some(Arc::new(round)));
+    pub(super) fn publish(&self, round: Arc<Round>) {
+        self.last.send_replace(Some(round));
     }
 
     /// Waits until another round is requested.
@@ -54,14 +54,14 @@ mod tests {
 
     use super::*;
 
-    fn round() -> Round {
-        Round {
+    fn round() -> Arc<Round> {
+        Arc::new(Round {
             at: Instant::now(),
             wall: SystemTime::now(),
             walks: Vec::new(),
             comparisons: Vec::new(),
             blocks: None,
-        }
+        })
     }
 
     #[tokio::test(start_paused = true)]

@@ -360,10 +360,9 @@ impl Net {
             let found = isolated.into_iter().chain(unheard);
             found.map(|what| format!("{}:{what}", hearing.name))
         });
-        let peers = self
-            .peers
-            .keys()
-            .filter(|name| verdict.fork_of(&key(**name)).is_some());
+        let forks: BTreeMap<Hash, _> = verdict.forks().collect();
+        let is_forked = |name: char| forks.get(&key(name)).is_some_and(Option::is_some);
+        let peers = self.peers.keys().filter(|name| is_forked(**name));
         let forked = peers.map(|name| format!("{name}:forked"));
         hearing.chain(forked).collect()
     }

@@ -122,19 +122,15 @@ impl Mark {
             Heard::Unread => ("unread", "?", "was not read about"),
         };
         let is_excused = !cell.is_judged && matches!(cell.heard, Heard::Older | Heard::Nothing);
-        let title = match what {
-            "" => String::new(),
-            what if is_excused => format!("{row} {what} {column}, which proves nothing"),
-            what => format!("{row} {what} {column}"),
+        let (class, excuse) = if is_excused {
+            ("excused", ", which proves nothing")
+        } else {
+            (class, "")
         };
         Self {
-            class: if is_excused && !is_own {
-                "excused"
-            } else {
-                class
-            },
+            class,
             symbol,
-            title,
+            title: format!("{row} {what} {column}{excuse}"),
         }
     }
 }

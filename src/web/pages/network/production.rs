@@ -1,10 +1,8 @@
 //! The last blocks: who made them, when, with how many transactions, and whether the next one waits.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use askama::Template;
-use cad3::Hash;
 
 use crate::config::Role;
 use crate::fleet::{LastBlock, Pending, Production};
@@ -115,10 +113,7 @@ impl ProductionView {
 
 /// Returns who made the last blocks, the most diligent first. Own peers that made none are listed.
 fn makers(production: &Production, view: &NetworkView<'_>) -> Vec<MakerRow> {
-    let mut made: BTreeMap<Hash, usize> = BTreeMap::new();
-    for block in &production.last {
-        *made.entry(block.maker).or_default() += 1;
-    }
+    let mut made = production.last_made();
     let own =
         view.snapshot.peers.iter().filter(|record| {
             record.peer.network == view.network.name && record.peer.role == Role::Own
