@@ -76,23 +76,6 @@ impl Watch {
         }
     }
 
-    /// Waits until a series has a value that `expected` accepts.
-    async fn until(&self, series: &str, expected: impl Fn(f64) -> bool) {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let text = self.agent.metrics().await;
-            let found = value(&text, series);
-            if found.is_some_and(&expected) {
-                return;
-            }
-            if Instant::now() >= deadline {
-                let consensus = self.consensus().await;
-                panic!("{series} is {found:?} after {TIMEOUT:?}: {consensus:#}");
-            }
-            sleep(Duration::from_millis(250)).await;
-        }
-    }
-
     /// Waits until a peer does not have a condition.
     async fn until_not(&self, peer: usize, name: &str) {
         let deadline = Instant::now() + TIMEOUT;

@@ -1,13 +1,10 @@
 //! What the agent concludes from comparing simulated peers at default intervals: forks are found,
 //! and nobody else is accused.
 
-use std::time::Duration;
-
 use convex_simulator::{Network, PeerSet, Registered};
-use tokio::time::{Instant, sleep};
 
 use super::prometheus::Prometheus;
-use super::{Agent, TIMEOUT, is, simulated, value};
+use super::{Agent, is, simulated, value};
 
 /// A claim that no network will ever reach.
 const CLAIM: f64 = 4_611_686_018_427_387_904.0;
@@ -26,34 +23,12 @@ impl Watch {
         Self { agent, network }
     }
 
-    /// Waits until a series has a value that `expected` accepts.
-    async fn until(&self, series: &str, expected: impl Fn(f64) -> bool) {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let text = self.agent.metrics().await;
-            let found = value(&text, series);
-            if found.is_some_and(&expected) {
-                return;
-            }
-            let about: Vec<&str> = text
-                .lines()
-                .filter(|line| {
-                    line.starts_with("convex_peer_condition{")
-                        || line.starts_with("convex_network_")
-                })
-                .collect();
-            assert!(
-                Instant::now() < deadline,
-                "{series} is {found:?} after {TIMEOUT:?}: {about:#?}"
-            );
-            sleep(Duration::from_millis(250)).await;
-        }
-    }
-
     /// Waits until each of these peers has diverged, and checks that no other one was accused.
     async fn only_these_have_diverged(&self, ill: &[usize]) {
         for peer in ill {
-            self.until(&condition(*peer, "diverged"), is(1.0)).await;
+            self.agent
+                .until(&condition(*peer, "diverged"), is(1.0))
+                .await;
         }
         self.nobody_is_accused_but(ill).await;
     }
@@ -107,12 +82,13 @@ async fn a_fork(peers: usize, period: &str) {
     let watch = Watch::start(peers, period, &["fork:2:20s"]).await;
     watch.only_these_have_diverged(&[2]).await;
     let groups = of_network("convex_network_state_groups", "");
-    watch.until(&groups, is(2.0)).await;
+    watch.agent.until(&groups, is(2.0)).await;
 }
 
 async fn halves_that_go_on_apart() {
     let watch = Watch::start(8, "1s", &["fork:50%:20s", "late=500ms:50%"]).await;
     watch
+        .agent
         .until(&of_network("convex_network_split", ""), is(1.0))
         .await;
     let metrics = watch.agent.metrics().await;
@@ -143,12 +119,15 @@ async fn strangers_that_claim_a_block_that_does_not_exist() {
         let digits = key.trim_start_matches("0x").chars().take(12);
         let name = format!("chain-{}", digits.collect::<String>());
         let block = format!("convex_peer_state_block{{peer=\"{name}\",network=\"simulated\"}}");
-        watch.until(&block, is(CLAIM)).await;
+        watch.agent.until(&block, is(CLAIM)).await;
     }
     // Long enough for anything that is behind the claim to lag.
     let polls = of("convex_peer_polls_total", 1, "");
     let polled = watch.value(&polls).await.unwrap();
-    watch.until(&polls, |polls| polls >= polled + 5.0).await;
+    watch
+        .agent
+        .until(&polls, |polls| polls >= polled + 5.0)
+        .await;
     watch.nobody_is_accused_but(&[]).await;
     let head = watch
         .value(&of_network("convex_network_head_block", ""))
@@ -178,7 +157,7 @@ async fn finality_that_goes_back_everywhere() {
     let watch = Watch::start(4, "1s", &["recede=20:all:60s"]).await;
     let prometheus = Prometheus::start(&watch.agent.address).await;
     let receding = of_network("convex_network_order_state", ",state=\"receding\"");
-    watch.until(&receding, is(1.0)).await;
+    watch.agent.until(&receding, is(1.0)).await;
     let alert = "count(ALERTS{alertname=\"ConvexFinalityReceding\",alertstate=\"firing\",\
                  severity=\"critical\",network=\"simulated\",peer=\"\"})";
     prometheus.wait_for(alert, is(1.0)).await;

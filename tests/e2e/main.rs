@@ -49,6 +49,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use convex_client::{HttpOptions, http_client};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
 
 use network::Network;
 use prometheus::Prometheus;
@@ -141,6 +142,28 @@ impl Agent {
     /// Returns the value of a series.
     async fn value(&self, series: &str) -> f64 {
         value_of(&self.metrics().await, series)
+    }
+
+    /// Waits until a series has a value that `expected` accepts, and returns it. If that takes too
+    /// long, the test fails with what peers and networks were like.
+    async fn until(&self, series: &str, expected: impl Fn(f64) -> bool) -> f64 {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let text = self.metrics().await;
+            let found = value(&text, series);
+            if let Some(found) = found.filter(|value| expected(*value)) {
+                return found;
+            }
+            let about = text.lines().filter(|line| {
+                line.starts_with("convex_peer_condition{") || line.starts_with("convex_network_")
+            });
+            let about: Vec<&str> = about.collect();
+            assert!(
+                Instant::now() < deadline,
+                "{series} is {found:?} after {TIMEOUT:?}: {about:#?}"
+            );
+            sleep(Duration::from_millis(250)).await;
+        }
     }
 
     async fn metrics(&self) -> String {
@@ -412,7 +435,7 @@ async fn a_killed_peer(network: &mut Network, agent: &Agent, prometheus: &Promet
         }
         let polled = value_of(&metrics, &polls) - before;
         assert!(polled < 2.0, "still up {polled} polls after the peer ended");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
     prometheus.wait_for(&up, |up| up == 0.0).await;
     for transport in ["http", "tcp"] {

@@ -18,20 +18,7 @@ fn of(metric: &str) -> String {
 
 /// Waits until a series of the peer has a value that `expected` accepts, and returns it.
 async fn wait_for(agent: &Agent, metric: &str, expected: impl Fn(f64) -> bool) -> f64 {
-    let series = of(metric);
-    let waiting = async {
-        loop {
-            let text = agent.metrics().await;
-            let value = |line: &str| line.strip_prefix(&series)?.trim().parse().ok();
-            let found: Option<f64> = text.lines().find_map(value);
-            if let Some(value) = found.filter(|value| expected(*value)) {
-                return value;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let found = tokio::time::timeout(TIMEOUT, waiting).await;
-    found.unwrap_or_else(|_| panic!("{series} is not as expected after {TIMEOUT:?}"))
+    agent.until(&of(metric), expected).await
 }
 
 #[tokio::test]
@@ -65,7 +52,8 @@ async fn a_sidecar_measures_a_real_peer_and_finds_it_again_after_a_restart() {
     let tcp_port = tcp.rsplit(':').next().unwrap();
     let connections =
         format!("convex_peer_connections{{peer=\"mine\",network=\"default\",port=\"{tcp_port}\"}}");
-    assert!(agent.value(&connections).await >= 1.0, "that of this agent");
+    // That of this agent, which it may have opened after it looked at the host.
+    agent.until(&connections, |open| open >= 1.0).await;
     let started = value("convex_peer_process_start_time_seconds").await;
 
     network.peers[0].end().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::network::{Network, Options, Ready, RealPeer};
-use super::{Agent, TIMEOUT, is, of, value};
+use super::{Agent, is, of, value};
 
 /// Environment variable: how long the idle network is watched, in seconds. 300 is the full proof.
 const IDLE_SECONDS: &str = "E2E_IDLE_SECONDS";
@@ -44,34 +44,14 @@ impl Watch {
         }
     }
 
-    /// Waits until a series has a value that `expected` accepts.
-    async fn until(&self, series: &str, expected: impl Fn(f64) -> bool) {
-        let deadline = Instant::now() + TIMEOUT;
-        loop {
-            let text = self.agent.metrics().await;
-            let found = value(&text, series);
-            if found.is_some_and(&expected) {
-                return;
-            }
-            let of_peers: Vec<_> = text
-                .lines()
-                .filter(|line| line.starts_with("convex_peer_condition{"))
-                .collect();
-            assert!(
-                Instant::now() < deadline,
-                "{series} is {found:?} after {TIMEOUT:?}; conditions: {of_peers:#?}"
-            );
-            sleep(Duration::from_millis(250)).await;
-        }
-    }
-
     async fn value(&self, series: &str) -> Option<f64> {
         value(&self.agent.metrics().await, series)
     }
 
     async fn all_are_up(&self) {
         for peer in 0..self.peers {
-            self.until(&of("convex_peer_health", peer, ",state=\"up\""), is(1.0))
+            self.agent
+                .until(&of("convex_peer_health", peer, ",state=\"up\""), is(1.0))
                 .await;
         }
     }
@@ -111,7 +91,7 @@ async fn an_isolated_peer_lags_until_it_joins_a_network_under_load() {
     };
     let mut peers = RealPeer::start(options, None).await;
     let watch = Watch::start(peers.all()).await;
-    watch.until(&condition(3, "lagging"), is(1.0)).await;
+    watch.agent.until(&condition(3, "lagging"), is(1.0)).await;
     let behind = of("convex_peer_lag_blocks", 3, "");
     assert!(watch.value(&behind).await.unwrap() >= LAG_BLOCKS);
     assert_eq!(watch.accusations(&[3]).await, 0.0);
@@ -168,8 +148,12 @@ async fn three_peers_stall_without_the_third_and_continue_when_it_is_back() {
 }
 
 async fn a_peer_of_another_network_is_not_counted(watch: &Watch) {
-    watch.until(&condition(3, "wrong_network"), is(1.0)).await;
     watch
+        .agent
+        .until(&condition(3, "wrong_network"), is(1.0))
+        .await;
+    watch
+        .agent
         .until(&of("convex_peer_health", 3, ",state=\"down\""), is(1.0))
         .await;
     assert_eq!(watch.value(&of("convex_peer_up", 3, "")).await, Some(0.0));
@@ -177,6 +161,7 @@ async fn a_peer_of_another_network_is_not_counted(watch: &Watch) {
     assert_eq!(watch.value(&genesis).await, Some(0.0));
     let margin = network("convex_network_quorum_margin_ratio", "");
     watch
+        .agent
         .until(&margin, |margin| (margin - 0.33).abs() < 1e-9)
         .await;
     for (metric, expected) in [
@@ -197,7 +182,7 @@ async fn an_idle_network_raises_nothing(watch: &Watch) {
         text.parse().expect("a number of seconds")
     });
     let idle = network("convex_network_order_state", ",state=\"idle\"");
-    watch.until(&idle, is(1.0)).await;
+    watch.agent.until(&idle, is(1.0)).await;
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         assert_eq!(watch.value(&idle).await, Some(1.0));
@@ -213,16 +198,17 @@ async fn a_lost_peer_stalls_the_network(local: &mut Network, watch: &Watch) {
     let unanswered = local.peers[0].attempt("tx (def waiting 1)").await;
     assert!(!unanswered.starts_with("OK"), "{unanswered}");
     let stalled = network("convex_network_order_state", ",state=\"stalled\"");
-    watch.until(&stalled, is(1.0)).await;
-    watch.until(&condition(0, "stalled"), is(1.0)).await;
-    watch.until(&condition(2, "refused"), is(1.0)).await;
+    watch.agent.until(&stalled, is(1.0)).await;
+    watch.agent.until(&condition(0, "stalled"), is(1.0)).await;
+    watch.agent.until(&condition(2, "refused"), is(1.0)).await;
     let margin = network("convex_network_quorum_margin_ratio", "");
-    watch.until(&margin, |margin| margin < 0.0).await;
+    watch.agent.until(&margin, |margin| margin < 0.0).await;
 
     local.restart(2).await;
-    watch.until(&stalled, is(0.0)).await;
+    watch.agent.until(&stalled, is(0.0)).await;
     for peer in 0..3 {
         watch
+            .agent
             .until(&of("convex_peer_health", peer, ",state=\"up\""), is(1.0))
             .await;
     }

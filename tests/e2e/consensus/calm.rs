@@ -48,7 +48,7 @@ async fn events(network: &mut Network) -> Watch {
     let watch = Watch::start_often(&peers, &peers[..4]).await;
     for peer in [0, 1, 2, 4] {
         let up = of("convex_peer_health", peer, ",state=\"up\"");
-        watch.until(&up, is(1.0)).await;
+        watch.agent.until(&up, is(1.0)).await;
     }
     restart(network, 3).await;
     register(network, 4).await;
@@ -154,6 +154,6 @@ async fn lost(network: &mut Network) -> Vec<String> {
 async fn everybody_was_judged(watch: &Watch) {
     for peer in 0..4 {
         let heard = of("convex_peer_heard_stake_ratio", peer, "");
-        watch.until(&heard, is(1.0)).await;
+        watch.agent.until(&heard, is(1.0)).await;
     }
 }

@@ -24,12 +24,13 @@ async fn a_real_peer_whose_final_blocks_the_others_replaced_is_forked() {
     let peers = network.all();
     let watch = Watch::start_often(&peers, &peers).await;
     let prometheus = Prometheus::start(&watch.agent.address).await;
-    watch.until(&condition(3, "forked"), is(1.0)).await;
+    watch.agent.until(&condition(3, "forked"), is(1.0)).await;
     #[expect(clippy::cast_precision_loss, reason = "it is small")]
     let index = difference.index as f64;
     let first = of("convex_peer_fork_first_block", 3, "");
-    watch.until(&first, is(index)).await;
+    watch.agent.until(&first, is(index)).await;
     watch
+        .agent
         .until(&of_network("convex_network_histories", ""), is(2.0))
         .await;
     let alert = "ALERTS{alertname=\"ConvexPeerForked\",alertstate=\"firing\",peer=\"peer-3\"}";

@@ -36,15 +36,16 @@ async fn one_of_four_on_an_idle_network() {
     let watch = Watch::start(peers.all()).await;
     let prometheus = Prometheus::start(&watch.agent.address).await;
 
-    watch.until(&condition(3, "isolated"), is(1.0)).await;
+    watch.agent.until(&condition(3, "isolated"), is(1.0)).await;
     let heard = |peer| of("convex_peer_heard_stake_ratio", peer, "");
-    watch.until(&heard(3), is(0.0)).await;
+    watch.agent.until(&heard(3), is(0.0)).await;
     let margin = of_network("convex_network_quorum_margin_ratio", "");
     watch
+        .agent
         .until(&margin, |margin| (margin - 0.08).abs() < 1e-6)
         .await;
     let degraded = of("convex_peer_health", 3, ",state=\"degraded\"");
-    watch.until(&degraded, is(1.0)).await;
+    watch.agent.until(&degraded, is(1.0)).await;
     let alert = "ALERTS{alertname=\"ConvexPeerIsolated\",alertstate=\"firing\",peer=\"peer-3\"}";
     prometheus.wait_for(alert, is(1.0)).await;
     assert_eq!(
@@ -82,22 +83,26 @@ async fn two_against_two() {
         );
     }
     let stalled = of_network("convex_network_order_state", ",state=\"stalled\"");
-    watch.until(&stalled, is(1.0)).await;
+    watch.agent.until(&stalled, is(1.0)).await;
     for peer in 0..4 {
-        watch.until(&condition(peer, "isolated"), is(1.0)).await;
+        watch
+            .agent
+            .until(&condition(peer, "isolated"), is(1.0))
+            .await;
         let heard = of("convex_peer_heard_stake_ratio", peer, "");
         watch
+            .agent
             .until(&heard, |heard| (heard - 1.0 / 3.0).abs() < 1e-6)
             .await;
     }
     let margin = of_network("convex_network_quorum_margin_ratio", "");
-    watch.until(&margin, |margin| margin < 0.0).await;
+    watch.agent.until(&margin, |margin| margin < 0.0).await;
 
     peers.command("join").await;
     for peer in 0..4 {
         watch.until_not(peer, "isolated").await;
     }
-    watch.until(&stalled, is(0.0)).await;
+    watch.agent.until(&stalled, is(0.0)).await;
     let expected = (0..4).map(|peer| (format!("peer-{peer}"), "isolated".to_owned()));
     assert_eq!(watch.accused().await, expected.collect());
     for (metric, expected) in [
