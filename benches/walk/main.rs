@@ -55,7 +55,7 @@ enum Known {
     Nothing,
     /// All that was read a round before, while the network made no blocks.
     All,
-    /// What was read a round before, while the network made blocks, and from other peers.
+    /// Orders of one round before, while the network made blocks, and of other peers.
     Others,
 }
 

@@ -21,7 +21,7 @@ const BASE_FEES: i64 = 12_000;
 pub(super) enum Response {
     /// A reply that is sent at once, ahead of those in the query queue.
     Immediate(Cell),
-    /// The same, and a challenge to whoever challenged the peer.
+    /// A reply, followed by a challenge to the challenger.
     Challenged(Cell, Cell),
     /// A reply that waits for its turn in the query queue.
     Queued(Cell),

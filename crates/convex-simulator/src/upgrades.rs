@@ -129,7 +129,7 @@ fn count<T>(items: impl Iterator<Item = T>) -> i64 {
     i64::try_from(items.count()).unwrap_or(i64::MAX)
 }
 
-/// Converts milliseconds since the start; what was before is at the start.
+/// Converts milliseconds since the start; times before it become the start.
 fn since_start(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }

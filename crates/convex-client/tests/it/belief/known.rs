@@ -1,4 +1,4 @@
-//! What was read of other beliefs before is neither requested nor verified again.
+//! Cells and orders that were read before are neither requested nor verified again.
 
 use std::sync::Arc;
 
