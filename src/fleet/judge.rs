@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::network::record::NetworkRecord;
 use super::network::verdict::Judgement;
 use super::record::log_health_change;
 use crate::supervisor::liveness::Pulse;
+use crate::supervisor::run_blocking;
 
 use super::{Fleet, Health, PeerRecord, Slot, lock};
 
@@ -39,15 +39,7 @@ impl Fleet {
                 self.judge(&record, &slots)
             } else {
                 let (fleet, record) = (Arc::clone(&self), Arc::clone(&record));
-                let judging = spawn_blocking(move || fleet.judge(&record, &slots));
-                match judging.await {
-                    Ok(next_expiry) => next_expiry,
-                    Err(error) => match error.try_into_panic() {
-                        Ok(panic) => std::panic::resume_unwind(panic),
-                        // The runtime stops.
-                        Err(_) => return std::future::pending().await,
-                    },
-                }
+                run_blocking(move || fleet.judge(&record, &slots)).await
             };
             pulse.turned();
             sleep_until(began + JUDGE_INTERVAL.max(began.elapsed() * JUDGE_TIME_DIVISOR)).await;

@@ -1,6 +1,7 @@
 //! Starts every long-lived task, restarts it when it ends early, and reports one that cannot be
 //! restarted. Knows nothing of what the tasks do.
 
+mod blocking;
 pub mod liveness;
 mod task_set;
 
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use blocking::run_blocking;
 use liveness::{Liveness, Part, Pulse};
 pub use task_set::TaskSet;
 

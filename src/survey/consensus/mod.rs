@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use crate::fleet::{Fleet, LastPoll, Round, Walk};
 use crate::history::History;
 use crate::poller::PeerCommands;
+use crate::supervisor::run_blocking;
 
 use evidence::EvidenceCollector;
 use rounds::Rounds;
@@ -151,9 +152,20 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
             return;
         }
         let walks = self.walk(targets).await;
-        let grouping = fleet.history_grouping(network, &walks);
+        let (walks, grouping) = self
+            .sort_orders(move |fleet, network| {
+                let grouping = fleet.history_grouping(network, &walks);
+                (walks, grouping)
+            })
+            .await;
         let comparisons = comparing::compare_all(&*self.peers, &walks, grouping).await;
-        let blocks = match fleet.blocks_to_read(network, &walks, &comparisons) {
+        let (walks, comparisons, wanted) = self
+            .sort_orders(move |fleet, network| {
+                let wanted = fleet.blocks_to_read(network, &walks, &comparisons);
+                (walks, comparisons, wanted)
+            })
+            .await;
+        let blocks = match wanted {
             Some(wanted) => blocks::read(&*self.peers, wanted).await,
             None => None,
         };
@@ -166,6 +178,16 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
         });
         self.rounds.publish(Arc::clone(&round));
         fleet.record_round(network, round);
+    }
+
+    /// Runs what sorts the orders of all walks, apart from the threads that poll: with thousands of
+    /// peers it takes tenths of a second.
+    async fn sort_orders<Sorted: Send + 'static>(
+        &self,
+        sort: impl FnOnce(&Fleet, &str) -> Sorted + Send + 'static,
+    ) -> Sorted {
+        let (fleet, network) = (Arc::clone(&self.fleet), self.network.clone());
+        run_blocking(move || sort(&fleet, &network)).await
     }
 
     /// Walks these peers, a few at the same time.
