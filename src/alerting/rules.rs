@@ -31,13 +31,12 @@ const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
 /// Conditions that have their own alert and never make an endpoint fail.
-const CONDITIONS_WITH_OWN_ALERT: [Condition; 19] = [
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 17] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
     Condition::Diverged,
     Condition::FinalityLost,
-    Condition::Flapping,
     Condition::Forked,
     Condition::IdentityChanged,
     Condition::Isolated,
@@ -46,7 +45,6 @@ const CONDITIONS_WITH_OWN_ALERT: [Condition; 19] = [
     Condition::OwnStakeLow,
     Condition::StakeWithdrawn,
     Condition::StatesDiffer,
-    Condition::TransportsDisagree,
     Condition::Unheard,
     Condition::Unregistered,
     Condition::UpgradeRequired,
@@ -154,7 +152,7 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 42] = [
+pub static RULES: [Rule; 39] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -251,6 +249,15 @@ pub static RULES: [Rule; 42] = [
         }),
     ),
     rule(
+        "ConvexOwnStakeBelowMinimum",
+        Warning,
+        300,
+        "The own stake of a Convex peer is near the minimum.",
+        Predicate::Peer(|record, _, _| {
+            has(record, Condition::OwnStakeLow) && !record.stake.as_ref().is_some_and(is_evictable)
+        }),
+    ),
+    rule(
         "ConvexUpgradeUnsupported",
         Critical,
         60,
@@ -277,14 +284,25 @@ pub static RULES: [Rule; 42] = [
         }),
     ),
     rule(
+        "ConvexClockSkew",
+        Warning,
+        600,
+        "The clock of a Convex peer is wrong.",
+        Predicate::Peer(|record, _, input| {
+            has(record, Condition::ClockSkew) && !stops_agreeing(record, input)
+        }),
+    ),
+    rule(
         "ConvexPeerDegraded",
         Warning,
         300,
         "A Convex peer answers, but something is wrong with it.",
         Predicate::Peer(|record, _, _| {
             let mut conditions = record.conditions.iter();
-            record.health == Health::Degraded
-                && conditions.any(|condition| !CONDITIONS_WITH_OWN_ALERT.contains(condition))
+            let is_degraded = record.health == Health::Degraded
+                && conditions.any(|condition| !CONDITIONS_WITH_OWN_ALERT.contains(condition));
+            // A peer that flaps is degraded and down in turn.
+            is_degraded || has(record, Condition::Flapping)
         }),
     ),
     rule(
@@ -293,13 +311,6 @@ pub static RULES: [Rule; 42] = [
         300,
         "A Convex peer accepts no new connections.",
         Predicate::Peer(|record, _, _| has(record, Condition::NewConnectionsFail)),
-    ),
-    rule(
-        "ConvexTransportsDisagree",
-        Warning,
-        300,
-        "The HTTP and TCP endpoints of a Convex peer are not one peer.",
-        Predicate::Peer(|record, _, _| has(record, Condition::TransportsDisagree)),
     ),
     rule(
         "ConvexCertificateExpiring",
@@ -312,30 +323,11 @@ pub static RULES: [Rule; 42] = [
         }),
     ),
     rule(
-        "ConvexProbeDataStale",
-        Warning,
-        300,
-        "Nothing new is known of a Convex peer that counts as up.",
-        Predicate::Peer(|record, _, input| {
-            let answer = record.poll_answer(input.snapshot.now);
-            matches!(record.health, Health::Up | Health::Degraded)
-                && answer.and_then(|answer| answer.state_block).is_none()
-                && !has(record, Condition::QueryError)
-        }),
-    ),
-    rule(
         "ConvexPeerLagging",
         Warning,
         120,
         "A Convex peer lags behind its network.",
         Predicate::Peer(|record, _, _| has(record, Condition::Lagging)),
-    ),
-    rule(
-        "ConvexPeerFlapping",
-        Warning,
-        0,
-        "A Convex peer goes up and down.",
-        Predicate::Peer(|record, _, _| has(record, Condition::Flapping)),
     ),
     rule(
         "ConvexWeightDecayed",
@@ -348,24 +340,6 @@ pub static RULES: [Rule; 42] = [
             let long_idle = network.verdict.order == OrderState::Idle
                 && age.is_none_or(|age| age >= LONG_IDLE_AFTER);
             has(record, Condition::WeightDecayed) && !long_idle
-        }),
-    ),
-    rule(
-        "ConvexStakeNearEviction",
-        Warning,
-        300,
-        "The own stake of a Convex peer is near the minimum.",
-        Predicate::Peer(|record, _, _| {
-            has(record, Condition::OwnStakeLow) && !record.stake.as_ref().is_some_and(is_evictable)
-        }),
-    ),
-    rule(
-        "ConvexClockDrift",
-        Warning,
-        600,
-        "The clock of a Convex peer is wrong.",
-        Predicate::Peer(|record, _, input| {
-            has(record, Condition::ClockSkew) && !stops_agreeing(record, input)
         }),
     ),
     rule(
@@ -500,7 +474,12 @@ pub static RULES: [Rule; 42] = [
         Warning,
         600,
         "A monitoring agent cannot keep up with its polls.",
-        Predicate::Monitor(|input| input.monitor.misses_polls),
+        Predicate::Monitor(|input| {
+            input.monitor.misses_polls
+                || input
+                    .alertable_peers()
+                    .any(|(record, _)| is_stale(record, input))
+        }),
     ),
     rule(
         "ConvexConfigReloadFailed",
@@ -536,12 +515,10 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::FinalityLost => "ConvexFinalityReceding",
         Condition::Unregistered => "ConvexPeerUnregistered",
         Condition::NewConnectionsFail => "ConvexNewConnectionsFail",
-        Condition::TransportsDisagree => "ConvexTransportsDisagree",
-        Condition::ClockSkew => "ConvexClockDrift",
+        Condition::ClockSkew => "ConvexClockSkew",
         Condition::CertificateExpiring => "ConvexCertificateExpiring",
-        Condition::OwnStakeLow => "ConvexStakeNearEviction",
+        Condition::OwnStakeLow => "ConvexOwnStakeBelowMinimum",
         Condition::ControllerBalanceLow => "ConvexControllerBalanceLow",
-        Condition::Flapping => "ConvexPeerFlapping",
         Condition::WeightDecayed => "ConvexWeightDecayed",
         Failing(_)
         | Condition::Stalled
@@ -550,12 +527,22 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         | Condition::DuplicateKey
         | Condition::EndpointFailing
         | Condition::AdvertisedUrl
+        | Condition::TransportsDisagree
+        | Condition::Flapping
         | Condition::QueryError => "ConvexPeerDegraded",
     }
 }
 
 pub(super) fn has(record: &PeerRecord, condition: Condition) -> bool {
     record.conditions.contains(&condition)
+}
+
+/// Whether the peer answers but has no measurement: those of its last polls are too old.
+fn is_stale(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    let answer = record.poll_answer(input.snapshot.now);
+    matches!(record.health, Health::Up | Health::Degraded)
+        && answer.and_then(|answer| answer.state_block).is_none()
+        && !has(record, Condition::QueryError)
 }
 
 fn is_evictable(stake: &Stake) -> bool {

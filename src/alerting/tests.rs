@@ -38,7 +38,7 @@ impl Fixture {
         "n".clone_into(&mut peer.network);
         let mut record = PeerRecord::new(Arc::new(peer));
         record.health = Health::Up;
-        // Suppresses ConvexProbeDataStale: these tests measure nothing.
+        // Suppresses ConvexMonitorMissesPolls: these tests measure nothing.
         record.conditions.insert(Condition::QueryError);
         Self {
             record,
@@ -155,28 +155,26 @@ fn a_cause_shorter_than_the_hold_duration_raises_no_alert() {
 #[test]
 fn a_warning_resolves_immediately() {
     let mut fixture = Fixture::new();
-    fixture.record.conditions.insert(Condition::Flapping);
-    assert_eq!(fixture.run(3), ["0 +ConvexPeerFlapping"]);
-    fixture.record.conditions.remove(&Condition::Flapping);
-    assert_eq!(fixture.run(3), ["0 -ConvexPeerFlapping"]);
+    fixture.verdict.nothing_compared = true;
+    assert_eq!(fixture.run(3), ["0 +ConvexNothingCompared"]);
+    fixture.verdict.nothing_compared = false;
+    assert_eq!(fixture.run(3), ["0 -ConvexNothingCompared"]);
 }
 
 #[test]
 fn a_resolved_alert_is_reported_for_a_while_and_may_fire_again() {
     let mut fixture = Fixture::new();
-    let flapping = |fixture: &mut Fixture| fixture.record.conditions.insert(Condition::Flapping);
-    flapping(&mut fixture);
+    fixture.verdict.nothing_compared = true;
     fixture.run(1);
     let first = fixture.tracker.alerts()[0].starts_at;
-    fixture.record.conditions.clear();
-    fixture.record.conditions.insert(Condition::QueryError);
+    fixture.verdict.nothing_compared = false;
     fixture.run(290);
     assert!(fixture.tracker.alerts()[0].ends_at.is_some());
-    flapping(&mut fixture);
+    fixture.verdict.nothing_compared = true;
     fixture.run(1);
     let again = &fixture.tracker.alerts()[0];
     assert!(again.ends_at.is_none() && again.starts_at > first);
-    fixture.record.conditions.remove(&Condition::Flapping);
+    fixture.verdict.nothing_compared = false;
     fixture.run(302);
     assert!(fixture.tracker.alerts().is_empty());
 }
@@ -219,7 +217,7 @@ fn the_alerts_of_a_renamed_peer_neither_resolve_nor_repeat() {
 #[test]
 fn the_alerts_of_a_removed_peer_resolve() {
     let mut fixture = Fixture::down();
-    fixture.record.conditions.insert(Condition::Flapping);
+    fixture.record.conditions.insert(Condition::Forked);
     fixture.run(60);
     "another".clone_into(&mut fixture.peer().name);
     fixture.record.health = Health::Up;
@@ -227,7 +225,7 @@ fn the_alerts_of_a_removed_peer_resolve() {
     let transitions = fixture.run(130);
     assert_eq!(
         transitions,
-        ["0 -ConvexPeerFlapping", "119 -ConvexPeerDown"]
+        ["119 -ConvexPeerDown", "119 -ConvexPeerForked"]
     );
 }
 
@@ -352,11 +350,11 @@ fn an_alert_of_a_clock_that_was_ahead_starts_now_after_a_restart() {
 #[test]
 fn a_warning_keeps_firing_for_two_minutes_after_a_restart() {
     let mut fixture = Fixture::new();
-    fixture.record.conditions.insert(Condition::Flapping);
+    fixture.verdict.nothing_compared = true;
     fixture.run(1);
     fixture.restart(Duration::from_secs(5));
-    fixture.record.conditions.remove(&Condition::Flapping);
-    assert_eq!(fixture.run(130), ["120 -ConvexPeerFlapping"]);
+    fixture.verdict.nothing_compared = false;
+    assert_eq!(fixture.run(130), ["120 -ConvexNothingCompared"]);
 }
 
 #[test]
@@ -399,7 +397,7 @@ fn raised_by(condition: Condition) -> BTreeSet<&'static str> {
     fixture.run(3601);
     let mut firing = fixture.firing();
     // These tests measure nothing.
-    firing.remove("ConvexProbeDataStale");
+    firing.remove("ConvexMonitorMissesPolls");
     firing
 }
 
@@ -417,6 +415,28 @@ fn every_condition_raises_the_alert_that_reports_it() {
         }
         assert_eq!(raised_by(condition), expected, "{condition:?}");
     }
+}
+
+#[test]
+fn a_peer_that_flaps_between_down_and_degraded_is_degraded_all_the_time() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions.insert(Condition::Flapping);
+    let mut transitions = Vec::new();
+    for health in [Health::Degraded, Health::Down].iter().cycle().take(20) {
+        fixture.record.health = *health;
+        transitions.extend(fixture.run(29));
+    }
+    assert_eq!(transitions, ["0 +ConvexPeerDegraded"]);
+}
+
+#[test]
+fn a_peer_that_answers_without_a_measurement_is_trouble_of_the_agent() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions.clear();
+    assert_eq!(fixture.run(600), ["600 +ConvexMonitorMissesPolls"]);
+    fixture.record.health = Health::Down;
+    let transitions = fixture.run(0);
+    assert_eq!(transitions, ["0 -ConvexMonitorMissesPolls"]);
 }
 
 #[test]

@@ -59,14 +59,11 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 /// Alerts that are a consequence of a peer that does not answer.
-const CONSEQUENCES: [&str; 7] = [
+const CONSEQUENCES: [&str; 4] = [
     "ErrorBudgetBurn",
     "LatencyHigh",
     "PeerDegraded",
-    "PeerFlapping",
     "PeerLagging",
-    "ProbeDataStale",
-    "TransportsDisagree",
 ];
 
 #[test]
@@ -84,12 +81,7 @@ fn inhibition_rules_name_only_existing_alerts() {
 
 #[test]
 fn alerts_of_a_network_inhibit_their_consequences_and_a_failed_upgrade_the_stall() {
-    let consequences = [
-        "PeerDegraded",
-        "PeerLagging",
-        "ProbeDataStale",
-        "WeightDecayed",
-    ];
+    let consequences = ["PeerDegraded", "PeerLagging", "WeightDecayed"];
     for (source, more) in [
         ("ConvexConsensusStalled", None),
         ("ConvexNetworkSplit", Some("StatesDiffer")),
