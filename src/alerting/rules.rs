@@ -60,7 +60,8 @@ pub struct Rule {
     pub severity: Severity,
     /// How long the predicate must hold before the alert fires (`for` in Prometheus).
     pub hold_duration: Duration,
-    /// The `summary` annotation: one sentence.
+    /// The `summary` annotation, a title, with `{peer}`, `{network}` and `{vantage}` for the values
+    /// of these labels.
     pub summary: &'static str,
     /// Whether the alert explains why a peer is down.
     pub(super) explains_outage: bool,
@@ -87,6 +88,15 @@ impl Rule {
             explains_outage: true,
             ..self
         }
+    }
+
+    /// Returns the `summary` annotation for a subject. `vantage` is the agent's name.
+    #[must_use]
+    pub fn summary_of(&self, subject: &AlertSubject, vantage: &str) -> String {
+        let labels = subject.labels(vantage).into_iter();
+        labels.fold(self.summary.to_owned(), |summary, (name, value)| {
+            summary.replace(&format!("{{{name}}}"), &value)
+        })
     }
 
     /// Returns how long the alert keeps firing without a cause.
@@ -157,14 +167,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexPeerDown",
         Critical,
         60,
-        "A Convex peer is down.",
+        "{peer} of {network} is down",
         Predicate::Peer(|record, _, _| record.health == Health::Down),
     ),
     rule(
         "ConvexPeerWrongNetwork",
         Critical,
         0,
-        "A Convex peer belongs to another network.",
+        "{peer} of {network} belongs to another network",
         Predicate::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
     )
     .explaining_outage(),
@@ -172,7 +182,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexPeerIdentityChanged",
         Critical,
         0,
-        "Another peer answers in place of a Convex peer.",
+        "Another peer answers in place of {peer} of {network}",
         Predicate::Peer(|record, _, _| {
             has(record, Condition::IdentityChanged) || has(record, Failing(Reason::WrongPeer))
         }),
@@ -181,7 +191,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexQueriesHang",
         Critical,
         60,
-        "A Convex peer answers its status but no queries.",
+        "{peer} of {network} answers its status but no queries",
         Predicate::Peer(|record, _, _| {
             has(record, Failing(Reason::Client(FailureReason::QueryHangs)))
         }),
@@ -191,7 +201,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexCertificateExpired",
         Critical,
         0,
-        "The TLS certificate of a Convex peer has expired.",
+        "The TLS certificate of {peer} of {network} has expired",
         Predicate::Peer(|record, _, _| {
             has(record, Failing(Reason::Client(FailureReason::TlsExpired)))
         }),
@@ -200,49 +210,49 @@ pub static RULES: [Rule; 39] = [
         "ConvexStateDiverged",
         Critical,
         60,
-        "A Convex peer has another state than its network.",
+        "{peer} of {network} has another state than its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Diverged)),
     ),
     rule(
         "ConvexPeerForked",
         Critical,
         0,
-        "A Convex peer has another history than its network.",
+        "{peer} of {network} has another history than its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Forked)),
     ),
     rule(
         "ConvexPeerIsolated",
         Critical,
         0,
-        "A Convex peer does not hear its network.",
+        "{peer} of {network} does not hear its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Isolated)),
     ),
     rule(
         "ConvexPeerUnheard",
         Critical,
         0,
-        "A Convex peer is not heard by its network.",
+        "{peer} of {network} is not heard by its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Unheard)),
     ),
     rule(
         "ConvexPeerUnregistered",
         Critical,
         0,
-        "A Convex peer is no longer registered.",
+        "{peer} of {network} is no longer registered",
         Predicate::Peer(|record, _, _| has(record, Condition::Unregistered)),
     ),
     rule(
         "ConvexFinalityReceding",
         Critical,
         0,
-        "Final blocks of a Convex network have been lost.",
+        "{peer} of {network} has lost final blocks",
         Predicate::Peer(|record, _, _| has(record, Condition::FinalityLost)),
     ),
     rule(
         "ConvexOwnStakeBelowMinimum",
         Critical,
         60,
-        "The own stake of a Convex peer is below the minimum.",
+        "The own stake of {peer} of {network} is below the minimum",
         Predicate::Peer(|record, _, _| {
             record.stake.as_ref().is_some_and(is_evictable)
                 && !has(record, Condition::StakeWithdrawn)
@@ -252,7 +262,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexOwnStakeBelowMinimum",
         Warning,
         300,
-        "The own stake of a Convex peer is near the minimum.",
+        "The own stake of {peer} of {network} is near the minimum",
         Predicate::Peer(|record, _, _| {
             has(record, Condition::OwnStakeLow) && !record.stake.as_ref().is_some_and(is_evictable)
         }),
@@ -261,14 +271,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexUpgradeUnsupported",
         Critical,
         60,
-        "A Convex peer cannot follow an upgrade that is due within a day.",
+        "{peer} of {network} cannot follow an upgrade that is due within a day",
         Predicate::Peer(upgrades::leaves_peer_behind_today),
     ),
     rule(
         "ConvexUpgradeUnsupported",
         Warning,
         300,
-        "A Convex peer cannot follow a scheduled upgrade.",
+        "{peer} of {network} cannot follow a scheduled upgrade",
         Predicate::Peer(|record, network, input| {
             upgrades::leaves_peer_behind(record, network, input)
                 && !upgrades::leaves_peer_behind_today(record, network, input)
@@ -278,7 +288,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexClockSkew",
         Critical,
         120,
-        "The clock of a Convex peer is so wrong that it stops agreeing.",
+        "The clock of {peer} of {network} is so wrong that it stops agreeing",
         Predicate::Peer(|record, _, input| {
             has(record, Condition::ClockSkew) && stops_agreeing(record, input)
         }),
@@ -287,7 +297,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexClockSkew",
         Warning,
         600,
-        "The clock of a Convex peer is wrong.",
+        "The clock of {peer} of {network} is wrong",
         Predicate::Peer(|record, _, input| {
             has(record, Condition::ClockSkew) && !stops_agreeing(record, input)
         }),
@@ -296,7 +306,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexPeerDegraded",
         Warning,
         300,
-        "A Convex peer answers, but something is wrong with it.",
+        "{peer} of {network} answers, but has problems",
         Predicate::Peer(|record, _, _| {
             let mut conditions = record.conditions.iter();
             let is_degraded = record.health == Health::Degraded
@@ -309,14 +319,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexNewConnectionsFail",
         Warning,
         300,
-        "A Convex peer accepts no new connections.",
+        "{peer} of {network} accepts no new connections",
         Predicate::Peer(|record, _, _| has(record, Condition::NewConnectionsFail)),
     ),
     rule(
         "ConvexCertificateExpiring",
         Warning,
         3600,
-        "The TLS certificate of a Convex peer ends soon.",
+        "The TLS certificate of {peer} of {network} expires soon",
         Predicate::Peer(|record, _, _| {
             has(record, Condition::CertificateExpiring)
                 && !has(record, Failing(Reason::Client(FailureReason::TlsExpired)))
@@ -326,14 +336,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexPeerLagging",
         Warning,
         120,
-        "A Convex peer lags behind its network.",
+        "{peer} of {network} lags behind its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Lagging)),
     ),
     rule(
         "ConvexWeightDecayed",
         Warning,
         300,
-        "A Convex peer makes no blocks and loses weight.",
+        "{peer} of {network} makes no blocks and loses weight",
         Predicate::Peer(|record, network, input| {
             let advanced = network.verdict.finality_advanced;
             let age = advanced.map(|at| input.snapshot.wall.duration_since(at).unwrap_or_default());
@@ -346,28 +356,28 @@ pub static RULES: [Rule; 39] = [
         "ConvexConsensusStalled",
         Critical,
         60,
-        "A Convex network finalises nothing.",
+        "{network} finalises no blocks",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Stalled),
     ),
     rule(
         "ConvexNetworkSplit",
         Critical,
         60,
-        "A Convex network is split.",
+        "{network} is split",
         Predicate::Network(|network, _| network.verdict.split == Evidence::Proven),
     ),
     rule(
         "ConvexFinalityReceding",
         Critical,
         0,
-        "Final blocks of a Convex network have been lost.",
+        "{network} has lost final blocks",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Receding),
     ),
     rule(
         "ConvexStatesDiffer",
         Warning,
         0,
-        "Peers of a Convex network have different states.",
+        "Peers of {network} have different states",
         Predicate::Network(|network, input| {
             let mut own_peers = input.own_peers(network);
             network.verdict.difference.is_some()
@@ -378,14 +388,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexNothingCompared",
         Warning,
         0,
-        "The states of a Convex network are not compared.",
+        "The states of peers of {network} are not compared",
         Predicate::Network(|network, _| network.verdict.nothing_compared),
     ),
     rule(
         "ConvexQuorumUnknown",
         Warning,
         600,
-        "The stake of a Convex network is unknown.",
+        "The stake of {network} is unknown",
         Predicate::Network(|network, input| {
             let is_answering =
                 |record: &PeerRecord| matches!(record.health, Health::Up | Health::Degraded);
@@ -396,11 +406,13 @@ pub static RULES: [Rule; 39] = [
         "ConvexQuorumAtRisk",
         Critical,
         120,
-        "A Convex network can lose no further peer.",
-        Predicate::Network(|network, _| {
+        "{network} can lose no further peer",
+        Predicate::Network(|network, input| {
+            // Who takes peers down for maintenance knows that they are missing.
+            let planned = input.snapshot.weight_down_in_maintenance(&network.name);
             let quorum = network.verdict.quorum.as_ref();
             quorum.is_some_and(|quorum| {
-                quorum.margin < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
+                quorum.margin + planned < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
             })
         }),
     ),
@@ -408,7 +420,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexUpgradeFailed",
         Critical,
         0,
-        "An upgrade of a Convex network has failed.",
+        "An upgrade of {network} has failed",
         Predicate::Network(|network, _| {
             let protocol = network.verdict.protocol.as_ref();
             protocol.is_some_and(|protocol| protocol.failed)
@@ -418,14 +430,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexUpgradeAtRisk",
         Critical,
         120,
-        "Too little stake of a Convex network can follow an upgrade that is due within a day.",
+        "Too little stake of {network} can follow an upgrade that is due within a day",
         Predicate::Network(upgrades::stops_network_today),
     ),
     rule(
         "ConvexUpgradeAtRisk",
         Warning,
         600,
-        "Too little stake of a Convex network is known to follow a scheduled upgrade.",
+        "Too little stake of {network} is known to follow a scheduled upgrade",
         Predicate::Network(|network, input| {
             upgrades::may_stop_network(network, input)
                 && !upgrades::stops_network_today(network, input)
@@ -435,7 +447,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexUpgradePending",
         Info,
         0,
-        "An upgrade of a Convex network is scheduled.",
+        "An upgrade of {network} is scheduled",
         Predicate::Network(|network, _| {
             let protocol = network.verdict.protocol.as_ref();
             protocol.is_some_and(|protocol| !protocol.pending.is_empty())
@@ -445,7 +457,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexControllerBalanceLow",
         Warning,
         600,
-        "The account that controls a Convex peer is short of coins.",
+        "An account that controls peers of {network} is short of coins",
         Predicate::Network(|network, input| {
             let mut own_peers = input.own_peers(network);
             own_peers.any(|record| has(record, Condition::ControllerBalanceLow))
@@ -455,7 +467,7 @@ pub static RULES: [Rule; 39] = [
         "ConvexMonitoringBlind",
         Critical,
         300,
-        "Nothing is known of a whole Convex network.",
+        "Nothing is known of {network}",
         Predicate::Visibility(|network, input| {
             input
                 .network_peers(network)
@@ -466,14 +478,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexMonitorUnhealthy",
         Warning,
         300,
-        "A monitoring agent has trouble of its own.",
+        "The agent {vantage} has a problem of its own",
         Predicate::Monitor(|input| !input.snapshot.checks.all_passed()),
     ),
     rule(
         "ConvexMonitorMissesPolls",
         Warning,
         600,
-        "A monitoring agent cannot keep up with its polls.",
+        "The agent {vantage} misses polls",
         Predicate::Monitor(|input| {
             input.monitor.misses_polls
                 || input
@@ -485,14 +497,14 @@ pub static RULES: [Rule; 39] = [
         "ConvexConfigReloadFailed",
         Warning,
         300,
-        "A monitoring agent runs with an old configuration.",
+        "The agent {vantage} runs with an old configuration",
         Predicate::Monitor(|input| !input.monitor.reload_successful),
     ),
     rule(
         "ConvexNotificationsFailing",
         Warning,
         300,
-        "A monitoring agent cannot deliver its notifications.",
+        "The agent {vantage} cannot deliver its notifications",
         Predicate::Monitor(|input| !input.monitor.failing_receivers.is_empty()),
     ),
 ];

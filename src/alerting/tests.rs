@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use convex_client::chain::RegisteredPeer;
 use convex_client::{Endpoint, FailureReason};
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::Reason;
 use crate::fleet::{
     Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
-    PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, example,
+    PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, Stake, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
@@ -381,7 +382,12 @@ fn an_alert_has_the_labels_of_its_subject_and_no_others() {
     assert_eq!(labels("ConvexConfigReloadFailed"), [pair("vantage", "v")]);
     assert_eq!(
         alert("ConvexPeerDown").description,
-        "p of n is down. Conditions in force: query_error."
+        "Since 1970-01-12 13:46:40 UTC, for 1m. Health: down; active conditions: query_error. \
+         tcp://peer.example:18888 was not polled yet. Seen from v. Watched peers of n: 0 up, \
+         0 degraded, 1 down, 0 unknown. The network can lose 1 more of its heaviest peers (quorum \
+         margin 33.0 %). First: Run 'convex-peer-monitor probe' with its endpoints on another host. \
+         If it does not answer there either, check on its host that the process runs and was not \
+         killed for lack of memory."
     );
     assert_eq!(
         alert("ConvexConfigReloadFailed").subject,
@@ -437,6 +443,55 @@ fn a_peer_that_answers_without_a_measurement_is_trouble_of_the_agent() {
     fixture.record.health = Health::Down;
     let transitions = fixture.run(0);
     assert_eq!(transitions, ["0 -ConvexMonitorMissesPolls"]);
+}
+
+/// The entry of a registered peer with this share of the weight.
+fn staked(weight: f64) -> Stake {
+    Stake {
+        registered: RegisteredPeer {
+            controller: None,
+            own_copper: i64::MAX,
+            delegated_copper: 0,
+            shares: 0,
+            last_block_ms: None,
+            url: None,
+        },
+        state_time_ms: 0,
+        decay: 1.0,
+        weight: Some(weight),
+        controller_balance: None,
+    }
+}
+
+#[test]
+fn weight_that_is_down_in_maintenance_puts_no_quorum_at_risk() {
+    // Of four equal peers.
+    const WEIGHT: f64 = 0.25;
+    for (in_maintenance, more, expected) in [
+        (false, 0.0, true),
+        (true, 0.0, false),
+        // Another peer is down as well, and not in maintenance.
+        (true, WEIGHT, true),
+    ] {
+        let mut fixture = Fixture::down();
+        let (from, to) = (fixture.wall, fixture.wall + Duration::from_secs(3600));
+        let window = Window {
+            from,
+            to,
+            comment: None,
+        };
+        fixture.peer().maintenance = Vec::from_iter(in_maintenance.then_some(window));
+        fixture.record.stake = Some(staked(WEIGHT));
+        let down = WEIGHT + more;
+        fixture.verdict.quorum = Some(Quorum {
+            ratios: [1.0 - down, 0.0, down, 0.0],
+            margin: 0.33 - down,
+            losable: Losable { worst: 0, best: 0 },
+        });
+        fixture.run(120);
+        let fires = fixture.firing().contains("ConvexQuorumAtRisk");
+        assert_eq!(fires, expected, "{in_maintenance}, {more}");
+    }
 }
 
 #[test]

@@ -137,7 +137,11 @@ impl PeerChanges {
 /// Returns own and delegated stake, in copper, while it is known.
 fn stake(record: &PeerRecord) -> Option<i64> {
     let registered = &record.stake.as_ref()?.registered;
-    Some(registered.own_copper.saturating_add(registered.delegated_copper))
+    Some(
+        registered
+            .own_copper
+            .saturating_add(registered.delegated_copper),
+    )
 }
 
 /// Returns what excuses the last poll and why its endpoints failed.

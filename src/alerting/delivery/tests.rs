@@ -271,7 +271,10 @@ async fn a_webhook_receives_both_transitions_in_the_format_of_alertmanager() {
         annotations["runbook_url"],
         "http://mon.example/convex/runbooks/ConvexPeerForked"
     );
-    assert_eq!(annotations["summary"], "A Convex peer has another history than its network.");
+    assert_eq!(
+        annotations["summary"],
+        "p of n has another history than its network"
+    );
     assert_eq!(
         body["alerts"][0]["generatorURL"],
         "http://mon.example/convex/peers/p"

@@ -27,20 +27,37 @@ fn duration(text: Option<&String>) -> Duration {
     })
 }
 
+/// Returns the summaries of a rule as the agent writes them, with `{peer}` for `{{ $labels.peer }}`. A
+/// rule about peers and networks has two.
+fn titles(summary: &str) -> Vec<String> {
+    const OPTIONAL_PEER: &str = "{{ with $labels.peer }}{{ . }} of {{ end }}";
+    let mut summaries = vec![summary.replace(OPTIONAL_PEER, "")];
+    if summary.contains(OPTIONAL_PEER) {
+        summaries.push(summary.replace(OPTIONAL_PEER, "{peer} of "));
+    }
+    let written = |summary: String| summary.replace("{{ $labels.", "{").replace(" }}", "}");
+    summaries.into_iter().map(written).collect()
+}
+
 #[test]
 fn built_in_alerts_match_the_rules_for_prometheus() {
     let excluded: BTreeSet<&str> = ONLY_PROMETHEUS.iter().map(|(name, _)| *name).collect();
     let in_rules: BTreeSet<_> = alerts::alerts()
         .into_iter()
         .filter(|(name, _)| !excluded.contains(name.as_str()))
-        .map(|(name, rule)| {
-            (
-                name,
-                rule.labels["severity"].clone(),
+        .flat_map(|(name, rule)| {
+            let severity = rule.labels["severity"].clone();
+            let first_step = rule.annotations["first_step"].clone();
+            let (hold, keep) = (
                 duration(rule.hold.as_ref()),
                 duration(rule.keep_firing_for.as_ref()),
-                rule.annotations["summary"].clone(),
-            )
+            );
+            titles(&rule.annotations["summary"])
+                .into_iter()
+                .map(move |title| {
+                    let (name, severity) = (name.clone(), severity.clone());
+                    (name, severity, hold, keep, title, first_step.clone())
+                })
         })
         .collect();
     let built_in: BTreeSet<_> = RULES
@@ -52,6 +69,7 @@ fn built_in_alerts_match_the_rules_for_prometheus() {
                 rule.hold_duration,
                 rule.keep_firing_for(),
                 rule.summary.to_owned(),
+                rule.first_step().unwrap_or_default().to_owned(),
             )
         })
         .collect();
