@@ -81,6 +81,7 @@ fn expositions(criterion: &mut Criterion) {
         let facts = AgentFacts {
             vantage: "bench".to_owned(),
             mode: Mode::Central,
+            url: None,
             shard: (1, 1),
             reload_successful: true,
             loaded: SystemTime::now(),

@@ -33,6 +33,20 @@ struct Args {
     own: bool,
 }
 
+/// Annotations of alerts, in the order in which a notification shows them.
+const ANNOTATIONS: [&str; 10] = [
+    "summary",
+    "since",
+    "description",
+    "seen_from",
+    "endpoints",
+    "at_risk",
+    "first_step",
+    "page_url",
+    "dashboard_url",
+    "runbook_url",
+];
+
 /// Exit code after a signal, as in shells.
 const INTERRUPTED: u8 = 130;
 
@@ -138,9 +152,9 @@ fn print_alert(alert: &Alert) {
         alert.starts_at,
         labels.join(" ")
     );
-    for name in ["summary", "description", "runbook_url"] {
-        if let Some(text) = alert.annotations.get(name) {
-            println!("    {text}");
+    for name in ANNOTATIONS {
+        if let Some(text) = alert.annotations.get(name).filter(|text| !text.is_empty()) {
+            println!("    {name}: {text}");
         }
     }
 }

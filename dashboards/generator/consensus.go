@@ -324,8 +324,9 @@ func quorum() []*panel {
 	}
 	return []*panel{
 		standing.to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
-		lines("Quorum margin over time", "Weight that may still be lost before consensus stops. Below 0 nothing becomes final. A gap: unknown.").
+		lines("Quorum margin over time", "Weight that may still be lost before consensus stops, and what is down in maintenance. Below 0 nothing becomes final. A gap: unknown.").
 			query(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").
+			query(ofNetwork("max", "convex_network_maintenance_stake_ratio"), "{{network}} in maintenance").
 			unit("percentunit").upTo(0.35).size(8, 8).limit("transparent", step{0, "red"}).empty(unknown).
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk"), runbook("ConvexQuorumUnknown")),
 		lines("Losable peers over time", "Peers, the heaviest first, that can be lost before consensus stops: worst if all stake that nobody watches is lost already, best if it is there. A gap: unknown.").

@@ -147,7 +147,7 @@ func worstHealth() *panel {
 	return states("Health of the worst", "The verdict over polls of the 15 peers that are worst at the end of the time shown. A gap: no agent was there.", healthWords).
 		query(badness()+" and on (peer, network) topk(15, "+now+")", "{{peer}}").
 		size(14, 9).
-		to(at("convex-peer"), runbook("ConvexPeerFlapping"))
+		to(at("convex-peer"), runbook("ConvexPeerDegraded"))
 }
 
 func healthCounts() *panel {

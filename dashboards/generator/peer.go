@@ -38,7 +38,7 @@ func peerNumbers() []*panel {
 			to(at("convex-service-level"), runbook("ConvexErrorBudgetBurn")),
 		numbers("Last answer", "When an endpoint last answered a poll.").
 			now(date("max", byPeer, of("convex_probe_last_success_timestamp_seconds")), "").unit("dateTimeFromNow").plain().empty("never").
-			to(at("convex-fleet"), runbook("ConvexProbeDataStale")),
+			to(at("convex-fleet"), runbook("ConvexMonitorMissesPolls")),
 		numbers("Latency (15 min)", "Mean latency of the slower endpoint.").
 			now("max by (peer, network) ("+meanLatency("15m")+")", "").unit("s").decimals(1).plain().empty("-").
 			to(at("convex-service-level"), runbook("ConvexLatencyHigh")),
@@ -97,12 +97,12 @@ func peerPolls() []*panel {
 			query(perMinute("convex_probe_connections_replaced_total", "transport"), "{{transport}} replaced").
 			query(perMinute("convex_probe_ignored_messages_total", "transport"), "{{transport}} ignored").
 			unit("suffix:/min").upTo(1).full().
-			to(at("convex-service-level"), runbook("ConvexPeerRestarted")),
+			to(at("convex-service-level"), runbook("ConvexPeerDown")),
 		lines("Changes of health and restarts", "How often within an hour the peer became down or degraded, and how often it was lost and has answered again. Many: it flaps.").
 			query(seen("sum", "state", increase(of("convex_peer_health_transitions_total", `state=~"down|degraded"`), "1h")), "became {{state}}").
 			query(seen("max", byPeer, increase(of("convex_peer_restarts_inferred_total"), "1h")), "restarts").
 			decimals(0).upTo(1).
-			to(at("convex-service-level"), runbook("ConvexPeerFlapping")),
+			to(at("convex-service-level"), runbook("ConvexPeerDegraded")),
 	}
 }
 
@@ -216,7 +216,7 @@ func endpoints() *panel {
 		hide("peer", "network").
 		sorted("Transport", false).
 		size(24, 4).
-		to(at("convex-fleet"), runbook("ConvexTransportsDisagree"))
+		to(at("convex-fleet"), runbook("ConvexPeerDegraded"))
 }
 
 func clock() *panel {
@@ -228,7 +228,7 @@ func clock() *panel {
 		query(seen("min", byPeer, skew+" - "+uncertainty), "at least").
 		unit("s").full().size(12, 7).
 		colored("skew", "blue").colored("at most", "light-blue").colored("at least", "light-blue").
-		to(at("convex-monitor"), runbook("ConvexClockDrift"))
+		to(at("convex-monitor"), runbook("ConvexClockSkew"))
 }
 
 func identityChanges() *panel {
@@ -256,7 +256,7 @@ func host() []*panel {
 			query(seen("max", byPeer, "changes("+of("convex_peer_process_start_time_seconds")+"[1h])"), "starts").
 			query(seen("max", byPeer, increase(of("convex_peer_process_oom_kills_total"), "1h")), "OOM kills").
 			size(8, 7).decimals(0).upTo(1).empty(none).
-			to(at("convex-service-level"), runbook("ConvexPeerRestarted"), runbook("ConvexProcessMemoryGrowing")),
+			to(at("convex-service-level"), runbook("ConvexProcessMemoryGrowing")),
 		lines("Processor time", "Use of cores by the process; 100 % is one core.").
 			query(seen("max", byPeer, rate(of("convex_peer_process_cpu_seconds_total"))), "cores").
 			unit("percentunit").size(6, 7).upTo(1).empty(noneOrLean).

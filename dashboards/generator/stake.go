@@ -26,7 +26,7 @@ func stakeNumbers() []*panel {
 		numbers("Lowest eviction margin", "Own stake of the own peer with the least, above the 1000 CVM below which a peer is not heard and anybody may evict it.").
 			now("min("+own(seen("min", byPeer, of("convex_stake_eviction_margin_cvm")))+")", "").unit("suffix: CVM").size(4, 4).full().
 			steps(neutral, step{-1e12, "red"}, step{0, "orange"}, step{100, "green"}).
-			to(at("convex-peer"), runbook("ConvexStakeNearEviction"), runbook("ConvexOwnStakeBelowMinimum")),
+			to(at("convex-peer"), runbook("ConvexOwnStakeBelowMinimum")),
 		numbers("Most decayed weight", "The part of its stake that counts, of the own peer that has lost most: it falls while a peer makes no blocks and others do.").
 			now("min("+own(seen("min", byPeer, of("convex_stake_decay_ratio")))+")", "").unit("percentunit").decimals(0).size(4, 4).full().
 			steps(neutral, step{0, "orange"}, step{0.5, "green"}).
@@ -40,7 +40,7 @@ func stakeNumbers() []*panel {
 			to(at("convex-consensus"), runbook("ConvexQuorumUnknown")),
 		numbers("Registered peers", "Peers registered on chain, watched or not.").
 			now(ofNetwork("max", "convex_network_peers_registered"), "{{network}}").plain().size(4, 4).empty("-").
-			to(at("convex-consensus"), runbook("ConvexNewPeerOnChain")),
+			to(at("convex-consensus")),
 		numbers("Age of these figures", "Time since the registry of peers was last read. It should stay near networks[].stake_interval, a minute by default.").
 			now("time() - "+ofNetwork("max", "convex_network_stake_timestamp_seconds"), "{{network}}").unit("s").decimals(0).size(4, 4).empty("never").
 			steps(neutral, step{0, "green"}, step{300, "orange"}).
@@ -66,7 +66,7 @@ func stakes() *panel {
 		value("Expected every", poorest(seen("max", byPeer, of("convex_peer_expected_block_interval_seconds"))), unit("s"), missing("-")).
 		sorted("Own", false).
 		size(24, 8).
-		to(at("convex-peer"), at("convex-consensus"), runbook("ConvexStakeChanged"))
+		to(at("convex-peer"), at("convex-consensus"))
 }
 
 func peerStake() []*panel {
@@ -78,7 +78,7 @@ func peerStake() []*panel {
 		lines("Own and delegated stake", "Stake behind the 10 watched peers with the most.").
 			query("topk(10, "+seen("max", byPeer, of("convex_stake_own_cvm")+" + "+of("convex_stake_delegated_cvm"))+")", "{{peer}}").
 			unit("suffix: CVM").size(8, 8).
-			to(at("convex-peer"), runbook("ConvexStakeChanged")),
+			to(at("convex-peer")),
 		lines("Most decayed", "The part of the stake that counts, of the 10 peers that have lost most of it.").
 			query("bottomk(10, "+seen("min", byPeer, of("convex_stake_decay_ratio"))+")", "{{peer}}").
 			unit("percentunit").upTo(1).size(8, 8).full().
@@ -95,12 +95,12 @@ func registry() []*panel {
 		lines("Stake of the network", "Coin behind all registered peers, rewards included.").
 			query(ofNetwork("max", "convex_network_stake_cvm"), "{{network}}").
 			unit("suffix: CVM").size(8, 7).
-			to(at("convex-consensus"), runbook("ConvexStakeChanged")),
+			to(at("convex-consensus")),
 		lines("Registry", "Peers registered on chain, and whether the last question about them went unanswered (1).").
 			query(ofNetwork("max", "convex_network_peers_registered"), "{{network}} registered").
 			query(ofNetwork("max", "convex_network_query_error"), "{{network}} unanswered").
 			size(8, 7).decimals(0).
-			to(at("convex-monitor"), runbook("ConvexNewPeerOnChain")),
+			to(at("convex-monitor"), runbook("ConvexQuorumUnknown")),
 	}
 }
 

@@ -1,6 +1,7 @@
 //! Alert rules that the agent evaluates itself, with the same names, labels and durations as the
 //! shipped Prometheus rules, and the delivery of their alerts to receivers.
 
+mod advice;
 pub mod delivery;
 mod description;
 mod evaluator;

@@ -31,13 +31,12 @@ const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 const CRITICAL_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
 /// Conditions that have their own alert and never make an endpoint fail.
-const CONDITIONS_WITH_OWN_ALERT: [Condition; 19] = [
+const CONDITIONS_WITH_OWN_ALERT: [Condition; 17] = [
     Condition::CertificateExpiring,
     Condition::ClockSkew,
     Condition::ControllerBalanceLow,
     Condition::Diverged,
     Condition::FinalityLost,
-    Condition::Flapping,
     Condition::Forked,
     Condition::IdentityChanged,
     Condition::Isolated,
@@ -46,7 +45,6 @@ const CONDITIONS_WITH_OWN_ALERT: [Condition; 19] = [
     Condition::OwnStakeLow,
     Condition::StakeWithdrawn,
     Condition::StatesDiffer,
-    Condition::TransportsDisagree,
     Condition::Unheard,
     Condition::Unregistered,
     Condition::UpgradeRequired,
@@ -62,7 +60,8 @@ pub struct Rule {
     pub severity: Severity,
     /// How long the predicate must hold before the alert fires (`for` in Prometheus).
     pub hold_duration: Duration,
-    /// The `summary` annotation: one sentence.
+    /// The `summary` annotation, a title, with `{peer}`, `{network}` and `{vantage}` for the values
+    /// of these labels.
     pub summary: &'static str,
     /// Whether the alert explains why a peer is down.
     pub(super) explains_outage: bool,
@@ -89,6 +88,15 @@ impl Rule {
             explains_outage: true,
             ..self
         }
+    }
+
+    /// Returns the `summary` annotation for a subject. `vantage` is the agent's name.
+    #[must_use]
+    pub fn summary_of(&self, subject: &AlertSubject, vantage: &str) -> String {
+        let labels = subject.labels(vantage).into_iter();
+        labels.fold(self.summary.to_owned(), |summary, (name, value)| {
+            summary.replace(&format!("{{{name}}}"), &value)
+        })
     }
 
     /// Returns how long the alert keeps firing without a cause.
@@ -154,19 +162,19 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 42] = [
+pub static RULES: [Rule; 39] = [
     rule(
         "ConvexPeerDown",
         Critical,
         60,
-        "A Convex peer is down.",
+        "{peer} of {network} is down",
         Predicate::Peer(|record, _, _| record.health == Health::Down),
     ),
     rule(
         "ConvexPeerWrongNetwork",
         Critical,
         0,
-        "A Convex peer belongs to another network.",
+        "{peer} of {network} belongs to another network",
         Predicate::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
     )
     .explaining_outage(),
@@ -174,7 +182,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexPeerIdentityChanged",
         Critical,
         0,
-        "Another peer answers in place of a Convex peer.",
+        "Another peer answers in place of {peer} of {network}",
         Predicate::Peer(|record, _, _| {
             has(record, Condition::IdentityChanged) || has(record, Failing(Reason::WrongPeer))
         }),
@@ -183,7 +191,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexQueriesHang",
         Critical,
         60,
-        "A Convex peer answers its status but no queries.",
+        "{peer} of {network} answers its status but no queries",
         Predicate::Peer(|record, _, _| {
             has(record, Failing(Reason::Client(FailureReason::QueryHangs)))
         }),
@@ -193,7 +201,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexCertificateExpired",
         Critical,
         0,
-        "The TLS certificate of a Convex peer has expired.",
+        "The TLS certificate of {peer} of {network} has expired",
         Predicate::Peer(|record, _, _| {
             has(record, Failing(Reason::Client(FailureReason::TlsExpired)))
         }),
@@ -202,66 +210,75 @@ pub static RULES: [Rule; 42] = [
         "ConvexStateDiverged",
         Critical,
         60,
-        "A Convex peer has another state than its network.",
+        "{peer} of {network} has another state than its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Diverged)),
     ),
     rule(
         "ConvexPeerForked",
         Critical,
         0,
-        "A Convex peer has another history than its network.",
+        "{peer} of {network} has another history than its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Forked)),
     ),
     rule(
         "ConvexPeerIsolated",
         Critical,
         0,
-        "A Convex peer does not hear its network.",
+        "{peer} of {network} does not hear its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Isolated)),
     ),
     rule(
         "ConvexPeerUnheard",
         Critical,
         0,
-        "A Convex peer is not heard by its network.",
+        "{peer} of {network} is not heard by its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Unheard)),
     ),
     rule(
         "ConvexPeerUnregistered",
         Critical,
         0,
-        "A Convex peer is no longer registered.",
+        "{peer} of {network} is no longer registered",
         Predicate::Peer(|record, _, _| has(record, Condition::Unregistered)),
     ),
     rule(
         "ConvexFinalityReceding",
         Critical,
         0,
-        "Final blocks of a Convex network have been lost.",
+        "{peer} of {network} has lost final blocks",
         Predicate::Peer(|record, _, _| has(record, Condition::FinalityLost)),
     ),
     rule(
         "ConvexOwnStakeBelowMinimum",
         Critical,
         60,
-        "The own stake of a Convex peer is below the minimum.",
+        "The own stake of {peer} of {network} is below the minimum",
         Predicate::Peer(|record, _, _| {
             record.stake.as_ref().is_some_and(is_evictable)
                 && !has(record, Condition::StakeWithdrawn)
         }),
     ),
     rule(
+        "ConvexOwnStakeBelowMinimum",
+        Warning,
+        300,
+        "The own stake of {peer} of {network} is near the minimum",
+        Predicate::Peer(|record, _, _| {
+            has(record, Condition::OwnStakeLow) && !record.stake.as_ref().is_some_and(is_evictable)
+        }),
+    ),
+    rule(
         "ConvexUpgradeUnsupported",
         Critical,
         60,
-        "A Convex peer cannot follow an upgrade that is due within a day.",
+        "{peer} of {network} cannot follow an upgrade that is due within a day",
         Predicate::Peer(upgrades::leaves_peer_behind_today),
     ),
     rule(
         "ConvexUpgradeUnsupported",
         Warning,
         300,
-        "A Convex peer cannot follow a scheduled upgrade.",
+        "{peer} of {network} cannot follow a scheduled upgrade",
         Predicate::Peer(|record, network, input| {
             upgrades::leaves_peer_behind(record, network, input)
                 && !upgrades::leaves_peer_behind_today(record, network, input)
@@ -271,77 +288,62 @@ pub static RULES: [Rule; 42] = [
         "ConvexClockSkew",
         Critical,
         120,
-        "The clock of a Convex peer is so wrong that it stops agreeing.",
+        "The clock of {peer} of {network} is so wrong that it stops agreeing",
         Predicate::Peer(|record, _, input| {
             has(record, Condition::ClockSkew) && stops_agreeing(record, input)
+        }),
+    ),
+    rule(
+        "ConvexClockSkew",
+        Warning,
+        600,
+        "The clock of {peer} of {network} is wrong",
+        Predicate::Peer(|record, _, input| {
+            has(record, Condition::ClockSkew) && !stops_agreeing(record, input)
         }),
     ),
     rule(
         "ConvexPeerDegraded",
         Warning,
         300,
-        "A Convex peer answers, but something is wrong with it.",
+        "{peer} of {network} answers, but has problems",
         Predicate::Peer(|record, _, _| {
             let mut conditions = record.conditions.iter();
-            record.health == Health::Degraded
-                && conditions.any(|condition| !CONDITIONS_WITH_OWN_ALERT.contains(condition))
+            let is_degraded = record.health == Health::Degraded
+                && conditions.any(|condition| !CONDITIONS_WITH_OWN_ALERT.contains(condition));
+            // A peer that flaps is degraded and down in turn.
+            is_degraded || has(record, Condition::Flapping)
         }),
     ),
     rule(
         "ConvexNewConnectionsFail",
         Warning,
         300,
-        "A Convex peer accepts no new connections.",
+        "{peer} of {network} accepts no new connections",
         Predicate::Peer(|record, _, _| has(record, Condition::NewConnectionsFail)),
-    ),
-    rule(
-        "ConvexTransportsDisagree",
-        Warning,
-        300,
-        "The HTTP and TCP endpoints of a Convex peer are not one peer.",
-        Predicate::Peer(|record, _, _| has(record, Condition::TransportsDisagree)),
     ),
     rule(
         "ConvexCertificateExpiring",
         Warning,
         3600,
-        "The TLS certificate of a Convex peer ends soon.",
+        "The TLS certificate of {peer} of {network} expires soon",
         Predicate::Peer(|record, _, _| {
             has(record, Condition::CertificateExpiring)
                 && !has(record, Failing(Reason::Client(FailureReason::TlsExpired)))
         }),
     ),
     rule(
-        "ConvexProbeDataStale",
-        Warning,
-        300,
-        "Nothing new is known of a Convex peer that counts as up.",
-        Predicate::Peer(|record, _, input| {
-            let answer = record.poll_answer(input.snapshot.now);
-            matches!(record.health, Health::Up | Health::Degraded)
-                && answer.and_then(|answer| answer.state_block).is_none()
-                && !has(record, Condition::QueryError)
-        }),
-    ),
-    rule(
         "ConvexPeerLagging",
         Warning,
         120,
-        "A Convex peer lags behind its network.",
+        "{peer} of {network} lags behind its network",
         Predicate::Peer(|record, _, _| has(record, Condition::Lagging)),
-    ),
-    rule(
-        "ConvexPeerFlapping",
-        Warning,
-        0,
-        "A Convex peer goes up and down.",
-        Predicate::Peer(|record, _, _| has(record, Condition::Flapping)),
     ),
     rule(
         "ConvexWeightDecayed",
         Warning,
         300,
-        "A Convex peer makes no blocks and loses weight.",
+        "{peer} of {network} makes no blocks and loses weight",
         Predicate::Peer(|record, network, input| {
             let advanced = network.verdict.finality_advanced;
             let age = advanced.map(|at| input.snapshot.wall.duration_since(at).unwrap_or_default());
@@ -351,49 +353,31 @@ pub static RULES: [Rule; 42] = [
         }),
     ),
     rule(
-        "ConvexStakeNearEviction",
-        Warning,
-        300,
-        "The own stake of a Convex peer is near the minimum.",
-        Predicate::Peer(|record, _, _| {
-            has(record, Condition::OwnStakeLow) && !record.stake.as_ref().is_some_and(is_evictable)
-        }),
-    ),
-    rule(
-        "ConvexClockDrift",
-        Warning,
-        600,
-        "The clock of a Convex peer is wrong.",
-        Predicate::Peer(|record, _, input| {
-            has(record, Condition::ClockSkew) && !stops_agreeing(record, input)
-        }),
-    ),
-    rule(
         "ConvexConsensusStalled",
         Critical,
         60,
-        "A Convex network finalises nothing.",
+        "{network} finalises no blocks",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Stalled),
     ),
     rule(
         "ConvexNetworkSplit",
         Critical,
         60,
-        "A Convex network is split.",
+        "{network} is split",
         Predicate::Network(|network, _| network.verdict.split == Evidence::Proven),
     ),
     rule(
         "ConvexFinalityReceding",
         Critical,
         0,
-        "Final blocks of a Convex network have been lost.",
+        "{network} has lost final blocks",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Receding),
     ),
     rule(
         "ConvexStatesDiffer",
         Warning,
         0,
-        "Peers of a Convex network have different states.",
+        "Peers of {network} have different states",
         Predicate::Network(|network, input| {
             let mut own_peers = input.own_peers(network);
             network.verdict.difference.is_some()
@@ -404,14 +388,14 @@ pub static RULES: [Rule; 42] = [
         "ConvexNothingCompared",
         Warning,
         0,
-        "The states of a Convex network are not compared.",
+        "The states of peers of {network} are not compared",
         Predicate::Network(|network, _| network.verdict.nothing_compared),
     ),
     rule(
         "ConvexQuorumUnknown",
         Warning,
         600,
-        "The stake of a Convex network is unknown.",
+        "The stake of {network} is unknown",
         Predicate::Network(|network, input| {
             let is_answering =
                 |record: &PeerRecord| matches!(record.health, Health::Up | Health::Degraded);
@@ -422,11 +406,13 @@ pub static RULES: [Rule; 42] = [
         "ConvexQuorumAtRisk",
         Critical,
         120,
-        "A Convex network can lose no further peer.",
-        Predicate::Network(|network, _| {
+        "{network} can lose no further peer",
+        Predicate::Network(|network, input| {
+            // Who takes peers down for maintenance knows that they are missing.
+            let planned = input.snapshot.weight_down_in_maintenance(&network.name);
             let quorum = network.verdict.quorum.as_ref();
             quorum.is_some_and(|quorum| {
-                quorum.margin < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
+                quorum.margin + planned < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
             })
         }),
     ),
@@ -434,7 +420,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexUpgradeFailed",
         Critical,
         0,
-        "An upgrade of a Convex network has failed.",
+        "An upgrade of {network} has failed",
         Predicate::Network(|network, _| {
             let protocol = network.verdict.protocol.as_ref();
             protocol.is_some_and(|protocol| protocol.failed)
@@ -444,14 +430,14 @@ pub static RULES: [Rule; 42] = [
         "ConvexUpgradeAtRisk",
         Critical,
         120,
-        "Too little stake of a Convex network can follow an upgrade that is due within a day.",
+        "Too little stake of {network} can follow an upgrade that is due within a day",
         Predicate::Network(upgrades::stops_network_today),
     ),
     rule(
         "ConvexUpgradeAtRisk",
         Warning,
         600,
-        "Too little stake of a Convex network is known to follow a scheduled upgrade.",
+        "Too little stake of {network} is known to follow a scheduled upgrade",
         Predicate::Network(|network, input| {
             upgrades::may_stop_network(network, input)
                 && !upgrades::stops_network_today(network, input)
@@ -461,7 +447,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexUpgradePending",
         Info,
         0,
-        "An upgrade of a Convex network is scheduled.",
+        "An upgrade of {network} is scheduled",
         Predicate::Network(|network, _| {
             let protocol = network.verdict.protocol.as_ref();
             protocol.is_some_and(|protocol| !protocol.pending.is_empty())
@@ -471,7 +457,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexControllerBalanceLow",
         Warning,
         600,
-        "The account that controls a Convex peer is short of coins.",
+        "An account that controls peers of {network} is short of coins",
         Predicate::Network(|network, input| {
             let mut own_peers = input.own_peers(network);
             own_peers.any(|record| has(record, Condition::ControllerBalanceLow))
@@ -481,7 +467,7 @@ pub static RULES: [Rule; 42] = [
         "ConvexMonitoringBlind",
         Critical,
         300,
-        "Nothing is known of a whole Convex network.",
+        "Nothing is known of {network}",
         Predicate::Visibility(|network, input| {
             input
                 .network_peers(network)
@@ -492,28 +478,33 @@ pub static RULES: [Rule; 42] = [
         "ConvexMonitorUnhealthy",
         Warning,
         300,
-        "A monitoring agent has trouble of its own.",
+        "The agent {vantage} has a problem of its own",
         Predicate::Monitor(|input| !input.snapshot.checks.all_passed()),
     ),
     rule(
         "ConvexMonitorMissesPolls",
         Warning,
         600,
-        "A monitoring agent cannot keep up with its polls.",
-        Predicate::Monitor(|input| input.monitor.misses_polls),
+        "The agent {vantage} misses polls",
+        Predicate::Monitor(|input| {
+            input.monitor.misses_polls
+                || input
+                    .alertable_peers()
+                    .any(|(record, _)| is_stale(record, input))
+        }),
     ),
     rule(
         "ConvexConfigReloadFailed",
         Warning,
         300,
-        "A monitoring agent runs with an old configuration.",
+        "The agent {vantage} runs with an old configuration",
         Predicate::Monitor(|input| !input.monitor.reload_successful),
     ),
     rule(
         "ConvexNotificationsFailing",
         Warning,
         300,
-        "A monitoring agent cannot deliver its notifications.",
+        "The agent {vantage} cannot deliver its notifications",
         Predicate::Monitor(|input| !input.monitor.failing_receivers.is_empty()),
     ),
 ];
@@ -536,12 +527,10 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         Condition::FinalityLost => "ConvexFinalityReceding",
         Condition::Unregistered => "ConvexPeerUnregistered",
         Condition::NewConnectionsFail => "ConvexNewConnectionsFail",
-        Condition::TransportsDisagree => "ConvexTransportsDisagree",
-        Condition::ClockSkew => "ConvexClockDrift",
+        Condition::ClockSkew => "ConvexClockSkew",
         Condition::CertificateExpiring => "ConvexCertificateExpiring",
-        Condition::OwnStakeLow => "ConvexStakeNearEviction",
+        Condition::OwnStakeLow => "ConvexOwnStakeBelowMinimum",
         Condition::ControllerBalanceLow => "ConvexControllerBalanceLow",
-        Condition::Flapping => "ConvexPeerFlapping",
         Condition::WeightDecayed => "ConvexWeightDecayed",
         Failing(_)
         | Condition::Stalled
@@ -550,12 +539,22 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
         | Condition::DuplicateKey
         | Condition::EndpointFailing
         | Condition::AdvertisedUrl
+        | Condition::TransportsDisagree
+        | Condition::Flapping
         | Condition::QueryError => "ConvexPeerDegraded",
     }
 }
 
 pub(super) fn has(record: &PeerRecord, condition: Condition) -> bool {
     record.conditions.contains(&condition)
+}
+
+/// Whether the peer answers but has no measurement: those of its last polls are too old.
+fn is_stale(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    let answer = record.poll_answer(input.snapshot.now);
+    matches!(record.health, Health::Up | Health::Degraded)
+        && answer.and_then(|answer| answer.state_block).is_none()
+        && !has(record, Condition::QueryError)
 }
 
 fn is_evictable(stake: &Stake) -> bool {

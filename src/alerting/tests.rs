@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use convex_client::chain::RegisteredPeer;
 use convex_client::{Endpoint, FailureReason};
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::Reason;
 use crate::fleet::{
     Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
-    PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, example,
+    PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, Stake, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
@@ -38,7 +39,7 @@ impl Fixture {
         "n".clone_into(&mut peer.network);
         let mut record = PeerRecord::new(Arc::new(peer));
         record.health = Health::Up;
-        // Suppresses ConvexProbeDataStale: these tests measure nothing.
+        // Suppresses ConvexMonitorMissesPolls: these tests measure nothing.
         record.conditions.insert(Condition::QueryError);
         Self {
             record,
@@ -155,28 +156,26 @@ fn a_cause_shorter_than_the_hold_duration_raises_no_alert() {
 #[test]
 fn a_warning_resolves_immediately() {
     let mut fixture = Fixture::new();
-    fixture.record.conditions.insert(Condition::Flapping);
-    assert_eq!(fixture.run(3), ["0 +ConvexPeerFlapping"]);
-    fixture.record.conditions.remove(&Condition::Flapping);
-    assert_eq!(fixture.run(3), ["0 -ConvexPeerFlapping"]);
+    fixture.verdict.nothing_compared = true;
+    assert_eq!(fixture.run(3), ["0 +ConvexNothingCompared"]);
+    fixture.verdict.nothing_compared = false;
+    assert_eq!(fixture.run(3), ["0 -ConvexNothingCompared"]);
 }
 
 #[test]
 fn a_resolved_alert_is_reported_for_a_while_and_may_fire_again() {
     let mut fixture = Fixture::new();
-    let flapping = |fixture: &mut Fixture| fixture.record.conditions.insert(Condition::Flapping);
-    flapping(&mut fixture);
+    fixture.verdict.nothing_compared = true;
     fixture.run(1);
     let first = fixture.tracker.alerts()[0].starts_at;
-    fixture.record.conditions.clear();
-    fixture.record.conditions.insert(Condition::QueryError);
+    fixture.verdict.nothing_compared = false;
     fixture.run(290);
     assert!(fixture.tracker.alerts()[0].ends_at.is_some());
-    flapping(&mut fixture);
+    fixture.verdict.nothing_compared = true;
     fixture.run(1);
     let again = &fixture.tracker.alerts()[0];
     assert!(again.ends_at.is_none() && again.starts_at > first);
-    fixture.record.conditions.remove(&Condition::Flapping);
+    fixture.verdict.nothing_compared = false;
     fixture.run(302);
     assert!(fixture.tracker.alerts().is_empty());
 }
@@ -219,7 +218,7 @@ fn the_alerts_of_a_renamed_peer_neither_resolve_nor_repeat() {
 #[test]
 fn the_alerts_of_a_removed_peer_resolve() {
     let mut fixture = Fixture::down();
-    fixture.record.conditions.insert(Condition::Flapping);
+    fixture.record.conditions.insert(Condition::Forked);
     fixture.run(60);
     "another".clone_into(&mut fixture.peer().name);
     fixture.record.health = Health::Up;
@@ -227,7 +226,7 @@ fn the_alerts_of_a_removed_peer_resolve() {
     let transitions = fixture.run(130);
     assert_eq!(
         transitions,
-        ["0 -ConvexPeerFlapping", "119 -ConvexPeerDown"]
+        ["119 -ConvexPeerDown", "119 -ConvexPeerForked"]
     );
 }
 
@@ -352,11 +351,11 @@ fn an_alert_of_a_clock_that_was_ahead_starts_now_after_a_restart() {
 #[test]
 fn a_warning_keeps_firing_for_two_minutes_after_a_restart() {
     let mut fixture = Fixture::new();
-    fixture.record.conditions.insert(Condition::Flapping);
+    fixture.verdict.nothing_compared = true;
     fixture.run(1);
     fixture.restart(Duration::from_secs(5));
-    fixture.record.conditions.remove(&Condition::Flapping);
-    assert_eq!(fixture.run(130), ["120 -ConvexPeerFlapping"]);
+    fixture.verdict.nothing_compared = false;
+    assert_eq!(fixture.run(130), ["120 -ConvexNothingCompared"]);
 }
 
 #[test]
@@ -383,7 +382,12 @@ fn an_alert_has_the_labels_of_its_subject_and_no_others() {
     assert_eq!(labels("ConvexConfigReloadFailed"), [pair("vantage", "v")]);
     assert_eq!(
         alert("ConvexPeerDown").description,
-        "p of n is down. Conditions in force: query_error."
+        "Since 1970-01-12 13:46:40 UTC, for 1m. Health: down; active conditions: query_error. \
+         tcp://peer.example:18888 was not polled yet. Seen from v. Watched peers of n: 0 up, \
+         0 degraded, 1 down, 0 unknown. The network can lose 1 more of its heaviest peers (quorum \
+         margin 33.0 %). First: Run 'convex-peer-monitor probe' with its endpoints on another host. \
+         If it does not answer there either, check on its host that the process runs and was not \
+         killed for lack of memory."
     );
     assert_eq!(
         alert("ConvexConfigReloadFailed").subject,
@@ -399,7 +403,7 @@ fn raised_by(condition: Condition) -> BTreeSet<&'static str> {
     fixture.run(3601);
     let mut firing = fixture.firing();
     // These tests measure nothing.
-    firing.remove("ConvexProbeDataStale");
+    firing.remove("ConvexMonitorMissesPolls");
     firing
 }
 
@@ -416,6 +420,77 @@ fn every_condition_raises_the_alert_that_reports_it() {
             expected.insert("ConvexPeerDegraded");
         }
         assert_eq!(raised_by(condition), expected, "{condition:?}");
+    }
+}
+
+#[test]
+fn a_peer_that_flaps_between_down_and_degraded_is_degraded_all_the_time() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions.insert(Condition::Flapping);
+    let mut transitions = Vec::new();
+    for health in [Health::Degraded, Health::Down].iter().cycle().take(20) {
+        fixture.record.health = *health;
+        transitions.extend(fixture.run(29));
+    }
+    assert_eq!(transitions, ["0 +ConvexPeerDegraded"]);
+}
+
+#[test]
+fn a_peer_that_answers_without_a_measurement_is_trouble_of_the_agent() {
+    let mut fixture = Fixture::new();
+    fixture.record.conditions.clear();
+    assert_eq!(fixture.run(600), ["600 +ConvexMonitorMissesPolls"]);
+    fixture.record.health = Health::Down;
+    let transitions = fixture.run(0);
+    assert_eq!(transitions, ["0 -ConvexMonitorMissesPolls"]);
+}
+
+/// The entry of a registered peer with this share of the weight.
+fn staked(weight: f64) -> Stake {
+    Stake {
+        registered: RegisteredPeer {
+            controller: None,
+            own_copper: i64::MAX,
+            delegated_copper: 0,
+            shares: 0,
+            last_block_ms: None,
+            url: None,
+        },
+        state_time_ms: 0,
+        decay: 1.0,
+        weight: Some(weight),
+        controller_balance: None,
+    }
+}
+
+#[test]
+fn weight_that_is_down_in_maintenance_puts_no_quorum_at_risk() {
+    // Of four equal peers.
+    const WEIGHT: f64 = 0.25;
+    for (in_maintenance, more, expected) in [
+        (false, 0.0, true),
+        (true, 0.0, false),
+        // Another peer is down as well, and not in maintenance.
+        (true, WEIGHT, true),
+    ] {
+        let mut fixture = Fixture::down();
+        let (from, to) = (fixture.wall, fixture.wall + Duration::from_secs(3600));
+        let window = Window {
+            from,
+            to,
+            comment: None,
+        };
+        fixture.peer().maintenance = Vec::from_iter(in_maintenance.then_some(window));
+        fixture.record.stake = Some(staked(WEIGHT));
+        let down = WEIGHT + more;
+        fixture.verdict.quorum = Some(Quorum {
+            ratios: [1.0 - down, 0.0, down, 0.0],
+            margin: 0.33 - down,
+            losable: Losable { worst: 0, best: 0 },
+        });
+        fixture.run(120);
+        let fires = fixture.firing().contains("ConvexQuorumAtRisk");
+        assert_eq!(fires, expected, "{in_maintenance}, {more}");
     }
 }
 

@@ -137,7 +137,9 @@ impl AlertTracker {
             let changed = match evaluation.causes.get(key) {
                 Some(cause) => {
                     tracked.last_caused = now;
-                    tracked.sustain(now, wall, || describe(input, *cause, vantage))
+                    let (rule, caused) = (tracked.alert.rule, tracked.since_wall);
+                    let description = || describe(rule, caused, input, *cause, vantage);
+                    tracked.sustain(now, wall, description)
                 }
                 None if evaluation.frozen.contains(&key.0) && tracked.alert.rule.can_freeze() => {
                     tracked.freeze(now);

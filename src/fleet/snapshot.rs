@@ -52,9 +52,21 @@ impl Snapshot {
         let matching = self.peers.iter().filter(|record| record.health == health);
         matching.count()
     }
-}
 
-impl Snapshot {
+    /// Returns the share of a network's weight that is down in maintenance.
+    #[must_use]
+    pub fn weight_down_in_maintenance(&self, network: &str) -> f64 {
+        let peers = self.peers.iter().chain(&self.others);
+        let maintained = peers.filter(|record| {
+            record.peer.network == network
+                && record.health == Health::Down
+                && record.in_maintenance(self.wall)
+        });
+        maintained
+            .filter_map(|record| record.stake.as_ref()?.weight)
+            .sum()
+    }
+
     /// Returns the verdict on each network with its name.
     pub fn verdicts(&self) -> impl Iterator<Item = (&str, &NetworkVerdict)> {
         let networks = self.networks.iter();

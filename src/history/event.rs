@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use convex_client::chain::economics::cvm;
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::peer_json::ExactInteger;
@@ -93,6 +94,21 @@ pub enum EventKind {
         /// Number of final blocks before.
         from: ExactInteger,
         /// Number of final blocks now.
+        to: ExactInteger,
+    },
+    /// The peer's stake, own and delegated together, changed by more than 5 % since it was first seen
+    /// or last reported: rewards alone are not an event each.
+    StakeChanged {
+        /// The stake before, in copper.
+        from: ExactInteger,
+        /// The stake now, in copper.
+        to: ExactInteger,
+    },
+    /// The number of peers that are registered on the network changed.
+    RegisteredPeersChanged {
+        /// The number before.
+        from: ExactInteger,
+        /// The number now.
         to: ExactInteger,
     },
     /// The state of the network's order changed. Changes between `idle` and `advancing`, which are
@@ -186,6 +202,13 @@ impl fmt::Display for EventKind {
             Self::ForkEnded => f.write_str("back in the majority's state"),
             Self::FinalityReceded { from, to } => {
                 write!(f, "finality went back from {} to {} blocks", from.0, to.0)
+            }
+            Self::StakeChanged { from, to } => {
+                let (from, to) = (cvm(from.0), cvm(to.0));
+                write!(f, "the stake is {to} CVM, was {from} CVM")
+            }
+            Self::RegisteredPeersChanged { from, to } => {
+                write!(f, "{} peers are registered, were {}", to.0, from.0)
             }
             Self::StatesDifferBegan { block, states } => {
                 write!(f, "peers have different states at block {}", block.0)?;

@@ -1,4 +1,5 @@
-//! Records events about networks: changes of their order, differences between states, and splits.
+//! Records events about networks: changes of their order and of the number of their peers,
+//! differences between states, and splits.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -21,6 +22,8 @@ struct Observed {
     order: OrderState,
     states_differ: bool,
     split: bool,
+    /// The last known number of registered peers.
+    registered: Option<i64>,
 }
 
 impl NetworkChanges {
@@ -37,29 +40,37 @@ impl NetworkChanges {
             for kind in before.changes(&verdict) {
                 log.push(SystemTime::now(), subject, kind);
             }
-            self.0.insert(name, Observed::new(&verdict));
+            self.0.insert(name, before.followed_by(&verdict));
         }
     }
 }
 
 impl Observed {
-    fn new(verdict: &NetworkVerdict) -> Self {
+    /// Returns what is observed now; a number that is unknown now is the last known one.
+    fn followed_by(self, verdict: &NetworkVerdict) -> Self {
         Self {
             order: verdict.order,
             states_differ: verdict.difference.is_some(),
             split: verdict.split == Evidence::Proven,
+            registered: verdict.registered.or(self.registered),
         }
     }
 
     /// Returns the events between this and `verdict`.
     fn changes(self, verdict: &NetworkVerdict) -> Vec<EventKind> {
-        let now = Self::new(verdict);
+        let now = self.followed_by(verdict);
         let mut events = Vec::new();
         if is_notable(self.order, now.order) {
             events.push(EventKind::OrderChanged {
                 from: self.order.as_str().into(),
                 to: now.order.as_str().into(),
             });
+        }
+        if let (Some(from), Some(to)) = (self.registered, now.registered)
+            && from != to
+        {
+            let (from, to) = (ExactInteger(from), ExactInteger(to));
+            events.push(EventKind::RegisteredPeersChanged { from, to });
         }
         match &verdict.difference {
             Some(difference) if !self.states_differ => events.push(began(difference)),
@@ -114,6 +125,31 @@ mod tests {
             (Stalled, Stalled, false),
         ] {
             assert_eq!(is_notable(from, to), expected, "{from:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn peers_that_are_registered_or_leave_are_an_event_and_an_unread_registry_is_none() {
+        let mut observed = Observed::default();
+        for (registered, expected) in [
+            (None, None),
+            (Some(4), None),
+            (Some(5), Some((4, 5))),
+            (None, None),
+            (Some(5), None),
+            (Some(3), Some((5, 3))),
+        ] {
+            let verdict = NetworkVerdict {
+                registered,
+                ..NetworkVerdict::default()
+            };
+            let expected = expected.map(|(from, to)| EventKind::RegisteredPeersChanged {
+                from: ExactInteger(from),
+                to: ExactInteger(to),
+            });
+            let events = observed.changes(&verdict);
+            assert_eq!(events, Vec::from_iter(expected), "{registered:?}");
+            observed = observed.followed_by(&verdict);
         }
     }
 }

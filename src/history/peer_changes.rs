@@ -21,7 +21,12 @@ pub(super) struct PeerChanges {
     key_changes: u64,
     diverged: bool,
     finality: Option<i64>,
+    /// Own and delegated stake in copper when it was first seen or last an event.
+    stake: Option<i64>,
 }
+
+/// A change of the stake by more than one part in this many is an event.
+const STAKE_CHANGE_DIVISOR: i128 = 20;
 
 impl PeerChanges {
     /// Starts from the current state of `record`.
@@ -35,6 +40,7 @@ impl PeerChanges {
             key_changes: record.identity.key_changes,
             diverged: record.comparison.is_diverged(),
             finality: record.last_finality(),
+            stake: stake(record),
         }
     }
 
@@ -59,6 +65,13 @@ impl PeerChanges {
         {
             let (from, to) = (ExactInteger(from), ExactInteger(to));
             events.push(EventKind::FinalityReceded { from, to });
+        }
+        if let (Some(from), Some(to)) = (self.stake, stake(record))
+            && (i128::from(to) - i128::from(from)).abs() * STAKE_CHANGE_DIVISOR > i128::from(from)
+        {
+            self.stake = Some(to);
+            let (from, to) = (ExactInteger(from), ExactInteger(to));
+            events.push(EventKind::StakeChanged { from, to });
         }
         let diverged = record.comparison.is_diverged();
         if diverged && !self.diverged {
@@ -116,8 +129,19 @@ impl PeerChanges {
             key_changes: record.identity.key_changes,
             diverged: record.comparison.is_diverged(),
             finality: record.last_finality(),
+            stake: self.stake.or(stake(record)),
         };
     }
+}
+
+/// Returns own and delegated stake, in copper, while it is known.
+fn stake(record: &PeerRecord) -> Option<i64> {
+    let registered = &record.stake.as_ref()?.registered;
+    Some(
+        registered
+            .own_copper
+            .saturating_add(registered.delegated_copper),
+    )
 }
 
 /// Returns what excuses the last poll and why its endpoints failed.
@@ -129,4 +153,59 @@ fn reasons(record: &PeerRecord) -> String {
     });
     let reasons: Vec<String> = excuse.chain(failures).collect();
     reasons.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use convex_client::Endpoint;
+    use convex_client::chain::RegisteredPeer;
+
+    use crate::config::Peer;
+    use crate::fleet::Stake;
+
+    use super::*;
+
+    fn staked(own_copper: i64, delegated_copper: i64) -> Stake {
+        Stake {
+            registered: RegisteredPeer {
+                controller: None,
+                own_copper,
+                delegated_copper,
+                shares: 0,
+                last_block_ms: None,
+                url: None,
+            },
+            state_time_ms: 0,
+            decay: 1.0,
+            weight: None,
+            controller_balance: None,
+        }
+    }
+
+    #[test]
+    fn stake_that_changes_by_more_than_a_twentieth_is_an_event_however_slowly() {
+        let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+        let mut record = PeerRecord::new(Arc::new(Peer::from_endpoint(endpoint)));
+        let mut changes = PeerChanges::new(&record);
+        for (stake, expected) in [
+            (Some((1_000, 0)), None),
+            (Some((1_030, 20)), None),
+            (None, None),
+            (Some((1_030, 21)), Some((1_000, 1_051))),
+            (Some((1_000, 0)), None),
+            (Some((0, 0)), Some((1_051, 0))),
+            (Some((0, 1)), Some((0, 1))),
+            (Some((i64::MAX, i64::MAX)), Some((1, i64::MAX))),
+        ] {
+            record.stake = stake.map(|(own, delegated)| staked(own, delegated));
+            let expected = expected.map(|(from, to)| EventKind::StakeChanged {
+                from: ExactInteger(from),
+                to: ExactInteger(to),
+            });
+            let events = changes.take(&record);
+            assert_eq!(events, Vec::from_iter(expected), "{stake:?}");
+        }
+    }
 }

@@ -19,6 +19,8 @@ pub struct AgentFacts {
     pub vantage: String,
     /// Whether it runs beside its peers or apart from them.
     pub mode: Mode,
+    /// `external_url`, if it is set.
+    pub url: Option<String>,
     /// This shard, from 1, and the number of shards.
     pub shard: (u32, u32),
     /// Whether the last attempt to load the configuration succeeded.
@@ -32,13 +34,13 @@ pub(super) fn write(snapshot: &Snapshot, facts: &AgentFacts, writer: &mut Writer
         family.integer([("version", env!("CARGO_PKG_VERSION"))], 1);
     });
     writer.family(&catalogue::MONITOR_INFO, |family| {
-        family.integer(
-            [
-                ("vantage", facts.vantage.as_str()),
-                ("mode", facts.mode.as_str()),
-            ],
-            1,
-        );
+        let labels = [
+            ("vantage", facts.vantage.as_str()),
+            ("mode", facts.mode.as_str()),
+        ];
+        let url = facts.url.as_deref().map(|url| url.trim_end_matches('/'));
+        let url = url.map(|url| ("url", url));
+        family.integer(labels.into_iter().chain(url), 1);
     });
     writer.family(&catalogue::SHARD, |family| {
         family.integer([], facts.shard.0.into());

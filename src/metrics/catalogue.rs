@@ -136,7 +136,7 @@ catalogue! {
 
     PEER_INFO = "convex_peer_info", Gauge, Peer, Kept, ["peer", "network", "peer_key", "genesis", "api", "release", "role"],
         "Always 1; its labels carry what is known about the peer as text, and the labels from the configuration. api is the oldest release whose interface the peer has, release what the peer itself tells over HTTP, asked once an hour.";
-    ENDPOINT_INFO = "convex_probe_endpoint_info", Gauge, Peer, Omitted, ["peer", "network", "transport", "url"],
+    ENDPOINT_INFO = "convex_probe_endpoint_info", Gauge, Peer, Reduced("only peers with `role: own`"), ["peer", "network", "transport", "url"],
         "Always 1; its label carries the URL of the endpoint.";
     IDENTITY_MATCH = "convex_peer_identity_match", Gauge, Peer, Omitted, ["peer", "network", "check"],
         "1 confirmed, 0 contradicted, absent unknown: the pinned genesis, the pinned or learned peer_key, the advertised_url on chain, transports_agree. key_proof: the answer to a challenge, over the binary port of releases from 0.8.3 on, is signed by the key that the peer says it has.";
@@ -158,7 +158,7 @@ catalogue! {
         "Highest version of the protocol that the peer's release can execute, as the peer says; 0 for releases before 0.8.3, which execute no upgrade; absent if its release does not say.";
     LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
         "Blocks from the last one that is final at the peer to the head of the network; absent if no other peer of the network answers, or the network has no head.";
-    LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Omitted, ["peer", "network"],
+    LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Reduced("while `lagging` is active"), ["peer", "network"],
         "Time since the agent first saw the oldest block that is not final at the peer final at the head, 0 if the peer is at the head; absent together with convex_peer_lag_blocks.";
     ORDER_STATE = "convex_peer_order_state", Gauge, Peer, Kept, ["peer", "network", "state"],
         "State of the peer's order: unknown, receding, stalled, advancing or idle; exactly one is 1.";
@@ -180,7 +180,7 @@ catalogue! {
         "Inferred restarts of the peer: its connection was found dead or refused, then it answered again.";
     CLOCK_SKEW = "convex_peer_clock_skew_seconds", Gauge, Peer, Reduced("while `clock_skew` is active"), ["peer", "network"],
         "The peer's clock minus the agent's clock, measured with PING if the peer answers it, else with the HTTP Date header.";
-    CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Omitted, ["peer", "network"],
+    CLOCK_SKEW_UNCERTAINTY = "convex_peer_clock_skew_uncertainty_seconds", Gauge, Peer, Reduced("while `clock_skew` is active"), ["peer", "network"],
         "Uncertainty of the skew: half the round trip, plus half a second with the HTTP Date header.";
     ACCOUNTS = "convex_peer_accounts", Gauge, Peer, Omitted, ["peer", "network"],
         "Accounts in the peer's state.";
@@ -244,6 +244,8 @@ catalogue! {
         "The network's weight by the standing of its peers: majority, minority, down or unobserved; sums to 1.";
     NETWORK_QUORUM_MARGIN = "convex_network_quorum_margin_ratio", Gauge, Network, Kept, ["network"],
         "1 - minority - down - 0.67: the weight above the consensus threshold that remains without the peers known to be missing.";
+    NETWORK_MAINTENANCE_STAKE = "convex_network_maintenance_stake_ratio", Gauge, Network, Kept, ["network"],
+        "The part of the weight with standing `down` whose peers are in maintenance; absent while the stake is unknown.";
     NETWORK_LOSABLE = "convex_network_losable_peers", Gauge, Network, Kept, ["network", "case"],
         "Number of the heaviest peers not proven absent that can be lost before the margin becomes negative: in the worst case all unobserved stake is lost already, in the best case it is there.";
     NETWORK_STAKE = "convex_network_stake_cvm", Gauge, Network, Kept, ["network"],
@@ -321,8 +323,8 @@ catalogue! {
 
     BUILD_INFO = "convex_monitor_build_info", Gauge, Agent, Kept, ["version"],
         "Always 1; its label carries the version of the agent.";
-    MONITOR_INFO = "convex_monitor_info", Gauge, Agent, Kept, ["vantage", "mode"],
-        "Always 1; its labels carry the name and mode of the agent.";
+    MONITOR_INFO = "convex_monitor_info", Gauge, Agent, Kept, ["vantage", "mode", "url"],
+        "Always 1; its labels carry the name and mode of the agent, and the URL of its pages if `external_url` is set, without a slash at the end.";
     SHARD = "convex_monitor_shard", Gauge, Agent, Kept, [],
         "Which shard of the fleet this agent polls, from 1.";
     SHARDS = "convex_monitor_shards", Gauge, Agent, Kept, [],

@@ -108,6 +108,7 @@ mod tests {
         let facts = AgentFacts {
             vantage: "v".to_owned(),
             mode: crate::config::Mode::Central,
+            url: None,
             shard: (1, 1),
             reload_successful: true,
             loaded: snapshot.wall,

@@ -2,6 +2,7 @@
 
 use convex_client::{Transport, seconds_since_epoch};
 
+use crate::config::Role;
 use crate::failure::Reason;
 use crate::fleet::{EndpointRecord, PeerRecord};
 
@@ -213,10 +214,10 @@ impl View<'_> {
             writer,
             &catalogue::ENDPOINT_INFO,
             |family, record, endpoint| {
-                family.integer(
-                    endpoint_labels(record, endpoint).chain([("url", endpoint.url.as_str())]),
-                    1,
-                );
+                if self.full || record.peer.role == Role::Own {
+                    let url = ("url", endpoint.url.as_str());
+                    family.integer(endpoint_labels(record, endpoint).chain([url]), 1);
+                }
             },
         );
     }

@@ -50,6 +50,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
         let facts = AgentFacts {
             vantage: config.vantage.clone(),
             mode: config.mode,
+            url: None,
             shard: (1, 1),
             reload_successful: true,
             loaded: snapshot.wall,

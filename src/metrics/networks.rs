@@ -99,6 +99,15 @@ fn write_verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
 }
 
 fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    each_network(
+        snapshot,
+        writer,
+        &catalogue::NETWORK_MAINTENANCE_STAKE,
+        |network| {
+            network.verdict.quorum.as_ref()?;
+            Some(snapshot.weight_down_in_maintenance(&network.name))
+        },
+    );
     writer.family(&catalogue::NETWORK_LOSABLE, |family| {
         for network in &snapshot.networks {
             let Some(quorum) = &network.verdict.quorum else {

@@ -45,8 +45,8 @@ impl View<'_> {
         });
     }
 
-    /// Whether to write a measurement that lean detail shows only while `condition` is active,
-    /// because alerts grade the condition by the value.
+    /// Whether to write a measurement that lean detail shows only while `condition` is active: alerts
+    /// grade the condition by the value, or say it.
     fn shows_while(self, record: &PeerRecord, condition: Condition) -> bool {
         self.full || record.conditions.contains(&condition)
     }
@@ -120,7 +120,7 @@ impl View<'_> {
     }
 
     /// Writes what the registry says about each peer. Lean detail keeps the stake of own peers
-    /// only, because an alert watches it for changes.
+    /// only.
     fn write_stake(self, writer: &mut Writer<'_>) {
         let each = |writer: &mut Writer<'_>,
                     definition: &'static Definition,
@@ -180,7 +180,9 @@ impl View<'_> {
             }
         });
         self.each_peer(writer, &catalogue::LAG_SECONDS, |family, record| {
-            if let Some(lag) = record.lag(now) {
+            if let Some(lag) = record.lag(now)
+                && self.shows_while(record, Condition::Lagging)
+            {
                 family.sample(peer_labels(record), lag.time.as_secs_f64());
             }
         });
@@ -309,7 +311,9 @@ impl View<'_> {
             writer,
             &catalogue::CLOCK_SKEW_UNCERTAINTY,
             |family, record| {
-                if let Some(clock) = record.clock(now) {
+                if let Some(clock) = record.clock(now)
+                    && self.shows_while(record, Condition::ClockSkew)
+                {
                     family.sample(peer_labels(record), clock.uncertainty);
                 }
             },

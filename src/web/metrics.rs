@@ -14,6 +14,7 @@ use flate2::write::{GzDecoder, GzEncoder};
 use futures_util::future;
 use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use tokio::sync::watch;
+use url::Url;
 
 use crate::metrics::{self, AgentFacts};
 
@@ -104,6 +105,7 @@ fn write_exposition(state: &AppState, partial: &watch::Sender<PartialExposition>
     let facts = AgentFacts {
         vantage: loaded.config.vantage.clone(),
         mode: loaded.config.mode,
+        url: loaded.config.external_url.as_ref().map(Url::to_string),
         shard: state.shard.numbers(),
         reload_successful: loaded.reload_successful,
         loaded: loaded.loaded,

@@ -78,10 +78,10 @@ async fn a_killed_peer_is_paged_without_prometheus() {
         "from death to page, without Prometheus: {:?}",
         died.elapsed()
     );
-    assert_eq!(page.annotations["summary"], "A Convex peer is down.");
+    assert_eq!(page.annotations["summary"], "peer-1 of local is down");
     let description = &page.annotations["description"];
     assert!(
-        description.contains("Conditions in force: refused."),
+        description.contains("active conditions: refused (since "),
         "{description}"
     );
     assert!(page.annotations["runbook_url"].ends_with("/runbooks/ConvexPeerDown"));

@@ -58,16 +58,19 @@ impl MessageContext {
 
     /// Returns the URL of the page about a subject.
     fn page_url(&self, subject: &AlertSubject) -> String {
-        let mut page = self.home_page_url();
-        if let AlertSubject::Peer { peer, .. } = subject
-            && let Ok(mut url) = Url::parse(&page)
-        {
-            if let Ok(mut path) = url.path_segments_mut() {
-                path.pop_if_empty().extend(["peers", peer]);
-            }
-            page = url.into();
+        let page = self.home_page_url();
+        let segments = match subject {
+            AlertSubject::Peer { peer, .. } => ["peers", peer],
+            AlertSubject::Network { network } => ["networks", network],
+            AlertSubject::Monitor => return page,
+        };
+        let Ok(mut url) = Url::parse(&page) else {
+            return page;
+        };
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
         }
-        page
+        url.into()
     }
 }
 
@@ -171,10 +174,13 @@ impl PostableAlert {
     pub(super) fn new(alert: &Alert, context: &MessageContext, now: SystemTime) -> Self {
         let page_url = context.page_url(&alert.subject);
         let annotations = [
-            ("summary", alert.rule.summary.to_owned()),
+            (
+                "summary",
+                alert.rule.summary_of(&alert.subject, &context.vantage),
+            ),
             ("description", alert.description.clone()),
             ("runbook_url", context.runbook_url(alert.rule.name)),
-            ("dashboard_url", page_url.clone()),
+            ("page_url", page_url.clone()),
         ];
         let ends_at = match alert.ends_at {
             Some(ends_at) => ends_at.min(now),

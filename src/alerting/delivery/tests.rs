@@ -231,7 +231,7 @@ fn queued(persisted: &PersistedOutbox) -> usize {
     persisted["queues"]["ops"].as_array().unwrap().len()
 }
 
-const FLAPPING: &[Condition] = &[Condition::Flapping];
+const FORKED: &[Condition] = &[Condition::Forked];
 
 #[tokio::test]
 async fn a_webhook_receives_both_transitions_in_the_format_of_alertmanager() {
@@ -241,9 +241,9 @@ async fn a_webhook_receives_both_transitions_in_the_format_of_alertmanager() {
         hook.url
     );
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    alerting.evaluate(&[("p", FLAPPING)], 0);
+    alerting.evaluate(&[("p", FORKED)], 0);
     let first = hook.received(1).await.remove(0);
-    alerting.evaluate(&[("p", &[])], 5);
+    alerting.evaluate(&[("p", &[])], 125);
     let second = hook.received(2).await.remove(1);
 
     assert_eq!(first.path, "/in?key=s3cret");
@@ -254,7 +254,7 @@ async fn a_webhook_receives_both_transitions_in_the_format_of_alertmanager() {
         first.body["id"].as_str().unwrap()
     );
     let labels = json!({
-        "alertname": "ConvexPeerFlapping", "severity": "warning", "peer": "p", "network": "n", "team": "convex",
+        "alertname": "ConvexPeerForked", "severity": "critical", "peer": "p", "network": "n", "team": "convex",
     });
     let body = &first.body;
     assert_eq!(
@@ -269,9 +269,12 @@ async fn a_webhook_receives_both_transitions_in_the_format_of_alertmanager() {
     let annotations = &body["alerts"][0]["annotations"];
     assert_eq!(
         annotations["runbook_url"],
-        "http://mon.example/convex/runbooks/ConvexPeerFlapping"
+        "http://mon.example/convex/runbooks/ConvexPeerForked"
     );
-    assert_eq!(annotations["summary"], "A Convex peer goes up and down.");
+    assert_eq!(
+        annotations["summary"],
+        "p of n has another history than its network"
+    );
     assert_eq!(
         body["alerts"][0]["generatorURL"],
         "http://mon.example/convex/peers/p"
@@ -301,8 +304,8 @@ async fn failed_notifications_are_retried_in_order_and_with_their_id() {
     let hook = Receiver::start(&[503, 302, 200, 500]).await;
     let notify = format!("{{ webhooks: [{{ name: ops, url: '{}' }}] }}", hook.url);
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    alerting.evaluate(&[("p", FLAPPING)], 0);
-    alerting.evaluate(&[("p", &[])], 5);
+    alerting.evaluate(&[("p", FORKED)], 0);
+    alerting.evaluate(&[("p", &[])], 125);
     let requests = hook.received(5).await;
     let ids = ids(&requests);
     assert_eq!((&ids[0], &ids[1]), (&ids[2], &ids[2]));
@@ -327,7 +330,7 @@ async fn every_kind_of_receiver_is_left_alone_while_it_asks_for_that() {
         hook.url, am.url, switch.url
     );
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    alerting.evaluate(&[("p", FLAPPING)], 0);
+    alerting.evaluate(&[("p", FORKED)], 0);
     for receiver in [hook, am, switch] {
         let requests = receiver.received(2).await;
         let pause = requests[1].at - requests[0].at;
@@ -342,7 +345,7 @@ async fn a_rejected_notification_is_dropped() {
     let hook = Receiver::start(&[400]).await;
     let notify = format!("{{ webhooks: [{{ name: ops, url: '{}' }}] }}", hook.url);
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    alerting.evaluate(&[("p", FLAPPING), ("q", FLAPPING)], 0);
+    alerting.evaluate(&[("p", FORKED), ("q", FORKED)], 0);
     let requests = hook.received(2).await;
     let ids = ids(&requests);
     assert_ne!(ids[0], ids[1]);
@@ -360,9 +363,12 @@ async fn a_webhook_receives_only_the_alerts_it_is_configured_for() {
     );
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let wrong = &[Condition::Failing(crate::failure::Reason::WrongNetwork)];
-    alerting.evaluate(&[("p", FLAPPING)], 0);
-    alerting.evaluate(&[("p", &[])], 5);
-    alerting.evaluate(&[("p", wrong)], 10);
+    // A warning, after five minutes.
+    let flapping = &[Condition::Flapping];
+    alerting.evaluate(&[("p", flapping)], 0);
+    alerting.evaluate(&[("p", flapping)], 300);
+    alerting.evaluate(&[("p", &[])], 305);
+    alerting.evaluate(&[("p", wrong)], 310);
     assert_eq!(begins.received(2).await[1].body["status"], "firing");
     let only = urgent.received(1).await;
     assert_eq!(
@@ -378,7 +384,7 @@ async fn notifications_are_sent_once_saved_and_again_after_a_restart() {
     let hook = Receiver::start(&[500, 500]).await;
     let notify = format!("{{ webhooks: [{{ name: ops, url: '{}' }}] }}", hook.url);
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    alerting.evaluate_only(&[("p", FLAPPING)], 0);
+    alerting.evaluate_only(&[("p", FORKED)], 0);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(hook.requests().is_empty(), "it is not saved yet");
     alerting.dependencies.outbox.publish();
@@ -391,7 +397,7 @@ async fn notifications_are_sent_once_saved_and_again_after_a_restart() {
     let requests = hook.received(3).await;
     assert_eq!(ids(&requests)[0], ids(&requests)[2]);
     // The alert is restored as firing, so the same state sends nothing.
-    again.evaluate(&[("p", FLAPPING)], 0);
+    again.evaluate(&[("p", FORKED)], 0);
     again.evaluate(&[("p", &[])], 300);
     let requests = hook.received(4).await;
     assert_eq!(requests[3].body["status"], "resolved");
@@ -415,7 +421,7 @@ async fn a_queue_is_bounded_and_drops_the_oldest() {
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let names: Vec<String> = (0..10_001).map(|i| format!("p{i:05}")).collect();
     let peers: Vec<(&str, &[Condition])> =
-        names.iter().map(|name| (name.as_str(), FLAPPING)).collect();
+        names.iter().map(|name| (name.as_str(), FORKED)).collect();
     alerting.evaluate(&peers, 0);
     let (first, dropped) = alerting.dependencies.outbox.first("ops");
     // The webhook's task may have taken the count of dropped messages first.
@@ -433,16 +439,16 @@ async fn an_alertmanager_is_notified_immediately_and_again_after_a_failure() {
         am.url
     );
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    alerting.evaluate(&[("p", FLAPPING)], 0);
+    alerting.evaluate(&[("p", FORKED)], 0);
     let requests = am.received(2).await;
     assert_eq!(requests[1].path, "/prefix/api/v2/alerts");
     assert_eq!(requests[1].headers["authorization"], "Basic bWU6czNjcmV0");
     let alert = &requests[1].body[0];
-    let labels = json!({ "alertname": "ConvexPeerFlapping", "severity": "warning", "peer": "p", "network": "n" });
+    let labels = json!({ "alertname": "ConvexPeerForked", "severity": "critical", "peer": "p", "network": "n" });
     assert_eq!(alert["labels"], labels);
     let time = |key: &str| humantime::parse_rfc3339(alert[key].as_str().unwrap()).unwrap();
     assert!(time("endsAt") > SystemTime::now() + Duration::from_secs(200));
-    alerting.evaluate(&[("p", &[])], 1);
+    alerting.evaluate(&[("p", &[])], 125);
     let resolved = am.received(3).await.remove(2);
     let ends = humantime::parse_rfc3339(resolved.body[0]["endsAt"].as_str().unwrap()).unwrap();
     assert!(ends <= SystemTime::now() + Duration::from_secs(1));
@@ -458,13 +464,13 @@ async fn many_alerts_are_split_into_requests_and_none_is_repeated_early() {
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let names: Vec<String> = (0..300).map(|i| format!("p{i}")).collect();
     let peers: Vec<(&str, &[Condition])> =
-        names.iter().map(|name| (name.as_str(), FLAPPING)).collect();
+        names.iter().map(|name| (name.as_str(), FORKED)).collect();
     alerting.evaluate(&peers, 0);
     let requests = am.received(2).await;
     let alerts = |request: &Request| request.body.as_array().unwrap().len();
     assert_eq!(requests.iter().map(alerts).collect::<Vec<_>>(), [256, 44]);
     let mut more = peers.clone();
-    more.push(("one more", FLAPPING));
+    more.push(("one more", FORKED));
     alerting.evaluate(&more, 1);
     assert_eq!(alerts(&am.received(3).await[2]), 1, "only the new alert");
     alerting.stop().await;
@@ -499,7 +505,7 @@ async fn a_reload_keeps_the_queue_of_a_webhook_that_stays() {
     let after = Receiver::start(&[]).await;
     let notify = |url: &str| format!("{{ webhooks: [{{ name: ops, url: '{url}' }}] }}");
     let mut alerting = Alerting::start(&notify(&before.url), PersistedOutbox::default());
-    alerting.evaluate(&[("p", FLAPPING)], 0);
+    alerting.evaluate(&[("p", FORKED)], 0);
     let first = before.received(1).await.remove(0);
     let other = Alerting::start(&notify(&after.url), PersistedOutbox::default());
     alerting.notifier.apply(&other.config);

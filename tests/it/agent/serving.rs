@@ -261,7 +261,7 @@ async fn a_condition_links_to_its_runbook() {
     );
     let (status, runbook) = agent.get("/convex/runbooks/ConvexPeerDegraded").await;
     assert_eq!(status, 200);
-    assert!(runbook.contains("<h2>Mitigation</h2>"), "{runbook}");
+    assert!(runbook.contains("<h2>What to do</h2>"), "{runbook}");
     assert!(
         agent
             .get("/runbooks/")

@@ -14,10 +14,22 @@ struct Example {
 
 #[derive(Deserialize)]
 struct Route {
-    group_interval: Option<String>,
+    #[serde(default)]
+    matchers: Vec<String>,
     group_by: Option<Vec<String>>,
+    group_wait: Option<String>,
+    group_interval: Option<String>,
+    repeat_interval: Option<String>,
     #[serde(default)]
     routes: Vec<Route>,
+}
+
+impl Route {
+    /// Returns this route and all below it.
+    fn all(&self) -> Vec<&Self> {
+        let below = self.routes.iter().flat_map(Self::all);
+        std::iter::once(self).chain(below).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -44,135 +56,239 @@ fn named(matchers: &[String]) -> BTreeSet<String> {
     names.split('|').map(str::to_owned).collect()
 }
 
-/// Returns the alerts with equal labels that `source` inhibits.
-fn inhibited_by(source: &str, equal: &[&str]) -> BTreeSet<String> {
-    let rules = example().inhibit_rules.into_iter();
-    rules
-        .filter(|rule| rule.equal == equal && named(&rule.source_matchers).contains(source))
-        .flat_map(|rule| named(&rule.target_matchers))
-        .map(|name| name.strip_prefix("Convex").unwrap().to_owned())
-        .collect()
+/// An alert that fires in the network `n`: its name without `Convex`, and its peer if it is about
+/// one.
+type Firing = (&'static str, Option<&'static str>);
+
+/// Returns the alerts that no other one inhibits.
+fn notified(firing: &[Firing]) -> Vec<Firing> {
+    let rules = example().inhibit_rules;
+    let has =
+        |names: &[String], alert: &Firing| named(names).contains(&format!("Convex{}", alert.0));
+    let is_inhibited = |target: &&Firing| {
+        rules.iter().any(|rule| {
+            let needs_peer = rule.equal.iter().any(|label| label == "peer");
+            has(&rule.target_matchers, target)
+                && firing.iter().any(|source| {
+                    let is_same_peer = source.1 == target.1;
+                    has(&rule.source_matchers, source) && (is_same_peer || !needs_peer)
+                })
+        })
+    };
+    let notified = firing.iter().filter(|alert| !is_inhibited(alert));
+    notified.copied().collect()
 }
 
-fn set(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+#[test]
+fn inhibition_rules_name_only_existing_alerts_and_peer_or_network() {
+    let alerts = alerts::names();
+    for rule in example().inhibit_rules {
+        let names = [named(&rule.source_matchers), named(&rule.target_matchers)];
+        for name in names.iter().flatten() {
+            assert!(alerts.contains(name), "there is no alert {name}");
+        }
+        let equal: Vec<&str> = rule.equal.iter().map(String::as_str).collect();
+        assert!([&["network"][..], &["peer", "network"]].contains(&&equal[..]));
+    }
 }
 
-/// Alerts that are a consequence of a peer that does not answer.
-const CONSEQUENCES: [&str; 7] = [
-    "ErrorBudgetBurn",
-    "LatencyHigh",
-    "PeerDegraded",
-    "PeerFlapping",
-    "PeerLagging",
-    "ProbeDataStale",
-    "TransportsDisagree",
+const P: Option<&str> = Some("p");
+
+/// Faults, each with the alert that names it and those that fire as a consequence.
+const FAULTS: [(&str, Firing, &[Firing]); 12] = [
+    (
+        "a dead peer",
+        ("PeerDown", P),
+        &[
+            ("PeerDegraded", P),
+            ("PeerLagging", P),
+            ("LatencyHigh", P),
+            ("ErrorBudgetBurn", P),
+            ("WeightDecayed", P),
+        ],
+    ),
+    (
+        "a half-dead peer",
+        ("QueriesHang", P),
+        &[
+            ("PeerDown", P),
+            ("PeerDegraded", P),
+            ("PeerLagging", P),
+            ("LatencyHigh", P),
+            ("ErrorBudgetBurn", P),
+            ("WeightDecayed", P),
+        ],
+    ),
+    (
+        "a peer of another network",
+        ("PeerWrongNetwork", P),
+        &[
+            ("PeerDown", P),
+            ("QuorumAtRisk", None),
+            ("PeerDegraded", P),
+            ("PeerLagging", P),
+            ("LatencyHigh", P),
+            ("ErrorBudgetBurn", P),
+            ("WeightDecayed", P),
+        ],
+    ),
+    (
+        "a pinned key that was changed",
+        ("PeerIdentityChanged", P),
+        &[
+            ("PeerDown", P),
+            ("PeerUnregistered", P),
+            ("QuorumAtRisk", None),
+            ("PeerDegraded", P),
+            ("PeerLagging", P),
+            ("LatencyHigh", P),
+            ("ErrorBudgetBurn", P),
+            ("WeightDecayed", P),
+        ],
+    ),
+    (
+        "a forked peer",
+        ("PeerForked", P),
+        &[
+            ("StateDiverged", P),
+            ("FinalityReceding", P),
+            ("PeerIsolated", P),
+            ("PeerUnheard", P),
+            ("PeerLagging", P),
+            ("PeerDegraded", P),
+            ("WeightDecayed", P),
+            ("StatesDiffer", None),
+        ],
+    ),
+    (
+        "a peer that does not hear the others",
+        ("PeerIsolated", P),
+        &[
+            ("PeerLagging", P),
+            ("PeerDegraded", P),
+            ("WeightDecayed", P),
+        ],
+    ),
+    (
+        "a peer that the others do not hear",
+        ("PeerUnheard", P),
+        &[("WeightDecayed", P)],
+    ),
+    (
+        "a peer without an upgrade",
+        ("UpgradeUnsupported", P),
+        &[("WeightDecayed", P)],
+    ),
+    (
+        "an expired certificate",
+        ("CertificateExpired", P),
+        &[("PeerDegraded", P)],
+    ),
+    (
+        "a failed upgrade",
+        ("UpgradeFailed", None),
+        &[
+            ("ConsensusStalled", None),
+            ("QuorumAtRisk", None),
+            ("PeerLagging", P),
+            ("PeerDegraded", P),
+            ("WeightDecayed", P),
+        ],
+    ),
+    (
+        "a split network",
+        ("NetworkSplit", None),
+        &[
+            ("StatesDiffer", None),
+            ("ConsensusStalled", None),
+            ("QuorumAtRisk", None),
+            ("PeerLagging", P),
+        ],
+    ),
+    (
+        "a stalled network without its quorum",
+        ("ConsensusStalled", None),
+        &[
+            ("QuorumAtRisk", None),
+            ("PeerDegraded", P),
+            ("WeightDecayed", P),
+        ],
+    ),
 ];
 
 #[test]
-fn inhibition_rules_name_only_existing_alerts() {
-    let alerts = alerts::names();
-    for rule in example().inhibit_rules {
-        for name in named(&rule.source_matchers)
-            .into_iter()
-            .chain(named(&rule.target_matchers))
-        {
-            assert!(alerts.contains(&name), "there is no alert {name}");
-        }
+fn each_fault_is_one_notification() {
+    for (fault, cause, consequences) in FAULTS {
+        let firing = [&[cause], consequences].concat();
+        assert_eq!(notified(&firing), [cause], "{fault}");
     }
 }
 
 #[test]
-fn alerts_of_a_network_inhibit_their_consequences_and_a_failed_upgrade_the_stall() {
-    let consequences = [
-        "PeerDegraded",
-        "PeerLagging",
-        "ProbeDataStale",
-        "WeightDecayed",
-    ];
-    for (source, more) in [
-        ("ConvexConsensusStalled", None),
-        ("ConvexNetworkSplit", Some("StatesDiffer")),
-        ("ConvexQuorumAtRisk", None),
-        ("ConvexUpgradeFailed", Some("ConsensusStalled")),
+fn a_cause_hides_no_other_fault() {
+    const Q: Option<&str> = Some("q");
+    for both in [
+        // Of another peer.
+        [("PeerIdentityChanged", P), ("PeerDown", Q)],
+        [("PeerDown", P), ("PeerDegraded", Q)],
+        // The page may be hours old when another peer goes as well.
+        [("PeerDown", P), ("QuorumAtRisk", None)],
+        // A network that agrees on nothing hides no peer that is down or wrong.
+        [("ConsensusStalled", None), ("PeerDown", P)],
+        [("NetworkSplit", None), ("StateDiverged", P)],
+        [("QuorumAtRisk", None), ("PeerIsolated", P)],
+        // Weeks before the upgrade.
+        [("UpgradeUnsupported", P), ("PeerLagging", P)],
+        [("CertificateExpiring", P), ("PeerDegraded", P)],
     ] {
-        let mut expected = set(&consequences);
-        expected.extend(more.map(str::to_owned));
-        assert_eq!(inhibited_by(source, &["network"]), expected, "{source}");
+        assert_eq!(notified(&both), both);
     }
 }
 
 #[test]
-fn the_alert_that_says_who_is_wrong_inhibits_that_states_differ() {
-    for source in ["ConvexPeerForked", "ConvexStateDiverged"] {
-        let inhibited = inhibited_by(source, &["network"]);
-        assert_eq!(inhibited, set(&["StatesDiffer"]), "{source}");
-    }
-}
-
-#[test]
-fn the_alert_that_explains_a_peer_inhibits_its_other_alerts() {
-    let equal = ["peer", "network"];
-    for (source, critical) in [
-        ("ConvexPeerDown", &[][..]),
-        ("ConvexQueriesHang", &["PeerDown"]),
-        ("ConvexPeerWrongNetwork", &["PeerDown", "QueriesHang"]),
-    ] {
-        let mut expected = set(&CONSEQUENCES);
-        expected.extend(set(critical));
-        assert_eq!(inhibited_by(source, &equal), expected, "{source}");
-    }
-}
-
-#[test]
-fn the_alert_that_says_why_a_peer_falls_behind_inhibits_what_follows() {
-    let behind = ["PeerDegraded", "PeerLagging", "WeightDecayed"];
-    for (source, expected) in [
-        (
-            "ConvexPeerForked",
-            [&["PeerIsolated", "PeerUnheard"], &behind[..]].concat(),
-        ),
-        ("ConvexPeerIsolated", behind.to_vec()),
-        ("ConvexPeerUnheard", vec!["WeightDecayed"]),
-        ("ConvexUpgradeUnsupported", vec!["WeightDecayed"]),
-    ] {
-        let inhibited = inhibited_by(source, &["peer", "network"]);
-        assert_eq!(inhibited, set(&expected), "{source}");
-    }
-}
-
-#[test]
-fn no_other_alert_inhibits() {
-    let sources: BTreeSet<String> = example()
-        .inhibit_rules
-        .iter()
-        .flat_map(|rule| named(&rule.source_matchers))
+fn no_alert_about_an_agent_inhibits() {
+    let about_network = |(name, rule): (String, alerts::Rule)| {
+        let subject = alerts::subject(&rule);
+        subject.contains(&"network").then_some(name)
+    };
+    let about_network: BTreeSet<String> = alerts::alerts()
+        .into_iter()
+        .filter_map(about_network)
         .collect();
-    let expected = [
-        "ConvexConsensusStalled",
-        "ConvexNetworkSplit",
-        "ConvexPeerDown",
-        "ConvexPeerForked",
-        "ConvexPeerIsolated",
-        "ConvexPeerUnheard",
-        "ConvexPeerWrongNetwork",
-        "ConvexQueriesHang",
-        "ConvexQuorumAtRisk",
-        "ConvexStateDiverged",
-        "ConvexUpgradeFailed",
-        "ConvexUpgradeUnsupported",
-    ];
-    assert_eq!(sources, set(&expected));
+    for rule in example().inhibit_rules {
+        let sources = named(&rule.source_matchers);
+        assert!(sources.is_subset(&about_network), "{sources:?}");
+    }
 }
 
 #[test]
-fn alerts_are_grouped_by_network_and_an_agent_restart_resolves_none() {
+fn peers_are_grouped_by_network_and_a_network_is_a_group_of_its_own_at_once() {
     let route = example().route;
-    assert_eq!(route.group_by.as_deref(), Some(&["network".to_owned()][..]));
-    let intervals = route.routes.iter().chain([&route]);
-    for interval in intervals.filter_map(|route| route.group_interval.as_deref()) {
-        let minutes: u64 = interval.strip_suffix('m').unwrap().parse().unwrap();
-        assert!(minutes >= 2, "{interval}");
+    let group_by = |route: &Route| route.group_by.clone().unwrap_or_default();
+    assert_eq!(group_by(&route), ["network"]);
+    let pages = |it: &&&Route| it.matchers == ["severity = critical"];
+    let all = route.all();
+    let pages = all.iter().find(pages).unwrap();
+    assert_eq!(group_by(pages), Vec::<String>::new(), "as the route above");
+    let [networks] = &pages.routes[..] else {
+        panic!("one route of pages about networks is expected");
+    };
+    assert_eq!(networks.matchers, ["peer = \"\""]);
+    assert_eq!(group_by(networks), ["alertname", "network", "vantage"]);
+    assert_eq!(networks.group_wait.as_deref(), Some("0s"));
+}
+
+#[test]
+fn an_agent_restart_resolves_no_group_and_alertmanager_remembers_what_it_repeats() {
+    /// How long Alertmanager remembers what it has sent, by default.
+    const RETENTION: u64 = 120 * 3600;
+    let route = example().route;
+    let seconds = |text: &String| humantime::parse_duration(text).unwrap().as_secs();
+    assert!(route.group_interval.is_some() && route.repeat_interval.is_some());
+    for route in route.all() {
+        let group_interval = route.group_interval.as_ref().map(seconds);
+        assert!(group_interval.is_none_or(|interval| interval >= 120));
+        let repeat_interval = route.repeat_interval.as_ref().map(seconds);
+        assert!(repeat_interval.is_none_or(|interval| interval < RETENTION));
     }
-    assert!(route.group_interval.is_some());
 }

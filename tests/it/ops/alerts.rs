@@ -64,13 +64,25 @@ pub(super) fn alerts() -> Vec<(String, Rule)> {
         .collect()
 }
 
-/// Returns the expressions in an annotation, with a value for every `%q`. Other formats are of
-/// values.
+/// Returns the expressions in an annotation, which stand between backticks, with a value for every
+/// `%q`.
 fn queries_in(annotation: &str) -> impl Iterator<Item = String> {
-    let formats = annotation.split("printf \"").skip(1);
-    let formats = formats.filter_map(|rest| rest.split('"').next());
-    let queries = formats.filter(|format| format.contains("%q"));
-    queries.map(|format| format.replace("%q", "\"x\""))
+    let queries = annotation.split('`').skip(1).step_by(2);
+    queries.map(|query| query.replace("%q", "\"x\""))
+}
+
+/// Returns the labels that identify the subject of an alert.
+pub(super) fn subject(rule: &Rule) -> &'static [&'static str] {
+    let names = |label: &str| {
+        let summary = &rule.annotations["summary"];
+        summary.contains(&format!("{{{{ $labels.{label} }}}}"))
+    };
+    match (names("peer"), names("network"), names("vantage")) {
+        (true, true, false) => &["peer", "network"],
+        (false, true, false) => &["network"],
+        (false, false, true) => &["vantage"],
+        _ => &[],
+    }
 }
 
 #[test]
@@ -111,6 +123,9 @@ fn rules_do_not_select_jobs_or_instances() {
     }
 }
 
+/// Alerts that are about no peer, network or agent.
+const WITHOUT_SUBJECT: [&str; 2] = ["ConvexMonitorDown", "ConvexWatchdog"];
+
 #[test]
 fn every_alert_has_the_labels_and_annotations_that_operators_need() {
     for (name, rule) in alerts() {
@@ -128,14 +143,21 @@ fn every_alert_has_the_labels_and_annotations_that_operators_need() {
             (severity == "critical").then_some("2m"),
             "{name}"
         );
-        let annotations: Vec<&str> = rule.annotations.keys().map(String::as_str).collect();
-        assert_eq!(
-            annotations,
-            ["dashboard_url", "description", "runbook_url", "summary"],
-            "{name}"
-        );
-        // Grouped alerts share one summary.
-        assert!(!rule.annotations["summary"].contains("{{"), "{name}");
+        let mut expected =
+            BTreeSet::from(["summary", "description", "dashboard_url", "runbook_url"]);
+        if name != "ConvexWatchdog" {
+            expected.extend(["since", "at_risk", "first_step"]);
+        }
+        match subject(&rule) {
+            ["peer", "network"] => expected.extend(["seen_from", "endpoints", "page_url"]),
+            ["network"] => expected.extend(["seen_from", "page_url"]),
+            ["vantage"] => expected.extend(["page_url"]),
+            _ => assert!(WITHOUT_SUBJECT.contains(&name.as_str()), "{name}"),
+        }
+        let annotations: BTreeSet<&str> = rule.annotations.keys().map(String::as_str).collect();
+        assert_eq!(annotations, expected, "{name}");
+        // A title, not a sentence.
+        assert!(!rule.annotations["summary"].ends_with('.'), "{name}");
         let runbook = format!("/{name}.md");
         assert!(
             rule.annotations["runbook_url"].ends_with(&runbook),
@@ -161,10 +183,11 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
         let title = format!("# {name}");
         let expected = [
             &title,
+            "## First",
             "## Meaning",
-            "## Impact",
-            "## Diagnosis",
-            "## Mitigation",
+            "## Likely causes",
+            "## What to do",
+            "## When it ends",
         ];
         assert_eq!(headings, expected, "{name}");
         for rest in text.split("](").skip(1) {
@@ -209,4 +232,34 @@ fn runbooks_use_only_existing_commands_and_options() {
         let help = String::from_utf8(help.stdout).unwrap();
         assert!(help.contains(&option), "{command} has no {option}");
     }
+}
+
+#[test]
+fn the_table_of_alerts_has_each_alert_once_with_a_question_of_its_own() {
+    const HEADING: &str = "| alert | severity | question | why a person must act |";
+    let text = read(&root().join("docs/alerts.md"));
+    let (_, table) = text.split_once(HEADING).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let (mut alerts, mut questions) = (Vec::new(), BTreeSet::new());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [alert, severity, question, reason] = cells[..] else {
+            panic!("four cells are expected: {row}");
+        };
+        assert!(question.ends_with('?') && !reason.is_empty(), "{row}");
+        assert!(questions.insert(question), "asked twice: {question}");
+        alerts.push((alert.trim_matches('`').to_owned(), severity.to_owned()));
+    }
+    let expected: Vec<_> = with_severity().into_iter().collect();
+    assert_eq!(alerts, expected, "sorted by name and severity");
+}
+
+#[test]
+fn there_are_few_alerts() {
+    const MOST: usize = 48;
+    let names = names();
+    assert!(names.len() <= MOST, "{} alerts: {names:?}", names.len());
 }

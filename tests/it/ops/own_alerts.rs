@@ -9,16 +9,13 @@ use convex_peer_monitor::fleet::Condition;
 use super::alerts;
 
 /// Alerts that only Prometheus can raise, with the reason.
-const ONLY_PROMETHEUS: [(&str, &str); 12] = [
+const ONLY_PROMETHEUS: [(&str, &str); 9] = [
     ("ConvexAgentDown", "an agent that is down sends nothing"),
     ("ConvexErrorBudgetBurn", "needs days of data"),
     ("ConvexJvmHeapFilling", "needs values of half an hour"),
     ("ConvexLatencyHigh", "needs a week of data"),
     ("ConvexMonitorDown", "an agent that is down sends nothing"),
-    ("ConvexNewPeerOnChain", "needs values of an hour ago"),
-    ("ConvexPeerRestarted", "an event, not a state"),
     ("ConvexProcessMemoryGrowing", "needs values of hours ago"),
-    ("ConvexStakeChanged", "needs values of an hour ago"),
     ("ConvexStoreDiskFilling", "needs values of hours ago"),
     ("ConvexVantagesDisagree", "needs several agents"),
     ("ConvexWatchdog", "shows that Prometheus works"),
@@ -30,20 +27,37 @@ fn duration(text: Option<&String>) -> Duration {
     })
 }
 
+/// Returns the summaries of a rule as the agent writes them, with `{peer}` for `{{ $labels.peer }}`. A
+/// rule about peers and networks has two.
+fn titles(summary: &str) -> Vec<String> {
+    const OPTIONAL_PEER: &str = "{{ with $labels.peer }}{{ . }} of {{ end }}";
+    let mut summaries = vec![summary.replace(OPTIONAL_PEER, "")];
+    if summary.contains(OPTIONAL_PEER) {
+        summaries.push(summary.replace(OPTIONAL_PEER, "{peer} of "));
+    }
+    let written = |summary: String| summary.replace("{{ $labels.", "{").replace(" }}", "}");
+    summaries.into_iter().map(written).collect()
+}
+
 #[test]
 fn built_in_alerts_match_the_rules_for_prometheus() {
     let excluded: BTreeSet<&str> = ONLY_PROMETHEUS.iter().map(|(name, _)| *name).collect();
     let in_rules: BTreeSet<_> = alerts::alerts()
         .into_iter()
         .filter(|(name, _)| !excluded.contains(name.as_str()))
-        .map(|(name, rule)| {
-            (
-                name,
-                rule.labels["severity"].clone(),
+        .flat_map(|(name, rule)| {
+            let severity = rule.labels["severity"].clone();
+            let first_step = rule.annotations["first_step"].clone();
+            let (hold, keep) = (
                 duration(rule.hold.as_ref()),
                 duration(rule.keep_firing_for.as_ref()),
-                rule.annotations["summary"].clone(),
-            )
+            );
+            titles(&rule.annotations["summary"])
+                .into_iter()
+                .map(move |title| {
+                    let (name, severity) = (name.clone(), severity.clone());
+                    (name, severity, hold, keep, title, first_step.clone())
+                })
         })
         .collect();
     let built_in: BTreeSet<_> = RULES
@@ -55,6 +69,7 @@ fn built_in_alerts_match_the_rules_for_prometheus() {
                 rule.hold_duration,
                 rule.keep_firing_for(),
                 rule.summary.to_owned(),
+                rule.first_step().unwrap_or_default().to_owned(),
             )
         })
         .collect();

@@ -18,7 +18,7 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
 /// Metrics that Prometheus generates.
-const PROMETHEUS_METRICS: [(&str, &[&str]); 3] = [
+const PROMETHEUS_METRICS: [(&str, &[&str]); 4] = [
     ("up", &[]),
     ("scrape_duration_seconds", &[]),
     (
@@ -31,6 +31,10 @@ const PROMETHEUS_METRICS: [(&str, &[&str]); 3] = [
             "network",
             "vantage",
         ],
+    ),
+    (
+        "ALERTS_FOR_STATE",
+        &["alertname", "severity", "peer", "network", "vantage"],
     ),
 ];
 

@@ -95,7 +95,7 @@ async fn the_page_of_a_peer_shows_its_problems_their_cause_and_its_history() {
         "4 of 4 other watched peers answer",
         "<strong>connection is refused</strong> <code>refused</code> <small class=\"quiet\"><time",
         " data-lasting>for ",
-        "<h3>Mitigation</h3>",
+        "<h3>What to do</h3>",
         "action=\"/peers/sim-2/poll\"",
         "Last failed poll, <time datetime=",
     ] {

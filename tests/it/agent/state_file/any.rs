@@ -176,6 +176,7 @@ proptest! {
         let facts = AgentFacts {
             vantage: "here".to_owned(),
             mode: Mode::Central,
+            url: None,
             shard: (1, 1),
             reload_successful: true,
             loaded: snapshot.wall,
