@@ -20,6 +20,7 @@ mod record;
 mod rename;
 mod sampling;
 mod saved;
+mod service;
 mod slot;
 mod snapshot;
 mod wall_time;
@@ -65,4 +66,5 @@ pub use saved::{
     SavedRegistrations, UnixMillis,
 };
 pub use slot::Slot;
+pub use service::ServiceTime;
 pub use snapshot::{NetworkSnapshot, Snapshot};

@@ -41,6 +41,8 @@ pub enum Group {
     Sidecar,
     /// Values that the registry of peers reports about a peer.
     Stake,
+    /// Service levels of the operator's own peers.
+    Service,
     /// Values of a network as a whole.
     Network,
     /// Custom queries.
@@ -60,7 +62,7 @@ pub enum Lean {
     Omitted,
 }
 
-use Group::{Agent, Custom, Network, Peer, Poll, Probe, Sidecar, Stake};
+use Group::{Agent, Custom, Network, Peer, Poll, Probe, Service, Sidecar, Stake};
 use Kind::{Counter, Gauge, Histogram};
 use Lean::{Kept, Omitted, Reduced};
 
@@ -275,6 +277,17 @@ catalogue! {
 
     PROCESS_UP = "convex_peer_process_up", Gauge, Sidecar, Kept, ["peer", "network"],
         "Whether the peer's process is running; absent if that is unknown.";
+    SERVICE_SECONDS = "convex_service_seconds_total", Counter, Service, Kept, ["network", "service"],
+        "Time for which it was known whether enough of your own peers of the service are up: slo.serving_min of them. Peers that are unknown or in maintenance count neither way; the time of a service that depends on them is not counted.";
+    SERVICE_BAD_SECONDS = "convex_service_bad_seconds_total", Counter, Service, Kept, ["network", "service"],
+        "The part of convex_service_seconds_total in which too few peers were up.";
+    SERVICE_OBJECTIVE = "convex_service_objective_ratio", Gauge, Service, Kept, ["network", "service"],
+        "Share of the time in which the service has to be served, slo.objective.";
+    SERVICE_WINDOW = "convex_service_window_seconds", Gauge, Service, Kept, ["network", "service"],
+        "The time over which the objective has to be met, slo.window.";
+    PEER_SERVICE_INFO = "convex_peer_service_info", Gauge, Service, Kept, ["peer", "network", "service"],
+        "Always 1; its label carries the service that one of your own peers is part of.";
+
     RESIDENT_MEMORY = "convex_peer_process_resident_memory_bytes", Gauge, Sidecar, Omitted, ["peer", "network"],
         "Resident memory of the peer's process, including the mapped pages of its store, which grow by design.";
     ANONYMOUS_MEMORY = "convex_peer_process_anonymous_memory_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
