@@ -115,6 +115,23 @@ fn describe_comparison(verdict: &NetworkVerdict) -> String {
     }
 }
 
+/// Describes which genesis hash the peers of a reset network show; empty if it was not reset.
+fn describe_reset(input: RuleInput<'_>, verdict: &NetworkVerdict) -> String {
+    let Some(reset) = &verdict.reset else {
+        return String::new();
+    };
+    let since = humantime::format_rfc3339_seconds(input.snapshot.time_of(reset.since));
+    let expected = if reset.pinned {
+        "the configuration pins"
+    } else {
+        "the peers showed before"
+    };
+    format!(
+        " Since {since} all polled peers ({}) show the genesis hash {} instead of {}, which {expected}.",
+        reset.peers, reset.shown, reset.expected
+    )
+}
+
 /// Describes how histories of blocks differ; empty if there is one, or if none were compared.
 fn describe_histories(verdict: &NetworkVerdict) -> String {
     let Some(histories) = &verdict.consensus.histories else {
@@ -156,6 +173,7 @@ fn describe_network<'a>(input: RuleInput<'a>, network: &'a NetworkSnapshot) -> S
         verdict.order.as_str(),
         describe_comparison(verdict),
     );
+    text += &describe_reset(input, verdict);
     text += &describe_histories(verdict);
     text += &describe_pending(verdict);
     text += &describe_protocol(verdict, input.snapshot.wall);
@@ -243,6 +261,38 @@ mod tests {
         let [network, _] = described(&snapshot);
         let due = "version 1 is due since 2027-01-14T07:00:00Z, with the next block";
         assert!(network.contains(due), "{network}");
+    }
+
+    #[test]
+    fn the_description_of_a_reset_network_has_both_hashes_and_the_start() {
+        let mut snapshot = example::snapshot(4, 4);
+        let monitor = MonitorStatus::default();
+        let [old, new] = [1, 2].map(|byte| cad3::Hash::new([byte; 32]));
+        for (pinned, which) in [
+            (true, "the configuration pins"),
+            (false, "the peers showed before"),
+        ] {
+            let since = snapshot.now;
+            example::change(&mut snapshot, |verdict| {
+                verdict.reset = Some(crate::fleet::NetworkReset {
+                    expected: old,
+                    pinned,
+                    shown: new,
+                    peers: 3,
+                    since,
+                });
+            });
+            let input = RuleInput {
+                snapshot: &snapshot,
+                monitor: &monitor,
+            };
+            let text = describe(input, AlertCause::Network(&snapshot.networks[0]), "v");
+            let expected = format!(
+                " Since 2027-01-15T08:00:00Z all polled peers (3) show the genesis hash {new} \
+                 instead of {old}, which {which}."
+            );
+            assert!(text.contains(&expected), "{text}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub use evidence::Evidence;
 use lock::lock;
 pub use membership::Fleet;
 pub use network::agreement::{Agreement, Difference, RingVerdict, WeightedRing};
+pub use network::genesis::NetworkReset;
 pub use network::head::{HeadBasis, Lag};
 pub use network::member::Comparison;
 pub use network::record::QueryRecord;
@@ -65,6 +66,6 @@ pub use saved::{
     ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
     SavedRegistrations, UnixMillis,
 };
-pub use slot::Slot;
 pub use service::ServiceTime;
+pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

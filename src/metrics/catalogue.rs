@@ -228,6 +228,8 @@ catalogue! {
         "1 if blocks are made and several peers answer, but no two of them showed the same block for ten intervals, else 0.";
     NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
         "1 if peers with half of the registered stake or more have other states than others and no state has more than half of it, or if the orders have more than one history and none has more than half of the stake; 0 if one state has; absent while neither is known.";
+    NETWORK_RESET = "convex_network_reset", Gauge, Network, Kept, ["network"],
+        "1 if all polled peers, two or the only one, show one genesis hash in two polls in a row that is not the network's: the pinned one, or else the one that all showed before, for an hour; 0 while a peer shows the network's; absent while neither is known.";
     NETWORK_HISTORIES = "convex_network_histories", Gauge, Network, Kept, ["network"],
         "Number of different histories of blocks among the signed orders of the registered peers; 1 if all that were compared agree; absent while no two were compared lately.";
     NETWORK_LEVEL_STAKE = "convex_network_level_stake_ratio", Gauge, Network, Kept, ["network", "level"],
@@ -275,8 +277,6 @@ catalogue! {
     NETWORK_MEMORY_PRICE = "convex_network_copper_per_memory_byte", Gauge, Network, Kept, ["network"],
         "Price of a byte of memory.";
 
-    PROCESS_UP = "convex_peer_process_up", Gauge, Sidecar, Kept, ["peer", "network"],
-        "Whether the peer's process is running; absent if that is unknown.";
     SERVICE_SECONDS = "convex_service_seconds_total", Counter, Service, Kept, ["network", "service"],
         "Time for which it was known whether enough of your own peers of the service are up: slo.serving_min of them. Peers that are unknown or in maintenance count neither way; the time of a service that depends on them is not counted.";
     SERVICE_BAD_SECONDS = "convex_service_bad_seconds_total", Counter, Service, Kept, ["network", "service"],
@@ -288,6 +288,8 @@ catalogue! {
     PEER_SERVICE_INFO = "convex_peer_service_info", Gauge, Service, Kept, ["peer", "network", "service"],
         "Always 1; its label carries the service that one of your own peers is part of.";
 
+    PROCESS_UP = "convex_peer_process_up", Gauge, Sidecar, Kept, ["peer", "network"],
+        "Whether the peer's process is running; absent if that is unknown.";
     RESIDENT_MEMORY = "convex_peer_process_resident_memory_bytes", Gauge, Sidecar, Omitted, ["peer", "network"],
         "Resident memory of the peer's process, including the mapped pages of its store, which grow by design.";
     ANONYMOUS_MEMORY = "convex_peer_process_anonymous_memory_bytes", Gauge, Sidecar, Kept, ["peer", "network"],

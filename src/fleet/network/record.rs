@@ -45,6 +45,8 @@ pub(in crate::fleet) struct UnjudgedNetwork {
     pub(in crate::fleet) query_error: Option<bool>,
     /// When finality was seen to grow before the agent started.
     pub(in crate::fleet) finality_advanced: Option<SystemTime>,
+    /// The genesis hash that the peers showed before the agent started.
+    pub(in crate::fleet) genesis: Option<Hash>,
     /// Rounds of walks, the oldest first.
     pub(in crate::fleet) rounds: Vec<Arc<Round>>,
     /// Which others each peer had in its own state before the agent started.

@@ -103,6 +103,29 @@ fn alerts_of_a_network_inhibit_their_consequences_and_a_failed_upgrade_the_stall
 }
 
 #[test]
+fn a_reset_network_inhibits_what_it_does_to_its_peers_and_a_blind_monitor_that_they_are_unknown() {
+    let consequences = [
+        "ErrorBudgetBurn",
+        "FinalityReceding",
+        "PeerDown",
+        "PeerUnregistered",
+        "PeerWrongNetwork",
+        "QuorumAtRisk",
+        "QuorumUnknown",
+    ];
+    for (source, expected) in [
+        ("ConvexNetworkReset", &consequences[..]),
+        ("ConvexMonitoringBlind", &["OwnPeersUnknown"]),
+    ] {
+        assert_eq!(
+            inhibited_by(source, &["network"]),
+            set(expected),
+            "{source}"
+        );
+    }
+}
+
+#[test]
 fn the_alert_that_says_who_is_wrong_inhibits_that_states_differ() {
     for source in ["ConvexPeerForked", "ConvexStateDiverged"] {
         let inhibited = inhibited_by(source, &["network"]);
@@ -150,6 +173,8 @@ fn no_other_alert_inhibits() {
         .collect();
     let expected = [
         "ConvexConsensusStalled",
+        "ConvexMonitoringBlind",
+        "ConvexNetworkReset",
         "ConvexNetworkSplit",
         "ConvexPeerDown",
         "ConvexPeerForked",
