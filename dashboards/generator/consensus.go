@@ -62,9 +62,11 @@ func comparedNumbers() []*panel {
 			now(ofNetwork("max", "convex_network_state_groups"), "{{network}}").size(4, 4).empty("not compared").
 			steps(neutral, step{0, "green"}, step{2, "red"}).
 			to(at("convex-peer"), runbook("ConvexStatesDiffer"), runbook("ConvexStateDiverged")),
-		numbers("Split", "Whether no state has more than half of the registered stake. Unknown: the peers that were compared hold less than that.").
-			now(orUnknown(ofNetwork("max", "convex_network_split")), "{{network}}").named(evidenceWords).size(4, 4).
-			to(at("convex-fleet"), runbook("ConvexNetworkSplit")),
+		numbers("Split, reset", "Whether no state has more than half of the registered stake; unknown if the peers that were compared hold less than that. Whether all polled peers show one genesis hash that is not the network's.").
+			now(orUnknown(ofNetwork("max", "convex_network_split")), "{{network}} split").
+			now(orUnknown(ofNetwork("max", "convex_network_reset")), "{{network}} reset").
+			named(evidenceWords).titled().size(4, 4).
+			to(at("convex-fleet"), runbook("ConvexNetworkSplit"), runbook("ConvexNetworkReset")),
 		numbers("Stake compared", "Share of the registered stake whose peers showed a block within three poll intervals that another peer showed too. With less than half nobody can be found diverged.").
 			now(ofNetwork("max", "convex_network_compared_stake_ratio"), "{{network}}").unit("percentunit").decimals(0).size(4, 4).empty("unknown").
 			steps(neutral, step{0, "orange"}, step{0.5, "green"}).

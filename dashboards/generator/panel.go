@@ -188,6 +188,12 @@ func (p *panel) plain() *panel {
 	return p
 }
 
+// titled shows the name of each value, of a lone one too.
+func (p *panel) titled() *panel {
+	p.Options.(*stat.Options).TextMode = common.BigValueTextModeValueAndName
+	return p
+}
+
 // sparked draws the course behind the latest value.
 func (p *panel) sparked() *panel {
 	p.Options.(*stat.Options).GraphMode = common.BigValueGraphModeArea

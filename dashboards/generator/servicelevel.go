@@ -1,22 +1,116 @@
 package main
 
-// serviceLevel shows how much of the error budget is left; the objective is that of the rules.
+// serviceLevel shows how much of the error budgets is left, of services and of single peers.
 func serviceLevel() board {
 	made := started("convex-service-level", "24h")
 	made.annotations = []annotation{
-		{"Budget burns", "red", "max by (peer, network, severity) (" + firing(`alertname="ConvexErrorBudgetBurn"`, `alertstate="firing"`) + ")", "{{peer}} burns its error budget"},
+		{"Budget burns", "red", "max by (peer, network, service, severity) (" + firing(`alertname="ConvexErrorBudgetBurn"`, `alertstate="firing"`) + ")", "{{service}}{{peer}} burns its error budget"},
 		{"Down", "orange", seen("max", byPeer, own(of("convex_peer_health", `state="down"`))) + " == 1", "{{peer}} is down"},
 	}
 	made.rows = []row{
-		{panels: append(levelNumbers(), budgets())},
-		{"How fast the budget burns", burning()},
+		{panels: append(levelNumbers(), services())},
+		{"Time of services", serviceTimes()},
+		{"Error budgets of peers", append(burning(), budgets())},
 		{"Polls", levelPolls()},
 		{"Latency", []*panel{ownWeek(), weekMeans()}},
 	}
 	return made
 }
 
-// The objective of the rules: 99.9 % of the polls of a peer are good, over 30 days.
+const byService = "network, service"
+
+// joined selects what the rules record of a service; it is over all vantages and shards.
+func joined(name string) string { return in("service:convex_service_" + name) }
+
+// unserved is the share of a long span's known time in which a service was bad.
+func unserved(span string) string {
+	return "sum_over_time(" + joined("bad_seconds:rate5m") + "[" + span + "]) / sum_over_time(" + joined("seconds:rate5m") + "[" + span + "])"
+}
+
+// configured is what an agent says of the service level of a service.
+func configured(metric string) string { return "max by (" + byService + ") (" + in(metric) + ")" }
+
+// spentBudget is how many times the budget of a service was spent within 30 days.
+func spentBudget() string {
+	return "(" + unserved("30d") + ") / on (" + byService + ") (1 - " + configured("convex_service_objective_ratio") + ")"
+}
+
+// badSeconds is how long a service was bad within the last hour: the rules record once a minute.
+func badSeconds() string { return "60 * sum_over_time(" + joined("bad_seconds:rate5m") + "[1h])" }
+
+// hourly is the part of the budget that was spent within the last hour.
+func hourly() string {
+	return badSeconds() + " / on (" + byService + ") ((1 - " + configured("convex_service_objective_ratio") + ") * " + configured("convex_service_window_seconds") + ")"
+}
+
+// A budget that is spent has no percentage left: it is exhausted, so many times over.
+var (
+	exhausted = words(mapping{{"exhausted", "red"}})
+	timesOver = unit("suffix: times over")
+)
+
+func levelNumbers() []*panel {
+	const legend = "{{network}} {{service}}"
+	return []*panel{
+		numbers("Served (30 d)", "Share of the known time of 30 days in which enough of your own peers of each service were up.").
+			now("1 - "+unserved("30d"), legend).unit("percentunit").decimals(3).size(6, 4).empty("-").
+			steps("red", step{0.99, "orange"}, step{0.999, "green"}).
+			to(at("convex-fleet"), runbook("ConvexErrorBudgetBurn")),
+		numbers("Error budget (30 d)", "What is left of the error budget of 30 days of each service. A budget that is spent is exhausted, so many times over.").
+			now("1 - "+spentBudget()+" >= 0", legend+" left").
+			now(spentBudget()+" > 1", legend+" exhausted").
+			unit("percentunit").decimals(0).titled().size(8, 4).empty("-").
+			steps(neutral, step{0, "orange"}, step{0.25, "green"}).
+			colored("/ exhausted$/", "red").override("/ exhausted$/", timesOver).
+			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn")),
+		numbers("Burning now", "Alerts of the error budget that fire: critical ones are of a service that spends more than 5 % within an hour, warnings of single peers.").
+			now("count("+firing(`alertname="ConvexErrorBudgetBurn"`, `alertstate="firing"`)+") or vector(0)", "").size(5, 4).
+			steps("green", step{1, "red"}).
+			to(at("convex-fleet"), runbook("ConvexErrorBudgetBurn")),
+		numbers("Objective", "Share of the time in which each service has to be served: slo.objective.").
+			now(configured("convex_service_objective_ratio"), legend).unit("percentunit").decimals(3).plain().size(5, 4).empty("-").
+			to(runbook("ConvexErrorBudgetBurn")),
+	}
+}
+
+func services() *panel {
+	up := "count by (" + byService + ") (max by (peer, network, service) (convex_peer_service_info) and on (peer, network) " + of("convex_peer_health", `state=~"up|degraded"`) + " == 1)"
+	return rows("Services", "Your own peers of each network, or those with one service. Over all vantages: the agent counts that saw least bad time.").
+		label("service", "Service").
+		label("network", "Network").
+		value("Served (30 d)", "1 - "+unserved("30d"), unit("percentunit"), digits(3)).
+		value("Budget left (30 d)", "clamp_min(1 - "+spentBudget()+", 0)", unit("percentunit"), digits(0), exhausted,
+			bythreshold(), graded("red", step{0, "orange"}, step{0.25, "green"}), lettered()).
+		value("Exhausted", spentBudget()+" > 1", timesOver, digits(0), missing("-")).
+		value("Bad (1 h)", badSeconds(), unit("s"), digits(0)).
+		value("Budget spent (1 h)", hourly(), unit("percentunit"), digits(1),
+			bythreshold(), graded("green", step{0.05, "red"}), lettered()).
+		value("Peers", "count by ("+byService+") (max by (peer, network, service) ("+of("convex_peer_service_info")+"))", digits(0)).
+		value("Up", up+" or 0 * "+configured("convex_service_objective_ratio"), digits(0)).
+		sorted("Budget left (30 d)", false).
+		size(24, 6).empty("No own peers").
+		to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
+}
+
+func serviceTimes() []*panel {
+	const legend = "{{vantage}} {{network}} {{service}}"
+	return []*panel{
+		lines("Budget spent within an hour", "Part of the whole error budget of each service. It pages at 5 %, if the service is still bad and no page about one of its peers explains it.").
+			query(hourly(), "{{network}} {{service}}").
+			unit("percentunit").upTo(0.06).size(8, 8).limit("transparent", step{0.05, "red"}).empty("No own peers").
+			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn")),
+		lines("Bad time by vantage", "Part of the time in which too few peers of a service were up, as each agent sees it.").
+			query(told("max", "vantage, "+byService, rate(in("convex_service_bad_seconds_total"))), legend).
+			unit("percentunit").upTo(1).size(8, 8).empty("No own peers").
+			to(at("convex-monitor"), runbook("ConvexVantagesDisagree")),
+		lines("Known time by vantage", "Part of the time in which each agent knows whether enough peers of a service are up. Below half it has no vote.").
+			query(told("min", "vantage, "+byService, rate(in("convex_service_seconds_total"))), legend).
+			unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0.5, "orange"}).empty("No own peers").
+			to(at("convex-monitor"), runbook("ConvexOwnPeersUnknown")),
+	}
+}
+
+// The objective of a single peer: 99.9 % of its polls are good, over 30 days.
 const budget = "0.001"
 
 // recorded selects what the rules record of a peer; it is over all vantages.
@@ -27,51 +121,22 @@ func spent(span string) string {
 	return "sum_over_time(" + recorded("poll_failures:rate5m") + "[" + span + "]) / sum_over_time(" + recorded("polls:rate5m") + "[" + span + "])"
 }
 
-func levelNumbers() []*panel {
-	pooled := func(span string) string {
-		return "1 - " + seen("sum", "", increase(of("convex_peer_poll_failures_total"), span)) + " / " + seen("sum", "", increase(of("convex_peer_polls_total"), span))
-	}
-	return []*panel{
-		numbers("Good polls (range)", "Share of the polls of all peers shown that were good, within the time shown, by the chosen vantages. The objective is 99.9 % of each peer.").
-			now(pooled("$__range"), "").unit("percentunit").decimals(3).size(5, 4).
-			steps("red", step{0.99, "orange"}, step{0.999, "green"}).
-			to(at("convex-fleet"), runbook("ConvexErrorBudgetBurn")),
-		numbers("Least budget left (30 d)", "What is left of the error budget of 30 days, of the own peer that has least. Below 0 the objective of 99.9 % is missed.").
-			now("min("+own("(1 - ("+spent("30d")+") / "+budget+")")+")", "").unit("percentunit").decimals(0).size(5, 4).empty("-").
-			steps(neutral, step{-1e9, "red"}, step{0, "orange"}, step{0.25, "green"}).
-			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn")),
-		numbers("Peers beyond their budget", "Own peers that have failed more than 0.1 % of their polls within 30 days.").
-			now("count("+own("("+spent("30d")+" > "+budget+")")+") or vector(0)", "").size(5, 4).
-			steps("green", step{1, "red"}).
-			to(at("convex-fleet"), runbook("ConvexErrorBudgetBurn")),
-		numbers("Burning now", "Alerts of the error budget that fire: critical ones would spend it within days, warnings before the 30 days are over.").
-			now("count("+firing(`alertname="ConvexErrorBudgetBurn"`, `alertstate="firing"`)+") or vector(0)", "").size(5, 4).
-			steps("green", step{1, "red"}).
-			to(at("convex-fleet"), runbook("ConvexErrorBudgetBurn")),
-		numbers("Objective", "The share of good polls that the rules hold each peer to, over 30 days. It stands in the rules.").
-			now("vector(1 - "+budget+")", "").unit("percentunit").decimals(1).plain().size(4, 4).
-			to(runbook("ConvexErrorBudgetBurn")),
-	}
-}
-
 func budgets() *panel {
 	worst := func(expression string) string {
 		return "(" + expression + ") and on (peer, network) topk(50, " + spent("30d") + ")"
 	}
 	burn := func(window string) string { return worst(recorded("poll_failures:ratio_rate"+window) + " / " + budget) }
-	burned := []string{"1h", "6h", "1d", "3d"}
-	limits := []float64{14.4, 6, 3, 1}
-	made := rows("Error budgets", "The 50 peers with the least budget left. A burn of 1 spends exactly the budget; the rules page at 14.4 over an hour and 6 over six, and file a ticket at 3 over a day and 1 over three. Over all vantages.").
+	spentTimes := "(" + spent("30d") + ") / " + budget
+	return rows("Error budgets", "The 50 peers with the least budget left. A burn of 1 spends exactly the budget; the rules file a ticket at 3 over a day and 1 over three. Over all vantages.").
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network").
 		value("Good polls (30 d)", worst("1 - "+spent("30d")), unit("percentunit"), digits(3),
 			bythreshold(), graded("red", step{0.99, "orange"}, step{0.999, "green"}), lettered()).
-		value("Budget left (30 d)", worst("1 - ("+spent("30d")+") / "+budget), unit("percentunit"), digits(0),
-			bythreshold(), graded("red", step{0, "orange"}, step{0.25, "green"}), lettered())
-	for i, window := range burned {
-		made.value("Burn "+window, burn(window), digits(1), missing("-"), bythreshold(), graded("green", step{limits[i], "red"}), lettered())
-	}
-	return made.
+		value("Budget left (30 d)", worst("clamp_min(1 - "+spentTimes+", 0)"), unit("percentunit"), digits(0), exhausted,
+			bythreshold(), graded("red", step{0, "orange"}, step{0.25, "green"}), lettered()).
+		value("Exhausted", worst(spentTimes+" > 1"), timesOver, digits(0), missing("-")).
+		value("Burn 1d", burn("1d"), digits(1), missing("-"), bythreshold(), graded("green", step{3, "red"}), lettered()).
+		value("Burn 3d", burn("3d"), digits(1), missing("-"), bythreshold(), graded("green", step{1, "red"}), lettered()).
 		value("Bad polls (1 h)", worst(recorded("poll_failures:max_increase1h")), digits(0), missing("-")).
 		value("Time down (range)", worst(seen("max", byPeer, "avg_over_time("+of("convex_peer_health", `state="down"`)+"[$__range]"+")")), unit("percentunit"), digits(2), missing("-")).
 		sorted("Budget left (30 d)", false).
@@ -80,17 +145,15 @@ func budgets() *panel {
 }
 
 func burning() []*panel {
-	burn := func(title, about, window string, limit float64, color string) *panel {
+	burn := func(title, about, window string, limit float64) *panel {
 		return lines(title, about).
 			query("topk(10, "+recorded("poll_failures:ratio_rate"+window)+" / "+budget+")", "{{peer}}").
-			unit("suffix: ×").upTo(1.2*limit).size(12, 8).limit("transparent", step{limit, color}).
+			unit("suffix: ×").upTo(1.2*limit).size(12, 8).limit("transparent", step{limit, "orange"}).
 			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
 	}
 	return []*panel{
-		burn("Burn over an hour", "Of the 10 peers that burn most. It pages at 14.4, when the last 5 minutes say the same.", "1h", 14.4, "red"),
-		burn("Burn over 6 hours", "Of the 10 peers that burn most. It pages at 6, when the last 30 minutes say the same.", "6h", 6, "red"),
-		burn("Burn over a day", "Of the 10 peers that burn most. It is a ticket at 3, when the last 2 hours say the same.", "1d", 3, "orange"),
-		burn("Burn over 3 days", "Of the 10 peers that burn most. It is a ticket at 1, when the last 6 hours say the same.", "3d", 1, "orange"),
+		burn("Burn over a day", "Of the 10 peers that burn most. It is a ticket at 3, when the last 2 hours say the same.", "1d", 3),
+		burn("Burn over 3 days", "Of the 10 peers that burn most. It is a ticket at 1, when the last 6 hours say the same.", "3d", 1),
 	}
 }
 

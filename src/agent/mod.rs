@@ -155,6 +155,7 @@ impl Agent {
         let liveness = supervisor.liveness().clone();
         supervisor.start("liveness", move || liveness.clone().watch());
         start_history_writer(&supervisor, history, Arc::clone(&fleet));
+        start_service_times(&supervisor, Arc::clone(&fleet));
         start_self_checks(&supervisor, plans, fleet);
         start_rules(&supervisor, dependencies, Arc::clone(&active), saves);
         let server = web::Server::new(state, address.ip());
@@ -258,6 +259,15 @@ fn start_history_writer(supervisor: &Supervisor, history: Arc<History>, fleet: A
     let pulse = supervisor.liveness().pulse(Part::History, "history writer");
     supervisor.start_finishing("history writer", move |stop| {
         Arc::clone(&history).run(Arc::clone(&fleet), pulse.clone(), stop)
+    });
+}
+
+fn start_service_times(supervisor: &Supervisor, fleet: Arc<Fleet>) {
+    let pulse = supervisor
+        .liveness()
+        .pulse(Part::Verdicts, "service levels");
+    supervisor.start("service levels", move || {
+        Arc::clone(&fleet).keep_service_times(pulse.clone())
     });
 }
 

@@ -8,7 +8,7 @@ use super::rules::Rule;
 /// The first thing to do about alerts of this name, and of this severity if there are several.
 type FirstStep = (&'static str, Option<Severity>, &'static str);
 
-static FIRST_STEPS: [FirstStep; 36] = [
+static FIRST_STEPS: [FirstStep; 38] = [
     (
         "ConvexPeerDown",
         None,
@@ -132,6 +132,12 @@ static FIRST_STEPS: [FirstStep; 36] = [
          Contact the operators of the missing ones.",
     ),
     (
+        "ConvexNetworkReset",
+        None,
+        "Ask the operators of the network whether it was reset. The page of the network shows both \
+         hashes.",
+    ),
+    (
         "ConvexNetworkSplit",
         None,
         "Stop clients from sending transactions. Contact the operators of both sides before anyone \
@@ -179,6 +185,12 @@ static FIRST_STEPS: [FirstStep; 36] = [
         "ConvexControllerBalanceLow",
         None,
         "Transfer coins to the account: it pays for changes of stake and of registrations.",
+    ),
+    (
+        "ConvexOwnPeersUnknown",
+        None,
+        "Poll one of your peers with 'convex-peer-monitor probe', from the host of an agent and from \
+         another one.",
     ),
     (
         "ConvexMonitoringBlind",

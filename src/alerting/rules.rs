@@ -162,7 +162,7 @@ const fn rule(
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 39] = [
+pub static RULES: [Rule; 41] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -360,6 +360,13 @@ pub static RULES: [Rule; 39] = [
         Predicate::Network(|network, _| network.verdict.order == OrderState::Stalled),
     ),
     rule(
+        "ConvexNetworkReset",
+        Critical,
+        0,
+        "{network} was reset",
+        Predicate::Network(|network, _| network.verdict.reset.is_some()),
+    ),
+    rule(
         "ConvexNetworkSplit",
         Critical,
         60,
@@ -472,6 +479,19 @@ pub static RULES: [Rule; 39] = [
             input
                 .network_peers(network)
                 .all(|record| record.health == Health::Unknown)
+        }),
+    ),
+    rule(
+        "ConvexOwnPeersUnknown",
+        Critical,
+        300,
+        "Nothing is known of your own peers of {network}",
+        Predicate::Visibility(|network, input| {
+            let is_known = |record: &PeerRecord| record.health != Health::Unknown;
+            let mut own_peers = input.own_peers(network).peekable();
+            own_peers.peek().is_some()
+                && !own_peers.any(is_known)
+                && input.network_peers(network).any(is_known)
         }),
     ),
     rule(

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
 use convex_client::{Endpoint, FailureReason};
 use tokio::time::Instant;
@@ -11,8 +12,9 @@ use tokio::time::Instant;
 use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
-    PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, Stake, example,
+    Condition, Evidence, Health, Losable, NetworkReset, NetworkSnapshot, NetworkVerdict,
+    OrderState, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, Stake,
+    example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
@@ -307,6 +309,46 @@ fn an_agent_that_cannot_observe_a_network_alerts_even_if_it_knows_why() {
         transitions,
         ["300 +ConvexMonitoringBlind", "300 +ConvexMonitorUnhealthy"]
     );
+}
+
+#[test]
+fn own_peers_that_are_all_unknown_alert_unless_nothing_at_all_is_known() {
+    let other = |fixture: &Fixture, role, health| {
+        let mut record = fixture.record.clone();
+        Arc::make_mut(&mut record.peer).role = role;
+        record.health = health;
+        vec![Arc::new(record)]
+    };
+    let own_peers = "300 +ConvexOwnPeersUnknown";
+    for (role, health, expected) in [
+        (Role::Reference, Health::Up, Some(own_peers)),
+        (Role::Reference, Health::Down, Some(own_peers)),
+        (
+            Role::Reference,
+            Health::Unknown,
+            Some("300 +ConvexMonitoringBlind"),
+        ),
+        (Role::Own, Health::Up, None),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.record.health = Health::Unknown;
+        fixture.others = other(&fixture, role, health);
+        let fired = fixture.run(300);
+        assert_eq!(fired, Vec::from_iter(expected), "{role:?} {health:?}");
+    }
+}
+
+#[test]
+fn a_reset_network_alerts_at_once() {
+    let mut fixture = Fixture::new();
+    fixture.verdict.reset = Some(NetworkReset {
+        expected: Hash::new([1; 32]),
+        pinned: true,
+        shown: Hash::new([2; 32]),
+        peers: 2,
+        since: fixture.now,
+    });
+    assert_eq!(fixture.run(0), ["0 +ConvexNetworkReset"]);
 }
 
 #[test]

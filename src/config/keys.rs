@@ -120,8 +120,11 @@ pub(super) const NETWORK: Keys = keys_at(
         "stake_interval",
         "consensus_interval",
         "verdicts",
+        "slo",
     ],
 );
+
+pub(super) const SLO: Keys = keys_at("networks[].slo", &["objective", "window", "serving_min"]);
 
 pub(super) const NETWORK_VERDICTS: Keys = keys_at("networks[].verdicts", THRESHOLDS);
 
@@ -142,6 +145,7 @@ pub(super) const PEER: Keys = keys_at(
         "name",
         "network",
         "role",
+        "service",
         "endpoints",
         "key",
         "labels",
@@ -248,6 +252,7 @@ pub fn keys() -> impl Iterator<Item = String> {
         REFERENCES,
         VERDICTS,
         NETWORK,
+        SLO,
         DISCOVERY,
         NETWORK_VERDICTS,
         PEER,

@@ -35,6 +35,7 @@ mod section;
 mod self_check;
 pub mod shard;
 mod sidecar;
+mod slo;
 mod source;
 mod top_level;
 mod value;
@@ -64,6 +65,7 @@ pub use render::{SECRET, render};
 pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
+pub use slo::Slo;
 pub use verdicts::Thresholds;
 pub use web::{LoadedTls, PasswordHash, Tls, Web};
 

@@ -1,14 +1,18 @@
 //! The networks of the file, and the network of each peer.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::Hash;
 
 use super::discovery::{Discovery, discovery};
+use super::error::Position;
 use super::keys::{NETWORK, NETWORK_VERDICTS, nearest};
+use super::peers::Peer;
 use super::scalar::{DAY, duration, duration_or_zero, hash, name, one_of};
 use super::section::{Names, Section};
+use super::slo::{Slo, slo, unreachable_minimum};
 use super::source::Reported;
 use super::value::Value;
 use super::verdicts::Thresholds;
@@ -38,6 +42,8 @@ pub struct Network {
     pub stake_interval: Duration,
     /// Time between two reads of the beliefs of its peers; `None` if they are not read.
     pub consensus_interval: Option<Duration>,
+    /// The service level of the operator's own peers.
+    pub slo: Slo,
 }
 
 /// A network as the file defines it.
@@ -45,6 +51,8 @@ struct Entry {
     /// `None` if invalid; peers without `network` are then not reported.
     name: Option<String>,
     network: Result<Network, Reported>,
+    /// Where `slo.serving_min` is set.
+    serving_min: Option<Position>,
 }
 
 /// The networks of the file, to which its peers refer.
@@ -64,10 +72,12 @@ impl Networks {
                 discovery: None,
                 stake_interval: STAKE_INTERVAL,
                 consensus_interval: Some(CONSENSUS_INTERVAL),
+                slo: Slo::default(),
             });
             return Ok(Self(vec![Entry {
                 name: Some(DEFAULT_NETWORK.to_owned()),
                 network,
+                serving_min: None,
             }]));
         };
         let mut names = Names::default();
@@ -78,9 +88,16 @@ impl Networks {
                 .as_ref()
                 .map_err(|reported| *reported)
                 .and_then(|section| names.claim(section, name));
+            let name = claimed.as_ref().ok().cloned();
+            let read = section.and_then(|section| network(&section, claimed, verdicts));
+            let (network, serving_min) = match read {
+                Ok((network, serving_min)) => (Ok(network), serving_min),
+                Err(reported) => (Err(reported), None),
+            };
             networks.push(Entry {
-                name: claimed.as_ref().ok().cloned(),
-                network: section.and_then(|section| network(&section, claimed, verdicts)),
+                name,
+                network,
+                serving_min,
             });
         }
         if networks.is_empty() {
@@ -134,6 +151,20 @@ impl Networks {
             .collect()
     }
 
+    /// Reports each network whose service level cannot be met by its `peers`.
+    pub(super) fn check_slo(&self, file: &Section, peers: &[Arc<Peer>]) -> Result<(), Reported> {
+        let mut result = Ok(());
+        for (i, entry) in self.0.iter().enumerate() {
+            if let (Ok(network), Some(position)) = (&entry.network, entry.serving_min)
+                && let Some(message) = unreachable_minimum(network.slo, &network.name, peers)
+            {
+                let path = format!("networks[{i}].slo.serving_min");
+                result = Err(file.source.report(position, path, message));
+            }
+        }
+        result
+    }
+
     pub(super) fn into_networks(self) -> Result<Vec<Network>, Reported> {
         let networks = self.0.into_iter();
         networks.map(|entry| entry.network).collect()
@@ -144,7 +175,7 @@ fn network(
     section: &Section,
     name: Result<String, Reported>,
     verdicts: Result<Thresholds, Reported>,
-) -> Result<Network, Reported> {
+) -> Result<(Network, Option<Position>), Reported> {
     let genesis = section.read("genesis", hash);
     let verdicts = Thresholds::read(section, &NETWORK_VERDICTS, verdicts);
     let discovery = discovery(section);
@@ -152,12 +183,16 @@ fn network(
     let consensus_interval = section.read("consensus_interval", |value| {
         duration_or_zero(value, CONSENSUS_INTERVALS)
     });
-    Ok(Network {
-        name: name?,
+    let slo = slo(section);
+    let (name, (slo, serving_min)) = (name?, slo?);
+    let network = Network {
+        name,
         genesis: genesis?,
         verdicts: verdicts?,
         discovery: discovery?,
         stake_interval: stake_interval?.unwrap_or(STAKE_INTERVAL),
         consensus_interval: consensus_interval?.unwrap_or(Some(CONSENSUS_INTERVAL)),
-    })
+        slo,
+    };
+    Ok((network, serving_min))
 }

@@ -34,6 +34,9 @@ pub struct Peer {
     pub genesis: Option<Hash>,
     /// Whether its alerts can page somebody.
     pub role: Role,
+    /// Name of the service that it is part of, if it is not that of all own peers; only with
+    /// [`Role::Own`].
+    pub service: Option<String>,
     /// Endpoints, HTTP first; at least one, at most one per transport.
     pub endpoints: Vec<Endpoint>,
     /// Key that the peer must have, if pinned.
@@ -73,6 +76,7 @@ impl Peer {
             network: String::new(),
             genesis: None,
             role: Role::Own,
+            service: None,
             endpoints: vec![endpoint],
             key: None,
             labels: BTreeMap::new(),
@@ -153,6 +157,7 @@ fn peer(
     let network = networks.and_then(|networks| networks.network_of(section));
     let roles = [Role::Own, Role::Reference].map(|role| (role.as_str(), role));
     let role = section.read("role", |value| choice(value, &roles));
+    let service = service(section, role);
     let endpoints = endpoints(section);
     let key = section.read("key", hash);
     let labels = labels(section);
@@ -178,6 +183,7 @@ fn peer(
         network: network.name.clone(),
         genesis: network.genesis,
         role: role?.unwrap_or(Role::Own),
+        service: service?,
         endpoints: endpoints?,
         key: key?,
         labels: labels?,
@@ -192,6 +198,19 @@ fn peer(
         sampled: None,
         discovered: false,
     })
+}
+
+/// Reads `service` of a peer, which only an own one has.
+fn service(
+    peer: &Section,
+    role: Result<Option<Role>, Reported>,
+) -> Result<Option<String>, Reported> {
+    let service = peer.read("service", name)?;
+    if service.is_some() && role? == Some(Role::Reference) {
+        let message = "a reference is part of no service; remove this key, or set `role: own`";
+        return Err(peer.report_key("service", message));
+    }
+    Ok(service)
 }
 
 /// Reads `endpoints` of a peer, HTTP first; at least one, at most one per transport.

@@ -47,6 +47,23 @@ pub(super) fn number(value: &Value, range: RangeInclusive<f64>) -> Result<f64, S
     })
 }
 
+/// Parses a percentage within `range`, as in `99.9%`.
+pub(super) fn percentage(value: &Value, range: RangeInclusive<f64>) -> Result<f64, String> {
+    let text = match &value.node.content {
+        Content::Text(_) => value.text()?,
+        _ => String::new(),
+    };
+    let number = text.strip_suffix('%').map(str::trim_end);
+    let number: Option<f64> = number.and_then(|number| number.parse().ok());
+    number.filter(|n| range.contains(n)).ok_or_else(|| {
+        let (from, to) = range.into_inner();
+        format!(
+            "{} is not a percentage from {from}% to {to}%; write it as in `99.9%`",
+            value.quoted()
+        )
+    })
+}
+
 /// Parses a TCP port that can be connected to.
 pub(super) fn port(value: &Value) -> Result<u16, String> {
     integer(value)

@@ -57,7 +57,9 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let queries = queries(&file, known);
     let notify = notify(&file);
 
-    let (networks, peers) = (networks?.into_networks()?, peers?);
+    let (networks, peers) = (networks?, peers?);
+    networks.check_slo(&file, &peers)?;
+    let networks = networks.into_networks()?;
     let discovery = networks.iter().filter_map(|it| it.discovery.as_ref());
     let max_peers = peers.len() + discovery.map(|it| it.max_peers).sum::<usize>();
     let auto = if max_peers <= FULL_DETAIL_PEERS {

@@ -11,6 +11,7 @@ use crate::self_check::Checks;
 use super::excuses::MonitorHealth;
 use super::network::record::NetworkRecord;
 use super::rename::{Rename, UnnamedPeers, in_steps};
+use super::service::{ServiceName, unpolled};
 use super::{PollObserver, SavedFleet, Slot, lock};
 
 /// All watched peers.
@@ -26,6 +27,8 @@ pub(super) struct WatchedPeers {
     /// In the order of the configuration, those of other shards last.
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) networks: BTreeMap<String, Arc<NetworkRecord>>,
+    /// How many own peers each service has in other shards that this one does not poll.
+    pub(super) unpolled: BTreeMap<ServiceName, usize>,
     /// Saved state of peers that are not watched yet.
     pub(super) pending_restores: SavedFleet,
 }
@@ -41,12 +44,12 @@ impl Fleet {
             .networks
             .iter()
             .map(|network| {
-                (
-                    network.name.clone(),
-                    networks.remove(&network.name).unwrap_or_default(),
-                )
+                let record = networks.remove(&network.name).unwrap_or_default();
+                *lock(&record.slo) = network.slo;
+                (network.name.clone(), record)
             })
             .collect();
+        watched.unpolled = unpolled(config);
         let previous = std::mem::take(&mut watched.slots);
         let mut previous: HashMap<String, Arc<Slot>> = previous
             .into_iter()

@@ -20,6 +20,7 @@ mod record;
 mod rename;
 mod sampling;
 mod saved;
+mod service;
 mod slot;
 mod snapshot;
 mod wall_time;
@@ -38,6 +39,7 @@ pub use evidence::Evidence;
 use lock::lock;
 pub use membership::Fleet;
 pub use network::agreement::{Agreement, Difference, RingVerdict, WeightedRing};
+pub use network::genesis::NetworkReset;
 pub use network::head::{HeadBasis, Lag};
 pub use network::member::Comparison;
 pub use network::record::QueryRecord;
@@ -64,5 +66,6 @@ pub use saved::{
     ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
     SavedRegistrations, UnixMillis,
 };
+pub use service::ServiceTime;
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

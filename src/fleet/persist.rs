@@ -42,6 +42,9 @@ impl Fleet {
                     .finality_advanced
                     .insert(name.clone(), UnixMillis::from_time(advanced));
             }
+            if let Some(genesis) = judgement.learned_genesis {
+                saved.genesis.insert(name.clone(), genesis);
+            }
             let registered = judgement.consensus.saved_registrations();
             if !registered.is_empty() {
                 saved.registered_in.insert(name.clone(), registered);
@@ -83,6 +86,7 @@ impl Fleet {
                 .map(|(name, peer)| (name, peer.with_endpoint_ids()))
                 .collect(),
             finality_advanced: saved.finality_advanced,
+            genesis: saved.genesis,
             registered_in: saved.registered_in,
         };
         drop_outdated(&mut watched.pending_restores, UnixMillis::from_time(wall));
@@ -92,6 +96,12 @@ impl Fleet {
             let advanced = watched.pending_restores.finality_advanced.get(name);
             if let Some(advanced) = advanced.and_then(|at| at.to_past(wall)) {
                 network.record(|unjudged| unjudged.finality_advanced = Some(advanced));
+            }
+        }
+        let genesis = std::mem::take(&mut watched.pending_restores.genesis);
+        for (name, network) in &watched.networks {
+            if let Some(genesis) = genesis.get(name) {
+                network.record(|unjudged| unjudged.genesis = Some(*genesis));
             }
         }
         let mut registered_in = std::mem::take(&mut watched.pending_restores.registered_in);

@@ -20,6 +20,9 @@ pub struct SavedFleet {
     pub peers: BTreeMap<String, SavedPeer>,
     /// When finality was last seen to grow, by network.
     pub finality_advanced: BTreeMap<String, UnixMillis>,
+    /// The genesis hash that the peers showed, by network; of networks that pin none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub genesis: BTreeMap<String, Hash>,
     /// Which others each walked peer has had in its own state for long enough, by network.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub registered_in: BTreeMap<String, Vec<SavedRegistrations>>,

@@ -7,10 +7,13 @@ use std::time::SystemTime;
 use convex_client::{PollAnswer, Transport};
 use tokio::time::Instant;
 
+use crate::config::Slo;
 use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
-use super::{Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
+use super::{
+    Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, ServiceTime, Tally, lock,
+};
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
 /// copied.
@@ -37,6 +40,10 @@ pub struct NetworkSnapshot {
     pub name: String,
     /// Counters of all its endpoints, in the order of [`Transport::ALL`].
     pub tallies: [Tally; Transport::ALL.len()],
+    /// The service level that its services have to reach.
+    pub slo: Slo,
+    /// For how long each service was seen, by name.
+    pub services: BTreeMap<String, ServiceTime>,
     /// Verdict from comparing its peers.
     pub verdict: Arc<NetworkVerdict>,
     /// Newest state of a peer that is up and not diverged, not beyond the head.
@@ -95,6 +102,8 @@ impl Fleet {
                 NetworkSnapshot {
                     name: name.clone(),
                     tallies: lock(&network.tallies).clone(),
+                    slo: *lock(&network.slo),
+                    services: lock(&network.services).clone(),
                     poll_answer: newest_answer(&peers, name, verdict.head, now).cloned(),
                     queries: lock(&network.queries).clone(),
                     verdict,

@@ -41,6 +41,8 @@ pub enum Group {
     Sidecar,
     /// Values that the registry of peers reports about a peer.
     Stake,
+    /// Service levels of the operator's own peers.
+    Service,
     /// Values of a network as a whole.
     Network,
     /// Custom queries.
@@ -60,7 +62,7 @@ pub enum Lean {
     Omitted,
 }
 
-use Group::{Agent, Custom, Network, Peer, Poll, Probe, Sidecar, Stake};
+use Group::{Agent, Custom, Network, Peer, Poll, Probe, Service, Sidecar, Stake};
 use Kind::{Counter, Gauge, Histogram};
 use Lean::{Kept, Omitted, Reduced};
 
@@ -226,6 +228,8 @@ catalogue! {
         "1 if blocks are made and several peers answer, but no two of them showed the same block for ten intervals, else 0.";
     NETWORK_SPLIT = "convex_network_split", Gauge, Network, Kept, ["network"],
         "1 if peers with half of the registered stake or more have other states than others and no state has more than half of it, or if the orders have more than one history and none has more than half of the stake; 0 if one state has; absent while neither is known.";
+    NETWORK_RESET = "convex_network_reset", Gauge, Network, Kept, ["network"],
+        "1 if all polled peers, two or the only one, show one genesis hash in two polls in a row that is not the network's: the pinned one, or else the one that all showed before, for an hour; 0 while a peer shows the network's; absent while neither is known.";
     NETWORK_HISTORIES = "convex_network_histories", Gauge, Network, Kept, ["network"],
         "Number of different histories of blocks among the signed orders of the registered peers; 1 if all that were compared agree; absent while no two were compared lately.";
     NETWORK_LEVEL_STAKE = "convex_network_level_stake_ratio", Gauge, Network, Kept, ["network", "level"],
@@ -274,6 +278,17 @@ catalogue! {
         "Memory for sale in the memory pool.";
     NETWORK_MEMORY_PRICE = "convex_network_copper_per_memory_byte", Gauge, Network, Kept, ["network"],
         "Price of a byte of memory.";
+
+    SERVICE_SECONDS = "convex_service_seconds_total", Counter, Service, Kept, ["network", "service"],
+        "Time for which it was known whether enough of your own peers of the service are up: slo.serving_min of them. Peers that are unknown or in maintenance count neither way; the time of a service that depends on them is not counted.";
+    SERVICE_BAD_SECONDS = "convex_service_bad_seconds_total", Counter, Service, Kept, ["network", "service"],
+        "The part of convex_service_seconds_total in which too few peers were up.";
+    SERVICE_OBJECTIVE = "convex_service_objective_ratio", Gauge, Service, Kept, ["network", "service"],
+        "Share of the time in which the service has to be served, slo.objective.";
+    SERVICE_WINDOW = "convex_service_window_seconds", Gauge, Service, Kept, ["network", "service"],
+        "The time over which the objective has to be met, slo.window.";
+    PEER_SERVICE_INFO = "convex_peer_service_info", Gauge, Service, Kept, ["peer", "network", "service"],
+        "Always 1; its label carries the service that one of your own peers is part of.";
 
     PROCESS_UP = "convex_peer_process_up", Gauge, Sidecar, Kept, ["peer", "network"],
         "Whether the peer's process is running; absent if that is unknown.";

@@ -18,7 +18,7 @@ use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
     Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
-    ProtocolVerdict, QueryRecord, Quorum, Snapshot, Stake, WalkResult,
+    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -156,8 +156,15 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
         success: true,
         last_success: Some(SystemTime::now()),
     };
+    let own_peers = config.peers.iter().chain(&config.others);
+    let services = own_peers
+        .filter(|peer| peer.network == name)
+        .filter_map(|peer| peer.service_name());
     NetworkSnapshot {
         name: name.to_owned(),
+        services: services
+            .map(|service| (service.to_owned(), ServiceTime::default()))
+            .collect(),
         verdict: Arc::new(NetworkVerdict {
             finality_advanced: Some(SystemTime::now()),
             head: Some(1),

@@ -9,6 +9,7 @@ mod networks;
 mod peers;
 mod process;
 mod reference;
+mod services;
 mod sidecar;
 mod text_format;
 
@@ -41,6 +42,7 @@ pub fn write_exposition(
     view.write(&mut writer);
     networks::write(snapshot, &mut writer);
     consensus::write_networks(snapshot, &mut writer);
+    services::write(snapshot, &mut writer);
     agent::write(snapshot, facts, &mut writer);
     for family in registry.gather() {
         writer.gathered_family(&family);

@@ -93,6 +93,9 @@ fn write_verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     verdict(&catalogue::NETWORK_SPLIT, &|verdict| {
         verdict.split.to_bool().map(flag)
     });
+    verdict(&catalogue::NETWORK_RESET, &|verdict| {
+        verdict.is_reset.to_bool().map(flag)
+    });
     verdict(&catalogue::NETWORK_REGISTERED, &|verdict| {
         verdict.registered.map(float)
     });

@@ -29,6 +29,7 @@ pub fn reference() -> String {
         (Group::Peer, "Peers"),
         (Group::Stake, "Stake, from the registry of peers"),
         (Group::Network, "Networks"),
+        (Group::Service, "Service levels"),
         (Group::Sidecar, "Peer host (sidecar)"),
         (Group::Custom, "Custom queries"),
         (Group::Agent, "The agent itself"),

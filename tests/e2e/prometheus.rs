@@ -44,7 +44,10 @@ impl Prometheus {
 
     /// As `load_rules`, with rules over long windows evaluated every second as well.
     pub(crate) async fn load_rules_eagerly(&self) {
-        let eager = |rules: String| rules.replace("interval: 4m", "interval: 1s");
+        let eager = |rules: String| {
+            let rules = rules.replace("interval: 4m", "interval: 1s");
+            rules.replace("interval: 1m", "interval: 1s")
+        };
         self.0.load_rules(eager).await.unwrap();
     }
 

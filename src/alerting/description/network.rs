@@ -6,6 +6,7 @@ use crate::alerting::input::RuleInput;
 use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, StakeClass};
 
 use super::figures::describe_upgrade;
+use super::utc;
 
 /// Returns when the trouble began that the alert called `name` reports, as far as it is known:
 /// finality last advanced when a stall began.
@@ -24,6 +25,7 @@ pub(super) fn facts(network: &NetworkSnapshot, input: RuleInput<'_>) -> Vec<Stri
         Some(head) => format!("Order: {order}, head at block {head}."),
         None => format!("Order: {order}."),
     }];
+    facts.extend(reset(verdict, input));
     facts.extend(pending_block(verdict));
     facts.push(states(verdict));
     facts.extend(histories(verdict));
@@ -57,6 +59,21 @@ pub(super) fn at_risk(name: &str, input: RuleInput<'_>) -> Option<String> {
     let margin = quorum.margin * 100.0;
     Some(format!(
         "{peers} The network can lose {can_lose} (quorum margin {margin:.1} %)."
+    ))
+}
+
+/// Names the genesis hashes of a network that was reset; none if it was not.
+fn reset(verdict: &NetworkVerdict, input: RuleInput<'_>) -> Option<String> {
+    let reset = verdict.reset.as_ref()?;
+    let since = utc(input.snapshot.time_of(reset.since));
+    let expected = if reset.pinned {
+        "the configuration pins"
+    } else {
+        "the peers reported before"
+    };
+    Some(format!(
+        "Since {since} all {} polled peers report the genesis hash {} instead of {}, which {expected}.",
+        reset.peers, reset.shown, reset.expected
     ))
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling, SelfCheck,
-    Thresholds, yaml,
+    Slo, Thresholds, yaml,
 };
 use notify::NotifySection;
 use peers::PeerEntry;
@@ -69,6 +69,14 @@ struct NetworkEntry {
     stake_interval: String,
     consensus_interval: String,
     verdicts: Verdicts,
+    slo: SloSection,
+}
+
+#[derive(Serialize)]
+struct SloSection {
+    objective: String,
+    window: String,
+    serving_min: u32,
 }
 
 #[derive(Serialize)]
@@ -214,6 +222,7 @@ impl From<&Network> for NetworkEntry {
             discovery,
             stake_interval,
             consensus_interval,
+            slo,
         } = network;
         Self {
             name: text(name),
@@ -222,6 +231,22 @@ impl From<&Network> for NetworkEntry {
             stake_interval: duration(*stake_interval),
             consensus_interval: duration(consensus_interval.unwrap_or_default()),
             verdicts: verdicts.into(),
+            slo: slo.into(),
+        }
+    }
+}
+
+impl From<&Slo> for SloSection {
+    fn from(slo: &Slo) -> Self {
+        let Slo {
+            objective_percent,
+            window,
+            serving_min,
+        } = *slo;
+        Self {
+            objective: format!("{objective_percent}%"),
+            window: duration(window),
+            serving_min,
         }
     }
 }

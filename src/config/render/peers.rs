@@ -15,6 +15,8 @@ pub(super) struct PeerEntry<'a> {
     name: String,
     network: String,
     role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     endpoints: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
@@ -108,6 +110,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             network,
             genesis: _, // rendered with its network
             role,
+            service,
             endpoints,
             key,
             labels,
@@ -129,6 +132,7 @@ impl<'a> From<&'a Peer> for PeerEntry<'a> {
             name: text(name),
             network: text(network),
             role: role.as_str(),
+            service: service.as_ref().map(text),
             endpoints: super::endpoints(endpoints),
             key: key.map(|key| key.to_string()),
             labels: labels.collect(),

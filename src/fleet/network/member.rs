@@ -8,6 +8,7 @@ use cad3::Hash;
 use convex_client::ProtocolState;
 use tokio::time::Instant;
 
+use crate::fleet::peer::genesis::GenesisShown;
 use crate::fleet::{Health, OrderState};
 
 use super::agreement::RingVerdict;
@@ -38,6 +39,9 @@ pub(in crate::fleet) struct Member {
     /// Whether its states are counted: it was answering when all peers were last compared.
     counted: bool,
     pub(super) key: Option<Hash>,
+    /// The genesis hash that its last statuses showed, and the one that the configuration pins.
+    pub(super) genesis: Option<GenesisShown>,
+    pub(super) pinned_genesis: Option<Hash>,
     /// Whether the key is configured, and not only claimed by the peer.
     pub(super) pinned: bool,
     /// Whether the operator configured the peer; else discovery found it.
@@ -108,6 +112,8 @@ impl Member {
             ring: Ring::default(),
             counted: false,
             key: None,
+            genesis: None,
+            pinned_genesis: None,
             pinned: false,
             configured: true,
             awaited: true,

@@ -2,6 +2,7 @@
 
 pub(super) mod agreement;
 pub(super) mod consensus;
+pub(super) mod genesis;
 pub(super) mod head;
 mod lanes;
 mod later;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use cad3::Hash;
 use convex_client::Transport;
 use convex_client::chain::Registry;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::fleet::{Round, SavedRegistrations, Tally, lock};
+use crate::config::Slo;
+use crate::fleet::{Round, SavedRegistrations, ServiceTime, Tally, lock};
 
 use super::verdict::{Judgement, NetworkVerdict};
 use super::watch::NetworkWatch;
@@ -21,6 +23,10 @@ pub(in crate::fleet) struct NetworkRecord {
     pub(in crate::fleet) tallies: Mutex<[Tally; Transport::ALL.len()]>,
     /// Custom queries by name.
     pub(in crate::fleet) queries: Mutex<BTreeMap<String, QueryRecord>>,
+    /// The service level that is configured.
+    pub(in crate::fleet) slo: Mutex<Slo>,
+    /// For how long each service was seen, by name.
+    pub(in crate::fleet) services: Mutex<BTreeMap<String, ServiceTime>>,
     /// What the verdict does not include yet, beside the polls.
     pub(in crate::fleet) unjudged: Mutex<UnjudgedNetwork>,
     /// Locked while the network is judged, which can take long: nothing else waits for it.
@@ -39,6 +45,8 @@ pub(in crate::fleet) struct UnjudgedNetwork {
     pub(in crate::fleet) query_error: Option<bool>,
     /// When finality was seen to grow before the agent started.
     pub(in crate::fleet) finality_advanced: Option<SystemTime>,
+    /// The genesis hash that the peers showed before the agent started.
+    pub(in crate::fleet) genesis: Option<Hash>,
     /// Rounds of walks, the oldest first.
     pub(in crate::fleet) rounds: Vec<Arc<Round>>,
     /// Which others each peer had in its own state before the agent started.

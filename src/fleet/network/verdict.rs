@@ -11,6 +11,7 @@ use crate::fleet::slot::SlotId;
 use crate::fleet::{ConsensusVerdict, Evidence, OrderState};
 
 use super::consensus::split_of_histories;
+use super::genesis::NetworkReset;
 use super::head::{Head, HeadBasis, Lag};
 use super::member::{Comparison, Member};
 use super::registry::{WHOLE, WeighedRegistry};
@@ -43,6 +44,11 @@ pub struct NetworkVerdict {
     /// compared, they have different states, and no state has more than half. Or there are several
     /// histories, and none has more than half.
     pub split: Evidence,
+    /// Whether all polled peers show one genesis hash that is not the network's; disproven while
+    /// one of them shows the network's.
+    pub is_reset: Evidence,
+    /// What the peers of a reset network show.
+    pub reset: Option<NetworkReset>,
     /// Number of peers registered on chain.
     pub registered: Option<i64>,
     /// Stake by the standing of its peers, once the registry is known.
@@ -104,6 +110,8 @@ pub(in crate::fleet) struct Judgement {
     pub(in crate::fleet) disputed: bool,
     /// Whether such a dispute is so young that it is not held against anybody yet.
     pub(in crate::fleet) settling: bool,
+    /// The genesis hash that the peers of a network without a pinned one show.
+    pub(in crate::fleet) learned_genesis: Option<Hash>,
     answering: Answering,
     head: Arc<Head>,
     registry: Option<Arc<WeighedRegistry>>,
@@ -160,6 +168,7 @@ impl NetworkWatch {
                 let settles = member.dispute_settles();
                 settles.is_some_and(|settles| settles > now)
             }),
+            learned_genesis: self.genesis.learned(),
             answering: match (answering.next(), answering.next()) {
                 (None, _) => Answering::None,
                 (Some((id, _)), None) => Answering::Only(*id),
@@ -177,6 +186,7 @@ impl NetworkWatch {
         name_of: impl Fn(SlotId) -> String,
     ) -> NetworkVerdict {
         let registry = self.registry.as_ref().map(|it| it.registry());
+        let (is_reset, reset) = self.genesis.verdict();
         NetworkVerdict {
             complete_until: Some(now),
             order: self.order_state(now),
@@ -195,6 +205,8 @@ impl NetworkWatch {
                 groups: found.groups,
             }),
             split: split_of_histories(&self.consensus.verdict).or(self.split(now)),
+            is_reset,
+            reset,
             registered: (self.registered > 0).then_some(self.registered),
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),

@@ -12,6 +12,7 @@ use crate::fleet::{Evidence, OrderState};
 
 use super::agreement::{Agreement, RingVerdict, WeightedRing};
 use super::consensus::Consensus;
+use super::genesis::GenesisWatch;
 use super::later;
 use super::member::{Comparison, Member, MemberVerdict, Ordered};
 use super::progress::Progress;
@@ -61,6 +62,7 @@ pub(in crate::fleet) struct NetworkWatch {
     pub(super) finality_advanced: Option<SystemTime>,
     pub(super) consensus: Consensus,
     pub(super) upgrades: Upgrades,
+    pub(super) genesis: GenesisWatch,
 }
 
 /// A block at which peers have different states.
@@ -142,6 +144,7 @@ impl NetworkWatch {
             }
         }
         member.key = key;
+        (member.genesis, member.pinned_genesis) = (record.genesis_shown, record.peer.genesis);
         member.latest = record.heard;
         member.interval = record.peer.polling.interval;
         member.fresh_for = record.fresh_for();
@@ -191,6 +194,9 @@ impl NetworkWatch {
             self.query_error = failed.into();
         }
         self.finality_advanced = self.finality_advanced.max(unjudged.finality_advanced);
+        if let Some(genesis) = unjudged.genesis {
+            self.genesis.restore(genesis);
+        }
         self.consensus
             .take(unjudged.rounds, &unjudged.registered_in);
     }
@@ -209,6 +215,7 @@ impl NetworkWatch {
         self.compare_orders(now);
         self.update_progress(now);
         self.compare_upgrades(now, wall);
+        self.judge_genesis(now);
         if self.registry.is_none() {
             self.registered = self.reported_registered(now).unwrap_or(self.registered);
         }

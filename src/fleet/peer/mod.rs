@@ -4,6 +4,7 @@ pub(super) mod condition;
 mod conditions;
 pub(super) mod endpoint;
 pub(super) mod flapping;
+pub(super) mod genesis;
 pub(super) mod health;
 pub(super) mod identity;
 pub(super) mod last_poll;
@@ -35,6 +36,7 @@ use super::{Comparison, Evidence, Lag, Registration, Stake};
 use condition::Condition;
 use endpoint::{EndpointRecord, Measured, Timings};
 use flapping::Flapping;
+use genesis::GenesisShown;
 use health::{Health, Streak};
 use identity::Identity;
 use last_poll::LastPoll;
@@ -102,6 +104,8 @@ pub struct PeerRecord {
     pub(in crate::fleet) failures_excused: bool,
     /// Since when only suspicions excuse the peer; none since it last answered.
     pub(in crate::fleet) suspected_since: Option<Instant>,
+    /// The genesis hash that its last statuses showed.
+    pub(in crate::fleet) genesis_shown: Option<GenesisShown>,
     /// The last state that a good poll found.
     pub(in crate::fleet) heard: Option<Heard>,
     /// How the last poll counts in the number of reached peers.
@@ -155,6 +159,7 @@ impl PeerRecord {
             excuse: None,
             failures_excused: false,
             suspected_since: None,
+            genesis_shown: None,
             heard: None,
             contact: None,
             streak: Streak::default(),

@@ -15,6 +15,7 @@ use crate::sidecar::Reading;
 use super::PeerRecord;
 use super::condition::Condition;
 use super::endpoint::Measured;
+use super::genesis::GenesisShown;
 use super::health::health;
 use super::identity::Pins;
 use super::last_poll::LastPoll;
@@ -45,6 +46,7 @@ impl PeerRecord {
         };
         let attempts: Vec<&Attempt> = endpoints.iter().map(|endpoint| &endpoint.attempt).collect();
         self.identity.record_attempts(&attempts, pins, wall);
+        self.genesis_shown = GenesisShown::after(self.genesis_shown, &self.peer, observation, now);
         self.last_poll = outcome(endpoints);
         self.failures_excused =
             self.last_poll.is_good() && matches!(excuse, Some(Excuse::FailedCheck(_)));

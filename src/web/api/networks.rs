@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
-    HeadBasis, Health, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict, QueryRecord,
-    Quorum, Snapshot, StakeClass, StateDifference,
+    HeadBasis, Health, NetworkReset, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict,
+    QueryRecord, Quorum, Snapshot, StakeClass, StateDifference,
 };
 
 use super::Api;
@@ -47,6 +47,12 @@ struct NetworkReport<'a> {
     /// state has more than half of it; absent while that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<bool>,
+    /// Whether all polled peers show one genesis hash that is not the network's; absent while that is
+    /// not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_genesis: Option<NewGenesisReport>,
     watched: WatchedReport,
     /// Number of peers registered on chain.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +117,21 @@ struct DifferingStateReport<'a> {
     hash_prefix: String,
     /// A peer that has it.
     peer: &'a str,
+}
+
+/// The genesis hash that all polled peers of a reset network show.
+#[derive(Debug, Serialize, ToSchema)]
+struct NewGenesisReport {
+    /// The genesis hash of the network.
+    expected: String,
+    /// Whether the configuration pins it; else the peers showed it before.
+    pinned: bool,
+    /// The genesis hash that the peers show.
+    shown: String,
+    /// How many peers show it.
+    peers: usize,
+    /// Since when all of them show it, seconds since the epoch.
+    since: f64,
 }
 
 /// Number of watched peers of the network, in total and by health.
@@ -212,6 +233,11 @@ impl<'a> NetworkReport<'a> {
             state_groups: verdict.state_groups(),
             state_difference: verdict.difference.as_ref().map(DifferenceReport::new),
             split: verdict.split.to_bool(),
+            reset: verdict.is_reset.to_bool(),
+            new_genesis: verdict
+                .reset
+                .as_ref()
+                .map(|reset| NewGenesisReport::new(reset, snapshot)),
             watched: WatchedReport::new(&network.name, snapshot),
             registered_peers: verdict.registered.map(ExactInteger),
             quorum: verdict.quorum.as_ref().map(QuorumReport::new),
@@ -240,6 +266,18 @@ impl<'a> DifferenceReport<'a> {
                     peer,
                 })
                 .collect(),
+        }
+    }
+}
+
+impl NewGenesisReport {
+    fn new(reset: &NetworkReset, snapshot: &Snapshot) -> Self {
+        Self {
+            expected: reset.expected.to_string(),
+            pinned: reset.pinned,
+            shown: reset.shown.to_string(),
+            peers: reset.peers,
+            since: seconds_since_epoch(snapshot.time_of(reset.since)),
         }
     }
 }

@@ -123,7 +123,9 @@ impl OtherPeers {
             .as_ref()
             .is_some_and(|quorum| quorum.margin < 0.0);
         let is_stuck = matches!(verdict.order, OrderState::Stalled | OrderState::Receding);
-        if self.answering == 0 {
+        if verdict.reset.is_some() {
+            NetworkState::Unhealthy
+        } else if self.answering == 0 {
             NetworkState::NotSeen
         } else if is_stuck || verdict.split == Evidence::Proven || lacks_quorum {
             NetworkState::Unhealthy
@@ -136,6 +138,10 @@ impl OtherPeers {
         if self.watched == 0 {
             return "No other peer of the network is watched, so the network cannot be told from this peer; a peer with role \
                     reference, or discovery, would tell."
+                .to_owned();
+        }
+        if network.is_some_and(|network| network.verdict.reset.is_some()) {
+            return "All polled peers of the network show one genesis hash that is not the network's: it was reset."
                 .to_owned();
         }
         let answering = format!(

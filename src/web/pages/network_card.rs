@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::{
-    Evidence, HeadBasis, Health, Histories, Losable, NetworkSnapshot, NetworkVerdict, OrderState,
-    PeerRecord, Snapshot, StakeClass, StateDifference,
+    Evidence, HeadBasis, Health, Histories, Losable, NetworkReset, NetworkSnapshot, NetworkVerdict,
+    OrderState, PeerRecord, Snapshot, StakeClass, StateDifference,
 };
 
 use super::format::{
@@ -24,6 +24,8 @@ pub(super) struct NetworkCard<'a> {
     /// Whether the head rests on the stake of the configured peers only.
     pub(super) head_of_configured: bool,
     pub(super) finality_advanced: Option<Timestamp>,
+    /// What the peers of a reset network show.
+    pub(super) reset: Option<ResetSummary>,
     /// Why the network stalls, if the next block says so.
     pub(super) stall_cause: Option<String>,
     /// Number of distinct states at one block; none if nothing was compared lately.
@@ -38,6 +40,17 @@ pub(super) struct NetworkCard<'a> {
     pub(super) stake: Option<String>,
     pub(super) accounts: Option<String>,
     pub(super) counts: Vec<HealthCount>,
+}
+
+/// What the peers of a reset network show.
+pub(super) struct ResetSummary {
+    /// The genesis hash that all of them show.
+    pub(super) shown: String,
+    /// The network's genesis hash, and where it is from.
+    pub(super) expected: String,
+    pub(super) origin: &'static str,
+    /// Since when all of them show it.
+    pub(super) since: Timestamp,
 }
 
 /// How much was compared lately.
@@ -99,6 +112,21 @@ pub(super) fn health_counts(snapshot: &Snapshot, network: &str) -> Vec<HealthCou
         })
         .filter(|it| it.count > 0)
         .collect()
+}
+
+impl ResetSummary {
+    fn new(reset: &NetworkReset, snapshot: &Snapshot, times: TimeFormat) -> Self {
+        Self {
+            shown: reset.shown.to_string(),
+            expected: reset.expected.to_string(),
+            origin: if reset.pinned {
+                "as configured"
+            } else {
+                "as shown before"
+            },
+            since: times.at(snapshot.time_of(reset.since)),
+        }
+    }
 }
 
 impl ComparedSummary {
@@ -179,7 +207,9 @@ fn describe_losable(losable: Losable) -> String {
 impl<'a> NetworkCard<'a> {
     /// What the network does, in a word.
     pub(super) fn state(&self) -> &'static str {
-        if self.split == Evidence::Proven {
+        if self.reset.is_some() {
+            "reset"
+        } else if self.split == Evidence::Proven {
             "split"
         } else {
             self.order
@@ -210,6 +240,7 @@ impl<'a> NetworkCard<'a> {
         let class = match verdict.order {
             OrderState::Stalled | OrderState::Receding => "down",
             _ if verdict.split == Evidence::Proven || quorum_lost => "down",
+            _ if verdict.reset.is_some() => "down",
             OrderState::Unknown => "unknown",
             _ if verdict.difference.is_some() || histories.is_different => "degraded",
             _ if any(Health::Down) || any(Health::Degraded) => "degraded",
@@ -222,6 +253,10 @@ impl<'a> NetworkCard<'a> {
             head: verdict.head.map(number),
             head_of_configured: verdict.head_basis == Some(HeadBasis::Configured),
             finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
+            reset: verdict
+                .reset
+                .as_ref()
+                .map(|reset| ResetSummary::new(reset, snapshot, times)),
             stall_cause: stall_cause(verdict),
             groups: verdict.state_groups(),
             histories,

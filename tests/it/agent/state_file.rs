@@ -83,6 +83,7 @@ fn memory() -> SavedFleet {
     SavedFleet {
         peers: BTreeMap::from([("one".to_owned(), one)]),
         finality_advanced: BTreeMap::from([("default".to_owned(), now)]),
+        genesis: BTreeMap::from([("default".to_owned(), Hash::new([9; 32]))]),
         registered_in: BTreeMap::from([("default".to_owned(), vec![registered])]),
     }
 }

@@ -138,6 +138,7 @@ async fn every_task_that_panics_is_restarted() {
         "query answer of n",
         "registry of n",
         "self-checks",
+        "service levels",
         "sidecar of p",
         "state writer",
         "verdict on n",

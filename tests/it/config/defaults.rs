@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use convex_client::Endpoint;
 use convex_peer_monitor::config::{
-    self, Detail, Discovery, Limits, Mode, Network, Polling, Role, SelfCheck, Thresholds,
+    self, Detail, Discovery, Limits, Mode, Network, Polling, Role, SelfCheck, Slo, Thresholds,
 };
 
 use super::{PEER, valid};
@@ -24,6 +24,11 @@ fn missing_keys_have_the_documented_defaults() {
             discovery: None,
             stake_interval: Duration::from_secs(60),
             consensus_interval: Some(Duration::from_secs(60)),
+            slo: Slo {
+                objective_percent: 99.9,
+                window: Duration::from_secs(30 * 86_400),
+                serving_min: 1,
+            },
         }]
     );
     assert_eq!(config.detail, Detail::Full);
@@ -108,6 +113,7 @@ fn the_embedded_configuration_watches_a_reference_of_protonet() {
             discovery: None,
             stake_interval: Duration::from_secs(60),
             consensus_interval: Some(Duration::from_secs(60)),
+            slo: Slo::default(),
         }]
     );
     let [peer] = config.peers.as_slice() else {

@@ -111,6 +111,8 @@ fn an_invalid_file_is_reported_with_the_place_of_the_error() {
         "verdicts: { own_stake_margin_cvm: \"100\", controller_balance_cvm: 1000000001 }\n",
         "networks: [{ name: n, stake_interval: 5s, discovery: { enabled: yes, interval: 0s, max_peers: 0, allow_private: 1, http_port: 0 } }]\n",
         "networks: [{ name: a, consensus_interval: 9s }, { name: b, consensus_interval: 60 }, { name: c, consensus_interval: no }]\n",
+        "networks: [{ name: a, slo: { objective: 99.9, window: 1h, serving_min: 0 } }, { name: b, slo: { objective: 100%, target: 99% } }, { name: c, slo: 99.9% }]\n",
+        "networks:\n- { name: a, slo: { serving_min: 2 } }\npeers:\n- { name: x, endpoints: [http://x] }\n- { name: y, service: other, endpoints: [http://y] }\n- { name: z, service: other, endpoints: [http://z] }\n",
         "self_check: { references: [localhost:1, \"tcp://u:pw@h\"], dns_name: 10.0.0.1, dns: x }\n",
         "queries:\n- {}\n- { name: A, source: \"(balance #13\" }\n- { name: 1a, source: \")\" }\n- { name: a, source: \"1 2\", networks: [protonat], interval: 0s }\n- { name: a, source: 13, help: \"a\\nb\" }\n- name: \"\"\n  source: |\n    (do\n      a})\n",
         "networks: [{ name: protonet }]\nqueries: [{ name: a, source: \"1\", networks: [protonat, 7, x] }]\n",

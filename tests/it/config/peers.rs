@@ -162,6 +162,8 @@ fn configurations_with_different_judgements_are_not_equal() {
         format!("networks: [{{ name: default, consensus_interval: 0 }}]\n{PEER}"),
         format!("networks: [{{ name: default, discovery: {{ enabled: true }} }}]\n{PEER}"),
         format!("{PEER}queries: [{{ name: a, source: \"1\" }}]\n"),
+        format!("networks: [{{ name: default, slo: {{ window: 7d }} }}]\n{PEER}"),
+        with_peer("service: gateway"),
         with_peer("expect_block_every: 1m"),
         with_peer("maintenance: [{ from: 2026-12-01T10:00:00Z, to: 2026-12-01T11:00:00Z }]"),
     ] {

@@ -120,6 +120,10 @@ fn bounds(kind: &str) -> Vec<(Value, Value)> {
             let bytes = end.parse::<bytesize::ByteSize>().unwrap().as_u64();
             json!(bytes.checked_add_signed(if by < 0.0 { -1 } else { 1 }))
         }
+        "percentage" => {
+            let percent = end.trim_end_matches('%').parse::<f64>().unwrap();
+            json!(format!("{}%", percent + by * 0.0005))
+        }
         "number" => json!(end.parse::<f64>().unwrap() + by * 0.5),
         _ => json!(end.parse::<i64>().unwrap() + if by < 0.0 { -1 } else { 1 }),
     };

@@ -11,7 +11,7 @@ use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
     Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Role, Secret, SelfCheck,
-    Severity, Sidecar, Target, Thresholds, Webhook, Window,
+    Severity, Sidecar, Slo, Target, Thresholds, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -218,17 +218,28 @@ fn network() -> impl Strategy<Value = Network> {
         discovery(),
         10u64..86_400,
         prop::option::of(10u64..86_400),
+        slo(),
     )
         .prop_map(
-            |(genesis, verdicts, discovery, stake_interval, consensus_interval)| Network {
+            |(genesis, verdicts, discovery, stake_interval, consensus_interval, slo)| Network {
                 name: String::new(),
                 genesis,
                 verdicts,
                 discovery,
                 stake_interval: Duration::from_secs(stake_interval),
                 consensus_interval: consensus_interval.map(Duration::from_secs),
+                slo,
             },
         )
+}
+
+/// A service level that one peer can meet.
+fn slo() -> impl Strategy<Value = Slo> {
+    (50_000u32..=99_999, 1u64..=365).prop_map(|(thousandths, days)| Slo {
+        objective_percent: f64::from(thousandths) / 1_000.0,
+        window: Duration::from_secs(days * 86_400),
+        serving_min: 1,
+    })
 }
 
 fn self_check() -> impl Strategy<Value = SelfCheck> {
@@ -272,9 +283,10 @@ fn peer() -> impl Strategy<Value = Peer> {
     let every = prop::option::of((1u64..100_000_000).prop_map(Duration::from_secs));
     let windows = prop::collection::vec(window(), 0..3);
     let verdicts = (thresholds(), every, windows, sidecar(), any::<bool>());
+    let service = prop::option::of(name());
     (
         name(),
-        role,
+        (role, service),
         endpoints(),
         prop::option::of(hash()),
         labels,
@@ -284,24 +296,27 @@ fn peer() -> impl Strategy<Value = Peer> {
         verdicts,
     )
         .prop_map(
-            |(name, role, endpoints, key, labels, account, http, polling, verdicts)| Peer {
-                name,
-                network: String::new(),
-                genesis: None,
-                role,
-                endpoints,
-                key,
-                labels,
-                account,
-                http,
-                polling,
-                verdicts: verdicts.0,
-                expect_block_every: verdicts.1,
-                validator: verdicts.4,
-                maintenance: verdicts.2,
-                sidecar: verdicts.3,
-                sampled: None,
-                discovered: false,
+            |(name, (role, service), endpoints, key, labels, account, http, polling, verdicts)| {
+                Peer {
+                    name,
+                    network: String::new(),
+                    genesis: None,
+                    role,
+                    service: service.filter(|_| role == Role::Own),
+                    endpoints,
+                    key,
+                    labels,
+                    account,
+                    http,
+                    polling,
+                    verdicts: verdicts.0,
+                    expect_block_every: verdicts.1,
+                    validator: verdicts.4,
+                    maintenance: verdicts.2,
+                    sidecar: verdicts.3,
+                    sampled: None,
+                    discovered: false,
+                }
             },
         )
 }

@@ -52,7 +52,7 @@ enum Watch {
 /// and on the network. All other peers must be healthy at all times.
 ///
 /// Peer: up, health, conditions, order state. Network: order state, split, quorum margin, losable
-/// peers. A star stands for any word. Traffic of 450 ms gives each poll a new block; traffic of 3 s
+/// peers, and whether it was reset. A star stands for any word. Traffic of 450 ms gives each poll a new block; traffic of 3 s
 /// lets all peers show each state. A fault that starts after ten seconds meets a network that was
 /// healthy.
 const TABLE: &str = "
@@ -99,6 +99,8 @@ const TABLE: &str = "
 | minority-fork=980:2   | 450ms   | Pinned      | 2       | 1 degraded [forked stalled] stalled                 | advancing split=0 margin=0.33 losable=0
 # The identity.
 | wrong-genesis:2:10s   | 450ms   | Pinned      | 2       | 0 down [wrong_network] unknown                      | advancing split=0 margin=0.08 losable=0
+| wrong-genesis:all:10s | 450ms   | Pinned      | 1 2 3 4 | 0 down [wrong_network] unknown                      | unknown split=- margin=-0.67 losable=0 reset
+| wrong-genesis:all:10s | 450ms   | Unpinned    | 1 2 3 4 | 1 * * *                                             | * * * * reset                     
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged forked] idle                   | idle split=0 margin=0.08 losable=0
 | wrong-key:2           | 450ms   | Pinned      | 2       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
 | wrong-key:2:10s       | 450ms   | Unpinned    | 2       | 1 degraded [identity_changed] advancing             | advancing split=0 margin=0.33 losable=1
@@ -281,7 +283,9 @@ impl Scrape {
         let margin = self.text("convex_network_quorum_margin_ratio", &labels);
         let best = format!("{labels},case=\"best\"");
         let losable = self.text("convex_network_losable_peers", &best);
-        format!("{order} split={split} margin={margin} losable={losable}")
+        let is_reset = self.value("convex_network_reset", &labels) == Some(1.0);
+        let reset = if is_reset { " reset" } else { "" };
+        format!("{order} split={split} margin={margin} losable={losable}{reset}")
     }
 
     /// Describes the verdict on a peer that was ever degraded or down.

@@ -95,7 +95,7 @@ fn inhibition_rules_name_only_existing_alerts_and_peer_or_network() {
 const P: Option<&str> = Some("p");
 
 /// Faults, each with the alert that names it and those that fire as a consequence.
-const FAULTS: [(&str, Firing, &[Firing]); 12] = [
+const FAULTS: [(&str, Firing, &[Firing]); 14] = [
     (
         "a dead peer",
         ("PeerDown", P),
@@ -213,6 +213,24 @@ const FAULTS: [(&str, Firing, &[Firing]); 12] = [
             ("PeerDegraded", P),
             ("WeightDecayed", P),
         ],
+    ),
+    (
+        "a network that was reset",
+        ("NetworkReset", None),
+        &[
+            ("PeerWrongNetwork", P),
+            ("PeerDown", P),
+            ("FinalityReceding", P),
+            ("PeerUnregistered", P),
+            ("ErrorBudgetBurn", None),
+            ("QuorumAtRisk", None),
+            ("QuorumUnknown", None),
+        ],
+    ),
+    (
+        "a network of which nothing is known",
+        ("MonitoringBlind", None),
+        &[("OwnPeersUnknown", None)],
     ),
 ];
 

@@ -60,7 +60,7 @@ const OPTIONS: [(&str, &[&str]); 19] = [
     ("showPoints", &["never"]),
     ("showValue", &["never"]),
     ("sort", &["desc", "none"]),
-    ("textMode", &["auto"]),
+    ("textMode", &["auto", "value_and_name"]),
 ];
 
 /// Names of colours, which Grafana adapts to the theme, and one neutral colour.

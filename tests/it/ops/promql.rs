@@ -167,6 +167,7 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
         // The first part of a recorded name determines the labels.
         return match metric.split(':').next() {
             Some("peer") => Some(own(&["peer", "network"])),
+            Some("service") => Some(own(&["network", "service"])),
             Some("peer_transport") => Some(own(&["peer", "network", "transport"])),
             _ => None,
         };

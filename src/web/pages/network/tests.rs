@@ -359,3 +359,31 @@ fn the_title_and_the_icon_tell_of_a_split() {
     assert_eq!(title, "n: split · Convex peers");
     assert!(icon.contains("health=down"), "{icon}");
 }
+
+#[test]
+fn the_page_of_a_reset_network_shows_both_genesis_hashes() {
+    let mut snapshot = example::snapshot(4, 2);
+    let [expected, shown] = [1, 2].map(|byte| cad3::Hash::new([byte; 32]));
+    let since = snapshot.now;
+    example::change(&mut snapshot, |verdict| {
+        verdict.reset = Some(crate::fleet::NetworkReset {
+            expected,
+            pinned: true,
+            shown,
+            peers: 2,
+            since,
+        });
+    });
+    let times = absolute_times(&snapshot);
+    let content = super::content("", &snapshot.networks[0], &snapshot, times).unwrap();
+    assert_eq!(content.title, "n: reset · Convex peers");
+    assert!(content.icon.contains("health=down"), "{}", content.icon);
+    let verdict = content.section("verdict").to_string();
+    for hash in [expected, shown] {
+        assert!(verdict.contains(&hash.to_string()), "{verdict}");
+    }
+    assert!(
+        verdict.contains("/runbooks/ConvexNetworkReset"),
+        "{verdict}"
+    );
+}

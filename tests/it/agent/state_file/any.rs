@@ -139,13 +139,17 @@ fn memory() -> impl Strategy<Value = SavedFleet> {
     (
         btree_map(any::<String>(), remembered(), 0..4),
         networks,
+        btree_map(any::<String>(), hash(), 0..3),
         registered_in(),
     )
-        .prop_map(|(peers, finality_advanced, registered_in)| SavedFleet {
-            peers,
-            finality_advanced,
-            registered_in,
-        })
+        .prop_map(
+            |(peers, finality_advanced, genesis, registered_in)| SavedFleet {
+                peers,
+                finality_advanced,
+                genesis,
+                registered_in,
+            },
+        )
 }
 
 proptest! {
