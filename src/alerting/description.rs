@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, PendingUpgrade};
+use crate::fleet::{
+    ClockDispute, Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, PendingUpgrade,
+};
 
 use super::input::{AlertCause, RuleInput};
 
@@ -185,9 +187,10 @@ fn describe_monitor(input: RuleInput<'_>, vantage: &str) -> String {
         .iter()
         .map(String::as_str)
         .collect();
+    let clock = input.snapshot.clock_dispute.as_ref().map(describe_clock);
     format!(
         "Agent {vantage}: failing self-checks: {}; failing receivers: {}; last configuration \
-         reload: {}.",
+         reload: {}.{}",
         list_or_none(&failing_checks),
         list_or_none(&failing_receivers),
         if input.monitor.reload_successful {
@@ -195,7 +198,22 @@ fn describe_monitor(input: RuleInput<'_>, vantage: &str) -> String {
         } else {
             "rejected"
         },
+        clock.unwrap_or_default(),
     )
+}
+
+/// Describes how the clock of this host and those of most peers disagree.
+fn describe_clock(dispute: &ClockDispute) -> String {
+    let (seconds, direction) = match dispute.offset {
+        offset if offset < 0.0 => (-offset, "behind"),
+        offset => (offset, "ahead of"),
+    };
+    let verdict = if dispute.is_own_wrong {
+        "It is wrong."
+    } else {
+        "This host says that its clock is synchronised, so those of the peers may be wrong."
+    };
+    format!(" This host's clock is {seconds:.1} s {direction} those of most peers. {verdict}")
 }
 
 fn list_or_none(names: &[&str]) -> String {

@@ -64,8 +64,8 @@ pub struct Rule {
     pub hold_duration: Duration,
     /// The `summary` annotation: one sentence.
     pub summary: &'static str,
-    /// Whether the alert explains why a peer is down.
-    pub(super) explains_outage: bool,
+    /// Whether the verdict on a network can say that the alert is over.
+    pub(super) is_judged: fn(&NetworkSnapshot) -> bool,
     pub(super) predicate: Predicate,
 }
 
@@ -74,21 +74,21 @@ pub struct Rule {
 pub(super) enum Predicate {
     /// Evaluated for each peer of role `own` that is not in maintenance.
     Peer(fn(&PeerRecord, &NetworkSnapshot, RuleInput<'_>) -> bool),
-    /// Evaluated for each network with a peer of role `own`, unless self-checks freeze its alerts.
+    /// Evaluated for each network with a peer of role `own`.
     Network(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
-    /// Like `Network`, but never frozen: for networks that the agent cannot observe.
+    /// Like `Network`, for something that is missing. Held back while the agent may only not have
+    /// heard of it.
+    Absence(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
+    /// Like `Network`, for networks that the agent cannot observe.
     Visibility(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
     /// Evaluated for the agent itself.
     Monitor(fn(RuleInput<'_>) -> bool),
 }
 
 impl Rule {
-    /// Marks the rule as one that explains why a peer is down and inhibits `ConvexPeerDown`.
-    const fn explaining_outage(self) -> Self {
-        Self {
-            explains_outage: true,
-            ..self
-        }
+    /// Sets what the verdict on a network must say before the alert can end.
+    const fn ending_once(self, is_judged: fn(&NetworkSnapshot) -> bool) -> Self {
+        Self { is_judged, ..self }
     }
 
     /// Returns how long the alert keeps firing without a cause.
@@ -100,10 +100,12 @@ impl Rule {
         }
     }
 
-    /// Returns whether the alert is frozen while a problem of this host prevents its subject from
-    /// being observed.
-    pub(super) const fn can_freeze(&self) -> bool {
-        matches!(self.predicate, Predicate::Peer(_) | Predicate::Network(_))
+    /// Returns whether only polls show that the alert is over.
+    pub(super) const fn needs_polls(&self) -> bool {
+        !matches!(
+            self.predicate,
+            Predicate::Visibility(_) | Predicate::Monitor(_)
+        )
     }
 
     /// Returns the rule called `name` for this kind of subject, with this severity if there are
@@ -127,7 +129,7 @@ impl Predicate {
     const fn is_about(&self, subject: &AlertSubject) -> bool {
         match self {
             Self::Peer(_) => matches!(subject, AlertSubject::Peer { .. }),
-            Self::Network(_) | Self::Visibility(_) => {
+            Self::Network(_) | Self::Absence(_) | Self::Visibility(_) => {
                 matches!(subject, AlertSubject::Network { .. })
             }
             Self::Monitor(_) => matches!(subject, AlertSubject::Monitor),
@@ -147,14 +149,14 @@ const fn rule(
         severity,
         hold_duration: Duration::from_secs(hold_seconds),
         summary,
-        explains_outage: false,
+        is_judged: |_| true,
         predicate,
     }
 }
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 42] = [
+pub static RULES: [Rule; 43] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -168,8 +170,7 @@ pub static RULES: [Rule; 42] = [
         0,
         "A Convex peer belongs to another network.",
         Predicate::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
-    )
-    .explaining_outage(),
+    ),
     rule(
         "ConvexPeerIdentityChanged",
         Critical,
@@ -187,8 +188,7 @@ pub static RULES: [Rule; 42] = [
         Predicate::Peer(|record, _, _| {
             has(record, Failing(Reason::Client(FailureReason::QueryHangs)))
         }),
-    )
-    .explaining_outage(),
+    ),
     rule(
         "ConvexCertificateExpired",
         Critical,
@@ -373,8 +373,9 @@ pub static RULES: [Rule; 42] = [
         Critical,
         60,
         "A Convex network finalises nothing.",
-        Predicate::Network(|network, _| network.verdict.order == OrderState::Stalled),
-    ),
+        Predicate::Absence(|network, _| network.verdict.order == OrderState::Stalled),
+    )
+    .ending_once(|network| network.verdict.order != OrderState::Unknown),
     rule(
         "ConvexNetworkSplit",
         Critical,
@@ -388,7 +389,8 @@ pub static RULES: [Rule; 42] = [
         0,
         "Final blocks of a Convex network have been lost.",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Receding),
-    ),
+    )
+    .ending_once(|network| network.verdict.order != OrderState::Unknown),
     rule(
         "ConvexStatesDiffer",
         Warning,
@@ -405,14 +407,14 @@ pub static RULES: [Rule; 42] = [
         Warning,
         0,
         "The states of a Convex network are not compared.",
-        Predicate::Network(|network, _| network.verdict.nothing_compared),
+        Predicate::Absence(|network, _| network.verdict.nothing_compared),
     ),
     rule(
         "ConvexQuorumUnknown",
         Warning,
         600,
         "The stake of a Convex network is unknown.",
-        Predicate::Network(|network, input| {
+        Predicate::Absence(|network, input| {
             let is_answering =
                 |record: &PeerRecord| matches!(record.health, Health::Up | Health::Degraded);
             network.verdict.quorum.is_none() && input.network_peers(network).any(is_answering)
@@ -429,13 +431,14 @@ pub static RULES: [Rule; 42] = [
                 quorum.margin < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
             })
         }),
-    ),
+    )
+    .ending_once(|network| network.verdict.quorum.is_some()),
     rule(
         "ConvexUpgradeFailed",
         Critical,
         0,
         "An upgrade of a Convex network has failed.",
-        Predicate::Network(|network, _| {
+        Predicate::Absence(|network, _| {
             let protocol = network.verdict.protocol.as_ref();
             protocol.is_some_and(|protocol| protocol.failed)
         }),
@@ -494,6 +497,13 @@ pub static RULES: [Rule; 42] = [
         300,
         "A monitoring agent has trouble of its own.",
         Predicate::Monitor(|input| !input.snapshot.checks.all_passed()),
+    ),
+    rule(
+        "ConvexMonitorClockWrong",
+        Warning,
+        300,
+        "A monitoring agent and most of its peers disagree about the time.",
+        Predicate::Monitor(|input| input.snapshot.clock_dispute.is_some()),
     ),
     rule(
         "ConvexMonitorMissesPolls",

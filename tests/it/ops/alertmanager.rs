@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use convex_peer_monitor::alerting::INHIBITIONS;
 use serde::Deserialize;
 
 use super::{alerts, read, root};
@@ -44,31 +45,6 @@ fn named(matchers: &[String]) -> BTreeSet<String> {
     names.split('|').map(str::to_owned).collect()
 }
 
-/// Returns the alerts with equal labels that `source` inhibits.
-fn inhibited_by(source: &str, equal: &[&str]) -> BTreeSet<String> {
-    let rules = example().inhibit_rules.into_iter();
-    rules
-        .filter(|rule| rule.equal == equal && named(&rule.source_matchers).contains(source))
-        .flat_map(|rule| named(&rule.target_matchers))
-        .map(|name| name.strip_prefix("Convex").unwrap().to_owned())
-        .collect()
-}
-
-fn set(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// Alerts that are a consequence of a peer that does not answer.
-const CONSEQUENCES: [&str; 7] = [
-    "ErrorBudgetBurn",
-    "LatencyHigh",
-    "PeerDegraded",
-    "PeerFlapping",
-    "PeerLagging",
-    "ProbeDataStale",
-    "TransportsDisagree",
-];
-
 #[test]
 fn inhibition_rules_name_only_existing_alerts() {
     let alerts = alerts::names();
@@ -82,87 +58,63 @@ fn inhibition_rules_name_only_existing_alerts() {
     }
 }
 
-#[test]
-fn alerts_of_a_network_inhibit_their_consequences_and_a_failed_upgrade_the_stall() {
-    let consequences = [
-        "PeerDegraded",
-        "PeerLagging",
-        "ProbeDataStale",
-        "WeightDecayed",
-    ];
-    for (source, more) in [
-        ("ConvexConsensusStalled", None),
-        ("ConvexNetworkSplit", Some("StatesDiffer")),
-        ("ConvexQuorumAtRisk", None),
-        ("ConvexUpgradeFailed", Some("ConsensusStalled")),
-    ] {
-        let mut expected = set(&consequences);
-        expected.extend(more.map(str::to_owned));
-        assert_eq!(inhibited_by(source, &["network"]), expected, "{source}");
-    }
+/// Each source with a target and the labels that must be equal.
+type Pairs = BTreeSet<(String, String, Vec<String>)>;
+
+fn pairs(
+    sources: impl IntoIterator<Item = String>,
+    targets: &BTreeSet<String>,
+    equal: &[String],
+) -> Pairs {
+    let with_targets = |source: String| {
+        let pair = move |target: &String| (source.clone(), target.clone(), equal.to_vec());
+        targets.iter().map(pair).collect::<Vec<_>>()
+    };
+    sources.into_iter().flat_map(with_targets).collect()
 }
 
 #[test]
-fn the_alert_that_says_who_is_wrong_inhibits_that_states_differ() {
-    for source in ["ConvexPeerForked", "ConvexStateDiverged"] {
-        let inhibited = inhibited_by(source, &["network"]);
-        assert_eq!(inhibited, set(&["StatesDiffer"]), "{source}");
-    }
-}
-
-#[test]
-fn the_alert_that_explains_a_peer_inhibits_its_other_alerts() {
-    let equal = ["peer", "network"];
-    for (source, critical) in [
-        ("ConvexPeerDown", &[][..]),
-        ("ConvexQueriesHang", &["PeerDown"]),
-        ("ConvexPeerWrongNetwork", &["PeerDown", "QueriesHang"]),
-    ] {
-        let mut expected = set(&CONSEQUENCES);
-        expected.extend(set(critical));
-        assert_eq!(inhibited_by(source, &equal), expected, "{source}");
-    }
-}
-
-#[test]
-fn the_alert_that_says_why_a_peer_falls_behind_inhibits_what_follows() {
-    let behind = ["PeerDegraded", "PeerLagging", "WeightDecayed"];
-    for (source, expected) in [
-        (
-            "ConvexPeerForked",
-            [&["PeerIsolated", "PeerUnheard"], &behind[..]].concat(),
-        ),
-        ("ConvexPeerIsolated", behind.to_vec()),
-        ("ConvexPeerUnheard", vec!["WeightDecayed"]),
-        ("ConvexUpgradeUnsupported", vec!["WeightDecayed"]),
-    ] {
-        let inhibited = inhibited_by(source, &["peer", "network"]);
-        assert_eq!(inhibited, set(&expected), "{source}");
-    }
-}
-
-#[test]
-fn no_other_alert_inhibits() {
-    let sources: BTreeSet<String> = example()
-        .inhibit_rules
+fn the_example_holds_back_what_the_agent_itself_holds_back() {
+    let owned =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let of_agent: Pairs = INHIBITIONS
         .iter()
-        .flat_map(|rule| named(&rule.source_matchers))
+        .flat_map(|it| {
+            let targets = owned(it.targets).into_iter().collect();
+            pairs(owned(it.sources), &targets, &owned(it.scope.equal()))
+        })
         .collect();
-    let expected = [
-        "ConvexConsensusStalled",
-        "ConvexNetworkSplit",
-        "ConvexPeerDown",
-        "ConvexPeerForked",
-        "ConvexPeerIsolated",
-        "ConvexPeerUnheard",
-        "ConvexPeerWrongNetwork",
-        "ConvexQueriesHang",
-        "ConvexQuorumAtRisk",
-        "ConvexStateDiverged",
-        "ConvexUpgradeFailed",
-        "ConvexUpgradeUnsupported",
-    ];
-    assert_eq!(sources, set(&expected));
+    let of_example: Pairs = example()
+        .inhibit_rules
+        .into_iter()
+        .flat_map(|rule| {
+            let (sources, targets) = (named(&rule.source_matchers), named(&rule.target_matchers));
+            pairs(sources, &targets, &rule.equal)
+        })
+        .collect();
+    let missing: Vec<_> = of_agent.difference(&of_example).collect();
+    let surplus: Vec<_> = of_example.difference(&of_agent).collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "not in the example: {missing:?}; not in the agent: {surplus:?}"
+    );
+}
+
+#[test]
+fn the_example_prints_why_an_alert_ended() {
+    let text = read(&root().join("alerts/alertmanager.example.yml"));
+    let receivers = ["pagerduty_configs", "slack_configs"];
+    for receiver in receivers {
+        let (_, rest) = text.split_once(receiver).unwrap();
+        let section = rest.split("_configs").next().unwrap();
+        assert!(section.contains(".Annotations.ended_by"), "{receiver}");
+    }
+}
+
+#[test]
+fn an_agent_that_ends_leaves_its_alerts_firing_for_an_hour() {
+    let text = read(&root().join("alerts/alertmanager.example.yml"));
+    assert!(text.contains("resolve_timeout: 1h"));
 }
 
 #[test]
