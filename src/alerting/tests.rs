@@ -287,6 +287,9 @@ fn alerts_follow_two_peers_that_exchange_their_names() {
     assert_eq!(by_peer(&fixture), expected);
 }
 
+/// A change of the configuration of a peer.
+type ChangePeer = fn(&mut Peer);
+
 #[test]
 fn an_alert_whose_peer_is_removed_or_begins_maintenance_ends_and_says_why() {
     let removed = |peer: &mut Peer| "another".clone_into(&mut peer.name);
@@ -298,8 +301,7 @@ fn an_alert_whose_peer_is_removed_or_begins_maintenance_ends_and_says_why() {
             comment: None,
         }];
     };
-    type Change = fn(&mut Peer);
-    let changes: [(Change, EndedBy); 3] = [
+    let changes: [(ChangePeer, EndedBy); 3] = [
         (removed, EndedBy::Removed),
         (not_own, EndedBy::Removed),
         (maintained, EndedBy::Maintenance),
