@@ -263,7 +263,7 @@ fn the_alert_of_a_renamed_peer_ends_under_the_old_name_and_goes_on_under_the_new
         ("q".to_owned(), None, started),
     ];
     assert_eq!(by_peer(&fixture), expected);
-    assert_eq!(fixture.run(299), Vec::<String>::new());
+    assert_eq!(fixture.run(300), Vec::<String>::new());
     assert_eq!(
         by_peer(&fixture),
         expected[1..],

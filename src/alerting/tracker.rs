@@ -274,7 +274,9 @@ impl TrackedAlert {
             self.enter(Phase::Firing, now, wall);
             self.alert.starts_at = wall;
             self.alert.description = description();
-            self.good_polls = Some(good_polls());
+        }
+        if self.phase == Phase::Firing {
+            self.good_polls.get_or_insert_with(good_polls);
         }
         fires
     }

@@ -11,8 +11,8 @@ use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::{self, Config, Peer, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Evidence, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, Rename, Snapshot,
-    example,
+    Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, PeerRecord, Quorum,
+    Rename, Snapshot, example,
 };
 
 use super::{MessageContext, Outbox, PersistedOutbox};
@@ -52,11 +52,19 @@ impl Fixture {
         let config = config::parse(&text, "c.yml", std::path::Path::new(""), &|_| None).unwrap();
         Self {
             peers: (1..=peers).map(record).collect(),
-            verdict: NetworkVerdict::default(),
+            // Suppresses ConvexQuorumUnknown.
+            verdict: NetworkVerdict {
+                quorum: Some(Quorum {
+                    ratios: [1.0, 0.0, 0.0, 0.0],
+                    margin: 0.33,
+                    losable: Losable { worst: 1, best: 1 },
+                }),
+                ..NetworkVerdict::default()
+            },
             outbox: Outbox::default(),
             config,
             now: Instant::now(),
-            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
+            wall: SystemTime::now(),
         }
     }
 

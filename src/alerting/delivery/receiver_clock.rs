@@ -35,9 +35,11 @@ impl ReceiverClock {
     /// future becomes now: this host's clock was ahead then.
     pub(super) fn convert(self, time: SystemTime, now: Instant, wall: SystemTime) -> SystemTime {
         let age = wall.duration_since(time).unwrap_or_default();
-        self.now(now)
-            .checked_sub(age)
+        let converted = self.now(now).checked_sub(age);
+        // Times before the epoch have no text.
+        converted
             .unwrap_or(SystemTime::UNIX_EPOCH)
+            .max(SystemTime::UNIX_EPOCH)
     }
 }
 
