@@ -111,6 +111,10 @@ func rhythm() []*panel {
 			query("60 * "+told("sum", "vantage, limit", rate("convex_monitor_poll_waits_total")), "{{vantage}} {{limit}}").
 			unit("suffix:/min").size(8, 7).
 			to(at("convex-fleet"), runbook("ConvexMonitorMissesPolls")),
+		lines("Clock against peers", "By how much each agent's clock is ahead of those of most of its peers: agent_wrong where its own is wrong, disputed where its host says that it is synchronised. Meanwhile no peer's clock is called wrong.").
+			query(told("max", "vantage, verdict", "convex_monitor_clock_skew_seconds"), "{{vantage}} {{verdict}}").
+			unit("s").size(8, 7).empty("The clocks of agents and peers agree").
+			to(at("convex-peer"), runbook("ConvexMonitorClockWrong")),
 		lines("Log lines lost", "Log lines a minute that could not be written, or were dropped because too many waited: nobody reads the log, or its disk is full.").
 			query("60 * "+ofAgent("sum", rate("convex_monitor_log_lines_dropped_total")), "{{vantage}}").
 			unit("suffix:/min").size(8, 7).

@@ -275,7 +275,10 @@ fn start_self_checks(supervisor: &Supervisor, plans: watch::Receiver<Plan>, flee
     let pulse = supervisor.liveness().pulse(Part::SelfChecks, "self-checks");
     supervisor.start("self-checks", move || {
         let fleet = Arc::clone(&fleet);
-        let publish = move |checks| fleet.record_self_checks(checks);
+        let publish = move |checks| {
+            fleet.record_clock_synchronised(kernel_clock::is_synchronised());
+            fleet.record_self_checks(checks);
+        };
         self_check::run(plans.clone(), publish, pulse.clone())
     });
 }

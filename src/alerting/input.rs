@@ -3,7 +3,6 @@
 use crate::config::Role;
 use crate::config::shard::Shard;
 use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
-use crate::self_check::NetworkPath;
 
 /// Status of the agent itself, apart from its self-checks.
 #[derive(Clone, Debug, Default)]
@@ -87,12 +86,5 @@ impl<'a> RuleInput<'a> {
         record.peer.network == network.name
             && record.peer.role == Role::Own
             && !record.in_maintenance(self.snapshot.wall)
-    }
-
-    /// Returns whether a proven problem of this host lies between the agent and the peer.
-    pub(super) fn is_obstructed(self, record: &PeerRecord) -> bool {
-        let mut endpoints = record.peer.endpoints.iter();
-        let checks = &self.snapshot.checks;
-        endpoints.any(|endpoint| checks.obstruct(NetworkPath::to_endpoint(&record.peer, endpoint)))
     }
 }

@@ -4,7 +4,11 @@
 mod advice;
 pub mod delivery;
 mod description;
+mod doubt;
+mod ended_by;
+mod evaluation;
 mod evaluator;
+mod inhibition;
 mod input;
 mod rules;
 mod subject;
@@ -13,7 +17,9 @@ mod tests;
 mod tracker;
 mod upgrades;
 
+pub use ended_by::EndedBy;
 pub use evaluator::evaluate_rules;
+pub use inhibition::{INHIBITIONS, Inhibition, Scope};
 pub use input::{MonitorStatus, RuleInput};
 pub use rules::{RULES, Rule, alert_for_condition};
 pub use subject::AlertSubject;

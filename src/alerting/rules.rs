@@ -63,8 +63,8 @@ pub struct Rule {
     /// The `summary` annotation, a title, with `{peer}`, `{network}` and `{vantage}` for the values
     /// of these labels.
     pub summary: &'static str,
-    /// Whether the alert explains why a peer is down.
-    pub(super) explains_outage: bool,
+    /// Whether the verdict on a network can say that the alert is over.
+    pub(super) is_judged: fn(&NetworkSnapshot) -> bool,
     pub(super) predicate: Predicate,
 }
 
@@ -73,21 +73,21 @@ pub struct Rule {
 pub(super) enum Predicate {
     /// Evaluated for each peer of role `own` that is not in maintenance.
     Peer(fn(&PeerRecord, &NetworkSnapshot, RuleInput<'_>) -> bool),
-    /// Evaluated for each network with a peer of role `own`, unless self-checks freeze its alerts.
+    /// Evaluated for each network with a peer of role `own`.
     Network(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
-    /// Like `Network`, but never frozen: for networks that the agent cannot observe.
+    /// Like `Network`, for something that is missing. Held back while the agent may only not have
+    /// heard of it.
+    Absence(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
+    /// Like `Network`, for networks that the agent cannot observe.
     Visibility(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
     /// Evaluated for the agent itself.
     Monitor(fn(RuleInput<'_>) -> bool),
 }
 
 impl Rule {
-    /// Marks the rule as one that explains why a peer is down and inhibits `ConvexPeerDown`.
-    const fn explaining_outage(self) -> Self {
-        Self {
-            explains_outage: true,
-            ..self
-        }
+    /// Sets what the verdict on a network must say before the alert can end.
+    const fn ending_once(self, is_judged: fn(&NetworkSnapshot) -> bool) -> Self {
+        Self { is_judged, ..self }
     }
 
     /// Returns the `summary` annotation for a subject. `vantage` is the agent's name.
@@ -108,10 +108,12 @@ impl Rule {
         }
     }
 
-    /// Returns whether the alert is frozen while a problem of this host prevents its subject from
-    /// being observed.
-    pub(super) const fn can_freeze(&self) -> bool {
-        matches!(self.predicate, Predicate::Peer(_) | Predicate::Network(_))
+    /// Returns whether only polls show that the alert is over.
+    pub(super) const fn needs_polls(&self) -> bool {
+        !matches!(
+            self.predicate,
+            Predicate::Visibility(_) | Predicate::Monitor(_)
+        )
     }
 
     /// Returns the rule called `name` for this kind of subject, with this severity if there are
@@ -135,7 +137,7 @@ impl Predicate {
     const fn is_about(&self, subject: &AlertSubject) -> bool {
         match self {
             Self::Peer(_) => matches!(subject, AlertSubject::Peer { .. }),
-            Self::Network(_) | Self::Visibility(_) => {
+            Self::Network(_) | Self::Absence(_) | Self::Visibility(_) => {
                 matches!(subject, AlertSubject::Network { .. })
             }
             Self::Monitor(_) => matches!(subject, AlertSubject::Monitor),
@@ -155,14 +157,14 @@ const fn rule(
         severity,
         hold_duration: Duration::from_secs(hold_seconds),
         summary,
-        explains_outage: false,
+        is_judged: |_| true,
         predicate,
     }
 }
 
 /// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
 /// only in Prometheus.
-pub static RULES: [Rule; 41] = [
+pub static RULES: [Rule; 42] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -176,8 +178,7 @@ pub static RULES: [Rule; 41] = [
         0,
         "{peer} of {network} belongs to another network",
         Predicate::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
-    )
-    .explaining_outage(),
+    ),
     rule(
         "ConvexPeerIdentityChanged",
         Critical,
@@ -195,8 +196,7 @@ pub static RULES: [Rule; 41] = [
         Predicate::Peer(|record, _, _| {
             has(record, Failing(Reason::Client(FailureReason::QueryHangs)))
         }),
-    )
-    .explaining_outage(),
+    ),
     rule(
         "ConvexCertificateExpired",
         Critical,
@@ -357,8 +357,9 @@ pub static RULES: [Rule; 41] = [
         Critical,
         60,
         "{network} finalises no blocks",
-        Predicate::Network(|network, _| network.verdict.order == OrderState::Stalled),
-    ),
+        Predicate::Absence(|network, _| network.verdict.order == OrderState::Stalled),
+    )
+    .ending_once(|network| network.verdict.order != OrderState::Unknown),
     rule(
         "ConvexNetworkReset",
         Critical,
@@ -379,7 +380,8 @@ pub static RULES: [Rule; 41] = [
         0,
         "{network} has lost final blocks",
         Predicate::Network(|network, _| network.verdict.order == OrderState::Receding),
-    ),
+    )
+    .ending_once(|network| network.verdict.order != OrderState::Unknown),
     rule(
         "ConvexStatesDiffer",
         Warning,
@@ -396,14 +398,14 @@ pub static RULES: [Rule; 41] = [
         Warning,
         0,
         "The states of peers of {network} are not compared",
-        Predicate::Network(|network, _| network.verdict.nothing_compared),
+        Predicate::Absence(|network, _| network.verdict.nothing_compared),
     ),
     rule(
         "ConvexQuorumUnknown",
         Warning,
         600,
         "The stake of {network} is unknown",
-        Predicate::Network(|network, input| {
+        Predicate::Absence(|network, input| {
             let is_answering =
                 |record: &PeerRecord| matches!(record.health, Health::Up | Health::Degraded);
             network.verdict.quorum.is_none() && input.network_peers(network).any(is_answering)
@@ -422,13 +424,14 @@ pub static RULES: [Rule; 41] = [
                 quorum.margin + planned < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
             })
         }),
-    ),
+    )
+    .ending_once(|network| network.verdict.quorum.is_some()),
     rule(
         "ConvexUpgradeFailed",
         Critical,
         0,
         "An upgrade of {network} has failed",
-        Predicate::Network(|network, _| {
+        Predicate::Absence(|network, _| {
             let protocol = network.verdict.protocol.as_ref();
             protocol.is_some_and(|protocol| protocol.failed)
         }),
@@ -500,6 +503,13 @@ pub static RULES: [Rule; 41] = [
         300,
         "The agent {vantage} has a problem of its own",
         Predicate::Monitor(|input| !input.snapshot.checks.all_passed()),
+    ),
+    rule(
+        "ConvexMonitorClockWrong",
+        Warning,
+        300,
+        "The agent {vantage} and most of its peers disagree about the time",
+        Predicate::Monitor(|input| input.snapshot.clock_dispute.is_some()),
     ),
     rule(
         "ConvexMonitorMissesPolls",

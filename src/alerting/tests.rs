@@ -10,16 +10,17 @@ use convex_client::{Endpoint, FailureReason};
 use tokio::time::Instant;
 
 use crate::config::{Peer, Role, Severity, Window};
-use crate::failure::Reason;
+use crate::failure::{Failure, Reason};
 use crate::fleet::{
-    Condition, Evidence, Health, Losable, NetworkReset, NetworkSnapshot, NetworkVerdict,
-    OrderState, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, Stake,
-    example,
+    ClockDispute, Condition, Evidence, Health, LastPoll, Losable, NetworkReset, NetworkSnapshot,
+    NetworkVerdict, OrderState, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum, Rename,
+    Snapshot, Stake, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
 use super::{
-    Alert, AlertSubject, AlertTracker, MonitorStatus, RULES, RuleInput, alert_for_condition,
+    Alert, AlertSubject, AlertTracker, EndedBy, MonitorStatus, RULES, RuleInput,
+    alert_for_condition,
 };
 
 /// A fleet of one peer, an alert tracker and a clock.
@@ -28,6 +29,9 @@ struct Fixture {
     others: Vec<Arc<PeerRecord>>,
     verdict: NetworkVerdict,
     checks: Checks,
+    clock_dispute: Option<ClockDispute>,
+    /// Whether the peer is polled.
+    polled: bool,
     monitor: MonitorStatus,
     now: Instant,
     wall: SystemTime,
@@ -56,6 +60,8 @@ impl Fixture {
                 ..NetworkVerdict::default()
             },
             checks: Checks::default(),
+            clock_dispute: None,
+            polled: true,
             monitor: MonitorStatus {
                 reload_successful: true,
                 ..MonitorStatus::default()
@@ -70,6 +76,19 @@ impl Fixture {
         let mut fixture = Self::new();
         fixture.record.health = Health::Down;
         fixture
+    }
+
+    /// A peer that is down because its endpoint fails for `reason`.
+    fn failing(reason: Reason) -> Self {
+        let mut fixture = Self::down();
+        fixture.record.endpoints[0].last_failure = Some(Failure::new(reason, "as scripted"));
+        fixture
+    }
+
+    /// Lets these checks fail.
+    fn fail(&mut self, checks: &[Check]) {
+        let failed = checks.iter().map(|check| (*check, CheckResult::Failed));
+        self.checks = failed.collect();
     }
 
     fn peer(&mut self) -> &mut Peer {
@@ -88,10 +107,14 @@ impl Fixture {
                 ..NetworkSnapshot::default()
             }],
             checks: self.checks.clone(),
+            clock_dispute: self.clock_dispute,
         }
     }
 
     fn evaluate(&mut self) -> Vec<Alert> {
+        if self.polled {
+            example::poll_by_health(&mut self.record, self.now);
+        }
         let snapshot = self.snapshot();
         let input = RuleInput {
             snapshot: &snapshot,
@@ -117,7 +140,7 @@ impl Fixture {
 
     /// Returns the names of the firing alerts.
     fn firing(&self) -> BTreeSet<&'static str> {
-        let alerts = self.tracker.alerts().into_iter();
+        let alerts = self.tracker.alerts();
         alerts
             .filter(|alert| alert.ends_at.is_none())
             .map(|alert| alert.rule.name)
@@ -130,6 +153,11 @@ impl Fixture {
         self.wall += after;
         let persisted = serde_json::from_str(&json).unwrap();
         self.tracker = AlertTracker::restore(persisted, self.now, self.wall);
+    }
+
+    /// Returns the alerts that are firing or recently ended.
+    fn alerts(&self) -> Vec<Alert> {
+        self.tracker.alerts().cloned().collect()
     }
 }
 
@@ -169,17 +197,17 @@ fn a_resolved_alert_is_reported_for_a_while_and_may_fire_again() {
     let mut fixture = Fixture::new();
     fixture.verdict.nothing_compared = true;
     fixture.run(1);
-    let first = fixture.tracker.alerts()[0].starts_at;
+    let first = fixture.alerts()[0].starts_at;
     fixture.verdict.nothing_compared = false;
     fixture.run(290);
-    assert!(fixture.tracker.alerts()[0].ends_at.is_some());
+    assert!(fixture.alerts()[0].ends_at.is_some());
     fixture.verdict.nothing_compared = true;
     fixture.run(1);
-    let again = &fixture.tracker.alerts()[0];
+    let again = &fixture.alerts()[0];
     assert!(again.ends_at.is_none() && again.starts_at > first);
     fixture.verdict.nothing_compared = false;
     fixture.run(302);
-    assert!(fixture.tracker.alerts().is_empty());
+    assert!(fixture.alerts().is_empty());
 }
 
 #[test]
@@ -200,36 +228,168 @@ fn an_alert_that_explains_an_outage_does_not_resolve_before_it() {
     );
 }
 
-#[test]
-fn the_alerts_of_a_renamed_peer_neither_resolve_nor_repeat() {
-    let mut fixture = Fixture::down();
-    assert_eq!(fixture.run(300).len(), 1);
-    "q".clone_into(&mut fixture.peer().name);
-    fixture.tracker.rename(&Rename {
+/// Names, ends and starts of all alerts about peers.
+fn by_peer(fixture: &Fixture) -> Vec<(String, Option<EndedBy>, SystemTime)> {
+    let alerts = fixture.alerts().into_iter();
+    alerts
+        .map(|alert| {
+            let peer = alert.subject.labels("v")["peer"].clone();
+            assert_eq!(alert.ends_at.is_some(), alert.ended_by.is_some());
+            (peer, alert.ended_by, alert.starts_at)
+        })
+        .collect()
+}
+
+fn rename(from: &str, to: &str) -> Rename {
+    Rename {
         network: "n".to_owned(),
-        from: "p".to_owned(),
-        to: "q".to_owned(),
-    });
-    assert_eq!(fixture.run(300), Vec::<String>::new());
-    let [alert] = &fixture.tracker.alerts()[..] else {
-        panic!("one alert");
-    };
-    assert_eq!(alert.subject.labels("v")["peer"], "q");
+        from: from.to_owned(),
+        to: to.to_owned(),
+    }
 }
 
 #[test]
-fn the_alerts_of_a_removed_peer_resolve() {
+fn the_alert_of_a_renamed_peer_ends_under_the_old_name_and_goes_on_under_the_new_one() {
     let mut fixture = Fixture::down();
-    fixture.record.conditions.insert(Condition::Forked);
-    fixture.run(60);
-    "another".clone_into(&mut fixture.peer().name);
-    fixture.record.health = Health::Up;
-    fixture.record.conditions = [Condition::QueryError].into();
-    let transitions = fixture.run(130);
+    assert_eq!(fixture.run(300).len(), 1);
+    let started = fixture.alerts()[0].starts_at;
+    "q".clone_into(&mut fixture.peer().name);
+    let fires = fixture
+        .tracker
+        .rename(&[rename("p", "q")], fixture.now, fixture.wall);
+    assert!(fires);
+    let renamed = Some(EndedBy::Renamed("q".to_owned()));
+    let expected = [
+        ("p".to_owned(), renamed, started),
+        ("q".to_owned(), None, started),
+    ];
+    assert_eq!(by_peer(&fixture), expected);
+    assert_eq!(fixture.run(300), Vec::<String>::new());
     assert_eq!(
-        transitions,
-        ["119 -ConvexPeerDown", "119 -ConvexPeerForked"]
+        by_peer(&fixture),
+        expected[1..],
+        "the end is reported for a while"
     );
+}
+
+#[test]
+fn alerts_follow_two_peers_that_exchange_their_names() {
+    let mut fixture = Fixture::down();
+    fixture.run(60);
+    let steps = [("p", "\0p"), ("q", "\0q"), ("\0p", "q"), ("\0q", "p")];
+    let steps = steps.map(|(from, to)| rename(from, to));
+    fixture.tracker.rename(&steps, fixture.now, fixture.wall);
+    let started = fixture.alerts()[1].starts_at;
+    let renamed = Some(EndedBy::Renamed("q".to_owned()));
+    let expected = [
+        ("p".to_owned(), renamed, started),
+        ("q".to_owned(), None, started),
+    ];
+    assert_eq!(by_peer(&fixture), expected);
+}
+
+/// A change of the configuration of a peer.
+type ChangePeer = fn(&mut Peer);
+
+#[test]
+fn an_alert_whose_peer_is_removed_or_begins_maintenance_ends_and_says_why() {
+    let removed = |peer: &mut Peer| "another".clone_into(&mut peer.name);
+    let not_own = |peer: &mut Peer| peer.role = Role::Reference;
+    let maintained = |peer: &mut Peer| {
+        peer.maintenance = vec![Window {
+            from: SystemTime::UNIX_EPOCH,
+            to: SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999),
+            comment: None,
+        }];
+    };
+    let changes: [(ChangePeer, EndedBy); 3] = [
+        (removed, EndedBy::Removed),
+        (not_own, EndedBy::Removed),
+        (maintained, EndedBy::Maintenance),
+    ];
+    for (change, expected) in changes {
+        let mut fixture = Fixture::down();
+        fixture.run(60);
+        change(fixture.peer());
+        assert_eq!(fixture.run(1)[0], "0 -ConvexPeerDown", "{expected:?}");
+        let ended = fixture.alerts().remove(0);
+        assert_eq!(ended.ended_by, Some(expected));
+        fixture.restart(Duration::from_secs(5));
+        assert_eq!(fixture.alerts()[0].ended_by, ended.ended_by);
+    }
+}
+
+#[test]
+fn no_alert_ends_without_a_good_poll_since_it_began() {
+    /// What happens instead of a poll that shows the end.
+    type Change = fn(&mut Fixture);
+    let unknown: Change = |fixture| fixture.record.health = Health::Unknown;
+    let unpolled: Change = |fixture| {
+        fixture.polled = false;
+        fixture.record.health = Health::Up;
+        fixture.record.last_poll = LastPoll::Good;
+    };
+    let failing: Change = |fixture| {
+        fixture.polled = false;
+        fixture.record.health = Health::Up;
+    };
+    for (name, change) in [
+        ("unknown", unknown),
+        ("unpolled", unpolled),
+        ("failing", failing),
+    ] {
+        let mut fixture = Fixture::down();
+        fixture.verdict.order = OrderState::Stalled;
+        fixture.record.conditions.insert(Condition::Flapping);
+        fixture.run(60);
+        fixture.verdict.order = OrderState::Advancing;
+        fixture.record.conditions.remove(&Condition::Flapping);
+        change(&mut fixture);
+        fixture.run(3600);
+        let mut firing = fixture.firing();
+        firing.remove("ConvexMonitoringBlind");
+        let expected = [
+            "ConvexConsensusStalled",
+            "ConvexPeerDown",
+            "ConvexPeerFlapping",
+        ];
+        assert_eq!(firing, BTreeSet::from(expected), "{name}");
+        fixture.polled = true;
+        fixture.record.health = Health::Up;
+        fixture.run(121);
+        assert_eq!(fixture.firing(), BTreeSet::new(), "{name}");
+    }
+}
+
+#[test]
+fn an_alert_of_a_network_ends_only_once_its_verdict_says_so() {
+    type Change = fn(&mut NetworkVerdict);
+    let stalled: Change = |it| it.order = OrderState::Stalled;
+    let receding: Change = |it| it.order = OrderState::Receding;
+    let at_risk: Change = |it| {
+        let quorum = it.quorum.as_mut().unwrap();
+        (quorum.margin, quorum.losable.best) = (0.1, 0);
+    };
+    let unknown: Change = |it| (it.order, it.quorum) = (OrderState::Unknown, None);
+    let well: Change = |it| {
+        *it = Fixture::new().verdict;
+        it.order = OrderState::Idle;
+    };
+    for (change, alert) in [
+        (stalled, "ConvexConsensusStalled"),
+        (receding, "ConvexFinalityReceding"),
+        (at_risk, "ConvexQuorumAtRisk"),
+    ] {
+        let mut fixture = Fixture::new();
+        change(&mut fixture.verdict);
+        fixture.run(120);
+        unknown(&mut fixture.verdict);
+        fixture.run(500);
+        assert!(fixture.firing().contains(alert), "{alert}");
+        well(&mut fixture.verdict);
+        fixture.run(121);
+        assert_eq!(fixture.firing(), BTreeSet::new(), "{alert}");
+    }
 }
 
 #[test]
@@ -253,10 +413,10 @@ fn reference_peers_and_peers_in_maintenance_raise_no_alerts() {
 }
 
 #[test]
-fn a_failing_self_check_freezes_the_alerts_it_could_explain() {
-    let mut fixture = Fixture::down();
+fn a_failed_self_check_freezes_the_alert_that_it_could_have_caused() {
+    let mut fixture = Fixture::failing(Reason::Client(FailureReason::Dns));
     fixture.run(30);
-    fixture.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
+    fixture.fail(&[Check::Dns]);
     let transitions = fixture.run(400);
     assert_eq!(
         transitions,
@@ -271,24 +431,145 @@ fn a_failing_self_check_freezes_the_alerts_it_could_explain() {
     );
 
     // A firing alert keeps firing whatever the peer's health is meanwhile.
-    fixture.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
+    fixture.fail(&[Check::Dns]);
     fixture.record.health = Health::Unknown;
     fixture.run(200);
     assert!(fixture.firing().contains("ConvexPeerDown"));
 }
 
+/// What each check can cause; a check does not hold back any other outage.
+fn can_cause(check: Check, reason: Reason) -> bool {
+    use FailureReason::{
+        Closed, ConnectTimeout, Dns, QueryHangs, Timeout, Tls, TlsExpired, Unreachable,
+    };
+    let Reason::Client(reason) = reason else {
+        return false;
+    };
+    let causes: &[FailureReason] = match check {
+        Check::Dns => &[Dns],
+        Check::Route | Check::References => &[Dns, Unreachable, ConnectTimeout, Timeout, Closed],
+        Check::EventLoop => &[Dns, ConnectTimeout, Timeout, QueryHangs, Tls, Closed],
+        Check::Clock => &[
+            Dns,
+            ConnectTimeout,
+            Timeout,
+            QueryHangs,
+            Tls,
+            TlsExpired,
+            Closed,
+        ],
+        Check::Descriptors => &[Dns, Closed],
+    };
+    causes.contains(&reason)
+}
+
+#[test]
+fn every_check_holds_back_exactly_the_failures_that_it_could_have_caused() {
+    for check in Check::ALL {
+        for reason in Reason::ALL {
+            let held_back = can_cause(*check, reason);
+            let what = format!("{check:?} fails, {reason:?}");
+
+            // All endpoints fail.
+            let mut fixture = Fixture::failing(reason);
+            fixture.fail(&[*check]);
+            fixture.run(120);
+            let fires = fixture.firing().contains("ConvexPeerDown");
+            assert_eq!(fires, !held_back, "down: {what}");
+
+            // One endpoint fails while another answers.
+            let mut fixture = Fixture::failing(reason);
+            fixture.record.health = Health::Degraded;
+            fixture.record.conditions = [Condition::EndpointFailing].into();
+            fixture.fail(&[*check]);
+            fixture.run(300);
+            let fires = fixture.firing().contains("ConvexPeerDegraded");
+            assert_eq!(fires, !held_back, "degraded: {what}");
+
+            // New connections fail while the old one answers.
+            let mut fixture = Fixture::new();
+            let failure = Failure::new(reason, "as scripted");
+            fixture.record.endpoints[0].new_connection_failure = Some(failure);
+            fixture
+                .record
+                .conditions
+                .insert(Condition::NewConnectionsFail);
+            fixture.fail(&[*check]);
+            fixture.run(300);
+            let fires = fixture.firing().contains("ConvexNewConnectionsFail");
+            assert_eq!(fires, !held_back, "new connections: {what}");
+        }
+    }
+}
+
+/// Returns the longest hold duration of an alert, in seconds.
+fn hold(alert: &str) -> u64 {
+    let rules = RULES.iter().filter(|rule| rule.name == alert);
+    rules
+        .map(|rule| rule.hold_duration.as_secs())
+        .max()
+        .unwrap()
+}
+
+#[test]
+fn a_failed_check_holds_back_no_proof_and_of_measurements_only_those_of_time() {
+    let times = [Check::Clock, Check::EventLoop];
+    for check in Check::ALL {
+        for (condition, alert, is_of_time) in [
+            (Condition::Lagging, "ConvexPeerLagging", true),
+            (Condition::ClockSkew, "ConvexClockDrift", true),
+            (
+                Condition::CertificateExpiring,
+                "ConvexCertificateExpiring",
+                true,
+            ),
+            (Condition::Forked, "ConvexPeerForked", false),
+            (Condition::Diverged, "ConvexStateDiverged", false),
+            (Condition::Isolated, "ConvexPeerIsolated", false),
+            (Condition::Unregistered, "ConvexPeerUnregistered", false),
+            (
+                Condition::IdentityChanged,
+                "ConvexPeerIdentityChanged",
+                false,
+            ),
+            (
+                Condition::TransportsDisagree,
+                "ConvexTransportsDisagree",
+                false,
+            ),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.record.conditions.insert(condition);
+            fixture.fail(&[*check]);
+            fixture.run(hold(alert));
+            let held_back = is_of_time && times.contains(check);
+            let fires = fixture.firing().contains(alert);
+            assert_eq!(fires, !held_back, "{check:?} fails, {alert}");
+        }
+        let mut fixture = Fixture::new();
+        fixture.verdict.order = OrderState::Stalled;
+        fixture.verdict.split = Evidence::Proven;
+        fixture.fail(&[*check]);
+        fixture.run(60);
+        let firing = fixture.firing();
+        assert!(firing.contains("ConvexNetworkSplit"), "{check:?}");
+        let fires = firing.contains("ConvexConsensusStalled");
+        assert_eq!(fires, !times.contains(check), "{check:?}");
+    }
+}
+
 #[test]
 fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
-    let mut fixture = Fixture::down();
-    fixture.peer().endpoints = vec![Endpoint::parse("tcp://192.0.2.1").unwrap()];
-    fixture.checks = [(Check::Dns, CheckResult::Failed)].into_iter().collect();
+    let mut fixture = Fixture::failing(Reason::Client(FailureReason::Timeout));
+    fixture.peer().endpoints = vec![Endpoint::parse("tcp://127.0.0.1").unwrap()];
+    fixture.fail(&[Check::Dns, Check::Route]);
     assert_eq!(
         fixture.run(60),
         ["60 +ConvexPeerDown"],
-        "an address needs no DNS"
+        "this host needs no route to itself"
     );
 
-    let mut suspicion = Fixture::down();
+    let mut suspicion = Fixture::failing(Reason::Client(FailureReason::Timeout));
     suspicion.checks = [(Check::References, CheckResult::Suspect)]
         .into_iter()
         .collect();
@@ -297,6 +578,23 @@ fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
         ["60 +ConvexPeerDown"],
         "the reference itself may be down"
     );
+}
+
+#[test]
+fn a_disputed_clock_is_one_alert_about_the_agent() {
+    let mut fixture = Fixture::new();
+    fixture.clock_dispute = Some(ClockDispute {
+        offset: 20.0,
+        is_own_wrong: true,
+    });
+    assert_eq!(fixture.run(300), ["300 +ConvexMonitorClockWrong"]);
+    let description = &fixture.alerts()[0].description;
+    assert!(
+        description.contains("clock is 20.0 s ahead of those of most peers"),
+        "{description}"
+    );
+    fixture.clock_dispute = None;
+    assert_eq!(fixture.run(1), ["0 -ConvexMonitorClockWrong"]);
 }
 
 #[test]
@@ -361,7 +659,7 @@ fn a_restart_neither_resolves_nor_repeats_alerts() {
         ["9 +ConvexPeerDown"],
         "the time before the restart counts"
     );
-    let first = fixture.tracker.alerts()[0].clone();
+    let first = fixture.alerts()[0].clone();
 
     fixture.restart(Duration::from_secs(600));
     fixture.record.health = Health::Unknown;
@@ -371,7 +669,7 @@ fn a_restart_neither_resolves_nor_repeats_alerts() {
     );
     fixture.record.health = Health::Down;
     assert!(fixture.run(10).is_empty());
-    assert_eq!(fixture.tracker.alerts()[0].starts_at, first.starts_at);
+    assert_eq!(fixture.alerts()[0].starts_at, first.starts_at);
 }
 
 #[test]
@@ -384,7 +682,7 @@ fn an_alert_of_a_clock_that_was_ahead_starts_now_after_a_restart() {
     }
     let persisted = serde_json::from_value(saved).unwrap();
     fixture.tracker = AlertTracker::restore(persisted, fixture.now, fixture.wall);
-    assert_eq!(fixture.tracker.alerts()[0].starts_at, fixture.wall);
+    assert_eq!(fixture.alerts()[0].starts_at, fixture.wall);
     fixture.record.health = Health::Up;
     let transitions = fixture.run(121);
     assert_eq!(transitions.len(), 1, "it is resolved: {transitions:?}");
@@ -406,7 +704,7 @@ fn an_alert_has_the_labels_of_its_subject_and_no_others() {
     fixture.verdict.order = OrderState::Stalled;
     fixture.monitor.reload_successful = false;
     fixture.run(301);
-    let alerts = fixture.tracker.alerts();
+    let alerts = fixture.alerts();
     let alert = |name: &str| alerts.iter().find(|alert| alert.rule.name == name).unwrap();
     let labels = |name: &str| {
         alert(name)
@@ -578,7 +876,7 @@ fn fires_before_upgrade(
         }
         fixture.run(0);
     }
-    let alerts = fixture.tracker.alerts().into_iter();
+    let alerts = fixture.tracker.alerts();
     let firing = alerts.filter(|alert| alert.ends_at.is_none());
     firing
         .map(|alert| {
@@ -643,7 +941,7 @@ fn both_severities_of_an_alert_are_restored_as_they_were() {
     fixture.run(60);
     let restored = AlertTracker::restore(fixture.tracker.export(), fixture.now, fixture.wall);
     let severities = |tracker: &AlertTracker| {
-        let alerts = tracker.alerts().into_iter();
+        let alerts = tracker.alerts();
         alerts
             .map(|alert| (alert.rule.name, alert.rule.severity))
             .collect::<Vec<_>>()

@@ -1,25 +1,24 @@
 //! Tracks each alert through its phases: pending, firing, resolved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::config::Severity;
-use crate::fleet::{Health, Rename, UnixMillis};
+use crate::fleet::{Rename, UnixMillis};
 
 use super::description::describe;
-use super::input::{AlertCause, RuleInput};
-use super::rules::{Predicate, RULES, Rule};
+use super::ended_by::EndedBy;
+use super::evaluation::{AlertKey, Evaluation};
+use super::input::RuleInput;
+use super::rules::Rule;
 use super::subject::AlertSubject;
 
 /// How long a restored alert keeps firing without a cause: after a restart, peers must be polled
 /// and stake must be read before a missing cause means anything.
 const RESTORED_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
-
-/// Longest time that an alert that explains an outage outlasts its own cause.
-const OUTAGE_KEEP_FIRING_FOR: Duration = Duration::from_secs(300);
 
 /// How long a resolved alert is still reported: longer than receivers consider a firing alert
 /// valid.
@@ -34,14 +33,20 @@ pub struct Alert {
     pub subject: AlertSubject,
     /// When the alert started to fire.
     pub starts_at: SystemTime,
-    /// When the alert was resolved; `None` while it fires.
+    /// When the alert ended; `None` while it fires.
     pub ends_at: Option<SystemTime>,
+    /// Why it ended, unless its cause is seen to be gone.
+    pub ended_by: Option<EndedBy>,
     /// State of the subject when the alert started to fire.
     pub description: String,
 }
 
-/// Identifies an alert: its subject, and the name and severity of its rule.
-type AlertKey = (AlertSubject, &'static str, Severity);
+impl Alert {
+    /// Returns what identifies the alert.
+    pub(super) fn key(&self) -> AlertKey {
+        (self.subject.clone(), self.rule.name, self.rule.severity)
+    }
+}
 
 /// All alerts that are pending, firing or recently resolved.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +64,8 @@ pub struct PersistedAlert {
     since: UnixMillis,
     starts: UnixMillis,
     ends: Option<UnixMillis>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_by: Option<EndedBy>,
     description: String,
 }
 
@@ -79,44 +86,57 @@ struct TrackedAlert {
     since_wall: SystemTime,
     /// When the alert last had a cause or was treated as if it had one.
     last_sustained: Instant,
-    /// When the alert last had a cause.
-    last_caused: Instant,
     /// How long the alert keeps firing without a cause.
     keep_firing_for: Duration,
+    /// Number of good polls of its subject when it began to fire, or at the first evaluation after
+    /// a restart.
+    good_polls: Option<u64>,
     alert: Alert,
 }
 
-/// The result of one evaluation of all rules.
-#[derive(Default)]
-struct Evaluation<'a> {
-    /// Alerts with a cause.
-    causes: BTreeMap<AlertKey, AlertCause<'a>>,
-    /// Subjects that cannot be observed because of a problem of this host.
-    frozen: BTreeSet<AlertSubject>,
-    /// Peers that are down.
-    down: BTreeSet<AlertSubject>,
-}
-
 impl AlertTracker {
-    /// Continues the alerts of a peer under another name.
-    pub(super) fn rename(&mut self, rename: &Rename) {
-        let subject = |peer: &String| AlertSubject::Peer {
-            peer: peer.clone(),
+    /// Continues the alerts of renamed peers under their new names, and ends what fires under the
+    /// old ones. `renames` are followed one after the other, at this moment. Returns whether any
+    /// alert fires.
+    pub(super) fn rename(&mut self, renames: &[Rename], now: Instant, wall: SystemTime) -> bool {
+        let subject = |peer: &str, rename: &Rename| AlertSubject::Peer {
+            peer: peer.to_owned(),
             network: rename.network.clone(),
         };
-        let (from, to) = (subject(&rename.from), subject(&rename.to));
-        let rules: Vec<_> = self
-            .0
-            .keys()
-            .filter(|key| key.0 == from)
-            .map(|key| (key.1, key.2))
-            .collect();
-        for (name, severity) in rules {
-            if let Some(mut tracked) = self.0.remove(&(from.clone(), name, severity)) {
+        // By their keys so far, because renames that exchange names go by way of others.
+        let mut moved: BTreeMap<AlertKey, AlertKey> = BTreeMap::new();
+        for rename in renames {
+            let (from, to) = (subject(&rename.from, rename), subject(&rename.to, rename));
+            let of_peer = |key: &&AlertKey| key.0 == from;
+            let keys: Vec<AlertKey> = self.0.keys().filter(of_peer).cloned().collect();
+            for key in keys {
+                let Some(mut tracked) = self.0.remove(&key) else {
+                    continue;
+                };
                 tracked.alert.subject = to.clone();
-                self.0.insert((to.clone(), name, severity), tracked);
+                let key_now = (to.clone(), key.1, key.2);
+                let original = moved.remove(&key).unwrap_or(key);
+                moved.insert(key_now.clone(), original);
+                self.0.insert(key_now, tracked);
             }
         }
+        let mut any_fires = false;
+        for (key_now, original) in moved {
+            let firing = self.0.get(&key_now);
+            let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
+            let Some(mut ended) = firing.cloned() else {
+                continue;
+            };
+            any_fires = true;
+            let AlertSubject::Peer { peer, .. } = &key_now.0 else {
+                continue;
+            };
+            ended.alert.subject = original.0.clone();
+            ended.end(Some(EndedBy::Renamed(peer.clone())), now, wall);
+            // After an exchange of names an alert of the other peer may be there.
+            self.0.entry(original).or_insert(ended);
+        }
+        any_fires
     }
 
     /// Evaluates all rules. Returns the alerts that started to fire or were resolved, in the order
@@ -134,22 +154,22 @@ impl AlertTracker {
         }
         let mut changed_alerts = Vec::new();
         self.0.retain(|key, tracked| {
-            let changed = match evaluation.causes.get(key) {
-                Some(cause) => {
-                    tracked.last_caused = now;
-                    let (rule, caused) = (tracked.alert.rule, tracked.since_wall);
-                    let description = || describe(rule, caused, input, *cause, vantage);
-                    tracked.sustain(now, wall, description)
-                }
-                None if evaluation.frozen.contains(&key.0) && tracked.alert.rule.can_freeze() => {
-                    tracked.freeze(now);
-                    false
-                }
-                None if evaluation.down.contains(&key.0) && tracked.outlasts_cause(now) => {
-                    tracked.last_sustained = now;
-                    false
-                }
-                None => tracked.resolve_if_due(now, wall),
+            let rule = tracked.alert.rule;
+            let changed = if let Some(cause) = evaluation.causes.get(key) {
+                let good_polls = || evaluation.good_polls(&key.0);
+                let caused = tracked.since_wall;
+                let description = || describe(rule, caused, input, *cause, vantage);
+                tracked.sustain(now, wall, good_polls, description)
+            } else if let Some(ended_by) = evaluation.ended_by(&key.0) {
+                tracked.phase == Phase::Firing && tracked.end(Some(ended_by), now, wall)
+            } else if evaluation.is_frozen(rule, key) {
+                tracked.freeze(now);
+                false
+            } else if tracked.phase == Phase::Firing && !tracked.sees_end(&evaluation, &key.0) {
+                tracked.last_sustained = now;
+                false
+            } else {
+                tracked.resolve_if_due(now, wall)
             };
             changed_alerts.extend(changed.then(|| tracked.alert.clone()));
             tracked.is_tracked_further(now)
@@ -157,14 +177,12 @@ impl AlertTracker {
         changed_alerts
     }
 
-    /// Returns the alerts that are firing or recently resolved.
-    #[must_use]
-    pub fn alerts(&self) -> Vec<Alert> {
-        let alerts = self
-            .0
-            .values()
-            .filter(|tracked| tracked.phase != Phase::Pending);
-        alerts.map(|tracked| tracked.alert.clone()).collect()
+    /// Returns the alerts that are firing or recently ended.
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        let tracked = self.0.values();
+        tracked
+            .filter(|tracked| tracked.phase != Phase::Pending)
+            .map(|tracked| &tracked.alert)
     }
 
     /// Returns all tracked alerts in the form that is saved across restarts.
@@ -178,6 +196,7 @@ impl AlertTracker {
             since: UnixMillis::from_time(tracked.since_wall),
             starts: UnixMillis::from_time(tracked.alert.starts_at),
             ends: tracked.alert.ends_at.map(UnixMillis::from_time),
+            ended_by: tracked.alert.ended_by.clone(),
             description: tracked.alert.description.clone(),
         };
         self.0.values().map(persisted).collect()
@@ -200,13 +219,14 @@ impl AlertTracker {
                 since: now.checked_sub(age).unwrap_or(now),
                 since_wall,
                 last_sustained: now,
-                last_caused: now,
                 keep_firing_for: rule.keep_firing_for().max(RESTORED_KEEP_FIRING_FOR),
+                good_polls: None,
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
                     starts_at: it.starts.to_past(wall)?,
                     ends_at: it.ends.and_then(|ends| ends.to_past(wall)),
+                    ended_by: it.ended_by,
                     description: it.description,
                 },
             };
@@ -223,13 +243,14 @@ impl TrackedAlert {
             since: now,
             since_wall: wall,
             last_sustained: now,
-            last_caused: now,
             keep_firing_for: rule.keep_firing_for(),
+            good_polls: None,
             alert: Alert {
                 rule,
                 subject,
                 starts_at: wall,
                 ends_at: None,
+                ended_by: None,
                 description: String::new(),
             },
         }
@@ -240,6 +261,7 @@ impl TrackedAlert {
         &mut self,
         now: Instant,
         wall: SystemTime,
+        good_polls: impl FnOnce() -> u64,
         description: impl FnOnce() -> String,
     ) -> bool {
         if self.phase == Phase::Resolved {
@@ -254,15 +276,18 @@ impl TrackedAlert {
             self.alert.starts_at = wall;
             self.alert.description = description();
         }
+        if self.phase == Phase::Firing {
+            self.good_polls.get_or_insert_with(good_polls);
+        }
         fires
     }
 
-    /// Returns whether the alert keeps firing without a cause while its peer is down. An alert that
-    /// explains an outage inhibits the outage alert, which would otherwise fire at the end.
-    fn outlasts_cause(&self, now: Instant) -> bool {
-        self.phase == Phase::Firing
-            && self.alert.rule.explains_outage
-            && now - self.last_caused < OUTAGE_KEEP_FIRING_FOR
+    /// Whether a firing alert without a cause is seen to be over, by good polls since it began.
+    fn sees_end(&mut self, evaluation: &Evaluation<'_>, subject: &AlertSubject) -> bool {
+        let good_polls = evaluation.good_polls(subject);
+        let at_start = *self.good_polls.get_or_insert(good_polls);
+        evaluation.sees_end(self.alert.rule, subject)
+            && (good_polls != at_start || !self.alert.rule.needs_polls())
     }
 
     /// Handles an evaluation in which the subject cannot be observed: a pending alert stays pending
@@ -278,12 +303,17 @@ impl TrackedAlert {
 
     /// Handles an evaluation without a cause. Returns whether the alert is resolved now.
     fn resolve_if_due(&mut self, now: Instant, wall: SystemTime) -> bool {
-        let due = self.phase == Phase::Firing && now - self.last_sustained >= self.keep_firing_for;
-        if due {
-            self.enter(Phase::Resolved, now, wall);
-            self.alert.ends_at = Some(wall);
-        }
-        due
+        self.phase == Phase::Firing
+            && now - self.last_sustained >= self.keep_firing_for
+            && self.end(None, now, wall)
+    }
+
+    /// Ends the alert. Returns true, for the change.
+    fn end(&mut self, ended_by: Option<EndedBy>, now: Instant, wall: SystemTime) -> bool {
+        self.enter(Phase::Resolved, now, wall);
+        self.alert.ends_at = Some(wall);
+        self.alert.ended_by = ended_by;
+        true
     }
 
     fn enter(&mut self, phase: Phase, now: Instant, wall: SystemTime) {
@@ -299,67 +329,5 @@ impl TrackedAlert {
             Phase::Firing => true,
             Phase::Resolved => now - self.since < RESOLVED_RETENTION,
         }
-    }
-}
-
-impl<'a> Evaluation<'a> {
-    fn run(input: RuleInput<'a>) -> Self {
-        let mut evaluation = Self::default();
-        for (record, network) in input.alertable_peers() {
-            let subject = || AlertSubject::Peer {
-                peer: record.peer.name.clone(),
-                network: network.name.clone(),
-            };
-            if input.is_obstructed(record) {
-                evaluation.frozen.insert(subject());
-                continue;
-            }
-            if record.health == Health::Down {
-                evaluation.down.insert(subject());
-            }
-            evaluation.add(
-                subject,
-                AlertCause::Peer(record),
-                |predicate| matches!(predicate, Predicate::Peer(holds) if holds(record, network, input)),
-            );
-        }
-        for network in input.alertable_networks() {
-            let subject = || AlertSubject::Network {
-                network: network.name.clone(),
-            };
-            let mut own_peers = input.own_peers(network).peekable();
-            let frozen =
-                own_peers.peek().is_some() && own_peers.all(|record| input.is_obstructed(record));
-            if frozen {
-                evaluation.frozen.insert(subject());
-            }
-            evaluation.add(
-                subject,
-                AlertCause::Network(network),
-                |predicate| match predicate {
-                    Predicate::Network(holds) => !frozen && holds(network, input),
-                    Predicate::Visibility(holds) => holds(network, input),
-                    Predicate::Peer(_) | Predicate::Monitor(_) => false,
-                },
-            );
-        }
-        evaluation.add(
-            || AlertSubject::Monitor,
-            AlertCause::Monitor,
-            |predicate| matches!(predicate, Predicate::Monitor(holds) if holds(input)),
-        );
-        evaluation
-    }
-
-    /// Adds a cause for each rule whose predicate holds.
-    fn add(
-        &mut self,
-        subject: impl Fn() -> AlertSubject,
-        cause: AlertCause<'a>,
-        holds: impl Fn(Predicate) -> bool,
-    ) {
-        let rules = RULES.iter().filter(|rule| holds(rule.predicate));
-        self.causes
-            .extend(rules.map(|rule| ((subject(), rule.name, rule.severity), cause)));
     }
 }

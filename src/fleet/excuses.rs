@@ -9,6 +9,7 @@ use crate::self_check::{
     Checks, Contact, Excuse, FailedEndpoint, NetworkPath, ReachabilityCount, find_excuse,
 };
 
+use super::clock_dispute::OwnClock;
 use super::{Fleet, LastPoll, Observation, PeerRecord, lock};
 
 /// How long suspected, unproven problems of the agent can hide an outage of a peer.
@@ -18,6 +19,7 @@ const MAX_SUSPICION: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct MonitorHealth {
     pub(super) checks: Checks,
+    pub(super) own_clock: OwnClock,
     reachability: ReachabilityCount,
 }
 
@@ -54,9 +56,10 @@ impl Fleet {
     }
 
     /// Records the agent's self-checks and revokes excuses that have lasted too long or are
-    /// disproven. To be called once a second.
+    /// disproven, and compares the clocks. To be called once a second.
     pub fn record_self_checks(&self, checks: Checks) {
         let reference_answers = checks.reference_answers();
+        self.compare_clocks(&checks);
         lock(&self.monitor_health).checks = checks;
         let (now, wall) = (Instant::now(), SystemTime::now());
         for slot in self.slots() {

@@ -3,6 +3,7 @@
 
 mod advertised_urls;
 mod bounded;
+mod clock_dispute;
 mod consensus;
 mod evidence;
 mod excuses;
@@ -27,6 +28,7 @@ mod wall_time;
 
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
+pub use clock_dispute::ClockDispute;
 #[cfg(test)]
 pub(crate) use consensus::example;
 pub use consensus::{

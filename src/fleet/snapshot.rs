@@ -12,7 +12,8 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, ServiceTime, Tally, lock,
+    ClockDispute, Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, ServiceTime,
+    Tally, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub networks: Vec<NetworkSnapshot>,
     /// The agent's self-checks.
     pub checks: Checks,
+    /// How the clock of this host and those of most peers disagree, if they do.
+    pub clock_dispute: Option<ClockDispute>,
 }
 
 /// State of one network.
@@ -120,6 +123,7 @@ impl Fleet {
             peers,
             others,
             checks: self.checks(),
+            clock_dispute: self.clock_dispute(),
         }
     }
 

@@ -59,6 +59,16 @@ pub(super) fn write(snapshot: &Snapshot, facts: &AgentFacts, writer: &mut Writer
             family.integer([("check", check.as_str())], healthy.into());
         }
     });
+    writer.family(&catalogue::CLOCK_DISPUTE, |family| {
+        if let Some(dispute) = &snapshot.clock_dispute {
+            let verdict = if dispute.is_own_wrong {
+                "agent_wrong"
+            } else {
+                "disputed"
+            };
+            family.sample([("verdict", verdict)], dispute.offset);
+        }
+    });
     write_targets(snapshot, writer);
 }
 

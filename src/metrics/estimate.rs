@@ -46,6 +46,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .checks()
                 .map(|check| (check, CheckResult::Passed))
                 .collect(),
+            clock_dispute: None,
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),

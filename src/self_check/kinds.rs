@@ -112,13 +112,6 @@ impl Checks {
         self.healthy().all(|(_, healthy)| healthy)
     }
 
-    /// Whether a proven problem of this host affects polls over `path`.
-    #[must_use]
-    pub fn obstruct(&self, path: NetworkPath) -> bool {
-        self.with_result(CheckResult::Failed)
-            .any(|check| check.is_needed_by(path))
-    }
-
     /// Whether a reference answers, which shows that this host reaches others.
     #[must_use]
     pub fn reference_answers(&self) -> bool {

@@ -15,6 +15,7 @@ mod api;
 mod authority;
 mod belief;
 mod chain;
+mod clock;
 mod connections;
 mod consensus;
 #[path = "../support/contract.rs"]
@@ -64,6 +65,8 @@ struct Agent {
     address: String,
     child: Child,
     dir: tempfile::TempDir,
+    /// Variables of its environment.
+    environment: Vec<(String, String)>,
 }
 
 impl Agent {
@@ -73,14 +76,24 @@ impl Agent {
 
     /// Starts the agent at the given address.
     async fn start_at(address: SocketAddr, config: &str) -> Self {
+        Self::start_within(address, config, Vec::new()).await
+    }
+
+    /// Starts the agent at the given address with these variables in its environment.
+    async fn start_within(
+        address: SocketAddr,
+        config: &str,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.yml"), config).unwrap();
         let address = address.to_string();
-        let child = Self::run(dir.path(), &address).await;
+        let child = Self::run(dir.path(), &address, &environment).await;
         Self {
             address,
             child,
             dir,
+            environment,
         }
     }
 
@@ -97,11 +110,11 @@ impl Agent {
 
     /// Starts the agent again at the same address.
     async fn begin(&mut self) {
-        self.child = Self::run(self.dir.path(), &self.address).await;
+        self.child = Self::run(self.dir.path(), &self.address, &self.environment).await;
     }
 
     /// Runs the program with the configuration in `dir` and waits until it listens.
-    async fn run(dir: &Path, listen: &str) -> Child {
+    async fn run(dir: &Path, listen: &str, environment: &[(String, String)]) -> Child {
         let mut child = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"))
             .args([
                 "run",
@@ -112,6 +125,7 @@ impl Agent {
                 "--config",
             ])
             .arg(dir.join("config.yml"))
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

@@ -68,6 +68,12 @@ impl Pages {
         })
     }
 
+    /// Returns the last state of an alert with this name that has been received.
+    pub(super) fn received(&self, name: &str) -> Option<Alert> {
+        let mut alerts = self.notifications.iter().rev().flat_map(|it| &it.alerts);
+        alerts.find(|alert| alert.name() == name).cloned()
+    }
+
     /// Records notifications until none arrives for the given time.
     pub(super) async fn listen(&mut self, quiet: Duration) {
         while timeout(quiet, self.next()).await.is_ok() {}

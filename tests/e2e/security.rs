@@ -57,11 +57,12 @@ async fn prometheus_scrapes_over_tls_with_a_password_and_a_certificate() {
             .replace("127.0.0.1:18880", &address)
     };
     let configs = [(config(PASSWORD), 1.0), (config("wrong"), 0.0)];
-    let child = Agent::run(dir.path(), &address).await;
+    let child = Agent::run(dir.path(), &address, &[]).await;
     let agent = Agent {
         address,
         child,
         dir,
+        environment: Vec::new(),
     };
     for (config, up) in configs {
         let prometheus = Prometheus::start_with(&config).await;

@@ -28,6 +28,7 @@ mod consensus;
 mod discovery;
 
 mod fleet {
+    mod clock;
     mod excuses;
     mod grid;
     mod record;

@@ -30,7 +30,8 @@ impl ClockSample {
     /// Creates a sample from a clock with a resolution of one second. The peer's clock was `date`
     /// when it answered; the answer arrived at the local time `answered_at`, `round_trip` after the
     /// request.
-    pub(crate) fn from_whole_seconds(
+    #[must_use]
+    pub fn from_whole_seconds(
         date: SystemTime,
         answered_at: SystemTime,
         round_trip: Duration,

@@ -1,21 +1,29 @@
 //! Sends alerts to an Alertmanager through its API version 2: immediately when one starts or ends,
 //! and all of them again before they would expire there.
+//!
+//! No time of this host's clock decides when an alert fires there: one that fires has neither start
+//! nor end, so the Alertmanager takes its own, and one that ends does so by the Alertmanager's clock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use humantime::{format_rfc3339_millis, format_rfc3339_seconds};
+use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerting::Alert;
 use crate::supervisor::liveness::Pulse;
 
-use super::message::{MessageContext, PostableAlert, transition_id};
+use super::context::MessageContext;
+use super::message::transition_id;
 use super::outbox::Outbox;
+use super::receiver_clock::ReceiverClock;
 use super::sender::{DeliveryError, Sender};
 
-/// All alerts are sent again after this time.
+/// All alerts are sent again after this time. `resolve_timeout` of the Alertmanager must be several
+/// times as long.
 const RESEND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Longest time that sending all alerts can take: with thousands of them there are many requests.
@@ -23,6 +31,30 @@ const MAX_ROUND: Duration = Duration::from_secs(600);
 
 /// Largest number of alerts in one request.
 const MAX_ALERTS_PER_REQUEST: usize = 256;
+
+/// Route of the API that takes alerts.
+const ALERTS: &str = "/api/v2/alerts";
+
+/// An alert in the format of Alertmanager's API (`postableAlert`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PostableAlert {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    /// Only of an alert that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
+    #[serde(rename = "generatorURL")]
+    generator_url: String,
+}
+
+/// A moment by the clocks of this host, and what is known of that of the Alertmanager.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    now: Instant,
+    wall: SystemTime,
+    receiver: Option<ReceiverClock>,
+}
 
 /// Sends alerts until `stop`.
 pub(super) async fn run(
@@ -74,14 +106,26 @@ async fn send_new_alerts(
         .map(|alert| (transition_id(alert, context), alert))
         .filter(|(id, _)| !accepted.contains(id))
         .collect();
+    let any_ended = new_alerts.iter().any(|(_, alert)| alert.ends_at.is_some());
+    // No alerts at all, to learn the time there.
+    if any_ended
+        && sender.clock.is_none()
+        && let Err(DeliveryError::Retryable(_)) = sender.post(ALERTS, b"[]".to_vec(), None).await
+    {
+        return false;
+    }
     for batch in new_alerts.chunks(MAX_ALERTS_PER_REQUEST) {
-        let now = SystemTime::now();
+        let clocks = Clocks {
+            now: Instant::now(),
+            wall: SystemTime::now(),
+            receiver: sender.clock,
+        };
         let postable: Vec<PostableAlert> = batch
             .iter()
-            .map(|(_, alert)| PostableAlert::new(alert, context, now))
+            .map(|(_, alert)| PostableAlert::new(alert, context, clocks))
             .collect();
         let body = serde_json::to_vec(&postable).expect("strings can be encoded as JSON");
-        match sender.post("/api/v2/alerts", body, None).await {
+        match sender.post(ALERTS, body, None).await {
             Ok(()) | Err(DeliveryError::Rejected(_)) => {
                 accepted.extend(batch.iter().map(|(id, _)| id.clone()));
             }
@@ -89,4 +133,82 @@ async fn send_new_alerts(
         }
     }
     true
+}
+
+impl Clocks {
+    /// Converts a time of this host to the clock of the Alertmanager, as far as that is known. None
+    /// is in the future there.
+    fn convert(self, time: SystemTime) -> SystemTime {
+        self.receiver.map_or_else(
+            || time.min(self.wall),
+            |receiver| receiver.convert(time, self.now, self.wall),
+        )
+    }
+}
+
+impl PostableAlert {
+    fn new(alert: &Alert, context: &MessageContext, clocks: Clocks) -> Self {
+        let mut annotations = context.annotations(alert);
+        let started_at = format_rfc3339_seconds(clocks.convert(alert.starts_at));
+        annotations.insert("started_at".to_owned(), started_at.to_string());
+        let ends_at = alert.ends_at.map(|ends_at| clocks.convert(ends_at));
+        Self {
+            labels: context.labels(alert),
+            annotations,
+            ends_at: ends_at.map(|ends_at| format_rfc3339_millis(ends_at).to_string()),
+            generator_url: context.page_url(&alert.subject),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::alerting::{AlertSubject, RULES};
+    use crate::config;
+
+    use super::*;
+
+    #[test]
+    fn only_an_alert_that_ended_has_a_time_and_that_is_never_in_the_future_there() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let (now, there) = (Instant::now(), at(1_000_000));
+        let context = MessageContext::from_config(&config::embedded());
+        let day = Duration::from_secs(24 * 3600);
+        // The clock of this host is right, ahead, behind; the alert ended a minute ago, or will by a
+        // clock that was ahead.
+        for wall in [there, there + day, there - day] {
+            for (ended, expected) in [
+                (None, None),
+                (
+                    Some(wall - Duration::from_secs(60)),
+                    Some(there - Duration::from_secs(60)),
+                ),
+                (Some(wall + day), Some(there)),
+            ] {
+                let alert = Alert {
+                    rule: &RULES[0],
+                    subject: AlertSubject::Monitor,
+                    starts_at: wall - Duration::from_secs(300),
+                    ends_at: ended,
+                    ended_by: None,
+                    description: String::new(),
+                };
+                let clocks = Clocks {
+                    now,
+                    wall,
+                    receiver: Some(ReceiverClock::new(there, now)),
+                };
+                let posted =
+                    serde_json::to_value(PostableAlert::new(&alert, &context, clocks)).unwrap();
+                let expected = expected.map(|time| format_rfc3339_millis(time).to_string());
+                assert_eq!(
+                    posted.get("endsAt").and_then(|it| it.as_str()),
+                    expected.as_deref()
+                );
+                assert_eq!(posted.get("startsAt"), None);
+                let started = format_rfc3339_seconds(there - Duration::from_secs(300)).to_string();
+                assert_eq!(posted["annotations"]["started_at"], started);
+            }
+        }
+    }
 }

@@ -1,76 +1,59 @@
-//! Notifications as JSON: alerts in the format of Alertmanager's API, and messages in the format of
-//! Alertmanager's webhooks, so that existing webhook receivers can read them.
+//! Messages for webhooks, in the format of Alertmanager's own, so that existing receivers can read
+//! them.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
 
 use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
-use url::Url;
 
 use crate::alerting::{Alert, AlertSubject};
-use crate::config::Config;
+
+use super::context::MessageContext;
 
 /// The version of Alertmanager's webhook format.
 const WEBHOOK_VERSION: &str = "4";
 
-/// How long Alertmanager considers a firing alert valid unless it is sent again.
-const FIRING_VALID_FOR: Duration = Duration::from_secs(240);
-
 /// `endsAt` of a firing alert in Alertmanager's webhooks.
 const NO_END: &str = "0001-01-01T00:00:00Z";
 
-/// Settings of the agent that go into every message.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::alerting) struct MessageContext {
-    /// The agent's name.
-    pub(super) vantage: String,
-    /// The operator's labels.
-    labels: BTreeMap<String, String>,
-    /// The base URL of the agent's web pages, without a trailing slash: `external_url`, or else the
-    /// listen address.
-    base_url: String,
+/// Alerts of which one message can carry several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    /// Alerts about the peers of a network.
+    Peers(String),
+    /// Alerts about a network as a whole.
+    Network(String),
+    /// Alerts about the agent itself.
+    Monitor,
 }
 
-impl MessageContext {
-    /// Takes the settings from `config`.
-    #[must_use]
-    pub(in crate::alerting) fn from_config(config: &Config) -> Self {
-        let base_url = config
-            .external_url
-            .as_ref()
-            .map_or_else(|| format!("http://{}", config.listen), Url::to_string);
-        Self {
-            vantage: config.vantage.clone(),
-            labels: config.notify.labels.clone(),
-            base_url: base_url.trim_end_matches('/').to_owned(),
+impl Group {
+    /// Returns the group of an alert.
+    pub(super) fn of(alert: &Alert) -> Self {
+        match &alert.subject {
+            AlertSubject::Peer { network, .. } => Self::Peers(network.clone()),
+            AlertSubject::Network { network } => Self::Network(network.clone()),
+            AlertSubject::Monitor => Self::Monitor,
         }
     }
 
-    fn home_page_url(&self) -> String {
-        format!("{}/", self.base_url)
+    /// Returns the labels that all alerts of the group have.
+    fn labels(&self, context: &MessageContext) -> BTreeMap<String, String> {
+        let (name, value) = match self {
+            Self::Peers(network) | Self::Network(network) => ("network", network),
+            Self::Monitor => ("vantage", &context.vantage),
+        };
+        BTreeMap::from([(name.to_owned(), value.clone())])
     }
 
-    fn runbook_url(&self, alertname: &str) -> String {
-        format!("{}/runbooks/{alertname}", self.base_url)
-    }
-
-    /// Returns the URL of the page about a subject.
-    fn page_url(&self, subject: &AlertSubject) -> String {
-        let page = self.home_page_url();
-        let segments = match subject {
-            AlertSubject::Peer { peer, .. } => ["peers", peer],
-            AlertSubject::Network { network } => ["networks", network],
-            AlertSubject::Monitor => return page,
-        };
-        let Ok(mut url) = Url::parse(&page) else {
-            return page;
-        };
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
+    /// Returns the kind of its alerts.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Peers(_) => "peers",
+            Self::Network(_) => "network",
+            Self::Monitor => "monitor",
         }
-        url.into()
     }
 }
 
@@ -82,27 +65,17 @@ enum Status {
     Resolved,
 }
 
-/// An alert in the format of Alertmanager's API (`postableAlert`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PostableAlert {
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
-    starts_at: String,
-    ends_at: String,
-    #[serde(rename = "generatorURL")]
-    generator_url: String,
-}
-
-/// A message for a webhook: one alert that started to fire or was resolved.
+/// A message for a webhook: the alerts of a group that fire, and those that have ended since its
+/// last message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WebhookMessage {
-    /// Identifies the transition; the same each time the message is sent.
+    /// Identifies the message; the same each time it is sent.
     pub(super) id: String,
     version: String,
     group_key: String,
-    truncated_alerts: u32,
+    /// Number of firing alerts, told before, for which there was no room.
+    truncated_alerts: usize,
     status: Status,
     receiver: String,
     group_labels: BTreeMap<String, String>,
@@ -110,45 +83,21 @@ pub(super) struct WebhookMessage {
     common_annotations: BTreeMap<String, String>,
     #[serde(rename = "externalURL")]
     external_url: String,
-    alerts: [WebhookAlert; 1],
+    alerts: Vec<WebhookAlert>,
 }
 
 /// An alert in the format of Alertmanager's webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct WebhookAlert {
     status: Status,
-    #[serde(flatten)]
-    alert: PostableAlert,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: String,
     fingerprint: String,
-}
-
-/// Returns the labels that identify an alert.
-fn labels(alert: &Alert, context: &MessageContext) -> BTreeMap<String, String> {
-    let mut labels = alert.subject.labels(&context.vantage);
-    labels.extend(context.labels.clone());
-    let rule_labels = [
-        ("alertname", alert.rule.name),
-        ("severity", alert.rule.severity.as_str()),
-    ];
-    labels.extend(rule_labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    labels
-}
-
-/// Returns a hash of labels.
-fn fingerprint(labels: &BTreeMap<String, String>) -> String {
-    digest(
-        labels
-            .iter()
-            .flat_map(|(name, value)| [name.as_str(), value]),
-    )
-}
-
-/// Returns the id of the last transition of `alert`. It does not depend on when it is sent.
-pub(super) fn transition_id(alert: &Alert, context: &MessageContext) -> String {
-    let fingerprint = fingerprint(&labels(alert, context));
-    let starts_at = format_rfc3339_millis(alert.starts_at).to_string();
-    let status = Status::from_alert(alert);
-    digest([fingerprint.as_str(), &starts_at, status.as_str()])
 }
 
 impl Status {
@@ -167,73 +116,112 @@ impl Status {
     }
 }
 
-impl PostableAlert {
-    /// Formats `alert` at `now`. A firing alert ends [`FIRING_VALID_FOR`] later unless it is sent
-    /// again. After a clock was ahead, receivers would refuse an alert that starts after its end,
-    /// and would consider one that ended in the future as firing until then.
-    pub(super) fn new(alert: &Alert, context: &MessageContext, now: SystemTime) -> Self {
-        let page_url = context.page_url(&alert.subject);
-        let annotations = [
-            (
-                "summary",
-                alert.rule.summary_of(&alert.subject, &context.vantage),
-            ),
-            ("description", alert.description.clone()),
-            ("runbook_url", context.runbook_url(alert.rule.name)),
-            ("page_url", page_url.clone()),
-        ];
-        let ends_at = match alert.ends_at {
-            Some(ends_at) => ends_at.min(now),
-            None => now + FIRING_VALID_FOR,
-        };
-        let starts_at = alert.starts_at.min(ends_at).min(now);
+impl WebhookAlert {
+    fn new(alert: &Alert, context: &MessageContext) -> Self {
+        let labels = context.labels(alert);
+        // A clock may have been set back while it fired.
+        let starts_at = alert
+            .ends_at
+            .map_or(alert.starts_at, |ends_at| alert.starts_at.min(ends_at));
         Self {
-            labels: labels(alert, context),
-            annotations: annotations
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
+            status: Status::from_alert(alert),
+            annotations: context.annotations(alert),
             starts_at: format_rfc3339_millis(starts_at).to_string(),
-            ends_at: format_rfc3339_millis(ends_at).to_string(),
-            generator_url: page_url,
+            ends_at: alert.ends_at.map_or_else(
+                || NO_END.to_owned(),
+                |ends_at| format_rfc3339_millis(ends_at).to_string(),
+            ),
+            generator_url: context.page_url(&alert.subject),
+            fingerprint: fingerprint(&labels),
+            labels,
         }
     }
 }
 
 impl WebhookMessage {
-    /// Formats the last transition of `alert` for the webhook called `receiver`.
-    pub(super) fn new(alert: &Alert, context: &MessageContext, receiver: &str) -> Self {
-        let changed_at = alert.ends_at.unwrap_or(alert.starts_at);
-        let mut postable = PostableAlert::new(alert, context, changed_at);
-        let status = Status::from_alert(alert);
-        if status == Status::Firing {
-            NO_END.clone_into(&mut postable.ends_at);
-        }
-        let fingerprint = fingerprint(&postable.labels);
+    /// Formats a message to the webhook called `receiver`. `truncated` is the number of alerts for
+    /// which there was no room.
+    pub(super) fn new(
+        group: &Group,
+        alerts: &[&Alert],
+        truncated: usize,
+        context: &MessageContext,
+        receiver: &str,
+    ) -> Self {
+        let ids: Vec<String> = alerts
+            .iter()
+            .map(|alert| transition_id(alert, context))
+            .collect();
+        let group_labels = group.labels(context);
+        let alerts: Vec<WebhookAlert> = alerts
+            .iter()
+            .map(|alert| WebhookAlert::new(alert, context))
+            .collect();
+        let fires = alerts.iter().any(|alert| alert.status == Status::Firing);
         Self {
-            id: transition_id(alert, context),
+            id: digest(ids.iter().map(String::as_str)),
             version: WEBHOOK_VERSION.to_owned(),
-            group_key: format!("{{}}:{{fingerprint={fingerprint:?}}}"),
-            truncated_alerts: 0,
-            status,
+            group_key: format!("{}:{group_labels:?}", group.kind()),
+            truncated_alerts: truncated,
+            status: if fires {
+                Status::Firing
+            } else {
+                Status::Resolved
+            },
             receiver: receiver.to_owned(),
-            group_labels: postable.labels.clone(),
-            common_labels: postable.labels.clone(),
-            common_annotations: postable.annotations.clone(),
+            group_labels,
+            common_labels: common(alerts.iter().map(|alert| &alert.labels)),
+            common_annotations: common(alerts.iter().map(|alert| &alert.annotations)),
             external_url: context.home_page_url(),
-            alerts: [WebhookAlert {
-                status,
-                alert: postable,
-                fingerprint,
-            }],
+            alerts,
         }
     }
 
-    /// Returns the `alertname` label.
-    pub(super) fn alertname(&self) -> &str {
-        self.common_labels
-            .get("alertname")
-            .map_or("", String::as_str)
+    /// Returns the number of its alerts.
+    pub(super) const fn alerts(&self) -> usize {
+        self.alerts.len()
     }
+
+    /// Returns the names of its alerts, each once.
+    pub(super) fn alertnames(&self) -> String {
+        let mut names: Vec<&str> = self
+            .alerts
+            .iter()
+            .filter_map(|alert| alert.labels.get("alertname"))
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(", ")
+    }
+}
+
+/// Returns the entries that all of `maps` have.
+fn common<'a>(
+    mut maps: impl Iterator<Item = &'a BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let mut common = maps.next().cloned().unwrap_or_default();
+    for map in maps {
+        common.retain(|name, value| map.get(name) == Some(value));
+    }
+    common
+}
+
+/// Returns a hash of labels.
+fn fingerprint(labels: &BTreeMap<String, String>) -> String {
+    digest(
+        labels
+            .iter()
+            .flat_map(|(name, value)| [name.as_str(), value]),
+    )
+}
+
+/// Returns the id of the last transition of `alert`. It does not depend on when it is sent.
+pub(super) fn transition_id(alert: &Alert, context: &MessageContext) -> String {
+    let fingerprint = fingerprint(&context.labels(alert));
+    let starts_at = format_rfc3339_millis(alert.starts_at).to_string();
+    let status = Status::from_alert(alert);
+    digest([fingerprint.as_str(), &starts_at, status.as_str()])
 }
 
 /// Returns 16 hex digits of the hash of a sequence of strings.
@@ -244,40 +232,4 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
         hasher.update(text);
     }
     hex::encode(&hasher.finalize()[..8])
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::alerting::rules::RULES;
-    use crate::config;
-
-    use super::*;
-
-    #[test]
-    fn an_alert_of_a_clock_that_was_ahead_is_valid_for_receivers() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let day = Duration::from_secs(24 * 3600);
-        let context = MessageContext::from_config(&config::embedded());
-        for (starts, ends, expected) in [
-            (now + day, None, (now, now + FIRING_VALID_FOR)),
-            (now + day, Some(now - day), (now - day, now - day)),
-            (now - day, Some(now + day), (now - day, now)),
-            (now + day, Some(now + day * 2), (now, now)),
-        ] {
-            let alert = Alert {
-                rule: &RULES[0],
-                subject: AlertSubject::Monitor,
-                starts_at: starts,
-                ends_at: ends,
-                description: String::new(),
-            };
-            let posted = PostableAlert::new(&alert, &context, now);
-            let times = [posted.starts_at, posted.ends_at];
-            let expected = [expected.0, expected.1];
-            assert_eq!(
-                times,
-                expected.map(|time| format_rfc3339_millis(time).to_string())
-            );
-        }
-    }
 }

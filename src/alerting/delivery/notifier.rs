@@ -13,7 +13,7 @@ use crate::poller::ScheduleMetrics;
 use crate::supervisor::liveness::{Liveness, Part, Pulse};
 use crate::supervisor::{Supervisor, TaskSet};
 
-use super::message::MessageContext;
+use super::context::MessageContext;
 use super::metrics::DeliveryMetrics;
 use super::outbox::Outbox;
 use super::sender::Sender;
@@ -105,7 +105,7 @@ async fn deliver(
         metrics,
         ..
     } = dependencies;
-    let sender = |target: &Target| Sender::new(&name, target, metrics);
+    let sender = |target: &Target| Sender::new(&name, target, metrics, Arc::clone(&fleet));
     match config {
         ReceiverConfig::Alertmanager(it, context) => {
             alertmanager::run(sender(&it.target), context, outbox, pulse, stop).await;

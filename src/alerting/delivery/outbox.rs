@@ -1,5 +1,5 @@
-//! The outbox: tracked alerts and one bounded queue of notifications per webhook. Notifications are
-//! saved by the state writer before they are published to the receivers.
+//! The outbox: tracked alerts, and for each webhook what it has been told and a bounded queue of
+//! messages. Messages are saved by the state writer before they are published to the receivers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::alerting::inhibition::FiringAlerts;
 use crate::alerting::{Alert, AlertSubject, AlertTracker, PersistedAlert, RuleInput};
 use crate::config::Webhook;
 use crate::fleet::Rename;
 
-use super::message::{MessageContext, WebhookMessage};
+use super::context::MessageContext;
+use super::grouping::{Grouping, ToldAlert};
+use super::message::WebhookMessage;
 
-/// Largest number of messages queued for one webhook; beyond it the oldest are dropped.
-const MAX_QUEUE_LENGTH: usize = 10_000;
+/// Largest number of alerts in the messages queued for one webhook; beyond it the oldest messages are
+/// dropped.
+const MAX_QUEUED_ALERTS: usize = 10_000;
 
 /// Tracked alerts and undelivered notifications.
 #[derive(Debug)]
@@ -30,6 +34,10 @@ pub struct Outbox {
 pub struct PersistedOutbox {
     alerts: Vec<PersistedAlert>,
     queues: BTreeMap<String, Vec<WebhookMessage>>,
+    /// What each webhook has been told; absent in files of earlier versions, which told of each
+    /// alert at once.
+    #[serde(default)]
+    told: Option<BTreeMap<String, Vec<ToldAlert>>>,
 }
 
 impl PersistedOutbox {
@@ -45,14 +53,22 @@ struct Inner {
     alert_tracker: AlertTracker,
     /// Number of times that peers got other names.
     renames: u64,
+    /// Whether alerts got other subjects since the last evaluation.
+    renamed: bool,
     /// Queues by webhook name.
     queues: BTreeMap<String, Queue>,
+    /// What each webhook has been told, by its name.
+    groupings: BTreeMap<String, Grouping>,
+    /// Whether webhooks have been told of the restored alerts without a record of it.
+    told_unrecorded: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     /// Oldest first.
     messages: VecDeque<WebhookMessage>,
+    /// Number of alerts in them.
+    alerts: usize,
     /// Number of messages at the front that may be sent.
     published: usize,
     /// Number of messages dropped since this was last reported.
@@ -73,8 +89,14 @@ impl Outbox {
     pub fn restore(&self, persisted: PersistedOutbox) {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut inner = self.lock();
+        inner.told_unrecorded = persisted.told.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
+        let told = persisted.told.unwrap_or_default().into_iter();
+        inner.groupings = told
+            .map(|(name, told)| (name, Grouping::restore(told)))
+            .collect();
         let queue = |messages: Vec<WebhookMessage>| Queue {
+            alerts: messages.iter().map(WebhookMessage::alerts).sum(),
             published: messages.len(),
             messages: messages.into(),
             dropped: 0,
@@ -95,6 +117,13 @@ impl Outbox {
             queues: queues
                 .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
+            told: Some(
+                inner
+                    .groupings
+                    .iter()
+                    .map(|(name, grouping)| (name.clone(), grouping.export()))
+                    .collect(),
+            ),
         }
     }
 
@@ -103,9 +132,10 @@ impl Outbox {
     pub fn rename_with(&self, rename: impl FnOnce() -> Vec<Rename>) -> Vec<Rename> {
         let mut inner = self.lock();
         let renames = rename();
-        inner.renames += u64::from(!renames.is_empty());
-        for rename in &renames {
-            inner.alert_tracker.rename(rename);
+        if !renames.is_empty() {
+            inner.renames += 1;
+            let (now, wall) = (Instant::now(), SystemTime::now());
+            inner.renamed |= inner.alert_tracker.rename(&renames, now, wall);
         }
         renames
     }
@@ -115,8 +145,8 @@ impl Outbox {
         self.lock().renames
     }
 
-    /// Evaluates all rules and queues messages for the webhooks. Returns whether any alert started
-    /// to fire or was resolved; [`Self::publish`] must follow.
+    /// Evaluates all rules and queues the messages for the webhooks that are due. Returns whether
+    /// any alert started to fire or ended, or a message was queued; [`Self::publish`] must follow.
     ///
     /// Does nothing if peers got other names since `renames` was read, before the snapshot.
     pub(in crate::alerting) fn evaluate(
@@ -130,20 +160,37 @@ impl Outbox {
         if inner.renames != renames {
             return false;
         }
-        let changed_alerts = inner.alert_tracker.evaluate(input, &context.vantage);
+        let subjects_changed = std::mem::take(&mut inner.renamed);
+        let told_unrecorded = std::mem::take(&mut inner.told_unrecorded);
+        let Inner {
+            alert_tracker,
+            queues,
+            groupings,
+            ..
+        } = &mut *inner;
+        if told_unrecorded {
+            for webhook in webhooks {
+                let grouping = groupings.entry(webhook.name.clone()).or_default();
+                grouping.assume_told(alert_tracker.alerts());
+            }
+        }
+        let changed_alerts = alert_tracker.evaluate(input, &context.vantage);
         for alert in &changed_alerts {
             log_transition(alert);
-            let accepts = |webhook: &&Webhook| {
-                alert.rule.severity >= webhook.min_severity
-                    && (alert.ends_at.is_none() || webhook.send_resolved)
-            };
-            for webhook in webhooks.iter().filter(accepts) {
-                let message = WebhookMessage::new(alert, context, &webhook.name);
-                let queue = inner.queues.entry(webhook.name.clone()).or_default();
+        }
+        let alerts: Vec<&Alert> = alert_tracker.alerts().collect();
+        let firing = FiringAlerts::new(alerts.iter().copied());
+        let mut any_message = false;
+        for webhook in webhooks {
+            let grouping = groupings.entry(webhook.name.clone()).or_default();
+            let now = input.snapshot.now;
+            for message in grouping.due(&alerts, &firing, webhook, context, now) {
+                any_message = true;
+                let queue = queues.entry(webhook.name.clone()).or_default();
                 queue.push(message);
             }
         }
-        !changed_alerts.is_empty()
+        any_message || subjects_changed || !changed_alerts.is_empty()
     }
 
     /// Allows all queued messages to be sent.
@@ -159,9 +206,9 @@ impl Outbox {
         self.published.subscribe()
     }
 
-    /// Returns the alerts that are firing or recently resolved.
+    /// Returns the alerts that are firing or recently ended.
     pub(super) fn alerts(&self) -> Vec<Alert> {
-        self.lock().alert_tracker.alerts()
+        self.lock().alert_tracker.alerts().cloned().collect()
     }
 
     /// Returns the first published message for a webhook, and the number of messages dropped since
@@ -184,10 +231,14 @@ impl Outbox {
         }
     }
 
-    /// Drops the queues of all webhooks but these.
+    /// Drops the queues of all webhooks but these, and what the others have been told.
     pub(super) fn retain_webhooks<'a>(&self, webhooks: impl Iterator<Item = &'a str>) {
         let webhooks: BTreeSet<&str> = webhooks.collect();
-        self.lock().queues.retain(|name, queue| {
+        let mut inner = self.lock();
+        inner
+            .groupings
+            .retain(|name, _| webhooks.contains(name.as_str()));
+        inner.queues.retain(|name, queue| {
             let retained = webhooks.contains(name.as_str());
             let (receiver, dropped) = (name, queue.messages.len());
             if !retained && dropped > 0 {
@@ -208,15 +259,17 @@ impl Outbox {
 
 impl Queue {
     fn push(&mut self, message: WebhookMessage) {
+        self.alerts += message.alerts();
         self.messages.push_back(message);
-        if self.messages.len() > MAX_QUEUE_LENGTH {
+        while self.alerts > MAX_QUEUED_ALERTS {
             self.pop();
             self.dropped += 1;
         }
     }
 
     fn pop(&mut self) {
-        self.messages.pop_front();
+        let popped = self.messages.pop_front();
+        self.alerts -= popped.map_or(0, |message| message.alerts());
         self.published = self.published.saturating_sub(1);
     }
 }
@@ -233,6 +286,7 @@ fn log_transition(alert: &Alert) {
             alertname = name,
             peer.name = peer,
             peer.network = network,
+            ended_by = alert.ended_by.as_ref().map(ToString::to_string),
             "alert resolved"
         );
     } else {

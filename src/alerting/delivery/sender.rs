@@ -1,8 +1,10 @@
 //! Sends single HTTP requests to a receiver and classifies the outcome.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use convex_client::{http_client_for, request_failure, retry_after};
+use headers::{Date, HeaderMapExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::Client;
@@ -10,9 +12,11 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::config::{BasicAuth, Target};
+use crate::fleet::Fleet;
 use crate::retry::RetryPauses;
 
 use super::metrics::DeliveryMetrics;
+use super::receiver_clock::ReceiverClock;
 
 /// Timeout of one request.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +36,10 @@ pub(super) struct Sender {
     url: Result<Url, String>,
     basic_auth: Option<BasicAuth>,
     metrics: DeliveryMetrics,
+    /// Hears what the clock of the receiver says about that of this host.
+    fleet: Arc<Fleet>,
+    /// The clock of the receiver, once an answer has told it.
+    pub(super) clock: Option<ReceiverClock>,
     pauses: RetryPauses,
     /// Time until which `Retry-After` asks for no requests.
     quiet_until: Option<Instant>,
@@ -49,7 +57,12 @@ pub(super) enum DeliveryError {
 }
 
 impl Sender {
-    pub(super) fn new(receiver: &str, target: &Target, metrics: DeliveryMetrics) -> Self {
+    pub(super) fn new(
+        receiver: &str,
+        target: &Target,
+        metrics: DeliveryMetrics,
+        fleet: Arc<Fleet>,
+    ) -> Self {
         let url = Url::parse(target.url.expose()).map_err(|error| error.to_string());
         let options = target.http.client_options();
         let client = url.clone().and_then(|url| {
@@ -62,6 +75,8 @@ impl Sender {
             url,
             basic_auth: target.basic_auth.clone(),
             metrics,
+            fleet,
+            clock: None,
             pauses: RetryPauses::for_delivery(),
             quiet_until: None,
             last_failure: None,
@@ -151,9 +166,16 @@ impl Sender {
         if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
             request = request.header(IDEMPOTENCY_KEY, id);
         }
+        let sent = Instant::now();
         let response = request.send().await.map_err(|error| {
             DeliveryError::Retryable(request_failure(&error.without_url()).to_string())
         })?;
+        if let Some(date) = response.headers().typed_get::<Date>() {
+            let clock = ReceiverClock::new(date.into(), Instant::now());
+            let sample = clock.compare(SystemTime::now(), sent.elapsed());
+            self.fleet.record_reference_clock(&self.receiver, sample);
+            self.clock = Some(clock);
+        }
         let asked = retry_after(response.status(), response.headers(), SystemTime::now());
         self.leave_alone(asked);
         classify(response.status())
@@ -194,7 +216,7 @@ mod tests {
             basic_auth: None,
             http: HttpOptions::default(),
         };
-        let mut sender = Sender::new("r", &target, metrics);
+        let mut sender = Sender::new("r", &target, metrics, Arc::default());
         let now = Instant::now();
         for (asked, respected) in [(1800, 1800), (86_400, 3600), (u64::MAX, 3600)] {
             sender.leave_alone(Some(Duration::from_secs(asked)));

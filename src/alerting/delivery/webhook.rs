@@ -41,7 +41,7 @@ pub(super) async fn run(
         match outcome {
             Ok(()) => {
                 tracing::debug!(
-                    receiver = %webhook, alertname = message.alertname(),
+                    receiver = %webhook, alertnames = %message.alertnames(),
                     "notification delivered"
                 );
                 outbox.remove(&webhook, &message.id);

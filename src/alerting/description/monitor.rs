@@ -1,6 +1,7 @@
 //! What is known of the agent itself.
 
 use crate::alerting::input::RuleInput;
+use crate::fleet::ClockDispute;
 
 use super::list_or_none;
 
@@ -18,9 +19,25 @@ pub(super) fn facts(input: RuleInput<'_>) -> Vec<String> {
     } else {
         "rejected"
     };
-    vec![format!(
+    let mut facts = vec![format!(
         "Failing self-checks: {}; failing receivers: {}; last configuration reload: {reload}.",
         list_or_none(&failing_checks),
         list_or_none(&failing_receivers),
-    )]
+    )];
+    facts.extend(input.snapshot.clock_dispute.as_ref().map(clock));
+    facts
+}
+
+/// Says how the clock of this host and those of most peers disagree.
+fn clock(dispute: &ClockDispute) -> String {
+    let (seconds, direction) = match dispute.offset {
+        offset if offset < 0.0 => (-offset, "behind"),
+        offset => (offset, "ahead of"),
+    };
+    let verdict = if dispute.is_own_wrong {
+        "It is wrong."
+    } else {
+        "This host says that its clock is synchronised, so those of the peers may be wrong."
+    };
+    format!("The clock of this host is {seconds:.1} s {direction} those of most peers. {verdict}")
 }

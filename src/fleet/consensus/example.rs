@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use crate::config::Peer;
 use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
-    ConsensusVerdict, Evidence, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
-    LastBlock, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending, PendingUpgrade,
-    Production, ProtocolVerdict, Snapshot, Vote, WalkResult,
+    ConsensusVerdict, Evidence, Fork, ForkedBlock, Health, Heard, Hearing, HearingCell, Histories,
+    History, LastBlock, LastPoll, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending,
+    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -49,6 +49,7 @@ pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
             ..NetworkSnapshot::default()
         }],
         checks: crate::self_check::Checks::default(),
+        clock_dispute: None,
     }
 }
 
@@ -111,6 +112,39 @@ pub(crate) fn schedule_upgrade(snapshot: &mut Snapshot, seconds: i64) {
             }],
             ..ProtocolVerdict::default()
         });
+    });
+}
+
+/// Polls a peer at `now`, which answers, fails or is excused as its health says.
+pub(crate) fn poll_by_health(record: &mut PeerRecord, now: Instant) {
+    record.last_poll = match record.health {
+        Health::Unknown => LastPoll::Excused,
+        Health::Up | Health::Degraded => LastPoll::Good,
+        Health::Down => LastPoll::Failed,
+    };
+    match record.last_poll.up() {
+        Some(true) => answer(record, now),
+        Some(false) => {
+            record.polls += 1;
+            record.poll_failures += 1;
+        }
+        None => {}
+    }
+}
+
+/// Polls a peer at `now`, which answers.
+pub(crate) fn answer(record: &mut PeerRecord, now: Instant) {
+    record.last_poll = LastPoll::Good;
+    record.polls += 1;
+    record.order = Some(Measured {
+        value: OrderPoints {
+            block: 8,
+            proposal: 8,
+            consensus: 8,
+            finality: 8,
+        },
+        obtained: now,
+        via: None,
     });
 }
 

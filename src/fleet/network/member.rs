@@ -86,6 +86,8 @@ pub(in crate::fleet) struct Member {
     pub(super) upgrade: UpgradeStanding,
     pub(super) registration: RegistrationWatch,
     pub(super) health: Health,
+    /// Whether another peer answers in its place.
+    pub(super) is_replaced: bool,
     pub(super) stall_after: Duration,
     /// How far its clock is behind that of the agent.
     pub(super) clock_behind: Duration,
@@ -138,6 +140,7 @@ impl Member {
             upgrade: UpgradeStanding::default(),
             registration: RegistrationWatch::default(),
             health: Health::Unknown,
+            is_replaced: false,
             stall_after: Duration::ZERO,
             clock_behind: Duration::ZERO,
             standing,

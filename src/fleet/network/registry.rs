@@ -128,6 +128,8 @@ impl NetworkWatch {
     /// Returns the standing of the registered peers that are watched, by key.
     pub(super) fn stake_classes(&self, now: Instant) -> HashMap<Hash, StakeClass> {
         let class = |member: &Member| match member.health {
+            // Where the peer itself is, nobody has seen.
+            Health::Down if member.is_replaced => StakeClass::Unobserved,
             Health::Down => StakeClass::Down,
             _ if member.standing.is_apart() || member.upgrade.is_required => StakeClass::Minority,
             _ if !member.is_answering(now) => StakeClass::Unobserved,

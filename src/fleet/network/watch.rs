@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::failure::Reason;
 use crate::fleet::slot::{Slot, SlotId, SlotState, Unjudged};
-use crate::fleet::{Evidence, OrderState};
+use crate::fleet::{Condition, Evidence, OrderState};
 
 use super::agreement::{Agreement, RingVerdict, WeightedRing};
 use super::consensus::Consensus;
@@ -117,6 +118,9 @@ impl NetworkWatch {
         let record = &state.record;
         // Excuses are revoked between polls.
         member.health = record.health;
+        member.is_replaced = record
+            .conditions
+            .contains(&Condition::Failing(Reason::WrongPeer));
         if member.name != record.peer.name {
             member.name.clone_from(&record.peer.name);
         }

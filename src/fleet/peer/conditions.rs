@@ -15,6 +15,10 @@ use super::PeerRecord;
 use super::condition::Condition;
 use super::order::OrderState;
 
+/// How many polls in a row must find a peer of another network: one can meet a peer that is being
+/// replaced.
+const MIN_OTHER_NETWORK_POLLS: u32 = 2;
+
 impl PeerRecord {
     /// Returns the conditions that follow from the last poll, which was at `now`.
     pub(in crate::fleet) fn active_conditions(
@@ -29,12 +33,16 @@ impl PeerRecord {
                 .as_ref()
                 .filter(|_| self.excuse.is_none())
             {
-                let is_wrong = matches!(failure.reason, Reason::WrongNetwork | Reason::WrongPeer);
                 let failing = Condition::Failing(failure.reason);
                 // An excuse does not end a condition that is already active.
                 let excused = self.failures_excused && !self.conditions.contains(&failing);
                 let repeated = endpoint.consecutive_failures >= self.peer.polling.down_after;
-                if is_wrong || (repeated && !excused) {
+                let counts = match failure.reason {
+                    Reason::WrongPeer => true,
+                    Reason::WrongNetwork => endpoint.other_network_polls >= MIN_OTHER_NETWORK_POLLS,
+                    Reason::Client(_) => repeated && !excused,
+                };
+                if counts {
                     found.insert(failing);
                     // An overloaded endpoint may be the one that answers.
                     let is_other = failure.reason != Reason::Client(FailureReason::Overloaded)
@@ -106,9 +114,7 @@ impl PeerRecord {
                 found.insert(Condition::WeightDecayed);
             }
         }
-        if let Some(clock) = self.clock(now)
-            && clock.skew.abs() - clock.uncertainty > limits.clock_skew.as_secs_f64()
-        {
+        if self.clock_is_off(now) && !self.clock_doubted {
             found.insert(Condition::ClockSkew);
         }
         // A problem of the agent itself is not a condition of the peer.

@@ -39,6 +39,8 @@ pub struct EndpointRecord {
     pub last_success: Option<SystemTime>,
     /// Why the last poll failed; none after a good one.
     pub last_failure: Option<Failure>,
+    /// Last polls, one after the other, that found a peer of another network.
+    pub(in crate::fleet) other_network_polls: u32,
     /// Failures in a row of connections that were to replace an old one which still works.
     pub new_connection_failures: u32,
     /// When the first of them began; none if there are none.
@@ -74,6 +76,7 @@ impl EndpointRecord {
             last_attempt: None,
             last_success: None,
             last_failure: None,
+            other_network_polls: 0,
             new_connection_failures: 0,
             new_connections_fail_since: None,
             new_connection_failure: None,
@@ -95,6 +98,10 @@ impl EndpointRecord {
         self.tally.record(observation);
         self.last_attempt = Some(observation.began);
         self.last_failure.clone_from(&observation.failure);
+        self.other_network_polls = match observation.reason() {
+            Some(Reason::WrongNetwork) => self.other_network_polls.saturating_add(1),
+            _ => 0,
+        };
         if let Some(certificate) = &attempt.certificate {
             self.certificate = Some(Arc::clone(certificate));
         }

@@ -123,6 +123,8 @@ pub struct PeerRecord {
     /// Highest version of the protocol that the peer can execute.
     pub(in crate::fleet) supported: Option<Measured<i64>>,
     pub(in crate::fleet) clock: Option<Measured<ClockSample>>,
+    /// Whether the clock of this host, by which that of the peer is measured, is in doubt.
+    pub(in crate::fleet) clock_doubted: bool,
     /// Boxed, because only few peers have a sidecar.
     pub(in crate::fleet) process: Option<Box<Measured<ProcessReading>>>,
     pub(in crate::fleet) store: Option<Box<Measured<StoreReading>>>,
@@ -172,6 +174,7 @@ impl PeerRecord {
             poll_answer: None,
             supported: None,
             clock: None,
+            clock_doubted: false,
             process: None,
             store: None,
         }
@@ -265,6 +268,13 @@ impl PeerRecord {
             .maintenance
             .iter()
             .any(|window| window.covers(wall))
+    }
+
+    /// Whether the last poll was good and is not outdated.
+    #[must_use]
+    pub fn answers(&self, now: Instant) -> bool {
+        let timed = |endpoint| self.timings(endpoint, now).is_some();
+        self.last_poll.is_good() && (self.order(now).is_some() || self.endpoints.iter().any(timed))
     }
 
     /// Returns the points of the order, unless outdated.

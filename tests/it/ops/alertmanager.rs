@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use convex_peer_monitor::alerting::INHIBITIONS;
 use serde::Deserialize;
 
 use super::{alerts, read, root};
@@ -277,6 +278,54 @@ fn no_alert_about_an_agent_inhibits() {
         let sources = named(&rule.source_matchers);
         assert!(sources.is_subset(&about_network), "{sources:?}");
     }
+}
+
+/// Each source with a target and the labels that must be equal.
+type Pairs = BTreeSet<(String, String, Vec<String>)>;
+
+fn pairs(
+    sources: impl IntoIterator<Item = String>,
+    targets: &BTreeSet<String>,
+    equal: &[String],
+) -> Pairs {
+    let with_targets = |source: String| {
+        let pair = move |target: &String| (source.clone(), target.clone(), equal.to_vec());
+        targets.iter().map(pair).collect::<Vec<_>>()
+    };
+    sources.into_iter().flat_map(with_targets).collect()
+}
+
+#[test]
+fn the_example_holds_back_what_the_agent_itself_holds_back() {
+    let owned =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let of_agent: Pairs = INHIBITIONS
+        .iter()
+        .flat_map(|it| {
+            let targets = owned(it.targets).into_iter().collect();
+            pairs(owned(it.sources), &targets, &owned(it.scope.equal()))
+        })
+        .collect();
+    let of_example: Pairs = example()
+        .inhibit_rules
+        .into_iter()
+        .flat_map(|rule| {
+            let (sources, targets) = (named(&rule.source_matchers), named(&rule.target_matchers));
+            pairs(sources, &targets, &rule.equal)
+        })
+        .collect();
+    let missing: Vec<_> = of_agent.difference(&of_example).collect();
+    let surplus: Vec<_> = of_example.difference(&of_agent).collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "not in the example: {missing:?}; not in the agent: {surplus:?}"
+    );
+}
+
+#[test]
+fn an_agent_that_ends_leaves_its_alerts_firing_for_an_hour() {
+    let text = read(&root().join("alerts/alertmanager.example.yml"));
+    assert!(text.contains("resolve_timeout: 1h"));
 }
 
 #[test]
