@@ -38,6 +38,7 @@ mod sidecar;
 mod source;
 mod top_level;
 mod value;
+mod vantages;
 mod verdicts;
 mod web;
 mod yaml;
@@ -64,6 +65,7 @@ pub use render::{SECRET, render};
 pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
+pub use vantages::Vantage;
 pub use verdicts::Thresholds;
 pub use web::{LoadedTls, PasswordHash, Tls, Web};
 
@@ -103,6 +105,8 @@ pub struct Config {
     pub queries: Vec<CustomQuery>,
     /// Where the agent sends alerts itself.
     pub notify: Notify,
+    /// Other agents whose opinions it reads, in file order; names are unique.
+    pub vantages: Vec<Vantage>,
     /// How much history is kept.
     pub history: History,
     /// Limits on concurrent polls and on the size of replies.

@@ -18,6 +18,7 @@ use super::section::Section;
 use super::self_check::self_check;
 use super::source::{Reported, Source};
 use super::value::Value;
+use super::vantages::vantages;
 use super::verdicts::Thresholds;
 use super::web::web;
 use super::yaml::{Content, Node};
@@ -56,6 +57,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let peers = peers(&file, known, [defaults, references], mode);
     let queries = queries(&file, known);
     let notify = notify(&file);
+    let vantages = vantages(&file);
 
     let (networks, peers) = (networks?.into_networks()?, peers?);
     let discovery = networks.iter().filter_map(|it| it.discovery.as_ref());
@@ -81,6 +83,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         sample: Vec::new(),
         queries: queries?,
         notify: notify?,
+        vantages: vantages?,
         history: history?,
         limits: limits?,
         detail: detail?.unwrap_or(auto),
