@@ -6,11 +6,16 @@ use std::time::{Duration, SystemTime};
 use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, PendingUpgrade};
 
 use super::input::{AlertCause, RuleInput};
+use super::vantages;
 
 /// Describes the state of the subject of an alert. `vantage` is the agent's name.
 pub(super) fn describe(input: RuleInput<'_>, cause: AlertCause<'_>, vantage: &str) -> String {
     match cause {
-        AlertCause::Peer(record) => describe_peer(record) + &describe_support(input, record),
+        AlertCause::Peer(record) => {
+            describe_peer(record)
+                + &describe_support(input, record)
+                + &vantages::describe(record, input)
+        }
         AlertCause::Network(network) => describe_network(input, network),
         AlertCause::Monitor => describe_monitor(input, vantage),
     }

@@ -11,6 +11,7 @@ mod subject;
 mod tests;
 mod tracker;
 mod upgrades;
+mod vantages;
 
 pub use evaluator::evaluate_rules;
 pub use input::{MonitorStatus, RuleInput};

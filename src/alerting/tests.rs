@@ -10,10 +10,13 @@ use tokio::time::Instant;
 use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord,
-    PendingUpgrade, ProtocolVerdict, Quorum, Rename, Snapshot, example,
+    Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, Opinion, OrderState,
+    OtherVantage, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum, ReceivedOpinion, Rename,
+    Snapshot, Vantages, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
+
+mod vantages;
 
 use super::{
     Alert, AlertSubject, AlertTracker, MonitorStatus, RULES, RuleInput, alert_for_condition,
@@ -25,6 +28,8 @@ struct Fixture {
     others: Vec<Arc<PeerRecord>>,
     verdict: NetworkVerdict,
     checks: Checks,
+    /// What other agents say at each moment.
+    opinions: Vec<Opinion>,
     monitor: MonitorStatus,
     now: Instant,
     wall: SystemTime,
@@ -53,6 +58,7 @@ impl Fixture {
                 ..NetworkVerdict::default()
             },
             checks: Checks::default(),
+            opinions: Vec::new(),
             monitor: MonitorStatus {
                 reload_successful: true,
                 ..MonitorStatus::default()
@@ -85,6 +91,17 @@ impl Fixture {
                 ..NetworkSnapshot::default()
             }],
             checks: self.checks.clone(),
+            vantages: Vantages {
+                others: self
+                    .opinions
+                    .iter()
+                    .map(|opinion| OtherVantage {
+                        name: opinion.vantage.clone(),
+                        opinion: Some(Arc::new(ReceivedOpinion::new(opinion.clone(), self.now))),
+                    })
+                    .collect(),
+                ..Vantages::default()
+            },
         }
     }
 

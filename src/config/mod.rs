@@ -153,9 +153,21 @@ impl Config {
 }
 
 /// Where the agent runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Anywhere; polls peers over the network, as their users do.
+    #[default]
     Central,
     /// On the host of its peers; can also measure their processes and stores.
     Sidecar,

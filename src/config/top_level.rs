@@ -42,7 +42,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let modes = Mode::ALL.map(|mode| (mode.as_str(), mode));
     let mode = file
         .read("mode", |value| choice(value, &modes))
-        .map(|mode| mode.unwrap_or(Mode::Central));
+        .map(Option::unwrap_or_default);
     let state_dir = file.read("state_dir", directory);
     let web = web(&file);
     let history = history(&file);

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
-use super::{Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, lock};
+use super::{
+    Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, Tally, Vantages, lock,
+};
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
 /// copied.
@@ -28,6 +30,8 @@ pub struct Snapshot {
     pub networks: Vec<NetworkSnapshot>,
     /// The agent's self-checks.
     pub checks: Checks,
+    /// This agent, and the other agents with their opinions while those count.
+    pub vantages: Vantages,
 }
 
 /// State of one network.
@@ -99,6 +103,7 @@ impl Fleet {
             peers,
             others,
             checks: self.checks(),
+            vantages: lock(&self.vantages).at(now),
         }
     }
 

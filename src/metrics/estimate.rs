@@ -18,7 +18,7 @@ use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
     Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
-    ProtocolVerdict, QueryRecord, Quorum, Snapshot, Stake, WalkResult,
+    ProtocolVerdict, QueryRecord, Quorum, Snapshot, Stake, Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -46,6 +46,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .checks()
                 .map(|check| (check, CheckResult::Passed))
                 .collect(),
+            vantages: Vantages::default(),
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
-use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot};
+use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot, Vantages};
 use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, CheckResult, Checks};
 use crate::supervisor::Supervisor;
@@ -168,6 +168,7 @@ impl Alerting {
                 ..NetworkSnapshot::default()
             }],
             checks: Checks::default(),
+            vantages: Vantages::default(),
         };
         let monitor = MonitorStatus {
             reload_successful: true,

@@ -13,7 +13,7 @@ use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Heard, Hearing, HearingCell, Histories, History,
     LastBlock, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending, PendingUpgrade,
-    Production, ProtocolVerdict, Snapshot, Vote, WalkResult,
+    Production, ProtocolVerdict, Snapshot, Vantages, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -49,6 +49,7 @@ pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
             ..NetworkSnapshot::default()
         }],
         checks: crate::self_check::Checks::default(),
+        vantages: Vantages::default(),
     }
 }
 

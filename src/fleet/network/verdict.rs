@@ -31,6 +31,8 @@ pub struct NetworkVerdict {
     /// The head: the index of the highest block that is final for enough stake. None while the stake
     /// is unknown.
     pub head: Option<i64>,
+    /// When the head was last seen to advance; none if it stands where it was first found.
+    pub head_advanced: Option<Instant>,
     /// Whose stake the head rests on.
     pub head_basis: Option<HeadBasis>,
     /// What was compared lately.
@@ -84,6 +86,12 @@ pub struct StateDifference {
 }
 
 impl NetworkVerdict {
+    /// Whether so much weight is missing that the network can lose no further peer.
+    #[must_use]
+    pub fn is_quorum_at_risk(&self) -> bool {
+        self.quorum.as_ref().is_some_and(Quorum::is_at_risk)
+    }
+
     /// Returns the number of different states; none if nothing was compared lately.
     #[must_use]
     pub fn state_groups(&self) -> Option<usize> {
@@ -182,6 +190,7 @@ impl NetworkWatch {
             order: self.order_state(now),
             finality_advanced: self.finality_advanced,
             head: self.progress.head.block(),
+            head_advanced: self.progress.head.advanced(),
             head_basis: self.progress.basis,
             compared: self.compared(now),
             nothing_compared: self.compares_nothing(now),

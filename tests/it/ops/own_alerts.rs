@@ -9,7 +9,7 @@ use convex_peer_monitor::fleet::Condition;
 use super::alerts;
 
 /// Alerts that only Prometheus can raise, with the reason.
-const ONLY_PROMETHEUS: [(&str, &str); 12] = [
+const ONLY_PROMETHEUS: [(&str, &str); 11] = [
     ("ConvexAgentDown", "an agent that is down sends nothing"),
     ("ConvexErrorBudgetBurn", "needs days of data"),
     ("ConvexJvmHeapFilling", "needs values of half an hour"),
@@ -20,7 +20,6 @@ const ONLY_PROMETHEUS: [(&str, &str); 12] = [
     ("ConvexProcessMemoryGrowing", "needs values of hours ago"),
     ("ConvexStakeChanged", "needs values of an hour ago"),
     ("ConvexStoreDiskFilling", "needs values of hours ago"),
-    ("ConvexVantagesDisagree", "needs several agents"),
     ("ConvexWatchdog", "shows that Prometheus works"),
 ];
 

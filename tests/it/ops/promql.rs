@@ -163,6 +163,8 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
         // The first part of a recorded name determines the labels.
         return match metric.split(':').next() {
             Some("peer") => Some(own(&["peer", "network"])),
+            Some("peer_mode") => Some(own(&["peer", "network", "mode"])),
+            Some("network_vantage") => Some(own(&["network", "vantage"])),
             Some("peer_transport") => Some(own(&["peer", "network", "transport"])),
             _ => None,
         };

@@ -1,0 +1,96 @@
+//! When the opinions of other agents are a cause of alerts, or refute one.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use crate::fleet::{Absence, Health, NetworkSnapshot, PeerRecord, Place};
+
+use super::input::RuleInput;
+
+/// Whether a peer is down, and not only on the path from this agent.
+pub(super) fn is_down(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    record.health == Health::Down && !is_path_broken(record, input)
+}
+
+/// Whether a peer is down for some agents while others reach it, and that is not explained by trouble
+/// of this agent with the whole network.
+pub(super) fn disagree_on_peer(
+    record: &PeerRecord,
+    network: &NetworkSnapshot,
+    input: RuleInput<'_>,
+) -> bool {
+    is_path_broken(record, input) && !disagree_on_network(network, input)
+}
+
+fn is_path_broken(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    let conclusion = input.snapshot.conclusion_on_peer(record);
+    conclusion.is_some_and(|it| it.place == Place::Path)
+}
+
+/// Whether a network has stalled, and no other agent refutes it.
+pub(super) fn is_stalled(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    input.snapshot.conclusion_on_network(network).stall == Absence::Stands
+}
+
+/// Whether a network can lose no further peer, and no other agent refutes it.
+pub(super) fn is_quorum_at_risk(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    input.snapshot.conclusion_on_network(network).quorum == Absence::Stands
+}
+
+/// Whether what this agent finds absent from a network is refuted by another one.
+pub(super) fn disagree_on_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    input
+        .snapshot
+        .conclusion_on_network(network)
+        .is_own_trouble()
+}
+
+/// Whether no agent knows any peer of a network, or all agents reach too little of it to tell
+/// whether something is absent.
+pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    let is_unknown = |record: &PeerRecord| {
+        let mut opinions = input.snapshot.opinions_on_peer(record);
+        record.health == Health::Unknown
+            && opinions.all(|(_, it)| it.is_none_or(|it| it.1.health == Health::Unknown))
+    };
+    input.network_peers(network).all(is_unknown)
+        || input.snapshot.conclusion_on_network(network).is_blind()
+}
+
+/// Describes what the other agents say about a peer, and what follows from it; empty if there are no
+/// others.
+pub(super) fn describe(record: &PeerRecord, input: RuleInput<'_>) -> String {
+    let snapshot = input.snapshot;
+    let mut text = String::new();
+    for (vantage, opinion) in snapshot.opinions_on_peer(record) {
+        text += if text.is_empty() {
+            " Other agents: "
+        } else {
+            ", "
+        };
+        text += vantage;
+        match opinion {
+            None => text += " has no opinion",
+            Some((received, opinion)) => {
+                write!(text, " finds it {}", opinion.health.as_str())
+                    .expect("writing to a String cannot fail");
+                if let Some(told) = opinion.good_poll_age_seconds {
+                    let seconds = snapshot.age_of(received, told).as_secs();
+                    let age = format_duration(Duration::from_secs(seconds));
+                    write!(text, " (last good poll {age} ago)")
+                        .expect("writing to a String cannot fail");
+                }
+            }
+        }
+    }
+    if !text.is_empty() {
+        text += ".";
+    }
+    if let Some(conclusion) = snapshot.conclusion_on_peer(record) {
+        text += " ";
+        text += conclusion.meaning();
+    }
+    text
+}
