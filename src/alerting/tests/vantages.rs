@@ -2,6 +2,7 @@
 
 use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
+use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 
 use crate::config::Mode;
 use crate::fleet::peer_json::ExactInteger;
@@ -129,7 +130,7 @@ fn stalled(percent: i64) -> Fixture {
     fixture.record.stake = Some(Stake {
         registered: RegisteredPeer {
             controller: None,
-            own_copper: percent,
+            own_copper: percent * MINIMUM_OWN_STAKE_COPPER,
             delegated_copper: 0,
             shares: 1,
             last_block_ms: None,
@@ -140,7 +141,7 @@ fn stalled(percent: i64) -> Fixture {
         weight: None,
         controller_balance: None,
     });
-    fixture.verdict.stake_copper = Some(100);
+    fixture.verdict.stake_copper = Some(100 * MINIMUM_OWN_STAKE_COPPER);
     fixture.verdict.head = Some(100);
     fixture.verdict.order = OrderState::Stalled;
     fixture.verdict.quorum = Some(Quorum {
