@@ -14,7 +14,7 @@ use crate::sidecar::Sidecars;
 use crate::supervisor::liveness::Part;
 use crate::supervisor::{Supervisor, TaskSet};
 use crate::survey::discovery::{ScanResult, Watchlist};
-use crate::survey::{NetworkSurvey, Surveyor};
+use crate::survey::{NetworkSurvey, Surveyor, VantageSurvey};
 
 /// Every component that follows the active configuration.
 pub(super) struct Components {
@@ -28,6 +28,7 @@ pub(super) struct Components {
     samplers: TaskSet<()>,
     commands: Arc<PeerCommands>,
     survey: NetworkSurvey,
+    vantages: VantageSurvey,
     notifier: Notifier,
     sidecars: Sidecars,
     watchlist: Watchlist,
@@ -66,6 +67,7 @@ impl Components {
             samplers: TaskSet::new(supervisor.clone()),
             commands,
             survey: NetworkSurvey::new(surveyor, supervisor.clone()),
+            vantages: VantageSurvey::new(Arc::clone(&fleet), supervisor.clone()),
             watchlist: Watchlist::new(dependencies.shard),
             notifier: Notifier::new(dependencies, supervisor.clone()),
             sidecars: Sidecars::new(record_host_reading, supervisor.clone()),
@@ -109,6 +111,7 @@ impl Components {
         });
         self.history.set_max_bytes(config.history.max_bytes);
         self.survey.apply(config);
+        self.vantages.apply(config);
         self.notifier.apply(config);
         self.sidecars.apply(config);
     }

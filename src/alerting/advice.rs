@@ -8,7 +8,7 @@ use super::rules::Rule;
 /// The first thing to do about alerts of this name, and of this severity if there are several.
 type FirstStep = (&'static str, Option<Severity>, &'static str);
 
-static FIRST_STEPS: [FirstStep; 38] = [
+static FIRST_STEPS: [FirstStep; 40] = [
     (
         "ConvexPeerDown",
         None,
@@ -132,6 +132,12 @@ static FIRST_STEPS: [FirstStep; 38] = [
          Contact the operators of the missing ones.",
     ),
     (
+        "ConvexVantagesDisagree",
+        None,
+        "Trace the route to the endpoints of the peers from the host of the agent that does not \
+         reach them.",
+    ),
+    (
         "ConvexNetworkReset",
         None,
         "Ask the operators of the network whether it was reset. The page of the network shows both \
@@ -202,6 +208,11 @@ static FIRST_STEPS: [FirstStep; 38] = [
         "ConvexMonitorUnhealthy",
         None,
         "Repair on its host what the self-check names.",
+    ),
+    (
+        "ConvexMonitorClockWrong",
+        None,
+        "Run 'timedatectl' on its host: it says whether the clock is synchronised.",
     ),
     (
         "ConvexMonitorMissesPolls",

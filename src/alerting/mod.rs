@@ -16,6 +16,7 @@ mod subject;
 mod tests;
 mod tracker;
 mod upgrades;
+mod vantages;
 
 pub use ended_by::EndedBy;
 pub use evaluator::evaluate_rules;

@@ -13,6 +13,7 @@ use crate::fleet::{Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, St
 use super::input::RuleInput;
 use super::subject::AlertSubject;
 use super::upgrades;
+use super::vantages;
 
 /// Largest clock skew at which other peers still accept a peer's blocks, in seconds (PEER-PROTOCOL,
 /// section 8).
@@ -21,10 +22,6 @@ const MAX_AGREEING_SKEW_SECONDS: f64 = 15.0;
 /// A network is long idle when it has finalised nothing for this time. An idle network costs its
 /// peers no weight.
 const LONG_IDLE_AFTER: Duration = Duration::from_secs(600);
-
-/// Quorum margin below which a network is at risk: a tenth of the weight is proven absent
-/// (0.33 − 0.1).
-const QUORUM_MARGIN_AT_RISK: f64 = 0.23;
 
 /// How long a critical alert keeps firing without a cause, so that a restart does not resolve and
 /// repeat it.
@@ -162,15 +159,15 @@ const fn rule(
     }
 }
 
-/// Rules that follow from verdicts alone. Rules that need a longer history or several agents exist
-/// only in Prometheus.
-pub static RULES: [Rule; 42] = [
+/// Rules that follow from verdicts and the opinions of other agents. Rules that need a longer history
+/// exist only in Prometheus.
+pub static RULES: [Rule; 44] = [
     rule(
         "ConvexPeerDown",
         Critical,
         60,
         "{peer} of {network} is down",
-        Predicate::Peer(|record, _, _| record.health == Health::Down),
+        Predicate::Peer(|record, _, input| vantages::is_down(record, input)),
     ),
     rule(
         "ConvexPeerWrongNetwork",
@@ -333,6 +330,13 @@ pub static RULES: [Rule; 42] = [
         }),
     ),
     rule(
+        "ConvexVantagesDisagree",
+        Warning,
+        300,
+        "{peer} of {network} is reached by some agents only",
+        Predicate::Peer(vantages::disagree_on_peer),
+    ),
+    rule(
         "ConvexPeerLagging",
         Warning,
         120,
@@ -357,9 +361,16 @@ pub static RULES: [Rule; 42] = [
         Critical,
         60,
         "{network} finalises no blocks",
-        Predicate::Absence(|network, _| network.verdict.order == OrderState::Stalled),
+        Predicate::Absence(vantages::is_stalled),
     )
     .ending_once(|network| network.verdict.order != OrderState::Unknown),
+    rule(
+        "ConvexVantagesDisagree",
+        Warning,
+        300,
+        "{network} is reached by some agents only",
+        Predicate::Network(vantages::disagree_on_network),
+    ),
     rule(
         "ConvexNetworkReset",
         Critical,
@@ -416,14 +427,7 @@ pub static RULES: [Rule; 42] = [
         Critical,
         120,
         "{network} can lose no further peer",
-        Predicate::Network(|network, input| {
-            // Who takes peers down for maintenance knows that they are missing.
-            let planned = input.snapshot.weight_down_in_maintenance(&network.name);
-            let quorum = network.verdict.quorum.as_ref();
-            quorum.is_some_and(|quorum| {
-                quorum.margin + planned < QUORUM_MARGIN_AT_RISK && quorum.losable.best == 0
-            })
-        }),
+        Predicate::Network(vantages::is_quorum_at_risk),
     )
     .ending_once(|network| network.verdict.quorum.is_some()),
     rule(
@@ -478,11 +482,7 @@ pub static RULES: [Rule; 42] = [
         Critical,
         300,
         "Nothing is known of {network}",
-        Predicate::Visibility(|network, input| {
-            input
-                .network_peers(network)
-                .all(|record| record.health == Health::Unknown)
-        }),
+        Predicate::Visibility(vantages::is_blind),
     ),
     rule(
         "ConvexOwnPeersUnknown",

@@ -13,10 +13,12 @@ use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::{Failure, Reason};
 use crate::fleet::{
     ClockDispute, Condition, Evidence, Health, LastPoll, Losable, NetworkReset, NetworkSnapshot,
-    NetworkVerdict, OrderState, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum, Rename,
-    Snapshot, Stake, example,
+    NetworkVerdict, Opinion, OrderState, OtherVantage, PeerRecord, PendingUpgrade, ProtocolVerdict,
+    Quorum, ReceivedOpinion, Rename, Snapshot, Stake, Vantages, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
+
+mod vantages;
 
 use super::{
     Alert, AlertSubject, AlertTracker, EndedBy, MonitorStatus, RULES, RuleInput,
@@ -32,6 +34,8 @@ struct Fixture {
     clock_dispute: Option<ClockDispute>,
     /// Whether the peer is polled.
     polled: bool,
+    /// What other agents say at each moment.
+    opinions: Vec<Opinion>,
     monitor: MonitorStatus,
     now: Instant,
     wall: SystemTime,
@@ -62,6 +66,7 @@ impl Fixture {
             checks: Checks::default(),
             clock_dispute: None,
             polled: true,
+            opinions: Vec::new(),
             monitor: MonitorStatus {
                 reload_successful: true,
                 ..MonitorStatus::default()
@@ -108,6 +113,17 @@ impl Fixture {
             }],
             checks: self.checks.clone(),
             clock_dispute: self.clock_dispute,
+            vantages: Vantages {
+                others: self
+                    .opinions
+                    .iter()
+                    .map(|opinion| OtherVantage {
+                        name: opinion.vantage.clone(),
+                        opinion: Some(Arc::new(ReceivedOpinion::new(opinion.clone(), self.now))),
+                    })
+                    .collect(),
+                ..Vantages::default()
+            },
         }
     }
 

@@ -47,6 +47,7 @@ pub(super) const FILE: Keys = keys_at(
         "peers",
         "queries",
         "notify",
+        "vantages",
         "history",
         "limits",
         "metrics",
@@ -188,7 +189,7 @@ pub(super) const QUERY: Keys = keys_at(
     &["name", "source", "help", "networks", "interval"],
 );
 
-/// Keys of every receiver: where requests go and what they send.
+/// Keys of every receiver and every other agent: where requests go and what they send.
 const TARGET: &[&str] = &[
     "url",
     "url_file",
@@ -224,7 +225,12 @@ pub(super) const HEARTBEAT: Keys = Keys {
     ..keys_at("notify.heartbeat", &["interval"])
 };
 
-/// The same in every receiver.
+pub(super) const VANTAGE: Keys = Keys {
+    shared: TARGET,
+    ..keys_at("vantages[]", &["name"])
+};
+
+/// The same in every receiver and every other agent.
 pub(super) const BASIC_AUTH: Keys = keys_at(
     "notify.*.basic_auth",
     &["username", "password", "password_file"],
@@ -265,6 +271,7 @@ pub fn keys() -> impl Iterator<Item = String> {
         ALERTMANAGER,
         WEBHOOK,
         HEARTBEAT,
+        VANTAGE,
         BASIC_AUTH,
         HISTORY,
         LIMITS,

@@ -39,6 +39,7 @@ mod slo;
 mod source;
 mod top_level;
 mod value;
+mod vantages;
 mod verdicts;
 mod web;
 mod yaml;
@@ -66,6 +67,7 @@ pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
 pub use slo::Slo;
+pub use vantages::Vantage;
 pub use verdicts::Thresholds;
 pub use web::{LoadedTls, PasswordHash, Tls, Web};
 
@@ -105,6 +107,8 @@ pub struct Config {
     pub queries: Vec<CustomQuery>,
     /// Where the agent sends alerts itself.
     pub notify: Notify,
+    /// Other agents whose opinions it reads, in file order; names are unique.
+    pub vantages: Vec<Vantage>,
     /// How much history is kept.
     pub history: History,
     /// Limits on concurrent polls and on the size of replies.
@@ -151,9 +155,21 @@ impl Config {
 }
 
 /// Where the agent runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Anywhere; polls peers over the network, as their users do.
+    #[default]
     Central,
     /// On the host of its peers; can also measure their processes and stores.
     Sidecar,

@@ -164,16 +164,16 @@ pub(super) fn notify(file: &Section) -> Result<Notify, Reported> {
     })
 }
 
-/// Reads a list of receivers.
-fn receivers<T>(
-    notify: &Section,
+/// Reads a list of receivers, or of other servers.
+pub(super) fn receivers<T>(
+    section: &Section,
     key: &str,
     keys: &Keys,
     mut read: impl FnMut(&Section) -> Result<T, Reported>,
 ) -> Result<Vec<T>, Reported> {
-    let items = notify.list(key)?.into_iter().flatten();
+    let items = section.list(key)?.into_iter().flatten();
     let read: Vec<_> = items
-        .map(|(path, node)| read(&Section::open(notify.source, path, node, keys)?))
+        .map(|(path, node)| read(&Section::open(section.source, path, node, keys)?))
         .collect();
     read.into_iter().collect()
 }
@@ -189,7 +189,8 @@ fn heartbeat(section: &Section) -> Result<Heartbeat, Reported> {
     })
 }
 
-fn target(section: &Section) -> Result<Target, Reported> {
+/// Reads where requests go, and what they send.
+pub(super) fn target(section: &Section) -> Result<Target, Reported> {
     let url = inline_or_file(
         section,
         "url",

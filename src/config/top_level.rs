@@ -18,6 +18,7 @@ use super::section::Section;
 use super::self_check::self_check;
 use super::source::{Reported, Source};
 use super::value::Value;
+use super::vantages::vantages;
 use super::verdicts::Thresholds;
 use super::web::web;
 use super::yaml::{Content, Node};
@@ -41,7 +42,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let modes = Mode::ALL.map(|mode| (mode.as_str(), mode));
     let mode = file
         .read("mode", |value| choice(value, &modes))
-        .map(|mode| mode.unwrap_or(Mode::Central));
+        .map(Option::unwrap_or_default);
     let state_dir = file.read("state_dir", directory);
     let web = web(&file);
     let history = history(&file);
@@ -56,6 +57,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let peers = peers(&file, known, [defaults, references], mode);
     let queries = queries(&file, known);
     let notify = notify(&file);
+    let vantages = vantages(&file);
 
     let (networks, peers) = (networks?, peers?);
     networks.check_slo(&file, &peers)?;
@@ -83,6 +85,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         sample: Vec::new(),
         queries: queries?,
         notify: notify?,
+        vantages: vantages?,
         history: history?,
         limits: limits?,
         detail: detail?.unwrap_or(auto),

@@ -12,7 +12,7 @@ use super::excuses::MonitorHealth;
 use super::network::record::NetworkRecord;
 use super::rename::{Rename, UnnamedPeers, in_steps};
 use super::service::{ServiceName, unpolled};
-use super::{PollObserver, SavedFleet, Slot, lock};
+use super::{PollObserver, SavedFleet, Slot, Vantages, lock};
 
 /// All watched peers.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Fleet {
     pub(super) watched: Mutex<WatchedPeers>,
     pub(super) monitor_health: Mutex<MonitorHealth>,
     pub(super) observer: Option<Arc<dyn PollObserver>>,
+    /// This agent and the others whose opinions it reads.
+    pub(super) vantages: Mutex<Vantages>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,7 @@ impl Fleet {
     /// and under whatever name; removed ones are dropped. Returns which peers have a new name, to be
     /// followed one after the other.
     pub fn apply(&self, config: &Config) -> Vec<Rename> {
+        self.apply_vantages(config);
         let mut watched = lock(&self.watched);
         let mut networks = std::mem::take(&mut watched.networks);
         watched.networks = config

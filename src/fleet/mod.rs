@@ -14,6 +14,7 @@ mod membership;
 mod network;
 mod observation;
 mod observer;
+mod opinions;
 mod peer;
 pub mod peer_json;
 mod persist;
@@ -52,6 +53,10 @@ pub use network::upgrades::{MAX_PENDING_UPGRADES, PendingUpgrade, ProtocolVerdic
 pub use network::verdict::{Compared, NetworkVerdict, StateDifference};
 pub use observation::{EndpointObservation, Observation};
 pub use observer::PollObserver;
+pub use opinions::conclusion::{Absence, NetworkConclusion, PeerConclusion, Place};
+pub use opinions::opinion::{ImplausibleOpinion, NetworkOpinion, Opinion, PeerOpinion, Proof};
+pub(crate) use opinions::reached::reached_stake_ratio;
+pub use opinions::vantages::{OtherVantage, ReceivedOpinion, Vantages};
 pub use peer::PeerRecord;
 pub use peer::condition::Condition;
 pub use peer::endpoint::{EndpointRecord, Timings};

@@ -13,7 +13,7 @@ use crate::self_check::Checks;
 use super::wall_time::wall_time;
 use super::{
     ClockDispute, Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, ServiceTime,
-    Tally, lock,
+    Tally, Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub checks: Checks,
     /// How the clock of this host and those of most peers disagree, if they do.
     pub clock_dispute: Option<ClockDispute>,
+    /// This agent, and the other agents with their opinions while those count.
+    pub vantages: Vantages,
 }
 
 /// State of one network.
@@ -75,6 +77,15 @@ impl Snapshot {
         maintained
             .filter_map(|record| record.stake.as_ref()?.weight)
             .sum()
+    }
+
+    /// Whether so much weight is missing from a network, beside what is down in maintenance, that it
+    /// can lose no further peer.
+    #[must_use]
+    pub fn is_quorum_at_risk(&self, network: &NetworkSnapshot) -> bool {
+        let quorum = network.verdict.quorum.as_ref();
+        quorum
+            .is_some_and(|quorum| quorum.is_at_risk(self.weight_down_in_maintenance(&network.name)))
     }
 
     /// Returns the verdict on each network with its name.
@@ -124,6 +135,7 @@ impl Fleet {
             others,
             checks: self.checks(),
             clock_dispute: self.clock_dispute(),
+            vantages: lock(&self.vantages).at(now),
         }
     }
 

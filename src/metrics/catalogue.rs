@@ -220,6 +220,8 @@ catalogue! {
         "Peers registered on chain.";
     NETWORK_GROUPS = "convex_network_state_groups", Gauge, Network, Kept, ["network"],
         "Number of different states at one block among the peers with a vote; 1 if those that were compared agree; absent while nothing was compared lately.";
+    NETWORK_REACHED_STAKE = "convex_network_reached_stake_ratio", Gauge, Network, Kept, ["network"],
+        "Share of the registered stake of the peers that this agent polls and has reached with a good poll within two poll intervals; absent while the stake is unknown. Of several agents the one with the most tells what a network lacks.";
     NETWORK_COMPARED_STAKE = "convex_network_compared_stake_ratio", Gauge, Network, Kept, ["network"],
         "Share of the registered stake whose peers showed a block lately that another peer showed too; absent while the stake is unknown.";
     NETWORK_COMPARED_PEERS = "convex_network_compared_peers", Gauge, Network, Kept, ["network"],

@@ -18,7 +18,7 @@ use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
     Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
-    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, WalkResult,
+    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -47,6 +47,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .map(|check| (check, CheckResult::Passed))
                 .collect(),
             clock_dispute: None,
+            vantages: Vantages::default(),
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),

@@ -8,7 +8,7 @@ use convex_client::{PollAnswer, Transport, seconds_from_ms, seconds_since_epoch}
 use crate::config::Role;
 use crate::fleet::{
     Health, Losable, NetworkSnapshot, NetworkVerdict, OrderState, PendingUpgrade, QueryRecord,
-    Readiness, Snapshot, StakeClass,
+    Readiness, Snapshot, StakeClass, reached_stake_ratio,
 };
 
 use super::catalogue::{self, Definition};
@@ -99,6 +99,12 @@ fn write_verdicts(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     verdict(&catalogue::NETWORK_REGISTERED, &|verdict| {
         verdict.registered.map(float)
     });
+    each_network(
+        snapshot,
+        writer,
+        &catalogue::NETWORK_REACHED_STAKE,
+        |network| reached_stake_ratio(network, snapshot),
+    );
 }
 
 fn write_stake(snapshot: &Snapshot, writer: &mut Writer<'_>) {

@@ -63,6 +63,7 @@ mod registry;
 mod secrets;
 mod sidecar;
 mod simulator;
+mod vantages;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -110,6 +110,12 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
         .await;
     agent
         .wait_for(
+            "convex_network_reached_stake_ratio{network=\"simulated\"}",
+            |ratio| ratio > 0.0,
+        )
+        .await;
+    agent
+        .wait_for(
             "convex_network_compared_stake_ratio{network=\"simulated\"}",
             |ratio| ratio > 0.0,
         )

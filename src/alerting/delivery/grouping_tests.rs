@@ -12,7 +12,7 @@ use crate::config::{self, Config, Peer, Window};
 use crate::failure::Reason;
 use crate::fleet::{
     Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, PeerRecord, Quorum,
-    Rename, Snapshot, example,
+    Rename, Snapshot, Vantages, example,
 };
 
 use super::{MessageContext, Outbox, PersistedOutbox};
@@ -99,6 +99,7 @@ impl Fixture {
             }],
             checks: <_>::default(),
             clock_dispute: None,
+            vantages: Vantages::default(),
         };
         let monitor = MonitorStatus {
             reload_successful: true,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
-use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot, example};
+use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot, Vantages, example};
 use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, CheckResult, Checks};
 use crate::supervisor::Supervisor;
@@ -180,6 +180,7 @@ impl Alerting {
             }],
             checks: Checks::default(),
             clock_dispute: None,
+            vantages: Vantages::default(),
         };
         let monitor = MonitorStatus {
             reload_successful: true,

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use super::input::{AlertCause, RuleInput};
 use super::rules::Rule;
+use super::vantages;
 
 /// Describes the subject of an alert of `rule` that has had a cause since `caused`. `vantage` is the
 /// agent's name.
@@ -44,6 +45,7 @@ pub(super) fn describe(
         AlertCause::Peer(record) => {
             sentences.extend(peer::facts(record, input));
             sentences.push(seen_from);
+            sentences.extend(vantages::describe(record, input));
             sentences.extend(network::at_risk(&record.peer.network, input));
         }
         AlertCause::Network(network) => {

@@ -15,7 +15,7 @@ use super::{
     Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling, SelfCheck,
     Slo, Thresholds, yaml,
 };
-use notify::NotifySection;
+use notify::{NotifySection, ServerEntry};
 use peers::PeerEntry;
 
 /// Shown in place of a secret.
@@ -49,6 +49,8 @@ struct File<'a> {
     queries: Vec<QueryEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     notify: Option<NotifySection<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vantages: Vec<ServerEntry<'a>>,
     history: HistorySection,
     limits: LimitsSection,
     metrics: Metrics,
@@ -180,6 +182,7 @@ impl<'a> From<&'a Config> for File<'a> {
             sample: _,
             queries,
             notify,
+            vantages,
             history,
             limits,
             detail,
@@ -201,6 +204,10 @@ impl<'a> From<&'a Config> for File<'a> {
             peers: peers.iter().map(|peer| PeerEntry::from(&**peer)).collect(),
             queries: queries.iter().map(QueryEntry::from).collect(),
             notify: (*notify != Notify::default()).then(|| notify.into()),
+            vantages: vantages
+                .iter()
+                .map(|vantage| ServerEntry::new(&vantage.name, &vantage.target))
+                .collect(),
             history: history.into(),
             limits: limits.into(),
             metrics: Metrics {

@@ -1,4 +1,4 @@
-//! Renders `notify`.
+//! Renders `notify`, and the other servers that requests are sent to.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,16 @@ pub(super) struct NotifySection<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<&'a str, String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    alertmanagers: Vec<AlertmanagerEntry<'a>>,
+    alertmanagers: Vec<ServerEntry<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     webhooks: Vec<WebhookEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat: Option<HeartbeatSection<'a>>,
 }
 
+/// A server with a name.
 #[derive(Serialize)]
-struct AlertmanagerEntry<'a> {
+pub(super) struct ServerEntry<'a> {
     name: String,
     #[serde(flatten)]
     target: TargetEntry<'a>,
@@ -61,6 +62,15 @@ struct BasicAuthSection {
     password: &'static str,
 }
 
+impl<'a> ServerEntry<'a> {
+    pub(super) fn new(name: &str, target: &'a Target) -> Self {
+        Self {
+            name: text(name),
+            target: target.into(),
+        }
+    }
+}
+
 impl<'a> From<&'a Notify> for NotifySection<'a> {
     fn from(notify: &'a Notify) -> Self {
         let Notify {
@@ -72,10 +82,8 @@ impl<'a> From<&'a Notify> for NotifySection<'a> {
         let labels = labels
             .iter()
             .map(|(name, value)| (name.as_str(), text(value)));
-        let alertmanager = |Alertmanager { name, target }: &'a Alertmanager| AlertmanagerEntry {
-            name: text(name),
-            target: target.into(),
-        };
+        let alertmanager =
+            |Alertmanager { name, target }: &'a Alertmanager| ServerEntry::new(name, target);
         let webhook = |webhook: &'a Webhook| {
             let Webhook {
                 name,

@@ -13,7 +13,7 @@ use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Health, Heard, Hearing, HearingCell, Histories,
     History, LastBlock, LastPoll, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending,
-    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Vote, WalkResult,
+    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Vantages, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -50,6 +50,7 @@ pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
         }],
         checks: crate::self_check::Checks::default(),
         clock_dispute: None,
+        vantages: Vantages::default(),
     }
 }
 

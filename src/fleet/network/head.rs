@@ -61,6 +61,12 @@ impl Head {
         self.advances.back().map(|(block, _)| *block)
     }
 
+    /// Returns when the head was last seen to advance; none if it stands where it was first found.
+    pub(super) fn advanced(&self) -> Option<Instant> {
+        let last = self.advances.back().filter(|_| self.advances.len() > 1)?;
+        Some(last.1)
+    }
+
     /// Returns how far a peer at which `block` is final is behind the head.
     pub(in crate::fleet) fn lag(&self, block: i64, now: Instant) -> Option<Lag> {
         let head = self.block()?;
@@ -117,6 +123,21 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_is_found_has_not_advanced_yet() {
+        let start = Instant::now();
+        let mut head = Head::default();
+        assert_eq!(head.advanced(), None);
+        head.set(10, start);
+        head.set(10, start + Duration::from_secs(1));
+        assert_eq!(head.advanced(), None);
+        let later = start + Duration::from_secs(2);
+        head.set(11, later);
+        assert_eq!(head.advanced(), Some(later));
+        head.set(10, later);
+        assert_eq!(head.advanced(), None, "what was beyond is lost");
+    }
+
+    #[test]
     fn a_head_that_goes_back_forgets_what_was_beyond() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -125,6 +146,7 @@ mod tests {
             head.set(block, at(seconds));
         }
         assert_eq!(head.block(), Some(25));
+        assert_eq!(head.advanced(), Some(at(40)));
         let lag = |block| {
             head.lag(block, at(50))
                 .map(|lag| (lag.blocks, lag.time.as_secs()))

@@ -10,6 +10,10 @@ use convex_client::chain::{RegisteredPeer, Registry};
 
 use crate::label_enum::label_enum;
 
+/// Quorum margin below which a network is at risk: a tenth of the weight is proven absent
+/// (0.33 − 0.1).
+const MARGIN_AT_RISK: f64 = 0.23;
+
 label_enum! {
     /// Standing of a registered peer, as far as it is watched.
     pub enum StakeClass {
@@ -43,6 +47,13 @@ pub struct Losable {
 }
 
 impl Quorum {
+    /// Whether so much weight is missing, beside the share `planned` that is down in maintenance, that
+    /// the network can lose no further peer.
+    #[must_use]
+    pub const fn is_at_risk(&self, planned: f64) -> bool {
+        self.margin + planned < MARGIN_AT_RISK && self.losable.best == 0
+    }
+
     /// Sums the weights of the registry by standing; peers that are not in `classes` are
     /// unobserved. None without a total weight.
     #[must_use]

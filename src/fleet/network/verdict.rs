@@ -32,6 +32,8 @@ pub struct NetworkVerdict {
     /// The head: the index of the highest block that is final for enough stake. None while the stake
     /// is unknown.
     pub head: Option<i64>,
+    /// When the head was last seen to advance; none if it stands where it was first found.
+    pub head_advanced: Option<Instant>,
     /// Whose stake the head rests on.
     pub head_basis: Option<HeadBasis>,
     /// What was compared lately.
@@ -192,6 +194,7 @@ impl NetworkWatch {
             order: self.order_state(now),
             finality_advanced: self.finality_advanced,
             head: self.progress.head.block(),
+            head_advanced: self.progress.head.advanced(),
             head_basis: self.progress.basis,
             compared: self.compared(now),
             nothing_compared: self.compares_nothing(now),

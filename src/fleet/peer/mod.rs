@@ -45,6 +45,9 @@ use order::{OrderState, OrderWatch};
 /// A measurement is shown for this many intervals of its peer after it was obtained.
 const FRESH_INTERVALS: u32 = 3;
 
+/// A peer counts as reached for this many intervals after a good poll.
+const REACHED_INTERVALS: u32 = 2;
+
 /// The peer's release is shown for this long after it was told: three times as long as passes until
 /// the peer is asked again.
 const RELEASE_VALID: Duration = Duration::from_secs(3 * 3600);
@@ -56,6 +59,8 @@ pub struct PeerRecord {
     pub peer: Arc<config::Peer>,
     /// How the last poll went.
     pub last_poll: LastPoll,
+    /// When the last good poll ended.
+    pub last_good_poll: Option<Instant>,
     /// The verdict over several polls.
     pub health: Health,
     /// Active conditions.
@@ -138,6 +143,7 @@ impl PeerRecord {
         Self {
             peer,
             last_poll: LastPoll::None,
+            last_good_poll: None,
             health: Health::Unknown,
             conditions: BTreeSet::new(),
             condition_since: BTreeMap::new(),
@@ -241,6 +247,14 @@ impl PeerRecord {
     /// How long a measurement is shown.
     pub(in crate::fleet) fn fresh_for(&self) -> Duration {
         self.peer.polling.interval.saturating_mul(FRESH_INTERVALS)
+    }
+
+    /// Whether a good poll is so recent that the peer is there.
+    #[must_use]
+    pub fn is_reached(&self, now: Instant) -> bool {
+        let valid = self.peer.polling.interval.saturating_mul(REACHED_INTERVALS);
+        self.last_good_poll
+            .is_some_and(|at| now.saturating_duration_since(at) <= valid)
     }
 
     /// Returns the pinned key, or else the one that the peer answered with.

@@ -54,6 +54,9 @@ impl PeerRecord {
         if self.excuse.is_some() {
             self.last_poll = LastPoll::Excused;
         }
+        if self.last_poll.is_good() {
+            self.last_good_poll = Some(now);
+        }
         self.record_measurements(endpoints, now, wall);
         self.heard = match self.polled_state(observation) {
             Some((block, _)) => Some(Heard {

@@ -13,6 +13,7 @@ mod events;
 mod history;
 mod networks;
 mod openapi;
+mod opinion;
 mod parameters;
 mod peers;
 mod poll;
@@ -91,6 +92,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(transcripts::transcripts))
         .routes(routes!(networks::networks))
         .routes(routes!(networks::network))
+        .routes(routes!(opinion::opinion))
         .routes(routes!(events::events))
         .routes(routes!(openapi::openapi))
         .merge(write_routes)

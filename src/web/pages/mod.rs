@@ -19,6 +19,7 @@ mod row;
 mod runbook;
 mod selection;
 mod sparklines;
+mod vantages;
 mod view;
 
 use std::sync::Arc;

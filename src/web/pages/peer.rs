@@ -18,6 +18,7 @@ use super::history_panel::HistoryPanel;
 use super::icon::icon_url;
 use super::row::{ConditionLink, condition_links};
 use super::sparklines::poll_bar;
+use super::vantages::VantagesSection;
 use super::{Content, Section, Shell, labels, runbook};
 
 /// Maximum number of events shown.
@@ -175,6 +176,7 @@ pub(super) fn content(
             PollTranscript::new("Last failed poll", failure, times),
         ],
     };
+    let vantages = VantagesSection::on_peer(record, snapshot, times);
     let events = Events {
         has_more: events.len() == MAX_EVENTS,
         events: events
@@ -190,6 +192,7 @@ pub(super) fn content(
         icon: icon_url(&state.prefix, record.health, None),
         sections: vec![
             Section::new("verdict", verdict.render()?),
+            Section::new("vantages", vantages.render()?),
             Section::new("endpoints", endpoints.render()?),
             Section::new("facts", facts.render()?),
             Section::new("events", events.render()?),

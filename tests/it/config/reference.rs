@@ -58,6 +58,7 @@ fn with(key: &str, value: Option<&Value>) -> Value {
             "webhooks": [{ "name": "w", "url": "http://127.0.0.1:1" }],
             "heartbeat": { "url": "http://127.0.0.1:1" },
         },
+        "vantages": [{ "name": "v", "url": "http://127.0.0.1:1" }],
     });
     let mut mapping = &mut file;
     let mut steps: Vec<_> = key.split('.').collect();

@@ -11,7 +11,7 @@ use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
     Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Role, Secret, SelfCheck,
-    Severity, Sidecar, Slo, Target, Thresholds, Webhook, Window,
+    Severity, Sidecar, Slo, Target, Thresholds, Vantage, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -373,6 +373,17 @@ fn notify() -> impl Strategy<Value = Notify> {
     )
 }
 
+fn vantages() -> impl Strategy<Value = Vec<Vantage>> {
+    let names = prop::collection::btree_set("[a-z]{1,8}", 0..3);
+    (names, target()).prop_map(|(names, target)| {
+        let vantage = |name| Vantage {
+            name,
+            target: target.clone(),
+        };
+        names.into_iter().map(vantage).collect()
+    })
+}
+
 prop_compose! {
     fn any_config()(
         port in any::<u16>(),
@@ -380,13 +391,13 @@ prop_compose! {
         vantage in name(),
         networks in prop::collection::btree_map(name(), network(), 1..4),
         peers in prop::collection::vec((peer(), any::<prop::sample::Index>()), 1..5),
-        (mode, (defaults, references), state_dir, self_check, queries, notify) in (
+        (mode, (defaults, references), state_dir, self_check, queries, (notify, vantages)) in (
             prop::sample::select(Mode::ALL.to_vec()),
             (polling(), polling()),
             prop::option::of("/[a-z$]{1,9}"),
             self_check(),
             queries(),
-            notify(),
+            (notify(), vantages()),
         ),
         inflight in 1usize..1_000_000,
         bytes in 1024usize..50_000_000,
@@ -418,6 +429,7 @@ prop_compose! {
             self_check,
             queries,
             notify,
+            vantages,
             networks,
             peers: peers.into_values().collect(),
             others: Vec::new(),

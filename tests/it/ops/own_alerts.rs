@@ -9,7 +9,7 @@ use convex_peer_monitor::fleet::Condition;
 use super::alerts;
 
 /// Alerts that only Prometheus can raise, with the reason.
-const ONLY_PROMETHEUS: [(&str, &str); 9] = [
+const ONLY_PROMETHEUS: [(&str, &str); 8] = [
     ("ConvexAgentDown", "an agent that is down sends nothing"),
     ("ConvexErrorBudgetBurn", "needs days of data"),
     ("ConvexJvmHeapFilling", "needs values of half an hour"),
@@ -17,7 +17,6 @@ const ONLY_PROMETHEUS: [(&str, &str); 9] = [
     ("ConvexMonitorDown", "an agent that is down sends nothing"),
     ("ConvexProcessMemoryGrowing", "needs values of hours ago"),
     ("ConvexStoreDiskFilling", "needs values of hours ago"),
-    ("ConvexVantagesDisagree", "needs several agents"),
     ("ConvexWatchdog", "shows that Prometheus works"),
 ];
 

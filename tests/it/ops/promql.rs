@@ -168,6 +168,8 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
         return match metric.split(':').next() {
             Some("peer") => Some(own(&["peer", "network"])),
             Some("service") => Some(own(&["network", "service"])),
+            Some("peer_mode") => Some(own(&["peer", "network", "mode"])),
+            Some("network_vantage") => Some(own(&["network", "vantage"])),
             Some("peer_transport") => Some(own(&["peer", "network", "transport"])),
             _ => None,
         };

@@ -16,6 +16,7 @@ use crate::web::peer_names::PeerNames;
 use super::format::TimeFormat;
 use super::icon::icon_url;
 use super::network_card::NetworkCard;
+use super::vantages::VantagesSection;
 use super::{Content, Section, Shell};
 use hearing::HearingSection;
 use histories::HistoriesSection;
@@ -78,6 +79,10 @@ pub(super) fn content(
         icon: icon_url(prefix, health, None),
         sections: vec![
             Section::new("verdict", verdict.render()?),
+            Section::new(
+                "vantages",
+                VantagesSection::on_network(network, snapshot, times).render()?,
+            ),
             Section::new("upgrades", UpgradesSection::new(&view).render()?),
             Section::new("histories", HistoriesSection::new(&view).render()?),
             Section::new("votes", VotesSection::new(&view).render()?),

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::fleet::{Heard, NetworkVerdict, OrderState, Snapshot, example};
+use crate::config::Mode;
+use crate::fleet::{
+    Heard, NetworkOpinion, NetworkVerdict, Opinion, OrderState, OtherVantage, ReceivedOpinion,
+    Snapshot, example,
+};
 use crate::web::pages::{absolute_times, relative_times};
 
 /// Draws a section of the page.
@@ -385,5 +389,45 @@ fn the_page_of_a_reset_network_shows_both_genesis_hashes() {
     assert!(
         verdict.contains("/runbooks/ConvexNetworkReset"),
         "{verdict}"
+    );
+}
+
+#[test]
+fn other_agents_have_a_column_each_and_words_that_they_make_up_are_not_shown() {
+    let mut snapshot = example::snapshot(4, 2);
+    assert_eq!(section(&snapshot, "vantages"), "", "there are no others");
+    let on_network = NetworkOpinion {
+        name: "n".to_owned(),
+        order_state: "<made up>".to_owned(),
+        head_block: None,
+        head_advance_age_seconds: Some(30.0),
+        reached_stake_ratio: Some(0.25),
+        quorum_at_risk: false,
+        proven: Vec::new(),
+    };
+    let opinion = Opinion {
+        vantage: "b".to_owned(),
+        mode: Mode::Central,
+        networks: vec![on_network],
+        peers: Vec::new(),
+    };
+    let other = |name: &str, opinion| OtherVantage {
+        name: name.to_owned(),
+        opinion,
+    };
+    let received = ReceivedOpinion::new(opinion, snapshot.now);
+    snapshot.vantages.name = "a".to_owned();
+    snapshot.vantages.others = vec![other("b", Some(Arc::new(received))), other("c", None)];
+    check(
+        &snapshot,
+        "vantages",
+        &[
+            "<bdi>a (this agent)</bdi>",
+            "<bdi>b</bdi>",
+            "<bdi>c</bdi>",
+            "30 s ago</time>",
+            "25\u{a0}%",
+        ],
+        &["made up"],
     );
 }

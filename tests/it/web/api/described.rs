@@ -155,6 +155,7 @@ async fn every_route_and_every_answer_match_the_description() {
         ("GET", "/api/v1/networks", 200),
         ("GET", "/api/v1/networks/test%20net", 200),
         ("GET", "/api/v1/networks/none", 404),
+        ("GET", "/api/v1/opinion", 200),
         ("GET", "/api/v1/events", 200),
         ("GET", "/api/v1/events?limit=x", 400),
         ("GET", "/api/v1/openapi.json", 200),

@@ -1,0 +1,82 @@
+//! When the opinions of other agents are a cause of alerts, or refute one.
+
+use std::time::Duration;
+
+use humantime::format_duration;
+
+use crate::fleet::{Absence, Health, NetworkSnapshot, PeerRecord, Place};
+
+use super::input::RuleInput;
+
+/// Whether a peer is down, and not only on the path from this agent.
+pub(super) fn is_down(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    record.health == Health::Down && !is_path_broken(record, input)
+}
+
+/// Whether a peer is down for some agents while others reach it, and that is not explained by trouble
+/// of this agent with the whole network.
+pub(super) fn disagree_on_peer(
+    record: &PeerRecord,
+    network: &NetworkSnapshot,
+    input: RuleInput<'_>,
+) -> bool {
+    is_path_broken(record, input) && !disagree_on_network(network, input)
+}
+
+fn is_path_broken(record: &PeerRecord, input: RuleInput<'_>) -> bool {
+    let conclusion = input.snapshot.conclusion_on_peer(record);
+    conclusion.is_some_and(|it| it.place == Place::Path)
+}
+
+/// Whether a network has stalled, and no other agent refutes it.
+pub(super) fn is_stalled(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    input.snapshot.conclusion_on_network(network).stall == Absence::Stands
+}
+
+/// Whether a network can lose no further peer, and no other agent refutes it.
+pub(super) fn is_quorum_at_risk(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    input.snapshot.conclusion_on_network(network).quorum == Absence::Stands
+}
+
+/// Whether what this agent finds absent from a network is refuted by another one.
+pub(super) fn disagree_on_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    input
+        .snapshot
+        .conclusion_on_network(network)
+        .is_own_trouble()
+}
+
+/// Whether no agent knows any peer of a network, or all agents reach too little of it to tell
+/// whether something is absent.
+pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    let is_unknown = |record: &PeerRecord| {
+        let mut opinions = input.snapshot.opinions_on_peer(record);
+        record.health == Health::Unknown
+            && opinions.all(|(_, it)| it.is_none_or(|it| it.1.health == Health::Unknown))
+    };
+    input.network_peers(network).all(is_unknown)
+        || input.snapshot.conclusion_on_network(network).is_blind()
+}
+
+/// Says what each other agent sees of a peer, and what follows from it.
+pub(super) fn describe(record: &PeerRecord, input: RuleInput<'_>) -> Vec<String> {
+    let snapshot = input.snapshot;
+    let others = snapshot.opinions_on_peer(record);
+    let mut views: Vec<String> = others
+        .map(|(vantage, opinion)| match opinion {
+            None => format!("{vantage} has no opinion."),
+            Some((received, opinion)) => {
+                let last_good = opinion.good_poll_age_seconds.map(|told| {
+                    let seconds = snapshot.age_of(received, told).as_secs();
+                    let age = format_duration(Duration::from_secs(seconds));
+                    format!(" (last good poll {age} ago)")
+                });
+                let (health, last_good) = (opinion.health.as_str(), last_good.unwrap_or_default());
+                format!("{vantage} finds it {health}{last_good}.")
+            }
+        })
+        .collect();
+    let conclusion = snapshot.conclusion_on_peer(record);
+    views.extend(conclusion.map(|it| it.meaning().to_owned()));
+    views
+}

@@ -1,0 +1,465 @@
+//! What follows from the opinions of several agents. Pure.
+//!
+//! Presence refutes absence, never the reverse, and nobody refutes a proof. Who has no evidence has
+//! no vote.
+
+use std::time::Duration;
+
+use crate::config::Mode;
+use crate::fleet::Health;
+
+/// An agent whose reached share of the stake is this much below the best cannot make others believe
+/// that something is absent.
+const MAX_BELOW_BEST: f64 = 0.01;
+
+/// An agent that reaches less than this part of what the best reaches is cut off.
+const CUT_OFF_BELOW: f64 = 0.5;
+
+/// Agents that together reach no more than one part in this many of the stake cannot tell what a
+/// network lacks.
+const MIN_STAKE_DIVISOR: f64 = 3.0;
+
+/// From this number of agents on, most of them can outvote one that reaches a peer.
+const MIN_AGENTS_FOR_MAJORITY: usize = 3;
+
+/// What one agent says about one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PeerView {
+    /// Where the agent runs.
+    pub(super) mode: Mode,
+    /// Health according to the agent.
+    pub(super) health: Health,
+    /// Whether it has reached the peer within two intervals.
+    pub(super) reaches: bool,
+    /// Whether it is proven that what answers is not the peer.
+    pub(super) is_impostor: bool,
+}
+
+/// Where the cause lies when agents do not reach a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At the peer: no agent reaches it.
+    Peer,
+    /// On the path from some agents to it: others reach it.
+    Path,
+    /// Most agents do not reach it, some do.
+    Partition,
+}
+
+/// What several agents say about one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerConclusion {
+    /// Where the cause lies.
+    pub place: Place,
+    /// Whether the peer answers an agent on its own host: its process is alive.
+    pub process_alive: bool,
+}
+
+/// Returns where the cause lies when a peer is down for agents of this mode; none if it is down for
+/// none of them, or if fewer than two agents have evidence.
+pub(super) fn conclude_on_peer(mode: Mode, views: &[PeerView]) -> Option<PeerConclusion> {
+    let with_evidence = views.iter().filter(|view| view.has_evidence());
+    if with_evidence.count() < 2 {
+        return None;
+    }
+    let of_mode = || views.iter().filter(|view| view.mode == mode);
+    let down = of_mode().filter(|view| view.is_down()).count();
+    let reaching = of_mode().filter(|view| view.reaches).count();
+    if down == 0 {
+        return None;
+    }
+    let is_impostor = of_mode().any(|view| view.is_impostor);
+    let place = match reaching {
+        _ if is_impostor => Place::Peer,
+        0 => Place::Peer,
+        _ if down + reaching >= MIN_AGENTS_FOR_MAJORITY && down > reaching => Place::Partition,
+        _ => Place::Path,
+    };
+    let mut sidecars = views.iter().filter(|view| view.mode == Mode::Sidecar);
+    Some(PeerConclusion {
+        place,
+        process_alive: mode == Mode::Central && sidecars.any(|view| view.reaches),
+    })
+}
+
+impl PeerConclusion {
+    /// Returns the conclusion in a sentence.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match (self.place, self.process_alive) {
+            (Place::Peer, true) => {
+                "The process is alive, the path to it is broken: only a sidecar reaches the peer."
+            }
+            (Place::Peer, false) => "The cause is at the peer: no agent reaches it.",
+            (Place::Path, _) => "The cause is the path: some agents reach the peer, others do not.",
+            (Place::Partition, _) => {
+                "A partition: the peer is unreachable from most agents, though not from all."
+            }
+        }
+    }
+}
+
+impl PeerView {
+    fn is_down(self) -> bool {
+        self.health == Health::Down && !self.reaches
+    }
+
+    fn has_evidence(self) -> bool {
+        self.reaches || self.is_down()
+    }
+}
+
+impl Place {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Path => "path",
+            Self::Partition => "partition",
+        }
+    }
+}
+
+/// What one agent says about one network.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct NetworkView {
+    /// Share of the registered stake that it reaches; none while the stake is unknown.
+    pub(super) reached: Option<f64>,
+    /// Whether it finds the network stalled.
+    pub(super) is_stalled: bool,
+    /// Whether it finds that the network can lose no further peer.
+    pub(super) is_quorum_at_risk: bool,
+    /// The head.
+    pub(super) head: Option<i64>,
+    /// Time since the head was last seen to advance.
+    pub(super) head_advance_age: Option<Duration>,
+}
+
+/// What becomes of an agent's verdict that something is absent from a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Absence {
+    /// The agent has no such verdict, or agents that reach more have the same.
+    #[default]
+    None,
+    /// It stands: no agent that reaches more says otherwise.
+    Stands,
+    /// All agents together reach too little to tell.
+    TooLittleReached,
+    /// Another agent shows that it is wrong, or reaches more and does not find it.
+    Refuted,
+}
+
+/// What several agents say about what a network lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkConclusion {
+    /// The network finalises nothing.
+    pub stall: Absence,
+    /// It can lose no further peer.
+    pub quorum: Absence,
+    /// Whether this agent reaches less than half of what another one reaches.
+    pub is_cut_off: bool,
+    /// Whether another agent sees the head advance.
+    pub advances: bool,
+}
+
+/// Weighs what this agent finds absent from a network against the opinions of others. `together` is
+/// the share of the stake that all of them reach. A head that another agent has seen advance within
+/// `stall_after` has not stalled.
+pub(super) fn conclude_on_network(
+    own: &NetworkView,
+    others: &[NetworkView],
+    together: Option<f64>,
+    stall_after: Duration,
+) -> NetworkConclusion {
+    let all = || others.iter().chain([own]);
+    let best = all().filter_map(|view| view.reached).max_by(f64::total_cmp);
+    let counts = |view: &NetworkView| match (view.reached, best) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(reached), Some(best)) => best - reached <= MAX_BELOW_BEST,
+    };
+    let advances = |view: &NetworkView| {
+        let age = view.head_advance_age;
+        view.head >= own.head && age.is_some_and(|age| age < stall_after)
+    };
+    let weigh = |finds: fn(&NetworkView) -> bool, is_refuted: bool| {
+        let is_shared = || others.iter().any(|view| finds(view) && counts(view));
+        match () {
+            () if !finds(own) => Absence::None,
+            () if is_refuted => Absence::Refuted,
+            () if !counts(own) && is_shared() => Absence::None,
+            () if !counts(own) => Absence::Refuted,
+            () if together.is_some_and(|it| it < 1.0 / MIN_STAKE_DIVISOR) => {
+                Absence::TooLittleReached
+            }
+            () => Absence::Stands,
+        }
+    };
+    let advances = others.iter().any(advances);
+    let reached = own.reached.unwrap_or_default();
+    NetworkConclusion {
+        stall: weigh(|view| view.is_stalled, advances),
+        quorum: weigh(|view| view.is_quorum_at_risk, false),
+        is_cut_off: best.is_some_and(|best| reached < best * CUT_OFF_BELOW),
+        advances,
+    }
+}
+
+impl NetworkConclusion {
+    /// Returns the conclusion in a sentence; none if nothing is absent, or if it stands.
+    #[must_use]
+    pub fn meaning(self) -> Option<&'static str> {
+        match () {
+            () if self.is_blind() => Some(
+                "All agents together reach less than a third of the stake: nobody can tell what is absent.",
+            ),
+            () if self.is_refuted() => {
+                Some("Another agent refutes what this one finds absent from the network.")
+            }
+            () => None,
+        }
+    }
+
+    /// Whether the agent finds something absent that another one refutes.
+    #[must_use]
+    pub fn is_refuted(self) -> bool {
+        [self.stall, self.quorum].contains(&Absence::Refuted)
+    }
+
+    /// Whether the agent finds something absent, and all agents together reach too little to tell.
+    #[must_use]
+    pub fn is_blind(self) -> bool {
+        [self.stall, self.quorum].contains(&Absence::TooLittleReached)
+    }
+
+    /// Whether the agent finds something absent that another one refutes, and that is not explained by
+    /// single peers that the agent does not reach.
+    #[must_use]
+    pub fn is_own_trouble(self) -> bool {
+        self.is_refuted() && (self.is_cut_off || (self.advances && self.stall == Absence::Refuted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Views by one letter each: `d`own, `u`p, unknown (`?`), an `i`mpostor; of sidecars in capitals.
+    fn views(letters: &str) -> Vec<PeerView> {
+        let view = |letter: char| {
+            let (health, reaches) = match letter.to_ascii_lowercase() {
+                'd' | 'i' => (Health::Down, false),
+                'u' => (Health::Up, true),
+                _ => (Health::Unknown, false),
+            };
+            PeerView {
+                mode: if letter.is_uppercase() {
+                    Mode::Sidecar
+                } else {
+                    Mode::Central
+                },
+                health,
+                reaches,
+                is_impostor: letter == 'i',
+            }
+        };
+        letters.chars().map(view).collect()
+    }
+
+    #[test]
+    fn where_the_cause_of_an_outage_lies() {
+        for (what, letters, expected) in [
+            ("b: one of two reaches it", "du", "path"),
+            ("b: nobody reaches it", "dd", "peer"),
+            ("b: nobody misses it", "uu", "-"),
+            ("a: the other has no evidence", "d?", "-"),
+            ("a: one of three has no evidence", "du?", "path"),
+            ("a: what answers is proven to be another peer", "iu", "peer"),
+            (
+                "e: a sidecar refutes no central agent",
+                "dU",
+                "peer, process alive",
+            ),
+            ("e: it changes no majority", "ddUUU", "peer, process alive"),
+            ("e: nor does what a sidecar misses count", "uD", "-"),
+            ("f: most of three", "ddu", "partition"),
+            ("f: one of three", "duu", "path"),
+            ("f: half of four is not most", "dduu", "path"),
+            (
+                "f: those without evidence are not counted",
+                "ddu??",
+                "partition",
+            ),
+            ("one agent alone", "d", "-"),
+        ] {
+            let found = conclude_on_peer(Mode::Central, &views(letters));
+            let found = found.map_or_else(
+                || "-".to_owned(),
+                |it| {
+                    let alive = if it.process_alive {
+                        ", process alive"
+                    } else {
+                        ""
+                    };
+                    it.place.as_str().to_owned() + alive
+                },
+            );
+            assert_eq!(found, expected, "{what}");
+        }
+        let seen_by_sidecar = conclude_on_peer(Mode::Sidecar, &views("uD"));
+        assert_eq!(
+            seen_by_sidecar.map(|it| it.place),
+            Some(Place::Peer),
+            "a central agent refutes no sidecar"
+        );
+    }
+
+    /// A view that reaches this much and sees a head advance after so many seconds.
+    fn view(reached: f64, finds: bool, advance_seconds: u64) -> NetworkView {
+        NetworkView {
+            reached: Some(reached),
+            is_stalled: finds,
+            is_quorum_at_risk: finds,
+            head: Some(100),
+            head_advance_age: Some(Duration::from_secs(advance_seconds)),
+        }
+    }
+
+    #[test]
+    fn what_an_agent_finds_absent_is_weighed() {
+        use Absence::{None, Refuted, Stands, TooLittleReached};
+        let old = 1_000;
+        for (what, own, others, [stall, quorum]) in [
+            ("alone", view(0.9, true, old), &[][..], [Stands, Stands]),
+            ("nothing is absent", view(0.9, false, 1), &[], [None, None]),
+            (
+                "b: another sees the head advance",
+                view(0.9, true, old),
+                &[view(0.5, false, 59)],
+                [Refuted, Stands],
+            ),
+            (
+                "b: it advanced before the stall",
+                view(0.9, true, old),
+                &[view(0.5, false, 60)],
+                [Stands, Stands],
+            ),
+            (
+                "c: another reaches more and finds nothing",
+                view(0.5, true, old),
+                &[view(1.0, false, old)],
+                [Refuted, Refuted],
+            ),
+            (
+                "c: another reaches more and finds the same, and says so itself",
+                view(0.5, true, old),
+                &[view(1.0, true, old)],
+                [None, None],
+            ),
+            (
+                "c: of equals the worse verdict stands",
+                view(0.991, true, old),
+                &[view(1.0, false, old)],
+                [Stands, Stands],
+            ),
+            (
+                "c: a point less is as good, more than that is not",
+                view(0.989, true, old),
+                &[view(1.0, false, old)],
+                [Refuted, Refuted],
+            ),
+            (
+                "c: one that reaches nothing has no verdict",
+                view(0.0, true, old),
+                &[view(1.0, false, old)],
+                [Refuted, Refuted],
+            ),
+            (
+                "d: all reach too little",
+                view(0.3, true, old),
+                &[view(0.2, false, old)],
+                [TooLittleReached, TooLittleReached],
+            ),
+            (
+                "d: one that reaches nothing says nothing of another's little",
+                view(0.0, true, old),
+                &[view(0.2, false, old)],
+                [Refuted, Refuted],
+            ),
+            (
+                "d: nothing at all is reached",
+                view(0.0, true, old),
+                &[],
+                [TooLittleReached, TooLittleReached],
+            ),
+        ] {
+            let reached = others.iter().chain([&own]).filter_map(|view| view.reached);
+            let together = reached.max_by(f64::total_cmp);
+            let after = Duration::from_secs(60);
+            let found = conclude_on_network(&own, others, together, after);
+            assert_eq!([found.stall, found.quorum], [stall, quorum], "{what}");
+        }
+    }
+
+    #[test]
+    fn agents_that_reach_different_peers_reach_enough_together() {
+        let (own, other) = (view(0.3, true, 1_000), view(0.3, true, 1_000));
+        let after = Duration::from_secs(60);
+        let found = conclude_on_network(&own, &[other], Some(0.6), after);
+        assert_eq!(found.quorum, Absence::Stands);
+        assert!(!found.is_blind() && !found.is_own_trouble());
+        let found = conclude_on_network(&own, &[other], Some(0.33), after);
+        assert!(found.is_blind());
+    }
+
+    #[test]
+    fn an_agent_that_misses_half_of_a_network_or_its_head_has_trouble_of_its_own() {
+        let old = 1_000;
+        for (own, other, expected) in [
+            (view(0.49, true, old), view(1.0, false, old), true),
+            (view(0.5, true, old), view(1.0, false, old), false),
+            (view(0.0, true, old), view(0.2, false, old), true),
+            (view(0.0, false, old), view(1.0, false, old), false),
+            (view(0.0, true, old), view(1.0, true, old), false),
+            (view(1.0, true, old), view(1.0, false, 1), true),
+            (view(1.0, true, old), view(1.0, false, old), false),
+        ] {
+            let after = Duration::from_secs(60);
+            let found = conclude_on_network(&own, &[other], Some(1.0), after);
+            assert_eq!(found.is_own_trouble(), expected, "{own:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_behind_that_of_the_stall_refutes_nothing() {
+        let own = view(0.9, true, 1_000);
+        for (head, stall) in [
+            (Some(99), Absence::Stands),
+            (Some(100), Absence::Refuted),
+            (None, Absence::Stands),
+        ] {
+            let other = NetworkView {
+                head,
+                ..view(0.9, false, 1)
+            };
+            let after = Duration::from_secs(60);
+            let found = conclude_on_network(&own, &[other], Some(0.9), after);
+            assert_eq!(found.stall, stall, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_registered_stake_nothing_is_weighed() {
+        let unknown = NetworkView {
+            reached: None,
+            ..view(0.0, true, 1_000)
+        };
+        let after = Duration::from_secs(60);
+        let found = conclude_on_network(&unknown, &[], None, after);
+        assert_eq!(found.stall, Absence::Stands);
+        let known = view(0.2, false, 1_000);
+        let found = conclude_on_network(&unknown, &[known], None, after);
+        assert_eq!(found.stall, Absence::Refuted, "another knows it");
+    }
+}
