@@ -363,12 +363,12 @@ async fn a_webhook_receives_only_the_alerts_it_is_configured_for() {
     );
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
     let wrong = &[Condition::Failing(crate::failure::Reason::WrongNetwork)];
-    // A warning, after five minutes.
-    let flapping = &[Condition::Flapping];
-    alerting.evaluate(&[("p", flapping)], 0);
-    alerting.evaluate(&[("p", flapping)], 300);
-    alerting.evaluate(&[("p", &[])], 305);
-    alerting.evaluate(&[("p", wrong)], 310);
+    // A warning, after two minutes.
+    let lagging = &[Condition::Lagging];
+    alerting.evaluate(&[("p", lagging)], 0);
+    alerting.evaluate(&[("p", lagging)], 120);
+    alerting.evaluate(&[("p", &[])], 125);
+    alerting.evaluate(&[("p", wrong)], 130);
     assert_eq!(begins.received(2).await[1].body["status"], "firing");
     let only = urgent.received(1).await;
     assert_eq!(
