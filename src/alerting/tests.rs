@@ -739,7 +739,7 @@ fn an_alert_has_the_labels_of_its_subject_and_no_others() {
     assert_eq!(
         alert("ConvexPeerDown").description,
         "Since 1970-01-12 13:46:40 UTC, for 1m. Health: down; active conditions: query_error. \
-         tcp://peer.example:18888 was not polled yet. Seen from v. Watched peers of n: 0 up, \
+         tcp://peer.example was not polled yet. Seen from v. Watched peers of n: 0 up, \
          0 degraded, 1 down, 0 unknown. The network can lose 1 more of its heaviest peers (quorum \
          margin 33.0 %). First: Run 'convex-peer-monitor probe' with its endpoints on another host. \
          If it does not answer there either, check on its host that the process runs and was not \

@@ -34,13 +34,15 @@ pub(super) fn write(snapshot: &Snapshot, facts: &AgentFacts, writer: &mut Writer
         family.integer([("version", env!("CARGO_PKG_VERSION"))], 1);
     });
     writer.family(&catalogue::MONITOR_INFO, |family| {
-        let labels = [
-            ("vantage", facts.vantage.as_str()),
-            ("mode", facts.mode.as_str()),
-        ];
-        let url = facts.url.as_deref().map(|url| url.trim_end_matches('/'));
-        let url = url.map(|url| ("url", url));
-        family.integer(labels.into_iter().chain(url), 1);
+        let url = facts.url.as_deref().unwrap_or_default();
+        family.integer(
+            [
+                ("vantage", facts.vantage.as_str()),
+                ("mode", facts.mode.as_str()),
+                ("url", url.trim_end_matches('/')),
+            ],
+            1,
+        );
     });
     writer.family(&catalogue::SHARD, |family| {
         family.integer([], facts.shard.0.into());

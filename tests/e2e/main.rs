@@ -33,6 +33,7 @@ mod registered;
 #[expect(dead_code, reason = "real peers need only some of the faults")]
 #[path = "../support/relay.rs"]
 mod relay;
+mod routing;
 mod security;
 mod sidecar;
 #[path = "../support/simulated.rs"]

@@ -15,7 +15,7 @@ use super::prometheus::Prometheus;
 use super::{Agent, TIMEOUT, simulated};
 
 /// Two shortened `group_interval`s of pages: any pending notification arrives within this time.
-const QUIET: Duration = Duration::from_secs(8);
+pub(super) const QUIET: Duration = Duration::from_secs(8);
 
 /// The receiver and the notifications that have arrived.
 pub(super) struct Pages {

@@ -81,7 +81,7 @@ async fn an_agent_reports_process_and_store_of_the_peer_on_its_host() {
     assert!(value("convex_peer_process_start_time_seconds") > 1e9);
     let size = value("convex_peer_store_filesystem_size_bytes");
     assert!(value("convex_peer_store_filesystem_available_bytes") <= size);
-    let info = "convex_monitor_info{vantage=\"here\",mode=\"sidecar\"}";
+    let info = "convex_monitor_info{vantage=\"here\",mode=\"sidecar\",url=\"\"}";
     assert_eq!(value_of(&text, info), Some(1.0));
 
     let report: serde_json::Value =

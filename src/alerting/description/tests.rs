@@ -92,7 +92,7 @@ fn a_description_says_since_when_the_proof_who_sees_it_what_is_at_risk_and_what_
             "Health: down; active conditions: refused (since 2027-01-15 07:56:00 UTC).",
             &format!("{url}: refused: connection refused."),
             "Seen from eu-1.",
-            "Watched peers of n: 3 up, 0 degraded, 1 down, 0 unknown.",
+            "Watched peers of n: 0 up, 0 degraded, 1 down, 3 unknown.",
             "How many peers the network can lose is unknown.",
             "First: Run 'convex-peer-monitor probe'",
         ],

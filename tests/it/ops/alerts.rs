@@ -32,11 +32,22 @@ pub(super) struct Rule {
     pub(super) annotations: BTreeMap<String, String>,
 }
 
+/// Most aliases of one anchor: most alerts share some annotations.
+const MOST_ALIASES: usize = 100;
+
 fn rules() -> Vec<Rule> {
+    let options = || {
+        let budget = serde_saphyr::budget! { alias_anchor_ratio_multiplier: MOST_ALIASES };
+        serde_saphyr::options! { budget: budget }
+    };
     let text = files("alerts", "rules.yml")
         .into_iter()
         .map(|path| read(&path));
-    text.flat_map(|text| serde_saphyr::from_str::<RuleFile>(&text).unwrap().groups)
+    let groups = |text: String| {
+        let parsed = serde_saphyr::from_str_with_options::<RuleFile>(&text, options());
+        parsed.unwrap().groups
+    };
+    text.flat_map(groups)
         .flat_map(|group| group.rules)
         .collect()
 }
