@@ -219,5 +219,5 @@ async fn lean_detail_omits_what_the_catalogue_says() {
         .lines()
         .filter(|line| line.contains("{peer=\"two\""));
     let of_two = of_two.count();
-    assert!(of_two <= 25, "{of_two} series for a peer with one endpoint");
+    assert!(of_two <= 26, "{of_two} series for a peer with one endpoint");
 }
