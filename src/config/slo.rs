@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::Position;
 use super::keys::SLO;
 use super::peers::{Peer, Role};
-use super::scalar::{DAY, count, duration, percentage};
+use super::scalar::{DAY, TEN_YEARS, count, duration, percentage};
 use super::section::Section;
 use super::source::Reported;
 
@@ -16,7 +16,7 @@ use super::source::Reported;
 const DEFAULT_SERVICE: &str = "default";
 /// More than 99.999 % would allow 26 s in 30 days, less than agents can measure.
 const OBJECTIVES: RangeInclusive<f64> = 50.0..=99.999;
-const WINDOWS: RangeInclusive<Duration> = DAY..=Duration::from_secs(365 * 86_400);
+const WINDOWS: RangeInclusive<Duration> = DAY..=TEN_YEARS;
 /// Most peers that a service can be asked to have up.
 const MAX_SERVING: u32 = 100_000;
 
@@ -39,6 +39,15 @@ impl Default for Slo {
             window: 30 * DAY,
             serving_min: 1,
         }
+    }
+}
+
+impl Slo {
+    /// Returns the objective as a ratio.
+    #[must_use]
+    pub fn objective_ratio(&self) -> f64 {
+        // 99.9 / 100 is not 0.999, the number that operators compare with.
+        (self.objective_percent * 1e7).round() / 1e9
     }
 }
 

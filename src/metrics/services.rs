@@ -29,7 +29,7 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
         time.bad.as_secs_f64()
     });
     each(&catalogue::SERVICE_OBJECTIVE, &|slo, _| {
-        slo.objective_percent / 100.0
+        slo.objective_ratio()
     });
     each(&catalogue::SERVICE_WINDOW, &|slo, _| {
         slo.window.as_secs_f64()

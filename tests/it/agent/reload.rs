@@ -124,6 +124,7 @@ fn the_table_of_the_documentation_names_what_is_tested() {
             "nothing of ours to test",
         ),
         ("environment variables", "nothing to test"),
+        ("keys `networks[].slo`, `peers[].service`", "fleet::service"),
         (
             "keys `listen`, `external_url`, `state_dir`",
             "agent::serving",

@@ -29,6 +29,7 @@ const PROMETHEUS_METRICS: [(&str, &[&str]); 4] = [
             "severity",
             "peer",
             "network",
+            "service",
             "vantage",
         ],
     ),
