@@ -14,9 +14,11 @@ pub(super) fn describe(input: RuleInput<'_>, cause: AlertCause<'_>, vantage: &st
         AlertCause::Peer(record) => {
             describe_peer(record)
                 + &describe_support(input, record)
-                + &vantages::describe(record, input)
+                + &vantages::describe_peer(record, input)
         }
-        AlertCause::Network(network) => describe_network(input, network),
+        AlertCause::Network(network) => {
+            describe_network(input, network) + &vantages::describe_network(network, input)
+        }
         AlertCause::Monitor => describe_monitor(input, vantage),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::fleet::{Absence, Health, NetworkSnapshot, PeerRecord, Place};
+use crate::fleet::{Absence, Health, NetworkOpinion, NetworkSnapshot, PeerRecord, Place};
 
 use super::input::RuleInput;
 
@@ -61,7 +61,7 @@ pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool 
 
 /// Describes what the other agents say about a peer, and what follows from it; empty if there are no
 /// others.
-pub(super) fn describe(record: &PeerRecord, input: RuleInput<'_>) -> String {
+pub(super) fn describe_peer(record: &PeerRecord, input: RuleInput<'_>) -> String {
     let snapshot = input.snapshot;
     let mut text = String::new();
     for (vantage, opinion) in snapshot.opinions_on_peer(record) {
@@ -91,6 +91,33 @@ pub(super) fn describe(record: &PeerRecord, input: RuleInput<'_>) -> String {
     if let Some(conclusion) = snapshot.conclusion_on_peer(record) {
         text += " ";
         text += conclusion.meaning();
+    }
+    text
+}
+
+/// Describes how much of a network each agent reaches, and what follows from it; empty if there are no
+/// other agents.
+pub(super) fn describe_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> String {
+    let snapshot = input.snapshot;
+    let share = |ratio: Option<f64>| {
+        ratio.map_or_else(
+            || "unknown".to_owned(),
+            |ratio| format!("{:.1} %", ratio * 100.0),
+        )
+    };
+    let mut text = String::new();
+    for (vantage, opinion) in snapshot.opinions_on_network(network) {
+        let reached = opinion.and_then(|(_, opinion)| opinion.reached_stake_ratio);
+        write!(text, ", {vantage} {}", share(reached)).expect("writing to a String cannot fail");
+    }
+    if text.is_empty() {
+        return text;
+    }
+    let own = share(NetworkOpinion::new(network, snapshot).reached_stake_ratio);
+    let mut text = format!(" Reached stake: this agent {own}{text}.");
+    if let Some(meaning) = snapshot.conclusion_on_network(network).meaning() {
+        text += " ";
+        text += meaning;
     }
     text
 }
