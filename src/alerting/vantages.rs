@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::fleet::{Absence, Health, NetworkSnapshot, PeerRecord, Place};
+use crate::fleet::{Absence, Health, NetworkOpinion, NetworkSnapshot, PeerRecord, Place};
 
 use super::input::RuleInput;
 
@@ -59,7 +59,7 @@ pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool 
 }
 
 /// Says what each other agent sees of a peer, and what follows from it.
-pub(super) fn describe(record: &PeerRecord, input: RuleInput<'_>) -> Vec<String> {
+pub(super) fn describe_peer(record: &PeerRecord, input: RuleInput<'_>) -> Vec<String> {
     let snapshot = input.snapshot;
     let others = snapshot.opinions_on_peer(record);
     let mut views: Vec<String> = others
@@ -79,4 +79,32 @@ pub(super) fn describe(record: &PeerRecord, input: RuleInput<'_>) -> Vec<String>
     let conclusion = snapshot.conclusion_on_peer(record);
     views.extend(conclusion.map(|it| it.meaning().to_owned()));
     views
+}
+
+/// Says how much of a network each agent reaches, and what follows from it; nothing if there are no
+/// other agents.
+pub(super) fn describe_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> Vec<String> {
+    let snapshot = input.snapshot;
+    let share = |ratio: Option<f64>| {
+        ratio.map_or_else(
+            || "unknown".to_owned(),
+            |ratio| format!("{:.1} %", ratio * 100.0),
+        )
+    };
+    let others: Vec<String> = snapshot
+        .opinions_on_network(network)
+        .map(|(vantage, opinion)| {
+            let reached = opinion.and_then(|(_, opinion)| opinion.reached_stake_ratio);
+            format!("{vantage} {}", share(reached))
+        })
+        .collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let own = share(NetworkOpinion::new(network, snapshot).reached_stake_ratio);
+    let reached = format!("Reached stake: this agent {own}, {}.", others.join(", "));
+    let meaning = snapshot.conclusion_on_network(network).meaning();
+    std::iter::once(reached)
+        .chain(meaning.map(str::to_owned))
+        .collect()
 }

@@ -24,7 +24,7 @@ fn config(vantage: &str, network: &Network, relays: &[Relay], more: &str) -> Str
     let peers = peers.concat();
     format!(
         "vantage: {vantage}\ndefaults: {{ interval: 1s, timeout: 900ms, retries: 0 }}\n\
-         networks: [{{ name: n, genesis: '{genesis}', stake_interval: 1s, consensus_interval: 0 }}]\n\
+         networks: [{{ name: n, genesis: '{genesis}', consensus_interval: 0 }}]\n\
          {more}peers:\n{peers}"
     )
 }

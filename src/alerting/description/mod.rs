@@ -45,12 +45,13 @@ pub(super) fn describe(
         AlertCause::Peer(record) => {
             sentences.extend(peer::facts(record, input));
             sentences.push(seen_from);
-            sentences.extend(vantages::describe(record, input));
+            sentences.extend(vantages::describe_peer(record, input));
             sentences.extend(network::at_risk(&record.peer.network, input));
         }
         AlertCause::Network(network) => {
             sentences.extend(network::facts(network, input));
             sentences.push(seen_from);
+            sentences.extend(vantages::describe_network(network, input));
             sentences.extend(network::at_risk(&network.name, input));
         }
         AlertCause::Monitor => sentences.extend(monitor::facts(input)),

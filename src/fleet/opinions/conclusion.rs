@@ -15,7 +15,7 @@ const MAX_BELOW_BEST: f64 = 0.01;
 /// An agent that reaches less than this part of what the best reaches is cut off.
 const CUT_OFF_BELOW: f64 = 0.5;
 
-/// Agents that together reach no more than one part in this many of the stake cannot tell what a
+/// Agents that together reach less than one part in this many of the stake cannot tell what a
 /// network lacks.
 const MIN_STAKE_DIVISOR: f64 = 3.0;
 
@@ -270,24 +270,24 @@ mod tests {
     #[test]
     fn where_the_cause_of_an_outage_lies() {
         for (what, letters, expected) in [
-            ("b: one of two reaches it", "du", "path"),
-            ("b: nobody reaches it", "dd", "peer"),
-            ("b: nobody misses it", "uu", "-"),
-            ("a: the other has no evidence", "d?", "-"),
-            ("a: one of three has no evidence", "du?", "path"),
-            ("a: what answers is proven to be another peer", "iu", "peer"),
+            ("one of two reaches it", "du", "path"),
+            ("nobody reaches it", "dd", "peer"),
+            ("nobody misses it", "uu", "-"),
+            ("the other has no evidence", "d?", "-"),
+            ("one of three has no evidence", "du?", "path"),
+            ("what answers is proven to be another peer", "iu", "peer"),
             (
-                "e: a sidecar refutes no central agent",
+                "a sidecar refutes no central agent",
                 "dU",
                 "peer, process alive",
             ),
-            ("e: it changes no majority", "ddUUU", "peer, process alive"),
-            ("e: nor does what a sidecar misses count", "uD", "-"),
-            ("f: most of three", "ddu", "partition"),
-            ("f: one of three", "duu", "path"),
-            ("f: half of four is not most", "dduu", "path"),
+            ("it changes no majority", "ddUUU", "peer, process alive"),
+            ("nor does what a sidecar misses count", "uD", "-"),
+            ("most of three", "ddu", "partition"),
+            ("one of three", "duu", "path"),
+            ("half of four is not most", "dduu", "path"),
             (
-                "f: those without evidence are not counted",
+                "those without evidence are not counted",
                 "ddu??",
                 "partition",
             ),
@@ -334,61 +334,61 @@ mod tests {
             ("alone", view(0.9, true, old), &[][..], [Stands, Stands]),
             ("nothing is absent", view(0.9, false, 1), &[], [None, None]),
             (
-                "b: another sees the head advance",
+                "another sees the head advance",
                 view(0.9, true, old),
                 &[view(0.5, false, 59)],
                 [Refuted, Stands],
             ),
             (
-                "b: it advanced before the stall",
+                "it advanced before the stall",
                 view(0.9, true, old),
                 &[view(0.5, false, 60)],
                 [Stands, Stands],
             ),
             (
-                "c: another reaches more and finds nothing",
+                "another reaches more and finds nothing",
                 view(0.5, true, old),
                 &[view(1.0, false, old)],
                 [Refuted, Refuted],
             ),
             (
-                "c: another reaches more and finds the same, and says so itself",
+                "another reaches more and finds the same, and says so itself",
                 view(0.5, true, old),
                 &[view(1.0, true, old)],
                 [None, None],
             ),
             (
-                "c: of equals the worse verdict stands",
+                "of equals the worse verdict stands",
                 view(0.991, true, old),
                 &[view(1.0, false, old)],
                 [Stands, Stands],
             ),
             (
-                "c: a point less is as good, more than that is not",
+                "a point less is as good, more than that is not",
                 view(0.989, true, old),
                 &[view(1.0, false, old)],
                 [Refuted, Refuted],
             ),
             (
-                "c: one that reaches nothing has no verdict",
+                "one that reaches nothing has no verdict",
                 view(0.0, true, old),
                 &[view(1.0, false, old)],
                 [Refuted, Refuted],
             ),
             (
-                "d: all reach too little",
+                "all reach too little",
                 view(0.3, true, old),
                 &[view(0.2, false, old)],
                 [TooLittleReached, TooLittleReached],
             ),
             (
-                "d: one that reaches nothing says nothing of another's little",
+                "one that reaches nothing says nothing of another's little",
                 view(0.0, true, old),
                 &[view(0.2, false, old)],
                 [Refuted, Refuted],
             ),
             (
-                "d: nothing at all is reached",
+                "nothing at all is reached",
                 view(0.0, true, old),
                 &[],
                 [TooLittleReached, TooLittleReached],
