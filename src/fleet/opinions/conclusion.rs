@@ -100,11 +100,11 @@ impl PeerConclusion {
 }
 
 impl PeerView {
-    fn is_down(&self) -> bool {
+    fn is_down(self) -> bool {
         self.health == Health::Down && !self.reaches
     }
 
-    fn has_evidence(&self) -> bool {
+    fn has_evidence(self) -> bool {
         self.reaches || self.is_down()
     }
 }
