@@ -1,5 +1,6 @@
 //! Two agents that read each other's opinions, of which one is cut off.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use convex_simulator::Network;
@@ -12,16 +13,15 @@ use crate::support::until;
 /// A configuration that reaches the peers of the network through these relays.
 fn config(vantage: &str, network: &Network, relays: &[Relay], more: &str) -> String {
     let genesis = network.genesis();
-    let peers: Vec<String> = (1..)
-        .zip(relays)
-        .map(|(i, relay)| {
-            let (key, address) = (network.key(i), relay.address);
-            format!(
-                "- {{ name: p{i}, network: n, key: '{key}', endpoints: ['tcp://{address}'] }}\n"
-            )
-        })
-        .collect();
-    let peers = peers.concat();
+    let mut peers = String::new();
+    for (i, relay) in (1..).zip(relays) {
+        let (key, address) = (network.key(i), relay.address);
+        writeln!(
+            peers,
+            "- {{ name: p{i}, network: n, key: '{key}', endpoints: ['tcp://{address}'] }}"
+        )
+        .unwrap();
+    }
     format!(
         "vantage: {vantage}\ndefaults: {{ interval: 1s, timeout: 900ms, retries: 0 }}\n\
          networks: [{{ name: n, genesis: '{genesis}', consensus_interval: 0 }}]\n\
