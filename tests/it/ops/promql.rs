@@ -162,6 +162,7 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
     if recorded.contains(metric) {
         // The first part of a recorded name determines the labels.
         return match metric.split(':').next() {
+            Some("network") => Some(own(&["network"])),
             Some("peer") => Some(own(&["peer", "network"])),
             Some("peer_transport") => Some(own(&["peer", "network", "transport"])),
             _ => None,
