@@ -133,8 +133,11 @@ impl AlertTracker {
             };
             ended.alert.subject = original.0.clone();
             ended.end(Some(EndedBy::Renamed(peer.clone())), now, wall);
-            // After an exchange of names an alert of the other peer may be there.
-            self.0.entry(original).or_insert(ended);
+            // After an exchange of names an alert of the other peer may fire there.
+            let goes_on = |tracked: &TrackedAlert| tracked.phase == Phase::Firing;
+            if !self.0.get(&original).is_some_and(goes_on) {
+                self.0.insert(original, ended);
+            }
         }
         any_fires
     }

@@ -106,9 +106,8 @@ async fn send_new_alerts(
         .map(|alert| (transition_id(alert, context), alert))
         .filter(|(id, _)| !accepted.contains(id))
         .collect();
-    let any_ended = new_alerts.iter().any(|(_, alert)| alert.ends_at.is_some());
     // No alerts at all, to learn the time there.
-    if any_ended
+    if !new_alerts.is_empty()
         && sender.clock.is_none()
         && let Err(DeliveryError::Retryable(_)) = sender.post(ALERTS, b"[]".to_vec(), None).await
     {

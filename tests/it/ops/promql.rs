@@ -167,6 +167,7 @@ fn labels_of(metric: &str, recorded: &BTreeSet<String>) -> Option<BTreeSet<Strin
     if recorded.contains(metric) {
         // The first part of a recorded name determines the labels.
         return match metric.split(':').next() {
+            Some("network") => Some(own(&["network"])),
             Some("peer") => Some(own(&["peer", "network"])),
             Some("service") => Some(own(&["network", "service"])),
             Some("peer_mode") => Some(own(&["peer", "network", "mode"])),
