@@ -356,10 +356,10 @@ fn no_alert_ends_without_a_good_poll_since_it_began() {
     ] {
         let mut fixture = Fixture::down();
         fixture.verdict.order = OrderState::Stalled;
-        fixture.record.conditions.insert(Condition::Flapping);
+        fixture.record.conditions.insert(Condition::Forked);
         fixture.run(60);
         fixture.verdict.order = OrderState::Advancing;
-        fixture.record.conditions.remove(&Condition::Flapping);
+        fixture.record.conditions.remove(&Condition::Forked);
         change(&mut fixture);
         fixture.run(3600);
         let mut firing = fixture.firing();
@@ -367,7 +367,7 @@ fn no_alert_ends_without_a_good_poll_since_it_began() {
         let expected = [
             "ConvexConsensusStalled",
             "ConvexPeerDown",
-            "ConvexPeerFlapping",
+            "ConvexPeerForked",
         ];
         assert_eq!(firing, BTreeSet::from(expected), "{name}");
         fixture.polled = true;
@@ -533,7 +533,7 @@ fn a_failed_check_holds_back_no_proof_and_of_measurements_only_those_of_time() {
     for check in Check::ALL {
         for (condition, alert, is_of_time) in [
             (Condition::Lagging, "ConvexPeerLagging", true),
-            (Condition::ClockSkew, "ConvexClockDrift", true),
+            (Condition::ClockSkew, "ConvexClockSkew", true),
             (
                 Condition::CertificateExpiring,
                 "ConvexCertificateExpiring",
@@ -546,11 +546,6 @@ fn a_failed_check_holds_back_no_proof_and_of_measurements_only_those_of_time() {
             (
                 Condition::IdentityChanged,
                 "ConvexPeerIdentityChanged",
-                false,
-            ),
-            (
-                Condition::TransportsDisagree,
-                "ConvexTransportsDisagree",
                 false,
             ),
         ] {
@@ -606,7 +601,7 @@ fn a_disputed_clock_is_one_alert_about_the_agent() {
     assert_eq!(fixture.run(300), ["300 +ConvexMonitorClockWrong"]);
     let description = &fixture.alerts()[0].description;
     assert!(
-        description.contains("clock is 20.0 s ahead of those of most peers"),
+        description.contains("clock of this host is 20.0 s ahead of those of most peers"),
         "{description}"
     );
     fixture.clock_dispute = None;

@@ -270,20 +270,21 @@ fn an_alert_about_a_network_is_told_at_once_and_apart() {
 #[test]
 fn what_begins_and_ends_while_it_waits_is_not_told() {
     let mut fixture = Fixture::new(1);
-    fixture.peers[0].conditions.insert(Condition::Flapping);
-    assert!(fixture.run(10).is_empty());
-    fixture.peers[0].conditions.remove(&Condition::Flapping);
+    fixture.peers[0].conditions.insert(Condition::Lagging);
+    // It fires after two minutes.
+    assert!(fixture.run(130).is_empty());
+    fixture.peers[0].conditions.remove(&Condition::Lagging);
     assert!(fixture.run(100).is_empty());
 }
 
 #[test]
 fn a_webhook_is_told_of_no_end_that_it_does_not_want_and_of_a_new_beginning() {
     let mut fixture = Fixture::with_webhook(1, ", send_resolved: false");
-    let again = ["15 firing: +PeerFlapping p1"];
+    let again = ["135 firing: +PeerLagging p1"];
     for _ in 0..2 {
-        fixture.peers[0].conditions.insert(Condition::Flapping);
-        assert_eq!(fixture.run(100), again);
-        fixture.peers[0].conditions.remove(&Condition::Flapping);
+        fixture.peers[0].conditions.insert(Condition::Lagging);
+        assert_eq!(fixture.run(200), again);
+        fixture.peers[0].conditions.remove(&Condition::Lagging);
         assert!(fixture.run(400).is_empty());
     }
 }

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
-use crate::fleet::{Condition, Fleet, NetworkSnapshot, PeerRecord, Snapshot, Vantages, example};
+use crate::fleet::{
+    Condition, Fleet, Health, NetworkSnapshot, PeerRecord, Snapshot, Vantages, example,
+};
 use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, CheckResult, Checks};
 use crate::supervisor::Supervisor;
@@ -162,6 +164,7 @@ impl Alerting {
             (*name).clone_into(&mut peer.name);
             "n".clone_into(&mut peer.network);
             let mut record = PeerRecord::new(Arc::new(peer));
+            record.health = Health::Up;
             record.conditions = conditions.iter().copied().collect();
             // As many good polls as seconds have passed.
             for _ in 0..=later.as_secs() {

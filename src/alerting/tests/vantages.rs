@@ -242,7 +242,7 @@ fn an_agent_that_is_cut_off_sends_one_ticket_and_none_about_each_peer() {
     let expected = "Reached stake: this agent 0.0 %, other 100.0 %. Another agent refutes what this one \
                     finds absent from the network.";
     let description = &alert.description;
-    assert!(description.ends_with(expected), "{description}");
+    assert!(description.contains(expected), "{description}");
 }
 
 #[test]
