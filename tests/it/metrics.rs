@@ -173,6 +173,7 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         // Exposed only while something is wrong, where the cgroup counts it, for a process that is a JVM
         // or listens, once peers were registered for five minutes, or once blocks were read twice.
         let optional = [
+            "convex_monitor_clock_skew_seconds",
             "convex_network_finality_seconds",
             "convex_network_transactions_per_second",
             "convex_peer_condition",
@@ -225,5 +226,5 @@ async fn lean_detail_omits_what_the_catalogue_says() {
         .lines()
         .filter(|line| line.contains("{peer=\"two\""));
     let of_two = of_two.count();
-    assert!(of_two <= 26, "{of_two} series for a peer with one endpoint");
+    assert!(of_two <= 27, "{of_two} series for a peer with one endpoint");
 }

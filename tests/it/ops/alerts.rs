@@ -161,6 +161,10 @@ fn every_alert_has_the_labels_and_annotations_that_operators_need() {
         }
         match subject(&rule) {
             ["peer", "network"] => expected.extend(["seen_from", "endpoints", "page_url"]),
+            // Also about single peers.
+            ["network"] if name == "ConvexVantagesDisagree" => {
+                expected.extend(["seen_from", "endpoints", "page_url"]);
+            }
             ["network"] => expected.extend(["seen_from", "page_url"]),
             ["vantage"] => expected.extend(["page_url"]),
             _ => assert!(WITHOUT_SUBJECT.contains(&name.as_str()), "{name}"),

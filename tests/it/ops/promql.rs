@@ -35,7 +35,14 @@ const PROMETHEUS_METRICS: [(&str, &[&str]); 4] = [
     ),
     (
         "ALERTS_FOR_STATE",
-        &["alertname", "severity", "peer", "network", "vantage"],
+        &[
+            "alertname",
+            "severity",
+            "peer",
+            "network",
+            "service",
+            "vantage",
+        ],
     ),
 ];
 
