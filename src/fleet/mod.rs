@@ -53,7 +53,8 @@ pub use network::upgrades::{MAX_PENDING_UPGRADES, PendingUpgrade, ProtocolVerdic
 pub use network::verdict::{Compared, NetworkVerdict, StateDifference};
 pub use observation::{EndpointObservation, Observation};
 pub use observer::PollObserver;
-pub use opinions::conclusion::{Absence, NetworkConclusion, PeerConclusion, Place};
+pub use opinions::on_network::{Absence, NetworkConclusion};
+pub use opinions::on_peer::{PeerConclusion, Place};
 pub use opinions::opinion::{ImplausibleOpinion, NetworkOpinion, Opinion, PeerOpinion, Proof};
 pub(crate) use opinions::reached::reached_stake_ratio;
 pub use opinions::vantages::{OtherVantage, ReceivedOpinion, Vantages};

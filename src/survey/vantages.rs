@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use convex_client::{http_client_for, request_failure};
 use reqwest::Client;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use url::Url;
 
@@ -153,17 +154,21 @@ impl OpinionReader {
             }
             body.extend_from_slice(&chunk);
         }
-        let malformed = |why: String| NoOpinion::Malformed(why);
-        let opinion: Opinion =
-            serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?;
-        opinion
-            .check()
-            .map_err(|error| malformed(error.to_string()))?;
+        // Ten thousand peers take too long for the threads that poll.
+        let parsed = spawn_blocking(move || parse(&body)).await;
+        let opinion = parsed.map_err(|error| NoOpinion::Malformed(error.to_string()))??;
         if opinion.vantage == own_name {
             return Err(NoOpinion::SameVantage);
         }
         Ok(opinion)
     }
+}
+
+fn parse(body: &[u8]) -> Result<Opinion, NoOpinion> {
+    let malformed = |why: &dyn std::fmt::Display| NoOpinion::Malformed(why.to_string());
+    let opinion: Opinion = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    opinion.check().map_err(|error| malformed(&error))?;
+    Ok(opinion)
 }
 
 #[cfg(test)]

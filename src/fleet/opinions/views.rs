@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot};
 
-use super::conclusion::{
-    NetworkConclusion, NetworkView, PeerConclusion, PeerView, conclude_on_network, conclude_on_peer,
-};
+use super::on_network::{NetworkConclusion, NetworkView, conclude_on_network};
+use super::on_peer::{PeerConclusion, PeerView, conclude_on_peer};
 use super::opinion::{NetworkOpinion, PeerOpinion, Proof};
 use super::reached::{reached_stake_ratio, share_of_stake};
 use super::vantages::ReceivedOpinion;

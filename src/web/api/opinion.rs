@@ -25,5 +25,8 @@ pub(super) async fn opinion(
     State(api): State<Api>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    json(&headers, &Opinion::new(&api.fleet.snapshot()))
+    let snapshot = api.fleet.snapshot();
+    // Ten thousand peers take too long for the threads that poll.
+    let response = tokio::task::spawn_blocking(move || json(&headers, &Opinion::new(&snapshot)));
+    response.await.map_err(|error| Problem::internal(&error))?
 }
