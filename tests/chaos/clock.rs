@@ -70,6 +70,15 @@ async fn a_clock_that_steps_an_hour_both_ways_is_detected_and_loses_nothing() {
             skews.len() >= PEERS && skews.values().all(|it: &f64| (it - skew).abs() < 60.0)
         })
         .await;
+        until("only the clock of the agent is called wrong", async || {
+            let disputed = agent.series("convex_monitor_clock_skew_seconds").await;
+            let accused = agent.count("convex_peer_condition", "\"clock_skew\"").await;
+            let is_own = |it: &f64| skew != 0.0 && (it + skew).abs() < 60.0;
+            accused == 0
+                && disputed.len() == usize::from(skew != 0.0)
+                && disputed.values().all(is_own)
+        })
+        .await;
         until("no peer is down because of a clock", async || {
             agent.peers_up().await == PEERS
         })
