@@ -172,7 +172,7 @@ pub static RULES: [Rule; 44] = [
     rule(
         "ConvexPeerWrongNetwork",
         Critical,
-        0,
+        60,
         "{peer} of {network} belongs to another network",
         Predicate::Peer(|record, _, _| has(record, Failing(Reason::WrongNetwork))),
     ),

@@ -197,7 +197,7 @@ fn a_half_dead_peer_is_one_message_that_names_the_cause() {
         (HANGS, 75, "QueriesHang"),
         (
             Condition::Failing(Reason::WrongNetwork),
-            15,
+            75,
             "PeerWrongNetwork",
         ),
         (

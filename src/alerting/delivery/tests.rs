@@ -385,18 +385,18 @@ async fn a_webhook_receives_only_the_alerts_it_is_configured_for() {
         urgent.url, begins.url
     );
     let alerting = Alerting::start(&notify, PersistedOutbox::default());
-    let wrong = &[Condition::Failing(crate::failure::Reason::WrongNetwork)];
+    let another = &[Condition::IdentityChanged];
     // A warning, after two minutes.
     let lagging = &[Condition::Lagging];
     alerting.evaluate(&[("p", lagging)], 0);
     alerting.settle(&[("p", lagging)], 120);
     alerting.settle(&[("p", &[])], 120 + ENDED);
-    alerting.settle(&[("p", wrong)], 120 + 2 * ENDED);
+    alerting.settle(&[("p", another)], 120 + 2 * ENDED);
     assert_eq!(begins.received(2).await[1].body["status"], "firing");
     let only = urgent.received(1).await;
     assert_eq!(
         only[0].body["commonLabels"]["alertname"],
-        "ConvexPeerWrongNetwork"
+        "ConvexPeerIdentityChanged"
     );
     alerting.stop().await;
     assert_eq!((urgent.requests().len(), begins.requests().len()), (1, 2));

@@ -83,7 +83,7 @@ fn nobody_refutes_that_another_peer_answers() {
     fixture.opinions = vec![reaches()];
     assert_eq!(
         fixture.run(301),
-        ["0 +ConvexPeerWrongNetwork", "60 +ConvexPeerDown"]
+        ["60 +ConvexPeerDown", "60 +ConvexPeerWrongNetwork"]
     );
 }
 
