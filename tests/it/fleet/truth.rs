@@ -102,9 +102,9 @@ const TABLE: &str = "
 | wrong-genesis:all:10s | 450ms   | Pinned      | 1 2 3 4 | 0 down [wrong_network] unknown                      | unknown split=- margin=-0.67 losable=0 reset
 | wrong-genesis:all:20s | 450ms   | Unpinned    | 1 2 3 4 | 1 up [] idle                                        | idle split=0 margin=0.33 losable=1 reset
 | wrong-genesis:2:10s   | -       | Unpinned    | 2       | 1 degraded [diverged forked] idle                   | idle split=0 margin=0.08 losable=0
-| wrong-key:2           | 450ms   | Pinned      | 2       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
+| wrong-key:2           | 450ms   | Pinned      | 2       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.33 losable=1
 | wrong-key:2:10s       | 450ms   | Unpinned    | 2       | 1 degraded [identity_changed] advancing             | advancing split=0 margin=0.33 losable=1
-| duplicate-key:2,3:10s | 450ms   | Pinned      | 3       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.08 losable=0
+| duplicate-key:2,3:10s | 450ms   | Pinned      | 3       | 0 down [wrong_peer] unknown                         | advancing split=0 margin=0.33 losable=1
 | duplicate-key:2,3:10s | 450ms   | Unpinned    | 3       | 1 degraded [identity_changed] advancing             | advancing split=0 margin=0.33 losable=1
 # The clock.
 | ahead=1h:2:10s        | 450ms   | Pinned      | 1 2 3 4 | 1 degraded [stalled] stalled                        | stalled split=0 margin=0.33 losable=1
