@@ -59,10 +59,14 @@ async fn an_agent_that_is_cut_off_knows_from_another_one_whether_it_alone_is() {
         "vantages: [{{ name: other, url: 'http://{}', basic_auth: {{ username: agent, password: s3cret }} }}]\n",
         b.address
     );
-    let a = Agent::start(&config("a", &simulated, &of_a, &vantages)).await;
+    let a = Agent::start(&config("a", &simulated, &of_a, "")).await;
 
     let reached = "convex_network_reached_stake_ratio{network=\"n\"}";
     a.wait_for(reached, |ratio| ratio > 0.99).await;
+    let alone = a.get("/peers/p1").await.1;
+    assert!(!alone.contains("What each agent says"), "{alone}");
+    fs::write(&a.config, config("a", &simulated, &of_a, &vantages)).unwrap();
+    assert_eq!(a.post("/-/reload", &[]).await.0, 200);
     shows(&a, "/peers/p1", "<bdi>other</bdi>").await;
     shows(&a, "/networks/n", "<bdi>a (this agent)</bdi>").await;
 

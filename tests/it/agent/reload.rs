@@ -116,6 +116,10 @@ fn the_table_of_the_documentation_names_what_is_tested() {
             "here",
         ),
         ("a receiver, or a file that it names", "alerting::delivery"),
+        (
+            "another agent of `vantages`, or a file that it names",
+            "vantages, fleet::opinions",
+        ),
         ("the file `web.config_file`", "web::listener"),
         ("certificate and key of the listener", "web::listener"),
         ("root certificates of the system", "here"),
