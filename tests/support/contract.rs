@@ -230,7 +230,7 @@ async fn another_identity_is_detected(url: &str, status: &Status) {
         peer.genesis = genesis;
         peer.key = key;
         let observation = prober(&peer).poll().await;
-        let record = verdict(&peer, &observation);
+        let mut record = verdict(&peer, &observation);
         let failure = observation.endpoints[0].failure.as_ref();
         assert_eq!(failure.map(|failure| failure.reason), Some(reason));
         assert_eq!(
@@ -238,6 +238,8 @@ async fn another_identity_is_detected(url: &str, status: &Status) {
             (Some(false), Health::Down),
             "{reason}"
         );
+        // A wrong network takes two polls.
+        record.record_poll(&observation, Instant::now(), SystemTime::now());
         assert!(record.conditions.contains(&Condition::Failing(reason)));
         assert!(
             record.poll_answer(Instant::now()).is_none(),
