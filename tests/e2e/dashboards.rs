@@ -65,7 +65,11 @@ const EMPTY_WHEN_HEALTHY: [&str; 47] = [
 ];
 
 /// Queries that are left out, with the reason.
-const LEFT_OUT: [(&str, &str); 5] = [
+const LEFT_OUT: [(&str, &str); 6] = [
+    (
+        "convex-monitor, Clock against peers, A",
+        "has data only while the clock of this host and those of most peers disagree",
+    ),
     (
         "convex-service-level, Budget burns",
         "needs half an hour of outages that are each too short for a page, or half a day of failed polls",
