@@ -32,7 +32,7 @@ func consensusNumbers() []*panel {
 		numbers("Order", "What the order of the network does: advancing, idle (nothing waits), stalled (blocks wait and finality stands), receding, unknown.").
 			now(seen("max", byNetwork, orderOf("convex_network_order_state", in)), "{{network}}").named(orderWords).size(4, 4).
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
-		numbers("Quorum margin", "Weight that may still be lost before consensus stops, by what is proven to be absent: 33 % when nobody is missing, below 0 no quorum; below 23 % a tenth of the weight is missing. With several agents the lowest.").
+		numbers("Quorum margin", "Weight that may still be lost before consensus stops, by what is proven to be absent: 33 % when no peer is missing, below 0 no quorum; below 23 % a tenth of the weight is missing. With several agents the lowest.").
 			now(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").unit("percentunit").decimals(1).size(4, 4).empty("unknown").
 			steps(neutral, step{-1, "red"}, step{0, "orange"}, step{0.23, "green"}).
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk"), runbook("ConvexQuorumUnknown")),

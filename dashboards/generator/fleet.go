@@ -97,7 +97,7 @@ func alerts() *panel {
 
 func networks() *panel {
 	of := func(how, metric string) string { return seen(how, byNetwork, in(metric)) }
-	return rows("Networks", "One line for each network. Idle is healthy: nothing is pending. The quorum margin is 33 % when nobody is missing; below 0 nothing becomes final. Losable: peers, the heaviest first, that can still be lost. Stake reached: share of the registered stake of the peers that gave the best agent a good poll within two intervals.").
+	return rows("Networks", "One line for each network. Idle is healthy: nothing is pending. The quorum margin is 33 % when no peer is missing; below 0 nothing becomes final. Losable: peers, the heaviest first, that can still be lost. Stake reached: share of the registered stake of the peers that gave the best agent a good poll within two intervals.").
 		label("network", "Network", linked(leading("Consensus and forks", "/d/convex-consensus?${datasource:queryparam}&var-network=${__value.raw}&${peer:queryparam}&${vantage:queryparam}&${__url_time_range}"))).
 		value("Order", seen("max", byNetwork, orderOf("convex_network_order_state", in)), words(orderWords), cell(), wide(110)).
 		value("Quorum margin", of("min", "convex_network_quorum_margin_ratio"),

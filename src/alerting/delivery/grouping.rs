@@ -1,4 +1,4 @@
-//! Decides when a webhook is told of which alerts: those of a group together, after a short wait,
+//! Decides when a webhook gets which alerts: those of a group together, after a short wait,
 //! and none that another alert explains.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,11 +24,11 @@ const GROUP_INTERVAL: Duration = Duration::from_secs(60);
 /// Largest number of alerts in one message.
 const MAX_ALERTS_PER_MESSAGE: usize = 256;
 
-/// What one webhook has been told.
+/// What one webhook knows.
 #[derive(Debug, Default)]
 pub(super) struct Grouping {
-    /// Alerts that it has been told are firing, and not that they have ended.
-    told: BTreeSet<AlertKey>,
+    /// Firing alerts that were sent to it, and of which no end was sent.
+    sent: BTreeSet<AlertKey>,
     /// Groups that wait for a message, or had one lately.
     timings: BTreeMap<Group, Timing>,
 }
@@ -44,15 +44,15 @@ struct Timing {
 /// The alerts of a group.
 #[derive(Default)]
 struct Members<'a> {
-    /// Those that the webhook must be told of.
+    /// Those that must be sent to the webhook.
     changed: Vec<&'a Alert>,
     /// Those that it knows to be firing.
     known: Vec<&'a Alert>,
 }
 
-/// An alert that a webhook has been told is firing, in the form that is saved across restarts.
+/// A firing alert that was sent to a webhook, in the form that is saved across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ToldAlert {
+pub(super) struct SentAlert {
     subject: AlertSubject,
     alert: String,
     severity: String,
@@ -60,21 +60,21 @@ pub(super) struct ToldAlert {
 
 impl Grouping {
     /// Restores what was saved.
-    pub(super) fn restore(saved: Vec<ToldAlert>) -> Self {
-        let key = |it: ToldAlert| {
+    pub(super) fn restore(saved: Vec<SentAlert>) -> Self {
+        let key = |it: SentAlert| {
             let rule = Rule::find(&it.alert, Severity::named(&it.severity), &it.subject)?;
             Some((it.subject, rule.name, rule.severity))
         };
         Self {
-            told: saved.into_iter().filter_map(key).collect(),
+            sent: saved.into_iter().filter_map(key).collect(),
             timings: BTreeMap::new(),
         }
     }
 
     /// Returns what to save.
-    pub(super) fn export(&self) -> Vec<ToldAlert> {
-        let told = self.told.iter();
-        told.map(|(subject, alert, severity)| ToldAlert {
+    pub(super) fn export(&self) -> Vec<SentAlert> {
+        let sent = self.sent.iter();
+        sent.map(|(subject, alert, severity)| SentAlert {
             subject: subject.clone(),
             alert: (*alert).to_owned(),
             severity: severity.as_str().to_owned(),
@@ -82,10 +82,10 @@ impl Grouping {
         .collect()
     }
 
-    /// Takes it that the webhook has been told of all firing alerts.
-    pub(super) fn assume_told<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>) {
+    /// Assumes that all firing alerts were sent to the webhook.
+    pub(super) fn assume_sent<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>) {
         let firing = alerts.filter(|alert| alert.ends_at.is_none());
-        self.told.extend(firing.map(Alert::key));
+        self.sent.extend(firing.map(Alert::key));
     }
 
     /// Returns the messages that are due.
@@ -112,8 +112,8 @@ impl Grouping {
                 };
                 for alert in &members.changed {
                     match alert.ends_at {
-                        None => self.told.insert(alert.key()),
-                        Some(_) => self.told.remove(&alert.key()),
+                        None => self.sent.insert(alert.key()),
+                        Some(_) => self.sent.remove(&alert.key()),
                     };
                 }
                 messages.extend(members.messages(group, context, &webhook.name));
@@ -130,23 +130,23 @@ impl Grouping {
         webhook: &Webhook,
     ) -> BTreeMap<Group, Members<'a>> {
         let mut groups: BTreeMap<Group, Members<'a>> = BTreeMap::new();
-        let mut told = BTreeSet::new();
+        let mut sent = BTreeSet::new();
         for alert in alerts {
             let key = alert.key();
-            let is_told = self.told.contains(&key);
+            let was_sent = self.sent.contains(&key);
             let fires = alert.ends_at.is_none();
             let is_new = fires
-                && !is_told
+                && !was_sent
                 && alert.rule.severity >= webhook.min_severity
                 && !firing.inhibit(alert);
-            let has_ended = !fires && is_told && webhook.send_resolved;
-            if is_told && (fires || has_ended) {
-                told.insert(key);
+            let has_ended = !fires && was_sent && webhook.send_resolved;
+            if was_sent && (fires || has_ended) {
+                sent.insert(key);
             }
             if is_new || has_ended {
                 let members = groups.entry(Group::of(alert)).or_default();
                 members.changed.push(alert);
-            } else if is_told && fires {
+            } else if was_sent && fires {
                 groups
                     .entry(Group::of(alert))
                     .or_default()
@@ -154,7 +154,7 @@ impl Grouping {
                     .push(alert);
             }
         }
-        self.told = told;
+        self.sent = sent;
         groups
     }
 }

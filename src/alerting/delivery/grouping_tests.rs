@@ -1,4 +1,4 @@
-//! Tests of which alerts a webhook is told of together, when, and which are held back.
+//! Tests of which alerts a webhook gets together, when, and which are held back.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -219,7 +219,7 @@ fn a_half_dead_peer_is_one_message_that_names_the_cause() {
 }
 
 #[test]
-fn an_alert_that_is_no_longer_held_back_is_told() {
+fn an_alert_that_is_no_longer_held_back_is_sent() {
     let mut fixture = Fixture::new(3);
     fixture.peers[0].conditions.insert(HANGS);
     fixture.peers[0].conditions.insert(Condition::Lagging);
@@ -257,7 +257,7 @@ fn later_alerts_of_a_group_come_with_those_that_still_fire_and_not_more_often_th
 }
 
 #[test]
-fn an_alert_about_a_network_is_told_at_once_and_apart() {
+fn an_alert_about_a_network_is_sent_at_once_and_apart() {
     let mut fixture = Fixture::new(3);
     fixture.fail(1..=1);
     fixture.verdict.split = Evidence::Proven;
@@ -268,7 +268,7 @@ fn an_alert_about_a_network_is_told_at_once_and_apart() {
 }
 
 #[test]
-fn what_begins_and_ends_while_it_waits_is_not_told() {
+fn what_begins_and_ends_while_it_waits_is_not_sent() {
     let mut fixture = Fixture::new(1);
     fixture.peers[0].conditions.insert(Condition::Lagging);
     // It fires after two minutes.
@@ -278,7 +278,7 @@ fn what_begins_and_ends_while_it_waits_is_not_told() {
 }
 
 #[test]
-fn a_webhook_is_told_of_no_end_that_it_does_not_want_and_of_a_new_beginning() {
+fn a_webhook_gets_no_end_that_it_does_not_want_and_each_new_beginning() {
     let mut fixture = Fixture::with_webhook(1, ", send_resolved: false");
     let again = ["135 firing: +PeerLagging p1"];
     for _ in 0..2 {
@@ -336,7 +336,7 @@ fn a_restart_neither_repeats_nor_loses_a_message() {
     fixture.fail(1..=1);
     fixture.run(100);
     fixture.restart(|_| {});
-    assert!(fixture.run(100).is_empty(), "it was told");
+    assert!(fixture.run(100).is_empty(), "it was sent");
 
     // Killed while the second alert waits for others.
     fixture.fail(2..=2);
@@ -377,10 +377,10 @@ fn the_state_of_an_earlier_version_is_read_and_repeats_nothing() {
     });
     fixture.restart(|saved| {
         saved["queues"]["ops"] = json!([single]);
-        saved.as_object_mut().unwrap().remove("told");
+        saved.as_object_mut().unwrap().remove("sent");
     });
     assert_eq!(fixture.deliver(), [single], "as it was");
-    assert!(fixture.run(100).is_empty(), "the alert was told before");
+    assert!(fixture.run(100).is_empty(), "the alert was sent before");
     fixture.end();
     assert_eq!(fixture.run(300), ["134 resolved: -PeerDown p1"]);
 }

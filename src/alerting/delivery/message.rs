@@ -74,7 +74,7 @@ pub(super) struct WebhookMessage {
     pub(super) id: String,
     version: String,
     group_key: String,
-    /// Number of firing alerts, told before, for which there was no room.
+    /// Number of firing alerts, sent before, for which there was no room.
     truncated_alerts: usize,
     status: Status,
     receiver: String,

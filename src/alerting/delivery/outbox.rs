@@ -1,4 +1,4 @@
-//! The outbox: tracked alerts, and for each webhook what it has been told and a bounded queue of
+//! The outbox: tracked alerts, and for each webhook what it knows and a bounded queue of
 //! messages. Messages are saved by the state writer before they are published to the receivers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +15,7 @@ use crate::config::Webhook;
 use crate::fleet::Rename;
 
 use super::context::MessageContext;
-use super::grouping::{Grouping, ToldAlert};
+use super::grouping::{Grouping, SentAlert};
 use super::message::WebhookMessage;
 
 /// Largest number of alerts in the messages queued for one webhook; beyond it the oldest messages are
@@ -34,10 +34,9 @@ pub struct Outbox {
 pub struct PersistedOutbox {
     alerts: Vec<PersistedAlert>,
     queues: BTreeMap<String, Vec<WebhookMessage>>,
-    /// What each webhook has been told; absent in files of earlier versions, which told of each
-    /// alert at once.
+    /// What each webhook knows; absent in files of earlier versions, which sent each alert at once.
     #[serde(default)]
-    told: Option<BTreeMap<String, Vec<ToldAlert>>>,
+    sent: Option<BTreeMap<String, Vec<SentAlert>>>,
 }
 
 impl PersistedOutbox {
@@ -57,10 +56,10 @@ struct Inner {
     renamed: bool,
     /// Queues by webhook name.
     queues: BTreeMap<String, Queue>,
-    /// What each webhook has been told, by its name.
+    /// What each webhook knows, by its name.
     groupings: BTreeMap<String, Grouping>,
-    /// Whether webhooks have been told of the restored alerts without a record of it.
-    told_unrecorded: bool,
+    /// Whether the restored alerts were sent to webhooks without a record of it.
+    sent_unrecorded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,11 +88,11 @@ impl Outbox {
     pub fn restore(&self, persisted: PersistedOutbox) {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut inner = self.lock();
-        inner.told_unrecorded = persisted.told.is_none() && !persisted.alerts.is_empty();
+        inner.sent_unrecorded = persisted.sent.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
-        let told = persisted.told.unwrap_or_default().into_iter();
-        inner.groupings = told
-            .map(|(name, told)| (name, Grouping::restore(told)))
+        let sent = persisted.sent.unwrap_or_default().into_iter();
+        inner.groupings = sent
+            .map(|(name, sent)| (name, Grouping::restore(sent)))
             .collect();
         let queue = |messages: Vec<WebhookMessage>| Queue {
             alerts: messages.iter().map(WebhookMessage::alerts).sum(),
@@ -117,7 +116,7 @@ impl Outbox {
             queues: queues
                 .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
-            told: Some(
+            sent: Some(
                 inner
                     .groupings
                     .iter()
@@ -161,17 +160,17 @@ impl Outbox {
             return false;
         }
         let subjects_changed = std::mem::take(&mut inner.renamed);
-        let told_unrecorded = std::mem::take(&mut inner.told_unrecorded);
+        let sent_unrecorded = std::mem::take(&mut inner.sent_unrecorded);
         let Inner {
             alert_tracker,
             queues,
             groupings,
             ..
         } = &mut *inner;
-        if told_unrecorded {
+        if sent_unrecorded {
             for webhook in webhooks {
                 let grouping = groupings.entry(webhook.name.clone()).or_default();
-                grouping.assume_told(alert_tracker.alerts());
+                grouping.assume_sent(alert_tracker.alerts());
             }
         }
         let changed_alerts = alert_tracker.evaluate(input, &context.vantage);
@@ -231,7 +230,7 @@ impl Outbox {
         }
     }
 
-    /// Drops the queues of all webhooks but these, and what the others have been told.
+    /// Drops the queues of all webhooks but these, and what the others know.
     pub(super) fn retain_webhooks<'a>(&self, webhooks: impl Iterator<Item = &'a str>) {
         let webhooks: BTreeSet<&str> = webhooks.collect();
         let mut inner = self.lock();

@@ -38,7 +38,7 @@ pub(super) struct Sender {
     metrics: DeliveryMetrics,
     /// Hears what the clock of the receiver says about that of this host.
     fleet: Arc<Fleet>,
-    /// The clock of the receiver, once an answer has told it.
+    /// The clock of the receiver, once an answer has shown it.
     pub(super) clock: Option<ReceiverClock>,
     pauses: RetryPauses,
     /// Time until which `Retry-After` asks for no requests.
