@@ -1,7 +1,7 @@
 //! What is known of all peers and networks at one moment.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use convex_client::{PollAnswer, Transport};
@@ -12,8 +12,8 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    ClockDispute, Comparison, Fleet, Health, NetworkVerdict, PeerRecord, QueryRecord, ServiceTime,
-    Tally, Vantages, lock,
+    ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict, PeerRecord,
+    QueryRecord, ServiceTime, Tally, Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -55,6 +55,9 @@ pub struct NetworkSnapshot {
     pub poll_answer: Option<PollAnswer>,
     /// Results of custom queries by name.
     pub queries: BTreeMap<String, QueryRecord>,
+    /// What follows from the opinions of all agents, once it was needed. Kept, because each peer's
+    /// alerts need it, and it takes all peers to compute.
+    pub(crate) conclusion: OnceLock<NetworkConclusion>,
 }
 
 impl Snapshot {
@@ -121,6 +124,7 @@ impl Fleet {
                     poll_answer: newest_answer(&peers, name, verdict.head, now).cloned(),
                     queries: lock(&network.queries).clone(),
                     verdict,
+                    conclusion: OnceLock::new(),
                 }
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fleet::peer::REACHED_INTERVALS;
 use crate::fleet::{Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot};
 
 use super::on_network::{NetworkConclusion, NetworkView, conclude_on_network};
@@ -9,9 +10,6 @@ use super::on_peer::{PeerConclusion, PeerView, conclude_on_peer};
 use super::opinion::{NetworkOpinion, PeerOpinion, Proof};
 use super::reached::{reached_stake_ratio, share_of_stake};
 use super::vantages::ReceivedOpinion;
-
-/// A peer is reached for this many intervals after a good poll, as for the agent itself.
-const REACHED_INTERVALS: f64 = 2.0;
 
 impl Snapshot {
     /// Returns what the other agents say about a peer, with the age of each opinion when it was
@@ -42,9 +40,9 @@ impl Snapshot {
     /// Returns how long ago something was, of which another agent said that it was this many seconds
     /// ago.
     #[must_use]
-    pub fn age_of(&self, opinion: &ReceivedOpinion, told_seconds: f64) -> Duration {
-        let told = Duration::try_from_secs_f64(told_seconds).unwrap_or(Duration::MAX);
-        told.saturating_add(self.now.saturating_duration_since(opinion.asked))
+    pub fn age_of(&self, opinion: &ReceivedOpinion, age_seconds: f64) -> Duration {
+        let age = Duration::try_from_secs_f64(age_seconds).unwrap_or(Duration::MAX);
+        age.saturating_add(self.now.saturating_duration_since(opinion.asked))
     }
 
     /// Returns where the cause lies when a peer is down, according to all agents of this agent's
@@ -74,17 +72,24 @@ impl Snapshot {
     /// Returns what becomes of what this agent finds absent from a network.
     #[must_use]
     pub fn conclusion_on_network(&self, network: &NetworkSnapshot) -> NetworkConclusion {
+        let conclude = || self.conclude_on_network(network);
+        *network.conclusion.get_or_init(conclude)
+    }
+
+    fn conclude_on_network(&self, network: &NetworkSnapshot) -> NetworkConclusion {
         let verdict = &network.verdict;
+        let is_stalled = verdict.order == OrderState::Stalled;
+        let is_quorum_at_risk = self.is_quorum_at_risk(network);
+        if !is_stalled && !is_quorum_at_risk {
+            return NetworkConclusion::default();
+        }
         let own = NetworkView {
             reached: reached_stake_ratio(network, self),
-            is_stalled: verdict.order == OrderState::Stalled,
-            is_quorum_at_risk: self.is_quorum_at_risk(network),
+            is_stalled,
+            is_quorum_at_risk,
             head: verdict.head,
             head_advance_age: None,
         };
-        if !own.is_stalled && !own.is_quorum_at_risk {
-            return NetworkConclusion::default();
-        }
         let others = self.opinions_on_network(network).filter_map(|(_, it)| it);
         let others: Vec<_> = others
             .map(|(received, opinion)| NetworkView {
@@ -94,7 +99,7 @@ impl Snapshot {
                 head: opinion.head_block.map(|block| block.0),
                 head_advance_age: opinion
                     .head_advance_age_seconds
-                    .map(|told| self.age_of(received, told)),
+                    .map(|age| self.age_of(received, age)),
             })
             .collect();
         let by_any = share_of_stake(network, self, |record| {
@@ -113,10 +118,11 @@ impl Snapshot {
 
     /// Whether another agent has reached a peer within two of its intervals.
     fn is_reached_by(&self, received: &ReceivedOpinion, opinion: &PeerOpinion) -> bool {
-        let valid = Duration::try_from_secs_f64(opinion.interval_seconds * REACHED_INTERVALS);
+        let interval = Duration::try_from_secs_f64(opinion.interval_seconds);
+        let valid = interval.map(|interval| interval.saturating_mul(REACHED_INTERVALS));
         let age = opinion
             .good_poll_age_seconds
-            .map(|told| self.age_of(received, told));
+            .map(|age| self.age_of(received, age));
         age.zip(valid.ok()).is_some_and(|(age, valid)| age <= valid)
     }
 }
@@ -124,7 +130,7 @@ impl Snapshot {
 impl ReceivedOpinion {
     /// Returns the opinion on a peer: the one with its name in its network. Operators choose names,
     /// while a key is only claimed by who answers, so that keys do not find a peer. But where both
-    /// agents know a key and the keys are not equal, the other agent talks of another peer.
+    /// agents know a key and the keys are not equal, the other agent means another peer.
     fn on_peer(&self, record: &PeerRecord) -> Option<&PeerOpinion> {
         let opinion = self.peers.get(&record.peer.name)?;
         let keys = record.own_key().zip(opinion.key.as_ref());

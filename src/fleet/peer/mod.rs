@@ -46,7 +46,7 @@ use order::{OrderState, OrderWatch};
 const FRESH_INTERVALS: u32 = 3;
 
 /// A peer counts as reached for this many intervals after a good poll.
-const REACHED_INTERVALS: u32 = 2;
+pub(super) const REACHED_INTERVALS: u32 = 2;
 
 /// The peer's release is shown for this long after it was told: three times as long as passes until
 /// the peer is asked again.
