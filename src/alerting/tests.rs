@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::chain::RegisteredPeer;
 use convex_client::{Endpoint, FailureReason};
 use tokio::time::Instant;
 
 use crate::config::{Peer, Role, Severity, Window};
 use crate::failure::{Failure, Reason};
 use crate::fleet::{
-    ClockDispute, Condition, Evidence, Health, LastPoll, Losable, NetworkReset, NetworkSnapshot,
-    NetworkVerdict, Opinion, OrderState, OtherVantage, PeerRecord, PendingUpgrade, ProtocolVerdict,
-    Quorum, ReceivedOpinion, Rename, Snapshot, Stake, Vantages, example,
+    ClockDispute, Condition, Evidence, Health, LastPoll, Losable, NetworkReset, NetworkVerdict,
+    Opinion, OrderState, OtherVantage, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum,
+    ReceivedOpinion, Rename, Snapshot, Vantages, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
+mod doubt;
 mod vantages;
 
 use super::{
@@ -101,29 +101,21 @@ impl Fixture {
     }
 
     fn snapshot(&self) -> Snapshot {
+        let peers = vec![Arc::new(self.record.clone())];
+        let verdict = self.verdict.clone();
+        let others = self.opinions.iter().map(|opinion| OtherVantage {
+            name: opinion.vantage.clone(),
+            opinion: Some(Arc::new(ReceivedOpinion::new(opinion.clone(), self.now))),
+        });
         Snapshot {
-            wall: self.wall,
-            now: self.now,
-            peers: vec![Arc::new(self.record.clone())],
             others: self.others.clone(),
-            networks: vec![NetworkSnapshot {
-                name: "n".to_owned(),
-                verdict: Arc::new(self.verdict.clone()),
-                ..NetworkSnapshot::default()
-            }],
             checks: self.checks.clone(),
             clock_dispute: self.clock_dispute,
             vantages: Vantages {
-                others: self
-                    .opinions
-                    .iter()
-                    .map(|opinion| OtherVantage {
-                        name: opinion.vantage.clone(),
-                        opinion: Some(Arc::new(ReceivedOpinion::new(opinion.clone(), self.now))),
-                    })
-                    .collect(),
+                others: others.collect(),
                 ..Vantages::default()
             },
+            ..example::snapshot_of((self.now, self.wall), peers, verdict)
         }
     }
 
@@ -429,169 +421,6 @@ fn reference_peers_and_peers_in_maintenance_raise_no_alerts() {
 }
 
 #[test]
-fn a_failed_self_check_freezes_the_alert_that_it_could_have_caused() {
-    let mut fixture = Fixture::failing(Reason::Client(FailureReason::Dns));
-    fixture.run(30);
-    fixture.fail(&[Check::Dns]);
-    let transitions = fixture.run(400);
-    assert_eq!(
-        transitions,
-        ["300 +ConvexMonitorUnhealthy"],
-        "only the alert about the agent itself fires"
-    );
-    fixture.checks = Checks::default();
-    assert_eq!(
-        fixture.run(60),
-        ["0 -ConvexMonitorUnhealthy", "29 +ConvexPeerDown"],
-        "the time before the freeze counts, the time of the freeze does not"
-    );
-
-    // A firing alert keeps firing whatever the peer's health is meanwhile.
-    fixture.fail(&[Check::Dns]);
-    fixture.record.health = Health::Unknown;
-    fixture.run(200);
-    assert!(fixture.firing().contains("ConvexPeerDown"));
-}
-
-/// What each check can cause; a check does not hold back any other outage.
-fn can_cause(check: Check, reason: Reason) -> bool {
-    use FailureReason::{
-        Closed, ConnectTimeout, Dns, QueryHangs, Timeout, Tls, TlsExpired, Unreachable,
-    };
-    let Reason::Client(reason) = reason else {
-        return false;
-    };
-    let causes: &[FailureReason] = match check {
-        Check::Dns => &[Dns],
-        Check::Route | Check::References => &[Dns, Unreachable, ConnectTimeout, Timeout, Closed],
-        Check::EventLoop => &[Dns, ConnectTimeout, Timeout, QueryHangs, Tls, Closed],
-        Check::Clock => &[
-            Dns,
-            ConnectTimeout,
-            Timeout,
-            QueryHangs,
-            Tls,
-            TlsExpired,
-            Closed,
-        ],
-        Check::Descriptors => &[Dns, Closed],
-    };
-    causes.contains(&reason)
-}
-
-#[test]
-fn every_check_holds_back_exactly_the_failures_that_it_could_have_caused() {
-    for check in Check::ALL {
-        for reason in Reason::ALL {
-            let held_back = can_cause(*check, reason);
-            let what = format!("{check:?} fails, {reason:?}");
-
-            // All endpoints fail.
-            let mut fixture = Fixture::failing(reason);
-            fixture.fail(&[*check]);
-            fixture.run(120);
-            let fires = fixture.firing().contains("ConvexPeerDown");
-            assert_eq!(fires, !held_back, "down: {what}");
-
-            // One endpoint fails while another answers.
-            let mut fixture = Fixture::failing(reason);
-            fixture.record.health = Health::Degraded;
-            fixture.record.conditions = [Condition::EndpointFailing].into();
-            fixture.fail(&[*check]);
-            fixture.run(300);
-            let fires = fixture.firing().contains("ConvexPeerDegraded");
-            assert_eq!(fires, !held_back, "degraded: {what}");
-
-            // New connections fail while the old one answers.
-            let mut fixture = Fixture::new();
-            let failure = Failure::new(reason, "as scripted");
-            fixture.record.endpoints[0].new_connection_failure = Some(failure);
-            fixture
-                .record
-                .conditions
-                .insert(Condition::NewConnectionsFail);
-            fixture.fail(&[*check]);
-            fixture.run(300);
-            let fires = fixture.firing().contains("ConvexNewConnectionsFail");
-            assert_eq!(fires, !held_back, "new connections: {what}");
-        }
-    }
-}
-
-/// Returns the longest hold duration of an alert, in seconds.
-fn hold(alert: &str) -> u64 {
-    let rules = RULES.iter().filter(|rule| rule.name == alert);
-    rules
-        .map(|rule| rule.hold_duration.as_secs())
-        .max()
-        .unwrap()
-}
-
-#[test]
-fn a_failed_check_holds_back_no_proof_and_of_measurements_only_those_of_time() {
-    let times = [Check::Clock, Check::EventLoop];
-    for check in Check::ALL {
-        for (condition, alert, is_of_time) in [
-            (Condition::Lagging, "ConvexPeerLagging", true),
-            (Condition::ClockSkew, "ConvexClockSkew", true),
-            (
-                Condition::CertificateExpiring,
-                "ConvexCertificateExpiring",
-                true,
-            ),
-            (Condition::Forked, "ConvexPeerForked", false),
-            (Condition::Diverged, "ConvexStateDiverged", false),
-            (Condition::Isolated, "ConvexPeerIsolated", false),
-            (Condition::Unregistered, "ConvexPeerUnregistered", false),
-            (
-                Condition::IdentityChanged,
-                "ConvexPeerIdentityChanged",
-                false,
-            ),
-        ] {
-            let mut fixture = Fixture::new();
-            fixture.record.conditions.insert(condition);
-            fixture.fail(&[*check]);
-            fixture.run(hold(alert));
-            let held_back = is_of_time && times.contains(check);
-            let fires = fixture.firing().contains(alert);
-            assert_eq!(fires, !held_back, "{check:?} fails, {alert}");
-        }
-        let mut fixture = Fixture::new();
-        fixture.verdict.order = OrderState::Stalled;
-        fixture.verdict.split = Evidence::Proven;
-        fixture.fail(&[*check]);
-        fixture.run(60);
-        let firing = fixture.firing();
-        assert!(firing.contains("ConvexNetworkSplit"), "{check:?}");
-        let fires = firing.contains("ConvexConsensusStalled");
-        assert_eq!(fires, !times.contains(check), "{check:?}");
-    }
-}
-
-#[test]
-fn a_self_check_that_a_peer_does_not_need_freezes_nothing() {
-    let mut fixture = Fixture::failing(Reason::Client(FailureReason::Timeout));
-    fixture.peer().endpoints = vec![Endpoint::parse("tcp://127.0.0.1").unwrap()];
-    fixture.fail(&[Check::Dns, Check::Route]);
-    assert_eq!(
-        fixture.run(60),
-        ["60 +ConvexPeerDown"],
-        "this host needs no route to itself"
-    );
-
-    let mut suspicion = Fixture::failing(Reason::Client(FailureReason::Timeout));
-    suspicion.checks = [(Check::References, CheckResult::Suspect)]
-        .into_iter()
-        .collect();
-    assert_eq!(
-        suspicion.run(60),
-        ["60 +ConvexPeerDown"],
-        "the reference itself may be down"
-    );
-}
-
-#[test]
 fn a_disputed_clock_is_one_alert_about_the_agent() {
     let mut fixture = Fixture::new();
     fixture.clock_dispute = Some(ClockDispute {
@@ -796,24 +625,6 @@ fn a_peer_that_answers_without_a_measurement_is_trouble_of_the_agent() {
     assert_eq!(transitions, ["0 -ConvexMonitorMissesPolls"]);
 }
 
-/// The entry of a registered peer with this share of the weight.
-fn staked(weight: f64) -> Stake {
-    Stake {
-        registered: RegisteredPeer {
-            controller: None,
-            own_copper: i64::MAX,
-            delegated_copper: 0,
-            shares: 0,
-            last_block_ms: None,
-            url: None,
-        },
-        state_time_ms: 0,
-        decay: 1.0,
-        weight: Some(weight),
-        controller_balance: None,
-    }
-}
-
 #[test]
 fn weight_that_is_down_in_maintenance_puts_no_quorum_at_risk() {
     // Of four equal peers.
@@ -832,7 +643,7 @@ fn weight_that_is_down_in_maintenance_puts_no_quorum_at_risk() {
             comment: None,
         };
         fixture.peer().maintenance = Vec::from_iter(in_maintenance.then_some(window));
-        fixture.record.stake = Some(staked(WEIGHT));
+        fixture.record.stake = Some(example::stake(i64::MAX, 0, Some(WEIGHT)));
         let down = WEIGHT + more;
         fixture.verdict.quorum = Some(Quorum {
             ratios: [1.0 - down, 0.0, down, 0.0],

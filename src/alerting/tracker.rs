@@ -20,8 +20,8 @@ use super::subject::AlertSubject;
 /// and stake must be read before a missing cause means anything.
 const RESTORED_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 
-/// How long a resolved alert is still reported: longer than receivers consider a firing alert
-/// valid.
+/// How long an alert that has ended is still reported: several times as long as passes between two
+/// requests to an Alertmanager.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(300);
 
 /// An alert that is firing or resolved.

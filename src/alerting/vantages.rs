@@ -66,8 +66,8 @@ pub(super) fn describe_peer(record: &PeerRecord, input: RuleInput<'_>) -> Vec<St
         .map(|(vantage, opinion)| match opinion {
             None => format!("{vantage} has no opinion."),
             Some((received, opinion)) => {
-                let last_good = opinion.good_poll_age_seconds.map(|told| {
-                    let seconds = snapshot.age_of(received, told).as_secs();
+                let last_good = opinion.good_poll_age_seconds.map(|age| {
+                    let seconds = snapshot.age_of(received, age).as_secs();
                     let age = format_duration(Duration::from_secs(seconds));
                     format!(" (last good poll {age} ago)")
                 });

@@ -34,7 +34,7 @@ pub struct ClockDispute {
 /// What is known of the clock of this host apart from peers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnClock {
-    /// Whether the system says that it is synchronised; none if it does not tell.
+    /// Whether the system says that it is synchronised; none if it does not say.
     synchronised: Option<bool>,
     /// The clocks of receivers of notifications compared with it, by their names.
     references: BTreeMap<String, (ClockSample, Instant)>,
@@ -51,7 +51,7 @@ struct PeerClock {
 }
 
 impl Fleet {
-    /// Records whether the system says that its clock is synchronised; none if it does not tell.
+    /// Records whether the system says that its clock is synchronised; none if it does not say.
     pub fn record_clock_synchronised(&self, synchronised: Option<bool>) {
         lock(&self.monitor_health).own_clock.synchronised = synchronised;
     }
@@ -159,7 +159,7 @@ impl PeerRecord {
     }
 
     /// Records whether the clock of this host, by which that of the peer is measured, is in doubt.
-    /// What was measured before it jumped says nothing any more.
+    /// Measurements from before it jumped are no longer valid.
     fn doubt_clock(&mut self, doubted: bool, jumped: bool, now: Instant, wall: SystemTime) {
         self.clock_doubted = doubted;
         if jumped {

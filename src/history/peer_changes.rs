@@ -160,29 +160,11 @@ mod tests {
     use std::sync::Arc;
 
     use convex_client::Endpoint;
-    use convex_client::chain::RegisteredPeer;
 
     use crate::config::Peer;
-    use crate::fleet::Stake;
+    use crate::fleet::example;
 
     use super::*;
-
-    fn staked(own_copper: i64, delegated_copper: i64) -> Stake {
-        Stake {
-            registered: RegisteredPeer {
-                controller: None,
-                own_copper,
-                delegated_copper,
-                shares: 0,
-                last_block_ms: None,
-                url: None,
-            },
-            state_time_ms: 0,
-            decay: 1.0,
-            weight: None,
-            controller_balance: None,
-        }
-    }
 
     #[test]
     fn stake_that_changes_by_more_than_a_twentieth_is_an_event_however_slowly() {
@@ -199,7 +181,7 @@ mod tests {
             (Some((0, 1)), Some((0, 1))),
             (Some((i64::MAX, i64::MAX)), Some((1, i64::MAX))),
         ] {
-            record.stake = stake.map(|(own, delegated)| staked(own, delegated));
+            record.stake = stake.map(|(own, delegated)| example::stake(own, delegated, None));
             let expected = expected.map(|(from, to)| EventKind::StakeChanged {
                 from: ExactInteger(from),
                 to: ExactInteger(to),

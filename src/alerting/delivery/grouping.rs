@@ -35,7 +35,7 @@ pub(super) struct Grouping {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Timing {
-    /// Since when there is something to tell.
+    /// Since when there is a change to send.
     changed: Option<Instant>,
     /// When the last message was formed.
     last_message: Option<Instant>,
@@ -59,7 +59,7 @@ pub(super) struct SentAlert {
 }
 
 impl Grouping {
-    /// Restores what was saved.
+    /// Restores saved alerts.
     pub(super) fn restore(saved: Vec<SentAlert>) -> Self {
         let key = |it: SentAlert| {
             let rule = Rule::find(&it.alert, Severity::named(&it.severity), &it.subject)?;
@@ -71,7 +71,7 @@ impl Grouping {
         }
     }
 
-    /// Returns what to save.
+    /// Returns the alerts to save.
     pub(super) fn export(&self) -> Vec<SentAlert> {
         let sent = self.sent.iter();
         sent.map(|(subject, alert, severity)| SentAlert {
@@ -180,7 +180,7 @@ impl Timing {
 }
 
 impl Members<'_> {
-    /// Formats the messages that tell of all changes. The last one has room for what is known.
+    /// Formats the messages with all changes. The last one has room for the known alerts.
     fn messages(
         &self,
         group: &Group,

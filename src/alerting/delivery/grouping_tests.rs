@@ -11,8 +11,7 @@ use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::{self, Config, Peer, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Evidence, Health, Losable, NetworkSnapshot, NetworkVerdict, PeerRecord, Quorum,
-    Rename, Snapshot, Vantages, example,
+    Condition, Evidence, Health, Losable, NetworkVerdict, PeerRecord, Quorum, Rename, example,
 };
 
 use super::{MessageContext, Outbox, PersistedOutbox};
@@ -87,20 +86,9 @@ impl Fixture {
         for record in &mut self.peers {
             example::poll_by_health(record, self.now);
         }
-        let snapshot = Snapshot {
-            wall: self.wall,
-            now: self.now,
-            peers: self.peers.iter().cloned().map(Arc::new).collect(),
-            others: Vec::new(),
-            networks: vec![NetworkSnapshot {
-                name: "n".to_owned(),
-                verdict: Arc::new(self.verdict.clone()),
-                ..NetworkSnapshot::default()
-            }],
-            checks: <_>::default(),
-            clock_dispute: None,
-            vantages: Vantages::default(),
-        };
+        let peers = self.peers.iter().cloned().map(Arc::new).collect();
+        let verdict = self.verdict.clone();
+        let snapshot = example::snapshot_of((self.now, self.wall), peers, verdict);
         let monitor = MonitorStatus {
             reload_successful: true,
             ..MonitorStatus::default()
@@ -126,7 +114,7 @@ impl Fixture {
         std::iter::from_fn(next).collect()
     }
 
-    /// Kills the agent and starts another one with what was saved.
+    /// Kills the agent and starts another one from the saved state.
     fn restart(&mut self, change: impl FnOnce(&mut Value)) {
         let mut saved = serde_json::to_value(self.outbox.export()).unwrap();
         change(&mut saved);

@@ -18,9 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::shard::Shard;
 use crate::config::{self, Config, Peer};
-use crate::fleet::{
-    Condition, Fleet, Health, NetworkSnapshot, PeerRecord, Snapshot, Vantages, example,
-};
+use crate::fleet::{Condition, Fleet, Health, NetworkVerdict, PeerRecord, example};
 use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, CheckResult, Checks};
 use crate::supervisor::Supervisor;
@@ -172,19 +170,9 @@ impl Alerting {
             }
             Arc::new(record)
         };
-        let snapshot = Snapshot {
-            wall: SystemTime::now() + later,
-            now: Instant::now() + later,
-            peers: peers.iter().map(record).collect(),
-            others: Vec::new(),
-            networks: vec![NetworkSnapshot {
-                name: "n".to_owned(),
-                ..NetworkSnapshot::default()
-            }],
-            checks: Checks::default(),
-            clock_dispute: None,
-            vantages: Vantages::default(),
-        };
+        let moment = (Instant::now() + later, SystemTime::now() + later);
+        let peers = peers.iter().map(record).collect();
+        let snapshot = example::snapshot_of(moment, peers, NetworkVerdict::default());
         let monitor = MonitorStatus {
             reload_successful: true,
             ..MonitorStatus::default()

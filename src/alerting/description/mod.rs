@@ -1,5 +1,5 @@
-//! The description of an alert: what was known of its subject when it fired, in the order in which
-//! an operator needs it. The summary of the rule says what is wrong with which subject; the
+//! The description of an alert: the facts about its subject when it fired, in the order in which an
+//! operator needs them. The summary of the rule says what is wrong with which subject; the
 //! description says since when, then the figures and errors that prove it, who sees it, what still
 //! works and what is at risk, and the first thing to do.
 

@@ -1,12 +1,11 @@
 //! What the opinions of other agents change.
 
 use cad3::Hash;
-use convex_client::chain::RegisteredPeer;
 use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 
 use crate::config::Mode;
 use crate::fleet::peer_json::ExactInteger;
-use crate::fleet::{NetworkOpinion, PeerOpinion, Stake};
+use crate::fleet::{NetworkOpinion, PeerOpinion};
 
 use super::*;
 
@@ -127,20 +126,8 @@ fn stalled(percent: i64) -> Fixture {
     let mut fixture = Fixture::new();
     fixture.peer().key = Some(Hash::new([1; 32]));
     fixture.record.last_good_poll = Some(fixture.now + Duration::from_secs(3_600));
-    fixture.record.stake = Some(Stake {
-        registered: RegisteredPeer {
-            controller: None,
-            own_copper: percent * MINIMUM_OWN_STAKE_COPPER,
-            delegated_copper: 0,
-            shares: 1,
-            last_block_ms: None,
-            url: None,
-        },
-        state_time_ms: 0,
-        decay: 1.0,
-        weight: None,
-        controller_balance: None,
-    });
+    let own_copper = percent * MINIMUM_OWN_STAKE_COPPER;
+    fixture.record.stake = Some(example::stake(own_copper, 0, None));
     fixture.verdict.stake_copper = Some(100 * MINIMUM_OWN_STAKE_COPPER);
     fixture.verdict.head = Some(100);
     fixture.verdict.order = OrderState::Stalled;

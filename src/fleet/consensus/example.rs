@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::chain::RegisteredPeer;
 use convex_client::{Endpoint, OrderPoints};
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Health, Heard, Hearing, HearingCell, Histories,
     History, LastBlock, LastPoll, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending,
-    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Vantages, Vote, WalkResult,
+    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Stake, Vantages, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -38,10 +39,20 @@ pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
         consensus: Arc::new(verdict(peers, watched, now, wall)),
         ..NetworkVerdict::default()
     };
+    let peers = (1..=watched).map(|i| Arc::new(record(i))).collect();
+    snapshot_of((now, wall), peers, verdict)
+}
+
+/// A snapshot at this moment of these peers of a network `n` with this verdict.
+pub(crate) fn snapshot_of(
+    (now, wall): (Instant, SystemTime),
+    peers: Vec<Arc<PeerRecord>>,
+    verdict: NetworkVerdict,
+) -> Snapshot {
     Snapshot {
         wall,
         now,
-        peers: (1..=watched).map(|i| Arc::new(record(i))).collect(),
+        peers,
         others: Vec::new(),
         networks: vec![NetworkSnapshot {
             name: "n".to_owned(),
@@ -51,6 +62,25 @@ pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
         checks: crate::self_check::Checks::default(),
         clock_dispute: None,
         vantages: Vantages::default(),
+    }
+}
+
+/// What a registry without controllers and blocks has of a peer: own and delegated stake in copper, and
+/// the share of the weight.
+pub(crate) fn stake(own_copper: i64, delegated_copper: i64, weight: Option<f64>) -> Stake {
+    Stake {
+        registered: RegisteredPeer {
+            controller: None,
+            own_copper,
+            delegated_copper,
+            shares: 0,
+            last_block_ms: None,
+            url: None,
+        },
+        state_time_ms: 0,
+        decay: 1.0,
+        weight,
+        controller_balance: None,
     }
 }
 

@@ -7,12 +7,9 @@ use cad3::Hash;
 use tokio::time::Instant;
 
 use crate::fleet::Evidence;
-use crate::fleet::peer::genesis::GenesisShown;
+use crate::fleet::peer::genesis::{GenesisShown, MIN_OTHER_GENESIS_POLLS};
 
 use super::watch::NetworkWatch;
-
-/// How many polls in a row of each peer have to show a genesis hash.
-const MIN_POLLS: u32 = 2;
 
 /// After this time the new genesis hash of a network that pins none is the network's.
 const LEARN_AFTER: Duration = Duration::from_secs(3600);
@@ -69,7 +66,7 @@ impl GenesisWatch {
         let first = shown.first().map(|first| first.hash);
         let unanimous = first.filter(|hash| {
             let mut all = shown.iter();
-            all.all(|it| it.hash == *hash && it.polls >= MIN_POLLS)
+            all.all(|it| it.hash == *hash && it.polls >= MIN_OTHER_GENESIS_POLLS)
         });
         if pinned.is_some() {
             self.learned = None;

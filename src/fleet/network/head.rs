@@ -134,7 +134,7 @@ mod tests {
         head.set(11, later);
         assert_eq!(head.advanced(), Some(later));
         head.set(10, later);
-        assert_eq!(head.advanced(), None, "what was beyond is lost");
+        assert_eq!(head.advanced(), None, "blocks beyond it are lost");
     }
 
     #[test]

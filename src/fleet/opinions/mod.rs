@@ -1,4 +1,4 @@
-//! What agents tell each other about peers and networks, and what follows from several opinions.
+//! The opinions of agents on peers and networks, and what follows from several of them.
 
 pub(super) mod on_network;
 pub(super) mod on_peer;

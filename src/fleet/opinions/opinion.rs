@@ -1,5 +1,4 @@
-//! The opinion that one agent tells others. It carries ages and no times, so that nobody's clock
-//! matters.
+//! The opinion that one agent gives others. It carries ages and no times, so that no clock matters.
 
 use std::fmt;
 use std::time::Duration;

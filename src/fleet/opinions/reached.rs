@@ -64,9 +64,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use convex_client::chain::RegisteredPeer;
-
-    use crate::fleet::{Stake, example};
+    use crate::fleet::example;
 
     use super::*;
 
@@ -79,20 +77,7 @@ mod tests {
             let record = Arc::make_mut(record);
             let peer = Arc::make_mut(&mut record.peer);
             record.identity.key = peer.key.take();
-            record.stake = Some(Stake {
-                registered: RegisteredPeer {
-                    controller: None,
-                    own_copper: 2,
-                    delegated_copper: 1,
-                    shares: 3,
-                    last_block_ms: None,
-                    url: None,
-                },
-                state_time_ms: 0,
-                decay: 1.0,
-                weight: None,
-                controller_balance: None,
-            });
+            record.stake = Some(example::stake(2, 1, None));
         }
         snapshot
     }

@@ -13,11 +13,8 @@ use crate::fleet::{Comparison, Evidence, Registration};
 
 use super::PeerRecord;
 use super::condition::Condition;
+use super::genesis::MIN_OTHER_GENESIS_POLLS;
 use super::order::OrderState;
-
-/// How many polls in a row must find a peer of another network: one can meet a peer that is being
-/// replaced.
-const MIN_OTHER_NETWORK_POLLS: u32 = 2;
 
 impl PeerRecord {
     /// Returns the conditions that follow from the last poll, which was at `now`.
@@ -39,7 +36,7 @@ impl PeerRecord {
                 let repeated = endpoint.consecutive_failures >= self.peer.polling.down_after;
                 let counts = match failure.reason {
                     Reason::WrongPeer => true,
-                    Reason::WrongNetwork => endpoint.other_network_polls >= MIN_OTHER_NETWORK_POLLS,
+                    Reason::WrongNetwork => endpoint.other_network_polls >= MIN_OTHER_GENESIS_POLLS,
                     Reason::Client(_) => repeated && !excused,
                 };
                 if counts {

@@ -8,6 +8,10 @@ use crate::fleet::Observation;
 
 use super::FRESH_INTERVALS;
 
+/// How many polls in a row have to show another genesis hash: one can meet a peer that is being
+/// replaced.
+pub(in crate::fleet) const MIN_OTHER_GENESIS_POLLS: u32 = 2;
+
 /// A genesis hash that the last statuses of a peer showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fleet) struct GenesisShown {

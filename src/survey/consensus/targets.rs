@@ -111,10 +111,8 @@ fn place(peer: &Peer) -> Option<String> {
 mod tests {
     use std::time::SystemTime;
 
-    use convex_client::chain::RegisteredPeer;
-
     use crate::config::shard::Shard;
-    use crate::fleet::{Fleet, LastPoll, Stake};
+    use crate::fleet::{Fleet, LastPoll, example};
 
     use super::*;
 
@@ -131,20 +129,7 @@ mod tests {
         };
         let mut record = PeerRecord::new(Arc::new(peer));
         record.last_poll = LastPoll::Good;
-        record.stake = Some(Stake {
-            registered: RegisteredPeer {
-                controller: None,
-                own_copper: stake,
-                delegated_copper: 0,
-                shares: stake,
-                last_block_ms: None,
-                url: None,
-            },
-            state_time_ms: 0,
-            decay: 1.0,
-            weight: None,
-            controller_balance: None,
-        });
+        record.stake = Some(example::stake(stake, 0, None));
         record
     }
 

@@ -1,4 +1,4 @@
-//! `/api/v1/opinion`: what this agent tells other agents.
+//! `/api/v1/opinion`: the opinion of this agent, for other agents.
 
 use axum::extract::State;
 use axum::http::HeaderMap;

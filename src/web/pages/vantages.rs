@@ -136,10 +136,10 @@ fn agents(snapshot: &Snapshot) -> Vec<String> {
 }
 
 /// Something that was this long ago when the opinion was formed, which is `age` old.
-fn ago(told_seconds: Option<f64>, age: Duration, times: TimeFormat) -> Cell {
-    let told = told_seconds.and_then(|told| Duration::try_from_secs_f64(told).ok());
-    told.map_or(Cell::Unknown, |told| {
-        Cell::Time(times.ago(told.saturating_add(age)))
+fn ago(seconds: Option<f64>, age: Duration, times: TimeFormat) -> Cell {
+    let before = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    before.map_or(Cell::Unknown, |before| {
+        Cell::Time(times.ago(before.saturating_add(age)))
     })
 }
 
