@@ -134,11 +134,11 @@ func progress() []*panel {
 			unit("s").size(12, 8).
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
 		lines("Lag", "Blocks from the last block that is final at a peer to the head, of the 10 peers that lag most. 0 at the head.").
-			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_blocks"))+")", "{{peer}}").
+			query(ten(byPeer, seen("max", byPeer, of("convex_peer_lag_blocks")), seen("max", byPeer, inRange("max_over_time", of("convex_peer_lag_blocks")))), "{{peer}}").
 			unit("suffix: blocks").upTo(10).size(12, 9).empty("Unknown: no head, or no peer answers").
 			to(at("convex-peer"), runbook("ConvexPeerLagging")),
 		lines("Lag in time", "For how long the oldest block that a peer lacks has been final at the head, of the 10 peers that lag longest.").
-			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_seconds"))+")", "{{peer}}").
+			query(ten(byPeer, seen("max", byPeer, of("convex_peer_lag_seconds")), seen("max", byPeer, inRange("max_over_time", of("convex_peer_lag_seconds")))), "{{peer}}").
 			unit("s").upTo(10).size(12, 9).empty("Unknown: no head, no peer answers, or metrics.detail is lean").
 			to(at("convex-peer"), runbook("ConvexPeerLagging")),
 	}
@@ -178,7 +178,7 @@ func comparedStates() []*panel {
 			unit("percentunit").upTo(1).size(8, 8).limit("transparent", step{0.5, "orange"}).empty(stakeUnknown).
 			to(at("convex-stake"), runbook("ConvexNothingCompared"), runbook("ConvexQuorumUnknown")),
 		lines("Time since comparison", "Since a peer last showed a block that another peer showed too, of the 10 peers with the oldest comparison.").
-			query("topk(10, "+age(byPeer, of("convex_peer_state_compared_timestamp_seconds"))+")", "{{peer}}").
+			query(tenLowest(byPeer, age(byPeer, of("convex_peer_state_compared_timestamp_seconds")), seen("max", byPeer, inRange("last_over_time", of("convex_peer_state_compared_timestamp_seconds")))), "{{peer}}").
 			unit("s").size(8, 8).empty("Never compared").
 			to(at("convex-peer"), runbook("ConvexNothingCompared")),
 		lines("Different states", "Different states at one block, and the peers that diverged or differ. A gap: nothing was compared.").
@@ -208,7 +208,7 @@ func beliefs() []*panel {
 	return []*panel{
 		level.to(at("convex-stake"), runbook("ConvexConsensusStalled")),
 		lines("Stake heard", "Share of the others' stake whose newest orders a peer holds, of the 10 peers that hear least. Below the line a peer is isolated: check its connections to other peers.").
-			query("bottomk(10, "+seen("min", byPeer, of("convex_peer_heard_stake_ratio"))+")", "{{peer}}").
+			query(tenLowest(byPeer, seen("min", byPeer, of("convex_peer_heard_stake_ratio")), seen("min", byPeer, inRange("min_over_time", of("convex_peer_heard_stake_ratio")))), "{{peer}}").
 			unit("percentunit").upTo(1).size(12, 9).limit("transparent", step{0.667, "red"}).empty("No beliefs were read, or the stake is unknown").
 			to(at("convex-peer"), runbook("ConvexPeerIsolated"), runbook("ConvexPeerUnheard")),
 		lines("Histories", "Different histories of blocks among the signed orders of the registered peers. More than 1: some peers are forked; the agent's page of the network names the first different block. A gap: none were compared.").
@@ -220,7 +220,7 @@ func beliefs() []*panel {
 			size(8, 8).decimals(0).close().empty("No peer is forked, or no orders were read").
 			to(at("convex-peer"), runbook("ConvexPeerForked")),
 		lines("Age of beliefs", "Time since the belief of a peer was last read, of the 10 peers with the oldest. Your own peers are read every consensus_interval, others at most every ten minutes.").
-			query("topk(10, "+age(byPeer, of("convex_peer_belief_read_timestamp_seconds"))+")", "{{peer}}").
+			query(tenLowest(byPeer, age(byPeer, of("convex_peer_belief_read_timestamp_seconds")), seen("max", byPeer, inRange("last_over_time", of("convex_peer_belief_read_timestamp_seconds")))), "{{peer}}").
 			unit("s").size(8, 8).empty("No beliefs were read").
 			to(at("convex-peer"), runbook("ConvexPeerIsolated")),
 	}
@@ -242,7 +242,7 @@ func production() []*panel {
 			unit("suffix:/s").size(8, 8).empty(ordersUnread).
 			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
 		lines("Blocks made", "Final blocks by the watched peer that made them, of the 10 that make most. An own peer with 0 loses weight.").
-			query("topk(10, 60 * "+seen("max", byPeer, rate(of("convex_peer_blocks_made_total")))+")", "{{peer}}").
+			query(ten(byPeer, "60 * "+seen("max", byPeer, rate(of("convex_peer_blocks_made_total"))), seen("max", byPeer, inRange("increase", of("convex_peer_blocks_made_total")))), "{{peer}}").
 			unit("suffix:/min").size(12, 9).empty("No blocks were read").
 			to(at("convex-stake"), runbook("ConvexWeightDecayed")),
 		lines("Unread blocks", "Final blocks that the agent did not read, because they were made faster than it reads. They are missing in the numbers of blocks and transactions.").

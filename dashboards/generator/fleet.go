@@ -182,7 +182,7 @@ func fleetFailures() []*panel {
 	const noFailure = "No failed polls"
 	return []*panel{
 		lines("Failed polls", "Of the 10 peers with the most, over all agents. One agent with an interval of 15 s makes 4 polls a minute.").
-			query("topk(10, 60 * "+seen("sum", byPeer, rate(of("convex_peer_poll_failures_total")))+" > 0)", "{{peer}}").
+			query(ten(byPeer, "60 * "+seen("sum", byPeer, rate(of("convex_peer_poll_failures_total")))+" > 0", seen("sum", byPeer, inRange("increase", of("convex_peer_poll_failures_total")))), "{{peer}}").
 			unit("suffix:/min").upTo(1).size(8, 9).empty(noFailure).
 			to(at("convex-service-level"), runbook("ConvexErrorBudgetBurn")),
 		lines("Failures by reason", "Failed polls of endpoints, over all peers of the chosen networks. refused and timeout: the peer or the path to it. query_hangs: the peer answers STATUS but no query. monitor: a problem of the agent itself.").
@@ -190,7 +190,7 @@ func fleetFailures() []*panel {
 			unit("suffix:/min").size(8, 9).empty(noFailure).
 			to(at("convex-peer"), runbook("ConvexPeerDown")),
 		lines("Lag", "Blocks from the last block that is final at a peer to the head of its network, of the 10 peers that lag most. 0 at the head.").
-			query("topk(10, "+seen("max", byPeer, of("convex_peer_lag_blocks"))+")", "{{peer}}").
+			query(ten(byPeer, seen("max", byPeer, of("convex_peer_lag_blocks")), seen("max", byPeer, inRange("max_over_time", of("convex_peer_lag_blocks")))), "{{peer}}").
 			unit("suffix: blocks").upTo(10).size(8, 9).empty("Unknown: no head, or no peer answers").
 			to(at("convex-consensus"), runbook("ConvexPeerLagging")),
 	}
@@ -199,7 +199,7 @@ func fleetFailures() []*panel {
 func fleetLatency() []*panel {
 	heatMap := func(title, transport string) *panel {
 		return heat(title, "Polls a minute by how long they took, over all peers of the chosen networks. A second band: some peers are slower than the rest. If the whole band rises, check the agent's host and its network first.").
-			buckets(latencyBuckets(in("convex_network_probe_duration_seconds_bucket", `transport="`+transport+`"`))).
+			buckets(latencyBuckets(in, "convex_network_probe_duration_seconds_bucket", transport)).
 			size(12, 8).empty("No successful polls over this transport").
 			to(at("convex-monitor"), runbook("ConvexLatencyHigh"))
 	}
@@ -215,7 +215,8 @@ func fleetLatency() []*panel {
 			unit("s").size(12, 9).
 			to(at("convex-monitor"), runbook("ConvexLatencyHigh")),
 		lines("Slowest endpoints", "Mean latency of the 10 slowest endpoints: from the first byte of the request to the last byte of the answers of successful polls, without connecting.").
-			query("topk(10, "+meanLatency("$__rate_interval")+")", "{{peer}} {{transport}}").
+			query(ten(byTransport, meanLatency("$__rate_interval"), seen("sum", byTransport, inRange("increase", of("convex_probe_duration_seconds_sum")))+
+				" / "+seen("sum", byTransport, inRange("increase", of("convex_probe_duration_seconds_count")))+" > 0"), "{{peer}} {{transport}}").
 			unit("s").size(12, 9).
 			to(at("convex-peer"), runbook("ConvexLatencyHigh")),
 	}

@@ -89,6 +89,7 @@ func states(title, about string, named mapping) *panel {
 func heat(title, about string) *panel {
 	options := heatmap.NewOptions()
 	options.Color.Mode = cog.ToPtr(heatmap.HeatmapColorModeScheme)
+	options.Exemplars.Color = "purple"
 	options.ShowValue = common.VisibilityModeNever
 	options.Tooltip = heatmap.HeatmapTooltip{Mode: common.TooltipDisplayModeSingle, YHistogram: cog.ToPtr(true)}
 	options.YAxis.Unit = cog.ToPtr("s")

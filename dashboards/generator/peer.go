@@ -111,8 +111,8 @@ func peerLatency() []*panel {
 		return "histogram_quantile(" + quantile + ", " + seen("sum", "le, transport", rate(of("convex_probe_duration_seconds_bucket"))) + ")"
 	}
 	heatMap := func(title, transport string) *panel {
-		return heat(title, "Polls a minute by how long they took. Compare with the same heat map of all peers on the dashboard Fleet overview: is it this peer, or the path?").
-			buckets(latencyBuckets(of("convex_probe_duration_seconds_bucket", `transport="`+transport+`"`))).
+		return heat(title, "Polls a minute by how long they took. Compare with the heat map of all peers on the dashboard Fleet overview.").
+			buckets(latencyBuckets(of, "convex_probe_duration_seconds_bucket", transport)).
 			size(12, 8).empty(noAnswer).
 			to(at("convex-fleet"), runbook("ConvexLatencyHigh"))
 	}
@@ -146,7 +146,7 @@ func peerOrder() []*panel {
 	}
 	head := "on (network) group_left () max by (network) (" + in("convex_network_head_block") + ")"
 	return []*panel{
-		lines("Lag", "Blocks to the head of the network: of the last block that is final at the peer, and of the last block that its state includes. Lines that rise: the peer falls behind.").
+		lines("Lag over time", "Blocks to the head of the network: of the last block that is final at the peer, and of the last block that its state includes. Lines that rise: the peer falls behind.").
 			query(seen("max", byPeer, of("convex_peer_lag_blocks")), "final").
 			query("clamp_min(-1 * ("+seen("max", byPeer, of("convex_peer_state_block"))+" - "+head+"), 0)", "executed").
 			unit("suffix: blocks").size(8, 8).decimals(0).upTo(10).empty("Unknown: no answer from the peer, or no head").
@@ -185,7 +185,7 @@ func peerConsensus() []*panel {
 			query(seen("max", byPeer, of("convex_stake_own_cvm")), "own").
 			query(seen("max", byPeer, of("convex_stake_delegated_cvm")), "delegated").
 			unit("suffix: CVM").size(6, 8).limit("transparent", step{1000, "red"}).
-			empty(noStake+", or metrics.detail is lean").
+			empty(noStake+", or a reference in lean detail").
 			to(at("convex-stake"), runbook("ConvexOwnStakeBelowMinimum")),
 		lines("Weight", "The peer's share of the network's weight, and the fraction of its stake that counts. The fraction falls while the peer makes no blocks and others do: send a transaction through the peer.").
 			query(seen("max", byPeer, of("convex_stake_weight_ratio")), "share of the network").
@@ -194,7 +194,7 @@ func peerConsensus() []*panel {
 			to(at("convex-stake"), runbook("ConvexWeightDecayed")),
 		lines("Blocks made", "Final blocks that the peer made.").
 			query("60 * "+seen("max", byPeer, rate(of("convex_peer_blocks_made_total"))), "{{peer}}").
-			unit("suffix:/min").upTo(1).size(6, 8).empty("Unknown key, no blocks read, or metrics.detail is lean").
+			unit("suffix:/min").upTo(1).size(6, 8).empty("No blocks read, key unknown, or a reference in lean detail").
 			to(at("convex-consensus"), runbook("ConvexWeightDecayed")),
 		lines("Stake heard", "Share of the other peers' stake whose newest orders the peer holds. Below the line it is isolated: check its connections to other peers.").
 			query(seen("min", byPeer, of("convex_peer_heard_stake_ratio")), "{{peer}}").

@@ -131,5 +131,24 @@ func alertSeries(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(append([]string{`alertname=~"Convex.+"`}, append(matchers, `network=~"$network|"`, `peer=~"$peer|"`)...), ", ") + "}"
 }
 
-// latencyBuckets is the number of polls a minute in each bucket of a latency histogram.
-func latencyBuckets(series string) string { return "60 * " + seen("sum", "le", rate(series)) }
+// latencyBuckets is the number of polls a minute in each bucket of a latency histogram. It has all
+// buckets or none: none without polls, and with lean detail, which leaves only the infinite bucket.
+func latencyBuckets(selected func(string, ...string) string, metric, transport string) string {
+	transport = `transport="` + transport + `"`
+	return "60 * " + seen("sum", "le", rate(selected(metric, transport))) +
+		" and on () " + seen("sum", "", rate(selected(metric, transport, `le="10"`))) + " > 0"
+}
+
+// ten keeps the 10 peers that are first in a ranking. The ranking is over the whole time range:
+// one at each step would draw pieces of many more lines.
+func ten(labels, expression, ranking string) string {
+	return expression + " and on (" + labels + ") topk(10, " + ranking + ")"
+}
+
+// tenLowest is like ten, for the last in a ranking.
+func tenLowest(labels, expression, ranking string) string {
+	return expression + " and on (" + labels + ") bottomk(10, " + ranking + ")"
+}
+
+// inRange applies a function to the samples of the whole time range.
+func inRange(function, series string) string { return function + "(" + series + "[$__range] @ end())" }

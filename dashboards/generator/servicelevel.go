@@ -147,7 +147,7 @@ func budgets() *panel {
 func burning() []*panel {
 	burn := func(title, about, window string, limit float64) *panel {
 		return lines(title, about).
-			query("topk(10, "+recorded("poll_failures:ratio_rate"+window)+" / "+budget+")", "{{peer}}").
+			query(ten(byPeer, recorded("poll_failures:ratio_rate"+window)+" / "+budget, inRange("max_over_time", recorded("poll_failures:ratio_rate"+window))), "{{peer}}").
 			unit("suffix: ×").upTo(1.2*limit).size(12, 8).limit("transparent", step{limit, "orange"}).
 			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
 	}
@@ -164,7 +164,7 @@ func levelPolls() []*panel {
 			unit("percentunit").upTo(1).size(12, 8).
 			to(at("convex-monitor"), runbook("ConvexVantagesDisagree")),
 		lines("Failed polls (5 min)", "Share of failed polls, of the 10 peers with the most.").
-			query("topk(10, "+recorded("poll_failures:ratio_rate5m")+")", "{{peer}}").
+			query(ten(byPeer, recorded("poll_failures:ratio_rate5m"), inRange("max_over_time", recorded("poll_failures:ratio_rate5m"))), "{{peer}}").
 			unit("percentunit").upTo(0.01).size(12, 8).
 			to(at("convex-peer"), runbook("ConvexErrorBudgetBurn")),
 	}
@@ -191,7 +191,7 @@ func ownWeek() *panel {
 
 func weekMeans() *panel {
 	return lines("Slowest endpoints", "Mean latency over 30 minutes, of the 10 slowest endpoints.").
-		query("topk(10, "+of(means)+")", "{{peer}} {{transport}}").
+		query(ten(byTransport, of(means), inRange("max_over_time", of(means))), "{{peer}} {{transport}}").
 		unit("s").size(10, 8).empty("Fewer than 10 successful polls within 30 minutes").
 		to(at("convex-peer"), runbook("ConvexLatencyHigh"))
 }

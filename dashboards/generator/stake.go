@@ -73,15 +73,15 @@ func peerStake() []*panel {
 	const unread = "Registry not read, or metrics.detail is lean"
 	return []*panel{
 		lines("Own and delegated stake", "Of the 10 watched peers with the most. A step down: stake was withdrawn.").
-			query("topk(10, "+seen("max", byPeer, of("convex_stake_own_cvm")+" + "+of("convex_stake_delegated_cvm"))+")", "{{peer}}").
-			unit("suffix: CVM").size(8, 9).empty("Registry not read, or, except of your own peers, metrics.detail is lean").
+			query(ten(byPeer, seen("max", byPeer, of("convex_stake_own_cvm")+" + "+of("convex_stake_delegated_cvm")), seen("max", byPeer, inRange("max_over_time", of("convex_stake_own_cvm"))+" + "+inRange("max_over_time", of("convex_stake_delegated_cvm")))), "{{peer}}").
+			unit("suffix: CVM").size(8, 9).empty("Registry not read, or only references in lean detail").
 			to(at("convex-peer")),
 		lines("Weight", "Share of the network's weight, of the 10 heaviest watched peers.").
-			query("topk(10, "+seen("max", byPeer, of("convex_stake_weight_ratio"))+")", "{{peer}}").
+			query(ten(byPeer, seen("max", byPeer, of("convex_stake_weight_ratio")), seen("max", byPeer, inRange("max_over_time", of("convex_stake_weight_ratio")))), "{{peer}}").
 			unit("percentunit").size(8, 9).empty(unread).
 			to(at("convex-consensus"), runbook("ConvexWeightDecayed")),
 		lines("Stake that counts", "Fraction of the stake that counts, of the 10 peers that have lost most. It falls while a peer makes no blocks and others do.").
-			query("bottomk(10, "+seen("min", byPeer, of("convex_stake_decay_ratio"))+")", "{{peer}}").
+			query(tenLowest(byPeer, seen("min", byPeer, of("convex_stake_decay_ratio")), seen("min", byPeer, inRange("min_over_time", of("convex_stake_decay_ratio")))), "{{peer}}").
 			unit("percentunit").upTo(1).size(8, 9).empty(unread).
 			to(at("convex-peer"), runbook("ConvexWeightDecayed")),
 	}
@@ -90,7 +90,7 @@ func peerStake() []*panel {
 func registry() []*panel {
 	return []*panel{
 		lines("Balances of controllers", "Of the 10 poorest accounts that control watched peers. They pay for changes of stake.").
-			query("bottomk(10, "+seen("min", "network, controller", in("convex_controller_balance_cvm"))+")", "{{network}} {{controller}}").
+			query(tenLowest("network, controller", seen("min", "network, controller", in("convex_controller_balance_cvm")), seen("min", "network, controller", inRange("min_over_time", in("convex_controller_balance_cvm")))), "{{network}} {{controller}}").
 			unit("suffix: CVM").size(12, 8).empty("Unknown: no controller's balance was read").
 			to(at("convex-fleet"), runbook("ConvexControllerBalanceLow")),
 		lines("Network stake over time (CVM)", "Coin staked on all registered peers, including rewards.").
