@@ -294,7 +294,8 @@ fn panels_are_inside_the_grid_and_do_not_overlap() {
             let inner = row["panels"].as_array().map_or(&[][..], Vec::as_slice);
             assert_ne!(row["collapsed"] == true, inner.is_empty(), "{name}: {row}");
             do_not_overlap(&name, inner);
-            let below = |panel: &Value| panel["gridPos"]["y"].as_u64() > row["gridPos"]["y"].as_u64();
+            let below =
+                |panel: &Value| panel["gridPos"]["y"].as_u64() > row["gridPos"]["y"].as_u64();
             assert!(inner.iter().all(below), "{name}, {}", text(row, "title"));
         }
     }
