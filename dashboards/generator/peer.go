@@ -233,8 +233,8 @@ func endpoints() *panel {
 		join(seen("max", "peer, network, transport, url", of("convex_probe_endpoint_info"))).
 		value("Failures in a row", seen("max", byTransport, of("convex_probe_consecutive_failures")),
 			bythreshold(), graded("text", step{0, "green"}, step{1, "red"}), lettered(), wide(130)).
-		value("Last poll", date("max", byTransport, of("convex_probe_last_attempt_timestamp_seconds")), unit("dateTimeFromNow"), wide(140)).
-		value("Last answer", date("max", byTransport, of("convex_probe_last_success_timestamp_seconds")), unit("dateTimeFromNow"), missing("never"), wide(140)).
+		value("Last poll", date("max", byTransport, of("convex_probe_last_attempt_timestamp_seconds")), unit("dateTimeFromNow")).
+		value("Last answer", date("max", byTransport, of("convex_probe_last_success_timestamp_seconds")), unit("dateTimeFromNow"), missing("never")).
 		value("Latency (15 min)", meanLatency("15m"), unit("s"), digits(1), wide(130)).
 		value("Response size", seen("max", byTransport, of("convex_probe_response_bytes")), unit("decbytes"), digits(1), wide(120)).
 		hide("peer", "network").
