@@ -95,13 +95,13 @@ func trouble() *panel {
 }
 
 func standings() *panel {
-	// Another state is worse than an outage.
+	// Another state is worse than an outage; not compared is no better than agreeing.
 	health := badness()
-	badness := "10 * " + agreement() + " + " + health
+	badness := "10 * clamp_min(" + agreement() + ", 1) + " + health
 	worst := func(expression string) string {
 		return expression + " and on (peer, network) topk(50, " + badness + ")"
 	}
-	return rows("Peers", "How each watched peer compares with its network, the 50 worst, other states first; with several agents, the worst verdict counts. Hears: share of the others' stake whose newest orders the peer holds. Click a peer to see it alone.").
+	return rows("Peers", "How each watched peer compares with its network, the 50 worst; with several agents, the worst verdict counts. Hears: share of the others' stake whose newest orders the peer holds. Click a peer to see it alone.").
 		value("Health", worst("("+health+")"), words(healthWords), cell(), wide(95)).
 		label("peer", "Peer", linked(cellToPeer())).
 		label("network", "Network", wide(90)).
@@ -117,8 +117,8 @@ func standings() *panel {
 		value("Forked from block", worst(seen("min", byPeer, of("convex_peer_fork_first_block"))), wide(135)).
 		value("Hears", worst(seen("min", byPeer, of("convex_peer_heard_stake_ratio"))), unit("percentunit"), digits(0), wide(75)).
 		value("Weight", worst(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), wide(75)).
-		sorted("State", true).
-		size(24, 10).
+		sorted("Health", true).
+		size(24, 9).
 		to(at("convex-peer"), runbook("ConvexStateDiverged"))
 }
 

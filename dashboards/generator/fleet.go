@@ -37,11 +37,11 @@ func fleetNumbers() []*panel {
 			override("reference", property("thresholds", thresholds(neutral, nil)))
 	}
 	return []*panel{
-		numbers("Critical", "Critical alerts that fire for the chosen peers and networks, and for the agents. Act now: the table below names them and links to their runbooks.").
+		numbers("Critical", "Critical alerts that fire for the chosen peers and networks, and for the agents. Act now: the table below names them and links to their runbooks.").size(3, 4).
 			now("count("+firing(`alertstate="firing"`, `severity="critical"`)+") or vector(0)", "").
 			steps("green", step{1, "red"}).
 			to(at("convex-service-level"), runbook("ConvexPeerDown")),
-		numbers("Warnings", "Warning alerts that fire. Look at them on the next working day.").
+		numbers("Warnings", "Warning alerts that fire. Look at them on the next working day.").size(3, 4).
 			now("count("+firing(`alertstate="firing"`, `severity="warning"`)+") or vector(0)", "").
 			steps("green", step{1, "orange"}).
 			to(at("convex-service-level"), runbook("ConvexPeerDegraded")),
@@ -53,7 +53,7 @@ func fleetNumbers() []*panel {
 			to(at("convex-monitor"), runbook("ConvexMonitoringBlind")),
 		health("Up", "Peers that answer without problems, for at least one agent.", "up", "green", 3).
 			to(at("convex-service-level")),
-		numbers("Agents", "Monitoring agents that Prometheus can scrape. With none, nothing on this dashboard is current.").
+		numbers("Agents", "Monitoring agents that Prometheus can scrape. With none, nothing on this dashboard is current.").size(3, 4).
 			now(`count(convex_monitor_info{vantage=~"$vantage"}) or vector(0)`, "").
 			steps("red", step{1, "green"}).
 			to(at("convex-monitor"), runbook("ConvexMonitorDown")),
@@ -69,11 +69,11 @@ func alerts() []*panel {
 	list := func(title, about, severities, states string, named mapping) *grid {
 		return rows(title, about).
 			value("State", states, words(named), cell(), wide(80)).
-			label("alertname", "Alert", wide(240), linked(leading("Runbook", "https://runbooks.example/${__value.raw}.md"))).
+			label("alertname", "Alert", wide(232), linked(leading("Runbook", "https://runbooks.example/${__value.raw}.md"))).
 			label("peer", "Peer", linked(cellToPeer())).
-			label("network", "Network", wide(90)).
-			label("vantage", "Vantage", wide(80)).
-			value("Since", "1000 * max by ("+labels+") ("+activeSince(severities, `alertname!="ConvexWatchdog"`)+")", unit("dateTimeFromNow"), wide(140))
+			label("network", "Network", wide(80)).
+			label("vantage", "Vantage", wide(75)).
+			value("Since", "1000 * max by ("+labels+") ("+activeSince(severities, `alertname!="ConvexWatchdog"`)+")", unit("dateTimeFromNow"), wide(130))
 	}
 	const critical, warning, info = `severity="critical"`, `severity="warning"`, `severity="info"`
 	// Without the rules no alert would be active and all would look well.

@@ -20,26 +20,26 @@ func ofAgent(how, series string) string { return told(how, "vantage", series) }
 
 func monitorNumbers() []*panel {
 	return []*panel{
-		numbers("Agents", "Agents that Prometheus can scrape. With none, no dashboard is current.").size(4, 4).
+		numbers("Agents", "Agents that Prometheus can scrape. With none, no dashboard is current.").size(4, 3).
 			now(`count(convex_monitor_info{vantage=~"$vantage"}) or vector(0)`, "").steps("red", step{1, "green"}).
 			to(at("convex-fleet"), runbook("ConvexMonitorDown")),
-		numbers("Agents lost", "Targets that were agents within the last week and cannot be scraped now. Check whether the agent runs and Prometheus reaches it.").size(4, 4).
+		numbers("Agents lost", "Targets that were agents within the last week and cannot be scraped now. Check whether the agent runs and Prometheus reaches it.").size(4, 3).
 			now(`count((up == 0) + on (job, instance) group_right () last_over_time(convex_monitor_info{vantage=~"$vantage"}[1w])) or vector(0)`, "").
 			steps("green", step{1, "red"}).
 			to(at("convex-fleet"), runbook("ConvexAgentDown")),
-		numbers("Failed self-checks", "Self-checks of the agents that fail now. While one fails, polls that fail because of it do not count against a peer.").size(4, 4).
+		numbers("Failed self-checks", "Self-checks of the agents that fail now. While one fails, polls that fail because of it do not count against a peer.").size(4, 3).
 			now("count("+told("min", "vantage, check", "convex_monitor_self_healthy")+" == 0) or vector(0)", "").
 			steps("green", step{1, "red"}).
 			to(at("convex-fleet"), runbook("ConvexMonitorUnhealthy")),
-		numbers("Wrong clocks", "Agents whose clock differs from those of most peers. Check the time synchronisation of their hosts.").size(4, 4).
+		numbers("Wrong clocks", "Agents whose clock differs from those of most peers. Check the time synchronisation of their hosts.").size(4, 3).
 			now("count("+ofAgent("max", "convex_monitor_clock_skew_seconds")+") or vector(0)", "").
 			steps("green", step{1, "orange"}).
 			to(at("convex-peer"), runbook("ConvexMonitorClockWrong")),
-		numbers("Failed reloads", "Agents whose last reload failed. Their previous configuration stays active: fix the file and reload.").size(4, 4).
+		numbers("Failed reloads", "Agents whose last reload failed. Their previous configuration stays active: fix the file and reload.").size(4, 3).
 			now("count("+ofAgent("min", "convex_monitor_config_last_reload_successful")+" == 0) or vector(0)", "").
 			steps("green", step{1, "orange"}).
 			to(runbook("ConvexConfigReloadFailed")),
-		numbers("Missed polls (1 h)", "Polls of the last hour that did not start before the next one of the same peer was due.").size(4, 4).
+		numbers("Missed polls (1 h)", "Polls of the last hour that did not start before the next one of the same peer was due.").size(4, 3).
 			now("sum("+ofAgent("sum", increase("convex_monitor_missed_polls_total", "1h"))+")", "").decimals(0).empty("unknown").
 			steps("green", step{1, "orange"}).
 			to(runbook("ConvexMonitorMissesPolls")),

@@ -47,7 +47,7 @@ func numbers(title, about string) *panel {
 	options.ColorMode = common.BigValueColorModeBackgroundSolid
 	options.Orientation = common.VizOrientationAuto
 	options.ReduceOptions = common.ReduceDataOptions{Calcs: []string{"lastNotNull"}, Fields: cog.ToPtr(""), Values: cog.ToPtr(false)}
-	return newPanel("stat", title, about, options, nil).size(3, 4).paint(dashboard.FieldColorModeIdThresholds)
+	return newPanel("stat", title, about, options, nil).size(3, 3).paint(dashboard.FieldColorModeIdThresholds)
 }
 
 // lines shows values over time.
@@ -319,7 +319,8 @@ func rows(title, about string) *grid {
 	options := table.NewOptions()
 	options.Footer = nil
 	custom := &table.FieldConfig{Align: common.FieldTextAlignmentAuto, MinWidth: cog.ToPtr(80.0)}
-	made := newPanel("table", title, about, options, custom).size(24, 8)
+	// Cells without a value have the colour below all steps.
+	made := newPanel("table", title, about, options, custom).size(24, 8).steps("text")
 	return &grid{panel: made, renamed: map[string]string{}, hidden: map[string]bool{"Time": true, "__name__": true}}
 }
 
