@@ -43,7 +43,7 @@ func consensusNumbers() []*panel {
 			now(ofNetwork("min", "convex_network_quorum_margin_ratio"), "{{network}}").unit("percentunit").decimals(1).size(4, 4).empty("unknown").
 			steps(neutral, step{-1, "red"}, step{0, "orange"}, step{0.23, "green"}).
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk"), runbook("ConvexQuorumUnknown")),
-		numbers("Can lose", "Number of the heaviest peers that can fail before consensus stops, if all stake that nobody watches is lost already. With few peers 0 is normal.").
+		numbers("Can lose", "Number of the heaviest peers that can fail before consensus stops, if all stake that is not watched is lost already. With few peers 0 is normal.").
 			now(losable("worst"), "{{network}}").
 			plain().size(4, 4).empty("unknown").
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk")),
@@ -145,7 +145,7 @@ func progress() []*panel {
 }
 
 func quorum() []*panel {
-	standing := lines("Weight by standing", "Where the network's weight stands: with the majority, in another state, down, or with peers that nobody watches. Consensus needs 67 % with the majority. Choose one network to see it add up to 100 %.").
+	standing := lines("Weight by standing", "Where the network's weight stands: with the majority, in another state, down, or not watched. Consensus needs 67 % with the majority. Choose one network to see it add up to 100 %.").
 		unit("percentunit").stacked().upTo(1).size(12, 9).empty(stakeUnknown)
 	for _, it := range []word{{"majority", "green"}, {"unobserved", "purple"}, {"minority", "orange"}, {"down", "red"}} {
 		standing.query(seen("max", "network, standing", in("convex_network_stake_ratio", `standing="`+it.text+`"`)), "{{network}} {{standing}}").
@@ -158,7 +158,7 @@ func quorum() []*panel {
 			query(ofNetwork("max", "convex_network_maintenance_stake_ratio"), "{{network}} in maintenance").
 			unit("percentunit").upTo(0.35).size(12, 9).limit("transparent", step{0, "red"}).empty(stakeUnknown).
 			to(at("convex-stake"), runbook("ConvexQuorumAtRisk"), runbook("ConvexQuorumUnknown")),
-		lines("Peers that can be lost", "Number of the heaviest peers that can fail before consensus stops. Worst: all stake that nobody watches is lost already. Best: it is there. A gap: unknown.").
+		lines("Peers that can be lost", "Number of the heaviest peers that can fail before consensus stops. Worst: all stake that is not watched is lost already. Best: it is there. A gap: unknown.").
 			query(losable("worst"), "{{network}} worst").
 			query(losable("best"), "{{network}} best").
 			size(12, 8).decimals(0).upTo(1).empty(stakeUnknown).

@@ -115,7 +115,7 @@ func wrongNow() *panel {
 
 func networks() *panel {
 	of := func(how, metric string) string { return seen(how, byNetwork, in(metric)) }
-	return rows("Networks", "One line per network. Idle is healthy: nothing is pending. The quorum margin is 33 % while no peer is missing; below 0 nothing becomes final. Can lose: the number of the heaviest peers that can still fail, if all stake that nobody watches is lost already. Stake reached: the share of the registered stake whose peers gave the best agent a good poll within two intervals. Stake compared: the share whose states were compared.").
+	return rows("Networks", "One line per network. Idle is healthy: nothing is pending. The quorum margin is 33 % while no peer is missing; below 0 nothing becomes final. Can lose: the number of the heaviest peers that can still fail, if all stake that is not watched is lost already. Stake reached: the share of the registered stake whose peers gave the best agent a good poll within two intervals. Stake compared: the share whose states were compared.").
 		label("network", "Network", linked(leading("Consensus and forks", "/d/convex-consensus?${datasource:queryparam}&var-network=${__value.raw}&${peer:queryparam}&${vantage:queryparam}&${__url_time_range}"))).
 		value("Order", seen("max", byNetwork, orderOf("convex_network_order_state", in)), words(orderWords), cell(), wide(110)).
 		value("Last final", "1000 * "+of("max", "convex_network_finality_advance_timestamp_seconds"), unit("dateTimeFromNow"), missing("unknown"), wide(140)).

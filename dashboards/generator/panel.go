@@ -209,7 +209,7 @@ func (p *panel) stacked() *panel {
 	return p
 }
 
-// dots draws values that come one by one, between which a line would be invented.
+// dots draws sparse values as points: lines between them would be invented.
 func (p *panel) dots() *panel {
 	custom := p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig)
 	custom.DrawStyle = cog.ToPtr(common.GraphDrawStylePoints)
