@@ -118,7 +118,7 @@ func standings() *panel {
 		value("Hears", worst(seen("min", byPeer, of("convex_peer_heard_stake_ratio"))), unit("percentunit"), digits(0), wide(75)).
 		value("Weight", worst(seen("max", byPeer, of("convex_stake_weight_ratio"))), unit("percentunit"), digits(1), wide(75)).
 		sorted("Health", true).
-		size(24, 9).
+		size(24, 8).
 		to(at("convex-peer"), runbook("ConvexStateDiverged"))
 }
 

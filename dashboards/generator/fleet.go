@@ -153,7 +153,7 @@ func peerTable() *panel {
 			unit("suffix: days"), digits(0), missing("no TLS"), wide(95), bythreshold(), graded("text", step{lowest, "red"}, step{0, "green"}), lettered()).
 		value("Maintenance", worst(seen("max", byPeer, of("convex_peer_maintenance"))), words(mapping{{"", "text"}, {"yes", "blue"}}), lettered(), wide(105)).
 		sorted("Health", true).
-		size(24, 9).
+		size(24, 8).
 		to(at("convex-peer"), at("convex-service-level"))
 }
 

@@ -88,7 +88,7 @@ func services() *panel {
 		value("Peers", "count by ("+byService+") (max by (peer, network, service) ("+of("convex_peer_service_info")+"))", digits(0)).
 		value("Up", up+" or 0 * "+configured("convex_service_objective_ratio"), digits(0)).
 		sorted("Budget left (30 d)", false).
-		size(24, 5).empty("No own peers, or the recording rules are not loaded").
+		size(24, 4).empty("No own peers, or the recording rules are not loaded").
 		to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
 }
 
@@ -140,7 +140,7 @@ func budgets() *panel {
 		value("Failed polls (1 h)", worst(recorded("poll_failures:max_increase1h")), digits(0), missing(none)).
 		value("Time down", worst(seen("max", byPeer, "avg_over_time("+of("convex_peer_health", `state="down"`)+"[$__range]"+")")), unit("percentunit"), digits(2), missing(none)).
 		sorted("Budget left (30 d)", false).
-		size(24, 9).
+		size(24, 7).
 		to(at("convex-peer"), runbook("ConvexErrorBudgetBurn"))
 }
 

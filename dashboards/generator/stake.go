@@ -65,7 +65,7 @@ func stakes() *panel {
 		value("Last block", poorest(date("max", byPeer, of("convex_peer_last_block_timestamp_seconds"))), unit("dateTimeFromNow"), missing("never")).
 		value("Expected every", poorest(seen("max", byPeer, of("convex_peer_expected_block_interval_seconds"))), unit("s")).
 		sorted("Own", false).
-		size(24, 8).empty("No watched peer is registered, or the registry was not read").
+		size(24, 7).empty("No watched peer is registered, or the registry was not read").
 		to(at("convex-peer"), at("convex-consensus"))
 }
 
