@@ -266,9 +266,9 @@ func production() []*panel {
 			query("60 * "+seen("max", byNetwork, rate(in("convex_network_transactions_total"))), "{{network}}").
 			unit("suffix:/min").size(6, 8).empty(none).
 			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
-		lines("Transactions a second", "Transactions in final blocks, over the last five minutes. Empty while blocks are made faster than they are read.").
-			query(ofNetwork("max", "convex_network_transactions_per_second"), "{{network}}").
-			size(6, 8).empty(none).
+		lines("Transactions a second", "Transactions over the last five minutes: in final blocks, or where these are not read, or not all of them, by the sequence numbers of all accounts.").
+			query(seen("max", "network, source", in("convex_network_transactions_per_second")), "{{network}} by {{source}}").
+			size(6, 8).empty("Neither blocks nor accounts were counted").
 			to(at("convex-stake"), runbook("ConvexConsensusStalled")),
 		lines("Time to final", "From the date of a block until its maker had it final, both by the clock of the maker: of the last block whose maker's order shows it.").
 			query(ofNetwork("max", "convex_network_finality_seconds"), "{{network}}").

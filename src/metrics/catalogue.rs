@@ -238,8 +238,8 @@ catalogue! {
         "Share of the registered stake whose signed orders have the first block after the head at this level; of the head if no order has a later block. Absent while the stake is unknown or no orders are read.";
     NETWORK_PENDING_AGE = "convex_network_pending_age_seconds", Gauge, Network, Kept, ["network"],
         "Age of the oldest block that is not final, when it was read, by the clock of its maker; 0 if all blocks are final. Negative if the block is dated ahead of this host's clock: peers do not confirm it before that time.";
-    NETWORK_TRANSACTION_RATE = "convex_network_transactions_per_second", Gauge, Network, Kept, ["network"],
-        "Transactions in final blocks, a second, over the last five minutes; absent where no orders are read, and while blocks are made faster than they are read.";
+    NETWORK_TRANSACTION_RATE = "convex_network_transactions_per_second", Gauge, Network, Kept, ["network", "source"],
+        "Transactions a second, over the last five minutes or the last two readings. By `orders`: in final blocks. Where these are not read, or not all of them, by `sequences`: the sum of the sequence numbers of all accounts. Absent where neither is known, as above 50,000 accounts.";
     NETWORK_FINALITY_TIME = "convex_network_finality_seconds", Gauge, Network, Kept, ["network"],
         "Time from the date of a block until its maker had it final, both by the clock of the maker: of the last block whose maker's order shows it. Absent before that, and where no orders are read.";
     NETWORK_TRANSACTIONS = "convex_network_transactions_total", Counter, Network, Kept, ["network"],

@@ -18,7 +18,8 @@ use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
     Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
-    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, Vantages, WalkResult,
+    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, Throughput, ThroughputSource,
+    Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -184,6 +185,10 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
             ..NetworkVerdict::default()
         }),
         poll_answer: Some(poll_answer(1)),
+        throughput: Some(Throughput {
+            transactions_per_second: 1.0,
+            source: ThroughputSource::Orders,
+        }),
         queries: queries
             .map(|query| (query.name.clone(), result.clone()))
             .collect(),

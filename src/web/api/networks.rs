@@ -15,6 +15,7 @@ use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
     HeadBasis, Health, NetworkReset, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict,
     QueryRecord, Quorum, Snapshot, StakeClass, StateDifference,
+    ThroughputSource,
 };
 
 use super::Api;
@@ -74,6 +75,9 @@ struct NetworkReport<'a> {
     /// The latest state of the majority, while it is fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<StateJson>,
+    /// Absent where neither orders nor accounts tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throughput: Option<ThroughputReport>,
     /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
 }
@@ -197,6 +201,14 @@ struct ReadinessReport {
     unknown: f64,
 }
 
+/// How many transactions the network executes.
+#[derive(Debug, Serialize, ToSchema)]
+struct ThroughputReport {
+    /// Transactions a second, over the last five minutes or the last two readings.
+    transactions_per_second: f64,
+    source: ThroughputSource,
+}
+
 /// The result of one configured query.
 #[derive(Debug, Serialize, ToSchema)]
 struct QueryReport {
@@ -246,6 +258,10 @@ impl<'a> NetworkReport<'a> {
             query_error: verdict.query_error.to_bool(),
             protocol: verdict.protocol.as_ref().map(ProtocolReport::new),
             state: network.poll_answer.as_ref().map(StateJson::new),
+            throughput: network.throughput.map(|throughput| ThroughputReport {
+                transactions_per_second: throughput.transactions_per_second,
+                source: throughput.source,
+            }),
             queries: network
                 .queries
                 .iter()
