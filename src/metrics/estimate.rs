@@ -18,8 +18,8 @@ use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
     Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
-    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, Throughput, ThroughputSource,
-    Vantages, WalkResult,
+    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, Throughput,
+    ThroughputSource, Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{

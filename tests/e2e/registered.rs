@@ -71,7 +71,10 @@ async fn over_http_alone_the_transactions_are_counted_by_accounts(peer: &Ready) 
         peer.http()
     );
     let agent = Agent::start(&config).await;
-    let rate = of_network("convex_network_transactions_per_second", ",source=\"sequences\"");
+    let rate = of_network(
+        "convex_network_transactions_per_second",
+        ",source=\"sequences\"",
+    );
     agent.until(&rate, |rate| rate > 0.5 && rate < 10.0).await;
 }
 

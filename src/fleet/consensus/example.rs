@@ -14,7 +14,8 @@ use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Health, Heard, Hearing, HearingCell, Histories,
     History, LastBlock, LastPoll, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending,
-    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Stake, Throughput, ThroughputSource, Vantages, Vote, WalkResult,
+    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Stake, Throughput, ThroughputSource,
+    Vantages, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.

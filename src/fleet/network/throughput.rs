@@ -77,8 +77,7 @@ impl ExecutedWatch {
     /// become too old.
     pub(in crate::fleet) fn per_second(&self, now: Instant) -> Option<f64> {
         self.until.filter(|until| *until > now)?;
-        let ((began, _, first), (ended, _, last)) =
-            (self.readings.front()?, self.readings.back()?);
+        let ((began, _, first), (ended, _, last)) = (self.readings.front()?, self.readings.back()?);
         let elapsed = ended.saturating_duration_since(*began).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
         let transactions = last.saturating_sub(*first) as f64;
@@ -110,11 +109,16 @@ mod tests {
 
     #[test]
     fn a_rate_is_the_difference_of_readings_of_five_minutes() {
-        let minute = |minute: u64, count: u64| (60 * minute, i64::try_from(count).unwrap(), Some(count));
+        let minute =
+            |minute: u64, count: u64| (60 * minute, i64::try_from(count).unwrap(), Some(count));
         for (what, readings, expected) in [
             ("nothing was read", vec![], None),
             ("one reading", vec![minute(0, 5)], None),
-            ("an idle network", vec![minute(0, 5), minute(1, 5)], Some(0.0)),
+            (
+                "an idle network",
+                vec![minute(0, 5), minute(1, 5)],
+                Some(0.0),
+            ),
             ("two readings", vec![minute(0, 5), minute(1, 65)], Some(1.0)),
             (
                 "what is older than the window does not count",

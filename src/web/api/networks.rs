@@ -14,8 +14,7 @@ use utoipa::ToSchema;
 use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
     HeadBasis, Health, NetworkReset, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict,
-    QueryRecord, Quorum, Snapshot, StakeClass, StateDifference,
-    ThroughputSource,
+    QueryRecord, Quorum, Snapshot, StakeClass, StateDifference, ThroughputSource,
 };
 
 use super::Api;

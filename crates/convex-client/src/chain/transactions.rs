@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn another_answer_is_refused() {
-        for answer in ["nil", "7", "[]", "[1]", "[1 2 3]", "[nil 1]", "[-2 1]", "[1 -1]", "[1 :x]"] {
+        for answer in [
+            "nil", "7", "[]", "[1]", "[1 2 3]", "[nil 1]", "[-2 1]", "[1 -1]", "[1 :x]",
+        ] {
             let expected =
                 format!("{answer} is not a vector of a block and a number of transactions or nil");
             assert_eq!(read(answer), Err(expected));
