@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
-    HeadBasis, Health, NetworkReset, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict,
-    QueryRecord, Quorum, Snapshot, StakeClass, StateDifference, ThroughputSource,
+    Absence, HeadBasis, Health, NetworkConclusion, NetworkReset, NetworkSnapshot, OrderState,
+    PendingUpgrade, ProtocolVerdict, QueryRecord, Quorum, Snapshot, StakeClass, StateDifference,
+    ThroughputSource,
 };
 
 use super::Api;
@@ -59,6 +60,10 @@ struct NetworkReport<'a> {
     registered_peers: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quorum: Option<QuorumReport>,
+    /// What follows from the opinions of all agents on what this one finds absent from the network;
+    /// absent while it finds neither a stall nor the quorum at risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conclusion: Option<ConclusionReport>,
     /// Total stake of the registered peers.
     #[serde(skip_serializing_if = "Option::is_none")]
     stake_copper: Option<ExactInteger>,
@@ -163,6 +168,17 @@ struct QuorumReport {
     unobserved: f64,
 }
 
+/// What becomes of what this agent finds absent from a network.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConclusionReport {
+    /// Its verdict that the network finalises nothing.
+    stall: Absence,
+    /// Its verdict that the network can lose no further peer.
+    quorum: Absence,
+    /// Whether it reaches less than half of what another agent reaches.
+    cut_off: bool,
+}
+
 /// The version of the protocol and its upgrades.
 #[derive(Debug, Serialize, ToSchema)]
 struct ProtocolReport {
@@ -252,6 +268,7 @@ impl<'a> NetworkReport<'a> {
             watched: WatchedReport::new(&network.name, snapshot),
             registered_peers: verdict.registered.map(ExactInteger),
             quorum: verdict.quorum.as_ref().map(QuorumReport::new),
+            conclusion: ConclusionReport::new(snapshot.conclusion_on_network(network)),
             stake_copper: verdict.stake_copper.map(ExactInteger),
             stake_told: verdict.registry_read.map(seconds_since_epoch),
             query_error: verdict.query_error.to_bool(),
@@ -326,6 +343,17 @@ impl QuorumReport {
             down: share(StakeClass::Down),
             unobserved: share(StakeClass::Unobserved),
         }
+    }
+}
+
+impl ConclusionReport {
+    /// None if the agent finds nothing absent.
+    fn new(conclusion: NetworkConclusion) -> Option<Self> {
+        (conclusion != NetworkConclusion::default()).then_some(Self {
+            stall: conclusion.stall,
+            quorum: conclusion.quorum,
+            cut_off: conclusion.is_cut_off,
+        })
     }
 }
 
