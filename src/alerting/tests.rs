@@ -106,6 +106,7 @@ impl Fixture {
         let others = self.opinions.iter().map(|opinion| OtherVantage {
             name: opinion.vantage.clone(),
             opinion: Some(Arc::new(ReceivedOpinion::new(opinion.clone(), self.now))),
+            last_asked: Some(self.now),
         });
         Snapshot {
             others: self.others.clone(),

@@ -354,6 +354,10 @@ catalogue! {
         "Whether this self-check of the agent passes; absent if no peer needs it. While it is 0, polls that fail because of it do not count against a peer.";
     CLOCK_DISPUTE = "convex_monitor_clock_skew_seconds", Gauge, Agent, Kept, ["verdict"],
         "The agent's clock minus that of most peers; only while two thirds of at least three peers are off by the same within 1 s, and then no peer has `clock_skew`. `verdict` is `agent_wrong` if the system does not say that its clock is synchronised or a receiver of notifications agrees with the peers, otherwise `disputed`.";
+    VANTAGE_UP = "convex_monitor_vantage_up", Gauge, Agent, Kept, ["other_vantage"],
+        "Whether an opinion of this other agent in `vantages` counts: 1 if one arrived within the last 12 seconds, else 0.";
+    VANTAGE_OPINION = "convex_monitor_vantage_opinion_timestamp_seconds", Gauge, Agent, Kept, ["other_vantage"],
+        "When the last opinion that this other agent gave was requested; absent before the first one.";
     TARGETS = "convex_monitor_targets", Gauge, Agent, Kept, ["network", "role"],
         "Peers that this agent polls.";
     SERIES = "convex_monitor_series", Gauge, Agent, Kept, [],

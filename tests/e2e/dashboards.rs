@@ -65,7 +65,15 @@ const EMPTY_WHEN_HEALTHY: [&str; 47] = [
 ];
 
 /// Queries that are left out, with the reason.
-const LEFT_OUT: [(&str, &str); 6] = [
+const LEFT_OUT: [(&str, &str); 8] = [
+    (
+        "convex-monitor, Other agents, A",
+        "this agent reads no other ones",
+    ),
+    (
+        "convex-monitor, Age of opinions, A",
+        "this agent reads no other ones",
+    ),
     (
         "convex-monitor, Clock against peers, A",
         "has data only while the clock of this host and those of most peers disagree",
