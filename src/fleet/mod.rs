@@ -75,6 +75,6 @@ pub use saved::{
     ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
     SavedRegistrations, UnixMillis,
 };
-pub use service::ServiceTime;
+pub use service::{ServiceLevel, ServiceTime};
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

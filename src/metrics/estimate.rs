@@ -18,8 +18,8 @@ use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
     Losable, NetworkSnapshot, NetworkVerdict, Observation, OtherVantage, PeerRecord,
-    PendingUpgrade, Production, ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake,
-    Throughput, ThroughputSource, Vantages, WalkResult,
+    PendingUpgrade, Production, ProtocolVerdict, QueryRecord, Quorum, ServiceLevel, Snapshot,
+    Stake, Throughput, ThroughputSource, Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -179,7 +179,7 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
     NetworkSnapshot {
         name: name.to_owned(),
         services: services
-            .map(|service| (service.to_owned(), ServiceTime::default()))
+            .map(|service| (service.to_owned(), ServiceLevel::default()))
             .collect(),
         verdict: Arc::new(NetworkVerdict {
             finality_advanced: Some(SystemTime::now()),

@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::Slo;
-use crate::fleet::{Round, SavedRegistrations, ServiceTime, Tally, lock};
+use crate::fleet::service::ServiceRecord;
+use crate::fleet::{Round, SavedRegistrations, Tally, lock};
 
 use super::throughput::{ExecutedWatch, Throughput, ThroughputSource};
 use super::verdict::{Judgement, NetworkVerdict};
@@ -27,7 +28,7 @@ pub(in crate::fleet) struct NetworkRecord {
     /// The service level that is configured.
     pub(in crate::fleet) slo: Mutex<Slo>,
     /// For how long each service was seen, by name.
-    pub(in crate::fleet) services: Mutex<BTreeMap<String, ServiceTime>>,
+    pub(in crate::fleet) services: Mutex<BTreeMap<String, ServiceRecord>>,
     /// How many transactions were executed, where orders do not tell.
     pub(in crate::fleet) executed: Mutex<ExecutedWatch>,
     /// What the verdict does not include yet, beside the polls.
