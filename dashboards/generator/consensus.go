@@ -306,7 +306,7 @@ func upgrades() []*panel {
 			now(ofNetwork("max", "convex_network_upgrade_failed"), "{{network}}").named(faultWords).size(4, 4).empty("unknown").
 			to(at("convex-peer"), runbook("ConvexUpgradeFailed")),
 		readiness.to(at("convex-stake"), runbook("ConvexUpgradeAtRisk")),
-		rows("What peers can execute", "The highest version of the protocol that each watched peer says it can execute, the lowest first. Peers of releases from 0.8.3 to 0.8.16 do not say.").
+		rows("What peers can execute", "The highest version of the protocol that each watched peer says it can execute, the lowest first. Peers of releases from 0.8.7 to 0.8.16 do not say, nor do those from 0.8.3 on that do not tell their release over HTTP.").
 			label("peer", "Peer", linked(cellToPeer())).
 			label("network", "Network").
 			value("Up to version", "bottomk(50, "+seen("max", byPeer, of("convex_peer_supported_protocol_version"))+")", digits(0), missing("-")).

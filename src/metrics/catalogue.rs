@@ -157,7 +157,7 @@ catalogue! {
     STATE_HASH_PREFIX = "convex_peer_state_hash_prefix", Gauge, Peer, Omitted, ["peer", "network"],
         "First 6 bytes of the state hash as an integer; equal on peers with equal states.";
     SUPPORTED_PROTOCOL = "convex_peer_supported_protocol_version", Gauge, Peer, Kept, ["peer", "network"],
-        "Highest version of the protocol that the peer's release can execute, as the peer says; 0 for releases before 0.8.3, which execute no upgrade; absent if its release does not say.";
+        "Highest version of the protocol that the peer's release can execute, as the peer says; 0 for releases before 0.8.7, which execute no upgrade, where the peer tells its release or its interface is that of one before 0.8.3; absent if its release does not say.";
     LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
         "Blocks from the last one that is final at the peer to the head of the network; absent if no other peer of the network answers, or the network has no head.";
     LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Reduced("while `lagging` is active"), ["peer", "network"],
