@@ -5,8 +5,8 @@ use cad3::Cell;
 
 use crate::query::Query;
 
-/// Maximum number of accounts that are summed. An account costs about 95 juice, so that the query
-/// takes less than half of a peer's limit of 10,000,000 juice.
+/// Maximum number of accounts that are summed. An account costs 95 to 180 juice, so that the query
+/// stays within a peer's limit of 10,000,000 juice.
 pub const MAX_SUMMED_ACCOUNTS: u64 = 50_000;
 
 /// Maximum number of bytes of a value in an error.
