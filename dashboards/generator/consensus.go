@@ -236,8 +236,8 @@ func production() []*panel {
 			query(ofNetwork("max", "convex_network_pending_age_seconds"), "{{network}}").
 			unit("s").size(8, 8).empty(ordersUnread).
 			to(at("convex-peer"), runbook("ConvexConsensusStalled")),
-		lines("Transactions", "Transactions in final blocks: over the last five minutes, and as the agent reads them. The former is absent while blocks are made faster than they are read.").
-			query(ofNetwork("max", "convex_network_transactions_per_second"), "{{network}}").
+		lines("Transactions", "Transactions in final blocks: over the last five minutes, and as the agent reads them. Where blocks are not read, or not all of them, the sequence numbers of all accounts are counted instead.").
+			query(seen("max", "network, source", in("convex_network_transactions_per_second")), "{{network}} by {{source}}").
 			query(seen("max", byNetwork, rate(in("convex_network_transactions_total"))), "{{network}} as read").
 			unit("suffix:/s").size(8, 8).empty(ordersUnread).
 			to(at("convex-stake"), runbook("ConvexConsensusStalled")),

@@ -104,6 +104,14 @@ func scheduling() []*panel {
 			query(told("max", "vantage, verdict", "convex_monitor_clock_skew_seconds"), "{{vantage}} {{verdict}}").
 			unit("s").size(8, 8).empty("The clocks of agents and peers agree").
 			to(at("convex-peer"), runbook("ConvexMonitorClockWrong")),
+		lines("Other agents", "Whether each agent has a recent opinion of the other ones in its vantages: 1 or 0. Without one it judges alone.").
+			query(told("max", "vantage, other_vantage", "convex_monitor_vantage_up"), "{{vantage}} of {{other_vantage}}").
+			decimals(0).upTo(1).size(12, 8).empty("No agent reads another one").
+			to(at("convex-fleet"), runbook("ConvexVantagesDisagree")),
+		lines("Age of opinions", "How long ago each agent requested the last opinion that another one gave. It counts for 12 seconds.").
+			query("time() - "+told("max", "vantage, other_vantage", "convex_monitor_vantage_opinion_timestamp_seconds"), "{{vantage}} of {{other_vantage}}").
+			unit("s").size(12, 8).empty("No agent reads another one").
+			to(at("convex-fleet"), runbook("ConvexVantagesDisagree")),
 	}
 }
 

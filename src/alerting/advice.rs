@@ -8,7 +8,7 @@ use super::rules::Rule;
 /// The first thing to do about alerts of this name, and of this severity if there are several.
 type FirstStep = (&'static str, Option<Severity>, &'static str);
 
-static FIRST_STEPS: [FirstStep; 40] = [
+static FIRST_STEPS: [FirstStep; 41] = [
     (
         "ConvexPeerDown",
         None,
@@ -203,6 +203,11 @@ static FIRST_STEPS: [FirstStep; 40] = [
         None,
         "Read the self-checks on the pages of the agents. If they pass, check the network of the \
          agents' hosts.",
+    ),
+    (
+        "ConvexErrorBudgetBurn",
+        Some(Critical),
+        "Find out what the short outages of its peers have in common.",
     ),
     (
         "ConvexMonitorUnhealthy",

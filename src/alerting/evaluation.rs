@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::config::{Role, Severity};
 use crate::fleet::{LastPoll, NetworkSnapshot, PeerRecord};
 
+use super::burn::PagedPeers;
 use super::doubt::{keeps_no_time, without_doubtful};
 use super::ended_by::EndedBy;
 use super::input::{AlertCause, RuleInput};
@@ -31,8 +32,8 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Evaluates all rules.
-    pub(super) fn run(input: RuleInput<'a>) -> Self {
+    /// Evaluates all rules. `paged` are the peers whose outage explains that of their service.
+    pub(super) fn run(input: RuleInput<'a>, paged: &PagedPeers) -> Self {
         let peers = input.snapshot.peers.iter().map(AsRef::as_ref);
         let mut evaluation = Self {
             input,
@@ -57,6 +58,7 @@ impl<'a> Evaluation<'a> {
         }
         for network in input.alertable_networks() {
             evaluation.add_network(network);
+            evaluation.add_services(network, paged);
         }
         evaluation.add(
             || AlertSubject::Monitor,
@@ -104,10 +106,35 @@ impl<'a> Evaluation<'a> {
                 Predicate::Network(holds)
                 | Predicate::Absence(holds)
                 | Predicate::Visibility(holds) => holds(network, input),
-                Predicate::Peer(_) | Predicate::Monitor(_) => false,
+                Predicate::Peer(_) | Predicate::Service(_) | Predicate::Monitor(_) => false,
             },
             |predicate| !(nothing_new && matches!(predicate, Predicate::Absence(_))),
         );
+    }
+
+    fn add_services(&mut self, network: &'a NetworkSnapshot, paged: &PagedPeers) {
+        let input = self.input;
+        for (service, level) in &network.services {
+            let subject = || AlertSubject::Service {
+                service: service.clone(),
+                network: network.name.clone(),
+            };
+            let mut peers = input.service_peers(network, service).peekable();
+            let unobserved = peers.peek().is_some() && peers.all(is_unobserved);
+            if unobserved {
+                self.unobserved.insert(subject());
+            }
+            let nothing_new = unobserved || keeps_no_time(&input.snapshot.checks);
+            self.add(
+                subject,
+                AlertCause::Service(network, level),
+                |predicate| {
+                    matches!(predicate, Predicate::Service(holds) if holds(network, level, input))
+                        && !paged.explain(network, service, input)
+                },
+                |_| !nothing_new,
+            );
+        }
     }
 
     /// Adds a cause for each rule whose predicate holds and is certain.
@@ -149,6 +176,16 @@ impl<'a> Evaluation<'a> {
             AlertSubject::Network { network } => {
                 (!self.networks.contains_key(network.as_str())).then_some(EndedBy::Removed)
             }
+            AlertSubject::Service { .. } => {
+                let wall = self.input.snapshot.wall;
+                let mut peers = self.peers_of(subject).peekable();
+                if peers.peek().is_none() {
+                    return Some(EndedBy::Removed);
+                }
+                peers
+                    .all(|record| record.in_maintenance(wall))
+                    .then_some(EndedBy::Maintenance)
+            }
             AlertSubject::Monitor => None,
         }
     }
@@ -171,28 +208,34 @@ impl<'a> Evaluation<'a> {
             || (self.peers_of(subject).any(answers)
                 && match subject {
                     AlertSubject::Network { network } => is_judged(network),
-                    AlertSubject::Peer { .. } | AlertSubject::Monitor => true,
+                    AlertSubject::Peer { .. }
+                    | AlertSubject::Service { .. }
+                    | AlertSubject::Monitor => true,
                 })
     }
 
-    /// Returns the peer that an alert is about, or those of the network that it is about.
+    /// Returns the peer that an alert is about, or those of the network or service that it is about.
     fn peers_of(&self, subject: &AlertSubject) -> impl Iterator<Item = &'a PeerRecord> {
         let input = self.input;
-        let (peer, network) = match subject {
-            AlertSubject::Peer { peer, network } => (
-                self.records
-                    .get(&(peer.as_str(), network.as_str()))
-                    .copied(),
-                None,
-            ),
-            AlertSubject::Network { network } => {
-                (None, self.networks.get(network.as_str()).copied())
+        let of_network = |network: &str| self.networks.get(network).copied();
+        let (peer, network, service) = match subject {
+            AlertSubject::Peer { peer, network } => {
+                let key = (peer.as_str(), network.as_str());
+                (self.records.get(&key).copied(), None, None)
             }
-            AlertSubject::Monitor => (None, None),
+            AlertSubject::Network { network } => (None, of_network(network), None),
+            AlertSubject::Service { service, network } => {
+                (None, of_network(network), Some(service.clone()))
+            }
+            AlertSubject::Monitor => (None, None, None),
         };
-        let of_network = network.into_iter();
-        peer.into_iter()
-            .chain(of_network.flat_map(move |network| input.network_peers(network)))
+        let peers = network
+            .into_iter()
+            .flat_map(move |network| input.network_peers(network));
+        let peers = peers.filter(move |record| {
+            service.is_none() || record.peer.service_name() == service.as_deref()
+        });
+        peer.into_iter().chain(peers)
     }
 }
 

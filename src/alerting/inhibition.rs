@@ -222,9 +222,12 @@ impl<'a> FiringAlerts<'a> {
 /// Returns network and peer of a subject as far as `scope` compares them; none if it has none.
 fn place(subject: &AlertSubject, scope: Scope) -> Option<(&str, Option<&str>)> {
     match (subject, scope) {
-        (AlertSubject::Monitor, _) | (AlertSubject::Network { .. }, Scope::Peer) => None,
+        (AlertSubject::Monitor, _)
+        | (AlertSubject::Network { .. } | AlertSubject::Service { .. }, Scope::Peer) => None,
         (
-            AlertSubject::Peer { network, .. } | AlertSubject::Network { network },
+            AlertSubject::Peer { network, .. }
+            | AlertSubject::Network { network }
+            | AlertSubject::Service { network, .. },
             Scope::Network,
         ) => Some((network, None)),
         (AlertSubject::Peer { peer, network }, Scope::Peer) => Some((network, Some(peer))),

@@ -2,7 +2,7 @@
 
 use crate::config::Role;
 use crate::config::shard::Shard;
-use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
+use crate::fleet::{NetworkSnapshot, PeerRecord, ServiceLevel, Snapshot};
 
 /// Status of the agent itself, apart from its self-checks.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,7 @@ pub struct RuleInput<'a> {
 pub(super) enum AlertCause<'a> {
     Peer(&'a PeerRecord),
     Network(&'a NetworkSnapshot),
+    Service(&'a NetworkSnapshot, &'a ServiceLevel),
     Monitor,
 }
 
@@ -70,6 +71,16 @@ impl<'a> RuleInput<'a> {
         let peers = self.snapshot.peers.iter().chain(&self.snapshot.others);
         let peers = peers.map(AsRef::as_ref);
         peers.filter(|record: &&PeerRecord| record.peer.network == network.name)
+    }
+
+    /// Returns the watched peers of a service.
+    pub(super) fn service_peers(
+        self,
+        network: &'a NetworkSnapshot,
+        service: &str,
+    ) -> impl Iterator<Item = &'a PeerRecord> {
+        let peers = self.network_peers(network);
+        peers.filter(move |record| record.peer.service_name() == Some(service))
     }
 
     /// Returns the peers of a network with role `own` that are not in maintenance.

@@ -2,6 +2,7 @@
 //! shipped Prometheus rules, and the delivery of their alerts to receivers.
 
 mod advice;
+mod burn;
 pub mod delivery;
 mod description;
 mod doubt;

@@ -8,8 +8,11 @@ use convex_client::FailureReason;
 use crate::config::Severity::{self, Critical, Info, Warning};
 use crate::failure::Reason;
 use crate::fleet::Condition::{self, Failing};
-use crate::fleet::{Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, Stake};
+use crate::fleet::{
+    Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, ServiceLevel, Stake,
+};
 
+use super::burn;
 use super::input::RuleInput;
 use super::subject::AlertSubject;
 use super::upgrades;
@@ -57,8 +60,8 @@ pub struct Rule {
     pub severity: Severity,
     /// How long the predicate must hold before the alert fires (`for` in Prometheus).
     pub hold_duration: Duration,
-    /// The `summary` annotation, a title, with `{peer}`, `{network}` and `{vantage}` for the values
-    /// of these labels.
+    /// The `summary` annotation, a title, with `{peer}`, `{network}`, `{service}` and `{vantage}` for
+    /// the values of these labels.
     pub summary: &'static str,
     /// Whether the verdict on a network can say that the alert is over.
     pub(super) is_judged: fn(&NetworkSnapshot) -> bool,
@@ -77,6 +80,8 @@ pub(super) enum Predicate {
     Absence(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
     /// Like `Network`, for networks that the agent cannot observe.
     Visibility(fn(&NetworkSnapshot, RuleInput<'_>) -> bool),
+    /// Evaluated for each service of such a network.
+    Service(fn(&NetworkSnapshot, &ServiceLevel, RuleInput<'_>) -> bool),
     /// Evaluated for the agent itself.
     Monitor(fn(RuleInput<'_>) -> bool),
 }
@@ -137,6 +142,7 @@ impl Predicate {
             Self::Network(_) | Self::Absence(_) | Self::Visibility(_) => {
                 matches!(subject, AlertSubject::Network { .. })
             }
+            Self::Service(_) => matches!(subject, AlertSubject::Service { .. }),
             Self::Monitor(_) => matches!(subject, AlertSubject::Monitor),
         }
     }
@@ -161,7 +167,7 @@ const fn rule(
 
 /// Rules that follow from verdicts and the opinions of other agents. Rules that need a longer history
 /// exist only in Prometheus.
-pub static RULES: [Rule; 44] = [
+pub static RULES: [Rule; 45] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -496,6 +502,13 @@ pub static RULES: [Rule; 44] = [
                 && !own_peers.any(is_known)
                 && input.network_peers(network).any(is_known)
         }),
+    ),
+    rule(
+        "ConvexErrorBudgetBurn",
+        Critical,
+        120,
+        "{service} of {network} spends its error budget fast",
+        Predicate::Service(burn::burns),
     ),
     rule(
         "ConvexMonitorUnhealthy",

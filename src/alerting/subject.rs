@@ -20,6 +20,13 @@ pub enum AlertSubject {
         /// The network's name.
         network: String,
     },
+    /// A service: the operator's own peers of a network, or those of them with one `service`.
+    Service {
+        /// The service's name.
+        service: String,
+        /// The network's name.
+        network: String,
+    },
     /// The agent itself.
     Monitor,
 }
@@ -31,6 +38,9 @@ impl AlertSubject {
         let labels = match self {
             Self::Peer { peer, network } => vec![("peer", peer.as_str()), ("network", network)],
             Self::Network { network } => vec![("network", network.as_str())],
+            Self::Service { service, network } => {
+                vec![("service", service.as_str()), ("network", network)]
+            }
             Self::Monitor => vec![("vantage", vantage)],
         };
         let to_owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());

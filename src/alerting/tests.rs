@@ -13,10 +13,11 @@ use crate::failure::{Failure, Reason};
 use crate::fleet::{
     ClockDispute, Condition, Evidence, Health, LastPoll, Losable, NetworkReset, NetworkVerdict,
     Opinion, OrderState, OtherVantage, PeerRecord, PendingUpgrade, ProtocolVerdict, Quorum,
-    ReceivedOpinion, Rename, Snapshot, Vantages, example,
+    ReceivedOpinion, Rename, ServiceLevel, Snapshot, Vantages, example,
 };
 use crate::self_check::{Check, CheckResult, Checks};
 
+mod burn;
 mod doubt;
 mod vantages;
 
@@ -34,6 +35,8 @@ struct Fixture {
     clock_dispute: Option<ClockDispute>,
     /// Whether the peer is polled.
     polled: bool,
+    /// What was seen of the peer's service.
+    service: Option<ServiceLevel>,
     /// What other agents say at each moment.
     opinions: Vec<Opinion>,
     monitor: MonitorStatus,
@@ -66,6 +69,7 @@ impl Fixture {
             checks: Checks::default(),
             clock_dispute: None,
             polled: true,
+            service: None,
             opinions: Vec::new(),
             monitor: MonitorStatus {
                 reload_successful: true,
@@ -106,8 +110,9 @@ impl Fixture {
         let others = self.opinions.iter().map(|opinion| OtherVantage {
             name: opinion.vantage.clone(),
             opinion: Some(Arc::new(ReceivedOpinion::new(opinion.clone(), self.now))),
+            last_asked: Some(self.now),
         });
-        Snapshot {
+        let mut snapshot = Snapshot {
             others: self.others.clone(),
             checks: self.checks.clone(),
             clock_dispute: self.clock_dispute,
@@ -116,7 +121,10 @@ impl Fixture {
                 ..Vantages::default()
             },
             ..example::snapshot_of((self.now, self.wall), peers, verdict)
-        }
+        };
+        let services = &mut snapshot.networks[0].services;
+        services.extend(self.service.map(|level| ("default".to_owned(), level)));
+        snapshot
     }
 
     fn evaluate(&mut self) -> Vec<Alert> {

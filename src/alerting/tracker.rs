@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::config::Severity;
 use crate::fleet::{Rename, UnixMillis};
 
+use super::burn::PagedPeers;
 use super::description::describe;
 use super::ended_by::EndedBy;
 use super::evaluation::{AlertKey, Evaluation};
@@ -50,7 +51,10 @@ impl Alert {
 
 /// All alerts that are pending, firing or recently resolved.
 #[derive(Clone, Debug, Default)]
-pub struct AlertTracker(BTreeMap<AlertKey, TrackedAlert>);
+pub struct AlertTracker {
+    tracked: BTreeMap<AlertKey, TrackedAlert>,
+    paged: PagedPeers,
+}
 
 /// A tracked alert in the form that is saved across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,22 +111,23 @@ impl AlertTracker {
         let mut moved: BTreeMap<AlertKey, AlertKey> = BTreeMap::new();
         for rename in renames {
             let (from, to) = (subject(&rename.from, rename), subject(&rename.to, rename));
+            self.paged.rename(&from, &to);
             let of_peer = |key: &&AlertKey| key.0 == from;
-            let keys: Vec<AlertKey> = self.0.keys().filter(of_peer).cloned().collect();
+            let keys: Vec<AlertKey> = self.tracked.keys().filter(of_peer).cloned().collect();
             for key in keys {
-                let Some(mut tracked) = self.0.remove(&key) else {
+                let Some(mut tracked) = self.tracked.remove(&key) else {
                     continue;
                 };
                 tracked.alert.subject = to.clone();
                 let key_now = (to.clone(), key.1, key.2);
                 let original = moved.remove(&key).unwrap_or(key);
                 moved.insert(key_now.clone(), original);
-                self.0.insert(key_now, tracked);
+                self.tracked.insert(key_now, tracked);
             }
         }
         let mut any_fires = false;
         for (key_now, original) in moved {
-            let firing = self.0.get(&key_now);
+            let firing = self.tracked.get(&key_now);
             let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
             let Some(mut ended) = firing.cloned() else {
                 continue;
@@ -135,8 +140,8 @@ impl AlertTracker {
             ended.end(Some(EndedBy::Renamed(peer.clone())), now, wall);
             // After an exchange of names an alert of the other peer may fire there.
             let goes_on = |tracked: &TrackedAlert| tracked.phase == Phase::Firing;
-            if !self.0.get(&original).is_some_and(goes_on) {
-                self.0.insert(original, ended);
+            if !self.tracked.get(&original).is_some_and(goes_on) {
+                self.tracked.insert(original, ended);
             }
         }
         any_fires
@@ -145,18 +150,18 @@ impl AlertTracker {
     /// Evaluates all rules. Returns the alerts that started to fire or were resolved, in the order
     /// of their subjects. `vantage` is the agent's name.
     pub fn evaluate(&mut self, input: RuleInput<'_>, vantage: &str) -> Vec<Alert> {
-        let evaluation = Evaluation::run(input);
+        let evaluation = Evaluation::run(input, &self.paged);
         let (now, wall) = (input.snapshot.now, input.snapshot.wall);
         for key in evaluation.causes.keys() {
-            if !self.0.contains_key(key)
+            if !self.tracked.contains_key(key)
                 && let Some(rule) = Rule::find(key.1, Some(key.2), &key.0)
             {
                 let tracked = TrackedAlert::new(rule, key.0.clone(), now, wall);
-                self.0.insert(key.clone(), tracked);
+                self.tracked.insert(key.clone(), tracked);
             }
         }
         let mut changed_alerts = Vec::new();
-        self.0.retain(|key, tracked| {
+        self.tracked.retain(|key, tracked| {
             let rule = tracked.alert.rule;
             let changed = if let Some(cause) = evaluation.causes.get(key) {
                 let good_polls = || evaluation.good_polls(&key.0);
@@ -177,12 +182,15 @@ impl AlertTracker {
             changed_alerts.extend(changed.then(|| tracked.alert.clone()));
             tracked.is_tracked_further(now)
         });
+        let firing = self.tracked.values();
+        let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
+        self.paged.take(firing.map(|tracked| &tracked.alert), now);
         changed_alerts
     }
 
     /// Returns the alerts that are firing or recently ended.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        let tracked = self.0.values();
+        let tracked = self.tracked.values();
         tracked
             .filter(|tracked| tracked.phase != Phase::Pending)
             .map(|tracked| &tracked.alert)
@@ -202,7 +210,7 @@ impl AlertTracker {
             ended_by: tracked.alert.ended_by.clone(),
             description: tracked.alert.description.clone(),
         };
-        self.0.values().map(persisted).collect()
+        self.tracked.values().map(persisted).collect()
     }
 
     /// Restores saved alerts. Alerts without a rule in this version are dropped, and times in the
@@ -235,7 +243,10 @@ impl AlertTracker {
             };
             Some(((it.subject, rule.name, rule.severity), tracked))
         };
-        Self(persisted.into_iter().filter_map(tracked).collect())
+        Self {
+            tracked: persisted.into_iter().filter_map(tracked).collect(),
+            paged: PagedPeers::default(),
+        }
     }
 }
 

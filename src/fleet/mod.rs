@@ -49,6 +49,7 @@ pub use network::record::QueryRecord;
 pub use network::registration::Registration;
 pub use network::ring::{BlockState, BlockStateCounts, HashPrefix, Ring, Shown};
 pub use network::stake::{Losable, Quorum, Stake, StakeClass};
+pub use network::throughput::{Throughput, ThroughputSource};
 pub use network::upgrades::{MAX_PENDING_UPGRADES, PendingUpgrade, ProtocolVerdict, Readiness};
 pub use network::verdict::{Compared, NetworkVerdict, StateDifference};
 pub use observation::{EndpointObservation, Observation};
@@ -74,6 +75,6 @@ pub use saved::{
     ConfiguredIdentity, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
     SavedRegistrations, UnixMillis,
 };
-pub use service::ServiceTime;
+pub use service::{ServiceLevel, ServiceTime};
 pub use slot::Slot;
 pub use snapshot::{NetworkSnapshot, Snapshot};

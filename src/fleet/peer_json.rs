@@ -27,7 +27,10 @@ use crate::failure::{Failure, Reason};
 use crate::sidecar::{ProcessReading, StoreReading};
 
 use super::wall_time::wall_time;
-use super::{Condition, EndpointRecord, Health, OrderState, PeerConsensus, PeerRecord, Stake};
+use super::{
+    Condition, EndpointRecord, Health, OrderState, PeerConclusion, PeerConsensus, PeerRecord,
+    Place, Stake,
+};
 pub(crate) use consensus::ForkJson;
 use consensus::PeerConsensusJson;
 
@@ -74,10 +77,24 @@ pub struct PeerJson<'a> {
     /// Absent if neither the peer's belief nor an order of it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     consensus: Option<PeerConsensusJson<'a>>,
+    /// What follows from the opinions of several agents; absent unless the peer is down for one of
+    /// them and another one has evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conclusion: Option<PeerConclusionJson>,
     restarts_inferred: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sidecar: Option<SidecarJson<'a>>,
     endpoints: Vec<EndpointJson<'a>>,
+}
+
+/// What follows from the opinions of several agents on a peer that is down for one of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PeerConclusionReport)]
+struct PeerConclusionJson {
+    /// Where the cause lies.
+    place: Place,
+    /// Whether the peer answers an agent on its own host: its process is alive.
+    process_alive: bool,
 }
 
 /// Genesis hash and peer key, and whether they are the expected ones.
@@ -364,6 +381,7 @@ impl<'a> PeerJson<'a> {
             standing: NetworkComparisonJson::new(record, now, wall),
             stake: record.stake.as_ref().map(StakeJson::new),
             consensus: None,
+            conclusion: None,
             restarts_inferred: record.restarts,
             sidecar: SidecarJson::new(record, now),
             endpoints: record
@@ -371,6 +389,19 @@ impl<'a> PeerJson<'a> {
                 .iter()
                 .map(|endpoint| EndpointJson::new(record, endpoint, now))
                 .collect(),
+        }
+    }
+
+    /// The same peer with what follows from the opinions of several agents.
+    #[must_use]
+    pub fn with_conclusion(self, conclusion: Option<PeerConclusion>) -> Self {
+        let json = |it: PeerConclusion| PeerConclusionJson {
+            place: it.place,
+            process_alive: it.process_alive,
+        };
+        Self {
+            conclusion: conclusion.map(json),
+            ..self
         }
     }
 

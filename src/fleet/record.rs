@@ -1,9 +1,9 @@
 //! Records the results of polls, queries and readings of hosts.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use convex_client::chain::Registry;
+use convex_client::chain::{ExecutedTransactions, Registry};
 use tokio::time::Instant;
 
 use crate::config;
@@ -125,6 +125,27 @@ impl Fleet {
             record.value = Some((value, Instant::now()));
             record.last_success = Some(SystemTime::now());
         }
+    }
+
+    /// Records how many transactions a network has executed, as read at `at` from a peer of its
+    /// majority; the next reading is due after `interval`.
+    pub fn record_executed(
+        &self,
+        network: &str,
+        executed: ExecutedTransactions,
+        at: Instant,
+        interval: Duration,
+    ) {
+        if let Some(network) = self.network(network) {
+            lock(&network.executed).take(executed, at, interval);
+        }
+    }
+
+    /// Whether the orders of a network tell how many transactions it executes.
+    #[must_use]
+    pub fn orders_tell_throughput(&self, network: &str) -> bool {
+        let network = self.network(network);
+        network.is_some_and(|network| network.throughput_of_orders().is_some())
     }
 
     /// Records the release that the peer of `slot` tells; none if it tells none.

@@ -1,6 +1,6 @@
 //! Service levels: for how long enough of the operator's own peers of a service were up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,13 +18,42 @@ const TICK: Duration = Duration::from_secs(1);
 /// nobody knows what the peers did.
 const MAX_STEP: Duration = Duration::from_secs(10);
 
-/// For how long a service was seen, since the agent began to watch it.
+/// The past of a service that is kept.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The part of it that shows whether it is bad now.
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
+
+/// The past is kept in parts of this length.
+const PART: Duration = Duration::from_secs(60);
+
+/// For how long a service was seen within some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceTime {
     /// For how long it was known whether enough of its peers are up.
     pub known: Duration,
     /// For how long of this they were not.
     pub bad: Duration,
+}
+
+/// For how long a service was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceLevel {
+    /// Since the agent began to watch it.
+    pub total: ServiceTime,
+    /// Within the last hour, to a minute.
+    pub hour: ServiceTime,
+    /// Within the last five minutes, to a minute.
+    pub five_minutes: ServiceTime,
+}
+
+/// What was seen of a service: since the agent began to watch it, and within the last hour. A reload
+/// keeps it, a restart does not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ServiceRecord {
+    total: ServiceTime,
+    /// When each part began, and what was seen in it; the oldest first.
+    parts: VecDeque<(Instant, ServiceTime)>,
 }
 
 /// A network and one of its services.
@@ -70,6 +99,43 @@ impl ServiceTime {
     }
 }
 
+impl ServiceRecord {
+    /// Counts `step`, which ended at `now`.
+    fn add(&mut self, step: Duration, served: bool, now: Instant) {
+        self.total.add(step, served);
+        let age = |(began, _): &(Instant, ServiceTime)| now.saturating_duration_since(*began);
+        while self.parts.front().is_some_and(|part| age(part) > HOUR) {
+            self.parts.pop_front();
+        }
+        match self.parts.back_mut() {
+            Some(part) if age(part) < PART => part.1.add(step, served),
+            _ => {
+                let mut seen = ServiceTime::default();
+                seen.add(step, served);
+                self.parts.push_back((now, seen));
+            }
+        }
+    }
+
+    /// Returns what was seen until `now`.
+    pub(super) fn level(&self, now: Instant) -> ServiceLevel {
+        let within = |time: Duration| {
+            let parts = self.parts.iter().rev();
+            let recent =
+                parts.take_while(|(began, _)| now.saturating_duration_since(*began) <= time);
+            recent.fold(ServiceTime::default(), |sum, (_, part)| ServiceTime {
+                known: sum.known + part.known,
+                bad: sum.bad + part.bad,
+            })
+        };
+        ServiceLevel {
+            total: self.total,
+            hour: within(HOUR),
+            five_minutes: within(FIVE_MINUTES),
+        }
+    }
+}
+
 /// Returns how many own peers of each service other shards have that this one does not poll.
 pub(super) fn unpolled(config: &Config) -> BTreeMap<ServiceName, usize> {
     let name = |peer: &Arc<config::Peer>| {
@@ -110,6 +176,7 @@ impl Fleet {
     /// Counts `step` for each service, by what is known of its peers now.
     fn add_service_time(&self, step: Duration, wall: SystemTime) {
         let watched = lock(&self.watched);
+        let now = Instant::now();
         let records: Vec<_> = watched.slots.iter().map(|slot| slot.record()).collect();
         let mut services: BTreeMap<(&str, &str), Standing> = BTreeMap::new();
         for record in &records {
@@ -134,7 +201,7 @@ impl Fleet {
                     None => times.entry((*service).to_owned()).or_default(),
                 };
                 if let Some(served) = standing.is_served(serving_min) {
-                    time.add(step, served);
+                    time.add(step, served, now);
                 }
             }
         }
@@ -221,7 +288,10 @@ mod tests {
         let snapshot = fleet.snapshot();
         let services = snapshot.networks[0].services.iter();
         services
-            .map(|(name, time)| (name.clone(), time.known.as_secs(), time.bad.as_secs()))
+            .map(|(name, level)| {
+                let ServiceTime { known, bad } = level.total;
+                (name.clone(), known.as_secs(), bad.as_secs())
+            })
             .collect()
     }
 
@@ -302,6 +372,33 @@ mod tests {
             let expected = [("default".to_owned(), expected.0, expected.1)];
             assert_eq!(seconds(&fleet), expected);
         }
+    }
+
+    #[test]
+    fn the_last_hour_and_the_last_five_minutes_are_known_to_a_minute() {
+        let start = Instant::now();
+        let mut record = ServiceRecord::default();
+        // Two hours, of which each tenth minute is bad.
+        for second in 0..7_200 {
+            let served = second / 60 % 10 != 0;
+            record.add(SECOND, served, start + second * SECOND);
+        }
+        assert!(record.parts.len() <= 62, "{}", record.parts.len());
+        let seconds = |time: ServiceTime| (time.known.as_secs(), time.bad.as_secs());
+        let at = |second: u32| record.level(start + second * SECOND);
+        let ends = at(7_199);
+        assert_eq!(seconds(ends.total), (7_200, 720));
+        assert_eq!(seconds(ends.hour), (3_600, 360));
+        assert_eq!(seconds(ends.five_minutes), (300, 0));
+        let nothing_was_seen_for_half_an_hour = at(7_199 + 1_800);
+        assert_eq!(
+            seconds(nothing_was_seen_for_half_an_hour.hour),
+            (1_800, 180)
+        );
+        assert_eq!(seconds(at(7_199 + 3_600).hour), (0, 0));
+        record.add(SECOND, false, start + 7_200 * SECOND);
+        let bad_again = record.level(start + 7_200 * SECOND);
+        assert_eq!(seconds(bad_again.five_minutes), (241 + 60, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use crate::self_check::Checks;
 use super::wall_time::wall_time;
 use super::{
     ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict, PeerRecord,
-    QueryRecord, ServiceTime, Tally, Vantages, lock,
+    QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -48,11 +48,13 @@ pub struct NetworkSnapshot {
     /// The service level that its services have to reach.
     pub slo: Slo,
     /// For how long each service was seen, by name.
-    pub services: BTreeMap<String, ServiceTime>,
+    pub services: BTreeMap<String, ServiceLevel>,
     /// Verdict from comparing its peers.
     pub verdict: Arc<NetworkVerdict>,
     /// Newest state of a peer that is up and not diverged, not beyond the head.
     pub poll_answer: Option<PollAnswer>,
+    /// Transactions a second; none where neither orders nor accounts tell.
+    pub throughput: Option<Throughput>,
     /// Results of custom queries by name.
     pub queries: BTreeMap<String, QueryRecord>,
     /// What follows from the opinions of all agents, once it was needed. Kept, because each peer's
@@ -120,8 +122,12 @@ impl Fleet {
                     name: name.clone(),
                     tallies: lock(&network.tallies).clone(),
                     slo: *lock(&network.slo),
-                    services: lock(&network.services).clone(),
+                    services: lock(&network.services)
+                        .iter()
+                        .map(|(service, record)| (service.clone(), record.level(now)))
+                        .collect(),
                     poll_answer: newest_answer(&peers, name, verdict.head, now).cloned(),
+                    throughput: network.throughput(now),
                     queries: lock(&network.queries).clone(),
                     verdict,
                     conclusion: OnceLock::new(),

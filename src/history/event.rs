@@ -135,6 +135,15 @@ pub enum EventKind {
     SplitBegan,
     /// The network is no longer split.
     SplitEnded,
+    /// All polled peers of the network show one genesis hash that is not the network's.
+    ResetBegan {
+        /// The genesis hash of the network.
+        expected: String,
+        /// The genesis hash that the peers show.
+        shown: String,
+    },
+    /// A peer shows the genesis hash of the network again, or the new one became the network's.
+    ResetEnded,
     /// A new configuration became active.
     ConfigReloaded {
         /// Number of configured peers.
@@ -225,6 +234,13 @@ impl fmt::Display for EventKind {
             Self::OrderChanged { from, to } => write!(f, "the order is {to}, was {from}"),
             Self::SplitBegan => f.write_str("split: no state holds more than half of the stake"),
             Self::SplitEnded => f.write_str("no longer split"),
+            Self::ResetBegan { expected, shown } => {
+                write!(
+                    f,
+                    "reset: all peers show genesis {shown}, expected {expected}"
+                )
+            }
+            Self::ResetEnded => f.write_str("no longer reset: peers show the network's genesis"),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")
             }

@@ -1,8 +1,10 @@
 //! Records events about networks: changes of their order and of the number of their peers,
-//! differences between states, and splits.
+//! differences between states, splits and resets.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
+
+use cad3::Hash;
 
 use crate::fleet::peer_json::ExactInteger;
 use crate::fleet::{Evidence, Fleet, NetworkVerdict, OrderState, StateDifference};
@@ -22,6 +24,9 @@ struct Observed {
     order: OrderState,
     states_differ: bool,
     split: bool,
+    /// The expected and the shown genesis hash of a network that was reset. While nothing is known
+    /// it stays as it was.
+    reset: Option<[Hash; 2]>,
     /// The last known number of registered peers.
     registered: Option<i64>,
 }
@@ -52,6 +57,11 @@ impl Observed {
             order: verdict.order,
             states_differ: verdict.difference.is_some(),
             split: verdict.split == Evidence::Proven,
+            reset: match (verdict.is_reset, &verdict.reset) {
+                (Evidence::Disproven, _) => None,
+                (_, Some(reset)) => Some([reset.expected, reset.shown]),
+                (_, None) => self.reset,
+            },
             registered: verdict.registered.or(self.registered),
         }
     }
@@ -82,6 +92,14 @@ impl Observed {
             (true, false) => events.push(EventKind::SplitEnded),
             (true, true) | (false, false) => {}
         }
+        match now.reset {
+            Some(hashes) if self.reset != now.reset => {
+                let [expected, shown] = hashes.map(|hash| hash.to_string());
+                events.push(EventKind::ResetBegan { expected, shown });
+            }
+            None if self.reset.is_some() => events.push(EventKind::ResetEnded),
+            Some(_) | None => {}
+        }
         events
     }
 }
@@ -108,6 +126,10 @@ fn is_notable(from: OrderState, to: OrderState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
+    use crate::fleet::NetworkReset;
+
     use super::*;
 
     #[test]
@@ -150,6 +172,52 @@ mod tests {
             let events = observed.changes(&verdict);
             assert_eq!(events, Vec::from_iter(expected), "{registered:?}");
             observed = observed.followed_by(&verdict);
+        }
+    }
+
+    #[test]
+    fn a_reset_is_one_event_with_both_hashes_and_one_at_its_end() {
+        let [old, new, newer] = [1, 2, 3].map(|byte| Hash::new([byte; 32]));
+        let shows = |shown| NetworkVerdict {
+            is_reset: Evidence::Proven,
+            reset: Some(NetworkReset {
+                expected: old,
+                pinned: true,
+                shown,
+                peers: 2,
+                since: Instant::now(),
+            }),
+            ..NetworkVerdict::default()
+        };
+        let unknown = NetworkVerdict::default();
+        let back = NetworkVerdict {
+            is_reset: Evidence::Disproven,
+            ..NetworkVerdict::default()
+        };
+        let began = |shown: Hash| {
+            Some(EventKind::ResetBegan {
+                expected: old.to_string(),
+                shown: shown.to_string(),
+            })
+        };
+        let mut observed = Observed::default();
+        for (what, verdict, expected) in [
+            ("nothing is known", &unknown, None),
+            ("the network's own", &back, None),
+            ("reset", &shows(new), began(new)),
+            ("still", &shows(new), None),
+            ("no peer answers", &unknown, None),
+            ("still", &shows(new), None),
+            ("reset once more", &shows(newer), began(newer)),
+            ("back", &back, Some(EventKind::ResetEnded)),
+            ("still", &back, None),
+        ] {
+            assert_eq!(
+                observed.changes(verdict),
+                Vec::from_iter(expected),
+                "{what}"
+            );
+            observed = observed.followed_by(verdict);
         }
     }
 }

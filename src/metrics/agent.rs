@@ -71,7 +71,27 @@ pub(super) fn write(snapshot: &Snapshot, facts: &AgentFacts, writer: &mut Writer
             family.sample([("verdict", verdict)], dispute.offset);
         }
     });
+    write_vantages(snapshot, writer);
     write_targets(snapshot, writer);
+}
+
+/// Writes which other agents have an opinion that counts, and when each last gave one.
+fn write_vantages(snapshot: &Snapshot, writer: &mut Writer<'_>) {
+    let others = &snapshot.vantages.others;
+    writer.family(&catalogue::VANTAGE_UP, |family| {
+        for other in others {
+            let labels = [("other_vantage", other.name.as_str())];
+            family.integer(labels, other.opinion.is_some().into());
+        }
+    });
+    writer.family(&catalogue::VANTAGE_OPINION, |family| {
+        for other in others {
+            if let Some(asked) = other.last_asked {
+                let labels = [("other_vantage", other.name.as_str())];
+                family.sample(labels, seconds_since_epoch(snapshot.time_of(asked)));
+            }
+        }
+    });
 }
 
 /// Writes the number of polled peers by network and role; each pair is a series from the start.

@@ -157,7 +157,7 @@ catalogue! {
     STATE_HASH_PREFIX = "convex_peer_state_hash_prefix", Gauge, Peer, Omitted, ["peer", "network"],
         "First 6 bytes of the state hash as an integer; equal on peers with equal states.";
     SUPPORTED_PROTOCOL = "convex_peer_supported_protocol_version", Gauge, Peer, Kept, ["peer", "network"],
-        "Highest version of the protocol that the peer's release can execute, as the peer says; 0 for releases before 0.8.3, which execute no upgrade; absent if its release does not say.";
+        "Highest version of the protocol that the peer's release can execute, as the peer says; 0 for releases before 0.8.7, which execute no upgrade, where the peer tells its release or its interface is that of one before 0.8.3; absent if its release does not say.";
     LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
         "Blocks from the last one that is final at the peer to the head of the network; absent if no other peer of the network answers, or the network has no head.";
     LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Reduced("while `lagging` is active"), ["peer", "network"],
@@ -238,8 +238,8 @@ catalogue! {
         "Share of the registered stake whose signed orders have the first block after the head at this level; of the head if no order has a later block. Absent while the stake is unknown or no orders are read.";
     NETWORK_PENDING_AGE = "convex_network_pending_age_seconds", Gauge, Network, Kept, ["network"],
         "Age of the oldest block that is not final, when it was read, by the clock of its maker; 0 if all blocks are final. Negative if the block is dated ahead of this host's clock: peers do not confirm it before that time.";
-    NETWORK_TRANSACTION_RATE = "convex_network_transactions_per_second", Gauge, Network, Kept, ["network"],
-        "Transactions in final blocks, a second, over the last five minutes; absent where no orders are read, and while blocks are made faster than they are read.";
+    NETWORK_TRANSACTION_RATE = "convex_network_transactions_per_second", Gauge, Network, Kept, ["network", "source"],
+        "Transactions a second, over the last five minutes or the last two readings. By `orders`: in final blocks. Where these are not read, or not all of them, by `sequences`: the sum of the sequence numbers of all accounts. Absent where neither is known, as above 50,000 accounts.";
     NETWORK_FINALITY_TIME = "convex_network_finality_seconds", Gauge, Network, Kept, ["network"],
         "Time from the date of a block until its maker had it final, both by the clock of the maker: of the last block whose maker's order shows it. Absent before that, and where no orders are read.";
     NETWORK_TRANSACTIONS = "convex_network_transactions_total", Counter, Network, Kept, ["network"],
@@ -354,6 +354,10 @@ catalogue! {
         "Whether this self-check of the agent passes; absent if no peer needs it. While it is 0, polls that fail because of it do not count against a peer.";
     CLOCK_DISPUTE = "convex_monitor_clock_skew_seconds", Gauge, Agent, Kept, ["verdict"],
         "The agent's clock minus that of most peers; only while two thirds of at least three peers are off by the same within 1 s, and then no peer has `clock_skew`. `verdict` is `agent_wrong` if the system does not say that its clock is synchronised or a receiver of notifications agrees with the peers, otherwise `disputed`.";
+    VANTAGE_UP = "convex_monitor_vantage_up", Gauge, Agent, Kept, ["other_vantage"],
+        "Whether an opinion of this other agent in `vantages` counts: 1 if one arrived within the last 12 seconds, else 0.";
+    VANTAGE_OPINION = "convex_monitor_vantage_opinion_timestamp_seconds", Gauge, Agent, Kept, ["other_vantage"],
+        "When the last opinion that this other agent gave was requested; absent before the first one.";
     TARGETS = "convex_monitor_targets", Gauge, Agent, Kept, ["network", "role"],
         "Peers that this agent polls.";
     SERIES = "convex_monitor_series", Gauge, Agent, Kept, [],

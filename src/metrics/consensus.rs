@@ -33,12 +33,15 @@ pub(super) fn write_networks(snapshot: &Snapshot, writer: &mut Writer<'_>) {
             Some(pending.map_or(0.0, |pending| pending.age_seconds))
         },
     );
-    each_network(
-        snapshot,
-        writer,
-        &catalogue::NETWORK_TRANSACTION_RATE,
-        |network| production(network)?.transactions_per_second,
-    );
+    writer.family(&catalogue::NETWORK_TRANSACTION_RATE, |family| {
+        for network in &snapshot.networks {
+            if let Some(throughput) = network.throughput {
+                let source = throughput.source.as_str();
+                let labels = [("network", network.name.as_str()), ("source", source)];
+                family.sample(labels, throughput.transactions_per_second);
+            }
+        }
+    });
     each_network(
         snapshot,
         writer,
@@ -153,7 +156,7 @@ mod tests {
                 "convex_network_level_stake_ratio{network=\"n\",level=\"consensus\"} 0.5",
                 "convex_network_level_stake_ratio{network=\"n\",level=\"finality\"} 0",
                 "convex_network_pending_age_seconds{network=\"n\"} 1",
-                "convex_network_transactions_per_second{network=\"n\"} 1.5",
+                "convex_network_transactions_per_second{network=\"n\",source=\"orders\"} 1.5",
                 "convex_network_finality_seconds{network=\"n\"} 0.25",
                 "convex_network_transactions_total{network=\"n\"} 2997",
                 "convex_network_unread_blocks_total{network=\"n\"} 7",
@@ -167,6 +170,7 @@ mod tests {
         example::change(&mut snapshot, |verdict| {
             *verdict = NetworkVerdict::default();
         });
+        snapshot.networks[0].throughput = None;
         assert_eq!(samples(&snapshot, Detail::Full), Vec::<String>::new());
     }
 

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use crate::config::{Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
     Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
-    Losable, NetworkSnapshot, NetworkVerdict, Observation, PeerRecord, PendingUpgrade, Production,
-    ProtocolVerdict, QueryRecord, Quorum, ServiceTime, Snapshot, Stake, Vantages, WalkResult,
+    Losable, NetworkSnapshot, NetworkVerdict, Observation, OtherVantage, PeerRecord,
+    PendingUpgrade, Production, ProtocolVerdict, QueryRecord, Quorum, ServiceLevel, Snapshot,
+    Stake, Throughput, ThroughputSource, Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -47,7 +48,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .map(|check| (check, CheckResult::Passed))
                 .collect(),
             clock_dispute: None,
-            vantages: Vantages::default(),
+            vantages: answering_vantages(config),
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),
@@ -84,6 +85,19 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
         Some(discovery.max_peers as u64 * per_peer)
     });
     base + configured + discovered.sum::<u64>()
+}
+
+/// The other agents of a configuration, all of which answer.
+fn answering_vantages(config: &Config) -> Vantages {
+    let others = config.vantages.iter().map(|vantage| OtherVantage {
+        name: vantage.name.clone(),
+        opinion: None,
+        last_asked: Some(Instant::now()),
+    });
+    Vantages {
+        others: others.collect(),
+        ..Vantages::default()
+    }
 }
 
 /// Whether a sidecar agent also reads the peer's store; none if the peer's host is not read.
@@ -165,7 +179,7 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
     NetworkSnapshot {
         name: name.to_owned(),
         services: services
-            .map(|service| (service.to_owned(), ServiceTime::default()))
+            .map(|service| (service.to_owned(), ServiceLevel::default()))
             .collect(),
         verdict: Arc::new(NetworkVerdict {
             finality_advanced: Some(SystemTime::now()),
@@ -184,6 +198,10 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
             ..NetworkVerdict::default()
         }),
         poll_answer: Some(poll_answer(1)),
+        throughput: Some(Throughput {
+            transactions_per_second: 1.0,
+            source: ThroughputSource::Orders,
+        }),
         queries: queries
             .map(|query| (query.name.clone(), result.clone()))
             .collect(),
@@ -417,6 +435,17 @@ mod tests {
             let expected = ((false, false), (is_read, is_read));
             assert_eq!(found(endpoint), expected, "{endpoint}");
         }
+    }
+
+    #[test]
+    fn each_other_agent_counts_its_series() {
+        let series = |vantages: &str| {
+            let text = format!("{vantages}peers: [{{ name: a, endpoints: [http://a] }}]\n");
+            let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
+            estimate_series(&config, &Registry::new())
+        };
+        let two = "vantages: [{ name: b, url: 'http://b' }, { name: c, url: 'http://c' }]\n";
+        assert_eq!(series(two), series("") + 4);
     }
 
     #[test]

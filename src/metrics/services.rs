@@ -12,12 +12,12 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let mut each = |definition: &'static Definition, value: &dyn Fn(Slo, ServiceTime) -> f64| {
         writer.family(definition, |family| {
             for network in &snapshot.networks {
-                for (service, time) in &network.services {
+                for (service, level) in &network.services {
                     let labels = [
                         ("network", network.name.as_str()),
                         ("service", service.as_str()),
                     ];
-                    family.sample(labels, value(network.slo, *time));
+                    family.sample(labels, value(network.slo, level.total));
                 }
             }
         });

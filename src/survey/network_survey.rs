@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use convex_client::chain::{Registry, RegistryReader, to_number};
+use convex_client::chain::{
+    Registry, RegistryReader, executed_transactions_query, read_executed_transactions, to_number,
+};
 use convex_client::resolve_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -168,11 +170,36 @@ impl Surveyor {
                 network,
                 source.map(|(registry, reader)| (registry, reader, peers.len() == 1)),
             );
+            if !fleet.orders_tell_throughput(network) {
+                self.survey_throughput(&peers, &schedule).await;
+            }
             if let Some((registry, reader)) = reading {
                 last_reader = reader;
                 let hosts = fleet.advertised_hosts(network, &registry);
                 let addresses = resolve_all(hosts).await;
                 fleet.check_advertised_urls(network, &registry, &addresses);
+            }
+        }
+    }
+
+    /// Asks one peer how many transactions were executed.
+    async fn survey_throughput(&self, peers: &[Arc<PeerRecord>], schedule: &QuerySchedule) {
+        let Some(name) = names(peers).next() else {
+            return;
+        };
+        let answer = self.commands.query(name, executed_transactions_query());
+        let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, answer).await else {
+            return;
+        };
+        let answer = answer.map_err(|error| error.to_string());
+        match answer.and_then(|value| read_executed_transactions(&value)) {
+            Ok(executed) => {
+                let (network, interval) = (&schedule.network, schedule.interval);
+                self.fleet
+                    .record_executed(network, executed, Instant::now(), interval);
+            }
+            Err(error) => {
+                tracing::debug!(peer.name = %name, %error, "cannot read the number of transactions from this peer");
             }
         }
     }

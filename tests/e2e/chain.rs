@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use cad3::Cell;
 use convex_client::chain::economics::{self, COPPER_PER_CVM};
-use convex_client::chain::{Coverage, Registry, RegistryReader, to_number};
+use convex_client::chain::{
+    Coverage, ExecutedTransactions, Registry, RegistryReader, executed_transactions_query,
+    read_executed_transactions, to_number,
+};
 use convex_client::{HttpOptions, Query, http_client};
 use convex_peer_monitor::poller::Prober;
 use serde_json::Value;
@@ -104,6 +107,46 @@ pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
         a_large_registry(&mut prober).await;
         strange_urls(&endpoint, &keys[0], &registry).await;
     }
+}
+
+/// Checks that the transactions of a real network are counted over both transports.
+pub(crate) async fn transactions_are_counted(network: &Network) {
+    let asked = &network.peers[0];
+    for endpoint in [asked.http(), asked.tcp()] {
+        let mut prober = prober(&peer(&[&endpoint]));
+        // The count and what REST reports are of one state only if no block comes meanwhile.
+        let (found, reported) = loop {
+            let before = executed(&mut prober).await;
+            let reported = reported_sequences(asked).await;
+            if executed(&mut prober).await == before {
+                break (before, reported);
+            }
+        };
+        assert!(reported > 0, "stake was delegated before");
+        assert_eq!(found.count, Some(reported), "{endpoint}");
+    }
+}
+
+/// Returns the sum of the sequence numbers that the REST interface of a peer reports, account by
+/// account.
+async fn reported_sequences(asked: &RealPeer) -> u64 {
+    let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
+    let mut sum = 0;
+    for number in 0.. {
+        let request = client.get(format!("{}/api/v1/accounts/{number}", asked.http()));
+        let response = request.send().await.unwrap();
+        if response.status() == 404 {
+            break;
+        }
+        let account: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        sum += account["sequence"].as_u64().unwrap();
+    }
+    sum
+}
+
+async fn executed(prober: &mut Prober) -> ExecutedTransactions {
+    let answer = prober.ask(&executed_transactions_query()).await.unwrap();
+    read_executed_transactions(&answer).unwrap()
 }
 
 /// Registers 1,200 peers more, in the state of each query, and reads them in one page, in small

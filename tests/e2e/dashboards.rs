@@ -76,7 +76,15 @@ const DEPENDS_ON_HOST: [&str; 2] = [
 ];
 
 /// Queries that are left out, with the reason.
-const LEFT_OUT: [(&str, &str); 6] = [
+const LEFT_OUT: [(&str, &str); 8] = [
+    (
+        "convex-monitor, Other agents, A",
+        "this agent reads no other ones",
+    ),
+    (
+        "convex-monitor, Age of opinions, A",
+        "this agent reads no other ones",
+    ),
     (
         "convex-monitor, Agent clock skew, A",
         "has data only while the clock of this host and those of most peers disagree",

@@ -287,6 +287,7 @@ async fn a_network_with_delegated_stake() -> Network {
             contract::holds(&peer.tcp(), &peer.http()).await;
         }
         chain::the_registry_matches_the_peer(&mut network).await;
+        chain::transactions_are_counted(&network).await;
         if network.agrees().await {
             return network;
         }

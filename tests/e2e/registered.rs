@@ -59,6 +59,23 @@ async fn peers_on_a_busy_network_are_compared() {
     prometheus.wait_for(&groups, is(1.0)).await;
     let split = of_network("convex_network_split", "");
     prometheus.wait_for(&split, is(0.0)).await;
+    over_http_alone_the_transactions_are_counted_by_accounts(&peers.all()[0]).await;
+}
+
+/// Five transactions a second, as far as the machine allows.
+async fn over_http_alone_the_transactions_are_counted_by_accounts(peer: &Ready) {
+    let config = format!(
+        "networks: [{{ name: local, genesis: '{}', stake_interval: 10s }}]\n\
+         peers: [{{ name: peer-0, endpoints: ['{}'] }}]\n",
+        peer.genesis(),
+        peer.http()
+    );
+    let agent = Agent::start(&config).await;
+    let rate = of_network(
+        "convex_network_transactions_per_second",
+        ",source=\"sequences\"",
+    );
+    agent.until(&rate, |rate| rate > 0.5 && rate < 10.0).await;
 }
 
 /// Only the peer that dies is watched. The others hold seven eighths of the stake.

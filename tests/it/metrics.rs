@@ -83,6 +83,7 @@ peers:
     maintenance: [{{ from: 2020-01-01T00:00:00Z, to: 2100-01-01T00:00:00Z }}]
   - {{ name: sim, network: simulated, endpoints: ['tcp://{sim}'] }}
   - {{ name: reference, role: reference, network: simulated, endpoints: ['tcp://{reference}'] }}
+vantages: [{{ name: elsewhere, url: 'http://127.0.0.1:1' }}]
 queries: [{{ name: answer, source: '42', networks: [simulated] }}]
 ",
         https = fake.http.port(),
@@ -171,9 +172,11 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
     }
     for metric in ALL {
         // Exposed only while something is wrong, where the cgroup counts it, for a process that is a JVM
-        // or listens, once peers were registered for five minutes, or once blocks were read twice.
+        // or listens, once peers were registered for five minutes, once blocks were read twice, or once
+        // another agent answered.
         let optional = [
             "convex_monitor_clock_skew_seconds",
+            "convex_monitor_vantage_opinion_timestamp_seconds",
             "convex_network_finality_seconds",
             "convex_network_transactions_per_second",
             "convex_peer_condition",

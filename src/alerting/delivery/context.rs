@@ -43,7 +43,9 @@ impl MessageContext {
         let page = self.home_page_url();
         let segments = match subject {
             AlertSubject::Peer { peer, .. } => ["peers", peer],
-            AlertSubject::Network { network } => ["networks", network],
+            AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
+                ["networks", network]
+            }
             AlertSubject::Monitor => return page,
         };
         let Ok(mut url) = Url::parse(&page) else {

@@ -277,7 +277,9 @@ fn log_transition(alert: &Alert) {
     let name = alert.rule.name;
     let (peer, network) = match &alert.subject {
         AlertSubject::Peer { peer, network } => (Some(peer.as_str()), Some(network.as_str())),
-        AlertSubject::Network { network } => (None, Some(network.as_str())),
+        AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
+            (None, Some(network.as_str()))
+        }
         AlertSubject::Monitor => (None, None),
     };
     if alert.ends_at.is_some() {

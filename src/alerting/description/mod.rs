@@ -7,6 +7,7 @@ mod figures;
 mod monitor;
 mod network;
 mod peer;
+mod service;
 
 use std::time::{Duration, SystemTime};
 
@@ -26,7 +27,7 @@ pub(super) fn describe(
     let since = match cause {
         AlertCause::Peer(record) => peer::trouble_began(record, rule.name),
         AlertCause::Network(network) => network::trouble_began(network, rule.name),
-        AlertCause::Monitor => None,
+        AlertCause::Service(..) | AlertCause::Monitor => None,
     };
     let since = since.unwrap_or(caused);
     let mut sentences = vec![format!(
@@ -52,6 +53,11 @@ pub(super) fn describe(
             sentences.extend(network::facts(network, input));
             sentences.push(seen_from);
             sentences.extend(vantages::describe_network(network, input));
+            sentences.extend(network::at_risk(&network.name, input));
+        }
+        AlertCause::Service(network, level) => {
+            sentences.push(service::facts(network, level));
+            sentences.push(seen_from);
             sentences.extend(network::at_risk(&network.name, input));
         }
         AlertCause::Monitor => sentences.extend(monitor::facts(input)),

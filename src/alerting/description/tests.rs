@@ -7,7 +7,9 @@ use convex_client::{ClockSample, FailureReason};
 
 use crate::alerting::{AlertSubject, MonitorStatus, RULES};
 use crate::failure::{Failure, Reason};
-use crate::fleet::{Condition, Health, Lag, PeerRecord, Quorum, Snapshot, example};
+use crate::fleet::{
+    Condition, Health, Lag, PeerRecord, Quorum, ServiceLevel, ServiceTime, Snapshot, example,
+};
 
 use super::*;
 
@@ -29,14 +31,34 @@ fn network() -> AlertSubject {
     }
 }
 
+fn service() -> AlertSubject {
+    AlertSubject::Service {
+        service: "s".to_owned(),
+        network: "n".to_owned(),
+    }
+}
+
 /// Returns the subject of the alerts of a rule.
 fn subject_of(rule: &Rule) -> AlertSubject {
     let finds_it = |subject: &AlertSubject| {
         Rule::find(rule.name, Some(rule.severity), subject).is_some_and(|it| std::ptr::eq(it, rule))
     };
-    let mut subjects = [peer(), network(), AlertSubject::Monitor].into_iter();
+    let mut subjects = [peer(), network(), service(), AlertSubject::Monitor].into_iter();
     subjects.find(finds_it).unwrap()
 }
+
+/// A service that was bad for three minutes within the last hour.
+const BURNING: ServiceLevel = {
+    let hour = ServiceTime {
+        known: Duration::from_secs(3600),
+        bad: Duration::from_secs(180),
+    };
+    ServiceLevel {
+        total: hour,
+        hour,
+        five_minutes: hour,
+    }
+};
 
 /// Describes an alert that has had its cause for a minute.
 fn described(snapshot: &Snapshot, rule: &Rule) -> String {
@@ -48,6 +70,7 @@ fn described(snapshot: &Snapshot, rule: &Rule) -> String {
     let cause = match subject_of(rule) {
         AlertSubject::Peer { .. } => AlertCause::Peer(&snapshot.peers[0]),
         AlertSubject::Network { .. } => AlertCause::Network(&snapshot.networks[0]),
+        AlertSubject::Service { .. } => AlertCause::Service(&snapshot.networks[0], &BURNING),
         AlertSubject::Monitor => AlertCause::Monitor,
     };
     let caused = snapshot.wall - Duration::from_secs(60);
@@ -250,6 +273,7 @@ fn every_alert_has_a_title_with_a_name_and_a_first_step() {
         let name = match subject {
             AlertSubject::Peer { .. } => "p1 of n",
             AlertSubject::Network { .. } => "n",
+            AlertSubject::Service { .. } => "s of n",
             AlertSubject::Monitor => "eu-1",
         };
         let summary = rule.summary_of(&subject, "eu-1");
@@ -260,4 +284,19 @@ fn every_alert_has_a_title_with_a_name_and_a_first_step() {
         let text = described(&snapshot, rule);
         assert!(text.contains(" First: "), "{}: {text}", rule.name);
     }
+}
+
+#[test]
+fn a_service_shows_how_much_of_its_budget_was_spent() {
+    let snapshot = example::snapshot(4, 4);
+    let text = described(&snapshot, rule("ConvexErrorBudgetBurn", &service()));
+    has_in_order(
+        &text,
+        &[
+            "too few peers of the service were up for 3m, which is 6.9 % of its error budget",
+            "Seen from eu-1.",
+            "Watched peers of n: ",
+            "First: Find out what the short outages of its peers have in common.",
+        ],
+    );
 }

@@ -31,7 +31,20 @@ pub(super) struct Comparing {
     differences: Differences,
     compared: Vec<OrderComparison>,
     failed: HashSet<[usize; 2]>,
-    asked: Option<[usize; 2]>,
+    /// Orders that two walked peers signed with one key, to be compared last.
+    of_one_key: Vec<[OrderFacts; 2]>,
+    /// Number of these that were asked for.
+    asked_of_one_key: usize,
+    asked: Option<Asked>,
+}
+
+/// A comparison that was asked for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// Of the orders at these positions.
+    Orders([usize; 2]),
+    /// Of the orders of one key at this position.
+    OfOneKey(usize),
 }
 
 impl HistoryGrouping {
@@ -77,6 +90,8 @@ impl Comparing {
             differences: Differences::default(),
             compared: Vec::new(),
             failed: HashSet::new(),
+            of_one_key: of_one_key(walks),
+            asked_of_one_key: 0,
             asked: None,
         }
     }
@@ -85,19 +100,27 @@ impl Comparing {
         if self.compared.len() >= MAX_COMPARISONS {
             return None;
         }
-        let pair = self.grouping().err()?;
-        self.asked = Some(pair);
-        Some(pair.map(|order| self.orders[order].0))
+        let asked = match self.grouping() {
+            Err(pair) => Asked::Orders(pair),
+            Ok(_) if self.asked_of_one_key < self.of_one_key.len() => {
+                self.asked_of_one_key += 1;
+                Asked::OfOneKey(self.asked_of_one_key - 1)
+            }
+            Ok(_) => return None,
+        };
+        self.asked = Some(asked);
+        Some(self.orders_of(asked))
     }
 
     pub(super) fn record(&mut self, result: Option<Comparison>) {
-        let Some(pair) = self.asked.take() else {
+        let Some(asked) = self.asked.take() else {
             return;
         };
-        let orders = pair.map(|order| &self.orders[order].0);
-        match &result {
-            Some(result) => self.differences.add(orders, result.into()),
-            None => drop(self.failed.insert(pair)),
+        let orders = self.orders_of(asked);
+        match (asked, &result) {
+            (_, Some(result)) => self.differences.add(orders.each_ref(), result.into()),
+            (Asked::Orders(pair), None) => drop(self.failed.insert(pair)),
+            (Asked::OfOneKey(_), None) => {}
         }
         let orders = orders.map(|order| order.hash);
         self.compared.push(OrderComparison { orders, result });
@@ -105,6 +128,13 @@ impl Comparing {
 
     pub(super) fn finish(self) -> Vec<OrderComparison> {
         self.compared
+    }
+
+    fn orders_of(&self, asked: Asked) -> [OrderFacts; 2] {
+        match asked {
+            Asked::Orders(pair) => pair.map(|order| self.orders[order].0),
+            Asked::OfOneKey(position) => self.of_one_key[position],
+        }
     }
 
     /// Sorts the orders into histories. A difference below consensus counts as a fork here, so that
@@ -124,4 +154,20 @@ impl Comparing {
             Ok(Relation::new(orders, first, true))
         })
     }
+}
+
+/// Returns the orders with different blocks that two walked peers hold under one key, which both show.
+fn of_one_key(walks: &[WalkFacts]) -> Vec<[OrderFacts; 2]> {
+    let mut pairs = Vec::new();
+    for (position, walk) in walks.iter().enumerate() {
+        let others = walks[..position].iter().filter(|it| it.key == walk.key);
+        for other in others {
+            if let (Some(one), Some(two)) = (other.own_order(), walk.own_order())
+                && one.blocks != two.blocks
+            {
+                pairs.push([*one, *two]);
+            }
+        }
+    }
+    pairs
 }

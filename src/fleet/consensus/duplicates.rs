@@ -1,9 +1,10 @@
 //! Which configured peers sign with one key, and are not one process. Pure.
 //!
 //! A peer takes orders of its own key from nobody, so what it holds under its key it has signed itself.
-//! It signs the same blocks and points once, and never returns to an older order. Two that do otherwise
-//! between them are two processes, or one that was restarted from an older state in between: so it
-//! takes several walks to prove it.
+//! It signs the same blocks and points once, never returns to an older order, and has one history. Two
+//! that do otherwise between them are two processes, or one that was restarted from an older state in
+//! between: so it takes several walks to prove it. One process at two addresses does not, however fast
+//! it signs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use cad3::Hash;
 use tokio::time::Instant;
 
 use super::facts::{OrderFacts, WalkFacts};
+use super::grouping::{FirstDifference, Relation};
+use super::round::OrderComparison;
 use super::verdict::DuplicateKey;
 
 /// Number of walks that have to prove it.
@@ -51,8 +54,12 @@ struct Proofs {
 }
 
 impl DuplicateWatch {
-    /// Takes walks of peers that the operator configured.
-    pub(super) fn take<'a>(&mut self, walks: impl Iterator<Item = &'a WalkFacts>) {
+    /// Takes walks of peers that the operator configured, and the comparisons of their round.
+    pub(super) fn take<'a>(
+        &mut self,
+        walks: impl Iterator<Item = &'a WalkFacts>,
+        comparisons: &[OrderComparison],
+    ) {
         for walk in walks {
             let (Some(key), Some(order)) = (walk.key, walk.own_order()) else {
                 continue;
@@ -73,7 +80,9 @@ impl DuplicateWatch {
                 let pair = (first, second);
                 if other.held(order) || shown.held(other.last()) {
                     self.pairs.remove(&pair);
-                } else if other.is_contradicted_by(order, walk.at) {
+                } else if other.is_contradicted_by(order, walk.at)
+                    || are_forked([other.last(), order], comparisons)
+                {
                     let until = walk.counts_until() + APART;
                     let proofs = self.pairs.entry(pair).or_insert(Proofs {
                         count: 1,
@@ -167,6 +176,19 @@ impl Shown {
     }
 }
 
+/// Whether these two orders were compared, and belong to two histories.
+fn are_forked(orders: [&OrderFacts; 2], comparisons: &[OrderComparison]) -> bool {
+    let hashes = orders.map(|order| order.hash);
+    let mut of_both = comparisons.iter().filter(|comparison| {
+        let [left, right] = comparison.orders;
+        [left, right] == hashes || [right, left] == hashes
+    });
+    of_both.any(|comparison| {
+        let first = comparison.result.as_ref().map(FirstDifference::from);
+        matches!(Relation::new(orders, first, false), Relation::Forked(_))
+    })
+}
+
 impl Proofs {
     /// Counts another proof, if it is far enough from the last one.
     fn add(&mut self, at: Instant, until: Instant) {
@@ -186,6 +208,7 @@ mod tests {
     use std::time::SystemTime;
 
     use convex_client::OrderPoints;
+    use convex_client::belief::{Comparison, Difference};
 
     use super::super::facts::HeldFact;
     use super::*;
@@ -210,6 +233,16 @@ mod tests {
 
     /// Returns who shares a key after these readings, `later` seconds after the last one.
     fn found(readings: &[Reading], later: u64) -> Vec<[String; 2]> {
+        found_with(readings, later, |_| None)
+    }
+
+    /// The same, if each order and the one that was read before it compare like this.
+    fn found_with(
+        readings: &[Reading],
+        later: u64,
+        compare: impl Fn([&OrderFacts; 2]) -> Option<Comparison>,
+    ) -> Vec<[String; 2]> {
+        let mut before: Option<OrderFacts> = None;
         let start = Instant::now();
         let mut watch = DuplicateWatch::default();
         let mut now = start;
@@ -226,7 +259,11 @@ mod tests {
                 registered: BTreeMap::new(),
                 problem: None,
             };
-            watch.take([&walk].into_iter());
+            let comparison = before.replace(order).map(|before| OrderComparison {
+                orders: [before.hash, order.hash],
+                result: compare([&before, &order]),
+            });
+            watch.take([&walk].into_iter(), comparison.as_slice());
         }
         let verdict = watch.verdict(now + Duration::from_secs(later));
         verdict.into_iter().map(|found| found.peers).collect()
@@ -289,6 +326,39 @@ mod tests {
             [(1, signed(0)), (1, signed(1))]
         };
         assert_eq!(found(&minutes(9, restarted), 0), Vec::<[String; 2]>::new());
+    }
+
+    /// Both sign so often that each order is newer than the one of the other that was read before.
+    #[test]
+    fn two_that_always_sign_before_they_are_read_are_found_if_they_are_forked() {
+        let busy = |minute: i64| {
+            let blocks = 100 + 10 * minute;
+            [(1, (blocks, blocks)), (1, (blocks + 1, blocks + 1))]
+        };
+        let differ_at = |index: i64| {
+            move |orders: [&OrderFacts; 2]| {
+                let finality = orders.map(|order| order.points.finality);
+                let index = finality.into_iter().min()? + index;
+                Some(Comparison::Different(Box::new(Difference {
+                    index: u64::try_from(index).ok()?,
+                    hashes: orders.map(|order| order.blocks),
+                    blocks: [None, None],
+                })))
+            }
+        };
+        let same = |orders: [&OrderFacts; 2]| {
+            let blocks = orders.map(|order| order.points.block.unsigned_abs());
+            Some(Comparison::Same {
+                blocks: blocks.into_iter().min()?,
+            })
+        };
+        let nobody = Vec::<[String; 2]>::new();
+        assert_eq!(found_with(&minutes(9, busy), 0, |_| None), nobody);
+        assert_eq!(found_with(&minutes(9, busy), 0, same), nobody);
+        let proposals = differ_at(0);
+        assert_eq!(found_with(&minutes(9, busy), 0, proposals), nobody);
+        assert_eq!(found_with(&minutes(2, busy), 0, differ_at(-1)), nobody);
+        assert_eq!(found_with(&minutes(3, busy), 0, differ_at(-1)), pair());
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Health, Heard, Hearing, HearingCell, Histories,
     History, LastBlock, LastPoll, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending,
-    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Stake, Vantages, Vote, WalkResult,
+    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Stake, Throughput, ThroughputSource,
+    Vantages, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -56,6 +57,10 @@ pub(crate) fn snapshot_of(
         others: Vec::new(),
         networks: vec![NetworkSnapshot {
             name: "n".to_owned(),
+            throughput: Some(Throughput {
+                transactions_per_second: 1.5,
+                source: ThroughputSource::Orders,
+            }),
             verdict: Arc::new(verdict),
             ..NetworkSnapshot::default()
         }],

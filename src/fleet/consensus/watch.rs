@@ -76,7 +76,7 @@ impl ConsensusWatch {
             let peer = peers.get(walk.name.as_str());
             peer.is_some_and(|peer| peer.is_configured)
         });
-        self.duplicates.take(configured);
+        self.duplicates.take(configured, &round.comparisons);
         for walk in &mut facts.walks {
             let key = peers.get(walk.name.as_str()).and_then(|peer| peer.key);
             // What it shows is evidence about nobody if it is not known who it is.

@@ -15,6 +15,7 @@ mod registry;
 mod relations;
 pub(super) mod ring;
 pub(super) mod stake;
+pub(super) mod throughput;
 pub(super) mod upgrades;
 pub(super) mod verdict;
 mod watch;

@@ -11,8 +11,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::Slo;
-use crate::fleet::{Round, SavedRegistrations, ServiceTime, Tally, lock};
+use crate::fleet::service::ServiceRecord;
+use crate::fleet::{Round, SavedRegistrations, Tally, lock};
 
+use super::throughput::{ExecutedWatch, Throughput, ThroughputSource};
 use super::verdict::{Judgement, NetworkVerdict};
 use super::watch::NetworkWatch;
 
@@ -26,7 +28,9 @@ pub(in crate::fleet) struct NetworkRecord {
     /// The service level that is configured.
     pub(in crate::fleet) slo: Mutex<Slo>,
     /// For how long each service was seen, by name.
-    pub(in crate::fleet) services: Mutex<BTreeMap<String, ServiceTime>>,
+    pub(in crate::fleet) services: Mutex<BTreeMap<String, ServiceRecord>>,
+    /// How many transactions were executed, where orders do not tell.
+    pub(in crate::fleet) executed: Mutex<ExecutedWatch>,
     /// What the verdict does not include yet, beside the polls.
     pub(in crate::fleet) unjudged: Mutex<UnjudgedNetwork>,
     /// Locked while the network is judged, which can take long: nothing else waits for it.
@@ -74,6 +78,26 @@ impl NetworkRecord {
     /// Returns the last verdict.
     pub(in crate::fleet) fn verdict(&self) -> Arc<NetworkVerdict> {
         Arc::clone(&self.judgement.borrow().verdict)
+    }
+
+    /// Returns the transactions a second that the final blocks of orders show.
+    pub(in crate::fleet) fn throughput_of_orders(&self) -> Option<Throughput> {
+        let verdict = self.verdict();
+        let production = verdict.consensus.production.as_ref()?;
+        Some(Throughput {
+            transactions_per_second: production.transactions_per_second?,
+            source: ThroughputSource::Orders,
+        })
+    }
+
+    /// Returns the transactions a second: by orders, else by accounts.
+    pub(in crate::fleet) fn throughput(&self, now: Instant) -> Option<Throughput> {
+        self.throughput_of_orders().or_else(|| {
+            Some(Throughput {
+                transactions_per_second: lock(&self.executed).per_second(now)?,
+                source: ThroughputSource::Sequences,
+            })
+        })
     }
 
     /// Records something that the next verdict has to include.

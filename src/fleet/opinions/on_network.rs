@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::label_enum::label_enum;
+
 /// An agent whose reached share of the stake is this much below the best cannot make others believe
 /// that something is absent.
 const MAX_BELOW_BEST: f64 = 0.01;
@@ -30,18 +32,16 @@ pub(super) struct NetworkView {
     pub(super) head_advance_age: Option<Duration>,
 }
 
-/// What becomes of an agent's verdict that something is absent from a network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Absence {
-    /// The agent has no such verdict, or agents that reach more have the same.
-    #[default]
-    None,
-    /// It stands: no agent that reaches more says otherwise.
-    Stands,
-    /// All agents together reach too little to tell.
-    TooLittleReached,
-    /// Another agent shows that it is wrong, or reaches more and does not find it.
-    Refuted,
+label_enum! {
+    /// What becomes of an agent's verdict that something is absent from a network.
+    #[derive(Default)]
+    pub enum Absence {
+        #[default]
+        None = "none", "The agent has no such verdict, or agents that reach more have the same.";
+        Stands = "stands", "It stands: no agent that reaches more says otherwise.";
+        TooLittleReached = "too_little_reached", "All agents together reach too little to tell.";
+        Refuted = "refuted", "Another agent shows that it is wrong, or reaches more and does not find it.";
+    }
 }
 
 /// What several agents say about what a network lacks.

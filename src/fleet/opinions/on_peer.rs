@@ -5,6 +5,7 @@
 
 use crate::config::Mode;
 use crate::fleet::Health;
+use crate::label_enum::label_enum;
 
 /// From this number of agents on, most of them can outvote one that reaches a peer.
 const MIN_AGENTS_FOR_MAJORITY: usize = 3;
@@ -22,15 +23,13 @@ pub(super) struct PeerView {
     pub(super) is_impostor: bool,
 }
 
-/// Where the cause lies when agents do not reach a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// At the peer: no agent reaches it.
-    Peer,
-    /// On the path from some agents to it: others reach it.
-    Path,
-    /// Most agents do not reach it, some do.
-    Partition,
+label_enum! {
+    /// Where the cause lies when agents do not reach a peer.
+    pub enum Place {
+        Peer = "peer", "At the peer: no agent reaches it.";
+        Path = "path", "On the path from some agents to it: others reach it.";
+        Partition = "partition", "Most agents do not reach it, some do.";
+    }
 }
 
 /// What several agents say about one peer.
@@ -93,18 +92,6 @@ impl PeerView {
 
     fn has_evidence(self) -> bool {
         self.reaches || self.is_down()
-    }
-}
-
-impl Place {
-    /// Returns the word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Peer => "peer",
-            Self::Path => "path",
-            Self::Partition => "partition",
-        }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct OtherVantage {
     pub name: String,
     /// What it last said, while that counts.
     pub opinion: Option<Arc<ReceivedOpinion>>,
+    /// When the last opinion that arrived was asked for, whether or not it still counts.
+    pub last_asked: Option<Instant>,
 }
 
 /// The opinion of another agent on the peers and networks that this agent watches as well.
@@ -74,6 +76,7 @@ impl Vantages {
                 || OtherVantage {
                     name: vantage.name.clone(),
                     opinion: None,
+                    last_asked: None,
                 },
                 |same| known.swap_remove(same),
             )
@@ -125,6 +128,7 @@ impl Fleet {
         let mut others = vantages.others.iter_mut();
         if let Some(other) = others.find(|other| other.name == vantage) {
             other.opinion = Some(received);
+            other.last_asked = Some(asked);
         }
     }
 }

@@ -10,6 +10,7 @@ pub(super) mod identity;
 pub(super) mod last_poll;
 pub(super) mod order;
 pub(super) mod provenance;
+mod release;
 mod since;
 pub(super) mod tally;
 mod update;
@@ -41,16 +42,13 @@ use health::{Health, Streak};
 use identity::Identity;
 use last_poll::LastPoll;
 use order::{OrderState, OrderWatch};
+use release::ToldRelease;
 
 /// A measurement is shown for this many intervals of its peer after it was obtained.
 const FRESH_INTERVALS: u32 = 3;
 
 /// A peer counts as reached for this many intervals after a good poll.
 pub(super) const REACHED_INTERVALS: u32 = 2;
-
-/// The peer's release is shown for this long after it was told: three times as long as passes until
-/// the peer is asked again.
-const RELEASE_VALID: Duration = Duration::from_secs(3 * 3600);
 
 /// Everything known about one peer.
 #[derive(Clone, Debug)]
@@ -79,8 +77,8 @@ pub struct PeerRecord {
     pub identity: Identity,
     /// The interface that the peer last showed.
     pub api: Option<Api>,
-    /// The release that the peer last told, and when.
-    release: Option<(Arc<str>, Instant)>,
+    /// The release that the peer last told.
+    release: Option<ToldRelease>,
     /// The error that the query was last answered with; none after a result.
     pub query_error: Option<ErrorReply>,
     /// When each level of the order was last seen to advance, in the order of
@@ -346,10 +344,16 @@ impl PeerRecord {
     }
 
     /// Returns the highest version of the protocol that the peer can execute, unless outdated; none
-    /// if its release does not say.
+    /// if its release neither says that nor is one that executes no upgrade.
     #[must_use]
     pub fn supported_protocol(&self, now: Instant) -> Option<i64> {
-        self.fresh(self.supported.as_ref(), now).copied()
+        let said = self.fresh(self.supported.as_ref(), now).copied();
+        let release = self.release.as_ref();
+        let lacks_upgrades = || {
+            self.last_poll.is_good()
+                && release.is_some_and(|it| it.lacks_upgrades(now, self.restarts))
+        };
+        said.or_else(|| lacks_upgrades().then_some(0))
     }
 
     /// Returns since when the peer has not executed a block that is final for it, unless outdated;
@@ -391,13 +395,12 @@ impl PeerRecord {
     /// Returns the release that the peer tells, unless outdated.
     #[must_use]
     pub fn release(&self, now: Instant) -> Option<&str> {
-        let (release, told) = self.release.as_ref()?;
-        (now.saturating_duration_since(*told) < RELEASE_VALID).then_some(release)
+        self.release.as_ref()?.text(now)
     }
 
     /// Records the release that the peer told at `now`; none if it tells none.
     pub fn record_release(&mut self, release: Option<&str>, now: Instant) {
-        self.release = release.map(|release| (release.into(), now));
+        self.release = release.map(|release| ToldRelease::new(release, now, self.restarts));
     }
 
     /// Returns the durations of the last good poll of `endpoint`, unless outdated.

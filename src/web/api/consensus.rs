@@ -143,9 +143,6 @@ struct ProductionReport<'a> {
     blocks_made: BTreeMap<String, u64>,
     /// Final blocks that were made faster than they are read since the agent started.
     unread_blocks: u64,
-    /// Transactions a second in final blocks, over the last five minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    transactions_per_second: Option<f64>,
     /// Time from the date of a block until its maker had it final, by the clock of the maker: of the
     /// last block whose maker's order shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -306,7 +303,6 @@ impl<'a> ProductionReport<'a> {
             transactions: production.transactions,
             blocks_made: made.map(|(key, count)| (key.to_string(), *count)).collect(),
             unread_blocks: production.skipped,
-            transactions_per_second: production.transactions_per_second,
             finality_seconds: production.finality_seconds,
         }
     }

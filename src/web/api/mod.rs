@@ -33,7 +33,8 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::fleet::{Fleet, NetworkVerdict, PeerRecord};
+use crate::fleet::peer_json::PeerJson;
+use crate::fleet::{Fleet, PeerConsensus, PeerRecord, Snapshot};
 use crate::history::History;
 use crate::poller::PeerCommands;
 
@@ -107,13 +108,25 @@ impl Api {
         own.find(|record| record.peer.name == peer)
             .ok_or_else(|| Problem::no_peer(peer))
     }
+}
 
-    /// Returns the verdict on the network of a peer; an empty one if that was removed meanwhile.
-    fn verdict(&self, record: &PeerRecord) -> Arc<NetworkVerdict> {
-        let mut verdicts = self.fleet.network_verdicts().into_iter();
-        let found = verdicts.find(|(network, _)| *network == record.peer.network);
-        found.map(|(_, verdict)| verdict).unwrap_or_default()
-    }
+/// Returns the state of a peer of this shard with all that its network says about it.
+fn peer_json<'a>(name: &str, snapshot: &'a Snapshot) -> Result<PeerJson<'a>, Problem> {
+    let mut peers = snapshot.peers.iter();
+    let record = peers
+        .find(|record| record.peer.name == name)
+        .ok_or_else(|| Problem::no_peer(name))?;
+    let report = PeerJson::new(record, snapshot.now, snapshot.wall)
+        .with_conclusion(snapshot.conclusion_on_peer(record));
+    let mut networks = snapshot.networks.iter();
+    Ok(
+        match networks.find(|network| network.name == record.peer.network) {
+            Some(network) => {
+                report.with_consensus(PeerConsensus::new(record, &network.verdict.consensus))
+            }
+            None => report,
+        },
+    )
 }
 
 /// Formats the listener's refusal of a request as a problem document.

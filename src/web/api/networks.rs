@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use crate::fleet::peer_json::{ExactInteger, StateJson};
 use crate::fleet::{
-    HeadBasis, Health, NetworkReset, NetworkSnapshot, OrderState, PendingUpgrade, ProtocolVerdict,
-    QueryRecord, Quorum, Snapshot, StakeClass, StateDifference,
+    Absence, HeadBasis, Health, NetworkConclusion, NetworkReset, NetworkSnapshot, OrderState,
+    PendingUpgrade, ProtocolVerdict, QueryRecord, Quorum, Snapshot, StakeClass, StateDifference,
+    ThroughputSource,
 };
 
 use super::Api;
@@ -59,6 +60,10 @@ struct NetworkReport<'a> {
     registered_peers: Option<ExactInteger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     quorum: Option<QuorumReport>,
+    /// What follows from the opinions of all agents on what this one finds absent from the network;
+    /// absent while it finds neither a stall nor the quorum at risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conclusion: Option<ConclusionReport>,
     /// Total stake of the registered peers.
     #[serde(skip_serializing_if = "Option::is_none")]
     stake_copper: Option<ExactInteger>,
@@ -74,6 +79,9 @@ struct NetworkReport<'a> {
     /// The latest state of the majority, while it is fresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<StateJson>,
+    /// Absent where neither orders nor accounts tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throughput: Option<ThroughputReport>,
     /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
 }
@@ -160,6 +168,17 @@ struct QuorumReport {
     unobserved: f64,
 }
 
+/// What becomes of what this agent finds absent from a network.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConclusionReport {
+    /// Its verdict that the network finalises nothing.
+    stall: Absence,
+    /// Its verdict that the network can lose no further peer.
+    quorum: Absence,
+    /// Whether it reaches less than half of what another agent reaches.
+    cut_off: bool,
+}
+
 /// The version of the protocol and its upgrades.
 #[derive(Debug, Serialize, ToSchema)]
 struct ProtocolReport {
@@ -195,6 +214,14 @@ struct ReadinessReport {
     unable: f64,
     /// Not watched, does not answer, or does not say.
     unknown: f64,
+}
+
+/// How many transactions the network executes.
+#[derive(Debug, Serialize, ToSchema)]
+struct ThroughputReport {
+    /// Transactions a second, over the last five minutes or the last two readings.
+    transactions_per_second: f64,
+    source: ThroughputSource,
 }
 
 /// The result of one configured query.
@@ -241,11 +268,16 @@ impl<'a> NetworkReport<'a> {
             watched: WatchedReport::new(&network.name, snapshot),
             registered_peers: verdict.registered.map(ExactInteger),
             quorum: verdict.quorum.as_ref().map(QuorumReport::new),
+            conclusion: ConclusionReport::new(snapshot.conclusion_on_network(network)),
             stake_copper: verdict.stake_copper.map(ExactInteger),
             stake_told: verdict.registry_read.map(seconds_since_epoch),
             query_error: verdict.query_error.to_bool(),
             protocol: verdict.protocol.as_ref().map(ProtocolReport::new),
             state: network.poll_answer.as_ref().map(StateJson::new),
+            throughput: network.throughput.map(|throughput| ThroughputReport {
+                transactions_per_second: throughput.transactions_per_second,
+                source: throughput.source,
+            }),
             queries: network
                 .queries
                 .iter()
@@ -311,6 +343,17 @@ impl QuorumReport {
             down: share(StakeClass::Down),
             unobserved: share(StakeClass::Unobserved),
         }
+    }
+}
+
+impl ConclusionReport {
+    /// None if the agent finds nothing absent.
+    fn new(conclusion: NetworkConclusion) -> Option<Self> {
+        (conclusion != NetworkConclusion::default()).then_some(Self {
+            stall: conclusion.stall,
+            quorum: conclusion.quorum,
+            cut_off: conclusion.is_cut_off,
+        })
     }
 }
 

@@ -1,23 +1,21 @@
 //! `/api/v1/peers`: the current state of each peer.
 
-use std::time::SystemTime;
-
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde::Deserialize;
-use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 use utoipa::IntoParams;
 
 use crate::config::Role;
 use crate::fleet::peer_json::PeerJson;
-use crate::fleet::{ConsensusIndex, Health, PeerConsensus, PeerRecord, Snapshot};
+use crate::fleet::{ConsensusIndex, Health, PeerRecord, Snapshot};
 
 use super::Api;
 use super::conditional::json;
 use super::parameters::{Limit, MAX_LIMIT, Parameters};
+use super::peer_json;
 use super::problem::Problem;
 
 /// The query parameters of a list of peers.
@@ -116,7 +114,9 @@ fn list(
         .iter()
         .map(|record| {
             let report = PeerJson::new(record, snapshot.now, snapshot.wall);
-            report.with_consensus(consensus.of(record))
+            report
+                .with_consensus(consensus.of(record))
+                .with_conclusion(snapshot.conclusion_on_peer(record))
         })
         .collect();
     let mut response = json(headers, &reports)?;
@@ -146,9 +146,6 @@ pub(super) async fn peer(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name?;
-    let record = api.record(&name)?;
-    let verdict = api.verdict(&record);
-    let report = PeerJson::new(&record, Instant::now(), SystemTime::now());
-    let consensus = PeerConsensus::new(&record, &verdict.consensus);
-    json(&headers, &report.with_consensus(consensus))
+    let snapshot = api.fleet.snapshot();
+    json(&headers, &peer_json(&name, &snapshot)?)
 }

@@ -1,7 +1,7 @@
 //! `POST /api/v1/peers/{name}/poll`: one poll outside the schedule.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -9,17 +9,18 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::config::Peer;
+use crate::fleet::Observation;
 use crate::fleet::peer_json::PeerJson;
-use crate::fleet::{Observation, PeerConsensus};
 use crate::history::Transcript;
 use crate::poller::CommandError;
 use crate::web::listener::authorization;
 
 use super::Api;
+use super::peer_json;
 use super::problem::Problem;
 use super::transcripts::TranscriptReport;
 
@@ -90,12 +91,10 @@ pub(super) async fn poll(
             return Err(unavailable("the peer's task is busy"));
         }
     };
-    let record = api.record(&name)?;
-    let verdict = api.verdict(&record);
+    let snapshot = api.fleet.snapshot();
     let transcript = Transcript::from_observation(&peer, &observation);
     let report = PolledReport {
-        peer: PeerJson::new(&record, Instant::now(), SystemTime::now())
-            .with_consensus(PeerConsensus::new(&record, &verdict.consensus)),
+        peer: peer_json(&name, &snapshot)?,
         transcript: TranscriptReport::new(&transcript),
     };
     let mut response = axum::Json(report).into_response();

@@ -127,6 +127,14 @@ const TABLE: &str = "
 | unheard:2:400s               | 1s           | 4 within=4m                 | 400s      | 2   | unheard                               | healthy
 | unheard:2:400s               | 30s          | 8 within=4m                 | 400s      | 2   | unheard                               | healthy
 | unheard:2:400s               | 50ms         | 4 within=4m                 | 400s      | 2   | unheard                               | healthy
+# Two processes with one key, and one process at two addresses.
+| duplicate-key:2,3            | -            | 4 within=4m                 | 0s        | 2 3 | duplicate_key                         | healthy
+| duplicate-key:2,3            | 1s           | 4 within=4m                 | 0s        | 2 3 | duplicate_key                         | healthy
+| duplicate-key:2,3 fork=990:3 | 50ms         | 4 within=4m                 | 0s        | 2 3 | duplicate_key [states_differ diverged forked] | healthy
+| -                            | -            | 4 within=8m twice=2         | 0s        | -   | -                                     | agrees
+| -                            | 1s           | 4 within=8m twice=2         | 0s        | -   | -                                     | agrees
+| -                            | 50ms         | 4 within=8m twice=2         | 0s        | -   | -                                     | agrees
+| restart=50:2:60s             | 1s           | 4 within=8m twice=2         | 60s       | 2   | -                                     | healthy
 # On an idle network nobody signs anew, so nothing is missed.
 | isolate:2:400s               | -            | 4 within=8m                 | 400s      | 2   | -                                     | healthy
 | unheard:2:400s               | -            | 4 within=8m                 | 400s      | 2   | -                                     | healthy
@@ -186,6 +194,7 @@ fn row(line: &'static str) -> Cell {
         match name {
             "watched" => cell.scope.peers = value.parse().unwrap(),
             "strangers" => cell.scope.strangers = value.parse().unwrap(),
+            "twice" => cell.scope.twice = vec![value.parse().unwrap()],
             "within" => cell.within = seconds(value),
             "registered" => cell.registered = Registered::parse(value).unwrap(),
             "leave" => cell.strangers_leave = Some(seconds(value)),

@@ -65,7 +65,14 @@ async fn peers_prove_their_keys_and_tell_their_releases_from_0_8_3_on() {
         assert_eq!(record.health, Health::Up, "{:?}", record.conditions);
         assert_eq!(record.identity.key_proof().to_bool(), proven, "{peer}");
         let told = prober.release(Instant::now() + DEADLINE).await;
-        assert_eq!(told.unwrap().unwrap().as_deref(), release, "{peer}");
+        let told = told.unwrap().unwrap();
+        assert_eq!(told.as_deref(), release, "{peer}");
+        // Upgrades came with 0.8.7: an older release executes none, and 0.8.17 says what it does.
+        let before = record.supported_protocol(Instant::now());
+        assert_eq!(before.is_none(), release == Some("0.8.6"), "{peer}");
+        record.record_release(told.as_deref(), Instant::now());
+        let after = record.supported_protocol(Instant::now());
+        assert_eq!(after, before.or(Some(0)), "{peer}");
     }
 }
 

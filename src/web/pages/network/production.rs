@@ -5,7 +5,7 @@ use std::time::Duration;
 use askama::Template;
 
 use crate::config::Role;
-use crate::fleet::{LastBlock, Pending, Production};
+use crate::fleet::{LastBlock, Pending, Production, ThroughputSource};
 use crate::web::pages::facts::time_of_ms;
 use crate::web::pages::format::{Timestamp, count, percent, short_duration};
 use crate::web::pages::network_card::{ahead, stall_cause};
@@ -25,6 +25,13 @@ pub(super) struct ProductionSection<'a> {
     prefix: &'a str,
     /// None if no blocks were read lately.
     production: Option<ProductionView>,
+    rate: Option<RateView>,
+}
+
+/// Transactions a second.
+struct RateView {
+    per_second: String,
+    source: ThroughputSource,
 }
 
 struct ProductionView {
@@ -38,7 +45,6 @@ struct ProductionView {
     /// Transactions in each of the counted blocks, on average.
     transactions_per_block: Option<String>,
     transactions: String,
-    rate: Option<String>,
     finality: Option<String>,
     skipped: Option<String>,
 }
@@ -72,6 +78,10 @@ impl<'a> ProductionSection<'a> {
         Self {
             prefix: view.prefix,
             production: production.map(|production| ProductionView::new(production, view)),
+            rate: view.network.throughput.map(|throughput| RateView {
+                per_second: format!("{:.2}", throughput.transactions_per_second),
+                source: throughput.source,
+            }),
         }
     }
 }
@@ -100,9 +110,6 @@ impl ProductionView {
             transactions_per_block: (counted > 0)
                 .then(|| format!("{:.1}", ratio(transactions, counted as u64))),
             transactions: count(production.transactions),
-            rate: production
-                .transactions_per_second
-                .map(|rate| format!("{rate:.2}")),
             finality: production
                 .finality_seconds
                 .map(|seconds| format!("{seconds:.2} s")),

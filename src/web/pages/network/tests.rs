@@ -414,6 +414,7 @@ fn other_agents_have_a_column_each_and_words_that_they_make_up_are_not_shown() {
     let other = |name: &str, opinion| OtherVantage {
         name: name.to_owned(),
         opinion,
+        last_asked: None,
     };
     let received = ReceivedOpinion::new(opinion, snapshot.now);
     snapshot.vantages.name = "a".to_owned();

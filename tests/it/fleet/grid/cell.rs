@@ -89,10 +89,7 @@ impl Cell {
             faults: Vec::new(),
             traffic: traffic.to_owned(),
             peers,
-            scope: Scope {
-                peers,
-                strangers: 0,
-            },
+            scope: Scope::first(peers),
             registered: Registered::default(),
             shows: Shows::At(Duration::ZERO),
             within: FOUND_WITHIN,

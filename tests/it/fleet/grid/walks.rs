@@ -13,6 +13,7 @@ async fn own_peers_are_walked_each_minute_and_strangers_at_most_once_in_ten() {
     let scope = Scope {
         peers: 16,
         strangers: 12,
+        twice: Vec::new(),
     };
     let watched = Watched::start(options(16, &[], Some("1s")), &scope, true, "walks-");
     tokio::time::sleep(31 * MINUTE).await;

@@ -54,6 +54,7 @@ struct World {
     wall: SystemTime,
     /// Begins the names of peers.
     prefix: String,
+    scope: Scope,
     /// Which peers were walked, and when.
     walks: Mutex<Vec<(usize, Duration)>>,
 }
@@ -65,6 +66,8 @@ pub(super) struct Scope {
     pub(super) peers: usize,
     /// How many of them, from the last one back, are strangers' peers that discovery found.
     pub(super) strangers: usize,
+    /// Peers that are configured once more, under another name and address.
+    pub(super) twice: Vec<usize>,
 }
 
 impl Watched {
@@ -82,6 +85,7 @@ impl Watched {
             start: Instant::now(),
             wall,
             prefix: prefix.to_owned(),
+            scope: scope.clone(),
             walks: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
@@ -155,8 +159,8 @@ impl Watched {
 fn configured(simulation: &mut Simulation, scope: &Scope, prefix: &str) -> Config {
     let genesis = simulation.genesis();
     let mut text = format!("networks: [{{ name: {NETWORK}, genesis: '{genesis}' }}]\npeers:\n");
-    for i in 1..=scope.peers {
-        let key = simulation.key(i);
+    for i in 1..=scope.peers + scope.twice.len() {
+        let key = shown_key(simulation, scope.number(i));
         let (a, b) = (i / 250, i % 250);
         writeln!(
             text,
@@ -166,7 +170,7 @@ fn configured(simulation: &mut Simulation, scope: &Scope, prefix: &str) -> Confi
     }
     let mut config = config(&text);
     let configured = scope.peers - scope.strangers;
-    for peer in &mut config.peers[configured..] {
+    for peer in &mut config.peers[configured..scope.peers] {
         let peer = Arc::make_mut(peer);
         *peer = Peer {
             role: Role::Reference,
@@ -177,6 +181,30 @@ fn configured(simulation: &mut Simulation, scope: &Scope, prefix: &str) -> Confi
     config
 }
 
+/// Returns the key that a peer shows at the start.
+fn shown_key(simulation: &mut Simulation, peer: usize) -> Hash {
+    let (attempt, _) = simulation.poll(peer, Duration::ZERO, TIMEOUT);
+    let status = attempt.status.map(|status| status.value);
+    status.map_or_else(|| simulation.key(peer), |status| status.peer_key)
+}
+
+impl Scope {
+    /// The first peers of a network, all of them configured.
+    pub(super) const fn first(peers: usize) -> Self {
+        Self {
+            peers,
+            strangers: 0,
+            twice: Vec::new(),
+        }
+    }
+
+    /// Returns the number of the peer that is configured at this position.
+    fn number(&self, position: usize) -> usize {
+        let again = position.checked_sub(self.peers + 1);
+        again.map_or(position, |again| self.twice[again])
+    }
+}
+
 impl World {
     /// Asks the simulated network something now.
     fn ask<T>(&self, ask: impl FnOnce(&mut Simulation, Duration) -> T) -> T {
@@ -185,7 +213,8 @@ impl World {
 
     /// Returns the number of the peer of this name.
     fn number_of(&self, name: &str) -> usize {
-        name.strip_prefix(&self.prefix).unwrap().parse().unwrap()
+        let position = name.strip_prefix(&self.prefix).unwrap().parse().unwrap();
+        self.scope.number(position)
     }
 
     /// Polls a peer when the schedule says so.
