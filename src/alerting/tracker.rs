@@ -13,6 +13,7 @@ use super::description::describe;
 use super::ended_by::EndedBy;
 use super::evaluation::{AlertKey, Evaluation};
 use super::input::RuleInput;
+use super::operator_actions::OperatorAction;
 use super::rules::Rule;
 use super::subject::AlertSubject;
 
@@ -39,6 +40,10 @@ pub struct Alert {
     pub ended_by: Option<EndedBy>,
     /// State of the subject when the alert started to fire.
     pub description: String,
+    /// Who has acknowledged it, while it fires: it is not repeated.
+    pub acknowledged: Option<OperatorAction>,
+    /// Who has silenced it, while it fires: nothing is sent about it.
+    pub silenced: Option<OperatorAction>,
 }
 
 impl Alert {
@@ -231,6 +236,8 @@ impl AlertTracker {
                     ends_at: it.ends.and_then(|ends| ends.to_past(wall)),
                     ended_by: it.ended_by,
                     description: it.description,
+                    acknowledged: None,
+                    silenced: None,
                 },
             };
             Some(((it.subject, rule.name, rule.severity), tracked))
@@ -255,6 +262,8 @@ impl TrackedAlert {
                 ends_at: None,
                 ended_by: None,
                 description: String::new(),
+                acknowledged: None,
+                silenced: None,
             },
         }
     }
@@ -316,6 +325,7 @@ impl TrackedAlert {
         self.enter(Phase::Resolved, now, wall);
         self.alert.ends_at = Some(wall);
         self.alert.ended_by = ended_by;
+        (self.alert.acknowledged, self.alert.silenced) = (None, None);
         true
     }
 
