@@ -38,7 +38,7 @@ pub async fn evaluate_rules(
         pulse.expect(SAVE_TIMEOUT);
         let active = active_config.get();
         let notify = &active.config.notify;
-        if notify.alertmanagers.is_empty() && notify.webhooks.is_empty() {
+        if notify.is_silent() {
             pulse.turned();
             continue;
         }
@@ -56,7 +56,7 @@ pub async fn evaluate_rules(
             monitor: &monitor,
         };
         let context = MessageContext::from_config(&active.config);
-        if outbox.evaluate(renames, input, &context, &notify.webhooks) {
+        if outbox.evaluate(renames, input, &context, notify) {
             // Save before sending, so that a notification repeated after a crash keeps its id.
             if let Some(saves) = &saves
                 && timeout(SAVE_TIMEOUT, save(saves)).await.is_err()

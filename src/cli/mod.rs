@@ -5,6 +5,7 @@ pub mod check_config;
 pub mod decode;
 mod evidence;
 mod healthcheck;
+mod notify_test;
 mod probe;
 mod run;
 mod runtime;
@@ -64,6 +65,7 @@ pub fn main() -> ExitCode {
         Some(Command::Decode(args)) => decode(&args),
         Some(Command::Evidence(args)) => evidence::evidence(args),
         Some(Command::Simulate(args)) => simulate::simulate(&args),
+        Some(Command::NotifyTest(args)) => notify_test::notify_test(args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),
         Some(Command::MetricsReference) => print(&metrics::reference()),
         Some(Command::Completions(args)) => shell::completions(args.shell),
