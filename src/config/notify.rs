@@ -123,12 +123,6 @@ impl Severity {
 }
 
 impl Notify {
-    /// Whether no alert is sent anywhere.
-    #[must_use]
-    pub const fn is_silent(&self) -> bool {
-        self.alertmanagers.is_empty() && self.webhooks.is_empty() && self.receivers.is_empty()
-    }
-
     /// Returns the names of all receivers, which are the values of the `receiver` label.
     pub fn receivers(&self) -> impl Iterator<Item = &str> {
         let alertmanagers = self.alertmanagers.iter().map(|it| it.name.as_str());

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::alerting::inhibition::FiringAlerts;
+use crate::alerting::operator_actions::{ActionStore, SavedAction};
 use crate::alerting::vantages;
 use crate::alerting::{Alert, AlertSubject, AlertTracker, PersistedAlert, RuleInput};
 use crate::config::{Notify, Receiver};
@@ -40,6 +41,9 @@ pub struct PersistedOutbox {
     /// Incidents and messages of each chat or paging service; absent in files of earlier versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     services: BTreeMap<String, PersistedService>,
+    /// What operators say about alerts and peers; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<SavedAction>,
 }
 
 /// What is saved of a chat or paging service.
@@ -54,6 +58,7 @@ impl PersistedOutbox {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.alerts.is_empty()
+            && self.actions.is_empty()
             && self.queues.values().all(Vec::is_empty)
             && self.services.is_empty()
     }
@@ -109,6 +114,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.sent_unrecorded = persisted.sent.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
+        inner.alert_tracker.actions = ActionStore::restore(persisted.actions, now, wall);
         let sent = persisted.sent.unwrap_or_default().into_iter();
         inner.groupings = sent
             .map(|(name, sent)| (name, Grouping::restore(sent)))
@@ -136,6 +142,7 @@ impl Outbox {
         let queues = inner.queues.iter();
         PersistedOutbox {
             alerts: inner.alert_tracker.export(),
+            actions: inner.alert_tracker.actions.export(),
             queues: queues
                 .map(|(name, queue)| (name.clone(), queue.export()))
                 .collect(),
@@ -226,6 +233,7 @@ impl Outbox {
         let step = Step {
             alerts: &alerts,
             context,
+            describe: &|alert| alert_tracker.present_description(alert).to_owned(),
             seen_elsewhere: &|subject| vantages::see_trouble(subject, input),
             now,
             wall: input.snapshot.wall,
@@ -243,7 +251,17 @@ impl Outbox {
             }
             state.tidy();
         }
-        any_message || subjects_changed || answered || !changed_alerts.is_empty()
+        let marks_changed = alert_tracker.take_marks_changed();
+        let changed = subjects_changed || marks_changed || !changed_alerts.is_empty();
+        any_message || answered || changed
+    }
+
+    /// Gives access to the tracked alerts and to what operators say about them.
+    pub(in crate::alerting) fn with_tracker<T>(
+        &self,
+        access: impl FnOnce(&mut AlertTracker) -> T,
+    ) -> T {
+        access(&mut self.lock().alert_tracker)
     }
 
     /// Allows all queued messages to be sent.

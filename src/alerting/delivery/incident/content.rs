@@ -9,6 +9,7 @@ use crate::config::Severity;
 
 use super::super::context::MessageContext;
 use super::super::message::digest;
+use super::Step;
 
 /// Largest number of alerts that a message describes; the others are counted.
 const MAX_DESCRIBED: usize = 10;
@@ -97,7 +98,8 @@ pub(in crate::alerting::delivery) struct AlertText {
 
 impl Content {
     /// Describes alerts that fire, or those that ended last.
-    pub(super) fn new(mut alerts: Vec<&Alert>, context: &MessageContext) -> Self {
+    pub(super) fn new(mut alerts: Vec<&Alert>, step: Step<'_>) -> Self {
+        let context = step.context;
         alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.rule.severity), alert.key()));
         let level = alerts.iter().map(|alert| Level::of(alert)).max();
         let title = alerts.first().map_or_else(String::new, |first| {
@@ -122,7 +124,7 @@ impl Content {
             labels: common_labels(&alerts, context),
             alerts: alerts[..described]
                 .iter()
-                .map(|alert| AlertText::new(alert, context))
+                .map(|alert| AlertText::new(alert, step))
                 .collect(),
             vantage: context.vantage.clone(),
         }
@@ -154,8 +156,8 @@ impl Level {
 }
 
 impl AlertText {
-    fn new(alert: &Alert, context: &MessageContext) -> Self {
-        let mut annotations = context.annotations(alert);
+    fn new(alert: &Alert, step: Step<'_>) -> Self {
+        let mut annotations = step.context.annotations(alert);
         let mut take = |name: &str| annotations.remove(name).unwrap_or_default();
         Self {
             level: Level::of(alert),
@@ -163,7 +165,7 @@ impl AlertText {
             title: take("summary"),
             // What was wrong when it began says nothing about its end.
             description: match alert.ends_at {
-                None => take("description"),
+                None => (step.describe)(alert),
                 Some(_) => String::new(),
             },
             note: note(alert),

@@ -23,7 +23,7 @@ pub(super) use content::{AlertText, Content, Level};
 pub(super) use notice::{Action, Notice};
 
 /// Shortest time between two edits of a message because of mere figures.
-const EDIT_INTERVAL: Duration = Duration::from_secs(60);
+const EDIT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Time after which a critical alert that nobody has acknowledged is sent again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(3600);
@@ -45,6 +45,8 @@ pub(super) struct Step<'a> {
     /// All alerts that fire or ended lately.
     pub(super) alerts: &'a [&'a Alert],
     pub(super) context: &'a MessageContext,
+    /// Describes the present state of the subject of an alert.
+    pub(super) describe: &'a dyn Fn(&Alert) -> String,
     /// Whether other agents still see trouble of this subject.
     pub(super) seen_elsewhere: &'a dyn Fn(&AlertSubject) -> bool,
     pub(super) now: Instant,
@@ -309,7 +311,7 @@ impl Incident {
             .alerts
             .iter()
             .filter(|alert| alert.ends_at.is_some() && self.last.contains(&SentAlert::of(alert)));
-        let mut content = Content::new(last.copied().collect(), step.context);
+        let mut content = Content::new(last.copied().collect(), step);
         content.level = Level::Resolved;
         content.title.clone_from(&self.title);
         content.ended_by.clone_from(&self.ended_by);
@@ -338,7 +340,7 @@ impl Incident {
             return None;
         }
         self.edited = Some(step.now);
-        let content = Content::new(firing.to_vec(), step.context);
+        let content = Content::new(firing.to_vec(), step);
         let shown = content.digest();
         if shown == self.shown {
             return None;
@@ -353,7 +355,7 @@ impl Incident {
         let is_news = acknowledged && !self.acknowledged;
         self.acknowledged = acknowledged;
         (is_news && style == Style::Pages).then(|| {
-            let content = Content::new(firing.to_vec(), step.context);
+            let content = Content::new(firing.to_vec(), step);
             self.notice(Action::Acknowledge, content)
         })
     }
@@ -378,7 +380,7 @@ impl Incident {
     /// Returns a message that is news.
     fn notify(&mut self, action: Action, alerts: Vec<&Alert>, step: Step<'_>) -> Notice {
         self.notified = UnixMillis::from_time(step.wall);
-        let mut content = Content::new(alerts, step.context);
+        let mut content = Content::new(alerts, step);
         if action == Action::Repeat {
             content.title = format!("still firing: {}", content.title);
         }
@@ -412,6 +414,7 @@ pub(super) fn test_notice(alert: &Alert, context: &MessageContext, wall: SystemT
     let step = Step {
         alerts: &[alert],
         context,
+        describe: &|alert| alert.description.clone(),
         seen_elsewhere: &|_| false,
         now: Instant::now(),
         wall,

@@ -2,10 +2,10 @@
 //! services are stand-ins that refuse what the real ones document that they refuse.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use url::Url;
 
@@ -151,6 +151,30 @@ impl Scene {
         self.fixture.peers[peer - 1].health = Health::Up;
     }
 
+    /// An operator says this about alerts.
+    fn declare(&mut self, kind: &str, matchers: &Value) {
+        let millis = |seconds| {
+            let wall = self.fixture.wall + Duration::from_secs(seconds);
+            let since = wall.duration_since(SystemTime::UNIX_EPOCH);
+            u64::try_from(since.unwrap().as_millis()).unwrap()
+        };
+        let mut action = matchers.clone();
+        for (name, value) in [
+            ("id", json!(1)),
+            ("kind", json!(kind)),
+            ("created_by", json!("<@U1> & alice")),
+            ("comment", json!("**disk** is being replaced")),
+            ("declared", json!(millis(0))),
+            ("starts", json!(millis(0))),
+            ("ends", json!(millis(4 * 3_600))),
+        ] {
+            action[name] = value;
+        }
+        // As after a restart, to which nothing else makes a difference.
+        self.fixture
+            .restart(|state| state["actions"] = json!([action]));
+    }
+
     /// Checks that the service had nothing to complain about, and that nothing waits.
     fn check(&self) {
         let kind = self.service.kind;
@@ -218,9 +242,20 @@ fn an_incident_is_one_thread_from_its_beginning_to_its_end() {
                 "{kind:?}: {part} in {text}"
             );
         }
-        // Nothing changes.
-        scene.run(300);
-        assert_eq!(scene.service.messages, first, "{kind:?}");
+        // Only figures change: at most an edit now and then.
+        scene.run(700);
+        assert_eq!(
+            distinct(&scene.service.news()),
+            ["p1 of n is down"],
+            "{kind:?}"
+        );
+        let edits = if EDITABLE.contains(&kind) {
+            1..=2
+        } else {
+            0..=0
+        };
+        let message = &scene.service.messages[0];
+        assert!(edits.contains(&message.edits), "{kind:?}: {message:?}");
         // Worse: news, and of the same thread where there are threads.
         scene.fixture.fail(2..=2);
         scene.run(BEGINS);
@@ -538,6 +573,68 @@ fn critical_alerts_are_repeated_until_somebody_acknowledges_them() {
 }
 
 #[test]
+fn an_acknowledged_alert_is_not_repeated_and_the_message_says_by_whom() {
+    for kind in ALL {
+        let mut scene = Scene::new(kind, 2);
+        scene.fixture.fail(1..=1);
+        scene.run(BEGINS);
+        let labels = json!({
+            "alertname": "ConvexPeerDown", "severity": "critical", "peer": "p1", "network": "n",
+        });
+        scene.declare("acknowledgement", &labels);
+        scene.run(3_800);
+        scene.check();
+        assert_eq!(scene.service.news().len(), 1, "{kind:?}");
+        let first = &scene.service.messages[0];
+        if EDITABLE.contains(&kind) {
+            let says_so = first.text.contains("Acknowledged by ") && first.text.contains("alice");
+            assert!(says_so, "{kind:?}: {first:?}");
+        }
+        if kind == Kind::PagerDuty {
+            assert_eq!(first.state, "acknowledged");
+        }
+        // Worse is news, whatever is acknowledged.
+        scene.fixture.fail(2..=2);
+        scene.run(BEGINS);
+        let news = ["p1 of n is down", "p2 of n is down"];
+        assert_eq!(distinct(&scene.service.news()), news, "{kind:?}");
+        // So is the end.
+        scene.fixture.end();
+        scene.run(2 * ENDS);
+        scene.check();
+        let ends = if kind == Kind::PagerDuty { 0 } else { 1 };
+        assert_eq!(scene.service.news().len(), 2 + ends, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_silenced_alert_is_not_sent_and_the_end_of_one_that_was_is() {
+    for kind in ALL {
+        let mut scene = Scene::new(kind, 2);
+        scene.fixture.fail(1..=1);
+        scene.run(BEGINS);
+        scene.declare("silence", &json!({ "network": "n" }));
+        scene.fixture.fail(2..=2);
+        scene.run(3_800);
+        scene.check();
+        assert_eq!(
+            distinct(&scene.service.news()),
+            ["p1 of n is down"],
+            "{kind:?}"
+        );
+        assert_eq!(scene.service.news().len(), 1, "{kind:?}");
+        scene.fixture.end();
+        scene.run(2 * ENDS);
+        scene.check();
+        let ends = if kind == Kind::PagerDuty { 0 } else { 1 };
+        assert_eq!(scene.service.news().len(), 1 + ends, "{kind:?}");
+        if kind == Kind::PagerDuty {
+            assert_eq!(scene.service.messages[0].state, "resolved");
+        }
+    }
+}
+
+#[test]
 fn only_alerts_of_the_networks_and_severities_of_a_receiver_are_sent() {
     let mut scene = Scene::with_settings(Kind::Ntfy, 1, ", min_severity: critical");
     scene.fixture.peers[0].conditions.insert(Condition::Lagging);
@@ -591,6 +688,7 @@ fn a_page_is_resolved_only_when_no_other_agent_sees_trouble() {
             vantage: "w".to_owned(),
             mode: Mode::Central,
             networks: Vec::new(),
+            acknowledged: Vec::new(),
             peers: vec![on_peer],
         };
         Vantages {
