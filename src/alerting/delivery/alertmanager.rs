@@ -101,6 +101,28 @@ pub(super) async fn run(
     }
 }
 
+/// Sends one alert that ends by itself after a while.
+pub(super) async fn send_test(
+    sender: &mut Sender,
+    context: &MessageContext,
+    alert: &Alert,
+    lasts: Duration,
+) -> Result<(), DeliveryError> {
+    // No alerts at all, to learn the time there.
+    sender.post(ALERTS, b"[]".to_vec(), None).await?;
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let there = sender.clock.map_or(wall, |clock| clock.now(now));
+    let clocks = Clocks {
+        now,
+        wall,
+        receiver: sender.clock,
+    };
+    let mut posted = PostableAlert::new(alert, context, clocks);
+    posted.ends_at = Some(format_rfc3339_millis(there + lasts).to_string());
+    let body = serde_json::to_vec(&[posted]).expect("strings can be encoded as JSON");
+    sender.post(ALERTS, body, None).await
+}
+
 /// Sends the alerts whose last transition is not in `accepted`. Returns whether all of them were
 /// accepted or rejected, so that none is left to retry.
 async fn send_new_alerts(

@@ -181,12 +181,11 @@ impl Alerting {
             snapshot: &snapshot,
             monitor: &monitor,
         };
-        let webhooks = &self.config.notify.webhooks;
         self.dependencies.outbox.evaluate(
             0,
             input,
             &MessageContext::from_config(&self.config),
-            webhooks,
+            &self.config.notify,
         );
     }
 
