@@ -216,6 +216,11 @@ async fn what_cannot_be_done_is_refused_with_a_reason() {
         (with("unknown", json!(1)), 400, "unknown field"),
         (json!({}), 400, "missing field"),
         (
+            json!({"kind": "silence", "peer": "p", "seconds": 60, "comment": "c"}),
+            400,
+            "`created_by` is missing",
+        ),
+        (
             json!({"kind": "maintenance", "peer": "q", "seconds": 60, "created_by": "a", "comment": "c"}),
             404,
             "no watched peer or network",

@@ -122,12 +122,14 @@ impl Silences {
             .filter(|key| !keys.contains(*key))
             .cloned()
             .collect();
-        let mut done = true;
         for key in ended {
-            match self.0.get(&key).and_then(|known| known.id.clone()) {
-                Some(id) if !delete(sender, &id).await => done = false,
-                _ => drop(self.0.remove(&key)),
+            let id = self.0.get(&key).and_then(|known| known.id.clone());
+            if let Some(id) = id
+                && !delete(sender, &id).await
+            {
+                return false;
             }
+            self.0.remove(&key);
         }
         for action in wanted {
             let key = key(action);
@@ -140,10 +142,11 @@ impl Silences {
                     let checked = Instant::now();
                     self.0.insert(key, Known { id, checked });
                 }
-                Err(_) => done = false,
+                // Whoever does not answer takes a while: one request is enough.
+                Err(_) => return false,
             }
         }
-        done
+        true
     }
 }
 
