@@ -588,8 +588,8 @@ mod tests {
             }
             assert_eq!(held.lock().unwrap().posts, posts, "{status:?}");
             assert!(silences.allow(&alert(None)), "{status:?}");
-            let silenced = alert(Some(silence.clone()));
-            assert_eq!(silences.allow(&silenced), allowed, "{status:?}");
+            let quiet = alert(Some(silence.clone()));
+            assert_eq!(silences.allow(&quiet), allowed, "{status:?}");
         }
     }
 
