@@ -24,7 +24,7 @@ use args::{AgentArgs, MaintenanceCommand};
 const MAX_CHARS: usize = 500;
 
 /// `ack`: acknowledges an alert.
-pub(super) fn ack(args: AckArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn ack(args: &AckArgs) -> anyhow::Result<ExitCode> {
     let request = json!({
         "kind": "acknowledgement",
         "alertname": args.alertname,
@@ -40,7 +40,7 @@ pub(super) fn ack(args: AckArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// `silence`: silences alerts.
-pub(super) fn silence(args: SilenceArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn silence(args: &SilenceArgs) -> anyhow::Result<ExitCode> {
     let request = json!({
         "kind": "silence",
         "alertname": args.alertname,
@@ -98,7 +98,7 @@ pub(super) fn maintenance(args: MaintenanceArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// `actions`: lists what counts, or ends some of it.
-pub(super) fn actions(args: ActionsArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn actions(args: &ActionsArgs) -> anyhow::Result<ExitCode> {
     run(&args.agent, async |api| {
         if let Some(id) = args.end {
             return end(&api, &args.agent, &id.into()).await;
