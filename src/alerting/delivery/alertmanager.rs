@@ -78,12 +78,12 @@ pub(super) async fn run(
         published.mark_unchanged();
         // First, so that no alert is notified before its silence is there.
         let wanted = outbox.wanted_silences();
-        let silenced = silences.sync(&mut sender, &context, &wanted).await;
+        let in_sync = silences.sync(&mut sender, &context, &wanted).await;
         outbox.set_silence_ids(&sender.receiver, silences.ids());
         let mut alerts = outbox.alerts();
         alerts.retain(|alert| silences.allow(alert));
         let sent = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
-        let delivered = silenced && sent;
+        let delivered = in_sync && sent;
         pulse.turned();
         let wait = async {
             if delivered {

@@ -103,6 +103,7 @@ impl Outbox {
         inner.sent_unrecorded = persisted.sent.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
         inner.alert_tracker.actions = ActionStore::restore(persisted.actions, now, wall);
+        inner.alert_tracker.mark_restored(now, wall);
         inner.silences = persisted.silences;
         let sent = persisted.sent.unwrap_or_default().into_iter();
         inner.groupings = sent

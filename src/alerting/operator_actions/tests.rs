@@ -437,7 +437,7 @@ fn what_is_said_again_replaces_what_was_said_and_an_early_end_is_by_id() {
     };
     let (first, second) = (acknowledge(60), acknowledge(120));
     assert_ne!(first.id, second.id);
-    assert_eq!(store.actions(now, wall), [second.clone()]);
+    assert_eq!(store.actions(now, wall), std::slice::from_ref(&second));
     let error = store.end(first.id, "bob", now, wall).unwrap_err();
     assert!(error.to_string().contains("nothing active has the id"));
     assert_eq!(store.end(second.id, "bob", now, wall).unwrap(), second);
