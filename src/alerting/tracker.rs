@@ -1,6 +1,6 @@
 //! Tracks each alert through its phases: pending, firing, resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +13,9 @@ use super::burn::PagedPeers;
 use super::description::describe;
 use super::ended_by::EndedBy;
 use super::evaluation::{AlertKey, Evaluation};
-use super::input::RuleInput;
-use super::rules::Rule;
+use super::input::{AlertCause, RuleInput};
+use super::operator_actions::{ActionStore, OperatorAction};
+use super::rules::{Rule, alert_for_condition};
 use super::subject::AlertSubject;
 
 /// How long a restored alert keeps firing without a cause: after a restart, peers must be polled
@@ -24,6 +25,9 @@ const RESTORED_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 /// How long an alert that has ended is still reported: several times as long as passes between two
 /// requests to an Alertmanager.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(300);
+
+/// Time after which the present state of the subject of a firing alert is described again.
+const DESCRIPTION_INTERVAL: Duration = Duration::from_secs(300);
 
 /// An alert that is firing or resolved.
 #[derive(Clone, Debug)]
@@ -40,6 +44,10 @@ pub struct Alert {
     pub ended_by: Option<EndedBy>,
     /// State of the subject when the alert started to fire.
     pub description: String,
+    /// Who has acknowledged it, while it fires: it is not repeated.
+    pub acknowledged: Option<OperatorAction>,
+    /// Who has silenced it, while it fires: nothing is sent about it.
+    pub silenced: Option<OperatorAction>,
 }
 
 impl Alert {
@@ -49,11 +57,14 @@ impl Alert {
     }
 }
 
-/// All alerts that are pending, firing or recently resolved.
+/// All alerts that are pending, firing or recently resolved, and what operators say about them.
 #[derive(Clone, Debug, Default)]
 pub struct AlertTracker {
     tracked: BTreeMap<AlertKey, TrackedAlert>,
     paged: PagedPeers,
+    pub(super) actions: ActionStore,
+    /// Whether an alert was acknowledged or silenced, or no longer is, since this was last asked.
+    pub(super) marks_changed: bool,
 }
 
 /// A tracked alert in the form that is saved across restarts.
@@ -95,6 +106,10 @@ struct TrackedAlert {
     /// Number of good polls of its subject when it began to fire, or at the first evaluation after
     /// a restart.
     good_polls: Option<u64>,
+    /// What it reports now, for a rule that reports several things.
+    causes: BTreeSet<&'static str>,
+    /// State of the subject lately, and when that was.
+    present: Option<(Instant, String)>,
     alert: Alert,
 }
 
@@ -103,6 +118,7 @@ impl AlertTracker {
     /// old ones. `renames` are followed one after the other, at this moment. Returns whether any
     /// alert fires.
     pub(super) fn rename(&mut self, renames: &[Rename], now: Instant, wall: SystemTime) -> bool {
+        self.actions.rename(renames);
         let subject = |peer: &str, rename: &Rename| AlertSubject::Peer {
             peer: peer.to_owned(),
             network: rename.network.clone(),
@@ -167,6 +183,7 @@ impl AlertTracker {
                 let good_polls = || evaluation.good_polls(&key.0);
                 let caused = tracked.since_wall;
                 let description = || describe(rule, caused, input, *cause, vantage);
+                tracked.causes = causes(rule, *cause);
                 tracked.sustain(now, wall, good_polls, description)
             } else if let Some(ended_by) = evaluation.ended_by(&key.0) {
                 tracked.phase == Phase::Firing && tracked.end(Some(ended_by), now, wall)
@@ -185,7 +202,16 @@ impl AlertTracker {
         let firing = self.tracked.values();
         let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
         self.paged.take(firing.map(|tracked| &tracked.alert), now);
+        self.follow_actions(input.snapshot);
         changed_alerts
+    }
+
+    /// Returns the state of the subject of an alert, not much older than
+    /// [`DESCRIPTION_INTERVAL`] while it fires.
+    pub(super) fn present_description<'a>(&'a self, alert: &'a Alert) -> &'a str {
+        let tracked = self.tracked.get(&alert.key());
+        let present = tracked.and_then(|tracked| tracked.present.as_ref());
+        present.map_or(&alert.description, |(_, description)| description)
     }
 
     /// Returns the alerts that are firing or recently ended.
@@ -194,6 +220,20 @@ impl AlertTracker {
         tracked
             .filter(|tracked| tracked.phase != Phase::Pending)
             .map(|tracked| &tracked.alert)
+    }
+
+    /// Returns the alerts that are firing, each with what it reports now.
+    pub(super) fn firing(&self) -> impl Iterator<Item = (&Alert, &BTreeSet<&'static str>)> {
+        let firing = self.tracked.values();
+        let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
+        firing.map(|tracked| (&tracked.alert, &tracked.causes))
+    }
+
+    /// Returns the alerts that are firing, to mark them.
+    pub(super) fn firing_mut(&mut self) -> impl Iterator<Item = &mut Alert> {
+        let firing = self.tracked.values_mut();
+        let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
+        firing.map(|tracked| &mut tracked.alert)
     }
 
     /// Returns all tracked alerts in the form that is saved across restarts.
@@ -232,6 +272,8 @@ impl AlertTracker {
                 last_sustained: now,
                 keep_firing_for: rule.keep_firing_for().max(RESTORED_KEEP_FIRING_FOR),
                 good_polls: None,
+                causes: BTreeSet::new(),
+                present: None,
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
@@ -239,15 +281,27 @@ impl AlertTracker {
                     ends_at: it.ends.and_then(|ends| ends.to_past(wall)),
                     ended_by: it.ended_by,
                     description: it.description,
+                    acknowledged: None,
+                    silenced: None,
                 },
             };
             Some(((it.subject, rule.name, rule.severity), tracked))
         };
         Self {
             tracked: persisted.into_iter().filter_map(tracked).collect(),
-            paged: PagedPeers::default(),
+            ..Self::default()
         }
     }
+}
+
+/// Returns the conditions of a peer that a rule reports now.
+fn causes(rule: &Rule, cause: AlertCause<'_>) -> BTreeSet<&'static str> {
+    let AlertCause::Peer(record) = cause else {
+        return BTreeSet::new();
+    };
+    let conditions = record.conditions.iter();
+    let reported = conditions.filter(|condition| alert_for_condition(**condition) == rule.name);
+    reported.map(|condition| condition.as_str()).collect()
 }
 
 impl TrackedAlert {
@@ -259,6 +313,8 @@ impl TrackedAlert {
             last_sustained: now,
             keep_firing_for: rule.keep_firing_for(),
             good_polls: None,
+            causes: BTreeSet::new(),
+            present: None,
             alert: Alert {
                 rule,
                 subject,
@@ -266,6 +322,8 @@ impl TrackedAlert {
                 ends_at: None,
                 ended_by: None,
                 description: String::new(),
+                acknowledged: None,
+                silenced: None,
             },
         }
     }
@@ -276,7 +334,7 @@ impl TrackedAlert {
         now: Instant,
         wall: SystemTime,
         good_polls: impl FnOnce() -> u64,
-        description: impl FnOnce() -> String,
+        description: impl Fn() -> String,
     ) -> bool {
         if self.phase == Phase::Resolved {
             *self = Self::new(self.alert.rule, self.alert.subject.clone(), now, wall);
@@ -289,6 +347,12 @@ impl TrackedAlert {
             self.enter(Phase::Firing, now, wall);
             self.alert.starts_at = wall;
             self.alert.description = description();
+        }
+        let is_recent = |(at, _): &(Instant, String)| now - *at < DESCRIPTION_INTERVAL;
+        if fires {
+            self.present = Some((now, self.alert.description.clone()));
+        } else if self.phase == Phase::Firing && !self.present.as_ref().is_some_and(is_recent) {
+            self.present = Some((now, description()));
         }
         if self.phase == Phase::Firing {
             self.good_polls.get_or_insert_with(good_polls);
@@ -327,6 +391,7 @@ impl TrackedAlert {
         self.enter(Phase::Resolved, now, wall);
         self.alert.ends_at = Some(wall);
         self.alert.ended_by = ended_by;
+        (self.alert.acknowledged, self.alert.silenced) = (None, None);
         true
     }
 

@@ -5,6 +5,8 @@ pub mod check_config;
 pub mod decode;
 mod evidence;
 mod healthcheck;
+mod notify_test;
+mod operate;
 mod probe;
 mod run;
 mod runtime;
@@ -63,7 +65,12 @@ pub fn main() -> ExitCode {
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Decode(args)) => decode(&args),
         Some(Command::Evidence(args)) => evidence::evidence(args),
+        Some(Command::Ack(args)) => operate::ack(&args),
+        Some(Command::Silence(args)) => operate::silence(&args),
+        Some(Command::Maintenance(args)) => operate::maintenance(args),
+        Some(Command::Actions(args)) => operate::actions(&args),
         Some(Command::Simulate(args)) => simulate::simulate(&args),
+        Some(Command::NotifyTest(args)) => notify_test::notify_test(args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),
         Some(Command::MetricsReference) => print(&metrics::reference()),
         Some(Command::Completions(args)) => shell::completions(args.shell),

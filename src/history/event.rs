@@ -144,6 +144,28 @@ pub enum EventKind {
     },
     /// A peer shows the genesis hash of the network again, or the new one became the network's.
     ResetEnded,
+    /// An operator acknowledged an alert, silenced alerts or put peers into maintenance.
+    ActionBegan {
+        /// `acknowledgement`, `silence` or `maintenance`.
+        #[schema(value_type = String)]
+        action: Label,
+        /// The labels of the alerts or peers.
+        labels: String,
+        /// Who did so.
+        created_by: String,
+        /// Why.
+        comment: String,
+    },
+    /// What an operator did has ended.
+    ActionEnded {
+        /// `acknowledgement`, `silence` or `maintenance`.
+        #[schema(value_type = String)]
+        action: Label,
+        /// The labels of the alerts or peers.
+        labels: String,
+        /// Why it ended.
+        why: String,
+    },
     /// A new configuration became active.
     ConfigReloaded {
         /// Number of configured peers.
@@ -241,6 +263,17 @@ impl fmt::Display for EventKind {
                 )
             }
             Self::ResetEnded => f.write_str("no longer reset: peers show the network's genesis"),
+            Self::ActionBegan {
+                action,
+                labels,
+                created_by,
+                comment,
+            } => write!(f, "{action} of {labels} by {created_by}: {comment}"),
+            Self::ActionEnded {
+                action,
+                labels,
+                why,
+            } => write!(f, "the {action} of {labels} has ended: {why}"),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")
             }

@@ -49,6 +49,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .collect(),
             clock_dispute: None,
             vantages: answering_vantages(config),
+            acknowledged: Arc::default(),
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),

@@ -39,6 +39,7 @@ mod fleet {
 mod history;
 mod metrics;
 mod notify;
+mod operate;
 mod ops;
 
 mod poller {
@@ -59,6 +60,7 @@ mod project {
     mod imports;
 }
 
+mod receivers;
 mod registry;
 mod secrets;
 mod sidecar;

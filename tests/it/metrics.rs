@@ -171,10 +171,11 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         }
     }
     for metric in ALL {
-        // Exposed only while something is wrong, where the cgroup counts it, for a process that is a JVM
-        // or listens, once peers were registered for five minutes, once blocks were read twice, or once
-        // another agent answered.
+        // Exposed only while something is wrong or acknowledged, where the cgroup counts it, for a
+        // process that is a JVM or listens, once peers were registered for five minutes, once blocks
+        // were read twice, or once another agent answered.
         let optional = [
+            "convex_alert_acknowledged",
             "convex_monitor_clock_skew_seconds",
             "convex_monitor_vantage_opinion_timestamp_seconds",
             "convex_network_finality_seconds",

@@ -21,6 +21,7 @@ use super::message::transition_id;
 use super::outbox::Outbox;
 use super::receiver_clock::ReceiverClock;
 use super::sender::{DeliveryError, Sender};
+use super::silences::Silences;
 
 /// All alerts are sent again after this time. `resolve_timeout` of the Alertmanager must be several
 /// times as long.
@@ -66,6 +67,7 @@ pub(super) async fn run(
 ) {
     let mut published = outbox.subscribe();
     let mut accepted = BTreeSet::new();
+    let mut silences = Silences::restore(outbox.silence_ids(&sender.receiver));
     let mut next_resend = Instant::now();
     loop {
         pulse.expect(MAX_ROUND);
@@ -74,8 +76,14 @@ pub(super) async fn run(
             next_resend = Instant::now() + RESEND_INTERVAL;
         }
         published.mark_unchanged();
-        let alerts = outbox.alerts();
-        let delivered = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
+        // First, so that no alert is notified before its silence is there.
+        let wanted = outbox.wanted_silences();
+        let in_sync = silences.sync(&mut sender, &context, &wanted).await;
+        outbox.set_silence_ids(&sender.receiver, silences.ids());
+        let mut alerts = outbox.alerts();
+        alerts.retain(|alert| silences.allow(alert));
+        let sent = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
+        let delivered = in_sync && sent;
         pulse.turned();
         let wait = async {
             if delivered {
@@ -91,6 +99,28 @@ pub(super) async fn run(
             return;
         }
     }
+}
+
+/// Sends one alert that ends by itself after a while.
+pub(super) async fn send_test(
+    sender: &mut Sender,
+    context: &MessageContext,
+    alert: &Alert,
+    lasts: Duration,
+) -> Result<(), DeliveryError> {
+    // No alerts at all, to learn the time there.
+    sender.post(ALERTS, b"[]".to_vec(), None).await?;
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let there = sender.clock.map_or(wall, |clock| clock.now(now));
+    let clocks = Clocks {
+        now,
+        wall,
+        receiver: sender.clock,
+    };
+    let mut posted = PostableAlert::new(alert, context, clocks);
+    posted.ends_at = Some(format_rfc3339_millis(there + lasts).to_string());
+    let body = serde_json::to_vec(&[posted]).expect("strings can be encoded as JSON");
+    sender.post(ALERTS, body, None).await
 }
 
 /// Sends the alerts whose last transition is not in `accepted`. Returns whether all of them were
@@ -191,6 +221,8 @@ mod tests {
                     ends_at: ended,
                     ended_by: None,
                     description: String::new(),
+                    acknowledged: None,
+                    silenced: None,
                 };
                 let clocks = Clocks {
                     now,

@@ -9,6 +9,7 @@ use crate::config::Mode;
 use crate::fleet::{Evidence, Health, PeerRecord, Snapshot};
 use crate::web::AppState;
 
+use super::alerts::{AlertsSection, Scope};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::format::TimeFormat;
 use super::icon::fleet_icon_url;
@@ -234,6 +235,10 @@ pub(super) fn content(
         icon: fleet_icon_url(&state.prefix, snapshot),
         sections: vec![
             Section::new("summary", summary.render()?),
+            Section::new(
+                "alerts",
+                AlertsSection::new(state, Scope::Fleet, times).render()?,
+            ),
             Section::new("networks", networks.render()?),
             Section::new("paging", paging.render()?),
         ],
