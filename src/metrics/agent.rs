@@ -79,6 +79,7 @@ pub(super) fn write(snapshot: &Snapshot, facts: &AgentFacts, writer: &mut Writer
                 ("severity", alert.severity.as_str()),
                 ("peer", alert.peer.as_deref().unwrap_or_default()),
                 ("network", alert.network.as_deref().unwrap_or_default()),
+                ("service", alert.service.as_deref().unwrap_or_default()),
             ];
             family.integer(labels, 1);
         }

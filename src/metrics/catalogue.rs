@@ -358,8 +358,8 @@ catalogue! {
         "Whether an opinion of this other agent in `vantages` counts: 1 if one arrived within the last 12 seconds, else 0.";
     VANTAGE_OPINION = "convex_monitor_vantage_opinion_timestamp_seconds", Gauge, Agent, Kept, ["other_vantage"],
         "When the last opinion that this other agent gave was requested; absent before the first one.";
-    ALERT_ACKNOWLEDGED = "convex_alert_acknowledged", Gauge, Agent, Kept, ["alertname", "severity", "peer", "network"],
-        "1 for each firing alert of the agent's own rules that an operator has acknowledged, here or at another agent of `vantages`, else absent. `peer` and `network` are empty for alerts that are about none.";
+    ALERT_ACKNOWLEDGED = "convex_alert_acknowledged", Gauge, Agent, Kept, ["alertname", "severity", "peer", "network", "service"],
+        "1 for each firing alert of the agent's own rules that an operator has acknowledged, here or at another agent of `vantages`, else absent. `peer`, `network` and `service` are empty for alerts that are about none.";
     TARGETS = "convex_monitor_targets", Gauge, Agent, Kept, ["network", "role"],
         "Peers that this agent polls.";
     SERIES = "convex_monitor_series", Gauge, Agent, Kept, [],

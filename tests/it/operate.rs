@@ -15,7 +15,7 @@ use crate::support::{DEADLINE, until};
 const ALERT: &str = "ConvexPeerIdentityChanged";
 
 /// The series of an acknowledged alert.
-const ACKNOWLEDGED: &str = "convex_alert_acknowledged{alertname=\"ConvexPeerIdentityChanged\",severity=\"critical\",peer=\"p\",network=\"n\"}";
+const ACKNOWLEDGED: &str = "convex_alert_acknowledged{alertname=\"ConvexPeerIdentityChanged\",severity=\"critical\",peer=\"p\",network=\"n\",service=\"\"}";
 
 const MAINTAINED: &str = "convex_peer_maintenance{peer=\"p\",network=\"n\"}";
 

@@ -25,7 +25,9 @@ impl Group {
     pub(super) fn of(alert: &Alert) -> Self {
         match &alert.subject {
             AlertSubject::Peer { network, .. } => Self::Peers(network.clone()),
-            AlertSubject::Network { network } => Self::Network(network.clone()),
+            AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
+                Self::Network(network.clone())
+            }
             AlertSubject::Monitor => Self::Monitor,
         }
     }

@@ -435,6 +435,7 @@ mod tests {
                 severity,
                 peer,
                 network,
+                service: None,
             },
             created_by: "alice".to_owned(),
             comment: "disk".to_owned(),
@@ -478,17 +479,17 @@ mod tests {
             (
                 ActionKind::Acknowledgement,
                 ["ConvexPeerDown", "critical", "p", "n"],
-                "alertname=ConvexPeerDown severity=critical peer=p network=n site=paris",
+                "alertname=ConvexPeerDown severity=critical peer=p network=n service= site=paris",
             ),
             (
                 ActionKind::Acknowledgement,
                 ["ConvexVantagesDisagree", "warning", "", "n"],
-                "alertname=ConvexVantagesDisagree severity=warning peer= network=n site=paris",
+                "alertname=ConvexVantagesDisagree severity=warning peer= network=n service= site=paris",
             ),
             (
                 ActionKind::Acknowledgement,
                 ["ConvexMonitorUnhealthy", "warning", "", ""],
-                "alertname=ConvexMonitorUnhealthy severity=warning peer= network= vantage=v site=paris",
+                "alertname=ConvexMonitorUnhealthy severity=warning peer= network= service= vantage=v site=paris",
             ),
             (ActionKind::Silence, ["", "", "p", ""], "peer=p site=paris"),
         ] {

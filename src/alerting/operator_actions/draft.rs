@@ -92,17 +92,20 @@ impl Draft {
             severity,
             peer,
             network,
+            service,
         } = &self.matchers;
         let wrong = match self.kind {
             ActionKind::Acknowledgement if alertname.is_none() => {
                 "`alertname` is missing: an acknowledgement is about one alert"
             }
             ActionKind::Silence if self.matchers.is_empty() => {
-                "give at least one of `alertname`, `severity`, `peer` and `network`: nothing \
-                 silences all alerts"
+                "give at least one of `alertname`, `severity`, `peer`, `network` and `service`: \
+                 nothing silences all alerts"
             }
-            ActionKind::Maintenance if alertname.is_some() || severity.is_some() => {
-                "maintenance is of a peer or a network; leave out `alertname` and `severity`"
+            ActionKind::Maintenance
+                if alertname.is_some() || severity.is_some() || service.is_some() =>
+            {
+                "maintenance is of a peer or a network; leave out `alertname`, `severity` and `service`"
             }
             ActionKind::Maintenance if peer.is_none() && network.is_none() => {
                 "give `peer` or `network`"

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::alerting::{Alert, AlertSubject, AlertTracker};
+use crate::alerting::{Alert, AlertTracker};
 use crate::fleet::Snapshot;
 
 use super::action::{ActionKind, OperatorAction};
@@ -97,19 +97,21 @@ fn acknowledged_elsewhere(alert: &Alert) -> Option<OperatorAction> {
 
 /// Returns the acknowledgement of an alert at another agent.
 fn elsewhere(alert: &Alert, snapshot: &Snapshot) -> Option<OperatorAction> {
-    let (peer, network) = match &alert.subject {
-        AlertSubject::Peer { peer, network } => (Some(peer.as_str()), network),
-        AlertSubject::Network { network } => (None, network),
-        // Each agent has its own.
-        AlertSubject::Monitor => return None,
-    };
-    let (name, severity) = (alert.rule.name, alert.rule.severity.as_str());
-    let found = snapshot.acknowledged_elsewhere(name, severity, peer, network)?;
+    let labels = Matchers::of(alert);
+    // Alerts about agents have no network: each agent has its own.
+    let network = labels.network.as_deref()?;
+    let found = snapshot.acknowledged_elsewhere(|it| {
+        it.alertname == alert.rule.name
+            && it.severity == alert.rule.severity.as_str()
+            && it.peer == labels.peer
+            && it.network == network
+            && it.service == labels.service
+    })?;
     Some(OperatorAction {
         // Those of other agents are not told: they are ended where they were made.
         id: 0,
         kind: ActionKind::Acknowledgement,
-        matchers: Matchers::of(alert),
+        matchers: labels,
         created_by: found.created_by,
         comment: found.comment,
         starts_at: found.starts_at,

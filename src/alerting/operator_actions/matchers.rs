@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alerting::{Alert, AlertSubject};
+use crate::alerting::Alert;
 use crate::fleet::Rename;
 
 /// Labels that an alert must have; any value of those that are absent.
@@ -22,22 +22,24 @@ pub struct Matchers {
     /// The network that it is about, or that of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// The service of that network that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
 }
 
 impl Matchers {
     /// Returns all labels of an alert.
     #[must_use]
     pub fn of(alert: &Alert) -> Self {
-        let (peer, network) = match &alert.subject {
-            AlertSubject::Peer { peer, network } => (Some(peer), Some(network)),
-            AlertSubject::Network { network } => (None, Some(network)),
-            AlertSubject::Monitor => (None, None),
-        };
+        // The name of this agent is no label of what its alerts are about.
+        let mut labels = alert.subject.labels("");
+        let mut label = |name| labels.remove(name);
         Self {
             alertname: Some(alert.rule.name.to_owned()),
             severity: Some(alert.rule.severity.as_str().to_owned()),
-            peer: peer.cloned(),
-            network: network.cloned(),
+            peer: label("peer"),
+            network: label("network"),
+            service: label("service"),
         }
     }
 
@@ -53,12 +55,13 @@ impl Matchers {
 
     /// Returns the labels by name, in the order in which they are shown.
     #[must_use]
-    pub fn labels(&self) -> [(&'static str, Option<&str>); 4] {
+    pub fn labels(&self) -> [(&'static str, Option<&str>); 5] {
         [
             ("alertname", self.alertname.as_deref()),
             ("severity", self.severity.as_deref()),
             ("peer", self.peer.as_deref()),
             ("network", self.network.as_deref()),
+            ("service", self.service.as_deref()),
         ]
     }
 

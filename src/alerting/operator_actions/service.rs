@@ -218,6 +218,7 @@ fn acknowledged_alert(alert: &Alert) -> Option<AcknowledgedAlert> {
         severity: alert.rule.severity.as_str().to_owned(),
         peer: matchers.peer,
         network: matchers.network,
+        service: matchers.service,
         created_by: action.created_by,
         comment: action.comment,
         starts_at: action.starts_at,

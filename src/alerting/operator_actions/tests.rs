@@ -48,6 +48,7 @@ fn matchers(text: &str) -> Matchers {
         severity: words.next().flatten(),
         peer: words.next().flatten(),
         network: words.next().flatten(),
+        service: None,
     }
 }
 
@@ -69,6 +70,7 @@ fn alert(labels: &str) -> Alert {
         severity,
         peer,
         network,
+        ..
     } = matchers(labels);
     let subject = match (peer, network) {
         (Some(peer), Some(network)) => AlertSubject::Peer { peer, network },
@@ -282,7 +284,7 @@ fn times_and_texts_out_of_bounds_are_refused() {
             DOWN,
             Some(60),
             None,
-            "leave out `alertname` and `severity`",
+            "leave out `alertname`, `severity`",
         ),
         (
             Maintenance,

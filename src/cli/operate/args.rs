@@ -43,6 +43,9 @@ pub(in crate::cli) struct AckArgs {
     /// Network that it is about, where it fires for several
     #[arg(long, value_name = "NETWORK")]
     pub(in crate::cli) network: Option<String>,
+    /// Service of the network that it is about, where it fires for several
+    #[arg(long, value_name = "SERVICE")]
+    pub(in crate::cli) service: Option<String>,
     /// Why: what you do about it
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) comment: String,
@@ -59,7 +62,7 @@ pub(in crate::cli) struct AckArgs {
   convex-peer-monitor silence --alertname ConvexClockSkew --for 7d --comment 'known, fixed in 0.9'")]
 pub(in crate::cli) struct SilenceArgs {
     /// Name of the alerts
-    #[arg(long, value_name = "ALERT", required_unless_present_any = ["severity", "peer", "network"])]
+    #[arg(long, value_name = "ALERT", required_unless_present_any = ["severity", "peer", "network", "service"])]
     pub(in crate::cli) alertname: Option<String>,
     /// Severity of the alerts
     #[arg(long, value_name = "SEVERITY")]
@@ -70,6 +73,9 @@ pub(in crate::cli) struct SilenceArgs {
     /// Network that they are about
     #[arg(long, value_name = "NETWORK")]
     pub(in crate::cli) network: Option<String>,
+    /// Service of the network that they are about
+    #[arg(long, value_name = "SERVICE")]
+    pub(in crate::cli) service: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) comment: String,

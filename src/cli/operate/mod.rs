@@ -31,6 +31,7 @@ pub(super) fn ack(args: &AckArgs) -> anyhow::Result<ExitCode> {
         "severity": args.severity,
         "peer": args.peer,
         "network": args.network,
+        "service": args.service,
         "comment": args.comment,
         "seconds": args.length.map(|it| it.as_secs()),
     });
@@ -47,6 +48,7 @@ pub(super) fn silence(args: &SilenceArgs) -> anyhow::Result<ExitCode> {
         "severity": args.severity,
         "peer": args.peer,
         "network": args.network,
+        "service": args.service,
         "comment": args.comment,
         "seconds": args.length.as_secs(),
     });
@@ -187,7 +189,7 @@ fn line(action: &Value) -> String {
         time.map_or_else(String::new, |time| format_rfc3339_seconds(time).to_string())
     };
     let mut line = format!("{} {}", action["id"], text("kind"));
-    for label in ["alertname", "severity", "peer", "network"] {
+    for label in ["alertname", "severity", "peer", "network", "service"] {
         if action.get(label).is_some() {
             // Writing to a string cannot fail.
             write!(line, " {label}={}", text(label)).unwrap_or_default();

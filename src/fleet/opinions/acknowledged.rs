@@ -24,6 +24,8 @@ pub struct AcknowledgedAlert {
     pub peer: Option<String>,
     /// The network that it is about, or that of the peer; none if it is about the agent.
     pub network: Option<String>,
+    /// The service of that network that it is about, if any.
+    pub service: Option<String>,
     /// Who has acknowledged it.
     pub created_by: String,
     /// Why.
@@ -48,6 +50,9 @@ pub struct Acknowledged {
     pub peer: Option<String>,
     /// The network that it is about, or that of the peer.
     pub network: String,
+    /// The service of that network that it is about, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// Who has acknowledged it.
     pub created_by: String,
     /// Why.
@@ -72,6 +77,7 @@ impl Acknowledged {
                 severity: alert.severity.clone(),
                 peer: alert.peer.clone(),
                 network: alert.network.clone()?,
+                service: alert.service.clone(),
                 created_by: alert.created_by.clone(),
                 comment: alert.comment.clone(),
                 age_seconds: seconds(alert.starts_at, snapshot.wall),
@@ -99,30 +105,25 @@ impl Fleet {
 }
 
 impl Snapshot {
-    /// Returns the acknowledgement of an alert at another agent that lasts longest.
+    /// Returns the acknowledgement at another agent that lasts longest, of those that `matches`
+    /// accepts.
     #[must_use]
     pub fn acknowledged_elsewhere(
         &self,
-        alertname: &str,
-        severity: &str,
-        peer: Option<&str>,
-        network: &str,
+        matches: impl Fn(&Acknowledged) -> bool,
     ) -> Option<AcknowledgedAlert> {
-        let others = self.vantages.others.iter().filter_map(|other| {
-            let opinion = other.opinion.as_deref()?;
-            Some((other.name.as_str(), opinion))
-        });
-        let found = others.flat_map(|(vantage, received)| {
-            let of_alert = received.acknowledged.iter().filter(move |it| {
-                it.alertname == alertname
-                    && it.severity == severity
-                    && it.peer.as_deref() == peer
-                    && it.network == network
-                    && self.means_same_peer(received, peer)
-            });
-            of_alert.filter_map(move |it| self.dated(vantage, received, it))
-        });
-        found.max_by_key(|alert| alert.ends_at)
+        let mut found = Vec::new();
+        for other in &self.vantages.others {
+            let Some(received) = other.opinion.as_deref() else {
+                continue;
+            };
+            let of_alert = received
+                .acknowledged
+                .iter()
+                .filter(|it| matches(it) && self.means_same_peer(received, it.peer.as_deref()));
+            found.extend(of_alert.filter_map(|it| self.dated(&other.name, received, it)));
+        }
+        found.into_iter().max_by_key(|alert| alert.ends_at)
     }
 
     /// Whether another agent means the peer of this name that this agent watches, as far as both know
@@ -151,6 +152,7 @@ impl Snapshot {
             severity: it.severity.clone(),
             peer: it.peer.clone(),
             network: Some(it.network.clone()),
+            service: it.service.clone(),
             created_by: it.created_by.clone(),
             comment: it.comment.clone(),
             starts_at: self.wall.checked_sub(age)?,
@@ -171,12 +173,12 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+    const KEY: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 
     fn fleet() -> Fleet {
         let text = format!(
             "networks: [{{ name: n }}]\nvantages: [{{ name: b, url: 'http://b' }}]\n\
-             peers: [{{ name: p, network: n, key: '0x{KEY}', endpoints: ['tcp://127.0.0.1:1'] }}]\n"
+             peers: [{{ name: p, network: n, key: '{KEY}', endpoints: ['tcp://127.0.0.1:1'] }}]\n"
         );
         let fleet = Fleet::default();
         fleet.apply(&config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap());
@@ -189,6 +191,7 @@ mod tests {
             severity: "critical".to_owned(),
             peer: peer.map(str::to_owned),
             network: network.to_owned(),
+            service: None,
             created_by: "alice".to_owned(),
             comment: "c".repeat(2_000),
             age_seconds: 60.0,
@@ -217,7 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_alert_is_acknowledged_elsewhere_by_its_labels_for_the_time_that_is_left() {
-        let other_key = "2".repeat(64);
+        let other_key = format!("0x{}", "2".repeat(64));
         for (what, key, told, after, expected) in [
             (
                 "of the peer",
@@ -280,12 +283,10 @@ mod tests {
             fleet.record_opinion("b", opinion(key, vec![told]), Instant::now());
             tokio::time::advance(Duration::from_secs(after)).await;
             let snapshot = fleet.snapshot();
-            let found = snapshot.acknowledged_elsewhere("A", "critical", Some("p"), "n");
+            let found = snapshot
+                .acknowledged_elsewhere(|it| it.peer.as_deref() == Some("p") && it.network == "n");
             assert_eq!(found.is_some(), expected, "{what}");
-            for (name, severity) in [("B", "critical"), ("A", "warning")] {
-                let other = snapshot.acknowledged_elsewhere(name, severity, Some("p"), "n");
-                assert_eq!(other, None, "{what}");
-            }
+            assert_eq!(snapshot.acknowledged_elsewhere(|_| false), None, "{what}");
             if let Some(found) = found {
                 assert_eq!(found.vantage.as_deref(), Some("b"));
                 assert_eq!(found.ends_at, snapshot.wall + Duration::from_secs(4));
@@ -318,6 +319,7 @@ mod tests {
             severity: "critical".to_owned(),
             peer: None,
             network: network.map(str::to_owned),
+            service: None,
             created_by: "alice".to_owned(),
             comment: "c".to_owned(),
             starts_at: snapshot.wall,

@@ -42,6 +42,9 @@ pub(super) struct ActionReport<'a> {
     /// The network.
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<&'a str>,
+    /// The service of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
     /// Who asked for it.
     created_by: &'a str,
     /// Why.
@@ -75,6 +78,9 @@ struct ActionRequest {
     /// Name of a network.
     #[serde(default, deserialize_with = "present")]
     network: Option<String>,
+    /// Name of a service of the network.
+    #[serde(default, deserialize_with = "present")]
+    service: Option<String>,
     /// Who asks; by default the user of the password.
     #[serde(default, deserialize_with = "present")]
     created_by: Option<String>,
@@ -119,6 +125,7 @@ impl<'a> ActionReport<'a> {
             severity: matchers.severity.as_deref(),
             peer: matchers.peer.as_deref(),
             network: matchers.network.as_deref(),
+            service: matchers.service.as_deref(),
             created_by,
             comment,
             starts_at: seconds_since_epoch(*starts_at),
@@ -146,6 +153,7 @@ impl ActionRequest {
                 severity: self.severity,
                 peer: self.peer,
                 network: self.network,
+                service: self.service,
             },
             created_by: signed(user, self.created_by)?,
             comment: self.comment,

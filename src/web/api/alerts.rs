@@ -27,6 +27,9 @@ struct AlertReport<'a> {
     /// The network that it is about, or that of the peer; absent if it is about the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<String>,
+    /// The service of the network that it is about, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
     /// When it began to fire, seconds since the epoch.
     starts_at: f64,
     /// A title.
@@ -58,12 +61,18 @@ pub(super) async fn alerts(
     let vantage = api.fleet.vantage();
     let firing = api.actions.firing();
     let reports = firing.iter().map(|alert| {
-        let Matchers { peer, network, .. } = Matchers::of(alert);
+        let Matchers {
+            peer,
+            network,
+            service,
+            ..
+        } = Matchers::of(alert);
         AlertReport {
             alertname: alert.rule.name,
             severity: alert.rule.severity.as_str(),
             peer,
             network,
+            service,
             starts_at: seconds_since_epoch(alert.starts_at),
             summary: alert.rule.summary_of(&alert.subject, &vantage),
             description: &alert.description,

@@ -59,6 +59,7 @@ pub(super) struct FormFields {
     severity: String,
     peer: String,
     network: String,
+    service: String,
     created_by: String,
     comment: String,
     seconds: Option<u64>,
@@ -158,6 +159,7 @@ impl FormFields {
             severity: filled(&self.severity),
             peer: filled(&self.peer),
             network: filled(&self.network),
+            service: filled(&self.service),
         }
     }
 }
@@ -218,6 +220,7 @@ fn forms(matchers: &Matchers) -> Vec<ActionForm> {
     let of_peers = Matchers {
         alertname: None,
         severity: None,
+        service: None,
         ..matchers.clone()
     };
     if !of_peers.is_empty() {
