@@ -82,7 +82,8 @@ pub(super) fn see_trouble(subject: &AlertSubject, input: RuleInput<'_>) -> bool 
                 stands_still || it.quorum_at_risk || !it.proven.is_empty()
             })
         }),
-        AlertSubject::Monitor => false,
+        // An opinion says nothing about services.
+        AlertSubject::Service { .. } | AlertSubject::Monitor => false,
     }
 }
 
