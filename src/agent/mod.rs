@@ -6,6 +6,7 @@ mod log_config;
 mod log_writer;
 pub mod logging;
 mod metrics;
+mod operator_events;
 mod reload;
 mod source;
 pub mod state_file;
@@ -22,8 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::alerting;
 use crate::alerting::delivery::{Dependencies, Outbox, SaveRequest};
+use crate::alerting::{self, OperatorActions};
 use crate::config::Config;
 use crate::config::active::ActiveConfig;
 use crate::fleet::Fleet;
@@ -116,6 +117,12 @@ impl Agent {
             outbox: Arc::clone(&outbox),
         };
         let saves = start_state_writer(&config, state, &history, &supervisor).await;
+        let actions = OperatorActions::new(
+            Arc::clone(&outbox),
+            Arc::clone(&fleet),
+            saves.clone(),
+            operator_events::recorder(Arc::clone(&history)),
+        );
 
         let dependencies = Dependencies {
             fleet: Arc::clone(&fleet),
@@ -144,6 +151,7 @@ impl Agent {
             fleet: Arc::clone(&fleet),
             history: Arc::clone(&history),
             commands,
+            actions: actions.clone(),
             liveness: supervisor.liveness().clone(),
             active_config: Arc::clone(&active),
             registry,
@@ -157,7 +165,13 @@ impl Agent {
         start_history_writer(&supervisor, history, Arc::clone(&fleet));
         start_service_times(&supervisor, Arc::clone(&fleet));
         start_self_checks(&supervisor, plans, fleet);
-        start_rules(&supervisor, dependencies, Arc::clone(&active), saves);
+        start_rules(
+            &supervisor,
+            dependencies,
+            Arc::clone(&active),
+            saves,
+            actions,
+        );
         let server = web::Server::new(state, address.ip());
         supervisor.start_essential("web server", server.serve(listener));
         Ok(Self {
@@ -288,13 +302,15 @@ fn start_rules(
     dependencies: Dependencies,
     active: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
+    actions: OperatorActions,
 ) {
     let pulse = supervisor
         .liveness()
         .pulse(Part::Notifications, "alert rules");
     supervisor.start_finishing("alert rules", move |stop| {
         let (dependencies, active) = (dependencies.clone(), Arc::clone(&active));
-        alerting::evaluate_rules(dependencies, active, saves.clone(), pulse.clone(), stop)
+        let (saves, actions) = (saves.clone(), actions.clone());
+        alerting::evaluate_rules(dependencies, active, saves, actions, pulse.clone(), stop)
     });
 }
 

@@ -12,6 +12,7 @@ use crate::supervisor::liveness::Pulse;
 
 use super::delivery::{Dependencies, MessageContext, SaveRequest};
 use super::input::{MonitorStatus, RuleInput};
+use super::operator_actions::OperatorActions;
 
 /// Time between two evaluations.
 const EVALUATION_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,12 +23,14 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a missed poll counts as recent.
 const MISSED_POLL_WINDOW: Duration = Duration::from_secs(300);
 
-/// Evaluates the alert rules until `stop`. `saves` writes the outbox to disk;
+/// Evaluates the alert rules until `stop`, also without receivers: pages show which alerts fire, and
+/// operators act on them. `saves` writes the outbox to disk;
 /// without it nothing is saved.
 pub async fn evaluate_rules(
     dependencies: Dependencies,
     active_config: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
+    actions: OperatorActions,
     pulse: Pulse,
     stop: CancellationToken,
 ) {
@@ -38,10 +41,6 @@ pub async fn evaluate_rules(
         pulse.expect(SAVE_TIMEOUT);
         let active = active_config.get();
         let notify = &active.config.notify;
-        if notify.alertmanagers.is_empty() && notify.webhooks.is_empty() {
-            pulse.turned();
-            continue;
-        }
         let outbox = &dependencies.outbox;
         let renames = outbox.renames();
         let snapshot = dependencies.fleet.snapshot();
@@ -56,7 +55,9 @@ pub async fn evaluate_rules(
             monitor: &monitor,
         };
         let context = MessageContext::from_config(&active.config);
-        if outbox.evaluate(renames, input, &context, &notify.webhooks) {
+        let changed = outbox.evaluate(renames, input, &context, &notify.webhooks);
+        actions.publish();
+        if changed {
             // Save before sending, so that a notification repeated after a crash keeps its id.
             if let Some(saves) = &saves
                 && timeout(SAVE_TIMEOUT, save(saves)).await.is_err()

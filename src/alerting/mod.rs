@@ -10,6 +10,7 @@ mod evaluation;
 mod evaluator;
 mod inhibition;
 mod input;
+pub mod operator_actions;
 mod rules;
 mod subject;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use ended_by::EndedBy;
 pub use evaluator::evaluate_rules;
 pub use inhibition::{INHIBITIONS, Inhibition, Scope};
 pub use input::{MonitorStatus, RuleInput};
+pub use operator_actions::{OperatorAction, OperatorActions};
 pub use rules::{RULES, Rule, alert_for_condition};
 pub use subject::AlertSubject;
 pub use tracker::{Alert, AlertTracker, PersistedAlert};

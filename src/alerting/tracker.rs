@@ -1,6 +1,6 @@
 //! Tracks each alert through its phases: pending, firing, resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,9 @@ use crate::fleet::{Rename, UnixMillis};
 use super::description::describe;
 use super::ended_by::EndedBy;
 use super::evaluation::{AlertKey, Evaluation};
-use super::input::RuleInput;
-use super::rules::Rule;
+use super::input::{AlertCause, RuleInput};
+use super::operator_actions::{ActionStore, OperatorAction};
+use super::rules::{Rule, alert_for_condition};
 use super::subject::AlertSubject;
 
 /// How long a restored alert keeps firing without a cause: after a restart, peers must be polled
@@ -39,6 +40,10 @@ pub struct Alert {
     pub ended_by: Option<EndedBy>,
     /// State of the subject when the alert started to fire.
     pub description: String,
+    /// Who has acknowledged it, while it fires: it is not repeated.
+    pub acknowledged: Option<OperatorAction>,
+    /// Who has silenced it, while it fires: nothing is sent about it.
+    pub silenced: Option<OperatorAction>,
 }
 
 impl Alert {
@@ -48,9 +53,14 @@ impl Alert {
     }
 }
 
-/// All alerts that are pending, firing or recently resolved.
+/// All alerts that are pending, firing or recently resolved, and what operators say about them.
 #[derive(Clone, Debug, Default)]
-pub struct AlertTracker(BTreeMap<AlertKey, TrackedAlert>);
+pub struct AlertTracker {
+    tracked: BTreeMap<AlertKey, TrackedAlert>,
+    pub(super) actions: ActionStore,
+    /// Whether an alert was acknowledged or silenced, or no longer is, since this was last asked.
+    pub(super) marks_changed: bool,
+}
 
 /// A tracked alert in the form that is saved across restarts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +101,8 @@ struct TrackedAlert {
     /// Number of good polls of its subject when it began to fire, or at the first evaluation after
     /// a restart.
     good_polls: Option<u64>,
+    /// What it reports now, for a rule that reports several things.
+    causes: BTreeSet<&'static str>,
     alert: Alert,
 }
 
@@ -99,6 +111,7 @@ impl AlertTracker {
     /// old ones. `renames` are followed one after the other, at this moment. Returns whether any
     /// alert fires.
     pub(super) fn rename(&mut self, renames: &[Rename], now: Instant, wall: SystemTime) -> bool {
+        self.actions.rename(renames);
         let subject = |peer: &str, rename: &Rename| AlertSubject::Peer {
             peer: peer.to_owned(),
             network: rename.network.clone(),
@@ -108,21 +121,21 @@ impl AlertTracker {
         for rename in renames {
             let (from, to) = (subject(&rename.from, rename), subject(&rename.to, rename));
             let of_peer = |key: &&AlertKey| key.0 == from;
-            let keys: Vec<AlertKey> = self.0.keys().filter(of_peer).cloned().collect();
+            let keys: Vec<AlertKey> = self.tracked.keys().filter(of_peer).cloned().collect();
             for key in keys {
-                let Some(mut tracked) = self.0.remove(&key) else {
+                let Some(mut tracked) = self.tracked.remove(&key) else {
                     continue;
                 };
                 tracked.alert.subject = to.clone();
                 let key_now = (to.clone(), key.1, key.2);
                 let original = moved.remove(&key).unwrap_or(key);
                 moved.insert(key_now.clone(), original);
-                self.0.insert(key_now, tracked);
+                self.tracked.insert(key_now, tracked);
             }
         }
         let mut any_fires = false;
         for (key_now, original) in moved {
-            let firing = self.0.get(&key_now);
+            let firing = self.tracked.get(&key_now);
             let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
             let Some(mut ended) = firing.cloned() else {
                 continue;
@@ -135,8 +148,8 @@ impl AlertTracker {
             ended.end(Some(EndedBy::Renamed(peer.clone())), now, wall);
             // After an exchange of names an alert of the other peer may fire there.
             let goes_on = |tracked: &TrackedAlert| tracked.phase == Phase::Firing;
-            if !self.0.get(&original).is_some_and(goes_on) {
-                self.0.insert(original, ended);
+            if !self.tracked.get(&original).is_some_and(goes_on) {
+                self.tracked.insert(original, ended);
             }
         }
         any_fires
@@ -148,20 +161,21 @@ impl AlertTracker {
         let evaluation = Evaluation::run(input);
         let (now, wall) = (input.snapshot.now, input.snapshot.wall);
         for key in evaluation.causes.keys() {
-            if !self.0.contains_key(key)
+            if !self.tracked.contains_key(key)
                 && let Some(rule) = Rule::find(key.1, Some(key.2), &key.0)
             {
                 let tracked = TrackedAlert::new(rule, key.0.clone(), now, wall);
-                self.0.insert(key.clone(), tracked);
+                self.tracked.insert(key.clone(), tracked);
             }
         }
         let mut changed_alerts = Vec::new();
-        self.0.retain(|key, tracked| {
+        self.tracked.retain(|key, tracked| {
             let rule = tracked.alert.rule;
             let changed = if let Some(cause) = evaluation.causes.get(key) {
                 let good_polls = || evaluation.good_polls(&key.0);
                 let caused = tracked.since_wall;
                 let description = || describe(rule, caused, input, *cause, vantage);
+                tracked.causes = causes(rule, *cause);
                 tracked.sustain(now, wall, good_polls, description)
             } else if let Some(ended_by) = evaluation.ended_by(&key.0) {
                 tracked.phase == Phase::Firing && tracked.end(Some(ended_by), now, wall)
@@ -177,15 +191,30 @@ impl AlertTracker {
             changed_alerts.extend(changed.then(|| tracked.alert.clone()));
             tracked.is_tracked_further(now)
         });
+        self.follow_actions(input.snapshot);
         changed_alerts
     }
 
     /// Returns the alerts that are firing or recently ended.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        let tracked = self.0.values();
+        let tracked = self.tracked.values();
         tracked
             .filter(|tracked| tracked.phase != Phase::Pending)
             .map(|tracked| &tracked.alert)
+    }
+
+    /// Returns the alerts that are firing, each with what it reports now.
+    pub(super) fn firing(&self) -> impl Iterator<Item = (&Alert, &BTreeSet<&'static str>)> {
+        let firing = self.tracked.values();
+        let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
+        firing.map(|tracked| (&tracked.alert, &tracked.causes))
+    }
+
+    /// Returns the alerts that are firing, to mark them.
+    pub(super) fn firing_mut(&mut self) -> impl Iterator<Item = &mut Alert> {
+        let firing = self.tracked.values_mut();
+        let firing = firing.filter(|tracked| tracked.phase == Phase::Firing);
+        firing.map(|tracked| &mut tracked.alert)
     }
 
     /// Returns all tracked alerts in the form that is saved across restarts.
@@ -202,7 +231,7 @@ impl AlertTracker {
             ended_by: tracked.alert.ended_by.clone(),
             description: tracked.alert.description.clone(),
         };
-        self.0.values().map(persisted).collect()
+        self.tracked.values().map(persisted).collect()
     }
 
     /// Restores saved alerts. Alerts without a rule in this version are dropped, and times in the
@@ -224,6 +253,7 @@ impl AlertTracker {
                 last_sustained: now,
                 keep_firing_for: rule.keep_firing_for().max(RESTORED_KEEP_FIRING_FOR),
                 good_polls: None,
+                causes: BTreeSet::new(),
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
@@ -231,12 +261,27 @@ impl AlertTracker {
                     ends_at: it.ends.and_then(|ends| ends.to_past(wall)),
                     ended_by: it.ended_by,
                     description: it.description,
+                    acknowledged: None,
+                    silenced: None,
                 },
             };
             Some(((it.subject, rule.name, rule.severity), tracked))
         };
-        Self(persisted.into_iter().filter_map(tracked).collect())
+        Self {
+            tracked: persisted.into_iter().filter_map(tracked).collect(),
+            ..Self::default()
+        }
     }
+}
+
+/// Returns the conditions of a peer that a rule reports now.
+fn causes(rule: &Rule, cause: AlertCause<'_>) -> BTreeSet<&'static str> {
+    let AlertCause::Peer(record) = cause else {
+        return BTreeSet::new();
+    };
+    let conditions = record.conditions.iter();
+    let reported = conditions.filter(|condition| alert_for_condition(**condition) == rule.name);
+    reported.map(|condition| condition.as_str()).collect()
 }
 
 impl TrackedAlert {
@@ -248,6 +293,7 @@ impl TrackedAlert {
             last_sustained: now,
             keep_firing_for: rule.keep_firing_for(),
             good_polls: None,
+            causes: BTreeSet::new(),
             alert: Alert {
                 rule,
                 subject,
@@ -255,6 +301,8 @@ impl TrackedAlert {
                 ends_at: None,
                 ended_by: None,
                 description: String::new(),
+                acknowledged: None,
+                silenced: None,
             },
         }
     }
@@ -316,6 +364,7 @@ impl TrackedAlert {
         self.enter(Phase::Resolved, now, wall);
         self.alert.ends_at = Some(wall);
         self.alert.ended_by = ended_by;
+        (self.alert.acknowledged, self.alert.silenced) = (None, None);
         true
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerting::OperatorActions;
 use crate::config::active::ActiveConfig;
 use crate::config::shard::Shard;
 use crate::config::{self, Capacity, Config, Cost, DescriptorLimit, Errors};
@@ -125,6 +126,7 @@ fn build_server(config: &Config) -> io::Result<()> {
         fleet: Arc::new(Fleet::default()),
         history,
         commands: Arc::new(PeerCommands::default()),
+        actions: OperatorActions::new(Arc::default(), Arc::default(), None, Arc::new(|_| ())),
         liveness: Liveness::default(),
         active_config: Arc::new(ActiveConfig::new(config.clone())),
         registry: Registry::new(),

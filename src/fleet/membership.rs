@@ -12,7 +12,7 @@ use super::excuses::MonitorHealth;
 use super::network::record::NetworkRecord;
 use super::rename::{Rename, UnnamedPeers, in_steps};
 use super::service::{ServiceName, unpolled};
-use super::{PollObserver, SavedFleet, Slot, Vantages, lock};
+use super::{AcknowledgedAlert, MaintenanceWindow, PollObserver, SavedFleet, Slot, Vantages, lock};
 
 /// All watched peers.
 #[derive(Debug, Default)]
@@ -22,6 +22,10 @@ pub struct Fleet {
     pub(super) observer: Option<Arc<dyn PollObserver>>,
     /// This agent and the others whose opinions it reads.
     pub(super) vantages: Mutex<Vantages>,
+    /// Maintenance that operators began at run time.
+    pub(super) maintenance: Mutex<Vec<MaintenanceWindow>>,
+    /// Alerts that fire and are acknowledged.
+    pub(super) acknowledged: Mutex<Arc<[AcknowledgedAlert]>>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +101,7 @@ impl Fleet {
             self.retire(&removed);
         }
         watched.slots = slots.into_iter().flatten().collect();
+        self.assign_maintenance(&watched.slots);
         renames.extend(watched.restore_peers(&added));
         for network in watched.networks.values() {
             network.changed.notify_one();

@@ -9,6 +9,7 @@ mod evidence;
 mod excuses;
 mod judge;
 mod lock;
+mod maintenance;
 mod majority;
 mod membership;
 mod network;
@@ -40,6 +41,7 @@ pub use consensus::{
 };
 pub use evidence::Evidence;
 use lock::lock;
+pub use maintenance::MaintenanceWindow;
 pub use membership::Fleet;
 pub use network::agreement::{Agreement, Difference, RingVerdict, WeightedRing};
 pub use network::genesis::NetworkReset;
@@ -53,6 +55,7 @@ pub use network::upgrades::{MAX_PENDING_UPGRADES, PendingUpgrade, ProtocolVerdic
 pub use network::verdict::{Compared, NetworkVerdict, StateDifference};
 pub use observation::{EndpointObservation, Observation};
 pub use observer::PollObserver;
+pub use opinions::acknowledged::{Acknowledged, AcknowledgedAlert};
 pub use opinions::on_network::{Absence, NetworkConclusion};
 pub use opinions::on_peer::{PeerConclusion, Place};
 pub use opinions::opinion::{ImplausibleOpinion, NetworkOpinion, Opinion, PeerOpinion, Proof};

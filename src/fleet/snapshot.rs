@@ -12,8 +12,8 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict, PeerRecord,
-    QueryRecord, ServiceTime, Tally, Vantages, lock,
+    AcknowledgedAlert, ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict,
+    PeerRecord, QueryRecord, ServiceTime, Tally, Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub clock_dispute: Option<ClockDispute>,
     /// This agent, and the other agents with their opinions while those count.
     pub vantages: Vantages,
+    /// Alerts that fire and are acknowledged.
+    pub acknowledged: Arc<[AcknowledgedAlert]>,
 }
 
 /// State of one network.
@@ -140,6 +142,7 @@ impl Fleet {
             checks: self.checks(),
             clock_dispute: self.clock_dispute(),
             vantages: lock(&self.vantages).at(now),
+            acknowledged: Arc::clone(&lock(&self.acknowledged)),
         }
     }
 

@@ -135,6 +135,28 @@ pub enum EventKind {
     SplitBegan,
     /// The network is no longer split.
     SplitEnded,
+    /// An operator acknowledged an alert, silenced alerts or put peers into maintenance.
+    ActionBegan {
+        /// `acknowledgement`, `silence` or `maintenance`.
+        #[schema(value_type = String)]
+        action: Label,
+        /// The labels of the alerts or peers.
+        labels: String,
+        /// Who did so.
+        created_by: String,
+        /// Why.
+        comment: String,
+    },
+    /// What an operator did has ended.
+    ActionEnded {
+        /// `acknowledgement`, `silence` or `maintenance`.
+        #[schema(value_type = String)]
+        action: Label,
+        /// The labels of the alerts or peers.
+        labels: String,
+        /// Why it ended.
+        why: String,
+    },
     /// A new configuration became active.
     ConfigReloaded {
         /// Number of configured peers.
@@ -225,6 +247,17 @@ impl fmt::Display for EventKind {
             Self::OrderChanged { from, to } => write!(f, "the order is {to}, was {from}"),
             Self::SplitBegan => f.write_str("split: no state holds more than half of the stake"),
             Self::SplitEnded => f.write_str("no longer split"),
+            Self::ActionBegan {
+                action,
+                labels,
+                created_by,
+                comment,
+            } => write!(f, "{action} of {labels} by {created_by}: {comment}"),
+            Self::ActionEnded {
+                action,
+                labels,
+                why,
+            } => write!(f, "the {action} of {labels} has ended: {why}"),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")
             }

@@ -155,6 +155,12 @@ impl History {
             .push(SystemTime::now(), EventSubject::default(), kind);
     }
 
+    /// Records an event about a peer or a network.
+    pub fn record_event_about(&self, peer: Option<&str>, network: Option<&str>, kind: EventKind) {
+        let subject = EventSubject { peer, network };
+        self.log.push(SystemTime::now(), subject, kind);
+    }
+
     pub(super) fn peer(&self, name: &str) -> Option<Arc<Mutex<PeerHistory>>> {
         let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
         peers.get(name).cloned()

@@ -48,6 +48,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .collect(),
             clock_dispute: None,
             vantages: Vantages::default(),
+            acknowledged: Arc::default(),
         };
         let facts = AgentFacts {
             vantage: config.vantage.clone(),

@@ -1,5 +1,5 @@
 //! The agent's HTTP server: metrics, pages, the API and health checks. Reads snapshots; the only
-//! changes it can cause are a reload and a poll.
+//! changes it can cause are a reload, a poll, and what operators say about alerts and peers.
 
 mod api;
 mod listener;
@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
+use crate::alerting::OperatorActions;
 use crate::config::active::ActiveConfig;
 use crate::config::render;
 use crate::config::shard::Shard;
@@ -49,6 +50,8 @@ pub struct AppState {
     pub history: Arc<History>,
     /// Sends commands to the tasks that poll the peers.
     pub commands: Arc<PeerCommands>,
+    /// What operators say about alerts and peers.
+    pub actions: OperatorActions,
     /// Whether the loops of the agent turn.
     pub liveness: Liveness,
     /// The active configuration.

@@ -191,6 +191,8 @@ mod tests {
                     ends_at: ended,
                     ended_by: None,
                     description: String::new(),
+                    acknowledged: None,
+                    silenced: None,
                 };
                 let clocks = Clocks {
                     now,

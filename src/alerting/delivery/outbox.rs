@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::alerting::inhibition::FiringAlerts;
+use crate::alerting::operator_actions::{ActionStore, SavedAction};
 use crate::alerting::{Alert, AlertSubject, AlertTracker, PersistedAlert, RuleInput};
 use crate::config::Webhook;
 use crate::fleet::Rename;
@@ -37,13 +38,16 @@ pub struct PersistedOutbox {
     /// What each webhook knows; absent in files of earlier versions, which sent each alert at once.
     #[serde(default)]
     sent: Option<BTreeMap<String, Vec<SentAlert>>>,
+    /// What operators say about alerts and peers; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<SavedAction>,
 }
 
 impl PersistedOutbox {
     /// Returns whether there are neither alerts nor messages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.alerts.is_empty() && self.queues.values().all(Vec::is_empty)
+        self.alerts.is_empty() && self.actions.is_empty() && self.queues.values().all(Vec::is_empty)
     }
 }
 
@@ -90,6 +94,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.sent_unrecorded = persisted.sent.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
+        inner.alert_tracker.actions = ActionStore::restore(persisted.actions, now, wall);
         let sent = persisted.sent.unwrap_or_default().into_iter();
         inner.groupings = sent
             .map(|(name, sent)| (name, Grouping::restore(sent)))
@@ -113,6 +118,7 @@ impl Outbox {
         let queues = inner.queues.iter();
         PersistedOutbox {
             alerts: inner.alert_tracker.export(),
+            actions: inner.alert_tracker.actions.export(),
             queues: queues
                 .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
@@ -189,7 +195,16 @@ impl Outbox {
                 queue.push(message);
             }
         }
-        any_message || subjects_changed || !changed_alerts.is_empty()
+        let marks_changed = alert_tracker.take_marks_changed();
+        any_message || subjects_changed || marks_changed || !changed_alerts.is_empty()
+    }
+
+    /// Gives access to the tracked alerts and to what operators say about them.
+    pub(in crate::alerting) fn with_tracker<T>(
+        &self,
+        access: impl FnOnce(&mut AlertTracker) -> T,
+    ) -> T {
+        access(&mut self.lock().alert_tracker)
     }
 
     /// Allows all queued messages to be sent.

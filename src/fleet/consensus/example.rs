@@ -62,6 +62,7 @@ pub(crate) fn snapshot_of(
         checks: crate::self_check::Checks::default(),
         clock_dispute: None,
         vantages: Vantages::default(),
+        acknowledged: Arc::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::fleet::{
     Condition, Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot,
 };
 
+use super::acknowledged::Acknowledged;
 use super::reached::reached_stake_ratio;
 
 /// What an agent says about the peers that it watches and their networks.
@@ -27,6 +28,9 @@ pub struct Opinion {
     pub networks: Vec<NetworkOpinion>,
     /// The watched peers of this agent's shard.
     pub peers: Vec<PeerOpinion>,
+    /// Alerts that fire at this agent and were acknowledged there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acknowledged: Vec<Acknowledged>,
 }
 
 /// What an agent says about one peer.
@@ -162,6 +166,7 @@ impl Opinion {
                 .iter()
                 .map(|record| PeerOpinion::new(record, snapshot.now))
                 .collect(),
+            acknowledged: Acknowledged::here(snapshot),
         }
     }
 
@@ -183,7 +188,15 @@ impl Opinion {
             let age = network.head_advance_age_seconds;
             (entry, "head_advance_age_seconds", age)
         });
-        let ages = ages.chain(advances).map(|it| (it, "0 or more seconds"));
+        let acknowledged = self.acknowledged.iter().enumerate();
+        let acknowledged = acknowledged.flat_map(|(entry, it)| {
+            [
+                (entry, "age_seconds", Some(it.age_seconds)),
+                (entry, "remaining_seconds", Some(it.remaining_seconds)),
+            ]
+        });
+        let ages = ages.chain(advances).chain(acknowledged);
+        let ages = ages.map(|it| (it, "0 or more seconds"));
         let ratios = networks()
             .map(|(entry, network)| (entry, "reached_stake_ratio", network.reached_stake_ratio))
             .map(|it| (it, "0 to 1"));
@@ -274,6 +287,7 @@ mod tests {
                 interval_seconds: 15.0,
                 proven: vec![Proof::Forked],
             }],
+            acknowledged: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::config::{Config, Mode};
 use crate::fleet::{Fleet, lock};
 
+use super::acknowledged::{Acknowledged, MAX_ACKNOWLEDGED};
 use super::opinion::{NetworkOpinion, Opinion, PeerOpinion};
 
 /// How long an opinion counts: one lost request does not change what follows from it.
@@ -45,6 +46,8 @@ pub struct ReceivedOpinion {
     pub peers: BTreeMap<String, PeerOpinion>,
     /// Networks by name.
     pub networks: BTreeMap<String, NetworkOpinion>,
+    /// Alerts that were acknowledged there.
+    pub acknowledged: Vec<Acknowledged>,
 }
 
 impl ReceivedOpinion {
@@ -60,6 +63,7 @@ impl ReceivedOpinion {
             networks: networks
                 .map(|network| (network.name.clone(), network))
                 .collect(),
+            acknowledged: opinion.acknowledged,
         }
     }
 }
@@ -120,6 +124,10 @@ impl Fleet {
         opinion.peers.retain(|peer| peers.contains(&peer.name));
         let on_networks = &mut opinion.networks;
         on_networks.retain(|network| networks.contains(&network.name));
+        let acknowledged = &mut opinion.acknowledged;
+        acknowledged.retain(|it| networks.contains(&it.network));
+        acknowledged.truncate(MAX_ACKNOWLEDGED);
+        acknowledged.iter_mut().for_each(Acknowledged::shorten);
         let received = Arc::new(ReceivedOpinion::new(opinion, asked));
         let mut vantages = lock(&self.vantages);
         let mut others = vantages.others.iter_mut();
@@ -171,6 +179,7 @@ mod tests {
             mode: Mode::Central,
             networks: Vec::new(),
             peers: peers.iter().map(on_peer).collect(),
+            acknowledged: Vec::new(),
         }
     }
 

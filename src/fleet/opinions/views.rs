@@ -131,7 +131,7 @@ impl ReceivedOpinion {
     /// Returns the opinion on a peer: the one with its name in its network. Operators choose names,
     /// while a key is only claimed by who answers, so that keys do not find a peer. But where both
     /// agents know a key and the keys are not equal, the other agent means another peer.
-    fn on_peer(&self, record: &PeerRecord) -> Option<&PeerOpinion> {
+    pub(super) fn on_peer(&self, record: &PeerRecord) -> Option<&PeerOpinion> {
         let opinion = self.peers.get(&record.peer.name)?;
         let keys = record.own_key().zip(opinion.key.as_ref());
         let is_other = keys.is_some_and(|(own, other)| own.to_string() != *other);

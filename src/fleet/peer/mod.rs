@@ -57,6 +57,8 @@ const RELEASE_VALID: Duration = Duration::from_secs(3 * 3600);
 pub struct PeerRecord {
     /// The peer as configured.
     pub peer: Arc<config::Peer>,
+    /// Maintenance windows that operators began at run time.
+    pub(in crate::fleet) maintenance: Vec<config::Window>,
     /// How the last poll went.
     pub last_poll: LastPoll,
     /// When the last good poll ended.
@@ -142,6 +144,7 @@ impl PeerRecord {
         let endpoints = peer.endpoints.iter().map(EndpointRecord::new).collect();
         Self {
             peer,
+            maintenance: Vec::new(),
             last_poll: LastPoll::None,
             last_good_poll: None,
             health: Health::Unknown,
@@ -278,10 +281,13 @@ impl PeerRecord {
     /// Whether `wall` is in a maintenance window: data is still collected, but alerts are silenced.
     #[must_use]
     pub fn in_maintenance(&self, wall: SystemTime) -> bool {
-        self.peer
-            .maintenance
-            .iter()
-            .any(|window| window.covers(wall))
+        self.maintenance_windows().any(|window| window.covers(wall))
+    }
+
+    /// Returns the maintenance windows of the configuration, and those that operators began at run
+    /// time.
+    pub fn maintenance_windows(&self) -> impl Iterator<Item = &config::Window> {
+        self.peer.maintenance.iter().chain(&self.maintenance)
     }
 
     /// Whether the last poll was good and is not outdated.

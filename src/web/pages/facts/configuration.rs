@@ -38,7 +38,8 @@ impl PeerFacts<'_> {
             entries.push(Entry::new("Labels", labels.join(", "), &source));
         }
         let current_time = self.snapshot.wall;
-        for window in peer.maintenance.iter().filter(|it| it.to > current_time) {
+        let windows = self.record.maintenance_windows();
+        for window in windows.filter(|it| it.to > current_time) {
             let comment = window
                 .comment
                 .as_deref()
