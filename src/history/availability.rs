@@ -36,24 +36,25 @@ impl Bars {
     /// Sums up summaries by hour, each with its hour since the epoch.
     fn sum_up(self, hours: &[(u32, Summary)], now: SystemTime) -> Vec<Uptime> {
         let (first, end) = self.range(now);
-        let bar = |begin: u32| {
+        let length = usize::try_from(self.hours).unwrap_or(1);
+        let empty = |begin: u32| {
             let begins = SystemTime::UNIX_EPOCH + HOUR * begin;
-            let mut bar = Uptime {
+            let elapsed = now.duration_since(begins).unwrap_or_default();
+            Uptime {
                 window: self.length(),
-                span: now
-                    .duration_since(begins)
-                    .unwrap_or_default()
-                    .min(self.length()),
+                span: elapsed.min(self.length()),
                 ..Uptime::default()
-            };
-            let of_bar = |hour: &u32| (begin..begin + self.hours).contains(hour);
-            for (_, summary) in hours.iter().filter(|(hour, _)| of_bar(hour)) {
+            }
+        };
+        let mut bars: Vec<Uptime> = (first..end).step_by(length).map(empty).collect();
+        for (hour, summary) in hours {
+            let place = hour.checked_sub(first).map(|place| place / self.hours);
+            let place = place.and_then(|place| usize::try_from(place).ok());
+            if let Some(bar) = place.and_then(|place| bars.get_mut(place)) {
                 bar.add(summary);
             }
-            bar
-        };
-        let length = usize::try_from(self.hours).unwrap_or(1);
-        (first..end).step_by(length).map(bar).collect()
+        }
+        bars
     }
 
     /// Returns when the first bar begins.

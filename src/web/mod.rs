@@ -36,7 +36,7 @@ use listener::authentication::{Authenticator, Refusal, require_authentication};
 use listener::authorization::require_write_access;
 use listener::connection::ConnectionContext;
 use listener::log_limit::limited;
-use pages::{LiveStreams, Pages};
+use pages::Pages;
 
 /// Requests that the agent reload its configuration; the reply is the errors, if any.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -83,10 +83,7 @@ impl Server {
             refusal_response,
         ));
         let other_routes = operation_routes(&state).merge(api::router(&state, stop.clone()));
-        let pages = Pages {
-            state,
-            streams: LiveStreams::default(),
-        };
+        let pages = Pages::new(state);
         let routes = pages::routes(&pages, other_routes.clone()).merge(other_routes);
         let app = prefix::with_prefix(routes, prefix)
             .layer(CompressionLayer::new())

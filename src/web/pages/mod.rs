@@ -1,17 +1,22 @@
 //! The web pages: the fleet, single networks and peers, and runbooks. Rendered on the server, and complete
 //! without JavaScript; with it they are updated live.
 
+mod availability;
 mod chart;
+mod columns;
 mod diagnosis;
 mod facts;
 mod fleet;
 mod format;
+mod headline;
 mod history_panel;
 mod icon;
 mod labels;
 mod live;
 mod network;
 mod network_card;
+mod network_strip;
+mod now;
 mod peer;
 mod peer_link;
 mod poll;
@@ -35,10 +40,11 @@ use url::form_urlencoded;
 use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
 
 use super::{AppState, internal_error};
+use availability::AvailabilityCache;
 use format::{Markup, TimeFormat};
 use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
-pub(super) use live::LiveStreams;
+use live::LiveStreams;
 use view::FleetView;
 
 /// What the pages share.
@@ -46,6 +52,27 @@ use view::FleetView;
 pub(super) struct Pages {
     pub(super) state: AppState,
     pub(super) streams: LiveStreams,
+    availability: AvailabilityCache,
+}
+
+impl Pages {
+    pub(super) fn new(state: AppState) -> Self {
+        Self {
+            state,
+            streams: LiveStreams::default(),
+            availability: AvailabilityCache::default(),
+        }
+    }
+
+    /// Reads the availability of the peers that `view` shows, as far as it is due.
+    async fn read_availability(&self, view: &FleetView) {
+        let snapshot = self.state.fleet.snapshot();
+        let peers = fleet::shown_peers(view, &snapshot);
+        let bars = view.bars.bars();
+        self.availability
+            .refresh(&self.state.history, &peers, bars)
+            .await;
+    }
 }
 
 /// The frame that all pages share.
@@ -159,10 +186,11 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
 /// `GET /`
 pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
+    pages.read_availability(&view).await;
     // Drawing thousands of peers takes too long for the threads that poll.
     let page = tokio::task::spawn_blocking(move || {
         let (state, snapshot) = (&pages.state, pages.state.fleet.snapshot());
-        let content = fleet::content(state, &view, &snapshot, relative_times(&snapshot))?;
+        let content = fleet::content(&pages, &view, &snapshot, relative_times(&snapshot))?;
         let shell = Shell::of(state, &content);
         fleet::FleetPage::new(state, &view, &snapshot, shell, content).render()
     });
@@ -175,12 +203,15 @@ pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
 /// `GET /live`
 async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
-    let state = pages.state.clone();
+    let (streams, stop) = (pages.streams.clone(), pages.state.stop.clone());
+    let runtime = tokio::runtime::Handle::current();
     let draw = move || {
-        let snapshot = state.fleet.snapshot();
-        fleet::content(&state, &view, &snapshot, absolute_times(&snapshot)).ok()
+        // Drawing runs on a thread of its own, which may wait.
+        runtime.block_on(pages.read_availability(&view));
+        let snapshot = pages.state.fleet.snapshot();
+        fleet::content(&pages, &view, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+    live::stream(&streams, stop, Arc::new(draw))
 }
 
 /// `GET /peers/{name}`
