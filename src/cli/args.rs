@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use crate::agent::logging::{LogFormat, LogLevel};
 use crate::config::shard::Shard;
 
+use super::operate::{AckArgs, ActionsArgs, MaintenanceArgs, SilenceArgs};
 use super::simulate;
 
 /// Polls Convex peers over HTTP and the binary protocol, evaluates their health and exports
@@ -80,6 +81,29 @@ pub(super) enum Command {
     /// The agent keeps it in `state_dir` when the trouble begins: the signed orders and blocks that
     /// prove it, to show to other operators. Their signatures are checked each time.
     Evidence(EvidenceArgs),
+    /// Acknowledge an alert that fires at a running agent
+    ///
+    /// It is not repeated until it ends or gets worse, for at most 4 hours.
+    ///
+    /// Exit codes: 0, or 1 if the agent refused or did not answer.
+    Ack(AckArgs),
+    /// Silence alerts of a running agent
+    ///
+    /// Nothing is sent about alerts with all of the given labels. Pages and metrics still show them.
+    ///
+    /// Exit codes: 0, or 1 if the agent refused or did not answer.
+    Silence(SilenceArgs),
+    /// Begin or end maintenance of a peer or a network at a running agent
+    ///
+    /// It acts as the maintenance windows in the configuration do.
+    Maintenance(MaintenanceArgs),
+    /// List what operators did at a running agent, or end some of it
+    ///
+    /// Prints id, kind, labels, time and reason of each acknowledgement, silence and maintenance that
+    /// has not ended, the oldest first.
+    ///
+    /// Exit codes: 0, or 1 if the agent refused or did not answer.
+    Actions(ActionsArgs),
     /// Run a simulated network on loopback, optionally with faults
     ///
     /// Its peers speak both protocols, to try out the agent, its alerts and its dashboards. Ends
@@ -323,7 +347,7 @@ pub(super) struct ManArgs {
     pub(super) dir: Option<PathBuf>,
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err("must be longer than zero, such as 5s".to_owned()),

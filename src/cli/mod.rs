@@ -5,6 +5,7 @@ pub mod check_config;
 pub mod decode;
 mod evidence;
 mod healthcheck;
+mod operate;
 mod probe;
 mod run;
 mod runtime;
@@ -63,6 +64,10 @@ pub fn main() -> ExitCode {
         Some(Command::Probe(args)) => probe::probe(args),
         Some(Command::Decode(args)) => decode(&args),
         Some(Command::Evidence(args)) => evidence::evidence(args),
+        Some(Command::Ack(args)) => operate::ack(args),
+        Some(Command::Silence(args)) => operate::silence(args),
+        Some(Command::Maintenance(args)) => operate::maintenance(args),
+        Some(Command::Actions(args)) => operate::actions(args),
         Some(Command::Simulate(args)) => simulate::simulate(&args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),
         Some(Command::MetricsReference) => print(&metrics::reference()),

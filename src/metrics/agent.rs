@@ -71,6 +71,17 @@ pub(super) fn write(snapshot: &Snapshot, facts: &AgentFacts, writer: &mut Writer
             family.sample([("verdict", verdict)], dispute.offset);
         }
     });
+    writer.family(&catalogue::ALERT_ACKNOWLEDGED, |family| {
+        for alert in snapshot.acknowledged.iter() {
+            let labels = [
+                ("alertname", alert.alertname.as_str()),
+                ("severity", alert.severity.as_str()),
+                ("peer", alert.peer.as_deref().unwrap_or_default()),
+                ("network", alert.network.as_deref().unwrap_or_default()),
+            ];
+            family.integer(labels, 1);
+        }
+    });
     write_targets(snapshot, writer);
 }
 

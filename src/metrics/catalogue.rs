@@ -354,6 +354,8 @@ catalogue! {
         "Whether this self-check of the agent passes; absent if no peer needs it. While it is 0, polls that fail because of it do not count against a peer.";
     CLOCK_DISPUTE = "convex_monitor_clock_skew_seconds", Gauge, Agent, Kept, ["verdict"],
         "The agent's clock minus that of most peers; only while two thirds of at least three peers are off by the same within 1 s, and then no peer has `clock_skew`. `verdict` is `agent_wrong` if the system does not say that its clock is synchronised or a receiver of notifications agrees with the peers, otherwise `disputed`.";
+    ALERT_ACKNOWLEDGED = "convex_alert_acknowledged", Gauge, Agent, Kept, ["alertname", "severity", "peer", "network"],
+        "1 for each firing alert of the agent's own rules that an operator has acknowledged, here or at another agent of `vantages`, else absent. `peer` and `network` are empty for alerts that are about none.";
     TARGETS = "convex_monitor_targets", Gauge, Agent, Kept, ["network", "role"],
         "Peers that this agent polls.";
     SERIES = "convex_monitor_series", Gauge, Agent, Kept, [],

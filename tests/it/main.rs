@@ -39,6 +39,7 @@ mod fleet {
 mod history;
 mod metrics;
 mod notify;
+mod operate;
 mod ops;
 
 mod poller {

@@ -21,6 +21,7 @@ use super::message::transition_id;
 use super::outbox::Outbox;
 use super::receiver_clock::ReceiverClock;
 use super::sender::{DeliveryError, Sender};
+use super::silences::Silences;
 
 /// All alerts are sent again after this time. `resolve_timeout` of the Alertmanager must be several
 /// times as long.
@@ -66,6 +67,7 @@ pub(super) async fn run(
 ) {
     let mut published = outbox.subscribe();
     let mut accepted = BTreeSet::new();
+    let mut silences = Silences::restore(outbox.silence_ids(&sender.receiver));
     let mut next_resend = Instant::now();
     loop {
         pulse.expect(MAX_ROUND);
@@ -74,8 +76,14 @@ pub(super) async fn run(
             next_resend = Instant::now() + RESEND_INTERVAL;
         }
         published.mark_unchanged();
-        let alerts = outbox.alerts();
-        let delivered = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
+        // First, so that no alert is notified before its silence is there.
+        let wanted = outbox.wanted_silences();
+        let silenced = silences.sync(&mut sender, &context, &wanted).await;
+        outbox.set_silence_ids(&sender.receiver, silences.ids());
+        let mut alerts = outbox.alerts();
+        alerts.retain(|alert| silences.allow(alert));
+        let sent = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
+        let delivered = silenced && sent;
         pulse.turned();
         let wait = async {
             if delivered {

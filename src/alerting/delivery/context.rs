@@ -55,6 +55,11 @@ impl MessageContext {
         url.into()
     }
 
+    /// Returns the labels that the operator adds to every alert.
+    pub(super) const fn operator_labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
     /// Returns the labels that identify an alert.
     pub(super) fn labels(&self, alert: &Alert) -> BTreeMap<String, String> {
         let mut labels = alert.subject.labels(&self.vantage);

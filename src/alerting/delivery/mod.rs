@@ -12,6 +12,7 @@ mod notifier;
 mod outbox;
 mod receiver_clock;
 mod sender;
+mod silences;
 #[cfg(test)]
 mod tests;
 mod webhook;

@@ -68,6 +68,13 @@ impl Notifier {
         } = &self.dependencies;
         metrics.set_receivers(config.notify.receivers());
         outbox.retain_webhooks(config.notify.webhooks.iter().map(|it| it.name.as_str()));
+        outbox.retain_silences(
+            config
+                .notify
+                .alertmanagers
+                .iter()
+                .map(|it| it.name.as_str()),
+        );
         let roots = system_roots_generation();
         let wanted = receivers(config).into_iter();
         let wanted = wanted.map(|(name, receiver)| (name, (receiver, roots)));

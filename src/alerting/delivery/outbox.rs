@@ -10,14 +10,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::alerting::inhibition::FiringAlerts;
-use crate::alerting::operator_actions::{ActionStore, SavedAction};
-use crate::alerting::{Alert, AlertSubject, AlertTracker, PersistedAlert, RuleInput};
+use crate::alerting::operator_actions::{ActionKind, ActionStore, SavedAction};
+use crate::alerting::{
+    Alert, AlertSubject, AlertTracker, OperatorAction, PersistedAlert, RuleInput,
+};
 use crate::config::Webhook;
 use crate::fleet::Rename;
 
 use super::context::MessageContext;
 use super::grouping::{Grouping, SentAlert};
 use super::message::WebhookMessage;
+use super::silences::SilenceIds;
 
 /// Largest number of alerts in the messages queued for one webhook; beyond it the oldest messages are
 /// dropped.
@@ -41,13 +44,19 @@ pub struct PersistedOutbox {
     /// What operators say about alerts and peers; absent in files of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     actions: Vec<SavedAction>,
+    /// Ids of silences by Alertmanager and what identifies the action.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    silences: BTreeMap<String, SilenceIds>,
 }
 
 impl PersistedOutbox {
     /// Returns whether there are neither alerts nor messages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.alerts.is_empty() && self.actions.is_empty() && self.queues.values().all(Vec::is_empty)
+        self.alerts.is_empty()
+            && self.actions.is_empty()
+            && self.silences.is_empty()
+            && self.queues.values().all(Vec::is_empty)
     }
 }
 
@@ -62,6 +71,8 @@ struct Inner {
     queues: BTreeMap<String, Queue>,
     /// What each webhook knows, by its name.
     groupings: BTreeMap<String, Grouping>,
+    /// Ids of silences by Alertmanager.
+    silences: BTreeMap<String, SilenceIds>,
     /// Whether the restored alerts were sent to webhooks without a record of it.
     sent_unrecorded: bool,
 }
@@ -95,6 +106,7 @@ impl Outbox {
         inner.sent_unrecorded = persisted.sent.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
         inner.alert_tracker.actions = ActionStore::restore(persisted.actions, now, wall);
+        inner.silences = persisted.silences;
         let sent = persisted.sent.unwrap_or_default().into_iter();
         inner.groupings = sent
             .map(|(name, sent)| (name, Grouping::restore(sent)))
@@ -119,6 +131,7 @@ impl Outbox {
         PersistedOutbox {
             alerts: inner.alert_tracker.export(),
             actions: inner.alert_tracker.actions.export(),
+            silences: inner.silences.clone(),
             queues: queues
                 .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
                 .collect(),
@@ -223,6 +236,44 @@ impl Outbox {
     /// Returns the alerts that are firing or recently ended.
     pub(super) fn alerts(&self) -> Vec<Alert> {
         self.lock().alert_tracker.alerts().cloned().collect()
+    }
+
+    /// Returns what an Alertmanager should silence: firing alerts that somebody has acknowledged, and
+    /// all silences.
+    pub(super) fn wanted_silences(&self) -> Vec<OperatorAction> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let tracker = &self.lock().alert_tracker;
+        let actions = tracker.actions.actions(now, wall).into_iter();
+        let silences = actions.filter(|action| action.kind == ActionKind::Silence);
+        let firing = tracker.firing();
+        let acknowledged = firing.filter_map(|(alert, _)| alert.acknowledged.clone());
+        acknowledged.chain(silences).collect()
+    }
+
+    /// Returns the ids of the silences in an Alertmanager.
+    pub(super) fn silence_ids(&self, receiver: &str) -> SilenceIds {
+        self.lock()
+            .silences
+            .get(receiver)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Sets the ids of the silences in an Alertmanager.
+    pub(super) fn set_silence_ids(&self, receiver: &str, ids: SilenceIds) {
+        let silences = &mut self.lock().silences;
+        if ids.is_empty() {
+            silences.remove(receiver);
+        } else {
+            silences.insert(receiver.to_owned(), ids);
+        }
+    }
+
+    /// Forgets the silences in all Alertmanagers but these.
+    pub(super) fn retain_silences<'a>(&self, receivers: impl Iterator<Item = &'a str>) {
+        let receivers: BTreeSet<&str> = receivers.collect();
+        let silences = &mut self.lock().silences;
+        silences.retain(|name, _| receivers.contains(name.as_str()));
     }
 
     /// Returns the first published message for a webhook, and the number of messages dropped since

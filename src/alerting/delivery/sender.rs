@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 use convex_client::{http_client_for, request_failure, retry_after};
 use headers::{Date, HeaderMapExt};
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, StatusCode};
-use reqwest::Client;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use reqwest::{Client, Response};
+use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::{BasicAuth, Target};
+use crate::config::{BasicAuth, SECRET, Secret, Target};
 use crate::fleet::Fleet;
 use crate::retry::RetryPauses;
 
@@ -25,8 +26,73 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// receiver for ever.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// Largest part of an answer that is read, bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
 /// Header with the id of a transition, so that receivers can recognise a repeated notification.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request to a receiver.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// What follows the receiver's URL.
+    pub(super) subpath: String,
+    /// What follows the query of the receiver's URL.
+    pub(super) query: Vec<(&'static str, &'static str)>,
+    /// JSON, or empty.
+    pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    /// Returns a `POST` to the receiver's URL.
+    pub(super) const fn post(body: Vec<u8>) -> Self {
+        Self {
+            method: Method::POST,
+            subpath: String::new(),
+            query: Vec::new(),
+            body,
+        }
+    }
+
+    /// Returns a `POST` of JSON to the receiver's URL.
+    pub(super) fn json(body: &Value) -> Self {
+        Self::post(body.to_string().into_bytes())
+    }
+}
+
+/// What a receiver answered.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The start of it; empty if it was not read.
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Returns the body; null if it is not JSON.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// What an answer means.
+#[derive(Debug)]
+pub(super) struct Reading<T> {
+    pub(super) outcome: Result<T, DeliveryError>,
+    /// How long the receiver asks for no requests, if it says so in its own way.
+    pub(super) pause: Option<Duration>,
+}
+
+impl<T> From<Result<T, DeliveryError>> for Reading<T> {
+    fn from(outcome: Result<T, DeliveryError>) -> Self {
+        Self {
+            outcome,
+            pause: None,
+        }
+    }
+}
 
 /// Sends requests to one receiver.
 #[derive(Debug)]
@@ -45,6 +111,10 @@ pub(super) struct Sender {
     quiet_until: Option<Instant>,
     /// Reason why the last request failed and is retried.
     last_failure: Option<String>,
+    /// The last answer, if it is kept.
+    pub(super) last_answer: Option<Answer>,
+    /// Whether the last answer is kept, with its body.
+    pub(super) keeps_answer: bool,
 }
 
 /// Why a request was not delivered.
@@ -80,6 +150,8 @@ impl Sender {
             pauses: RetryPauses::for_delivery(),
             quiet_until: None,
             last_failure: None,
+            last_answer: None,
+            keeps_answer: false,
         }
     }
 
@@ -91,14 +163,45 @@ impl Sender {
         body: Vec<u8>,
         id: Option<&str>,
     ) -> Result<(), DeliveryError> {
-        let outcome = self.try_post(subpath, body, id).await;
+        let request = Request {
+            subpath: subpath.to_owned(),
+            ..Request::post(body)
+        };
+        let answer = self.exchange(request, id, self.keeps_answer).await;
+        let outcome = answer.and_then(|answer| classify(answer.status));
+        self.conclude(&outcome);
+        outcome
+    }
+
+    /// Sends a request, reads the answer with `read`, and logs and counts the outcome. `id` is sent
+    /// as the idempotency key.
+    pub(super) async fn call<T>(
+        &mut self,
+        request: Request,
+        id: Option<&str>,
+        read: impl FnOnce(&Answer) -> Reading<T>,
+    ) -> Result<T, DeliveryError> {
+        let answer = self.exchange(request, id, true).await;
+        let outcome = answer.and_then(|answer| {
+            let Reading { outcome, pause } = read(&answer);
+            if pause.is_some() {
+                self.leave_alone(pause);
+            }
+            outcome
+        });
+        self.conclude(&outcome);
+        outcome
+    }
+
+    /// Logs and counts an outcome.
+    fn conclude<T>(&mut self, outcome: &Result<T, DeliveryError>) {
         self.metrics.record(&self.receiver, outcome.is_ok());
         let receiver = &self.receiver;
-        match &outcome {
-            Ok(()) if self.last_failure.is_some() => {
+        match outcome {
+            Ok(_) if self.last_failure.is_some() => {
                 tracing::info!(%receiver, "notifications are delivered again");
             }
-            Ok(()) => {}
+            Ok(_) => {}
             Err(DeliveryError::Rejected(why)) => {
                 tracing::error!(
                     %receiver, %why,
@@ -118,13 +221,12 @@ impl Sender {
                 tracing::debug!(%receiver, %why, "a notification is still not delivered; retrying");
             }
         }
-        if let Err(DeliveryError::Retryable(why)) = &outcome {
+        if let Err(DeliveryError::Retryable(why)) = outcome {
             self.last_failure = Some(why.clone());
         } else {
             self.last_failure = None;
             self.pauses = RetryPauses::for_delivery();
         }
-        outcome
     }
 
     /// Respects a `Retry-After`.
@@ -144,19 +246,29 @@ impl Sender {
         self.quiet_until.map_or(planned, |until| until.max(planned))
     }
 
-    async fn try_post(
+    /// Sends a request and waits for the answer, of which the body is read if it is needed.
+    async fn exchange(
         &mut self,
-        subpath: &str,
-        body: Vec<u8>,
+        request: Request,
         id: Option<&str>,
-    ) -> Result<(), DeliveryError> {
+        needs_body: bool,
+    ) -> Result<Answer, DeliveryError> {
         let client = self.client.clone().map_err(DeliveryError::Retryable)?;
         let mut url = self.url.clone().map_err(DeliveryError::Retryable)?;
+        let Request {
+            method,
+            subpath,
+            query,
+            body,
+        } = request;
         if !subpath.is_empty() {
             let path = format!("{}{subpath}", url.path().trim_end_matches('/'));
             url.set_path(&path);
         }
-        let mut request = client.post(url);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = client.request(method, url);
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
@@ -178,13 +290,52 @@ impl Sender {
         }
         let asked = retry_after(response.status(), response.headers(), SystemTime::now());
         self.leave_alone(asked);
-        classify(response.status())
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = if needs_body {
+            start_of_body(response).await
+        } else {
+            Vec::new()
+        };
+        let answer = Answer {
+            status,
+            headers,
+            body,
+        };
+        if self.keeps_answer {
+            self.last_answer = Some(answer.clone());
+        }
+        Ok(answer)
     }
+}
+
+/// Reads the start of a body. What cannot be read is missing: the status says whether the request
+/// arrived.
+async fn start_of_body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = MAX_ANSWER_BYTES - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == MAX_ANSWER_BYTES {
+            break;
+        }
+    }
+    body
+}
+
+/// Replaces the secrets of a target, and `more`, in a text.
+pub(super) fn mask(text: &str, target: &Target, more: Option<&Secret>) -> String {
+    let password = target.basic_auth.as_ref().map(|it| &it.password);
+    let token = target.http.bearer_token.as_ref();
+    let secrets = [Some(&target.url), password, token, more];
+    let secrets = secrets.into_iter().flatten().map(Secret::expose);
+    secrets
+        .filter(|secret| !secret.is_empty())
+        .fold(text.to_owned(), |text, secret| text.replace(secret, SECRET))
 }
 
 /// Classifies the status of a response. Only statuses that say that the request itself is wrong are
 /// final; a wrong token or path may be corrected later.
-fn classify(status: StatusCode) -> Result<(), DeliveryError> {
+pub(super) fn classify(status: StatusCode) -> Result<(), DeliveryError> {
     let why = || format!("the receiver answered with HTTP status {status}");
     match status {
         _ if status.is_success() => Ok(()),

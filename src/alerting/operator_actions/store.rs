@@ -134,7 +134,11 @@ impl ActionStore {
     }
 
     /// Returns all actions, the oldest first.
-    pub(super) fn actions(&self, now: Instant, wall: SystemTime) -> Vec<OperatorAction> {
+    pub(in crate::alerting) fn actions(
+        &self,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Vec<OperatorAction> {
         let actions = self.actions.iter();
         actions
             .map(|(id, declared)| declared.action(*id, now, wall))

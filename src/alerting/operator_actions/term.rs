@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::fleet::UnixMillis;
+
 /// From when until when an action counts. It ends by the wall clock, but never later than that long
 /// after it was declared, to whatever time the wall clock is set meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +25,11 @@ impl Term {
         now: Instant,
         wall: SystemTime,
     ) -> Self {
+        // As it is saved, so that a restart changes nothing.
+        let whole = |time| UnixMillis::from_time(time).to_time().unwrap_or(time);
+        let starts_at = whole(starts_at);
         let ends_at = starts_at.checked_add(length).unwrap_or(starts_at);
-        Self::at([wall, starts_at, ends_at], now, wall)
+        Self::at([whole(wall), starts_at, ends_at], now, wall)
     }
 
     /// A term that was declared at `declared`, before `now` and `wall`: the clock may have been set

@@ -1,4 +1,4 @@
-//! The JSON API: peers, networks, history, events, immediate polls and badges, with a description
+//! The JSON API: peers, networks, alerts, history, events, immediate polls and badges, with a description
 //! that is generated from the same types and routes.
 
 #![allow(
@@ -6,6 +6,8 @@
     reason = "the code that utoipa derives repeats the paths of types"
 )]
 
+mod actions;
+mod alerts;
 mod badge;
 mod conditional;
 mod consensus;
@@ -33,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::alerting::OperatorActions;
 use crate::fleet::{Fleet, NetworkVerdict, PeerRecord};
 use crate::history::History;
 use crate::poller::PeerCommands;
@@ -48,6 +51,7 @@ struct Api {
     fleet: Arc<Fleet>,
     history: Arc<History>,
     commands: Arc<PeerCommands>,
+    actions: OperatorActions,
     /// One permit for each event stream.
     streams: Arc<Semaphore>,
     /// Ends event streams.
@@ -63,6 +67,7 @@ pub(super) fn router(state: &AppState, stop: CancellationToken) -> Router {
         fleet: Arc::clone(&state.fleet),
         history: Arc::clone(&state.history),
         commands: Arc::clone(&state.commands),
+        actions: state.actions.clone(),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         stop,
         description: openapi::to_json(description, &state.prefix).into(),
@@ -83,6 +88,8 @@ pub(super) fn router(state: &AppState, stop: CancellationToken) -> Router {
 fn routes() -> OpenApiRouter<Api> {
     let write_routes = OpenApiRouter::new()
         .routes(routes!(poll::poll))
+        .routes(routes!(actions::begin))
+        .routes(routes!(actions::end))
         .route_layer(axum::middleware::from_fn(poll::require_write_access));
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(peers::peers))
@@ -93,6 +100,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(networks::networks))
         .routes(routes!(networks::network))
         .routes(routes!(opinion::opinion))
+        .routes(routes!(alerts::alerts))
+        .routes(routes!(actions::actions))
         .routes(routes!(events::events))
         .routes(routes!(openapi::openapi))
         .merge(write_routes)

@@ -24,6 +24,7 @@ use super::problem::Problem;
     tags(
         (name = "peers", description = "The watched peers."),
         (name = "networks", description = "The networks of the watched peers."),
+        (name = "alerts", description = "The alerts that fire, and what operators do about them."),
         (name = "opinion", description = "What agents tell each other."),
         (name = "history", description = "Past polls, uptime and events."),
         (name = "badges", description = "Images to embed in other sites."),

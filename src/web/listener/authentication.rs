@@ -19,7 +19,7 @@ use url::Url;
 use crate::config::active::ActiveConfig;
 use crate::config::{Tls, Web};
 
-use super::authorization::Caller;
+use super::authorization::{Caller, User};
 use super::certificates::Certificates;
 use super::client::RecentClients;
 use super::connection::{CloseConnection, ConnectionInfo};
@@ -35,8 +35,8 @@ const METRICS_PATH: &str = "/metrics";
 /// Number of clients remembered because they were let in.
 const KNOWN_CLIENTS: usize = 1024;
 
-/// Maximum size of a request body in bytes: no route reads one.
-const MAX_BODY_BYTES: u64 = 16 << 10;
+/// Maximum size of a request body in bytes.
+pub(in crate::web) const MAX_BODY_BYTES: u64 = 16 << 10;
 
 /// When clients may retry a request that was refused because of load.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -182,6 +182,14 @@ impl ListenerPolicy {
         }
     }
 
+    /// Returns the user of an authenticated request; none where passwords are not required, so that
+    /// nothing shows whose the name is.
+    fn user(&self, headers: &HeaderMap) -> Option<User> {
+        let has_password = !self.web.users.is_empty();
+        let Authorization(basic) = headers.typed_get::<Authorization<Basic>>()?;
+        has_password.then(|| User(basic.username().to_owned()))
+    }
+
     /// Identifies the caller by its certificate or by the password in `headers`; `None` where
     /// authentication is not configured.
     async fn caller(
@@ -271,6 +279,11 @@ pub(in crate::web) async fn require_authentication(
         Ok(caller) => {
             if let Some(caller) = caller {
                 head.extensions.insert(caller);
+            }
+            if caller == Some(Caller::Authenticated)
+                && let Some(user) = policy.user(&head.headers)
+            {
+                head.extensions.insert(user);
             }
             next.run(Request::from_parts(head, body)).await
         }

@@ -22,6 +22,10 @@ pub(in crate::web) enum Caller {
     },
 }
 
+/// The user whose password came with a request.
+#[derive(Clone, Debug)]
+pub(in crate::web) struct User(pub(in crate::web) String);
+
 /// Middleware: passes on requests that may change something; answers others 403 in plain text.
 pub(in crate::web) async fn require_write_access(request: Request, next: Next) -> Response {
     match deny_reason(&request) {

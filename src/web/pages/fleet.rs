@@ -9,13 +9,13 @@ use crate::config::Mode;
 use crate::fleet::{Evidence, PeerRecord, Snapshot};
 use crate::web::AppState;
 
+use super::alerts::{AlertsSection, Scope};
 use super::columns::{Column, Columns};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::format::TimeFormat;
 use super::headline::{Part, headline, worst_count};
 use super::icon::fleet_icon_url;
 use super::network_strip::NetworkStrip;
-use super::now::NowSection;
 use super::row::{Row, RowContext};
 use super::view::{BarSpan, FleetView, HealthFilter, ROWS_PER_PAGE, Sort};
 use super::{Content, Pages, Section, Shell, TableRow};
@@ -306,8 +306,6 @@ pub(super) fn content(
             .collect(),
     };
     let paging = Paging::new(&state.prefix, view, &selection, snapshot.peers.len());
-    let firing = state.actions.firing();
-    let now = NowSection::new(&state.prefix, &firing, &loaded.config.vantage, times);
     let head = TableHead::new(&state.prefix, view, &columns);
     Ok(Content {
         // The tab of a page in the background shows the beginning.
@@ -319,7 +317,10 @@ pub(super) fn content(
         icon: fleet_icon_url(&state.prefix, snapshot),
         sections: vec![
             Section::new("summary", summary.render()?),
-            Section::new("now", now.render()?),
+            Section::new(
+                "alerts",
+                AlertsSection::new(state, Scope::Fleet, times).render()?,
+            ),
             Section::new("networks", networks.render()?),
             Section::new("table-head", head.render()?),
             Section::new("paging", paging.render()?),

@@ -186,7 +186,7 @@ async function navigate(url, record) {
   if (record === 'push') history.pushState(null, '', url)
   if (record === 'replace') history.replaceState(null, '', url)
   document.title = other.title
-  for (const selector of ['#summary', '#now', '#networks', '#paging', '#table-head', '#rows', '#history-panel']) {
+  for (const selector of ['#summary', '#alerts', '#networks', '#paging', '#table-head', '#rows', '#history-panel']) {
     const [here, there] = [document.querySelector(selector), other.querySelector(selector)]
     if (here && there) preservingFocus(here, () => here.replaceChildren(...there.childNodes))
   }

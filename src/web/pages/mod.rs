@@ -1,6 +1,8 @@
 //! The web pages: the fleet, single networks and peers, and runbooks. Rendered on the server, and complete
 //! without JavaScript; with it they are updated live.
 
+mod actions;
+mod alerts;
 mod availability;
 mod chart;
 mod columns;
@@ -16,7 +18,6 @@ mod live;
 mod network;
 mod network_card;
 mod network_strip;
-mod now;
 mod peer;
 mod peer_link;
 mod poll;
@@ -40,6 +41,7 @@ use url::form_urlencoded;
 use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
 
 use super::{AppState, internal_error};
+use alerts::{AlertsSection, Scope};
 use availability::AvailabilityCache;
 use format::{Markup, TimeFormat};
 use history_panel::HistoryPanel;
@@ -169,6 +171,7 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route("/peers/{name}", get(peer))
         .route("/peers/{name}/live", get(peer_updates))
         .route("/peers/{name}/poll", poll::route(api))
+        .route("/actions", get(actions::page).post(actions::act))
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
         .route("/icon.svg", get(icon::icon))
@@ -261,7 +264,7 @@ async fn network(State(pages): State<Pages>, Path(name): Path<String>) -> Respon
             let text = format!("No network is called {}.", format::sanitize(&name));
             return message(state, StatusCode::NOT_FOUND, &text);
         };
-        let content = network::content(&state.prefix, found, &snapshot, relative_times(&snapshot));
+        let content = network_content(state, found, &snapshot, relative_times(&snapshot));
         let page = content.and_then(|content| {
             network::NetworkPage {
                 shell: Shell::of(state, &content),
@@ -282,9 +285,24 @@ async fn network_updates(State(pages): State<Pages>, Path(name): Path<String>) -
     let draw = move || {
         let snapshot = state.fleet.snapshot();
         let found = find_network(&snapshot, &name)?;
-        network::content(&state.prefix, found, &snapshot, absolute_times(&snapshot)).ok()
+        network_content(&state, found, &snapshot, absolute_times(&snapshot)).ok()
     };
     live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+}
+
+/// Draws the parts of the page of a network that are updated live.
+fn network_content(
+    state: &AppState,
+    network: &NetworkSnapshot,
+    snapshot: &Snapshot,
+    times: TimeFormat,
+) -> askama::Result<Content> {
+    let mut content = network::content(&state.prefix, network, snapshot, times)?;
+    let alerts = AlertsSection::new(state, Scope::Network(&network.name), times);
+    content
+        .sections
+        .push(Section::new("alerts", alerts.render()?));
+    Ok(content)
 }
 
 /// Returns the path of the page of a peer.

@@ -11,6 +11,7 @@ use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
 use crate::history::{self, Event, EventKind, Transcript};
 use crate::web::AppState;
 
+use super::alerts::{AlertsSection, Scope};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::facts::{Group, groups};
 use super::format::{Markup, TimeFormat, Timestamp, count, latency, sanitize};
@@ -177,6 +178,11 @@ pub(super) fn content(
         ],
     };
     let vantages = VantagesSection::on_peer(record, snapshot, times);
+    let scope = Scope::Peer {
+        peer: name,
+        network: &record.peer.network,
+    };
+    let alerts = AlertsSection::new(state, scope, times);
     let events = Events {
         has_more: events.len() == MAX_EVENTS,
         events: events
@@ -192,6 +198,7 @@ pub(super) fn content(
         icon: icon_url(&state.prefix, record.health, None),
         sections: vec![
             Section::new("verdict", verdict.render()?),
+            Section::new("alerts", alerts.render()?),
             Section::new("vantages", vantages.render()?),
             Section::new("endpoints", endpoints.render()?),
             Section::new("facts", facts.render()?),
