@@ -111,11 +111,7 @@ mod tests {
             failed_ms,
             ..Summary::default()
         };
-        let hours = [
-            (75, polled(1, 0)),
-            (98, polled(3, 1)),
-            (100, polled(5, 0)),
-        ];
+        let hours = [(75, polled(1, 0)), (98, polled(3, 1)), (100, polled(5, 0))];
         let by_hour = Bars {
             count: 24,
             hours: 1,

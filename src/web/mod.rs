@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::alerting::OperatorActions;
 use crate::config::active::ActiveConfig;
@@ -72,6 +73,11 @@ pub struct AppState {
 /// The routes of the agent, ready to be served.
 pub struct Server(ConnectionContext);
 
+/// Answers that are compressed: also event streams, whose encoder is flushed with each event.
+fn compressible() -> impl Predicate {
+    SizeAbove::default().and(NotForContentType::IMAGES)
+}
+
 impl Server {
     /// Builds all routes, and the listener's TLS and passwords. Event streams end with `state.stop`.
     #[must_use]
@@ -87,7 +93,7 @@ impl Server {
         let pages = Pages::new(state);
         let routes = pages::routes(&pages, other_routes.clone()).merge(other_routes);
         let app = prefix::with_prefix(routes, prefix)
-            .layer(CompressionLayer::new())
+            .layer(CompressionLayer::new().compress_when(compressible()))
             .layer(axum::middleware::from_fn_with_state(
                 Arc::clone(&authenticator),
                 require_authentication,

@@ -209,11 +209,7 @@ fn draw(uptimes: &[Uptime], total: &Uptime, bars: Bars, now: SystemTime) -> Mark
             let failed = failed_height(&uptimes[first]);
             push_fmt(
                 &mut rest,
-                format_args!(
-                    "M{x} {failed}v{0}h{1}v-{0}z",
-                    HEIGHT - failed,
-                    pitch - 1
-                ),
+                format_args!("M{x} {failed}v{0}h{1}v-{0}z", HEIGHT - failed, pitch - 1),
             );
             push_fmt(&mut svg, format_args!(r#"<path class="good" d="{rest}"/>"#));
         }
@@ -232,10 +228,7 @@ fn outline(path: &mut String, kind: Kind, bar: &Uptime, x: u32, width: u32) {
         Kind::Maintenance => (HEIGHT / 3, HEIGHT / 3),
         Kind::Unknown => (HEIGHT - 3, 3),
     };
-    push_fmt(
-        path,
-        format_args!("M{x} {top}v{height}h{width}v-{height}z"),
-    );
+    push_fmt(path, format_args!("M{x} {top}v{height}h{width}v-{height}z"));
 }
 
 /// Returns the height of the failed part of a bar.
@@ -331,6 +324,11 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + HOUR * 48 - Duration::from_secs(1);
         let drawn = Availability::new(&[bar(0, 0, 0), bar(0, 0, 0)], bars, now);
         assert_eq!((drawn.ratio, drawn.watched), (None, None));
-        assert!(drawn.bars.0.contains("<title>1970-01-01 to 1970-01-02: not watched</title>"));
+        assert!(
+            drawn
+                .bars
+                .0
+                .contains("<title>1970-01-01 to 1970-01-02: not watched</title>")
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::alerts::{AlertsSection, Scope};
 use super::columns::{Column, Columns};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::format::TimeFormat;
-use super::headline::{Part, headline, worst_count};
+use super::headline::{self, Part};
 use super::icon::fleet_icon_url;
 use super::network_strip::NetworkStrip;
 use super::row::{Row, RowContext};
@@ -283,7 +283,7 @@ pub(super) fn content(
         .filter(|record| record.peer.sidecar.is_some() && loaded.config.mode == Mode::Sidecar);
     let summary = Summary {
         prefix: &state.prefix,
-        parts: headline(snapshot),
+        parts: headline::parts(snapshot),
         failing_checks: snapshot
             .checks
             .healthy()
@@ -308,10 +308,9 @@ pub(super) fn content(
     let paging = Paging::new(&state.prefix, view, &selection, snapshot.peers.len());
     let head = TableHead::new(&state.prefix, view, &columns);
     Ok(Content {
-        // The tab of a page in the background shows the beginning.
         title: format!(
             "{} · Convex peers · {}",
-            worst_count(snapshot),
+            headline::title(snapshot),
             loaded.config.vantage
         ),
         icon: fleet_icon_url(&state.prefix, snapshot),

@@ -1,9 +1,7 @@
 //! One sentence about everything that is watched: how many peers have trouble, what the networks
 //! do, and how many peers they can still lose.
 
-use crate::fleet::{
-    Evidence, Health, Losable, NetworkSnapshot, OrderState, Snapshot, StakeClass,
-};
+use crate::fleet::{Evidence, Health, Losable, NetworkSnapshot, OrderState, Snapshot, StakeClass};
 
 use super::view::{FleetView, HealthFilter};
 
@@ -28,7 +26,7 @@ impl Part {
 }
 
 /// Returns the parts of the sentence.
-pub(super) fn headline(snapshot: &Snapshot) -> Vec<Part> {
+pub(super) fn parts(snapshot: &Snapshot) -> Vec<Part> {
     let mut parts = peers(snapshot);
     match snapshot.networks.as_slice() {
         [] => {}
@@ -42,16 +40,11 @@ pub(super) fn headline(snapshot: &Snapshot) -> Vec<Part> {
     parts
 }
 
-/// Returns the count that the title of the page begins with: the worst health that a peer has.
-pub(super) fn worst_count(snapshot: &Snapshot) -> String {
-    let all = snapshot.peers.len();
-    let worst = [Health::Down, Health::Degraded, Health::Unknown]
-        .into_iter()
-        .find(|health| snapshot.count(*health) > 0);
-    match worst {
-        Some(health) => format!("{} of {all} {}", snapshot.count(health), health.as_str()),
-        None => format!("{all} up"),
-    }
+/// Returns how many peers have which trouble, in the words of the headline, for the title of the
+/// page: a tab in the background shows its beginning.
+pub(super) fn title(snapshot: &Snapshot) -> String {
+    let parts = peers(snapshot).into_iter();
+    parts.map(|part| part.text).collect::<Vec<_>>().join(", ")
 }
 
 /// How many peers have which trouble.
@@ -181,10 +174,16 @@ mod tests {
         for (quorum, expected) in [
             (None, None),
             (Some((0.0, 0.33, (0, 0))), Some(("can lose no peer", ""))),
-            (Some((0.2, 0.13, (0, 0))), Some(("can lose no peer", "down"))),
+            (
+                Some((0.2, 0.13, (0, 0))),
+                Some(("can lose no peer", "down")),
+            ),
             (Some((0.4, -0.07, (0, 0))), Some(("quorum lost", "down"))),
             (Some((0.1, 0.23, (1, 1))), Some(("can lose 1 peer", ""))),
-            (Some((0.1, 0.23, (1, 3))), Some(("can lose 1 to 3 peers", ""))),
+            (
+                Some((0.1, 0.23, (1, 3))),
+                Some(("can lose 1 to 3 peers", "")),
+            ),
             (Some((0.0, 0.33, (4, 4))), Some(("can lose 4 peers", ""))),
         ] {
             let network = network(OrderState::Advancing, quorum);
@@ -203,7 +202,10 @@ mod tests {
             network(OrderState::Idle, None),
         ];
         let parts = several(&networks);
-        let texts: Vec<_> = parts.iter().map(|part| (part.text.as_str(), part.class)).collect();
+        let texts: Vec<_> = parts
+            .iter()
+            .map(|part| (part.text.as_str(), part.class))
+            .collect();
         assert_eq!(
             texts,
             [

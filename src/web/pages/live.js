@@ -78,14 +78,20 @@ function updateSection(id, html) {
   preservingFocus(section, () => section.replaceChildren(fresh))
 }
 
-function updateRows(rows, order) {
+function updateRows({ rows = {}, cells = {}, order }) {
   const body = document.getElementById('rows')
   if (!body) return
   const byKey = new Map([...body.children].map((row) => [row.dataset.key, row]))
+  for (const [key, changed] of Object.entries(cells)) {
+    const row = byKey.get(key)
+    for (const [place, html] of Object.entries(changed)) {
+      if (row?.cells[place]) replaceKeepingFocus(row.cells[place], parse(html).firstElementChild)
+    }
+  }
   for (const [key, html] of Object.entries(rows)) {
     const row = parse(html).firstElementChild
     const previous = byKey.get(key)
-    if (previous) replaceRow(previous, row)
+    if (previous) replaceKeepingFocus(previous, row)
     byKey.set(key, row)
   }
   if (!order) return
@@ -99,14 +105,13 @@ function updateRows(rows, order) {
   if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true })
 }
 
-/** Replaces a row by `fresh`, and keeps the focus on the same link, what is open and what is marked. */
-function replaceRow(row, fresh) {
+/** Replaces a row or a cell by `fresh`, and keeps the focus on the same link, and what is open. */
+function replaceKeepingFocus(element, fresh) {
   const focusable = (of) => [...of.querySelectorAll('a, summary')]
-  const focused = focusable(row).indexOf(document.activeElement)
+  const focused = focusable(element).indexOf(document.activeElement)
   const details = fresh.querySelector('details')
-  if (details) details.open = row.querySelector('details')?.open ?? false
-  fresh.classList.toggle('is-current', row.classList.contains('is-current'))
-  row.replaceWith(fresh)
+  if (details) details.open = element.querySelector('details')?.open ?? false
+  element.replaceWith(fresh)
   if (focused >= 0) focusable(fresh)[focused]?.focus({ preventScroll: true })
 }
 
@@ -114,8 +119,10 @@ function update(changes) {
   document.title = changes.title
   liveIcon = changes.icon
   if (icon.getAttribute('href') !== liveIcon) icon.setAttribute('href', liveIcon)
-  for (const [id, html] of Object.entries(changes.sections)) updateSection(id, html)
-  updateRows(changes.rows, changes.order)
+  // A page that is not seen gets its title and icon only.
+  if (document.hidden) return
+  for (const [id, html] of Object.entries(changes.sections ?? {})) updateSection(id, html)
+  updateRows(changes)
 }
 
 // --- the stream ---
@@ -143,7 +150,8 @@ function markFresh() {
 
 function connect() {
   source?.close()
-  source = new EventSource(page.dataset.live)
+  const { live } = page.dataset
+  source = new EventSource(document.hidden ? `${live}${live.includes('?') ? '&' : '?'}head=` : live)
   source.addEventListener('news', (event) => {
     markFresh()
     update(JSON.parse(event.data))
@@ -155,6 +163,9 @@ function connect() {
     if (Date.now() - lastEvent > 1_000) markStale()
   })
 }
+
+// A page that comes into view again gets all that it has missed.
+document.addEventListener('visibilitychange', connect)
 
 function markStale() {
   const at = new Date(lastEvent).toISOString().slice(11, 19)

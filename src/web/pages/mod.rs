@@ -46,7 +46,7 @@ use availability::AvailabilityCache;
 use format::{Markup, TimeFormat};
 use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
-use live::LiveStreams;
+use live::{Detail, LiveStreams};
 use view::FleetView;
 
 /// What the pages share.
@@ -207,6 +207,7 @@ pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
 async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
     let (streams, stop) = (pages.streams.clone(), pages.state.stop.clone());
+    let address = format!("/{}", view.query());
     let runtime = tokio::runtime::Handle::current();
     let draw = move || {
         // Drawing runs on a thread of its own, which may wait.
@@ -214,7 +215,13 @@ async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
         let snapshot = pages.state.fleet.snapshot();
         fleet::content(&pages, &view, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&streams, stop, Arc::new(draw))
+    live::stream(
+        &streams,
+        &address,
+        Detail::parse(uri.query()),
+        stop,
+        Arc::new(draw),
+    )
 }
 
 /// `GET /peers/{name}`
@@ -245,14 +252,16 @@ async fn peer(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) ->
 }
 
 /// `GET /peers/{name}/live`
-async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
     let state = pages.state.clone();
+    let address = peer_path(&state, &name);
     let draw = move || {
         let snapshot = state.fleet.snapshot();
         let record = find_peer(&snapshot, &name)?;
         peer::content(&state, record, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
+    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
 }
 
 /// `GET /networks/{name}`
@@ -280,14 +289,20 @@ async fn network(State(pages): State<Pages>, Path(name): Path<String>) -> Respon
 }
 
 /// `GET /networks/{name}/live`
-async fn network_updates(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+async fn network_updates(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Response {
     let state = pages.state.clone();
+    let address = format!("/networks/{}", path_segment(&name));
     let draw = move || {
         let snapshot = state.fleet.snapshot();
         let found = find_network(&snapshot, &name)?;
         network_content(&state, found, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
+    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
 }
 
 /// Draws the parts of the page of a network that are updated live.

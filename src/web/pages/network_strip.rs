@@ -147,7 +147,9 @@ fn draw_bar(quorum: &Quorum) -> Markup {
     let line = THRESHOLD * BAR_WIDTH;
     push_fmt(
         &mut svg,
-        format_args!(r#"<path class="threshold" d="M{line:.1} 0V14"><title>a block needs more than 67 %</title></path></svg>"#),
+        format_args!(
+            r#"<path class="threshold" d="M{line:.1} 0V14"><title>a block needs more than 67 %</title></path></svg>"#
+        ),
     );
     Markup(svg)
 }

@@ -220,31 +220,35 @@ impl OrderCell {
         let now = snapshot.now;
         let order = record.order(now)?;
         // The block whose state the peer has is the last one that it executed.
-        let executed = record.poll_answer(now).and_then(|answer| answer.state_block);
+        let executed = record
+            .poll_answer(now)
+            .and_then(|answer| answer.state_block);
         let executed = executed.map(|block| block.saturating_add(1));
         let levels = ORDER_LEVELS.into_iter().zip(order.by_level().map(Some));
         let mut above: Option<i64> = None;
-        let steps = levels.chain([("executed", executed)]).map(|(name, blocks)| {
-            let Some(blocks) = blocks else {
-                return LadderStep {
-                    text: "?".to_owned(),
-                    class: "unknown",
-                    title: format!("{name}: not known"),
+        let steps = levels
+            .chain([("executed", executed)])
+            .map(|(name, blocks)| {
+                let Some(blocks) = blocks else {
+                    return LadderStep {
+                        text: "?".to_owned(),
+                        class: "unknown",
+                        title: format!("{name}: not known"),
+                    };
                 };
-            };
-            let fewer = above.map(|above| above.saturating_sub(blocks));
-            above = Some(blocks);
-            let (text, class) = match fewer {
-                None => (number(blocks), "first"),
-                Some(..=0) => ("=".to_owned(), "equal"),
-                Some(fewer) => (number(-fewer), "fewer"),
-            };
-            LadderStep {
-                text,
-                class,
-                title: format!("{name} {}", number(blocks)),
-            }
-        });
+                let fewer = above.map(|above| above.saturating_sub(blocks));
+                above = Some(blocks);
+                let (text, class) = match fewer {
+                    None => (number(blocks), "first"),
+                    Some(..=0) => ("=".to_owned(), "equal"),
+                    Some(fewer) => (number(-fewer), "fewer"),
+                };
+                LadderStep {
+                    text,
+                    class,
+                    title: format!("{name} {}", number(blocks)),
+                }
+            });
         let state = record.order_state(now);
         let trouble = matches!(state, OrderState::Stalled | OrderState::Receding);
         Some(Self {
@@ -267,9 +271,7 @@ impl StateCell {
             class,
             first_block: record.comparison.first_block().map(number),
             is_current: record.comparison != Comparison::NotCompared,
-            compared: record
-                .compared
-                .map(|at| times.at(snapshot.time_of(at))),
+            compared: record.compared.map(|at| times.at(snapshot.time_of(at))),
         }
     }
 }

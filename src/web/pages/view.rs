@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_query_string_is_parsed_and_formatted_back() {
-        let query = "?q=eu+1&health=down&network=main&group=label%3Aregion&sort=-lag&bars=30d&page=3";
+        let query =
+            "?q=eu+1&health=down&network=main&group=label%3Aregion&sort=-lag&bars=30d&page=3";
         let view = FleetView::parse(query.strip_prefix('?'));
         assert_eq!(
             (view.search.as_str(), view.health, view.page),
