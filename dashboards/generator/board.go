@@ -15,17 +15,20 @@ const columns = 24
 // board is a dashboard: rows of panels, laid out one after another.
 type board struct {
 	uid, title, about string
-	// range is how far back the viewer looks at first.
+	// back is the time range that a dashboard opens with.
 	back        string
 	variables   []variable
 	annotations []annotation
 	rows        []row
 }
 
-// row is a heading and the panels below it; the first row has none.
+// row is a heading and the panels below it; the first row has no heading.
 type row struct {
 	title  string
 	panels []*panel
+	// collapsed: what the panels show needs a feature that many installations do not use. Grafana
+	// does not run the queries of a collapsed row.
+	collapsed bool
 }
 
 // The dashboards by their uids; all of them link to all others, in this order.
@@ -65,15 +68,17 @@ func (b board) place() []dashboard.PanelOrRowPanel {
 	feed := func() { x, y, tallest = 0, y+tallest, 0 }
 	for _, row := range b.rows {
 		feed()
+		head := dashboard.NewRowPanel()
 		if row.title != "" {
 			id++
-			head := dashboard.NewRowPanel()
 			head.Id = id
 			head.Title = &row.title
+			head.Collapsed = row.collapsed
 			head.GridPos = &dashboard.GridPos{X: 0, Y: y, W: columns, H: 1}
 			placed = append(placed, dashboard.PanelOrRowPanel{RowPanel: head})
 			y++
 		}
+		below := y
 		for _, it := range row.panels {
 			if x+it.width > columns {
 				feed()
@@ -85,15 +90,22 @@ func (b board) place() []dashboard.PanelOrRowPanel {
 			for _, link := range it.links {
 				made.Links = append(made.Links, link(b))
 			}
-			placed = append(placed, dashboard.PanelOrRowPanel{Panel: &made})
+			if row.collapsed {
+				head.Panels = append(head.Panels, made)
+			} else {
+				placed = append(placed, dashboard.PanelOrRowPanel{Panel: &made})
+			}
 			x += it.width
 			tallest = max(tallest, it.height)
+		}
+		if row.collapsed {
+			x, y, tallest = 0, below, 0
 		}
 	}
 	return placed
 }
 
-// variable is what the viewer chooses.
+// variable is a choice at the top of a dashboard.
 type variable struct {
 	name, label, query string
 	// one: exactly one value, not several or all.
@@ -157,10 +169,10 @@ func (a annotation) build() dashboard.AnnotationQuery {
 	return made
 }
 
-// link is where a panel leads, as seen from the board that it is on.
+// link makes a link of a panel for the board that it is on.
 type link func(board) dashboard.DashboardLink
 
-// at leads to another dashboard, with the choices that both have and the time range.
+// at links to another dashboard and keeps the variables that both have and the time range.
 func at(uid string) link {
 	return func(from board) dashboard.DashboardLink {
 		to := titled(uid)
@@ -169,7 +181,7 @@ func at(uid string) link {
 	}
 }
 
-// runbook leads to what to do about an alert; the address is the placeholder that the rules have too.
+// runbook links to the runbook of an alert; the address is the same placeholder as in the rules.
 func runbook(alert string) link {
 	return func(board) dashboard.DashboardLink {
 		return leading("Runbook of "+alert, "https://runbooks.example/"+alert+".md")
@@ -195,7 +207,7 @@ func (b board) button(uid string) dashboard.DashboardLink {
 	return made
 }
 
-// kept has the choices that a link hands on: those of both, but for several peers where one is wanted.
+// kept has the variables that a link passes on: those of both boards, except several peers where one is needed.
 func (b board) kept(to board) []string {
 	kept := []string{"${datasource:queryparam}"}
 	for _, mine := range b.variables {
@@ -208,33 +220,33 @@ func (b board) kept(to board) []string {
 	return kept
 }
 
-// titled has of each dashboard what links to it need.
+// titled has the parts of each dashboard that links to it need.
 func titled(uid string) board {
 	switch uid {
 	case "convex-fleet":
 		return board{uid: uid, title: "Fleet overview", about: "What is wrong, and where", variables: []variable{network, peers, vantage}}
 	case "convex-peer":
-		return board{uid: uid, title: "Peer", about: "All that is known of one peer", variables: []variable{network, onePeer, vantage}}
+		return board{uid: uid, title: "Peer", about: "Everything about one peer", variables: []variable{network, onePeer, vantage}}
 	case "convex-consensus":
-		return board{uid: uid, title: "Consensus and forks", about: "Order, finality, lag, forks and quorum", variables: []variable{network, peers, vantage}}
+		return board{uid: uid, title: "Consensus and forks", about: "Order, finality, quorum, lag and forks", variables: []variable{network, peers, vantage}}
 	case "convex-stake":
-		return board{uid: uid, title: "Stake and economy", about: "Stake, weight, balances, prices, the operator's queries", variables: []variable{network, peers, vantage}}
+		return board{uid: uid, title: "Stake and economy", about: "Stake, weight, balances, prices and custom queries", variables: []variable{network, peers, vantage}}
 	case "convex-service-level":
-		return board{uid: uid, title: "Service level", about: "Good polls, error budget, latency", variables: []variable{network, peers, vantage}}
+		return board{uid: uid, title: "Service level", about: "Availability, error budgets and latency", variables: []variable{network, peers, vantage}}
 	case "convex-monitor":
-		return board{uid: uid, title: "Monitor itself", about: "Whether the agents can be believed", variables: []variable{network, vantage}}
+		return board{uid: uid, title: "Agent health", about: "Whether the agents work and can be trusted", variables: []variable{network, vantage}}
 	}
 	panic("there is no dashboard " + uid)
 }
 
-// started begins a board with what is said of it in links.
+// started returns a board with its parts from titled.
 func started(uid, back string) board {
 	made := titled(uid)
 	made.back = back
 	return made
 }
 
-// to is the data link of a column with the names of peers, or of a line with the label of one.
+// toPeer is the data link of a column with names of peers, or of a line with the labels of one.
 func toPeer(peer, network string) dashboard.DashboardLink {
 	return leading("This peer", "/d/convex-peer?${datasource:queryparam}&var-network="+network+"&var-peer="+peer+"&${vantage:queryparam}&${__url_time_range}")
 }

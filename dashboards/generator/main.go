@@ -1,4 +1,4 @@
-// Command generator makes the Grafana dashboards and checks that Grafana's own types know everything in them.
+// Command generator writes the Grafana dashboards and checks them against Grafana's types.
 //
 // It is run by `make dashboards` and by `scripts/test ops`.
 package main
@@ -15,7 +15,7 @@ import (
 )
 
 const usage = `usage: generator generate DIRECTORY   writes each dashboard as DIRECTORY/UID.json
-       generator check FILE...        decodes dashboards, refusing every field that Grafana's types do not have`
+       generator check FILE...        decodes dashboards, rejecting every field that Grafana's types do not have`
 
 func main() {
 	if len(os.Args) < 3 {
@@ -68,7 +68,7 @@ func check(files []string) error {
 			return err
 		}
 		var decoded dashboard.Dashboard
-		// The error of a dashboard without fault is not nil, but empty.
+		// For a valid dashboard the error is not nil, but empty.
 		if err := decoded.UnmarshalJSONStrict(text); err != nil && err.Error() != "" {
 			return fmt.Errorf("%s: %w", file, err)
 		}

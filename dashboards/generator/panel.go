@@ -7,6 +7,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/heatmap"
 	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
 	"github.com/grafana/grafana-foundation-sdk/go/stat"
 	"github.com/grafana/grafana-foundation-sdk/go/statetimeline"
@@ -14,18 +15,18 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// source is the data source that the viewer chose.
+// source is the data source that you choose at the top of a dashboard.
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
-// panel is a panel without its place, which the board gives.
+// panel is a panel without its position, which the board sets.
 type panel struct {
 	dashboard.Panel
 	width, height uint32
-	// links are where the viewer goes on from here.
+	// links lead from the panel to other dashboards and to runbooks.
 	links []link
 }
 
-// newPanel has the title and the description that every panel needs.
+// newPanel sets the title and the description that every panel needs.
 func newPanel(kind, title, about string, options, custom any) *panel {
 	made := &panel{Panel: *dashboard.NewPanel(), width: 12, height: 8}
 	made.Type = kind
@@ -46,13 +47,13 @@ func numbers(title, about string) *panel {
 	options.ColorMode = common.BigValueColorModeBackgroundSolid
 	options.Orientation = common.VizOrientationAuto
 	options.ReduceOptions = common.ReduceDataOptions{Calcs: []string{"lastNotNull"}, Fields: cog.ToPtr(""), Values: cog.ToPtr(false)}
-	return newPanel("stat", title, about, options, nil).size(3, 4).paint(dashboard.FieldColorModeIdThresholds)
+	return newPanel("stat", title, about, options, nil).size(3, 3).paint(dashboard.FieldColorModeIdThresholds)
 }
 
 // lines shows values over time.
 func lines(title, about string) *panel {
 	options := timeseries.NewOptions()
-	options.Legend = legend()
+	options.Legend = legendTable()
 	options.Tooltip = common.VizTooltipOptions{Mode: common.TooltipDisplayModeMulti, Sort: common.SortOrderDescending}
 	custom := &timeseries.FieldConfig{
 		DrawStyle:         cog.ToPtr(common.GraphDrawStyleLine),
@@ -71,7 +72,7 @@ func states(title, about string, named mapping) *panel {
 	options := statetimeline.NewOptions()
 	options.ShowValue = common.VisibilityModeNever
 	options.RowHeight = 0.8
-	options.Legend = legend()
+	options.Legend = legendList()
 	options.Tooltip = common.VizTooltipOptions{Mode: common.TooltipDisplayModeSingle, Sort: common.SortOrderNone}
 	options.PerPage = nil
 	custom := &statetimeline.FieldConfig{
@@ -84,7 +85,39 @@ func states(title, about string, named mapping) *panel {
 	return made
 }
 
-func legend() common.VizLegendOptions {
+// heat shows how the buckets of a histogram fill over time.
+func heat(title, about string) *panel {
+	options := heatmap.NewOptions()
+	options.Color.Mode = cog.ToPtr(heatmap.HeatmapColorModeScheme)
+	options.Exemplars.Color = "purple"
+	options.ShowValue = common.VisibilityModeNever
+	options.Tooltip = heatmap.HeatmapTooltip{Mode: common.TooltipDisplayModeSingle, YHistogram: cog.ToPtr(true)}
+	options.YAxis.Unit = cog.ToPtr("s")
+	options.CellValues = &heatmap.CellValues{Unit: cog.ToPtr("suffix:/min"), Decimals: cog.ToPtr[float32](1)}
+	return newPanel("heatmap", title, about, options, nil)
+}
+
+// buckets queries the buckets of a histogram.
+func (p *panel) buckets(expression string) *panel {
+	p.query(expression, "{{le}}")
+	p.Targets[len(p.Targets)-1].(*prometheus.Dataquery).Format = cog.ToPtr(prometheus.PromQueryFormatHeatmap)
+	return p
+}
+
+// legendTable lists each series with its last and highest value, the highest last values first.
+func legendTable() common.VizLegendOptions {
+	return common.VizLegendOptions{
+		DisplayMode: common.LegendDisplayModeTable,
+		Placement:   common.LegendPlacementBottom,
+		ShowLegend:  true,
+		Calcs:       []string{"lastNotNull", "max"},
+		SortBy:      cog.ToPtr("Last *"),
+		SortDesc:    cog.ToPtr(true),
+	}
+}
+
+// legendList names the colours of states.
+func legendList() common.VizLegendOptions {
 	return common.VizLegendOptions{
 		DisplayMode: common.LegendDisplayModeList,
 		Placement:   common.LegendPlacementBottom,
@@ -108,28 +141,28 @@ func (p *panel) decimals(decimals float64) *panel {
 	return p
 }
 
-// upTo is where the axis ends when no value is higher: a line of zeros has no scale of its own.
+// upTo sets where the axis ends if no value is higher: a line of zeros has no scale.
 func (p *panel) upTo(high float64) *panel {
 	p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig).AxisSoftMax = &high
 	return p
 }
 
-// close lets the axis begin near the lowest value: of heights only the difference says something.
+// close lets the axis begin near the lowest value, for values of which only the change matters.
 func (p *panel) close() *panel {
 	p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig).AxisSoftMin = nil
 	return p
 }
 
-// empty says what is meant by no data.
+// empty sets the text that is shown without data. It is fixed, so it must be true in every case.
 func (p *panel) empty(text string) *panel {
 	p.FieldConfig.Defaults.NoValue = &text
 	return p
 }
 
-// full marks a panel of what lean detail leaves out.
-func (p *panel) full() *panel { return p.empty("Needs metrics.detail: full") }
+// full marks a panel about a peer that stays empty with lean detail, and while the peer does not answer.
+func (p *panel) full() *panel { return p.empty("No answer from the peer, or metrics.detail is lean") }
 
-// neutral is the colour of what is neither good nor bad, such as a value that is not there.
+// neutral is the colour of values that are neither good nor bad, such as an unknown one.
 const neutral = "rgba(128, 128, 128, 0.25)"
 
 func (p *panel) paint(mode dashboard.FieldColorModeId) *panel {
@@ -137,7 +170,7 @@ func (p *panel) paint(mode dashboard.FieldColorModeId) *panel {
 	return p
 }
 
-// step is where another colour begins.
+// step is a value from which on another colour applies.
 type step struct {
 	from  float64
 	color string
@@ -167,12 +200,21 @@ func (p *panel) limit(base string, steps ...step) *panel {
 	return p.steps(base, steps...)
 }
 
-// stacked lays the series upon each other, each in its colour.
+// stacked stacks the series as areas.
 func (p *panel) stacked() *panel {
 	custom := p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig)
 	custom.Stacking = &common.StackingConfig{Mode: cog.ToPtr(common.StackingModeNormal), Group: cog.ToPtr("A")}
 	custom.FillOpacity = cog.ToPtr(60.0)
 	custom.LineWidth = cog.ToPtr(0.0)
+	return p
+}
+
+// dots draws sparse values as points: lines between them would be invented.
+func (p *panel) dots() *panel {
+	custom := p.FieldConfig.Defaults.Custom.(*timeseries.FieldConfig)
+	custom.DrawStyle = cog.ToPtr(common.GraphDrawStylePoints)
+	custom.PointSize = cog.ToPtr(5.0)
+	custom.ShowPoints = cog.ToPtr(common.VisibilityModeAlways)
 	return p
 }
 
@@ -182,30 +224,30 @@ func (p *panel) named(named mapping) *panel {
 	return p
 }
 
-// plain shows large numbers that are neither good nor bad.
+// plain shows numbers that are neither good nor bad without colour.
 func (p *panel) plain() *panel {
 	p.Options.(*stat.Options).ColorMode = common.BigValueColorModeNone
 	return p
 }
 
-// titled shows the name of each value, of a lone one too.
+// titled shows the name of each value, even of a single one.
 func (p *panel) titled() *panel {
 	p.Options.(*stat.Options).TextMode = common.BigValueTextModeValueAndName
 	return p
 }
 
-// sparked draws the course behind the latest value.
+// sparked draws the history behind the latest value.
 func (p *panel) sparked() *panel {
 	p.Options.(*stat.Options).GraphMode = common.BigValueGraphModeArea
 	return p
 }
 
-// query asks for the course of an expression.
+// query queries an expression over the time range.
 func (p *panel) query(expression, legend string) *panel {
 	return p.ask(expression, legend, false)
 }
 
-// now asks for the latest value of an expression.
+// now queries the latest value of an expression.
 func (p *panel) now(expression, legend string) *panel {
 	return p.ask(expression, legend, true)
 }
@@ -226,7 +268,7 @@ func (p *panel) ask(expression, legend string, instant bool) *panel {
 
 func letter(index int) string { return string(rune('A' + index)) }
 
-// colored fixes the colour of the series of this name, or of those that match when it begins with a slash.
+// colored sets the colour of the series with this name, or of those that match if it begins with a slash.
 func (p *panel) colored(name, color string) *panel {
 	return p.override(name, property("color", dashboard.FieldColor{Mode: dashboard.FieldColorModeIdFixed, FixedColor: &color}))
 }
@@ -251,7 +293,7 @@ func (p *panel) to(links ...link) *panel {
 	return p
 }
 
-// mapping gives the words and colours of the values from 0 on.
+// mapping has the texts and colours of the values from 0 on.
 type mapping []word
 
 type word struct{ text, color string }
@@ -264,7 +306,7 @@ func (m mapping) values() []dashboard.ValueMapping {
 	return []dashboard.ValueMapping{{ValueMap: &dashboard.ValueMap{Type: dashboard.MappingTypeValueToText, Options: options}}}
 }
 
-// grid is a table that is made of several queries, one line for each set of labels that they share.
+// grid is a table of several queries, with a line for each set of labels that they share.
 type grid struct {
 	*panel
 	// order has the fields as the queries name them; renamed has their headings.
@@ -277,30 +319,33 @@ func rows(title, about string) *grid {
 	options := table.NewOptions()
 	options.Footer = nil
 	custom := &table.FieldConfig{Align: common.FieldTextAlignmentAuto, MinWidth: cog.ToPtr(80.0)}
-	made := newPanel("table", title, about, options, custom).size(24, 8)
+	// Cells without a value have the colour below all steps.
+	made := newPanel("table", title, about, options, custom).size(24, 8).steps("text")
 	return &grid{panel: made, renamed: map[string]string{}, hidden: map[string]bool{"Time": true, "__name__": true}}
 }
 
 // label makes a column of a label.
 func (g *grid) label(label, heading string, properties ...dashboard.DynamicConfigValue) *grid {
-	// A line without the label shows nothing there.
-	g.place(label, heading, append(properties, property("unit", "string"), missing(" ")))
+	g.place(label, heading, append(properties, property("unit", "string"), missing(none)))
 	return g
 }
 
 // value makes a column of an expression's values.
 func (g *grid) value(heading, expression string, properties ...dashboard.DynamicConfigValue) *grid {
+	if !slices.ContainsFunc(properties, func(it dashboard.DynamicConfigValue) bool { return it.Id == "noValue" }) {
+		properties = append(properties, missing(none))
+	}
 	g.place(g.add(expression), heading, properties)
 	return g
 }
 
-// join asks an expression only for its labels.
+// join queries an expression only for its labels.
 func (g *grid) join(expression string) *grid {
 	g.hidden[g.add(expression)] = true
 	return g
 }
 
-// hide leaves out labels by which the queries are joined.
+// hide drops the columns of labels by which the queries are joined.
 func (g *grid) hide(labels ...string) *grid {
 	for _, label := range labels {
 		g.hidden[label] = true
@@ -330,7 +375,7 @@ func (g *grid) place(field, heading string, properties []dashboard.DynamicConfig
 // sorted ends the table.
 func (g *grid) sorted(heading string, descending bool) *panel {
 	g.Options.(*table.Options).SortBy = []common.TableSortByFieldState{{DisplayName: heading, Desc: &descending}}
-	// The values of a lone query have no letter.
+	// The values of a single query have no letter.
 	if len(g.Targets) == 1 {
 		for i, field := range g.order {
 			if field == "Value #A" {
@@ -359,7 +404,10 @@ func (g *grid) sorted(heading string, descending bool) *panel {
 	return g.panel
 }
 
-// What a column can look like.
+// Formats of a column.
+
+// none stands in cells without a value.
+const none = "–"
 
 func unit(unit string) dashboard.DynamicConfigValue { return property("unit", unit) }
 
@@ -371,7 +419,10 @@ func missing(text string) dashboard.DynamicConfigValue { return property("noValu
 
 func words(named mapping) dashboard.DynamicConfigValue { return property("mappings", named.values()) }
 
-// cell fills a cell with the colour of its value, lettered colours only the text.
+// lowest is below every value: the first step of columns whose empty cells have no colour.
+const lowest = -1e12
+
+// cell fills a cell with the colour of its value; lettered colours only the text.
 func cell() dashboard.DynamicConfigValue {
 	return property("custom.cellOptions", common.TableColoredBackgroundCellOptions{
 		Type: common.TableCellDisplayModeColorBackground,

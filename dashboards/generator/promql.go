@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// of selects the series of the peers that the viewer chose.
+// of selects the series of the chosen peers.
 func of(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(append(matchers, `network=~"$network"`, `peer=~"$peer"`), ", ") + "}"
 }
 
-// in selects the series of the networks that the viewer chose.
+// in selects the series of the chosen networks.
 func in(metric string, matchers ...string) string {
 	return metric + "{" + strings.Join(append(matchers, `network=~"$network"`), ", ") + "}"
 }
@@ -21,12 +21,12 @@ const (
 	byNetwork   = "network"
 )
 
-// seen aggregates what the agents that the viewer chose tell.
+// seen aggregates the series of the chosen agents.
 func seen(how, labels, expression string) string {
 	return fmt.Sprintf(`%s by (%s) (%s and on (job, instance) convex_monitor_info{vantage=~"$vantage"})`, how, labels, expression)
 }
 
-// told is seen with the agent's name as a label of its own.
+// told is like seen, with the agent's name as another label.
 func told(how, labels, expression string) string {
 	return fmt.Sprintf(`%s by (%s) (%s * on (job, instance) group_left (vantage) convex_monitor_info{vantage=~"$vantage"})`, how, labels, expression)
 }
@@ -35,22 +35,22 @@ func rate(series string) string { return "rate(" + series + "[$__rate_interval])
 
 func increase(series, span string) string { return "increase(" + series + "[" + span + "])" }
 
-// own keeps what is of the operator's own peers.
+// own keeps the series of your own peers.
 func own(expression string) string {
 	return expression + ` and on (peer, network) convex_peer_info{role="own"}`
 }
 
-// reference keeps what is of peers that never page.
+// reference keeps the series of peers that never alert.
 func reference(expression string) string {
 	return expression + ` and on (peer, network) convex_peer_info{role="reference"}`
 }
 
-// worst keeps the peers whose health is worst, not more than a table of thousands can show.
+// worst keeps the 50 peers with the worst health.
 func worst(expression string) string {
 	return expression + " and on (peer, network) topk(50, " + badness() + ")"
 }
 
-// badness is 3 down, 2 degraded, 1 unknown, 0 up, as the agent sees it that sees it worst.
+// badness is 3 down, 2 degraded, 1 unknown, 0 up; with several agents the worst counts.
 func badness() string { return seen("max", byPeer, badnessOf()) }
 
 func badnessOf() string {
@@ -72,8 +72,8 @@ func orderOf(metric string, selected func(string, ...string) string) string {
 
 var orderWords = mapping{{"advancing", "green"}, {"idle", "blue"}, {"unknown", "purple"}, {"receding", "orange"}, {"stalled", "red"}}
 
-// agreement is 3 diverged, 2 differs, 1 agrees, 0 not compared. What one agent has evidence for counts
-// more than what another one has none for.
+// agreement is 3 diverged, 2 differs, 1 agrees, 0 not compared. The evidence of one agent counts more
+// than the lack of evidence of another.
 func agreement() string {
 	const same = " or on (peer, network, job, instance) "
 	return seen("max", byPeer, "(3 * "+of("convex_peer_state_diverged")+" > 0"+
@@ -92,7 +92,7 @@ func orUnknown(expression string) string {
 // evidenceWords are for orUnknown where 1 is bad.
 var evidenceWords = mapping{{"unknown", "purple"}, {"no", "green"}, {"yes", "red"}}
 
-// losable is how many peers of a network can be lost in the best or the worst case.
+// losable is the number of peers that a network can lose in the best or the worst case.
 func losable(which string) string {
 	return seen("min", byNetwork, in("convex_network_losable_peers", `case="`+which+`"`))
 }
@@ -103,25 +103,52 @@ var (
 	soundWords = mapping{{"no", "red"}, {"yes", "green"}}
 )
 
-// meanLatency is of the polls within a span; it suffices with lean detail.
+// meanLatency is the mean latency of the polls within a span; it works with lean detail.
 func meanLatency(span string) string {
 	return seen("sum", byTransport, "rate("+of("convex_probe_duration_seconds_sum")+"["+span+"])") +
 		" / " + seen("sum", byTransport, "rate("+of("convex_probe_duration_seconds_count")+"["+span+"])") + " > 0"
 }
 
-// failedShare is of the polls within the last hour; the recorded one would lack the vantage.
+// failedShare is the share of failed polls within a span; the recorded ratios lack the vantage.
 func failedShare(span string) string {
 	return seen("sum", byPeer, increase(of("convex_peer_poll_failures_total"), span)) +
 		" / " + seen("sum", byPeer, increase(of("convex_peer_polls_total"), span))
 }
 
-// age is the time since a timestamp; the newest of all agents counts.
+// age is the time since a timestamp; with several agents the newest counts.
 func age(labels, series string) string { return "time() - " + seen("max", labels, series) }
 
-// date is a timestamp as Grafana shows dates: in milliseconds.
+// date is a timestamp in milliseconds, which Grafana's date units need.
 func date(how, labels, series string) string { return "1000 * " + seen(how, labels, series) }
 
-// firing selects alerts; those of networks have no peer, those of agents no network.
-func firing(matchers ...string) string {
-	return "ALERTS{" + strings.Join(append([]string{`alertname=~"Convex.+"`}, append(matchers, `network=~"$network|"`, `peer=~"$peer|"`)...), ", ") + "}"
+// firing selects alerts; those about networks have no peer, those about agents no network.
+func firing(matchers ...string) string { return alertSeries("ALERTS", matchers...) }
+
+// activeSince selects when alerts became active, in seconds since the epoch.
+func activeSince(matchers ...string) string { return alertSeries("ALERTS_FOR_STATE", matchers...) }
+
+func alertSeries(metric string, matchers ...string) string {
+	return metric + "{" + strings.Join(append([]string{`alertname=~"Convex.+"`}, append(matchers, `network=~"$network|"`, `peer=~"$peer|"`)...), ", ") + "}"
 }
+
+// latencyBuckets is the number of polls a minute in each bucket of a latency histogram. It has all
+// buckets or none: none without polls, and with lean detail, which leaves only the infinite bucket.
+func latencyBuckets(selected func(string, ...string) string, metric, transport string) string {
+	transport = `transport="` + transport + `"`
+	return "60 * " + seen("sum", "le", rate(selected(metric, transport))) +
+		" and on () " + seen("sum", "", rate(selected(metric, transport, `le="10"`))) + " > 0"
+}
+
+// ten keeps the 10 peers that are first in a ranking. The ranking is over the whole time range:
+// one at each step would draw pieces of many more lines.
+func ten(labels, expression, ranking string) string {
+	return expression + " and on (" + labels + ") topk(10, " + ranking + ")"
+}
+
+// tenLowest is like ten, for the last in a ranking.
+func tenLowest(labels, expression, ranking string) string {
+	return expression + " and on (" + labels + ") bottomk(10, " + ranking + ")"
+}
+
+// inRange applies a function to the samples of the whole time range.
+func inRange(function, series string) string { return function + "(" + series + "[$__range] @ end())" }

@@ -19,12 +19,20 @@ const BUILT_IN: [&str; 6] = [
 ];
 
 /// Metrics that no dashboard shows, with the reason.
-const NOT_SHOWN: [(&str, &str); 4] = [
+const NOT_SHOWN: [(&str, &str); 6] = [
     (
         "convex_network_peers",
         "the series of the peers are counted instead, which add up over shards but not over pairs",
     ),
     ("convex_peer_up", "the health over several polls is shown"),
+    (
+        "convex_peer_accounts",
+        "the accounts of the majority are shown; those of a peer differ only if its state does",
+    ),
+    (
+        "convex_peer_memory_pool_bytes",
+        "the pool of the network is shown; that of a peer differs only if its state does",
+    ),
     (
         "convex_peer_state_hash_prefix",
         "comparable only at equal blocks, so a graph would mislead",
@@ -47,16 +55,18 @@ pub(super) fn dashboards() -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Returns rows and panels, which are in one list because no row is collapsed.
-pub(super) fn panels(dashboard: &Value) -> &[Value] {
-    dashboard["panels"].as_array().unwrap()
+/// Returns rows and panels; a collapsed row contains its panels.
+pub(super) fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    let outer = dashboard["panels"].as_array().unwrap().iter();
+    outer.flat_map(|panel| {
+        let inner = panel["panels"].as_array().into_iter().flatten();
+        std::iter::once(panel).chain(inner)
+    })
 }
 
 /// Returns the panels that have queries.
 pub(super) fn with_queries(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    panels(dashboard)
-        .iter()
-        .filter(|panel| panel["type"] != "row")
+    panels(dashboard).filter(|panel| panel["type"] != "row")
 }
 
 pub(super) fn targets(panel: &Value) -> impl Iterator<Item = &Value> {

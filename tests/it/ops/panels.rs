@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::dashboard::{annotations, dashboards, panels, targets, text, variables, with_queries};
-use super::{alerts, read, root};
+use super::{alerts, files, read, root};
 
 /// Number of columns of the grid.
 const COLUMNS: u64 = 24;
@@ -14,30 +14,38 @@ const COLUMNS: u64 = 24;
 const SCHEMA: u64 = 42;
 
 /// Built-in panel types that the dashboards use.
-const TYPES: [&str; 5] = ["row", "stat", "state-timeline", "table", "timeseries"];
+const TYPES: [&str; 6] = [
+    "heatmap",
+    "row",
+    "stat",
+    "state-timeline",
+    "table",
+    "timeseries",
+];
 
 /// Ids of units. Other units of the dashboards begin with `suffix:`.
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 8] = [
     "bytes",
     "dateTimeFromNow",
     "decbytes",
     "none",
     "percentunit",
     "s",
+    "short",
     "string",
 ];
 
 /// Values of options by name. Grafana silently replaces unknown ones by a default.
-const OPTIONS: [(&str, &[&str]); 19] = [
+const OPTIONS: [(&str, &[&str]); 21] = [
     ("align", &["auto"]),
     ("alignValue", &["left"]),
     ("cellHeight", &["sm"]),
     ("colorMode", &["background_solid", "none"]),
     ("custom.align", &["center"]),
-    ("displayMode", &["list"]),
-    ("drawStyle", &["line"]),
+    ("displayMode", &["list", "table"]),
+    ("drawStyle", &["line", "points"]),
     ("editorMode", &["code"]),
-    ("format", &["table", "time_series"]),
+    ("format", &["heatmap", "table", "time_series"]),
     ("graphMode", &["none"]),
     ("justifyMode", &["auto"]),
     ("lineInterpolation", &["linear"]),
@@ -51,15 +59,18 @@ const OPTIONS: [(&str, &[&str]); 19] = [
             "multi",
             "normal",
             "palette-classic",
+            "scheme",
             "single",
             "thresholds",
         ],
     ),
     ("orientation", &["auto"]),
     ("placement", &["bottom"]),
-    ("showPoints", &["never"]),
+    ("selectionMode", &["x"]),
+    ("showPoints", &["always", "never"]),
     ("showValue", &["never"]),
     ("sort", &["desc", "none"]),
+    ("sortBy", &["Last *"]),
     ("textMode", &["auto", "value_and_name"]),
 ];
 
@@ -170,7 +181,6 @@ fn every_panel_has_title_description_query_and_link() {
             let title = text(panel, "title");
             let kind = text(panel, "type");
             assert!(TYPES.contains(&kind), "{name}, {title}: {kind}");
-            assert!(panel["collapsed"] != true, "{name}, {title}");
             if kind == "row" {
                 continue;
             }
@@ -274,20 +284,58 @@ fn keeps_variables(from: &Value, to: &Value, query: &str) {
     }
 }
 
+/// The panels of a collapsed row lie where they come when it is opened, below the row.
 #[test]
 fn panels_are_inside_the_grid_and_do_not_overlap() {
     for (name, dashboard) in dashboards() {
-        let mut taken: BTreeMap<(u64, u64), &str> = BTreeMap::new();
-        for panel in panels(&dashboard) {
-            let title = text(panel, "title");
-            let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
-            let (x, y, w, h) = (side("x"), side("y"), side("w"), side("h"));
-            assert!(w > 0 && h > 0 && x + w <= COLUMNS, "{name}, {title}");
-            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-                if let Some(other) = taken.insert(cell, title) {
-                    panic!("{name}: {title} overlaps {other}");
-                }
+        let outer = dashboard["panels"].as_array().unwrap();
+        do_not_overlap(&name, outer);
+        for row in outer {
+            let inner = row["panels"].as_array().map_or(&[][..], Vec::as_slice);
+            assert_ne!(row["collapsed"] == true, inner.is_empty(), "{name}: {row}");
+            do_not_overlap(&name, inner);
+            let below =
+                |panel: &Value| panel["gridPos"]["y"].as_u64() > row["gridPos"]["y"].as_u64();
+            assert!(inner.iter().all(below), "{name}, {}", text(row, "title"));
+        }
+    }
+}
+
+fn do_not_overlap(name: &str, panels: &[Value]) {
+    let mut taken: BTreeMap<(u64, u64), &str> = BTreeMap::new();
+    for panel in panels {
+        let title = text(panel, "title");
+        let side = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        let (x, y, w, h) = (side("x"), side("y"), side("w"), side("h"));
+        assert!(w > 0 && h > 0 && x + w <= COLUMNS, "{name}, {title}");
+        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            if let Some(other) = taken.insert(cell, title) {
+                panic!("{name}: {title} overlaps {other}");
             }
         }
     }
+}
+
+/// Runbooks say `*PANEL* of the dashboard *DASHBOARD*`.
+#[test]
+fn runbooks_name_panels_that_exist() {
+    let all = dashboards();
+    let mut named = 0;
+    for path in files("alerts/runbooks", "md") {
+        let content = read(&path);
+        let words: Vec<&str> = content.split_whitespace().collect();
+        let content = words.join(" ");
+        let parts: Vec<&str> = content.split("* of the dashboard *").collect();
+        for (before, after) in parts.iter().zip(&parts[1..]) {
+            let panel = before.rsplit('*').next().unwrap();
+            let board = after.split('*').next().unwrap();
+            let file = path.display();
+            let found = all.iter().find(|(_, it)| text(it, "title") == board);
+            let (_, found) = found.unwrap_or_else(|| panic!("{file}: no dashboard {board}"));
+            let exists = with_queries(found).any(|it| text(it, "title") == panel);
+            assert!(exists, "{file}: no panel {panel} of {board}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "only {named} found");
 }
