@@ -55,7 +55,7 @@ pub async fn evaluate_rules(
             monitor: &monitor,
         };
         let context = MessageContext::from_config(&active.config);
-        let changed = outbox.evaluate(renames, input, &context, &notify.webhooks);
+        let changed = outbox.evaluate(renames, input, &context, notify);
         actions.publish();
         if changed {
             // Save before sending, so that a notification repeated after a crash keeps its id.

@@ -96,6 +96,18 @@ impl Rule {
         })
     }
 
+    /// Returns a rule for pages that are only tests; nothing raises it.
+    pub(super) const fn for_test_page(severity: Severity) -> Self {
+        Self {
+            name: "ConvexNotificationTest",
+            severity,
+            hold_duration: Duration::ZERO,
+            summary: "TEST: notifications of {vantage} arrive here; nothing is wrong",
+            is_judged: |_| true,
+            predicate: Predicate::Monitor(|_| false),
+        }
+    }
+
     /// Returns how long the alert keeps firing without a cause.
     #[must_use]
     pub const fn keep_firing_for(&self) -> Duration {

@@ -25,6 +25,9 @@ const RESTORED_KEEP_FIRING_FOR: Duration = Duration::from_secs(120);
 /// requests to an Alertmanager.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(300);
 
+/// Time after which the present state of the subject of a firing alert is described again.
+const DESCRIPTION_INTERVAL: Duration = Duration::from_secs(300);
+
 /// An alert that is firing or resolved.
 #[derive(Clone, Debug)]
 pub struct Alert {
@@ -103,6 +106,8 @@ struct TrackedAlert {
     good_polls: Option<u64>,
     /// What it reports now, for a rule that reports several things.
     causes: BTreeSet<&'static str>,
+    /// State of the subject lately, and when that was.
+    present: Option<(Instant, String)>,
     alert: Alert,
 }
 
@@ -195,6 +200,14 @@ impl AlertTracker {
         changed_alerts
     }
 
+    /// Returns the state of the subject of an alert, not much older than
+    /// [`DESCRIPTION_INTERVAL`] while it fires.
+    pub(super) fn present_description<'a>(&'a self, alert: &'a Alert) -> &'a str {
+        let tracked = self.tracked.get(&alert.key());
+        let present = tracked.and_then(|tracked| tracked.present.as_ref());
+        present.map_or(&alert.description, |(_, description)| description)
+    }
+
     /// Returns the alerts that are firing or recently ended.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         let tracked = self.tracked.values();
@@ -254,6 +267,7 @@ impl AlertTracker {
                 keep_firing_for: rule.keep_firing_for().max(RESTORED_KEEP_FIRING_FOR),
                 good_polls: None,
                 causes: BTreeSet::new(),
+                present: None,
                 alert: Alert {
                     rule,
                     subject: it.subject.clone(),
@@ -294,6 +308,7 @@ impl TrackedAlert {
             keep_firing_for: rule.keep_firing_for(),
             good_polls: None,
             causes: BTreeSet::new(),
+            present: None,
             alert: Alert {
                 rule,
                 subject,
@@ -313,7 +328,7 @@ impl TrackedAlert {
         now: Instant,
         wall: SystemTime,
         good_polls: impl FnOnce() -> u64,
-        description: impl FnOnce() -> String,
+        description: impl Fn() -> String,
     ) -> bool {
         if self.phase == Phase::Resolved {
             *self = Self::new(self.alert.rule, self.alert.subject.clone(), now, wall);
@@ -326,6 +341,12 @@ impl TrackedAlert {
             self.enter(Phase::Firing, now, wall);
             self.alert.starts_at = wall;
             self.alert.description = description();
+        }
+        let is_recent = |(at, _): &(Instant, String)| now - *at < DESCRIPTION_INTERVAL;
+        if fires {
+            self.present = Some((now, self.alert.description.clone()));
+        } else if self.phase == Phase::Firing && !self.present.as_ref().is_some_and(is_recent) {
+            self.present = Some((now, description()));
         }
         if self.phase == Phase::Firing {
             self.good_polls.get_or_insert_with(good_polls);

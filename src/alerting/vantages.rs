@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use humantime::format_duration;
 
-use crate::fleet::{Absence, Health, NetworkOpinion, NetworkSnapshot, PeerRecord, Place};
+use crate::fleet::{
+    Absence, Health, NetworkOpinion, NetworkSnapshot, OrderState, PeerRecord, Place,
+};
 
 use super::input::RuleInput;
+use super::subject::AlertSubject;
 
 /// Whether a peer is down, and not only on the path from this agent.
 pub(super) fn is_down(record: &PeerRecord, input: RuleInput<'_>) -> bool {
@@ -56,6 +59,31 @@ pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool 
     };
     input.network_peers(network).all(is_unknown)
         || input.snapshot.conclusion_on_network(network).is_blind()
+}
+
+/// Whether another agent still finds a peer down, or a network at risk or stalled, or has proven
+/// something against it. Opinions name no alerts, so this says no more about which one fires there.
+pub(super) fn see_trouble(subject: &AlertSubject, input: RuleInput<'_>) -> bool {
+    let others = input.snapshot.vantages.others.iter();
+    let mut opinions = others.filter_map(|other| other.opinion.as_deref());
+    match subject {
+        AlertSubject::Peer { peer, network } => opinions.any(|opinion| {
+            let on_peer = opinion.peers.get(peer);
+            on_peer.is_some_and(|it| {
+                it.network == *network && (it.health == Health::Down || !it.proven.is_empty())
+            })
+        }),
+        AlertSubject::Network { network } => opinions.any(|opinion| {
+            let on_network = opinion.networks.get(network);
+            on_network.is_some_and(|it| {
+                let stands_still = [OrderState::Stalled, OrderState::Receding]
+                    .iter()
+                    .any(|state| it.order_state == state.as_str());
+                stands_still || it.quorum_at_risk || !it.proven.is_empty()
+            })
+        }),
+        AlertSubject::Monitor => false,
+    }
 }
 
 /// Says what each other agent sees of a peer, and what follows from it.

@@ -109,6 +109,14 @@ pub(super) enum Command {
     /// Its peers speak both protocols, to try out the agent, its alerts and its dashboards. Ends
     /// on SIGTERM or SIGINT.
     Simulate(SimulateArgs),
+    /// Send a test page through a receiver of notifications
+    ///
+    /// The page is marked as a test and ignores `min_severity`. Prints what the receiver answered. A
+    /// page that would stay open is resolved at once.
+    ///
+    /// Exit codes: 0 if the receiver took the page, 1 if not, 2 if the configuration is invalid or
+    /// has no such receiver.
+    NotifyTest(NotifyTestArgs),
     /// Check whether a running agent is healthy
     ///
     /// Intended for the HEALTHCHECK of a container. Exit codes: 0 if the agent is healthy, 1 if
@@ -239,6 +247,19 @@ pub(super) enum EvidenceCommand {
     ///
     /// Exit codes: 0, or 1 if there is no such evidence or it cannot be written.
     Export(EvidenceExportArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor notify-test ops
+  convex-peer-monitor notify-test --config peers.yml heartbeat")]
+pub(super) struct NotifyTestArgs {
+    /// Name of the receiver under `notify`; `heartbeat` for the dead man's switch
+    #[arg(value_name = "RECEIVER")]
+    pub(super) receiver: String,
+    /// Configuration file [default: as for run]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

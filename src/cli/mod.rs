@@ -5,6 +5,7 @@ pub mod check_config;
 pub mod decode;
 mod evidence;
 mod healthcheck;
+mod notify_test;
 mod operate;
 mod probe;
 mod run;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
         Some(Command::Maintenance(args)) => operate::maintenance(args),
         Some(Command::Actions(args)) => operate::actions(args),
         Some(Command::Simulate(args)) => simulate::simulate(&args),
+        Some(Command::NotifyTest(args)) => notify_test::notify_test(args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),
         Some(Command::MetricsReference) => print(&metrics::reference()),
         Some(Command::Completions(args)) => shell::completions(args.shell),

@@ -204,7 +204,13 @@ const TARGET: &[&str] = &[
 
 pub(super) const NOTIFY: Keys = keys_at(
     "notify",
-    &["labels", "alertmanagers", "webhooks", "heartbeat"],
+    &[
+        "labels",
+        "alertmanagers",
+        "webhooks",
+        "receivers",
+        "heartbeat",
+    ],
 );
 
 pub(super) const ALERTMANAGER: Keys = Keys {
@@ -219,6 +225,29 @@ pub(super) const WEBHOOK: Keys = Keys {
         &["name", "send_resolved", "min_severity"],
     )
 };
+
+/// Keys of all types; each type has some of them.
+pub(super) const RECEIVER: Keys = keys_at(
+    "notify.receivers[]",
+    &[
+        "name",
+        "type",
+        "min_severity",
+        "networks",
+        "url",
+        "url_file",
+        "token",
+        "token_file",
+        "channel",
+        "chat_id",
+        "topic",
+        "topic_file",
+        "routing_key",
+        "routing_key_file",
+        "ca_file",
+        "proxy",
+    ],
+);
 
 pub(super) const HEARTBEAT: Keys = Keys {
     shared: TARGET,
@@ -270,6 +299,7 @@ pub fn keys() -> impl Iterator<Item = String> {
         NOTIFY,
         ALERTMANAGER,
         WEBHOOK,
+        RECEIVER,
         HEARTBEAT,
         VANTAGE,
         BASIC_AUTH,

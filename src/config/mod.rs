@@ -57,7 +57,8 @@ pub use load::{embedded, find, load, parse};
 pub use maintenance::Window;
 pub use networks::Network;
 pub use notify::{
-    Alertmanager, BasicAuth, HEARTBEAT_RECEIVER, Heartbeat, Notify, Severity, Target, Webhook,
+    Alertmanager, BasicAuth, HEARTBEAT_RECEIVER, Heartbeat, Notify, Receiver, Service, Severity,
+    Target, Webhook,
 };
 pub use peers::{Peer, Role};
 pub use polling::Polling;

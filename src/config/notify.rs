@@ -1,5 +1,7 @@
 //! Where the agent sends alerts itself: Alertmanagers, webhooks and a dead man's switch.
 
+mod services;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,11 +9,14 @@ use super::Secret;
 use super::http_options::{HttpOptions, basic_auth, http_options, inline_or_file};
 use super::keys::{ALERTMANAGER, HEARTBEAT, Keys, NOTIFY, WEBHOOK};
 use super::labels::labels;
+use super::networks::Networks;
 use super::scalar::{DAY, boolean, choice, duration, name, secret_url};
 use super::secret_file::text_file;
 use super::section::{Names, Section};
 use super::source::Reported;
 use super::value::Value;
+
+pub use services::{Receiver, Service};
 
 /// Name of the heartbeat among the receivers.
 pub const HEARTBEAT_RECEIVER: &str = "heartbeat";
@@ -27,6 +32,8 @@ pub struct Notify {
     pub alertmanagers: Vec<Alertmanager>,
     /// Webhooks, in file order.
     pub webhooks: Vec<Webhook>,
+    /// Chat and paging services, in file order.
+    pub receivers: Vec<Receiver>,
     /// The dead man's switch.
     pub heartbeat: Option<Heartbeat>,
 }
@@ -120,13 +127,20 @@ impl Notify {
     pub fn receivers(&self) -> impl Iterator<Item = &str> {
         let alertmanagers = self.alertmanagers.iter().map(|it| it.name.as_str());
         let webhooks = self.webhooks.iter().map(|it| it.name.as_str());
+        let receivers = self.receivers.iter().map(|it| it.name.as_str());
         let heartbeat = self.heartbeat.as_ref().map(|_| HEARTBEAT_RECEIVER);
-        alertmanagers.chain(webhooks).chain(heartbeat)
+        alertmanagers
+            .chain(webhooks)
+            .chain(receivers)
+            .chain(heartbeat)
     }
 }
 
 /// Reads `notify`.
-pub(super) fn notify(file: &Section) -> Result<Notify, Reported> {
+pub(super) fn notify(
+    file: &Section,
+    networks: Result<&Networks, Reported>,
+) -> Result<Notify, Reported> {
     let Some(section) = file.section("notify", &NOTIFY)? else {
         return Ok(Notify::default());
     };
@@ -144,15 +158,15 @@ pub(super) fn notify(file: &Section) -> Result<Notify, Reported> {
         let name = names.claim(receiver, receiver_name);
         let target = target(receiver);
         let send_resolved = receiver.read("send_resolved", boolean);
-        let severities = Severity::ALL.map(|severity| (severity.as_str(), severity));
-        let min_severity = receiver.read("min_severity", |value| choice(value, &severities));
+        let min_severity = min_severity(receiver);
         Ok(Webhook {
             name: name?,
             target: target?,
             send_resolved: send_resolved?.unwrap_or(true),
-            min_severity: min_severity?.unwrap_or(Severity::Warning),
+            min_severity: min_severity?,
         })
     });
+    let receivers = services::service_receivers(&section, &mut names, networks);
     let heartbeat = section
         .section("heartbeat", &HEARTBEAT)
         .and_then(|section| section.map(|section| heartbeat(&section)).transpose());
@@ -160,8 +174,15 @@ pub(super) fn notify(file: &Section) -> Result<Notify, Reported> {
         labels: labels?,
         alertmanagers: alertmanagers?,
         webhooks: webhooks?,
+        receivers: receivers?,
         heartbeat: heartbeat?,
     })
+}
+
+fn min_severity(receiver: &Section) -> Result<Severity, Reported> {
+    let severities = Severity::ALL.map(|severity| (severity.as_str(), severity));
+    let min_severity = receiver.read("min_severity", |value| choice(value, &severities))?;
+    Ok(min_severity.unwrap_or(Severity::Warning))
 }
 
 /// Reads a list of receivers, or of other servers.

@@ -56,7 +56,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let known = networks.as_ref().map_err(|reported| *reported);
     let peers = peers(&file, known, [defaults, references], mode);
     let queries = queries(&file, known);
-    let notify = notify(&file);
+    let notify = notify(&file, known);
     let vantages = vantages(&file);
 
     let (networks, peers) = (networks?, peers?);

@@ -5,6 +5,7 @@ mod defaults;
 mod errors;
 mod peers;
 mod queries;
+mod receivers;
 mod reference;
 mod round_trip;
 mod secrets;

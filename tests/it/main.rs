@@ -60,6 +60,7 @@ mod project {
     mod imports;
 }
 
+mod receivers;
 mod registry;
 mod secrets;
 mod sidecar;

@@ -170,9 +170,11 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         }
     }
     for metric in ALL {
-        // Exposed only while something is wrong, where the cgroup counts it, for a process that is a JVM
-        // or listens, once peers were registered for five minutes, or once blocks were read twice.
+        // Exposed only while something is wrong or acknowledged, where the cgroup counts it, for a
+        // process that is a JVM or listens, once peers were registered for five minutes, or once
+        // blocks were read twice.
         let optional = [
+            "convex_alert_acknowledged",
             "convex_monitor_clock_skew_seconds",
             "convex_network_finality_seconds",
             "convex_network_transactions_per_second",

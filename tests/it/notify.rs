@@ -1,4 +1,4 @@
-//! The agent as a process that notifies webhooks, and is killed in between.
+//! The agent as a process that notifies receivers, and is killed in between.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,6 +18,7 @@ use crate::support::fake::{FakePeer, Script};
 use crate::support::fleet;
 use crate::support::ports::ClosedPort;
 use crate::support::program::{Program, file_contains};
+use crate::support::services::{self, Kind, StandIn};
 use crate::support::tls::acceptor;
 use crate::support::until;
 
@@ -58,10 +59,17 @@ fn config(peer: &FakePeer, hook: SocketAddr) -> String {
 #[tokio::test]
 async fn a_notification_survives_a_kill_and_keeps_its_id() {
     let fake = FakePeer::start(Script::default()).await;
-    let hook = ClosedPort::new();
+    let (hook, chat) = (ClosedPort::new(), ClosedPort::new());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
-    fs::write(&file, config(&fake, hook.address)).unwrap();
+    let receiver = StandIn::receiver(Kind::Discord, &format!("http://{}", chat.address));
+    let both = format!(", receivers: [{receiver}] }}\n");
+    let text = config(&fake, hook.address);
+    fs::write(
+        &file,
+        text.trim_end().strip_suffix(" }").unwrap().to_owned() + &both,
+    )
+    .unwrap();
     let mut agent = Program::start(&file).await;
     agent.until("a notification was not delivered").await;
     let state = dir.path().join("state/state.json");
@@ -74,9 +82,18 @@ async fn a_notification_survives_a_kill_and_keeps_its_id() {
 
     let ids = Ids::default();
     serve(hook.listen(), Arc::clone(&ids));
+    let service = Arc::new(Mutex::new(StandIn::new(Kind::Discord)));
+    services::serve(chat.listen(), Arc::clone(&service));
     let mut agent = Program::start(&file).await;
     agent.until("\"restored the saved state\"").await;
     arrived(&ids).await;
+    until("a message arrives", async || {
+        !service.lock().unwrap().messages.is_empty()
+    })
+    .await;
+    let message = service.lock().unwrap().messages[0].id.clone();
+    // The id of the message, by which it is edited later, survives another kill.
+    file_contains(&state, &message).await;
     // Several more polls find the same problem.
     let polls = async || {
         let polls = "convex_peer_polls_total{peer=\"p\",network=\"n\"}";
@@ -85,6 +102,12 @@ async fn a_notification_survives_a_kill_and_keeps_its_id() {
     let before = polls().await;
     until("three more polls", async || polls().await >= before + 3.0).await;
     assert_eq!(*ids.lock().unwrap(), [id], "sent once, with its id");
+    let seen = service.lock().unwrap().clone();
+    assert_eq!(
+        (seen.messages.len(), seen.complaints.len()),
+        (1, 0),
+        "{seen:?}"
+    );
     let exposition = agent.get("/metrics").await.1;
     let delivered = "convex_monitor_notifications_total{receiver=\"ops\"} 1\n";
     assert!(exposition.contains(delivered), "{exposition}");

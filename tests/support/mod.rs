@@ -12,6 +12,7 @@ pub(crate) mod polls;
 pub(crate) mod ports;
 pub(crate) mod program;
 pub(crate) mod relay;
+pub(crate) mod services;
 pub(crate) mod simulated;
 pub(crate) mod tls;
 

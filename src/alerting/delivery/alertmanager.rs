@@ -78,12 +78,12 @@ pub(super) async fn run(
         published.mark_unchanged();
         // First, so that no alert is notified before its silence is there.
         let wanted = outbox.wanted_silences();
-        let silenced = silences.sync(&mut sender, &context, &wanted).await;
+        let in_sync = silences.sync(&mut sender, &context, &wanted).await;
         outbox.set_silence_ids(&sender.receiver, silences.ids());
         let mut alerts = outbox.alerts();
         alerts.retain(|alert| silences.allow(alert));
         let sent = send_new_alerts(&mut sender, &context, &alerts, &mut accepted).await;
-        let delivered = silenced && sent;
+        let delivered = in_sync && sent;
         pulse.turned();
         let wait = async {
             if delivered {
@@ -99,6 +99,28 @@ pub(super) async fn run(
             return;
         }
     }
+}
+
+/// Sends one alert that ends by itself after a while.
+pub(super) async fn send_test(
+    sender: &mut Sender,
+    context: &MessageContext,
+    alert: &Alert,
+    lasts: Duration,
+) -> Result<(), DeliveryError> {
+    // No alerts at all, to learn the time there.
+    sender.post(ALERTS, b"[]".to_vec(), None).await?;
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let there = sender.clock.map_or(wall, |clock| clock.now(now));
+    let clocks = Clocks {
+        now,
+        wall,
+        receiver: sender.clock,
+    };
+    let mut posted = PostableAlert::new(alert, context, clocks);
+    posted.ends_at = Some(format_rfc3339_millis(there + lasts).to_string());
+    let body = serde_json::to_vec(&[posted]).expect("strings can be encoded as JSON");
+    sender.post(ALERTS, body, None).await
 }
 
 /// Sends the alerts whose last transition is not in `accepted`. Returns whether all of them were

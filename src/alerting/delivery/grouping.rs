@@ -1,4 +1,4 @@
-//! Decides when a webhook gets which alerts: those of a group together, after a short wait,
+//! Decides when a receiver gets which alerts: those of a group together, after a short wait,
 //! and none that another alert explains.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +10,9 @@ use tokio::time::Instant;
 use crate::alerting::evaluation::AlertKey;
 use crate::alerting::inhibition::FiringAlerts;
 use crate::alerting::{Alert, AlertSubject, Rule};
-use crate::config::{Severity, Webhook};
+use crate::config::{Receiver, Severity, Webhook};
 
-use super::context::MessageContext;
-use super::message::{Group, WebhookMessage};
+use super::group::Group;
 
 /// How long a change waits for others of its group.
 const GROUP_WAIT: Duration = Duration::from_secs(15);
@@ -21,10 +20,59 @@ const GROUP_WAIT: Duration = Duration::from_secs(15);
 /// Shortest time between two messages of a group.
 const GROUP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Largest number of alerts in one message.
-const MAX_ALERTS_PER_MESSAGE: usize = 256;
+/// Which alerts a receiver is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscription<'a> {
+    /// Lowest severity.
+    min_severity: Severity,
+    /// Whether ends are sent.
+    send_resolved: bool,
+    /// Networks; all if empty.
+    networks: &'a [String],
+}
 
-/// What one webhook knows.
+impl<'a> From<&'a Webhook> for Subscription<'a> {
+    fn from(webhook: &'a Webhook) -> Self {
+        Self {
+            min_severity: webhook.min_severity,
+            send_resolved: webhook.send_resolved,
+            networks: &[],
+        }
+    }
+}
+
+impl<'a> From<&'a Receiver> for Subscription<'a> {
+    fn from(receiver: &'a Receiver) -> Self {
+        Self {
+            min_severity: receiver.min_severity,
+            send_resolved: true,
+            networks: &receiver.networks,
+        }
+    }
+}
+
+impl Subscription<'_> {
+    /// Whether an alert that begins is sent. One that is silenced is not.
+    fn includes(self, alert: &Alert) -> bool {
+        let group = Group::of(alert);
+        let in_networks = group.network().is_none_or(|network| {
+            self.networks.is_empty() || self.networks.iter().any(|it| it == network)
+        });
+        alert.rule.severity >= self.min_severity && in_networks && alert.silenced.is_none()
+    }
+}
+
+/// A group with changes to send.
+#[derive(Debug)]
+pub(super) struct Due<'a> {
+    pub(super) group: Group,
+    /// Alerts that the receiver must be sent.
+    pub(super) changed: Vec<&'a Alert>,
+    /// Alerts that it knows to be firing.
+    pub(super) known: Vec<&'a Alert>,
+}
+
+/// What one receiver knows.
 #[derive(Debug, Default)]
 pub(super) struct Grouping {
     /// Firing alerts that were sent to it, and of which no end was sent.
@@ -44,18 +92,32 @@ struct Timing {
 /// The alerts of a group.
 #[derive(Default)]
 struct Members<'a> {
-    /// Those that must be sent to the webhook.
+    /// Those that must be sent to the receiver.
     changed: Vec<&'a Alert>,
     /// Those that it knows to be firing.
     known: Vec<&'a Alert>,
 }
 
-/// A firing alert that was sent to a webhook, in the form that is saved across restarts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A firing alert that was sent to a receiver, in the form that is saved across restarts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct SentAlert {
     subject: AlertSubject,
     alert: String,
     severity: String,
+}
+
+impl SentAlert {
+    pub(super) fn of(alert: &Alert) -> Self {
+        Self::from_key(&alert.key())
+    }
+
+    fn from_key((subject, alert, severity): &AlertKey) -> Self {
+        Self {
+            subject: subject.clone(),
+            alert: (*alert).to_owned(),
+            severity: severity.as_str().to_owned(),
+        }
+    }
 }
 
 impl Grouping {
@@ -73,61 +135,58 @@ impl Grouping {
 
     /// Returns the alerts to save.
     pub(super) fn export(&self) -> Vec<SentAlert> {
-        let sent = self.sent.iter();
-        sent.map(|(subject, alert, severity)| SentAlert {
-            subject: subject.clone(),
-            alert: (*alert).to_owned(),
-            severity: severity.as_str().to_owned(),
-        })
-        .collect()
+        self.sent.iter().map(SentAlert::from_key).collect()
     }
 
-    /// Assumes that all firing alerts were sent to the webhook.
+    /// Assumes that all firing alerts were sent to the receiver.
     pub(super) fn assume_sent<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>) {
         let firing = alerts.filter(|alert| alert.ends_at.is_none());
         self.sent.extend(firing.map(Alert::key));
     }
 
-    /// Returns the messages that are due.
+    /// Returns the groups whose changes are due.
     pub(super) fn due<'a>(
         &mut self,
         alerts: &[&'a Alert],
         firing: &FiringAlerts<'a>,
-        webhook: &Webhook,
-        context: &MessageContext,
+        subscription: Subscription<'_>,
         now: Instant,
-    ) -> Vec<WebhookMessage> {
-        let mut groups = self.members(alerts, firing, webhook);
+    ) -> Vec<Due<'a>> {
+        let groups = self.members(alerts, firing, subscription);
         self.timings
             .retain(|group, timing| groups.contains_key(group) || !timing.is_over(now));
-        let mut messages = Vec::new();
-        for (group, members) in &mut groups {
+        let mut all_due = Vec::new();
+        for (group, Members { changed, known }) in groups {
             let timing = self.timings.entry(group.clone()).or_default();
-            if members.changed.is_empty() {
+            if changed.is_empty() {
                 timing.changed = None;
-            } else if timing.is_due(group, now) {
+            } else if timing.is_due(&group, now) {
                 *timing = Timing {
                     changed: None,
                     last_message: Some(now),
                 };
-                for alert in &members.changed {
+                for alert in &changed {
                     match alert.ends_at {
                         None => self.sent.insert(alert.key()),
                         Some(_) => self.sent.remove(&alert.key()),
                     };
                 }
-                messages.extend(members.messages(group, context, &webhook.name));
+                all_due.push(Due {
+                    group,
+                    changed,
+                    known,
+                });
             }
         }
-        messages
+        all_due
     }
 
-    /// Sorts the alerts that concern `webhook` into groups, and forgets those that are gone.
+    /// Sorts the alerts of a subscription into groups, and forgets those that are gone.
     fn members<'a>(
         &mut self,
         alerts: &[&'a Alert],
         firing: &FiringAlerts<'a>,
-        webhook: &Webhook,
+        subscription: Subscription<'_>,
     ) -> BTreeMap<Group, Members<'a>> {
         let mut groups: BTreeMap<Group, Members<'a>> = BTreeMap::new();
         let mut sent = BTreeSet::new();
@@ -135,11 +194,9 @@ impl Grouping {
             let key = alert.key();
             let was_sent = self.sent.contains(&key);
             let fires = alert.ends_at.is_none();
-            let is_new = fires
-                && !was_sent
-                && alert.rule.severity >= webhook.min_severity
-                && !firing.inhibit(alert);
-            let has_ended = !fires && was_sent && webhook.send_resolved;
+            let is_new =
+                fires && !was_sent && subscription.includes(alert) && !firing.inhibit(alert);
+            let has_ended = !fires && was_sent && subscription.send_resolved;
             if was_sent && (fires || has_ended) {
                 sent.insert(key);
             }
@@ -176,30 +233,5 @@ impl Timing {
     fn is_over(self, now: Instant) -> bool {
         self.last_message
             .is_none_or(|last| now - last >= GROUP_INTERVAL)
-    }
-}
-
-impl Members<'_> {
-    /// Formats the messages with all changes. The last one has room for the known alerts.
-    fn messages(
-        &self,
-        group: &Group,
-        context: &MessageContext,
-        receiver: &str,
-    ) -> Vec<WebhookMessage> {
-        let chunks: Vec<&[&Alert]> = self.changed.chunks(MAX_ALERTS_PER_MESSAGE).collect();
-        let count = chunks.len();
-        let message = |(i, chunk): (usize, &&[&Alert])| {
-            let mut alerts = chunk.to_vec();
-            let room = if i + 1 == count {
-                MAX_ALERTS_PER_MESSAGE - alerts.len()
-            } else {
-                0
-            };
-            alerts.extend(self.known.iter().take(room).copied());
-            let truncated = self.known.len().saturating_sub(room);
-            WebhookMessage::new(group, &alerts, truncated, context, receiver)
-        };
-        chunks.iter().enumerate().map(message).collect()
     }
 }

@@ -11,19 +11,23 @@ use crate::alerting::{MonitorStatus, RuleInput};
 use crate::config::{self, Config, Peer, Window};
 use crate::failure::Reason;
 use crate::fleet::{
-    Condition, Evidence, Health, Losable, NetworkVerdict, PeerRecord, Quorum, Rename, example,
+    Condition, Evidence, Health, Losable, NetworkVerdict, PeerRecord, Quorum, Rename, Vantages,
+    example,
 };
 
+use super::queue::Queued;
 use super::{MessageContext, Outbox, PersistedOutbox};
 
 /// Peers of the network `n`, an outbox and a clock.
-struct Fixture {
-    peers: Vec<PeerRecord>,
-    verdict: NetworkVerdict,
-    outbox: Outbox,
-    config: Config,
-    now: Instant,
-    wall: SystemTime,
+pub(super) struct Fixture {
+    pub(super) peers: Vec<PeerRecord>,
+    pub(super) verdict: NetworkVerdict,
+    pub(super) outbox: Outbox,
+    pub(super) config: Config,
+    pub(super) now: Instant,
+    pub(super) wall: SystemTime,
+    /// What other agents say.
+    pub(super) vantages: Vantages,
 }
 
 impl Fixture {
@@ -34,6 +38,13 @@ impl Fixture {
 
     /// Peers that are up, and these settings of the webhook.
     fn with_webhook(peers: usize, settings: &str) -> Self {
+        let url = "http://192.0.2.9";
+        let notify = format!("{{ webhooks: [{{ name: ops, url: '{url}'{settings} }}] }}");
+        Self::with_notify(peers, &notify)
+    }
+
+    /// Peers that are up, and these receivers.
+    pub(super) fn with_notify(peers: usize, notify: &str) -> Self {
         let record = |i| {
             let mut peer = Peer::from_endpoint(Endpoint::parse("tcp://192.0.2.1").unwrap());
             peer.name = format!("p{i}");
@@ -46,7 +57,7 @@ impl Fixture {
         };
         let text = format!(
             "vantage: v\npeers: [{{ name: p, endpoints: ['tcp://192.0.2.1'] }}]\n\
-             notify: {{ webhooks: [{{ name: ops, url: 'http://192.0.2.9'{settings} }}] }}\n"
+             notify: {notify}\n"
         );
         let config = config::parse(&text, "c.yml", std::path::Path::new(""), &|_| None).unwrap();
         Self {
@@ -64,6 +75,7 @@ impl Fixture {
             config,
             now: Instant::now(),
             wall: SystemTime::now(),
+            vantages: Vantages::default(),
         }
     }
 
@@ -82,13 +94,14 @@ impl Fixture {
         messages
     }
 
-    fn evaluate(&mut self) {
+    pub(super) fn evaluate(&mut self) {
         for record in &mut self.peers {
             example::poll_by_health(record, self.now);
         }
         let peers = self.peers.iter().cloned().map(Arc::new).collect();
         let verdict = self.verdict.clone();
-        let snapshot = example::snapshot_of((self.now, self.wall), peers, verdict);
+        let mut snapshot = example::snapshot_of((self.now, self.wall), peers, verdict);
+        snapshot.vantages = self.vantages.clone();
         let monitor = MonitorStatus {
             reload_successful: true,
             ..MonitorStatus::default()
@@ -98,9 +111,9 @@ impl Fixture {
             monitor: &monitor,
         };
         let context = MessageContext::from_config(&self.config);
-        let webhooks = &self.config.notify.webhooks;
         let renames = self.outbox.renames();
-        self.outbox.evaluate(renames, input, &context, webhooks);
+        let notify = &self.config.notify;
+        self.outbox.evaluate(renames, input, &context, notify);
     }
 
     /// Takes all messages.
@@ -108,14 +121,14 @@ impl Fixture {
         self.outbox.publish();
         let next = || {
             let message = self.outbox.first("ops").0?;
-            self.outbox.remove("ops", &message.id);
+            self.outbox.remove("ops", message.id());
             Some(serde_json::to_value(message).unwrap())
         };
         std::iter::from_fn(next).collect()
     }
 
     /// Kills the agent and starts another one from the saved state.
-    fn restart(&mut self, change: impl FnOnce(&mut Value)) {
+    pub(super) fn restart(&mut self, change: impl FnOnce(&mut Value)) {
         let mut saved = serde_json::to_value(self.outbox.export()).unwrap();
         change(&mut saved);
         let saved: PersistedOutbox = serde_json::from_value(saved).unwrap();
@@ -123,13 +136,13 @@ impl Fixture {
         self.outbox.restore(saved);
     }
 
-    fn fail(&mut self, peers: std::ops::RangeInclusive<usize>) {
+    pub(super) fn fail(&mut self, peers: std::ops::RangeInclusive<usize>) {
         for i in peers {
             self.peers[i - 1].health = Health::Down;
         }
     }
 
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         for record in &mut self.peers {
             record.health = Health::Up;
         }

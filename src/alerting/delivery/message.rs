@@ -7,55 +7,21 @@ use humantime::format_rfc3339_millis;
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
 
-use crate::alerting::{Alert, AlertSubject};
+use crate::alerting::Alert;
 
 use super::context::MessageContext;
+use super::group::Group;
+use super::grouping::Due;
+use super::queue::Queued;
 
 /// The version of Alertmanager's webhook format.
 const WEBHOOK_VERSION: &str = "4";
 
+/// Largest number of alerts in one message.
+const MAX_ALERTS_PER_MESSAGE: usize = 256;
+
 /// `endsAt` of a firing alert in Alertmanager's webhooks.
 const NO_END: &str = "0001-01-01T00:00:00Z";
-
-/// Alerts of which one message can carry several.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Group {
-    /// Alerts about the peers of a network.
-    Peers(String),
-    /// Alerts about a network as a whole.
-    Network(String),
-    /// Alerts about the agent itself.
-    Monitor,
-}
-
-impl Group {
-    /// Returns the group of an alert.
-    pub(super) fn of(alert: &Alert) -> Self {
-        match &alert.subject {
-            AlertSubject::Peer { network, .. } => Self::Peers(network.clone()),
-            AlertSubject::Network { network } => Self::Network(network.clone()),
-            AlertSubject::Monitor => Self::Monitor,
-        }
-    }
-
-    /// Returns the labels that all alerts of the group have.
-    fn labels(&self, context: &MessageContext) -> BTreeMap<String, String> {
-        let (name, value) = match self {
-            Self::Peers(network) | Self::Network(network) => ("network", network),
-            Self::Monitor => ("vantage", &context.vantage),
-        };
-        BTreeMap::from([(name.to_owned(), value.clone())])
-    }
-
-    /// Returns the kind of its alerts.
-    const fn kind(&self) -> &'static str {
-        match self {
-            Self::Peers(_) => "peers",
-            Self::Network(_) => "network",
-            Self::Monitor => "monitor",
-        }
-    }
-}
 
 /// Status of an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +37,7 @@ enum Status {
 #[serde(rename_all = "camelCase")]
 pub(super) struct WebhookMessage {
     /// Identifies the message; the same each time it is sent.
-    pub(super) id: String,
+    id: String,
     version: String,
     group_key: String,
     /// Number of firing alerts, sent before, for which there was no room.
@@ -139,9 +105,27 @@ impl WebhookAlert {
 }
 
 impl WebhookMessage {
+    /// Formats the messages with all changes of a group. The last one has room for the known alerts.
+    pub(super) fn all(due: &Due<'_>, context: &MessageContext, receiver: &str) -> Vec<Self> {
+        let chunks: Vec<&[&Alert]> = due.changed.chunks(MAX_ALERTS_PER_MESSAGE).collect();
+        let count = chunks.len();
+        let message = |(i, chunk): (usize, &&[&Alert])| {
+            let mut alerts = chunk.to_vec();
+            let room = if i + 1 == count {
+                MAX_ALERTS_PER_MESSAGE - alerts.len()
+            } else {
+                0
+            };
+            alerts.extend(due.known.iter().take(room).copied());
+            let truncated = due.known.len().saturating_sub(room);
+            Self::new(&due.group, &alerts, truncated, context, receiver)
+        };
+        chunks.iter().enumerate().map(message).collect()
+    }
+
     /// Formats a message to the webhook called `receiver`. `truncated` is the number of alerts for
     /// which there was no room.
-    pub(super) fn new(
+    fn new(
         group: &Group,
         alerts: &[&Alert],
         truncated: usize,
@@ -177,11 +161,6 @@ impl WebhookMessage {
         }
     }
 
-    /// Returns the number of its alerts.
-    pub(super) const fn alerts(&self) -> usize {
-        self.alerts.len()
-    }
-
     /// Returns the names of its alerts, each once.
     pub(super) fn alertnames(&self) -> String {
         let mut names: Vec<&str> = self
@@ -193,6 +172,16 @@ impl WebhookMessage {
         names.sort_unstable();
         names.dedup();
         names.join(", ")
+    }
+}
+
+impl Queued for WebhookMessage {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn alerts(&self) -> usize {
+        self.alerts.len()
     }
 }
 
@@ -208,7 +197,7 @@ fn common<'a>(
 }
 
 /// Returns a hash of labels.
-fn fingerprint(labels: &BTreeMap<String, String>) -> String {
+pub(super) fn fingerprint(labels: &BTreeMap<String, String>) -> String {
     digest(
         labels
             .iter()
@@ -225,7 +214,7 @@ pub(super) fn transition_id(alert: &Alert, context: &MessageContext) -> String {
 }
 
 /// Returns 16 hex digits of the hash of a sequence of strings.
-fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hasher = Sha3_256::new();
     for text in texts {
         hasher.update(text.len().to_be_bytes());

@@ -17,7 +17,7 @@ use super::context::MessageContext;
 use super::metrics::DeliveryMetrics;
 use super::outbox::Outbox;
 use super::sender::Sender;
-use super::{alertmanager, heartbeat, webhook};
+use super::{alertmanager, heartbeat, service, webhook};
 
 /// What the rule evaluation and the notifier depend on.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ pub struct Notifier {
 enum ReceiverConfig {
     Alertmanager(config::Alertmanager, MessageContext),
     Webhook(config::Webhook),
+    Service(config::Receiver),
     Heartbeat(config::Heartbeat),
 }
 
@@ -61,13 +62,13 @@ impl Notifier {
     }
 
     /// Starts and stops receivers according to `config`. An unchanged receiver keeps its task; a
-    /// changed webhook keeps its queue.
+    /// changed webhook or service keeps its queue.
     pub fn apply(&mut self, config: &Config) {
         let Dependencies {
             metrics, outbox, ..
         } = &self.dependencies;
         metrics.set_receivers(config.notify.receivers());
-        outbox.retain_webhooks(config.notify.webhooks.iter().map(|it| it.name.as_str()));
+        outbox.retain_receivers(&config.notify);
         outbox.retain_silences(
             config
                 .notify
@@ -118,6 +119,9 @@ async fn deliver(
             alertmanager::run(sender(&it.target), context, outbox, pulse, stop).await;
         }
         ReceiverConfig::Webhook(it) => webhook::run(sender(&it.target), outbox, pulse, stop).await,
+        ReceiverConfig::Service(it) => {
+            service::run(sender(&it.target), it, outbox, pulse, stop).await;
+        }
         ReceiverConfig::Heartbeat(it) => {
             let pulse = (pulse, liveness);
             heartbeat::run(sender(&it.target), it.interval, fleet, pulse, stop).await;
@@ -137,9 +141,17 @@ fn receivers(config: &Config) -> BTreeMap<String, ReceiverConfig> {
         .webhooks
         .iter()
         .map(|it| (it.name.clone(), ReceiverConfig::Webhook(it.clone())));
+    let services = notify
+        .receivers
+        .iter()
+        .map(|it| (it.name.clone(), ReceiverConfig::Service(it.clone())));
     let heartbeat = notify.heartbeat.iter().map(|it| {
         let receiver = ReceiverConfig::Heartbeat(it.clone());
         (HEARTBEAT_RECEIVER.to_owned(), receiver)
     });
-    alertmanagers.chain(webhooks).chain(heartbeat).collect()
+    alertmanagers
+        .chain(webhooks)
+        .chain(services)
+        .chain(heartbeat)
+        .collect()
 }

@@ -1,7 +1,7 @@
-//! The outbox: tracked alerts, and for each webhook what it knows and a bounded queue of
+//! The outbox: tracked alerts, and for each receiver what it knows and a bounded queue of
 //! messages. Messages are saved by the state writer before they are published to the receivers.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 
 use crate::alerting::inhibition::FiringAlerts;
 use crate::alerting::operator_actions::{ActionKind, ActionStore, SavedAction};
+use crate::alerting::vantages;
 use crate::alerting::{
     Alert, AlertSubject, AlertTracker, OperatorAction, PersistedAlert, RuleInput,
 };
-use crate::config::Webhook;
+use crate::config::{Notify, Receiver};
 use crate::fleet::Rename;
 
 use super::context::MessageContext;
 use super::grouping::{Grouping, SentAlert};
+use super::incident::{Action, Incident, Incidents, Notice, Step};
 use super::message::WebhookMessage;
+use super::queue::Queue;
+use super::service::style;
 use super::silences::SilenceIds;
-
-/// Largest number of alerts in the messages queued for one webhook; beyond it the oldest messages are
-/// dropped.
-const MAX_QUEUED_ALERTS: usize = 10_000;
 
 /// Tracked alerts and undelivered notifications.
 #[derive(Debug)]
@@ -38,15 +38,25 @@ pub struct Outbox {
 pub struct PersistedOutbox {
     alerts: Vec<PersistedAlert>,
     queues: BTreeMap<String, Vec<WebhookMessage>>,
-    /// What each webhook knows; absent in files of earlier versions, which sent each alert at once.
+    /// What each receiver knows; absent in files of earlier versions, which sent each alert at once.
     #[serde(default)]
     sent: Option<BTreeMap<String, Vec<SentAlert>>>,
+    /// Incidents and messages of each chat or paging service; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    services: BTreeMap<String, PersistedService>,
     /// What operators say about alerts and peers; absent in files of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     actions: Vec<SavedAction>,
     /// Ids of silences by Alertmanager and what identifies the action.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     silences: BTreeMap<String, SilenceIds>,
+}
+
+/// What is saved of a chat or paging service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct PersistedService {
+    incidents: Vec<Incident>,
+    queue: Vec<Notice>,
 }
 
 impl PersistedOutbox {
@@ -57,6 +67,7 @@ impl PersistedOutbox {
             && self.actions.is_empty()
             && self.silences.is_empty()
             && self.queues.values().all(Vec::is_empty)
+            && self.services.is_empty()
     }
 }
 
@@ -68,25 +79,32 @@ struct Inner {
     /// Whether alerts got other subjects since the last evaluation.
     renamed: bool,
     /// Queues by webhook name.
-    queues: BTreeMap<String, Queue>,
-    /// What each webhook knows, by its name.
+    queues: BTreeMap<String, Queue<WebhookMessage>>,
+    /// Incidents and queues of chat and paging services, by name.
+    services: BTreeMap<String, ServiceState>,
+    /// What each receiver knows, by its name.
     groupings: BTreeMap<String, Grouping>,
+    /// Whether a service has answered with something to save.
+    answered: bool,
     /// Ids of silences by Alertmanager.
     silences: BTreeMap<String, SilenceIds>,
     /// Whether the restored alerts were sent to webhooks without a record of it.
     sent_unrecorded: bool,
 }
 
+/// The incidents and the queue of a chat or paging service.
 #[derive(Debug, Default)]
-struct Queue {
-    /// Oldest first.
-    messages: VecDeque<WebhookMessage>,
-    /// Number of alerts in them.
-    alerts: usize,
-    /// Number of messages at the front that may be sent.
-    published: usize,
-    /// Number of messages dropped since this was last reported.
-    dropped: usize,
+struct ServiceState {
+    incidents: Incidents,
+    queue: Queue<Notice>,
+}
+
+/// The first message for a chat or paging service.
+#[derive(Debug)]
+pub(super) struct FirstNotice {
+    pub(super) notice: Notice,
+    /// The service's id of the first message of its incident.
+    pub(super) message: Option<String>,
 }
 
 impl Default for Outbox {
@@ -106,20 +124,25 @@ impl Outbox {
         inner.sent_unrecorded = persisted.sent.is_none() && !persisted.alerts.is_empty();
         inner.alert_tracker = AlertTracker::restore(persisted.alerts, now, wall);
         inner.alert_tracker.actions = ActionStore::restore(persisted.actions, now, wall);
+        inner.alert_tracker.mark_restored(now, wall);
         inner.silences = persisted.silences;
         let sent = persisted.sent.unwrap_or_default().into_iter();
         inner.groupings = sent
             .map(|(name, sent)| (name, Grouping::restore(sent)))
             .collect();
-        let queue = |messages: Vec<WebhookMessage>| Queue {
-            alerts: messages.iter().map(WebhookMessage::alerts).sum(),
-            published: messages.len(),
-            messages: messages.into(),
-            dropped: 0,
-        };
         let queues = persisted.queues.into_iter();
         inner.queues = queues
-            .map(|(name, messages)| (name, queue(messages)))
+            .map(|(name, messages)| (name, Queue::restore(messages)))
+            .collect();
+        let services = persisted.services.into_iter();
+        inner.services = services
+            .map(|(name, saved)| {
+                let state = ServiceState {
+                    incidents: Incidents::restore(saved.incidents),
+                    queue: Queue::restore(saved.queue),
+                };
+                (name, state)
+            })
             .collect();
     }
 
@@ -133,7 +156,13 @@ impl Outbox {
             actions: inner.alert_tracker.actions.export(),
             silences: inner.silences.clone(),
             queues: queues
-                .map(|(name, queue)| (name.clone(), queue.messages.iter().cloned().collect()))
+                .map(|(name, queue)| (name.clone(), queue.export()))
+                .collect(),
+            services: inner
+                .services
+                .iter()
+                .map(|(name, state)| (name.clone(), state.export()))
+                .filter(|(_, saved)| *saved != PersistedService::default())
                 .collect(),
             sent: Some(
                 inner
@@ -163,8 +192,9 @@ impl Outbox {
         self.lock().renames
     }
 
-    /// Evaluates all rules and queues the messages for the webhooks that are due. Returns whether
-    /// any alert started to fire or ended, or a message was queued; [`Self::publish`] must follow.
+    /// Evaluates all rules and queues the messages that are due. Returns whether there is something
+    /// to save: an alert started to fire or ended, a message was queued, or a service has named a
+    /// message; [`Self::publish`] must follow.
     ///
     /// Does nothing if peers got other names since `renames` was read, before the snapshot.
     pub(in crate::alerting) fn evaluate(
@@ -172,7 +202,7 @@ impl Outbox {
         renames: u64,
         input: RuleInput<'_>,
         context: &MessageContext,
-        webhooks: &[Webhook],
+        notify: &Notify,
     ) -> bool {
         let mut inner = self.lock();
         if inner.renames != renames {
@@ -180,14 +210,16 @@ impl Outbox {
         }
         let subjects_changed = std::mem::take(&mut inner.renamed);
         let sent_unrecorded = std::mem::take(&mut inner.sent_unrecorded);
+        let answered = std::mem::take(&mut inner.answered);
         let Inner {
             alert_tracker,
             queues,
+            services,
             groupings,
             ..
         } = &mut *inner;
         if sent_unrecorded {
-            for webhook in webhooks {
+            for webhook in &notify.webhooks {
                 let grouping = groupings.entry(webhook.name.clone()).or_default();
                 grouping.assume_sent(alert_tracker.alerts());
             }
@@ -199,17 +231,41 @@ impl Outbox {
         let alerts: Vec<&Alert> = alert_tracker.alerts().collect();
         let firing = FiringAlerts::new(alerts.iter().copied());
         let mut any_message = false;
-        for webhook in webhooks {
+        let now = input.snapshot.now;
+        for webhook in &notify.webhooks {
             let grouping = groupings.entry(webhook.name.clone()).or_default();
-            let now = input.snapshot.now;
-            for message in grouping.due(&alerts, &firing, webhook, context, now) {
-                any_message = true;
-                let queue = queues.entry(webhook.name.clone()).or_default();
-                queue.push(message);
+            for due in grouping.due(&alerts, &firing, webhook.into(), now) {
+                for message in WebhookMessage::all(&due, context, &webhook.name) {
+                    any_message = true;
+                    let queue = queues.entry(webhook.name.clone()).or_default();
+                    queue.push(message);
+                }
             }
         }
+        let step = Step {
+            alerts: &alerts,
+            context,
+            describe: &|alert| alert_tracker.present_description(alert).to_owned(),
+            seen_elsewhere: &|subject| vantages::see_trouble(subject, input),
+            now,
+            wall: input.snapshot.wall,
+        };
+        for receiver in &notify.receivers {
+            let grouping = groupings.entry(receiver.name.clone()).or_default();
+            let due = grouping.due(&alerts, &firing, receiver.into(), now);
+            let state = services.entry(receiver.name.clone()).or_default();
+            let notices = state
+                .incidents
+                .advance(&due, style(&receiver.service), step);
+            any_message |= !notices.is_empty();
+            for notice in notices {
+                state.push(notice);
+            }
+            state.tidy();
+        }
         let marks_changed = alert_tracker.take_marks_changed();
-        any_message || subjects_changed || marks_changed || !changed_alerts.is_empty()
+        let changed = subjects_changed || marks_changed || !changed_alerts.is_empty();
+        any_message || answered || changed
     }
 
     /// Gives access to the tracked alerts and to what operators say about them.
@@ -222,9 +278,11 @@ impl Outbox {
 
     /// Allows all queued messages to be sent.
     pub(in crate::alerting) fn publish(&self) {
-        for queue in self.lock().queues.values_mut() {
-            queue.published = queue.messages.len();
-        }
+        let mut inner = self.lock();
+        inner.queues.values_mut().for_each(Queue::publish);
+        let services = inner.services.values_mut();
+        services.for_each(|state| state.queue.publish());
+        drop(inner);
         self.published.send_replace(());
     }
 
@@ -283,35 +341,71 @@ impl Outbox {
         let Some(queue) = inner.queues.get_mut(webhook) else {
             return (None, 0);
         };
-        let first = queue.messages.front().filter(|_| queue.published > 0);
-        (first.cloned(), std::mem::take(&mut queue.dropped))
+        (queue.first().cloned(), queue.take_dropped())
     }
 
     /// Removes the first message for a webhook if its id is `id`.
     pub(super) fn remove(&self, webhook: &str, id: &str) {
-        if let Some(queue) = self.lock().queues.get_mut(webhook)
-            && queue.messages.front().is_some_and(|it| it.id == id)
-        {
-            queue.pop();
+        if let Some(queue) = self.lock().queues.get_mut(webhook) {
+            queue.remove(id);
         }
     }
 
-    /// Drops the queues of all webhooks but these, and what the others know.
-    pub(super) fn retain_webhooks<'a>(&self, webhooks: impl Iterator<Item = &'a str>) {
-        let webhooks: BTreeSet<&str> = webhooks.collect();
+    /// Returns the first published message for a chat or paging service, and the number of messages
+    /// dropped since the last call.
+    pub(super) fn first_notice(&self, receiver: &str) -> (Option<FirstNotice>, usize) {
         let mut inner = self.lock();
-        inner
-            .groupings
-            .retain(|name, _| webhooks.contains(name.as_str()));
+        let Some(ServiceState { incidents, queue }) = inner.services.get_mut(receiver) else {
+            return (None, 0);
+        };
+        let first = queue.first().map(|notice| FirstNotice {
+            notice: notice.clone(),
+            message: incidents.message(&notice.incident).map(str::to_owned),
+        });
+        (first, queue.take_dropped())
+    }
+
+    /// Removes the first message for a chat or paging service if it is `notice`, and keeps the id
+    /// that the service gave to a first message.
+    pub(super) fn notice_done(&self, receiver: &str, notice: &Notice, message: Option<String>) {
+        let mut inner = self.lock();
+        let Some(ServiceState { incidents, queue }) = inner.services.get_mut(receiver) else {
+            return;
+        };
+        queue.remove(&notice.id);
+        if message.is_some() {
+            incidents.set_message(&notice.incident, message);
+        }
+        inner.answered = true;
+    }
+
+    /// Forgets the first message of an incident, which the service no longer has.
+    pub(super) fn forget_message(&self, receiver: &str, notice: &Notice) {
+        if let Some(state) = self.lock().services.get_mut(receiver) {
+            state.incidents.set_message(&notice.incident, None);
+        }
+    }
+
+    /// Drops the queues of all webhooks and services but those of `notify`, and what the others
+    /// know.
+    pub(super) fn retain_receivers(&self, notify: &Notify) {
+        let webhooks: BTreeSet<&str> = notify.webhooks.iter().map(|it| it.name.as_str()).collect();
+        let services: BTreeMap<&str, &Receiver> = notify
+            .receivers
+            .iter()
+            .map(|it| (it.name.as_str(), it))
+            .collect();
+        let mut inner = self.lock();
+        let is_kept = |name: &str| webhooks.contains(name) || services.contains_key(name);
+        inner.groupings.retain(|name, _| is_kept(name));
         inner.queues.retain(|name, queue| {
             let retained = webhooks.contains(name.as_str());
-            let (receiver, dropped) = (name, queue.messages.len());
-            if !retained && dropped > 0 {
-                tracing::warn!(
-                    %receiver, dropped,
-                    "webhook removed from the configuration; its queued notifications were dropped"
-                );
-            }
+            report_removed(name, queue.len(), retained);
+            retained
+        });
+        inner.services.retain(|name, state| {
+            let retained = services.contains_key(name.as_str());
+            report_removed(name, state.queue.len(), retained);
             retained
         });
     }
@@ -322,20 +416,38 @@ impl Outbox {
     }
 }
 
-impl Queue {
-    fn push(&mut self, message: WebhookMessage) {
-        self.alerts += message.alerts();
-        self.messages.push_back(message);
-        while self.alerts > MAX_QUEUED_ALERTS {
-            self.pop();
-            self.dropped += 1;
+impl ServiceState {
+    /// Queues a message. One that replaces what an earlier one shows makes that one needless.
+    fn push(&mut self, notice: Notice) {
+        if notice.action == Action::Update {
+            self.queue.remove_outdated(|queued| {
+                queued.action == Action::Update && queued.incident == notice.incident
+            });
         }
+        self.queue.push(notice);
     }
 
-    fn pop(&mut self) {
-        let popped = self.messages.pop_front();
-        self.alerts -= popped.map_or(0, |message| message.alerts());
-        self.published = self.published.saturating_sub(1);
+    /// Forgets the incidents that are over and of which no message waits.
+    fn tidy(&mut self) {
+        let queued: BTreeSet<&str> = self.queue.iter().map(|it| it.incident.as_str()).collect();
+        self.incidents.retain_needed(|key| queued.contains(key));
+    }
+
+    fn export(&self) -> PersistedService {
+        PersistedService {
+            incidents: self.incidents.export(),
+            queue: self.queue.export(),
+        }
+    }
+}
+
+/// Reports the messages that are dropped with a receiver.
+fn report_removed(receiver: &str, dropped: usize, retained: bool) {
+    if !retained && dropped > 0 {
+        tracing::warn!(
+            %receiver, dropped,
+            "receiver removed from the configuration; its queued notifications were dropped"
+        );
     }
 }
 

@@ -24,9 +24,17 @@ const SILENCE: &str = "/api/v2/silence/";
 /// How often a silence is looked for: an Alertmanager that lost its data gets it again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
+/// How long after a restart no silence is deleted: what other agents were told is not known at once.
+const RESTORED_KEPT_FOR: Duration = Duration::from_secs(30);
+
 /// The silences that an Alertmanager has, or has refused.
 #[derive(Debug, Default)]
-pub(super) struct Silences(BTreeMap<String, Known>);
+pub(super) struct Silences {
+    /// By what identifies the action.
+    known: BTreeMap<String, Known>,
+    /// When they were restored, if they were.
+    restored: Option<Instant>,
+}
 
 /// What is known of one silence there.
 #[derive(Debug)]
@@ -87,12 +95,15 @@ impl Silences {
             checked,
         };
         let ids = ids.into_iter();
-        Self(ids.map(|(key, id)| (key, known(id))).collect())
+        Self {
+            known: ids.map(|(key, id)| (key, known(id))).collect(),
+            restored: Some(checked),
+        }
     }
 
     /// Returns the ids to save.
     pub(super) fn ids(&self) -> SilenceIds {
-        let known = self.0.iter();
+        let known = self.known.iter();
         known
             .filter_map(|(key, known)| Some((key.clone(), known.id.clone()?)))
             .collect()
@@ -101,7 +112,7 @@ impl Silences {
     /// Whether an alert may be sent: a silenced one only if the Alertmanager has the silence.
     pub(super) fn allow(&self, alert: &Alert) -> bool {
         let has = |action| {
-            let known = self.0.get(&key(action));
+            let known = self.known.get(&key(action));
             known.is_some_and(|known| known.id.is_some())
         };
         alert.silenced.as_ref().is_none_or(has)
@@ -116,34 +127,39 @@ impl Silences {
         wanted: &[OperatorAction],
     ) -> bool {
         let keys: BTreeSet<String> = wanted.iter().map(key).collect();
-        let ended: Vec<String> = self
-            .0
-            .keys()
-            .filter(|key| !keys.contains(*key))
+        let is_settled = self
+            .restored
+            .is_none_or(|restored| restored.elapsed() >= RESTORED_KEPT_FOR);
+        let known = self.known.keys();
+        let ended: Vec<String> = known
+            .filter(|key| is_settled && !keys.contains(*key))
             .cloned()
             .collect();
-        let mut done = true;
         for key in ended {
-            match self.0.get(&key).and_then(|known| known.id.clone()) {
-                Some(id) if !delete(sender, &id).await => done = false,
-                _ => drop(self.0.remove(&key)),
+            let id = self.known.get(&key).and_then(|known| known.id.clone());
+            if let Some(id) = id
+                && !delete(sender, &id).await
+            {
+                return false;
             }
+            self.known.remove(&key);
         }
         for action in wanted {
             let key = key(action);
-            if self.0.get(&key).is_some_and(|known| !known.is_due()) {
+            if self.known.get(&key).is_some_and(|known| !known.is_due()) {
                 continue;
             }
-            let id = self.0.get(&key).and_then(|known| known.id.clone());
+            let id = self.known.get(&key).and_then(|known| known.id.clone());
             match set(sender, context, action, id).await {
                 Ok(id) => {
                     let checked = Instant::now();
-                    self.0.insert(key, Known { id, checked });
+                    self.known.insert(key, Known { id, checked });
                 }
-                Err(_) => done = false,
+                // Whoever does not answer takes a while: one request is enough.
+                Err(_) => return false,
             }
         }
-        done
+        true
     }
 }
 
@@ -371,8 +387,10 @@ mod tests {
         };
         let delete = async |State(held): State<Shared>, Path(id): Path<String>| {
             let mut held = held.lock().unwrap();
+            if let Some(status) = held.status {
+                return status;
+            }
             match held.silences.get_mut(&id) {
-                _ if held.status.is_some() => held.status.unwrap(),
                 None => StatusCode::NOT_FOUND,
                 Some(Value::Null) => StatusCode::INTERNAL_SERVER_ERROR,
                 Some(silence) => {
@@ -503,6 +521,9 @@ mod tests {
         assert!(silences.sync(&mut sender, &context, &both).await);
         assert_eq!(held.lock().unwrap().posts, 2, "each once");
         assert!(silences.sync(&mut sender, &context, &both[1..]).await);
+        assert_eq!(active(&held).len(), 2, "it may only not be known yet");
+        silences.restored = silences.restored.map(|at| at - RESTORED_KEPT_FOR);
+        assert!(silences.sync(&mut sender, &context, &both[1..]).await);
         assert_eq!(active(&held), ["peer=q site=paris"]);
         // One that has expired there, or is unknown there, is gone as well.
         for silence in held.lock().unwrap().silences.values_mut() {
@@ -511,6 +532,7 @@ mod tests {
         assert!(silences.sync(&mut sender, &context, &[]).await);
         assert!(silences.ids().is_empty());
         let mut silences = Silences::restore([("3".to_owned(), "unknown".to_owned())].into());
+        silences.restored = None;
         assert!(silences.sync(&mut sender, &context, &[]).await);
         assert!(silences.ids().is_empty());
     }
@@ -526,7 +548,7 @@ mod tests {
             if lost {
                 held.lock().unwrap().silences.clear();
             }
-            for known in silences.0.values_mut() {
+            for known in silences.known.values_mut() {
                 known.checked -= CHECK_INTERVAL;
             }
         }
@@ -566,8 +588,8 @@ mod tests {
             }
             assert_eq!(held.lock().unwrap().posts, posts, "{status:?}");
             assert!(silences.allow(&alert(None)), "{status:?}");
-            let silenced = alert(Some(silence.clone()));
-            assert_eq!(silences.allow(&silenced), allowed, "{status:?}");
+            let quiet = alert(Some(silence.clone()));
+            assert_eq!(silences.allow(&quiet), allowed, "{status:?}");
         }
     }
 

@@ -23,6 +23,7 @@ use crate::poller::ScheduleMetrics;
 use crate::self_check::{Check, CheckResult, Checks};
 use crate::supervisor::Supervisor;
 
+use super::stand_ins::{Fault, Kind, Shared, StandIn, serve};
 use super::{DeliveryMetrics, Dependencies, MessageContext, Notifier, Outbox, PersistedOutbox};
 
 /// Longest wait for an expected event.
@@ -181,12 +182,11 @@ impl Alerting {
             snapshot: &snapshot,
             monitor: &monitor,
         };
-        let webhooks = &self.config.notify.webhooks;
         self.dependencies.outbox.evaluate(
             0,
             input,
             &MessageContext::from_config(&self.config),
-            webhooks,
+            &self.config.notify,
         );
     }
 
@@ -545,4 +545,42 @@ async fn a_reload_keeps_the_queue_of_a_webhook_that_stays() {
     assert_eq!(persisted["queues"], json!({}));
     other.stop().await;
     none.stop().await;
+}
+
+#[tokio::test]
+async fn a_chat_service_gets_a_message_after_the_pause_that_it_asks_for_and_edits_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let service: Shared = Arc::new(Mutex::new(StandIn::new(Kind::Discord)));
+    service.lock().unwrap().faults.push_back(Fault::Busy);
+    serve(listener, Arc::clone(&service));
+    let messages = async |count: usize| {
+        let waiting = async {
+            while service.lock().unwrap().messages.len() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(TIMEOUT, waiting).await.expect("a message");
+        service.lock().unwrap().clone()
+    };
+    let receiver = StandIn::receiver(Kind::Discord, &base);
+    let notify = format!("{{ receivers: [{receiver}] }}");
+    let alerting = Alerting::start(&notify, PersistedOutbox::default());
+    let asked = Instant::now();
+    alerting.settle(&[("p", FORKED)], 0);
+    let seen = messages(1).await;
+    assert!(asked.elapsed() >= Duration::from_millis(2_640), "too early");
+    assert_eq!(alerting.failures_of("ops", "2").await, "1");
+    let saved = serde_json::to_value(alerting.dependencies.outbox.export()).unwrap();
+    let incident = &saved["services"]["ops"]["incidents"][0];
+    assert_eq!(incident["message"], seen.messages[0].id.as_str());
+    alerting.settle(&[("p", &[])], ENDED);
+    let seen = messages(2).await;
+    let over = "Resolved: p of n has another history than its network";
+    let titles: Vec<&str> = seen.messages.iter().map(|it| it.title.as_str()).collect();
+    assert_eq!(titles, [over, over]);
+    assert_eq!(seen.messages[0].edits, 1);
+    assert_eq!(seen.complaints, Vec::<String>::new());
+    assert_eq!(alerting.failures_of("ops", "4").await, "1");
+    alerting.stop().await;
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::supervisor::liveness::Pulse;
 
 use super::outbox::Outbox;
+use super::queue::Queued;
 use super::sender::{DeliveryError, REQUEST_TIMEOUT, Sender};
 
 /// Delivers notifications until `stop`; a request in flight is completed first.
@@ -36,7 +37,7 @@ pub(super) async fn run(
             continue;
         };
         let body = serde_json::to_vec(&message).expect("strings can be encoded as JSON");
-        let outcome = sender.post("", body, Some(&message.id)).await;
+        let outcome = sender.post("", body, Some(message.id())).await;
         pulse.turned();
         match outcome {
             Ok(()) => {
@@ -44,9 +45,9 @@ pub(super) async fn run(
                     receiver = %webhook, alertnames = %message.alertnames(),
                     "notification delivered"
                 );
-                outbox.remove(&webhook, &message.id);
+                outbox.remove(&webhook, message.id());
             }
-            Err(DeliveryError::Rejected(_)) => outbox.remove(&webhook, &message.id),
+            Err(DeliveryError::Rejected(_)) => outbox.remove(&webhook, message.id()),
             Err(DeliveryError::Retryable(_)) => {
                 let next = sender.next_attempt();
                 stop.run_until_cancelled(sleep_until(next)).await;

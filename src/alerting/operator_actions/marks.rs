@@ -45,6 +45,11 @@ impl AlertTracker {
         self.mark(|alert| elsewhere(alert, snapshot), now, wall);
     }
 
+    /// Marks restored alerts by restored actions.
+    pub(in crate::alerting) fn mark_restored(&mut self, now: Instant, wall: SystemTime) {
+        self.mark(acknowledged_elsewhere, now, wall);
+    }
+
     /// Whether any alert was marked, or no longer is, since the last call.
     pub(in crate::alerting) fn take_marks_changed(&mut self) -> bool {
         std::mem::take(&mut self.marks_changed)

@@ -123,14 +123,15 @@ fn run(
 async fn begin(api: &AgentApi, args: &AgentArgs, mut request: Value) -> anyhow::Result<String> {
     if let Some(fields) = request.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
-        fields.extend(author(args).map(|by| ("created_by".to_owned(), by.into())));
+        let by = author(args)?;
+        fields.extend(by.map(|by| ("created_by".to_owned(), by.into())));
     }
     let action = api.request(Method::POST, &["actions"], &[], Some(&request));
     Ok(line(&action.await?))
 }
 
 async fn end(api: &AgentApi, args: &AgentArgs, id: &Value) -> anyhow::Result<String> {
-    let (id, by) = (id.to_string(), author(args));
+    let (id, by) = (id.to_string(), author(args)?);
     let query: Vec<(&str, &str)> = by.iter().map(|by| ("created_by", by.as_str())).collect();
     let route = ["actions", id.as_str()];
     let ended = api.request(Method::DELETE, &route, &query, None).await?;
@@ -144,10 +145,14 @@ async fn list(api: &AgentApi) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Returns who asks: as given, or else the user of this session.
-fn author(args: &AgentArgs) -> Option<String> {
+/// Returns who asks: as given, or else the user of this session; none if a password says so.
+fn author(args: &AgentArgs) -> anyhow::Result<Option<String>> {
     let session = || env::var("USER").ok().filter(|user| !user.is_empty());
-    args.created_by.clone().or_else(session)
+    let author = args.created_by.clone().or_else(session);
+    if author.is_none() && args.user.is_none() {
+        bail!("nothing says who you are: give --by NAME");
+    }
+    Ok(author)
 }
 
 /// Finds out whether `target` is a peer or a network.

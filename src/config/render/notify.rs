@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use convex_client::mask_url;
 use serde::Serialize;
 
-use crate::config::{Alertmanager, BasicAuth, Heartbeat, Notify, Target, Webhook};
+use crate::config::{
+    Alertmanager, BasicAuth, Heartbeat, Notify, Receiver, Service, Target, Webhook,
+};
 
 use super::peers::HttpEntry;
 use super::{SECRET, duration, text};
@@ -18,6 +20,8 @@ pub(super) struct NotifySection<'a> {
     alertmanagers: Vec<ServerEntry<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     webhooks: Vec<WebhookEntry<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    receivers: Vec<ReceiverEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heartbeat: Option<HeartbeatSection<'a>>,
 }
@@ -37,6 +41,30 @@ struct WebhookEntry<'a> {
     target: TargetEntry<'a>,
     send_resolved: bool,
     min_severity: &'static str,
+}
+
+#[derive(Serialize)]
+struct ReceiverEntry {
+    name: String,
+    r#type: &'static str,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing_key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
+    min_severity: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    networks: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -77,6 +105,7 @@ impl<'a> From<&'a Notify> for NotifySection<'a> {
             labels,
             alertmanagers,
             webhooks,
+            receivers,
             heartbeat,
         } = notify;
         let labels = labels
@@ -108,7 +137,54 @@ impl<'a> From<&'a Notify> for NotifySection<'a> {
             labels: labels.collect(),
             alertmanagers: alertmanagers.iter().map(alertmanager).collect(),
             webhooks: webhooks.iter().map(webhook).collect(),
+            receivers: receivers.iter().map(Into::into).collect(),
             heartbeat,
+        }
+    }
+}
+
+impl From<&Receiver> for ReceiverEntry {
+    fn from(receiver: &Receiver) -> Self {
+        let Receiver {
+            name,
+            service,
+            target,
+            min_severity,
+            networks,
+        } = receiver;
+        let (mut channel, mut chat_id) = (None, None);
+        let (mut topic, mut routing_key) = (None, None);
+        let mut token = target.http.bearer_token.as_ref().map(|_| SECRET);
+        match service {
+            Service::Discord | Service::SlackWebhook => {}
+            Service::Slack { channel: id } => channel = Some(text(id)),
+            Service::Telegram {
+                token: _,
+                chat_id: id,
+            } => {
+                token = Some(SECRET);
+                chat_id = Some(text(id));
+            }
+            Service::Ntfy { topic: _ } => topic = Some(SECRET),
+            Service::PagerDuty { routing_key: _ } => routing_key = Some(SECRET),
+        }
+        Self {
+            name: text(name),
+            r#type: service.type_name(),
+            url: mask_url(target.url.expose()),
+            token,
+            channel,
+            chat_id,
+            topic,
+            routing_key,
+            ca_file: target
+                .http
+                .ca_file
+                .as_ref()
+                .map(|path| text(path.to_string_lossy())),
+            proxy: target.http.proxy.as_ref().map(text),
+            min_severity: min_severity.as_str(),
+            networks: networks.iter().map(text).collect(),
         }
     }
 }

@@ -159,3 +159,179 @@ impl Snapshot {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::time::Instant;
+
+    use crate::config::{self, Mode};
+    use crate::fleet::{Health, Opinion, PeerOpinion};
+
+    use super::*;
+
+    const KEY: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+
+    fn fleet() -> Fleet {
+        let text = format!(
+            "networks: [{{ name: n }}]\nvantages: [{{ name: b, url: 'http://b' }}]\n\
+             peers: [{{ name: p, network: n, key: '0x{KEY}', endpoints: ['tcp://127.0.0.1:1'] }}]\n"
+        );
+        let fleet = Fleet::default();
+        fleet.apply(&config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap());
+        fleet
+    }
+
+    fn acknowledged(peer: Option<&str>, network: &str, remaining_seconds: f64) -> Acknowledged {
+        Acknowledged {
+            alertname: "A".to_owned(),
+            severity: "critical".to_owned(),
+            peer: peer.map(str::to_owned),
+            network: network.to_owned(),
+            created_by: "alice".to_owned(),
+            comment: "c".repeat(2_000),
+            age_seconds: 60.0,
+            remaining_seconds,
+        }
+    }
+
+    /// The opinion of an agent that knows this key of the peer.
+    fn opinion(key: Option<&str>, acknowledged: Vec<Acknowledged>) -> Opinion {
+        Opinion {
+            vantage: "b".to_owned(),
+            mode: Mode::Central,
+            networks: Vec::new(),
+            peers: vec![PeerOpinion {
+                name: "p".to_owned(),
+                network: "n".to_owned(),
+                key: key.map(str::to_owned),
+                health: Health::Down,
+                good_poll_age_seconds: None,
+                interval_seconds: 15.0,
+                proven: Vec::new(),
+            }],
+            acknowledged,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alert_is_acknowledged_elsewhere_by_its_labels_for_the_time_that_is_left() {
+        let other_key = "2".repeat(64);
+        for (what, key, told, after, expected) in [
+            (
+                "of the peer",
+                None,
+                acknowledged(Some("p"), "n", 9.0),
+                5,
+                true,
+            ),
+            (
+                "with its key",
+                Some(KEY),
+                acknowledged(Some("p"), "n", 9.0),
+                5,
+                true,
+            ),
+            (
+                "of another key",
+                Some(&*other_key),
+                acknowledged(Some("p"), "n", 9.0),
+                5,
+                false,
+            ),
+            (
+                "of the network",
+                None,
+                acknowledged(None, "n", 9.0),
+                5,
+                false,
+            ),
+            (
+                "of another peer",
+                None,
+                acknowledged(Some("q"), "n", 9.0),
+                5,
+                false,
+            ),
+            (
+                "of another network",
+                None,
+                acknowledged(Some("p"), "m", 9.0),
+                5,
+                false,
+            ),
+            (
+                "over by now",
+                None,
+                acknowledged(Some("p"), "n", 4.0),
+                5,
+                false,
+            ),
+            (
+                "told too long ago",
+                None,
+                acknowledged(Some("p"), "n", 99.0),
+                13,
+                false,
+            ),
+        ] {
+            let fleet = fleet();
+            fleet.record_opinion("b", opinion(key, vec![told]), Instant::now());
+            tokio::time::advance(Duration::from_secs(after)).await;
+            let snapshot = fleet.snapshot();
+            let found = snapshot.acknowledged_elsewhere("A", "critical", Some("p"), "n");
+            assert_eq!(found.is_some(), expected, "{what}");
+            for (name, severity) in [("B", "critical"), ("A", "warning")] {
+                let other = snapshot.acknowledged_elsewhere(name, severity, Some("p"), "n");
+                assert_eq!(other, None, "{what}");
+            }
+            if let Some(found) = found {
+                assert_eq!(found.vantage.as_deref(), Some("b"));
+                assert_eq!(found.ends_at, snapshot.wall + Duration::from_secs(4));
+                assert_eq!(found.starts_at, snapshot.wall - Duration::from_secs(65));
+                assert_eq!(found.comment.len(), MAX_TEXT_CHARS, "shortened");
+            }
+        }
+    }
+
+    #[test]
+    fn an_agent_that_says_too_much_is_cut_short_and_nonsense_is_refused() {
+        let fleet = fleet();
+        let many = vec![acknowledged(Some("p"), "n", 9.0); MAX_ACKNOWLEDGED + 1];
+        fleet.record_opinion("b", opinion(None, many), Instant::now());
+        let others = fleet.snapshot().vantages.others;
+        let kept = &others[0].opinion.as_ref().unwrap().acknowledged;
+        assert_eq!(kept.len(), MAX_ACKNOWLEDGED);
+        for remaining in [-1.0, f64::NAN, 1e300] {
+            let told = acknowledged(Some("p"), "n", remaining);
+            assert!(opinion(None, vec![told]).check().is_err(), "{remaining}");
+        }
+    }
+
+    #[test]
+    fn an_agent_passes_on_only_what_it_was_told_itself() {
+        let fleet = fleet();
+        let snapshot = fleet.snapshot();
+        let alert = |vantage: Option<&str>, network: Option<&str>| AcknowledgedAlert {
+            alertname: "A".to_owned(),
+            severity: "critical".to_owned(),
+            peer: None,
+            network: network.map(str::to_owned),
+            created_by: "alice".to_owned(),
+            comment: "c".to_owned(),
+            starts_at: snapshot.wall,
+            ends_at: snapshot.wall,
+            vantage: vantage.map(str::to_owned),
+        };
+        fleet.set_acknowledged(vec![
+            alert(Some("b"), Some("n")),
+            alert(None, Some("n")),
+            // About the agent itself, which no other one has.
+            alert(None, None),
+        ]);
+        let told = Opinion::new(&fleet.snapshot()).acknowledged;
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].network, "n");
+    }
+}

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use convex_client::seconds_since_epoch;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::alerting::OperatorAction;
@@ -64,23 +64,30 @@ struct ActionRequest {
     #[schema(value_type = String, pattern = "^(acknowledgement|silence|maintenance)$")]
     kind: ActionKind,
     /// Name of an alert.
+    #[serde(default, deserialize_with = "present")]
     alertname: Option<String>,
     /// Severity of the alert.
+    #[serde(default, deserialize_with = "present")]
     severity: Option<String>,
     /// Name of a peer.
+    #[serde(default, deserialize_with = "present")]
     peer: Option<String>,
     /// Name of a network.
+    #[serde(default, deserialize_with = "present")]
     network: Option<String>,
     /// Who asks; by default the user of the password.
+    #[serde(default, deserialize_with = "present")]
     created_by: Option<String>,
     /// Why: one line of at most 500 characters.
     comment: String,
     /// How long it lasts, in seconds: an acknowledgement at most 4 hours, which is the default; others
     /// at most 30 days.
     #[schema(minimum = 1, maximum = 2_592_000)]
+    #[serde(default, deserialize_with = "present")]
     seconds: Option<u64>,
     /// When it begins, seconds since the epoch: now by default, and only of maintenance.
     #[schema(minimum = 0)]
+    #[serde(default, deserialize_with = "present")]
     starts_at: Option<f64>,
 }
 
@@ -217,6 +224,13 @@ pub(super) async fn end(
     let by = signed(operator::user(&request), parameters.created_by)?;
     let action = api.actions.end(id, &by).await?;
     Ok(uncached(Json(ActionReport::new(&action)).into_response()))
+}
+
+/// Reads an optional field, which may be absent but not null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// Returns who asks.

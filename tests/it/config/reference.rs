@@ -56,6 +56,7 @@ fn with(key: &str, value: Option<&Value>) -> Value {
         "notify": {
             "alertmanagers": [{ "name": "a", "url": "http://127.0.0.1:1" }],
             "webhooks": [{ "name": "w", "url": "http://127.0.0.1:1" }],
+            "receivers": [{ "name": "r", "type": "discord", "url": "http://127.0.0.1:1" }],
             "heartbeat": { "url": "http://127.0.0.1:1" },
         },
         "vantages": [{ "name": "v", "url": "http://127.0.0.1:1" }],

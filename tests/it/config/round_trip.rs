@@ -10,8 +10,8 @@ use cad3::Hash;
 use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
-    Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Role, Secret, SelfCheck,
-    Severity, Sidecar, Slo, Target, Thresholds, Vantage, Webhook, Window,
+    Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Receiver, Role, Secret,
+    SelfCheck, Service, Severity, Sidecar, Slo, Target, Thresholds, Vantage, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -52,8 +52,15 @@ fn every_key_is_read() {
     assert!(!shown.contains("s3cret"), "{shown}");
     let dir_name = dir.path().to_str().unwrap();
     insta::assert_snapshot!(shown.replace(dir_name, "DIR"));
-    let again =
-        parse(&shown.replace("<secret>", "s3cret")).unwrap_or_else(|errors| panic!("{errors}"));
+    // Some secrets have a form.
+    let filled_in = shown
+        .replace(
+            "routing_key: <secret>",
+            "routing_key: s3cret6789abcdef0123456789abcdef",
+        )
+        .replace("token: <secret>", "token: '1:s3cret'")
+        .replace("<secret>", "s3cret");
+    let again = parse(&filled_in).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(again.peers[0], config.peers[0]);
     assert_eq!(
         (again.networks, again.queries, again.self_check),
@@ -61,7 +68,19 @@ fn every_key_is_read() {
     );
     assert_eq!(
         config.notify.receivers().collect::<Vec<_>>(),
-        ["am-1", "am-2", "ops", "chat", "heartbeat"]
+        [
+            "am-1",
+            "am-2",
+            "ops",
+            "chat",
+            "discord",
+            "slack",
+            "slack-hook",
+            "telegram",
+            "ntfy",
+            "pages",
+            "heartbeat"
+        ]
     );
     let urls = config.notify.webhooks.iter();
     let urls: Vec<_> = urls.map(|webhook| webhook.target.url.expose()).collect();
@@ -342,14 +361,55 @@ fn target() -> impl Strategy<Value = Target> {
     )
 }
 
+/// Receivers whose secrets have no form of their own.
+fn receivers() -> impl Strategy<Value = Vec<Receiver>> {
+    let services = prop::sample::select(vec![
+        Service::Discord,
+        Service::SlackWebhook,
+        Service::Slack {
+            channel: "#$ops".to_owned(),
+        },
+        Service::Ntfy {
+            topic: "filled-in".into(),
+        },
+    ]);
+    let severity = prop::sample::select(Severity::ALL.to_vec());
+    let receiver = (services, severity, target());
+    let receiver = receiver.prop_map(|(service, min_severity, mut target)| {
+        let token: Option<Secret> =
+            matches!(service, Service::Slack { .. }).then(|| "filled-in".into());
+        target.http = HttpOptions {
+            bearer_token: token,
+            proxy: target.http.proxy,
+            ..HttpOptions::default()
+        };
+        target.basic_auth = None;
+        Receiver {
+            name: String::new(),
+            service,
+            target,
+            min_severity,
+            networks: Vec::new(),
+        }
+    });
+    prop::collection::btree_map("[a-z]{1,8}", receiver, 0..3).prop_map(|receivers| {
+        let named = receivers.into_iter().map(|(name, receiver)| Receiver {
+            name: format!("chat-{name}"),
+            ..receiver
+        });
+        named.collect()
+    })
+}
+
 fn notify() -> impl Strategy<Value = Notify> {
     let names = || prop::collection::btree_set("[a-z]{1,8}", 0..3);
     let severity = prop::sample::select(Severity::ALL.to_vec());
     let heartbeat = prop::option::of((target(), 1u64..86_400));
     let labels = prop::collection::btree_map("my_[a-z0-9]{1,8}", text(), 0..3);
-    let webhook = (any::<bool>(), severity);
+    let webhook = (any::<bool>(), severity, receivers());
     (labels, names(), names(), target(), webhook, heartbeat).prop_map(
-        |(labels, alertmanagers, webhooks, target, (send_resolved, min_severity), heartbeat)| {
+        |(labels, alertmanagers, webhooks, target, webhook, heartbeat)| {
+            let (send_resolved, min_severity, receivers) = webhook;
             let alertmanager = |name: String| Alertmanager {
                 name: format!("am-{name}"),
                 target: target.clone(),
@@ -364,6 +424,7 @@ fn notify() -> impl Strategy<Value = Notify> {
                 labels,
                 alertmanagers: alertmanagers.into_iter().map(alertmanager).collect(),
                 webhooks: webhooks.into_iter().map(webhook).collect(),
+                receivers,
                 heartbeat: heartbeat.map(|(target, seconds)| Heartbeat {
                     target,
                     interval: Duration::from_secs(seconds),

@@ -19,7 +19,11 @@ const BUILT_IN: [&str; 6] = [
 ];
 
 /// Metrics that no dashboard shows, with the reason.
-const NOT_SHOWN: [(&str, &str); 6] = [
+const NOT_SHOWN: [(&str, &str); 7] = [
+    (
+        "convex_alert_acknowledged",
+        "for rules and routes; pages show who works on an alert and why, which no figure says",
+    ),
     (
         "convex_network_peers",
         "the series of the peers are counted instead, which add up over shards but not over pairs",

@@ -1,0 +1,466 @@
+//! Chat and paging services that the agent notifies by their own interfaces.
+
+use url::Url;
+
+use crate::config::Secret;
+use crate::config::http_options::{http_options, inline_or_file};
+use crate::config::keys::RECEIVER;
+use crate::config::networks::Networks;
+use crate::config::scalar::{choice, line, secret_url};
+use crate::config::secret_file::text_file;
+use crate::config::section::{Names, Section};
+use crate::config::source::Reported;
+use crate::config::value::Value;
+use crate::config::yaml::Content;
+
+use super::{Severity, Target, min_severity, receiver_name, receivers};
+
+/// Longest topic of ntfy, bytes.
+const MAX_TOPIC_BYTES: usize = 64;
+
+/// Length of an integration key of `PagerDuty`, bytes.
+const ROUTING_KEY_BYTES: usize = 32;
+
+/// Longest token, channel or chat, bytes.
+const MAX_ID_BYTES: usize = 256;
+
+/// Host of the incoming webhooks of Slack.
+const SLACK_WEBHOOK_HOST: &str = "hooks.slack.com";
+
+/// Keys of every type.
+const COMMON: &[&str] = &[
+    "name",
+    "type",
+    "min_severity",
+    "networks",
+    "ca_file",
+    "proxy",
+];
+
+/// A receiver of a chat or paging service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receiver {
+    /// The `receiver` label; unique among all receivers.
+    pub name: String,
+    /// The service, and where in it messages go.
+    pub service: Service,
+    /// Its address and what requests send: the webhook of Discord or Slack, or else the base URL of
+    /// its interface.
+    pub target: Target,
+    /// Lowest severity that it is notified of.
+    pub min_severity: Severity,
+    /// Networks that it is notified of; all if empty. Alerts about the agent belong to none and are
+    /// always sent.
+    pub networks: Vec<String>,
+}
+
+/// A service, and where in it messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// A webhook of a Discord channel.
+    Discord,
+    /// An incoming webhook of Slack, whose messages cannot be edited.
+    SlackWebhook,
+    /// The Web API of Slack. The token is sent as that of the HTTP options.
+    Slack {
+        /// Id or name of the channel.
+        channel: String,
+    },
+    /// The Bot API of Telegram.
+    Telegram {
+        /// The token of the bot, which is part of every URL.
+        token: Secret,
+        /// Id of the chat, or `@name` of a channel.
+        chat_id: String,
+    },
+    /// An ntfy server. A token is sent as that of the HTTP options.
+    Ntfy {
+        /// The topic; whoever knows one that is not protected can read it.
+        topic: Secret,
+    },
+    /// Version 2 of the Events API of `PagerDuty`.
+    PagerDuty {
+        /// The integration key.
+        routing_key: Secret,
+    },
+}
+
+/// The value of `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Discord,
+    Slack,
+    Telegram,
+    Ntfy,
+    PagerDuty,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Discord,
+        Self::Slack,
+        Self::Telegram,
+        Self::Ntfy,
+        Self::PagerDuty,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Discord => "discord",
+            Self::Slack => "slack",
+            Self::Telegram => "telegram",
+            Self::Ntfy => "ntfy",
+            Self::PagerDuty => "pagerduty",
+        }
+    }
+
+    /// Returns the keys that the type has besides the common ones.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Discord => &["url", "url_file"],
+            Self::Slack => &["url", "url_file", "token", "token_file", "channel"],
+            Self::Telegram => &["url", "url_file", "token", "token_file", "chat_id"],
+            Self::Ntfy => &[
+                "url",
+                "url_file",
+                "token",
+                "token_file",
+                "topic",
+                "topic_file",
+            ],
+            Self::PagerDuty => &["url", "url_file", "routing_key", "routing_key_file"],
+        }
+    }
+
+    /// Returns the base URL of the service; none if each user has an own one.
+    const fn base_url(self) -> Option<&'static str> {
+        match self {
+            Self::Discord => None,
+            Self::Slack => Some("https://slack.com/api"),
+            Self::Telegram => Some("https://api.telegram.org"),
+            Self::Ntfy => Some("https://ntfy.sh"),
+            Self::PagerDuty => Some("https://events.pagerduty.com"),
+        }
+    }
+}
+
+impl Service {
+    /// The value of `type`.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        self.kind().as_str()
+    }
+
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Discord => Kind::Discord,
+            Self::SlackWebhook | Self::Slack { .. } => Kind::Slack,
+            Self::Telegram { .. } => Kind::Telegram,
+            Self::Ntfy { .. } => Kind::Ntfy,
+            Self::PagerDuty { .. } => Kind::PagerDuty,
+        }
+    }
+}
+
+/// Reads `notify.receivers`.
+pub(super) fn service_receivers(
+    notify: &Section,
+    names: &mut Names,
+    networks: Result<&Networks, Reported>,
+) -> Result<Vec<Receiver>, Reported> {
+    receivers(notify, "receivers", &RECEIVER, |section| {
+        receiver(section, names, networks)
+    })
+}
+
+fn receiver(
+    section: &Section,
+    names: &mut Names,
+    networks: Result<&Networks, Reported>,
+) -> Result<Receiver, Reported> {
+    let name = names.claim(section, receiver_name);
+    let kinds = Kind::ALL.map(|kind| (kind.as_str(), kind));
+    let kind = section.require("type", |value| choice(value, &kinds));
+    let min_severity = min_severity(section);
+    let networks = networks.and_then(|networks| {
+        let names = section.read_list("networks", |value| networks.name(value))?;
+        names.into_iter().collect::<Result<Vec<_>, _>>()
+    });
+    let kind = kind?;
+    let keys_fit = check_keys(section, kind);
+    let service = service(section, kind);
+    let (service, mut target) = service?;
+    keys_fit?;
+    let http = http_options(section)?;
+    target.http.ca = http.ca;
+    target.http.ca_file = http.ca_file;
+    target.http.proxy = http.proxy;
+    let receiver = Receiver {
+        name: name?,
+        service,
+        target,
+        min_severity: min_severity?,
+        networks: networks?,
+    };
+    warn(section, &receiver);
+    Ok(receiver)
+}
+
+/// Reports the keys that belong to other types.
+fn check_keys(section: &Section, kind: Kind) -> Result<(), Reported> {
+    let mut result = Ok(());
+    for key in RECEIVER.allowed() {
+        if COMMON.contains(&key)
+            || kind.keys().contains(&key)
+            || section.key_position(key).is_none()
+        {
+            continue;
+        }
+        let others = Kind::ALL
+            .into_iter()
+            .filter(|other| other.keys().contains(&key));
+        let others: Vec<&str> = others.map(Kind::as_str).collect();
+        let message = format!(
+            "is for type {} only; remove it, a receiver of type {} has {}",
+            others.join(" or "),
+            kind.as_str(),
+            kind.keys().join(", "),
+        );
+        result = Err(section.report_key(key, message));
+    }
+    result
+}
+
+fn service(section: &Section, kind: Kind) -> Result<(Service, Target), Reported> {
+    let url = inline_or_file(
+        section,
+        "url",
+        section.read("url", |value| secret_url(&value.secret_text()?)),
+        section.read("url_file", |value| secret_url(text_file(value)?.trim())),
+    );
+    let secret = |key: &str, check: fn(&str) -> Result<Secret, String>| {
+        let file = format!("{key}_file");
+        inline_or_file(
+            section,
+            key,
+            section.read(key, |value| check(&value.secret_text()?)),
+            section.read(&file, |value| check(text_file(value)?.trim())),
+        )
+    };
+    let missing = |key: &str, message: &str| section.report(section.position, key, message);
+    let required = |key: &str, value: Result<Option<Secret>, Reported>| {
+        let message = format!("is missing; set it, or `{key}_file`");
+        value?.ok_or_else(|| missing(key, &message))
+    };
+    let mut token = None;
+    let service = match kind {
+        Kind::Discord => Ok(Service::Discord),
+        Kind::Slack => {
+            let channel = section.read("channel", identifier);
+            let secret = secret("token", bearer_token);
+            let webhook = secret.as_ref().is_ok_and(Option::is_none);
+            token = secret?;
+            match (webhook, channel?) {
+                (true, None) => Ok(Service::SlackWebhook),
+                (true, Some(_)) => Err(section.report_key(
+                    "channel",
+                    "needs a token; add `token`, or remove this key: a webhook has its own channel",
+                )),
+                (false, Some(channel)) => Ok(Service::Slack { channel }),
+                (false, None) => Err(missing(
+                    "channel",
+                    "is missing; add the id of the channel, as in C0123456789",
+                )),
+            }
+        }
+        Kind::Telegram => {
+            let token = required("token", secret("token", bot_token));
+            let chat_id = section.require("chat_id", chat_id);
+            Ok(Service::Telegram {
+                token: token?,
+                chat_id: chat_id?,
+            })
+        }
+        Kind::Ntfy => {
+            let topic = required("topic", secret("topic", topic));
+            token = secret("token", bearer_token)?;
+            Ok(Service::Ntfy { topic: topic? })
+        }
+        Kind::PagerDuty => {
+            let key = required("routing_key", secret("routing_key", routing_key));
+            Ok(Service::PagerDuty { routing_key: key? })
+        }
+    };
+    let (url, service) = (url?, service?);
+    let base = match service {
+        Service::SlackWebhook => None,
+        _ => kind.base_url(),
+    };
+    let Some(url) = url.or_else(|| base.map(Secret::from)) else {
+        let message = match kind {
+            Kind::Slack => {
+                "is missing; set the URL of an incoming webhook, or `token` and `channel`"
+            }
+            _ => "is missing; set the URL of the webhook, or `url_file`",
+        };
+        return Err(missing("url", message));
+    };
+    if matches!(service, Service::Slack { .. }) && host(&url).as_deref() == Some(SLACK_WEBHOOK_HOST)
+    {
+        let message = "is an incoming webhook, which takes no token; remove it, or `token` and \
+                       `channel`";
+        return Err(section.report_key("url", message));
+    }
+    let mut target = Target {
+        url,
+        http: crate::config::HttpOptions::default(),
+        basic_auth: None,
+    };
+    target.http.bearer_token = token;
+    Ok((service, target))
+}
+
+/// Warns about what the service cannot do, or does badly, with this configuration.
+fn warn(section: &Section, receiver: &Receiver) {
+    let name = &receiver.name;
+    let mut warnings = Vec::new();
+    match &receiver.service {
+        Service::SlackWebhook => warnings.push(format!(
+            "receiver {name:?}: messages by an incoming webhook cannot be edited or put into a \
+             thread, so every change that matters is a new message; use `token` and `channel` to \
+             have one message per incident"
+        )),
+        Service::Ntfy { .. } if receiver.target.http.bearer_token.is_none() => {
+            warnings.push(format!(
+                "receiver {name:?}: without a token, everyone who knows the topic can read it and \
+                 publish to it; protect the topic and set `token`"
+            ));
+        }
+        Service::Discord if !is_discord_webhook(&receiver.target.url) => warnings.push(format!(
+            "receiver {name:?}: the URL does not look like a webhook of Discord, which is \
+             https://discord.com/api/webhooks/ID/TOKEN"
+        )),
+        _ => {}
+    }
+    if is_plain_http(&receiver.target.url) {
+        warnings.push(format!(
+            "receiver {name:?}: its URL is http, so its secrets and messages cross the network \
+             unencrypted; use https"
+        ));
+    }
+    for warning in warnings {
+        section.source.warn(section.position, warning);
+    }
+}
+
+fn host(url: &Secret) -> Option<String> {
+    Some(Url::parse(url.expose()).ok()?.host_str()?.to_owned())
+}
+
+/// Whether a URL has the form of a webhook of Discord, whatever its host.
+fn is_discord_webhook(url: &Secret) -> bool {
+    let Ok(url) = Url::parse(url.expose()) else {
+        return false;
+    };
+    let mut segments = url.path().split('/').rev();
+    let (token, id) = (segments.next(), segments.next());
+    token.is_some_and(|it| !it.is_empty())
+        && id.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+        && segments.next() == Some("webhooks")
+}
+
+/// Whether a URL leads off this host without encryption.
+fn is_plain_http(url: &Secret) -> bool {
+    Url::parse(url.expose()).is_ok_and(|url| {
+        let loopback = match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        url.scheme() == "http" && !loopback
+    })
+}
+
+/// Checks a token that is sent in a header. Errors do not quote it.
+fn bearer_token(text: &str) -> Result<Secret, String> {
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("not a token; expected printable ASCII without spaces".to_owned());
+    }
+    Ok(text.into())
+}
+
+/// Checks the token of a bot of Telegram, which becomes part of a URL.
+fn bot_token(text: &str) -> Result<Secret, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let valid = text.len() <= MAX_ID_BYTES
+        && text.split_once(':').is_some_and(|(id, secret)| {
+            !id.is_empty()
+                && id.bytes().all(|byte| byte.is_ascii_digit())
+                && !secret.is_empty()
+                && secret.chars().all(allowed)
+        });
+    if valid {
+        Ok(text.into())
+    } else {
+        Err(
+            "not the token of a bot; expected a number, a colon and letters, digits, `_` or `-`, \
+             as BotFather gives it"
+                .to_owned(),
+        )
+    }
+}
+
+fn topic(text: &str) -> Result<Secret, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if text.is_empty() || text.len() > MAX_TOPIC_BYTES || !text.chars().all(allowed) {
+        return Err(format!(
+            "not a topic; expected 1 to {MAX_TOPIC_BYTES} letters, digits, `_` or `-`"
+        ));
+    }
+    Ok(text.into())
+}
+
+fn routing_key(text: &str) -> Result<Secret, String> {
+    if text.len() != ROUTING_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(format!(
+            "not an integration key; expected {ROUTING_KEY_BYTES} letters and digits, as \
+             PagerDuty shows for an integration of type Events API v2"
+        ));
+    }
+    Ok(text.into())
+}
+
+/// Parses the id of a chat, which may be written as a number, or the name of a channel.
+fn chat_id(value: &Value) -> Result<String, String> {
+    let text = match &value.node.content {
+        Content::Number { written, .. } => written.clone(),
+        _ => value.text()?,
+    };
+    let digits = text.strip_prefix('-').unwrap_or(&text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_channel = text.strip_prefix('@').is_some_and(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    });
+    if text.len() <= MAX_ID_BYTES && (is_number || is_channel) {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{} is not a chat; expected its id, as in `-1001234567890`, or the name of a channel, \
+             as in `\"@channel\"`",
+            value.quoted()
+        ))
+    }
+}
+
+/// Parses the id or name of a channel.
+fn identifier(value: &Value) -> Result<String, String> {
+    let text = line(value)?;
+    if text.is_empty() || text.len() > MAX_ID_BYTES || text.contains(char::is_whitespace) {
+        return Err(format!(
+            "{} is not a channel; expected its id, as in `C0123456789`",
+            value.quoted()
+        ));
+    }
+    Ok(text)
+}
