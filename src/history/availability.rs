@@ -111,7 +111,7 @@ mod tests {
             failed_ms,
             ..Summary::default()
         };
-        let hours = [(75, polled(1, 0)), (98, polled(3, 1)), (100, polled(5, 0))];
+        let hours = [(75, polled(1, 0)), (98, polled(3, 1)), (100, polled(4, 0))];
         let by_hour = Bars {
             count: 24,
             hours: 1,
@@ -129,6 +129,6 @@ mod tests {
         };
         let bars = by_day.sum_up(&hours, now);
         let ratios: Vec<_> = bars.iter().map(Uptime::ratio).collect();
-        assert_eq!(ratios, [Some(1.0), Some(8.0 / 9.0)]);
+        assert_eq!(ratios, [Some(1.0), Some(0.875)]);
     }
 }
