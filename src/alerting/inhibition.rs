@@ -186,6 +186,14 @@ pub const INHIBITIONS: [Inhibition; 16] = [
     },
 ];
 
+/// Returns the alerts that no other one holds back.
+#[must_use]
+pub fn without_explained(alerts: &[Alert]) -> Vec<&Alert> {
+    let firing = FiringAlerts::new(alerts.iter());
+    let unexplained = |alert: &&Alert| !firing.inhibit(alert);
+    alerts.iter().filter(unexplained).collect()
+}
+
 /// The alerts that fire, to find out which others they hold back.
 #[derive(Debug, Default)]
 pub(super) struct FiringAlerts<'a>(HashSet<(&'static str, Scope, &'a str, Option<&'a str>)>);

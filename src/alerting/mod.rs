@@ -22,7 +22,7 @@ mod vantages;
 
 pub use ended_by::EndedBy;
 pub use evaluator::evaluate_rules;
-pub use inhibition::{INHIBITIONS, Inhibition, Scope};
+pub use inhibition::{INHIBITIONS, Inhibition, Scope, without_explained};
 pub use input::{MonitorStatus, RuleInput};
 pub use operator_actions::{OperatorAction, OperatorActions};
 pub use rules::{RULES, Rule, alert_for_condition};

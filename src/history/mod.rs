@@ -1,6 +1,7 @@
 //! History of peers: the last polls in memory, and summaries and events in a database of bounded
 //! size. A slow or failing disk never delays monitoring.
 
+mod availability;
 mod db;
 mod event;
 mod event_log;
@@ -18,6 +19,7 @@ mod transcript;
 mod uptime;
 mod writer;
 
+pub use availability::Bars;
 pub use db::{
     FILE_NAME as DATABASE_FILE_NAME, HOURS_KEPT, MEMORY_BYTES, MINUTES_KEPT, ReadError, Resolution,
     StoreError,

@@ -31,6 +31,13 @@ pub struct Uptime {
 }
 
 impl Uptime {
+    /// Adds the polls of a summary within the window.
+    pub(super) fn add(&mut self, summary: &Summary) {
+        self.up += Duration::from_millis(summary.good_ms);
+        self.down += Duration::from_millis(summary.failed_ms);
+        self.maintenance += Duration::from_millis(summary.maintenance_ms);
+    }
+
     /// Returns the share of time in which the peer was up, from 0 to 1; `None` if there is no data.
     /// Maintenance, excused polls and time without polls are excluded.
     #[must_use]
@@ -68,9 +75,7 @@ pub(super) fn uptimes(hours: &[(u32, Summary)], now: SystemTime) -> [Uptime; WIN
             ..Uptime::default()
         };
         for (_, summary) in hours.iter().filter(|(hour, _)| *hour >= first) {
-            uptime.up += Duration::from_millis(summary.good_ms);
-            uptime.down += Duration::from_millis(summary.failed_ms);
-            uptime.maintenance += Duration::from_millis(summary.maintenance_ms);
+            uptime.add(summary);
         }
         uptime
     })

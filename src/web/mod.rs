@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::alerting::OperatorActions;
 use crate::config::active::ActiveConfig;
@@ -37,7 +38,7 @@ use listener::authentication::{Authenticator, Refusal, require_authentication};
 use listener::authorization::require_write_access;
 use listener::connection::ConnectionContext;
 use listener::log_limit::limited;
-use pages::{LiveStreams, Pages};
+use pages::Pages;
 
 /// Requests that the agent reload its configuration; the reply is the errors, if any.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -72,6 +73,11 @@ pub struct AppState {
 /// The routes of the agent, ready to be served.
 pub struct Server(ConnectionContext);
 
+/// Answers that are compressed: also event streams, whose encoder is flushed with each event.
+fn compressible() -> impl Predicate {
+    SizeAbove::default().and(NotForContentType::IMAGES)
+}
+
 impl Server {
     /// Builds all routes, and the listener's TLS and passwords. Event streams end with `state.stop`.
     #[must_use]
@@ -84,13 +90,10 @@ impl Server {
             refusal_response,
         ));
         let other_routes = operation_routes(&state).merge(api::router(&state, stop.clone()));
-        let pages = Pages {
-            state,
-            streams: LiveStreams::default(),
-        };
+        let pages = Pages::new(state);
         let routes = pages::routes(&pages, other_routes.clone()).merge(other_routes);
         let app = prefix::with_prefix(routes, prefix)
-            .layer(CompressionLayer::new())
+            .layer(CompressionLayer::new().compress_when(compressible()))
             .layer(axum::middleware::from_fn_with_state(
                 Arc::clone(&authenticator),
                 require_authentication,

@@ -27,10 +27,10 @@ test('a fleet', async (t) => {
     assert.deepEqual((await site.rows()).slice(0, 2), ['sim-2', 'sim-3'])
     await page.evaluate(() => { window.notReloaded = true })
 
-    await page.getByLabel('Find').fill('sim-3')
+    await page.getByLabel('Search').fill('sim-3')
     await page.waitForFunction(() => document.querySelectorAll('#rows > tr').length === 1)
     assert.match(page.url(), /\?q=sim-3$/)
-    await page.getByLabel('Find').fill('')
+    await page.getByLabel('Search').fill('')
     await page.waitForFunction(() => document.querySelectorAll('#rows > tr').length === 8)
 
     await page.getByLabel('Health').selectOption('amiss')
@@ -62,11 +62,15 @@ test('a fleet', async (t) => {
     const { page } = site
     await site.live()
     await page.keyboard.press('Tab')
-    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the content')
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the peers')
     assert.ok(await page.evaluate(() => document.activeElement.getBoundingClientRect().left >= 0), 'it is seen')
     await page.keyboard.press('Enter')
-    assert.equal(await page.evaluate(() => document.activeElement.id), 'main')
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'rows')
     const focused = () => page.evaluate(() => document.activeElement.textContent.trim())
+    await page.keyboard.press('Tab')
+    assert.equal(await focused(), 'sim-2', 'the first peer is near')
+    await page.goto('/')
+    await site.live()
     const tabTo = async (text) => {
       for (let i = 0; i < 60; i++) {
         await page.keyboard.press('Tab')
@@ -95,16 +99,75 @@ test('a fleet', async (t) => {
     await page.locator('#verdict details[open] h3').first().waitFor()
   })
 
+  await t.test('has keys to search and to move, and says which', async () => {
+    const site = await browser.open(agent.url, '/')
+    const { page } = site
+    await site.live()
+    const focused = () => page.evaluate(() => document.activeElement.textContent.trim())
+    await page.keyboard.press('j')
+    assert.equal(await focused(), 'sim-2')
+    await page.keyboard.press('j')
+    assert.equal(await focused(), 'sim-3')
+    await page.keyboard.press('k')
+    assert.equal(await focused(), 'sim-2')
+    await page.keyboard.press('/')
+    await page.keyboard.type('sim-j')
+    assert.equal(await page.getByLabel('Search').inputValue(), 'sim-j', 'keys that are typed move nothing')
+    await page.keyboard.press('Escape')
+    await page.keyboard.press('?')
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor()
+    assert.deepEqual(await site.accessibility(), [])
+    await page.keyboard.press('Escape')
+    assert.equal(await page.getByRole('dialog').count(), 0)
+    await site.assertPolicyHolds()
+  })
+
+  await t.test('goes back through views, and opens a peer by a click anywhere in its row', async () => {
+    const site = await browser.open(agent.url, '/')
+    const { page } = site
+    await site.live()
+    await page.getByRole('link', { name: '1 of 8 peers down' }).click()
+    await page.waitForFunction(() => document.querySelectorAll('#rows > tr').length === 1)
+    assert.match(page.url(), /\?health=down$/)
+    await page.getByRole('link', { name: '30 d', exact: true }).click()
+    await page.waitForURL(/bars=30d/)
+    await page.goBack()
+    await page.goBack()
+    await page.waitForFunction(() => document.querySelectorAll('#rows > tr').length === 8)
+    assert.equal(await page.getByLabel('Health').inputValue(), 'all')
+    await page.locator('tr[data-key="sim-3"] [data-cell="state"]').click()
+    await page.waitForURL('**/peers/sim-3')
+  })
+
+  await t.test('sends a page that is not seen its title and icon only', async () => {
+    const site = await browser.open(agent.url, '/')
+    await site.live()
+    const head = await (await fetch(`${agent.url}/live?head=`)).body.getReader().read()
+    const news = new TextDecoder().decode(head.value)
+    assert.match(news, /"title":"1 of 8 peers down, 1 degraded/)
+    assert.doesNotMatch(news, /sections|rows/)
+    await site.page.evaluate(() => {
+      Object.defineProperty(document, 'hidden', { value: true, configurable: true })
+      document.dispatchEvent(new Event('visibilitychange'))
+    })
+    await site.live()
+    await site.page.evaluate(() => {
+      delete document.hidden
+      document.dispatchEvent(new Event('visibilitychange'))
+    })
+    await site.live()
+  })
+
   await t.test('is whole without JavaScript', async () => {
     const site = await browser.open(agent.url, '/', { javaScriptEnabled: false })
     const { page } = site
     assert.equal((await page.locator('#rows > tr').count()), 8)
     assert.equal(await page.locator('#freshness').innerText(), '')
-    await page.getByLabel('Find').fill('clock is off')
+    await page.getByLabel('Search').fill('clock is off')
     await page.getByRole('button', { name: 'Show' }).click()
     assert.equal((await page.locator('#rows > tr').count()), 1)
-    await page.getByRole('columnheader', { name: 'Lag' }).getByRole('link').click()
-    assert.match(page.url(), /q=clock\+is\+off&sort=lag$/)
+    await page.getByRole('columnheader', { name: 'Latency' }).getByRole('link').click()
+    assert.match(page.url(), /q=clock\+is\+off&sort=latency$/)
     await page.getByRole('link', { name: 'sim-3', exact: true }).click()
     assert.match(await page.locator('h1').innerText(), /sim-3/)
     assert.ok((await page.locator('svg.chart').count()) >= 2)
@@ -129,6 +192,20 @@ test('a fleet', async (t) => {
     })
   }
 
+  await t.test('shows each peer in two lines on a phone, and the rest when it is opened', async () => {
+    const site = await browser.open(agent.url, '/', { viewport: { width: 390, height: 844 } })
+    const row = site.page.locator('tr[data-key="sim-1"]')
+    await site.live()
+    const height = async () => (await row.boundingBox()).height
+    assert.ok(await height() < 90, `${await height()} px`)
+    assert.ok(!await row.locator('[data-cell="state"]').isVisible())
+    await row.getByLabel('More about sim-1').click()
+    assert.ok(await row.locator('[data-cell="state"]').isVisible())
+    // Cells change with every poll.
+    await site.page.waitForTimeout(2_500)
+    assert.ok(await row.locator('[data-cell="state"]').isVisible(), 'it stays open')
+  })
+
   await t.test('fits on a phone', async () => {
     for (const path of ['/', '/peers/sim-2', '/peers/sim-1', '/runbooks/ConvexPeerDown']) {
       const site = await browser.open(agent.url, path, { viewport: { width: 320, height: 640 } })
@@ -147,6 +224,8 @@ test('a page whose agent has gone says that it is stale, and is live again with 
   await agent.stop()
   await site.page.locator('#freshness', { hasText: /^stale: no news since/ }).waitFor()
   assert.ok(await site.page.evaluate(() => document.documentElement.classList.contains('is-stale')))
+  assert.match(await site.page.title(), /^stale · /)
+  assert.match(await site.page.locator('#icon').getAttribute('href'), /health=unknown/)
   assert.equal((await site.rows()).length, 8, 'what was known stays')
   await agent.again()
   await site.live()

@@ -10,7 +10,7 @@ test(`${PEERS} peers are found, ordered and scrolled`, async (t) => {
   const stage = new Stage(t)
   const simulated = await stage.simulated(PEERS, '--fault', 'refuse:1-20', '--traffic', '5s:100')
   const agent = await stage.agent(`defaults: { interval: 15s, timeout: 5s }\n${simulated}`)
-  await until('every peer is judged', async () => /(\d+) down/.exec(await (await fetch(agent.url)).text())?.[1] === '20')
+  await until('every peer is judged', async () => /(\d+) of \d+ peers down/.exec(await (await fetch(agent.url)).text())?.[1] === '20')
   const browser = await Browser.launch(t)
   const timed = async (what, act) => {
     const begun = performance.now()
@@ -26,10 +26,10 @@ test(`${PEERS} peers are found, ordered and scrolled`, async (t) => {
   await timed('live', () => site.live())
   assert.equal((await site.rows())[0], 'sim-1', 'the worst first')
   await timed('find one', async () => {
-    await page.getByLabel('Find').fill('sim-1999')
+    await page.getByLabel('Search').fill('sim-1999')
     await page.waitForFunction(() => document.querySelectorAll('#rows > tr').length === 1)
   })
-  await page.getByLabel('Find').fill('')
+  await page.getByLabel('Search').fill('')
   await page.waitForFunction(() => document.querySelectorAll('#rows > tr').length > 1)
   await timed('order by latency', async () => {
     await page.getByRole('columnheader', { name: 'Latency' }).getByRole('link').click()

@@ -1,14 +1,18 @@
 //! The alerts that fire, and what operators do about them, as parts of the pages of the fleet, a
 //! network or a peer.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use url::form_urlencoded::Serializer;
 
 use crate::alerting::operator_actions::{ActionKind, Matchers};
-use crate::alerting::{Alert, OperatorAction};
+use crate::alerting::{Alert, AlertSubject, OperatorAction, without_explained};
+use crate::config::Severity;
 use crate::web::AppState;
 
 use super::format::{TimeFormat, Timestamp, sanitize};
+use super::path_segment;
 
 /// Most alerts shown; the API has all.
 const MAX_ALERTS: usize = 20;
@@ -28,6 +32,8 @@ pub(super) struct AlertsSection<'a> {
     alerts: Vec<AlertLine>,
     /// Number of alerts that are not shown.
     more: usize,
+    /// Number of alerts that others explain; they are not shown either.
+    explained: usize,
     /// Silences, and maintenance.
     others: Vec<ActionLine>,
     /// Query string of the page that acts on the network or peer as a whole.
@@ -36,9 +42,15 @@ pub(super) struct AlertsSection<'a> {
 
 struct AlertLine {
     name: &'static str,
-    severity: &'static str,
+    severity: Severity,
     summary: String,
+    /// Path of the page of its subject, below the prefix.
+    page: String,
     since: Timestamp,
+    /// The first thing to do.
+    first_step: Option<&'static str>,
+    /// The figures that prove it, who sees it, and what is at risk.
+    description: String,
     acknowledged: Option<ActionLine>,
     silenced: Option<ActionLine>,
     /// Query string of the page that acts on it.
@@ -61,12 +73,16 @@ pub(super) struct ActionLine {
 impl<'a> AlertsSection<'a> {
     pub(super) fn new(state: &'a AppState, scope: Scope<'_>, times: TimeFormat) -> Self {
         let (actions, vantage) = (&state.actions, state.fleet.vantage());
-        let mut alerts = actions.firing();
-        alerts.retain(|alert| scope.contains(&Matchers::of(alert)));
-        // The worst first, and of these the ones that nobody works on.
+        let firing = actions.firing();
+        let in_scope = |alert: &&Alert| scope.contains(&Matchers::of(alert));
+        let all = firing.iter().filter(in_scope).count();
+        let mut alerts = without_explained(&firing);
+        alerts.retain(in_scope);
+        let explained = all - alerts.len();
+        // Those that nobody works on first, and of these the worst.
         alerts.sort_by_key(|alert| {
             let is_marked = alert.acknowledged.is_some() || alert.silenced.is_some();
-            (std::cmp::Reverse(alert.rule.severity), is_marked)
+            (is_marked, Reverse(alert.rule.severity), alert.starts_at)
         });
         let others = actions.active().into_iter().filter(|action| {
             action.kind != ActionKind::Acknowledgement && scope.overlaps(&action.matchers)
@@ -74,6 +90,7 @@ impl<'a> AlertsSection<'a> {
         Self {
             prefix: &state.prefix,
             more: alerts.len().saturating_sub(MAX_ALERTS),
+            explained,
             alerts: alerts
                 .iter()
                 .take(MAX_ALERTS)
@@ -126,13 +143,36 @@ impl Scope<'_> {
 }
 
 impl AlertLine {
+    /// Returns the CSS class of its severity.
+    const fn class(&self) -> &'static str {
+        match self.severity {
+            Severity::Critical => "down",
+            Severity::Warning => "degraded",
+            Severity::Info => "unknown",
+        }
+    }
+
+    /// Whether an operator takes care of it.
+    const fn is_handled(&self) -> bool {
+        self.acknowledged.is_some() || self.silenced.is_some()
+    }
+
     fn new(alert: &Alert, vantage: &str, times: TimeFormat) -> Self {
         let line = |action: &OperatorAction| ActionLine::new(action, times);
         Self {
             name: alert.rule.name,
-            severity: alert.rule.severity.as_str(),
+            severity: alert.rule.severity,
             summary: sanitize(&alert.rule.summary_of(&alert.subject, vantage)),
+            page: match &alert.subject {
+                AlertSubject::Peer { peer, .. } => format!("/peers/{}", path_segment(peer)),
+                AlertSubject::Network { network } => {
+                    format!("/networks/{}", path_segment(network))
+                }
+                AlertSubject::Monitor => "/config".to_owned(),
+            },
             since: times.lasting(alert.starts_at),
+            first_step: alert.rule.first_step(),
+            description: sanitize(&alert.description),
             acknowledged: alert.acknowledged.as_ref().map(line),
             silenced: alert.silenced.as_ref().map(line),
             query: query(&Matchers::of(alert)),

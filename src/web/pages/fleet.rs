@@ -1,37 +1,24 @@
-//! The fleet page: a card for each network, then a table of peers, by default the most severe
-//! problems first.
+//! The fleet page: one sentence about everything, what fires now, a strip for each network, then a
+//! table of peers, by default the most severe problems first.
 
 use std::collections::BTreeSet;
 
 use askama::Template;
 
 use crate::config::Mode;
-use crate::fleet::{Evidence, Health, PeerRecord, Snapshot};
+use crate::fleet::{Evidence, PeerRecord, Snapshot};
 use crate::web::AppState;
 
 use super::alerts::{AlertsSection, Scope};
+use super::columns::{Column, Columns};
 use super::diagnosis::{Diagnosis, diagnose};
 use super::format::TimeFormat;
+use super::headline::{self, Part};
 use super::icon::fleet_icon_url;
-use super::network_card::{HealthCount, NetworkCard, health_counts};
-use super::row::Row;
-use super::view::{FleetView, HealthFilter, ROWS_PER_PAGE, Sort};
-use super::{Content, Section, Shell, TableRow};
-
-/// The columns of the table, with the sort order of each.
-const COLUMNS: [(&str, Option<Sort>); 11] = [
-    ("Peer", Some(Sort::Name)),
-    ("Health", Some(Sort::Severity)),
-    ("Last polls", None),
-    ("Latency", Some(Sort::Latency)),
-    ("Order: final +", Some(Sort::Order)),
-    ("Lag", Some(Sort::Lag)),
-    ("State", Some(Sort::State)),
-    ("Stake, CVM", Some(Sort::Stake)),
-    ("Clock", Some(Sort::Clock)),
-    ("Certificate", Some(Sort::Certificate)),
-    ("Last success", Some(Sort::Success)),
-];
+use super::network_strip::NetworkStrip;
+use super::row::{Row, RowContext};
+use super::view::{BarSpan, FleetView, HealthFilter, ROWS_PER_PAGE, Sort};
+use super::{Content, Pages, Section, Shell, TableRow};
 
 #[derive(Template)]
 #[template(path = "pages/fleet.html")]
@@ -39,18 +26,33 @@ pub(super) struct FleetPage<'a> {
     pub(super) shell: Shell<'a>,
     pub(super) content: Content,
     view: &'a FleetView,
-    columns: Vec<Column>,
     networks: Vec<&'a str>,
     labels: Vec<LabelChoice<'a>>,
     live: String,
 }
 
-struct Column {
-    title: &'static str,
+/// The titles of the columns.
+#[derive(Template)]
+#[template(path = "pages/table_head.html")]
+struct TableHead<'a> {
+    prefix: &'a str,
+    titles: Vec<ColumnTitle>,
+    /// The times that bars of availability can cover.
+    spans: Vec<SpanChoice>,
+}
+
+struct ColumnTitle {
+    column: Column,
     /// The value of `aria-sort`; empty if the rows are not sorted by this column.
     aria_sort: &'static str,
     /// The query string that sorts by this column.
     query: Option<String>,
+}
+
+struct SpanChoice {
+    text: &'static str,
+    query: String,
+    is_current: bool,
 }
 
 /// A label to group by.
@@ -63,7 +65,7 @@ struct LabelChoice<'a> {
 #[template(path = "pages/summary.html")]
 struct Summary<'a> {
     prefix: &'a str,
-    counts: Vec<HealthCount>,
+    parts: Vec<Part>,
     failing_checks: Vec<&'static str>,
     sidecar_peers: Vec<SidecarPeer<'a>>,
 }
@@ -78,7 +80,7 @@ struct SidecarPeer<'a> {
 #[template(path = "pages/networks.html")]
 struct Networks<'a> {
     prefix: &'a str,
-    networks: Vec<NetworkCard<'a>>,
+    networks: Vec<NetworkStrip<'a>>,
 }
 
 #[derive(Template)]
@@ -113,24 +115,7 @@ impl<'a> FleetPage<'a> {
         shell: Shell<'a>,
         content: Content,
     ) -> Self {
-        let columns = COLUMNS.into_iter().map(|(title, sort)| Column {
-            title,
-            aria_sort: match sort {
-                Some(sort) if sort == view.sort => {
-                    // These columns are ascending by default, the others descending.
-                    let ascends = matches!(sort, Sort::Name | Sort::Certificate | Sort::Success);
-                    if ascends == view.reversed {
-                        "descending"
-                    } else {
-                        "ascending"
-                    }
-                }
-                _ => "",
-            },
-            query: sort.map(|sort| view.sorted_by(sort).query()),
-        });
         Self {
-            columns: columns.collect(),
             networks: snapshot
                 .networks
                 .iter()
@@ -151,64 +136,154 @@ impl<'a> FleetPage<'a> {
     }
 }
 
+impl<'a> TableHead<'a> {
+    fn new(prefix: &'a str, view: &FleetView, columns: &Columns) -> Self {
+        let title = |column: Column| ColumnTitle {
+            column,
+            aria_sort: match column.sort() {
+                Some(sort) if sort == view.sort => {
+                    // These columns are ascending by default, the others descending.
+                    let ascends = matches!(sort, Sort::Name | Sort::Certificate);
+                    if ascends == view.reversed {
+                        "descending"
+                    } else {
+                        "ascending"
+                    }
+                }
+                _ => "",
+            },
+            query: column.sort().map(|sort| view.sorted_by(sort).query()),
+        };
+        let span = |bars: BarSpan| SpanChoice {
+            text: bars.text(),
+            query: FleetView {
+                bars,
+                ..view.clone()
+            }
+            .query(),
+            is_current: bars == view.bars,
+        };
+        Self {
+            prefix,
+            titles: columns.iter().map(title).collect(),
+            spans: BarSpan::ALL.into_iter().map(span).collect(),
+        }
+    }
+}
+
+/// The peers that a view shows, by page.
+struct Selection {
+    /// Indices of all peers that match.
+    matching: Vec<usize>,
+    page: usize,
+    pages: usize,
+    /// Positions of the first row of the page, and of the one after the last.
+    first: usize,
+    end: usize,
+}
+
+impl Selection {
+    fn new(view: &FleetView, snapshot: &Snapshot) -> Self {
+        let matching = view.select(snapshot);
+        let pages = matching.len().div_ceil(ROWS_PER_PAGE).max(1);
+        let page = view.page.min(pages - 1);
+        let first = (page * ROWS_PER_PAGE).min(matching.len());
+        let end = (first + ROWS_PER_PAGE).min(matching.len());
+        Self {
+            matching,
+            page,
+            pages,
+            first,
+            end,
+        }
+    }
+
+    fn on_page<'a>(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a PeerRecord> {
+        let rows = self.matching[self.first..self.end].iter();
+        rows.map(|index| snapshot.peers[*index].as_ref())
+    }
+}
+
+impl Paging {
+    fn new(prefix: &str, view: &FleetView, selection: &Selection, all: usize) -> Self {
+        let page_query = |page: usize| {
+            FleetView {
+                page,
+                ..view.clone()
+            }
+            .query()
+        };
+        Self {
+            prefix: prefix.to_owned(),
+            matching: selection.matching.len(),
+            all,
+            first: (selection.first + 1).min(selection.end),
+            last: selection.end,
+            previous: selection.page.checked_sub(1).map(page_query),
+            next: Some(selection.page + 1)
+                .filter(|next| *next < selection.pages)
+                .map(page_query),
+            is_unfiltered: view.search.is_empty()
+                && view.network.is_empty()
+                && view.health == HealthFilter::All,
+        }
+    }
+}
+
+/// Returns the names of the peers on the page that `view` shows.
+pub(super) fn shown_peers(view: &FleetView, snapshot: &Snapshot) -> Vec<String> {
+    let selection = Selection::new(view, snapshot);
+    let names = selection.on_page(snapshot);
+    names.map(|record| record.peer.name.clone()).collect()
+}
+
 /// Draws the parts of the page that are updated live.
 pub(super) fn content(
-    state: &AppState,
+    pages: &Pages,
     view: &FleetView,
     snapshot: &Snapshot,
     times: TimeFormat,
 ) -> askama::Result<Content> {
+    let state = &pages.state;
     let loaded = state.active_config.get();
-    let selected = view.select(snapshot);
-    let pages = selected.len().div_ceil(ROWS_PER_PAGE).max(1);
-    let page = view.page.min(pages - 1);
-    let first = (page * ROWS_PER_PAGE).min(selected.len());
-    let end = (first + ROWS_PER_PAGE).min(selected.len());
-    let on_page = &selected[first..end];
-    let mut rows = Vec::with_capacity(on_page.len());
+    let columns = Columns::of(snapshot);
+    let selection = Selection::new(view, snapshot);
+    let mut rows = Vec::with_capacity(selection.end - selection.first);
+    let context = RowContext {
+        prefix: &state.prefix,
+        columns: &columns,
+        snapshot,
+        times,
+    };
     let mut group = String::new();
-    for index in on_page {
-        let record = &snapshot.peers[*index];
+    for record in selection.on_page(snapshot) {
         let group_of_row = view.group_of(record);
         if group_of_row != group {
             rows.push(TableRow {
                 key: format!("group {group_of_row}"),
                 html: GroupRow {
                     name: &group_of_row,
-                    columns: COLUMNS.len(),
+                    columns: columns.len(),
                 }
                 .render()?,
             });
             group = group_of_row;
         }
-        rows.push(peer_row(state, record, snapshot, times)?);
+        let name = &record.peer.name;
+        let polls = state.history.recent(name).unwrap_or_default();
+        let availability = pages.availability.draw(name, view.bars.bars());
+        rows.push(TableRow {
+            key: name.clone(),
+            html: Row::new(&context, record, &polls, availability).render()?,
+        });
     }
-    let page_query = |page: usize| {
-        FleetView {
-            page,
-            ..view.clone()
-        }
-        .query()
-    };
-    let paging = Paging {
-        prefix: state.prefix.to_string(),
-        matching: selected.len(),
-        all: snapshot.peers.len(),
-        first: (first + 1).min(selected.len()),
-        last: end,
-        previous: (page > 0).then(|| page_query(page - 1)),
-        next: (page + 1 < pages).then(|| page_query(page + 1)),
-        is_unfiltered: view.search.is_empty()
-            && view.network.is_empty()
-            && view.health == HealthFilter::All,
-    };
     let sidecar_peers = snapshot
         .peers
         .iter()
         .filter(|record| record.peer.sidecar.is_some() && loaded.config.mode == Mode::Sidecar);
     let summary = Summary {
         prefix: &state.prefix,
-        counts: health_counts(snapshot, ""),
+        parts: headline::parts(snapshot),
         failing_checks: snapshot
             .checks
             .healthy()
@@ -227,11 +302,17 @@ pub(super) fn content(
         networks: snapshot
             .networks
             .iter()
-            .map(|it| NetworkCard::new(it, snapshot, times))
+            .map(|it| NetworkStrip::new(it, snapshot, times))
             .collect(),
     };
+    let paging = Paging::new(&state.prefix, view, &selection, snapshot.peers.len());
+    let head = TableHead::new(&state.prefix, view, &columns);
     Ok(Content {
-        title: title(snapshot, &loaded.config.vantage),
+        title: format!(
+            "{} · Convex peers · {}",
+            headline::title(snapshot),
+            loaded.config.vantage
+        ),
         icon: fleet_icon_url(&state.prefix, snapshot),
         sections: vec![
             Section::new("summary", summary.render()?),
@@ -240,23 +321,10 @@ pub(super) fn content(
                 AlertsSection::new(state, Scope::Fleet, times).render()?,
             ),
             Section::new("networks", networks.render()?),
+            Section::new("table-head", head.render()?),
             Section::new("paging", paging.render()?),
         ],
         rows,
-    })
-}
-
-fn peer_row(
-    state: &AppState,
-    record: &PeerRecord,
-    snapshot: &Snapshot,
-    times: TimeFormat,
-) -> askama::Result<TableRow> {
-    let polls = state.history.recent(&record.peer.name).unwrap_or_default();
-    let row = Row::new(&state.prefix, record, &polls, snapshot, times);
-    Ok(TableRow {
-        key: record.peer.name.clone(),
-        html: row.render()?,
     })
 }
 
@@ -266,24 +334,4 @@ fn label_names(snapshot: &Snapshot) -> BTreeSet<&str> {
     peers
         .flat_map(|record| record.peer.labels.keys().map(String::as_str))
         .collect()
-}
-
-/// Returns the title of the page: it starts with the number of unhealthy peers, so that a
-/// background tab shows problems.
-fn title(snapshot: &Snapshot, vantage: &str) -> String {
-    let (down, degraded) = (
-        snapshot.count(Health::Down),
-        snapshot.count(Health::Degraded),
-    );
-    let mut counts = Vec::new();
-    if down > 0 {
-        counts.push(format!("{down} down"));
-    }
-    if degraded > 0 {
-        counts.push(format!("{degraded} degraded"));
-    }
-    if counts.is_empty() {
-        counts.push(format!("{} up", snapshot.count(Health::Up)));
-    }
-    format!("{} · Convex peers · {vantage}", counts.join(", "))
 }

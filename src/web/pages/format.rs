@@ -174,15 +174,17 @@ pub(super) fn count(value: u64) -> String {
     number(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// Formats a duration with three digits in milliseconds, or in seconds from 10 s.
+/// Formats a duration with three digits, in milliseconds or in seconds from 1 s.
 pub(super) fn latency(took: Duration) -> String {
     let ms = took.as_secs_f64() * 1000.0;
     if ms < 9.95 {
         format!("{ms:.2} ms")
     } else if ms < 99.5 {
         format!("{ms:.1} ms")
-    } else if ms < 9999.5 {
+    } else if ms < 999.5 {
         format!("{ms:.0} ms")
+    } else if ms < 9995.0 {
+        format!("{:.2} s", ms / 1000.0)
     } else {
         format!("{:.1} s", ms / 1000.0)
     }
@@ -313,7 +315,15 @@ mod tests {
         }
         assert_eq!(cvm(1_500_000_000), "1.5 CVM");
         assert_eq!(short_cvm(2_500_000_000_000_000), "2500k");
-        assert_eq!(latency(Duration::from_micros(1_234)), "1.23 ms");
+        for (us, expected) in [
+            (1_234, "1.23 ms"),
+            (999_400, "999 ms"),
+            (999_600, "1.00 s"),
+            (1_234_000, "1.23 s"),
+            (12_345_000, "12.3 s"),
+        ] {
+            assert_eq!(latency(Duration::from_micros(us)), expected);
+        }
         assert_eq!(
             (offset(-0.004), offset(5.0)),
             ("−4 ms".into(), "+5.0 s".into())

@@ -78,14 +78,20 @@ function updateSection(id, html) {
   preservingFocus(section, () => section.replaceChildren(fresh))
 }
 
-function updateRows(rows, order) {
+function updateRows({ rows = {}, cells = {}, order }) {
   const body = document.getElementById('rows')
   if (!body) return
   const byKey = new Map([...body.children].map((row) => [row.dataset.key, row]))
+  for (const [key, changed] of Object.entries(cells)) {
+    const row = byKey.get(key)
+    for (const [place, html] of Object.entries(changed)) {
+      if (row?.cells[place]) replaceKeepingFocus(row.cells[place], parse(html).firstElementChild)
+    }
+  }
   for (const [key, html] of Object.entries(rows)) {
     const row = parse(html).firstElementChild
     const previous = byKey.get(key)
-    if (previous) replaceRow(previous, row)
+    if (previous) replaceKeepingFocus(previous, row)
     byKey.set(key, row)
   }
   if (!order) return
@@ -99,27 +105,42 @@ function updateRows(rows, order) {
   if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true })
 }
 
-/** Replaces a row by `fresh`, and keeps the focus on the same link. */
-function replaceRow(row, fresh) {
-  const links = [...row.querySelectorAll('a')]
-  const focused = links.indexOf(document.activeElement)
-  row.replaceWith(fresh)
-  if (focused >= 0) fresh.querySelectorAll('a')[focused]?.focus({ preventScroll: true })
+/** Replaces a row or a cell by `fresh`, and keeps the focus on the same link, and what is open. */
+function replaceKeepingFocus(element, fresh) {
+  const focusable = (of) => [...of.querySelectorAll('a, summary')]
+  const focused = focusable(element).indexOf(document.activeElement)
+  const details = fresh.querySelector('details')
+  if (details) details.open = element.querySelector('details')?.open ?? false
+  element.replaceWith(fresh)
+  if (focused >= 0) focusable(fresh)[focused]?.focus({ preventScroll: true })
 }
 
 function update(changes) {
   document.title = changes.title
-  const icon = document.getElementById('icon')
-  if (icon.getAttribute('href') !== changes.icon) icon.setAttribute('href', changes.icon)
-  for (const [id, html] of Object.entries(changes.sections)) updateSection(id, html)
-  updateRows(changes.rows, changes.order)
+  liveIcon = changes.icon
+  if (icon.getAttribute('href') !== liveIcon) icon.setAttribute('href', liveIcon)
+  // A page that is not seen gets its title and icon only.
+  if (document.hidden) return
+  for (const [id, html] of Object.entries(changes.sections ?? {})) updateSection(id, html)
+  updateRows(changes)
 }
 
 // --- the stream ---
 
+const STALE = 'stale · '
+const icon = document.getElementById('icon')
+/** The icon of a stale page is fetched now: later the agent does not answer. */
+const staleIcon = icon.getAttribute('href').replace(/\?.*/, '?health=unknown')
+new Image().src = staleIcon
+let liveIcon = icon.getAttribute('href')
+
 function setFreshness(text, stale) {
   if (freshness.textContent !== text) freshness.textContent = text
   document.documentElement.classList.toggle('is-stale', stale)
+  const title = document.title.replace(STALE, '')
+  document.title = stale ? STALE + title : title
+  const href = stale ? staleIcon : liveIcon
+  if (icon.getAttribute('href') !== href) icon.setAttribute('href', href)
 }
 
 function markFresh() {
@@ -129,7 +150,8 @@ function markFresh() {
 
 function connect() {
   source?.close()
-  source = new EventSource(page.dataset.live)
+  const { live } = page.dataset
+  source = new EventSource(document.hidden ? `${live}${live.includes('?') ? '&' : '?'}head=` : live)
   source.addEventListener('news', (event) => {
     markFresh()
     update(JSON.parse(event.data))
@@ -141,6 +163,9 @@ function connect() {
     if (Date.now() - lastEvent > 1_000) markStale()
   })
 }
+
+// A page that comes into view again gets all that it has missed.
+document.addEventListener('visibilitychange', connect)
 
 function markStale() {
   const at = new Date(lastEvent).toISOString().slice(11, 19)
@@ -158,8 +183,8 @@ setInterval(() => {
 const filter = document.getElementById('filter')
 let navigations = 0
 
-/** Shows this page as it is at another URL. */
-async function navigate(url) {
+/** Shows this page as it is at another URL. `record` says how the browser remembers that: `push`, `replace` or not. */
+async function navigate(url, record) {
   const navigation = ++navigations
   const response = await fetch(url, { headers: { accept: 'text/html' } })
   const other = new DOMParser().parseFromString(await response.text(), 'text/html')
@@ -169,13 +194,14 @@ async function navigate(url) {
     location.assign(url)
     return
   }
-  history.replaceState(null, '', url)
+  if (record === 'push') history.pushState(null, '', url)
+  if (record === 'replace') history.replaceState(null, '', url)
   document.title = other.title
-  for (const selector of ['#summary', '#networks', '#paging', '.fleet thead', '#rows', '#history-panel']) {
+  for (const selector of ['#summary', '#alerts', '#networks', '#paging', '#table-head', '#rows', '#history-panel']) {
     const [here, there] = [document.querySelector(selector), other.querySelector(selector)]
     if (here && there) preservingFocus(here, () => here.replaceChildren(...there.childNodes))
   }
-  if (filter) updateFilter(other.getElementById('filter'))
+  if (filter) updateFilter(other.getElementById('filter'), record === undefined)
   updateTimes(document)
   const { live } = other.getElementById('page').dataset
   if (live !== page.dataset.live) {
@@ -184,8 +210,9 @@ async function navigate(url) {
   }
 }
 
-/** Updates the filter, except the search text, which may be being typed. */
-function updateFilter(other) {
+/** Updates the filter; the search text only if `whole`, because it may be being typed. */
+function updateFilter(other, whole) {
+  if (whole) filter.elements.q.value = other.querySelector('[name=q]').value
   for (const field of filter.querySelectorAll('input[type=hidden]')) field.remove()
   filter.append(...other.querySelectorAll('input[type=hidden]'))
   for (const field of filter.querySelectorAll('select')) {
@@ -200,22 +227,62 @@ if (filter) {
     return filter.getAttribute('action') + (query && `?${query}`)
   }
   let timer
-  const navigateAfter = (delay) => {
+  const navigateAfter = (delay, record) => {
     clearTimeout(timer)
-    timer = setTimeout(() => navigate(filterUrl()), delay)
+    timer = setTimeout(() => navigate(filterUrl(), record), delay)
   }
-  filter.addEventListener('input', (event) => navigateAfter(event.target.type === 'search' ? 150 : 0))
+  // Each letter is no step to go back to.
+  filter.addEventListener('input', (event) => event.target.type === 'search' ? navigateAfter(150, 'replace') : navigateAfter(0, 'push'))
   filter.addEventListener('submit', (event) => {
     event.preventDefault()
-    navigateAfter(0)
+    navigateAfter(0, 'push')
   })
 }
 
+addEventListener('popstate', () => navigate(location.href))
+
 document.addEventListener('click', (event) => {
-  const link = event.target.closest('.fleet thead a, #paging nav a, .spans a')
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return
+  if (event.button !== 0) return
+  const opensElsewhere = event.ctrlKey || event.metaKey || event.shiftKey
+  const link = event.target.closest('a, button, summary, input, select')
+  if (link) {
+    if (opensElsewhere || !link.matches('#table-head a, #paging nav a, .spans a, .headline a')) return
+    event.preventDefault()
+    navigate(link.href, 'push')
+    return
+  }
+  // The whole row is a link, unless text in it is being selected.
+  const row = event.target.closest('#rows tr.peer')
+  if (!row || !getSelection().isCollapsed) return
+  const { href } = row.querySelector('th a')
+  if (opensElsewhere) window.open(href)
+  else location.assign(href)
+})
+document.documentElement.classList.add('can-click')
+
+// --- keys ---
+
+const help = document.getElementById('keys')
+
+function moveTo(step) {
+  const rows = [...document.querySelectorAll('#rows tr.peer')]
+  if (rows.length === 0) return
+  const current = rows.findIndex((row) => row.contains(document.activeElement))
+  const next = rows[Math.min(Math.max(current + step, 0), rows.length - 1)]
+  next.querySelector('th a').focus()
+  next.scrollIntoView({ block: 'nearest' })
+}
+
+document.addEventListener('keydown', (event) => {
+  const isTyping = event.target.matches('input:not([type=checkbox]), select, textarea')
+  if (event.key === 'Escape' && isTyping) event.target.blur()
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return
+  const search = filter?.elements.q
+  const actions = { '/': search && (() => search.focus()), j: () => moveTo(1), k: () => moveTo(-1), '?': help && (() => help.showModal()) }
+  const action = actions[event.key]
+  if (!action) return
   event.preventDefault()
-  navigate(link.href)
+  action()
 })
 
 // History is read from disk, so it is not part of the stream: it is reloaded periodically.

@@ -1,98 +1,184 @@
-//! Live updates of a page: server-sent events with the HTML that has changed since the last one.
+//! Live updates of pages: server-sent events with the HTML that has changed.
 //!
-//! The page and its updates are drawn by the same function, so they show the same, and the script
-//! in the browser knows nothing about peers. Times are absolute: a text such as "5 s ago" would be
-//! an update every second.
+//! A page and its updates are drawn by the same function, so they show the same, and the script in
+//! the browser knows nothing about peers. Times are absolute: a text such as "5 s ago" would be an
+//! update every second. Everybody who looks at one address gets the same updates, drawn and encoded
+//! once.
+
+mod changes;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Content;
+use changes::{encode, encode_head};
 
 /// How often a page is drawn again to find changes.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Number of redraws without changes after which a `quiet` event is sent. `live.js` marks the page
-/// as stale if it gets no event for 12 s.
-const REDRAWS_BEFORE_QUIET: u32 = 5;
+/// A `quiet` event is sent after this time without changes. `live.js` marks the page as stale if it
+/// gets no event for 12 s.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
 
-/// Maximum number of concurrent streams: each costs drawing its page every second.
-const MAX_STREAMS: usize = 32;
+/// Maximum number of concurrent streams.
+const MAX_STREAMS: usize = 128;
 
-/// Permits for streams.
-#[derive(Clone, Debug)]
-pub(in crate::web) struct LiveStreams(Arc<Semaphore>);
-
-impl Default for LiveStreams {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
-    }
-}
+/// Maximum number of different pages that are drawn each second for all streams.
+const MAX_VIEWS: usize = 32;
 
 /// Draws a page; returns `None` when its peer is gone.
 pub(super) type Draw = dyn Fn() -> Option<Content> + Send + Sync;
 
-/// What has changed since the last event; the data of a `news` event.
-#[derive(Debug, Default, Serialize)]
-struct Changes<'a> {
-    title: &'a str,
-    icon: &'a str,
-    sections: HashMap<&'a str, &'a str>,
-    rows: HashMap<&'a str, &'a str>,
-    /// The keys of all rows in order, if rows or their order have changed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<Vec<&'a str>>,
+/// The streams, and the pages that they show.
+#[derive(Clone, Debug)]
+pub(in crate::web) struct LiveStreams {
+    permits: Arc<Semaphore>,
+    /// Pages by their address. One that nobody looks at any more is gone.
+    views: Arc<Mutex<HashMap<String, Weak<View>>>>,
 }
 
-/// What has been sent, as hashes.
-#[derive(Debug, Default)]
-struct SentContent {
-    title: String,
-    icon: String,
-    sections: HashMap<String, u64>,
-    rows: HashMap<String, u64>,
-    order: Option<Vec<String>>,
+impl Default for LiveStreams {
+    fn default() -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(MAX_STREAMS)),
+            views: Arc::default(),
+        }
+    }
+}
+
+/// A page that somebody looks at, drawn each second as long as that is so.
+#[derive(Debug)]
+struct View {
+    /// What was drawn last; closed when the page is gone.
+    frames: watch::Receiver<Option<Arc<Frame>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What was drawn, and how it differs from the frame before.
+#[derive(Debug)]
+struct Frame {
+    /// Grows by one with each change.
+    number: u64,
+    content: Content,
+    /// The changes since the frame before, as JSON.
+    changes: Arc<str>,
+}
+
+impl LiveStreams {
+    /// Returns the page at `address`, which `draw` draws; none if too many others are looked at.
+    fn view(&self, address: &str, draw: Arc<Draw>) -> Option<Arc<View>> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = views.get(address).and_then(Weak::upgrade) {
+            return Some(view);
+        }
+        views.retain(|_, view| view.strong_count() > 0);
+        if views.len() >= MAX_VIEWS {
+            return None;
+        }
+        let (sender, frames) = watch::channel(None);
+        let view = Arc::new(View {
+            frames,
+            _task: AbortOnDropHandle::new(tokio::spawn(redraw(draw, sender))),
+        });
+        views.insert(address.to_owned(), Arc::downgrade(&view));
+        Some(view)
+    }
+}
+
+/// Draws a page each second until it is gone.
+async fn redraw(draw: Arc<Draw>, frames: watch::Sender<Option<Arc<Frame>>>) {
+    let mut redraws = interval(REDRAW_INTERVAL);
+    redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        redraws.tick().await;
+        let (draw, before) = (Arc::clone(&draw), frames.borrow().clone());
+        // Drawing takes too long for the threads that poll.
+        let drawn = tokio::task::spawn_blocking(move || {
+            let content = draw()?;
+            let before = before.as_deref();
+            let changes = encode(before.map(|frame| &frame.content), &content);
+            let number = before.map_or(0, |frame| frame.number + 1);
+            Some(changes.map(|changes| Frame {
+                number,
+                content,
+                changes: changes.into(),
+            }))
+        });
+        match drawn.await {
+            Ok(Some(Some(frame))) => {
+                frames.send_replace(Some(Arc::new(frame)));
+            }
+            Ok(Some(None)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+/// What a stream sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Everything that changes.
+    Page,
+    /// Title and icon, for a page that is not seen.
+    Head,
+}
+
+impl Detail {
+    /// Reads the query string of a stream: `head` asks for title and icon only.
+    pub(super) fn parse(query: Option<&str>) -> Self {
+        let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        if pairs.any(|(key, _)| key == "head") {
+            Self::Head
+        } else {
+            Self::Page
+        }
+    }
 }
 
 /// One stream of updates.
 struct LiveStream {
-    draw: Arc<Draw>,
-    sent: SentContent,
-    redraws: Interval,
-    /// Number of redraws since the last event.
-    unchanged: u32,
+    /// Keeps the page being drawn.
+    _view: Arc<View>,
+    frames: watch::Receiver<Option<Arc<Frame>>>,
+    detail: Detail,
+    /// The frame that was sent last.
+    sent: Option<Arc<Frame>>,
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Streams the changes of what `draw` returns, until `stop`, or until the peer or the client is
-/// gone.
-pub(super) fn stream(streams: &LiveStreams, stop: CancellationToken, draw: Arc<Draw>) -> Response {
-    let Ok(permit) = Arc::clone(&streams.0).try_acquire_owned() else {
+/// Streams the changes of the page at `address`, which `draw` draws, until `stop`, or until the peer
+/// or the client is gone.
+pub(super) fn stream(
+    streams: &LiveStreams,
+    address: &str,
+    detail: Detail,
+    stop: CancellationToken,
+    draw: Arc<Draw>,
+) -> Response {
+    let permit = Arc::clone(&streams.permits).try_acquire_owned().ok();
+    let view = permit.and_then(|permit| Some((streams.view(address, draw)?, permit)));
+    let Some((view, permit)) = view else {
         let retry_after = [(header::RETRY_AFTER, "30")];
-        let message =
-            format!("{MAX_STREAMS} pages are being looked at already; reload to see news\n");
+        let message = "too many pages are open; reload to see what is new\n";
         return (StatusCode::SERVICE_UNAVAILABLE, retry_after, message).into_response();
     };
-    let mut redraws = interval(REDRAW_INTERVAL);
-    redraws.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let live = LiveStream {
-        draw,
-        sent: SentContent::default(),
-        redraws,
-        unchanged: 0,
+        frames: view.frames.clone(),
+        _view: view,
+        detail,
+        sent: None,
         stop,
         _permit: permit,
     };
@@ -107,132 +193,89 @@ pub(super) fn stream(streams: &LiveStreams, stop: CancellationToken, draw: Arc<D
 
 impl LiveStream {
     async fn next(&mut self) -> Option<Event> {
+        let quiet = sleep_until(Instant::now() + QUIET_AFTER);
+        tokio::pin!(quiet);
         loop {
+            let frame = self.frames.borrow_and_update().clone();
+            if let Some(event) = frame.and_then(|frame| self.news(frame)) {
+                return Some(event);
+            }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
-                _ = self.redraws.tick() => {}
-            }
-            let draw = Arc::clone(&self.draw);
-            // Drawing takes too long for the threads that poll.
-            let content = tokio::task::spawn_blocking(move || draw()).await.ok()??;
-            if let Some(changes) = self.sent.update(&content) {
-                self.unchanged = 0;
-                return Event::default().event("news").json_data(changes).ok();
-            }
-            self.unchanged += 1;
-            if self.unchanged >= REDRAWS_BEFORE_QUIET {
-                self.unchanged = 0;
-                return Some(Event::default().event("quiet").data("no news"));
+                changed = self.frames.changed() => changed.ok()?,
+                () = &mut quiet => return Some(Event::default().event("quiet").data("no news")),
             }
         }
     }
-}
 
-impl SentContent {
-    /// Records `content` as sent, and returns what has changed in it, if anything.
-    fn update<'a>(&mut self, content: &'a Content) -> Option<Changes<'a>> {
-        let mut changes = Changes {
-            title: &content.title,
-            icon: &content.icon,
-            ..Changes::default()
+    /// Returns the event with what is new in a frame, if anything is.
+    fn news(&mut self, frame: Arc<Frame>) -> Option<Event> {
+        let sent = self.sent.as_deref();
+        if sent.is_some_and(|sent| sent.number == frame.number) {
+            return None;
+        }
+        let follows = sent.is_some_and(|sent| sent.number + 1 == frame.number);
+        let news: Option<Arc<str>> = match self.detail {
+            Detail::Head => encode_head(sent.map(|sent| &sent.content), &frame.content),
+            Detail::Page if follows => Some(Arc::clone(&frame.changes)),
+            // The first frame, or one after others that a slow client did not get.
+            Detail::Page => encode(sent.map(|sent| &sent.content), &frame.content).map(Into::into),
         };
-        for section in &content.sections {
-            let hash = hash(&section.html);
-            if self.sections.insert(section.id.to_owned(), hash) != Some(hash) {
-                changes.sections.insert(section.id, &section.html);
-            }
-        }
-        let mut rows = HashMap::with_capacity(content.rows.len());
-        for row in &content.rows {
-            let hash = hash(&row.html);
-            if self.rows.get(&row.key) != Some(&hash) {
-                changes.rows.insert(&row.key, &row.html);
-            }
-            rows.insert(row.key.clone(), hash);
-        }
-        // Forgets rows that are gone: they are sent again when they come back.
-        self.rows = rows;
-        let order: Vec<&str> = content.rows.iter().map(|row| row.key.as_str()).collect();
-        if self.order.as_ref().is_none_or(|sent| *sent != order) {
-            self.order = Some(order.iter().map(ToString::to_string).collect());
-            changes.order = Some(order);
-        }
-        let head_changed = self.title != content.title || self.icon != content.icon;
-        self.title.clone_from(&content.title);
-        self.icon.clone_from(&content.icon);
-        let has_changed = head_changed
-            || changes.order.is_some()
-            || !changes.sections.is_empty()
-            || !changes.rows.is_empty();
-        has_changed.then_some(changes)
+        self.sent = Some(frame);
+        news.map(|news| Event::default().event("news").data(news))
     }
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
-    use crate::web::pages::{Section, TableRow};
 
-    fn content(title: &str, rows: &[(&str, &str)]) -> Content {
-        Content {
-            title: title.to_owned(),
-            icon: String::new(),
-            sections: vec![Section::new("summary", "one".to_owned())],
-            rows: rows
-                .iter()
-                .map(|(key, html)| TableRow {
-                    key: (*key).to_owned(),
-                    html: (*html).to_owned(),
-                })
-                .collect(),
+    fn counting(drawn: &Arc<AtomicU64>) -> Arc<Draw> {
+        let drawn = Arc::clone(drawn);
+        Arc::new(move || {
+            let count = drawn.fetch_add(1, Ordering::Relaxed);
+            Some(Content {
+                title: format!("{count} times"),
+                ..Content::default()
+            })
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_is_drawn_once_for_all_and_not_at_all_for_nobody() {
+        let streams = LiveStreams::default();
+        let drawn = Arc::new(AtomicU64::new(0));
+        let views = [1, 2, 3].map(|_| streams.view("/live", counting(&drawn)).unwrap());
+        let mut frames = views[0].frames.clone();
+        for _ in 0..3 {
+            frames.changed().await.unwrap();
         }
+        assert_eq!(drawn.load(Ordering::Relaxed), 3);
+        drop(views);
+        assert!(frames.changed().await.is_err(), "its task has ended");
     }
 
-    fn update_json(sent: &mut SentContent, content: &Content) -> Option<String> {
-        sent.update(content)
-            .map(|changes| serde_json::to_string(&changes).unwrap())
-    }
-
-    #[test]
-    fn only_changes_are_sent() {
-        let mut sent = SentContent::default();
-        let first = content("t", &[("a", "<a>"), ("b", "<b>")]);
-        assert!(
-            update_json(&mut sent, &first)
-                .unwrap()
-                .contains(r#""order":["a","b"]"#)
-        );
-        assert_eq!(update_json(&mut sent, &first), None);
-        let changed = content("t", &[("a", "<a>"), ("b", "<c>")]);
-        assert_eq!(
-            update_json(&mut sent, &changed).unwrap(),
-            r#"{"title":"t","icon":"","sections":{},"rows":{"b":"<c>"}}"#
-        );
-        let moved = content("t", &[("b", "<c>"), ("a", "<a>")]);
-        assert_eq!(
-            update_json(&mut sent, &moved).unwrap(),
-            r#"{"title":"t","icon":"","sections":{},"rows":{},"order":["b","a"]}"#
-        );
-        assert!(update_json(&mut sent, &content("u", &[("b", "<c>"), ("a", "<a>")])).is_some());
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_different_pages_is_limited() {
+        let streams = LiveStreams::default();
+        let drawn = Arc::default();
+        let address = |i: usize| format!("/peers/{i}/live");
+        let open: Vec<_> = (0..MAX_VIEWS)
+            .map(|i| streams.view(&address(i), counting(&drawn)).unwrap())
+            .collect();
+        assert!(streams.view("/live", counting(&drawn)).is_none());
+        assert!(streams.view(&address(0), counting(&drawn)).is_some());
+        drop(open);
+        assert!(streams.view("/live", counting(&drawn)).is_some());
     }
 
     #[test]
-    fn a_row_that_comes_back_is_sent_again() {
-        let mut sent = SentContent::default();
-        let both = content("t", &[("a", "<a>"), ("b", "<b>")]);
-        update_json(&mut sent, &both);
-        update_json(&mut sent, &content("t", &[("a", "<a>")]));
-        assert!(
-            update_json(&mut sent, &both)
-                .unwrap()
-                .contains(r#""rows":{"b":"<b>"}"#)
-        );
+    fn a_page_that_is_not_seen_asks_for_its_head_only() {
+        assert_eq!(Detail::parse(None), Detail::Page);
+        assert_eq!(Detail::parse(Some("q=head")), Detail::Page);
+        assert_eq!(Detail::parse(Some("q=a&head=")), Detail::Head);
     }
 }

@@ -3,17 +3,21 @@
 
 mod actions;
 mod alerts;
+mod availability;
 mod chart;
+mod columns;
 mod diagnosis;
 mod facts;
 mod fleet;
 mod format;
+mod headline;
 mod history_panel;
 mod icon;
 mod labels;
 mod live;
 mod network;
 mod network_card;
+mod network_strip;
 mod peer;
 mod peer_link;
 mod poll;
@@ -38,10 +42,11 @@ use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
 
 use super::{AppState, internal_error};
 use alerts::{AlertsSection, Scope};
+use availability::AvailabilityCache;
 use format::{Markup, TimeFormat};
 use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
-pub(super) use live::LiveStreams;
+use live::{Detail, LiveStreams};
 use view::FleetView;
 
 /// What the pages share.
@@ -49,6 +54,27 @@ use view::FleetView;
 pub(super) struct Pages {
     pub(super) state: AppState,
     pub(super) streams: LiveStreams,
+    availability: AvailabilityCache,
+}
+
+impl Pages {
+    pub(super) fn new(state: AppState) -> Self {
+        Self {
+            state,
+            streams: LiveStreams::default(),
+            availability: AvailabilityCache::default(),
+        }
+    }
+
+    /// Reads the availability of the peers that `view` shows, as far as it is due.
+    async fn read_availability(&self, view: &FleetView) {
+        let snapshot = self.state.fleet.snapshot();
+        let peers = fleet::shown_peers(view, &snapshot);
+        let bars = view.bars.bars();
+        self.availability
+            .refresh(&self.state.history, &peers, bars)
+            .await;
+    }
 }
 
 /// The frame that all pages share.
@@ -163,10 +189,11 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
 /// `GET /`
 pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
+    pages.read_availability(&view).await;
     // Drawing thousands of peers takes too long for the threads that poll.
     let page = tokio::task::spawn_blocking(move || {
         let (state, snapshot) = (&pages.state, pages.state.fleet.snapshot());
-        let content = fleet::content(state, &view, &snapshot, relative_times(&snapshot))?;
+        let content = fleet::content(&pages, &view, &snapshot, relative_times(&snapshot))?;
         let shell = Shell::of(state, &content);
         fleet::FleetPage::new(state, &view, &snapshot, shell, content).render()
     });
@@ -179,12 +206,22 @@ pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
 /// `GET /live`
 async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
-    let state = pages.state.clone();
+    let (streams, stop) = (pages.streams.clone(), pages.state.stop.clone());
+    let address = format!("/{}", view.query());
+    let runtime = tokio::runtime::Handle::current();
     let draw = move || {
-        let snapshot = state.fleet.snapshot();
-        fleet::content(&state, &view, &snapshot, absolute_times(&snapshot)).ok()
+        // Drawing runs on a thread of its own, which may wait.
+        runtime.block_on(pages.read_availability(&view));
+        let snapshot = pages.state.fleet.snapshot();
+        fleet::content(&pages, &view, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+    live::stream(
+        &streams,
+        &address,
+        Detail::parse(uri.query()),
+        stop,
+        Arc::new(draw),
+    )
 }
 
 /// `GET /peers/{name}`
@@ -215,14 +252,16 @@ async fn peer(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) ->
 }
 
 /// `GET /peers/{name}/live`
-async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
     let state = pages.state.clone();
+    let address = peer_path(&state, &name);
     let draw = move || {
         let snapshot = state.fleet.snapshot();
         let record = find_peer(&snapshot, &name)?;
         peer::content(&state, record, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
+    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
 }
 
 /// `GET /networks/{name}`
@@ -250,14 +289,20 @@ async fn network(State(pages): State<Pages>, Path(name): Path<String>) -> Respon
 }
 
 /// `GET /networks/{name}/live`
-async fn network_updates(State(pages): State<Pages>, Path(name): Path<String>) -> Response {
+async fn network_updates(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Response {
     let state = pages.state.clone();
+    let address = format!("/networks/{}", path_segment(&name));
     let draw = move || {
         let snapshot = state.fleet.snapshot();
         let found = find_network(&snapshot, &name)?;
         network_content(&state, found, &snapshot, absolute_times(&snapshot)).ok()
     };
-    live::stream(&pages.streams, pages.state.stop.clone(), Arc::new(draw))
+    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
+    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
 }
 
 /// Draws the parts of the page of a network that are updated live.

@@ -9,7 +9,7 @@ use crate::fleet::{
 };
 
 use super::format::{
-    TimeFormat, Timestamp, count, number, percent, push_fmt, short_cvm, short_duration,
+    TimeFormat, Timestamp, count, latency, number, percent, push_fmt, short_cvm, short_duration,
 };
 use super::labels;
 use super::view::{FleetView, HealthFilter};
@@ -181,6 +181,11 @@ pub(super) fn stall_cause(verdict: &NetworkVerdict) -> Option<String> {
 /// Formats how far ahead of the clock a block with this negative age is dated.
 pub(super) fn ahead(age_seconds: f64) -> String {
     short_duration(Duration::try_from_secs_f64(-age_seconds).unwrap_or_default())
+}
+
+/// Formats a number of seconds with three digits.
+pub(super) fn describe_seconds(seconds: f64) -> String {
+    latency(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// Describes a block at which peers have different states: the beginning of each hash, and a peer

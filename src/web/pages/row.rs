@@ -7,14 +7,16 @@ use convex_client::ORDER_LEVELS;
 
 use crate::alerting;
 use crate::config::Role;
-use crate::fleet::{Comparison, Condition, OrderState, PeerRecord, Snapshot};
+use crate::fleet::{Comparison, Condition, Health, OrderState, PeerRecord, Snapshot};
 use crate::history::Poll;
 
+use super::availability::Availability;
+use super::columns::{Column, Columns};
 use super::format::{
     Markup, TimeFormat, Timestamp, latency, number, offset, percent, sanitize, short_cvm,
     short_duration,
 };
-use super::sparklines::{ROW_POLLS, poll_bar, sparkline};
+use super::sparklines::{ROW_POLLS, sparkline};
 use super::{labels, selection};
 
 /// A row; unknown values are `None`.
@@ -22,6 +24,7 @@ use super::{labels, selection};
 #[template(path = "pages/row.html")]
 pub(super) struct Row<'a> {
     prefix: &'a str,
+    columns: &'a Columns,
     name: &'a str,
     /// Only if there are several networks.
     network: Option<&'a str>,
@@ -31,19 +34,17 @@ pub(super) struct Row<'a> {
     maintenance: bool,
     excuse: Option<String>,
     conditions: Vec<ConditionLink>,
+    /// When it last answered, if it does not.
+    last_success: Option<Timestamp>,
+    availability: Option<Availability>,
     endpoints: Vec<EndpointCell<'a>>,
     sparkline: Markup,
-    poll_bar: Markup,
     order: Option<OrderCell>,
     lag: Option<LagCell>,
-    diverged: Option<bool>,
-    /// Whether another peer has another state, and nobody knows which is right.
-    states_differ: bool,
-    first_divergent: Option<String>,
+    state: StateCell,
     stake: Option<StakeCell>,
     skew: Option<ClockCell>,
     certificate: Option<CertificateCell>,
-    last_success: Option<Timestamp>,
 }
 
 /// A condition with the name of its runbook.
@@ -59,15 +60,41 @@ struct EndpointCell<'a> {
     transport: &'static str,
     url: &'a str,
     latency: Option<String>,
-    failure: Option<(&'static str, String)>,
+    failure: Option<EndpointFailure>,
 }
 
+struct EndpointFailure {
+    /// Why it fails; empty where the health of the peer says it already.
+    reason: &'static str,
+    message: String,
+}
+
+/// The order as a ladder, and its state if that is trouble.
 struct OrderCell {
-    levels: String,
-    /// All levels by name, for the tooltip.
-    all_levels: String,
-    state: &'static str,
+    steps: Vec<LadderStep>,
+    trouble: Option<&'static str>,
+}
+
+/// One level of the ladder.
+struct LadderStep {
+    /// The number of blocks at the first level, at the others how many fewer than the one before.
+    text: String,
+    /// CSS class.
     class: &'static str,
+    /// Name and number.
+    title: String,
+}
+
+/// Whether the state agrees with that of other peers.
+struct StateCell {
+    text: &'static str,
+    class: &'static str,
+    /// The first block that is known to differ.
+    first_block: Option<String>,
+    /// When it was last compared.
+    compared: Option<Timestamp>,
+    /// Whether that counts still.
+    is_current: bool,
 }
 
 struct LagCell {
@@ -107,15 +134,23 @@ pub(super) fn condition_links(record: &PeerRecord, times: TimeFormat) -> Vec<Con
     record.conditions.iter().map(link).collect()
 }
 
+/// What rows of one page share.
+pub(super) struct RowContext<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) columns: &'a Columns,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) times: TimeFormat,
+}
+
 impl<'a> Row<'a> {
     /// Returns the row of `record`, whose last polls are `polls`.
     pub(super) fn new(
-        prefix: &'a str,
+        context: &RowContext<'a>,
         record: &'a PeerRecord,
         polls: &[Poll],
-        snapshot: &Snapshot,
-        times: TimeFormat,
+        availability: Option<Availability>,
     ) -> Self {
+        let (snapshot, times) = (context.snapshot, context.times);
         let now = snapshot.now;
         let polls = &polls[polls.len().saturating_sub(ROW_POLLS)..];
         let endpoints = record.endpoints.iter().map(|endpoint| EndpointCell {
@@ -124,14 +159,25 @@ impl<'a> Row<'a> {
             latency: record
                 .timings(endpoint, now)
                 .map(|timings| latency(timings.took)),
-            failure: endpoint
-                .last_failure
-                .as_ref()
-                .map(|failure| (failure.reason.as_str(), sanitize(&failure.to_string()))),
+            failure: endpoint.last_failure.as_ref().map(|failure| {
+                let is_said = record
+                    .conditions
+                    .contains(&Condition::Failing(failure.reason));
+                EndpointFailure {
+                    reason: if is_said {
+                        ""
+                    } else {
+                        labels::reason(failure.reason)
+                    },
+                    message: sanitize(&failure.to_string()),
+                }
+            }),
         });
         let labels = record.peer.labels.iter();
+        let is_silent = matches!(record.health, Health::Down | Health::Unknown);
         Self {
-            prefix,
+            prefix: context.prefix,
+            columns: context.columns,
             name: &record.peer.name,
             network: (snapshot.networks.len() > 1).then_some(&record.peer.network),
             labels: labels
@@ -142,14 +188,15 @@ impl<'a> Row<'a> {
             maintenance: record.in_maintenance(snapshot.wall),
             excuse: record.excuse.map(|excuse| excuse.to_string()),
             conditions: condition_links(record, times),
+            last_success: selection::last_success(record)
+                .filter(|_| is_silent)
+                .map(|at| times.at(at)),
+            availability,
             endpoints: endpoints.collect(),
             sparkline: sparkline(polls),
-            poll_bar: poll_bar(polls),
             order: OrderCell::of(record, snapshot),
             lag: LagCell::of(record, snapshot),
-            diverged: record.comparison.diverged(),
-            states_differ: record.comparison == Comparison::Differs,
-            first_divergent: record.comparison.first_block().map(number),
+            state: StateCell::of(record, snapshot, times),
             stake: record.stake.as_ref().map(|stake| StakeCell {
                 own: short_cvm(stake.registered.own_copper),
                 weight: stake.weight.map(percent),
@@ -160,43 +207,72 @@ impl<'a> Row<'a> {
                 is_problem: record.conditions.contains(&Condition::ClockSkew),
             }),
             certificate: CertificateCell::of(record, snapshot, times),
-            last_success: selection::last_success(record).map(|at| times.at(at)),
         }
+    }
+
+    fn shows(&self, column: Column) -> bool {
+        self.columns.contains(column)
     }
 }
 
 impl OrderCell {
     fn of(record: &PeerRecord, snapshot: &Snapshot) -> Option<Self> {
-        let order = record.order(snapshot.now)?;
-        let levels = order.by_level();
-        let all_levels: Vec<String> = ORDER_LEVELS
-            .iter()
-            .zip(levels)
-            .map(|(level, points)| format!("{level} {}", number(points)))
-            .collect();
-        let state = record.order_state(snapshot.now);
-        let short_levels = if levels.iter().all(|points| *points == order.finality) {
-            number(order.finality)
-        } else {
-            // The numbers are large and their differences small.
-            let differences = levels[..3]
-                .iter()
-                .map(|points| format!("+{}", points.saturating_sub(order.finality)));
-            format!(
-                "{} {}",
-                number(order.finality),
-                differences.rev().collect::<Vec<_>>().join(" ")
-            )
-        };
+        let now = snapshot.now;
+        let order = record.order(now)?;
+        // The block whose state the peer has is the last one that it executed.
+        let executed = record
+            .poll_answer(now)
+            .and_then(|answer| answer.state_block);
+        let executed = executed.map(|block| block.saturating_add(1));
+        let levels = ORDER_LEVELS.into_iter().zip(order.by_level().map(Some));
+        let mut above: Option<i64> = None;
+        let steps = levels
+            .chain([("executed", executed)])
+            .map(|(name, blocks)| {
+                let Some(blocks) = blocks else {
+                    return LadderStep {
+                        text: "?".to_owned(),
+                        class: "unknown",
+                        title: format!("{name}: not known"),
+                    };
+                };
+                let fewer = above.map(|above| above.saturating_sub(blocks));
+                above = Some(blocks);
+                let (text, class) = match fewer {
+                    None => (number(blocks), "first"),
+                    Some(..=0) => ("=".to_owned(), "equal"),
+                    Some(fewer) => (number(-fewer), "fewer"),
+                };
+                LadderStep {
+                    text,
+                    class,
+                    title: format!("{name} {}", number(blocks)),
+                }
+            });
+        let state = record.order_state(now);
+        let trouble = matches!(state, OrderState::Stalled | OrderState::Receding);
         Some(Self {
-            levels: short_levels,
-            all_levels: all_levels.join(", "),
-            state: labels::order_state(state),
-            class: match state {
-                OrderState::Stalled | OrderState::Receding => "down",
-                _ => "quiet",
-            },
+            steps: steps.collect(),
+            trouble: trouble.then(|| labels::order_state(state)),
         })
+    }
+}
+
+impl StateCell {
+    fn of(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat) -> Self {
+        let (text, class) = match record.comparison {
+            Comparison::Agrees => ("✓ agrees", "up"),
+            Comparison::Differs => ("✕ differs", "down"),
+            Comparison::Diverged { .. } => ("✕ diverged", "down"),
+            Comparison::NotCompared => ("not compared", "quiet"),
+        };
+        Self {
+            text,
+            class,
+            first_block: record.comparison.first_block().map(number),
+            is_current: record.comparison != Comparison::NotCompared,
+            compared: record.compared.map(|at| times.at(snapshot.time_of(at))),
+        }
     }
 }
 

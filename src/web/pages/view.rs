@@ -4,6 +4,7 @@
 use url::form_urlencoded;
 
 use crate::fleet::Health;
+use crate::history::Bars;
 
 /// Number of peers on one page.
 pub(super) const ROWS_PER_PAGE: usize = 100;
@@ -104,6 +105,47 @@ impl HealthFilter {
     }
 }
 
+/// The time that the bars of availability cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum BarSpan {
+    #[default]
+    Day,
+    Month,
+    Quarter,
+}
+
+impl BarSpan {
+    pub(super) const ALL: [Self; 3] = [Self::Day, Self::Month, Self::Quarter];
+
+    /// Returns its value in the URL.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "24h",
+            Self::Month => "30d",
+            Self::Quarter => "90d",
+        }
+    }
+
+    /// Returns its name for people.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Day => "24 h",
+            Self::Month => "30 d",
+            Self::Quarter => "90 d",
+        }
+    }
+
+    /// Returns the bars that cover it: hours or days.
+    pub(super) const fn bars(self) -> Bars {
+        let (count, hours) = match self {
+            Self::Day => (24, 1),
+            Self::Month => (30, 24),
+            Self::Quarter => (90, 24),
+        };
+        Bars { count, hours }
+    }
+}
+
 /// The parameters of the fleet page. Invalid values in the URL are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FleetView {
@@ -117,6 +159,7 @@ pub(super) struct FleetView {
     pub(super) reversed: bool,
     /// Empty, `network` or `label:NAME`.
     pub(super) group: String,
+    pub(super) bars: BarSpan,
     /// Page number, from 0.
     pub(super) page: usize,
 }
@@ -139,6 +182,7 @@ impl FleetView {
                     view.sort = by_name(&Sort::ALL, Sort::as_str, name.unwrap_or(&value));
                 }
                 "group" => view.group = value.into_owned(),
+                "bars" => view.bars = by_name(&BarSpan::ALL, BarSpan::as_str, &value),
                 "page" => {
                     let page = value.parse::<usize>();
                     view.page = page.map_or(0, |page| page.saturating_sub(1));
@@ -166,6 +210,9 @@ impl FleetView {
         if self.sort != Sort::Severity || self.reversed {
             let sign = if self.reversed { "-" } else { "" };
             add("sort", &format!("{sign}{}", self.sort.as_str()));
+        }
+        if self.bars != BarSpan::Day {
+            add("bars", self.bars.as_str());
         }
         if self.page > 0 {
             add("page", &(self.page + 1).to_string());
@@ -201,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_query_string_is_parsed_and_formatted_back() {
-        let query = "?q=eu+1&health=down&network=main&group=label%3Aregion&sort=-lag&page=3";
+        let query =
+            "?q=eu+1&health=down&network=main&group=label%3Aregion&sort=-lag&bars=30d&page=3";
         let view = FleetView::parse(query.strip_prefix('?'));
         assert_eq!(
             (view.search.as_str(), view.health, view.page),
@@ -211,7 +259,7 @@ mod tests {
         assert_eq!(view.query(), query);
         assert_eq!(
             view.sorted_by(Sort::Lag).query(),
-            query.replace("-lag&page=3", "lag")
+            query.replace("-lag", "lag").replace("&page=3", "")
         );
         assert_eq!(FleetView::default().query(), "");
     }
