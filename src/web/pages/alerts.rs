@@ -165,7 +165,7 @@ impl AlertLine {
             summary: sanitize(&alert.rule.summary_of(&alert.subject, vantage)),
             page: match &alert.subject {
                 AlertSubject::Peer { peer, .. } => format!("/peers/{}", path_segment(peer)),
-                AlertSubject::Network { network } => {
+                AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
                     format!("/networks/{}", path_segment(network))
                 }
                 AlertSubject::Monitor => "/config".to_owned(),
