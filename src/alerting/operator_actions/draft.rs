@@ -52,7 +52,7 @@ pub enum ActionRefused {
     )]
     SeveralAlerts {
         /// The labels.
-        matchers: Matchers,
+        matchers: Box<Matchers>,
         /// Number of alerts.
         count: usize,
     },

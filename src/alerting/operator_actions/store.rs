@@ -281,7 +281,7 @@ fn only_match<'a, 'b>(
     match matching.count() {
         0 => Ok(first),
         more => Err(ActionRefused::SeveralAlerts {
-            matchers: matchers.clone(),
+            matchers: Box::new(matchers.clone()),
             count: more + 1,
         }),
     }

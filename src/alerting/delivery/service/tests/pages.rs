@@ -53,6 +53,7 @@ fn a_page_is_resolved_only_when_no_other_agent_sees_trouble() {
             others: vec![OtherVantage {
                 name: "w".to_owned(),
                 opinion: Some(Arc::new(ReceivedOpinion::new(opinion, Instant::now()))),
+                last_asked: Some(Instant::now()),
             }],
             ..Vantages::default()
         }
