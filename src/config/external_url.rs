@@ -7,8 +7,9 @@ use super::scalar::web_url;
 use super::value::Value;
 
 /// The first path segments of the agent's routes.
-const ROUTES: [&str; 12] = [
+const ROUTES: [&str; 13] = [
     "-",
+    "actions",
     "api",
     "badge",
     "config",

@@ -1,5 +1,7 @@
 //! Where the agent sends alerts itself: Alertmanagers, webhooks and a dead man's switch.
 
+mod service_values;
+mod service_warnings;
 mod services;
 
 use std::collections::BTreeMap;

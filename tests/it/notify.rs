@@ -63,6 +63,7 @@ async fn a_notification_survives_a_kill_and_keeps_its_id() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.yml");
     let receiver = StandIn::receiver(Kind::Discord, &format!("http://{}", chat.address));
+    let receiver = receiver.replace("name: ops", "name: chat");
     let both = format!(", receivers: [{receiver}] }}\n");
     let text = config(&fake, hook.address);
     fs::write(

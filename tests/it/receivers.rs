@@ -85,7 +85,7 @@ async fn a_test_page_goes_through_webhooks_alertmanagers_and_the_heartbeat_too()
     type Requests = Arc<Mutex<Vec<(String, String)>>>;
     let requests = Requests::default();
     let record = |axum::extract::State(requests): axum::extract::State<Requests>,
-                  uri: axum::http::Uri,
+                  uri: http::Uri,
                   body: String| async move {
         requests.lock().unwrap().push((uri.to_string(), body));
         "fine"

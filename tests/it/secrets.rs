@@ -79,7 +79,13 @@ fn config_with_secrets(dir: &Path, fake: &FakePeer, authority: &Authority) -> St
          \x20 - {{ name: am, url: '{am}', headers: {{ X-Scope: {MARK}-scope }}, bearer_token: {MARK}-am }}\n\
          \x20 - {{ name: am-files, url_file: url, headers_file: headers, bearer_token_file: token }}\n  webhooks:\n\
          \x20 - {{ name: hook, url: '{hook}', min_severity: info, basic_auth: {{ username: me, password: {MARK}-basic }} }}\n\
-         \x20 - {{ name: hook-files, url_file: url, basic_auth: {{ username: me, password_file: password }} }}\n  \
+         \x20 - {{ name: hook-files, url_file: url, basic_auth: {{ username: me, password_file: password }} }}\n  receivers:\n\
+         \x20 - {{ name: discord, type: discord, url: '{discord}' }}\n\
+         \x20 - {{ name: slack, type: slack, url: 'http://127.0.0.1:1', token: {MARK}-slack, channel: C1 }}\n\
+         \x20 - {{ name: slack-hook, type: slack, url: '{slack}' }}\n\
+         \x20 - {{ name: telegram, type: telegram, url: 'http://127.0.0.1:1', token: '1:{MARK}', chat_id: 1 }}\n\
+         \x20 - {{ name: ntfy, type: ntfy, url: 'http://127.0.0.1:1', topic: {MARK}, token: {MARK}-ntfy }}\n\
+         \x20 - {{ name: pages, type: pagerduty, url: 'http://127.0.0.1:1', routing_key: {MARK:0<32} }}\n  \
          heartbeat: {{ url: '{heart}', interval: 1s, headers: {{ X-Key: {MARK}-heart }} }}\n",
         state = dir.join("state").display(),
         // The wrong network is reported at once.
@@ -88,6 +94,8 @@ fn config_with_secrets(dir: &Path, fake: &FakePeer, authority: &Authority) -> St
         tcp = fake.tcp,
         am = url("am"),
         hook = url("hook"),
+        discord = url("discord"),
+        slack = url("slack-hook"),
         heart = url("heart"),
     )
 }
@@ -143,7 +151,19 @@ async fn run(config: &Path, log: &Path) -> (Child, String) {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    for receiver in ["am", "am-files", "hook", "hook-files", "heartbeat"] {
+    for receiver in [
+        "am",
+        "am-files",
+        "hook",
+        "hook-files",
+        "discord",
+        "slack",
+        "slack-hook",
+        "telegram",
+        "ntfy",
+        "pages",
+        "heartbeat",
+    ] {
         file_contains(log, &format!("\"receiver\":\"{receiver}\"")).await;
     }
     let logged = fs::read_to_string(log).unwrap();

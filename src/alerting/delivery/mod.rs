@@ -17,6 +17,7 @@ mod queue;
 mod receiver_clock;
 mod sender;
 mod service;
+mod service_state;
 mod silences;
 #[cfg(test)]
 #[path = "../../../tests/support/services/mod.rs"]

@@ -20,10 +20,11 @@ use crate::fleet::Rename;
 
 use super::context::MessageContext;
 use super::grouping::{Grouping, SentAlert};
-use super::incident::{Action, Incident, Incidents, Notice, Step};
+use super::incident::{Notice, Step};
 use super::message::WebhookMessage;
 use super::queue::Queue;
 use super::service::style;
+use super::service_state::{FirstNotice, PersistedService, ServiceState};
 use super::silences::SilenceIds;
 
 /// Tracked alerts and undelivered notifications.
@@ -50,13 +51,6 @@ pub struct PersistedOutbox {
     /// Ids of silences by Alertmanager and what identifies the action.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     silences: BTreeMap<String, SilenceIds>,
-}
-
-/// What is saved of a chat or paging service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct PersistedService {
-    incidents: Vec<Incident>,
-    queue: Vec<Notice>,
 }
 
 impl PersistedOutbox {
@@ -92,21 +86,6 @@ struct Inner {
     sent_unrecorded: bool,
 }
 
-/// The incidents and the queue of a chat or paging service.
-#[derive(Debug, Default)]
-struct ServiceState {
-    incidents: Incidents,
-    queue: Queue<Notice>,
-}
-
-/// The first message for a chat or paging service.
-#[derive(Debug)]
-pub(super) struct FirstNotice {
-    pub(super) notice: Notice,
-    /// The service's id of the first message of its incident.
-    pub(super) message: Option<String>,
-}
-
 impl Default for Outbox {
     fn default() -> Self {
         Self {
@@ -136,13 +115,7 @@ impl Outbox {
             .collect();
         let services = persisted.services.into_iter();
         inner.services = services
-            .map(|(name, saved)| {
-                let state = ServiceState {
-                    incidents: Incidents::restore(saved.incidents),
-                    queue: Queue::restore(saved.queue),
-                };
-                (name, state)
-            })
+            .map(|(name, saved)| (name, ServiceState::restore(saved)))
             .collect();
     }
 
@@ -355,14 +328,8 @@ impl Outbox {
     /// dropped since the last call.
     pub(super) fn first_notice(&self, receiver: &str) -> (Option<FirstNotice>, usize) {
         let mut inner = self.lock();
-        let Some(ServiceState { incidents, queue }) = inner.services.get_mut(receiver) else {
-            return (None, 0);
-        };
-        let first = queue.first().map(|notice| FirstNotice {
-            notice: notice.clone(),
-            message: incidents.message(&notice.incident).map(str::to_owned),
-        });
-        (first, queue.take_dropped())
+        let state = inner.services.get_mut(receiver);
+        state.map_or((None, 0), ServiceState::first)
     }
 
     /// Removes the first message for a chat or paging service if it is `notice`, and keeps the id
@@ -413,31 +380,6 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic leaves the content consistent: a message is either queued or not.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ServiceState {
-    /// Queues a message. One that replaces what an earlier one shows makes that one needless.
-    fn push(&mut self, notice: Notice) {
-        if notice.action == Action::Update {
-            self.queue.remove_outdated(|queued| {
-                queued.action == Action::Update && queued.incident == notice.incident
-            });
-        }
-        self.queue.push(notice);
-    }
-
-    /// Forgets the incidents that are over and of which no message waits.
-    fn tidy(&mut self) {
-        let queued: BTreeSet<&str> = self.queue.iter().map(|it| it.incident.as_str()).collect();
-        self.incidents.retain_needed(|key| queued.contains(key));
-    }
-
-    fn export(&self) -> PersistedService {
-        PersistedService {
-            incidents: self.incidents.export(),
-            queue: self.queue.export(),
-        }
     }
 }
 

@@ -1,28 +1,17 @@
 //! Chat and paging services that the agent notifies by their own interfaces.
 
-use url::Url;
-
 use crate::config::Secret;
 use crate::config::http_options::{http_options, inline_or_file};
 use crate::config::keys::RECEIVER;
 use crate::config::networks::Networks;
-use crate::config::scalar::{choice, line, secret_url};
+use crate::config::scalar::{choice, secret_url};
 use crate::config::secret_file::text_file;
 use crate::config::section::{Names, Section};
 use crate::config::source::Reported;
-use crate::config::value::Value;
-use crate::config::yaml::Content;
 
+use super::service_values::{bearer_token, bot_token, chat_id, identifier, routing_key, topic};
+use super::service_warnings::{host, warn};
 use super::{Severity, Target, min_severity, receiver_name, receivers};
-
-/// Longest topic of ntfy, bytes.
-const MAX_TOPIC_BYTES: usize = 64;
-
-/// Length of an integration key of `PagerDuty`, bytes.
-const ROUTING_KEY_BYTES: usize = 32;
-
-/// Longest token, channel or chat, bytes.
-const MAX_ID_BYTES: usize = 256;
 
 /// Host of the incoming webhooks of Slack.
 const SLACK_WEBHOOK_HOST: &str = "hooks.slack.com";
@@ -318,149 +307,4 @@ fn service(section: &Section, kind: Kind) -> Result<(Service, Target), Reported>
     };
     target.http.bearer_token = token;
     Ok((service, target))
-}
-
-/// Warns about what the service cannot do, or does badly, with this configuration.
-fn warn(section: &Section, receiver: &Receiver) {
-    let name = &receiver.name;
-    let mut warnings = Vec::new();
-    match &receiver.service {
-        Service::SlackWebhook => warnings.push(format!(
-            "receiver {name:?}: messages by an incoming webhook cannot be edited or put into a \
-             thread, so every change that matters is a new message; use `token` and `channel` to \
-             have one message per incident"
-        )),
-        Service::Ntfy { .. } if receiver.target.http.bearer_token.is_none() => {
-            warnings.push(format!(
-                "receiver {name:?}: without a token, everyone who knows the topic can read it and \
-                 publish to it; protect the topic and set `token`"
-            ));
-        }
-        Service::Discord if !is_discord_webhook(&receiver.target.url) => warnings.push(format!(
-            "receiver {name:?}: the URL does not look like a webhook of Discord, which is \
-             https://discord.com/api/webhooks/ID/TOKEN"
-        )),
-        _ => {}
-    }
-    if is_plain_http(&receiver.target.url) {
-        warnings.push(format!(
-            "receiver {name:?}: its URL is http, so its secrets and messages cross the network \
-             unencrypted; use https"
-        ));
-    }
-    for warning in warnings {
-        section.source.warn(section.position, warning);
-    }
-}
-
-fn host(url: &Secret) -> Option<String> {
-    Some(Url::parse(url.expose()).ok()?.host_str()?.to_owned())
-}
-
-/// Whether a URL has the form of a webhook of Discord, whatever its host.
-fn is_discord_webhook(url: &Secret) -> bool {
-    let Ok(url) = Url::parse(url.expose()) else {
-        return false;
-    };
-    let mut segments = url.path().split('/').rev();
-    let (token, id) = (segments.next(), segments.next());
-    token.is_some_and(|it| !it.is_empty())
-        && id.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
-        && segments.next() == Some("webhooks")
-}
-
-/// Whether a URL leads off this host without encryption.
-fn is_plain_http(url: &Secret) -> bool {
-    Url::parse(url.expose()).is_ok_and(|url| {
-        let loopback = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        url.scheme() == "http" && !loopback
-    })
-}
-
-/// Checks a token that is sent in a header. Errors do not quote it.
-fn bearer_token(text: &str) -> Result<Secret, String> {
-    if text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic()) {
-        return Err("not a token; expected printable ASCII without spaces".to_owned());
-    }
-    Ok(text.into())
-}
-
-/// Checks the token of a bot of Telegram, which becomes part of a URL.
-fn bot_token(text: &str) -> Result<Secret, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    let valid = text.len() <= MAX_ID_BYTES
-        && text.split_once(':').is_some_and(|(id, secret)| {
-            !id.is_empty()
-                && id.bytes().all(|byte| byte.is_ascii_digit())
-                && !secret.is_empty()
-                && secret.chars().all(allowed)
-        });
-    if valid {
-        Ok(text.into())
-    } else {
-        Err(
-            "not the token of a bot; expected a number, a colon and letters, digits, `_` or `-`, \
-             as BotFather gives it"
-                .to_owned(),
-        )
-    }
-}
-
-fn topic(text: &str) -> Result<Secret, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if text.is_empty() || text.len() > MAX_TOPIC_BYTES || !text.chars().all(allowed) {
-        return Err(format!(
-            "not a topic; expected 1 to {MAX_TOPIC_BYTES} letters, digits, `_` or `-`"
-        ));
-    }
-    Ok(text.into())
-}
-
-fn routing_key(text: &str) -> Result<Secret, String> {
-    if text.len() != ROUTING_KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(format!(
-            "not an integration key; expected {ROUTING_KEY_BYTES} letters and digits, as \
-             PagerDuty shows for an integration of type Events API v2"
-        ));
-    }
-    Ok(text.into())
-}
-
-/// Parses the id of a chat, which may be written as a number, or the name of a channel.
-fn chat_id(value: &Value) -> Result<String, String> {
-    let text = match &value.node.content {
-        Content::Number { written, .. } => written.clone(),
-        _ => value.text()?,
-    };
-    let digits = text.strip_prefix('-').unwrap_or(&text);
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let is_channel = text.strip_prefix('@').is_some_and(|name| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    });
-    if text.len() <= MAX_ID_BYTES && (is_number || is_channel) {
-        Ok(text)
-    } else {
-        Err(format!(
-            "{} is not a chat; expected its id, as in `-1001234567890`, or the name of a channel, \
-             as in `\"@channel\"`",
-            value.quoted()
-        ))
-    }
-}
-
-/// Parses the id or name of a channel.
-fn identifier(value: &Value) -> Result<String, String> {
-    let text = line(value)?;
-    if text.is_empty() || text.len() > MAX_ID_BYTES || text.contains(char::is_whitespace) {
-        return Err(format!(
-            "{} is not a channel; expected its id, as in `C0123456789`",
-            value.quoted()
-        ));
-    }
-    Ok(text)
 }

@@ -58,7 +58,7 @@ fn every_key_is_read() {
             "routing_key: <secret>",
             "routing_key: s3cret6789abcdef0123456789abcdef",
         )
-        .replace("token: <secret>", "token: '1:s3cret'")
+        .replace(" token: <secret>", " token: '1:s3cret'")
         .replace("<secret>", "s3cret");
     let again = parse(&filled_in).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(again.peers[0], config.peers[0]);
@@ -361,11 +361,9 @@ fn target() -> impl Strategy<Value = Target> {
     )
 }
 
-/// Receivers whose secrets have no form of their own.
+/// Receivers whose secrets have no form of their own, and that nothing is warned about.
 fn receivers() -> impl Strategy<Value = Vec<Receiver>> {
     let services = prop::sample::select(vec![
-        Service::Discord,
-        Service::SlackWebhook,
         Service::Slack {
             channel: "#$ops".to_owned(),
         },
@@ -376,10 +374,8 @@ fn receivers() -> impl Strategy<Value = Vec<Receiver>> {
     let severity = prop::sample::select(Severity::ALL.to_vec());
     let receiver = (services, severity, target());
     let receiver = receiver.prop_map(|(service, min_severity, mut target)| {
-        let token: Option<Secret> =
-            matches!(service, Service::Slack { .. }).then(|| "filled-in".into());
         target.http = HttpOptions {
-            bearer_token: token,
+            bearer_token: Some("filled-in".into()),
             proxy: target.http.proxy,
             ..HttpOptions::default()
         };

@@ -2,17 +2,16 @@
 //! messages follow from a change. Pure; nothing is sent here.
 
 mod content;
+mod lifecycle;
 mod notice;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::alerting::{Alert, AlertSubject};
 use crate::config::Severity;
-use crate::fleet::UnixMillis;
 
 use super::context::MessageContext;
 use super::group::Group;
@@ -20,13 +19,9 @@ use super::grouping::{Due, SentAlert};
 use super::message::{digest, fingerprint};
 
 pub(super) use content::{AlertText, Content, Level};
+pub(super) use lifecycle::Incident;
+use lifecycle::Phase;
 pub(super) use notice::{Action, Notice};
-
-/// Shortest time between two edits of a message because of mere figures.
-const EDIT_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Time after which a critical alert that nobody has acknowledged is sent again.
-const REPEAT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How a service shows an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,52 +51,6 @@ pub(super) struct Step<'a> {
 /// The incidents of one receiver.
 #[derive(Debug, Default)]
 pub(super) struct Incidents(Vec<Incident>);
-
-/// An incident, also in the form that is saved across restarts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Incident {
-    /// Identifies it; of a page, the same for all agents.
-    key: String,
-    group: Group,
-    /// What its first message was about.
-    title: String,
-    opened: UnixMillis,
-    /// When it was last news.
-    notified: UnixMillis,
-    /// Its alerts that fire.
-    members: BTreeSet<SentAlert>,
-    /// The alerts that ended last.
-    last: BTreeSet<SentAlert>,
-    /// What any of its alerts was about.
-    subjects: BTreeSet<AlertSubject>,
-    /// Why one of its alerts ended, if nothing shows that its cause is gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ended_by: Option<String>,
-    phase: Phase,
-    /// Number of messages so far.
-    messages: u64,
-    /// Hash of what the first message says now.
-    shown: String,
-    /// Whether the service knows that somebody works on it.
-    acknowledged: bool,
-    /// The service's id of the first message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    /// When the first message was last edited.
-    #[serde(skip)]
-    edited: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Phase {
-    /// An alert of it fires.
-    Open,
-    /// No alert of it fires here, but another agent still sees trouble.
-    EndedHere,
-    /// It is over, but not all of its messages are delivered.
-    Over,
-}
 
 impl Incidents {
     pub(super) const fn restore(saved: Vec<Incident>) -> Self {
@@ -153,12 +102,7 @@ impl Incidents {
         let ended: BTreeMap<SentAlert, &Alert> =
             ended.map(|alert| (SentAlert::of(alert), *alert)).collect();
         for incident in self.0.iter_mut().filter(|it| it.group == due.group) {
-            incident.leave(|member| ended.contains_key(member));
-            let mut reasons = incident.last.iter().filter_map(|it| ended.get(it));
-            let reason = reasons.find_map(|alert| alert.ended_by.as_ref());
-            if let Some(reason) = reason {
-                incident.ended_by.get_or_insert_with(|| reason.to_string());
-            }
+            incident.take_ends(&ended);
         }
     }
 
@@ -189,7 +133,6 @@ impl Incidents {
 
     /// Begins an incident.
     fn open(&mut self, group: Group, alerts: Vec<&Alert>, style: Style, step: Step<'_>) -> Notice {
-        let opened = UnixMillis::from_time(step.wall);
         let key = match style {
             Style::Pages => self.page_key(&alerts, step.context),
             Style::Thread | Style::Messages => {
@@ -199,27 +142,7 @@ impl Incidents {
         };
         // A page that this agent sees no reason for, but others do, goes on under its key.
         self.0.retain(|it| it.key != key);
-        let mut incident = Incident {
-            key,
-            group,
-            title: String::new(),
-            opened,
-            notified: opened,
-            members: BTreeSet::new(),
-            last: BTreeSet::new(),
-            subjects: BTreeSet::new(),
-            ended_by: None,
-            phase: Phase::Open,
-            messages: 0,
-            shown: String::new(),
-            acknowledged: false,
-            message: None,
-            edited: Some(step.now),
-        };
-        incident.join(&alerts);
-        let notice = incident.notify(Action::Open, alerts, step);
-        incident.title.clone_from(&notice.content.title);
-        incident.shown = notice.content.digest();
+        let (incident, notice) = Incident::begin(key, group, alerts, step);
         self.0.push(incident);
         notice
     }
@@ -239,163 +162,6 @@ impl Incidents {
             return base;
         }
         others.find(is_free).unwrap_or(base)
-    }
-}
-
-impl Incident {
-    fn is_open(&self) -> bool {
-        self.phase == Phase::Open
-    }
-
-    /// The alerts are part of it from now on.
-    fn join(&mut self, alerts: &[&Alert]) {
-        for alert in alerts {
-            self.members.insert(SentAlert::of(alert));
-            self.subjects.insert(alert.subject.clone());
-        }
-    }
-
-    /// Takes out the alerts that `have_ended`.
-    fn leave(&mut self, have_ended: impl Fn(&SentAlert) -> bool) {
-        let members = std::mem::take(&mut self.members).into_iter();
-        let (gone, left) = members.partition(have_ended);
-        self.members = left;
-        if !BTreeSet::is_empty(&gone) {
-            self.last = gone;
-        }
-    }
-
-    /// Takes out alerts of whose end nothing is known any more, as after a long stop of the agent.
-    fn forget_vanished(&mut self, step: Step<'_>) {
-        if !self.is_open() {
-            return;
-        }
-        let alerts = step.alerts.iter();
-        let tracked: BTreeSet<SentAlert> = alerts.map(|alert| SentAlert::of(alert)).collect();
-        self.leave(|member| !tracked.contains(member));
-    }
-
-    /// Returns the messages that follow from the state of its alerts. `touched`: one of its group
-    /// has changed.
-    fn follow(&mut self, touched: bool, style: Style, step: Step<'_>) -> Vec<Notice> {
-        match self.phase {
-            Phase::Over => Vec::new(),
-            Phase::Open if self.members.is_empty() => self.end_or_wait(style, step),
-            Phase::EndedHere => self.end_or_wait(style, step),
-            Phase::Open => {
-                let firing = step.alerts.iter().filter(|alert| {
-                    alert.ends_at.is_none() && self.members.contains(&SentAlert::of(alert))
-                });
-                let firing: Vec<&Alert> = firing.copied().collect();
-                let update = self.update(&firing, touched, style, step);
-                let acknowledge = self.acknowledge(&firing, style, step);
-                let repeat = self.repeat(&firing, style, step);
-                update
-                    .into_iter()
-                    .chain(acknowledge)
-                    .chain(repeat)
-                    .collect()
-            }
-        }
-    }
-
-    /// Ends it, unless it is a page and other agents still see trouble.
-    fn end_or_wait(&mut self, style: Style, step: Step<'_>) -> Vec<Notice> {
-        let mut subjects = self.subjects.iter();
-        if style == Style::Pages && subjects.any(step.seen_elsewhere) {
-            self.phase = Phase::EndedHere;
-            return Vec::new();
-        }
-        self.phase = Phase::Over;
-        let last = step
-            .alerts
-            .iter()
-            .filter(|alert| alert.ends_at.is_some() && self.last.contains(&SentAlert::of(alert)));
-        let mut content = Content::new(last.copied().collect(), step);
-        content.level = Level::Resolved;
-        content.title.clone_from(&self.title);
-        content.ended_by.clone_from(&self.ended_by);
-        let mut actions = Vec::new();
-        if style == Style::Thread {
-            actions.push(Action::Update);
-        }
-        actions.push(Action::End);
-        let notices = actions
-            .into_iter()
-            .map(|action| self.notice(action, content.clone()));
-        notices.collect()
-    }
-
-    /// Edits the first message: at once if its alerts have changed, and now and then for figures.
-    fn update(
-        &mut self,
-        firing: &[&Alert],
-        touched: bool,
-        style: Style,
-        step: Step<'_>,
-    ) -> Option<Notice> {
-        let lately = |at: Instant| step.now.saturating_duration_since(at) < EDIT_INTERVAL;
-        let waits = self.edited.is_some_and(lately) || style == Style::Pages;
-        if style == Style::Messages || firing.is_empty() || (waits && !touched) {
-            return None;
-        }
-        self.edited = Some(step.now);
-        let content = Content::new(firing.to_vec(), step);
-        let shown = content.digest();
-        if shown == self.shown {
-            return None;
-        }
-        self.shown = shown;
-        Some(self.notice(Action::Update, content))
-    }
-
-    /// Tells a service with pages that somebody works on all of its alerts.
-    fn acknowledge(&mut self, firing: &[&Alert], style: Style, step: Step<'_>) -> Option<Notice> {
-        let acknowledged = !firing.is_empty() && firing.iter().all(|it| it.acknowledged.is_some());
-        let is_news = acknowledged && !self.acknowledged;
-        self.acknowledged = acknowledged;
-        (is_news && style == Style::Pages).then(|| {
-            let content = Content::new(firing.to_vec(), step);
-            self.notice(Action::Acknowledge, content)
-        })
-    }
-
-    /// Says once more that critical alerts fire that nobody has acknowledged or silenced. A service
-    /// with pages does so itself.
-    fn repeat(&mut self, firing: &[&Alert], style: Style, step: Step<'_>) -> Option<Notice> {
-        let age = self.notified.to_past(step.wall)?;
-        let age = step.wall.duration_since(age).unwrap_or_default();
-        if style == Style::Pages || age < REPEAT_INTERVAL {
-            return None;
-        }
-        let open = firing.iter().filter(|alert| {
-            alert.rule.severity == Severity::Critical
-                && alert.acknowledged.is_none()
-                && alert.silenced.is_none()
-        });
-        let open: Vec<&Alert> = open.copied().collect();
-        (!open.is_empty()).then(|| self.notify(Action::Repeat, open, step))
-    }
-
-    /// Returns a message that is news.
-    fn notify(&mut self, action: Action, alerts: Vec<&Alert>, step: Step<'_>) -> Notice {
-        self.notified = UnixMillis::from_time(step.wall);
-        let mut content = Content::new(alerts, step);
-        if action == Action::Repeat {
-            content.title = format!("still firing: {}", content.title);
-        }
-        self.notice(action, content)
-    }
-
-    fn notice(&mut self, action: Action, content: Content) -> Notice {
-        self.messages += 1;
-        let (opened, number) = (self.opened.0.to_string(), self.messages.to_string());
-        Notice {
-            id: digest([self.key.as_str(), &opened, &number]),
-            incident: self.key.clone(),
-            action,
-            content,
-        }
     }
 }
 

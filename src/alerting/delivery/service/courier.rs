@@ -10,9 +10,10 @@ use crate::config::Receiver;
 use crate::supervisor::liveness::Pulse;
 
 use super::super::incident::{Action, Notice};
-use super::super::outbox::{FirstNotice, Outbox};
+use super::super::outbox::Outbox;
 use super::super::sender::{DeliveryError, REQUEST_TIMEOUT, Sender};
-use super::{Effect, pace, read, request};
+use super::super::service_state::FirstNotice;
+use super::{Effect, knows, pace, read, request};
 
 /// Delivers messages until `stop`; a request in flight is completed first.
 pub(in crate::alerting::delivery) async fn run(
@@ -26,7 +27,7 @@ pub(in crate::alerting::delivery) async fn run(
     while !stop.is_cancelled() {
         pulse.expect(REQUEST_TIMEOUT);
         published.mark_unchanged();
-        let (first, dropped) = outbox.first_notice(&receiver.name);
+        let (first, dropped) = first_notice(&outbox, &receiver);
         if dropped > 0 {
             tracing::error!(
                 receiver = %receiver.name, dropped,
@@ -45,6 +46,16 @@ pub(in crate::alerting::delivery) async fn run(
             stop.run_until_cancelled(sleep_until(next)).await;
         }
     }
+}
+
+/// Returns the first message, and the number of messages that were dropped.
+pub(super) fn first_notice(outbox: &Outbox, receiver: &Receiver) -> (Option<FirstNotice>, usize) {
+    let (first, dropped) = outbox.first_notice(&receiver.name);
+    let first = first.map(|first| FirstNotice {
+        message: first.message.filter(|it| knows(&receiver.service, it)),
+        ..first
+    });
+    (first, dropped)
 }
 
 /// Sends a message once. Returns when to send the next one, or this one again.

@@ -83,9 +83,13 @@ pub(super) fn read(answer: &Answer) -> Reading<Effect> {
 
 /// Reads the id of a message, which becomes part of a URL.
 fn message_id(id: &Value) -> Option<String> {
-    let id = id.as_str()?;
-    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| id.to_owned())
+    let id = id.as_str().filter(|id| is_message_id(id))?;
+    Some(id.to_owned())
+}
+
+/// Whether a text can be the id of a message.
+pub(super) fn is_message_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns how long to wait after the last request that the limit allows.

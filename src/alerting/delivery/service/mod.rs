@@ -60,6 +60,17 @@ pub(super) fn has_pages(service: &Service) -> bool {
     style(service) == Style::Pages
 }
 
+/// Whether an id can be that of a message of this service; not if the receiver was one of another
+/// service before.
+fn knows(service: &Service, message: &str) -> bool {
+    match service {
+        Service::Discord => discord::is_message_id(message),
+        Service::Slack { .. } => message.contains('/'),
+        Service::Telegram { .. } => message.parse::<i64>().is_ok(),
+        Service::SlackWebhook | Service::Ntfy { .. } | Service::PagerDuty { .. } => false,
+    }
+}
+
 /// Returns the shortest time between two requests.
 const fn pace(service: &Service) -> Duration {
     match service {

@@ -6,7 +6,7 @@
 //! `parameters.retry_after` how long to wait.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::config::Secret;
 
@@ -41,19 +41,19 @@ pub(super) fn request(token: &Secret, chat_id: &str, notice: &Notice, place: Pla
         "link_preview_options": { "is_disabled": true },
     });
     let mut method = "sendMessage";
-    match place {
-        Place::New => {}
-        Place::Quiet => body["disable_notification"] = json!(true),
-        Place::Edit(message) => {
+    match (place, message_id(place)) {
+        (Place::Quiet, _) => body["disable_notification"] = json!(true),
+        (Place::Edit(_), Some(message)) => {
             method = "editMessageText";
-            body["message_id"] = message_id(message);
+            body["message_id"] = json!(message);
         }
-        Place::Reply(message) => {
+        (Place::Reply(_), Some(message)) => {
             body["reply_parameters"] = json!({
-                "message_id": message_id(message),
+                "message_id": message,
                 "allow_sending_without_reply": true,
             });
         }
+        _ => {}
     }
     Request {
         subpath: format!("/bot{}/{method}", token.expose()),
@@ -61,10 +61,12 @@ pub(super) fn request(token: &Secret, chat_id: &str, notice: &Notice, place: Pla
     }
 }
 
-fn message_id(message: &str) -> Value {
-    message
-        .parse::<i64>()
-        .map_or_else(|_| json!(message), Value::from)
+/// Returns the id of the message that a place names.
+fn message_id(place: Place<'_>) -> Option<i64> {
+    match place {
+        Place::Edit(message) | Place::Reply(message) => message.parse().ok(),
+        Place::New | Place::Quiet => None,
+    }
 }
 
 fn text(content: &Content) -> String {
