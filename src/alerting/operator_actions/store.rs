@@ -277,11 +277,11 @@ fn only_match<'a, 'b>(
     }
     let mut matching = firing.iter().filter(|it| matchers.match_alert(it.alert));
     let first = matching.next();
-    let first = first.ok_or_else(|| ActionRefused::NoSuchAlert(matchers.clone()))?;
+    let first = first.ok_or_else(|| ActionRefused::NoSuchAlert(Box::new(matchers.clone())))?;
     match matching.count() {
         0 => Ok(first),
         more => Err(ActionRefused::SeveralAlerts {
-            matchers: matchers.clone(),
+            matchers: Box::new(matchers.clone()),
             count: more + 1,
         }),
     }
