@@ -44,7 +44,7 @@ pub enum ActionRefused {
     Invalid(String),
     /// No firing alert has the labels.
     #[error("no alert fires with {0}; /api/v1/alerts lists those that do")]
-    NoSuchAlert(Matchers),
+    NoSuchAlert(Box<Matchers>),
     /// Several firing alerts have the labels.
     #[error(
         "{count} alerts fire with {matchers}; an acknowledgement is about one, so add labels until \
@@ -58,7 +58,7 @@ pub enum ActionRefused {
     },
     /// No peer or network has this name.
     #[error("no watched peer or network has {0}")]
-    NotWatched(Matchers),
+    NotWatched(Box<Matchers>),
     /// There are as many as there can be.
     #[error("there are {count} of kind {kind}, as many as there can be; end some first")]
     TooMany {

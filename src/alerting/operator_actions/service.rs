@@ -161,12 +161,13 @@ impl OperatorActions {
                         .as_ref()
                         .is_none_or(|it| *it == record.peer.network)
             });
-            let found = found.ok_or_else(|| ActionRefused::NotWatched(matchers.clone()))?;
+            let found =
+                found.ok_or_else(|| ActionRefused::NotWatched(Box::new(matchers.clone())))?;
             matchers.network = Some(found.peer.network.clone());
         } else if let Some(network) = &matchers.network
             && !snapshot.networks.iter().any(|it| it.name == *network)
         {
-            return Err(ActionRefused::NotWatched(matchers.clone()));
+            return Err(ActionRefused::NotWatched(Box::new(matchers.clone())));
         }
         Ok(draft)
     }

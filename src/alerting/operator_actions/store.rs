@@ -277,7 +277,7 @@ fn only_match<'a, 'b>(
     }
     let mut matching = firing.iter().filter(|it| matchers.match_alert(it.alert));
     let first = matching.next();
-    let first = first.ok_or_else(|| ActionRefused::NoSuchAlert(matchers.clone()))?;
+    let first = first.ok_or_else(|| ActionRefused::NoSuchAlert(Box::new(matchers.clone())))?;
     match matching.count() {
         0 => Ok(first),
         more => Err(ActionRefused::SeveralAlerts {
