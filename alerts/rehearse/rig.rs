@@ -298,11 +298,11 @@ impl Rig {
         let mut found = 0;
         for agent in &self.agents {
             let request = client.get(format!("http://{}/metrics", agent.address));
+            let exposition = async { request.send().await?.text().await };
             // It may not listen yet.
-            let Ok(answer) = request.send().await else {
+            let Ok(exposition) = exposition.await else {
                 return Ok(false);
             };
-            let exposition = answer.text().await?;
             let up = |line: &&str| {
                 line.starts_with("convex_peer_health{") && line.ends_with("state=\"up\"} 1")
             };
