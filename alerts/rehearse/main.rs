@@ -35,6 +35,7 @@ use cases::CASES;
 use faults::FAULTS;
 use judge::Verdict;
 use pipeline::{Pace, root};
+use play::TooBusy;
 use rehearsal::{Rehearsal, Way};
 use report::Rows;
 
@@ -65,6 +66,9 @@ struct Args {
 
 /// A rehearsal and how it is played.
 type Play = (Rehearsal, (Way, Pace));
+
+/// How often a rehearsal is tried on a busy machine.
+const MAX_ATTEMPTS: usize = 5;
 
 /// Exit code after a signal, as in shells.
 const INTERRUPTED: u8 = 130;
@@ -172,8 +176,15 @@ async fn play_all(plays: &[Play], args: &Args) -> anyhow::Result<bool> {
         let jobs = Arc::clone(&jobs);
         playing.spawn(async move {
             let _job = jobs.acquire().await;
-            let mut said = Vec::new();
-            let verdict = play::play(&rehearsal, play, &mut |line| said.push(line)).await;
+            let (mut said, mut attempts) = (Vec::new(), 0);
+            let verdict = loop {
+                attempts += 1;
+                let played = play::play(&rehearsal, play, &mut |line| said.push(line)).await;
+                match played {
+                    Err(error) if error.is::<TooBusy>() && attempts < MAX_ATTEMPTS => said.clear(),
+                    played => break played,
+                }
+            };
             let verdict = verdict.unwrap_or_else(|error| Verdict::failed(format!("{error:#}")));
             (rehearsal, play, verdict, said)
         });

@@ -23,6 +23,11 @@ const fn quiet(play: (Way, Pace)) -> Duration {
     })
 }
 
+/// The machine is too busy.
+#[derive(Debug, thiserror::Error)]
+#[error("not all peers were up before the fault: the machine is too busy")]
+pub(super) struct TooBusy;
+
 /// Plays a rehearsal, and hands each line of what happens to `say`.
 pub(super) async fn play(
     rehearsal: &Rehearsal,
@@ -33,10 +38,9 @@ pub(super) async fn play(
     say(format!("{}: {}", rehearsal.name, rehearsal.story));
     say(rig.to_string());
     let begins = rig.network_started + lead(pace);
-    anyhow::ensure!(
-        rig.all_up_before(begins).await?,
-        "not all peers were up before the fault: the machine is too busy"
-    );
+    if !rig.all_up_before(begins).await? {
+        return Err(TooBusy.into());
+    }
     say("all peers are up".to_owned());
     let mut arrivals = Vec::new();
     let span = |span: Span| span.at((way, pace));
