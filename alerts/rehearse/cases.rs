@@ -298,7 +298,7 @@ pub(super) static CASES: &[Rehearsal] = &[
         faults: &[lasting("refuse:2")],
         acts: &[(PAGED, Maintain(2))],
         must: &[DOWN],
-        end: End::By("maintenance"),
+        end: End::By(&["maintenance"]),
         plays: BOTH,
         ..NOTHING
     },
@@ -308,7 +308,7 @@ pub(super) static CASES: &[Rehearsal] = &[
         faults: &[lasting("refuse:2")],
         acts: &[(PAGED, Rename(2, "new-2"))],
         must: &[DOWN, page("ConvexPeerDown", "new-2")],
-        end: End::By("renamed to new-2"),
+        end: End::By(&["renamed to new-2", "removed from the configuration"]),
         plays: BOTH,
         ..NOTHING
     },

@@ -112,11 +112,14 @@ pub(super) fn judge(
             .must
             .iter()
             .all(|wanted| last(*wanted, arrivals) == Some(false)),
-        End::By(reason) => verdict.ended.as_ref().is_some_and(|(_, how)| how == reason),
+        End::By(reasons) => {
+            let ended = verdict.ended.as_ref();
+            ended.is_some_and(|(_, how)| reasons.contains(&how.as_str()))
+        }
     };
     if !verdict.is_over {
         verdict.problem(match rehearsal.end {
-            End::By(reason) => format!("no alert has ended by {reason:?}"),
+            End::By(reasons) => format!("no alert has ended by {}", reasons.join(" or ")),
             End::None | End::Resolved(_) => "not all alerts have ended".to_owned(),
         });
     }
@@ -162,7 +165,7 @@ impl Verdict {
                     let since = cause_ends.map_or(f64::INFINITY, |ends| ends.as_secs_f64());
                     how.is_none() && after >= since
                 }
-                End::By(reason) => how == Some(reason),
+                End::By(reasons) => how.is_some_and(|how| reasons.contains(&how)),
             };
             let how = how.unwrap_or("resolved").to_owned();
             if !is_true {
@@ -284,7 +287,7 @@ mod tests {
             ..lasting
         };
         let maintained = Rehearsal {
-            end: End::By("maintenance"),
+            end: End::By(&["maintenance"]),
             ..lasting
         };
         let once = Rehearsal {
@@ -362,7 +365,7 @@ mod tests {
                 &["9 page +ConvexPeerDown/p2", "70 page -ConvexPeerDown/p2"],
                 &[
                     "page ConvexPeerDown of p2 ended (resolved) after 70 s, which is not true",
-                    "no alert has ended by \"maintenance\"",
+                    "no alert has ended by maintenance",
                 ],
             ),
         ] {

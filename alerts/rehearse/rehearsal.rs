@@ -181,8 +181,8 @@ pub(super) enum End {
     None,
     /// They are resolved, not before this time, when the cause ends.
     Resolved(Span),
-    /// One of them ends with this annotation `ended_by`, and none is said to be resolved.
-    By(&'static str),
+    /// One of them ends with one of these annotations `ended_by`, and none is said to be resolved.
+    By(&'static [&'static str]),
 }
 
 /// A fault to play, and what must be heard of it.
