@@ -21,11 +21,10 @@ const fn kind(
 ) -> Rehearsal {
     Rehearsal {
         name,
-        story: "the fault of the simulator",
         faults,
         must,
         may,
-        listen: seconds(60),
+        listen: seconds(30),
         ..NOTHING
     }
 }
@@ -83,7 +82,7 @@ pub(super) static FAULTS: &[Rehearsal] = &[
     ),
     // A second is less than lag_for.
     kind("late", &[lasting("late=1s:2")], &[], &[]),
-    kind("lag", &[lasting("lag=40:2")], &[LAGGING], &[]),
+    kind("lag", &[lasting("lag=40:2")], &[LAGGING], &[DEGRADED]),
     // It lags as well, but only this alert says that final blocks are lost.
     kind(
         "recede",
@@ -120,10 +119,10 @@ pub(super) static FAULTS: &[Rehearsal] = &[
     kind("huge-frame", &[lasting("huge-frame:2")], &[DOWN], &[]),
     kind("half-reply", &[lasting("half-reply:2")], &[DOWN], &[]),
     Rehearsal {
-        end: End::Resolved(paced(60, 300)),
+        end: End::Resolved(paced(30, 300)),
         ..kind(
             "refuse",
-            &[during("refuse:2", seconds(0), paced(60, 300))],
+            &[during("refuse:2", seconds(0), paced(30, 300))],
             &[DOWN],
             &[],
         )
@@ -157,10 +156,10 @@ pub(super) static FAULTS: &[Rehearsal] = &[
         &[],
     ),
     Rehearsal {
-        end: End::Resolved(paced(60, 300)),
+        end: End::Resolved(paced(30, 300)),
         ..kind(
             "half-dead",
-            &[during("half-dead:2", seconds(0), paced(60, 300))],
+            &[during("half-dead:2", seconds(0), paced(30, 300))],
             &[page("ConvexQueriesHang", PEER)],
             &[],
         )
@@ -177,30 +176,33 @@ pub(super) static FAULTS: &[Rehearsal] = &[
     kind("frozen", &[lasting("frozen:2")], &[LAGGING], &[DEGRADED]),
     // An upgrade that three of the seven peers cannot execute. It is scheduled for three weeks later,
     // then for twelve hours later, then for half a minute later, when all peers freeze.
-    kind(
-        "upgrade",
-        &[
-            during("upgrade=21d:1-4", seconds(0), WEEKS),
-            during("upgrade=12h:1-4", WEEKS, DAY),
-            Fault {
-                from: DAY,
-                ..lasting("upgrade={due}:1-4")
-            },
-            Fault {
-                from: FREEZE,
-                ..lasting("frozen:1-4")
-            },
-        ],
-        &[
-            info("ConvexUpgradePending", ""),
-            ticket("ConvexUpgradeUnsupported", ANY),
-            ticket("ConvexUpgradeAtRisk", ""),
-            page("ConvexUpgradeUnsupported", ANY),
-            page("ConvexUpgradeAtRisk", ""),
-            page("ConvexUpgradeFailed", ""),
-        ],
-        &[],
-    ),
+    Rehearsal {
+        end: End::Unchecked,
+        ..kind(
+            "upgrade",
+            &[
+                during("upgrade=21d:1-4", seconds(0), WEEKS),
+                during("upgrade=12h:1-4", WEEKS, DAY),
+                Fault {
+                    from: DAY,
+                    ..lasting("upgrade={due}:1-4")
+                },
+                Fault {
+                    from: FREEZE,
+                    ..lasting("frozen:1-4")
+                },
+            ],
+            &[
+                info("ConvexUpgradePending", ""),
+                ticket("ConvexUpgradeUnsupported", ANY),
+                ticket("ConvexUpgradeAtRisk", ""),
+                page("ConvexUpgradeUnsupported", ANY),
+                page("ConvexUpgradeAtRisk", ""),
+                page("ConvexUpgradeFailed", ""),
+            ],
+            &[],
+        )
+    },
 ];
 
 /// When the upgrade is put forward to the next day, and to the next half minute, and when it is due:

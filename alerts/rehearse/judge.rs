@@ -107,7 +107,7 @@ pub(super) fn judge(
         verdict.follow(*wanted, rehearsal.end, cause_ends, arrivals);
     }
     verdict.is_over = match rehearsal.end {
-        End::None => true,
+        End::None | End::Unchecked => true,
         End::Resolved(_) => rehearsal
             .must
             .iter()
@@ -120,7 +120,7 @@ pub(super) fn judge(
     if !verdict.is_over {
         verdict.problem(match rehearsal.end {
             End::By(reasons) => format!("no alert has ended by {}", reasons.join(" or ")),
-            End::None | End::Resolved(_) => "not all alerts have ended".to_owned(),
+            End::None | End::Unchecked | End::Resolved(_) => "not all alerts have ended".to_owned(),
         });
     }
     verdict
@@ -161,6 +161,7 @@ impl Verdict {
             let how = reason.filter(|reason| !reason.is_empty());
             let is_true = match end {
                 End::None => false,
+                End::Unchecked => true,
                 End::Resolved(_) => {
                     let since = cause_ends.map_or(f64::INFINITY, |ends| ends.as_secs_f64());
                     how.is_none() && after >= since

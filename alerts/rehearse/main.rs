@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.list {
         for rehearsal in all() {
-            println!("{:<24} {}", rehearsal.name, rehearsal.story);
+            println!("{:<24} {}", rehearsal.name, rehearsal.story());
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// How long to listen for more when all that must arrive did: longer than the waits of any route.
 const fn quiet(play: (Way, Pace)) -> Duration {
     Duration::from_secs(match play {
-        (_, Pace::Fast) => 15,
+        (_, Pace::Fast) => 12,
         (_, Pace::Shipped) => 140,
     })
 }
@@ -35,7 +35,7 @@ pub(super) async fn play(
     say: &mut (impl FnMut(String) + Send),
 ) -> anyhow::Result<Verdict> {
     let mut rig = Rig::start(rehearsal, (way, pace), &logs(rehearsal, (way, pace))).await?;
-    say(format!("{}: {}", rehearsal.name, rehearsal.story));
+    say(format!("{}: {}", rehearsal.name, rehearsal.story()));
     say(rig.to_string());
     let begins = rig.network_started + lead(pace);
     if !rig.all_up_before(begins).await? {
@@ -48,7 +48,7 @@ pub(super) async fn play(
     let mut acts = rehearsal.acts.iter().copied().peekable();
     let cause_ends = match rehearsal.end {
         End::Resolved(at) => Some(span(at)),
-        End::None | End::By(_) => None,
+        End::None | End::Unchecked | End::By(_) => None,
     };
     // When enough was heard.
     let mut until = lasts + LIMIT;

@@ -179,6 +179,8 @@ pub(super) const fn info(alert: &'static str, about: &'static str) -> Wanted {
 pub(super) enum End {
     /// They do not: the cause lasts.
     None,
+    /// Some end when others take their place.
+    Unchecked,
     /// They are resolved, not before this time, when the cause ends.
     Resolved(Span),
     /// One of them ends with one of these annotations `ended_by`, and none is said to be resolved.
@@ -189,7 +191,7 @@ pub(super) enum End {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rehearsal {
     pub(super) name: &'static str,
-    /// What happens, in words.
+    /// What happens, in words; empty if the faults say it.
     pub(super) story: &'static str,
     pub(super) setup: Setup,
     pub(super) faults: &'static [Fault],
@@ -246,6 +248,15 @@ impl Fault {
 }
 
 impl Rehearsal {
+    /// Says what happens.
+    pub(super) fn story(&self) -> String {
+        let specs = self.faults.iter().map(|fault| format!("`{}`", fault.spec));
+        match self.story {
+            "" => specs.collect::<Vec<_>>().join(", "),
+            story => story.to_owned(),
+        }
+    }
+
     /// Returns how long to listen at least, from the beginning of the fault.
     pub(super) fn lasts(&self, play: (Way, Pace)) -> Duration {
         let ends = self

@@ -158,7 +158,7 @@ pub(super) fn row(rehearsal: &Rehearsal, play: (Way, Pace), verdict: &Verdict) -
         [] => "pass".to_owned(),
         problems => format!("FAIL: {}", problems.join("; ")),
     };
-    let (story, after, messages) = (rehearsal.story, after.join("<br>"), verdict.counted());
+    let (story, after, messages) = (rehearsal.story(), after.join("<br>"), verdict.counted());
     let end = verdict.end();
     format!(
         "| `{name}` | {story} | {way} | {pace} | {must} | {after} | {messages} | {end} | {result} |"

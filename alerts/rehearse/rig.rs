@@ -19,7 +19,7 @@ use super::relay::{Mode, Relay};
 pub(super) const fn lead(pace: Pace) -> Duration {
     Duration::from_secs(match pace {
         Pace::Shipped => 60,
-        Pace::Fast => 30,
+        Pace::Fast => 25,
     })
 }
 
@@ -154,6 +154,7 @@ impl Rig {
         let is_fast = self.pace == Pace::Fast;
         if is_fast {
             config += "defaults: { interval: 2s, timeout: 1900ms }\n\
+                       references: { interval: 2s }\n\
                        verdicts: { stall_after: 10s, lag_for: 3s }\n";
         }
         let stake = if is_fast { ", stake_interval: 10s" } else { "" };
