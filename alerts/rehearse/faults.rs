@@ -53,7 +53,12 @@ pub(super) static FAULTS: &[Rehearsal] = &[
         "minority-fork",
         &[lasting("minority-fork:2")],
         &[page("ConvexPeerForked", PEER)],
-        &[LAGGING, STATES_DIFFER, page("ConvexStateDiverged", PEER)],
+        &[
+            LAGGING,
+            DEGRADED,
+            STATES_DIFFER,
+            page("ConvexStateDiverged", PEER),
+        ],
     ),
     // It lags until its belief was read twice, of peers that were registered for five minutes.
     kind(
