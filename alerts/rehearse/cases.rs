@@ -277,7 +277,7 @@ pub(super) static CASES: &[Rehearsal] = &[
     },
     Rehearsal {
         name: "own-peers-unknown",
-        story: "the same, but one reference is still known",
+        story: "names of own peers do not resolve any more, and one reference is still known",
         setup: Setup {
             special: Special::NamedAndReference,
             ..SEVEN

@@ -53,6 +53,9 @@ pub(super) async fn play(
     // When enough was heard.
     let mut until = lasts + LIMIT;
     loop {
+        if judge(rehearsal, cause_ends, &arrivals).is_complete() {
+            until = until.min(lasts.max(Instant::now()) + quiet((way, pace)));
+        }
         let next_act = acts.peek().map(|(at, act)| (begins + span(*at), *act));
         tokio::select! {
             delivery = rig.receiver.next() => {
@@ -70,9 +73,6 @@ pub(super) async fn play(
                 }
             }
             () = sleep_until(until) => return Ok(judge(rehearsal, cause_ends, &arrivals)),
-        }
-        if judge(rehearsal, cause_ends, &arrivals).is_complete() {
-            until = until.min(lasts.max(Instant::now()) + quiet((way, pace)));
         }
     }
 }
