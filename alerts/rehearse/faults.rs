@@ -42,11 +42,12 @@ pub(super) static FAULTS: &[Rehearsal] = &[
         &[page("ConvexConsensusStalled", "")],
         &[],
     ),
+    // The alert that comes first holds back the other one, or follows it.
     kind(
         "fork",
         &[lasting("fork:2")],
-        &[page("ConvexStateDiverged", PEER)],
-        &[STATES_DIFFER, page("ConvexPeerForked", PEER)],
+        &[page("ConvexStateDiverged|ConvexPeerForked", PEER)],
+        &[STATES_DIFFER],
     ),
     // It lags until its order was compared.
     kind(

@@ -141,6 +141,7 @@ pub(super) const PAIR: Setup = Setup {
 /// An alert that must or may arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
+    /// Its name; several are separated by `|`, and one of them is enough.
     pub(super) alert: &'static str,
     pub(super) severity: Severity,
     /// The peer or agent that it is about, `""` for a network, or [`ANY`].
@@ -281,7 +282,7 @@ impl Wanted {
         if self.alert == ANY {
             return true;
         }
-        self.alert == alert
+        self.alert.split('|').any(|name| name == alert)
             && self.severity.as_str() == severity
             && (self.about == ANY || self.about == about)
     }
@@ -294,7 +295,7 @@ impl fmt::Display for Wanted {
             Severity::Warning => "ticket",
             Severity::Info => "info",
         };
-        write!(f, "{kind} {}", self.alert)?;
+        write!(f, "{kind} {}", self.alert.replace('|', " or "))?;
         match self.about {
             "" => Ok(()),
             ANY => f.write_str(" of any"),

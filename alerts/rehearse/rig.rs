@@ -3,10 +3,11 @@
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 
 use convex_client::{HttpOptions, http_client};
-use convex_simulator::{Network, Options, Script, Traffic};
+use convex_simulator::{Network, Options, Script, StartError, Traffic};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
@@ -90,14 +91,14 @@ impl Rig {
             .map(|fault| fault.script(lead(pace), (way, pace)))
             .collect();
         let traffic = Traffic::parse("1s", setup.peers)?;
-        let network = Network::start(Options {
+        let options = Options {
             peers: setup.peers,
             seed: 1,
             script: Script::parse(faults.iter().map(String::as_str), setup.peers)?,
             traffic: (setup.special != Special::Idle).then_some(traffic),
             ..Options::default()
-        });
-        let network = network.await?;
+        };
+        let network = start_network(&options).await?;
         let configured = setup.peers - usize::from(setup.special == Special::Incomplete);
         let entry = |number| Entry {
             number,
@@ -310,6 +311,27 @@ impl Rig {
             found += exposition.lines().filter(up).count();
         }
         Ok(found == expected)
+    }
+}
+
+/// Starts a network on ports that nothing else uses while this program runs: the kernel could give
+/// the port of a peer that is down to a peer of another rehearsal.
+async fn start_network(options: &Options) -> Result<Network, StartError> {
+    /// Below the ports that the kernel assigns.
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    const END: u16 = 30_000;
+    let ports = u16::try_from(2 * options.peers).unwrap_or(u16::MAX);
+    loop {
+        let first = NEXT.fetch_add(ports, Ordering::Relaxed);
+        let started = Network::start(Options {
+            first_port: Some(first),
+            ..options.clone()
+        });
+        match started.await {
+            // Another program uses one of them.
+            Err(StartError::Listen { .. }) if first < END => {}
+            started => return started,
+        }
     }
 }
 
