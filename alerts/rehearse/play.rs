@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep_until};
 
 use super::judge::{Arrival, Verdict, judge};
-use super::pipeline::{DEAD_MANS_SWITCH, Delivery, Pace, root};
+use super::pipeline::{DEAD_MANS_SWITCH, Notification, Pace, root};
 use super::rehearsal::{End, Rehearsal, Span, Way};
 use super::rig::{Rig, lead};
 
@@ -60,7 +60,8 @@ pub(super) async fn play(
         tokio::select! {
             delivery = rig.receiver.next() => {
                 if delivery.to != DEAD_MANS_SWITCH {
-                    let arrival = arrival(&delivery, begins)?;
+                    let notification = delivery.notification()?;
+                    let arrival = arrival(delivery.to, delivery.at, notification, begins);
                     say(arrival.to_string());
                     arrivals.push(arrival);
                 }
@@ -77,16 +78,16 @@ pub(super) async fn play(
     }
 }
 
-fn arrival(delivery: &Delivery, begins: Instant) -> anyhow::Result<Arrival> {
-    let seconds = |duration: Duration| duration.as_secs_f64();
-    let before = begins.checked_duration_since(delivery.at).map(seconds);
-    let after = delivery.at.checked_duration_since(begins).map(seconds);
-    Ok(Arrival {
-        after: after.or(before.map(|before| -before)).unwrap_or_default(),
-        at: SystemTime::now() - delivery.at.elapsed(),
-        to: delivery.to.clone(),
-        notification: delivery.notification()?,
-    })
+/// Records what arrived at this moment.
+fn arrival(to: String, at: Instant, notification: Notification, begins: Instant) -> Arrival {
+    let after = at.saturating_duration_since(begins).as_secs_f64();
+    let before = begins.saturating_duration_since(at).as_secs_f64();
+    Arrival {
+        after: after - before,
+        at: SystemTime::now() - at.elapsed(),
+        to,
+        notification,
+    }
 }
 
 /// Returns the directory for configurations, states and logs of the agents.

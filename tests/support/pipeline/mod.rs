@@ -12,7 +12,7 @@ pub(crate) use alertmanager::Alertmanager;
 pub(crate) use loopback::own_address;
 pub(crate) use pace::Pace;
 pub(crate) use prometheus::Prometheus;
-pub(crate) use receiver::{Alert, Delivery, Notification, Receiver};
+pub(crate) use receiver::{Alert, Notification, Receiver};
 
 use std::path::PathBuf;
 
