@@ -77,7 +77,7 @@ pub(super) static CASES: &[Rehearsal] = &[
         faults: &[lasting("wrong-genesis:all")],
         must: &[page("ConvexNetworkReset", "")],
         messages: Some(1),
-        plays: &[(Own, Shipped), (Prometheus, Fast)],
+        plays: SHIPPED,
         ..NOTHING
     },
     Rehearsal {
