@@ -1,4 +1,4 @@
-.PHONY: help run test rehearse lint fmt test-ops test-deploy test-fuzz test-browser test-release \
+.PHONY: help run test rehearse rehearsals lint fmt test-ops test-deploy test-fuzz test-browser test-release \
 	test-oldest-rust chaos bench package release dashboards screenshots clean
 
 help:
@@ -6,6 +6,7 @@ help:
 	@echo "  make run               start two real Convex peers and an agent that monitors them"
 	@echo "  make test              unit, integration and end-to-end tests (under 20 minutes)"
 	@echo "  make rehearse FAULT=fork   inject a fault and show the alert that arrives; FAST=1 shortens the waits"
+	@echo "  make rehearsals        play all rehearsals and write docs/rehearsals.md (50 minutes)"
 	@echo ""
 	@echo "Change it:"
 	@echo "  make fmt               format the code"
@@ -28,6 +29,9 @@ help:
 
 run rehearse release:
 	@scripts/$@
+
+rehearsals:
+	@scripts/rehearse --record
 
 test lint chaos:
 	@scripts/test $@

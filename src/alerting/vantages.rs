@@ -17,7 +17,7 @@ pub(super) fn is_down(record: &PeerRecord, input: RuleInput<'_>) -> bool {
 }
 
 /// Whether a peer is down for some agents while others reach it, and that is not explained by trouble
-/// of this agent with the whole network.
+/// of one agent with the whole network.
 pub(super) fn disagree_on_peer(
     record: &PeerRecord,
     network: &NetworkSnapshot,
@@ -41,12 +41,11 @@ pub(super) fn is_quorum_at_risk(network: &NetworkSnapshot, input: RuleInput<'_>)
     input.snapshot.conclusion_on_network(network).quorum == Absence::Stands
 }
 
-/// Whether what this agent finds absent from a network is refuted by another one.
+/// Whether what one agent finds absent from a network is refuted by another one. All of them say so,
+/// because the one that is cut off may reach no receiver either.
 pub(super) fn disagree_on_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
-    input
-        .snapshot
-        .conclusion_on_network(network)
-        .is_own_trouble()
+    let conclusion = input.snapshot.conclusion_on_network(network);
+    conclusion.is_own_trouble() || conclusion.is_anothers_trouble
 }
 
 /// Whether no agent knows any peer of a network, or all agents reach too little of it to tell

@@ -26,6 +26,7 @@ mod network;
 mod notify;
 mod paging;
 mod pair;
+#[expect(dead_code, reason = "only rehearsals ask when something arrived")]
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;
 mod prometheus;

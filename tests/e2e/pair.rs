@@ -1,7 +1,6 @@
 //! Two agents with one configuration and two Prometheus servers, as in `docs/scaling.md`, notify
 //! like one.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::notify::{PEERS, assert_one_page_and_resolve};
 use super::paging::Pages;
-use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver, root};
+use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver};
 use super::{Agent, TIMEOUT, simulated};
 
 const DOWN: &str =
@@ -31,20 +30,9 @@ async fn agent(config: &str, vantage: &str, alertmanager: SocketAddr) -> Agent {
 
 /// Starts a Prometheus that scrapes both agents, with all times as shipped.
 async fn prometheus(replica: &str, agents: [&Agent; 2], alertmanager: SocketAddr) -> Prometheus {
-    let file = root().join("deploy/prometheus.pair.yml");
-    let mut config = fs::read_to_string(file).unwrap();
-    for (shipped, here) in [
-        ("replica: a\n", format!("replica: {replica}\n")),
-        ("127.0.0.1:18880", agents[0].address.clone()),
-        ("127.0.0.1:18881", agents[1].address.clone()),
-        ("127.0.0.1:9093", alertmanager.to_string()),
-    ] {
-        assert!(config.contains(shipped), "{shipped}");
-        config = config.replace(shipped, &here);
-    }
-    let prometheus = Prometheus::start_with(Pace::Shipped, &config)
-        .await
-        .unwrap();
+    let agents = agents.map(|agent| agent.address.as_str());
+    let prometheus = Prometheus::start_pair(Pace::Shipped, replica, agents, alertmanager);
+    let prometheus = prometheus.await.unwrap();
     prometheus.load_rules(|rules| rules).await.unwrap();
     prometheus
 }

@@ -235,6 +235,26 @@ fn an_agent_that_is_cut_off_sends_one_ticket_and_none_about_each_peer() {
 }
 
 #[test]
+fn another_agent_that_is_cut_off_is_one_ticket_and_none_about_each_peer() {
+    let mut fixture = stalled(100);
+    fixture.verdict.order = OrderState::Advancing;
+    fixture.verdict.quorum = None;
+    let mut opinion = on_network(0.0, true, 1_000.0);
+    opinion.peers = misses().peers;
+    fixture.opinions = vec![opinion];
+    assert_eq!(fixture.run(301), DISAGREE);
+    let alerts = fixture.alerts();
+    let network = AlertSubject::Network {
+        network: "n".to_owned(),
+    };
+    assert_eq!(alerts[0].subject, network);
+    let expected = "Reached stake: this agent 100.0 %, other 0.0 %. This agent refutes what another one \
+                    finds absent from the network.";
+    let description = &alerts[0].description;
+    assert!(description.contains(expected), "{description}");
+}
+
+#[test]
 fn a_network_that_is_unknown_here_and_known_to_another_agent_is_not_out_of_sight() {
     for (opinions, expected) in [
         (vec![], &["300 +ConvexMonitoringBlind"][..]),

@@ -55,12 +55,32 @@ pub struct NetworkConclusion {
     pub is_cut_off: bool,
     /// Whether another agent sees the head advance.
     pub advances: bool,
+    /// Whether another agent has trouble of its own with the network.
+    pub is_anothers_trouble: bool,
 }
 
-/// Weighs what this agent finds absent from a network against the opinions of others. `together` is
-/// the share of the stake that all of them reach. A head that another agent has seen advance within
-/// `stall_after` has not stalled.
+/// Weighs what each agent finds absent from a network against the opinions of the others. `together`
+/// is the share of the stake that all of them reach. A head that another agent has seen advance
+/// within `stall_after` has not stalled.
 pub(super) fn conclude_on_network(
+    own: &NetworkView,
+    others: &[NetworkView],
+    together: Option<f64>,
+    stall_after: Duration,
+) -> NetworkConclusion {
+    let has_trouble = |i: usize| {
+        let mut beside = others.to_vec();
+        let view = std::mem::replace(&mut beside[i], *own);
+        weigh(&view, &beside, together, stall_after).is_own_trouble()
+    };
+    NetworkConclusion {
+        is_anothers_trouble: (0..others.len()).any(has_trouble),
+        ..weigh(own, others, together, stall_after)
+    }
+}
+
+/// Weighs what one agent finds absent against the opinions of others.
+fn weigh(
     own: &NetworkView,
     others: &[NetworkView],
     together: Option<f64>,
@@ -77,7 +97,7 @@ pub(super) fn conclude_on_network(
         let age = view.head_advance_age;
         view.head >= own.head && age.is_some_and(|age| age < stall_after)
     };
-    let weigh = |finds: fn(&NetworkView) -> bool, is_refuted: bool| {
+    let outcome = |finds: fn(&NetworkView) -> bool, is_refuted: bool| {
         let is_shared = || others.iter().any(|view| finds(view) && counts(view));
         match () {
             () if !finds(own) => Absence::None,
@@ -93,10 +113,11 @@ pub(super) fn conclude_on_network(
     let advances = others.iter().any(advances);
     let reached = own.reached.unwrap_or_default();
     NetworkConclusion {
-        stall: weigh(|view| view.is_stalled, advances),
-        quorum: weigh(|view| view.is_quorum_at_risk, false),
+        stall: outcome(|view| view.is_stalled, advances),
+        quorum: outcome(|view| view.is_quorum_at_risk, false),
         is_cut_off: best.is_some_and(|best| reached < best * CUT_OFF_BELOW),
         advances,
+        is_anothers_trouble: false,
     }
 }
 
@@ -110,6 +131,9 @@ impl NetworkConclusion {
             ),
             () if self.is_refuted() => {
                 Some("Another agent refutes what this one finds absent from the network.")
+            }
+            () if self.is_anothers_trouble => {
+                Some("This agent refutes what another one finds absent from the network.")
             }
             () => None,
         }
@@ -252,6 +276,9 @@ mod tests {
             let after = Duration::from_secs(60);
             let found = conclude_on_network(&own, &[other], Some(1.0), after);
             assert_eq!(found.is_own_trouble(), expected, "{own:?} {other:?}");
+            // The other one knows it as well.
+            let found = conclude_on_network(&other, &[own], Some(1.0), after);
+            assert_eq!(found.is_anothers_trouble, expected, "{own:?} {other:?}");
         }
     }
 

@@ -78,18 +78,6 @@ impl Snapshot {
 
     fn conclude_on_network(&self, network: &NetworkSnapshot) -> NetworkConclusion {
         let verdict = &network.verdict;
-        let is_stalled = verdict.order == OrderState::Stalled;
-        let is_quorum_at_risk = self.is_quorum_at_risk(network);
-        if !is_stalled && !is_quorum_at_risk {
-            return NetworkConclusion::default();
-        }
-        let own = NetworkView {
-            reached: reached_stake_ratio(network, self),
-            is_stalled,
-            is_quorum_at_risk,
-            head: verdict.head,
-            head_advance_age: None,
-        };
         let others = self.opinions_on_network(network).filter_map(|(_, it)| it);
         let others: Vec<_> = others
             .map(|(received, opinion)| NetworkView {
@@ -102,6 +90,22 @@ impl Snapshot {
                     .map(|age| self.age_of(received, age)),
             })
             .collect();
+        let (is_stalled, is_quorum_at_risk) = (
+            verdict.order == OrderState::Stalled,
+            self.is_quorum_at_risk(network),
+        );
+        let finds_something = |view: &NetworkView| view.is_stalled || view.is_quorum_at_risk;
+        if !is_stalled && !is_quorum_at_risk && !others.iter().any(finds_something) {
+            return NetworkConclusion::default();
+        }
+        let advanced = verdict.head_advanced;
+        let own = NetworkView {
+            reached: reached_stake_ratio(network, self),
+            is_stalled,
+            is_quorum_at_risk,
+            head: verdict.head,
+            head_advance_age: advanced.map(|at| self.now.saturating_duration_since(at)),
+        };
         let by_any = share_of_stake(network, self, |record| {
             let others = self.opinions_on_peer(record).filter_map(|(_, it)| it);
             let mut reaching = others.map(|(received, it)| self.is_reached_by(received, it));

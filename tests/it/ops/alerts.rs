@@ -169,6 +169,11 @@ fn every_alert_has_the_labels_and_annotations_that_operators_need() {
             ["vantage"] => expected.extend(["page_url"]),
             _ => assert!(WITHOUT_SUBJECT.contains(&name.as_str()), "{name}"),
         }
+        // Critical alerts about peers end with the reason, if they are not over.
+        let about_peers = subject(&rule).contains(&"peer") || name == "ConvexFinalityReceding";
+        if severity == "critical" && about_peers {
+            expected.insert("ended_by");
+        }
         let annotations: BTreeSet<&str> = rule.annotations.keys().map(String::as_str).collect();
         assert_eq!(annotations, expected, "{name}");
         // A title, not a sentence.

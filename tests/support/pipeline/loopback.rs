@@ -44,15 +44,15 @@ impl Subnet {
 /// example between two starts of a program; a free port of 127.0.0.1 could be assigned to another
 /// program meanwhile.
 pub(crate) fn own_address() -> io::Result<SocketAddr> {
-    static SUBNET: Mutex<Option<Subnet>> = Mutex::new(None);
-    let mut subnet = SUBNET.lock().unwrap_or_else(PoisonError::into_inner);
-    let subnet = match &mut *subnet {
-        Some(subnet) => subnet,
-        none => none.insert(Subnet::claim()?),
-    };
+    static SUBNETS: Mutex<Vec<Subnet>> = Mutex::new(Vec::new());
+    let mut subnets = SUBNETS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
+        let Some(subnet) = subnets.last_mut().filter(|it| it.next_host < u8::MAX) else {
+            subnets.push(Subnet::claim()?);
+            continue;
+        };
         let host = subnet.next_host;
-        subnet.next_host = host.checked_add(1).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        subnet.next_host += 1;
         let host = Ipv4Addr::new(127, subnet.high, subnet.low, host);
         let address = SocketAddr::from((host, PORT));
         // Programs of a test that was killed may still listen.

@@ -38,6 +38,22 @@ impl Prometheus {
         Self::start_with(pace, &config).await
     }
 
+    /// Starts one Prometheus of a pair, called `replica`, that scrapes both `agents`. It has no
+    /// rules before `load_rules`.
+    pub(crate) async fn start_pair(
+        pace: Pace,
+        replica: &str,
+        agents: [&str; 2],
+        alertmanager: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let config = fs::read_to_string(root().join("deploy/prometheus.pair.yml"))?;
+        let config = replace(&config, "replica: a\n", &format!("replica: {replica}\n"))?;
+        let config = replace(&config, "127.0.0.1:18880", agents[0])?;
+        let config = replace(&config, "127.0.0.1:18881", agents[1])?;
+        let config = replace(&config, "127.0.0.1:9093", &alertmanager.to_string())?;
+        Self::start_with(pace, &config).await
+    }
+
     /// Starts a Prometheus with this configuration: a file of `deploy/` with other addresses. It
     /// has no rules before `load_rules`.
     pub(crate) async fn start_with(pace: Pace, config: &str) -> anyhow::Result<Self> {

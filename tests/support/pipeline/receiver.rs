@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// A webhook receiver. Dropping it stops it.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Receiver {
 pub(crate) struct Delivery {
     /// Receiver name in the URL.
     pub(crate) to: String,
+    /// When it arrived.
+    pub(crate) at: Instant,
     pub(crate) body: Value,
 }
 
@@ -112,7 +115,8 @@ async fn take(
     Path(to): Path<String>,
     Json(body): Json<Value>,
 ) -> StatusCode {
-    match deliver.send(Delivery { to, body }) {
+    let at = Instant::now();
+    match deliver.send(Delivery { to, at, body }) {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
