@@ -20,6 +20,9 @@ mod rehearsal;
 mod relay;
 mod report;
 mod rig;
+mod service;
+#[path = "../../tests/support/services/mod.rs"]
+mod services;
 
 use std::fs;
 use std::process::ExitCode;
@@ -38,6 +41,7 @@ use pipeline::{Pace, root};
 use play::TooBusy;
 use rehearsal::{Rehearsal, Way};
 use report::Rows;
+use service::Service;
 
 /// Plays faults and shows the notifications that arrive through the whole alerting pipeline.
 #[derive(Parser)]
@@ -53,6 +57,10 @@ struct Args {
     /// Let the agent notify Alertmanager itself, without Prometheus
     #[arg(long)]
     own: bool,
+    /// Let the agent notify a stand-in of this chat or paging service too, beside a webhook that
+    /// judges what arrives
+    #[arg(long, conflicts_with_all = ["own", "record"])]
+    receiver: Option<Service>,
     /// Play each as in docs/rehearsals.md, and write the results there
     #[arg(long)]
     record: bool,
@@ -104,7 +112,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let mut hangup = signal(SignalKind::hangup())?;
         let playing = async {
             match &plays[..] {
-                [play] if !args.record => play_one(play).await,
+                [play] if !args.record => play_one(play, args.receiver).await,
                 plays => play_all(plays, args).await,
             }
         };
@@ -154,6 +162,7 @@ fn recorded() -> impl Iterator<Item = Play> {
 fn as_asked(rehearsal: &Rehearsal, args: &Args) -> (Way, Pace) {
     let way = match rehearsal.plays {
         [(Way::Webhook, _)] => Way::Webhook,
+        _ if args.receiver.is_some() => Way::Webhook,
         _ if args.own => Way::Own,
         _ => Way::Prometheus,
     };
@@ -161,8 +170,9 @@ fn as_asked(rehearsal: &Rehearsal, args: &Args) -> (Way, Pace) {
 }
 
 /// Plays one rehearsal and prints what arrives when it does. Returns whether it passed.
-async fn play_one((rehearsal, play): &Play) -> anyhow::Result<bool> {
-    let verdict = play::play(rehearsal, *play, &mut |line| println!("{line}\n")).await?;
+async fn play_one((rehearsal, play): &Play, receiver: Option<Service>) -> anyhow::Result<bool> {
+    let mut print = |line| println!("{line}\n");
+    let verdict = play::play(rehearsal, *play, receiver, &mut print).await?;
     println!("{verdict}");
     Ok(verdict.problems.is_empty())
 }
@@ -172,6 +182,7 @@ async fn play_one((rehearsal, play): &Play) -> anyhow::Result<bool> {
 async fn play_all(plays: &[Play], args: &Args) -> anyhow::Result<bool> {
     let (jobs, started) = (Arc::new(Semaphore::new(args.jobs)), Instant::now());
     let mut playing = JoinSet::new();
+    let receiver = args.receiver;
     for (rehearsal, play) in plays.iter().copied() {
         let jobs = Arc::clone(&jobs);
         playing.spawn(async move {
@@ -179,7 +190,8 @@ async fn play_all(plays: &[Play], args: &Args) -> anyhow::Result<bool> {
             let (mut said, mut attempts) = (Vec::new(), 0);
             let verdict = loop {
                 attempts += 1;
-                let played = play::play(&rehearsal, play, &mut |line| said.push(line)).await;
+                let played =
+                    play::play(&rehearsal, play, receiver, &mut |line| said.push(line)).await;
                 match played {
                     Err(error) if error.is::<TooBusy>() && attempts < MAX_ATTEMPTS => said.clear(),
                     played => break played,

@@ -9,6 +9,7 @@ use super::judge::{Arrival, Verdict, judge};
 use super::pipeline::{DEAD_MANS_SWITCH, Notification, Pace, root};
 use super::rehearsal::{End, Rehearsal, Span, Way};
 use super::rig::{Rig, lead};
+use super::service::Service;
 
 /// How long to wait for alerts that must arrive and end, after everything has happened. The slowest
 /// take a minute in the agent, ten in the rules and one in Alertmanager; who hears whom is judged
@@ -28,13 +29,16 @@ const fn quiet(play: (Way, Pace)) -> Duration {
 #[error("not all peers were up before the fault: the machine is too busy")]
 pub(super) struct TooBusy;
 
-/// Plays a rehearsal, and hands each line of what happens to `say`.
+/// Plays a rehearsal, and hands each line of what happens to `say`. By webhook, the agent can notify
+/// a stand-in of `service` too.
 pub(super) async fn play(
     rehearsal: &Rehearsal,
     (way, pace): (Way, Pace),
+    service: Option<Service>,
     say: &mut (impl FnMut(String) + Send),
 ) -> anyhow::Result<Verdict> {
-    let mut rig = Rig::start(rehearsal, (way, pace), &logs(rehearsal, (way, pace))).await?;
+    let logs = logs(rehearsal, (way, pace));
+    let mut rig = Rig::start(rehearsal, (way, pace), service, &logs).await?;
     say(format!("{}: {}", rehearsal.name, rehearsal.story()));
     say(rig.to_string());
     let begins = rig.network_started + lead(pace);
@@ -73,9 +77,16 @@ pub(super) async fn play(
                     rig.perform(act).await?;
                 }
             }
-            () = sleep_until(until) => return Ok(judge(rehearsal, cause_ends, &arrivals)),
+            () = sleep_until(until) => break,
         }
     }
+    let mut verdict = judge(rehearsal, cause_ends, &arrivals);
+    if let Some(service) = &rig.service {
+        let (messages, problems) = service.outcome(!rehearsal.must.is_empty());
+        messages.into_iter().for_each(say);
+        verdict.problems.extend(problems);
+    }
+    Ok(verdict)
 }
 
 /// Records what arrived at this moment.

@@ -15,6 +15,7 @@ use super::agent::{Agent, NAME};
 use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver, own_address};
 use super::rehearsal::{Act, Rehearsal, Setup, Special, Way};
 use super::relay::{Mode, Relay};
+use super::service::{Served, Service};
 
 /// Time before the fault, in which the network is healthy and the whole pipeline sees it.
 pub(super) const fn lead(pace: Pace) -> Duration {
@@ -34,6 +35,7 @@ struct Entry {
 pub(super) struct Rig {
     pub(super) network_started: Instant,
     pub(super) receiver: Receiver,
+    pub(super) service: Option<Served>,
     setup: Setup,
     way: Way,
     pace: Pace,
@@ -54,10 +56,15 @@ impl Rig {
     pub(super) async fn start(
         rehearsal: &Rehearsal,
         (way, pace): (Way, Pace),
+        service: Option<Service>,
         dir: &Path,
     ) -> anyhow::Result<Self> {
         let setup = rehearsal.setup;
         let receiver = Receiver::start().await?;
+        let service = match service {
+            Some(service) => Some(Served::start(service).await?),
+            None => None,
+        };
         let alertmanager_address = own_address()?;
         let alertmanager = match way {
             Way::Prometheus | Way::Own => {
@@ -113,6 +120,7 @@ impl Rig {
         let mut rig = Self {
             network_started,
             receiver,
+            service,
             setup,
             way,
             pace,
@@ -185,9 +193,11 @@ impl Rig {
             }
             Way::Webhook => {
                 let url = self.receiver.url("webhook");
+                let service = self.service.as_ref();
+                let receivers = service.map_or("", |service| &service.config);
                 writeln!(
                     config,
-                    "notify: {{ webhooks: [{{ name: hook, url: '{url}' }}] }}"
+                    "notify: {{ webhooks: [{{ name: hook, url: '{url}' }}], receivers: [{receivers}] }}"
                 )?;
             }
         }
