@@ -31,13 +31,14 @@ try {
     '--fault', 'refuse:3:40s', '--fault', 'half-dead:8:55s', '--fault', 'fork:2:20s', '--fault', 'lag=40:4:10s',
     '--fault', 'skew=-5s:6', '--fault', 'low-stake:9')
   const ofFaulty = await faulty.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\nverdicts: { stall_after: 20s }\n${simulated}`)
-  await until('the last fault', async () => (await (await fetch(`${ofFaulty.url}/`)).text()).includes('2 down'))
-  await sleep(15_000)
-  await shoot(browser, ofReal, '/', 'real', { height: 480 })
+  await until('the last fault', async () => (await (await fetch(`${ofFaulty.url}/`)).text()).includes('2 of 12 peers down'))
+  // Until the alerts fire that take a minute.
+  await sleep(80_000)
+  await shoot(browser, ofReal, '/', 'real', { width: 1440, height: 480 })
   await shoot(browser, ofReal, '/peers/peer-0', 'real-peer')
-  await shoot(browser, ofFaulty, '/', 'faulty')
+  await shoot(browser, ofFaulty, '/', 'faulty', { width: 1440, height: 1100 })
   await shoot(browser, ofFaulty, '/peers/sim-4', 'faulty-peer', { height: 900 })
-  await shoot(browser, ofFaulty, '/', 'phone', { width: 320, height: 640 })
+  await shoot(browser, ofFaulty, '/', 'phone', { width: 390, height: 844 })
 } finally {
   for (const end of ends.reverse()) await end()
 }
