@@ -23,7 +23,7 @@ test('a real network is shown, and a killed peer turns red without a reload', as
   assert.equal(await page.evaluate(() => window.notReloaded), true)
   assert.equal((await site.rows())[0], 'peer-1', 'the worst is first')
   assert.match(await row.innerText(), /connection is refused/)
-  await page.waitForFunction(() => document.title.startsWith('1 down'))
+  await page.waitForFunction(() => document.title.startsWith('1 of 2 peers down'))
   assert.match(await page.locator('#icon').getAttribute('href'), /health=down&count=1/)
   const red = await row.locator('.health').evaluate((it) => getComputedStyle(it).color)
   const green = await page.locator('tr[data-key="peer-0"] .health').evaluate((it) => getComputedStyle(it).color)
