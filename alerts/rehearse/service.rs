@@ -73,16 +73,18 @@ fn describe(message: &Message) -> String {
         (false, Some(_)) => "message in reply to another",
         (false, None) => "message",
     };
-    let mut text = format!("{how}, {} edits", message.edits);
-    if !message.state.is_empty() {
-        text += ", ";
-        text += message.state;
-    }
-    if message.title != message.first_title {
-        text += &format!(", at first: {}", message.first_title);
-    }
+    let edits = format!("{} edits", message.edits);
+    let first = (message.title != message.first_title)
+        .then(|| format!("at first: {}", message.first_title));
+    let parts = [how.to_owned(), edits, message.state.to_owned()];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .chain(first)
+        .filter(|part| !part.is_empty())
+        .collect();
     format!(
-        "{text}\n    {}\n    {}",
+        "{}\n    {}\n    {}",
+        parts.join(", "),
         message.title,
         message.text.replace('\n', "\n    ")
     )
