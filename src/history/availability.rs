@@ -80,6 +80,9 @@ impl History {
             .iter()
             .filter_map(|name| Some((name.clone(), self.peer(name)?)))
             .collect();
+        if histories.is_empty() {
+            return Ok(HashMap::new());
+        }
         let (first, end) = bars.range(now);
         let read = move |thread: &mut Thread| {
             thread.read(|store| {

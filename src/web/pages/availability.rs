@@ -35,52 +35,61 @@ const MAX_AGE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(600
 #[derive(Clone, Debug, Default)]
 pub(super) struct AvailabilityCache(Arc<Mutex<HashMap<(String, Bars), CachedBars>>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct CachedBars {
     read_at: Instant,
-    wall: SystemTime,
-    bars: Arc<[Uptime]>,
+    drawn: Arc<Availability>,
 }
 
 impl AvailabilityCache {
-    /// Reads what is missing or old of the availability of `peers`. A disk that does not answer
-    /// delays nobody for long.
-    pub(super) async fn refresh(&self, history: &History, peers: &[String], bars: Bars) {
+    /// Reads what is missing or old of the availability of `peers`. Returns whether anything was
+    /// read. A disk that does not answer delays nobody for long.
+    pub(super) async fn refresh(
+        &self,
+        history: &History,
+        peers: impl Iterator<Item = &str>,
+        bars: Bars,
+    ) -> bool {
         let now = Instant::now();
         let max_age = MAX_AGE[usize::from(bars.hours > 1)];
         let due: Vec<String> = {
             let mut cache = self.lock();
             cache.retain(|_, cached| now - cached.read_at < MAX_AGE[1] * 2);
-            let is_due = |name: &&String| {
-                let cached = cache.get(&((*name).clone(), bars));
+            let is_due = |name: &String| {
+                let cached = cache.get(&(name.clone(), bars));
                 cached.is_none_or(|cached| now - cached.read_at >= max_age)
             };
-            peers.iter().filter(is_due).cloned().collect()
+            peers.map(str::to_owned).filter(is_due).collect()
         };
         if due.is_empty() {
-            return;
+            return false;
         }
         let wall = SystemTime::now();
         let read = timeout(READ_TIMEOUT, history.availability(&due, bars, wall)).await;
         let Ok(Ok(found)) = read else {
             tracing::debug!("the availability of {} peers was not read", due.len());
-            return;
+            return false;
         };
         let mut cache = self.lock();
+        let any = !found.is_empty();
         for (name, uptimes) in found {
-            let cached = CachedBars {
-                read_at: now,
-                wall,
-                bars: uptimes.into(),
-            };
-            cache.insert((name, bars), cached);
+            let drawn = Arc::new(Availability::new(&uptimes, bars, wall));
+            cache.insert(
+                (name, bars),
+                CachedBars {
+                    read_at: now,
+                    drawn,
+                },
+            );
         }
+        any
     }
 
-    /// Draws the availability of a peer; none if it was not read.
-    pub(super) fn draw(&self, peer: &str, bars: Bars) -> Option<Availability> {
-        let cached = self.lock().get(&(peer.to_owned(), bars)).cloned()?;
-        Some(Availability::new(&cached.bars, bars, cached.wall))
+    /// Returns the availability of a peer; none if it was not read.
+    pub(super) fn get(&self, peer: &str, bars: Bars) -> Option<Arc<Availability>> {
+        let cache = self.lock();
+        let cached = cache.get(&(peer.to_owned(), bars))?;
+        Some(Arc::clone(&cached.drawn))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, Bars), CachedBars>> {

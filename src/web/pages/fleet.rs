@@ -230,13 +230,6 @@ impl Paging {
     }
 }
 
-/// Returns the names of the peers on the page that `view` shows.
-pub(super) fn shown_peers(view: &FleetView, snapshot: &Snapshot) -> Vec<String> {
-    let selection = Selection::new(view, snapshot);
-    let names = selection.on_page(snapshot);
-    names.map(|record| record.peer.name.clone()).collect()
-}
-
 /// Draws the parts of the page that are updated live.
 pub(super) fn content(
     pages: &Pages,
@@ -271,7 +264,7 @@ pub(super) fn content(
         }
         let name = &record.peer.name;
         let polls = state.history.recent(name).unwrap_or_default();
-        let availability = pages.availability.draw(name, view.bars.bars());
+        let availability = pages.availability.get(name, view.bars.bars());
         rows.push(TableRow {
             key: name.clone(),
             html: Row::new(&context, record, &polls, availability).render()?,

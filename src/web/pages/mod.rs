@@ -36,6 +36,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use tokio::runtime::Handle;
 use url::form_urlencoded;
 
 use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
@@ -66,14 +67,28 @@ impl Pages {
         }
     }
 
-    /// Reads the availability of the peers that `view` shows, as far as it is due.
-    async fn read_availability(&self, view: &FleetView) {
-        let snapshot = self.state.fleet.snapshot();
-        let peers = fleet::shown_peers(view, &snapshot);
-        let bars = view.bars.bars();
-        self.availability
-            .refresh(&self.state.history, &peers, bars)
-            .await;
+    /// Draws the page of the fleet, and reads the availability of the peers that it shows as far as
+    /// that is due. Waits for the disk, on a thread of its own.
+    fn draw_fleet(
+        &self,
+        view: &FleetView,
+        times: fn(&Snapshot) -> TimeFormat,
+        runtime: &Handle,
+    ) -> askama::Result<(Snapshot, Content)> {
+        let draw = || {
+            let snapshot = self.state.fleet.snapshot();
+            let content = fleet::content(self, view, &snapshot, times(&snapshot))?;
+            Ok((snapshot, content))
+        };
+        let drawn = draw()?;
+        let peers = drawn.1.rows.iter().map(|row| row.key.as_str());
+        let history = &self.state.history;
+        let reading = self.availability.refresh(history, peers, view.bars.bars());
+        if runtime.block_on(reading) {
+            draw()
+        } else {
+            Ok(drawn)
+        }
     }
 }
 
@@ -189,13 +204,12 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
 /// `GET /`
 pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
-    pages.read_availability(&view).await;
+    let runtime = Handle::current();
     // Drawing thousands of peers takes too long for the threads that poll.
     let page = tokio::task::spawn_blocking(move || {
-        let (state, snapshot) = (&pages.state, pages.state.fleet.snapshot());
-        let content = fleet::content(&pages, &view, &snapshot, relative_times(&snapshot))?;
-        let shell = Shell::of(state, &content);
-        fleet::FleetPage::new(state, &view, &snapshot, shell, content).render()
+        let (snapshot, content) = pages.draw_fleet(&view, relative_times, &runtime)?;
+        let shell = Shell::of(&pages.state, &content);
+        fleet::FleetPage::new(&pages.state, &view, &snapshot, shell, content).render()
     });
     match page.await {
         Ok(page) => html_response(page),
@@ -208,12 +222,10 @@ async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
     let (streams, stop) = (pages.streams.clone(), pages.state.stop.clone());
     let address = format!("/{}", view.query());
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = Handle::current();
     let draw = move || {
-        // Drawing runs on a thread of its own, which may wait.
-        runtime.block_on(pages.read_availability(&view));
-        let snapshot = pages.state.fleet.snapshot();
-        fleet::content(&pages, &view, &snapshot, absolute_times(&snapshot)).ok()
+        let drawn = pages.draw_fleet(&view, absolute_times, &runtime);
+        drawn.ok().map(|(_, content)| content)
     };
     live::stream(
         &streams,

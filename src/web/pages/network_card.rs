@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fleet::{
     Evidence, HeadBasis, Health, Histories, Losable, NetworkReset, NetworkSnapshot, NetworkVerdict,
-    OrderState, PeerRecord, Snapshot, StakeClass, StateDifference,
+    OrderState, PeerRecord, Quorum, Snapshot, StakeClass, StateDifference,
 };
 
 use super::format::{
@@ -199,6 +199,16 @@ pub(super) fn describe_difference(difference: &StateDifference) -> String {
     text
 }
 
+/// Returns the shares of the weight by standing, except zero ones.
+pub(super) fn shares(quorum: &Quorum) -> Vec<(&'static str, String)> {
+    StakeClass::ALL
+        .iter()
+        .zip(quorum.ratios)
+        .filter(|(_, ratio)| *ratio > 0.0)
+        .map(|(class, ratio)| (class.as_str(), percent(ratio)))
+        .collect()
+}
+
 /// Describes how many peers can be lost before the quorum is.
 fn describe_losable(losable: Losable) -> String {
     match losable {
@@ -231,12 +241,7 @@ impl<'a> NetworkCard<'a> {
             margin: percent(quorum.margin),
             is_lost: quorum.margin < 0.0,
             losable: describe_losable(quorum.losable),
-            shares: StakeClass::ALL
-                .iter()
-                .zip(quorum.ratios)
-                .filter(|(_, ratio)| *ratio > 0.0)
-                .map(|(class, ratio)| (class.as_str(), percent(ratio)))
-                .collect(),
+            shares: shares(quorum),
         });
         let quorum_lost = quorum.as_ref().is_some_and(|quorum| quorum.is_lost);
         let counts = health_counts(snapshot, &network.name);

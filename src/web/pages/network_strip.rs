@@ -1,14 +1,13 @@
 //! One network on the fleet page: what its order does, how fast, who can still be lost, and on how
 //! much that rests.
 
+use convex_client::chain::economics::CONSENSUS_THRESHOLD;
+
 use crate::fleet::{NetworkSnapshot, Production, Quorum, Snapshot, StakeClass};
 
 use super::format::{Markup, TimeFormat, Timestamp, percent, push_fmt};
 use super::headline::{losable, state};
-use super::network_card::{NetworkCard, describe_seconds};
-
-/// The share of the stake that confirms a block.
-const THRESHOLD: f64 = 0.67;
+use super::network_card::{NetworkCard, describe_seconds, shares};
 
 /// Width of the bar of stake, in which a hundredth is four wide.
 const BAR_WIDTH: f64 = 400.0;
@@ -47,8 +46,6 @@ pub(super) struct StakeBar {
     pub(super) losable: String,
     /// CSS class of what can be lost.
     pub(super) class: &'static str,
-    /// Shares by standing, except zero ones.
-    pub(super) shares: Vec<(&'static str, String)>,
 }
 
 impl<'a> NetworkStrip<'a> {
@@ -86,7 +83,6 @@ impl<'a> NetworkStrip<'a> {
                     bar: draw_bar(quorum),
                     losable,
                     class,
-                    shares: shares(quorum),
                 }
             }),
         }
@@ -108,15 +104,6 @@ fn blocks_a_minute(production: &Production, times: TimeFormat) -> Option<f64> {
     // Where the last blocks do not reach back that far, they cover less time.
     let seconds = oldest.clamp(1.0, RATE_SECONDS);
     Some(count / seconds * 60.0)
-}
-
-fn shares(quorum: &Quorum) -> Vec<(&'static str, String)> {
-    StakeClass::ALL
-        .iter()
-        .zip(quorum.ratios)
-        .filter(|(_, ratio)| *ratio > 0.0)
-        .map(|(class, ratio)| (class.as_str(), percent(ratio)))
-        .collect()
 }
 
 /// Draws the weight by standing, with a line at the share that confirms a block.
@@ -144,7 +131,7 @@ fn draw_bar(quorum: &Quorum) -> Markup {
         }
         x += width;
     }
-    let line = THRESHOLD * BAR_WIDTH;
+    let line = CONSENSUS_THRESHOLD * BAR_WIDTH;
     push_fmt(
         &mut svg,
         format_args!(

@@ -1,5 +1,6 @@
 //! One peer as a row on the fleet page.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -36,7 +37,7 @@ pub(super) struct Row<'a> {
     conditions: Vec<ConditionLink>,
     /// When it last answered, if it does not.
     last_success: Option<Timestamp>,
-    availability: Option<Availability>,
+    availability: Option<Arc<Availability>>,
     endpoints: Vec<EndpointCell<'a>>,
     sparkline: Markup,
     order: Option<OrderCell>,
@@ -148,7 +149,7 @@ impl<'a> Row<'a> {
         context: &RowContext<'a>,
         record: &'a PeerRecord,
         polls: &[Poll],
-        availability: Option<Availability>,
+        availability: Option<Arc<Availability>>,
     ) -> Self {
         let (snapshot, times) = (context.snapshot, context.times);
         let now = snapshot.now;
