@@ -58,6 +58,7 @@ impl AlertTracker {
     fn firing_alerts(&self) -> Vec<FiringAlert<'_>> {
         let firing = self.firing().map(|(alert, causes)| FiringAlert {
             alert,
+            labels: Matchers::of(alert),
             causes: causes.iter().map(|cause| (*cause).to_owned()).collect(),
         });
         firing.collect()

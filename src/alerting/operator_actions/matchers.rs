@@ -43,10 +43,9 @@ impl Matchers {
         }
     }
 
-    /// Whether an alert has all of these labels.
+    /// Whether an alert with these labels has all that are wanted.
     #[must_use]
-    pub fn match_alert(&self, alert: &Alert) -> bool {
-        let labels = Self::of(alert);
+    pub fn accept(&self, labels: &Self) -> bool {
         let pairs = self.labels().into_iter().zip(labels.labels());
         pairs
             .into_iter()

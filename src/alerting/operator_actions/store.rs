@@ -42,6 +42,8 @@ struct Declared {
 #[derive(Clone, Debug)]
 pub(super) struct FiringAlert<'a> {
     pub(super) alert: &'a Alert,
+    /// All its labels.
+    pub(super) labels: Matchers,
     pub(super) causes: BTreeSet<String>,
 }
 
@@ -58,7 +60,7 @@ impl ActionStore {
         let mut causes = BTreeSet::new();
         if draft.kind == ActionKind::Acknowledgement {
             let alert = only_match(&draft.matchers, firing)?;
-            draft.matchers = Matchers::of(alert.alert);
+            draft.matchers.clone_from(&alert.labels);
             causes.clone_from(&alert.causes);
             // A new one about the same alert replaces the old one.
             self.actions.retain(|_, it| {
@@ -124,7 +126,7 @@ impl ActionStore {
         let labels = Matchers::of(alert);
         let of_kind = |kind| {
             let actions = self.actions.iter().filter(move |(_, it)| it.kind == kind);
-            actions.filter(|(_, it)| it.matches(alert, &labels))
+            actions.filter(|(_, it)| it.matches(&labels))
         };
         let last = |kind| {
             let actions = of_kind(kind).max_by_key(|(_, it)| it.term.ends_at);
@@ -227,12 +229,12 @@ impl Declared {
         }
     }
 
-    /// Whether it is about an alert, which has these labels.
-    fn matches(&self, alert: &Alert, labels: &Matchers) -> bool {
+    /// Whether it is about the alert with these labels.
+    fn matches(&self, labels: &Matchers) -> bool {
         match self.kind {
             // Its labels are all that the alert has: one of a network is about none of its peers.
             ActionKind::Acknowledgement => self.matchers == *labels,
-            ActionKind::Silence => self.matchers.match_alert(alert),
+            ActionKind::Silence => self.matchers.accept(labels),
             ActionKind::Maintenance => false,
         }
     }
@@ -245,8 +247,8 @@ impl Declared {
         if self.kind != ActionKind::Acknowledgement {
             return None;
         }
-        let labels_of = |it: &&FiringAlert<'_>| Matchers::of(it.alert) == self.matchers;
-        let Some(acknowledged) = firing.iter().find(labels_of) else {
+        let is_meant = |it: &&FiringAlert<'_>| it.labels == self.matchers;
+        let Some(acknowledged) = firing.iter().find(is_meant) else {
             return Some("the alert has ended".to_owned());
         };
         let alert = acknowledged.alert;
@@ -272,10 +274,10 @@ fn only_match<'a, 'b>(
     firing: &'b [FiringAlert<'a>],
 ) -> Result<&'b FiringAlert<'a>, ActionRefused> {
     // All labels that an alert has mean that one, though an alert about a peer has these and more.
-    if let Some(exact) = firing.iter().find(|it| Matchers::of(it.alert) == *matchers) {
+    if let Some(exact) = firing.iter().find(|it| it.labels == *matchers) {
         return Ok(exact);
     }
-    let mut matching = firing.iter().filter(|it| matchers.match_alert(it.alert));
+    let mut matching = firing.iter().filter(|it| matchers.accept(&it.labels));
     let first = matching.next();
     let first = first.ok_or_else(|| ActionRefused::NoSuchAlert(Box::new(matchers.clone())))?;
     match matching.count() {

@@ -95,6 +95,7 @@ fn firing<'a>(alerts: &'a [Alert], causes: &[&str]) -> Vec<FiringAlert<'a>> {
     let alerts = alerts.iter();
     alerts
         .map(|alert| FiringAlert {
+            labels: Matchers::of(alert),
             alert,
             causes: causes.clone(),
         })
