@@ -23,8 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::alerting::delivery::{Dependencies, Outbox, SaveRequest};
-use crate::alerting::{self, OperatorActions};
+use crate::alerting::delivery::{Dependencies, Outbox};
+use crate::alerting::{self, OperatorActions, SaveRequest};
 use crate::config::Config;
 use crate::config::active::ActiveConfig;
 use crate::fleet::Fleet;

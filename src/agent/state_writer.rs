@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::alerting::delivery::{Outbox, PersistedOutbox, SaveRequest};
+use crate::alerting::SaveRequest;
+use crate::alerting::delivery::{Outbox, PersistedOutbox};
 use crate::fleet::{Fleet, Rename};
 
 use super::state_file::{FILE_NAME, Found, Quarantined, State, StateError, StateFile};

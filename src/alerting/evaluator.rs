@@ -3,29 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::active::ActiveConfig;
 use crate::supervisor::liveness::Pulse;
 
-use super::delivery::{Dependencies, MessageContext, SaveRequest};
+use super::delivery::{Dependencies, MessageContext};
 use super::input::{MonitorStatus, RuleInput};
 use super::operator_actions::OperatorActions;
+use super::saving::{SAVE_TIMEOUT, SaveRequest, save};
 
 /// Time between two evaluations.
 const EVALUATION_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Longest time that a notification waits to be saved to disk before it is sent anyway.
-const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a missed poll counts as recent.
 const MISSED_POLL_WINDOW: Duration = Duration::from_secs(300);
 
 /// Evaluates the alert rules until `stop`, also without receivers: pages show which alerts fire, and
-/// operators act on them. `saves` writes the outbox to disk;
-/// without it nothing is saved.
+/// operators act on them. `saves` writes the outbox to disk; without it nothing is saved.
 pub async fn evaluate_rules(
     dependencies: Dependencies,
     active_config: Arc<ActiveConfig>,
@@ -59,24 +56,20 @@ pub async fn evaluate_rules(
         actions.publish();
         if changed {
             // Save before sending, so that a notification repeated after a crash keeps its id.
-            if let Some(saves) = &saves
-                && timeout(SAVE_TIMEOUT, save(saves)).await.is_err()
-            {
-                tracing::warn!(
-                    "notifications were not saved within {SAVE_TIMEOUT:?}; sending them anyway"
-                );
+            if let Some(saves) = &saves {
+                match save(saves).await {
+                    Ok(true) => {}
+                    Ok(false) => tracing::debug!(
+                        "notifications were not saved: the state writer has stopped"
+                    ),
+                    Err(_) => tracing::warn!(
+                        "notifications were not saved within {SAVE_TIMEOUT:?}; sending them anyway"
+                    ),
+                }
             }
             outbox.publish();
         }
         pulse.turned();
-    }
-}
-
-/// Waits until the state was written or the write failed. The state writer logs failures.
-async fn save(saves: &mpsc::Sender<SaveRequest>) {
-    let (request, done) = oneshot::channel();
-    if saves.send(request).await.is_err() || done.await.is_err() {
-        tracing::debug!("notifications were not saved: the state writer has stopped");
     }
 }
 

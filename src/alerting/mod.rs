@@ -13,6 +13,7 @@ mod inhibition;
 mod input;
 pub mod operator_actions;
 mod rules;
+mod saving;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -26,5 +27,6 @@ pub use inhibition::{INHIBITIONS, Inhibition, Scope, without_explained};
 pub use input::{MonitorStatus, RuleInput};
 pub use operator_actions::{OperatorAction, OperatorActions};
 pub use rules::{RULES, Rule, alert_for_condition};
+pub use saving::SaveRequest;
 pub use subject::AlertSubject;
 pub use tracker::{Alert, AlertTracker, PersistedAlert};

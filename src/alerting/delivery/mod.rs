@@ -32,6 +32,3 @@ pub use metrics::DeliveryMetrics;
 pub use notifier::{Dependencies, Notifier};
 pub use outbox::{Outbox, PersistedOutbox};
 pub use test_page::{TestResult, send_test_page};
-
-/// A request to save the state now; the sender is used when the attempt has finished.
-pub type SaveRequest = tokio::sync::oneshot::Sender<()>;

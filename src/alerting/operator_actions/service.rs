@@ -2,21 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::alerting::delivery::{Outbox, SaveRequest};
+use crate::alerting::delivery::Outbox;
+use crate::alerting::saving::{SAVE_TIMEOUT, SaveRequest, save};
 use crate::alerting::{Alert, AlertTracker};
 use crate::config::Window;
 use crate::fleet::{AcknowledgedAlert, Fleet, MaintenanceWindow};
 
 use super::action::{ActionKind, OperatorAction};
 use super::draft::{ActionRefused, Draft};
-
-/// How long an answer waits until the disk has what was said.
-const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An action began or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,14 +173,11 @@ impl OperatorActions {
     /// Passes on a change, and saves it before receivers learn of it.
     async fn changed(&self) {
         self.publish();
-        let saving = async {
-            let (request, done) = oneshot::channel();
-            match &self.saves {
-                Some(saves) => saves.send(request).await.is_ok() && done.await.is_ok(),
-                None => false,
-            }
+        let is_saved = match &self.saves {
+            Some(saves) => save(saves).await.unwrap_or(false),
+            None => false,
         };
-        if !timeout(SAVE_TIMEOUT, saving).await.unwrap_or(false) {
+        if !is_saved {
             tracing::warn!(
                 "what an operator asked for was not saved within {SAVE_TIMEOUT:?}; it counts, but a \
                  restart would lose it"
