@@ -163,7 +163,7 @@ impl AlertText {
             level: Level::of(alert),
             name: alert.rule.name.to_owned(),
             title: take("summary"),
-            // What was wrong when it began says nothing about its end.
+            // The description is of the beginning and does not explain the end.
             description: match alert.ends_at {
                 None => (step.describe)(alert),
                 Some(_) => String::new(),

@@ -134,14 +134,12 @@ impl Incident {
         }
     }
 
-    /// Takes out alerts of whose end nothing is known any more, as after a long stop of the agent.
-    pub(super) fn forget_vanished(&mut self, step: Step<'_>) {
-        if !self.is_open() {
-            return;
+    /// Takes out alerts that are no longer `tracked`: nothing is known of their ends, as after a long
+    /// stop of the agent.
+    pub(super) fn forget_vanished(&mut self, tracked: &BTreeSet<SentAlert>) {
+        if self.is_open() {
+            self.leave(|member| !tracked.contains(member));
         }
-        let alerts = step.alerts.iter();
-        let tracked: BTreeSet<SentAlert> = alerts.map(|alert| SentAlert::of(alert)).collect();
-        self.leave(|member| !tracked.contains(member));
     }
 
     /// Returns the messages that follow from the state of its alerts. `touched`: one of its group

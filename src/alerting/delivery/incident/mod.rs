@@ -5,7 +5,7 @@ mod content;
 mod lifecycle;
 mod notice;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -68,9 +68,13 @@ impl Incidents {
             self.take_ends(due);
             notices.extend(self.take_beginnings(due, style, step));
         }
+        if self.0.is_empty() {
+            return notices;
+        }
         let touched = |incident: &Incident| due.iter().any(|due| due.group == incident.group);
+        let tracked: BTreeSet<SentAlert> = step.alerts.iter().map(|it| SentAlert::of(it)).collect();
         for incident in &mut self.0 {
-            incident.forget_vanished(step);
+            incident.forget_vanished(&tracked);
             let touched = touched(incident);
             notices.extend(incident.follow(touched, style, step));
         }
