@@ -27,6 +27,23 @@ pub(in crate::cli) struct AgentArgs {
     pub(in crate::cli) created_by: Option<String>,
 }
 
+/// Which alerts are meant, by their labels.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct LabelArgs {
+    /// Only with this severity
+    #[arg(long, value_name = "SEVERITY")]
+    pub(in crate::cli) severity: Option<String>,
+    /// Only about this peer
+    #[arg(long, value_name = "PEER")]
+    pub(in crate::cli) peer: Option<String>,
+    /// Only about this network, or peers of it
+    #[arg(long, value_name = "NETWORK")]
+    pub(in crate::cli) network: Option<String>,
+    /// Only about this service of the network
+    #[arg(long, value_name = "SERVICE")]
+    pub(in crate::cli) service: Option<String>,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   convex-peer-monitor ack ConvexPeerDown --peer paris-1 --comment 'disk full, clearing it'
@@ -34,18 +51,8 @@ pub(in crate::cli) struct AgentArgs {
 pub(in crate::cli) struct AckArgs {
     /// Name of the alert
     pub(in crate::cli) alertname: String,
-    /// Severity of the alert, where it fires with several
-    #[arg(long, value_name = "SEVERITY")]
-    pub(in crate::cli) severity: Option<String>,
-    /// Peer that it is about, where it fires for several
-    #[arg(long, value_name = "PEER")]
-    pub(in crate::cli) peer: Option<String>,
-    /// Network that it is about, where it fires for several
-    #[arg(long, value_name = "NETWORK")]
-    pub(in crate::cli) network: Option<String>,
-    /// Service of the network that it is about, where it fires for several
-    #[arg(long, value_name = "SERVICE")]
-    pub(in crate::cli) service: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) labels: LabelArgs,
     /// Why: what you do about it
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) comment: String,
@@ -64,18 +71,8 @@ pub(in crate::cli) struct SilenceArgs {
     /// Name of the alerts
     #[arg(long, value_name = "ALERT", required_unless_present_any = ["severity", "peer", "network", "service"])]
     pub(in crate::cli) alertname: Option<String>,
-    /// Severity of the alerts
-    #[arg(long, value_name = "SEVERITY")]
-    pub(in crate::cli) severity: Option<String>,
-    /// Peer that they are about
-    #[arg(long, value_name = "PEER")]
-    pub(in crate::cli) peer: Option<String>,
-    /// Network that they are about
-    #[arg(long, value_name = "NETWORK")]
-    pub(in crate::cli) network: Option<String>,
-    /// Service of the network that they are about
-    #[arg(long, value_name = "SERVICE")]
-    pub(in crate::cli) service: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) labels: LabelArgs,
     /// Why
     #[arg(long, value_name = "TEXT")]
     pub(in crate::cli) comment: String,

@@ -18,23 +18,17 @@ use super::runtime::runtime;
 use super::terminal::escape;
 use agent_api::AgentApi;
 pub(super) use args::{AckArgs, ActionsArgs, MaintenanceArgs, SilenceArgs};
-use args::{AgentArgs, MaintenanceCommand};
+use args::{AgentArgs, LabelArgs, MaintenanceCommand};
 
 /// Longest text of an agent that is printed.
 const MAX_CHARS: usize = 500;
 
 /// `ack`: acknowledges an alert.
 pub(super) fn ack(args: &AckArgs) -> anyhow::Result<ExitCode> {
-    let request = json!({
-        "kind": "acknowledgement",
-        "alertname": args.alertname,
-        "severity": args.severity,
-        "peer": args.peer,
-        "network": args.network,
-        "service": args.service,
-        "comment": args.comment,
-        "seconds": args.length.map(|it| it.as_secs()),
-    });
+    let mut request = about_alerts(Some(&args.alertname), &args.labels);
+    request["kind"] = "acknowledgement".into();
+    request["comment"] = args.comment.as_str().into();
+    request["seconds"] = args.length.map(|it| it.as_secs()).into();
     run(&args.agent, async |api| {
         begin(&api, &args.agent, request).await
     })
@@ -42,18 +36,23 @@ pub(super) fn ack(args: &AckArgs) -> anyhow::Result<ExitCode> {
 
 /// `silence`: silences alerts.
 pub(super) fn silence(args: &SilenceArgs) -> anyhow::Result<ExitCode> {
-    let request = json!({
-        "kind": "silence",
-        "alertname": args.alertname,
-        "severity": args.severity,
-        "peer": args.peer,
-        "network": args.network,
-        "service": args.service,
-        "comment": args.comment,
-        "seconds": args.length.as_secs(),
-    });
+    let mut request = about_alerts(args.alertname.as_deref(), &args.labels);
+    request["kind"] = "silence".into();
+    request["comment"] = args.comment.as_str().into();
+    request["seconds"] = args.length.as_secs().into();
     run(&args.agent, async |api| {
         begin(&api, &args.agent, request).await
+    })
+}
+
+/// Returns a request with the labels of the alerts that are meant.
+fn about_alerts(alertname: Option<&str>, labels: &LabelArgs) -> Value {
+    json!({
+        "alertname": alertname,
+        "severity": labels.severity,
+        "peer": labels.peer,
+        "network": labels.network,
+        "service": labels.service,
     })
 }
 
