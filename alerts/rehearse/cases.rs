@@ -18,7 +18,7 @@ const DOWN: Wanted = page("ConvexPeerDown", "sim-2");
 const AT_ONCE: Span = seconds(0);
 /// When an outage was paged.
 const PAGED: Span = paced(30, 150);
-/// When what was paged has been silent for longer than a resolve would take.
+/// Long enough after a page that a resolve would have arrived.
 const LONG_PAGED: Span = paced(150, 480);
 const BOTH: &[(Way, Pace)] = &[(Prometheus, Fast), (Own, Fast)];
 const SHIPPED: &[(Way, Pace)] = &[(Prometheus, Shipped), (Own, Shipped)];

@@ -58,7 +58,7 @@ func consensusNumbers() []*panel {
 	}
 }
 
-// evidence has a line for each network: what was compared, and with which result.
+// evidence has a row for each network: which comparisons were made, and their results.
 func evidence() *panel {
 	return rows("Evidence", "What was compared, and the result. States: different states at one block; histories: different histories of blocks among the signed orders of the registered peers; 1 means that all agree. Split: no state, or no history, has more than half of the stake. Reset: all polled peers show another genesis. Nothing compared: blocks are made, but no two peers showed the same block for ten poll intervals, so a fork would not be seen.").
 		label("network", "Network").
