@@ -62,7 +62,7 @@ impl Pair {
 
 /// Asserts that a silence was set by `name`, is about the alert, and ends.
 fn assert_about_the_alert(silence: &Value, name: &str, comment: &str) {
-    assert_eq!(silence["createdBy"], name, "{silence}");
+    assert_eq!(silence["createdBy"], format!("{name} at eu"), "{silence}");
     assert!(
         silence["comment"].as_str().unwrap().contains(comment),
         "{silence}"
@@ -83,7 +83,7 @@ async fn acknowledgements_and_silences_become_silences_and_end_with_them() {
     let state = tempfile::tempdir().unwrap();
     // Another key than the pinned one is an alert at once.
     let config = format!(
-        "state_dir: '{}'\nnotify: {{ alertmanagers: [{{ name: am, url: 'http://{}' }}] }}\n\
+        "vantage: eu\nstate_dir: '{}'\nnotify: {{ alertmanagers: [{{ name: am, url: 'http://{}' }}] }}\n\
          networks: [{{ name: n }}]\n\
          peers: [{{ name: sim-1, network: n, key: '0x{}', endpoints: ['tcp://{}'] }}]\n",
         state.path().display(),
