@@ -5,7 +5,7 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use crate::fleet::{
-    Absence, Health, NetworkOpinion, NetworkSnapshot, OrderState, PeerRecord, Place,
+    Absence, FiringAlert, Health, NetworkOpinion, NetworkSnapshot, PeerRecord, Place,
 };
 
 use super::input::RuleInput;
@@ -60,30 +60,21 @@ pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool 
         || input.snapshot.conclusion_on_network(network).is_blind()
 }
 
-/// Whether another agent still finds a peer down, or a network at risk or stalled, or has proven
-/// something against it. Opinions name no alerts, so this says no more about which one fires there.
-pub(super) fn see_trouble(subject: &AlertSubject, input: RuleInput<'_>) -> bool {
-    let others = input.snapshot.vantages.others.iter();
-    let mut opinions = others.filter_map(|other| other.opinion.as_deref());
-    match subject {
-        AlertSubject::Peer { peer, network } => opinions.any(|opinion| {
-            let on_peer = opinion.peers.get(peer);
-            on_peer.is_some_and(|it| {
-                it.network == *network && (it.health == Health::Down || !it.proven.is_empty())
-            })
-        }),
-        AlertSubject::Network { network } => opinions.any(|opinion| {
-            let on_network = opinion.networks.get(network);
-            on_network.is_some_and(|it| {
-                let stands_still = [OrderState::Stalled, OrderState::Receding]
-                    .iter()
-                    .any(|state| it.order_state == state.as_str());
-                stands_still || it.quorum_at_risk || !it.proven.is_empty()
-            })
-        }),
-        // An opinion says nothing about services.
-        AlertSubject::Service { .. } | AlertSubject::Monitor => false,
-    }
+/// Returns an alert as other agents know it; none if it is about this agent.
+pub(super) fn as_firing(
+    subject: &AlertSubject,
+    alertname: &str,
+    severity: &str,
+) -> Option<FiringAlert> {
+    let mut labels = subject.labels("");
+    let mut label = |name| labels.remove(name);
+    Some(FiringAlert {
+        alertname: alertname.to_owned(),
+        severity: severity.to_owned(),
+        peer: label("peer"),
+        network: label("network")?,
+        service: label("service"),
+    })
 }
 
 /// Says what each other agent sees of a peer, and what follows from it.

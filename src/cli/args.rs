@@ -59,9 +59,9 @@ pub(super) enum Command {
     /// Poll peers once or repeatedly and print the results
     ///
     /// Prints a row per endpoint: values, duration of each step, identity of the peer, and
-    /// problems. ORDER is the number of blocks known, proposed, agreed on and final, and the state
-    /// of the order; STATE is the last executed block. Health is that of a single poll: nothing is
-    /// averaged.
+    /// problems. ORDER is the number of blocks known, proposed, agreed on and final, or one number
+    /// if all are equal, and what the order does, if that can be told; STATE is the last executed
+    /// block. Health is that of a single poll: nothing is averaged.
     ///
     /// The states of the peers of one network are compared at common blocks; peers with different
     /// ones are degraded. For lack of a common block, up to three peers are asked for their state up
@@ -181,13 +181,13 @@ pub(super) struct CheckArgs {
   convex-peer-monitor probe --config peers.yml --watch=2s
   convex-peer-monitor probe --config peers.yml --json | jq -r '.[].health'")]
 pub(super) struct ProbeArgs {
-    /// Endpoints, such as `tcp://host:18888` or `https://host`, each polled as a separate peer
-    /// [default: the configured peers]
+    /// Names of configured peers, or endpoints such as `tcp://host:18888` or `https://host`, each
+    /// polled as a separate peer [default: all configured peers]
     // Parsed later: an error about the argument would quote it, and parts of it can be secret.
-    #[arg(value_name = "ENDPOINT", value_hint = ValueHint::Url)]
-    pub(super) endpoints: Vec<String>,
+    #[arg(value_name = "PEER|ENDPOINT", value_hint = ValueHint::Url)]
+    pub(super) peers: Vec<String>,
     /// Configuration file [default: as for run]
-    #[arg(long, value_name = "FILE", conflicts_with = "endpoints", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Print JSON; with --watch, one document per line
     #[arg(long)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use convex_simulator::{
-    FAULT_KINDS, Network, Options, PeerSet, Registered, Release, Script, Traffic,
+    FAULT_KINDS, Network, Options, PeerSet, Registered, Release, Script, StartError, Traffic,
     required_descriptors,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,7 +41,10 @@ pub(super) fn simulate(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let network = Network::start(options).await?;
+        let network = match Network::start(options).await {
+            Err(error @ StartError::InUse { .. }) => anyhow::bail!("{error} with --listen-base"),
+            started => started?,
+        };
         if let Some(file) = &args.write_config {
             write_file(file, network.config_of(&watched).as_bytes())
                 .with_context(|| format!("cannot write the configuration to {}", file.display()))?;

@@ -16,11 +16,34 @@ impl Keys {
         self.own.iter().chain(self.shared).copied()
     }
 
+    /// Returns the valid key that an unknown one most likely stands for.
+    pub(super) fn meant_by(&self, unknown: &str) -> Option<&'static str> {
+        let other_names = OTHER_NAMES.iter();
+        let mut ours = other_names.filter(|(name, _)| *name == unknown);
+        let ours = ours.find_map(|(_, key)| self.allowed().find(|allowed| allowed == key));
+        ours.or_else(|| nearest(unknown, self.allowed()))
+    }
+
     /// Whether `key` is valid.
     pub(super) fn allow(&self, key: &str) -> bool {
         self.allowed().any(|allowed| allowed == key)
     }
 }
+
+/// What other monitors call a key of ours.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("address", "endpoints"),
+    ("addresses", "endpoints"),
+    ("host", "endpoints"),
+    ("target", "endpoints"),
+    ("targets", "endpoints"),
+    ("uri", "endpoints"),
+    ("url", "endpoints"),
+    ("urls", "endpoints"),
+    ("period", "interval"),
+    ("scrape_interval", "interval"),
+    ("scrape_timeout", "timeout"),
+];
 
 const fn keys_at(path: &'static str, own: &'static [&'static str]) -> Keys {
     Keys {
@@ -324,7 +347,7 @@ pub fn keys() -> impl Iterator<Item = String> {
 const MAX_MISTYPED_BYTES: usize = 100;
 
 /// Returns the name in `allowed` that `given` is most likely a misspelling of.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     given: &str,
     allowed: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

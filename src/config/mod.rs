@@ -52,6 +52,7 @@ pub use file_read::{open_regular_file, open_regular_itself, read_file, require_r
 pub use history::History;
 pub use http_options::HttpOptions;
 pub use keys::keys;
+pub(crate) use keys::nearest;
 pub use limits::Limits;
 pub use load::{embedded, find, load, parse};
 pub use maintenance::Window;

@@ -281,6 +281,9 @@ pub(super) fn endpoint(value: &Value) -> Result<Endpoint, String> {
             }
             EndpointError::Url { reason, .. } => format!("{quoted} is not a URL: {reason}"),
             EndpointError::Userinfo => userinfo_error(),
+            EndpointError::Route { .. } => {
+                format!("{quoted} is a route of the REST API; give what stands before /api")
+            }
             EndpointError::Excess { what, .. } => {
                 format!("{quoted} has {what}; remove it from the endpoint")
             }

@@ -128,10 +128,18 @@ impl PollingKeys {
             let timeout = format_duration(self.timeout);
             result = report(
                 "timeout",
-                format!(
-                    "timeout {timeout} is not shorter than interval {interval}; \
-                     set `timeout` below it"
-                ),
+                if section.key_position("timeout").is_some() {
+                    format!(
+                        "timeout {timeout} is not shorter than interval {interval}; set `timeout` \
+                         below it"
+                    )
+                } else {
+                    format!(
+                        "interval {interval} is not longer than the timeout, which is {timeout} \
+                         here; add for example `timeout: {}`",
+                        format_duration(shorter(self.interval))
+                    )
+                },
             );
         }
         if let Some(longest) = self.max_interval.filter(|longest| *longest < self.interval) {
@@ -145,6 +153,15 @@ impl PollingKeys {
             );
         }
         result
+    }
+}
+
+/// Returns a round duration below `interval`.
+fn shorter(interval: Duration) -> Duration {
+    let shorter = interval * 4 / 5;
+    match shorter.as_secs() {
+        0 => shorter,
+        seconds => Duration::from_secs(seconds),
     }
 }
 

@@ -242,6 +242,12 @@ pub(super) fn one_of(names: &[&str]) -> String {
 
 /// Parses a listen address; with port 0 the system chooses the port.
 pub(super) fn listen(value: &Value) -> Result<SocketAddr, String> {
+    if let Some(port) = value.whole_number() {
+        return Err(format!(
+            "{port} has no address; write `127.0.0.1:{port}` for this host only, or \
+             `0.0.0.0:{port}` for all"
+        ));
+    }
     let text = value.text()?;
     text.parse().map_err(|_| {
         let advice = match text.split_once(':') {

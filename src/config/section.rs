@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::error::Position;
-use super::keys::{Keys, nearest};
+use super::keys::Keys;
 use super::source::{Reported, Source};
 use super::value::Value;
 use super::yaml::{Content, Key, Node};
@@ -39,7 +39,7 @@ impl<'a> Section<'a> {
         for (key, _) in section.entries.values() {
             let text = key.text.as_str();
             if !keys.allow(text) {
-                let advice = match nearest(text, keys.allowed()) {
+                let advice = match keys.meant_by(text) {
                     Some(key) => format!("did you mean `{key}`?"),
                     None => format!("allowed: {}", keys.allowed().collect::<Vec<_>>().join(", ")),
                 };

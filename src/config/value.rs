@@ -67,6 +67,14 @@ impl Value<'_> {
             && matches!(&self.node.content, Content::Text(text) if text.contains("${"))
     }
 
+    /// Returns the number, if it is a whole one that is not in quotes.
+    pub(super) fn whole_number(&self) -> Option<i128> {
+        match &self.node.content {
+            Content::Number { whole, .. } => *whole,
+            _ => None,
+        }
+    }
+
     /// Returns the text, with `${NAME}` replaced from the environment and `$$` by a dollar.
     pub(super) fn text(&self) -> Result<String, String> {
         match &self.node.content {

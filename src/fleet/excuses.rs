@@ -86,7 +86,7 @@ impl Fleet {
 
 impl PeerRecord {
     /// Returns the endpoints that fail in `observation`, be it only that no new connection works.
-    fn failed(&self, observation: &Observation) -> Vec<FailedEndpoint> {
+    pub(super) fn failed(&self, observation: &Observation) -> Vec<FailedEndpoint> {
         let endpoints = self.peer.endpoints.iter().zip(&observation.endpoints);
         let failed = endpoints.filter_map(|(endpoint, observed)| {
             Some(FailedEndpoint {

@@ -12,7 +12,10 @@ use super::excuses::MonitorHealth;
 use super::network::record::NetworkRecord;
 use super::rename::{Rename, UnnamedPeers, in_steps};
 use super::service::{ServiceName, unpolled};
-use super::{AcknowledgedAlert, MaintenanceWindow, PollObserver, SavedFleet, Slot, Vantages, lock};
+use super::{
+    AcknowledgedAlert, FiringAlert, MaintenanceWindow, PollObserver, SavedFleet, Slot, Vantages,
+    lock,
+};
 
 /// All watched peers.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Fleet {
     pub(super) vantages: Mutex<Vantages>,
     /// Maintenance that operators began at run time.
     pub(super) maintenance: Mutex<Vec<MaintenanceWindow>>,
+    /// Alerts that fire.
+    pub(super) firing: Mutex<Arc<[FiringAlert]>>,
     /// Alerts that fire and are acknowledged.
     pub(super) acknowledged: Mutex<Arc<[AcknowledgedAlert]>>,
 }

@@ -57,6 +57,7 @@ pub use network::verdict::{Compared, NetworkVerdict, StateDifference};
 pub use observation::{EndpointObservation, Observation};
 pub use observer::PollObserver;
 pub use opinions::acknowledged::{Acknowledged, AcknowledgedAlert};
+pub use opinions::firing::FiringAlert;
 pub use opinions::on_network::{Absence, NetworkConclusion};
 pub use opinions::on_peer::{PeerConclusion, Place};
 pub use opinions::opinion::{ImplausibleOpinion, NetworkOpinion, Opinion, PeerOpinion, Proof};

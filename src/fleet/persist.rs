@@ -293,6 +293,7 @@ impl OrderWatch {
         let instant = |at: Option<UnixMillis>| to_instant(at?, now, wall);
         Self {
             last: saved.points,
+            has_previous: false,
             finality_advanced: false,
             highest: saved.highest,
             stuck_since: instant(saved.stuck),

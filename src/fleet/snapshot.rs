@@ -12,8 +12,8 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    AcknowledgedAlert, ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict,
-    PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
+    AcknowledgedAlert, ClockDispute, Comparison, FiringAlert, Fleet, Health, NetworkConclusion,
+    NetworkVerdict, PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub clock_dispute: Option<ClockDispute>,
     /// This agent, and the other agents with their opinions while those count.
     pub vantages: Vantages,
+    /// Alerts that fire, but for those about the agent itself.
+    pub firing: Arc<[FiringAlert]>,
     /// Alerts that fire and are acknowledged.
     pub acknowledged: Arc<[AcknowledgedAlert]>,
 }
@@ -148,6 +150,7 @@ impl Fleet {
             checks: self.checks(),
             clock_dispute: self.clock_dispute(),
             vantages: lock(&self.vantages).at(now),
+            firing: Arc::clone(&lock(&self.firing)),
             acknowledged: Arc::clone(&lock(&self.acknowledged)),
         }
     }

@@ -49,6 +49,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 .collect(),
             clock_dispute: None,
             vantages: answering_vantages(config),
+            firing: Arc::default(),
             acknowledged: Arc::default(),
         };
         let facts = AgentFacts {

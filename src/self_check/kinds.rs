@@ -35,6 +35,18 @@ impl Check {
         }
     }
 
+    /// Says what is wrong if the check fails.
+    pub(super) const fn problem(self) -> &'static str {
+        match self {
+            Self::Clock => "the clock of this host has jumped",
+            Self::Descriptors => "this process has few file descriptors left",
+            Self::Dns => "no name resolves: this host may be offline",
+            Self::EventLoop => "timers are late: this host is too busy",
+            Self::References => "no reference accepts a connection: this host may be offline",
+            Self::Route => "there is no route to any peer: this host may be offline",
+        }
+    }
+
     /// Whether a failure of the check could cause `reason`. An endpoint that refuses a connection
     /// or answers wrongly was reached, so it needs another explanation.
     const fn can_cause(self, reason: Reason) -> bool {

@@ -16,4 +16,4 @@ pub use kinds::{Check, CheckResult, Checks};
 pub use network_path::NetworkPath;
 pub use plan::Plan;
 pub use reachability::{Contact, ReachabilityCount};
-pub use runner::run;
+pub use runner::{check_once, run};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use convex_client::Endpoint;
 
-use crate::config::Config;
+use crate::config::{Config, Peer, SelfCheck};
 
 use super::kinds::Check;
 use super::network_path::NetworkPath;
@@ -44,7 +44,17 @@ impl Plan {
     /// Plans the checks that the peers and references of `config` need.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let endpoints = config.peers.iter().chain(&config.sample).flat_map(|peer| {
+        let peers = config.peers.iter().chain(&config.sample);
+        Self::for_peers(peers.map(|peer| &**peer), &config.self_check)
+    }
+
+    /// Plans the checks that these peers and the references of `self_check` need.
+    #[must_use]
+    pub fn for_peers<'a>(
+        peers: impl IntoIterator<Item = &'a Peer>,
+        self_check: &SelfCheck,
+    ) -> Self {
+        let endpoints = peers.into_iter().flat_map(|peer| {
             let with_path = |endpoint| (NetworkPath::to_endpoint(peer, endpoint), endpoint);
             peer.endpoints.iter().map(with_path)
         });
@@ -68,12 +78,12 @@ impl Plan {
                 DOCUMENTATION_ADDRESSES.map(|address| SocketAddr::new(address, DISCARD_PORT)),
             );
         }
-        let dns_name = config.self_check.dns_name.clone();
+        let dns_name = self_check.dns_name.clone();
         Self {
             dns_name_is_configured: dns_name.is_some(),
             names: dns_name.map_or(names, |name| vec![name]),
             routes,
-            references: config.self_check.references.clone(),
+            references: self_check.references.clone(),
         }
     }
 

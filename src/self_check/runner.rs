@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -89,6 +90,18 @@ pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send, pul
     }
 }
 
+/// Runs each check of `plan` that does not need samples once, all at the same time.
+pub async fn check_once(plan: &Plan) -> Checks {
+    let checks = plan.checks().filter_map(|check| {
+        let running = start(plan, check)?;
+        Some(async move {
+            let passed = timeout(CHECK_TIMEOUT, running).await.unwrap_or(false);
+            (check, result(plan, check, passed))
+        })
+    });
+    join_all(checks).await.into_iter().collect()
+}
+
 /// Starts a check that runs in a task; none for those that are sampled.
 fn start(plan: &Plan, check: Check) -> Option<Running> {
     Some(match check {
@@ -126,7 +139,7 @@ const fn failed_if(failed: bool) -> CheckResult {
 fn record(checks: &mut Checks, check: Check, result: CheckResult) {
     let previous = checks.0.insert(check, result);
     let passed_before = previous.is_none_or(|previous| previous == CheckResult::Passed);
-    let (name, meaning) = (check.as_str(), check.meaning());
+    let (name, problem) = (check.as_str(), check.problem());
     match result {
         CheckResult::Passed if !passed_before => {
             tracing::info!(check = name, "self-check passes again");
@@ -134,8 +147,7 @@ fn record(checks: &mut Checks, check: Check, result: CheckResult) {
         CheckResult::Suspect | CheckResult::Failed if passed_before => {
             tracing::warn!(
                 check = name,
-                expected = meaning,
-                "self-check failed; polls that fail because of it do not count against peers"
+                "{problem}; polls that fail because of that do not count against peers"
             );
         }
         _ => {}

@@ -94,7 +94,7 @@ async fn a_resolver_that_hangs_delays_neither_polls_nor_other_receivers_nor_the_
 
     server.set_delay(None);
     until("the self-check fails", async || {
-        agent.log().contains("self-check failed")
+        agent.log().contains("count against peers")
     })
     .await;
     let named = received.by_name();

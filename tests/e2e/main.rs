@@ -37,6 +37,7 @@ mod relay;
 mod routing;
 mod security;
 mod sidecar;
+mod silences;
 #[path = "../support/simulated.rs"]
 mod simulated;
 #[expect(dead_code, reason = "no real peer is behind another authority")]

@@ -117,6 +117,11 @@ async fn what_operators_say_is_shown_exported_recorded_and_outlives_a_restart() 
     let agent = Agent::start(&config(&fake, &kept_in(dir.path()))).await;
     fires(&agent).await;
     assert_eq!(agent.metric(ACKNOWLEDGED).await, None);
+    let opinion = get(&agent, "/api/v1/opinion").await;
+    let firing =
+        json!([{ "alertname": ALERT, "severity": "critical", "peer": "p", "network": "n" }]);
+    assert_eq!(opinion["firing"], firing);
+    assert_eq!(opinion.get("acknowledged"), None);
 
     let (status, acknowledged) = post(&agent, &acknowledgement()).await;
     assert_eq!(status, 201, "{acknowledged}");

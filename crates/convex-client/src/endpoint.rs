@@ -91,6 +91,12 @@ pub enum EndpointError {
     /// The URL contains a user name or password. The message does not repeat the URL.
     #[error("an endpoint must not carry a user name or password")]
     Userinfo,
+    /// The URL names a route of the REST API, not the address that all routes begin with.
+    #[error("{text:?} is a route of the REST API; give what stands before /api")]
+    Route {
+        /// The text, without what can be secret.
+        text: String,
+    },
     /// The URL has a query, a fragment, or (for `tcp`) a path.
     #[error("{text:?} carries {what}, which an endpoint does not have")]
     Excess {
@@ -160,6 +166,12 @@ impl Endpoint {
             text: mask_url(text),
             what,
         };
+        if url.path().trim_end_matches('/').ends_with("/api/v1") || url.path().contains("/api/v1/")
+        {
+            return Err(EndpointError::Route {
+                text: mask_url(text),
+            });
+        }
         if url.query().is_some() {
             return Err(excess("a query"));
         }

@@ -66,8 +66,14 @@ pub enum StartError {
         /// The last port that would be needed.
         last: usize,
     },
+    /// Something else listens on a port.
+    #[error("{address} is in use, maybe by another simulated network; choose another first port")]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+    },
     /// A listener cannot be opened.
-    #[error("cannot listen on {address}; choose another first port or raise the descriptor limit")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -323,7 +329,10 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    bound.map_err(|source| StartError::Listen { address, source })
+    bound.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::InUse { address },
+        _ => StartError::Listen { address, source },
+    })
 }
 
 impl Shared {

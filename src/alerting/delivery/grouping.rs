@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use crate::alerting::evaluation::AlertKey;
 use crate::alerting::inhibition::FiringAlerts;
-use crate::alerting::{Alert, AlertSubject, Rule};
+use crate::alerting::{Alert, AlertSubject, Rule, vantages};
 use crate::config::{Receiver, Severity, Webhook};
+use crate::fleet::FiringAlert;
 
 use super::group::Group;
 
@@ -109,6 +110,11 @@ pub(super) struct SentAlert {
 impl SentAlert {
     pub(super) fn of(alert: &Alert) -> Self {
         Self::from_key(&alert.key())
+    }
+
+    /// Returns it as other agents know it; none if it is about this agent.
+    pub(super) fn as_firing(&self) -> Option<FiringAlert> {
+        vantages::as_firing(&self.subject, &self.alert, &self.severity)
     }
 
     fn from_key((subject, alert, severity): &AlertKey) -> Self {

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use crate::alerting::inhibition::FiringAlerts;
 use crate::alerting::operator_actions::{ActionKind, ActionStore, SavedAction};
-use crate::alerting::vantages;
 use crate::alerting::{
     Alert, AlertSubject, AlertTracker, OperatorAction, PersistedAlert, RuleInput,
 };
@@ -219,7 +218,11 @@ impl Outbox {
             alerts: &alerts,
             context,
             describe: &|alert| alert_tracker.present_description(alert).to_owned(),
-            seen_elsewhere: &|subject| vantages::see_trouble(subject, input),
+            fires_elsewhere: &|alert| {
+                alert
+                    .as_firing()
+                    .is_some_and(|it| input.snapshot.fires_elsewhere(&it))
+            },
             now,
             wall: input.snapshot.wall,
         };

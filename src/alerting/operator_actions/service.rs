@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::alerting::delivery::Outbox;
 use crate::alerting::saving::{SAVE_TIMEOUT, SaveRequest, save};
-use crate::alerting::{Alert, AlertTracker};
+use crate::alerting::{Alert, AlertTracker, vantages};
 use crate::config::Window;
-use crate::fleet::{AcknowledgedAlert, Fleet, MaintenanceWindow};
+use crate::fleet::{AcknowledgedAlert, FiringAlert, Fleet, MaintenanceWindow};
 
 use super::action::{ActionKind, OperatorAction};
 use super::draft::{ActionRefused, Draft};
@@ -122,17 +122,22 @@ impl OperatorActions {
         self.outbox.with_tracker(firing)
     }
 
-    /// Passes on what has changed: maintenance and acknowledgements to the fleet, events to whoever
+    /// Passes on what has changed: maintenance, firing and acknowledged alerts to the fleet, events to whoever
     /// records them.
     pub(in crate::alerting) fn publish(&self) {
         let windows = self.active().into_iter().filter_map(maintenance_window);
         self.fleet.set_maintenance(windows.collect());
-        let acknowledged = |tracker: &mut AlertTracker| {
+        let alerts = |tracker: &mut AlertTracker| {
             let firing = tracker.firing().map(|(alert, _)| alert);
-            firing.filter_map(acknowledged_alert).collect()
+            firing
+                .map(|alert| (firing_alert(alert), acknowledged_alert(alert)))
+                .unzip()
         };
+        let (firing, acknowledged): (Vec<_>, Vec<_>) = self.outbox.with_tracker(alerts);
         self.fleet
-            .set_acknowledged(self.outbox.with_tracker(acknowledged));
+            .set_firing(firing.into_iter().flatten().collect());
+        self.fleet
+            .set_acknowledged(acknowledged.into_iter().flatten().collect());
         let events = |tracker: &mut AlertTracker| tracker.actions.take_events();
         for event in self.outbox.with_tracker(events) {
             log(&event);
@@ -204,6 +209,11 @@ fn maintenance_window(action: OperatorAction) -> Option<MaintenanceWindow> {
             comment: Some(action.comment),
         },
     })
+}
+
+fn firing_alert(alert: &Alert) -> Option<FiringAlert> {
+    let rule = alert.rule;
+    vantages::as_firing(&alert.subject, rule.name, rule.severity.as_str())
 }
 
 fn acknowledged_alert(alert: &Alert) -> Option<AcknowledgedAlert> {

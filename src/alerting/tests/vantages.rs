@@ -24,6 +24,7 @@ fn on_peer(mode: Mode, health: Health, good_poll_age_seconds: f64) -> Opinion {
             interval_seconds: 15.0,
             proven: Vec::new(),
         }],
+        firing: Vec::new(),
         acknowledged: Vec::new(),
     }
 }
@@ -156,6 +157,7 @@ fn on_network(reached: f64, is_stalled: bool, advance_age_seconds: f64) -> Opini
             proven: Vec::new(),
         }],
         peers: Vec::new(),
+        firing: Vec::new(),
         acknowledged: Vec::new(),
     }
 }

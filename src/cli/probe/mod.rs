@@ -4,6 +4,7 @@
 mod compare;
 mod comparison;
 mod progress;
+mod selection;
 mod table;
 
 use std::collections::BTreeMap;
@@ -13,17 +14,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use convex_client::{Endpoint, TlsSettings};
+use convex_client::TlsSettings;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
-use crate::agent::Source;
-use crate::config::{self, Config, Limits, Peer};
+use crate::config::{Limits, Peer};
 use crate::fleet::peer_json::PeerJson;
 use crate::fleet::{Health, Observation, PeerRecord};
 use crate::poller::Prober;
+use crate::self_check::{Checks, Plan, check_once};
 
 use super::args::ProbeArgs;
 use super::terminal::{self, Screen};
@@ -31,9 +32,18 @@ use super::{BAD_CONFIG, USAGE, runtime};
 use compare::compare_all;
 use comparison::Comparison;
 use progress::{Progress, REDRAW_INTERVAL, SHOW_AFTER};
+use selection::{Refused, Selection};
 
 /// Exit code if no round is complete.
 const UNKNOWN: u8 = 3;
+
+/// What is polled at once.
+struct Round {
+    targets: Vec<Target>,
+    limits: Limits,
+    /// How to find out whether this host is the cause of failures.
+    plan: Plan,
+}
 
 /// A peer to poll, and its last poll.
 struct Target {
@@ -45,6 +55,8 @@ struct Target {
 struct PollResult {
     record: PeerRecord,
     observation: Observation,
+    /// When it was complete.
+    times: (Instant, SystemTime),
 }
 
 /// A peer in JSON.
@@ -72,35 +84,19 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             colored: terminal::use_color(args.color),
         }
     };
-    let endpoints = args.endpoints.iter().map(|text| Endpoint::parse(text));
-    let endpoints: Vec<Endpoint> = match endpoints.collect() {
-        Ok(endpoints) => endpoints,
-        Err(error) => {
-            writeln!(io::stderr(), "error: {error}")?;
-            return Ok(ExitCode::from(USAGE));
+    let Selection {
+        mut peers,
+        limits,
+        self_check,
+    } = match selection::select(&args.peers, args.config) {
+        Ok(selection) => selection,
+        Err(refused) => {
+            writeln!(io::stderr(), "{refused}")?;
+            return Ok(ExitCode::from(match refused {
+                Refused::Usage(_) => USAGE,
+                Refused::Config(_) => BAD_CONFIG,
+            }));
         }
-    };
-    let (mut peers, limits) = if endpoints.is_empty() {
-        let source = Source {
-            file: args.config.or_else(config::find),
-            ..Source::default()
-        };
-        match source.load() {
-            Ok(Config { peers, limits, .. }) => (peers, limits),
-            Err(errors) => {
-                writeln!(io::stderr(), "{errors}")?;
-                return Ok(ExitCode::from(BAD_CONFIG));
-            }
-        }
-    } else {
-        (
-            endpoints
-                .into_iter()
-                .map(Peer::from_endpoint)
-                .map(Arc::new)
-                .collect(),
-            Limits::default(),
-        )
     };
     for peer in &mut peers {
         let polling = &mut Arc::make_mut(peer).polling;
@@ -111,18 +107,23 @@ pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         polling.interval = args.watch.unwrap_or_default().max(polling.timeout);
     }
     let tls = TlsSettings::default();
-    let mut targets: Vec<Target> = peers
+    let plan = Plan::for_peers(peers.iter().map(|peer| &**peer), &self_check);
+    let targets = peers
         .into_iter()
-        .map(|peer| Target::new(peer, &limits, &tls))
-        .collect();
+        .map(|peer| Target::new(peer, &limits, &tls));
+    let mut round = Round {
+        targets: targets.collect(),
+        limits,
+        plan,
+    };
     let runtime = runtime()?;
     let code = runtime.block_on(async {
         if let Some(every) = args.watch {
-            return watch(&mut targets, &limits, format, every).await;
+            return watch(&mut round, format, every).await;
         }
-        let comparisons = round(&mut targets, &limits).await;
-        print(&format.format(&targets, &comparisons, None)?)?;
-        Ok(exit_code(&targets))
+        let comparisons = round.play().await;
+        print(&format.format(&round.targets, &comparisons, None)?)?;
+        Ok(exit_code(&round.targets))
     });
     // A resolver that hangs must not delay the exit.
     runtime.shutdown_background();
@@ -138,22 +139,47 @@ impl Target {
                 observation: Observation {
                     endpoints: Vec::new(),
                 },
+                times: (Instant::now(), SystemTime::now()),
             },
         }
     }
 
+    /// Polls the peer. What that says about it is recorded later.
     async fn poll(&mut self) {
-        let observation = self.prober.poll().await;
-        let (now, wall) = (Instant::now(), SystemTime::now());
-        self.last.record.record_poll(&observation, now, wall);
-        self.last.observation = observation;
+        self.last.observation = self.prober.poll().await;
+        self.last.times = (Instant::now(), SystemTime::now());
+    }
+
+    /// Records the last poll. What `checks` of this host explain does not count against the peer.
+    fn record(&mut self, checks: &Checks) {
+        let PollResult {
+            record,
+            observation,
+            times: (now, wall),
+        } = &mut self.last;
+        record.record_checked_poll(observation, checks, *now, *wall);
+    }
+
+    fn has_failed(&self) -> bool {
+        let mut endpoints = self.last.observation.endpoints.iter();
+        endpoints.any(|endpoint| endpoint.failure.is_some())
     }
 }
 
-/// Polls every peer once and compares them. Returns the comparisons by network.
-async fn round(targets: &mut [Target], limits: &Limits) -> BTreeMap<String, Comparison> {
-    poll_all(targets, limits).await;
-    compare_all(targets, limits).await
+impl Round {
+    /// Polls every peer once and compares them. Returns the comparisons by network.
+    async fn play(&mut self) -> BTreeMap<String, Comparison> {
+        poll_all(&mut self.targets, &self.limits).await;
+        let checks = if self.targets.iter().any(Target::has_failed) {
+            check_once(&self.plan).await
+        } else {
+            Checks::default()
+        };
+        for target in &mut self.targets {
+            target.record(&checks);
+        }
+        compare_all(&mut self.targets, &self.limits).await
+    }
 }
 
 /// Polls every peer once and shows the progress.
@@ -184,12 +210,7 @@ async fn poll_all(targets: &mut [Target], limits: &Limits) {
 
 /// Polls at each start of an interval until a signal, or until the output is closed. Returns the
 /// exit code of the last complete round.
-async fn watch(
-    targets: &mut [Target],
-    limits: &Limits,
-    format: Format,
-    every: Duration,
-) -> anyhow::Result<u8> {
+async fn watch(round: &mut Round, format: Format, every: Duration) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async {
@@ -212,10 +233,10 @@ async fn watch(
     loop {
         let comparisons = tokio::select! {
             () = &mut stop => break,
-            comparisons = async { rounds.tick().await; round(targets, limits).await } => comparisons,
+            comparisons = async { rounds.tick().await; round.play().await } => comparisons,
         };
-        code = exit_code(targets);
-        let text = format.format(targets, &comparisons, Some(every))?;
+        code = exit_code(&round.targets);
+        let text = format.format(&round.targets, &comparisons, Some(every))?;
         if let Some(screen) = &screen {
             screen.draw(&text)?;
             last = Some(text);

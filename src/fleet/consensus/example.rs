@@ -67,6 +67,7 @@ pub(crate) fn snapshot_of(
         checks: crate::self_check::Checks::default(),
         clock_dispute: None,
         vantages: Vantages::default(),
+        firing: Arc::default(),
         acknowledged: Arc::default(),
     }
 }

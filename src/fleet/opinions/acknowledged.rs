@@ -128,7 +128,7 @@ impl Snapshot {
 
     /// Whether another agent means the peer of this name that this agent watches, as far as both know
     /// its key.
-    fn means_same_peer(&self, received: &ReceivedOpinion, peer: Option<&str>) -> bool {
+    pub(super) fn means_same_peer(&self, received: &ReceivedOpinion, peer: Option<&str>) -> bool {
         let Some(peer) = peer else {
             return true;
         };
@@ -214,6 +214,7 @@ mod tests {
                 interval_seconds: 15.0,
                 proven: Vec::new(),
             }],
+            firing: Vec::new(),
             acknowledged,
         }
     }

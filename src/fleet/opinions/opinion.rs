@@ -15,6 +15,7 @@ use crate::fleet::{
 };
 
 use super::acknowledged::Acknowledged;
+use super::firing::FiringAlert;
 use super::reached::reached_stake_ratio;
 
 /// What an agent says about the peers that it watches and their networks.
@@ -28,6 +29,9 @@ pub struct Opinion {
     pub networks: Vec<NetworkOpinion>,
     /// The watched peers of this agent's shard.
     pub peers: Vec<PeerOpinion>,
+    /// Alerts that fire at this agent, but for those about itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firing: Vec<FiringAlert>,
     /// Alerts that fire at this agent and were acknowledged there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acknowledged: Vec<Acknowledged>,
@@ -166,6 +170,7 @@ impl Opinion {
                 .iter()
                 .map(|record| PeerOpinion::new(record, snapshot.now))
                 .collect(),
+            firing: snapshot.firing.to_vec(),
             acknowledged: Acknowledged::here(snapshot),
         }
     }
@@ -287,6 +292,7 @@ mod tests {
                 interval_seconds: 15.0,
                 proven: vec![Proof::Forked],
             }],
+            firing: Vec::new(),
             acknowledged: Vec::new(),
         }
     }

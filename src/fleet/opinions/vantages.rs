@@ -10,6 +10,7 @@ use crate::config::{Config, Mode};
 use crate::fleet::{Fleet, lock};
 
 use super::acknowledged::{Acknowledged, MAX_ACKNOWLEDGED};
+use super::firing::FiringAlert;
 use super::opinion::{NetworkOpinion, Opinion, PeerOpinion};
 
 /// How long an opinion counts: one lost request does not change what follows from it.
@@ -48,6 +49,8 @@ pub struct ReceivedOpinion {
     pub peers: BTreeMap<String, PeerOpinion>,
     /// Networks by name.
     pub networks: BTreeMap<String, NetworkOpinion>,
+    /// Alerts that fire there.
+    pub firing: HashSet<FiringAlert>,
     /// Alerts that were acknowledged there.
     pub acknowledged: Vec<Acknowledged>,
 }
@@ -65,6 +68,7 @@ impl ReceivedOpinion {
             networks: networks
                 .map(|network| (network.name.clone(), network))
                 .collect(),
+            firing: opinion.firing.into_iter().collect(),
             acknowledged: opinion.acknowledged,
         }
     }
@@ -127,6 +131,10 @@ impl Fleet {
         opinion.peers.retain(|peer| peers.contains(&peer.name));
         let on_networks = &mut opinion.networks;
         on_networks.retain(|network| networks.contains(&network.name));
+        opinion.firing.retain(|it| {
+            let is_watched = |peer| peers.contains(peer);
+            networks.contains(&it.network) && it.peer.as_ref().is_none_or(is_watched)
+        });
         let acknowledged = &mut opinion.acknowledged;
         acknowledged.retain(|it| networks.contains(&it.network));
         acknowledged.truncate(MAX_ACKNOWLEDGED);
@@ -183,6 +191,7 @@ mod tests {
             mode: Mode::Central,
             networks: Vec::new(),
             peers: peers.iter().map(on_peer).collect(),
+            firing: Vec::new(),
             acknowledged: Vec::new(),
         }
     }

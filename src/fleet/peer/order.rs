@@ -17,7 +17,7 @@ label_enum! {
     #[derive(Default)]
     pub enum OrderState {
         #[default]
-        Unknown = "unknown", "No status.";
+        Unknown = "unknown", "No status, or the first one, which shows no pending blocks: one look cannot tell whether there is traffic.";
         Receding = "receding", "Block, finality or state block has been below an earlier value for `stall_after`.";
         Stalled = "stalled", "Blocks are pending, and finality was the same in every poll of the last `stall_after`.";
         Advancing = "advancing", "Blocks are pending, or finality advanced since the previous poll.";
@@ -29,6 +29,8 @@ label_enum! {
 #[derive(Clone, Debug, Default)]
 pub struct OrderWatch {
     pub(in crate::fleet) last: Option<OrderPoints>,
+    /// Whether there was a poll before the last one.
+    pub(in crate::fleet) has_previous: bool,
     /// Whether finality was higher in the last poll than in the one before.
     pub(in crate::fleet) finality_advanced: bool,
     /// Highest block point, finality point and state block so far.
@@ -50,6 +52,7 @@ impl OrderWatch {
         let same_finality = self
             .last
             .is_some_and(|last| last.finality == order.finality);
+        self.has_previous = self.last.is_some();
         self.finality_advanced = self.last.is_some_and(|last| last.finality < order.finality);
         self.last = Some(order);
         let pending = order.pending() > 0;
@@ -97,11 +100,11 @@ impl OrderWatch {
     pub fn state(&self, now: Instant, stall_after: Duration) -> OrderState {
         let lasts = |since: Option<Instant>| since.is_some_and(|since| now - since >= stall_after);
         match self.last {
-            None => OrderState::Unknown,
             Some(_) if lasts(self.below_since) => OrderState::Receding,
             Some(_) if lasts(self.stuck_since) => OrderState::Stalled,
             Some(order) if order.pending() > 0 || self.finality_advanced => OrderState::Advancing,
-            Some(_) => OrderState::Idle,
+            Some(_) if self.has_previous => OrderState::Idle,
+            None | Some(_) => OrderState::Unknown,
         }
     }
 
@@ -122,7 +125,7 @@ impl OrderWatch {
 
 #[cfg(test)]
 mod tests {
-    use OrderState::{Advancing, Idle, Receding, Stalled};
+    use OrderState::{Advancing, Idle, Receding, Stalled, Unknown};
 
     use super::*;
 
@@ -151,7 +154,8 @@ mod tests {
         let mut polls = vec![(7, 7, 6); 100];
         polls.extend([(8, 7, 6), (8, 8, 7), (8, 8, 7)]);
         let states = states(&polls);
-        assert!(states[..100].iter().all(|state| *state == Idle));
+        assert_eq!(states[0], Unknown, "one look cannot tell");
+        assert!(states[1..100].iter().all(|state| *state == Idle));
         assert_eq!(states[100..], [Advancing, Advancing, Idle]);
     }
 
@@ -191,7 +195,7 @@ mod tests {
             (3, 3, 2),
             (9, 9, 8),
         ];
-        let expected = [Idle, Idle, Idle, Idle, Idle, Receding, Advancing];
+        let expected = [Unknown, Idle, Idle, Idle, Idle, Receding, Advancing];
         assert_eq!(states(&polls), expected);
     }
 

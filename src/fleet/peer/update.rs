@@ -9,7 +9,7 @@ use crate::failure::Reason;
 use crate::fleet::network::member::{Heard, MemberVerdict};
 use crate::fleet::network::ring::BlockState;
 use crate::fleet::{Comparison, EndpointObservation, Lag, Observation, Registration};
-use crate::self_check::Excuse;
+use crate::self_check::{Checks, Excuse, find_excuse};
 use crate::sidecar::Reading;
 
 use super::PeerRecord;
@@ -23,7 +23,19 @@ use super::last_poll::LastPoll;
 impl PeerRecord {
     /// Records the result of one poll at `now` of a peer that is watched alone.
     pub fn record_poll(&mut self, observation: &Observation, now: Instant, wall: SystemTime) {
-        self.record_observation(observation, None, now, wall);
+        self.record_checked_poll(observation, &Checks::default(), now, wall);
+    }
+
+    /// As [`Self::record_poll`]. What `checks` of this host explain does not count against the peer.
+    pub fn record_checked_poll(
+        &mut self,
+        observation: &Observation,
+        checks: &Checks,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        let excuse = find_excuse(&self.failed(observation), checks, false);
+        self.record_observation(observation, excuse, now, wall);
         self.update_verdict(now, wall);
     }
 

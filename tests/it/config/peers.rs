@@ -108,7 +108,7 @@ fn references_are_polled_less_often_by_default() {
     }
     let error = errors(&format!("references: {{ interval: 3s }}\n{PEER}"));
     assert!(
-        error.contains("references.interval: timeout 5s is not shorter than interval 3s"),
+        error.contains("references.interval: interval 3s is not longer than the timeout, which is 5s here; add for example `timeout: 2s`"),
         "{error}"
     );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::alerting::{Alert, AlertSubject};
+use crate::alerting::Alert;
 use crate::config::Severity;
 use crate::fleet::UnixMillis;
 
@@ -38,8 +38,9 @@ pub(in crate::alerting::delivery) struct Incident {
     members: BTreeSet<SentAlert>,
     /// The alerts that ended last.
     last: BTreeSet<SentAlert>,
-    /// What any of its alerts was about.
-    subjects: BTreeSet<AlertSubject>,
+    /// All alerts that it ever had.
+    #[serde(default)]
+    all: BTreeSet<SentAlert>,
     /// Why one of its alerts ended, if nothing shows that its cause is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended_by: Option<String>,
@@ -63,7 +64,7 @@ pub(in crate::alerting::delivery) struct Incident {
 pub(super) enum Phase {
     /// An alert of it fires.
     Open,
-    /// No alert of it fires here, but another agent still sees trouble.
+    /// No alert of it fires here, but one does at another agent.
     EndedHere,
     /// It is over, but not all of its messages are delivered.
     Over,
@@ -86,7 +87,7 @@ impl Incident {
             notified: opened,
             members: BTreeSet::new(),
             last: BTreeSet::new(),
-            subjects: BTreeSet::new(),
+            all: BTreeSet::new(),
             ended_by: None,
             phase: Phase::Open,
             messages: 0,
@@ -120,7 +121,7 @@ impl Incident {
     pub(super) fn join(&mut self, alerts: &[&Alert]) {
         for alert in alerts {
             self.members.insert(SentAlert::of(alert));
-            self.subjects.insert(alert.subject.clone());
+            self.all.insert(SentAlert::of(alert));
         }
     }
 
@@ -166,10 +167,10 @@ impl Incident {
         }
     }
 
-    /// Ends it, unless it is a page and other agents still see trouble.
+    /// Ends it, unless it is a page and one of its alerts still fires at another agent.
     fn end_or_wait(&mut self, style: Style, step: Step<'_>) -> Vec<Notice> {
-        let mut subjects = self.subjects.iter();
-        if style == Style::Pages && subjects.any(step.seen_elsewhere) {
+        let mut alerts = self.all.iter();
+        if style == Style::Pages && alerts.any(step.fires_elsewhere) {
             self.phase = Phase::EndedHere;
             return Vec::new();
         }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::alerting::{Alert, AlertSubject};
+use crate::alerting::Alert;
 use crate::config::Severity;
 
 use super::context::MessageContext;
@@ -42,8 +42,8 @@ pub(super) struct Step<'a> {
     pub(super) context: &'a MessageContext,
     /// Describes the present state of the subject of an alert.
     pub(super) describe: &'a dyn Fn(&Alert) -> String,
-    /// Whether other agents still see trouble of this subject.
-    pub(super) seen_elsewhere: &'a dyn Fn(&AlertSubject) -> bool,
+    /// Whether an alert fires at another agent.
+    pub(super) fires_elsewhere: &'a dyn Fn(&SentAlert) -> bool,
     pub(super) now: Instant,
     pub(super) wall: SystemTime,
 }
@@ -185,7 +185,7 @@ pub(super) fn test_notice(alert: &Alert, context: &MessageContext, wall: SystemT
         alerts: &[alert],
         context,
         describe: &|alert| alert.description.clone(),
-        seen_elsewhere: &|_| false,
+        fires_elsewhere: &|_| false,
         now: Instant::now(),
         wall,
     };

@@ -8,7 +8,7 @@ use convex_client::{Attempt, ErrorReply, PollAnswer};
 use tokio::time::Instant;
 
 use crate::cli::terminal::escape;
-use crate::fleet::{Condition, EndpointObservation, PeerRecord};
+use crate::fleet::{Condition, EndpointObservation, OrderState, PeerRecord};
 
 use super::PollResult;
 use super::comparison::Comparison;
@@ -59,6 +59,7 @@ fn row(record: &PeerRecord, probed: &EndpointObservation, first: bool, now: Inst
         format!("{}: {message}", failure.reason)
     }));
     if first {
+        evidence.extend(record.excuse.map(|excuse| excuse.to_string()));
         evidence.extend(conditions(record, now));
     }
     evidence.extend(endpoint_evidence(probed, record));
@@ -80,12 +81,18 @@ fn row(record: &PeerRecord, probed: &EndpointObservation, first: bool, now: Inst
     }
 }
 
-/// Formats the counts of the order by level, and its state.
+/// Formats the counts of the order by level, or the one if all are equal, and its state if known.
 fn order(record: &PeerRecord, attempt: &Attempt, now: Instant) -> Option<String> {
     let status = attempt.status.as_ref()?;
     let points = status.value.order.by_level();
-    let points = points.map(|points| points.to_string()).join("/");
-    Some(format!("{points} {}", record.order_state(now).as_str()))
+    let counts = match points {
+        [all, others @ ..] if others.iter().all(|points| *points == all) => all.to_string(),
+        _ => points.map(|points| points.to_string()).join("/"),
+    };
+    Some(match record.order_state(now) {
+        OrderState::Unknown => counts,
+        state => format!("{counts} {}", state.as_str()),
+    })
 }
 
 fn poll_answer(attempt: &Attempt) -> Option<&PollAnswer> {

@@ -96,6 +96,7 @@ fn result(name: &str, urls: &[&str], attempts: Vec<Ended>) -> PollResult {
     PollResult {
         record,
         observation,
+        times: (Instant::now(), SystemTime::UNIX_EPOCH),
     }
 }
 

@@ -410,6 +410,7 @@ fn other_agents_have_a_column_each_and_words_that_they_make_up_are_not_shown() {
         mode: Mode::Central,
         networks: vec![on_network],
         peers: Vec::new(),
+        firing: Vec::new(),
         acknowledged: Vec::new(),
     };
     let other = |name: &str, opinion| OtherVantage {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::Mode;
-use crate::fleet::{Health, Opinion, OtherVantage, PeerOpinion, ReceivedOpinion, Vantages};
+use crate::fleet::{
+    FiringAlert, Health, Opinion, OtherVantage, PeerOpinion, ReceivedOpinion, Vantages,
+};
 
 use super::{BEGINS, ENDS, Kind, Scene, TICK};
 
@@ -31,13 +33,25 @@ fn pages_have_the_same_keys_for_all_agents_and_their_labels() {
 }
 
 #[test]
-fn a_page_is_resolved_only_when_no_other_agent_sees_trouble() {
-    let vantages = |health| {
+fn a_page_is_resolved_only_when_its_alert_fires_at_no_other_agent() {
+    let vantages = |fires: bool| {
+        let fires = FiringAlert {
+            alertname: if fires {
+                "ConvexPeerDown"
+            } else {
+                "ConvexPeerDegraded"
+            }
+            .to_owned(),
+            severity: "critical".to_owned(),
+            peer: Some("p1".to_owned()),
+            network: "n".to_owned(),
+            service: None,
+        };
         let on_peer = PeerOpinion {
             name: "p1".to_owned(),
             network: "n".to_owned(),
             key: None,
-            health,
+            health: Health::Down,
             good_poll_age_seconds: None,
             interval_seconds: 15.0,
             proven: Vec::new(),
@@ -46,6 +60,7 @@ fn a_page_is_resolved_only_when_no_other_agent_sees_trouble() {
             vantage: "w".to_owned(),
             mode: Mode::Central,
             networks: Vec::new(),
+            firing: vec![fires],
             acknowledged: Vec::new(),
             peers: vec![on_peer],
         };
@@ -59,7 +74,7 @@ fn a_page_is_resolved_only_when_no_other_agent_sees_trouble() {
         }
     };
     let mut scene = Scene::new(Kind::PagerDuty, 1);
-    scene.fixture.vantages = vantages(Health::Down);
+    scene.fixture.vantages = vantages(true);
     scene.fixture.fail(1..=1);
     scene.run(BEGINS);
     scene.recover(1);
@@ -72,7 +87,7 @@ fn a_page_is_resolved_only_when_no_other_agent_sees_trouble() {
     assert_eq!(scene.service.messages.len(), 1);
     scene.recover(1);
     scene.run(ENDS);
-    scene.fixture.vantages = vantages(Health::Up);
+    scene.fixture.vantages = vantages(false);
     scene.run(TICK);
     scene.check();
     assert_eq!(scene.service.messages[0].state, "resolved");
