@@ -10,7 +10,6 @@ mod actions;
 mod alerts;
 mod badge;
 mod conditional;
-mod consensus;
 mod events;
 mod history;
 mod networks;
@@ -100,6 +99,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(transcripts::transcripts))
         .routes(routes!(networks::networks))
         .routes(routes!(networks::network))
+        .routes(routes!(networks::agreement::agreement))
         .routes(routes!(opinion::opinion))
         .routes(routes!(alerts::alerts))
         .routes(routes!(actions::actions))

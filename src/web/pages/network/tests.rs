@@ -12,7 +12,7 @@ use crate::web::pages::{absolute_times, relative_times};
 /// Draws a section of the page.
 fn section(snapshot: &Snapshot, id: &str) -> String {
     let times = relative_times(snapshot);
-    let content = super::content("/x", &snapshot.networks[0], snapshot, times).unwrap();
+    let content = super::content("/x", &snapshot.networks[0], snapshot, &[], times).unwrap();
     content.section(id).to_string()
 }
 
@@ -350,7 +350,7 @@ fn the_title_and_the_icon_tell_of_a_split() {
     let mut snapshot = example::snapshot(4, 2);
     let head = |snapshot: &Snapshot| {
         let times = absolute_times(snapshot);
-        let content = super::content("", &snapshot.networks[0], snapshot, times).unwrap();
+        let content = super::content("", &snapshot.networks[0], snapshot, &[], times).unwrap();
         (content.title, content.icon)
     };
     let (title, icon) = head(&snapshot);
@@ -379,7 +379,7 @@ fn the_page_of_a_reset_network_shows_both_genesis_hashes() {
         });
     });
     let times = absolute_times(&snapshot);
-    let content = super::content("", &snapshot.networks[0], &snapshot, times).unwrap();
+    let content = super::content("", &snapshot.networks[0], &snapshot, &[], times).unwrap();
     assert_eq!(content.title, "n: reset · Convex peers");
     assert!(content.icon.contains("health=down"), "{}", content.icon);
     let verdict = content.section("verdict").to_string();
