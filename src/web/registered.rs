@@ -89,7 +89,7 @@ mod tests {
             let watched = peer.record.map_or("-", |record| record.peer.name.as_str());
             let order = peer.order.map(|order| order.block);
             let share = peer.entry.and_then(|entry| entry.share);
-            format!("{watched} {:?} {:?}", share, order)
+            format!("{watched} {share:?} {order:?}")
         });
         peers.collect()
     }

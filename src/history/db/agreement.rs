@@ -164,10 +164,8 @@ mod tests {
         drop(open(dir.path()));
         let file = dir.path().join(FILE_NAME);
         let sql = |text: &str| {
-            Connection::open(&file)
-                .unwrap()
-                .execute_batch(text)
-                .unwrap()
+            let connection = Connection::open(&file).unwrap();
+            connection.execute_batch(text).unwrap();
         };
         sql("DROP TABLE agreement");
         assert_eq!(open(dir.path()).agreement().unwrap(), []);

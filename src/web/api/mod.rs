@@ -125,8 +125,7 @@ fn peer_json<'a>(name: &str, snapshot: &'a Snapshot) -> Result<PeerJson<'a>, Pro
     let record = peers
         .find(|record| record.peer.name == name)
         .ok_or_else(|| Problem::no_peer(name))?;
-    let report = PeerJson::new(record, snapshot.now, snapshot.wall)
-        .with_conclusion(snapshot.conclusion_on_peer(record));
+    let report = PeerJson::new(record, snapshot.now, snapshot.wall).with_opinions(record, snapshot);
     let mut networks = snapshot.networks.iter();
     Ok(
         match networks.find(|network| network.name == record.peer.network) {

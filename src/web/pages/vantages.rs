@@ -311,3 +311,6 @@ fn proofs(proven: &[Proof]) -> Value {
         words => Value::Text(words.join(", ").replace('_', " ")),
     }
 }
+
+#[cfg(test)]
+mod tests;

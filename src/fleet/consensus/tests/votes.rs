@@ -119,7 +119,7 @@ fn blocks(range: std::ops::Range<u64>, finality: u64) -> BlocksFacts {
     }
 }
 
-fn read(net: &mut Net, blocks: BlocksFacts) -> crate::fleet::Production {
+fn read(net: &mut Net, blocks: BlocksFacts) -> Production {
     net.blocks = Some(blocks);
     net.pass(1.0);
     net.verdict().production.unwrap()
