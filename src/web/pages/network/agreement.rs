@@ -133,8 +133,8 @@ impl LaneCell {
             let class = usize::from(count > 1);
             is_different |= count > 1;
             total[class] += Duration::from_millis(to - from);
-            let (x, end) = (range.x(from), range.x(to));
-            let width = (end - x).max(LEAST_WIDTH);
+            let x = range.x(from).min(BAR_WIDTH - LEAST_WIDTH);
+            let width = (range.x(to) - x).max(LEAST_WIDTH);
             push_fmt(
                 &mut paths[class],
                 format_args!("M{x:.1} 1h{width:.1}v12h-{width:.1}z"),
@@ -191,8 +191,7 @@ impl Range {
     )]
     fn x(self, at: u64) -> f64 {
         let whole = (self.to - self.from).max(1) as f64;
-        let x = (at - self.from) as f64 / whole * BAR_WIDTH;
-        x.min(BAR_WIDTH - LEAST_WIDTH)
+        (at - self.from) as f64 / whole * BAR_WIDTH
     }
 }
 
