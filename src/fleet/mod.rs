@@ -49,6 +49,7 @@ pub use network::head::{HeadBasis, Lag};
 pub use network::member::Comparison;
 pub use network::record::QueryRecord;
 pub use network::registration::Registration;
+pub use network::registry::RegisteredStake;
 pub use network::ring::{BlockState, BlockStateCounts, HashPrefix, Ring, Shown};
 pub use network::stake::{Losable, Quorum, Stake, StakeClass};
 pub use network::throughput::{Throughput, ThroughputSource};

@@ -8,6 +8,7 @@
 )]
 
 mod consensus;
+mod vantages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -29,10 +30,11 @@ use crate::sidecar::{ProcessReading, StoreReading};
 use super::wall_time::wall_time;
 use super::{
     Condition, EndpointRecord, Health, OrderState, PeerConclusion, PeerConsensus, PeerRecord,
-    Place, Stake,
+    Place, Snapshot, Stake,
 };
 pub(crate) use consensus::ForkJson;
 use consensus::PeerConsensusJson;
+use vantages::PeerVantageJson;
 
 /// Largest integer that all JSON parsers read exactly; larger ones are written as strings.
 const MAX_EXACT: u64 = 1 << 53;
@@ -81,6 +83,9 @@ pub struct PeerJson<'a> {
     /// them and another one has evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     conclusion: Option<PeerConclusionJson>,
+    /// What each other agent says, if others are configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vantages: Vec<PeerVantageJson<'a>>,
     restarts_inferred: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     sidecar: Option<SidecarJson<'a>>,
@@ -382,6 +387,7 @@ impl<'a> PeerJson<'a> {
             stake: record.stake.as_ref().map(StakeJson::new),
             consensus: None,
             conclusion: None,
+            vantages: Vec::new(),
             restarts_inferred: record.restarts,
             sidecar: SidecarJson::new(record, now),
             endpoints: record
@@ -392,15 +398,16 @@ impl<'a> PeerJson<'a> {
         }
     }
 
-    /// The same peer with what follows from the opinions of several agents.
+    /// The same peer with the opinions of other agents, and what follows from all.
     #[must_use]
-    pub fn with_conclusion(self, conclusion: Option<PeerConclusion>) -> Self {
+    pub fn with_opinions(self, record: &'a PeerRecord, snapshot: &'a Snapshot) -> Self {
         let json = |it: PeerConclusion| PeerConclusionJson {
             place: it.place,
             process_alive: it.process_alive,
         };
         Self {
-            conclusion: conclusion.map(json),
+            conclusion: snapshot.conclusion_on_peer(record).map(json),
+            vantages: PeerVantageJson::all(record, snapshot),
             ..self
         }
     }

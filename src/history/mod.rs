@@ -1,6 +1,7 @@
 //! History of peers: the last polls in memory, and summaries and events in a database of bounded
 //! size. A slow or failing disk never delays monitoring.
 
+mod agreement;
 mod availability;
 mod db;
 mod event;
@@ -19,6 +20,7 @@ mod transcript;
 mod uptime;
 mod writer;
 
+pub use agreement::AgreementSpan;
 pub use availability::Bars;
 pub use db::{
     FILE_NAME as DATABASE_FILE_NAME, HOURS_KEPT, MEMORY_BYTES, MINUTES_KEPT, ReadError, Resolution,

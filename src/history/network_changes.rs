@@ -2,12 +2,13 @@
 //! differences between states, splits and resets.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use cad3::Hash;
 
 use crate::fleet::peer_json::ExactInteger;
-use crate::fleet::{Evidence, Fleet, NetworkVerdict, OrderState, StateDifference};
+use crate::fleet::{Evidence, NetworkVerdict, OrderState, StateDifference};
 
 use super::event::{EventKind, StateOfPeer};
 use super::event_log::{EventLog, EventSubject};
@@ -33,19 +34,18 @@ struct Observed {
 
 impl NetworkChanges {
     /// Compares the networks with their previous state and records the changes.
-    pub(super) fn record(&mut self, fleet: &Fleet, log: &EventLog) {
-        let verdicts = fleet.network_verdicts();
+    pub(super) fn record(&mut self, verdicts: &[(String, Arc<NetworkVerdict>)], log: &EventLog) {
         let mut previous = std::mem::take(&mut self.0);
         for (name, verdict) in verdicts {
-            let before = previous.remove(&name).unwrap_or_default();
+            let before = previous.remove(name).unwrap_or_default();
             let subject = EventSubject {
                 peer: None,
-                network: Some(&name),
+                network: Some(name),
             };
-            for kind in before.changes(&verdict) {
+            for kind in before.changes(verdict) {
                 log.push(SystemTime::now(), subject, kind);
             }
-            self.0.insert(name, before.followed_by(&verdict));
+            self.0.insert(name.clone(), before.followed_by(verdict));
         }
     }
 }

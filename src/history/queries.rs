@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::agreement::AgreementSpan;
 use super::db::{ReadError, Resolution, Thread};
 use super::event::Event;
 use super::event_log::Subscription;
@@ -116,6 +117,12 @@ impl History {
     pub fn peer_events(&self, peer: &str, limit: usize) -> Vec<Arc<Event>> {
         let is_of_peer = |event: &Event| event.peer.as_deref() == Some(peer);
         self.log.newest(is_of_peer, limit)
+    }
+
+    /// Returns how many states and histories a network had, and when: oldest first.
+    #[must_use]
+    pub fn agreement(&self, network: &str) -> Vec<AgreementSpan> {
+        self.agreement.of(network)
     }
 
     /// Subscribes to the events after the one with id `after`, or to all future events.

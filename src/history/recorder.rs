@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::fleet::{Observation, PeerRecord, PollObserver, Rename, Snapshot};
 
+use super::agreement::AgreementLog;
 use super::db::{Handle, PeerKey, Thread};
 use super::event::EventKind;
 use super::event_log::{EventLog, EventSubject};
@@ -37,6 +38,7 @@ pub struct History {
     above_transcript_limit: AtomicBool,
     pub(super) removed: Mutex<RemovedSummaries>,
     pub(super) log: Arc<EventLog>,
+    pub(super) agreement: Arc<AgreementLog>,
     pub(super) db: Handle,
     evidence: EvidenceKeeper,
 }
@@ -47,13 +49,21 @@ impl History {
     /// 5 s.
     pub async fn start(state_dir: Option<PathBuf>, max_bytes: u64) -> Arc<Self> {
         let log = Arc::new(EventLog::new(SystemTime::now()));
+        let agreement = Arc::<AgreementLog>::default();
+        let thread = Thread::new(
+            state_dir.clone(),
+            max_bytes,
+            Arc::clone(&log),
+            Arc::clone(&agreement),
+        );
         let history = Self {
             peers: RwLock::default(),
             above_transcript_limit: AtomicBool::new(false),
             removed: Mutex::default(),
             evidence: EvidenceKeeper::new(state_dir.as_deref()),
-            db: Thread::new(state_dir, max_bytes, Arc::clone(&log)).spawn(),
+            db: thread.spawn(),
             log,
+            agreement,
         };
         let opening = history.db.execute(Thread::ensure_open);
         if timeout(OPEN_TIMEOUT, opening).await.is_err() {

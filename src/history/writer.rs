@@ -1,7 +1,7 @@
 //! Writes new summaries and events to the database, periodically and at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -45,7 +45,9 @@ impl History {
             }
             // A disk that hangs holds up the writes, which are logged, and not this loop.
             pulse.expect(CHECK_INTERVAL);
-            network_changes.record(&fleet, &self.log);
+            let verdicts = fleet.network_verdicts();
+            network_changes.record(&verdicts, &self.log);
+            self.agreement.record(&verdicts, SystemTime::now());
             if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {
                 finished.log_end_if_slow();
             }
@@ -86,19 +88,22 @@ impl History {
         let first = Batch {
             summaries: std::mem::take(&mut *lock(&self.removed)),
             events: self.log.unwritten(),
+            agreement: self.agreement.unwritten(),
         };
         let last_id = first.events.last().map_or(0, |event| event.id);
+        let agreement = first.agreement.clone();
         if !self.write_batch(thread, first) {
             return;
         }
         self.log.mark_written(last_id);
+        self.agreement.mark_written(&agreement);
         let peers = self.peers();
         let batches = peers.chunks(MAX_PEERS_PER_BATCH).map(|peers| Batch {
             summaries: peers
                 .iter()
                 .flat_map(|it| lock(it).take_unwritten())
                 .collect(),
-            events: Vec::new(),
+            ..Batch::default()
         });
         for batch in batches {
             if !self.write_batch(thread, batch) {

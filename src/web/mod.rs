@@ -8,6 +8,7 @@ mod operator;
 mod pages;
 mod peer_names;
 mod prefix;
+mod registered;
 mod security_headers;
 
 use std::net::IpAddr;

@@ -10,6 +10,16 @@ const ends = []
 const screenshots = { after: (end) => ends.push(end) }
 mkdirSync(IMAGES, { recursive: true })
 
+/** An agent that reads the beliefs of simulated peers of unequal stake, of which it watches all but the last. */
+async function readingNetwork(stage, peers, ...faults) {
+  const stakes = ['stake=200000:1', 'stake=150000:2-3', ...faults].flatMap((fault) => ['--fault', fault])
+  const simulated = await stage.simulated(peers, '--traffic', '2s', '--watch', `1-${peers - 1}`, ...stakes)
+  const config = simulated.replace('name: simulated,', 'name: simulated, consensus_interval: 10s,')
+  const agent = await stage.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\n${config}`)
+  const shows = (what, found) => until(what, async () => found(await (await fetch(`${agent.url}/api/v1/networks/simulated`)).json()))
+  return { agent, shows }
+}
+
 /** Pictures of the page at `path`, in both colours. */
 async function shoot(browser, agent, path, name, { width = 1280, height = 800 } = {}) {
   for (const colorScheme of ['light', 'dark']) {
@@ -32,12 +42,25 @@ try {
     '--fault', 'skew=-5s:6', '--fault', 'low-stake:9')
   const ofFaulty = await faulty.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\nverdicts: { stall_after: 20s }\n${simulated}`)
   await until('the last fault', async () => (await (await fetch(`${ofFaulty.url}/`)).text()).includes('2 of 12 peers down'))
+  const [sound, forked, isolated, upgrading] = await Promise.all([
+    readingNetwork(new Stage(screenshots), 8),
+    readingNetwork(new Stage(screenshots), 6, 'fork:5:30s'),
+    readingNetwork(new Stage(screenshots), 8, 'isolate:4'),
+    readingNetwork(new Stage(screenshots), 8, 'upgrade=24h:1-6')
+  ])
+  await forked.shows('the fork', ({ consensus }) => consensus.histories?.groups.length === 2)
+  await isolated.shows('the isolated peer', ({ consensus }) => consensus.hearing.some((it) => it.isolated))
+  await upgrading.shows('the upgrade', ({ protocol }) => protocol?.pending[0]?.readiness)
   // Until the alerts fire that take a minute.
   await sleep(80_000)
   await shoot(browser, ofReal, '/', 'real', { width: 1440, height: 480 })
   await shoot(browser, ofReal, '/peers/peer-0', 'real-peer')
   await shoot(browser, ofFaulty, '/', 'faulty', { width: 1440, height: 1100 })
   await shoot(browser, ofFaulty, '/peers/sim-4', 'faulty-peer', { height: 900 })
+  await shoot(browser, sound.agent, '/networks/simulated', 'network', { width: 1440, height: 1500 })
+  await shoot(browser, forked.agent, '/networks/simulated#histories-title', 'network-fork', { width: 1440, height: 900 })
+  await shoot(browser, isolated.agent, '/networks/simulated#hearing-title', 'network-isolated', { width: 1440, height: 900 })
+  await shoot(browser, upgrading.agent, '/networks/simulated', 'network-upgrade', { width: 1440, height: 900 })
   await shoot(browser, ofFaulty, '/', 'phone', { width: 390, height: 844 })
 } finally {
   for (const end of ends.reverse()) await end()

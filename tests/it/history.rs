@@ -1,5 +1,6 @@
 //! The history: recorded by the fleet, readable before and after it is written to disk.
 
+mod agreement;
 mod events;
 mod evidence;
 mod recent;

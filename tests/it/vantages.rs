@@ -69,7 +69,7 @@ async fn an_agent_that_is_cut_off_knows_from_another_one_whether_it_alone_is() {
     fs::write(&a.config, config("a", &simulated, &of_a, &vantages)).unwrap();
     assert_eq!(a.post("/-/reload", &[]).await.0, 200);
     shows(&a, "/peers/p1", "<bdi>other</bdi>").await;
-    shows(&a, "/networks/n", "<bdi>a (this agent)</bdi>").await;
+    shows(&a, "/networks/n", "<bdi>a</bdi> <small>this agent</small>").await;
 
     cut(&of_a[0]).await;
     shows(&a, "/peers/p1", "The cause is the path").await;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 use convex_client::chain::RegisteredPeer;
+use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 use convex_client::{Endpoint, OrderPoints};
 use tokio::time::Instant;
 
@@ -14,8 +15,8 @@ use crate::fleet::peer::endpoint::Measured;
 use crate::fleet::{
     ConsensusVerdict, Evidence, Fork, ForkedBlock, Health, Heard, Hearing, HearingCell, Histories,
     History, LastBlock, LastPoll, NetworkSnapshot, NetworkVerdict, OrderState, PeerRecord, Pending,
-    PendingUpgrade, Production, ProtocolVerdict, Snapshot, Stake, Throughput, ThroughputSource,
-    Vantages, Vote, WalkResult,
+    PendingUpgrade, Production, ProtocolVerdict, RegisteredStake, Snapshot, Stake, Throughput,
+    ThroughputSource, Vantages, Vote, WalkResult,
 };
 
 /// Time of the snapshots, in milliseconds since the epoch.
@@ -37,6 +38,7 @@ pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
         order: OrderState::Advancing,
         head: Some(999),
         split: Evidence::Disproven,
+        registered_peers: (1..=peers).map(|i| registered(i, peers)).collect(),
         consensus: Arc::new(verdict(peers, watched, now, wall)),
         ..NetworkVerdict::default()
     };
@@ -195,6 +197,16 @@ pub(crate) fn support(record: &mut PeerRecord, version: i64, now: Instant) {
     });
 }
 
+/// The entry of the peer `i` of so many with equal stake.
+fn registered(i: u8, peers: u8) -> RegisteredStake {
+    let share = Some(1.0 / f64::from(peers));
+    RegisteredStake {
+        key: key(i),
+        share,
+        stake: stake(MINIMUM_OWN_STAKE_COPPER, MINIMUM_OWN_STAKE_COPPER, share),
+    }
+}
+
 fn record(i: u8) -> PeerRecord {
     let endpoint = Endpoint::parse("tcp://192.0.2.1").expect("an address is an endpoint");
     let mut peer = Peer::from_endpoint(endpoint);
@@ -273,6 +285,7 @@ fn production() -> Production {
         timestamp_ms: NOW_MS - 1_000 * (1_001 - i64::try_from(index).expect("it is small")),
         transactions: 3,
         is_final: index < 1_000,
+        finality_seconds: (index == 999).then_some(0.25),
     };
     Production {
         last: (997..=1_000).map(block).collect(),

@@ -61,6 +61,7 @@ impl ProductionWatch {
             let Some((maker, timestamp_ms, transactions)) = block.made else {
                 continue;
             };
+            let finality_seconds = self.known_finality(block.index, &maker);
             self.last.retain(|known| known.index != block.index);
             self.last.push_back(LastBlock {
                 index: block.index,
@@ -68,6 +69,7 @@ impl ProductionWatch {
                 timestamp_ms,
                 transactions,
                 is_final: block.index < read.finality,
+                finality_seconds,
             });
         }
         let end = read.blocks.last().map_or(0, |block| block.index + 1);
@@ -131,7 +133,7 @@ impl ProductionWatch {
         (elapsed > 0.0).then(|| transactions / elapsed)
     }
 
-    /// Finds how long it took from a block's date until the order of its maker had it final. Both are
+    /// Finds how long it took from each block's date until the order of its maker had it final. Both are
     /// by the clock of the maker. An order that has blocks which are not final has changed since.
     fn record_finality(&mut self, round: &RoundFacts, counted_before: Option<u64>) {
         let Some(counted) = counted_before else {
@@ -147,10 +149,22 @@ impl ProductionWatch {
             let took_ms = order.signed_ms - block.timestamp_ms;
             (is_new && took_ms >= 0).then(|| (index, seconds_from_ms(took_ms)))
         });
-        let newest = times.max_by_key(|(index, _)| *index);
-        if let Some((_, seconds)) = newest {
-            self.finality_seconds = Some(seconds);
+        let times: BTreeMap<u64, f64> = times.collect();
+        for block in &mut self.last {
+            if let Some(seconds) = times.get(&block.index) {
+                block.finality_seconds = Some(*seconds);
+            }
         }
+        if let Some((_, seconds)) = times.last_key_value() {
+            self.finality_seconds = Some(*seconds);
+        }
+    }
+
+    /// Returns what is known already of a block that is read once more.
+    fn known_finality(&self, index: u64, maker: &Hash) -> Option<f64> {
+        let mut known = self.last.iter();
+        let block = known.find(|known| known.index == index && known.maker == *maker)?;
+        block.finality_seconds
     }
 
     fn oldest_pending(&self, wall: SystemTime) -> Option<Pending> {

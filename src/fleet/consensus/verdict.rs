@@ -194,6 +194,9 @@ pub struct LastBlock {
     pub transactions: u64,
     /// Whether it was final when it was read.
     pub is_final: bool,
+    /// Time in seconds from its date until its maker had it final, both by the clock of the maker;
+    /// none unless an order that was read shows it.
+    pub finality_seconds: Option<f64>,
 }
 
 /// The oldest block that is not final.

@@ -11,7 +11,7 @@ mod progress;
 mod recent;
 pub(super) mod record;
 pub(super) mod registration;
-mod registry;
+pub(super) mod registry;
 mod relations;
 pub(super) mod ring;
 pub(super) mod stake;

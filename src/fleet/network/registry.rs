@@ -1,5 +1,6 @@
 //! What the registry of peers says about the watched ones: their weights, stake and standing.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,10 +20,26 @@ use super::watch::NetworkWatch;
 /// [`Member::weight`].
 pub(super) const WHOLE: u32 = 1_000_000_000;
 
+/// Largest number of registered peers that are listed with their stake: anyone can register more.
+const MAX_LISTED: usize = 1_000;
+
+/// A registered peer with its stake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegisteredStake {
+    /// Key of the peer.
+    pub key: Hash,
+    /// Its share of the registered stake, 0 to 1; none while the whole is unknown.
+    pub share: Option<f64>,
+    /// Its entry in the registry.
+    pub stake: Stake,
+}
+
 /// A registry, and the stake and weights that follow from it.
 #[derive(Debug)]
 pub(in crate::fleet) struct WeighedRegistry {
     registry: Registry,
+    /// The peers with the most stake, the first one with most, at most [`MAX_LISTED`].
+    pub(super) by_stake: Arc<[RegisteredStake]>,
     /// Fractions of the registered weight by key. Empty if the total is unknown: anyone can register
     /// more peers than are read.
     weights: HashMap<Hash, f64>,
@@ -32,8 +49,10 @@ pub(in crate::fleet) struct WeighedRegistry {
 
 impl WeighedRegistry {
     fn new(registry: Registry, read: SystemTime) -> Self {
+        let weights = registry.weights().into_iter().collect();
         Self {
-            weights: registry.weights().into_iter().collect(),
+            by_stake: by_stake(&registry, &weights),
+            weights,
             registry,
             read,
         }
@@ -82,6 +101,23 @@ impl WeighedRegistry {
     pub(super) const fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+/// Returns the peers of a registry with the most stake, the first one with most.
+fn by_stake(registry: &Registry, weights: &HashMap<Hash, f64>) -> Arc<[RegisteredStake]> {
+    let shares = registry.stakes();
+    let mut peers: Vec<(&Hash, &RegisteredPeer)> = registry.peers.iter().collect();
+    peers.sort_by_key(|(_, peer)| Reverse(peer.stake_copper()));
+    let heaviest = peers.into_iter().take(MAX_LISTED);
+    heaviest
+        .filter_map(|(key, _)| {
+            Some(RegisteredStake {
+                key: *key,
+                share: shares.get(key).copied(),
+                stake: Stake::from_registry(registry, weights, key)?,
+            })
+        })
+        .collect()
 }
 
 impl NetworkWatch {

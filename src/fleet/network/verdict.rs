@@ -14,7 +14,7 @@ use super::consensus::split_of_histories;
 use super::genesis::NetworkReset;
 use super::head::{Head, HeadBasis, Lag};
 use super::member::{Comparison, Member};
-use super::registry::{WHOLE, WeighedRegistry};
+use super::registry::{RegisteredStake, WHOLE, WeighedRegistry};
 use super::ring::HashPrefix;
 use super::stake::{Quorum, Stake};
 use super::upgrades::ProtocolVerdict;
@@ -53,6 +53,9 @@ pub struct NetworkVerdict {
     pub reset: Option<NetworkReset>,
     /// Number of peers registered on chain.
     pub registered: Option<i64>,
+    /// The registered peers with the most stake, the first one with most; at most 1,000. Empty
+    /// before the registry was read.
+    pub registered_peers: Arc<[RegisteredStake]>,
     /// Stake by the standing of its peers, once the registry is known.
     pub quorum: Option<Quorum>,
     /// Coin staked on the registered peers, in copper.
@@ -211,6 +214,10 @@ impl NetworkWatch {
             is_reset,
             reset,
             registered: (self.registered > 0).then_some(self.registered),
+            registered_peers: self
+                .registry
+                .as_ref()
+                .map_or_else(Arc::default, |registry| Arc::clone(&registry.by_stake)),
             quorum: registry
                 .and_then(|registry| Quorum::from_registry(registry, &self.stake_classes(now))),
             stake_copper: registry

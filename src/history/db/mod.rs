@@ -5,6 +5,7 @@
 //! incremental vacuum), reports a damaged file as an error instead of a panic, and merges a late
 //! minute in one statement. `redb` doubles its file as it grows; `fjall` has no bound.
 
+mod agreement;
 mod error;
 mod expiry;
 mod retention;

@@ -6,6 +6,7 @@ use rusqlite::OptionalExtension;
 
 use crate::history::time::unix_minute;
 
+use super::agreement;
 use super::error::StoreError;
 use super::expiry::Expiry;
 use super::schema::Resolution;
@@ -46,11 +47,13 @@ impl Store {
         set.map_err(|error| self.error(error))
     }
 
-    /// Deletes the oldest minutes, then the oldest hours, then the oldest events until the batch
-    /// fits. Returns whether it does.
+    /// Deletes the oldest minutes, then the oldest hours, then the oldest events, then the oldest
+    /// spans of agreement until the batch fits. Returns whether it does.
     pub(super) fn free_space_for(&mut self, batch: &Batch) -> Result<bool, StoreError> {
         let rows = batch.summaries.len() as u64 * Resolution::ALL.len() as u64;
-        let bytes = rows * MAX_SUMMARY_BYTES + batch.events.len() as u64 * EVENT_BYTES;
+        let bytes = rows * MAX_SUMMARY_BYTES
+            + batch.events.len() as u64 * EVENT_BYTES
+            + batch.agreement.len() as u64 * MAX_SUMMARY_BYTES;
         let needed = bytes / self.page_bytes + 8;
         loop {
             let used = self.pragma("page_count")? - self.pragma("freelist_count")?;
@@ -79,7 +82,8 @@ impl Store {
         }
         let delete =
             "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT 1000)";
-        Ok(self.connection.execute(delete, [])? > 0)
+        let deleted = self.connection.execute(delete, [])?;
+        Ok(deleted > 0 || agreement::delete_oldest(&self.connection)?)
     }
 
     /// Returns the oldest and the newest step of a table; `None` if it is empty.

@@ -11,11 +11,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::config::require_regular;
 use crate::fleet::Rename;
+use crate::history::agreement::AgreementSpan;
 use crate::history::event::Event;
 use crate::history::event_log::{EVENTS_KEPT, MAX_STORED_ID};
 use crate::history::summary::Summary;
 use crate::history::time::unix_millis;
 
+use super::agreement;
 use super::error::{StoreError, store_error};
 use super::expiry::Expiry;
 use super::schema::{
@@ -38,6 +40,8 @@ pub(in crate::history) struct Batch {
     /// Summaries by peer and minute since the epoch; merged with the stored summary of that minute.
     pub(in crate::history) summaries: Vec<(PeerKey, u32, Summary)>,
     pub(in crate::history) events: Vec<Arc<Event>>,
+    /// Spans by network. One that is stored already is replaced.
+    pub(in crate::history) agreement: Vec<(Arc<str>, AgreementSpan)>,
 }
 
 /// An open database.
@@ -120,7 +124,9 @@ impl Store {
         } else {
             store.delete_impossible()
         };
-        ready.map_err(|error| store.error(error))?;
+        ready
+            .and_then(|()| agreement::create_table(&store.connection))
+            .map_err(|error| store.error(error))?;
         store.set_max_bytes(max_bytes)?;
         store.load_peers()?;
         Ok(store)
@@ -293,6 +299,7 @@ impl Store {
                 )?;
             }
         }
+        agreement::insert(&transaction, &batch.agreement)?;
         transaction.commit()?;
         // Only after the commit: ids of a rolled back transaction are not valid.
         self.peers.extend(seen_peers);

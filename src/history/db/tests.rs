@@ -68,7 +68,7 @@ fn batch(peers: u32, minutes: impl IntoIterator<Item = u32>) -> Batch {
         |minute| (0..peers).map(move |name| (peer(name), minute, typical_summary(minute)));
     Batch {
         summaries: minutes.into_iter().flat_map(summaries).collect(),
-        events: Vec::new(),
+        ..Batch::default()
     }
 }
 
@@ -149,7 +149,7 @@ proptest! {
         let mut expected = Summary::default();
         for part in &parts {
             let summaries = vec![(peer("a"), 120, part.clone())];
-            store.write_and_prune(&Batch { summaries, events: Vec::new() }, at_minute(121)).unwrap();
+            store.write_and_prune(&Batch { summaries, ..Batch::default() }, at_minute(121)).unwrap();
             expected.merge(part);
         }
         for (resolution, step) in [(Resolution::Minute, 120), (Resolution::Hour, 2)] {
@@ -351,8 +351,8 @@ fn a_batch_that_cannot_fit_is_refused_without_harm() {
 fn the_oldest_events_are_dropped_for_the_newest() {
     let mut store = Store::in_memory(AMPLE_BYTES).unwrap();
     let events = |ids: Range<u64>| Batch {
-        summaries: Vec::new(),
         events: ids.map(event).collect(),
+        ..Batch::default()
     };
     let kept = EVENTS_KEPT as u64;
     store

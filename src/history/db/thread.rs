@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Rename;
+use crate::history::agreement::{AgreementLog, AgreementSpan};
 use crate::history::event::Event;
 use crate::history::event_log::EventLog;
 use crate::supervisor::panic_message;
@@ -27,6 +28,9 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Size limit of the history in bytes if there is no `state_dir`.
 pub const MEMORY_BYTES: u64 = 16 << 20;
+
+/// The stored spans by network.
+type StoredSpans = Vec<(Arc<str>, AgreementSpan)>;
 
 type Job = Box<dyn FnOnce(&mut Thread) + Send>;
 
@@ -96,6 +100,8 @@ pub(in crate::history) struct Thread {
     max_bytes: u64,
     store: Option<Store>,
     log: Arc<EventLog>,
+    agreement: Arc<AgreementLog>,
+    /// Whether both were restored.
     log_restored: bool,
     failing: bool,
     expiry: Expiry,
@@ -106,12 +112,14 @@ impl Thread {
         dir: Option<PathBuf>,
         max_bytes: u64,
         log: Arc<EventLog>,
+        agreement: Arc<AgreementLog>,
     ) -> Self {
         Self {
             dir,
             max_bytes,
             store: None,
             log,
+            agreement,
             log_restored: false,
             failing: false,
             expiry: Expiry::default(),
@@ -148,27 +156,29 @@ impl Thread {
     /// Opens the database and brings the event log up to date with it.
     fn open(&mut self) -> Result<Store, StoreError> {
         let opened = self.open_store();
-        let (store, events) = match opened {
+        let (store, events, agreement) = match opened {
             Err(error) if self.quarantine_if_unusable(&error) => self.open_store()?,
             opened => opened?,
         };
         if self.log_restored {
             let last_id = events.last().map_or(0, |event| event.id);
             self.log.set_last_written(last_id);
+            self.agreement.mark_unwritten();
         } else {
             self.log.restore(events);
+            self.agreement.restore(agreement);
             self.log_restored = true;
         }
         Ok(store)
     }
 
-    fn open_store(&self) -> Result<(Store, Vec<Event>), StoreError> {
+    fn open_store(&self) -> Result<(Store, Vec<Event>, StoredSpans), StoreError> {
         let store = match &self.dir {
             None => Store::in_memory(self.max_bytes.min(MEMORY_BYTES)),
             Some(dir) => Store::open(dir, self.max_bytes),
         }?;
-        let events = store.events()?;
-        Ok((store, events))
+        let (events, agreement) = (store.events()?, store.agreement()?);
+        Ok((store, events, agreement))
     }
 
     /// Renames the database if `error` says that it is unusable. Returns whether it was renamed.
@@ -280,7 +290,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_query_times_out_while_the_disk_hangs_and_succeeds_later() {
         let log = Arc::new(EventLog::new(SystemTime::now()));
-        let handle = Thread::new(None, MEMORY_BYTES, log).spawn();
+        let handle = Thread::new(None, MEMORY_BYTES, log, Arc::default()).spawn();
         let (resume, resumed) = std::sync::mpsc::channel::<()>();
         let hanging = tokio::spawn({
             let handle = handle.clone();
@@ -304,7 +314,8 @@ mod tests {
     async fn a_job_that_panics_does_not_end_the_thread() {
         let log = Arc::new(EventLog::new(SystemTime::now()));
         let dir = tempfile::tempdir().unwrap();
-        let handle = Thread::new(Some(dir.path().to_owned()), MEMORY_BYTES, log).spawn();
+        let dir_path = Some(dir.path().to_owned());
+        let handle = Thread::new(dir_path, MEMORY_BYTES, log, Arc::default()).spawn();
         handle.execute(|_| panic!("as scripted")).await;
         let events = handle.query(|thread| thread.read(Store::events)).await;
         assert_eq!(events.unwrap(), []);

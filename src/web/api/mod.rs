@@ -10,7 +10,6 @@ mod actions;
 mod alerts;
 mod badge;
 mod conditional;
-mod consensus;
 mod events;
 mod history;
 mod networks;
@@ -100,6 +99,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(transcripts::transcripts))
         .routes(routes!(networks::networks))
         .routes(routes!(networks::network))
+        .routes(routes!(networks::agreement::agreement))
         .routes(routes!(opinion::opinion))
         .routes(routes!(alerts::alerts))
         .routes(routes!(actions::actions))
@@ -125,8 +125,7 @@ fn peer_json<'a>(name: &str, snapshot: &'a Snapshot) -> Result<PeerJson<'a>, Pro
     let record = peers
         .find(|record| record.peer.name == name)
         .ok_or_else(|| Problem::no_peer(name))?;
-    let report = PeerJson::new(record, snapshot.now, snapshot.wall)
-        .with_conclusion(snapshot.conclusion_on_peer(record));
+    let report = PeerJson::new(record, snapshot.now, snapshot.wall).with_opinions(record, snapshot);
     let mut networks = snapshot.networks.iter();
     Ok(
         match networks.find(|network| network.name == record.peer.network) {

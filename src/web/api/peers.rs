@@ -116,7 +116,7 @@ fn list(
             let report = PeerJson::new(record, snapshot.now, snapshot.wall);
             report
                 .with_consensus(consensus.of(record))
-                .with_conclusion(snapshot.conclusion_on_peer(record))
+                .with_opinions(record, snapshot)
         })
         .collect();
     let mut response = json(headers, &reports)?;

@@ -12,6 +12,7 @@ const NOTABLE_SKEW: f64 = 0.5;
 pub(super) enum Column {
     Peer,
     Health,
+    Vantages,
     Availability,
     Latency,
     Order,
@@ -23,9 +24,10 @@ pub(super) enum Column {
 }
 
 impl Column {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Peer,
         Self::Health,
+        Self::Vantages,
         Self::Availability,
         Self::Latency,
         Self::Order,
@@ -41,6 +43,7 @@ impl Column {
         match self {
             Self::Peer => "Peer",
             Self::Health => "Health",
+            Self::Vantages => "Other agents",
             Self::Availability => "Availability",
             Self::Latency => "Latency",
             Self::Order => "Order",
@@ -65,7 +68,7 @@ impl Column {
         match self {
             Self::Peer => Some(Sort::Name),
             Self::Health => Some(Sort::Severity),
-            Self::Availability => None,
+            Self::Availability | Self::Vantages => None,
             Self::Latency => Some(Sort::Latency),
             Self::Order => Some(Sort::Order),
             Self::Lag => Some(Sort::Lag),
@@ -81,6 +84,7 @@ impl Column {
         let now = snapshot.now;
         match self {
             Self::Peer | Self::Health | Self::Availability | Self::Latency | Self::State => true,
+            Self::Vantages => !snapshot.vantages.others.is_empty(),
             Self::Order => record.order(now).is_some(),
             Self::Lag => record.lag(now).is_some(),
             Self::Stake => record.stake.is_some(),

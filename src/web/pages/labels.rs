@@ -3,7 +3,7 @@
 use convex_client::FailureReason;
 
 use crate::failure::Reason;
-use crate::fleet::{Condition, OrderState};
+use crate::fleet::{Comparison, Condition, OrderState};
 
 /// Texts for the levels of an order.
 pub(super) const ORDER_LEVELS: [&str; convex_client::ORDER_LEVELS.len()] =
@@ -63,6 +63,16 @@ pub(super) const fn reason(reason: Reason) -> &'static str {
         Reason::WrongNetwork => "is of another network",
         Reason::WrongPeer => "another peer answers",
         Reason::MONITOR => "the monitor's own trouble",
+    }
+}
+
+/// Returns the text for how the states of a peer compare with those of others, and its CSS class.
+pub(super) const fn comparison(comparison: Comparison) -> (&'static str, &'static str) {
+    match comparison {
+        Comparison::Agrees => ("✓ agrees", "up"),
+        Comparison::Differs => ("✕ differs", "down"),
+        Comparison::Diverged { .. } => ("✕ diverged", "down"),
+        Comparison::NotCompared => ("not compared", "quiet"),
     }
 }
 

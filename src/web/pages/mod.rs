@@ -14,6 +14,7 @@ mod headline;
 mod history_panel;
 mod icon;
 mod labels;
+mod ladder;
 mod live;
 mod network;
 mod network_card;
@@ -324,7 +325,8 @@ fn network_content(
     snapshot: &Snapshot,
     times: TimeFormat,
 ) -> askama::Result<Content> {
-    let mut content = network::content(&state.prefix, network, snapshot, times)?;
+    let agreement = state.history.agreement(&network.name);
+    let mut content = network::content(&state.prefix, network, snapshot, &agreement, times)?;
     let alerts = AlertsSection::new(state, Scope::Network(&network.name), times);
     content
         .sections

@@ -27,6 +27,8 @@ pub(super) struct NetworkStrip<'a> {
     pub(super) time_to_final: Option<String>,
     pub(super) upgrade: Option<UpgradeSummary>,
     pub(super) stake: Option<StakeBar>,
+    /// What follows from the opinions of several agents.
+    pub(super) conclusion: Option<&'static str>,
 }
 
 /// The next upgrade of the protocol.
@@ -77,6 +79,7 @@ impl<'a> NetworkStrip<'a> {
                     is_at_risk: next.is_at_risk(),
                 })
             }),
+            conclusion: snapshot.conclusion_on_network(network).meaning(),
             stake: verdict.quorum.as_ref().map(|quorum| {
                 let (losable, class) = losable(network).unwrap_or_default();
                 StakeBar {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use convex_client::ORDER_LEVELS;
 
 use crate::alerting;
 use crate::config::Role;
@@ -17,7 +16,9 @@ use super::format::{
     Markup, TimeFormat, Timestamp, latency, number, offset, percent, sanitize, short_cvm,
     short_duration,
 };
+use super::ladder::Ladder;
 use super::sparklines::{ROW_POLLS, sparkline};
+use super::vantages::VantageCell;
 use super::{labels, selection};
 
 /// A row; unknown values are `None`.
@@ -37,6 +38,7 @@ pub(super) struct Row<'a> {
     conditions: Vec<ConditionLink>,
     /// When it last answered, if it does not.
     last_success: Option<Timestamp>,
+    vantages: Option<VantageCell>,
     availability: Option<Arc<Availability>>,
     endpoints: Vec<EndpointCell<'a>>,
     sparkline: Markup,
@@ -72,18 +74,8 @@ struct EndpointFailure {
 
 /// The order as a ladder, and its state if that is trouble.
 struct OrderCell {
-    steps: Vec<LadderStep>,
+    ladder: Ladder,
     trouble: Option<&'static str>,
-}
-
-/// One level of the ladder.
-struct LadderStep {
-    /// The number of blocks at the first level, at the others how many fewer than the one before.
-    text: String,
-    /// CSS class.
-    class: &'static str,
-    /// Name and number.
-    title: String,
 }
 
 /// Whether the state agrees with that of other peers.
@@ -192,6 +184,7 @@ impl<'a> Row<'a> {
             last_success: selection::last_success(record)
                 .filter(|_| is_silent)
                 .map(|at| times.at(at)),
+            vantages: VantageCell::of(record, snapshot),
             availability,
             endpoints: endpoints.collect(),
             sparkline: sparkline(polls),
@@ -225,35 +218,10 @@ impl OrderCell {
             .poll_answer(now)
             .and_then(|answer| answer.state_block);
         let executed = executed.map(|block| block.saturating_add(1));
-        let levels = ORDER_LEVELS.into_iter().zip(order.by_level().map(Some));
-        let mut above: Option<i64> = None;
-        let steps = levels
-            .chain([("executed", executed)])
-            .map(|(name, blocks)| {
-                let Some(blocks) = blocks else {
-                    return LadderStep {
-                        text: "?".to_owned(),
-                        class: "unknown",
-                        title: format!("{name}: not known"),
-                    };
-                };
-                let fewer = above.map(|above| above.saturating_sub(blocks));
-                above = Some(blocks);
-                let (text, class) = match fewer {
-                    None => (number(blocks), "first"),
-                    Some(..=0) => ("=".to_owned(), "equal"),
-                    Some(fewer) => (number(-fewer), "fewer"),
-                };
-                LadderStep {
-                    text,
-                    class,
-                    title: format!("{name} {}", number(blocks)),
-                }
-            });
         let state = record.order_state(now);
         let trouble = matches!(state, OrderState::Stalled | OrderState::Receding);
         Some(Self {
-            steps: steps.collect(),
+            ladder: Ladder::new(order, executed),
             trouble: trouble.then(|| labels::order_state(state)),
         })
     }
@@ -261,12 +229,7 @@ impl OrderCell {
 
 impl StateCell {
     fn of(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat) -> Self {
-        let (text, class) = match record.comparison {
-            Comparison::Agrees => ("✓ agrees", "up"),
-            Comparison::Differs => ("✕ differs", "down"),
-            Comparison::Diverged { .. } => ("✕ diverged", "down"),
-            Comparison::NotCompared => ("not compared", "quiet"),
-        };
+        let (text, class) = labels::comparison(record.comparison);
         Self {
             text,
             class,

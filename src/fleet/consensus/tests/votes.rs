@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fleet::Production;
 use crate::fleet::consensus::facts::{BlockFacts, BlocksFacts};
 use crate::fleet::consensus::production::ProductionWatch;
 use crate::fleet::consensus::round::MAX_BLOCKS_IN_ROUND;
@@ -118,7 +119,7 @@ fn blocks(range: std::ops::Range<u64>, finality: u64) -> BlocksFacts {
     }
 }
 
-fn read(net: &mut Net, blocks: BlocksFacts) -> crate::fleet::Production {
+fn read(net: &mut Net, blocks: BlocksFacts) -> Production {
     net.blocks = Some(blocks);
     net.pass(1.0);
     net.verdict().production.unwrap()
@@ -189,8 +190,20 @@ fn the_time_to_final_is_by_the_clock_of_the_maker_and_of_new_blocks_only() {
         net.sign('b', points, None);
         let dated_ms = 1_000_000_000 + (last - 1) * 1_000;
         net.peer('b').order.facts.signed_ms = dated_ms + signed_after;
-        let found = read(&mut net, blocks(9..12, finality)).finality_seconds;
-        assert_eq!(found, expected, "{points:?} {signed_after}");
+        let found = read(&mut net, blocks(9..12, finality));
+        assert_eq!(
+            found.finality_seconds, expected,
+            "{points:?} {signed_after}"
+        );
+        let of_block = |production: &Production| {
+            let mut blocks = production.last.iter();
+            let block = blocks.find(|block| i64::try_from(block.index) == Ok(last - 1));
+            block.and_then(|block| block.finality_seconds)
+        };
+        assert_eq!(of_block(&found), expected, "{points:?} {signed_after}");
+        // It is known still when the block is read once more.
+        let again = read(&mut net, blocks(9..12, finality));
+        assert_eq!(of_block(&again), expected, "{points:?} {signed_after}");
     }
 }
 

@@ -1,19 +1,26 @@
 //! Who hears whom, as a matrix: a row for each peer whose belief was read, a column for each
 //! registered peer.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use askama::Template;
 use cad3::Hash;
 
 use crate::fleet::{Heard, Hearing, HearingCell};
-use crate::web::pages::format::percent;
+use crate::web::pages::format::{Markup, percent};
 use crate::web::pages::peer_link::PeerLink;
 
-use super::NetworkView;
+use super::{NetworkView, matrix};
 
-/// Maximum number of rows and of columns; the API has the others.
-const MAX_PEERS: usize = 64;
+/// Maximum number of rows and of columns of a table; more are drawn as a picture.
+const MAX_TABLE_PEERS: usize = 64;
+
+/// Maximum number of rows and of columns of the picture: about as many as orders are read of.
+const MAX_DRAWN_PEERS: usize = 256;
+
+/// Maximum number of peers that are named beside one that lacks their orders.
+const MAX_NAMED_PEERS: usize = 6;
 
 /// The titles of more columns than this are turned.
 const MAX_WIDE_COLUMNS: usize = 8;
@@ -22,10 +29,35 @@ const MAX_WIDE_COLUMNS: usize = 8;
 #[template(path = "pages/hearing.html")]
 pub(super) struct HearingSection<'a> {
     prefix: &'a str,
+    is_empty: bool,
+    /// The table; empty if there are too many peers for one.
     columns: Vec<PeerLink>,
     rows: Vec<HearingRow>,
-    more_columns: usize,
+    large: Option<LargeMatrix>,
+}
+
+/// The matrix of too many peers for a table: a picture of all, and the rows of those that lack orders.
+struct LargeMatrix {
+    picture: Markup,
+    rows: usize,
+    columns: usize,
+    /// Numbers of those that are not drawn.
     more_rows: usize,
+    more_columns: usize,
+    lacking: Vec<LackingRow>,
+    more_lacking: usize,
+}
+
+/// A peer that lacks orders which it should have, or is isolated or unheard.
+struct LackingRow {
+    peer: PeerLink,
+    heard: Option<String>,
+    is_isolated: bool,
+    is_unheard: bool,
+    /// Number of peers whose newest orders it lacks, and the heaviest of them.
+    missing: usize,
+    shown: Vec<PeerLink>,
+    more: usize,
 }
 
 struct HearingRow {
@@ -50,26 +82,29 @@ impl<'a> HearingSection<'a> {
     pub(super) fn new(view: &NetworkView<'a>) -> Self {
         let consensus = &view.network.verdict.consensus;
         let keys = columns(view);
-        let shown = &keys[..keys.len().min(MAX_PEERS)];
+        let place = |hearing: &Hearing| keys.iter().position(|key| *key == hearing.key);
+        let mut hearing: Vec<&Hearing> = consensus.hearing.iter().collect();
+        hearing.sort_by_cached_key(|it| (place(it).unwrap_or(usize::MAX), it.name.clone()));
+        let is_large = keys.len().max(hearing.len()) > MAX_TABLE_PEERS;
+        let large = is_large.then(|| LargeMatrix::new(&hearing, &keys, view));
+        if is_large {
+            hearing.clear();
+        }
+        let shown = if is_large { &[] } else { keys.as_slice() };
         let columns: Vec<PeerLink> = shown
             .iter()
             .map(|key| PeerLink::new(key, &view.names))
             .collect();
-        let place = |hearing: &Hearing| keys.iter().position(|key| *key == hearing.key);
-        let mut hearing: Vec<&Hearing> = consensus.hearing.iter().collect();
-        hearing.sort_by_cached_key(|it| {
-            let is_sound = !it.is_isolated && !it.is_unheard;
-            (is_sound, place(it).unwrap_or(usize::MAX), it.name.clone())
-        });
-        let rows = hearing.iter().take(MAX_PEERS).map(|hearing| {
-            let peer = PeerLink::named(&hearing.name, view.snapshot);
+        // Those with trouble first.
+        hearing.sort_by_key(|it| !it.is_isolated && !it.is_unheard);
+        let rows = hearing.iter().map(|hearing| {
             let marks = shown.iter().zip(&columns).map(|(key, column)| {
                 let cell = hearing.cells.get(key).copied();
                 Mark::new(&hearing.name, column, cell, hearing.key == *key)
             });
             HearingRow {
                 marks: marks.collect(),
-                peer,
+                peer: PeerLink::named(&hearing.name, view.snapshot),
                 heard: hearing.heard_stake.map(percent),
                 is_isolated: hearing.is_isolated,
                 is_unheard: hearing.is_unheard,
@@ -77,15 +112,62 @@ impl<'a> HearingSection<'a> {
         });
         Self {
             prefix: view.prefix,
+            is_empty: consensus.hearing.is_empty(),
             rows: rows.collect(),
-            more_rows: hearing.len().saturating_sub(MAX_PEERS),
-            more_columns: keys.len() - shown.len(),
             columns,
+            large,
         }
     }
 
     fn has_turned_titles(&self) -> bool {
         self.columns.len() > MAX_WIDE_COLUMNS
+    }
+}
+
+impl LargeMatrix {
+    fn new(hearing: &[&Hearing], keys: &[Hash], view: &NetworkView<'_>) -> Self {
+        let drawn = &hearing[..hearing.len().min(MAX_DRAWN_PEERS)];
+        let columns = &keys[..keys.len().min(MAX_DRAWN_PEERS)];
+        let lacking = hearing.iter().map(|it| LackingRow::new(it, keys, view));
+        let mut lacking: Vec<LackingRow> = lacking
+            .filter(|row| row.is_isolated || row.is_unheard || row.missing > 0)
+            .collect();
+        lacking.sort_by_key(|row| (!row.is_isolated && !row.is_unheard, Reverse(row.missing)));
+        let more_lacking = lacking.len().saturating_sub(MAX_TABLE_PEERS);
+        lacking.truncate(MAX_TABLE_PEERS);
+        Self {
+            picture: matrix::draw(drawn, columns),
+            rows: hearing.len(),
+            columns: keys.len(),
+            more_rows: hearing.len() - drawn.len(),
+            more_columns: keys.len() - columns.len(),
+            lacking,
+            more_lacking,
+        }
+    }
+}
+
+impl LackingRow {
+    fn new(hearing: &Hearing, keys: &[Hash], view: &NetworkView<'_>) -> Self {
+        let is_missing = |key: &&Hash| {
+            let cell = hearing.cells.get(key).filter(|_| **key != hearing.key);
+            cell.is_some_and(|cell| match cell.heard {
+                Heard::Current | Heard::Unread => false,
+                Heard::Older | Heard::Nothing => cell.is_judged,
+                Heard::Invalid => true,
+            })
+        };
+        let missing: Vec<&Hash> = keys.iter().filter(is_missing).collect();
+        let named = missing.iter().take(MAX_NAMED_PEERS);
+        Self {
+            peer: PeerLink::named(&hearing.name, view.snapshot),
+            heard: hearing.heard_stake.map(percent),
+            is_isolated: hearing.is_isolated,
+            is_unheard: hearing.is_unheard,
+            shown: named.map(|key| PeerLink::new(key, &view.names)).collect(),
+            more: missing.len().saturating_sub(MAX_NAMED_PEERS),
+            missing: missing.len(),
+        }
     }
 }
 

@@ -1,9 +1,13 @@
-//! The page of one network: its verdict, its upgrades, its histories, how peers vote, who hears whom, who makes the
-//! blocks, and what was read of whom.
+//! The page of one network: its verdict, its upgrades, its registered peers, its states and histories now and over
+//! time, how peers vote, who hears whom, who makes the blocks, and what was compared and read.
 
+mod agreement;
+mod compared;
 mod hearing;
 mod histories;
+mod matrix;
 mod production;
+mod registered;
 mod upgrades;
 mod votes;
 mod walks;
@@ -11,16 +15,21 @@ mod walks;
 use askama::Template;
 
 use crate::fleet::{Evidence, Health, NetworkSnapshot, Snapshot};
+use crate::history::AgreementSpan;
 use crate::web::peer_names::PeerNames;
+use crate::web::registered::RegisteredPeer;
 
 use super::format::TimeFormat;
 use super::icon::icon_url;
 use super::network_card::NetworkCard;
 use super::vantages::VantagesSection;
 use super::{Content, Section, Shell};
+use agreement::AgreementSection;
+use compared::ComparedSection;
 use hearing::HearingSection;
 use histories::HistoriesSection;
 use production::ProductionSection;
+use registered::RegisteredSection;
 use upgrades::UpgradesSection;
 use votes::VotesSection;
 use walks::WalksSection;
@@ -47,6 +56,8 @@ struct NetworkView<'a> {
     network: &'a NetworkSnapshot,
     snapshot: &'a Snapshot,
     names: PeerNames<'a>,
+    /// How many states and histories it had, oldest first.
+    agreement: &'a [AgreementSpan],
     times: TimeFormat,
 }
 
@@ -55,6 +66,7 @@ pub(super) fn content(
     prefix: &str,
     network: &NetworkSnapshot,
     snapshot: &Snapshot,
+    agreement: &[AgreementSpan],
     times: TimeFormat,
 ) -> askama::Result<Content> {
     let view = NetworkView {
@@ -62,8 +74,10 @@ pub(super) fn content(
         network,
         snapshot,
         names: PeerNames::of(&network.name, snapshot),
+        agreement,
         times,
     };
+    let peers = RegisteredPeer::all(network, snapshot, &view.names);
     let verdict = VerdictSection {
         prefix,
         it: NetworkCard::new(network, snapshot, times),
@@ -84,13 +98,19 @@ pub(super) fn content(
                 VantagesSection::on_network(network, snapshot, times).render()?,
             ),
             Section::new("upgrades", UpgradesSection::new(&view).render()?),
+            Section::new(
+                "registered",
+                RegisteredSection::new(&peers, &view).render()?,
+            ),
+            Section::new("agreement", AgreementSection::new(&view).render()?),
             Section::new("histories", HistoriesSection::new(&view).render()?),
             Section::new("votes", VotesSection::new(&view).render()?),
             Section::new("hearing", HearingSection::new(&view).render()?),
             Section::new("production", ProductionSection::new(&view).render()?),
+            Section::new("compared", ComparedSection::new(&view).render()?),
             Section::new("walks", WalksSection::new(&view).render()?),
         ],
-        rows: Vec::new(),
+        rows: registered::rows(&peers, &view)?,
     })
 }
 

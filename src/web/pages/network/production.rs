@@ -8,7 +8,7 @@ use crate::config::Role;
 use crate::fleet::{LastBlock, Pending, Production, ThroughputSource};
 use crate::web::pages::facts::time_of_ms;
 use crate::web::pages::format::{Timestamp, count, percent, short_duration};
-use crate::web::pages::network_card::{ahead, stall_cause};
+use crate::web::pages::network_card::{ahead, describe_seconds, stall_cause};
 use crate::web::pages::peer_link::PeerLink;
 
 use super::NetworkView;
@@ -70,6 +70,8 @@ struct BlockRow {
     at: Option<Timestamp>,
     transactions: String,
     is_final: bool,
+    /// Time from its date until its maker had it final.
+    finality: Option<String>,
 }
 
 impl<'a> ProductionSection<'a> {
@@ -110,9 +112,7 @@ impl ProductionView {
             transactions_per_block: (counted > 0)
                 .then(|| format!("{:.1}", ratio(transactions, counted as u64))),
             transactions: count(production.transactions),
-            finality: production
-                .finality_seconds
-                .map(|seconds| format!("{seconds:.2} s")),
+            finality: production.finality_seconds.map(describe_seconds),
             skipped: (production.skipped > 0).then(|| count(production.skipped)),
         }
     }
@@ -168,6 +168,7 @@ impl BlockRow {
             at: time_of_ms(block.timestamp_ms).map(|at| view.times.at(at)),
             transactions: count(block.transactions),
             is_final: block.is_final,
+            finality: block.finality_seconds.map(describe_seconds),
         }
     }
 }

@@ -2,10 +2,11 @@
 //! can execute it.
 
 use askama::Template;
+use convex_client::chain::economics::CONSENSUS_THRESHOLD;
 
 use crate::config::Role;
 use crate::fleet::{PendingUpgrade, ProtocolVerdict, Readiness};
-use crate::web::pages::format::{Timestamp, percent};
+use crate::web::pages::format::{Markup, Timestamp, percent, push_fmt};
 use crate::web::pages::peer_link::PeerLink;
 
 use super::NetworkView;
@@ -42,6 +43,7 @@ struct UpgradeRow {
     /// Shares of the weight: ready, unable, unknown.
     weights: Option<[String; 3]>,
     is_at_risk: bool,
+    bar: Option<Markup>,
 }
 
 impl<'a> UpgradesSection<'a> {
@@ -99,8 +101,33 @@ impl UpgradeRow {
             is_due: upgrade.due_in(view.snapshot.wall).is_none(),
             weights: upgrade.readiness.map(|weights| weights.map(percent)),
             is_at_risk: upgrade.is_at_risk(),
+            bar: upgrade.readiness.map(draw_readiness),
         }
     }
+}
+
+/// Draws who is ready, unable and unknown, with a line at the weight that must be ready.
+fn draw_readiness([ready, unable, unknown]: [f64; Readiness::ALL.len()]) -> Markup {
+    let threshold = CONSENSUS_THRESHOLD * 100.0;
+    let mut svg = r#"<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="back" width="100" height="10"/>"#.to_owned();
+    let mut x = 0.0;
+    for (class, share) in [("enough", ready), ("unable", unable), ("", unknown)] {
+        let width = (share * 100.0).clamp(0.0, 100.0 - x);
+        if !class.is_empty() {
+            push_fmt(
+                &mut svg,
+                format_args!(
+                    r#"<rect class="{class}" x="{x:.2}" width="{width:.2}" height="10"/>"#
+                ),
+            );
+        }
+        x += width;
+    }
+    push_fmt(
+        &mut svg,
+        format_args!(r#"<path class="threshold" d="M{threshold} 0V10"/></svg>"#),
+    );
+    Markup(svg)
 }
 
 const _: () = assert!(Readiness::ALL.len() == 3, "the template has three columns");

@@ -155,6 +155,8 @@ async fn every_route_and_every_answer_match_the_description() {
         ("GET", "/api/v1/networks", 200),
         ("GET", "/api/v1/networks/test%20net", 200),
         ("GET", "/api/v1/networks/none", 404),
+        ("GET", "/api/v1/networks/test%20net/agreement", 200),
+        ("GET", "/api/v1/networks/none/agreement", 404),
         ("GET", "/api/v1/opinion", 200),
         ("GET", "/api/v1/alerts", 200),
         ("GET", "/api/v1/actions", 200),

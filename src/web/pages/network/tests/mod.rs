@@ -1,18 +1,22 @@
 //! The page of a network over verdicts that are built by hand.
 
+mod agreement;
+mod hearing;
+mod registered;
+
 use std::sync::Arc;
 
 use crate::config::Mode;
 use crate::fleet::{
-    Heard, NetworkOpinion, NetworkVerdict, Opinion, OrderState, OtherVantage, ReceivedOpinion,
-    Snapshot, example,
+    NetworkOpinion, NetworkVerdict, Opinion, OrderState, OtherVantage, ReceivedOpinion, Snapshot,
+    example,
 };
 use crate::web::pages::{absolute_times, relative_times};
 
 /// Draws a section of the page.
 fn section(snapshot: &Snapshot, id: &str) -> String {
     let times = relative_times(snapshot);
-    let content = super::content("/x", &snapshot.networks[0], snapshot, times).unwrap();
+    let content = super::content("/x", &snapshot.networks[0], snapshot, &[], times).unwrap();
     content.section(id).to_string()
 }
 
@@ -26,16 +30,6 @@ fn check(snapshot: &Snapshot, id: &str, expected: &[&str], unexpected: &[&str]) 
     for text in unexpected {
         assert!(!html.contains(text), "{text} is in {html}");
     }
-}
-
-/// A network of four peers of which `p2` holds this of `p4`.
-fn heard(heard: Heard, is_judged: bool) -> Snapshot {
-    let mut snapshot = example::snapshot(4, 4);
-    example::change_consensus(&mut snapshot, |verdict| {
-        let cell = verdict.hearing[1].cells.get_mut(&example::key(4)).unwrap();
-        (cell.heard, cell.is_judged) = (heard, is_judged);
-    });
-    snapshot
 }
 
 #[test]
@@ -111,13 +105,10 @@ fn a_sound_network_has_one_history_and_all_blocks_in_it() {
         "votes",
         &[
             "Stake that has block 1,000, the first after the head.",
-            "✓ 100\u{a0}%",
-            "<a href=\"/x/peers/p2\"><bdi>p2</bdi></a>",
-            "<code title=\"0x0303030303030303030303030303030303030303030303030303030303030303\">0x03030303…</code>",
-            "1,001 ✓",
-            "2 of 2",
+            "✓ 100\u{a0}%</span> <small class=\"quiet\">4 of 4 peers</small>",
+            "50\u{a0}%</span> <small class=\"quiet\">0 of 4 peers</small>",
         ],
-        &["older"],
+        &["No signed order"],
     );
     check(
         &snapshot,
@@ -154,6 +145,8 @@ fn what_was_not_read_is_no_agreement() {
         ("hearing", "No belief was read lately."),
         ("production", "No blocks were read lately."),
         ("walks", "None yet."),
+        ("agreement", "Nothing was compared yet."),
+        ("compared", "0 of 0 answering peers"),
     ] {
         check(&snapshot, id, &[expected], &["✓", "100"]);
     }
@@ -217,86 +210,39 @@ fn peers_that_were_not_compared_are_listed() {
 }
 
 #[test]
-fn each_mark_says_what_one_peer_holds_of_another() {
-    for (held, is_judged, expected) in [
-        (Heard::Current, true, "<td class=\"current\">●</td>"),
-        (
-            Heard::Older,
-            true,
-            "<td class=\"older\" title=\"p2 holds an older order of p4\">▲</td>",
-        ),
-        (
-            Heard::Nothing,
-            true,
-            "<td class=\"nothing\" title=\"p2 holds no order of p4\">✕</td>",
-        ),
-        (
-            Heard::Nothing,
-            false,
-            "<td class=\"excused\" title=\"p2 holds no order of p4, which proves nothing\">✕</td>",
-        ),
-        (
-            Heard::Invalid,
-            true,
-            "<td class=\"invalid\" title=\"p2 holds an invalid order of p4\">!</td>",
-        ),
-        (
-            Heard::Unread,
-            false,
-            "<td class=\"unread\" title=\"p2 was not read about p4\">?</td>",
-        ),
-    ] {
-        check(&heard(held, is_judged), "hearing", &[expected], &[]);
-    }
+fn the_time_to_final_stands_beside_the_blocks_of_which_it_is_known() {
+    let html = section(&example::snapshot(4, 4), "production");
+    assert_eq!(
+        html.matches("<td class=\"figure\">250 ms</td>").count(),
+        1,
+        "{html}"
+    );
 }
 
 #[test]
-fn a_peer_that_hears_nobody_comes_first_and_is_named() {
-    let mut snapshot = heard(Heard::Nothing, true);
-    example::change_consensus(&mut snapshot, |verdict| {
-        let hearing = &mut verdict.hearing[1];
-        (hearing.is_isolated, hearing.is_unheard) = (true, true);
-        hearing.heard_stake = Some(0.25);
+fn what_was_compared_is_listed_with_its_share_and_its_age() {
+    let mut snapshot = example::snapshot(4, 2);
+    let now = snapshot.now;
+    example::change(&mut snapshot, |verdict| {
+        verdict.compared = crate::fleet::Compared {
+            answering: 3,
+            peers: 2,
+            stake: Some(0.5),
+            last: Some(now),
+        };
+        verdict.registered = Some(4);
     });
-    let html = section(&snapshot, "hearing");
-    let first_row = html.split("<tbody>").nth(1).unwrap().split("</tr>").next();
-    let first_row = first_row.unwrap();
-    for expected in [
-        "<bdi>p2</bdi>",
-        "<span class=\"badge down\">isolated</span>",
-        "<span class=\"badge down\">unheard</span>",
-        "25\u{a0}%",
-    ] {
-        assert!(first_row.contains(expected), "{expected}: {first_row}");
-    }
-}
-
-#[test]
-fn the_matrix_of_a_large_network_is_bounded_and_says_so() {
-    for (peers, watched, rows, columns, turned, more) in [
-        (4, 4, 4, 4, false, None),
-        (64, 64, 64, 64, true, None),
-        (
-            200,
-            80,
-            64,
-            64,
-            true,
-            Some("16 more rows and 136 more columns are in the API."),
-        ),
-    ] {
-        let html = section(&example::snapshot(peers, watched), "hearing");
-        let marks = html.matches("<td class=\"current\">").count();
-        let own = html.matches("<td class=\"own\">").count();
-        assert_eq!(marks + own, rows * columns, "{peers} peers");
-        assert_eq!(html.contains("matrix turned"), turned, "{peers} peers");
-        assert_eq!(
-            more.is_some_and(|more| html.contains(more)),
-            more.is_some(),
-            "{peers} peers"
-        );
-        assert_eq!(html.contains("are in the API"), more.is_some());
-    }
+    check(
+        &snapshot,
+        "compared",
+        &[
+            "2 of 3 answering peers</td><td class=\"figure\">50\u{a0}%</td><td class=\"figure\"><time",
+            "4 of 4 orders</td><td class=\"figure\">100\u{a0}%</td>",
+            "2 of 2 watched peers",
+            "4 of 4 registered peers</td><td class=\"figure\">–</td><td class=\"figure\">never</td>",
+        ],
+        &[],
+    );
 }
 
 #[test]
@@ -350,7 +296,7 @@ fn the_title_and_the_icon_tell_of_a_split() {
     let mut snapshot = example::snapshot(4, 2);
     let head = |snapshot: &Snapshot| {
         let times = absolute_times(snapshot);
-        let content = super::content("", &snapshot.networks[0], snapshot, times).unwrap();
+        let content = super::content("", &snapshot.networks[0], snapshot, &[], times).unwrap();
         (content.title, content.icon)
     };
     let (title, icon) = head(&snapshot);
@@ -379,7 +325,7 @@ fn the_page_of_a_reset_network_shows_both_genesis_hashes() {
         });
     });
     let times = absolute_times(&snapshot);
-    let content = super::content("", &snapshot.networks[0], &snapshot, times).unwrap();
+    let content = super::content("", &snapshot.networks[0], &snapshot, &[], times).unwrap();
     assert_eq!(content.title, "n: reset · Convex peers");
     assert!(content.icon.contains("health=down"), "{}", content.icon);
     let verdict = content.section("verdict").to_string();
@@ -425,12 +371,16 @@ fn other_agents_have_a_column_each_and_words_that_they_make_up_are_not_shown() {
         &snapshot,
         "vantages",
         &[
-            "<bdi>a (this agent)</bdi>",
+            "<bdi>a</bdi> <small>this agent</small>",
             "<bdi>b</bdi>",
             "<bdi>c</bdi>",
+            "<td class=\"figure\">now</td><td class=\"figure\"><time",
+            "▲ no recent opinion",
             "30 s ago</time>",
             "25\u{a0}%",
+            // This agent finds an order that advances, the other one says nothing that is known.
+            "<td class=\"figure differs\"><strong title=\"other than this agent finds\">≠</strong> –</td>",
         ],
-        &["made up"],
+        &["made up", "Agents agree"],
     );
 }

@@ -1,4 +1,4 @@
-//! What the orders and beliefs of a network's peers say, as part of `/api/v1/networks/{name}`.
+//! What the orders and beliefs of a network's peers say.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 
 use crate::fleet::peer_json::{ExactInteger, ForkJson, OrderPointsJson};
 use crate::fleet::{
-    ConsensusVerdict, Heard, Hearing, HearingCell, Histories, History, LastBlock, NetworkSnapshot,
-    Pending, Production, Snapshot, Vote, WalkResult,
+    ConsensusVerdict, Heard, Hearing, HearingCell, Histories, History, NetworkSnapshot, Snapshot,
+    Vote, WalkResult,
 };
 use crate::web::peer_names::PeerNames;
+
+use super::production::ProductionReport;
 
 /// What the signed orders and the beliefs of the peers say, as far as they were read lately.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +43,7 @@ pub(super) struct ConsensusReport<'a> {
 
 /// A registered peer.
 #[derive(Debug, Serialize, ToSchema)]
-struct KeyReport<'a> {
+pub(super) struct KeyReport<'a> {
     key: String,
     /// The name of the watched peer with this key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,47 +131,6 @@ struct HeldReport {
     judged: bool,
 }
 
-/// Who makes the blocks of the network's history.
-#[derive(Debug, Serialize, ToSchema)]
-struct ProductionReport<'a> {
-    /// The last blocks, at most 100, the newest last.
-    last_blocks: Vec<BlockReport<'a>>,
-    /// The oldest block that is not final; absent if all are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pending: Option<PendingReport<'a>>,
-    /// Transactions in the final blocks that were read since the agent started.
-    transactions: u64,
-    /// Final blocks that were read since the agent started, by the key of their maker.
-    blocks_made: BTreeMap<String, u64>,
-    /// Final blocks that were made faster than they are read since the agent started.
-    unread_blocks: u64,
-    /// Time from the date of a block until its maker had it final, by the clock of the maker: of the
-    /// last block whose maker's order shows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finality_seconds: Option<f64>,
-}
-
-/// A block.
-#[derive(Debug, Serialize, ToSchema)]
-struct BlockReport<'a> {
-    block: ExactInteger,
-    maker: KeyReport<'a>,
-    /// Its time by the clock of its maker, seconds since the epoch.
-    timestamp: f64,
-    transactions: u64,
-    /// Whether it was final when it was read.
-    is_final: bool,
-}
-
-/// The oldest block that is not final.
-#[derive(Debug, Serialize, ToSchema)]
-struct PendingReport<'a> {
-    #[serde(flatten)]
-    block: BlockReport<'a>,
-    /// Its age when it was read; negative if it is dated ahead of this host's clock.
-    age_seconds: f64,
-}
-
 impl<'a> ConsensusReport<'a> {
     pub(super) fn new(network: &'a NetworkSnapshot, snapshot: &'a Snapshot) -> Self {
         let verdict: &ConsensusVerdict = &network.verdict.consensus;
@@ -204,7 +165,7 @@ impl<'a> ConsensusReport<'a> {
 }
 
 impl<'a> KeyReport<'a> {
-    fn new(key: &Hash, names: &PeerNames<'a>) -> Self {
+    pub(super) fn new(key: &Hash, names: &PeerNames<'a>) -> Self {
         Self {
             key: key.to_string(),
             peer: names.get(key).map(|record| record.peer.name.as_str()),
@@ -290,45 +251,6 @@ impl HeldReport {
     }
 }
 
-impl<'a> ProductionReport<'a> {
-    fn new(production: &Production, names: &PeerNames<'a>) -> Self {
-        let last = production.last.iter();
-        let made = production.made.iter();
-        Self {
-            last_blocks: last.map(|block| BlockReport::new(block, names)).collect(),
-            pending: production
-                .pending
-                .as_ref()
-                .map(|pending| PendingReport::new(pending, names)),
-            transactions: production.transactions,
-            blocks_made: made.map(|(key, count)| (key.to_string(), *count)).collect(),
-            unread_blocks: production.skipped,
-            finality_seconds: production.finality_seconds,
-        }
-    }
-}
-
-impl<'a> BlockReport<'a> {
-    fn new(block: &LastBlock, names: &PeerNames<'a>) -> Self {
-        Self {
-            block: ExactInteger::from_count(block.index),
-            maker: KeyReport::new(&block.maker, names),
-            timestamp: seconds_from_ms(block.timestamp_ms),
-            transactions: block.transactions,
-            is_final: block.is_final,
-        }
-    }
-}
-
-impl<'a> PendingReport<'a> {
-    fn new(pending: &Pending, names: &PeerNames<'a>) -> Self {
-        Self {
-            block: BlockReport::new(&pending.block, names),
-            age_seconds: pending.age_seconds,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -399,21 +321,5 @@ mod tests {
             histories["groups"][1],
             json!({ "peers": [{ "key": last, "peer": "p4" }], "stake_ratio": 0.25, "majority": false, "fork": fork })
         );
-    }
-
-    #[test]
-    fn production_has_the_last_blocks_and_the_one_that_waits() {
-        let report = report(&example::snapshot(4, 4));
-        let production = &report["production"];
-        let maker = json!({ "key": example::key(1).to_string(), "peer": "p1" });
-        let newest = json!({ "block": 1000, "maker": maker, "timestamp": 1_799_999_999.0, "transactions": 3, "is_final": false });
-        assert_eq!(production["last_blocks"][3], newest);
-        assert_eq!(production["pending"]["maker"], maker);
-        assert_eq!(production["pending"]["age_seconds"], 1.0);
-        assert_eq!(
-            (&production["transactions"], &production["unread_blocks"]),
-            (&json!(2997), &json!(7))
-        );
-        assert_eq!(production["blocks_made"][example::key(2).to_string()], 500);
     }
 }
