@@ -12,7 +12,7 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    AcknowledgedAlert, ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict,
+    AcknowledgedAlert, CanaryRecord, ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict,
     PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
 };
 
@@ -59,6 +59,8 @@ pub struct NetworkSnapshot {
     pub throughput: Option<Throughput>,
     /// Results of custom queries by name.
     pub queries: BTreeMap<String, QueryRecord>,
+    /// What the canary found; none without a canary.
+    pub canary: Option<Arc<CanaryRecord>>,
     /// What follows from the opinions of all agents, once it was needed. Kept, because each peer's
     /// alerts need it, and it takes all peers to compute.
     pub(crate) conclusion: OnceLock<NetworkConclusion>,
@@ -131,6 +133,7 @@ impl Fleet {
                     poll_answer: newest_answer(&peers, name, verdict.head, now).cloned(),
                     throughput: network.throughput(now),
                     queries: lock(&network.queries).clone(),
+                    canary: lock(&network.canary).clone(),
                     verdict,
                     conclusion: OnceLock::new(),
                 }

@@ -187,7 +187,8 @@ impl Surveyor {
         let Some(name) = names(peers).next() else {
             return;
         };
-        let answer = self.commands.query(name, executed_transactions_query());
+        let query = executed_transactions_query(self.fleet.canary_account(&schedule.network));
+        let answer = self.commands.query(name, query);
         let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, answer).await else {
             return;
         };

@@ -105,11 +105,12 @@ fn only_an_order_that_changed_proves_that_an_unwatched_peer_is_alive() {
 fn blocks(range: std::ops::Range<u64>, finality: u64) -> BlocksFacts {
     let block = |index: u64| BlockFacts {
         index,
-        made: Some((
-            key(['a', 'b'][usize::try_from(index % 2).unwrap()]),
-            1_000_000_000 + i64::try_from(index).unwrap() * 1_000,
-            index,
-        )),
+        made: Some(MadeBlock {
+            maker: key(['a', 'b'][usize::try_from(index % 2).unwrap()]),
+            timestamp_ms: 1_000_000_000 + i64::try_from(index).unwrap() * 1_000,
+            transactions: index,
+            of_canary: 0,
+        }),
     };
     BlocksFacts {
         finality,
