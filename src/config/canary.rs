@@ -231,7 +231,10 @@ impl CanaryCheck<'_> {
                            `state_dir`, or remove `canary`";
             result = report(positions.section, "", message.to_owned());
         }
-        let mut usable = self.peers.iter().filter(|peer| peer.network == self.network);
+        let mut usable = self
+            .peers
+            .iter()
+            .filter(|peer| peer.network == self.network);
         match &canary.peers {
             None if !usable.any(|peer| canary.uses(peer)) => {
                 let message = format!(

@@ -12,8 +12,8 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    AcknowledgedAlert, CanaryRecord, ClockDispute, Comparison, Fleet, Health, NetworkConclusion, NetworkVerdict,
-    PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
+    AcknowledgedAlert, CanaryRecord, ClockDispute, Comparison, Fleet, Health, NetworkConclusion,
+    NetworkVerdict, PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not

@@ -13,8 +13,8 @@ use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    Canary, Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling, SelfCheck,
-    Slo, Thresholds, yaml,
+    Canary, Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling,
+    SelfCheck, Slo, Thresholds, yaml,
 };
 use notify::{NotifySection, ServerEntry};
 use peers::PeerEntry;

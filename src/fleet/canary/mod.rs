@@ -126,7 +126,12 @@ impl CanaryRecord {
     }
 
     /// Records that no transaction was sent, which says nothing about peers.
-    pub fn record_skip(&mut self, skip: CanarySkip, refusal: Option<CanaryProblem>, at: SystemTime) {
+    pub fn record_skip(
+        &mut self,
+        skip: CanarySkip,
+        refusal: Option<CanaryProblem>,
+        at: SystemTime,
+    ) {
         *self.skipped.entry(skip).or_default() += 1;
         self.last_skip = Some((skip, at));
         self.refusal = refusal;
@@ -141,14 +146,16 @@ impl CanaryRecord {
     #[must_use]
     pub fn result_p90(&self, now: Instant) -> Option<Duration> {
         let recent = self.durations.iter().rev();
-        let recent = recent
-            .take_while(|(at, _)| now.saturating_duration_since(*at) <= PERCENTILE_WINDOW);
+        let recent =
+            recent.take_while(|(at, _)| now.saturating_duration_since(*at) <= PERCENTILE_WINDOW);
         let mut durations: Vec<Duration> = recent.map(|(_, took)| *took).collect();
         if durations.len() < MIN_DURATIONS {
             return None;
         }
         durations.sort_unstable();
-        durations.get((durations.len() * 9).div_ceil(10) - 1).copied()
+        durations
+            .get((durations.len() * 9).div_ceil(10) - 1)
+            .copied()
     }
 
     /// Whether transactions take longer than the objective.
@@ -207,7 +214,10 @@ impl CanaryRecord {
     pub fn daily_cost_copper(&self) -> Option<u64> {
         let cost = self.funds?.cost_copper?;
         let rounds = DAY.as_secs() / self.interval.as_secs().max(1);
-        Some(cost.saturating_mul(rounds).saturating_mul(self.peers.len().max(1) as u64))
+        Some(
+            cost.saturating_mul(rounds)
+                .saturating_mul(self.peers.len().max(1) as u64),
+        )
     }
 }
 

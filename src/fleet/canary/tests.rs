@@ -43,10 +43,20 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
     use TransactionFailure::{Funds, Overloaded, Rejected, Sequence, Timeout, Unregistered};
     for (what, results, peers, network) in [
         ("nothing was sent", vec![], "", false),
-        ("one round", vec![("a", Some(Timeout)), ("b", Some(Timeout))], "", false),
+        (
+            "one round",
+            vec![("a", Some(Timeout)), ("b", Some(Timeout))],
+            "",
+            false,
+        ),
         (
             "two rounds of one peer",
-            vec![("a", Some(Timeout)), ("b", None), ("a", Some(Rejected)), ("b", None)],
+            vec![
+                ("a", Some(Timeout)),
+                ("b", None),
+                ("a", Some(Rejected)),
+                ("b", None),
+            ],
             "a",
             false,
         ),
@@ -69,7 +79,11 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
         ),
         (
             "the account is to blame",
-            vec![("a", Some(Funds)), ("a", Some(Sequence)), ("a", Some(Funds))],
+            vec![
+                ("a", Some(Funds)),
+                ("a", Some(Sequence)),
+                ("a", Some(Funds)),
+            ],
             "",
             false,
         ),
@@ -79,7 +93,11 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
             record.record_result(peer, failure.map_or_else(|| executed(1), failed));
         }
         let failing: Vec<&str> = record.failing_peers().collect();
-        assert_eq!((failing.join(" "), record.is_failing()), (peers.into(), network), "{what}");
+        assert_eq!(
+            (failing.join(" "), record.is_failing()),
+            (peers.into(), network),
+            "{what}"
+        );
     }
 }
 
@@ -105,10 +123,16 @@ async fn nine_of_ten_durations_of_the_last_six_hours_are_compared_with_the_objec
     }
     assert_eq!(record.result_p90(Instant::now()), None, "too few");
     record.record_result("a", executed(30));
-    assert_eq!(record.result_p90(Instant::now()), Some(Duration::from_secs(1)));
+    assert_eq!(
+        record.result_p90(Instant::now()),
+        Some(Duration::from_secs(1))
+    );
     assert!(!record.is_slow(Instant::now()));
     record.record_result("a", executed(11));
-    assert_eq!(record.result_p90(Instant::now()), Some(Duration::from_secs(11)));
+    assert_eq!(
+        record.result_p90(Instant::now()),
+        Some(Duration::from_secs(11))
+    );
     assert!(record.is_slow(Instant::now()));
     tokio::time::advance(PERCENTILE_WINDOW + Duration::from_secs(1)).await;
     assert_eq!(record.result_p90(Instant::now()), None, "too old");
@@ -133,9 +157,21 @@ fn coins_that_last_for_less_than_three_days_and_a_spent_budget_are_problems() {
         (431_000, Some(1_000), None, None, vec![LowBalance]),
         (1, None, None, None, vec![]),
         (0, None, None, None, vec![LowBalance]),
-        (432_000, Some(1_000), Some(CanarySkip::Budget), None, vec![BudgetSpent]),
+        (
+            432_000,
+            Some(1_000),
+            Some(CanarySkip::Budget),
+            None,
+            vec![BudgetSpent],
+        ),
         (432_000, Some(1_000), Some(CanarySkip::Idle), None, vec![]),
-        (432_000, Some(1_000), Some(CanarySkip::Refused), Some(TooRich), vec![TooRich]),
+        (
+            432_000,
+            Some(1_000),
+            Some(CanarySkip::Refused),
+            Some(TooRich),
+            vec![TooRich],
+        ),
     ] {
         let mut record = record();
         record.funds = Some(CanaryFunds {
