@@ -319,6 +319,10 @@ pub(super) struct SimulateArgs {
     /// Register N more peers, which nobody runs, each with an own stake of CVM [default stake: 0]
     #[arg(long, value_name = "N[:CVM]")]
     pub(super) registered: Option<String>,
+    /// Create an account with the key in this file and so many CVM, which can make transactions; may
+    /// be repeated [default balance: 1]
+    #[arg(long = "account", value_name = "KEY_FILE[:CVM]")]
+    pub(super) accounts: Vec<String>,
     /// Release whose protocol the peers speak: 0.8.0, 0.8.6 or 0.8.17 [default: 0.8.6, or 0.8.17
     /// with an upgrade]
     #[arg(long, value_name = "RELEASE")]

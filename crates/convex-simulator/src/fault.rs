@@ -75,10 +75,14 @@ impl Fault {
     /// The text is not a fault, or selects peers that do not exist.
     pub fn parse(spec: &str, count: usize) -> Result<Self, FaultError> {
         // The code may be written as a keyword, with its colon.
-        let (kind, rest) = match spec.strip_prefix("query-error=:") {
-            Some(rest) => rest
+        let keyword = ["query-error=", "tx-error="].into_iter().find_map(|kind| {
+            let rest = spec.strip_prefix(kind)?.strip_prefix(':')?;
+            Some((kind, rest))
+        });
+        let (kind, rest) = match keyword {
+            Some((kind, rest)) => rest
                 .split_once(':')
-                .map(|(code, rest)| (format!("query-error={code}"), rest)),
+                .map(|(code, rest)| (format!("{kind}{code}"), rest)),
             None => spec
                 .split_once(':')
                 .map(|(kind, rest)| (kind.to_owned(), rest)),

@@ -91,7 +91,7 @@ impl TransactionResult {
     ///
     /// # Errors
     /// The reply is an error.
-    pub(crate) fn from_reply(reply: Reply, took: Duration) -> Result<Self, SubmitError> {
+    pub fn from_reply(reply: Reply, took: Duration) -> Result<Self, SubmitError> {
         let info = &reply.info;
         let location = info.get("loc").and_then(|location| {
             let location = location.as_elements()?;
