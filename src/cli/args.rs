@@ -179,7 +179,8 @@ pub(super) struct CheckArgs {
   convex-peer-monitor probe tcp://10.0.0.5:18888 https://peer.convex.live
   convex-peer-monitor probe --config peers.yml
   convex-peer-monitor probe --config peers.yml --watch=2s
-  convex-peer-monitor probe --config peers.yml --json | jq -r '.[].health'")]
+  convex-peer-monitor probe --config peers.yml --json | jq -r '.[].health'
+  convex-peer-monitor probe --config peers.yml --canary")]
 pub(super) struct ProbeArgs {
     /// Endpoints, such as `tcp://host:18888` or `https://host`, each polled as a separate peer
     /// [default: the configured peers]
@@ -189,6 +190,11 @@ pub(super) struct ProbeArgs {
     /// Configuration file [default: as for run]
     #[arg(long, value_name = "FILE", conflicts_with = "endpoints", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
+    /// Send one transaction of the canary through each own peer instead, and print its stages. The
+    /// configuration needs a `canary`. The agent must not run on this host meanwhile. Exits with 0 if
+    /// all were executed, 2 if one was not, 3 if one was not sent
+    #[arg(long, conflicts_with_all = ["endpoints", "json", "timeout", "watch"])]
+    pub(super) canary: bool,
     /// Print JSON; with --watch, one document per line
     #[arg(long)]
     pub(super) json: bool,

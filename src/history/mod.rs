@@ -2,6 +2,7 @@
 //! size. A slow or failing disk never delays monitoring.
 
 mod availability;
+mod canary_changes;
 mod db;
 mod event;
 mod event_log;

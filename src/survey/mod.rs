@@ -9,7 +9,7 @@ mod network_survey;
 mod query_schedule;
 mod vantages;
 
-pub use canary::{CanaryPeers, CanarySurvey};
+pub use canary::{CanaryPeers, CanarySurvey, CanaryTurn};
 pub use consensus::{AskedPeers, ConsensusSurvey, OthersWalked};
 pub use network_survey::{NetworkSurvey, Surveyor, prefer_another};
 pub use vantages::VantageSurvey;

@@ -35,7 +35,7 @@ label_enum! {
         TooRich = "too_rich", "The account holds more than 30 daily budgets.";
         WrongKey = "wrong_key", "The account has another key than the key file.";
         NoAccount = "no_account", "The account does not exist.";
-        Ledger = "ledger", "What was signed cannot be read from or written to the state directory.";
+        Ledger = "ledger", "What was signed cannot be read from or written to the state directory, or another process uses it.";
         LowBalance = "low_balance", "The coins of the account last for less than three days.";
         BudgetSpent = "budget_spent", "The budget of the day is spent.";
     }

@@ -170,12 +170,6 @@ impl CanaryRecord {
         failing.map(|(name, _)| name.as_str())
     }
 
-    /// Whether transactions fail through so many peers that the network does not execute them.
-    #[must_use]
-    pub fn is_failing(&self) -> bool {
-        self.failing_peers().nth(FAILING_PEERS - 1).is_some()
-    }
-
     /// Returns what the last transaction through a peer showed, unless it is outdated.
     #[must_use]
     pub fn fresh_result(&self, name: &str, now: Instant) -> Option<&CanaryResult> {
@@ -227,6 +221,16 @@ impl Fleet {
     pub fn canary_account(&self, network: &str) -> Option<u64> {
         let network = self.network(network)?;
         lock(&network.canary).as_ref().map(|record| record.account)
+    }
+
+    /// Returns the record of each canary with the name of its network.
+    #[must_use]
+    pub fn canaries(&self) -> Vec<(String, Arc<CanaryRecord>)> {
+        let watched = lock(&self.watched);
+        let networks = watched.networks.iter();
+        let canaries = networks
+            .filter_map(|(name, network)| Some((name.clone(), lock(&network.canary).clone()?)));
+        canaries.collect()
     }
 
     /// Changes the record of a network's canary; ignored where there is none.

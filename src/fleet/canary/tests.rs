@@ -39,15 +39,14 @@ pub(crate) fn failed(failure: TransactionFailure) -> CanaryResult {
 }
 
 #[test]
-fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two_peers() {
+fn writes_through_a_peer_fail_after_two_rounds() {
     use TransactionFailure::{Funds, Overloaded, Rejected, Sequence, Timeout, Unregistered};
-    for (what, results, peers, network) in [
-        ("nothing was sent", vec![], "", false),
+    for (what, results, expected) in [
+        ("nothing was sent", vec![], ""),
         (
             "one round",
             vec![("a", Some(Timeout)), ("b", Some(Timeout))],
             "",
-            false,
         ),
         (
             "two rounds of one peer",
@@ -58,7 +57,6 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
                 ("b", None),
             ],
             "a",
-            false,
         ),
         (
             "two rounds of two peers",
@@ -69,13 +67,11 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
                 ("b", Some(Unregistered)),
             ],
             "a b",
-            true,
         ),
         (
             "one in between was executed",
             vec![("a", Some(Timeout)), ("a", None), ("a", Some(Timeout))],
             "",
-            false,
         ),
         (
             "the account is to blame",
@@ -85,7 +81,6 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
                 ("a", Some(Funds)),
             ],
             "",
-            false,
         ),
     ] {
         let mut record = record();
@@ -93,11 +88,7 @@ fn writes_through_a_peer_fail_after_two_rounds_and_those_of_the_network_with_two
             record.record_result(peer, failure.map_or_else(|| executed(1), failed));
         }
         let failing: Vec<&str> = record.failing_peers().collect();
-        assert_eq!(
-            (failing.join(" "), record.is_failing()),
-            (peers.into(), network),
-            "{what}"
-        );
+        assert_eq!(failing.join(" "), expected, "{what}");
     }
 }
 

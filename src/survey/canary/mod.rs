@@ -18,7 +18,10 @@ use convex_client::transaction::AccountControl;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::config::Canary;
-use crate::fleet::{CanaryRecord, Fleet, NetworkSnapshot, OrderState, Snapshot};
+use crate::fleet::{
+    CanaryProblem, CanaryRecord, CanaryResult, CanarySkip, Fleet, NetworkSnapshot, OrderState,
+    Snapshot,
+};
 
 pub use peers::CanaryPeers;
 use safe_ledger::SafeLedger;
@@ -42,6 +45,19 @@ pub struct CanarySurvey<P> {
     /// How often in a row a peer was overloaded, and until when nothing is sent because of that.
     overloads: u32,
     overloaded_until: Option<SystemTime>,
+}
+
+/// What came of one turn.
+#[derive(Clone, Debug)]
+pub struct CanaryTurn {
+    /// Name of the peer.
+    pub peer: String,
+    /// The result; none if no transaction was sent.
+    pub result: Option<CanaryResult>,
+    /// Why none was sent.
+    pub skip: Option<CanarySkip>,
+    /// What is wrong with the account, if that is why.
+    pub refusal: Option<CanaryProblem>,
 }
 
 impl<P: CanaryPeers> CanarySurvey<P> {
@@ -77,10 +93,30 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         }
     }
 
-    /// Makes one round, and returns what is known then; none if the network is not watched.
-    pub async fn run_once(mut self) -> Option<Arc<CanaryRecord>> {
+    /// Makes one round as soon as the network is known, and calls `report` after each turn. Returns
+    /// what is known then; none if the network is not watched.
+    pub async fn run_once(
+        mut self,
+        mut report: impl FnMut(CanaryTurn),
+    ) -> Option<Arc<CanaryRecord>> {
         self.until_known().await;
-        self.round().await;
+        for name in self.peers_in_turn() {
+            let started = Instant::now();
+            self.turn(&name).await;
+            let record = self.record()?;
+            let last = record.peers.get(&name).and_then(|peer| peer.last.clone());
+            report(CanaryTurn {
+                result: last.filter(|last| last.at >= started),
+                skip: record.last_skip.map(|(skip, _)| skip),
+                refusal: record.refusal,
+                peer: name,
+            });
+        }
+        self.record()
+    }
+
+    /// Returns what is known of the canary.
+    fn record(&self) -> Option<Arc<CanaryRecord>> {
         let snapshot = self.fleet.snapshot();
         self.network_of(&snapshot)?.canary.clone()
     }
@@ -104,16 +140,21 @@ impl<P: CanaryPeers> CanarySurvey<P> {
 
     /// Sends one transaction through each peer, as far as that is allowed.
     async fn round(&mut self) {
-        let snapshot = self.fleet.snapshot();
-        let peers = snapshot.peers.iter().map(|record| &record.peer);
-        let used = peers.filter(|peer| peer.network == self.network && self.canary.uses(peer));
-        let names: Vec<String> = used.map(|peer| peer.name.clone()).collect();
+        let names = self.peers_in_turn();
         self.fleet.update_canary(&self.network, |record| {
             record.retain_peers(|name| names.iter().any(|used| used == name));
         });
         for name in names {
             self.turn(&name).await;
         }
+    }
+
+    /// Returns the names of the peers that transactions are sent through, in turn.
+    fn peers_in_turn(&self) -> Vec<String> {
+        let snapshot = self.fleet.snapshot();
+        let peers = snapshot.peers.iter().map(|record| &record.peer);
+        let used = peers.filter(|peer| peer.network == self.network && self.canary.uses(peer));
+        used.map(|peer| peer.name.clone()).collect()
     }
 
     fn network_of<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a NetworkSnapshot> {

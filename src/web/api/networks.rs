@@ -19,6 +19,7 @@ use crate::fleet::{
 };
 
 use super::Api;
+use super::canary::CanaryReport;
 use super::conditional::json;
 use super::consensus::ConsensusReport;
 use super::problem::Problem;
@@ -82,6 +83,9 @@ struct NetworkReport<'a> {
     /// Absent where neither orders nor accounts tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     throughput: Option<ThroughputReport>,
+    /// Absent if no canary is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryReport<'a>>,
     /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
 }
@@ -278,6 +282,10 @@ impl<'a> NetworkReport<'a> {
                 transactions_per_second: throughput.transactions_per_second,
                 source: throughput.source,
             }),
+            canary: network
+                .canary
+                .as_ref()
+                .map(|canary| CanaryReport::new(canary, snapshot)),
             queries: network
                 .queries
                 .iter()

@@ -1,6 +1,7 @@
-//! The page of one network: its verdict, its upgrades, its histories, how peers vote, who hears whom, who makes the
-//! blocks, and what was read of whom.
+//! The page of one network: its verdict, its upgrades, its histories, how peers vote, who hears whom, what its
+//! canary found, who makes the blocks, and what was read of whom.
 
+mod canary;
 mod hearing;
 mod histories;
 mod production;
@@ -18,6 +19,7 @@ use super::icon::icon_url;
 use super::network_card::NetworkCard;
 use super::vantages::VantagesSection;
 use super::{Content, Section, Shell};
+use canary::CanarySection;
 use hearing::HearingSection;
 use histories::HistoriesSection;
 use production::ProductionSection;
@@ -87,6 +89,7 @@ pub(super) fn content(
             Section::new("histories", HistoriesSection::new(&view).render()?),
             Section::new("votes", VotesSection::new(&view).render()?),
             Section::new("hearing", HearingSection::new(&view).render()?),
+            Section::new("canary", CanarySection::new(&view).render()?),
             Section::new("production", ProductionSection::new(&view).render()?),
             Section::new("walks", WalksSection::new(&view).render()?),
         ],
