@@ -42,6 +42,7 @@ mod simulated;
 #[expect(dead_code, reason = "no real peer is behind another authority")]
 #[path = "../support/tls.rs"]
 mod tls;
+mod transactions;
 mod verdicts;
 
 use std::net::SocketAddr;

@@ -167,7 +167,14 @@ impl FaultKind {
         let changes_answers = |kind: &Self| {
             matches!(
                 kind,
-                Self::Slow(_) | Self::HalfDead | Self::Http500 | Self::QueryError(_) | Self::Busy
+                Self::Slow(_)
+                    | Self::HalfDead
+                    | Self::Http500
+                    | Self::QueryError(_)
+                    | Self::Busy
+                    | Self::TxHang
+                    | Self::TxLose
+                    | Self::TxError(_)
             )
         };
         let forks = |kind: &Self| matches!(kind, Self::Fork(_) | Self::MinorityFork(_));

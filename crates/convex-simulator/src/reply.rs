@@ -341,6 +341,17 @@ mod tests {
                 "Ignore",
                 "immediate #Result {:id 4,:result \"Unrecognised message type\",:error :FORMAT,:info {:source :PEER}}",
             ),
+            ("[:TX nil 1]", "Ignore", "Ignore"),
+            (
+                "[:TX 4 1]",
+                "Ignore",
+                "immediate #Result {:id 4,:result \"Bad Message Format!\",:error :FORMAT,:info {:source :PEER}}",
+            ),
+            (
+                "[:TX 4]",
+                "Ignore",
+                "immediate #Result {:id 4,:result \"Bad Message Format!\",:error :FORMAT,:info {:source :PEER}}",
+            ),
             (
                 "[:Q -5 1 nil 5]",
                 "queued #Result {:id -5,:result 1,:log [],:info {:source :PEER,:juice 25}}",

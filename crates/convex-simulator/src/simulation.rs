@@ -131,7 +131,8 @@ impl Simulation {
     }
 
     /// Returns the reply of `peer` to a request of the binary protocol, such as
-    /// [`status_request`], or the failure of a client that waits for `timeout`.
+    /// [`status_request`], or the failure of a client that waits for `timeout`. Transactions have
+    /// [`Self::submit`].
     ///
     /// # Errors
     /// A fault prevents the reply, or delays it beyond the timeout.

@@ -36,7 +36,7 @@ pub enum KeyFileError {
     #[error("is a key store (PKCS#12) and not a key: {EXPORT}")]
     KeyStore,
     /// The file is PEM, but holds something else.
-    #[error("holds a {0} and not a private key (`-----BEGIN PRIVATE KEY-----`)")]
+    #[error("holds {0} and not a private key (`-----BEGIN PRIVATE KEY-----`)")]
     OtherPem(&'static str),
     /// The file is PEM with a private key, but not a valid one of Ed25519.
     #[error(
@@ -110,14 +110,14 @@ fn is_key_store(content: &[u8]) -> bool {
 
 fn from_pem(text: &str) -> Result<AccountKey, KeyFileError> {
     const OTHERS: [(&str, &str); 5] = [
-        ("-----BEGIN CERTIFICATE", "certificate"),
-        ("-----BEGIN PUBLIC KEY", "public key"),
+        ("-----BEGIN CERTIFICATE", "a certificate"),
+        ("-----BEGIN PUBLIC KEY", "a public key"),
         (
             "-----BEGIN OPENSSH PRIVATE KEY",
-            "key in the format of OpenSSH",
+            "a key in the format of OpenSSH",
         ),
-        ("-----BEGIN RSA PRIVATE KEY", "RSA key"),
-        ("-----BEGIN EC PRIVATE KEY", "key of another curve"),
+        ("-----BEGIN RSA PRIVATE KEY", "an RSA key"),
+        ("-----BEGIN EC PRIVATE KEY", "a key of another curve"),
     ];
     const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
     const END: &str = "-----END PRIVATE KEY-----";
@@ -127,7 +127,7 @@ fn from_pem(text: &str) -> Result<AccountKey, KeyFileError> {
     let Some(begin) = text.find(BEGIN) else {
         let other = OTHERS.iter().find(|(begin, _)| text.contains(begin));
         return Err(KeyFileError::OtherPem(
-            other.map_or("PEM block", |(_, name)| name),
+            other.map_or("another PEM block", |(_, name)| name),
         ));
     };
     let end = text[begin..].find(END).ok_or(KeyFileError::NotEd25519)?;
