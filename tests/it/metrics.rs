@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 
+use convex_client::transaction::AccountKey;
+use convex_simulator::NewAccount;
+
 use crate::sidecar::Process;
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Script};
@@ -51,8 +54,12 @@ async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Pro
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, certificate.pem()).unwrap();
+    let key = AccountKey::from_seed(&[7; 32]).public_key();
+    std::fs::write(dir.path().join("canary.key"), hex::encode([7; 32])).unwrap();
     let options = convex_simulator::Options {
         peers: 2,
+        // Enough for a transaction, and for less than three days.
+        accounts: vec![NewAccount::new(key).with_cvm("0.0001").unwrap()],
         // Peers of a release that says what it can execute.
         script: convex_simulator::Script::parse(["upgrade=1h:all"], 2).unwrap(),
         ..convex_simulator::Options::default()
@@ -68,7 +75,12 @@ defaults: {{ interval: 1s, timeout: 900ms }}
 references: {{ interval: 1s }}
 metrics: {{ detail: {detail} }}
 notify: {{ heartbeat: {{ url: 'http://127.0.0.1:1', interval: 1d }} }}
-networks: [{{ name: default }}, {{ name: simulated, consensus_interval: 10s }}]
+state_dir: {state}
+networks:
+  - name: default
+  - name: simulated
+    consensus_interval: 10s
+    canary: {{ account: {account}, key_file: {key_file}, daily_budget_cvm: 0.1 }}
 peers:
   - name: one
     network: default
@@ -90,6 +102,9 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
         tcp = fake.tcp,
         ca = ca.display(),
         store = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        state = dir.path().join("state").display(),
+        account = simulated.account(0),
+        key_file = dir.path().join("canary.key").display(),
         sim = simulated.tcp(1),
         reference = simulated.tcp(2),
     );
@@ -133,6 +148,9 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
             |blocks| blocks >= 0.0,
         )
         .await;
+    // An upgrade is due in an hour, and half of the stake is the own peer's: nothing is sent.
+    let problem = "convex_canary_problem{network=\"simulated\",problem=\"low_balance\"}";
+    agent.wait_for(problem, |problem| problem == 1.0).await;
     let available =
         "convex_peer_store_filesystem_available_bytes{peer=\"one\",network=\"default\"}";
     agent.wait_for(available, |bytes| bytes > 0.0).await;
@@ -176,6 +194,7 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         // were read twice, or once another agent answered.
         let optional = [
             "convex_alert_acknowledged",
+            "convex_canary_result_p90_seconds",
             "convex_monitor_clock_skew_seconds",
             "convex_monitor_vantage_opinion_timestamp_seconds",
             "convex_network_finality_seconds",
@@ -189,7 +208,10 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
             "convex_peer_process_oom_kills_total",
         ]
         .contains(&metric.name)
-            || metric.name.starts_with("convex_peer_jvm_");
+            || metric.name.starts_with("convex_peer_jvm_")
+            // Nothing is sent: see above.
+            || metric.labels.starts_with(&["peer", "network"])
+                && metric.name.starts_with("convex_canary_");
         assert!(
             optional || found.contains_key(metric.name),
             "{} is not exposed",

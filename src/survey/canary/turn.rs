@@ -198,7 +198,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         let answered = Instant::now();
         let sent = answered.checked_sub(result.took).unwrap_or(answered);
         let seen = self.watch_other(name, transaction, sent).await;
-        self.record(
+        self.record_outcome(
             name,
             Ok(Executed {
                 result: result.took,
@@ -297,10 +297,10 @@ impl<P: CanaryPeers> CanarySurvey<P> {
             peer.name = %name, peer.network = %self.network, reason = failure.as_str(), error = %text,
             "a transaction of the canary was not executed"
         );
-        self.record(name, Err((failure, text)));
+        self.record_outcome(name, Err((failure, text)));
     }
 
-    fn record(&self, name: &str, outcome: Result<Executed, (TransactionFailure, String)>) {
+    fn record_outcome(&self, name: &str, outcome: Result<Executed, (TransactionFailure, String)>) {
         let (at, wall) = (Instant::now(), self.peers.wall_clock());
         let result = CanaryResult { at, wall, outcome };
         self.fleet

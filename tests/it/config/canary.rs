@@ -42,7 +42,10 @@ fn a_canary_is_reported_with_the_place_of_what_does_not_fit() {
     let dir = dir(&[
         ("key", KEY),
         ("short", b"0707"),
-        ("encrypted", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"),
+        (
+            "encrypted",
+            b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        ),
     ]);
     let rest = "key_file: key, daily_budget_cvm: 1";
     for (canary, state_dir, expected) in [
@@ -167,6 +170,9 @@ fn a_key_that_every_user_can_read_is_warned_about_and_never_shown() {
     let canary = "{ account: 7, key_file: key, daily_budget_cvm: 1 }";
     let config = parse_in(dir.path(), &with(canary, STATE_DIR)).unwrap();
     let warnings: Vec<String> = config.warnings.lines().collect();
-    assert!(warnings[0].contains("holds a secret, but every user"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("holds a secret, but every user"),
+        "{warnings:?}"
+    );
     assert!(!format!("{config:?}").contains("0707"));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::consensus::facts::{BlockFacts, BlocksFacts};
+use crate::fleet::consensus::facts::{BlockFacts, BlocksFacts, MadeBlock};
 use crate::fleet::consensus::production::ProductionWatch;
 use crate::fleet::consensus::round::MAX_BLOCKS_IN_ROUND;
 
@@ -151,6 +151,24 @@ fn each_block_is_counted_once_when_it_is_final() {
 }
 
 #[test]
+fn transactions_of_the_canary_are_no_throughput() {
+    let mut net = Net::new("a50 b50");
+    let with_canary = |range, finality| {
+        let mut blocks = blocks(range, finality);
+        for made in blocks.blocks.iter_mut().filter_map(|it| it.made.as_mut()) {
+            made.of_canary = 1;
+        }
+        blocks
+    };
+    read(&mut net, with_canary(0..5, 5));
+    let found = read(&mut net, with_canary(4..8, 8));
+    assert_eq!(found.transactions, (5 + 6 + 7) - 3);
+    assert_eq!(found.transactions_per_second, Some(15.0 / 60.0));
+    let last = found.last.last().unwrap();
+    assert_eq!((last.transactions, last.of_canary), (7, 1));
+}
+
+#[test]
 fn transactions_a_second_are_those_of_the_last_five_minutes_that_were_all_read() {
     let mut net = Net::new("a50 b50");
     let rate =
@@ -209,7 +227,12 @@ fn the_oldest_pending_block_is_no_older_than_the_one_before_it() {
         let now_ms = (net.now_s() + 60) * 1_000;
         let mut read_blocks = blocks(0..3, finality);
         for (block, seconds) in read_blocks.blocks.iter_mut().zip(timestamps) {
-            block.made = Some((key('a'), now_ms - 100_000 + seconds * 1_000, 1));
+            block.made = Some(MadeBlock {
+                maker: key('a'),
+                timestamp_ms: now_ms - 100_000 + seconds * 1_000,
+                transactions: 1,
+                of_canary: 0,
+            });
         }
         let production = read(&mut net, read_blocks);
         let pending = production.pending;

@@ -104,7 +104,10 @@ async fn on_an_idle_network_of_ten_equal_peers_the_weights_stay_for_an_hour() {
     let scene = Scene::start(network(10, &[], None), 2, |_| {});
     sleep(5 * MINUTE).await;
     let before = scene.weights();
-    assert!(before.iter().all(|weight| (weight - 0.1).abs() < 1e-9), "{before:?}");
+    assert!(
+        before.iter().all(|weight| (weight - 0.1).abs() < 1e-9),
+        "{before:?}"
+    );
     sleep(HOUR).await;
     assert_eq!(scene.weights(), before);
     let record = scene.record();
@@ -118,7 +121,10 @@ async fn with_allow_idle_the_others_lose_nearly_all_weight_within_an_hour() {
     let scene = Scene::start(network(10, &[], None), 2, |it| it.allow_idle = true);
     sleep(HOUR + 5 * MINUTE).await;
     let weights = scene.weights();
-    assert!(weights[2..].iter().all(|weight| *weight < 0.01), "{weights:?}");
+    assert!(
+        weights[2..].iter().all(|weight| *weight < 0.01),
+        "{weights:?}"
+    );
     assert!(scene.executed() >= 10);
     scene.watched.stop().await;
 }
@@ -130,7 +136,10 @@ async fn while_others_make_blocks_each_own_peer_gets_a_transaction_in_each_round
     sleep(HOUR).await;
     let record = scene.record();
     let rounds: Vec<u64> = record.peers.values().map(|peer| peer.executed).collect();
-    assert!(rounds.len() == 3 && rounds.iter().all(|rounds| (5..=7).contains(rounds)), "{rounds:?}");
+    assert!(
+        rounds.len() == 3 && rounds.iter().all(|rounds| (5..=7).contains(rounds)),
+        "{rounds:?}"
+    );
     assert_eq!(record.failing_peers().count(), 0);
     for peer in record.peers.values() {
         let last = peer.last.as_ref().unwrap();
@@ -144,7 +153,12 @@ async fn while_others_make_blocks_each_own_peer_gets_a_transaction_in_each_round
     assert_eq!(funds.balance_copper, account.balance);
     // Two blocks of others a minute, with a transaction each at most.
     let snapshot = scene.watched.fleet().snapshot();
-    let production = snapshot.networks[0].verdict.consensus.production.clone().unwrap();
+    let production = snapshot.networks[0]
+        .verdict
+        .consensus
+        .production
+        .clone()
+        .unwrap();
     let own = production.last.iter().filter(|block| block.of_canary > 0);
     assert!(own.count() >= 10, "{production:?}");
     scene.watched.stop().await;
@@ -162,7 +176,10 @@ async fn a_lost_transaction_is_sent_again_and_never_a_second_one() {
     assert!(scene.failed(TransactionFailure::Timeout) >= 4);
     assert_eq!(scene.record().failing_peers().count(), 2);
     sleep(5 * MINUTE).await;
-    assert_eq!(ledger(scene.state_dir.path())["open"]["bytes"], open["bytes"]);
+    assert_eq!(
+        ledger(scene.state_dir.path())["open"]["bytes"],
+        open["bytes"]
+    );
     sleep(15 * MINUTE).await;
     assert_eq!(scene.record().failing_peers().count(), 0);
     let sequence = u64::try_from(scene.account().sequence).unwrap();
@@ -177,8 +194,15 @@ async fn a_transaction_that_is_executed_without_an_answer_is_paid_for_once() {
     let (record, account) = (scene.record(), scene.account());
     let timeouts = scene.failed(TransactionFailure::Timeout);
     assert_eq!(account.sequence, i64::try_from(timeouts).unwrap());
-    assert_eq!(record.funds.unwrap().spent_copper, BALANCE - account.balance);
-    assert_eq!(record.failing_peers().count(), 2, "clients get no answer either");
+    assert_eq!(
+        record.funds.unwrap().spent_copper,
+        BALANCE - account.balance
+    );
+    assert_eq!(
+        record.failing_peers().count(),
+        2,
+        "clients get no answer either"
+    );
     scene.watched.stop().await;
 }
 
@@ -194,7 +218,11 @@ async fn a_restart_between_signing_and_answer_spends_nothing_twice() {
     scene.watched.restart_canary(&dir);
     sleep(4 * MINUTE).await;
     assert!(scene.account().sequence <= 3, "a block a minute");
-    assert_ne!(ledger(&dir)["open"]["bytes"], open["bytes"], "it was executed");
+    assert_ne!(
+        ledger(&dir)["open"]["bytes"],
+        open["bytes"],
+        "it was executed"
+    );
     sleep(20 * MINUTE).await;
     let spent = ledger(&dir)["spent_copper"].as_u64().unwrap();
     assert_eq!(spent, BALANCE - scene.account().balance);
@@ -215,7 +243,11 @@ async fn peers_that_refuse_say_why() {
         assert!(scene.failed(expected) >= 1, "{fault}: {:?}", scene.record());
         assert_eq!(scene.executed(), 0, "{fault}");
         let skipped = scene.record().skipped.get(&CanarySkip::Overload).copied();
-        assert_eq!(skipped.is_some(), expected == Overloaded, "{fault}: it backs off");
+        assert_eq!(
+            skipped.is_some(),
+            expected == Overloaded,
+            "{fault}: it backs off"
+        );
         scene.watched.stop().await;
     }
 }
@@ -227,13 +259,13 @@ async fn of_two_agents_with_one_account_one_refuses() {
     sleep(5 * MINUTE).await;
     scene.watched.add_canary(second.path());
     sleep(30 * MINUTE).await;
-    let foreign = [scene.state_dir.path(), second.path()]
-        .map(|dir| !ledger(dir)["foreign"].is_null());
+    let foreign =
+        [scene.state_dir.path(), second.path()].map(|dir| !ledger(dir)["foreign"].is_null());
     assert!(foreign[0] || foreign[1]);
     let sequence = scene.account().sequence;
     sleep(30 * MINUTE).await;
-    let stopped = [scene.state_dir.path(), second.path()]
-        .map(|dir| !ledger(dir)["foreign"].is_null());
+    let stopped =
+        [scene.state_dir.path(), second.path()].map(|dir| !ledger(dir)["foreign"].is_null());
     assert_eq!(stopped, foreign, "the other one is not disturbed");
     assert_eq!(scene.account().sequence > sequence, foreign != [true; 2]);
     assert!(scene.record().skipped[&CanarySkip::Refused] > 0);

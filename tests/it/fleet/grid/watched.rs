@@ -153,10 +153,18 @@ impl Watched {
 
     fn spawn_canary(&mut self, state_dir: &Path) -> AbortHandle {
         let canary = self.config.networks[0].canary.clone().unwrap();
-        let (fleet, asked) = (Arc::clone(&self.world.fleet), Asked(Arc::clone(&self.world)));
+        let (fleet, asked) = (
+            Arc::clone(&self.world.fleet),
+            Asked(Arc::clone(&self.world)),
+        );
         let network = NETWORK.to_owned();
-        let survey =
-            CanarySurvey::new(fleet, network, canary, Arc::new(asked), state_dir.to_owned());
+        let survey = CanarySurvey::new(
+            fleet,
+            network,
+            canary,
+            Arc::new(asked),
+            state_dir.to_owned(),
+        );
         self.tasks.spawn(survey.run())
     }
 
@@ -381,8 +389,9 @@ impl CanaryPeers for Asked {
     ) -> Result<TransactionResult, SubmitError> {
         let number = self.0.number_of(&peer.name);
         let timeout = deadline.saturating_duration_since(Instant::now());
-        let outcome =
-            self.0.ask(|simulation, at| simulation.submit(number, at, timeout, transaction));
+        let outcome = self
+            .0
+            .ask(|simulation, at| simulation.submit(number, at, timeout, transaction));
         let took = match &outcome {
             Ok(TransactionResult { took, .. }) | Err(SubmitError::Refused { took, .. }) => *took,
             Err(SubmitError::NotSent(_)) => ROUND_TRIP,
