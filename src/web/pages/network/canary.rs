@@ -6,7 +6,7 @@ use askama::Template;
 use convex_client::chain::economics::cvm;
 use convex_client::transaction::TransactionFailure;
 
-use crate::fleet::{CanaryPeer, CanaryRecord, CanaryResult, Executed, Seen};
+use crate::fleet::{CanaryPeer, CanaryProblem, CanaryRecord, CanaryResult, Executed, Seen};
 use crate::web::pages::format::{Timestamp, count, sanitize, short_duration};
 use crate::web::pages::peer_link::PeerLink;
 
@@ -80,7 +80,7 @@ impl CanaryView {
             problems: canary
                 .problems()
                 .into_iter()
-                .map(|problem| problem.meaning())
+                .map(CanaryProblem::meaning)
                 .collect(),
             skipped: canary
                 .last_skip
