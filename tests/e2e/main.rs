@@ -14,6 +14,7 @@ mod api;
 #[path = "../support/authority.rs"]
 mod authority;
 mod belief;
+mod canary;
 mod chain;
 mod clock;
 mod connections;

@@ -383,7 +383,8 @@ mod tests {
             (
                 "a stall, whatever is allowed",
                 |it| {
-                    (it.order, it.allow_idle, it.own_stake) = (OrderState::Stalled, true, Some(1.0));
+                    (it.order, it.allow_idle, it.own_stake) =
+                        (OrderState::Stalled, true, Some(1.0));
                 },
                 Gate::Skip(Stalled),
             ),
