@@ -178,6 +178,10 @@ pub(super) static FAULTS: &[Rehearsal] = &[
         &[],
     ),
     kind("busy", &[lasting("busy:2")], &[DEGRADED], &[]),
+    // Rehearsals make no transactions.
+    kind("tx-hang", &[lasting("tx-hang:all")], &[], &[]),
+    kind("tx-lose", &[lasting("tx-lose:all")], &[], &[]),
+    kind("tx-error", &[lasting("tx-error=LOAD:all")], &[], &[]),
     // It lags: ConvexPeerDegraded says later that it executes nothing.
     kind("frozen", &[lasting("frozen:2")], &[LAGGING], &[DEGRADED]),
     // An upgrade that three of the seven peers cannot execute. It is scheduled for three weeks later,

@@ -8,6 +8,7 @@ func consensus() board {
 		{"Split", "dark-red", seen("max", byNetwork, in("convex_network_split")) + " == 1", "{{network}} is split"},
 		{"States differ", "orange", ofNetwork("max", "convex_network_state_groups") + " > 1", "{{network}}: states differ"},
 		{"Several histories", "dark-red", ofNetwork("max", "convex_network_histories") + " > 1", "{{network}} has several histories"},
+		{"Writes failing", "red", "min by (peer, network) (" + of("convex_canary_failed_rounds") + ") >= 2", "transactions through {{peer}} are not executed"},
 		{"Forked", "red", seen("max", byPeer, of("convex_peer_condition", `condition="forked"`)), "{{peer}} is forked"},
 		{"State diverged", "red", seen("max", byPeer, of("convex_peer_state_diverged")) + " == 1", "{{peer}} is diverged"},
 	}
@@ -18,6 +19,7 @@ func consensus() board {
 		{title: "Compared states", panels: comparedStates()},
 		{title: "Orders and beliefs (needs consensus_interval)", panels: beliefs(), collapsed: true},
 		{title: "Blocks and transactions (needs consensus_interval)", panels: production(), collapsed: true},
+		{title: "Canary (if configured)", panels: canary(), collapsed: true},
 		{title: "Protocol upgrades", panels: upgrades(), collapsed: true},
 	}
 	return made
@@ -268,5 +270,51 @@ func upgrades() []*panel {
 			sorted("Up to version", false).
 			size(12, 9).empty("No peer says which version it can execute").
 			to(at("convex-peer"), runbook("ConvexUpgradeUnsupported")),
+	}
+}
+
+const noCanary = "No canary is configured"
+
+// canary shows the transactions that prove that transactions are executed.
+func canary() []*panel {
+	return []*panel{
+		lines("Duration of transactions", "Time from sending a transaction that does nothing until the peer answers with its result, and until another peer has executed it too. The objective is for nine of ten results. A gap: the last transaction failed or is old.").
+			query(seen("max", "peer, network, stage", of("convex_canary_duration_seconds")), "{{peer}} {{stage}}").
+			query(ofNetwork("max", "convex_canary_result_p90_seconds"), "{{network}} 90 % of six hours").
+			query(ofNetwork("min", "convex_canary_objective_seconds"), "{{network}} objective").
+			unit("s").size(12, 9).empty(noCanary).
+			to(at("convex-peer"), runbook("ConvexCanarySlow")),
+		lines("Failed transactions", "Transactions that were not executed, by peer and reason. sequence and funds are faults of the account; all others mean that clients cannot write through the peer either.").
+			query("sum by (peer, reason) ("+seen("max", "peer, network, reason", increase(of("convex_canary_failures_total"), "1h"))+") > 0", "{{peer}} {{reason}}").
+			unit("suffix:/h").upTo(1).size(12, 9).empty("None failed, or no canary is configured").
+			to(at("convex-peer"), runbook("ConvexWritesFailing")),
+		rows("Canary by peer", "What came of the transactions through each own peer. Rounds failed: in a row, since the last that was executed; two are an alert.").
+			label("peer", "Peer", linked(cellToPeer())).
+			label("network", "Network").
+			value("Rounds failed", "min by (peer, network) ("+of("convex_canary_failed_rounds")+")", digits(0), bythreshold(), graded("text", step{0, "green"}, step{1, "orange"}, step{2, "red"}), lettered()).
+			value("Failing since", date("min", byPeer, of("convex_canary_failing_since_timestamp_seconds")), unit("dateTimeFromNow"), missing("not failing"), wide(140)).
+			value("Executed", seen("max", byPeer, of("convex_canary_executed_total")), digits(0)).
+			sorted("Rounds failed", true).
+			size(12, 8).empty(noCanary).
+			to(at("convex-peer"), runbook("ConvexWritesFailing")),
+		lines("Skipped transactions", "Transactions that were due and not sent, by reason. idle: nobody else makes blocks, and the canary alone would take the weight of the others.").
+			query("sum by (network, reason) ("+seen("max", "network, reason", increase(in("convex_canary_skipped_total"), "1h"))+") > 0", "{{network}} {{reason}}").
+			unit("suffix:/h").upTo(1).size(12, 8).empty("None was skipped, or no canary is configured").
+			to(runbook("ConvexCanaryFunds")),
+		lines("Account of the canary", "Balance of the account, and for how long it lasts at the present cost.").
+			query(ofNetwork("min", "convex_canary_balance_cvm"), "{{network}} balance").
+			unit("suffix: CVM").size(8, 8).empty(noCanary).
+			to(at("convex-stake"), runbook("ConvexCanaryFunds")),
+		lines("Coins last for", "Time for which the balance lasts at what the last transaction cost. Below three days an alert fires.").
+			query(ofNetwork("min", "convex_canary_funds_seconds"), "{{network}}").
+			unit("s").size(8, 8).limit("transparent", step{259200, "green"}).empty(noCanary).
+			to(at("convex-stake"), runbook("ConvexCanaryFunds")),
+		lines("Coins spent", "Spent since midnight UTC, the budget of a day, and what was spent within the last day. A problem with the account counts 1.").
+			query(ofNetwork("max", "convex_canary_spent_today_cvm"), "{{network}} today").
+			query(ofNetwork("min", "convex_canary_daily_budget_cvm"), "{{network}} budget").
+			query(seen("max", byNetwork, increase(in("convex_canary_spent_cvm_total"), "1d")), "{{network}} in a day").
+			query(seen("max", "network, problem", in("convex_canary_problem")), "{{network}} problem {{problem}}").
+			unit("suffix: CVM").size(8, 8).empty(noCanary).
+			to(at("convex-stake"), runbook("ConvexCanaryFunds")),
 	}
 }

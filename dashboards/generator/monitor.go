@@ -26,7 +26,7 @@ func monitorNumbers() []*panel {
 		numbers("Agents lost", "Targets that were agents within the last week and cannot be scraped now. Check whether the agent runs and Prometheus reaches it.").size(4, 3).
 			now(`count((up == 0) + on (job, instance) group_right () last_over_time(convex_monitor_info{vantage=~"$vantage"}[1w])) or vector(0)`, "").
 			steps("green", step{1, "red"}).
-			to(at("convex-fleet"), runbook("ConvexAgentDown")),
+			to(at("convex-fleet"), runbook("ConvexMonitorDown")),
 		numbers("Failed self-checks", "Self-checks of the agents that fail now. While one fails, polls that fail because of it do not count against a peer.").size(4, 3).
 			now("count("+told("min", "vantage, check", "convex_monitor_self_healthy")+" == 0) or vector(0)", "").
 			steps("green", step{1, "red"}).
@@ -63,7 +63,7 @@ func agents() *panel {
 		value("Started", "1000 * "+ofAgent("max", "process_start_time_seconds"), unit("dateTimeFromNow")).
 		sorted("Vantage", false).
 		size(24, 4).empty("No agent can be scraped").
-		to(at("convex-fleet"), runbook("ConvexAgentDown"), runbook("ConvexConfigReloadFailed"))
+		to(at("convex-fleet"), runbook("ConvexMonitorDown"), runbook("ConvexConfigReloadFailed"))
 }
 
 func selfChecks() *panel {

@@ -8,7 +8,7 @@ use super::rules::Rule;
 /// The first thing to do about alerts of this name, and of this severity if there are several.
 type FirstStep = (&'static str, Option<Severity>, &'static str);
 
-static FIRST_STEPS: [FirstStep; 41] = [
+static FIRST_STEPS: [FirstStep; 45] = [
     (
         "ConvexPeerDown",
         None,
@@ -191,6 +191,30 @@ static FIRST_STEPS: [FirstStep; 41] = [
         "ConvexControllerBalanceLow",
         None,
         "Transfer coins to the account: it pays for changes of stake and of registrations.",
+    ),
+    (
+        "ConvexWritesFailing",
+        Some(Critical),
+        "Open the page of the network: it shows the error of each peer and which peers vote. Contact \
+         the operators of the peers that do not.",
+    ),
+    (
+        "ConvexWritesFailing",
+        Some(Warning),
+        "Stop clients from sending transactions through it, and read the error on the page of the \
+         network.",
+    ),
+    (
+        "ConvexCanaryFunds",
+        None,
+        "Run 'convex-peer-monitor probe --canary' on the host of the agent: it says what is wrong \
+         with the account.",
+    ),
+    (
+        "ConvexCanarySlow",
+        None,
+        "Compare the durations of the peers on the page of the network. If only one is slow, check \
+         its host.",
     ),
     (
         "ConvexOwnPeersUnknown",

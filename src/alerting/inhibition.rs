@@ -38,7 +38,7 @@ impl Scope {
 }
 
 /// All inhibitions. No alert about an agent is among them: what one agent cannot see, another may.
-pub const INHIBITIONS: [Inhibition; 16] = [
+pub const INHIBITIONS: [Inhibition; 19] = [
     // A network that agrees on nothing makes its peers lag and lose weight. It never hides that
     // one is down, is another peer, or has another state.
     Inhibition {
@@ -65,6 +65,22 @@ pub const INHIBITIONS: [Inhibition; 16] = [
     Inhibition {
         sources: &["ConvexConsensusStalled"],
         targets: &["ConvexQuorumAtRisk"],
+        scope: Scope::Network,
+    },
+    // A network that finalises nothing executes no transactions.
+    Inhibition {
+        sources: &[
+            "ConvexConsensusStalled",
+            "ConvexNetworkSplit",
+            "ConvexUpgradeFailed",
+        ],
+        targets: &["ConvexWritesFailing", "ConvexCanarySlow"],
+        scope: Scope::Network,
+    },
+    // One that executes none is more than slow.
+    Inhibition {
+        sources: &["ConvexWritesFailing"],
+        targets: &["ConvexCanarySlow"],
         scope: Scope::Network,
     },
     // A network that was reset makes all of its peers wrong at once.
@@ -175,6 +191,24 @@ pub const INHIBITIONS: [Inhibition; 16] = [
             "ConvexPeerUnregistered",
         ],
         targets: &["ConvexWeightDecayed"],
+        scope: Scope::Peer,
+    },
+    // A peer that does not take part in consensus executes no transactions. The alert names the
+    // cause.
+    Inhibition {
+        sources: &[
+            "ConvexPeerWrongNetwork",
+            "ConvexPeerIdentityChanged",
+            "ConvexQueriesHang",
+            "ConvexPeerDown",
+            "ConvexPeerForked",
+            "ConvexPeerIsolated",
+            "ConvexPeerUnheard",
+            "ConvexPeerUnregistered",
+            "ConvexOwnStakeBelowMinimum",
+            "ConvexUpgradeUnsupported",
+        ],
+        targets: &["ConvexWritesFailing"],
         scope: Scope::Peer,
     },
     // A peer that lacks an upgrade is frozen, or has withdrawn its stake: it makes no blocks, and

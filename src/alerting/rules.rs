@@ -9,7 +9,8 @@ use crate::config::Severity::{self, Critical, Info, Warning};
 use crate::failure::Reason;
 use crate::fleet::Condition::{self, Failing};
 use crate::fleet::{
-    Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, ServiceLevel, Stake,
+    CanaryPeer, Evidence, FAILING_PEERS, Health, NetworkSnapshot, OrderState, PeerRecord,
+    ServiceLevel, Stake,
 };
 
 use super::burn;
@@ -179,7 +180,7 @@ const fn rule(
 
 /// Rules that follow from verdicts and the opinions of other agents. Rules that need a longer history
 /// exist only in Prometheus.
-pub static RULES: [Rule; 45] = [
+pub static RULES: [Rule; 49] = [
     rule(
         "ConvexPeerDown",
         Critical,
@@ -375,6 +376,15 @@ pub static RULES: [Rule; 45] = [
         }),
     ),
     rule(
+        "ConvexWritesFailing",
+        Warning,
+        0,
+        "Transactions through {peer} of {network} are not executed",
+        Predicate::Peer(|record, network, input| {
+            canary_fails(record, network) && !canary_fails_widely(network, input)
+        }),
+    ),
+    rule(
         "ConvexConsensusStalled",
         Critical,
         60,
@@ -496,6 +506,33 @@ pub static RULES: [Rule; 45] = [
         }),
     ),
     rule(
+        "ConvexWritesFailing",
+        Critical,
+        0,
+        "{network} does not execute transactions",
+        Predicate::Network(canary_fails_widely),
+    ),
+    rule(
+        "ConvexCanaryFunds",
+        Warning,
+        600,
+        "The account of the canary of {network} needs attention",
+        Predicate::Network(|network, _| {
+            let canary = network.canary.as_ref();
+            canary.is_some_and(|canary| !canary.problems().is_empty())
+        }),
+    ),
+    rule(
+        "ConvexCanarySlow",
+        Warning,
+        600,
+        "{network} executes transactions slowly",
+        Predicate::Network(|network, input| {
+            let canary = network.canary.as_ref();
+            canary.is_some_and(|canary| canary.is_slow(input.snapshot.now))
+        }),
+    ),
+    rule(
         "ConvexMonitoringBlind",
         Critical,
         300,
@@ -602,6 +639,21 @@ pub const fn alert_for_condition(condition: Condition) -> &'static str {
 
 pub(super) fn has(record: &PeerRecord, condition: Condition) -> bool {
     record.conditions.contains(&condition)
+}
+
+/// Whether the last rounds of the canary failed at the peer.
+fn canary_fails(record: &PeerRecord, network: &NetworkSnapshot) -> bool {
+    let found = network.canary.as_ref();
+    let found = found.and_then(|canary| canary.peers.get(&record.peer.name));
+    found.is_some_and(CanaryPeer::is_failing)
+}
+
+/// Whether they failed at so many peers that the network is to blame.
+fn canary_fails_widely(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
+    let mut failing = input
+        .own_peers(network)
+        .filter(|record| canary_fails(record, network));
+    failing.nth(FAILING_PEERS - 1).is_some()
 }
 
 /// Whether the peer answers but has no measurement: those of its last polls are too old.

@@ -179,7 +179,8 @@ pub(super) struct CheckArgs {
   convex-peer-monitor probe tcp://10.0.0.5:18888 https://peer.convex.live
   convex-peer-monitor probe --config peers.yml
   convex-peer-monitor probe --config peers.yml --watch=2s
-  convex-peer-monitor probe --config peers.yml --json | jq -r '.[].health'")]
+  convex-peer-monitor probe --config peers.yml --json | jq -r '.[].health'
+  convex-peer-monitor probe --config peers.yml --canary")]
 pub(super) struct ProbeArgs {
     /// Names of configured peers, or endpoints such as `tcp://host:18888` or `https://host`, each
     /// polled as a separate peer [default: all configured peers]
@@ -189,6 +190,11 @@ pub(super) struct ProbeArgs {
     /// Configuration file [default: as for run]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
+    /// Send one transaction of the canary through each own peer instead, and print its stages. The
+    /// configuration needs a `canary`. The agent must not run on this host meanwhile. Exits with 0 if
+    /// all were executed, 2 if one was not, 3 if one was not sent
+    #[arg(long, conflicts_with_all = ["endpoints", "json", "timeout", "watch"])]
+    pub(super) canary: bool,
     /// Print JSON; with --watch, one document per line
     #[arg(long)]
     pub(super) json: bool,
@@ -319,6 +325,10 @@ pub(super) struct SimulateArgs {
     /// Register N more peers, which nobody runs, each with an own stake of CVM [default stake: 0]
     #[arg(long, value_name = "N[:CVM]")]
     pub(super) registered: Option<String>,
+    /// Create an account with the key in this file and so many CVM, which can make transactions; may
+    /// be repeated [default balance: 1]
+    #[arg(long = "account", value_name = "KEY_FILE[:CVM]")]
+    pub(super) accounts: Vec<String>,
     /// Release whose protocol the peers speak: 0.8.0, 0.8.6 or 0.8.17 [default: 0.8.6, or 0.8.17
     /// with an upgrade]
     #[arg(long, value_name = "RELEASE")]

@@ -2,12 +2,14 @@
 //! it.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use convex_client::transaction::AccountKey;
 use convex_simulator::{
-    FAULT_KINDS, Network, Options, PeerSet, Registered, Release, Script, StartError, Traffic,
-    required_descriptors,
+    FAULT_KINDS, Network, NewAccount, Options, PeerSet, Registered, Release, Script, StartError,
+    Traffic, required_descriptors,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -72,9 +74,11 @@ fn options(args: &SimulateArgs) -> anyhow::Result<(Options, PeerSet)> {
     let registered = args.registered.as_deref().map(Registered::parse);
     let watched = args.watch.as_deref().unwrap_or("all");
     let watched = PeerSet::parse(watched, peers).context("--watch")?;
+    let accounts = args.accounts.iter().map(|text| account(text));
     let options = Options {
         peers,
         seed: args.seed,
+        accounts: accounts.collect::<anyhow::Result<_>>()?,
         registered: registered.transpose()?.unwrap_or_default(),
         release: release.transpose()?,
         script,
@@ -82,6 +86,19 @@ fn options(args: &SimulateArgs) -> anyhow::Result<(Options, PeerSet)> {
         first_port: Some(args.listen_base),
     };
     Ok((options, watched))
+}
+
+/// Reads `KEY_FILE[:CVM]`.
+fn account(text: &str) -> anyhow::Result<NewAccount> {
+    let (file, cvm) = match text.rsplit_once(':') {
+        Some((file, cvm)) if cvm.parse::<f64>().is_ok() => (file, Some(cvm)),
+        _ => (text, None),
+    };
+    let key = AccountKey::from_file(Path::new(file));
+    let key = key.map_err(|error| anyhow::anyhow!("--account: the key file {file} {error}"))?;
+    let account = NewAccount::new(key.public_key());
+    let account = cvm.map_or(Ok(account), |cvm| account.with_cvm(cvm));
+    account.context("--account")
 }
 
 /// Describes the running network: its genesis, the addresses of its first and last peer.
@@ -94,6 +111,10 @@ fn summary(network: &Network, args: &SimulateArgs) -> String {
     for i in if last > 1 { vec![1, last] } else { vec![1] } {
         let (tcp, http) = (network.tcp(i), network.http(i));
         lines.push(format!("  sim-{i}: tcp://{tcp} http://{http}"));
+    }
+    for (i, account) in args.accounts.iter().enumerate() {
+        let number = network.account(i);
+        lines.push(format!("  account #{number} for {account}"));
     }
     if let Some(file) = &args.write_config {
         let file = file.display();

@@ -145,10 +145,24 @@ pub(super) const NETWORK: Keys = keys_at(
         "consensus_interval",
         "verdicts",
         "slo",
+        "canary",
     ],
 );
 
 pub(super) const SLO: Keys = keys_at("networks[].slo", &["objective", "window", "serving_min"]);
+
+pub(super) const CANARY: Keys = keys_at(
+    "networks[].canary",
+    &[
+        "account",
+        "key_file",
+        "interval",
+        "objective",
+        "peers",
+        "daily_budget_cvm",
+        "allow_idle",
+    ],
+);
 
 pub(super) const NETWORK_VERDICTS: Keys = keys_at("networks[].verdicts", THRESHOLDS);
 
@@ -311,6 +325,7 @@ pub fn keys() -> impl Iterator<Item = String> {
         VERDICTS,
         NETWORK,
         SLO,
+        CANARY,
         DISCOVERY,
         NETWORK_VERDICTS,
         PEER,

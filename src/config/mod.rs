@@ -9,6 +9,7 @@ use std::sync::Arc;
 use url::Url;
 
 pub mod active;
+mod canary;
 mod capacity;
 mod cost;
 mod discovery;
@@ -44,6 +45,7 @@ mod verdicts;
 mod web;
 mod yaml;
 
+pub use canary::{Canary, CanaryKey};
 pub use capacity::Capacity;
 pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS};
 pub use discovery::Discovery;

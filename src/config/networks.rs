@@ -1,11 +1,13 @@
 //! The networks of the file, and the network of each peer.
 
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cad3::Hash;
 
+use super::canary::{Canary, CanaryCheck, CanaryPositions, canary};
 use super::discovery::{Discovery, discovery};
 use super::error::Position;
 use super::keys::{NETWORK, NETWORK_VERDICTS, nearest};
@@ -44,6 +46,8 @@ pub struct Network {
     pub consensus_interval: Option<Duration>,
     /// The service level of the operator's own peers.
     pub slo: Slo,
+    /// The transactions that prove that its peers work; `None` if there are none.
+    pub canary: Option<Canary>,
 }
 
 /// A network as the file defines it.
@@ -51,8 +55,15 @@ struct Entry {
     /// `None` if invalid; peers without `network` are then not reported.
     name: Option<String>,
     network: Result<Network, Reported>,
-    /// Where `slo.serving_min` is set.
+    positions: Positions,
+}
+
+/// Where values are that are checked against other parts of the file.
+#[derive(Default)]
+struct Positions {
+    /// That of `slo.serving_min`, if it is set.
     serving_min: Option<Position>,
+    canary: Option<CanaryPositions>,
 }
 
 /// The networks of the file, to which its peers refer.
@@ -73,11 +84,12 @@ impl Networks {
                 stake_interval: STAKE_INTERVAL,
                 consensus_interval: Some(CONSENSUS_INTERVAL),
                 slo: Slo::default(),
+                canary: None,
             });
             return Ok(Self(vec![Entry {
                 name: Some(DEFAULT_NETWORK.to_owned()),
                 network,
-                serving_min: None,
+                positions: Positions::default(),
             }]));
         };
         let mut names = Names::default();
@@ -90,14 +102,14 @@ impl Networks {
                 .and_then(|section| names.claim(section, name));
             let name = claimed.as_ref().ok().cloned();
             let read = section.and_then(|section| network(&section, claimed, verdicts));
-            let (network, serving_min) = match read {
-                Ok((network, serving_min)) => (Ok(network), serving_min),
-                Err(reported) => (Err(reported), None),
+            let (network, positions) = match read {
+                Ok((network, positions)) => (Ok(network), positions),
+                Err(reported) => (Err(reported), Positions::default()),
             };
             networks.push(Entry {
                 name,
                 network,
-                serving_min,
+                positions,
             });
         }
         if networks.is_empty() {
@@ -155,11 +167,36 @@ impl Networks {
     pub(super) fn check_slo(&self, file: &Section, peers: &[Arc<Peer>]) -> Result<(), Reported> {
         let mut result = Ok(());
         for (i, entry) in self.0.iter().enumerate() {
-            if let (Ok(network), Some(position)) = (&entry.network, entry.serving_min)
+            if let (Ok(network), Some(position)) = (&entry.network, entry.positions.serving_min)
                 && let Some(message) = unreachable_minimum(network.slo, &network.name, peers)
             {
                 let path = format!("networks[{i}].slo.serving_min");
                 result = Err(file.source.report(position, path, message));
+            }
+        }
+        result
+    }
+
+    /// Reports each canary that does not fit the rest of the file.
+    pub(super) fn check_canaries(
+        &self,
+        file: &Section,
+        peers: &[Arc<Peer>],
+        state_dir: Option<&Path>,
+    ) -> Result<(), Reported> {
+        let mut result = Ok(());
+        for (i, entry) in self.0.iter().enumerate() {
+            if let (Ok(network), Some(positions)) = (&entry.network, &entry.positions.canary)
+                && let Some(canary) = &network.canary
+            {
+                let check = CanaryCheck {
+                    network: &network.name,
+                    path: format!("networks[{i}]"),
+                    consensus_interval: network.consensus_interval,
+                    peers,
+                    state_dir,
+                };
+                result = result.and(check.run(file, canary, positions));
             }
         }
         result
@@ -175,7 +212,7 @@ fn network(
     section: &Section,
     name: Result<String, Reported>,
     verdicts: Result<Thresholds, Reported>,
-) -> Result<(Network, Option<Position>), Reported> {
+) -> Result<(Network, Positions), Reported> {
     let genesis = section.read("genesis", hash);
     let verdicts = Thresholds::read(section, &NETWORK_VERDICTS, verdicts);
     let discovery = discovery(section);
@@ -184,7 +221,9 @@ fn network(
         duration_or_zero(value, CONSENSUS_INTERVALS)
     });
     let slo = slo(section);
+    let canary = canary(section);
     let (name, (slo, serving_min)) = (name?, slo?);
+    let (canary, canary_positions) = canary?.unzip();
     let network = Network {
         name,
         genesis: genesis?,
@@ -193,6 +232,11 @@ fn network(
         stake_interval: stake_interval?.unwrap_or(STAKE_INTERVAL),
         consensus_interval: consensus_interval?.unwrap_or(Some(CONSENSUS_INTERVAL)),
         slo,
+        canary,
     };
-    Ok((network, serving_min))
+    let positions = Positions {
+        serving_min,
+        canary: canary_positions,
+    };
+    Ok((network, positions))
 }

@@ -60,7 +60,10 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let vantages = vantages(&file);
 
     let (networks, peers) = (networks?, peers?);
-    networks.check_slo(&file, &peers)?;
+    let state_dir = state_dir?;
+    let slo = networks.check_slo(&file, &peers);
+    networks.check_canaries(&file, &peers, state_dir.as_deref())?;
+    slo?;
     let networks = networks.into_networks()?;
     let discovery = networks.iter().filter_map(|it| it.discovery.as_ref());
     let max_peers = peers.len() + discovery.map(|it| it.max_peers).sum::<usize>();
@@ -75,7 +78,7 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         web: web?,
         vantage: vantage?.unwrap_or_else(|| uname().nodename().to_string_lossy().into_owned()),
         mode: mode?,
-        state_dir: state_dir?,
+        state_dir,
         defaults: defaults?.into(),
         references: references?.into(),
         self_check: self_check?,

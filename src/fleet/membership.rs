@@ -8,6 +8,7 @@ use convex_client::Endpoint;
 use crate::config::{self, Config};
 use crate::self_check::Checks;
 
+use super::canary;
 use super::excuses::MonitorHealth;
 use super::network::record::NetworkRecord;
 use super::rename::{Rename, UnnamedPeers, in_steps};
@@ -58,6 +59,7 @@ impl Fleet {
             .map(|network| {
                 let record = networks.remove(&network.name).unwrap_or_default();
                 *lock(&record.slo) = network.slo;
+                canary::reconfigure(&mut lock(&record.canary), network.canary.as_ref());
                 (network.name.clone(), record)
             })
             .collect();

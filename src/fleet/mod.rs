@@ -3,6 +3,7 @@
 
 mod advertised_urls;
 mod bounded;
+mod canary;
 mod clock_dispute;
 mod consensus;
 mod evidence;
@@ -30,6 +31,12 @@ mod wall_time;
 
 pub use advertised_urls::Addresses;
 pub(crate) use bounded::reserve_bounded;
+#[cfg(test)]
+pub(crate) use canary::tests as canary_example;
+pub use canary::{
+    CanaryFunds, CanaryPeer, CanaryProblem, CanaryRecord, CanaryResult, CanarySkip, CanaryStage,
+    Executed, FAILED_ROUNDS, FAILING_PEERS, Seen,
+};
 pub use clock_dispute::ClockDispute;
 #[cfg(test)]
 pub(crate) use consensus::example;

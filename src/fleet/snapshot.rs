@@ -12,8 +12,9 @@ use crate::self_check::Checks;
 
 use super::wall_time::wall_time;
 use super::{
-    AcknowledgedAlert, ClockDispute, Comparison, FiringAlert, Fleet, Health, NetworkConclusion,
-    NetworkVerdict, PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput, Vantages, lock,
+    AcknowledgedAlert, CanaryRecord, ClockDispute, Comparison, FiringAlert, Fleet, Health,
+    NetworkConclusion, NetworkVerdict, PeerRecord, QueryRecord, ServiceLevel, Tally, Throughput,
+    Vantages, lock,
 };
 
 /// State of all peers and networks at one moment. Cheap: records that do not change are shared, not
@@ -61,6 +62,8 @@ pub struct NetworkSnapshot {
     pub throughput: Option<Throughput>,
     /// Results of custom queries by name.
     pub queries: BTreeMap<String, QueryRecord>,
+    /// What the canary found; none without a canary.
+    pub canary: Option<Arc<CanaryRecord>>,
     /// What follows from the opinions of all agents, once it was needed. Kept, because each peer's
     /// alerts need it, and it takes all peers to compute.
     pub(crate) conclusion: OnceLock<NetworkConclusion>,
@@ -133,6 +136,7 @@ impl Fleet {
                     poll_answer: newest_answer(&peers, name, verdict.head, now).cloned(),
                     throughput: network.throughput(now),
                     queries: lock(&network.queries).clone(),
+                    canary: lock(&network.canary).clone(),
                     verdict,
                     conclusion: OnceLock::new(),
                 }

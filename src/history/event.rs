@@ -144,6 +144,14 @@ pub enum EventKind {
     },
     /// A peer shows the genesis hash of the network again, or the new one became the network's.
     ResetEnded,
+    /// Two rounds of the canary in a row failed at the peer: it does not execute transactions.
+    WritesFailingBegan {
+        /// Why the last one failed.
+        #[schema(value_type = String)]
+        reason: Label,
+    },
+    /// A transaction of the canary through the peer was executed again.
+    WritesFailingEnded,
     /// An operator acknowledged an alert, silenced alerts or put peers into maintenance.
     ActionBegan {
         /// `acknowledgement`, `silence` or `maintenance`.
@@ -263,6 +271,10 @@ impl fmt::Display for EventKind {
                 )
             }
             Self::ResetEnded => f.write_str("no longer reset: peers show the network's genesis"),
+            Self::WritesFailingBegan { reason } => {
+                write!(f, "transactions are not executed: {reason}")
+            }
+            Self::WritesFailingEnded => f.write_str("transactions are executed again"),
             Self::ActionBegan {
                 action,
                 labels,

@@ -3,6 +3,7 @@
 
 mod agreement;
 mod availability;
+mod canary_changes;
 mod db;
 mod event;
 mod event_log;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fleet::Fleet;
 use crate::supervisor::liveness::Pulse;
 
+use super::canary_changes::CanaryChanges;
 use super::db::{Batch, Thread};
 use super::event::EventKind;
 use super::network_changes::NetworkChanges;
@@ -36,6 +37,7 @@ impl History {
         let mut ticks = interval(CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut network_changes = NetworkChanges::default();
+        let mut canary_changes = CanaryChanges::default();
         let mut pending: Option<PendingWrite> = None;
         let mut last_write = Instant::now();
         loop {
@@ -48,6 +50,7 @@ impl History {
             let verdicts = fleet.network_verdicts();
             network_changes.record(&verdicts, &self.log);
             self.agreement.record(&verdicts, SystemTime::now());
+            canary_changes.record(&fleet, &self.log);
             if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {
                 finished.log_end_if_slow();
             }

@@ -45,6 +45,8 @@ pub enum Group {
     Service,
     /// Values of a network as a whole.
     Network,
+    /// Transactions of the canary.
+    Canary,
     /// Custom queries.
     Custom,
     /// The agent itself.
@@ -62,7 +64,7 @@ pub enum Lean {
     Omitted,
 }
 
-use Group::{Agent, Custom, Network, Peer, Poll, Probe, Service, Sidecar, Stake};
+use Group::{Agent, Canary, Custom, Network, Peer, Poll, Probe, Service, Sidecar, Stake};
 use Kind::{Counter, Gauge, Histogram};
 use Lean::{Kept, Omitted, Reduced};
 
@@ -330,6 +332,35 @@ catalogue! {
         "Space that an unprivileged user can still write to the file system of the store.";
     STORE_SIZE = "convex_peer_store_filesystem_size_bytes", Gauge, Sidecar, Kept, ["peer", "network"],
         "Size of the file system of the store.";
+
+    CANARY_DURATION = "convex_canary_duration_seconds", Gauge, Canary, Kept, ["peer", "network", "stage"],
+        "Time that the last transaction through the peer took from when it was sent: until the peer answered with its result (result), and until another peer had executed it too (seen). Absent if the last one failed or is older than three rounds, and `seen` without another peer.";
+    CANARY_EXECUTED = "convex_canary_executed_total", Counter, Canary, Kept, ["peer", "network"],
+        "Transactions through the peer that were executed.";
+    CANARY_FAILURES = "convex_canary_failures_total", Counter, Canary, Kept, ["peer", "network", "reason"],
+        "Transactions through the peer that were not executed, by the reason.";
+    CANARY_FAILED_ROUNDS = "convex_canary_failed_rounds", Gauge, Canary, Kept, ["peer", "network"],
+        "Consecutive rounds in which no transaction through the peer was executed because of the peer or its network. Rounds that are skipped, or fail because of the account, change nothing.";
+    CANARY_FAILING_SINCE = "convex_canary_failing_since_timestamp_seconds", Gauge, Canary, Kept, ["peer", "network"],
+        "When the first of these rounds was; absent while there is none.";
+    CANARY_SKIPPED = "convex_canary_skipped_total", Counter, Canary, Kept, ["network", "reason"],
+        "How often no transaction was sent when one was due, by the reason.";
+    CANARY_RESULT_P90 = "convex_canary_result_p90_seconds", Gauge, Canary, Kept, ["network"],
+        "Time within which 90 % of the results of the last six hours arrived; absent while there are fewer than ten.";
+    CANARY_OBJECTIVE = "convex_canary_objective_seconds", Gauge, Canary, Kept, ["network"],
+        "The configured objective for this time.";
+    CANARY_SPENT = "convex_canary_spent_cvm_total", Counter, Canary, Kept, ["network"],
+        "Coins that transactions have cost, as differences of the balance on chain. Kept across restarts.";
+    CANARY_SPENT_TODAY = "convex_canary_spent_today_cvm", Gauge, Canary, Kept, ["network"],
+        "The part of them that was spent since midnight UTC.";
+    CANARY_BUDGET = "convex_canary_daily_budget_cvm", Gauge, Canary, Kept, ["network"],
+        "The configured budget of a day.";
+    CANARY_BALANCE = "convex_canary_balance_cvm", Gauge, Canary, Kept, ["network"],
+        "Balance of the account when it was last read.";
+    CANARY_FUNDS_LAST = "convex_canary_funds_seconds", Gauge, Canary, Kept, ["network"],
+        "Time for which the balance lasts at what the last transaction cost.";
+    CANARY_PROBLEM = "convex_canary_problem", Gauge, Canary, Kept, ["network", "problem"],
+        "1 while something is wrong with the account or its coins, else absent. All problems except low_balance and budget_spent stop the canary; budget_spent does until midnight UTC.";
 
     QUERY_VALUE = "convex_query_value", Gauge, Custom, Kept, ["network", "query"],
         "Result of a custom query.";

@@ -14,12 +14,13 @@ use convex_client::{
 use prometheus::Registry;
 use tokio::time::Instant;
 
-use crate::config::{Config, Discovery, Network, Peer, Role};
+use crate::config::{Canary, Config, Discovery, Network, Peer, Role};
 use crate::fleet::{
-    Comparison, ConsensusVerdict, EndpointObservation, Evidence, Hearing, Histories, History, Lag,
-    Losable, NetworkSnapshot, NetworkVerdict, Observation, OtherVantage, PeerRecord,
-    PendingUpgrade, Production, ProtocolVerdict, QueryRecord, Quorum, ServiceLevel, Snapshot,
-    Stake, Throughput, ThroughputSource, Vantages, WalkResult,
+    CanaryFunds, CanaryRecord, CanaryResult, Comparison, ConsensusVerdict, EndpointObservation,
+    Evidence, Executed, Hearing, Histories, History, Lag, Losable, NetworkSnapshot, NetworkVerdict,
+    Observation, OtherVantage, PeerRecord, PendingUpgrade, Production, ProtocolVerdict,
+    QueryRecord, Quorum, Seen, ServiceLevel, Snapshot, Stake, Throughput, ThroughputSource,
+    Vantages, WalkResult,
 };
 use crate::self_check::{CheckResult, Plan};
 use crate::sidecar::{
@@ -77,6 +78,7 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
                 peer.genesis.is_some(),
                 peer.role,
                 sidecar_reads_store(peer),
+                has_canary(config, peer),
             ))
             .or_insert_with(|| count(Some(peer)) - base)
     });
@@ -87,6 +89,14 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
         Some(discovery.max_peers as u64 * per_peer)
     });
     base + configured + discovered.sum::<u64>()
+}
+
+/// Whether the canary of its network sends through a peer.
+fn has_canary(config: &Config, peer: &Peer) -> bool {
+    let mut networks = config.networks.iter();
+    let network = networks.find(|network| network.name == peer.network);
+    let canary = network.and_then(|network| network.canary.as_ref());
+    canary.is_some_and(|canary| canary.uses(peer))
 }
 
 /// The other agents of a configuration, all of which answer.
@@ -174,6 +184,8 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
         success: true,
         last_success: Some(SystemTime::now()),
     };
+    let mut networks = config.networks.iter();
+    let configured = networks.find(|network| network.name == name);
     let own_peers = config.peers.iter().chain(&config.others);
     let services = own_peers
         .filter(|peer| peer.network == name)
@@ -207,8 +219,37 @@ fn answering_network(name: &str, config: &Config, peer: Option<&Peer>) -> Networ
         queries: queries
             .map(|query| (query.name.clone(), result.clone()))
             .collect(),
+        canary: configured
+            .and_then(|network| network.canary.as_ref())
+            .map(|canary| Arc::new(working_canary(canary, peer.filter(|it| it.network == name)))),
         ..NetworkSnapshot::default()
     }
+}
+
+/// A canary that works, and sends through `peer` if that is one of its peers.
+fn working_canary(canary: &Canary, peer: Option<&Peer>) -> CanaryRecord {
+    let mut record = CanaryRecord::new(canary);
+    record.funds = Some(CanaryFunds {
+        balance_copper: 1,
+        cost_copper: Some(1),
+        ..CanaryFunds::default()
+    });
+    if let Some(peer) = peer.filter(|peer| canary.uses(peer)) {
+        let took = Duration::from_secs(1);
+        let result = CanaryResult {
+            at: Instant::now(),
+            wall: SystemTime::now(),
+            outcome: Ok(Executed {
+                result: took,
+                seen: Some(Seen {
+                    peer: String::new(),
+                    after: Some(took),
+                }),
+            }),
+        };
+        record.record_result(&peer.name, result);
+    }
+    record
 }
 
 /// A protocol of which one upgrade is scheduled: more are rare.

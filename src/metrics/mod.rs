@@ -1,6 +1,7 @@
 //! `/metrics`: peers and networks from one snapshot, the agent's counters from its registry.
 
 mod agent;
+mod canary;
 mod catalogue;
 mod consensus;
 mod endpoints;
@@ -42,6 +43,7 @@ pub fn write_exposition(
     view.write(&mut writer);
     networks::write(snapshot, &mut writer);
     consensus::write_networks(snapshot, &mut writer);
+    canary::write(snapshot, &mut writer);
     services::write(snapshot, &mut writer);
     agent::write(snapshot, facts, &mut writer);
     for family in registry.gather() {

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
+use convex_client::transaction::TransactionFailure;
+
 use crate::failure::Reason;
-use crate::fleet::Condition;
+use crate::fleet::{CanaryProblem, CanarySkip, CanaryStage, Condition};
 use crate::self_check::Check;
 
 use super::catalogue::{ALL, Group, Lean};
@@ -29,6 +31,7 @@ pub fn reference() -> String {
         (Group::Peer, "Peers"),
         (Group::Stake, "Stake, from the registry of peers"),
         (Group::Network, "Networks"),
+        (Group::Canary, "Canary"),
         (Group::Service, "Service levels"),
         (Group::Sidecar, "Peer host (sidecar)"),
         (Group::Custom, "Custom queries"),
@@ -81,5 +84,41 @@ pub fn reference() -> String {
             check.meaning()
         ));
     }
+    write_canary(&mut write);
     text
+}
+
+/// Writes the label values of the canary.
+fn write_canary(write: &mut impl FnMut(fmt::Arguments<'_>)) {
+    let failures = TransactionFailure::ALL.iter();
+    let failures: Vec<_> = failures.map(|it| (it.as_str(), it.meaning())).collect();
+    let stages = CanaryStage::ALL.iter();
+    let stages: Vec<_> = stages.map(|it| (it.as_str(), it.meaning())).collect();
+    let skips = CanarySkip::ALL.iter();
+    let skips: Vec<_> = skips.map(|it| (it.as_str(), it.meaning())).collect();
+    let problems = CanaryProblem::ALL.iter();
+    let problems: Vec<_> = problems.map(|it| (it.as_str(), it.meaning())).collect();
+    for (title, about, label, values) in [
+        ("Stages of a transaction", "`stage`", "stage", stages),
+        (
+            "Failures of transactions",
+            "`reason` of `convex_canary_failures_total`",
+            "reason",
+            failures,
+        ),
+        (
+            "Skipped transactions",
+            "`reason` of `convex_canary_skipped_total`",
+            "reason",
+            skips,
+        ),
+        ("Problems of the canary", "`problem`", "problem", problems),
+    ] {
+        write(format_args!(
+            "\n## {title}\n\nThe values of {about}.\n\n| {label} | meaning |\n|---|---|\n"
+        ));
+        for (value, meaning) in values {
+            write(format_args!("| `{value}` | {meaning} |\n"));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Sends the queries of each network once per interval, to one healthy peer of the majority instead
 //! of to all peers, and starts the walks of their beliefs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use convex_client::resolve_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::config::{self, Config, CustomQuery};
+use crate::config::{self, Canary, Config, CustomQuery};
 use crate::fleet::{Fleet, PeerRecord};
 use crate::history::History;
 use crate::poller::PeerCommands;
 use crate::supervisor::{Supervisor, TaskSet};
 
+use super::canary::CanarySurvey;
 use super::consensus::{ConsensusSurvey, OthersWalked};
 use super::discovery::{ScanResult, Scanner};
 use super::query_schedule::QuerySchedule;
@@ -67,6 +69,8 @@ enum SurveyKind {
     Consensus,
     Discovery(Box<Scanner>),
     Value(CustomQuery),
+    /// With the state directory, in which it keeps what it signed.
+    Canary(Box<Canary>, PathBuf),
 }
 
 impl NetworkSurvey {
@@ -123,7 +127,13 @@ fn surveys(config: &Config, network: &config::Network) -> Vec<(String, Survey)> 
             let what = format!("query {}", query.name);
             survey(&what, query.interval, SurveyKind::Value(query.clone()))
         });
+    let canary = network.canary.as_ref().zip(config.state_dir.as_ref());
+    let canary = canary.map(|(canary, state_dir)| {
+        let kind = SurveyKind::Canary(Box::new(canary.clone()), state_dir.clone());
+        survey("canary", canary.interval, kind)
+    });
     std::iter::once(registry)
+        .chain(canary)
         .chain(consensus)
         .chain(discovery)
         .chain(values)
@@ -144,6 +154,11 @@ impl Surveyor {
             SurveyKind::Consensus => self.survey_consensus(network, interval).await,
             SurveyKind::Discovery(scanner) => self.discover(schedule(), *scanner).await,
             SurveyKind::Value(query) => self.survey_value(schedule(), query).await,
+            SurveyKind::Canary(canary, state_dir) => {
+                let (fleet, peers) = (Arc::clone(&self.fleet), Arc::clone(&self.commands));
+                let canary = CanarySurvey::new(fleet, network, *canary, peers, state_dir);
+                canary.run().await;
+            }
         }
     }
 
@@ -187,7 +202,8 @@ impl Surveyor {
         let Some(name) = names(peers).next() else {
             return;
         };
-        let answer = self.commands.query(name, executed_transactions_query());
+        let query = executed_transactions_query(self.fleet.canary_account(&schedule.network));
+        let answer = self.commands.query(name, query);
         let Ok(answer) = tokio::time::timeout(ANSWER_TIMEOUT, answer).await else {
             return;
         };

@@ -14,6 +14,7 @@ mod api;
 #[path = "../support/authority.rs"]
 mod authority;
 mod belief;
+mod canary;
 mod chain;
 mod clock;
 mod connections;
@@ -43,6 +44,7 @@ mod simulated;
 #[expect(dead_code, reason = "no real peer is behind another authority")]
 #[path = "../support/tls.rs"]
 mod tls;
+mod transactions;
 mod verdicts;
 
 use std::net::SocketAddr;

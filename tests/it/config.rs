@@ -1,5 +1,6 @@
 //! Reading configurations: what is valid, and how invalid input is reported.
 
+mod canary;
 mod check;
 mod defaults;
 mod errors;

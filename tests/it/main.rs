@@ -23,6 +23,7 @@ mod cli {
     mod simulate;
 }
 
+mod canary;
 mod config;
 mod consensus;
 mod discovery;

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use convex_peer_monitor::metrics::{ALL, Definition, Kind, Lean};
 
+use convex_client::transaction::AccountKey;
+use convex_simulator::NewAccount;
+
 use crate::sidecar::Process;
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Script};
@@ -51,8 +54,12 @@ async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Pro
     let dir = tempfile::tempdir().unwrap();
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, certificate.pem()).unwrap();
+    let key = AccountKey::from_seed(&[7; 32]).public_key();
+    std::fs::write(dir.path().join("canary.key"), hex::encode([7; 32])).unwrap();
     let options = convex_simulator::Options {
         peers: 2,
+        // Enough for a transaction, and for less than three days.
+        accounts: vec![NewAccount::new(key).with_cvm("0.0001").unwrap()],
         // Peers of a release that says what it can execute.
         script: convex_simulator::Script::parse(["upgrade=1h:all"], 2).unwrap(),
         ..convex_simulator::Options::default()
@@ -68,7 +75,12 @@ defaults: {{ interval: 1s, timeout: 900ms }}
 references: {{ interval: 1s }}
 metrics: {{ detail: {detail} }}
 notify: {{ heartbeat: {{ url: 'http://127.0.0.1:1', interval: 1d }} }}
-networks: [{{ name: default }}, {{ name: simulated, consensus_interval: 10s }}]
+state_dir: {state}
+networks:
+  - name: default
+  - name: simulated
+    consensus_interval: 10s
+    canary: {{ account: {account}, key_file: {key_file}, daily_budget_cvm: 0.1 }}
 peers:
   - name: one
     network: default
@@ -90,6 +102,9 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
         tcp = fake.tcp,
         ca = ca.display(),
         store = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        state = dir.path().join("state").display(),
+        account = simulated.account(0),
+        key_file = dir.path().join("canary.key").display(),
         sim = simulated.tcp(1),
         reference = simulated.tcp(2),
     );
@@ -97,45 +112,43 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
     agent.wait_for(POLLS, |polls| polls >= 1.0).await;
     fake.set(|script| script.order = [9; 4]);
     agent.wait_for(POLLS, |polls| polls >= 3.0).await;
-    agent
-        .wait_for(
+    // An upgrade is due in an hour, and half of the stake is the own peer's: the canary sends nothing.
+    for (series, least) in [
+        (
             "convex_query_success{network=\"simulated\",query=\"answer\"}",
-            |success| success == 1.0,
-        )
-        .await;
-    agent
-        .wait_for(
+            1.0,
+        ),
+        (
             "convex_stake_own_cvm{peer=\"sim\",network=\"simulated\"}",
-            |own| own > 0.0,
-        )
-        .await;
-    agent
-        .wait_for(
+            f64::MIN_POSITIVE,
+        ),
+        (
             "convex_network_reached_stake_ratio{network=\"simulated\"}",
-            |ratio| ratio > 0.0,
-        )
-        .await;
-    agent
-        .wait_for(
+            f64::MIN_POSITIVE,
+        ),
+        (
             "convex_network_compared_stake_ratio{network=\"simulated\"}",
-            |ratio| ratio > 0.0,
-        )
-        .await;
-    agent
-        .wait_for(
+            f64::MIN_POSITIVE,
+        ),
+        (
             "convex_network_level_stake_ratio{network=\"simulated\",level=\"block\"}",
-            |ratio| ratio > 0.0,
-        )
-        .await;
-    agent
-        .wait_for(
+            f64::MIN_POSITIVE,
+        ),
+        (
             "convex_peer_blocks_made_total{peer=\"sim\",network=\"simulated\"}",
-            |blocks| blocks >= 0.0,
-        )
-        .await;
-    let available =
-        "convex_peer_store_filesystem_available_bytes{peer=\"one\",network=\"default\"}";
-    agent.wait_for(available, |bytes| bytes > 0.0).await;
+            0.0,
+        ),
+        (
+            "convex_canary_problem{network=\"simulated\",problem=\"low_balance\"}",
+            1.0,
+        ),
+        (
+            "convex_peer_store_filesystem_available_bytes{peer=\"one\",network=\"default\"}",
+            f64::MIN_POSITIVE,
+        ),
+    ] {
+        agent.wait_for(series, |value| value >= least).await;
+    }
     (agent, fake, simulated, process)
 }
 
@@ -176,6 +189,7 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
         // were read twice, or once another agent answered.
         let optional = [
             "convex_alert_acknowledged",
+            "convex_canary_result_p90_seconds",
             "convex_monitor_clock_skew_seconds",
             "convex_monitor_vantage_opinion_timestamp_seconds",
             "convex_network_finality_seconds",
@@ -189,7 +203,10 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
             "convex_peer_process_oom_kills_total",
         ]
         .contains(&metric.name)
-            || metric.name.starts_with("convex_peer_jvm_");
+            || metric.name.starts_with("convex_peer_jvm_")
+            // Nothing is sent: see above.
+            || metric.labels.starts_with(&["peer", "network"])
+                && metric.name.starts_with("convex_canary_");
         assert!(
             optional || found.contains_key(metric.name),
             "{} is not exposed",

@@ -17,6 +17,9 @@ use crate::support::program::file_contains;
 /// Part of every secret and of nothing else.
 const MARK: &str = "pl4nted";
 
+/// The seed of the private key of a canary's account.
+const SEED: &str = "c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77";
+
 /// Routes of an agent with a peer called `own`.
 const ROUTES: [&str; 22] = [
     "/",
@@ -57,6 +60,7 @@ fn config_with_secrets(dir: &Path, fake: &FakePeer, authority: &Authority) -> St
     write_secret(dir, "key.pem", &identity.key);
     write_secret(dir, "headers", &format!("X-Key: {MARK}-headers-file\n"));
     write_secret(dir, "token", &format!("{MARK}-token-file\n"));
+    write_secret(dir, "canary.key", SEED);
     write_secret(dir, "password", &format!("{MARK}-password-file\n"));
     write_secret(dir, "url", &format!("http://127.0.0.1:1/{MARK}-url-file\n"));
     let hash = bcrypt::hash(format!("{MARK}-user"), 4).unwrap();
@@ -71,7 +75,7 @@ fn config_with_secrets(dir: &Path, fake: &FakePeer, authority: &Authority) -> St
     format!(
         "state_dir: {state}\nweb: {{ config_file: web.yml }}\n\
          self_check: {{ references: ['http://127.0.0.1:1/{MARK}-reference'] }}\n\
-         defaults: {{ interval: 1s, timeout: 900ms, retries: 0, down_after: 1 }}\nnetworks: [{{ name: main, genesis: '{genesis}' }}]\npeers:\n\
+         defaults: {{ interval: 1s, timeout: 900ms, retries: 0, down_after: 1 }}\nnetworks: [{{ name: main, genesis: '{genesis}', canary: {{ account: 7, key_file: canary.key, daily_budget_cvm: 1 }} }}]\npeers:\n\
          - {{ name: own, endpoints: ['http://{http}/{MARK}-path', 'tcp://{tcp}'], headers: {{ X-Key: {MARK}-header }}, bearer_token: {MARK}-token }}\n\
          - {{ name: files, endpoints: ['http://{http}/{MARK}-files/'], headers_file: headers, bearer_token_file: token }}\n\
          - {{ name: refused, endpoints: ['http://127.0.0.1:1/{MARK}-refused'], headers: {{ Authorization: 'Basic {MARK}' }} }}\n\
@@ -118,6 +122,7 @@ impl Secrets {
         let mut texts: Vec<String> = key.map(str::to_owned).collect();
         texts.extend([
             MARK.to_owned(),
+            SEED.to_owned(),
             hash.to_owned(),
             base64
                 .to_str()

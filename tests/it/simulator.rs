@@ -3,6 +3,7 @@
 mod faults;
 mod histories;
 mod networks;
+mod transactions;
 
 use std::time::Duration;
 

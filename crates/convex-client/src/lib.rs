@@ -26,9 +26,11 @@ mod poll_query;
 mod proof;
 mod query;
 mod resolve;
+mod signing;
 mod state_pair;
 mod status;
 mod tcp;
+pub mod transaction;
 
 pub use self::http::{
     HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for,

@@ -80,6 +80,8 @@ pub struct Reply {
     pub outcome: Result<Cell, ErrorReply>,
     /// Protocol version, inferred from the info field. Meaningful only in the reply to a query.
     pub api: Api,
+    /// What else the peer says, such as what a transaction cost: a Map, or nil.
+    pub info: Cell,
 }
 
 /// Protocol version of a peer, inferred from its replies and named after the oldest release that
@@ -155,6 +157,7 @@ impl Reply {
             } else {
                 Api::V0_8_0
             },
+            info: info.clone(),
         })
     }
 }

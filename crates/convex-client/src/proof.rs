@@ -2,16 +2,14 @@
 
 use std::sync::OnceLock;
 
-use cad3::{Cell, Hash, encode};
+use cad3::{Cell, Hash};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::belief::verify;
 use crate::failure::sanitize;
 use crate::message::Reply;
-
-/// Bytes before the value in the encoding of signed data: tag, key and signature.
-const VALUE_OFFSET: usize = 1 + 32 + 64;
+use crate::signing;
 
 /// What came of a challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,13 +108,13 @@ fn random() -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// Signs a value over its encoding as a child.
+/// Signs a value.
 fn sign(pair: &Ed25519KeyPair, value: Cell) -> Cell {
-    let key = public(pair);
-    let unsigned = encode(&Cell::signed(&key, &[0; 64], value.clone()));
-    let mut signature = [0; 64];
-    signature.copy_from_slice(pair.sign(&unsigned[VALUE_OFFSET..]).as_ref());
-    Cell::signed(&key, &signature, value)
+    signing::sign(&public(pair), value, |message| {
+        let mut signature = [0; 64];
+        signature.copy_from_slice(pair.sign(message).as_ref());
+        signature
+    })
 }
 
 #[cfg(test)]

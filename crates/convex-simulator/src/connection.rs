@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cad3::{encode_message, vlq};
+use cad3::{Cell, encode_message, vlq};
 use convex_client::{FrameDecoder, FrameError, put_frame};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,7 +22,8 @@ use super::network::{Protocol, Shared};
 use super::reply::{Response, respond};
 use super::rest;
 use super::script::Wire;
-use super::world::View;
+use super::submit::{Submission, executed_result};
+use super::world::{Ticket, View};
 
 /// Longest content of a frame (PEER-PROTOCOL, section 2).
 const MAX_CONTENT_BYTES: usize = 50_000_000;
@@ -29,6 +31,8 @@ const MAX_CONTENT_BYTES: usize = 50_000_000;
 const READ_BUFFER_BYTES: usize = 512;
 /// Most requests of one connection that are answered together.
 const MAX_BATCH: usize = 256;
+/// How often a peer looks whether a transaction is executed.
+const RESULT_INTERVAL: Duration = Duration::from_millis(10);
 /// A peer closes an HTTP connection that is idle for this long.
 const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -77,7 +81,22 @@ async fn serve_binary(
         FrameDecoder::new(MAX_CONTENT_BYTES),
         READ_BUFFER_BYTES,
     );
-    while let Some(first) = frames.next().await {
+    let mut results = FuturesUnordered::new();
+    loop {
+        let first = tokio::select! {
+            first = frames.next() => first,
+            Some(result) = results.next() => {
+                if shared.active_faults(peer).wire == Wire::Normal {
+                    let mut frame = Vec::new();
+                    put_frame(&mut frame, &encode_message(&result));
+                    write.write_all(&frame).await?;
+                }
+                continue;
+            }
+        };
+        let Some(first) = first else {
+            return Ok(());
+        };
         let mut contents = vec![first?];
         while contents.len() < MAX_BATCH {
             match frames.next().now_or_never() {
@@ -91,7 +110,17 @@ async fn serve_binary(
             Wire::Refuse | Wire::Reset => return Ok(()),
             _ => sleep(view.faults.slow).await,
         }
-        let (replies, disconnect) = replies(&view, &contents);
+        let Replies {
+            frames: replies,
+            submitted,
+            disconnect,
+        } = replies(&view, &contents);
+        for submission in submitted {
+            let ticket = shared.submit(peer, *submission.transaction);
+            if submission.answered {
+                results.push(result(shared, peer, ticket, submission.id));
+            }
+        }
         match view.faults.wire {
             Wire::Garbage => {
                 let mut garbage = Vec::new();
@@ -113,30 +142,50 @@ async fn serve_binary(
             return Ok(());
         }
     }
-    Ok(())
 }
 
-/// Returns the frames that answer `contents`, immediate replies first, and whether the peer then
-/// closes the connection.
-fn replies(view: &View, contents: &[Bytes]) -> (Vec<u8>, bool) {
-    let (mut frames, mut queued) = (Vec::new(), Vec::new());
+/// Waits until the peer has executed a transaction, and returns its Result.
+async fn result(shared: &Shared, peer: usize, ticket: Ticket, id: Cell) -> Cell {
+    loop {
+        if let Some(executed) = shared.executed(peer, ticket) {
+            return executed_result(id, &executed);
+        }
+        sleep(RESULT_INTERVAL).await;
+    }
+}
+
+/// What a peer does with several messages.
+#[derive(Default)]
+struct Replies {
+    /// The frames that answer them, immediate replies first.
+    frames: Vec<u8>,
+    submitted: Vec<Submission>,
+    /// Whether the peer then closes the connection.
+    disconnect: bool,
+}
+
+fn replies(view: &View, contents: &[Bytes]) -> Replies {
+    let mut replies = Replies::default();
+    let mut queued = Vec::new();
+    let frames = &mut replies.frames;
     for content in contents {
         match respond(view, content) {
-            Response::Immediate(reply) => put_frame(&mut frames, &encode_message(&reply)),
+            Response::Immediate(reply) => put_frame(frames, &encode_message(&reply)),
             Response::Challenged(reply, challenge) => {
-                put_frame(&mut frames, &encode_message(&reply));
-                put_frame(&mut frames, &encode_message(&challenge));
+                put_frame(frames, &encode_message(&reply));
+                put_frame(frames, &encode_message(&challenge));
             }
             Response::Queued(reply) => put_frame(&mut queued, &encode_message(&reply)),
+            Response::Submitted(submission) => replies.submitted.push(submission),
             Response::Ignore => {}
             Response::Disconnect => {
-                frames.append(&mut queued);
-                return (frames, true);
+                replies.disconnect = true;
+                break;
             }
         }
     }
     frames.append(&mut queued);
-    (frames, false)
+    replies
 }
 
 async fn serve_rest(

@@ -75,10 +75,14 @@ impl Fault {
     /// The text is not a fault, or selects peers that do not exist.
     pub fn parse(spec: &str, count: usize) -> Result<Self, FaultError> {
         // The code may be written as a keyword, with its colon.
-        let (kind, rest) = match spec.strip_prefix("query-error=:") {
-            Some(rest) => rest
+        let keyword = ["query-error=", "tx-error="].into_iter().find_map(|kind| {
+            let rest = spec.strip_prefix(kind)?.strip_prefix(':')?;
+            Some((kind, rest))
+        });
+        let (kind, rest) = match keyword {
+            Some((kind, rest)) => rest
                 .split_once(':')
-                .map(|(code, rest)| (format!("query-error={code}"), rest)),
+                .map(|(code, rest)| (format!("{kind}{code}"), rest)),
             None => spec
                 .split_once(':')
                 .map(|(kind, rest)| (kind.to_owned(), rest)),
@@ -292,6 +296,8 @@ mod tests {
             ("frozen:2", "stall:2"),
             ("busy:2", "half-dead:2"),
             ("busy:2", "tarpit:2"),
+            ("tx-hang:2", "tx-lose:2"),
+            ("tx-error=LOAD:2", "tarpit:2"),
             ("wrong-key:2", "duplicate-key:2-3"),
             ("low-stake:2", "stake=5:2"),
             ("old-api:2", "map-status:2"),
@@ -307,6 +313,7 @@ mod tests {
             ("tarpit:1", "garbage:2-3"),
             ("tarpit:1:5s..6s", "garbage:1:6s"),
             ("lag=3:1", "fork:1"),
+            ("tx-hang:1", "busy:1"),
             ("lag=3:1", "stall:1"),
             ("upgrade=1h:all", "frozen:all"),
             ("late=1s:1", "fork:1"),

@@ -77,6 +77,12 @@ pub enum FaultKind {
     QueryError(String),
     /// `busy`
     Busy,
+    /// `tx-hang`
+    TxHang,
+    /// `tx-lose`
+    TxLose,
+    /// `tx-error=CODE`, without colon.
+    TxError(String),
     /// `upgrade=AT`: when it takes effect, as time since the start of the network. Its peers are
     /// those that can execute it.
     Upgrade(Duration),
@@ -123,6 +129,9 @@ impl FaultKind {
             Self::Http500 => "http-500",
             Self::QueryError(_) => "query-error",
             Self::Busy => "busy",
+            Self::TxHang => "tx-hang",
+            Self::TxLose => "tx-lose",
+            Self::TxError(_) => "tx-error",
             Self::Frozen => "frozen",
             Self::Upgrade(_) => "upgrade",
         }
@@ -146,6 +155,7 @@ impl FaultKind {
             | Self::Reset => Aspect::Wire,
             Self::OldApi | Self::NewApi | Self::MapStatus => Aspect::Release,
             Self::HalfDead | Self::QueryError(_) | Self::Busy => Aspect::Queries,
+            Self::TxHang | Self::TxLose | Self::TxError(_) => Aspect::Transactions,
             other => Aspect::Unshared(other.name()),
         }
     }
@@ -157,7 +167,14 @@ impl FaultKind {
         let changes_answers = |kind: &Self| {
             matches!(
                 kind,
-                Self::Slow(_) | Self::HalfDead | Self::Http500 | Self::QueryError(_) | Self::Busy
+                Self::Slow(_)
+                    | Self::HalfDead
+                    | Self::Http500
+                    | Self::QueryError(_)
+                    | Self::Busy
+                    | Self::TxHang
+                    | Self::TxLose
+                    | Self::TxError(_)
             )
         };
         let forks = |kind: &Self| matches!(kind, Self::Fork(_) | Self::MinorityFork(_));
@@ -200,7 +217,8 @@ impl FaultKind {
             "upgrade" => Self::Upgrade(
                 parse_duration(value.unwrap_or_default()).map_err(FaultKindError::Value)?,
             ),
-            "query-error" => Self::QueryError(parse_error_code(value.unwrap_or_default())?),
+            "query-error" => Self::QueryError(parse_error_code(name, value.unwrap_or_default())?),
+            "tx-error" => Self::TxError(parse_error_code(name, value.unwrap_or_default())?),
             _ => {
                 let without_value = [
                     Self::Stall,
@@ -225,6 +243,8 @@ impl FaultKind {
                     Self::Http500,
                     Self::Busy,
                     Self::Frozen,
+                    Self::TxHang,
+                    Self::TxLose,
                 ];
                 let kind = without_value.into_iter().find(|kind| kind.name() == name);
                 let kind = kind.ok_or_else(|| FaultKindError::Unknown(name.to_owned()))?;
@@ -256,6 +276,7 @@ enum Aspect {
     Wire,
     Release,
     Queries,
+    Transactions,
     Stake,
     Key,
     /// An aspect that only the kind of this name determines.
@@ -298,13 +319,13 @@ fn parse_stake(text: &str) -> Result<i64, FaultKindError> {
     })
 }
 
-fn parse_error_code(text: &str) -> Result<String, FaultKindError> {
+fn parse_error_code(name: &str, text: &str) -> Result<String, FaultKindError> {
     let text = text.strip_prefix(':').unwrap_or(text);
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.is_empty() || text.len() > 64 || !text.chars().all(is_allowed) {
         return Err(FaultKindError::Value(format!(
-            "{text:?} is not an error code of 1 to 64 letters, digits, - and _; expected query-error=CODE, \
-             such as query-error=JUICE"
+            "{text:?} is not an error code of 1 to 64 letters, digits, - and _; expected {name}=CODE, \
+             such as {name}=JUICE"
         )));
     }
     Ok(text.to_owned())

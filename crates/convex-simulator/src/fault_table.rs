@@ -105,6 +105,15 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
         "busy",
         "answers STATUS, and every query with :LOAD, as a peer under lasting load",
     ),
+    ("tx-hang", "executes transactions and never answers them"),
+    (
+        "tx-lose",
+        "accepts transactions, and neither executes nor answers them",
+    ),
+    (
+        "tx-error=CODE",
+        "refuses every transaction with this error code, such as LOAD",
+    ),
     (
         "upgrade=AT",
         "an upgrade of the protocol is scheduled for this time; these peers can execute it, and the \

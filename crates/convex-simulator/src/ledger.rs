@@ -49,8 +49,9 @@ pub(super) struct OrderId {
 #[derive(Debug)]
 pub(super) struct Ledger {
     signers: Vec<Signer>,
-    /// Maker and date of each block, in milliseconds since the epoch.
-    blocks: Vec<(usize, i64)>,
+    /// Maker and date of each block, in milliseconds since the epoch, and its transaction; none for
+    /// those of the traffic.
+    blocks: Vec<(usize, i64, Option<Cell>)>,
     chains: HashMap<History, Chain>,
     transaction: Option<Cell>,
     /// Blocks and the complete nodes above them, by hash.
@@ -120,9 +121,9 @@ impl Ledger {
         }
     }
 
-    /// Adds a block of `maker` with this date, in milliseconds since the epoch.
-    pub(super) fn add_block(&mut self, maker: usize, dated_ms: i64) {
-        self.blocks.push((maker, dated_ms));
+    /// Adds a block of `maker` with this date, in milliseconds since the epoch, and this transaction.
+    pub(super) fn add_block(&mut self, maker: usize, dated_ms: i64, transaction: Option<Cell>) {
+        self.blocks.push((maker, dated_ms, transaction));
     }
 
     /// Returns the hash of the belief with these orders.
@@ -238,16 +239,22 @@ impl Ledger {
                 return block.clone();
             }
         }
-        let (maker, dated_ms) = self.blocks[index];
+        let (maker, dated_ms, own) = &self.blocks[index];
         // A millisecond makes the blocks of other histories differ.
         let timestamp_ms = dated_ms + i64::from(!common && history != History::Common);
-        let pair = &self.signers[maker];
-        let transaction = self.transaction.get_or_insert_with(|| {
-            let command = Cell::keyword("simulated");
-            let fields = [Cell::address(11), Cell::integer(1), command];
-            pair.sign(&Cell::record(INVOKE, fields))
-        });
-        let transactions = Cell::vector(vec![transaction.clone(); 1 + index % MAX_TRANSACTIONS]);
+        let pair = &self.signers[*maker];
+        let (transaction, count) = match own {
+            Some(own) => (own, 1),
+            None => (
+                &*self.transaction.get_or_insert_with(|| {
+                    let command = Cell::keyword("simulated");
+                    let fields = [Cell::address(11), Cell::integer(1), command];
+                    pair.sign(&Cell::record(INVOKE, fields))
+                }),
+                1 + index % MAX_TRANSACTIONS,
+            ),
+        };
+        let transactions = Cell::vector(vec![transaction.clone(); count]);
         keep_signed(&mut self.cells, transaction);
         keep(&mut self.cells, &transactions);
         let fields = [Cell::integer(timestamp_ms), transactions];

@@ -11,6 +11,7 @@
 //! The world decides what each peer knows at a given time and does no I/O. Everything to the right
 //! of it turns that view into bytes on sockets. A [`Simulation`] asks the world directly.
 
+mod account;
 mod connection;
 mod fault;
 mod fault_kind;
@@ -27,10 +28,12 @@ mod rest;
 mod script;
 mod simulation;
 mod state;
+mod submit;
 mod traffic;
 mod upgrades;
 mod world;
 
+pub use account::{NewAccount, NewAccountError};
 pub use fault::{Fault, FaultError};
 pub use fault_kind::FaultKind;
 pub use fault_table::FAULT_KINDS;

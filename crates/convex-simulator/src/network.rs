@@ -6,17 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::transaction::SignedTransaction;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::account::{NewAccount, number_of_account};
 use super::listener::{listen_for_all, listen_for_peer};
 use super::peers::PeerSet;
 use super::registered::Registered;
 use super::release::Release;
 use super::script::{ActiveFaults, Script, Wire};
 use super::traffic::Traffic;
-use super::world::{View, World};
+use super::world::{Executed, Ticket, View, World};
 
 /// Most peers of one network.
 pub const MAX_PEERS: usize = 10_000;
@@ -33,8 +35,11 @@ const OTHER_DESCRIPTORS: u64 = 64;
 pub struct Options {
     /// Number of peers, 1 to [`MAX_PEERS`].
     pub peers: usize,
-    /// Seed of the keys and the genesis hash, which otherwise depend only on the number of peers.
+    /// Seed of the keys and the genesis hash, which otherwise depend only on the number of peers. The
+    /// genesis hash depends on accounts and registered peers too.
     pub seed: u64,
+    /// Accounts besides those of a fresh network and of its peers, in the order of their numbers.
+    pub accounts: Vec<NewAccount>,
     /// Peers that are registered besides these.
     pub registered: Registered,
     /// The release of all peers, unless a fault gives another one; none for 0.8.6, or 0.8.17 with
@@ -227,6 +232,12 @@ impl Network {
         self.shared.world().make_block(i - 1, now);
     }
 
+    /// Returns the number of the `i`-th of [`Options::accounts`], counted from 0.
+    #[must_use]
+    pub fn account(&self, i: usize) -> u64 {
+        number_of_account(self.len(), i)
+    }
+
     /// Returns a configuration of convex-peer-monitor for this network: all peers with genesis and
     /// keys pinned, and limits that allow all of them on one host.
     #[must_use]
@@ -349,6 +360,18 @@ impl Shared {
     pub(super) fn view(&self, peer: usize) -> View {
         let now = self.now();
         self.world().view(peer, now)
+    }
+
+    /// Lets `peer` accept a transaction now.
+    pub(super) fn submit(&self, peer: usize, transaction: SignedTransaction) -> Ticket {
+        let now = self.now();
+        self.world().submit(peer, transaction, now)
+    }
+
+    /// Returns what became of a transaction, once `peer` has executed its block.
+    pub(super) fn executed(&self, peer: usize, ticket: Ticket) -> Option<Executed> {
+        let now = self.now();
+        self.world().executed(ticket, peer, now)
     }
 
     /// Returns what is wrong with `peer` now.

@@ -7,6 +7,7 @@ use super::query::{QueryError, evaluate};
 use super::release::Release;
 use super::script::Queries;
 use super::state::{GENESIS_USER, JUICE_PRICE, record_field};
+use super::submit::{Submission, receive};
 use super::world::View;
 
 /// Record tag of a Result.
@@ -25,6 +26,8 @@ pub(super) enum Response {
     Challenged(Cell, Cell),
     /// A reply that waits for its turn in the query queue.
     Queued(Cell),
+    /// A transaction that is accepted; the reply follows once it is executed.
+    Submitted(Submission),
     /// No reply.
     Ignore,
     /// No reply; the connection is closed.
@@ -80,14 +83,16 @@ pub(super) fn respond(view: &View, content: &[u8]) -> Response {
             Some(challenge) => challenged(view, &id, &challenge),
             None => Response::Immediate(format_error(id, "Bad Message Format!")),
         },
-        (Some("TX"), Some(id)) if !old => {
-            Response::Immediate(format_error(id, "Bad Message Format!"))
-        }
+        (Some("TX"), Some(id)) => match elements.get(2) {
+            Some(signed) if view.faults.queries != Queries::Hanging => receive(view, &id, signed),
+            None if !old => Response::Immediate(format_error(id, "Bad Message Format!")),
+            Some(_) | None => Response::Ignore,
+        },
         _ => Response::Ignore,
     }
 }
 
-fn result(id: Cell, value: Cell, error: Cell, log: Cell, info: Cell) -> Cell {
+pub(super) fn result(id: Cell, value: Cell, error: Cell, log: Cell, info: Cell) -> Cell {
     Cell::record(RESULT, [id, value, error, log, info])
 }
 
@@ -95,11 +100,11 @@ fn plain_result(id: Cell, value: Cell) -> Cell {
     result(id, value, Cell::Nil, Cell::Nil, Cell::Nil)
 }
 
-fn source() -> (Cell, Cell) {
+pub(super) fn source() -> (Cell, Cell) {
     (Cell::keyword("source"), Cell::keyword("PEER"))
 }
 
-fn format_error(id: Cell, message: &str) -> Cell {
+pub(super) fn format_error(id: Cell, message: &str) -> Cell {
     let info = Cell::map([source()]);
     result(
         id,
@@ -335,6 +340,17 @@ mod tests {
                 "[:LQ 4 []]",
                 "Ignore",
                 "immediate #Result {:id 4,:result \"Unrecognised message type\",:error :FORMAT,:info {:source :PEER}}",
+            ),
+            ("[:TX nil 1]", "Ignore", "Ignore"),
+            (
+                "[:TX 4 1]",
+                "Ignore",
+                "immediate #Result {:id 4,:result \"Bad Message Format!\",:error :FORMAT,:info {:source :PEER}}",
+            ),
+            (
+                "[:TX 4]",
+                "Ignore",
+                "immediate #Result {:id 4,:result \"Bad Message Format!\",:error :FORMAT,:info {:source :PEER}}",
             ),
             (
                 "[:Q -5 1 nil 5]",

@@ -56,6 +56,7 @@ pub(super) struct ActiveFaults {
     pub(super) http_500: bool,
     pub(super) release: Release,
     pub(super) queries: Queries,
+    pub(super) transactions: Transactions,
 }
 
 /// A history of a peer's own.
@@ -87,6 +88,20 @@ pub(super) enum Queries {
     Failing(String),
     /// No query is answered.
     Hanging,
+}
+
+/// How a peer treats transactions that it could accept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Transactions {
+    /// They are executed and answered.
+    #[default]
+    Executed,
+    /// They are executed and never answered.
+    Unanswered,
+    /// They are neither executed nor answered.
+    Lost,
+    /// Every transaction is refused with this error code.
+    Refused(String),
 }
 
 /// How a peer treats connections and replies.
@@ -219,6 +234,11 @@ impl Script {
                 FaultKind::Http500 => faults.http_500 = true,
                 FaultKind::QueryError(code) => faults.queries = Queries::Failing(code.clone()),
                 FaultKind::Busy => faults.queries = Queries::Failing("LOAD".to_owned()),
+                FaultKind::TxHang => faults.transactions = Transactions::Unanswered,
+                FaultKind::TxLose => faults.transactions = Transactions::Lost,
+                FaultKind::TxError(code) => {
+                    faults.transactions = Transactions::Refused(code.clone());
+                }
                 FaultKind::Frozen => faults.frozen = Some(fault.from),
                 FaultKind::LowStake
                 | FaultKind::Stake(_)

@@ -1,6 +1,7 @@
 //! A network without sockets and without a clock: what its peers answer at a given time.
 
 mod cells;
+mod transactions;
 
 use std::time::{Duration, SystemTime};
 
@@ -130,7 +131,8 @@ impl Simulation {
     }
 
     /// Returns the reply of `peer` to a request of the binary protocol, such as
-    /// [`status_request`], or the failure of a client that waits for `timeout`.
+    /// [`status_request`], or the failure of a client that waits for `timeout`. Transactions have
+    /// [`Self::submit`].
     ///
     /// # Errors
     /// A fault prevents the reply, or delays it beyond the timeout.
@@ -252,17 +254,19 @@ impl Simulation {
     }
 }
 
+/// How a peer responds, and when.
+type Responded = (Response, Duration);
+
 fn ask(view: &View, timeout: Duration, query: &Query) -> Result<Timed<Reply>, Failure> {
     reply(view, timeout, &query_request(3, query.form(), None))
 }
 
-/// Returns the reply of a view's peer, or what a client sees of the fault that prevents it.
-fn reply(view: &View, timeout: Duration, request: &Cell) -> Result<Timed<Reply>, Failure> {
+/// Returns how a view's peer responds, or what a client sees of the fault that prevents it.
+fn response(view: &View, timeout: Duration, request: &Cell) -> Result<Responded, Failure> {
     let simulated = |reason, message: &str| Err(Failure::new(reason, message));
-    let late = || simulated(FailureReason::Timeout, "connected, but no answer arrived");
     match view.faults.wire {
         Wire::Normal => {}
-        Wire::Tarpit => return late(),
+        Wire::Tarpit => return Err(late()),
         Wire::Refuse => return simulated(FailureReason::Refused, "connection refused"),
         Wire::Reset | Wire::HalfReply => {
             return simulated(FailureReason::Closed, "the peer closed the connection");
@@ -272,18 +276,37 @@ fn reply(view: &View, timeout: Duration, request: &Cell) -> Result<Timed<Reply>,
     }
     let took = ROUND_TRIP + view.faults.slow;
     if took > timeout {
-        return late();
+        return Err(late());
     }
     match respond(view, &encode_message(request)) {
-        Response::Immediate(cell) | Response::Challenged(cell, _) | Response::Queued(cell) => {
-            match Reply::from_cell(&cell) {
-                Some(value) => Ok(Timed { value, took }),
-                None => simulated(FailureReason::Malformed, "the reply is not a Result"),
-            }
-        }
-        Response::Ignore => late(),
+        Response::Ignore => Err(late()),
         Response::Disconnect => simulated(FailureReason::Closed, "the peer closed the connection"),
+        response => Ok((response, took)),
     }
+}
+
+fn late() -> Failure {
+    Failure::new(FailureReason::Timeout, "connected, but no answer arrived")
+}
+
+/// Returns the reply of a view's peer, or what a client sees of the fault that prevents it.
+fn reply(view: &View, timeout: Duration, request: &Cell) -> Result<Timed<Reply>, Failure> {
+    match response(view, timeout, request)? {
+        (
+            Response::Immediate(cell) | Response::Challenged(cell, _) | Response::Queued(cell),
+            took,
+        ) => {
+            let value = read_reply(&cell)?;
+            Ok(Timed { value, took })
+        }
+        // The result of a transaction follows later: see Simulation::submit.
+        _ => Err(late()),
+    }
+}
+
+fn read_reply(cell: &Cell) -> Result<Reply, Failure> {
+    let malformed = || Failure::new(FailureReason::Malformed, "the reply is not a Result");
+    Reply::from_cell(cell).ok_or_else(malformed)
 }
 
 /// Reads the reply to a query. Errors which say that the query was not evaluated are failures.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use cad3::{Cell, Hash};
 
+use super::account::NewAccount;
+
 /// Tags of the records.
 const STATE: u8 = 0xd5;
 const ACCOUNT: u8 = 0xd8;
@@ -132,9 +134,11 @@ impl PeerEntry {
     }
 }
 
-/// Makes the accounts of a network whose controllers have these keys. Balances never change: the
-/// cost of traffic is not simulated.
-pub(super) fn accounts(keys: &[Hash], staked: i64) -> Cell {
+/// Makes the accounts of a network whose controllers have these keys. The cost of traffic is not
+/// simulated; that of transactions is.
+///
+/// `more` accounts follow those of the controllers.
+pub(super) fn accounts(keys: &[Hash], staked: i64, more: &[NewAccount]) -> Cell {
     let account = |key: Cell, balance: i64, controller: Cell| {
         let fields = [
             Cell::integer(0),
@@ -150,7 +154,11 @@ pub(super) fn accounts(keys: &[Hash], staked: i64) -> Cell {
         Cell::record(ACCOUNT, fields)
     };
     let controllers = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-    let rest = SUPPLY - staked - POOL_COPPER - controllers * CONTROLLER_BALANCE;
+    let rest = SUPPLY
+        - staked
+        - POOL_COPPER
+        - controllers * CONTROLLER_BALANCE
+        - more.iter().map(|it| it.balance_copper).sum::<i64>();
     let fresh = (0..FIRST_CONTROLLER).map(|number| match number {
         GENESIS_USER => account(
             Cell::from(Hash::of(b"genesis user")),
@@ -162,7 +170,43 @@ pub(super) fn accounts(keys: &[Hash], staked: i64) -> Cell {
     let controllers = keys
         .iter()
         .map(|key| account(Cell::from(*key), CONTROLLER_BALANCE, Cell::address(7)));
-    Cell::vector(fresh.chain(controllers))
+    let more = more
+        .iter()
+        .map(|it| account(Cell::from(it.key), it.balance_copper, Cell::Nil));
+    Cell::vector(fresh.chain(controllers).chain(more))
+}
+
+/// Returns the accounts with another sequence number and balance of one that is there.
+pub(super) fn with_account(accounts: &Cell, number: u64, sequence: i64, balance: i64) -> Cell {
+    let changed = |record: &Cell| {
+        let fields = record.record_fields(ACCOUNT);
+        let fields = fields.into_iter().flat_map(|fields| fields.iter().cloned());
+        let own = [(0, sequence), (2, balance)];
+        let fields = fields.enumerate().map(|(i, field)| {
+            let own = own.iter().find(|(at, _)| *at == i);
+            own.map_or(field, |(_, value)| Cell::integer(*value))
+        });
+        Cell::record(ACCOUNT, fields)
+    };
+    let records = accounts.as_elements();
+    let records = records.into_iter().flat_map(|records| records.iter());
+    let records = records.zip(0..).map(|(record, at)| {
+        if at == number {
+            changed(record)
+        } else {
+            record.clone()
+        }
+    });
+    Cell::vector(records)
+}
+
+/// Returns the accounts with these fees in the reward pool, account #0.
+pub(super) fn reward_pool_with(accounts: &Cell, fees: i64) -> Cell {
+    let pool = accounts.as_elements().and_then(|records| records.get(0));
+    let balance = pool
+        .and_then(|pool| record_field(pool, "balance"))
+        .and_then(|balance| balance.as_i64());
+    with_account(accounts, 0, 0, balance.unwrap_or(0) + fees)
 }
 
 impl State {

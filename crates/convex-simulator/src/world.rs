@@ -8,13 +8,14 @@ mod history;
 mod states;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod view;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cad3::Hash;
+use cad3::{Cell, Hash};
 
 use super::ledger::{Ledger, OrderKey, Signer};
 use super::network::Options;
@@ -25,8 +26,10 @@ use super::traffic::Traffic;
 
 pub(crate) use self::block::Block;
 use self::history::StateId;
+use self::transactions::Transactions;
 
 pub(super) use self::history::History;
+pub(super) use self::transactions::{COMMAND_JUICE, Executed, Ticket};
 pub(super) use self::view::View;
 
 /// Number of blocks at the start, which is how far peers can lag or fall back.
@@ -71,7 +74,7 @@ pub(super) struct World {
     /// Own stake of each of the others, in copper.
     registered_stake: i64,
     by_key: Arc<HashMap<Hash, usize>>,
-    accounts: cad3::Cell,
+    transactions: Transactions,
     urls: Vec<Arc<str>>,
     jitter_ms: Vec<i64>,
     script: Arc<Script>,
@@ -115,6 +118,7 @@ impl World {
             script,
             traffic,
             release,
+            accounts: more,
             ..
         } = options;
         let script = Arc::new(script.with_release(release));
@@ -134,7 +138,7 @@ impl World {
                 .saturating_mul(to_i64(registered.count));
         let jitter = |i| i64::from(derive("jitter", i).as_bytes()[0]) * MAX_JITTER_MS / 256;
         let mut world = Self {
-            accounts: accounts(&keys[..count], staked),
+            transactions: Transactions::new(accounts(&keys[..count], staked, &more)),
             served: count,
             registered_stake: registered.stake_copper,
             by_key: Arc::new(by_key),
@@ -179,32 +183,35 @@ impl World {
         let all = PeerSet::all(peers);
         for left in (1..=blocks).rev() {
             let maker = self.pick_maker(&all, Duration::ZERO).unwrap_or(0);
-            self.add_block(maker, -period_ms * to_i64(left) - 1000);
+            self.add_block(maker, -period_ms * to_i64(left) - 1000, None);
         }
     }
 
     /// Lets `peer` make a block at `now`.
     pub(super) fn make_block(&mut self, peer: usize, now: Duration) {
         self.advance(now);
-        self.add_block(peer, to_ms(now));
+        self.add_block(peer, to_ms(now), None);
     }
 
-    fn add_block(&mut self, maker: usize, made_ms: i64) {
-        if self.blocks.len() < MAX_BLOCKS {
-            // Faults begin with the start.
-            let made = u64::try_from(made_ms).map(Duration::from_millis);
-            let ahead_ms = made.map_or(0, |made| self.script.active_faults(maker, made).ahead_ms);
-            let dated_ms = made_ms + ahead_ms;
-            let before = self.blocks.last().map(|block| block.confirmed);
-            self.made_by[maker].push(to_i64(self.blocks.len()));
-            self.blocks.push(Block {
-                made: made_ms,
-                dated: dated_ms,
-                confirmed: before.map_or(dated_ms, |before| before.max(dated_ms)),
-            });
-            let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.add_block(maker, self.start_ms + dated_ms);
+    /// Adds a block, of this transaction if there is one. Returns false if there are too many blocks.
+    fn add_block(&mut self, maker: usize, made_ms: i64, transaction: Option<Cell>) -> bool {
+        if self.blocks.len() >= MAX_BLOCKS {
+            return false;
         }
+        // Faults begin with the start.
+        let made = u64::try_from(made_ms).map(Duration::from_millis);
+        let ahead_ms = made.map_or(0, |made| self.script.active_faults(maker, made).ahead_ms);
+        let dated_ms = made_ms + ahead_ms;
+        let before = self.blocks.last().map(|block| block.confirmed);
+        self.made_by[maker].push(to_i64(self.blocks.len()));
+        self.blocks.push(Block {
+            made: made_ms,
+            dated: dated_ms,
+            confirmed: before.map_or(dated_ms, |before| before.max(dated_ms)),
+        });
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.add_block(maker, self.start_ms + dated_ms, transaction);
+        true
     }
 
     /// Returns the next of `makers` in turn that can make a block.
@@ -221,9 +228,14 @@ impl World {
         Some(maker)
     }
 
-    /// Makes the blocks that are due by `now`: those of the traffic, and one for each change on
-    /// chain.
+    /// Makes the blocks that are due by `now`: those of the traffic, one for each change on chain, and
+    /// one for each transaction that waited for its peer.
     pub(super) fn advance(&mut self, now: Duration) {
+        self.make_due_blocks(now);
+        self.execute_waiting(now);
+    }
+
+    fn make_due_blocks(&mut self, now: Duration) {
         loop {
             let traffic = self.next_traffic.filter(|at| *at <= now);
             let change = self.chain_changes.front().copied().filter(|at| *at <= now);
@@ -241,7 +253,7 @@ impl World {
                 }
             };
             if let Some(maker) = self.pick_maker(&makers, at) {
-                self.add_block(maker, to_ms(at));
+                self.add_block(maker, to_ms(at), None);
             }
         }
     }

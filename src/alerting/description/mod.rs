@@ -3,6 +3,7 @@
 //! description says since when, then the figures and errors that prove it, who sees it, what still
 //! works and what is at risk, and the first thing to do.
 
+mod canary;
 mod figures;
 mod monitor;
 mod network;
@@ -25,8 +26,13 @@ pub(super) fn describe(
     vantage: &str,
 ) -> String {
     let since = match cause {
-        AlertCause::Peer(record) => peer::trouble_began(record, rule.name),
-        AlertCause::Network(network) => network::trouble_began(network, rule.name),
+        AlertCause::Peer(record) => {
+            let network = network::of_peer(record, input);
+            canary::peer_trouble_began(record, network, rule.name)
+                .or_else(|| peer::trouble_began(record, rule.name))
+        }
+        AlertCause::Network(network) => canary::trouble_began(network, rule.name)
+            .or_else(|| network::trouble_began(network, rule.name)),
         AlertCause::Service(..) | AlertCause::Monitor => None,
     };
     let since = since.unwrap_or(caused);
@@ -44,12 +50,15 @@ pub(super) fn describe(
     let seen_from = format!("Seen from {vantage}.");
     match cause {
         AlertCause::Peer(record) => {
+            let network = network::of_peer(record, input);
+            sentences.extend(canary::peer_facts(record, network, rule.name));
             sentences.extend(peer::facts(record, input));
             sentences.push(seen_from);
             sentences.extend(vantages::describe_peer(record, input));
             sentences.extend(network::at_risk(&record.peer.network, input));
         }
         AlertCause::Network(network) => {
+            sentences.extend(canary::facts(network, rule.name, input.snapshot.now));
             sentences.extend(network::facts(network, input));
             sentences.push(seen_from);
             sentences.extend(vantages::describe_network(network, input));

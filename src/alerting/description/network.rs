@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::alerting::input::RuleInput;
-use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, StakeClass};
+use crate::fleet::{Compared, Health, NetworkSnapshot, NetworkVerdict, PeerRecord, StakeClass};
 
 use super::figures::describe_upgrade;
 use super::utc;
@@ -15,6 +15,15 @@ pub(super) fn trouble_began(network: &NetworkSnapshot, name: &str) -> Option<Sys
         "ConvexConsensusStalled" => network.verdict.finality_advanced,
         _ => None,
     }
+}
+
+/// Returns the network of a peer.
+pub(super) fn of_peer<'a>(
+    record: &PeerRecord,
+    input: RuleInput<'a>,
+) -> Option<&'a NetworkSnapshot> {
+    let mut networks = input.snapshot.networks.iter();
+    networks.find(|network| network.name == record.peer.network)
 }
 
 /// Returns sentences about a network.

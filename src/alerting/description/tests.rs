@@ -6,9 +6,11 @@ use cad3::Hash;
 use convex_client::{ClockSample, FailureReason};
 
 use crate::alerting::{AlertSubject, MonitorStatus, RULES};
+use crate::config::Severity;
 use crate::failure::{Failure, Reason};
 use crate::fleet::{
-    Condition, Health, Lag, PeerRecord, Quorum, ServiceLevel, ServiceTime, Snapshot, example,
+    CanaryFunds, Condition, Health, Lag, PeerRecord, Quorum, ServiceLevel, ServiceTime, Snapshot,
+    canary_example, example,
 };
 
 use super::*;
@@ -166,6 +168,56 @@ fn a_condition_is_proven_by_its_figure() {
         let text = described(&snapshot, rule("ConvexPeerDegraded", &peer()));
         assert!(text.contains(expected), "{condition:?}: {text}");
     }
+}
+
+#[test]
+fn an_alert_of_the_canary_says_through_which_peers_and_why() {
+    use canary_example::{executed, failed, record};
+    use convex_client::transaction::TransactionFailure::Timeout;
+
+    let of =
+        |name, severity, subject: &AlertSubject| Rule::find(name, Some(severity), subject).unwrap();
+    let mut snapshot = example::snapshot(4, 4);
+    let mut canary = record();
+    for peer in ["p1", "p1", "p2", "p2", "p3"] {
+        canary.record_result(peer, failed(Timeout));
+    }
+    canary.record_result("p4", executed(1));
+    canary.funds = Some(CanaryFunds {
+        balance_copper: 7_000,
+        spent_copper: 1_000,
+        spent_today_copper: 500,
+        cost_copper: Some(1_000),
+    });
+    snapshot.networks[0].canary = Some(Arc::new(canary));
+    let warning = of("ConvexWritesFailing", Severity::Warning, &peer());
+    has_in_order(
+        &described(&snapshot, warning),
+        &[
+            "Since 1970-01-01 00:00:00 UTC",
+            "Transactions through this peer are not executed: 2 rounds of the canary in a row failed \
+             (last timeout at 1970-01-01 00:00:00 UTC: as scripted).",
+            "First: Stop clients",
+        ],
+    );
+    let critical = of("ConvexWritesFailing", Severity::Critical, &network());
+    has_in_order(
+        &described(&snapshot, critical),
+        &[
+            "Transactions are not executed through p1 (last timeout",
+            "; p2 (last timeout",
+            "First: ",
+        ],
+    );
+    let funds = of("ConvexCanaryFunds", Severity::Warning, &network());
+    has_in_order(
+        &described(&snapshot, funds),
+        &[
+            "Account #7: The coins of the account last for less than three days.",
+            "It has 0.000007 CVM, which last for 10m; 0.0000005 CVM of the daily budget of 0.001 CVM are \
+             spent.",
+        ],
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `probe`: polls each peer once or repeatedly, and compares the states of those of one network. A
 //! peer's health is that of its last poll alone.
 
+mod canary;
 mod compare;
 mod comparison;
 mod progress;
@@ -77,6 +78,9 @@ enum Format {
 }
 
 pub(super) fn probe(args: ProbeArgs) -> anyhow::Result<ExitCode> {
+    if args.canary {
+        return canary::run(args.config);
+    }
     let format = if args.json {
         Format::Json
     } else {

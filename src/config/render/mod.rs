@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use convex_client::Endpoint;
+use convex_client::chain::economics::cvm;
 use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling, SelfCheck,
-    Slo, Thresholds, yaml,
+    Canary, Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling,
+    SelfCheck, Slo, Thresholds, yaml,
 };
 use notify::{NotifySection, ServerEntry};
 use peers::PeerEntry;
@@ -72,6 +73,26 @@ struct NetworkEntry {
     consensus_interval: String,
     verdicts: Verdicts,
     slo: SloSection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanarySection>,
+}
+
+#[derive(Serialize)]
+struct CanarySection {
+    account: u64,
+    key_file: String,
+    interval: String,
+    objective: String,
+    peers: CanaryPeers,
+    daily_budget_cvm: f64,
+    allow_idle: bool,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CanaryPeers {
+    All(&'static str),
+    Named(Vec<String>),
 }
 
 #[derive(Serialize)]
@@ -230,6 +251,7 @@ impl From<&Network> for NetworkEntry {
             stake_interval,
             consensus_interval,
             slo,
+            canary,
         } = network;
         Self {
             name: text(name),
@@ -239,6 +261,34 @@ impl From<&Network> for NetworkEntry {
             consensus_interval: duration(consensus_interval.unwrap_or_default()),
             verdicts: verdicts.into(),
             slo: slo.into(),
+            canary: canary.as_ref().map(CanarySection::from),
+        }
+    }
+}
+
+impl From<&Canary> for CanarySection {
+    fn from(canary: &Canary) -> Self {
+        let Canary {
+            account,
+            key_file,
+            key: _, // read from the file
+            interval,
+            objective,
+            peers,
+            daily_budget_copper,
+            allow_idle,
+        } = canary;
+        Self {
+            account: *account,
+            key_file: text(key_file.to_string_lossy()),
+            interval: duration(*interval),
+            objective: duration(*objective),
+            peers: match peers {
+                None => CanaryPeers::All("own"),
+                Some(names) => CanaryPeers::Named(names.iter().map(text).collect()),
+            },
+            daily_budget_cvm: cvm((*daily_budget_copper).cast_signed()),
+            allow_idle: *allow_idle,
         }
     }
 }

@@ -284,6 +284,7 @@ fn production() -> Production {
         maker: key(if index.is_multiple_of(2) { 1 } else { 2 }),
         timestamp_ms: NOW_MS - 1_000 * (1_001 - i64::try_from(index).expect("it is small")),
         transactions: 3,
+        of_canary: 0,
         is_final: index < 1_000,
         finality_seconds: (index == 999).then_some(0.25),
     };

@@ -140,8 +140,20 @@ const WALKS_THAT_COUNT: u32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockFacts {
     pub(super) index: u64,
-    /// Key of its maker, its time and its number of transactions; none if it proves nothing.
-    pub(super) made: Option<(Hash, i64, u64)>,
+    /// What it shows; none if it proves nothing.
+    pub(super) made: Option<MadeBlock>,
+}
+
+/// What a block shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MadeBlock {
+    /// Key of its maker.
+    pub(super) maker: Hash,
+    pub(super) timestamp_ms: i64,
+    /// Number of transactions.
+    pub(super) transactions: u64,
+    /// How many of them are the canary's.
+    pub(super) of_canary: u64,
 }
 
 /// The blocks that a round read.
@@ -155,11 +167,21 @@ pub(super) struct BlocksFacts {
 
 impl From<&BlocksRead> for BlocksFacts {
     fn from(read: &BlocksRead) -> Self {
-        let blocks = read.blocks.iter().map(|read| {
-            let made = read.block.as_ref().ok();
+        let of_canary = |signers: &[Hash]| {
+            let signed = signers.iter().filter(|key| Some(**key) == read.canary_key);
+            signed.count() as u64
+        };
+        let blocks = read.blocks.iter().map(|block| {
+            let made = block.block.as_ref().ok();
+            let made = made.map(|made| MadeBlock {
+                maker: made.maker,
+                timestamp_ms: made.timestamp_ms,
+                transactions: made.transactions,
+                of_canary: of_canary(&made.signers),
+            });
             BlockFacts {
-                index: read.index,
-                made: made.map(|block| (block.maker, block.timestamp_ms, block.transactions)),
+                index: block.index,
+                made,
             }
         });
         Self {

@@ -58,16 +58,17 @@ impl ProductionWatch {
         self.count(read);
         self.record_total(round.at, read.skipped);
         for block in &read.blocks {
-            let Some((maker, timestamp_ms, transactions)) = block.made else {
+            let Some(made) = block.made else {
                 continue;
             };
             let finality_seconds = self.known_finality(block.index, &maker);
             self.last.retain(|known| known.index != block.index);
             self.last.push_back(LastBlock {
                 index: block.index,
-                maker,
-                timestamp_ms,
-                transactions,
+                maker: made.maker,
+                timestamp_ms: made.timestamp_ms,
+                transactions: made.transactions,
+                of_canary: made.of_canary,
                 is_final: block.index < read.finality,
                 finality_seconds,
             });
@@ -100,9 +101,10 @@ impl ProductionWatch {
         let finality = read.finality.min(end);
         for block in &read.blocks {
             let is_new = block.index >= counted && block.index < finality;
-            if let Some((maker, _, transactions)) = block.made.filter(|_| is_new) {
-                self.transactions = self.transactions.saturating_add(transactions);
-                *self.made.entry(maker).or_default() += 1;
+            if let Some(made) = block.made.filter(|_| is_new) {
+                let of_others = made.transactions.saturating_sub(made.of_canary);
+                self.transactions = self.transactions.saturating_add(of_others);
+                *self.made.entry(made.maker).or_default() += 1;
             }
         }
         self.skipped += read.skipped;

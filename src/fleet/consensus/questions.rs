@@ -4,7 +4,7 @@ use cad3::Hash;
 use convex_client::belief::{Belief, Held};
 use tokio::time::Instant;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, lock};
 
 use super::comparing::HistoryGrouping;
 use super::facts::HeldFact;
@@ -64,7 +64,9 @@ impl Fleet {
         walks: &[Walk],
         comparisons: &[OrderComparison],
     ) -> Option<BlocksToRead> {
-        let judgement = self.network(network)?.judgement();
-        blocks_to_read(&judgement.consensus, walks, comparisons)
+        let network = self.network(network)?;
+        let canary_key = lock(&network.canary).as_ref().map(|record| record.key);
+        let judgement = network.judgement();
+        blocks_to_read(&judgement.consensus, walks, comparisons, canary_key)
     }
 }

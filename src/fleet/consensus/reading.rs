@@ -2,17 +2,20 @@
 
 use std::convert::Infallible;
 
+use cad3::Hash;
+
 use super::facts::{WalkFacts, compared_orders};
 use super::grouping::{Differences, Grouping, Relation, in_sequence};
 use super::round::{BlocksToRead, OrderComparison, Walk};
 use super::watch::ConsensusWatch;
 
 /// Returns which blocks to read: of the order that reaches furthest in the history of the majority, or
-/// in the only one.
+/// in the only one. `canary_key` signs the transactions of the canary.
 pub(super) fn blocks_to_read(
     watch: &ConsensusWatch,
     walks: &[Walk],
     comparisons: &[OrderComparison],
+    canary_key: Option<Hash>,
 ) -> Option<BlocksToRead> {
     let stakes = watch.stakes();
     let facts: Vec<WalkFacts> = walks
@@ -47,5 +50,6 @@ pub(super) fn blocks_to_read(
         holders: holders.iter().map(|walk| walk.name.clone()).collect(),
         range,
         skipped,
+        canary_key,
     })
 }

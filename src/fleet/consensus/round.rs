@@ -65,6 +65,8 @@ pub struct BlocksToRead {
     pub range: Range<u64>,
     /// Number of final blocks before these that are not read, because there were too many.
     pub skipped: u64,
+    /// The key that signs the transactions of the canary, which are not throughput.
+    pub canary_key: Option<Hash>,
 }
 
 /// The blocks that a round read.
@@ -76,6 +78,8 @@ pub struct BlocksRead {
     pub blocks: Vec<ReadBlock>,
     /// Number of final blocks before these that were not read, because there were too many.
     pub skipped: u64,
+    /// The key that signs the transactions of the canary, which are not throughput.
+    pub canary_key: Option<Hash>,
 }
 
 /// Maximum number of blocks that one round reads: four requests of as many as a reader takes.

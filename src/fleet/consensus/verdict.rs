@@ -167,7 +167,8 @@ pub struct Production {
     pub last: Vec<LastBlock>,
     /// The oldest block that is not final; none if all are.
     pub pending: Option<Pending>,
-    /// Number of transactions in the final blocks that were read since the agent started.
+    /// Number of transactions in the final blocks that were read since the agent started, without
+    /// those of the canary.
     pub transactions: u64,
     /// Number of final blocks made by each peer that were read since the agent started, by key.
     pub made: BTreeMap<Hash, u64>,
@@ -192,6 +193,8 @@ pub struct LastBlock {
     pub timestamp_ms: i64,
     /// Number of transactions.
     pub transactions: u64,
+    /// How many of them are said to be the canary's.
+    pub of_canary: u64,
     /// Whether it was final when it was read.
     pub is_final: bool,
     /// Time in seconds from its date until its maker had it final, both by the clock of the maker;

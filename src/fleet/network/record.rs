@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Slo;
 use crate::fleet::service::ServiceRecord;
-use crate::fleet::{Round, SavedRegistrations, Tally, lock};
+use crate::fleet::{CanaryRecord, Round, SavedRegistrations, Tally, lock};
 
 use super::throughput::{ExecutedWatch, Throughput, ThroughputSource};
 use super::verdict::{Judgement, NetworkVerdict};
@@ -31,6 +31,8 @@ pub(in crate::fleet) struct NetworkRecord {
     pub(in crate::fleet) services: Mutex<BTreeMap<String, ServiceRecord>>,
     /// How many transactions were executed, where orders do not tell.
     pub(in crate::fleet) executed: Mutex<ExecutedWatch>,
+    /// What the canary found; none without a canary.
+    pub(in crate::fleet) canary: Mutex<Option<Arc<CanaryRecord>>>,
     /// What the verdict does not include yet, beside the polls.
     pub(in crate::fleet) unjudged: Mutex<UnjudgedNetwork>,
     /// Locked while the network is judged, which can take long: nothing else waits for it.

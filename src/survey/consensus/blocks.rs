@@ -43,5 +43,6 @@ pub(super) async fn read(peers: &impl AskedPeers, wanted: BlocksToRead) -> Optio
         order: wanted.order,
         blocks,
         skipped: wanted.skipped,
+        canary_key: wanted.canary_key,
     })
 }

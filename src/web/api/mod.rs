@@ -9,6 +9,7 @@
 mod actions;
 mod alerts;
 mod badge;
+mod canary;
 mod conditional;
 mod events;
 mod history;

@@ -52,6 +52,10 @@ fn an_invalid_fault_is_refused_with_the_list_before_a_port_is_bound() {
             &["--registered", "many"],
             "expected COUNT[:CVM], such as 20000 or 1500:0.01",
         ),
+        (
+            &["--account", "/no/such/key"],
+            "--account: the key file /no/such/key cannot be read: No such file",
+        ),
     ] {
         let output = program(args).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -96,8 +100,11 @@ fn too_low_a_descriptor_limit_is_reported_with_the_setting_to_change() {
 async fn the_command_writes_a_configuration_and_serves_until_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sim.yml");
+    let key = dir.path().join("canary.key");
+    std::fs::write(&key, "07".repeat(32)).unwrap();
+    let account = format!("{}:0.5", key.display());
     let mut base = 20_000 + std::process::id() % 3000 * 4;
-    let mut process = timeout(DEADLINE, async {
+    let (mut process, mut lines) = timeout(DEADLINE, async {
         loop {
             // Try others if these are taken. They are below the range of ephemeral ports.
             base += 4;
@@ -109,6 +116,8 @@ async fn the_command_writes_a_configuration_and_serves_until_sigterm() {
                 &first,
                 "--write-config",
                 file.to_str().unwrap(),
+                "--account",
+                &account,
             ];
             let mut process = tokio::process::Command::from(program(&args))
                 .stdout(std::process::Stdio::piped())
@@ -121,12 +130,20 @@ async fn the_command_writes_a_configuration_and_serves_until_sigterm() {
                     line.starts_with("simulated network of 2 peers, genesis 0x"),
                     "{line}"
                 );
-                return process;
+                return (process, lines);
             }
         }
     })
     .await
     .unwrap();
+    let expected = format!("  account #134 for {account}");
+    while lines
+        .next_line()
+        .await
+        .unwrap()
+        .expect("the account is told")
+        != expected
+    {}
     let config = config::load(&file, &|_| None).unwrap();
     let [first, second] = &config.peers[..] else {
         panic!("not two peers");

@@ -24,6 +24,7 @@ fn missing_keys_have_the_documented_defaults() {
             discovery: None,
             stake_interval: Duration::from_secs(60),
             consensus_interval: Some(Duration::from_secs(60)),
+            canary: None,
             slo: Slo {
                 objective_percent: 99.9,
                 window: Duration::from_secs(30 * 86_400),
@@ -114,6 +115,7 @@ fn the_embedded_configuration_watches_a_reference_of_protonet() {
             stake_interval: Duration::from_secs(60),
             consensus_interval: Some(Duration::from_secs(60)),
             slo: Slo::default(),
+            canary: None,
         }]
     );
     let [peer] = config.peers.as_slice() else {

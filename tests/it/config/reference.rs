@@ -9,6 +9,9 @@ use super::valid;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
+/// The key file of a canary.
+const KEY_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/config/canary.key");
+
 /// One row of a table of keys.
 struct Row {
     /// For example `peers[].interval`; several if the row describes the same key of several
@@ -46,10 +49,14 @@ fn in_backticks(text: &'static str) -> impl Iterator<Item = &'static str> {
 fn with(key: &str, value: Option<&Value>) -> Value {
     let mut file = json!({
         "state_dir": "state",
-        "networks": [{ "name": "n", "discovery": { "enabled": true } }],
+        "networks": [{
+            "name": "n",
+            "discovery": { "enabled": true },
+            "canary": { "account": 1, "key_file": KEY_FILE, "daily_budget_cvm": 1 },
+        }],
         "peers": [{
             "name": "p",
-            "endpoints": ["http://127.0.0.1:1"],
+            "endpoints": ["http://127.0.0.1:1", "tcp://127.0.0.1:2"],
             "maintenance": [{ "from": "2026-12-01T10:00:00Z", "to": "2026-12-01T11:00:00Z" }],
         }],
         "queries": [{ "name": "q", "source": "1" }],

@@ -31,6 +31,7 @@ fn every_key_is_read() {
     )
     .unwrap();
     fs::write(dir.path().join("web-config.yml"), "").unwrap();
+    fs::write(dir.path().join("canary.key"), include_str!("canary.key")).unwrap();
     let config = parse_in(dir.path(), include_str!("every-key.yml")).unwrap();
 
     let [a, b] = config.peers.as_slice() else {
@@ -248,6 +249,8 @@ fn network() -> impl Strategy<Value = Network> {
                 stake_interval: Duration::from_secs(stake_interval),
                 consensus_interval: consensus_interval.map(Duration::from_secs),
                 slo,
+                // Its key is in a file, which is not made here.
+                canary: None,
             },
         )
 }

@@ -1,6 +1,7 @@
 //! Which faults of a network are found, and how fast, at default intervals: the real schedule,
 //! samples and verdicts on simulated networks without sockets, in paused time.
 
+mod canary;
 mod cell;
 mod walks;
 mod watched;

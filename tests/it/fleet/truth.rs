@@ -67,6 +67,9 @@ const TABLE: &str = "
 | map-status:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | new-api:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | -                     | random:450ms | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
+| tx-hang:2             | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| tx-lose:2             | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
+| tx-error=LOAD:2       | -       | Pinned      | -       | -                                                   | idle split=0 margin=0.33 losable=1
 | late=1s:2             | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | slow=100ms:2          | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1
 | lag=5:2               | 450ms   | Pinned      | -       | -                                                   | advancing split=0 margin=0.33 losable=1

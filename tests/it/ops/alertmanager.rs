@@ -173,7 +173,7 @@ const FAULTS: [(&str, Firing, &[Firing]); 14] = [
     (
         "a peer that the others do not hear",
         ("PeerUnheard", P),
-        &[("WeightDecayed", P)],
+        &[("WeightDecayed", P), ("WritesFailing", P)],
     ),
     (
         "a peer without an upgrade",
@@ -213,6 +213,9 @@ const FAULTS: [(&str, Firing, &[Firing]); 14] = [
             ("QuorumAtRisk", None),
             ("PeerDegraded", P),
             ("WeightDecayed", P),
+            ("WritesFailing", None),
+            ("WritesFailing", P),
+            ("CanarySlow", None),
         ],
     ),
     (

@@ -9,8 +9,7 @@ use convex_peer_monitor::fleet::Condition;
 use super::alerts;
 
 /// Alerts that only Prometheus can raise, or those of one severity, with the reason.
-const ONLY_PROMETHEUS: [(&str, &str); 8] = [
-    ("ConvexAgentDown", "an agent that is down sends nothing"),
+const ONLY_PROMETHEUS: [(&str, &str); 7] = [
     ("ConvexErrorBudgetBurn warning", "needs days of data"),
     ("ConvexJvmHeapFilling", "needs values of half an hour"),
     ("ConvexLatencyHigh", "needs a week of data"),

@@ -68,6 +68,12 @@ impl Cell {
         Self::Extension(Extension::new(Extension::ADDRESS, value))
     }
 
+    /// Creates a special operation by its number, such as 7 for `*timestamp*`.
+    #[must_use]
+    pub const fn special(number: u64) -> Self {
+        Self::Extension(Extension::new(Extension::SPECIAL, number))
+    }
+
     /// Creates a Keyword from its name without the colon.
     ///
     /// # Panics

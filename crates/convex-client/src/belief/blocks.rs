@@ -127,6 +127,9 @@ pub struct SignedBlock {
     pub timestamp_ms: i64,
     /// Number of transactions.
     pub transactions: u64,
+    /// Keys that are said to have signed them, as far as the block shows that without another
+    /// request: of up to 16 transactions that are small.
+    pub signers: Vec<Hash>,
     /// The signed block as it was received, in the form of a message: its encoding, then its block
     /// as a branch if that is not embedded. Proves the block to anybody.
     pub message: Vec<u8>,
@@ -156,17 +159,21 @@ impl SignedBlock {
         let Some(transactions) = cells.resolve(transactions, needed)? else {
             return Ok(None);
         };
-        let Some(transactions) = transactions
-            .vector_parts()
-            .and_then(|_| transactions.count())
-        else {
+        let parts = transactions.vector_parts().zip(transactions.count());
+        let Some((parts, count)) = parts else {
             let problem = "the transactions of the block are not a vector";
             return Ok(Some(Err(SignedError::Malformed(problem))));
         };
+        let shown = match parts {
+            VectorParts::Elements(elements) | VectorParts::Tail { elements, .. } => elements,
+            VectorParts::Nodes { .. } => &[],
+        };
+        let signers = shown.iter().filter_map(Cell::signed_parts);
         Ok(Some(Ok(Self {
             maker,
             timestamp_ms,
-            transactions,
+            transactions: count,
+            signers: signers.map(|signed| signed.key).collect(),
             message: to_message(&signed, &block),
         })))
     }

@@ -4,9 +4,7 @@ use cad3::{Cell, Hash, encode};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 use super::error::SignedError;
-
-/// Bytes before the value in the encoding of signed data: tag, key and signature.
-const VALUE_OFFSET: usize = 1 + 32 + 64;
+use crate::signing::VALUE_OFFSET;
 
 /// Checks that `cell` is signed data with a valid signature, and returns its signer and its value,
 /// which may be the hash of a cell.

@@ -21,16 +21,23 @@ pub struct ExecutedTransactions {
     pub count: Option<u64>,
 }
 
-/// Returns the query for the number of executed transactions. The peer sums nothing if there are
-/// more than [`MAX_SUMMED_ACCOUNTS`] accounts.
+/// Returns the query for the number of executed transactions, without those of the account
+/// `excluded`. The peer sums nothing if there are more than [`MAX_SUMMED_ACCOUNTS`] accounts.
 #[expect(clippy::missing_panics_doc, reason = "the text is always a form")]
 #[must_use]
-pub fn executed_transactions_query() -> Query {
+pub fn executed_transactions_query(excluded: Option<u64>) -> Query {
+    let of_others = match excluded {
+        None => "sum".to_owned(),
+        Some(account) => {
+            format!("(let [own (account #{account})] (if own (- sum (:sequence own)) sum))")
+        }
+    };
     let text = format!(
         "(let [accounts (:accounts *state*)] \
            [(nth (:globals *state*) 5) \
             (if (<= (count accounts) {MAX_SUMMED_ACCOUNTS}) \
-              (reduce (fn [sum account] (+ sum (:sequence account))) 0 accounts) \
+              (let [sum (reduce (fn [sum account] (+ sum (:sequence account))) 0 accounts)] \
+                {of_others}) \
               nil)])"
     );
     Query::read(&text).expect("the text consists of constants and a number")

@@ -3,6 +3,7 @@
 
 mod cells;
 mod frame;
+mod submit;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -6,3 +6,4 @@ mod belief;
 mod protocol;
 mod query;
 mod registry;
+mod transaction;

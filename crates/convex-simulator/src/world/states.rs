@@ -58,7 +58,7 @@ impl World {
             }),
         };
         let by_key = Arc::clone(&self.by_key);
-        let accounts = self.accounts.clone();
+        let accounts = self.transactions.accounts_after(id.block);
         let similar = self.states.back().map(|(_, state)| state.as_ref());
         State::new(accounts, &self.keys, by_key, entries, &globals, similar)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fleet::Production;
-use crate::fleet::consensus::facts::{BlockFacts, BlocksFacts};
+use crate::fleet::consensus::facts::{BlockFacts, BlocksFacts, MadeBlock};
 use crate::fleet::consensus::production::ProductionWatch;
 use crate::fleet::consensus::round::MAX_BLOCKS_IN_ROUND;
 
@@ -106,11 +106,12 @@ fn only_an_order_that_changed_proves_that_an_unwatched_peer_is_alive() {
 fn blocks(range: std::ops::Range<u64>, finality: u64) -> BlocksFacts {
     let block = |index: u64| BlockFacts {
         index,
-        made: Some((
-            key(['a', 'b'][usize::try_from(index % 2).unwrap()]),
-            1_000_000_000 + i64::try_from(index).unwrap() * 1_000,
-            index,
-        )),
+        made: Some(MadeBlock {
+            maker: key(['a', 'b'][usize::try_from(index % 2).unwrap()]),
+            timestamp_ms: 1_000_000_000 + i64::try_from(index).unwrap() * 1_000,
+            transactions: index,
+            of_canary: 0,
+        }),
     };
     BlocksFacts {
         finality,
@@ -148,6 +149,24 @@ fn each_block_is_counted_once_when_it_is_final() {
     assert_eq!(indices, [0, 1, 2, 3, 4, 5, 6, 19, 20]);
     assert!(third.last.iter().all(|block| block.is_final));
     assert_eq!(third.pending, None);
+}
+
+#[test]
+fn transactions_of_the_canary_are_no_throughput() {
+    let mut net = Net::new("a50 b50");
+    let with_canary = |range, finality| {
+        let mut blocks = blocks(range, finality);
+        for made in blocks.blocks.iter_mut().filter_map(|it| it.made.as_mut()) {
+            made.of_canary = 1;
+        }
+        blocks
+    };
+    read(&mut net, with_canary(0..5, 5));
+    let found = read(&mut net, with_canary(4..8, 8));
+    assert_eq!(found.transactions, (5 + 6 + 7) - 3);
+    assert_eq!(found.transactions_per_second, Some(15.0 / 60.0));
+    let last = found.last.last().unwrap();
+    assert_eq!((last.transactions, last.of_canary), (7, 1));
 }
 
 #[test]
@@ -221,7 +240,12 @@ fn the_oldest_pending_block_is_no_older_than_the_one_before_it() {
         let now_ms = (net.now_s() + 60) * 1_000;
         let mut read_blocks = blocks(0..3, finality);
         for (block, seconds) in read_blocks.blocks.iter_mut().zip(timestamps) {
-            block.made = Some((key('a'), now_ms - 100_000 + seconds * 1_000, 1));
+            block.made = Some(MadeBlock {
+                maker: key('a'),
+                timestamp_ms: now_ms - 100_000 + seconds * 1_000,
+                transactions: 1,
+                of_canary: 0,
+            });
         }
         let production = read(&mut net, read_blocks);
         let pending = production.pending;

@@ -11,6 +11,8 @@ use crate::fleet::{
     HeadBasis, Health, NetworkSnapshot, OrderState, QueryRecord, Snapshot, ThroughputSource,
 };
 
+use crate::web::api::canary::CanaryReport;
+
 use super::protocol::ProtocolReport;
 use super::stake::QuorumReport;
 use super::states::{ComparedReport, DifferenceReport, NewGenesisReport};
@@ -75,6 +77,9 @@ pub(super) struct NetworkReport<'a> {
     /// Absent where neither orders nor accounts tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     throughput: Option<ThroughputReport>,
+    /// Absent if no canary is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryReport<'a>>,
     /// Results of the configured queries, by name.
     queries: BTreeMap<&'a str, QueryReport>,
 }
@@ -142,6 +147,10 @@ impl<'a> NetworkReport<'a> {
                 transactions_per_second: throughput.transactions_per_second,
                 source: throughput.source,
             }),
+            canary: network
+                .canary
+                .as_ref()
+                .map(|canary| CanaryReport::new(canary, snapshot)),
             queries: network
                 .queries
                 .iter()

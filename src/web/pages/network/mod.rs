@@ -1,7 +1,9 @@
-//! The page of one network: its verdict, its upgrades, its registered peers, its states and histories now and over
-//! time, how peers vote, who hears whom, who makes the blocks, and what was compared and read.
+//! The page of one network: its verdict, its upgrades, its registered peers, its states and histories
+//! now and over time, how peers vote, who hears whom, what its canary found, who makes the blocks, and
+//! what was compared and read.
 
 mod agreement;
+mod canary;
 mod compared;
 mod hearing;
 mod histories;
@@ -25,6 +27,7 @@ use super::network_card::NetworkCard;
 use super::vantages::VantagesSection;
 use super::{Content, Section, Shell};
 use agreement::AgreementSection;
+use canary::CanarySection;
 use compared::ComparedSection;
 use hearing::HearingSection;
 use histories::HistoriesSection;
@@ -106,6 +109,7 @@ pub(super) fn content(
             Section::new("histories", HistoriesSection::new(&view).render()?),
             Section::new("votes", VotesSection::new(&view).render()?),
             Section::new("hearing", HearingSection::new(&view).render()?),
+            Section::new("canary", CanarySection::new(&view).render()?),
             Section::new("production", ProductionSection::new(&view).render()?),
             Section::new("compared", ComparedSection::new(&view).render()?),
             Section::new("walks", WalksSection::new(&view).render()?),

@@ -1,22 +1,28 @@
 //! A simulated network in paused time, and the agent's schedule, samples and verdicts on it.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use cad3::{Cell, Hash};
 use convex_client::belief::{BeliefHead, CellSource};
 use convex_client::chain::{Registry, RegistryReader};
+use convex_client::transaction::{
+    AccountState, SignedTransaction, SubmitError, TransactionResult, account_query, read_account,
+};
 use convex_client::{Failure as ClientFailure, Query, QueryError, Transport};
-use convex_peer_monitor::config::{Config, Peer, Role};
+use convex_peer_monitor::config::{Canary, Config, Peer, Role};
 use convex_peer_monitor::failure::Failure;
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation, Slot};
 use convex_peer_monitor::poller::{Sampler, schedule};
 use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
-use convex_peer_monitor::survey::{AskedPeers, ConsensusSurvey, OthersWalked, prefer_another};
+use convex_peer_monitor::survey::{
+    AskedPeers, CanaryPeers, CanarySurvey, ConsensusSurvey, OthersWalked, prefer_another,
+};
 use convex_simulator::{Options, SimulatedCells, Simulation};
 use futures_util::FutureExt;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::support::fleet::config;
@@ -44,6 +50,7 @@ pub(super) struct Watched {
     /// The peers that are watched.
     config: Config,
     tasks: JoinSet<()>,
+    canary: Option<AbortHandle>,
 }
 
 struct World {
@@ -114,7 +121,63 @@ impl Watched {
             world,
             config,
             tasks,
+            canary: None,
         }
+    }
+
+    /// Makes the peers after the first `own` ones those of others.
+    pub(super) fn make_references(&mut self, own: usize) {
+        for peer in &mut self.config.peers[own..] {
+            Arc::make_mut(peer).role = Role::Reference;
+        }
+        self.world.fleet.apply(&self.config);
+    }
+
+    /// Starts the canary of the network.
+    pub(super) fn start_canary(&mut self, canary: &Canary, state_dir: &Path) {
+        self.config.networks[0].canary = Some(canary.clone());
+        self.world.fleet.apply(&self.config);
+        self.canary = Some(self.spawn_canary(state_dir));
+    }
+
+    /// Ends the canary wherever it is, and starts it again.
+    pub(super) fn restart_canary(&mut self, state_dir: &Path) {
+        self.canary.take().unwrap().abort();
+        self.canary = Some(self.spawn_canary(state_dir));
+    }
+
+    /// Starts another canary with the same account.
+    pub(super) fn add_canary(&mut self, state_dir: &Path) {
+        self.spawn_canary(state_dir);
+    }
+
+    fn spawn_canary(&mut self, state_dir: &Path) -> AbortHandle {
+        let canary = self.config.networks[0].canary.clone().unwrap();
+        let (fleet, asked) = (
+            Arc::clone(&self.world.fleet),
+            Asked(Arc::clone(&self.world)),
+        );
+        let network = NETWORK.to_owned();
+        let survey = CanarySurvey::new(
+            fleet,
+            network,
+            canary,
+            Arc::new(asked),
+            state_dir.to_owned(),
+        );
+        self.tasks.spawn(survey.run())
+    }
+
+    /// Returns an account as the first peer has it.
+    pub(super) fn account(&self, account: u64) -> AccountState {
+        let query = account_query(account);
+        let value = self.ask(|simulation, at| simulation.query(1, at, TIMEOUT, &query));
+        read_account(&value.unwrap()).unwrap().unwrap()
+    }
+
+    /// Asks the simulated network something now.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&mut Simulation, Duration) -> T) -> T {
+        self.world.ask(ask)
     }
 
     pub(super) fn fleet(&self) -> &Fleet {
@@ -310,6 +373,36 @@ impl AskedPeers for Asked {
         let peer = self.0.number_of(name);
         self.0
             .ask(|simulation, at| simulation.query(peer, at, TIMEOUT, &query))
+    }
+}
+
+impl CanaryPeers for Asked {
+    async fn query(&self, name: &str, query: Query) -> Result<Cell, QueryError> {
+        AskedPeers::query(self, name, query).await
+    }
+
+    async fn submit(
+        &self,
+        peer: &Peer,
+        transaction: &SignedTransaction,
+        deadline: Instant,
+    ) -> Result<TransactionResult, SubmitError> {
+        let number = self.0.number_of(&peer.name);
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        let outcome = self
+            .0
+            .ask(|simulation, at| simulation.submit(number, at, timeout, transaction));
+        let took = match &outcome {
+            Ok(TransactionResult { took, .. }) | Err(SubmitError::Refused { took, .. }) => *took,
+            Err(SubmitError::NotSent(_)) => ROUND_TRIP,
+            Err(SubmitError::NoAnswer(_)) => timeout,
+        };
+        sleep(took).await;
+        outcome
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        AskedPeers::wall_clock(self)
     }
 }
 

@@ -5,11 +5,14 @@ mod hearing;
 mod registered;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use convex_client::transaction::TransactionFailure;
 
 use crate::config::Mode;
 use crate::fleet::{
-    NetworkOpinion, NetworkVerdict, Opinion, OrderState, OtherVantage, ReceivedOpinion, Snapshot,
-    example,
+    CanaryFunds, CanaryProblem, CanarySkip, Executed, NetworkOpinion, NetworkVerdict, Opinion,
+    OrderState, OtherVantage, ReceivedOpinion, Seen, Snapshot, canary_example, example,
 };
 use crate::web::pages::{absolute_times, relative_times};
 
@@ -30,6 +33,65 @@ fn check(snapshot: &Snapshot, id: &str, expected: &[&str], unexpected: &[&str]) 
     for text in unexpected {
         assert!(!html.contains(text), "{text} is in {html}");
     }
+}
+
+#[test]
+fn the_canary_shows_the_stages_or_the_error_of_each_peer_and_what_it_spends() {
+    let mut snapshot = example::snapshot(4, 4);
+    check(
+        &snapshot,
+        "canary",
+        &["No canary is configured"],
+        &["<table"],
+    );
+    let mut canary = canary_example::record();
+    snapshot.networks[0].canary = Some(Arc::new(canary.clone()));
+    check(
+        &snapshot,
+        "canary",
+        &["No transaction was sent yet"],
+        &["<table"],
+    );
+    let mut seen = canary_example::executed(2);
+    seen.outcome = Ok(Executed {
+        result: Duration::from_secs(2),
+        seen: Some(Seen {
+            peer: "p2".to_owned(),
+            after: Some(Duration::from_millis(2_500)),
+        }),
+    });
+    canary.record_result("p1", seen);
+    for _ in 0..2 {
+        let mut failed = canary_example::failed(TransactionFailure::Rejected);
+        failed.outcome = Err((TransactionFailure::Rejected, "<b>no</b>".to_owned()));
+        canary.record_result("p3", failed);
+    }
+    canary.record_skip(
+        CanarySkip::Refused,
+        Some(CanaryProblem::TooRich),
+        snapshot.wall,
+    );
+    canary.funds = Some(CanaryFunds {
+        balance_copper: 2_000_000_000,
+        cost_copper: Some(7_100),
+        ..CanaryFunds::default()
+    });
+    snapshot.networks[0].canary = Some(Arc::new(canary));
+    check(
+        &snapshot,
+        "canary",
+        &[
+            "✓ 2.00 s",
+            "2.50 s, ",
+            "✕ rejected",
+            "2 rounds in a row",
+            "/x/runbooks/ConvexWritesFailing",
+            "The account holds more than 30 daily budgets.",
+            "Account #7 has 2 CVM",
+            "The account is not safe to use.",
+        ],
+        &["<b>no"],
+    );
 }
 
 #[test]
