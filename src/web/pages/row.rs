@@ -234,7 +234,7 @@ impl OrderCell {
                     return LadderStep {
                         text: "?".to_owned(),
                         class: "unknown",
-                        title: format!("{name}: not known"),
+                        title: format!("{name}: unknown"),
                     };
                 };
                 let fewer = above.map(|above| above.saturating_sub(blocks));

@@ -63,7 +63,7 @@ impl Mark {
             Self::Good => "good",
             Self::Degraded => "good of a degraded peer",
             Self::Failed => "failed",
-            Self::Excused => "failed by the monitor's own trouble",
+            Self::Excused => "failed because of the monitor itself",
             Self::Maintenance => "in maintenance",
         }
     }

@@ -8,7 +8,7 @@ use crate::config::Role;
 use crate::fleet::{LastBlock, Pending, Production, ThroughputSource};
 use crate::web::pages::facts::time_of_ms;
 use crate::web::pages::format::{Timestamp, count, percent, short_duration};
-use crate::web::pages::network_card::{ahead, stall_cause};
+use crate::web::pages::network_card::{ahead, describe_seconds, stall_cause};
 use crate::web::pages::peer_link::PeerLink;
 
 use super::NetworkView;
@@ -112,7 +112,7 @@ impl ProductionView {
             transactions: count(production.transactions),
             finality: production
                 .finality_seconds
-                .map(|seconds| format!("{seconds:.2} s")),
+                .map(describe_seconds),
             skipped: (production.skipped > 0).then(|| count(production.skipped)),
         }
     }
