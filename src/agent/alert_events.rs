@@ -16,10 +16,7 @@ pub(super) fn recorder(history: Arc<History>, fleet: Arc<Fleet>) -> Arc<Transiti
             service,
             ..
         } = Matchers::of(alert);
-        let (alertname, severity) = (
-            alert.rule.name.into(),
-            alert.rule.severity.as_str().into(),
-        );
+        let (alertname, severity) = (alert.rule.name.into(), alert.rule.severity.as_str().into());
         let summary = alert.rule.summary_of(&alert.subject, &fleet.vantage());
         let event = if alert.ends_at.is_none() {
             EventKind::AlertBegan {

@@ -56,19 +56,20 @@ pub(super) async fn page(State(pages): State<Pages>) -> Response {
     let state = &pages.state;
     let active = state.active_config.get();
     let times = relative_times(&state.fleet.snapshot());
-    let is_refusal = |event: &crate::history::Event| matches!(event.kind, EventKind::ConfigRefused { .. });
+    let is_refusal =
+        |event: &crate::history::Event| matches!(event.kind, EventKind::ConfigRefused { .. });
     let refusal = state.history.newest_events(is_refusal, 1);
     // Rendering thousands of peers takes too long for the threads that poll.
     let config = std::sync::Arc::clone(&active.config);
-    let sections = tokio::task::spawn_blocking(move || {
-        sections(&render(&config), &render(&embedded()))
-    });
+    let sections =
+        tokio::task::spawn_blocking(move || sections(&render(&config), &render(&embedded())));
     let sections = match sections.await {
         Ok(sections) => sections,
         Err(error) => return super::internal_error(&error),
     };
     let page = ConfigurationPage {
-        shell: Shell::new(state, "Configuration · Convex peers".to_owned()).at(Place::Configuration),
+        shell: Shell::new(state, "Configuration · Convex peers".to_owned())
+            .at(Place::Configuration),
         loaded: times.at(active.loaded),
         file: state
             .config_file
@@ -158,7 +159,8 @@ mod tests {
     #[test]
     fn values_are_grouped_by_their_keys_and_compared_with_the_defaults() {
         let default = "listen: a\nmode: central\nlimits:\n  one: 1\n  two: 2\npeers:\n- name: x\n";
-        let rendered = "listen: b\nmode: central\nlimits:\n  one: 1\n  two: 3\npeers:\n- name: x\n  key: y\n";
+        let rendered =
+            "listen: b\nmode: central\nlimits:\n  one: 1\n  two: 3\npeers:\n- name: x\n  key: y\n";
         let sections = sections(rendered, default);
         let names: Vec<&str> = sections.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["General", "limits", "peers"]);
@@ -166,7 +168,10 @@ mod tests {
             shown(&sections[0]),
             [("listen: b", false), ("mode: central", true)]
         );
-        assert_eq!(shown(&sections[1]), [("  one: 1", true), ("  two: 3", false)]);
+        assert_eq!(
+            shown(&sections[1]),
+            [("  one: 1", true), ("  two: 3", false)]
+        );
         assert_eq!(
             shown(&sections[2]),
             [("- name: x", false), ("  key: y", false)],

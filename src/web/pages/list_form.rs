@@ -54,8 +54,8 @@ impl<'a> ListForm<'a> {
         let peers = snapshot.peers.iter().take(MAX_SUGGESTED);
         Self {
             lengths: period.choices(),
-            from: period.from_field(),
-            to: period.to_field(),
+            from: period.since_field(),
+            to: period.until_field(),
             peer,
             peers: peers.map(|record| record.peer.name.as_str()).collect(),
             networks,

@@ -55,7 +55,7 @@ use format::{Markup, TimeFormat};
 use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
 use live::{Detail, LiveStreams};
-use navigation::{Place, alert_count, places};
+use navigation::{Link, Place, alert_count, links};
 use view::FleetView;
 
 /// What the pages share.
@@ -126,10 +126,8 @@ struct Shell<'a> {
     title: String,
     /// URL of the icon.
     icon: String,
-    /// Where the links at the top lead.
-    places: Vec<Place>,
-    /// Where the page belongs.
-    place: Option<Place>,
+    /// The links at the top.
+    links: Vec<Link>,
     alert_count: Markup,
 }
 
@@ -151,18 +149,17 @@ impl<'a> Shell<'a> {
             vantage: state.active_config.get().config.vantage.clone(),
             title,
             icon,
-            places: places(state),
-            place: None,
+            links: links(state),
             alert_count: alert_count(state),
         }
     }
 
     /// Says where the page belongs.
-    fn at(self, place: Place) -> Self {
-        Self {
-            place: Some(place),
-            ..self
+    fn at(mut self, place: Place) -> Self {
+        for link in &mut self.links {
+            link.is_current = link.place == place;
         }
+        self
     }
 }
 

@@ -57,12 +57,25 @@ impl Place {
     }
 }
 
-/// Returns the places that there are: the page of all networks makes sense only for several.
-pub(super) fn places(state: &AppState) -> Vec<Place> {
+/// A link at the top of a page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) place: Place,
+    /// Whether the page belongs there.
+    pub(super) is_current: bool,
+}
+
+/// Returns the links, none of them current. The page of all networks makes sense only for several.
+pub(super) fn links(state: &AppState) -> Vec<Link> {
     let several = state.fleet.snapshot().networks.len() > 1;
-    let mut places = Place::ALL.to_vec();
-    places.retain(|place| several || *place != Place::Networks);
-    places
+    let places = Place::ALL.into_iter();
+    let shown = places.filter(|place| several || *place != Place::Networks);
+    shown
+        .map(|place| Link {
+            place,
+            is_current: false,
+        })
+        .collect()
 }
 
 /// Draws the number of alerts that fire; nothing if none does.

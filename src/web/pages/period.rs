@@ -67,7 +67,8 @@ impl Period {
 
     /// Returns what is wrong with the parameters taken together.
     pub(super) fn problem(&self) -> Option<String> {
-        if !self.last.is_empty() && !(self.from.is_empty() && self.to.is_empty()) {
+        let is_range = !self.from.is_empty() || !self.to.is_empty();
+        if is_range && !self.last.is_empty() {
             return Some(
                 "`last` goes up to now; give either `last`, or `from` and `to`".to_owned(),
             );
@@ -78,11 +79,7 @@ impl Period {
 
     /// Returns the parameters by name; empty ones are not given.
     pub(super) fn parameters(&self) -> [(&'static str, &str); 3] {
-        [
-            ("last", &self.last),
-            ("from", &self.from),
-            ("to", &self.to),
-        ]
+        [("last", &self.last), ("from", &self.from), ("to", &self.to)]
     }
 
     /// Returns the lengths to choose from: the usual ones, and the one of the address.
@@ -104,12 +101,12 @@ impl Period {
     }
 
     /// Returns the beginning as a form shows it.
-    pub(super) fn from_field(&self) -> String {
+    pub(super) fn since_field(&self) -> String {
         field(self.since)
     }
 
     /// Returns the end as a form shows it.
-    pub(super) fn to_field(&self) -> String {
+    pub(super) fn until_field(&self) -> String {
         field(self.until)
     }
 
@@ -196,7 +193,10 @@ mod tests {
             (vec![("from", "1970-01-02")], Some(86_400), None),
             (vec![("to", "1970-01-02T00:01")], None, Some(86_460)),
             (
-                vec![("from", "1970-01-02T00:00:01Z"), ("to", "1970-01-02 00:00:02")],
+                vec![
+                    ("from", "1970-01-02T00:00:01Z"),
+                    ("to", "1970-01-02 00:00:02"),
+                ],
                 Some(86_401),
                 Some(86_402),
             ),
@@ -213,12 +213,30 @@ mod tests {
     #[test]
     fn a_wrong_period_says_what_is_wrong_and_what_is_right() {
         for (parameters, expected) in [
-            (vec![("last", "soon")], "`last` is \"soon\", which is not a length of time; expected one such as 90m, 24h or 7d"),
-            (vec![("last", "0s")], "`last` is \"0s\", which is not a length of time; expected one such as 90m, 24h or 7d"),
-            (vec![("from", "yesterday")], "`from` is \"yesterday\", which is not a time; expected one in UTC such as 2026-01-31 or 2026-01-31T12:00"),
-            (vec![("to", "2026-02-31")], "`to` is \"2026-02-31\", which is not a time; expected one in UTC such as 2026-01-31 or 2026-01-31T12:00"),
-            (vec![("last", "1h"), ("to", "2026-01-31")], "`last` goes up to now; give either `last`, or `from` and `to`"),
-            (vec![("from", "2026-01-31"), ("to", "2026-01-30")], "`from` is after `to`; exchange them"),
+            (
+                vec![("last", "soon")],
+                "`last` is \"soon\", which is not a length of time; expected one such as 90m, 24h or 7d",
+            ),
+            (
+                vec![("last", "0s")],
+                "`last` is \"0s\", which is not a length of time; expected one such as 90m, 24h or 7d",
+            ),
+            (
+                vec![("from", "yesterday")],
+                "`from` is \"yesterday\", which is not a time; expected one in UTC such as 2026-01-31 or 2026-01-31T12:00",
+            ),
+            (
+                vec![("to", "2026-02-31")],
+                "`to` is \"2026-02-31\", which is not a time; expected one in UTC such as 2026-01-31 or 2026-01-31T12:00",
+            ),
+            (
+                vec![("last", "1h"), ("to", "2026-01-31")],
+                "`last` goes up to now; give either `last`, or `from` and `to`",
+            ),
+            (
+                vec![("from", "2026-01-31"), ("to", "2026-01-30")],
+                "`from` is after `to`; exchange them",
+            ),
         ] {
             assert_eq!(period(&parameters).unwrap_err(), expected);
         }

@@ -19,9 +19,7 @@ use super::format::{TimeFormat, Timestamp};
 use super::icon::fleet_icon_url;
 use super::list_form::{Choice, ListForm, respond};
 use super::navigation::Place;
-use super::{
-    Content, Pages, Section, Shell, TableRow, absolute_times, relative_times,
-};
+use super::{Content, Pages, Section, Shell, TableRow, absolute_times, relative_times};
 use row::AlertRow;
 use view::{AlertState, AlertView, Subject};
 
@@ -116,7 +114,9 @@ fn content(pages: &Pages, view: &AlertView, times: TimeFormat) -> askama::Result
     let mut firing: Vec<&Alert> = all_firing
         .iter()
         .filter(|alert| view.is_about(&Subject::of_alert(alert)))
-        .filter(|alert| view.state != Some(AlertState::Ended) && bounds.overlap(alert.starts_at, None))
+        .filter(|alert| {
+            view.state != Some(AlertState::Ended) && bounds.overlap(alert.starts_at, None)
+        })
         .collect();
     row::sort(&mut firing);
     let unexplained = without_explained(&all_firing);
@@ -126,8 +126,7 @@ fn content(pages: &Pages, view: &AlertView, times: TimeFormat) -> askama::Result
         Some(AlertState::Ended) | None => state.history.newest_events(
             |event| match (&event.kind, Subject::of_event(event)) {
                 (EventKind::AlertEnded { starts_at, .. }, Some(subject)) => {
-                    view.is_about(&subject)
-                        && bounds.overlap(starts_at.time(), Some(event.at()))
+                    view.is_about(&subject) && bounds.overlap(starts_at.time(), Some(event.at()))
                 }
                 _ => false,
             },
@@ -158,7 +157,10 @@ fn content(pages: &Pages, view: &AlertView, times: TimeFormat) -> askama::Result
         part: (shown.len() < count).then_some((shown.start + 1, shown.end)),
         previous: (page > 0).then(|| view.on_page(page - 1).query()),
         next: (shown.end < count).then(|| view.on_page(page + 1).query()),
-        since: state.history.oldest_event().map(|event| times.at(event.at())),
+        since: state
+            .history
+            .oldest_event()
+            .map(|event| times.at(event.at())),
         is_filtered: view.is_filtered(),
     };
     let snapshot = state.fleet.snapshot();

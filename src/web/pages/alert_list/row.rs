@@ -103,7 +103,13 @@ impl<'a> AlertRow<'a> {
                 starts_at,
                 why,
                 ..
-            } => (&**alertname, &**severity, &**summary, starts_at.time(), &**why),
+            } => (
+                &**alertname,
+                &**severity,
+                &**summary,
+                starts_at.time(),
+                &**why,
+            ),
             _ => ("", "", "", event.at(), ""),
         };
         let lasted = event.at().duration_since(began).unwrap_or_default();

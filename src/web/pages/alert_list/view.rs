@@ -99,10 +99,15 @@ impl AlertView {
                 self.state = Some(found.ok_or_else(|| unknown_value(name, value, names()))?);
             }
             "page" => {
-                let page = value.parse::<u32>().ok().and_then(|page| page.checked_sub(1));
+                let page = value
+                    .parse::<u32>()
+                    .ok()
+                    .and_then(|page| page.checked_sub(1));
                 let page = page.and_then(|page| usize::try_from(page).ok());
                 self.page = page.ok_or_else(|| {
-                    format!("`page` is {value:?}, which is not the number of a page; the first is 1")
+                    format!(
+                        "`page` is {value:?}, which is not the number of a page; the first is 1"
+                    )
                 })?;
             }
             // Of the stream of a page that is not seen.
@@ -223,16 +228,38 @@ mod tests {
     #[test]
     fn wrong_parameters_are_errors_that_say_what_is_right() {
         for (query, expected) in [
-            ("alert=PeerDown", "`alert` is \"PeerDown\", which is not the name of an alert; /runbooks/ lists them"),
-            ("severity=bad", "`severity` is \"bad\", which is not one of info, warning, critical"),
-            ("state=open", "`state` is \"open\", which is not one of firing, ended"),
-            ("page=0", "`page` is \"0\", which is not the number of a page; the first is 1"),
-            ("page=99999999999999999999", "`page` is \"99999999999999999999\", which is not the number of a page; the first is 1"),
-            ("kind=x", "there is no parameter \"kind\"; there are last, from, to, peer, network, alert, severity, state, page"),
+            (
+                "alert=PeerDown",
+                "`alert` is \"PeerDown\", which is not the name of an alert; /runbooks/ lists them",
+            ),
+            (
+                "severity=bad",
+                "`severity` is \"bad\", which is not one of info, warning, critical",
+            ),
+            (
+                "state=open",
+                "`state` is \"open\", which is not one of firing, ended",
+            ),
+            (
+                "page=0",
+                "`page` is \"0\", which is not the number of a page; the first is 1",
+            ),
+            (
+                "page=99999999999999999999",
+                "`page` is \"99999999999999999999\", which is not the number of a page; the first is 1",
+            ),
+            (
+                "kind=x",
+                "there is no parameter \"kind\"; there are last, from, to, peer, network, alert, severity, state, page",
+            ),
         ] {
             assert_eq!(AlertView::parse(Some(query)).errors, [expected], "{query}");
         }
-        assert_eq!(AlertView::parse(Some("a=1&last=x")).errors.len(), 2, "all of them");
+        assert_eq!(
+            AlertView::parse(Some("a=1&last=x")).errors.len(),
+            2,
+            "all of them"
+        );
     }
 
     #[test]
@@ -246,7 +273,10 @@ mod tests {
         };
         for (query, expected) in [
             ("", true),
-            ("peer=a&network=main&severity=critical&alert=ConvexPeerDown", true),
+            (
+                "peer=a&network=main&severity=critical&alert=ConvexPeerDown",
+                true,
+            ),
             ("peer=b", false),
             ("network=test", false),
             ("severity=warning", false),

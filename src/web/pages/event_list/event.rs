@@ -83,7 +83,10 @@ pub(in crate::web::pages) async fn page(
         kind: kind_text(event.kind.name()),
         text,
         peer_has_page: snapshot.peers.iter().any(|it| Some(&*it.peer.name) == peer),
-        network_has_page: snapshot.networks.iter().any(|it| Some(&*it.name) == network),
+        network_has_page: snapshot
+            .networks
+            .iter()
+            .any(|it| Some(&*it.name) == network),
         peer,
         network,
         fields: fields(&event.kind),
@@ -142,7 +145,10 @@ fn around(event: &Event, filter: Option<(&str, &str)>) -> String {
     let to = event.at().checked_add(AROUND);
     let mut query = Serializer::new(String::new());
     query
-        .append_pair("from", &to_parameter(from.unwrap_or(SystemTime::UNIX_EPOCH)))
+        .append_pair(
+            "from",
+            &to_parameter(from.unwrap_or(SystemTime::UNIX_EPOCH)),
+        )
         .append_pair("to", &to_parameter(to.unwrap_or(event.at())))
         .extend_pairs(filter);
     query.finish()
@@ -157,7 +163,9 @@ fn runbook(kind: &EventKind) -> Option<&'static str> {
         }
         EventKind::AlertBegan { alertname, .. } => {
             let mut rules = RULES.iter();
-            rules.find(|rule| rule.name == alertname).map(|rule| rule.name)
+            rules
+                .find(|rule| rule.name == alertname)
+                .map(|rule| rule.name)
         }
         EventKind::HealthChanged { to, .. } if to == "down" => Some("ConvexPeerDown"),
         EventKind::ForkBegan { .. } => Some("ConvexStateDiverged"),
@@ -191,12 +199,16 @@ fn fields(kind: &EventKind) -> Vec<Field> {
                     let since = seconds.as_f64().unwrap_or_default();
                     let since = Duration::try_from_secs_f64(since).unwrap_or_default();
                     let at = SystemTime::UNIX_EPOCH.checked_add(since);
-                    vec![to_parameter(at.unwrap_or(SystemTime::UNIX_EPOCH)).replace('T', " ") + " UTC"]
+                    vec![
+                        to_parameter(at.unwrap_or(SystemTime::UNIX_EPOCH)).replace('T', " ")
+                            + " UTC",
+                    ]
                 }
                 (_, Value::String(text)) => text.lines().map(sanitize).collect(),
-                (_, Value::Array(items)) => {
-                    items.iter().map(|item| sanitize(&item_text(item))).collect()
-                }
+                (_, Value::Array(items)) => items
+                    .iter()
+                    .map(|item| sanitize(&item_text(item)))
+                    .collect(),
                 (_, value) => vec![sanitize(&value.to_string())],
             },
         })
@@ -237,7 +249,10 @@ mod tests {
                 peer: "<b>\u{202e}".to_owned(),
             }],
         };
-        assert_eq!(shown(&differ), ["block: 7", "states: hash: ab, peer: <b>⟨U+202E⟩"]);
+        assert_eq!(
+            shown(&differ),
+            ["block: 7", "states: hash: ab, peer: <b>⟨U+202E⟩"]
+        );
         let ended = EventKind::AlertEnded {
             alertname: "ConvexPeerDown".into(),
             severity: "critical".into(),

@@ -11,7 +11,10 @@ use crate::web::pages::labels;
 pub(super) const GROUPS: [(&str, &[(&str, &str)]); 5] = [
     (
         "Alerts",
-        &[("alert_began", "alert began"), ("alert_ended", "alert ended")],
+        &[
+            ("alert_began", "alert began"),
+            ("alert_ended", "alert ended"),
+        ],
     ),
     (
         "Peers",
@@ -205,7 +208,10 @@ fn order_text(label: &str) -> String {
         OrderState::Idle,
     ];
     let found = states.into_iter().find(|state| state.as_str() == label);
-    found.map_or_else(|| label.to_owned(), |state| labels::order_state(state).to_owned())
+    found.map_or_else(
+        || label.to_owned(),
+        |state| labels::order_state(state).to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -242,7 +248,11 @@ mod tests {
                 to: to.into(),
                 why: String::new(),
             };
-            assert_eq!((Change::of(&kind), class(&kind)), (change, expected), "{from} {to}");
+            assert_eq!(
+                (Change::of(&kind), class(&kind)),
+                (change, expected),
+                "{from} {to}"
+            );
         }
     }
 

@@ -17,9 +17,7 @@ use super::format::{TimeFormat, Timestamp, sanitize};
 use super::icon::fleet_icon_url;
 use super::list_form::{Choice, ListForm, respond};
 use super::navigation::Place;
-use super::{
-    Content, Pages, Section, Shell, TableRow, absolute_times, relative_times,
-};
+use super::{Content, Pages, Section, Shell, TableRow, absolute_times, relative_times};
 use kind::{Change, GROUPS, class, describe, kind_text};
 use view::EventView;
 
@@ -173,9 +171,10 @@ fn evidence_of<'a>(event: &'a Event, kept: &'a [Arc<Event>]) -> Option<&'a str> 
         EventKind::FinalityReceded { .. } => "receding",
         _ => return None,
     };
-    let later = kept.iter().rev().filter(|it| {
-        it.id > event.id && it.at_ms.saturating_sub(event.at_ms) <= LATEST_MS
-    });
+    let later = kept
+        .iter()
+        .rev()
+        .filter(|it| it.id > event.id && it.at_ms.saturating_sub(event.at_ms) <= LATEST_MS);
     let mut of_subject = later.filter(|it| it.peer == event.peer && it.network == event.network);
     of_subject.find_map(|it| match &it.kind {
         EventKind::EvidenceKept {
@@ -204,8 +203,8 @@ impl<'a> EventRow<'a> {
 
 fn kind_choices(view: &EventView) -> Vec<(&'static str, Vec<Choice<'static>>)> {
     let choice = |(value, text): &(&'static str, &'static str)| Choice {
-        value: *value,
-        text: *text,
+        value,
+        text,
         is_chosen: view.kind == *value,
     };
     let groups = GROUPS.iter();

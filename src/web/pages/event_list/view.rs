@@ -137,14 +137,26 @@ mod tests {
     #[test]
     fn wrong_parameters_are_errors_that_say_what_is_right() {
         for (query, expected) in [
-            ("change=bad", "`change` is \"bad\", which is not one of worse, better, neither"),
-            ("before=-1", "`before` is \"-1\", which is not the id of an event"),
-            ("page=2", "there is no parameter \"page\"; there are last, from, to, peer, network, kind, change, before"),
+            (
+                "change=bad",
+                "`change` is \"bad\", which is not one of worse, better, neither",
+            ),
+            (
+                "before=-1",
+                "`before` is \"-1\", which is not the id of an event",
+            ),
+            (
+                "page=2",
+                "there is no parameter \"page\"; there are last, from, to, peer, network, kind, change, before",
+            ),
         ] {
             assert_eq!(EventView::parse(Some(query)).errors, [expected], "{query}");
         }
         let errors = EventView::parse(Some("kind=x&last=soon")).errors;
-        assert!(errors.len() == 2 && errors[0].contains("not one of health_changed, "), "{errors:?}");
+        assert!(
+            errors.len() == 2 && errors[0].contains("not one of health_changed, "),
+            "{errors:?}"
+        );
     }
 
     #[test]
@@ -159,7 +171,10 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_060);
         for (query, expected) in [
             ("", true),
-            ("peer=a&network=main&kind=restart_inferred&change=neither&last=1m", true),
+            (
+                "peer=a&network=main&kind=restart_inferred&change=neither&last=1m",
+                true,
+            ),
             ("peer=b", false),
             ("network=test", false),
             ("kind=key_changed", false),

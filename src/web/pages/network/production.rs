@@ -110,9 +110,7 @@ impl ProductionView {
             transactions_per_block: (counted > 0)
                 .then(|| format!("{:.1}", ratio(transactions, counted as u64))),
             transactions: count(production.transactions),
-            finality: production
-                .finality_seconds
-                .map(describe_seconds),
+            finality: production.finality_seconds.map(describe_seconds),
             skipped: (production.skipped > 0).then(|| count(production.skipped)),
         }
     }
