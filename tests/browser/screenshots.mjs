@@ -39,6 +39,8 @@ try {
   await shoot(browser, ofFaulty, '/', 'faulty', { width: 1440, height: 1100 })
   await shoot(browser, ofFaulty, '/peers/sim-4', 'faulty-peer', { height: 900 })
   await shoot(browser, ofFaulty, '/', 'phone', { width: 390, height: 844 })
+  await shoot(browser, ofFaulty, '/alerts', 'alerts', { width: 1440, height: 640 })
+  await shoot(browser, ofFaulty, '/events', 'events', { width: 1440, height: 640 })
 } finally {
   for (const end of ends.reverse()) await end()
 }

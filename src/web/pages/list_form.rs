@@ -1,7 +1,8 @@
 //! The form with which a list of alerts or events is filtered; it works without JavaScript.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use url::form_urlencoded;
 
 use crate::fleet::Snapshot;
 
@@ -62,6 +63,17 @@ impl<'a> ListForm<'a> {
             network,
         }
     }
+}
+
+/// Whether an address has parameters without a value, as forms send them.
+pub(super) fn has_empty(query: Option<&str>) -> bool {
+    let mut parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    parameters.any(|(_, value)| value.trim().is_empty())
+}
+
+/// Responds with the address of the same page that is worth sharing.
+pub(super) fn see_other(address: String) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, address)]).into_response()
 }
 
 /// Responds with a page whose address has these errors.

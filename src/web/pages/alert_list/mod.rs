@@ -17,7 +17,7 @@ use crate::history::{Event, EventKind};
 
 use super::format::{TimeFormat, Timestamp};
 use super::icon::fleet_icon_url;
-use super::list_form::{Choice, ListForm, respond};
+use super::list_form::{Choice, ListForm, has_empty, respond, see_other};
 use super::navigation::Place;
 use super::{Content, Pages, Section, Shell, TableRow, absolute_times, relative_times};
 use row::AlertRow;
@@ -56,6 +56,9 @@ struct Paging<'a> {
 pub(super) async fn page(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = AlertView::parse(uri.query());
     let state = &pages.state;
+    if view.errors.is_empty() && has_empty(uri.query()) {
+        return see_other(format!("{}/alerts{}", state.prefix, view.query()));
+    }
     let snapshot = state.fleet.snapshot();
     let content = if view.errors.is_empty() {
         content(&pages, &view, relative_times(&snapshot))

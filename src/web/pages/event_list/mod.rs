@@ -4,6 +4,7 @@ mod event;
 mod kind;
 mod view;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use askama::Template;
@@ -15,7 +16,7 @@ use crate::history::{Event, EventKind};
 
 use super::format::{TimeFormat, Timestamp, sanitize};
 use super::icon::fleet_icon_url;
-use super::list_form::{Choice, ListForm, respond};
+use super::list_form::{Choice, ListForm, has_empty, respond, see_other};
 use super::navigation::Place;
 use super::{Content, Pages, Section, Shell, TableRow, absolute_times, relative_times};
 use kind::{Change, GROUPS, class, describe, kind_text};
@@ -73,6 +74,9 @@ struct EventRow<'a> {
 pub(super) async fn page(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = EventView::parse(uri.query());
     let state = &pages.state;
+    if view.errors.is_empty() && has_empty(uri.query()) {
+        return see_other(format!("{}/events{}", state.prefix, view.query()));
+    }
     let snapshot = state.fleet.snapshot();
     let content = if view.errors.is_empty() {
         content(&pages, &view, relative_times(&snapshot))
@@ -115,12 +119,10 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
     let (state, history) = (&pages.state, &pages.state.history);
     let bounds = view.period.bounds(times.now);
     let events = history.newest_events(|event| view.matches(event, bounds), usize::MAX);
-    let first = view.before.map_or(0, |before| {
-        events.partition_point(|event| event.id >= before)
-    });
-    let end = events.len().min(first + ROWS_PER_PAGE);
+    let ids: Vec<u64> = events.iter().map(|event| event.id).collect();
+    let page = PageOfEvents::new(&ids, view.before);
     let kept = all_evidence(pages);
-    let shown = &events[first..end];
+    let shown = &events[page.shown.clone()];
     let rows = shown.iter().map(|event| {
         let row = EventRow::new(&state.prefix, event, &kept, times);
         Ok(TableRow {
@@ -129,14 +131,12 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
         })
     });
     let rows = rows.collect::<askama::Result<Vec<_>>>()?;
-    let newer = first.checked_sub(ROWS_PER_PAGE);
-    let before = |at: usize| at.checked_sub(1).map(|at| events[at].id);
     let paging = Paging {
         prefix: &state.prefix,
         count: events.len(),
-        part: (shown.len() < events.len()).then_some((first + 1, end)),
-        newer: (first > 0).then(|| view.before(before(newer.unwrap_or(0))).query()),
-        older: (end < events.len()).then(|| view.before(before(end)).query()),
+        part: (shown.len() < events.len()).then_some((page.shown.start + 1, page.shown.end)),
+        newer: page.newer.map(|before| view.before(before).query()),
+        older: page.older.map(|before| view.before(Some(before)).query()),
         since: history.oldest_event().map(|event| times.at(event.at())),
         is_filtered: view.is_filtered(),
     };
@@ -146,6 +146,31 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
         sections: vec![Section::new("paging", paging.render()?)],
         rows,
     })
+}
+
+/// A part of all events, and where the neighbouring parts begin.
+#[derive(Debug, PartialEq, Eq)]
+struct PageOfEvents {
+    shown: Range<usize>,
+    /// `before` of the page with newer events, which the first one has not, if there is one.
+    newer: Option<Option<u64>>,
+    /// `before` of the page with older events, if there is one.
+    older: Option<u64>,
+}
+
+impl PageOfEvents {
+    /// Returns the page that begins before the event `before`. `ids` are those of all events, the
+    /// newest first.
+    fn new(ids: &[u64], before: Option<u64>) -> Self {
+        let first = before.map_or(0, |before| ids.partition_point(|id| *id >= before));
+        let end = ids.len().min(first + ROWS_PER_PAGE);
+        let beginning = |at: usize| at.checked_sub(1).map(|at| ids[at]);
+        Self {
+            shown: first..end,
+            newer: (first > 0).then(|| beginning(first.saturating_sub(ROWS_PER_PAGE))),
+            older: (end < ids.len()).then(|| beginning(end)).flatten(),
+        }
+    }
 }
 
 fn title(pages: &Pages) -> String {
@@ -229,6 +254,30 @@ fn change_choices(view: &EventView) -> Vec<Choice<'static>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_join_without_gaps_and_stay_as_they_are_while_events_happen() {
+        let page = |count: u64, before| {
+            let ids: Vec<u64> = (1..=count).rev().collect();
+            let page = PageOfEvents::new(&ids, before);
+            let shown = &ids[page.shown];
+            let ends = shown.first().zip(shown.last());
+            (ends.map(|(a, b)| (*a, *b)), page.newer, page.older)
+        };
+        for (count, before, shown, newer, older) in [
+            (0, None, None, None, None),
+            (100, None, Some((100, 1)), None, None),
+            (230, None, Some((230, 131)), None, Some(131)),
+            (230, Some(131), Some((130, 31)), Some(None), Some(31)),
+            (230, Some(31), Some((30, 1)), Some(Some(131)), None),
+            (290, Some(31), Some((30, 1)), Some(Some(131)), None),
+            (230, Some(1), None, Some(Some(101)), None),
+            (230, Some(999), Some((230, 131)), None, Some(131)),
+        ] {
+            let expected = (shown, newer, older);
+            assert_eq!(page(count, before), expected, "{count} {before:?}");
+        }
+    }
 
     fn event(id: u64, peer: &str, kind: EventKind) -> Arc<Event> {
         Arc::new(Event {
