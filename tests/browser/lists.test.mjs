@@ -29,7 +29,7 @@ test('lists of alerts and events', async (t) => {
     const { page } = await browser.open(agent.url, '/', { javaScriptEnabled: false })
     const site = page.getByRole('navigation', { name: 'Site' })
     await site.getByRole('link', { name: 'Alerts' }).click()
-    assert.equal(await site.locator('[aria-current=page]').innerText().then((text) => text.split('\n')[0].trim().slice(0, 6)), 'Alerts')
+    assert.match(await site.locator('[aria-current=page]').innerText(), /^Alerts/)
     const rows = page.locator('#rows > tr')
     await page.getByLabel('Alert', { exact: true }).selectOption('ConvexPeerIdentityChanged')
     await page.getByLabel('State').selectOption('firing')
@@ -55,14 +55,13 @@ test('lists of alerts and events', async (t) => {
   })
 
   await t.test('say what is wrong with an address', async () => {
-    const site = await browser.open(agent.url, '/')
-    const answer = await site.page.request.get('/events?last=%3Cscript%3E&kind=x')
-    assert.equal(answer.status(), 400)
-    const wrong = await browser.open(agent.url, '/alerts', { javaScriptEnabled: false })
-    await wrong.page.setContent(await answer.text())
-    const alert = wrong.page.getByRole('alert')
+    const site = await browser.open(agent.url, '/events?last=%3Cscript%3E&kind=x')
+    // The browser says so too.
+    site.faults = site.faults.filter((fault) => !/400/.test(fault))
+    const alert = site.page.getByRole('alert')
     assert.equal(await alert.locator('li').count(), 2)
     assert.match(await alert.innerText(), /`last` is "<script>", which is not a length of time/)
+    assert.deepEqual(await site.accessibility(), [])
   })
 
   await t.test('are updated live, and what operators type is text', async () => {
@@ -95,7 +94,7 @@ test('lists of alerts and events', async (t) => {
       for (const path of paths) {
         const site = await browser.open(agent.url, path, options)
         // The browser itself says that a page was not found.
-        if (path === '/events/1') site.faults.length = 0
+        site.faults = site.faults.filter((fault) => !/404/.test(fault))
         assert.deepEqual(await site.accessibility(), [], `${path} ${JSON.stringify(options)}`)
         assert.equal(await site.overflow(), 0, `${path} ${JSON.stringify(options)}`)
         await site.assertPolicyHolds()

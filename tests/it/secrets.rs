@@ -18,12 +18,16 @@ use crate::support::program::file_contains;
 const MARK: &str = "pl4nted";
 
 /// Routes of an agent with a peer called `own`.
-const ROUTES: [&str; 22] = [
+const ROUTES: [&str; 26] = [
     "/",
     "/peers/own",
     "/peers/none",
     "/metrics",
     "/config",
+    "/configuration",
+    "/alerts",
+    "/events",
+    "/networks",
     "/-/healthy",
     "/-/ready",
     "/runbooks/",

@@ -92,10 +92,14 @@ pub(super) fn unknown_value<'a>(
     names: impl IntoIterator<Item = &'a str>,
 ) -> String {
     let names: Vec<&str> = names.into_iter().collect();
+    wrong_value(parameter, value, &format!("one of {}", names.join(", ")))
+}
+
+/// Returns the error of a parameter that is not what it must be.
+pub(super) fn wrong_value(parameter: &str, value: &str, what: &str) -> String {
     format!(
-        "`{parameter}` is {:?}, which is not one of {}",
-        sanitize(value),
-        names.join(", ")
+        "`{parameter}` is {:?}, which is not {what}",
+        sanitize(value)
     )
 }
 

@@ -67,7 +67,7 @@ pub(super) struct Link {
 
 /// Returns the links, none of them current. The page of all networks makes sense only for several.
 pub(super) fn links(state: &AppState) -> Vec<Link> {
-    let several = state.fleet.snapshot().networks.len() > 1;
+    let several = state.active_config.get().config.networks.len() > 1;
     let places = Place::ALL.into_iter();
     let shown = places.filter(|place| several || *place != Place::Networks);
     shown

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::format::short_duration;
+use super::list_form::wrong_value;
 
 /// Lengths to choose from, with their texts.
 const LENGTHS: [(&str, &str); 6] = [
@@ -148,9 +149,10 @@ fn field(at: Option<SystemTime>) -> String {
 
 fn parse_length(value: &str) -> Result<Duration, String> {
     let length = humantime::parse_duration(value).ok();
-    length.filter(|length| !length.is_zero()).ok_or_else(|| {
-        format!("`last` is {value:?}, which is not a length of time; expected one such as 90m, 24h or 7d")
-    })
+    let what = "a length of time; expected one such as 90m, 24h or 7d";
+    length
+        .filter(|length| !length.is_zero())
+        .ok_or_else(|| wrong_value("last", value, what))
 }
 
 /// Parses `2026-01-31`, `2026-01-31T12:00` or `2026-01-31T12:00:00`, with or without `Z`.
@@ -161,9 +163,9 @@ fn parse_time(name: &str, value: &str) -> Result<SystemTime, String> {
         16 => ":00",
         _ => "",
     };
-    humantime::parse_rfc3339_weak(&format!("{text}{padding}")).map_err(|_| {
-        format!("`{name}` is {value:?}, which is not a time; expected one in UTC such as 2026-01-31 or 2026-01-31T12:00")
-    })
+    let what = "a time; expected one in UTC such as 2026-01-31 or 2026-01-31T12:00";
+    humantime::parse_rfc3339_weak(&format!("{text}{padding}"))
+        .map_err(|_| wrong_value(name, value, what))
 }
 
 #[cfg(test)]

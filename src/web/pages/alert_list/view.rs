@@ -5,7 +5,7 @@ use url::form_urlencoded;
 use crate::alerting::{Alert, AlertSubject, RULES};
 use crate::config::Severity;
 use crate::history::{Event, EventKind};
-use crate::web::pages::list_form::{unknown_parameter, unknown_value};
+use crate::web::pages::list_form::{unknown_parameter, unknown_value, wrong_value};
 use crate::web::pages::period::Period;
 
 /// Number of alerts on one page.
@@ -82,9 +82,8 @@ impl AlertView {
             "network" => value.clone_into(&mut self.network),
             "alert" => {
                 if !RULES.iter().any(|rule| rule.name == value) {
-                    return Err(format!(
-                        "`alert` is {value:?}, which is not the name of an alert; /runbooks/ lists them"
-                    ));
+                    let what = "the name of an alert; /runbooks/ lists them";
+                    return Err(wrong_value(name, value, what));
                 }
                 value.clone_into(&mut self.alert);
             }
@@ -104,11 +103,8 @@ impl AlertView {
                     .ok()
                     .and_then(|page| page.checked_sub(1));
                 let page = page.and_then(|page| usize::try_from(page).ok());
-                self.page = page.ok_or_else(|| {
-                    format!(
-                        "`page` is {value:?}, which is not the number of a page; the first is 1"
-                    )
-                })?;
+                let what = "the number of a page; the first is 1";
+                self.page = page.ok_or_else(|| wrong_value(name, value, what))?;
             }
             // Of the stream of a page that is not seen.
             "head" => {}

@@ -4,6 +4,7 @@ mod event;
 mod kind;
 mod view;
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -66,6 +67,8 @@ struct EventRow<'a> {
     text: String,
     peer: Option<&'a str>,
     network: Option<&'a str>,
+    /// Whether its peer, or else its network, is watched and has a page.
+    has_page: bool,
     /// Id of its evidence.
     evidence: Option<&'a str>,
 }
@@ -123,8 +126,22 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
     let page = PageOfEvents::new(&ids, view.before);
     let kept = all_evidence(pages);
     let shown = &events[page.shown.clone()];
+    let snapshot = state.fleet.snapshot();
+    let watched: HashSet<&str> = snapshot
+        .peers
+        .iter()
+        .map(|record| record.peer.name.as_str())
+        .collect();
+    let has_page = |event: &Event| match (&event.peer, &event.network) {
+        (Some(peer), _) => watched.contains(peer.as_str()),
+        (None, Some(network)) => snapshot.networks.iter().any(|it| it.name == *network),
+        (None, None) => false,
+    };
     let rows = shown.iter().map(|event| {
-        let row = EventRow::new(&state.prefix, event, &kept, times);
+        let row = EventRow {
+            has_page: has_page(event),
+            ..EventRow::new(&state.prefix, event, &kept, times)
+        };
         Ok(TableRow {
             key: event.id.to_string(),
             html: row.render()?,
@@ -142,7 +159,7 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
     };
     Ok(Content {
         title: title(pages),
-        icon: fleet_icon_url(&state.prefix, &state.fleet.snapshot()),
+        icon: fleet_icon_url(&state.prefix, &snapshot),
         sections: vec![Section::new("paging", paging.render()?)],
         rows,
     })
@@ -221,6 +238,7 @@ impl<'a> EventRow<'a> {
             text: sanitize(&describe(&event.kind, event.at())),
             peer: event.peer.as_deref(),
             network: event.network.as_deref(),
+            has_page: false,
             evidence: evidence_of(event, kept),
         }
     }

@@ -3,7 +3,7 @@
 use url::form_urlencoded;
 
 use crate::history::{Event, EventKind};
-use crate::web::pages::list_form::{unknown_parameter, unknown_value};
+use crate::web::pages::list_form::{unknown_parameter, unknown_value, wrong_value};
 use crate::web::pages::period::{Bounds, Period};
 
 use super::kind::Change;
@@ -60,10 +60,9 @@ impl EventView {
                 self.change = Some(found.ok_or_else(|| unknown_value(name, value, names()))?);
             }
             "before" => {
-                let id = value.parse().map_err(|_| {
-                    format!("`before` is {value:?}, which is not the id of an event")
-                })?;
-                self.before = Some(id);
+                let id = value.parse().ok();
+                let what = "the id of an event";
+                self.before = Some(id.ok_or_else(|| wrong_value(name, value, what))?);
             }
             // Of the stream of a page that is not seen.
             "head" => {}
