@@ -137,10 +137,31 @@ impl Bounds {
     }
 }
 
-/// Formats a time as forms and addresses have it.
+/// Formats a time as forms and addresses have it, with seconds only if there are any.
 pub(super) fn to_parameter(at: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(at).to_string();
-    text.trim_end_matches('Z').to_owned()
+    let text = text.trim_end_matches('Z');
+    text.strip_suffix(":00").unwrap_or(text).to_owned()
+}
+
+/// Returns the parameters of the full minutes from `since` to `until`.
+pub(super) fn around(
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+) -> Vec<(&'static str, String)> {
+    const MINUTE: u64 = 60;
+    let minute = |at: Option<SystemTime>, round: fn(u64) -> u64| {
+        let since_epoch = at?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let seconds = round(since_epoch.as_secs()).checked_mul(MINUTE)?;
+        let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+        Some(to_parameter(at))
+    };
+    let from = minute(since, |seconds| seconds / MINUTE);
+    let to = minute(until, |seconds| seconds.div_ceil(MINUTE));
+    let parameters = [("from", from), ("to", to)].into_iter();
+    parameters
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 fn field(at: Option<SystemTime>) -> String {
@@ -274,6 +295,23 @@ mod tests {
             .map(|choice| format!("{}={}", choice.value, choice.text))
             .collect();
         assert_eq!(chosen, ["36h=last 36 h"]);
-        assert_eq!(to_parameter(at(86_460)), "1970-01-02T00:01:00");
+        assert_eq!(to_parameter(at(86_460)), "1970-01-02T00:01");
+        assert_eq!(to_parameter(at(86_461)), "1970-01-02T00:01:01");
+    }
+
+    #[test]
+    fn the_time_around_something_is_full_minutes() {
+        let given = |name, value: &str| (name, value.to_owned());
+        assert_eq!(
+            around(Some(at(59)), Some(at(61))),
+            [
+                given("from", "1970-01-01T00:00"),
+                given("to", "1970-01-01T00:02")
+            ]
+        );
+        assert_eq!(
+            around(Some(at(60)), None),
+            [given("from", "1970-01-01T00:01")]
+        );
     }
 }

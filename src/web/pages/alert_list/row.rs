@@ -13,6 +13,8 @@ use crate::history::{Event, EventKind};
 use crate::web::pages::alerts::{ActionLine, page_of_subject, query};
 use crate::web::pages::format::{TimeFormat, Timestamp, sanitize, short_duration};
 use crate::web::pages::navigation::severity_class;
+use crate::web::pages::page_of;
+use crate::web::pages::period::around;
 
 /// A row.
 #[derive(Template)]
@@ -120,7 +122,7 @@ impl<'a> AlertRow<'a> {
             severity: sanitize(severity),
             class: Severity::named(severity).map_or("unknown", severity_class),
             summary: sanitize(summary),
-            page: crate::web::pages::page_of(peer, network),
+            page: page_of(peer, network),
             began: times.at(began),
             ended: Some(times.at(event.at())),
             lasted: Some(short_duration(lasted)),
@@ -169,13 +171,9 @@ fn events_around(
     /// What caused the alert came before it.
     const BEFORE: Duration = Duration::from_secs(900);
     const AFTER: Duration = Duration::from_secs(60);
-    let from = began.checked_sub(BEFORE).unwrap_or(SystemTime::UNIX_EPOCH);
-    let to = ended.and_then(|ended| ended.checked_add(AFTER));
+    let until = ended.and_then(|ended| ended.checked_add(AFTER));
     let mut query = Serializer::new(String::new());
-    query.append_pair("from", &crate::web::pages::period::to_parameter(from));
-    if let Some(to) = to {
-        query.append_pair("to", &crate::web::pages::period::to_parameter(to));
-    }
+    query.extend_pairs(around(began.checked_sub(BEFORE), until));
     match (peer, network) {
         (Some(peer), _) => query.append_pair("peer", peer),
         (None, Some(network)) => query.append_pair("network", network),

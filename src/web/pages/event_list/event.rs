@@ -1,6 +1,6 @@
 //! The page of one event, and the file of its evidence.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{Path, State};
@@ -11,10 +11,10 @@ use url::form_urlencoded::Serializer;
 
 use crate::alerting::{self, RULES};
 use crate::fleet::Condition;
-use crate::history::{EVENTS_KEPT, Event, EventKind, EvidenceError};
-use crate::web::pages::format::{Timestamp, sanitize};
+use crate::history::{EVENTS_KEPT, Event, EventKind, EvidenceError, Moment};
+use crate::web::pages::format::{TimeFormat, Timestamp, sanitize};
 use crate::web::pages::navigation::Place;
-use crate::web::pages::period::to_parameter;
+use crate::web::pages::period::around;
 use crate::web::pages::{Pages, Shell, html_response, message, relative_times};
 
 use super::kind::{class, condition_text, describe, kind_text};
@@ -72,13 +72,14 @@ pub(in crate::web::pages) async fn page(
         return message(state, StatusCode::NOT_FOUND, &text);
     };
     let snapshot = state.fleet.snapshot();
+    let times = relative_times(&snapshot);
     let kept = all_evidence(&pages);
     let (peer, network) = (event.peer.as_deref(), event.network.as_deref());
     let text = sanitize(&describe(&event.kind, event.at()));
     let page = EventPage {
         shell: Shell::new(state, format!("{text} · Convex peers")).at(Place::Events),
         id: number,
-        at: relative_times(&snapshot).at(event.at()),
+        at: times.at(event.at()),
         class: class(&event.kind),
         kind: kind_text(event.kind.name()),
         text,
@@ -89,15 +90,15 @@ pub(in crate::web::pages) async fn page(
             .any(|it| Some(&*it.name) == network),
         peer,
         network,
-        fields: fields(&event.kind),
+        fields: fields(&event.kind, times),
         runbook: runbook(&event.kind),
         evidence: evidence_of(&event, &kept),
         around_subject: match (peer, network) {
-            (Some(peer), _) => Some(around(&event, Some(("peer", peer)))),
-            (None, Some(network)) => Some(around(&event, Some(("network", network)))),
+            (Some(peer), _) => Some(events_around(&event, Some(("peer", peer)))),
+            (None, Some(network)) => Some(events_around(&event, Some(("network", network)))),
             (None, None) => None,
         },
-        around: around(&event, None),
+        around: events_around(&event, None),
     };
     html_response(page.render())
 }
@@ -140,16 +141,14 @@ pub(in crate::web::pages) async fn evidence(
 }
 
 /// Returns the query string of the events around one.
-fn around(event: &Event, filter: Option<(&str, &str)>) -> String {
-    let from = event.at().checked_sub(AROUND);
-    let to = event.at().checked_add(AROUND);
+fn events_around(event: &Event, filter: Option<(&str, &str)>) -> String {
+    let (since, until) = (
+        event.at().checked_sub(AROUND),
+        event.at().checked_add(AROUND),
+    );
     let mut query = Serializer::new(String::new());
     query
-        .append_pair(
-            "from",
-            &to_parameter(from.unwrap_or(SystemTime::UNIX_EPOCH)),
-        )
-        .append_pair("to", &to_parameter(to.unwrap_or(event.at())))
+        .extend_pairs(around(since, until))
         .extend_pairs(filter);
     query.finish()
 }
@@ -181,7 +180,7 @@ fn runbook(kind: &EventKind) -> Option<&'static str> {
 }
 
 /// Returns the fields of a kind as the API has them, with names and values for people.
-fn fields(kind: &EventKind) -> Vec<Field> {
+fn fields(kind: &EventKind, times: TimeFormat) -> Vec<Field> {
     let Ok(Value::Object(fields)) = serde_json::to_value(kind) else {
         return Vec::new();
     };
@@ -196,13 +195,8 @@ fn fields(kind: &EventKind) -> Vec<Field> {
                     sanitize(label)
                 )],
                 ("starts_at", Value::Number(seconds)) => {
-                    let since = seconds.as_f64().unwrap_or_default();
-                    let since = Duration::try_from_secs_f64(since).unwrap_or_default();
-                    let at = SystemTime::UNIX_EPOCH.checked_add(since);
-                    vec![
-                        to_parameter(at.unwrap_or(SystemTime::UNIX_EPOCH)).replace('T', " ")
-                            + " UTC",
-                    ]
+                    let at = Moment::from(seconds.as_f64().unwrap_or_default());
+                    vec![times.at(at.time()).utc()]
                 }
                 (_, Value::String(text)) => text.lines().map(sanitize).collect(),
                 (_, Value::Array(items)) => items
@@ -229,6 +223,8 @@ fn item_text(item: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use crate::fleet::peer_json::ExactInteger;
     use crate::history::StateOfPeer;
 
@@ -237,7 +233,11 @@ mod tests {
     #[test]
     fn all_fields_of_an_event_are_shown_and_harmless() {
         let shown = |kind: &EventKind| -> Vec<String> {
-            let fields = fields(kind).into_iter();
+            let times = TimeFormat {
+                now: SystemTime::UNIX_EPOCH,
+                relative: true,
+            };
+            let fields = fields(kind, times).into_iter();
             fields
                 .map(|field| format!("{}: {}", field.name, field.lines.join(" | ")))
                 .collect()
