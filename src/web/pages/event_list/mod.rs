@@ -152,7 +152,7 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
         prefix: &state.prefix,
         count: events.len(),
         part: (shown.len() < events.len()).then_some((page.shown.start + 1, page.shown.end)),
-        newer: page.newer.map(|before| view.before(before).query()),
+        newer: page.has_newer.then(|| view.before(page.newer).query()),
         older: page.older.map(|before| view.before(Some(before)).query()),
         since: history.oldest_event().map(|event| times.at(event.at())),
         is_filtered: view.is_filtered(),
@@ -169,8 +169,9 @@ fn content(pages: &Pages, view: &EventView, times: TimeFormat) -> askama::Result
 #[derive(Debug, PartialEq, Eq)]
 struct PageOfEvents {
     shown: Range<usize>,
-    /// `before` of the page with newer events, which the first one has not, if there is one.
-    newer: Option<Option<u64>>,
+    has_newer: bool,
+    /// `before` of the page with newer events; the first one has none.
+    newer: Option<u64>,
     /// `before` of the page with older events, if there is one.
     older: Option<u64>,
 }
@@ -184,7 +185,8 @@ impl PageOfEvents {
         let beginning = |at: usize| at.checked_sub(1).map(|at| ids[at]);
         Self {
             shown: first..end,
-            newer: (first > 0).then(|| beginning(first.saturating_sub(ROWS_PER_PAGE))),
+            has_newer: first > 0,
+            newer: beginning(first.saturating_sub(ROWS_PER_PAGE)),
             older: (end < ids.len()).then(|| beginning(end)).flatten(),
         }
     }
@@ -280,19 +282,24 @@ mod tests {
             let page = PageOfEvents::new(&ids, before);
             let shown = &ids[page.shown];
             let ends = shown.first().zip(shown.last());
-            (ends.map(|(a, b)| (*a, *b)), page.newer, page.older)
+            (
+                ends.map(|(a, b)| (*a, *b)),
+                page.has_newer,
+                page.newer,
+                page.older,
+            )
         };
-        for (count, before, shown, newer, older) in [
-            (0, None, None, None, None),
-            (100, None, Some((100, 1)), None, None),
-            (230, None, Some((230, 131)), None, Some(131)),
-            (230, Some(131), Some((130, 31)), Some(None), Some(31)),
-            (230, Some(31), Some((30, 1)), Some(Some(131)), None),
-            (290, Some(31), Some((30, 1)), Some(Some(131)), None),
-            (230, Some(1), None, Some(Some(101)), None),
-            (230, Some(999), Some((230, 131)), None, Some(131)),
+        for (count, before, shown, has_newer, newer, older) in [
+            (0, None, None, false, None, None),
+            (100, None, Some((100, 1)), false, None, None),
+            (230, None, Some((230, 131)), false, None, Some(131)),
+            (230, Some(131), Some((130, 31)), true, None, Some(31)),
+            (230, Some(31), Some((30, 1)), true, Some(131), None),
+            (290, Some(31), Some((30, 1)), true, Some(131), None),
+            (230, Some(1), None, true, Some(101), None),
+            (230, Some(999), Some((230, 131)), false, None, Some(131)),
         ] {
-            let expected = (shown, newer, older);
+            let expected = (shown, has_newer, newer, older);
             assert_eq!(page(count, before), expected, "{count} {before:?}");
         }
     }
