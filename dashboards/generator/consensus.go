@@ -34,7 +34,7 @@ const (
 
 func consensusNumbers() []*panel {
 	return []*panel{
-		numbers("Order", "Advancing; idle: nothing is pending, which is healthy; stalled: blocks are pending and nothing becomes final; receding: the order went back.").
+		numbers("Order", "Finalising: blocks become final. Idle: nothing is pending, which is healthy. Stalled: blocks are pending and none becomes final. Went back: final blocks were lost.").
 			now(seen("max", byNetwork, orderOf("convex_network_order_state", in)), "{{network}}").named(orderWords).size(4, 4).empty("unknown").
 			to(at("convex-fleet"), runbook("ConvexConsensusStalled")),
 		numbers("Since last final", "Time since a block was last seen to become final on any watched peer. On an idle network it grows without harm.").

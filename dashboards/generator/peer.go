@@ -41,7 +41,7 @@ func peerNumbers() []*panel {
 		numbers("Latency", "Mean latency of the slower endpoint in the last 15 minutes.").
 			now("max by (peer, network) ("+meanLatency("15m")+")", "").unit("s").decimals(1).plain().empty(none).
 			to(at("convex-service-level"), runbook("ConvexLatencyHigh")),
-		numbers("Order", "Advancing; idle: nothing is pending; stalled: blocks are pending and finality stands still; receding: the order went back.").
+		numbers("Order", "Finalising: blocks become final. Idle: nothing is pending. Stalled: blocks are pending and none becomes final. Went back: the peer lost blocks that it had.").
 			now(seen("max", byPeer, orderOf("convex_peer_order_state", of)), "").named(orderWords).empty("unknown").
 			to(at("convex-consensus"), runbook("ConvexConsensusStalled")),
 		numbers("Lag", "Blocks from the last block that is final at the peer to the head of its network. Unknown while no other peer answers, or the registered stake is unknown.").
@@ -208,7 +208,7 @@ func whoAnswers() *panel {
 	match := func(check string) string {
 		return seen("min", byPeer, of("convex_peer_identity_match", `check="`+check+`"`))
 	}
-	return rows("Who answers", "The key and the genesis that the peer shows, and whether they match the pinned or learned ones. Key proof: the answer to a challenge is signed by the key. API: the oldest release with the interface that the peer has. Release: what the peer reports over HTTP.").
+	return rows("Identity", "The key and the genesis that the peer shows, and whether they match the pinned or learned ones. Key proof: the answer to a challenge is signed by the key. API: the oldest release with the interface that the peer has. Release: what the peer reports over HTTP.").
 		label("role", "Role", wide(100)).
 		label("api", "API", wide(80)).
 		label("release", "Release", wide(130)).

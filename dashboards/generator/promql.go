@@ -61,7 +61,8 @@ func badnessOf() string {
 
 var healthWords = mapping{{"up", "green"}, {"unknown", "purple"}, {"degraded", "orange"}, {"down", "red"}}
 
-// orderOf is 4 stalled, 3 receding, 2 unknown, 1 idle, 0 advancing.
+// orderOf is 4 stalled, 3 receding, 2 unknown, 1 idle, 0 advancing; orderWords has the words of the
+// agent's pages for them.
 func orderOf(metric string, selected func(string, ...string) string) string {
 	state := func(state string) string { return selected(metric, `state="`+state+`"`) }
 	return "4 * " + state("stalled") +
@@ -70,7 +71,7 @@ func orderOf(metric string, selected func(string, ...string) string) string {
 		" + ignoring (state) " + state("idle")
 }
 
-var orderWords = mapping{{"advancing", "green"}, {"idle", "blue"}, {"unknown", "purple"}, {"receding", "orange"}, {"stalled", "red"}}
+var orderWords = mapping{{"finalising", "green"}, {"idle", "blue"}, {"unknown", "purple"}, {"went back", "orange"}, {"stalled", "red"}}
 
 // agreement is 3 diverged, 2 differs, 1 agrees, 0 not compared. The evidence of one agent counts more
 // than the lack of evidence of another.

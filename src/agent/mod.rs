@@ -1,6 +1,7 @@
 //! The running agent: starts every component for one configuration, supervises them, reloads and
 //! stops.
 
+mod alert_events;
 mod components;
 mod log_config;
 mod log_writer;
@@ -24,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::alerting::delivery::{Dependencies, Outbox};
-use crate::alerting::{self, OperatorActions, SaveRequest};
+use crate::alerting::{self, OperatorActions, SaveRequest, TransitionReport};
 use crate::config::Config;
 use crate::config::active::ActiveConfig;
 use crate::fleet::Fleet;
@@ -159,7 +160,9 @@ impl Agent {
             reloads,
             stop: supervisor.stop().clone(),
             prefix,
+            config_file: source.file.clone(),
         };
+        let report = alert_events::recorder(Arc::clone(&history), Arc::clone(&fleet));
         let liveness = supervisor.liveness().clone();
         supervisor.start("liveness", move || liveness.clone().watch());
         start_history_writer(&supervisor, history, Arc::clone(&fleet));
@@ -170,7 +173,7 @@ impl Agent {
             dependencies,
             Arc::clone(&active),
             saves,
-            actions,
+            (actions, report),
         );
         let server = web::Server::new(state, address.ip());
         supervisor.start_essential("web server", server.serve(listener));
@@ -302,7 +305,7 @@ fn start_rules(
     dependencies: Dependencies,
     active: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
-    actions: OperatorActions,
+    (actions, report): (OperatorActions, Arc<TransitionReport>),
 ) {
     let pulse = supervisor
         .liveness()
@@ -310,7 +313,8 @@ fn start_rules(
     supervisor.start_finishing("alert rules", move |stop| {
         let (dependencies, active) = (dependencies.clone(), Arc::clone(&active));
         let (saves, actions) = (saves.clone(), actions.clone());
-        alerting::evaluate_rules(dependencies, active, saves, actions, pulse.clone(), stop)
+        let (report, pulse) = (Arc::clone(&report), pulse.clone());
+        alerting::evaluate_rules(dependencies, active, saves, actions, report, pulse, stop)
     });
 }
 

@@ -14,6 +14,7 @@ use super::delivery::{Dependencies, MessageContext};
 use super::input::{MonitorStatus, RuleInput};
 use super::operator_actions::OperatorActions;
 use super::saving::{SAVE_TIMEOUT, SaveRequest, save};
+use super::transitions::{self, TransitionReport};
 
 /// Time between two evaluations.
 const EVALUATION_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,12 +23,14 @@ const EVALUATION_INTERVAL: Duration = Duration::from_secs(1);
 const MISSED_POLL_WINDOW: Duration = Duration::from_secs(300);
 
 /// Evaluates the alert rules until `stop`, also without receivers: pages show which alerts fire, and
-/// operators act on them. `saves` writes the outbox to disk; without it nothing is saved.
+/// operators act on them. `report` is called with each alert that begins or ends. `saves` writes the
+/// outbox to disk; without it nothing is saved.
 pub async fn evaluate_rules(
     dependencies: Dependencies,
     active_config: Arc<ActiveConfig>,
     saves: Option<mpsc::Sender<SaveRequest>>,
     actions: OperatorActions,
+    report: Arc<TransitionReport>,
     pulse: Pulse,
     stop: CancellationToken,
 ) {
@@ -53,6 +56,10 @@ pub async fn evaluate_rules(
         };
         let context = MessageContext::from_config(&active.config);
         let changed = outbox.evaluate(renames, input, &context, notify);
+        for alert in outbox.take_transitions() {
+            transitions::log(&alert);
+            report(&alert);
+        }
         actions.publish();
         if changed {
             // Save before sending, so that a notification repeated after a crash keeps its id.

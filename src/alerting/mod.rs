@@ -18,6 +18,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod transitions;
 mod upgrades;
 mod vantages;
 
@@ -30,3 +31,4 @@ pub use rules::{RULES, Rule, alert_for_condition};
 pub use saving::SaveRequest;
 pub use subject::AlertSubject;
 pub use tracker::{Alert, AlertTracker, PersistedAlert};
+pub use transitions::TransitionReport;

@@ -134,6 +134,7 @@ fn build_server(config: &Config) -> io::Result<()> {
         reloads,
         stop: CancellationToken::new(),
         prefix: config.path_prefix().into(),
+        config_file: None,
     };
     drop(Server::new(state, config.listen.ip()));
     Ok(())

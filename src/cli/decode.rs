@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use cad3::{DecodeError, DecodeErrorKind, Limits, Message, decode_message, encode, vlq};
+use convex_client::is_deceptive;
 use serde::Serialize;
 
 /// Longest line read from standard input, bytes: 128 MiB of captured frames.
@@ -204,16 +205,16 @@ fn print_decoded(
     out.write_all(b"\n")
 }
 
-/// Writes a printed value with control characters escaped as `\u001b`: a peer could send them to
-/// control the terminal or to break the line.
+/// Writes a printed value with deceptive characters escaped as `\u001b`: a peer could send them to
+/// control the terminal, to break the line or to reverse its text.
 fn write_line(text: &str, out: &mut impl Write) -> io::Result<()> {
     let mut rest = text;
-    while let Some(at) = rest.find(char::is_control) {
-        let (before, control) = rest.split_at(at);
+    while let Some(at) = rest.find(is_deceptive) {
+        let (before, deceptive) = rest.split_at(at);
         out.write_all(before.as_bytes())?;
-        let mut chars = control.chars();
-        if let Some(control) = chars.next() {
-            write!(out, "\\u{:04x}", u32::from(control))?;
+        let mut chars = deceptive.chars();
+        if let Some(deceptive) = chars.next() {
+            write!(out, "\\u{:04x}", u32::from(deceptive))?;
         }
         rest = chars.as_str();
     }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use clap::ColorChoice;
+use convex_client::is_deceptive;
 use rustix::termios::tcgetwinsize;
 use unicode_width::UnicodeWidthChar;
 
@@ -109,6 +110,8 @@ pub(super) fn escape(text: &str, max_chars: usize) -> String {
         }
         if matches!(c, '"' | '\'' | '\\') {
             escaped.push(c);
+        } else if is_deceptive(c) && !c.is_control() {
+            escaped.extend(c.escape_unicode());
         } else {
             escaped.extend(c.escape_debug());
         }

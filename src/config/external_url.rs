@@ -7,12 +7,16 @@ use super::scalar::web_url;
 use super::value::Value;
 
 /// The first path segments of the agent's routes.
-const ROUTES: [&str; 13] = [
+const ROUTES: [&str; 17] = [
     "-",
     "actions",
+    "alerts",
     "api",
     "badge",
     "config",
+    "configuration",
+    "events",
+    "evidence",
     "icon.svg",
     "live",
     "live.js",

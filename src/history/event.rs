@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::fleet::peer_json::ExactInteger;
 
+use super::time::unix_millis;
+
 /// The label of an enum value. Labels written by a later version are kept unchanged.
 pub type Label = Cow<'static, str>;
 
@@ -174,6 +176,51 @@ pub enum EventKind {
         /// Why it ended.
         why: String,
     },
+    /// An alert started to fire at this agent.
+    AlertBegan {
+        /// Its name.
+        #[schema(value_type = String)]
+        alertname: Label,
+        /// `critical`, `warning` or `info`.
+        #[schema(value_type = String)]
+        severity: Label,
+        /// The service of the network that it is about, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// A title.
+        summary: String,
+        /// The state of its subject when it started to fire.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        description: String,
+    },
+    /// An alert no longer fires.
+    AlertEnded {
+        /// Its name.
+        #[schema(value_type = String)]
+        alertname: Label,
+        /// `critical`, `warning` or `info`.
+        #[schema(value_type = String)]
+        severity: Label,
+        /// The service of the network that it is about, if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+        /// A title.
+        summary: String,
+        /// When it started to fire, seconds since the epoch.
+        #[schema(value_type = f64)]
+        starts_at: Moment,
+        /// Why it ended; empty if its cause is gone.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        why: String,
+    },
+    /// Evidence of a condition of the peer was written to the state directory.
+    EvidenceKept {
+        /// The condition.
+        #[schema(value_type = String)]
+        condition: Label,
+        /// Id of the evidence.
+        evidence: String,
+    },
     /// A new configuration became active.
     ConfigReloaded {
         /// Number of configured peers.
@@ -194,6 +241,43 @@ pub enum EventKind {
     AgentStopped,
 }
 
+/// A moment in the fields of an event, to the millisecond; seconds since the epoch in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// Returns the moment as a time.
+    #[must_use]
+    pub fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+            .checked_add(self.0)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+impl From<SystemTime> for Moment {
+    fn from(at: SystemTime) -> Self {
+        Self(Duration::from_millis(unix_millis(at)))
+    }
+}
+
+impl From<f64> for Moment {
+    fn from(seconds: f64) -> Self {
+        let since_epoch = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let millis = since_epoch.as_micros().saturating_add(500) / 1_000;
+        Self(Duration::from_millis(
+            u64::try_from(millis).unwrap_or(u64::MAX),
+        ))
+    }
+}
+
+impl From<Moment> for f64 {
+    fn from(moment: Moment) -> Self {
+        moment.0.as_secs_f64()
+    }
+}
+
 /// One of several states at a block, and a peer that has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StateOfPeer {
@@ -207,6 +291,69 @@ pub struct StateOfPeer {
 const MAX_ERRORS_CHARS: usize = 1_000;
 
 impl EventKind {
+    /// The names of all kinds, in the order of the documentation.
+    pub const NAMES: [&'static str; 26] = [
+        "health_changed",
+        "condition_began",
+        "condition_ended",
+        "restart_inferred",
+        "key_changed",
+        "fork_began",
+        "fork_ended",
+        "finality_receded",
+        "stake_changed",
+        "evidence_kept",
+        "order_changed",
+        "registered_peers_changed",
+        "states_differ_began",
+        "states_differ_ended",
+        "split_began",
+        "split_ended",
+        "reset_began",
+        "reset_ended",
+        "alert_began",
+        "alert_ended",
+        "action_began",
+        "action_ended",
+        "config_reloaded",
+        "config_refused",
+        "agent_started",
+        "agent_stopped",
+    ];
+
+    /// Returns the name of the kind, as in JSON.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::HealthChanged { .. } => "health_changed",
+            Self::ConditionBegan { .. } => "condition_began",
+            Self::ConditionEnded { .. } => "condition_ended",
+            Self::RestartInferred => "restart_inferred",
+            Self::KeyChanged { .. } => "key_changed",
+            Self::ForkBegan { .. } => "fork_began",
+            Self::ForkEnded => "fork_ended",
+            Self::FinalityReceded { .. } => "finality_receded",
+            Self::StakeChanged { .. } => "stake_changed",
+            Self::EvidenceKept { .. } => "evidence_kept",
+            Self::OrderChanged { .. } => "order_changed",
+            Self::RegisteredPeersChanged { .. } => "registered_peers_changed",
+            Self::StatesDifferBegan { .. } => "states_differ_began",
+            Self::StatesDifferEnded => "states_differ_ended",
+            Self::SplitBegan => "split_began",
+            Self::SplitEnded => "split_ended",
+            Self::ResetBegan { .. } => "reset_began",
+            Self::ResetEnded => "reset_ended",
+            Self::AlertBegan { .. } => "alert_began",
+            Self::AlertEnded { .. } => "alert_ended",
+            Self::ActionBegan { .. } => "action_began",
+            Self::ActionEnded { .. } => "action_ended",
+            Self::ConfigReloaded { .. } => "config_reloaded",
+            Self::ConfigRefused { .. } => "config_refused",
+            Self::AgentStarted { .. } => "agent_started",
+            Self::AgentStopped => "agent_stopped",
+        }
+    }
+
     /// Returns the event of a configuration rejected with these errors.
     #[must_use]
     pub fn config_refused(errors: &str) -> Self {
@@ -286,6 +433,25 @@ impl fmt::Display for EventKind {
                 labels,
                 why,
             } => write!(f, "the {action} of {labels} has ended: {why}"),
+            Self::AlertBegan {
+                alertname, summary, ..
+            } => write!(f, "the alert {alertname} fires: {summary}"),
+            Self::AlertEnded {
+                alertname,
+                summary,
+                why,
+                ..
+            } => {
+                write!(f, "the alert {alertname} has ended: {summary}")?;
+                if why.is_empty() {
+                    return Ok(());
+                }
+                write!(f, " ({why})")
+            }
+            Self::EvidenceKept {
+                condition,
+                evidence,
+            } => write!(f, "evidence of {condition} was kept: {evidence}"),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")
             }
@@ -325,5 +491,40 @@ mod tests {
             event.kind.to_string(),
             "down, was up: tcp: refused: as scripted"
         );
+    }
+
+    #[test]
+    fn the_start_of_an_alert_that_has_ended_is_kept_to_the_millisecond() {
+        let since_epoch = Duration::from_millis(1_795_572_680_517);
+        let kind = EventKind::AlertEnded {
+            alertname: "ConvexPeerDown".into(),
+            severity: "critical".into(),
+            service: None,
+            summary: "one of main is down".to_owned(),
+            starts_at: (SystemTime::UNIX_EPOCH + since_epoch).into(),
+            why: "maintenance".to_owned(),
+        };
+        let text = serde_json::to_string(&kind).unwrap();
+        assert!(text.contains(r#""starts_at":1795572680.517,"#), "{text}");
+        assert_eq!(serde_json::from_str::<EventKind>(&text).unwrap(), kind);
+        assert_eq!(
+            kind.to_string(),
+            "the alert ConvexPeerDown has ended: one of main is down (maintenance)"
+        );
+    }
+
+    #[test]
+    fn the_names_are_those_of_the_description_of_the_api() {
+        let schema = serde_json::to_value(<EventKind as utoipa::PartialSchema>::schema()).unwrap();
+        let mut described = std::collections::BTreeSet::new();
+        let mut left = vec![&schema];
+        while let Some(value) = left.pop() {
+            if let Some(names) = value["properties"]["kind"]["enum"].as_array() {
+                described.extend(names.iter().filter_map(|name| name.as_str()));
+            }
+            left.extend(value.as_object().into_iter().flat_map(|it| it.values()));
+            left.extend(value.as_array().into_iter().flatten());
+        }
+        assert_eq!(described, EventKind::NAMES.into());
     }
 }

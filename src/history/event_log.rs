@@ -146,6 +146,18 @@ impl EventLog {
         self.lock().since(id, limit)
     }
 
+    /// Returns the event with this id.
+    pub(super) fn get(&self, id: u64) -> Option<Arc<Event>> {
+        let buffer = self.lock();
+        let found = buffer.events.binary_search_by_key(&id, |event| event.id);
+        found.ok().map(|at| Arc::clone(&buffer.events[at]))
+    }
+
+    /// Returns the oldest event.
+    pub(super) fn oldest(&self) -> Option<Arc<Event>> {
+        self.lock().events.front().cloned()
+    }
+
     /// Returns the last matching events, newest first.
     pub(super) fn newest(&self, matches: impl Fn(&Event) -> bool, limit: usize) -> Vec<Arc<Event>> {
         let buffer = self.lock();
@@ -270,6 +282,8 @@ mod tests {
         );
         log.push(at(0), EventSubject::default(), EventKind::RestartInferred);
         assert_eq!(ids(&log.since(0, 9)), [1_000, 1_001]);
+        let found = |id| log.get(id).map(|event| event.id);
+        assert_eq!((found(1_001), found(1_002)), (Some(1_001), None));
 
         // A restart with the clock set back, after which a batch of events may be lost.
         let later = Arc::new(EventLog::new(at(400)));

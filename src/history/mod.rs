@@ -27,7 +27,7 @@ pub use db::{
     FILE_NAME as DATABASE_FILE_NAME, HOURS_KEPT, MEMORY_BYTES, MINUTES_KEPT, ReadError, Resolution,
     StoreError,
 };
-pub use event::{Event, EventKind, Label, StateOfPeer};
+pub use event::{Event, EventKind, Label, Moment, StateOfPeer};
 pub use event_log::{EVENTS_KEPT, Subscription};
 pub use evidence::{
     BlockEvidence, Bytes, Compared, Document, EvidenceError, EvidenceFile, EvidenceKeeper,

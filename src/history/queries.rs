@@ -125,6 +125,24 @@ impl History {
         self.agreement.of(network)
     }
 
+    /// Returns the last matching events, newest first.
+    #[must_use]
+    pub fn newest_events(&self, matches: impl Fn(&Event) -> bool, limit: usize) -> Vec<Arc<Event>> {
+        self.log.newest(matches, limit)
+    }
+
+    /// Returns the event with this id, if it is still kept.
+    #[must_use]
+    pub fn event(&self, id: u64) -> Option<Arc<Event>> {
+        self.log.get(id)
+    }
+
+    /// Returns the oldest event that is kept.
+    #[must_use]
+    pub fn oldest_event(&self) -> Option<Arc<Event>> {
+        self.log.oldest()
+    }
+
     /// Subscribes to the events after the one with id `after`, or to all future events.
     #[must_use]
     pub fn subscribe(&self, after: Option<u64>) -> Subscription {

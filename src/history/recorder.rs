@@ -60,7 +60,7 @@ impl History {
             peers: RwLock::default(),
             above_transcript_limit: AtomicBool::new(false),
             removed: Mutex::default(),
-            evidence: EvidenceKeeper::new(state_dir.as_deref()),
+            evidence: EvidenceKeeper::new(state_dir.as_deref(), &log),
             db: thread.spawn(),
             log,
             agreement,

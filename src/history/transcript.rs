@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use convex_client::{Attempt, ORDER_LEVELS, POLL_QUERY, PollAnswer, Status, Transport};
+use convex_client::{
+    Attempt, ORDER_LEVELS, POLL_QUERY, PollAnswer, Status, Transport, is_deceptive,
+};
 use serde::Serialize;
 
 use crate::config::Peer;
@@ -203,9 +205,7 @@ fn sanitize(text: &str, max_bytes: usize) -> String {
     let mut left = max_bytes.saturating_sub('…'.len_utf8());
     let mut sanitized = String::new();
     for c in text.chars() {
-        let harmful = c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let c = if harmful { '\u{fffd}' } else { c };
+        let c = if is_deceptive(c) { '\u{fffd}' } else { c };
         let escape = usize::from(matches!(c, '"' | '\\'));
         let Some(after) = left.checked_sub(c.len_utf8() + escape) else {
             sanitized.push('…');

@@ -12,6 +12,7 @@ mod registered;
 mod security_headers;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -69,6 +70,8 @@ pub struct AppState {
     pub stop: CancellationToken,
     /// The path of `external_url`, without a trailing slash. Fixed at startup.
     pub prefix: Arc<str>,
+    /// The file that the configuration is loaded from; `None` stands for the built-in default.
+    pub config_file: Option<PathBuf>,
 }
 
 /// The routes of the agent, ready to be served.

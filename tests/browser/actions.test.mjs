@@ -34,9 +34,9 @@ test('the forms of /actions', async (t) => {
     await page.getByText('<b>as planned</b>').first().waitFor()
     await act('Silence', 'Silence', true)
     assert.equal((await alert()).silenced.created_by, 'ann')
-    await act('Active: acknowledgement', 'End it now', false)
+    await act('Active: acknowledgement', 'End now', false)
     assert.equal((await alert()).acknowledged, undefined)
-    await act('Begin maintenance', 'Begin maintenance', true)
+    await act('Start maintenance', 'Start maintenance', true)
     assert.equal((await get('peers/sim-1')).maintenance, true)
   })
 

@@ -62,6 +62,8 @@ try {
   await shoot(browser, isolated.agent, '/networks/simulated#hearing-title', 'network-isolated', { width: 1440, height: 900 })
   await shoot(browser, upgrading.agent, '/networks/simulated', 'network-upgrade', { width: 1440, height: 900 })
   await shoot(browser, ofFaulty, '/', 'phone', { width: 390, height: 844 })
+  await shoot(browser, ofFaulty, '/alerts', 'alerts', { width: 1440, height: 640 })
+  await shoot(browser, ofFaulty, '/events', 'events', { width: 1440, height: 640 })
 } finally {
   for (const end of ends.reverse()) await end()
 }

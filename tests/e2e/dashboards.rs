@@ -58,7 +58,7 @@ const EMPTY_WHEN_HEALTHY: [&str; 51] = [
     "convex-peer, Maintenance",
     "convex-peer, Reloads",
     "convex-peer, Restarts",
-    "convex-peer, Who answers, C",
+    "convex-peer, Identity, C",
     "convex-service-level, Down",
     "convex-service-level, Error budget left (30 d), B",
     "convex-service-level, Error budgets, C",

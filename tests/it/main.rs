@@ -75,6 +75,7 @@ mod web {
     mod api;
     mod external_url;
     mod listener;
+    mod lists;
     mod pages;
     mod strangers;
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::deceptive::is_deceptive;
 use crate::endpoint::Transport;
 
 /// Reason why an attempt failed. The set is closed, and each reason has a stable name.
@@ -204,22 +205,17 @@ impl Failure {
 /// Maximum length of sanitized text in characters.
 const MAX_SANITIZED_CHARS: usize = 300;
 
-/// Makes text from a peer safe to log and to print on one line: replaces control characters and
-/// characters that change the text direction with U+FFFD, and cuts the text with `…` after 300
-/// characters.
+/// Makes text from a peer safe to log and to print on one line: replaces characters that are
+/// [deceptive](is_deceptive) with U+FFFD, and cuts the text with `…` after 300 characters.
 #[must_use]
 pub fn sanitize(text: String) -> String {
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.len() <= MAX_SANITIZED_CHARS && !text.contains(harmful) {
+    if text.len() <= MAX_SANITIZED_CHARS && !text.contains(is_deceptive) {
         return text;
     }
     let mut clean: String = text
         .chars()
         .take(MAX_SANITIZED_CHARS)
-        .map(|c| if harmful(c) { '\u{fffd}' } else { c })
+        .map(|c| if is_deceptive(c) { '\u{fffd}' } else { c })
         .collect();
     if text.chars().nth(MAX_SANITIZED_CHARS).is_some() {
         clean.push('…');

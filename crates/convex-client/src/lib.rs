@@ -13,6 +13,7 @@ pub mod belief;
 mod certificate;
 pub mod chain;
 mod clock;
+mod deceptive;
 mod decoding;
 mod dial;
 mod endpoint;
@@ -39,6 +40,7 @@ pub use self::http::{
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
 pub use certificate::CertificateEnd;
 pub use clock::{ClockSample, seconds_from_ms, seconds_since_epoch};
+pub use deceptive::is_deceptive;
 pub use dial::{reload_system_roots, system_roots_generation};
 pub use endpoint::{DEFAULT_TCP_PORT, Endpoint, EndpointError, Transport};
 pub use failure::{Failure, FailureReason, sanitize};

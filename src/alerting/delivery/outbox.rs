@@ -11,9 +11,7 @@ use tokio::time::Instant;
 
 use crate::alerting::inhibition::FiringAlerts;
 use crate::alerting::operator_actions::{ActionKind, ActionStore, SavedAction};
-use crate::alerting::{
-    Alert, AlertSubject, AlertTracker, OperatorAction, PersistedAlert, RuleInput,
-};
+use crate::alerting::{Alert, AlertTracker, OperatorAction, PersistedAlert, RuleInput};
 use crate::config::{Notify, Receiver};
 use crate::fleet::Rename;
 
@@ -71,6 +69,8 @@ struct Inner {
     renames: u64,
     /// Whether alerts got other subjects since the last evaluation.
     renamed: bool,
+    /// Alerts that have begun or ended and are not reported yet.
+    transitions: Vec<Alert>,
     /// Queues by webhook name.
     queues: BTreeMap<String, Queue<WebhookMessage>>,
     /// Incidents and queues of chat and paging services, by name.
@@ -197,9 +197,6 @@ impl Outbox {
             }
         }
         let changed_alerts = alert_tracker.evaluate(input, &context.vantage);
-        for alert in &changed_alerts {
-            log_transition(alert);
-        }
         let alerts: Vec<&Alert> = alert_tracker.alerts().collect();
         let firing = FiringAlerts::new(alerts.iter().copied());
         let mut any_message = false;
@@ -241,7 +238,13 @@ impl Outbox {
         }
         let marks_changed = alert_tracker.take_marks_changed();
         let changed = subjects_changed || marks_changed || !changed_alerts.is_empty();
+        inner.transitions.extend(changed_alerts);
         any_message || answered || changed
+    }
+
+    /// Returns the alerts that have begun or ended since the last call.
+    pub(in crate::alerting) fn take_transitions(&self) -> Vec<Alert> {
+        std::mem::take(&mut self.lock().transitions)
     }
 
     /// Gives access to the tracked alerts and to what operators say about them.
@@ -392,31 +395,6 @@ fn report_removed(receiver: &str, dropped: usize, retained: bool) {
         tracing::warn!(
             %receiver, dropped,
             "receiver removed from the configuration; its queued notifications were dropped"
-        );
-    }
-}
-
-fn log_transition(alert: &Alert) {
-    let name = alert.rule.name;
-    let (peer, network) = match &alert.subject {
-        AlertSubject::Peer { peer, network } => (Some(peer.as_str()), Some(network.as_str())),
-        AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
-            (None, Some(network.as_str()))
-        }
-        AlertSubject::Monitor => (None, None),
-    };
-    if alert.ends_at.is_some() {
-        tracing::info!(
-            alertname = name,
-            peer.name = peer,
-            peer.network = network,
-            ended_by = alert.ended_by.as_ref().map(ToString::to_string),
-            "alert resolved"
-        );
-    } else {
-        tracing::warn!(
-            alertname = name, peer.name = peer, peer.network = network,
-            description = %alert.description, "alert firing"
         );
     }
 }

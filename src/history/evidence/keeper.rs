@@ -8,11 +8,17 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::history::event::EventKind;
+use crate::history::event_log::{EventLog, EventSubject};
+
 use super::incident::Incident;
-use super::store::{EvidenceStore, Listing};
+use super::store::{EvidenceError, EvidenceStore, Listing};
 
 /// How long an incident waits for the one before to be written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a reader waits for the disk.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keeps evidence of incidents in `state_dir`, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -20,19 +26,22 @@ pub struct EvidenceKeeper(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
+    log: Arc<EventLog>,
     store: EvidenceStore,
-    /// One file is written at a time: a disk that hangs takes one thread.
+    /// One file is written or read at a time: a disk that hangs takes one thread.
     turn: Arc<Semaphore>,
     failing: AtomicBool,
     foreign_logged: AtomicBool,
 }
 
 impl EvidenceKeeper {
-    /// Keeps evidence in this state directory; without one, none is kept.
+    /// Keeps evidence in this state directory, and records that in `log`; without a directory, none is
+    /// kept.
     #[must_use]
-    pub fn new(state_dir: Option<&Path>) -> Self {
+    pub(in crate::history) fn new(state_dir: Option<&Path>, log: &Arc<EventLog>) -> Self {
         Self(state_dir.map(|dir| {
             Arc::new(Shared {
+                log: Arc::clone(log),
                 store: EvidenceStore::in_state_dir(dir),
                 turn: Arc::new(Semaphore::new(1)),
                 failing: AtomicBool::new(false),
@@ -74,6 +83,26 @@ impl EvidenceKeeper {
             ));
         }
     }
+
+    /// Returns the text of the evidence with this id; `None` if no evidence is kept, or the disk does
+    /// not respond for 5 s.
+    ///
+    /// # Errors
+    /// There is no such evidence, or it cannot be read.
+    pub async fn read(&self, id: &str) -> Option<Result<Vec<u8>, EvidenceError>> {
+        let shared = Arc::clone(self.0.as_ref()?);
+        let id = id.to_owned();
+        let reading = async {
+            let turn = Arc::clone(&shared.turn).acquire_owned().await.ok()?;
+            let read = tokio::task::spawn_blocking(move || {
+                let read = shared.store.read(&id);
+                drop(turn);
+                read
+            });
+            read.await.ok()
+        };
+        timeout(READ_TIMEOUT, reading).await.ok().flatten()
+    }
 }
 
 impl Shared {
@@ -86,6 +115,15 @@ impl Shared {
                     peer.name = %peer, peer.network = %network, condition = %condition,
                     evidence = %id, "evidence was kept"
                 );
+                let subject = EventSubject {
+                    peer: Some(&peer),
+                    network: Some(&network),
+                };
+                let kind = EventKind::EvidenceKept {
+                    condition,
+                    evidence: id,
+                };
+                self.log.push(SystemTime::now(), subject, kind);
                 self.failing.store(false, Ordering::Relaxed);
                 self.log_foreign(&listing);
             }

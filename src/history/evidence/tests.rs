@@ -12,6 +12,8 @@ use convex_simulator::{Options, Script, Simulation, Traffic};
 use tokio::time::Instant;
 
 use crate::fleet::{Condition, OrderComparison, Round, Walk};
+use crate::history::event::EventKind;
+use crate::history::event_log::EventLog;
 
 use super::store::{EvidenceError, EvidenceStore};
 use super::{Compared, Document, EvidenceKeeper, Incident};
@@ -22,6 +24,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// 2027-01-15T08:00:00Z.
 fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+fn log() -> Arc<EventLog> {
+    Arc::new(EventLog::new(start()))
 }
 
 /// The round of a network of four peers, of which peer 2 forks at block 1020 and peer 4 is down.
@@ -250,22 +256,39 @@ async fn a_directory_that_cannot_be_written_stops_nothing_and_is_used_again_late
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("evidence");
     fs::write(&place, "a file").unwrap();
-    let keeper = EvidenceKeeper::new(Some(dir.path()));
+    let log = log();
+    let keeper = EvidenceKeeper::new(Some(dir.path()), &log);
     let incident = Incident::new("main", "a", Condition::Receding, start());
     let error = store(dir.path())
         .write(incident.clone(), start())
         .unwrap_err();
     assert!(error.to_string().contains("cannot write"), "{error}");
     keeper.keep(incident.clone()).await;
+    assert!(log.oldest().is_none(), "nothing was kept");
     fs::remove_file(&place).unwrap();
     keeper.keep(incident).await;
-    assert_eq!(ids(&store(dir.path())).len(), 1);
+    let kept = ids(&store(dir.path()));
+    assert_eq!(kept.len(), 1);
+    let event = log.oldest().unwrap();
+    assert_eq!(event.peer.as_deref(), Some("a"));
+    let EventKind::EvidenceKept {
+        condition,
+        evidence,
+    } = &event.kind
+    else {
+        panic!("{event:?}");
+    };
+    assert_eq!((&**condition, evidence), ("receding", &kept[0]));
+    let read = keeper.read(evidence).await.unwrap().unwrap();
+    assert!(read.starts_with(b"{"), "the file as it is");
+    let unknown = keeper.read("../evidence").await.unwrap().unwrap_err();
+    assert!(matches!(unknown, EvidenceError::Unknown { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_hangs_delays_its_caller_for_half_a_minute() {
     let dir = tempfile::tempdir().unwrap();
-    let keeper = EvidenceKeeper::new(Some(dir.path()));
+    let keeper = EvidenceKeeper::new(Some(dir.path()), &log());
     let turn = keeper.turn().unwrap();
     let hanging = Arc::clone(&turn).acquire_owned().await.unwrap();
     let incident = Incident::new("main", "a", Condition::Receding, start());
@@ -273,12 +296,14 @@ async fn a_disk_that_hangs_delays_its_caller_for_half_a_minute() {
     keeper.keep(incident).await;
     assert_eq!(before.elapsed(), Duration::from_secs(30));
     assert_eq!(ids(&store(dir.path())).len(), 0);
+    assert!(keeper.read("20260101T000000Z-a-00112233").await.is_none());
+    assert_eq!(before.elapsed(), Duration::from_secs(35));
     drop(hanging);
 }
 
 #[tokio::test]
 async fn without_a_state_directory_nothing_is_kept() {
-    let keeper = EvidenceKeeper::new(None);
+    let keeper = EvidenceKeeper::new(None, &log());
     assert!(!keeper.is_enabled());
     let incident = Incident::new("main", "a", Condition::Receding, start());
     keeper.keep(incident).await;

@@ -112,7 +112,7 @@ pub(super) async fn act(State(pages): State<Pages>, request: Request) -> Respons
             return message(
                 state,
                 StatusCode::REQUEST_TIMEOUT,
-                "The form did not arrive.",
+                "The form did not arrive in time.",
             );
         }
         Err(NoBody::TooLarge) => {
@@ -146,7 +146,7 @@ pub(super) async fn act(State(pages): State<Pages>, request: Request) -> Respons
     match done {
         Ok(()) => (StatusCode::SEE_OTHER, [(header::LOCATION, back)]).into_response(),
         Err(refused) => {
-            let text = format!("Nothing was done: {}.", sanitize(&refused.to_string()));
+            let text = format!("Nothing was changed: {}.", sanitize(&refused.to_string()));
             message(state, status(&refused), &text)
         }
     }
@@ -191,7 +191,7 @@ fn forms(matchers: &Matchers) -> Vec<ActionForm> {
         forms.push(ActionForm {
             kind: ActionKind::Acknowledgement,
             title: "Acknowledge",
-            effect: "You work on it. It is not repeated until it ends or gets worse.",
+            effect: "You are working on it. Notifications are not repeated until the alert ends or gets worse.",
             labels: labels(matchers),
             lengths: &[
                 (14_400, "4 hours"),
@@ -205,7 +205,7 @@ fn forms(matchers: &Matchers) -> Vec<ActionForm> {
         forms.push(ActionForm {
             kind: ActionKind::Silence,
             title: "Silence",
-            effect: "Nothing is sent about alerts with these labels. Pages and metrics still show them.",
+            effect: "No notifications are sent about alerts with these labels. Pages and metrics still show them.",
             labels: labels(matchers),
             lengths: &[
                 (14_400, "4 hours"),
@@ -226,8 +226,8 @@ fn forms(matchers: &Matchers) -> Vec<ActionForm> {
     if !of_peers.is_empty() {
         forms.push(ActionForm {
             kind: ActionKind::Maintenance,
-            title: "Begin maintenance",
-            effect: "The peer, or every peer of the network, raises no alerts and its time counts neither as up nor as down.",
+            title: "Start maintenance",
+            effect: "The peer, or every peer of the network, raises no alerts, and the time counts neither as uptime nor as downtime.",
             labels: labels(&of_peers),
             lengths: &[
                 (3_600, "1 hour"),
@@ -235,7 +235,7 @@ fn forms(matchers: &Matchers) -> Vec<ActionForm> {
                 (14_400, "4 hours"),
                 (86_400, "1 day"),
             ],
-            button: "Begin maintenance",
+            button: "Start maintenance",
         });
     }
     forms

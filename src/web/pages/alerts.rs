@@ -12,7 +12,8 @@ use crate::config::Severity;
 use crate::web::AppState;
 
 use super::format::{TimeFormat, Timestamp, sanitize};
-use super::path_segment;
+use super::navigation::severity_class;
+use super::page_of;
 
 /// Most alerts shown; the API has all.
 const MAX_ALERTS: usize = 20;
@@ -145,11 +146,7 @@ impl Scope<'_> {
 impl AlertLine {
     /// Returns the CSS class of its severity.
     const fn class(&self) -> &'static str {
-        match self.severity {
-            Severity::Critical => "down",
-            Severity::Warning => "degraded",
-            Severity::Info => "unknown",
-        }
+        severity_class(self.severity)
     }
 
     /// Whether an operator takes care of it.
@@ -163,13 +160,7 @@ impl AlertLine {
             name: alert.rule.name,
             severity: alert.rule.severity,
             summary: sanitize(&alert.rule.summary_of(&alert.subject, vantage)),
-            page: match &alert.subject {
-                AlertSubject::Peer { peer, .. } => format!("/peers/{}", path_segment(peer)),
-                AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
-                    format!("/networks/{}", path_segment(network))
-                }
-                AlertSubject::Monitor => "/config".to_owned(),
-            },
+            page: page_of_subject(&alert.subject),
             since: times.lasting(alert.starts_at),
             first_step: alert.rule.first_step(),
             description: sanitize(&alert.description),
@@ -196,8 +187,19 @@ impl ActionLine {
     }
 }
 
+/// Returns the path of the page of what an alert is about, below the prefix.
+pub(super) fn page_of_subject(subject: &AlertSubject) -> String {
+    match subject {
+        AlertSubject::Peer { peer, .. } => page_of(Some(peer), None),
+        AlertSubject::Network { network } | AlertSubject::Service { network, .. } => {
+            page_of(None, Some(network))
+        }
+        AlertSubject::Monitor => page_of(None, None),
+    }
+}
+
 /// Returns the query string with these labels.
-fn query(matchers: &Matchers) -> String {
+pub(super) fn query(matchers: &Matchers) -> String {
     let mut query = Serializer::new(String::new());
     for (name, value) in matchers.labels() {
         query.extend_pairs(value.map(|value| (name, value)));

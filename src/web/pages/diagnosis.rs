@@ -155,7 +155,7 @@ impl OtherPeers {
             return format!("{answering}.");
         };
         let mut text = format!(
-            "{answering}; the network's order is {}",
+            "{answering}; the network: {}",
             labels::order_state(verdict.order)
         );
         if let Some(cause) = stall_cause(verdict) {

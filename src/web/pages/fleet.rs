@@ -290,14 +290,6 @@ pub(super) fn content(
             })
             .collect(),
     };
-    let networks = Networks {
-        prefix: &state.prefix,
-        networks: snapshot
-            .networks
-            .iter()
-            .map(|it| NetworkStrip::new(it, snapshot, times))
-            .collect(),
-    };
     let paging = Paging::new(&state.prefix, view, &selection, snapshot.peers.len());
     let head = TableHead::new(&state.prefix, view, &columns);
     Ok(Content {
@@ -313,12 +305,29 @@ pub(super) fn content(
                 "alerts",
                 AlertsSection::new(state, Scope::Fleet, times).render()?,
             ),
-            Section::new("networks", networks.render()?),
+            networks_section(&state.prefix, snapshot, times)?,
             Section::new("table-head", head.render()?),
             Section::new("paging", paging.render()?),
         ],
         rows,
     })
+}
+
+/// Draws a strip for each network.
+pub(super) fn networks_section(
+    prefix: &str,
+    snapshot: &Snapshot,
+    times: TimeFormat,
+) -> askama::Result<Section> {
+    let networks = Networks {
+        prefix,
+        networks: snapshot
+            .networks
+            .iter()
+            .map(|it| NetworkStrip::new(it, snapshot, times))
+            .collect(),
+    };
+    Ok(Section::new("networks", networks.render()?))
 }
 
 /// Returns the names of all labels of peers.

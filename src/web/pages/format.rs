@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use askama::filters::HtmlSafe;
 use convex_client::chain::economics::{self, COPPER_PER_CVM};
+use convex_client::is_deceptive;
 
 /// Maximum length of an untrusted text in characters.
 const MAX_TEXT_CHARS: usize = 400;
@@ -21,9 +22,8 @@ impl fmt::Display for Markup {
     }
 }
 
-/// Makes a text from a peer safe to show: truncates it to [`MAX_TEXT_CHARS`], and replaces control
-/// characters and those that change the direction of text by their code points. Templates escape
-/// the rest.
+/// Makes a text from a peer safe to show: truncates it to [`MAX_TEXT_CHARS`], and replaces
+/// [deceptive](is_deceptive) characters by their code points. Templates escape the rest.
 pub(super) fn sanitize(text: &str) -> String {
     let mut sanitized = String::with_capacity(text.len().min(MAX_TEXT_CHARS * 2));
     for (i, c) in text.chars().enumerate() {
@@ -31,7 +31,7 @@ pub(super) fn sanitize(text: &str) -> String {
             sanitized.push('…');
             break;
         }
-        if is_unsafe(c) {
+        if is_deceptive(c) {
             push_fmt(&mut sanitized, format_args!("⟨U+{:04X}⟩", u32::from(c)));
         } else {
             sanitized.push(c);
@@ -44,16 +44,6 @@ pub(super) fn sanitize(text: &str) -> String {
 pub(super) fn push_fmt(text: &mut String, more: fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     text.write_fmt(more).unwrap_or_default();
-}
-
-/// Whether a character is invisible, or changes how others are displayed.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
 }
 
 /// A time, displayed as a `<time>` element.

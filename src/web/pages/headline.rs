@@ -3,6 +3,7 @@
 
 use crate::fleet::{Evidence, Health, Losable, NetworkSnapshot, OrderState, Snapshot, StakeClass};
 
+use super::labels;
 use super::view::{FleetView, HealthFilter};
 
 /// A part of the sentence.
@@ -33,7 +34,7 @@ pub(super) fn parts(snapshot: &Snapshot) -> Vec<Part> {
         [only] => {
             let (text, class) = state(only);
             parts.push(Part::new(format!("network {text}"), class));
-            parts.extend(losable(only).map(|(text, class)| Part::new(text, class)));
+            parts.extend(margin(only, text).map(|(text, class)| Part::new(text, class)));
         }
         networks => parts.extend(several(networks)),
     }
@@ -96,7 +97,7 @@ fn several(networks: &[NetworkSnapshot]) -> Vec<Part> {
         } else {
             parts.push(Part::new(format!("{} {text}", network.name), class));
         }
-        if let Some((text, class @ "down")) = losable(network) {
+        if let Some((text, class @ "down")) = margin(network, text) {
             parts.push(Part::new(format!("{} {text}", network.name), class));
         }
     }
@@ -107,22 +108,31 @@ fn several(networks: &[NetworkSnapshot]) -> Vec<Part> {
     parts
 }
 
-/// What a network does, and the CSS class of trouble.
+/// What a network does, in the words of all pages, and the CSS class of trouble.
 pub(super) fn state(network: &NetworkSnapshot) -> (&'static str, &'static str) {
     let verdict = &network.verdict;
     let histories = verdict.consensus.histories.as_ref();
     let is_forked = histories.is_some_and(|histories| histories.groups.len() > 1);
+    let quorum = verdict.quorum.as_ref();
+    let order = labels::order_state(verdict.order);
     match verdict.order {
         _ if verdict.reset.is_some() => ("reset: a new genesis", "down"),
         _ if verdict.split == Evidence::Proven => ("split", "down"),
-        OrderState::Stalled => ("stalled", "down"),
-        OrderState::Receding => ("went back", "down"),
-        OrderState::Unknown => ("not known", "unknown"),
+        OrderState::Stalled | OrderState::Receding => (order, "down"),
+        _ if quorum.is_some_and(|quorum| quorum.margin < 0.0) => (QUORUM_LOST, "down"),
+        OrderState::Unknown => ("state unknown", "unknown"),
         _ if is_forked => ("has several histories", "degraded"),
         _ if verdict.difference.is_some() => ("has different states", "degraded"),
-        OrderState::Advancing => ("finalising normally", ""),
-        OrderState::Idle => ("idle", ""),
+        OrderState::Advancing | OrderState::Idle => (order, ""),
     }
+}
+
+/// The weight that can still be reached is too little to confirm a block.
+const QUORUM_LOST: &str = "quorum lost";
+
+/// How many peers a network can lose, unless its state says so already.
+fn margin(network: &NetworkSnapshot, state: &str) -> Option<(String, &'static str)> {
+    losable(network).filter(|(text, _)| text != state)
 }
 
 /// How many peers a network can lose, and the CSS class of trouble; none while that is not known.
@@ -136,7 +146,7 @@ pub(super) fn losable(network: &NetworkSnapshot) -> Option<(String, &'static str
         .any(|(_, ratio)| ratio > 0.0);
     let class = if lost { "down" } else { "" };
     Some(match quorum.losable {
-        _ if quorum.margin < 0.0 => ("quorum lost".to_owned(), "down"),
+        _ if quorum.margin < 0.0 => (QUORUM_LOST.to_owned(), "down"),
         Losable { best: 0, .. } => ("can lose no peer".to_owned(), class),
         Losable { worst: 1, best: 1 } => ("can lose 1 peer".to_owned(), ""),
         Losable { worst, best } if worst == best => (format!("can lose {best} peers"), ""),
@@ -191,6 +201,24 @@ mod tests {
             let found = found.as_ref().map(|(text, class)| (text.as_str(), *class));
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn the_state_of_a_network_is_one_text_and_healthy_ones_have_no_class() {
+        let lost = Some((0.4, -0.07, (0, 0)));
+        for (order, quorum, expected, class) in [
+            (OrderState::Advancing, None, "finalising normally", ""),
+            (OrderState::Idle, None, "idle", ""),
+            (OrderState::Stalled, lost, "stalled", "down"),
+            (OrderState::Receding, None, "finality went back", "down"),
+            (OrderState::Advancing, lost, "quorum lost", "down"),
+            (OrderState::Unknown, None, "state unknown", "unknown"),
+        ] {
+            let network = network(order, quorum);
+            assert_eq!(state(&network), (expected, class));
+        }
+        let network = network(OrderState::Idle, lost);
+        assert_eq!(margin(&network, state(&network).0), None, "it is said once");
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Ladder {
                     return LadderStep {
                         text: "?".to_owned(),
                         class: "unknown",
-                        title: format!("{name}: not known"),
+                        title: format!("{name}: unknown"),
                     };
                 };
                 let fewer = above.map(|above| above.saturating_sub(blocks));

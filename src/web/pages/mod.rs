@@ -2,11 +2,14 @@
 //! without JavaScript; with it they are updated live.
 
 mod actions;
+mod alert_list;
 mod alerts;
 mod availability;
 mod chart;
 mod columns;
+mod configuration;
 mod diagnosis;
+mod event_list;
 mod facts;
 mod fleet;
 mod format;
@@ -15,12 +18,16 @@ mod history_panel;
 mod icon;
 mod labels;
 mod ladder;
+mod list_form;
 mod live;
+mod navigation;
 mod network;
 mod network_card;
+mod network_list;
 mod network_strip;
 mod peer;
 mod peer_link;
+mod period;
 mod poll;
 mod row;
 mod runbook;
@@ -49,6 +56,7 @@ use format::{Markup, TimeFormat};
 use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
 use live::{Detail, LiveStreams};
+use navigation::{Link, Place, alert_count, links};
 use view::FleetView;
 
 /// What the pages share.
@@ -91,6 +99,24 @@ impl Pages {
             Ok(drawn)
         }
     }
+
+    /// Streams the changes of the page at `address`, which `draw` draws, and of the navigation.
+    fn live(
+        &self,
+        address: &str,
+        query: Option<&str>,
+        draw: impl Fn() -> Option<Content> + Send + Sync + 'static,
+    ) -> Response {
+        let (detail, stop) = (Detail::parse(query), self.state.stop.clone());
+        let state = self.state.clone();
+        let draw = move || {
+            let mut content = draw()?;
+            let count = Section::new("alert-count", alert_count(&state).0);
+            content.sections.push(count);
+            Some(content)
+        };
+        live::stream(&self.streams, address, detail, stop, Arc::new(draw))
+    }
 }
 
 /// The frame that all pages share.
@@ -101,6 +127,9 @@ struct Shell<'a> {
     title: String,
     /// URL of the icon.
     icon: String,
+    /// The links at the top.
+    links: Vec<Link>,
+    alert_count: Markup,
 }
 
 impl<'a> Shell<'a> {
@@ -121,7 +150,17 @@ impl<'a> Shell<'a> {
             vantage: state.active_config.get().config.vantage.clone(),
             title,
             icon,
+            links: links(state),
+            alert_count: alert_count(state),
         }
+    }
+
+    /// Says where the page belongs.
+    fn at(mut self, place: Place) -> Self {
+        for link in &mut self.links {
+            link.is_current = link.place == place;
+        }
+        self
     }
 }
 
@@ -187,6 +226,15 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route("/peers/{name}", get(peer))
         .route("/peers/{name}/live", get(peer_updates))
         .route("/peers/{name}/poll", poll::route(api))
+        .route("/alerts", get(alert_list::page))
+        .route("/alerts/live", get(alert_list::updates))
+        .route("/events", get(event_list::page))
+        .route("/events/live", get(event_list::updates))
+        .route("/events/{id}", get(event_list::event_page))
+        .route("/evidence/{id}", get(event_list::evidence))
+        .route("/networks", get(network_list::page))
+        .route("/live/networks", get(network_list::updates))
+        .route("/configuration", get(configuration::page))
         .route("/actions", get(actions::page).post(actions::act))
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
@@ -209,7 +257,7 @@ pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
     // Drawing thousands of peers takes too long for the threads that poll.
     let page = tokio::task::spawn_blocking(move || {
         let (snapshot, content) = pages.draw_fleet(&view, relative_times, &runtime)?;
-        let shell = Shell::of(&pages.state, &content);
+        let shell = Shell::of(&pages.state, &content).at(Place::Fleet);
         fleet::FleetPage::new(&pages.state, &view, &snapshot, shell, content).render()
     });
     match page.await {
@@ -221,20 +269,13 @@ pub(super) async fn fleet(State(pages): State<Pages>, uri: Uri) -> Response {
 /// `GET /live`
 async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
     let view = FleetView::parse(uri.query());
-    let (streams, stop) = (pages.streams.clone(), pages.state.stop.clone());
     let address = format!("/{}", view.query());
-    let runtime = Handle::current();
+    let (drawn, runtime) = (pages.clone(), Handle::current());
     let draw = move || {
-        let drawn = pages.draw_fleet(&view, absolute_times, &runtime);
+        let drawn = drawn.draw_fleet(&view, absolute_times, &runtime);
         drawn.ok().map(|(_, content)| content)
     };
-    live::stream(
-        &streams,
-        &address,
-        Detail::parse(uri.query()),
-        stop,
-        Arc::new(draw),
-    )
+    pages.live(&address, uri.query(), draw)
 }
 
 /// `GET /peers/{name}`
@@ -273,8 +314,7 @@ async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>, uri:
         let record = find_peer(&snapshot, &name)?;
         peer::content(&state, record, &snapshot, absolute_times(&snapshot)).ok()
     };
-    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
-    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
+    pages.live(&address, uri.query(), draw)
 }
 
 /// `GET /networks/{name}`
@@ -314,8 +354,7 @@ async fn network_updates(
         let found = find_network(&snapshot, &name)?;
         network_content(&state, found, &snapshot, absolute_times(&snapshot)).ok()
     };
-    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
-    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
+    pages.live(&address, uri.query(), draw)
 }
 
 /// Draws the parts of the page of a network that are updated live.
@@ -337,6 +376,15 @@ fn network_content(
 /// Returns the path of the page of a peer.
 fn peer_path(state: &AppState, name: &str) -> String {
     format!("{}/peers/{}", state.prefix, path_segment(name))
+}
+
+/// Returns the path of the page of a peer, else of a network, else of the agent, below the prefix.
+fn page_of(peer: Option<&str>, network: Option<&str>) -> String {
+    match (peer, network) {
+        (Some(peer), _) => format!("/peers/{}", path_segment(peer)),
+        (None, Some(network)) => format!("/networks/{}", path_segment(network)),
+        (None, None) => Place::Configuration.path().to_owned(),
+    }
 }
 
 /// Encodes a name as one segment of a path.

@@ -11,7 +11,7 @@ use crate::fleet::{
 use super::format::{
     TimeFormat, Timestamp, count, latency, number, percent, push_fmt, short_cvm, short_duration,
 };
-use super::labels;
+use super::headline;
 use super::view::{FleetView, HealthFilter};
 
 /// A card; unknown values are `None`.
@@ -19,7 +19,7 @@ pub(super) struct NetworkCard<'a> {
     pub(super) name: &'a str,
     /// CSS class: `up`, `degraded`, `down` or `unknown`, as for peers.
     pub(super) class: &'static str,
-    pub(super) order: &'static str,
+    state: &'static str,
     pub(super) head: Option<String>,
     /// Whether the head rests on the stake of the configured peers only.
     pub(super) head_of_configured: bool,
@@ -220,15 +220,9 @@ fn describe_losable(losable: Losable) -> String {
 }
 
 impl<'a> NetworkCard<'a> {
-    /// What the network does, in a word.
-    pub(super) fn state(&self) -> &'static str {
-        if self.reset.is_some() {
-            "reset"
-        } else if self.split == Evidence::Proven {
-            "split"
-        } else {
-            self.order
-        }
+    /// What the network does, in the words of all pages.
+    pub(super) const fn state(&self) -> &'static str {
+        self.state
     }
 
     pub(super) fn new(
@@ -243,23 +237,11 @@ impl<'a> NetworkCard<'a> {
             losable: describe_losable(quorum.losable),
             shares: shares(quorum),
         });
-        let quorum_lost = quorum.as_ref().is_some_and(|quorum| quorum.is_lost);
-        let counts = health_counts(snapshot, &network.name);
-        let any = |health: Health| counts.iter().any(|it| it.health == health.as_str());
-        let histories = HistoriesSummary::new(verdict.consensus.histories.as_ref());
-        let class = match verdict.order {
-            OrderState::Stalled | OrderState::Receding => "down",
-            _ if verdict.split == Evidence::Proven || quorum_lost => "down",
-            _ if verdict.reset.is_some() => "down",
-            OrderState::Unknown => "unknown",
-            _ if verdict.difference.is_some() || histories.is_different => "degraded",
-            _ if any(Health::Down) || any(Health::Degraded) => "degraded",
-            OrderState::Advancing | OrderState::Idle => "up",
-        };
+        let (state, class) = headline::state(network);
         Self {
             name: &network.name,
-            class,
-            order: labels::order_state(verdict.order),
+            class: if class.is_empty() { "up" } else { class },
+            state,
             head: verdict.head.map(number),
             head_of_configured: verdict.head_basis == Some(HeadBasis::Configured),
             finality_advanced: verdict.finality_advanced.map(|at| times.at(at)),
@@ -269,7 +251,7 @@ impl<'a> NetworkCard<'a> {
                 .map(|reset| ResetSummary::new(reset, snapshot, times)),
             stall_cause: stall_cause(verdict),
             groups: verdict.state_groups(),
-            histories,
+            histories: HistoriesSummary::new(verdict.consensus.histories.as_ref()),
             compared: ComparedSummary::new(verdict, snapshot, times),
             difference: verdict.difference.as_ref().map(describe_difference),
             split: verdict.split,
@@ -281,7 +263,7 @@ impl<'a> NetworkCard<'a> {
                 .as_ref()
                 .and_then(|it| it.accounts)
                 .map(number),
-            counts,
+            counts: health_counts(snapshot, &network.name),
         }
     }
 }

@@ -6,7 +6,7 @@ use convex_client::chain::economics::CONSENSUS_THRESHOLD;
 use crate::fleet::{NetworkSnapshot, Production, Quorum, Snapshot, StakeClass};
 
 use super::format::{Markup, TimeFormat, Timestamp, percent, push_fmt};
-use super::headline::{losable, state};
+use super::headline::losable;
 use super::network_card::{NetworkCard, describe_seconds, shares};
 
 /// Width of the bar of stake, in which a hundredth is four wide.
@@ -17,11 +17,8 @@ const RATE_SECONDS: f64 = 300.0;
 
 /// A strip; unknown values are `None`.
 pub(super) struct NetworkStrip<'a> {
-    /// What has gone wrong, and how much was compared.
+    /// What the network does, what has gone wrong, and how much was compared.
     pub(super) card: NetworkCard<'a>,
-    pub(super) state: &'static str,
-    /// CSS class of the state.
-    pub(super) class: &'static str,
     /// Final blocks a minute.
     pub(super) blocks_a_minute: Option<String>,
     pub(super) time_to_final: Option<String>,
@@ -57,12 +54,9 @@ impl<'a> NetworkStrip<'a> {
         times: TimeFormat,
     ) -> Self {
         let verdict = &network.verdict;
-        let (state, class) = state(network);
         let production = verdict.consensus.production.as_ref();
         Self {
             card: NetworkCard::new(network, snapshot, times),
-            state,
-            class: if class.is_empty() { "up" } else { class },
             blocks_a_minute: production
                 .and_then(|production| blocks_a_minute(production, times))
                 .map(|rate| format!("{rate:.1}")),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use include_dir::{Dir, include_dir};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
+use super::navigation::Place;
 use super::{Pages, Shell, html_response};
 
 static RUNBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/alerts/runbooks");
@@ -38,7 +39,7 @@ pub(super) async fn runbook(State(pages): State<Pages>, Path(alert): Path<String
     html_response(
         RunbookPage {
             text: to_html(text, ""),
-            shell: Shell::new(state, alert),
+            shell: Shell::new(state, alert).at(Place::Runbooks),
         }
         .render(),
     )
@@ -48,7 +49,7 @@ pub(super) async fn runbook(State(pages): State<Pages>, Path(alert): Path<String
 pub(super) async fn runbooks(State(pages): State<Pages>) -> Response {
     html_response(
         RunbooksPage {
-            shell: Shell::new(&pages.state, "Runbooks".to_owned()),
+            shell: Shell::new(&pages.state, "Runbooks".to_owned()).at(Place::Runbooks),
             names: alert_names().collect(),
         }
         .render(),

@@ -61,9 +61,9 @@ impl Mark {
     const fn text(self) -> &'static str {
         match self {
             Self::Good => "good",
-            Self::Degraded => "good of a degraded peer",
+            Self::Degraded => "good while degraded",
             Self::Failed => "failed",
-            Self::Excused => "failed by the monitor's own trouble",
+            Self::Excused => "failed because of the monitor itself",
             Self::Maintenance => "in maintenance",
         }
     }

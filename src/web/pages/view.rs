@@ -87,6 +87,14 @@ impl HealthFilter {
         Self::Only(Health::Up),
     ];
 
+    /// Returns the text that is shown.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Unhealthy => "not up",
+            _ => self.as_str(),
+        }
+    }
+
     /// Returns its value in the URL.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

@@ -69,7 +69,7 @@ async fn the_address_of_the_fleet_page_filters_sorts_and_groups() {
         "group region: eu sim-1 sim-2 sim-3 group region: us sim-4 sim-5"
     );
     let (_, page) = agent.get("/?q=nothing").await;
-    assert!(page.contains("None of 5 peers is like that."), "{page}");
+    assert!(page.contains("No peers match (5 in total)."), "{page}");
     let (_, page) = agent.get("/?sort=-latency&q=sim").await;
     for expected in [
         "<title>1 of 5 peers down, 1 degraded · Convex peers",
@@ -96,7 +96,7 @@ async fn the_page_of_a_peer_shows_its_problems_their_cause_and_its_history() {
         "<title>sim-2 is down · Convex peers</title>",
         "Is it this peer or the network? <span class=\"down\">The peer.</span>",
         "4 of 4 other watched peers answer",
-        "<strong>connection is refused</strong> <code>refused</code> <small class=\"quiet\"><time",
+        "<strong>connection refused</strong> <code>refused</code> <small class=\"quiet\"><time",
         " data-lasting>for ",
         "<h3>What to do</h3>",
         "action=\"/peers/sim-2/poll\"",
@@ -194,6 +194,12 @@ async fn every_answer_has_the_content_security_policy_and_every_page_obeys_it() 
         "/convex/?group=network",
         "/convex/peers/sim-2",
         "/convex/peers/none",
+        "/convex/alerts",
+        "/convex/alerts?state=bad",
+        "/convex/events",
+        "/convex/events?kind=agent_started",
+        "/convex/networks",
+        "/convex/configuration",
         "/convex/runbooks/",
         "/convex/runbooks/ConvexPeerDown",
         "/convex/live.js",

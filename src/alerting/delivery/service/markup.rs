@@ -2,6 +2,8 @@
 //! that it mentions nobody and breaks nothing, and is cut between characters, never within what
 //! stands for one.
 
+use convex_client::is_deceptive;
+
 use super::super::incident::{AlertText, Content};
 
 /// Stands for what was cut.
@@ -236,10 +238,10 @@ impl Markup {
 /// Returns how a character of a text of one line is shown; none if it is invisible and changes how
 /// others are read.
 fn visible(c: char) -> Option<char> {
+    let separates = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     match c {
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => None,
-        '\u{2028}' | '\u{2029}' => Some(' '),
-        c if c.is_control() => Some(' '),
+        _ if separates => Some(' '),
+        c if is_deceptive(c) => None,
         c => Some(c),
     }
 }

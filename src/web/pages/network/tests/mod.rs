@@ -362,7 +362,7 @@ fn the_title_and_the_icon_tell_of_a_split() {
         (content.title, content.icon)
     };
     let (title, icon) = head(&snapshot);
-    assert_eq!(title, "n: advancing · Convex peers");
+    assert_eq!(title, "n: finalising normally · Convex peers");
     assert!(icon.contains("health=up"), "{icon}");
     example::change(&mut snapshot, |verdict| {
         verdict.split = crate::fleet::Evidence::Proven;

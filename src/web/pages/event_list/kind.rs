@@ -1,0 +1,294 @@
+//! How pages show the kinds of events: their names, texts and colours.
+
+use std::time::Duration;
+
+use crate::fleet::{Condition, OrderState};
+use crate::history::EventKind;
+use crate::web::pages::format::short_duration;
+use crate::web::pages::labels;
+
+/// The kinds by what they are about, with the texts that pages show.
+pub(super) const GROUPS: [(&str, &[(&str, &str)]); 5] = [
+    (
+        "Alerts",
+        &[
+            ("alert_began", "alert began"),
+            ("alert_ended", "alert ended"),
+        ],
+    ),
+    (
+        "Peers",
+        &[
+            ("health_changed", "health"),
+            ("condition_began", "problem began"),
+            ("condition_ended", "problem ended"),
+            ("restart_inferred", "restart"),
+            ("key_changed", "key changed"),
+            ("fork_began", "state diverged"),
+            ("fork_ended", "state agrees again"),
+            ("finality_receded", "finality went back"),
+            ("stake_changed", "stake"),
+            ("evidence_kept", "evidence"),
+        ],
+    ),
+    (
+        "Networks",
+        &[
+            ("order_changed", "network"),
+            ("registered_peers_changed", "registered peers"),
+            ("states_differ_began", "states differ"),
+            ("states_differ_ended", "states agree again"),
+            ("split_began", "split"),
+            ("split_ended", "split ended"),
+            ("reset_began", "reset"),
+            ("reset_ended", "reset ended"),
+        ],
+    ),
+    (
+        "Operators",
+        &[
+            ("action_began", "action began"),
+            ("action_ended", "action ended"),
+        ],
+    ),
+    (
+        "Agent",
+        &[
+            ("config_reloaded", "configuration reloaded"),
+            ("config_refused", "configuration rejected"),
+            ("agent_started", "agent started"),
+            ("agent_stopped", "agent stopped"),
+        ],
+    ),
+];
+
+/// Whether an event is a change for the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Worse,
+    Better,
+    Neither,
+}
+
+impl Change {
+    pub(super) const ALL: [Self; 3] = [Self::Worse, Self::Better, Self::Neither];
+
+    /// Returns its value in an address.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Worse => "worse",
+            Self::Better => "better",
+            Self::Neither => "neither",
+        }
+    }
+
+    pub(super) fn of(kind: &EventKind) -> Self {
+        match kind {
+            EventKind::HealthChanged { from, to, .. } => {
+                // A peer about which nothing is known is neither better nor worse than a down one.
+                let rank = |health: &str| match health {
+                    "up" => 0,
+                    "degraded" => 1,
+                    _ => 2,
+                };
+                match rank(to).cmp(&rank(from)) {
+                    std::cmp::Ordering::Less => Self::Better,
+                    std::cmp::Ordering::Equal if to == "down" => Self::Worse,
+                    std::cmp::Ordering::Equal => Self::Neither,
+                    std::cmp::Ordering::Greater => Self::Worse,
+                }
+            }
+            EventKind::OrderChanged { to, .. } => match &**to {
+                "advancing" | "idle" => Self::Better,
+                _ => Self::Worse,
+            },
+            EventKind::ConditionBegan { .. }
+            | EventKind::KeyChanged { .. }
+            | EventKind::ForkBegan { .. }
+            | EventKind::FinalityReceded { .. }
+            | EventKind::StatesDifferBegan { .. }
+            | EventKind::SplitBegan
+            | EventKind::ResetBegan { .. }
+            | EventKind::AlertBegan { .. }
+            | EventKind::ConfigRefused { .. } => Self::Worse,
+            EventKind::ConditionEnded { .. }
+            | EventKind::ForkEnded
+            | EventKind::StatesDifferEnded
+            | EventKind::SplitEnded
+            | EventKind::ResetEnded
+            | EventKind::AlertEnded { .. } => Self::Better,
+            EventKind::RestartInferred
+            | EventKind::StakeChanged { .. }
+            | EventKind::RegisteredPeersChanged { .. }
+            | EventKind::EvidenceKept { .. }
+            | EventKind::ActionBegan { .. }
+            | EventKind::ActionEnded { .. }
+            | EventKind::ConfigReloaded { .. }
+            | EventKind::AgentStarted { .. }
+            | EventKind::AgentStopped => Self::Neither,
+        }
+    }
+}
+
+/// Returns the text of a kind.
+pub(super) fn kind_text(name: &str) -> &'static str {
+    let mut kinds = GROUPS.iter().flat_map(|(_, kinds)| kinds.iter());
+    let found = kinds.find(|(kind, _)| *kind == name);
+    found.map_or("event", |(_, text)| text)
+}
+
+/// Returns the CSS class of an event.
+pub(super) fn class(kind: &EventKind) -> &'static str {
+    let is_severe = match kind {
+        EventKind::HealthChanged { to, .. } => to == "down",
+        EventKind::OrderChanged { to, .. } => to != "unknown",
+        EventKind::AlertBegan { severity, .. } => severity == "critical",
+        EventKind::ForkBegan { .. }
+        | EventKind::FinalityReceded { .. }
+        | EventKind::SplitBegan
+        | EventKind::ResetBegan { .. } => true,
+        _ => false,
+    };
+    match Change::of(kind) {
+        Change::Worse if is_severe => "down",
+        Change::Worse => "degraded",
+        Change::Better => "up",
+        Change::Neither => "unknown",
+    }
+}
+
+/// Describes an event in one line.
+pub(super) fn describe(kind: &EventKind, at: std::time::SystemTime) -> String {
+    let text = match kind {
+        EventKind::ConditionBegan { condition } => condition_text(condition),
+        EventKind::ConditionEnded { condition } => {
+            format!("no longer: {}", condition_text(condition))
+        }
+        EventKind::OrderChanged { from, to } => {
+            format!("{}, was {}", order_text(to), order_text(from))
+        }
+        EventKind::AlertBegan { summary, .. } => summary.clone(),
+        EventKind::AlertEnded {
+            summary,
+            starts_at,
+            why,
+            ..
+        } => {
+            let lasted: Duration = at.duration_since(starts_at.time()).unwrap_or_default();
+            let lasted = short_duration(lasted);
+            if why.is_empty() {
+                format!("ended after {lasted}: {summary}")
+            } else {
+                format!("ended after {lasted}, {why}: {summary}")
+            }
+        }
+        EventKind::EvidenceKept { condition, .. } => {
+            format!("evidence was kept: {}", condition_text(condition))
+        }
+        other => other.to_string(),
+    };
+    // The errors of a configuration have a line each.
+    text.trim_end().replace('\n', "; ")
+}
+
+/// Returns the text of a condition; that of a later version is its label.
+pub(super) fn condition_text(label: &str) -> String {
+    Condition::named(label).map_or_else(
+        || label.replace('_', " "),
+        |condition| labels::condition(condition).to_owned(),
+    )
+}
+
+fn order_text(label: &str) -> String {
+    let states = [
+        OrderState::Unknown,
+        OrderState::Receding,
+        OrderState::Stalled,
+        OrderState::Advancing,
+        OrderState::Idle,
+    ];
+    let found = states.into_iter().find(|state| state.as_str() == label);
+    found.map_or_else(
+        || label.to_owned(),
+        |state| labels::order_state(state).to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_text() {
+        let mut texts: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, kinds)| kinds.iter().map(|(kind, _)| *kind))
+            .collect();
+        let mut names = EventKind::NAMES.to_vec();
+        texts.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(texts, names);
+    }
+
+    #[test]
+    fn a_change_of_health_is_for_the_better_or_the_worse() {
+        for (from, to, change, expected) in [
+            ("up", "down", Change::Worse, "down"),
+            ("up", "degraded", Change::Worse, "degraded"),
+            ("up", "unknown", Change::Worse, "degraded"),
+            ("unknown", "down", Change::Worse, "down"),
+            ("down", "unknown", Change::Neither, "unknown"),
+            ("down", "degraded", Change::Better, "up"),
+            ("unknown", "up", Change::Better, "up"),
+        ] {
+            let kind = EventKind::HealthChanged {
+                from: from.into(),
+                to: to.into(),
+                why: String::new(),
+            };
+            assert_eq!(
+                (Change::of(&kind), class(&kind)),
+                (change, expected),
+                "{from} {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn events_are_described_in_the_words_of_the_pages() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let condition = |label: &'static str| EventKind::ConditionEnded {
+            condition: label.into(),
+        };
+        for (kind, expected) in [
+            (condition("clock_skew"), "no longer: clock is off"),
+            (condition("of_later_version"), "no longer: of later version"),
+            (
+                EventKind::OrderChanged {
+                    from: "advancing".into(),
+                    to: "stalled".into(),
+                },
+                "stalled, was finalising normally",
+            ),
+            (
+                EventKind::AlertEnded {
+                    alertname: "ConvexPeerDown".into(),
+                    severity: "critical".into(),
+                    service: None,
+                    summary: "a of main is down".to_owned(),
+                    starts_at: (at - Duration::from_secs(300)).into(),
+                    why: "maintenance".to_owned(),
+                },
+                "ended after 5 min, maintenance: a of main is down",
+            ),
+            (
+                EventKind::config_refused("one\ntwo\n"),
+                "the new configuration was rejected: one; two",
+            ),
+        ] {
+            assert_eq!(describe(&kind, at), expected);
+        }
+    }
+}
