@@ -38,6 +38,10 @@ try {
   await shoot(browser, ofReal, '/peers/peer-0', 'real-peer')
   await shoot(browser, ofFaulty, '/', 'faulty', { width: 1440, height: 1100 })
   await shoot(browser, ofFaulty, '/peers/sim-4', 'faulty-peer', { height: 900 })
+  await shoot(browser, ofFaulty, '/peers/sim-3', 'down-peer', { height: 900 })
+  await shoot(browser, ofFaulty, '/peers/sim-4/charts', 'peer-charts', { width: 1440, height: 900 })
+  await shoot(browser, ofFaulty, '/peers/sim-3', 'phone-peer', { width: 390, height: 844 })
+  await shoot(browser, ofFaulty, '/peers/sim-4/charts', 'phone-charts', { width: 390, height: 844 })
   await shoot(browser, ofFaulty, '/', 'phone', { width: 390, height: 844 })
 } finally {
   for (const end of ends.reverse()) await end()

@@ -18,9 +18,13 @@ use crate::support::program::file_contains;
 const MARK: &str = "pl4nted";
 
 /// Routes of an agent with a peer called `own`.
-const ROUTES: [&str; 22] = [
+const ROUTES: [&str; 26] = [
     "/",
     "/peers/own",
+    "/peers/own/charts",
+    "/peers/own/events",
+    "/peers/own/diagnostics",
+    "/runbooks/ConvexPeerDown?peer=own",
     "/peers/none",
     "/metrics",
     "/config",

@@ -6,12 +6,12 @@ mod alerts;
 mod availability;
 mod chart;
 mod columns;
+mod conditions;
 mod diagnosis;
 mod facts;
 mod fleet;
 mod format;
 mod headline;
-mod history_panel;
 mod icon;
 mod labels;
 mod live;
@@ -20,9 +20,9 @@ mod network_card;
 mod network_strip;
 mod peer;
 mod peer_link;
-mod poll;
 mod row;
 mod runbook;
+mod runbook_commands;
 mod selection;
 mod sparklines;
 mod vantages;
@@ -45,7 +45,6 @@ use super::{AppState, internal_error};
 use alerts::{AlertsSection, Scope};
 use availability::AvailabilityCache;
 use format::{Markup, TimeFormat};
-use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
 use live::{Detail, LiveStreams};
 use view::FleetView;
@@ -183,9 +182,7 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route("/live", get(fleet_updates))
         .route("/networks/{name}", get(network))
         .route("/networks/{name}/live", get(network_updates))
-        .route("/peers/{name}", get(peer))
-        .route("/peers/{name}/live", get(peer_updates))
-        .route("/peers/{name}/poll", poll::route(api))
+        .merge(peer::routes(api))
         .route("/actions", get(actions::page).post(actions::act))
         .route("/runbooks/", get(runbook::runbooks))
         .route("/runbooks/{alert}", get(runbook::runbook))
@@ -197,6 +194,10 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route(
             "/live.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("live.js"))),
+        )
+        .route(
+            "/charts.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("charts.js"))),
         )
         .with_state(pages.clone())
 }
@@ -234,46 +235,6 @@ async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
         stop,
         Arc::new(draw),
     )
-}
-
-/// `GET /peers/{name}`
-async fn peer(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
-    let state = &pages.state;
-    let snapshot = state.fleet.snapshot();
-    let Some(record) = find_peer(&snapshot, &name) else {
-        return message(
-            state,
-            StatusCode::NOT_FOUND,
-            &format!("No peer is called {}.", format::sanitize(&name)),
-        );
-    };
-    let history = HistoryPanel::read(&state.history, record, uri.query(), snapshot.wall).await;
-    let page =
-        peer::content(state, record, &snapshot, relative_times(&snapshot)).and_then(|content| {
-            peer::PeerPage {
-                shell: Shell::of(state, &content),
-                content,
-                name: &record.peer.name,
-                network: &record.peer.network,
-                live: format!("{}/live", peer_path(state, &record.peer.name)),
-                history,
-            }
-            .render()
-        });
-    html_response(page)
-}
-
-/// `GET /peers/{name}/live`
-async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
-    let state = pages.state.clone();
-    let address = peer_path(&state, &name);
-    let draw = move || {
-        let snapshot = state.fleet.snapshot();
-        let record = find_peer(&snapshot, &name)?;
-        peer::content(&state, record, &snapshot, absolute_times(&snapshot)).ok()
-    };
-    let (detail, stop) = (Detail::parse(uri.query()), pages.state.stop.clone());
-    live::stream(&pages.streams, &address, detail, stop, Arc::new(draw))
 }
 
 /// `GET /networks/{name}`
