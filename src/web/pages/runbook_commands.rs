@@ -80,7 +80,7 @@ impl RunbookNames {
                 Transport::Http
             });
         }
-        let first_endpoint = words.iter().position(|word| is_endpoint(word));
+        let first_endpoint = words.iter().position(&is_endpoint);
         let mut filled = Vec::new();
         for (i, word) in words.iter().enumerate() {
             if Some(i) == first_endpoint {
