@@ -125,7 +125,7 @@ impl Chart {
                     WIDTH - RIGHT,
                     LEFT - 6.0,
                     y + 4.0,
-                    format(tick)
+                    tick_text(&format(tick))
                 ),
             );
         }
@@ -307,6 +307,11 @@ impl Axis {
             .map(|i| self.low + self.step * f64::from(i))
             .take_while(|tick| *tick <= self.high + self.step * 1e-6)
     }
+}
+
+/// Returns the text of a round number without the zeros of its fraction.
+fn tick_text(text: &str) -> String {
+    text.replace(".00 ", " ").replace(".0 ", " ")
 }
 
 fn seconds_since_epoch(at: SystemTime) -> u64 {

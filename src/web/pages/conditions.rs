@@ -24,6 +24,7 @@ pub(super) struct ConditionLink {
     pub(super) text: &'static str,
     pub(super) label: &'static str,
     pub(super) alert: &'static str,
+    pub(super) severity: Severity,
     /// Since when its cause has lasted.
     pub(super) since: Option<Timestamp>,
 }
@@ -34,6 +35,7 @@ pub(super) fn condition_links(record: &PeerRecord, times: TimeFormat) -> Vec<Con
         text: text(condition, record),
         label: condition.as_str(),
         alert: runbook(condition, record),
+        severity: severity(condition, record),
         since: record
             .condition_since
             .get(&condition)

@@ -8,7 +8,10 @@ use include_dir::{Dir, include_dir};
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 use url::form_urlencoded;
 
+use crate::fleet::Condition;
+
 use super::format::Markup;
+use super::labels;
 use super::runbook_commands::{RunbookNames, agent_url, is_command};
 use super::{Pages, Shell, find_peer, html_response, path_segment};
 
@@ -124,6 +127,14 @@ const fn lower(level: HeadingLevel) -> HeadingLevel {
     }
 }
 
+/// Returns the text for a condition, as the page around the runbook has it, instead of its label.
+fn in_words(label: CowStr<'_>) -> Event<'_> {
+    match Condition::named(&label) {
+        Some(condition) => Event::Text(CowStr::from(labels::condition(condition))),
+        None => Event::Code(label),
+    }
+}
+
 /// The page on which a runbook is shown.
 struct Page<'a> {
     prefix: &'a str,
@@ -137,8 +148,22 @@ impl Page<'_> {
     /// Converts a runbook, or a part of one, to HTML.
     fn to_html(&self, markdown: &str) -> String {
         let events = Parser::new_ext(markdown, Options::ENABLE_TABLES);
+        // Whether the event belongs to what a list item is about: its text up to a colon.
+        let mut is_head = false;
+        let events = events.flat_map(|event| {
+            match &event {
+                Event::Start(Tag::Item) => is_head = true,
+                Event::Text(text) if text.contains(':') => is_head = false,
+                Event::End(TagEnd::Item) => is_head = false,
+                _ => {}
+            }
+            match event {
+                Event::Code(label) if is_head && self.is_embedded => vec![in_words(label)],
+                event => self.adapt(event),
+            }
+        });
         let mut text = String::new();
-        html::push_html(&mut text, events.flat_map(|event| self.adapt(event)));
+        html::push_html(&mut text, events);
         text
     }
 
@@ -274,6 +299,25 @@ mod tests {
         assert!(first.0.contains("convex-peer-monitor probe"), "{first}");
         assert!(!first.0.contains("<h") && rest.0.contains("<h3>Meaning</h3>"));
         assert!(embedded("../config", "", &names).is_none());
+    }
+
+    #[test]
+    fn the_causes_in_an_embedded_runbook_have_the_words_of_the_page() {
+        let names = names();
+        let causes = "- `refused`, `other`: not `refused`\n";
+        let html = |is_embedded| {
+            Page {
+                prefix: "",
+                names: Some(&names),
+                is_embedded,
+            }
+            .to_html(causes)
+        };
+        assert_eq!(
+            html(true),
+            "<ul>\n<li>connection is refused, <code>other</code>: not <code>refused</code></li>\n</ul>\n"
+        );
+        assert!(html(false).contains("<li><code>refused</code>, "));
     }
 
     #[test]

@@ -99,8 +99,7 @@ async fn assert_shows(agent: &Agent, path: &str, texts: &[&str]) {
 #[tokio::test]
 async fn the_page_of_a_peer_has_an_overview_charts_events_and_diagnostics() {
     let (agent, network) = fleet("").await;
-    let runbook =
-        "<article class=\"problem\">\n<h3>connection is refused <small class=\"quiet\"><time";
+    let runbook = "<article class=\"problem is-critical\">\n<h3>connection is refused <small class=\"quiet\"><time";
     let command = format!(
         "<code>convex-peer-monitor probe http://{} tcp://{}</code> \
          <button type=\"button\" class=\"copy\">Copy</button>",

@@ -127,12 +127,15 @@ pub(super) fn key_figures(
     figures.sort_by_key(|(place, _)| *place);
     let figures = figures.into_iter().map(|(_, entry)| entry);
     figures
-        .map(|entry| match entry.name {
-            "Own" => Entry {
-                name: "Own stake",
-                ..entry
-            },
-            _ => entry,
+        .map(|entry| {
+            // Their group says what these are of; here they stand alone.
+            let name = match entry.name {
+                "Own" => "Own stake",
+                "Final" => "Final blocks",
+                "Not final yet" => "Pending blocks",
+                name => name,
+            };
+            Entry { name, ..entry }
         })
         .collect()
 }

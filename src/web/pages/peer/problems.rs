@@ -3,6 +3,7 @@
 
 use askama::Template;
 
+use crate::config::Severity;
 use crate::fleet::{Health, PeerRecord};
 use crate::web::pages::conditions::{ConditionLink, PEER_DOWN, condition_links};
 use crate::web::pages::format::{TimeFormat, Timestamp};
@@ -32,6 +33,8 @@ struct Problem {
     texts: Vec<&'static str>,
     /// Since when the first of them has lasted.
     since: Option<Timestamp>,
+    /// The highest of theirs.
+    severity: Severity,
     alert: &'static str,
     runbook: Option<Embedded>,
 }
@@ -50,6 +53,7 @@ impl<'a> Problems<'a> {
                 None => problems.push(Problem {
                     texts: vec![link.text],
                     since: link.since,
+                    severity: link.severity,
                     alert: link.alert,
                     runbook: runbook::embedded(link.alert, prefix, names),
                 }),
@@ -73,6 +77,7 @@ fn links(record: &PeerRecord, times: TimeFormat) -> Vec<ConditionLink> {
             text: "down",
             label: "down",
             alert: PEER_DOWN,
+            severity: Severity::Critical,
             since: None,
         };
         links.insert(0, down);
