@@ -33,6 +33,9 @@ test('a real network is shown, and a killed peer turns red without a reload', as
   await row.locator('th a').click()
   await open
   assert.match(await page.locator('#verdict').innerText(), /down/)
+  assert.match(await page.locator('#problems').innerText(), /ConvexPeerDown/)
+  await page.getByRole('link', { name: 'Diagnostics' }).click()
+  await page.waitForURL('**/peers/peer-1/diagnostics')
   assert.match(await page.locator('#transcripts').innerText(), /refused/)
   assert.match(await page.locator('#facts').innerText(), /Genesis/)
   await site.assertPolicyHolds()

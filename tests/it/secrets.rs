@@ -24,6 +24,10 @@ const SEED: &str = "c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ff
 const ROUTES: [&str; 26] = [
     "/",
     "/peers/own",
+    "/peers/own/charts",
+    "/peers/own/events",
+    "/peers/own/diagnostics",
+    "/runbooks/ConvexPeerDown?peer=own",
     "/peers/none",
     "/metrics",
     "/config",

@@ -5,6 +5,7 @@ use crate::fleet::{
     Condition, Evidence, Health, NetworkSnapshot, OrderState, PeerRecord, Snapshot,
 };
 
+use super::conditions::condition_texts;
 use super::format::number;
 use super::labels;
 use super::network_card::stall_cause;
@@ -26,11 +27,11 @@ impl Cause {
     /// Returns the text for the page.
     pub(super) const fn text(self) -> &'static str {
         match self {
-            Self::NoProblem => "Neither: all is well.",
+            Self::NoProblem => "Neither: no problem was found.",
             Self::Peer => "The peer.",
             Self::Network => "The network.",
             Self::Both => "Both.",
-            Self::Monitor => "Perhaps neither: this monitor has trouble of its own.",
+            Self::Monitor => "Perhaps neither: this monitor has a problem.",
             Self::Unclear => "Not clear.",
         }
     }
@@ -136,12 +137,14 @@ impl OtherPeers {
 
     fn evidence(&self, network: Option<&NetworkSnapshot>) -> String {
         if self.watched == 0 {
-            return "No other peer of the network is watched, so the network cannot be told from this peer; a peer with role \
-                    reference, or discovery, would tell."
+            return "This is the only peer that is watched on this network, so a problem of the network \
+                    cannot be told apart from one of the peer. Add a reference peer, or enable \
+                    discovery."
                 .to_owned();
         }
         if network.is_some_and(|network| network.verdict.reset.is_some()) {
-            return "All polled peers of the network show one genesis hash that is not the network's: it was reset."
+            return "All polled peers of the network show the same genesis hash, which is not the \
+                    configured one: the network was reset."
                 .to_owned();
         }
         let answering = format!(
@@ -201,16 +204,12 @@ fn is_process_gone(record: &PeerRecord, snapshot: &Snapshot) -> bool {
 
 fn peer_evidence(record: &PeerRecord) -> String {
     let health = match record.health {
-        Health::Unknown => "Nothing certain is known of this peer",
-        Health::Up => "This peer answers, and nothing is in force against it",
+        Health::Unknown => "The state of this peer is not known",
+        Health::Up => "This peer answers, and no problem was found",
         Health::Degraded => "This peer answers",
         Health::Down => "This peer is down",
     };
-    let conditions: Vec<&str> = record
-        .conditions
-        .iter()
-        .map(|it| labels::condition(*it))
-        .collect();
+    let conditions = condition_texts(record);
     if conditions.is_empty() {
         format!("{health}.")
     } else {
@@ -224,17 +223,18 @@ fn process_evidence(record: &PeerRecord, snapshot: &Snapshot) -> Option<String> 
     Some(match (process.process_up, process.pid) {
         (Some(true), Some(pid)) if answers => format!("Its process runs on this host (id {pid})."),
         (Some(true), Some(pid)) => format!(
-            "Its process runs on this host (id {pid}) and does not answer as it should: it hangs, or does not listen where it is asked."
+            "Its process runs on this host (id {pid}) but does not answer correctly: it hangs, or listens \
+             at another address."
         ),
         (Some(true), None) => "Its process runs on this host.".to_owned(),
-        (Some(false), _) => "Its process is not there on this host.".to_owned(),
-        (None, _) => "Whether its process runs cannot be told.".to_owned(),
+        (Some(false), _) => "Its process does not run on this host.".to_owned(),
+        (None, _) => "It is not known whether its process runs.".to_owned(),
     })
 }
 
 fn monitor_evidence(record: &PeerRecord, snapshot: &Snapshot) -> String {
     if let Some(excuse) = record.excuse {
-        return format!("The last poll is not held against it: {excuse}.");
+        return format!("The last failed poll does not count: {excuse}.");
     }
     let failing: Vec<&str> = snapshot
         .checks
@@ -243,8 +243,11 @@ fn monitor_evidence(record: &PeerRecord, snapshot: &Snapshot) -> String {
         .map(|(check, _)| check.as_str())
         .collect();
     if failing.is_empty() {
-        "This monitor finds nothing wrong with itself.".to_owned()
+        "The checks of this monitor itself pass.".to_owned()
     } else {
-        format!("This monitor's own checks fail: {}.", failing.join(", "))
+        format!(
+            "Checks of this monitor itself fail: {}.",
+            failing.join(", ")
+        )
     }
 }

@@ -285,13 +285,50 @@ document.addEventListener('keydown', (event) => {
   action()
 })
 
-// History is read from disk, so it is not part of the stream: it is reloaded periodically.
+// History is read from disk, so it is not part of the stream: it is reloaded periodically, unless somebody fills in its form.
 const reloaded = document.querySelector('[data-reload-seconds]')
 if (reloaded) {
   setInterval(() => {
-    if (!document.hidden && !isSelected(reloaded)) navigate(location.href)
+    const isTyping = reloaded.contains(document.activeElement?.closest('form'))
+    if (!document.hidden && !isTyping && !isSelected(reloaded)) navigate(location.href)
   }, reloaded.dataset.reloadSeconds * 1_000)
 }
+
+// --- "Poll now" ---
+
+document.addEventListener('submit', async (event) => {
+  const form = event.target
+  if (!form.matches('.poll-now')) return
+  event.preventDefault()
+  const result = document.getElementById('poll-result')
+  result.textContent = 'Polling…'
+  try {
+    const response = await fetch(form.action, { method: 'POST' })
+    const other = new DOMParser().parseFromString(await response.text(), 'text/html')
+    const found = other.querySelector('#poll-result') ?? other.querySelector('main')
+    result.replaceChildren(...found.childNodes)
+    updateTimes(result)
+  } catch {
+    result.textContent = 'The agent does not answer.'
+  }
+})
+
+// --- commands to copy ---
+
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('button.copy')
+  if (!button) return
+  const code = button.parentElement.querySelector('code')
+  try {
+    await navigator.clipboard.writeText(code.textContent)
+  } catch {
+    // Browsers have no clipboard for pages over plain HTTP. What is selected can be copied by hand at least.
+    getSelection().selectAllChildren(code)
+    document.execCommand('copy')
+  }
+  button.textContent = 'Copied'
+  setTimeout(() => { button.textContent = 'Copy' }, 2_000)
+})
 
 updateTimes(document)
 connect()

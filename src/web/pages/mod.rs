@@ -7,6 +7,7 @@ mod alerts;
 mod availability;
 mod chart;
 mod columns;
+mod conditions;
 mod configuration;
 mod diagnosis;
 mod event_list;
@@ -14,7 +15,6 @@ mod facts;
 mod fleet;
 mod format;
 mod headline;
-mod history_panel;
 mod icon;
 mod labels;
 mod ladder;
@@ -28,9 +28,9 @@ mod network_strip;
 mod peer;
 mod peer_link;
 mod period;
-mod poll;
 mod row;
 mod runbook;
+mod runbook_commands;
 mod selection;
 mod sparklines;
 mod vantages;
@@ -53,7 +53,6 @@ use super::{AppState, internal_error};
 use alerts::{AlertsSection, Scope};
 use availability::AvailabilityCache;
 use format::{Markup, TimeFormat};
-use history_panel::HistoryPanel;
 use icon::fleet_icon_url;
 use live::{Detail, LiveStreams};
 use navigation::{Link, Place, alert_count, links};
@@ -223,9 +222,7 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route("/live", get(fleet_updates))
         .route("/networks/{name}", get(network))
         .route("/networks/{name}/live", get(network_updates))
-        .route("/peers/{name}", get(peer))
-        .route("/peers/{name}/live", get(peer_updates))
-        .route("/peers/{name}/poll", poll::route(api))
+        .merge(peer::routes(api))
         .route("/alerts", get(alert_list::page))
         .route("/alerts/live", get(alert_list::updates))
         .route("/events", get(event_list::page))
@@ -246,6 +243,10 @@ pub(super) fn routes(pages: &Pages, api: Router) -> Router {
         .route(
             "/live.js",
             get(async || asset("text/javascript; charset=utf-8", include_str!("live.js"))),
+        )
+        .route(
+            "/charts.js",
+            get(async || asset("text/javascript; charset=utf-8", include_str!("charts.js"))),
         )
         .with_state(pages.clone())
 }
@@ -274,45 +275,6 @@ async fn fleet_updates(State(pages): State<Pages>, uri: Uri) -> Response {
     let draw = move || {
         let drawn = drawn.draw_fleet(&view, absolute_times, &runtime);
         drawn.ok().map(|(_, content)| content)
-    };
-    pages.live(&address, uri.query(), draw)
-}
-
-/// `GET /peers/{name}`
-async fn peer(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
-    let state = &pages.state;
-    let snapshot = state.fleet.snapshot();
-    let Some(record) = find_peer(&snapshot, &name) else {
-        return message(
-            state,
-            StatusCode::NOT_FOUND,
-            &format!("No peer is called {}.", format::sanitize(&name)),
-        );
-    };
-    let history = HistoryPanel::read(&state.history, record, uri.query(), snapshot.wall).await;
-    let page =
-        peer::content(state, record, &snapshot, relative_times(&snapshot)).and_then(|content| {
-            peer::PeerPage {
-                shell: Shell::of(state, &content),
-                content,
-                name: &record.peer.name,
-                network: &record.peer.network,
-                live: format!("{}/live", peer_path(state, &record.peer.name)),
-                history,
-            }
-            .render()
-        });
-    html_response(page)
-}
-
-/// `GET /peers/{name}/live`
-async fn peer_updates(State(pages): State<Pages>, Path(name): Path<String>, uri: Uri) -> Response {
-    let state = pages.state.clone();
-    let address = peer_path(&state, &name);
-    let draw = move || {
-        let snapshot = state.fleet.snapshot();
-        let record = find_peer(&snapshot, &name)?;
-        peer::content(&state, record, &snapshot, absolute_times(&snapshot)).ok()
     };
     pages.live(&address, uri.query(), draw)
 }

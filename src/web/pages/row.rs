@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use askama::Template;
 
-use crate::alerting;
 use crate::config::Role;
 use crate::fleet::{Comparison, Condition, Health, OrderState, PeerRecord, Snapshot};
 use crate::history::Poll;
 
 use super::availability::Availability;
 use super::columns::{Column, Columns};
+use super::conditions::{ConditionLink, condition_links};
 use super::format::{
     Markup, TimeFormat, Timestamp, latency, number, offset, percent, sanitize, short_cvm,
     short_duration,
@@ -48,15 +48,6 @@ pub(super) struct Row<'a> {
     stake: Option<StakeCell>,
     skew: Option<ClockCell>,
     certificate: Option<CertificateCell>,
-}
-
-/// A condition with the name of its runbook.
-pub(super) struct ConditionLink {
-    pub(super) text: &'static str,
-    pub(super) label: &'static str,
-    pub(super) alert: &'static str,
-    /// Since when its cause has lasted.
-    pub(super) since: Option<Timestamp>,
 }
 
 struct EndpointCell<'a> {
@@ -111,20 +102,6 @@ struct CertificateCell {
     days: String,
     ends: Timestamp,
     ends_soon: bool,
-}
-
-/// Returns the conditions of a peer with their runbooks.
-pub(super) fn condition_links(record: &PeerRecord, times: TimeFormat) -> Vec<ConditionLink> {
-    let link = |condition: &Condition| ConditionLink {
-        text: labels::condition(*condition),
-        label: condition.as_str(),
-        alert: alerting::alert_for_condition(*condition),
-        since: record
-            .condition_since
-            .get(condition)
-            .map(|since| times.lasting(*since)),
-    };
-    record.conditions.iter().map(link).collect()
 }
 
 /// What rows of one page share.

@@ -87,46 +87,170 @@ async fn the_address_of_the_fleet_page_filters_sorts_and_groups() {
     agent.stop().await;
 }
 
+/// Asserts that the page at `path` has all of these texts.
+async fn assert_shows(agent: &Agent, path: &str, texts: &[&str]) {
+    let (status, page) = agent.get(path).await;
+    assert_eq!(status, 200, "{path}");
+    for text in texts {
+        assert!(page.contains(text), "{path}: {text} is not in {page}");
+    }
+}
+
 #[tokio::test]
-async fn the_page_of_a_peer_shows_its_problems_their_cause_and_its_history() {
-    let (agent, _network) = fleet("").await;
-    let (status, page) = agent.get("/peers/sim-2").await;
-    assert_eq!(status, 200);
-    for expected in [
-        "<title>sim-2 is down · Convex peers</title>",
-        "Is it this peer or the network? <span class=\"down\">The peer.</span>",
-        "4 of 4 other watched peers answer",
-        "<strong>connection refused</strong> <code>refused</code> <small class=\"quiet\"><time",
-        " data-lasting>for ",
-        "<h3>What to do</h3>",
-        "action=\"/peers/sim-2/poll\"",
-        "Last failed poll, <time datetime=",
-    ] {
-        assert!(page.contains(expected), "{expected} is not in {page}");
-    }
-    let (_, page) = agent.get("/peers/sim-1").await;
-    for expected in [
-        "<span class=\"up\">Neither: all is well.</span>",
-        "<strong>100\u{a0}%</strong>",
-        "<code><bdi>0x",
-        "STATUS over tcp, <time",
-        "query over tcp, <time",
-        "<svg class=\"chart\" role=\"img\"",
-        "(coin-supply)",
-        "<caption>Compared with peers</caption>",
-    ] {
-        assert!(page.contains(expected), "{expected} is not in {page}");
-    }
-    for span in ["1h", "6h", "24h", "7d", "90d"] {
-        let (status, page) = agent.get(&format!("/peers/sim-1?span={span}")).await;
-        let current = format!("<a href=\"?span={span}\" aria-current=\"true\">");
-        assert!(status == 200 && page.contains(&current), "{span}: {page}");
-    }
-    let (status, page) = agent.get("/peers/%3Cscript%3E").await;
-    assert!(
-        status == 404 && page.contains("No peer is called &#60;script&#62;."),
-        "{status}: {page}"
+async fn the_page_of_a_peer_has_an_overview_charts_events_and_diagnostics() {
+    let (agent, network) = fleet("").await;
+    let runbook = "<article class=\"problem is-critical\">\n<h3>connection is refused <small class=\"quiet\"><time";
+    let command = format!(
+        "<code>convex-peer-monitor probe http://{} tcp://{}</code> \
+         <button type=\"button\" class=\"copy\">Copy</button>",
+        network.http(2),
+        network.tcp(2)
     );
+    assert_shows(
+        &agent,
+        "/peers/sim-2",
+        &[
+            "<title>sim-2 is down · Convex peers</title>",
+            "<a href=\"/peers/sim-2\" aria-current=\"page\">Overview</a><a href=\"/peers/sim-2/charts\">",
+            "<p class=\"trouble\">connection is refused",
+            "Is it this peer or the network? <span class=\"down\">The peer.</span>",
+            "4 of 4 other watched peers answer",
+            runbook,
+            &command,
+            " data-lasting>for ",
+            "<h3>What to do</h3>",
+            "<a class=\"act\" href=\"/runbooks/ConvexPeerDown?peer=sim-2\">",
+            "action=\"/peers/sim-2/poll\"",
+            "<span class=\"event down\"><bdi>down, was ",
+        ],
+    )
+    .await;
+    let (_, page) = agent.get("/peers/sim-2").await;
+    let down = page.matches("/runbooks/ConvexPeerDown?").count();
+    assert_eq!(down, 1, "both endpoints have one runbook: {page}");
+    assert_shows(
+        &agent,
+        "/peers/sim-1",
+        &[
+            "<span class=\"up\">Neither: no problem was found.</span>",
+            "<dt>Latency over tcp</dt>",
+            "24 h <strong>100\u{a0}%</strong> <small class=\"quiet\">",
+            " of data</small>",
+            "<svg class=\"chart\" role=\"img\"",
+        ],
+    )
+    .await;
+    assert_shows(
+        &agent,
+        "/peers/sim-1/diagnostics",
+        &[
+            "<title>sim-1 is up · Diagnostics · Convex peers</title>",
+            "data-live=\"/peers/sim-1/diagnostics/live\"",
+            "action=\"/peers/sim-1/poll?tab=diagnostics\"",
+            "<code><bdi>0x",
+            "STATUS over tcp, <time",
+            "query over tcp, <time",
+            "(coin-supply)",
+            "<caption>Compared with peers</caption>",
+            "Last successful poll, <time datetime=",
+        ],
+    )
+    .await;
+    assert_shows(
+        &agent,
+        "/peers/sim-2/events",
+        &["<li id=\"event-", "connection is refused"],
+    )
+    .await;
+    let (_, events) = agent.get("/peers/sim-2/events?before=1").await;
+    assert!(events.contains("Nothing has happened yet."), "{events}");
+    assert!(events.contains(">Newest</a>"), "{events}");
+    for (path, expected) in [
+        ("/peers/%3Cscript%3E", "No peer is called &#60;script&#62;."),
+        ("/peers/none/charts", "No peer is called none."),
+        (
+            "/peers/sim-1/nothing",
+            "has no part &#34;nothing&#34;; its parts are: charts events diagnostics.",
+        ),
+    ] {
+        let (status, page) = agent.get(path).await;
+        assert!(status == 404 && page.contains(expected), "{path}: {page}");
+    }
+    let (status, _) = agent.get("/peers/sim-1/nothing/live").await;
+    assert_eq!(status, 404);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_address_of_charts_says_which_time_they_show() {
+    let (agent, _network) = fleet("").await;
+    assert_shows(
+        &agent,
+        "/peers/sim-1/charts",
+        &[
+            "<a href=\"?\" aria-current=\"true\">last polls</a>",
+            "<figcaption>Latency",
+            "<figcaption>Finality delay",
+            "<figcaption>Pending blocks",
+            "<th scope=\"col\" data-chart=\"0\" data-line=\"0\">Latency: http</th>",
+            "<script src=\"/charts.js\" defer></script>",
+            "<meta http-equiv=\"refresh\"",
+        ],
+    )
+    .await;
+    for span in ["1h", "6h", "24h", "7d", "90d"] {
+        let current = format!("<a href=\"?span={span}\" aria-current=\"true\">");
+        let path = format!("/peers/sim-1/charts?span={span}");
+        assert_shows(&agent, &path, &[&current]).await;
+    }
+    let past = "/peers/sim-1/charts?from=2026-01-31T11%3A00&to=2026-01-31T12%3A00";
+    assert_shows(
+        &agent,
+        past,
+        &[
+            "value=\"2026-01-31T11:00:00\"",
+            "href=\"?from=2026-01-31T12:00:00Z&#38;to=2026-01-31T13:00:00Z\">later",
+            "Nothing was measured in this time.",
+        ],
+    )
+    .await;
+    let (_, page) = agent.get(past).await;
+    assert!(!page.contains("http-equiv=\"refresh\""), "the past stays");
+    assert_shows(
+        &agent,
+        "/peers/sim-1/charts?from=%3Cb%3E",
+        &["`from` is &#34;&#60;b&#62;&#34;; it must be a time in UTC such as"],
+    )
+    .await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_stake_is_named_before_an_endpoint_that_fails() {
+    let network = simulated::network(5, &["http-500:2", "low-stake:2"], Some("500ms")).await;
+    let peers: Vec<String> = (1..=network.len())
+        .map(|i| {
+            let (http, tcp) = (network.http(i), network.tcp(i));
+            format!("  - {{ name: sim-{i}, endpoints: ['http://{http}', 'tcp://{tcp}'] }}\n")
+        })
+        .collect();
+    let agent = Agent::start(&format!(
+        "defaults: {{ interval: 1s, timeout: 900ms, down_after: 1, up_after: 1 }}\n\
+         networks: [{{ name: default, stake_interval: 10s }}]\npeers:\n{}",
+        peers.concat()
+    ))
+    .await;
+    until("both troubles are known", async || {
+        let (_, page) = agent.get("/peers/sim-2").await;
+        page.contains("HTTP error") && page.contains("own stake")
+    })
+    .await;
+    assert_shows(
+        &agent,
+        "/peers/sim-2",
+        &["<p class=\"trouble\">own stake is below the minimum"],
+    )
+    .await;
     agent.stop().await;
 }
 
@@ -160,7 +284,15 @@ async fn texts_of_a_hostile_peer_are_shown_and_harmless() {
         let series = format!("convex_peer_{series},network=\"default\"}}");
         agent.wait_for(&series, |polls| polls >= 1.0).await;
     }
-    for path in ["/", "/peers/short", "/peers/long", "/peers/body"] {
+    for path in [
+        "/",
+        "/peers/short",
+        "/peers/long",
+        "/peers/body",
+        "/peers/short/events",
+        "/peers/long/diagnostics",
+        "/peers/body/charts",
+    ] {
         let (status, page) = agent.get(path).await;
         assert_eq!(status, 200, "{path}");
         assert!(page.len() < 100_000, "{path}: {} bytes", page.len());
@@ -177,7 +309,7 @@ async fn texts_of_a_hostile_peer_are_shown_and_harmless() {
             assert!(!page.contains(harmful), "{path} has {harmful:?}: {page}");
         }
     }
-    let (_, page) = agent.get("/peers/short").await;
+    let (_, page) = agent.get("/peers/short/diagnostics").await;
     assert!(
         page.contains("&#60;script&#62;alert(1)&#60;/script&#62;"),
         "the text is escaped: {page}"
@@ -193,6 +325,9 @@ async fn every_answer_has_the_content_security_policy_and_every_page_obeys_it() 
         "/convex/",
         "/convex/?group=network",
         "/convex/peers/sim-2",
+        "/convex/peers/sim-2/charts",
+        "/convex/peers/sim-2/events",
+        "/convex/peers/sim-2/diagnostics",
         "/convex/peers/none",
         "/convex/alerts",
         "/convex/alerts?state=bad",
@@ -203,6 +338,7 @@ async fn every_answer_has_the_content_security_policy_and_every_page_obeys_it() 
         "/convex/runbooks/",
         "/convex/runbooks/ConvexPeerDown",
         "/convex/live.js",
+        "/convex/charts.js",
         "/convex/style.css",
         "/convex/icon.svg",
         "/convex/metrics",
@@ -289,7 +425,7 @@ async fn a_sidecar_agent_shows_first_whether_the_peer_or_the_network_fails() {
         }
         let page = agent.get("/").await.1;
         assert!(page.contains("Is it <bdi>mine</bdi> or the network?"));
-        assert!(page.contains("Its process is not there on this host."));
+        assert!(page.contains("Its process does not run on this host."));
         agent.stop().await;
         page
     };
@@ -300,7 +436,8 @@ async fn a_sidecar_agent_shows_first_whether_the_peer_or_the_network_fails() {
     );
     let page = front_page(None).await;
     assert!(
-        page.contains(">The peer.<") && page.contains("No other peer of the network is watched"),
+        page.contains(">The peer.<")
+            && page.contains("This is the only peer that is watched on this network"),
         "{page}"
     );
 }
@@ -327,18 +464,29 @@ async fn the_poll_form_polls_at_once_unless_it_is_on_another_site() {
     let polls = "convex_peer_polls_total{peer=\"one\",network=\"default\"}";
     agent.wait_for(polls, |polls| polls == 1.0).await; // The next one is an hour later.
     let foreign = [("origin", "https://evil.example")];
-    let (status, page) = agent.post("/convex/peers/one/poll", &foreign).await;
+    let form = "/convex/peers/one/poll?tab=events";
+    let (status, page) = agent.post(form, &foreign).await;
     assert!(
         status == 403 && page.contains("The peer was not polled: "),
         "{status}: {page}"
     );
+    let events = "<a href=\"/convex/peers/one/events\" aria-current=\"page\">Events</a>";
+    assert!(page.contains(events), "the same part of the page: {page}");
     let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
     let url = format!("http://{}/convex/peers/one/poll", agent.address);
     let answer = client.post(url).send().await.unwrap();
     assert_eq!(answer.status(), 303);
-    assert_eq!(answer.headers()["location"], "/convex/peers/one");
-    let (_, page) = agent.get("/convex/peers/one").await;
-    assert!(page.contains("last 2 polls: 2 good"), "{page}");
+    let location = answer.headers()["location"].to_str().unwrap();
+    let result = location.strip_suffix("#poll-result").unwrap().to_owned();
+    assert!(result.starts_with("/convex/peers/one?polled="), "{result}");
+    let (_, page) = agent.get(&result).await;
+    for expected in [
+        "last 2 polls: 2 good",
+        "<strong class=\"up\">The peer answered</strong>",
+        "<span class=\"quiet\">tcp</span> ",
+    ] {
+        assert!(page.contains(expected), "{expected} is not in {page}");
+    }
     let (status, _) = agent.post("/convex/peers/none/poll", &[]).await;
     assert_eq!(status, 404);
     agent.stop().await;

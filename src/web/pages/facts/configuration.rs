@@ -7,7 +7,7 @@ use super::{Entry, PeerFacts};
 impl PeerFacts<'_> {
     pub(super) fn configuration(&self) -> Vec<Entry> {
         let peer = &self.record.peer;
-        let source = Markup("the agent's configuration, or discovery".to_owned());
+        let source = Markup("configuration of the agent, or discovery".to_owned());
         let polling = &peer.polling;
         let mut entries = vec![
             Entry::new("Role", peer.role.as_str(), &source),
@@ -21,9 +21,9 @@ impl PeerFacts<'_> {
                 &source,
             ),
             Entry::new(
-                "Down, up",
+                "Down and up",
                 format!(
-                    "after {} failed, {} good polls running",
+                    "after {} failed, {} good polls in a row",
                     polling.down_after, polling.up_after
                 ),
                 &source,

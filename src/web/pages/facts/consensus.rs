@@ -25,7 +25,7 @@ impl PeerFacts<'_> {
             |(_, wall)| format!("its belief, {}", self.times.at(wall)),
         ));
         if let Some(failure) = consensus.walk.and_then(|walk| walk.failure.as_deref()) {
-            let source = Markup("the last time that its belief was read".to_owned());
+            let source = Markup("the last reading of its belief".to_owned());
             entries.push(Entry::new("Belief", sanitize(failure), &source));
         }
         if let Some(hearing) = consensus.hearing {
@@ -62,7 +62,7 @@ impl PeerFacts<'_> {
             let source = Markup("the beliefs that were read".to_owned());
             let value = format!("by {} of {}", vote.held_by.0, verdict.hearing.len());
             let is_unheard = consensus.hearing.is_some_and(|it| it.is_unheard);
-            entries.push(Entry::new("That is held", value, &source).problem_if(is_unheard));
+            entries.push(Entry::new("Held", value, &source).problem_if(is_unheard));
         }
         let name = &self.record.peer.name;
         let sharing = verdict
@@ -70,9 +70,9 @@ impl PeerFacts<'_> {
             .iter()
             .filter(|it| it.peers.contains(name));
         for other in sharing.flat_map(|it| &it.peers).filter(|it| *it != name) {
-            let source = Markup("orders that it and the other never held".to_owned());
-            let value = format!("{} signs with it too", sanitize(other));
-            entries.push(Entry::new("Its key", value, &source).problem_if(true));
+            let source = Markup("orders that only one of the two ever held".to_owned());
+            let value = format!("{} signs with the same key", sanitize(other));
+            entries.push(Entry::new("Shared key", value, &source).problem_if(true));
         }
         entries.extend(self.history(&consensus, verdict, &names));
         if let (Some(made), Some((last, all))) = (consensus.blocks_made, consensus.last_blocks) {
@@ -93,7 +93,7 @@ impl PeerFacts<'_> {
         verdict: &ConsensusVerdict,
         names: &PeerNames<'_>,
     ) -> Vec<Entry> {
-        let source = Markup("signed orders compared".to_owned());
+        let source = Markup("comparison of signed orders".to_owned());
         if let Some(block) = self.record.forked_at() {
             let value = format!("✕ differs from the majority's from block {}", count(block));
             let mut entries = vec![Entry::new("History", value, &source).problem_if(true)];
@@ -126,7 +126,7 @@ impl PeerFacts<'_> {
         let [majority, own] = &fork.blocks;
         let block = |name, block: &ForkedBlock| {
             let how = block.made.map_or_else(
-                || "no peer has the block itself any more".to_owned(),
+                || "no peer has this block any more".to_owned(),
                 |(maker, ms)| {
                     let maker = PeerLink::new(&maker, names).text();
                     let at = time_of_ms(ms).map(|at| format!(", {}", self.utc(at)));
@@ -178,7 +178,7 @@ mod tests {
         let expected = [
             ("Hears", "100\u{a0}% of the others' stake", false),
             ("Signed order", "1,001 blocks, 1,000 final", false),
-            ("That is held", "by 4 of 4", false),
+            ("Held", "by 4 of 4", false),
             ("History", "✓ that of the majority", false),
             (
                 "Blocks made",
@@ -226,10 +226,7 @@ mod tests {
         };
         let history = "✕ differs from the majority's from block 137";
         assert_eq!(shown(&snapshot, "History").as_deref(), Some(history));
-        let own = format!(
-            "0x{}, no peer has the block itself any more",
-            "bb".repeat(32)
-        );
+        let own = format!("0x{}, no peer has this block any more", "bb".repeat(32));
         assert_eq!(shown(&snapshot, "Its block there"), Some(own));
         let theirs = format!("0x{}, made by p1, 2027-01-15 07:59:00 UTC", "aa".repeat(32));
         assert_eq!(shown(&snapshot, "The majority's"), Some(theirs));

@@ -21,7 +21,7 @@ impl PeerFacts<'_> {
                 (true, None) => "yes".to_owned(),
                 (false, _) => "no".to_owned(),
             };
-            entries.push(Entry::new("Runs", value, source).problem_if(!up));
+            entries.push(Entry::new("Running", value, source).problem_if(!up));
         }
         let mut add = |name, value: Option<String>| {
             entries.extend(value.map(|value| Entry::new(name, value, source)));
@@ -36,10 +36,7 @@ impl PeerFacts<'_> {
             "Memory",
             resident.map(|size| format!("{size}, mapped files included")),
         );
-        add(
-            "Memory of its own",
-            process.anonymous_memory_bytes.map(bytes),
-        );
+        add("Private memory", process.anonymous_memory_bytes.map(bytes));
         add("Memory limit", process.memory_limit_bytes.map(bytes));
         add(
             "Processor time",
@@ -51,7 +48,7 @@ impl PeerFacts<'_> {
             None => count(open),
         });
         add("File descriptors", descriptors);
-        add("Killed for want of memory", process.oom_kills.map(count));
+        add("OOM kills", process.oom_kills.map(count));
         let connections = process.connections.as_ref().map(|ports| {
             let of_port = |(port, open): (&u16, &u64)| format!("{} on port {port}", count(*open));
             ports.iter().map(of_port).collect::<Vec<_>>().join(", ")
@@ -82,7 +79,7 @@ impl PeerFacts<'_> {
         let source = &self.host_source(Measurement::Store);
         let mut entries = Vec::new();
         if let Some(size) = store.store_bytes {
-            entries.push(Entry::new("Occupies", bytes(size), source));
+            entries.push(Entry::new("Size", bytes(size), source));
         }
         if let Some(available) = store.store_filesystem_available_bytes {
             let total = store

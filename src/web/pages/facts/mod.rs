@@ -82,6 +82,64 @@ pub(super) fn groups(record: &PeerRecord, snapshot: &Snapshot, times: TimeFormat
         .collect()
 }
 
+/// The names of the most important values, in order.
+const KEY_FIGURES: [&str; 11] = [
+    "Latency over http",
+    "Latency over tcp",
+    "Final",
+    "Not final yet",
+    "Activity",
+    "Behind the head",
+    "State",
+    "Own",
+    "Part of the network's weight",
+    "Clock",
+    "Release",
+];
+
+/// Returns the most important of the known values.
+pub(super) fn key_figures(
+    record: &PeerRecord,
+    snapshot: &Snapshot,
+    times: TimeFormat,
+) -> Vec<Entry> {
+    let facts = PeerFacts {
+        record,
+        snapshot,
+        times,
+    };
+    let known = [
+        facts.latencies(),
+        facts.order(),
+        facts.comparison(),
+        facts.state(),
+        facts.stake(),
+        facts.identity(),
+    ];
+    let mut figures: Vec<(usize, Entry)> = known
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let place = KEY_FIGURES.iter().position(|name| *name == entry.name)?;
+            Some((place, entry))
+        })
+        .collect();
+    figures.sort_by_key(|(place, _)| *place);
+    let figures = figures.into_iter().map(|(_, entry)| entry);
+    figures
+        .map(|entry| {
+            // Their group says what these are of; here they stand alone.
+            let name = match entry.name {
+                "Own" => "Own stake",
+                "Final" => "Final blocks",
+                "Not final yet" => "Pending blocks",
+                name => name,
+            };
+            Entry { name, ..entry }
+        })
+        .collect()
+}
+
 /// Builds the groups of one peer.
 struct PeerFacts<'a> {
     record: &'a PeerRecord,
@@ -129,7 +187,7 @@ impl PeerFacts<'_> {
 
 /// The source of counters.
 fn counter_source() -> Markup {
-    Markup("counted since the agent started or the peer's configuration changed".to_owned())
+    Markup("since the agent started or the configuration of the peer changed".to_owned())
 }
 
 pub(super) fn time_of_ms(ms: i64) -> Option<SystemTime> {

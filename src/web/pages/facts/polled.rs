@@ -5,7 +5,7 @@ use convex_client::PollAnswer;
 
 use crate::fleet::{Comparison, Condition, Evidence, HeadBasis, Measurement};
 use crate::web::pages::format::{
-    Markup, count, cvm, number, offset, percent, push_fmt, sanitize, short_duration,
+    Markup, count, cvm, latency, number, offset, percent, push_fmt, sanitize, short_duration,
 };
 use crate::web::pages::labels;
 use crate::web::pages::network_card::describe_difference;
@@ -68,15 +68,15 @@ impl PeerFacts<'_> {
         }
         if let Some(agree) = identity.transports_agree.to_bool() {
             let value = if agree { "yes" } else { "no" };
-            let source = Markup("both endpoints compared".to_owned());
+            let source = Markup("comparison of both endpoints".to_owned());
             entries.push(Entry::new("Endpoints are one peer", value, &source).problem_if(!agree));
         }
         if let Some(release) = self.record.release(self.snapshot.now) {
-            let source = Markup("what it tells over http, asked once an hour".to_owned());
+            let source = Markup("asked over http once an hour".to_owned());
             entries.push(Entry::new("Release", release, &source));
         }
         if let Some(api) = self.record.api {
-            let source = Markup("the form of its answers".to_owned());
+            let source = Markup("the format of its answers".to_owned());
             entries.push(Entry::new(
                 "Interface",
                 format!("as of {}", api.as_str()),
@@ -100,6 +100,23 @@ impl PeerFacts<'_> {
             );
         }
         entries
+    }
+
+    /// The latency of each endpoint, or why it fails.
+    pub(super) fn latencies(&self) -> Vec<Entry> {
+        let names = ["Latency over http", "Latency over tcp"];
+        let endpoints = self.record.endpoints.iter();
+        let entries = endpoints.filter_map(|endpoint| {
+            let name = names[endpoint.transport as usize];
+            let source = Markup("the last poll".to_owned());
+            if let Some(failure) = &endpoint.last_failure {
+                let value = format!("✕ {}", labels::reason(failure.reason));
+                return Some(Entry::new(name, value, &source).problem_if(true));
+            }
+            let timings = self.record.timings(endpoint, self.snapshot.now)?;
+            Some(Entry::new(name, latency(timings.took), &source))
+        });
+        entries.collect()
     }
 
     pub(super) fn order(&self) -> Vec<Entry> {
@@ -132,8 +149,9 @@ impl PeerFacts<'_> {
         let is_stuck = [Condition::Stalled, Condition::Receding]
             .iter()
             .any(|it| self.record.conditions.contains(it));
-        let source = Markup("the last polls compared".to_owned());
-        entries.push(Entry::new("It is", labels::order_state(state), &source).problem_if(is_stuck));
+        let source = Markup("comparison of the last polls".to_owned());
+        entries
+            .push(Entry::new("Activity", labels::order_state(state), &source).problem_if(is_stuck));
         entries
     }
 
@@ -165,7 +183,7 @@ impl PeerFacts<'_> {
         };
         add("Block", answer.state_block.map(number));
         let time = answer.timestamp_ms.and_then(time_of_ms);
-        add("Its time", time.map(|at| self.utc(at)));
+        add("Block time", time.map(|at| self.utc(at)));
         add("Accounts", answer.accounts.map(number));
         add("Registered peers", answer.registered_peers.map(number));
         add("Coin supply", answer.coin_supply_copper.map(cvm));
@@ -222,7 +240,7 @@ impl PeerFacts<'_> {
             let value = "of the configured peers only".to_owned();
             entries.push(Entry::new("Head", value, &source));
         }
-        let how = "state hashes at a block that another peer showed too";
+        let how = "state hashes at a block that another peer has shown too";
         let source = Markup(match self.record.compared {
             Some(at) => {
                 let age = self.snapshot.now.saturating_duration_since(at);
@@ -233,14 +251,14 @@ impl PeerFacts<'_> {
         let state = match self.record.comparison {
             Comparison::Agrees => "✓ agrees: equal to another peer's".to_owned(),
             Comparison::Differs => {
-                "✕ differs from another peer's; nobody knows which is right".to_owned()
+                "✕ differs from another peer's; it is not known which is right".to_owned()
             }
             Comparison::Diverged { first_block } => format!(
-                "✕ diverged: most of the stake has another one, from block {} or before",
+                "✕ diverged: most of the stake has another state, at the latest from block {} on",
                 number(first_block)
             ),
             Comparison::NotCompared => {
-                "not compared: no other peer showed the same block lately".to_owned()
+                "not compared: no other peer has shown the same block recently".to_owned()
             }
         };
         let is_problem = !matches!(
@@ -282,9 +300,8 @@ impl PeerFacts<'_> {
             Entry::new("Failed", count(record.poll_failures), &counter_source()),
         ];
         if record.restarts > 0 {
-            let source = Markup(
-                "connections that were lost and came again, since the agent started".to_owned(),
-            );
+            let source =
+                Markup("inferred from lost connections since the agent started".to_owned());
             entries.push(Entry::new("Restarts", count(record.restarts), &source));
         }
         entries

@@ -17,7 +17,7 @@ impl PeerFacts<'_> {
             Entry::new("Own", cvm(registered.own_copper), source)
                 .problem_if(has(Condition::OwnStakeLow)),
             Entry::new(
-                "Above what evicts",
+                "Above the eviction limit",
                 cvm(registered.eviction_margin()),
                 source,
             )
@@ -37,7 +37,7 @@ impl PeerFacts<'_> {
             None => "none yet".to_owned(),
             Some(ms) => time_of_ms(ms).map_or_else(|| number(ms), |at| self.utc(at)),
         };
-        entries.push(Entry::new("Last block of its own", last_block, source));
+        entries.push(Entry::new("Last block made", last_block, source));
         if let Some(controller) = registered.controller {
             let balance = stake
                 .controller_balance

@@ -1,62 +1,19 @@
-//! The page of one peer: its problems and their likely cause, history, events, endpoints, details,
-//! and its last polls.
+//! The diagnostics of a peer: its endpoints, every known value, and its last polls.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use askama::Template;
 
 use crate::failure::Failure;
-use crate::fleet::{EndpointRecord, Health, PeerRecord, Snapshot};
-use crate::history::{self, Event, EventKind, Transcript};
+use crate::fleet::{EndpointRecord, PeerRecord, Snapshot};
+use crate::history::{self, Transcript};
 use crate::web::AppState;
-
-use super::alerts::{AlertsSection, Scope};
-use super::diagnosis::{Diagnosis, diagnose};
-use super::facts::{Group, groups};
-use super::format::{Markup, TimeFormat, Timestamp, count, latency, sanitize};
-use super::history_panel::HistoryPanel;
-use super::icon::icon_url;
-use super::row::{ConditionLink, condition_links};
-use super::sparklines::poll_bar;
-use super::vantages::VantagesSection;
-use super::{Content, Section, Shell, labels, runbook};
-
-/// Maximum number of events shown.
-const MAX_EVENTS: usize = 50;
+use crate::web::pages::facts::{Group, groups};
+use crate::web::pages::format::{TimeFormat, Timestamp, count, latency, sanitize};
+use crate::web::pages::{Section, labels};
 
 #[derive(Template)]
-#[template(path = "pages/peer.html")]
-pub(super) struct PeerPage<'a> {
-    pub(super) shell: Shell<'a>,
-    pub(super) content: Content,
-    pub(super) name: &'a str,
-    pub(super) network: &'a str,
-    pub(super) live: String,
-    pub(super) history: HistoryPanel,
-}
-
-#[derive(Template)]
-#[template(path = "pages/verdict.html")]
-struct Verdict<'a> {
-    prefix: &'a str,
-    name: &'a str,
-    health: &'static str,
-    since: Option<Timestamp>,
-    maintenance: bool,
-    diagnosis: Diagnosis,
-    problems: Vec<Problem>,
-    poll_bar: Markup,
-}
-
-/// A condition of the peer, with the text of its runbook.
-struct Problem {
-    condition: ConditionLink,
-    runbook: Option<Markup>,
-}
-
-#[derive(Template)]
-#[template(path = "pages/endpoints.html")]
+#[template(path = "pages/peer/endpoints.html")]
 struct Endpoints<'a> {
     endpoints: Vec<EndpointDetails<'a>>,
 }
@@ -87,18 +44,18 @@ struct CertificateDetails {
 }
 
 #[derive(Template)]
-#[template(path = "pages/facts.html")]
+#[template(path = "pages/peer/facts.html")]
 struct Facts {
     groups: Vec<Group>,
 }
 
 #[derive(Template)]
-#[template(path = "pages/transcripts.html")]
+#[template(path = "pages/peer/transcripts.html")]
 struct Transcripts {
     polls: Vec<PollTranscript>,
 }
 
-/// The last successful or failed poll; without conversations if none is kept.
+/// The last successful or failed poll.
 struct PollTranscript {
     title: &'static str,
     at: Option<Timestamp>,
@@ -124,44 +81,13 @@ struct Exchange {
     reply: String,
 }
 
-#[derive(Template)]
-#[template(path = "pages/events.html")]
-struct Events {
-    events: Vec<EventLine>,
-    /// Whether there may be older events.
-    has_more: bool,
-}
-
-struct EventLine {
-    at: Timestamp,
-    text: String,
-}
-
-/// Draws the parts of the page that are updated live.
-pub(super) fn content(
+/// Draws the sections with the diagnostics of a peer.
+pub(super) fn sections(
     state: &AppState,
     record: &PeerRecord,
     snapshot: &Snapshot,
     times: TimeFormat,
-) -> askama::Result<Content> {
-    let name = &record.peer.name;
-    let events = state.history.peer_events(name, MAX_EVENTS);
-    let problems = condition_links(record, times)
-        .into_iter()
-        .map(|condition| Problem {
-            runbook: runbook::embedded(condition.alert, &state.prefix).map(Markup),
-            condition,
-        });
-    let verdict = Verdict {
-        prefix: &state.prefix,
-        name,
-        health: record.health.as_str(),
-        since: health_changed(&events).map(|at| times.lasting(at)),
-        maintenance: record.in_maintenance(snapshot.wall),
-        diagnosis: diagnose(record, snapshot),
-        problems: problems.collect(),
-        poll_bar: poll_bar(&state.history.recent(name).unwrap_or_default()),
-    };
+) -> askama::Result<[Section; 3]> {
     let details = |endpoint| EndpointDetails::new(record, endpoint, snapshot, times);
     let endpoints = Endpoints {
         endpoints: record.endpoints.iter().map(details).collect(),
@@ -169,50 +95,20 @@ pub(super) fn content(
     let facts = Facts {
         groups: groups(record, snapshot, times),
     };
-    let transcripts = state.history.transcripts(name);
+    let transcripts = state.history.transcripts(&record.peer.name);
     let (success, failure) = transcripts.map_or((None, None), |it| (it.success, it.failure));
+    let polls = [
+        PollTranscript::new("Last successful poll", success, times),
+        PollTranscript::new("Last failed poll", failure, times),
+    ];
     let transcripts = Transcripts {
-        polls: vec![
-            PollTranscript::new("Last successful poll", success, times),
-            PollTranscript::new("Last failed poll", failure, times),
-        ],
+        polls: polls.into_iter().flatten().collect(),
     };
-    let vantages = VantagesSection::on_peer(record, snapshot, times);
-    let scope = Scope::Peer {
-        peer: name,
-        network: &record.peer.network,
-    };
-    let alerts = AlertsSection::new(state, scope, times);
-    let events = Events {
-        has_more: events.len() == MAX_EVENTS,
-        events: events
-            .iter()
-            .map(|event| EventLine {
-                at: times.at(event.at()),
-                text: sanitize(&event.kind.to_string()),
-            })
-            .collect(),
-    };
-    Ok(Content {
-        title: format!("{} is {} · Convex peers", name, record.health.as_str()),
-        icon: icon_url(&state.prefix, record.health, None),
-        sections: vec![
-            Section::new("verdict", verdict.render()?),
-            Section::new("alerts", alerts.render()?),
-            Section::new("vantages", vantages.render()?),
-            Section::new("endpoints", endpoints.render()?),
-            Section::new("facts", facts.render()?),
-            Section::new("events", events.render()?),
-            Section::new("transcripts", transcripts.render()?),
-        ],
-        rows: Vec::new(),
-    })
-}
-
-/// Returns when the health of the peer last changed, if that is among its events.
-fn health_changed(events: &[Arc<Event>]) -> Option<SystemTime> {
-    let is_change = |event: &&Arc<Event>| matches!(event.kind, EventKind::HealthChanged { .. });
-    events.iter().find(is_change).map(|event| event.at())
+    Ok([
+        Section::new("endpoints", endpoints.render()?),
+        Section::new("facts", facts.render()?),
+        Section::new("transcripts", transcripts.render()?),
+    ])
 }
 
 impl<'a> EndpointDetails<'a> {
@@ -259,21 +155,16 @@ impl<'a> EndpointDetails<'a> {
 }
 
 impl PollTranscript {
-    fn new(title: &'static str, transcript: Option<Transcript>, times: TimeFormat) -> Self {
-        let Some(transcript) = transcript else {
-            return Self {
-                title,
-                at: None,
-                conversations: Vec::new(),
-            };
-        };
+    /// Returns none if no such poll is kept.
+    fn new(title: &'static str, transcript: Option<Transcript>, times: TimeFormat) -> Option<Self> {
+        let transcript = transcript?;
         let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(transcript.at_ms));
         let conversations = transcript.endpoints.iter();
-        Self {
+        Some(Self {
             title,
             at: at.map(|at| times.at(at)),
             conversations: conversations.map(EndpointTranscript::new).collect(),
-        }
+        })
     }
 }
 
@@ -304,11 +195,5 @@ impl EndpointTranscript {
                 .collect(),
             error: conversation.error.as_deref().map(sanitize),
         }
-    }
-}
-
-impl Verdict<'_> {
-    fn is_up(&self) -> bool {
-        self.health == Health::Up.as_str()
     }
 }
