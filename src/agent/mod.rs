@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use convex_client::reload_system_roots;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -160,6 +161,7 @@ impl Agent {
             stop: supervisor.stop().clone(),
             prefix,
         };
+        start_status_page(&active.get().config, &state, &supervisor).await?;
         let liveness = supervisor.liveness().clone();
         supervisor.start("liveness", move || liveness.clone().watch());
         start_history_writer(&supervisor, history, Arc::clone(&fleet));
@@ -267,6 +269,25 @@ async fn start_state_writer(
     let stop = supervisor.stop().clone();
     supervisor.start_essential("state writer", writer.run(parts, requests, stop));
     Some(saves)
+}
+
+/// Starts to serve the status page, if the configuration says where.
+async fn start_status_page(
+    config: &Config,
+    state: &AppState,
+    supervisor: &Supervisor,
+) -> anyhow::Result<()> {
+    let Some(address) = config.status.as_ref().and_then(|status| status.listen) else {
+        return Ok(());
+    };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for the status page; choose another `status.listen`")
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(listen = %address, "serving the status page to everybody");
+    let server = web::StatusServer::new(state, address.ip());
+    supervisor.start_essential("status page", server.serve(listener));
+    Ok(())
 }
 
 fn start_history_writer(supervisor: &Supervisor, history: Arc<History>, fleet: Arc<Fleet>) {

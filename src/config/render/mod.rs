@@ -3,6 +3,7 @@
 
 mod notify;
 mod peers;
+mod status;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::{
 };
 use notify::{NotifySection, ServerEntry};
 use peers::PeerEntry;
+use status::StatusSection;
 
 /// Shown in place of a secret.
 pub const SECRET: &str = convex_client::SECRET;
@@ -54,6 +56,8 @@ struct File<'a> {
     history: HistorySection,
     limits: LimitsSection,
     metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<StatusSection>,
 }
 
 #[derive(Serialize)]
@@ -186,6 +190,7 @@ impl<'a> From<&'a Config> for File<'a> {
             history,
             limits,
             detail,
+            status,
             warnings: _,
         } = config;
         Self {
@@ -216,6 +221,7 @@ impl<'a> From<&'a Config> for File<'a> {
                     Detail::Lean => "lean",
                 },
             },
+            status: status.as_deref().map(StatusSection::from),
         }
     }
 }

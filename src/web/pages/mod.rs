@@ -3,13 +3,13 @@
 
 mod actions;
 mod alerts;
-mod availability;
+pub(super) mod availability;
 mod chart;
 mod columns;
 mod diagnosis;
 mod facts;
 mod fleet;
-mod format;
+pub(super) mod format;
 mod headline;
 mod history_panel;
 mod icon;
