@@ -51,6 +51,6 @@ async fn every_response_is_described_in_the_openapi_document() {
     );
     assert!(run.status.success(), "{output}\n{errors}");
     // Not a run without requests.
-    assert!(output.contains("15 selected / 15 total"), "{output}");
+    assert!(output.contains("19 selected / 19 total"), "{output}");
     drop(network);
 }

@@ -9,6 +9,7 @@ mod receivers;
 mod reference;
 mod round_trip;
 mod secrets;
+mod status;
 mod syntax;
 mod web;
 

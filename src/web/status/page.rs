@@ -282,6 +282,11 @@ fn icon(status: &PublicStatus) -> String {
             r#"<path fill-rule="evenodd" d="M8 1a7 7 0 1 0 .1 0zM8 4a4 4 0 1 1-.1 0z"/>"#,
         ),
     };
+    let colour = if style::is_colour(colour) {
+        colour
+    } else {
+        "gray"
+    };
     format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="{colour}">{shape}</svg>"#
     )

@@ -50,7 +50,8 @@ fn variables(palette: &PublicPalette) -> String {
         .join(" ")
 }
 
-fn is_colour(text: &str) -> bool {
+/// Whether a text is a colour and nothing else.
+pub(super) fn is_colour(text: &str) -> bool {
     text.strip_prefix('#')
         .is_some_and(|digits| digits.len() == 6 && digits.chars().all(|c| c.is_ascii_hexdigit()))
 }

@@ -384,7 +384,12 @@ fn a_stale_page_claims_no_state() {
     for file in render(&stale).unwrap() {
         let content = file.content.to_lowercase();
         let is_text = file.path != "style.css";
-        for claim in ["operational", "could not be reached", ">down<", "\"down\""] {
+        for claim in [
+            "operational",
+            "could not be reached",
+            "state down",
+            "\"state\":\"down\"",
+        ] {
             assert!(
                 !is_text || !content.contains(claim),
                 "{}: {claim}",
@@ -414,6 +419,7 @@ fn hostile_texts_stay_texts() {
     status.title = HOSTILE.to_owned();
     status.description = Some(HOSTILE.to_owned());
     status.theme.light.accent = "red;}</style><script>".to_owned();
+    status.theme.light.down = "\"/><script>".to_owned();
     status.maintenance.push(PublicMaintenance {
         components: vec![HOSTILE.to_owned()],
         begins_at: 0,
@@ -462,4 +468,62 @@ fn each_period_has_the_share_of_its_own_bars() {
     assert_eq!(ratios, [Some(0.0), Some(1.0), Some(88.0 / 89.0)]);
     let coverage = bars.total(Period::Month, at).coverage();
     assert!((coverage - 29.0 / 30.0).abs() < 1e-4, "{coverage}");
+}
+
+/// A page with the most that is usual: 50 peers for 90 days, of which each was down for a part of
+/// every tenth day, a logo, and as many incidents as are shown.
+fn large_page() -> PublicStatus {
+    let peers = (0..50_u32).map(|peer| {
+        let day = |day: u32| {
+            let is_bad = (day + peer).is_multiple_of(10);
+            let down = if is_bad { 60 * (day + 1) } else { 0 };
+            [86_400 - down, down, 0]
+        };
+        Component {
+            bars: Some(PublicBars {
+                hours: (0..24)
+                    .map(|hour| {
+                        if (hour + peer).is_multiple_of(10) {
+                            [3_000, 600, 0]
+                        } else {
+                            [3_600, 0, 0]
+                        }
+                    })
+                    .collect(),
+                days: (0..90).map(day).collect(),
+            }),
+            ..component(
+                &format!("Gateway {peer} in a town with a name"),
+                State::Operational,
+            )
+        }
+    });
+    let mut status = status(peers.collect());
+    status.theme.logo = Some("x".repeat(32 * 1024 * 4 / 3));
+    let incident = |i: u64| PublicIncident {
+        id: 1_796_022_000_000 + i,
+        component: format!("Gateway {i} in a town with a name"),
+        state: State::Down,
+        cause: "Its data differed from that of most of the network".to_owned(),
+        begins_at: status.at - 86_400 * i / 2,
+        ends_at: Some(status.at - 86_400 * i / 2 + 600),
+        recurrences: 0,
+        note: Some(PublicNote {
+            text: "A disk was full. It has been replaced by a larger one.".to_owned(),
+            at: status.at,
+        }),
+    };
+    status.incidents = (0..100).map(incident).collect();
+    status
+}
+
+#[test]
+fn fifty_peers_and_ninety_days_are_less_than_a_megabyte() {
+    let files = render(&large_page()).unwrap();
+    let sizes = files
+        .iter()
+        .map(|file| (file.path.as_str(), file.content.len()));
+    let total: usize = sizes.clone().map(|(_, size)| size).sum();
+    let largest: Vec<_> = sizes.filter(|(_, size)| *size > 10_000).collect();
+    assert!(total < 1_000_000, "{total} bytes: {largest:?}");
 }
