@@ -51,7 +51,8 @@ pub(super) fn log_warnings(config: &Config, address: SocketAddr) {
     for warning in Capacity::of_config(config).warnings() {
         tracing::warn!("{warning}");
     }
-    if let Some(warning) = config.web.exposure_warning(address) {
+    let exposure = config.web.exposure_warning(address);
+    for warning in exposure.into_iter().chain(config.status_warning()) {
         tracing::warn!("{warning}");
     }
 }

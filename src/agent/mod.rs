@@ -19,6 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use convex_client::reload_system_roots;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -162,6 +163,7 @@ impl Agent {
             prefix,
             config_file: source.file.clone(),
         };
+        start_status_page(&active.get().config, &state, &supervisor).await?;
         let report = alert_events::recorder(Arc::clone(&history), Arc::clone(&fleet));
         let liveness = supervisor.liveness().clone();
         supervisor.start("liveness", move || liveness.clone().watch());
@@ -270,6 +272,25 @@ async fn start_state_writer(
     let stop = supervisor.stop().clone();
     supervisor.start_essential("state writer", writer.run(parts, requests, stop));
     Some(saves)
+}
+
+/// Starts to serve the status page, if the configuration says where.
+async fn start_status_page(
+    config: &Config,
+    state: &AppState,
+    supervisor: &Supervisor,
+) -> anyhow::Result<()> {
+    let Some(address) = config.status.as_ref().and_then(|status| status.listen) else {
+        return Ok(());
+    };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for the status page; choose another `status.listen`")
+    })?;
+    let address = listener.local_addr()?;
+    tracing::info!(listen = %address, "serving the status page to everybody");
+    let server = web::StatusServer::new(state, address.ip());
+    supervisor.start_essential("status page", server.serve(listener));
+    Ok(())
 }
 
 fn start_history_writer(supervisor: &Supervisor, history: Arc<History>, fleet: Arc<Fleet>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::alerting::OperatorAction;
 use crate::alerting::operator_actions::{ActionEvent, Report};
-use crate::history::{EventKind, History};
+use crate::history::{EventKind, History, unix_millis};
 
 /// Returns what records the events in `history`.
 pub(super) fn recorder(history: Arc<History>) -> Arc<Report> {
@@ -14,6 +14,8 @@ pub(super) fn recorder(history: Arc<History>) -> Arc<Report> {
             matchers,
             created_by,
             comment,
+            starts_at,
+            ends_at,
             ..
         } = event.action;
         let (action, labels) = (kind.as_str().into(), matchers.to_string());
@@ -23,6 +25,8 @@ pub(super) fn recorder(history: Arc<History>) -> Arc<Report> {
                 labels,
                 created_by,
                 comment,
+                starts_at_ms: Some(unix_millis(starts_at)),
+                ends_at_ms: Some(unix_millis(ends_at)),
             },
             Some(why) => EventKind::ActionEnded {
                 action,

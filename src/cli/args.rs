@@ -10,7 +10,9 @@ use clap_complete::Shell;
 use crate::agent::logging::{LogFormat, LogLevel};
 use crate::config::shard::Shard;
 
-use super::operate::{AckArgs, ActionsArgs, MaintenanceArgs, SilenceArgs};
+use super::operate::{
+    AckArgs, ActionsArgs, IncidentArgs, MaintenanceArgs, SilenceArgs, StatusArgs,
+};
 use super::simulate;
 
 /// Polls Convex peers over HTTP and the binary protocol, evaluates their health and exports
@@ -104,6 +106,10 @@ pub(super) enum Command {
     ///
     /// Exit codes: 0, or 1 if the agent refused or did not answer.
     Actions(ActionsArgs),
+    /// Write the status page of a running agent as files
+    Status(StatusArgs),
+    /// List the incidents of the status page, and set what it says about them
+    Incident(IncidentArgs),
     /// Run a simulated network on loopback, optionally with faults
     ///
     /// Its peers speak both protocols, to try out the agent, its alerts and its dashboards. Ends

@@ -174,6 +174,9 @@ fn print_valid(
          connections: {up_to}{connections}"
     )?;
     writeln!(out, "{prefix}  {}", limit.describe_cost(&cost))?;
+    if let Some(line) = status_page(config) {
+        writeln!(out, "{prefix}  {line}")?;
+    }
     for warning in warnings(config) {
         writeln!(out, "{prefix}  warning: {warning}")?;
     }
@@ -183,12 +186,25 @@ fn print_valid(
     Ok(())
 }
 
+/// What everybody can read of `config`, if it has a status page.
+fn status_page(config: &Config) -> Option<String> {
+    let status = config.status.as_ref()?;
+    let published = status.networks.iter().chain(&status.peers);
+    let names: Vec<String> = published.map(|it| format!("{:?}", it.name)).collect();
+    let place = match status.listen {
+        Some(address) => format!("served to everybody at {address}"),
+        None => "served only by what `status export` writes".to_owned(),
+    };
+    Some(format!("status page: shows {}; {place}", names.join(", ")))
+}
+
 /// What is valid but unwise about `config`.
 fn warnings(config: &Config) -> Vec<String> {
     let warnings = config.warnings.lines();
     warnings
         .chain(Capacity::of_config(config).warnings())
         .chain(config.web.exposure_warning(config.listen))
+        .chain(config.status_warning())
         .collect()
 }
 

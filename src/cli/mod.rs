@@ -69,6 +69,8 @@ pub fn main() -> ExitCode {
         Some(Command::Silence(args)) => operate::silence(&args),
         Some(Command::Maintenance(args)) => operate::maintenance(args),
         Some(Command::Actions(args)) => operate::actions(&args),
+        Some(Command::Status(args)) => operate::status(args),
+        Some(Command::Incident(args)) => operate::incident(args),
         Some(Command::Simulate(args)) => simulate::simulate(&args),
         Some(Command::NotifyTest(args)) => notify_test::notify_test(args),
         Some(Command::Healthcheck(args)) => healthcheck::healthcheck(&args),

@@ -12,6 +12,9 @@ use super::{Config, Discovery, Polling};
 /// streams.
 pub const OWN_DESCRIPTORS: u64 = 640;
 
+/// File descriptors of an agent that also serves a status page: those of its visitors.
+pub const STATUS_DESCRIPTORS: u64 = 128;
+
 /// Resources that a configuration needs, including those for all peers that discovery may add.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
@@ -47,6 +50,8 @@ impl Cost {
             .clone()
             .map(|discovery| discovery.max_peers as u64 * endpoints(discovery));
         let connections = configured + discovered_connections.sum::<u64>();
+        let serves_status = config.status.as_ref().is_some_and(|it| it.listen.is_some());
+        let status = if serves_status { STATUS_DESCRIPTORS } else { 0 };
         let discovered_peers = discovery.map(|discovery| discovery.max_peers as u64).sum();
         Self {
             discovered_peers,
@@ -56,7 +61,7 @@ impl Cost {
                 .chain(discovered_polls)
                 .sum(),
             connections,
-            descriptors: connections + OWN_DESCRIPTORS,
+            descriptors: connections + OWN_DESCRIPTORS + status,
         }
     }
 }
@@ -131,7 +136,8 @@ impl DescriptorLimit {
         if self.allows(cost.descriptors) {
             return description;
         }
-        let left = self.hard.saturating_sub(OWN_DESCRIPTORS);
+        let own = cost.descriptors.saturating_sub(cost.connections);
+        let left = self.hard.saturating_sub(own);
         format!(
             "{description}, or split the peers across several agents with `run --shard`; as it is, \
              only {left} of {} connections can be open at once, and polls without a free \

@@ -74,6 +74,7 @@ pub(super) const FILE: Keys = keys_at(
         "history",
         "limits",
         "metrics",
+        "status",
     ],
 );
 
@@ -311,6 +312,33 @@ pub(super) const LIMITS: Keys = keys_at(
 
 pub(super) const METRICS: Keys = keys_at("metrics", &["detail"]);
 
+pub(super) const STATUS: Keys = keys_at(
+    "status",
+    &[
+        "title",
+        "description",
+        "listen",
+        "links",
+        "networks",
+        "peers",
+        "theme",
+    ],
+);
+
+pub(super) const STATUS_LINK: Keys = keys_at("status.links[]", &["text", "url"]);
+
+pub(super) const STATUS_NETWORK: Keys = keys_at("status.networks[]", &["network", "name", "id"]);
+
+pub(super) const STATUS_PEER: Keys = keys_at("status.peers[]", &["peer", "name", "id"]);
+
+pub(super) const STATUS_THEME: Keys = keys_at("status.theme", &["light", "dark", "logo"]);
+
+const PALETTE: &[&str] = &["background", "text", "accent"];
+
+pub(super) const STATUS_LIGHT: Keys = keys_at("status.theme.light", PALETTE);
+
+pub(super) const STATUS_DARK: Keys = keys_at("status.theme.dark", PALETTE);
+
 /// Returns every valid key of a configuration and of its web configuration file, as in
 /// `peers[].interval`.
 pub fn keys() -> impl Iterator<Item = String> {
@@ -344,6 +372,13 @@ pub fn keys() -> impl Iterator<Item = String> {
         HISTORY,
         LIMITS,
         METRICS,
+        STATUS,
+        STATUS_LINK,
+        STATUS_NETWORK,
+        STATUS_PEER,
+        STATUS_THEME,
+        STATUS_LIGHT,
+        STATUS_DARK,
     ]
     .into_iter()
     .flat_map(|Keys { path, own, shared }| {

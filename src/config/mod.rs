@@ -38,6 +38,7 @@ pub mod shard;
 mod sidecar;
 mod slo;
 mod source;
+mod status;
 mod top_level;
 mod value;
 mod vantages;
@@ -47,7 +48,7 @@ mod yaml;
 
 pub use canary::{Canary, CanaryKey};
 pub use capacity::Capacity;
-pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS};
+pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS, STATUS_DESCRIPTORS};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};
 pub use file_read::{open_regular_file, open_regular_itself, read_file, require_regular};
@@ -71,6 +72,7 @@ pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
 pub use slo::Slo;
+pub use status::{Colour, Logo, LogoKind, Palette, Published, Status, StatusLink, Theme};
 pub use vantages::Vantage;
 pub use verdicts::Thresholds;
 pub use web::{LoadedTls, PasswordHash, Tls, Web};
@@ -119,6 +121,8 @@ pub struct Config {
     pub limits: Limits,
     /// How detailed the metrics of each peer are.
     pub detail: Detail,
+    /// The status page for the public.
+    pub status: Option<Arc<Status>>,
     /// What is valid but unwise, with positions.
     pub warnings: Problems,
 }
@@ -131,6 +135,17 @@ impl Config {
         self.external_url
             .as_ref()
             .map_or("", external_url::path_prefix)
+    }
+
+    /// Returns a warning if the status page will forget what it shows.
+    #[must_use]
+    pub fn status_warning(&self) -> Option<String> {
+        let is_forgetful = self.status.is_some() && self.state_dir.is_none();
+        is_forgetful.then(|| {
+            "state_dir is not set: the status page loses its bars and incidents at each restart, and \
+             takes no notes"
+                .to_owned()
+        })
     }
 
     /// Replaces peers by equal ones of `before`, so that a reload does not keep two copies in

@@ -17,10 +17,11 @@ use super::scalar::{choice, listen, name};
 use super::section::Section;
 use super::self_check::self_check;
 use super::source::{Reported, Source};
+use super::status::{Operators, status};
 use super::value::Value;
 use super::vantages::vantages;
 use super::verdicts::Thresholds;
-use super::web::web;
+use super::web::{Tls, Web, web};
 use super::yaml::{Content, Node};
 use super::{Config, DEFAULT_LISTEN, Detail, Mode};
 
@@ -58,6 +59,12 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let queries = queries(&file, known);
     let notify = notify(&file, known);
     let vantages = vantages(&file);
+    let operators = Operators {
+        listen: listen.ok().map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
+        requires_certificate: requires_certificate(web.as_deref()),
+    };
+    let watched = peers.as_deref().map_err(|reported| *reported);
+    let status = status(&file, known, watched, operators);
 
     let (networks, peers) = (networks?, peers?);
     let state_dir = state_dir?;
@@ -92,8 +99,14 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         history: history?,
         limits: limits?,
         detail: detail?.unwrap_or(auto),
+        status: status?,
         warnings: Problems::default(),
     })
+}
+
+fn requires_certificate(web: Result<&Web, &Reported>) -> bool {
+    let tls = web.ok().and_then(|web| web.tls.as_ref());
+    tls.is_some_and(Tls::requires_certificate)
 }
 
 fn directory(value: &Value) -> Result<PathBuf, String> {

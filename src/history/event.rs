@@ -165,6 +165,12 @@ pub enum EventKind {
         created_by: String,
         /// Why.
         comment: String,
+        /// When it begins, in milliseconds since the epoch; absent in older events.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        starts_at_ms: Option<u64>,
+        /// When it ends by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends_at_ms: Option<u64>,
     },
     /// What an operator did has ended.
     ActionEnded {
@@ -220,6 +226,17 @@ pub enum EventKind {
         condition: Label,
         /// Id of the evidence.
         evidence: String,
+    },
+    /// An operator wrote or removed the text that the status page shows about an incident.
+    IncidentNoted {
+        /// The incident.
+        #[schema(maximum = 9_007_199_254_740_992_i64)]
+        incident: u64,
+        /// The text; absent if it was removed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// Who did so.
+        created_by: String,
     },
     /// A new configuration became active.
     ConfigReloaded {
@@ -427,6 +444,7 @@ impl fmt::Display for EventKind {
                 labels,
                 created_by,
                 comment,
+                ..
             } => write!(f, "{action} of {labels} by {created_by}: {comment}"),
             Self::ActionEnded {
                 action,
@@ -452,6 +470,22 @@ impl fmt::Display for EventKind {
                 condition,
                 evidence,
             } => write!(f, "evidence of {condition} was kept: {evidence}"),
+            Self::IncidentNoted {
+                incident,
+                text: Some(text),
+                created_by,
+            } => write!(
+                f,
+                "public note on incident {incident} by {created_by}: {text}"
+            ),
+            Self::IncidentNoted {
+                incident,
+                text: None,
+                created_by,
+            } => write!(
+                f,
+                "{created_by} removed the public note on incident {incident}"
+            ),
             Self::ConfigReloaded { peers } => {
                 write!(f, "the configuration was reloaded, {peers} peers")
             }

@@ -38,6 +38,7 @@ pub use recent_polls::{Outcome, POLLS_KEPT, Poll};
 pub use recorder::{History, MAX_TRANSCRIBED_PEERS};
 pub use series::{MAX_SERIES_POINTS, Point, Series};
 pub use summary::{Latency, Summary};
+pub use time::unix_millis;
 pub use transcript::{
     ConnectPhase, EndpointTranscript, MAX_TRANSCRIPT_BYTES, Transcript, TranscriptAnswer,
 };

@@ -6,7 +6,8 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Returns the milliseconds since the epoch.
-pub(super) fn unix_millis(time: SystemTime) -> u64 {
+#[must_use]
+pub fn unix_millis(time: SystemTime) -> u64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
     u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

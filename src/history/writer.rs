@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
@@ -24,6 +24,9 @@ const EVENTS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Longest time that summaries wait to be written: a kill loses at most this much.
 const SUMMARIES_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long an operator waits for a write.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A write that takes longer is logged.
 const SLOW_WRITE: Duration = Duration::from_secs(15);
@@ -75,6 +78,13 @@ impl History {
             return;
         }
         self.write().await;
+    }
+
+    /// Writes what was recorded so far. Returns whether all events are on disk within
+    /// [`SAVE_TIMEOUT`].
+    pub async fn save(self: &Arc<Self>) -> bool {
+        let written = timeout(SAVE_TIMEOUT, self.write()).await;
+        written.is_ok() && !self.log.has_unwritten()
     }
 
     /// Writes new data in one job, so that readers find it either unwritten or written.

@@ -10,6 +10,7 @@ mod peer_names;
 mod prefix;
 mod registered;
 mod security_headers;
+pub mod status;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ use listener::authorization::require_write_access;
 use listener::connection::ConnectionContext;
 use listener::log_limit::limited;
 use pages::Pages;
+
+pub use status::StatusServer;
 
 /// Requests that the agent reload its configuration; the reply is the errors, if any.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Browser } from './support/browser.mjs'
-import { Stage, configOf, sleep, until } from './support/network.mjs'
+import { Stage, configOf, sleep, statusOf, until } from './support/network.mjs'
 
 const IMAGES = join(dirname(fileURLToPath(import.meta.url)), '../../docs/images')
 const ends = []
@@ -21,10 +21,10 @@ async function readingNetwork(stage, peers, ...faults) {
 }
 
 /** Pictures of the page at `path`, in both colours. */
-async function shoot(browser, agent, path, name, { width = 1280, height = 800 } = {}) {
+async function shoot(browser, agent, path, name, { width = 1280, height = 800, isLive = true } = {}) {
   for (const colorScheme of ['light', 'dark']) {
     const site = await browser.open(agent.url, path, { colorScheme, viewport: { width, height } })
-    await site.live()
+    if (isLive) await site.live()
     await site.page.screenshot({ path: join(IMAGES, `${name}-${colorScheme}.png`) })
     console.log(`docs/images/${name}-${colorScheme}.png`)
   }
@@ -40,7 +40,8 @@ try {
   const simulated = await faulty.simulated(12, '--traffic', '2s',
     '--fault', 'refuse:3:40s', '--fault', 'half-dead:8:55s', '--fault', 'fork:2:20s', '--fault', 'lag=40:4:10s',
     '--fault', 'skew=-5s:6', '--fault', 'low-stake:9')
-  const ofFaulty = await faulty.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\nverdicts: { stall_after: 20s }\n${simulated}`)
+  const status = await statusOf(faulty, [['sim-1', 'Gateway Paris'], ['sim-3', 'Gateway Oslo'], ['sim-4', 'Gateway Porto']])
+  const ofFaulty = await faulty.agent(`vantage: eu-1\nstate_dir: '${faulty.file('state')}'\ndefaults: { interval: 2s, timeout: 1s }\nverdicts: { stall_after: 20s }\n${simulated}\n${status.config}`)
   await until('the last fault', async () => (await (await fetch(`${ofFaulty.url}/`)).text()).includes('2 of 12 peers down'))
   const [sound, forked, isolated, upgrading] = await Promise.all([
     readingNetwork(new Stage(screenshots), 8),
@@ -65,6 +66,14 @@ try {
   await shoot(browser, ofFaulty, '/peers/sim-4/charts', 'peer-charts', { width: 1440, height: 900 })
   await shoot(browser, ofFaulty, '/peers/sim-3', 'phone-peer', { width: 390, height: 844 })
   await shoot(browser, ofFaulty, '/peers/sim-4/charts', 'phone-charts', { width: 390, height: 844 })
+  const api = async (method, path, body) => (await fetch(`${ofFaulty.url}/api/v1/${path}`, { method, headers: { 'content-type': 'application/json' }, body: body && JSON.stringify({ created_by: 'ann', ...body }) })).json()
+  const incidents = await api('GET', 'incidents')
+  const oslo = incidents.find((it) => it.component === 'Gateway Oslo')
+  await api('PUT', `incidents/${oslo.id}/note`, { text: 'The data centre has lost power. We expect it back at 18:00 UTC.' })
+  const tomorrow = Math.floor(Date.now() / 86_400_000 + 1) * 86_400 + 22 * 3_600
+  await api('POST', 'actions', { kind: 'maintenance', peer: 'sim-1', starts_at: tomorrow, seconds: 7_200, comment: 'new kernel' })
+  await until('the note on the status page', async () => (await (await fetch(status.url)).text()).includes('lost power'))
+  await shoot(browser, status, '/', 'status', { width: 900, height: 1500, isLive: false })
   await shoot(browser, ofFaulty, '/', 'phone', { width: 390, height: 844 })
   await shoot(browser, ofFaulty, '/alerts', 'alerts', { width: 1440, height: 640 })
   await shoot(browser, ofFaulty, '/events', 'events', { width: 1440, height: 640 })

@@ -51,6 +51,6 @@ async fn every_response_is_described_in_the_openapi_document() {
     );
     assert!(run.status.success(), "{output}\n{errors}");
     // Not a run without requests.
-    assert!(output.contains("16 selected / 16 total"), "{output}");
+    assert!(output.contains("20 selected / 20 total"), "{output}");
     drop(network);
 }

@@ -10,6 +10,7 @@ mod receivers;
 mod reference;
 mod round_trip;
 mod secrets;
+mod status;
 mod syntax;
 mod web;
 

@@ -66,6 +66,7 @@ mod registry;
 mod secrets;
 mod sidecar;
 mod simulator;
+mod status;
 mod vantages;
 
 #[path = "../support/mod.rs"]

@@ -14,7 +14,7 @@ use url::{Position, Url};
 
 use crate::config::read_file;
 
-use super::args::AgentArgs;
+use super::args::ConnectionArgs;
 
 /// Longer than the agent waits for its disk.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ struct Problem {
 
 impl AgentApi {
     /// Prepares requests to the agent that the command line names.
-    pub(super) fn new(args: &AgentArgs) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &ConnectionArgs) -> anyhow::Result<Self> {
         let read = |path: &std::path::Path| {
             let read = read_file(path, MAX_FILE_BYTES);
             let (bytes, _) = read.with_context(|| format!("cannot read {}", path.display()))?;

@@ -10,6 +10,16 @@ use crate::cli::args::positive_duration;
 /// Which agent to ask, and as whom.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct AgentArgs {
+    #[command(flatten)]
+    pub(in crate::cli) connection: ConnectionArgs,
+    /// Who you are, for others to see [default: the user of this session]
+    #[arg(long = "by", value_name = "NAME")]
+    pub(in crate::cli) created_by: Option<String>,
+}
+
+/// Which agent to ask.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ConnectionArgs {
     /// Base URL of the agent
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:18880/", value_hint = ValueHint::Url)]
     pub(in crate::cli) url: url::Url,
@@ -22,9 +32,6 @@ pub(in crate::cli) struct AgentArgs {
     /// CA certificates (PEM) to trust over https [default: those of the system]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(in crate::cli) ca_file: Option<PathBuf>,
-    /// Who you are, for others to see [default: the user of this session]
-    #[arg(long = "by", value_name = "NAME")]
-    pub(in crate::cli) created_by: Option<String>,
 }
 
 /// Which alerts are meant, by their labels.
@@ -141,6 +148,83 @@ pub(in crate::cli) struct ActionsArgs {
     pub(in crate::cli) json: bool,
     #[command(flatten)]
     pub(in crate::cli) agent: AgentArgs,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct IncidentArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: IncidentCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum IncidentCommand {
+    /// List the incidents of the status page, the newest first
+    ///
+    /// Prints id, public name, state, time and cause of each, and its note.
+    ///
+    /// Exit codes: 0, or 1 if the agent refused or did not answer.
+    List(IncidentListArgs),
+    /// Set or remove the text that the status page shows about an incident
+    ///
+    /// Everybody can read it. It takes the place of the text before.
+    ///
+    /// Exit codes: 0, or 1 if the agent refused or did not answer.
+    Note(IncidentNoteArgs),
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct IncidentListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+    #[command(flatten)]
+    pub(in crate::cli) connection: ConnectionArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor incident note 1796022000123 'A disk was full. It is replaced.'
+  convex-peer-monitor incident note 1796022000123 --remove")]
+pub(in crate::cli) struct IncidentNoteArgs {
+    /// Id of the incident, as listed
+    pub(in crate::cli) id: u64,
+    /// What everybody may read about it: one line of at most 1000 characters
+    #[arg(required_unless_present = "remove")]
+    pub(in crate::cli) text: Option<String>,
+    /// Remove the text
+    #[arg(long, conflicts_with = "text")]
+    pub(in crate::cli) remove: bool,
+    #[command(flatten)]
+    pub(in crate::cli) agent: AgentArgs,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct StatusArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: StatusCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum StatusCommand {
+    /// Write the status page as files for a web server
+    ///
+    /// Each file is replaced at once, so a web server never serves half of one. If the agent does
+    /// not answer, the page that is there already says from then on that no state is known.
+    ///
+    /// Exit codes: 0, or 1 if the agent refused or did not answer, or a file cannot be written.
+    Export(StatusExportArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  convex-peer-monitor status export /var/www/status
+  convex-peer-monitor status export --url https://mon.example/ --user cron --password-file pw ./site")]
+pub(in crate::cli) struct StatusExportArgs {
+    /// Directory to write to; made if it is missing
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(in crate::cli) dir: PathBuf,
+    #[command(flatten)]
+    pub(in crate::cli) connection: ConnectionArgs,
 }
 
 /// Parses a time in RFC 3339.

@@ -2,6 +2,9 @@
 
 mod agent_api;
 mod args;
+mod incident;
+mod site;
+mod status;
 
 use std::env;
 use std::fmt::Write as _;
@@ -17,8 +20,12 @@ use super::print;
 use super::runtime::runtime;
 use super::terminal::escape;
 use agent_api::AgentApi;
-pub(super) use args::{AckArgs, ActionsArgs, MaintenanceArgs, SilenceArgs};
-use args::{AgentArgs, LabelArgs, MaintenanceCommand};
+pub(super) use args::{
+    AckArgs, ActionsArgs, IncidentArgs, MaintenanceArgs, SilenceArgs, StatusArgs,
+};
+use args::{AgentArgs, ConnectionArgs, LabelArgs, MaintenanceCommand};
+pub(super) use incident::incident;
+pub(super) use status::status;
 
 /// Longest text of an agent that is printed.
 const MAX_CHARS: usize = 500;
@@ -29,7 +36,7 @@ pub(super) fn ack(args: &AckArgs) -> anyhow::Result<ExitCode> {
     request["kind"] = "acknowledgement".into();
     request["comment"] = args.comment.as_str().into();
     request["seconds"] = args.length.map(|it| it.as_secs()).into();
-    run(&args.agent, async |api| {
+    run(&args.agent.connection, async |api| {
         begin(&api, &args.agent, request).await
     })
 }
@@ -40,7 +47,7 @@ pub(super) fn silence(args: &SilenceArgs) -> anyhow::Result<ExitCode> {
     request["kind"] = "silence".into();
     request["comment"] = args.comment.as_str().into();
     request["seconds"] = args.length.as_secs().into();
-    run(&args.agent, async |api| {
+    run(&args.agent.connection, async |api| {
         begin(&api, &args.agent, request).await
     })
 }
@@ -59,7 +66,7 @@ fn about_alerts(alertname: Option<&str>, labels: &LabelArgs) -> Value {
 /// `maintenance`: begins or ends maintenance of a peer or a network.
 pub(super) fn maintenance(args: MaintenanceArgs) -> anyhow::Result<ExitCode> {
     match args.command {
-        MaintenanceCommand::Start(args) => run(&args.agent, async |api| {
+        MaintenanceCommand::Start(args) => run(&args.agent.connection, async |api| {
             let (label, name) = find_target(&api, &args.target).await?;
             let starts_at = args.at.map(|at| {
                 let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -74,7 +81,7 @@ pub(super) fn maintenance(args: MaintenanceArgs) -> anyhow::Result<ExitCode> {
             });
             begin(&api, &args.agent, request).await
         }),
-        MaintenanceCommand::End(args) => run(&args.agent, async |api| {
+        MaintenanceCommand::End(args) => run(&args.agent.connection, async |api| {
             let (label, name) = find_target(&api, &args.target).await?;
             let is_of_target = |action: &&Value| {
                 action["kind"] == "maintenance"
@@ -100,7 +107,7 @@ pub(super) fn maintenance(args: MaintenanceArgs) -> anyhow::Result<ExitCode> {
 
 /// `actions`: lists what counts, or ends some of it.
 pub(super) fn actions(args: &ActionsArgs) -> anyhow::Result<ExitCode> {
-    run(&args.agent, async |api| {
+    run(&args.agent.connection, async |api| {
         if let Some(id) = args.end {
             return end(&api, &args.agent, &id.into()).await;
         }
@@ -114,7 +121,7 @@ pub(super) fn actions(args: &ActionsArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs `act` with a client of the agent, and prints what it returns.
 fn run(
-    args: &AgentArgs,
+    args: &ConnectionArgs,
     act: impl AsyncFnOnce(AgentApi) -> anyhow::Result<String>,
 ) -> anyhow::Result<ExitCode> {
     let api = AgentApi::new(args)?;
@@ -150,7 +157,7 @@ async fn list(api: &AgentApi) -> anyhow::Result<Vec<Value>> {
 fn author(args: &AgentArgs) -> anyhow::Result<Option<String>> {
     let session = || env::var("USER").ok().filter(|user| !user.is_empty());
     let author = args.created_by.clone().or_else(session);
-    if author.is_none() && args.user.is_none() {
+    if author.is_none() && args.connection.user.is_none() {
         bail!("nothing says who you are: give --by NAME");
     }
     Ok(author)
@@ -178,15 +185,18 @@ async fn find_target<'a>(
     }
 }
 
+/// Formats a time, given in seconds since the epoch; empty if it is none.
+fn time(seconds: &Value) -> String {
+    let since = seconds.as_f64().map(Duration::try_from_secs_f64);
+    let time = since.and_then(Result::ok);
+    let time = time.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+    time.map_or_else(String::new, |time| format_rfc3339_seconds(time).to_string())
+}
+
 /// Formats an action in one line.
 fn line(action: &Value) -> String {
     let text = |field: &str| escape(action[field].as_str().unwrap_or_default(), MAX_CHARS);
-    let time = |field: &str| {
-        let since = action[field].as_f64().map(Duration::try_from_secs_f64);
-        let time = since.and_then(Result::ok);
-        let time = time.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        time.map_or_else(String::new, |time| format_rfc3339_seconds(time).to_string())
-    };
+    let time = |field: &str| time(&action[field]);
     let mut line = format!("{} {}", action["id"], text("kind"));
     for label in ["alertname", "severity", "peer", "network", "service"] {
         if action.get(label).is_some() {

@@ -3,6 +3,7 @@
 
 mod notify;
 mod peers;
+mod status;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::{
 };
 use notify::{NotifySection, ServerEntry};
 use peers::PeerEntry;
+use status::StatusSection;
 
 /// Shown in place of a secret.
 pub const SECRET: &str = convex_client::SECRET;
@@ -55,6 +57,8 @@ struct File<'a> {
     history: HistorySection,
     limits: LimitsSection,
     metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<StatusSection>,
 }
 
 #[derive(Serialize)]
@@ -207,6 +211,7 @@ impl<'a> From<&'a Config> for File<'a> {
             history,
             limits,
             detail,
+            status,
             warnings: _,
         } = config;
         Self {
@@ -237,6 +242,7 @@ impl<'a> From<&'a Config> for File<'a> {
                     Detail::Lean => "lean",
                 },
             },
+            status: status.as_deref().map(StatusSection::from),
         }
     }
 }

@@ -295,6 +295,13 @@ impl PeerRecord {
         self.last_poll.is_good() && (self.order(now).is_some() || self.endpoints.iter().any(timed))
     }
 
+    /// Whether a poll was good so lately that it is not outdated, whatever came after it.
+    #[must_use]
+    pub fn answered_lately(&self, now: Instant) -> bool {
+        let last = self.last_good_poll;
+        last.is_some_and(|last| now.saturating_duration_since(last) < self.fresh_for())
+    }
+
     /// Returns the points of the order, unless outdated.
     #[must_use]
     pub fn order(&self, now: Instant) -> Option<OrderPoints> {

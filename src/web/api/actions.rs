@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use convex_client::seconds_since_epoch;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -103,7 +104,7 @@ struct ActionRequest {
 #[into_params(parameter_in = Query)]
 pub(super) struct EndParameters {
     /// Who ends it; by default the user of the password.
-    created_by: Option<String>,
+    pub(super) created_by: Option<String>,
 }
 
 impl<'a> ActionReport<'a> {
@@ -235,20 +236,21 @@ pub(super) async fn end(
 }
 
 /// Reads an optional field, which may be absent but not null.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// Returns who asks.
-fn signed(user: Option<String>, given: Option<String>) -> Result<String, Problem> {
+pub(super) fn signed(user: Option<String>, given: Option<String>) -> Result<String, Problem> {
     operator::signature(user, given).ok_or_else(|| {
         Problem::bad_request("`created_by` is missing: who asks, as no password says so")
     })
 }
 
-async fn read_json(request: Request) -> Result<ActionRequest, Problem> {
+/// Reads the JSON of a request that changes something.
+pub(super) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
     let (head, body) = request.into_parts();
     let bytes = operator::read_body(body).await.map_err(|why| match why {
         NoBody::Late => Problem::request_timeout(format!(
@@ -262,7 +264,7 @@ async fn read_json(request: Request) -> Result<ActionRequest, Problem> {
     Ok(read.map(|Json(body)| body)?)
 }
 
-fn uncached(mut response: Response) -> Response {
+pub(super) fn uncached(mut response: Response) -> Response {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

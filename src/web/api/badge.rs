@@ -26,10 +26,10 @@ const COLUMN_WIDTH: usize = 7;
 const PADDING: usize = 12;
 
 /// Background colours: white text on them has a contrast of at least 4.5.
-const GREEN: &str = "#1a7f37";
-const AMBER: &str = "#9a6700";
-const RED: &str = "#b3261e";
-const GREY: &str = "#57606a";
+pub(in crate::web) const GREEN: &str = "#1a7f37";
+pub(in crate::web) const AMBER: &str = "#9a6700";
+pub(in crate::web) const RED: &str = "#b3261e";
+pub(in crate::web) const GREY: &str = "#57606a";
 
 /// Minimum uptime of a green badge.
 const GREEN_UPTIME: f64 = 0.999;
@@ -65,7 +65,7 @@ const _: () = assert!(Window::Quarter as usize + 1 == WINDOWS.len());
 /// A label and a value, side by side.
 #[derive(Debug, Template)]
 #[template(path = "api/badge.svg", escape = "html")]
-struct Badge {
+pub(in crate::web) struct Badge {
     label: String,
     value: String,
     /// Shown as a tooltip, after the value.
@@ -76,7 +76,12 @@ struct Badge {
 }
 
 impl Badge {
-    fn new(label: String, value: String, note: String, colour: &'static str) -> Self {
+    pub(in crate::web) fn new(
+        label: String,
+        value: String,
+        note: String,
+        colour: &'static str,
+    ) -> Self {
         let width = |text: &str| text.width().max(1) * COLUMN_WIDTH + PADDING;
         let left = width(&label);
         Self {
@@ -100,7 +105,7 @@ impl Badge {
         Self::new(peer.to_owned(), value, String::new(), colour)
     }
 
-    fn for_uptime(peer: &str, uptime: &Uptime) -> Self {
+    pub(in crate::web) fn for_uptime(peer: &str, uptime: &Uptime) -> Self {
         let label = format!("{peer} uptime {}", window_name(uptime.window));
         let Some(ratio) = uptime.ratio() else {
             return Self::new(label, "unknown".to_owned(), String::new(), GREY);

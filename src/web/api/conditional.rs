@@ -28,7 +28,7 @@ pub(super) fn json_text(request_headers: &HeaderMap, body: Bytes) -> Result<Resp
 }
 
 /// Responds with `body` and its `ETag`, or with 304 if the client has it already.
-pub(super) fn tagged(
+pub(in crate::web) fn tagged(
     request_headers: &HeaderMap,
     media_type: &'static str,
     cache_control: &'static str,

@@ -8,9 +8,9 @@
 
 mod actions;
 mod alerts;
-mod badge;
+pub(super) mod badge;
 mod canary;
-mod conditional;
+pub(super) mod conditional;
 mod events;
 mod history;
 mod networks;
@@ -20,7 +20,8 @@ mod parameters;
 mod peers;
 mod poll;
 mod polls;
-mod problem;
+pub(super) mod problem;
+mod status;
 mod transcripts;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use crate::poller::PeerCommands;
 
 use super::AppState;
 use super::listener::authentication::Refusal;
+use super::status::StatusSource;
 use events::MAX_STREAMS;
 use problem::Problem;
 
@@ -53,6 +55,7 @@ struct Api {
     history: Arc<History>,
     commands: Arc<PeerCommands>,
     actions: OperatorActions,
+    status: StatusSource,
     /// One permit for each event stream.
     streams: Arc<Semaphore>,
     /// Ends event streams.
@@ -69,6 +72,7 @@ pub(super) fn router(state: &AppState, stop: CancellationToken) -> Router {
         history: Arc::clone(&state.history),
         commands: Arc::clone(&state.commands),
         actions: state.actions.clone(),
+        status: StatusSource::new(state),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         stop,
         description: openapi::to_json(description, &state.prefix).into(),
@@ -91,6 +95,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(poll::poll))
         .routes(routes!(actions::begin))
         .routes(routes!(actions::end))
+        .routes(routes!(status::set_note, status::remove_note))
         .route_layer(axum::middleware::from_fn(poll::require_write_access));
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(peers::peers))
@@ -105,6 +110,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(alerts::alerts))
         .routes(routes!(actions::actions))
         .routes(routes!(events::events))
+        .routes(routes!(status::status))
+        .routes(routes!(status::incidents))
         .routes(routes!(openapi::openapi))
         .merge(write_routes)
 }

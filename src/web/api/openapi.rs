@@ -26,6 +26,7 @@ use super::problem::Problem;
         (name = "networks", description = "The networks of the watched peers."),
         (name = "alerts", description = "The alerts that fire, and what operators do about them."),
         (name = "opinion", description = "What agents tell each other."),
+        (name = "status page", description = "What everybody can read, and its incidents."),
         (name = "history", description = "Past polls, uptime and events."),
         (name = "badges", description = "Images to embed in other sites."),
         (name = "about", description = "This description."),

@@ -18,7 +18,7 @@ pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
 
 /// An error response: what is wrong with a request, or why it cannot be answered.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct Problem {
+pub(in crate::web) struct Problem {
     /// Always `about:blank`: the status identifies the problem.
     #[schema(example = "about:blank")]
     r#type: &'static str,

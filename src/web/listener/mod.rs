@@ -27,18 +27,20 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::config::OWN_DESCRIPTORS;
+use crate::config::{OWN_DESCRIPTORS, STATUS_DESCRIPTORS};
 
 use connection::{ConnectionContext, ConnectionInfo};
 use log_limit::limited;
 use reserved_fds::ReservedFds;
-use slots::{ConnectionSlots, LIMITS, Limits, Slot};
+use slots::{ConnectionSlots, LIMITS, Limits, PUBLIC_LIMITS, Slot};
 
 /// Descriptors that are left to files, the history and receivers when all connections are open.
 const OTHER_DESCRIPTORS: usize = 96;
 
 const _: () =
     assert!((LIMITS.total + LIMITS.overflow + OTHER_DESCRIPTORS) as u64 <= OWN_DESCRIPTORS);
+
+const _: () = assert!((PUBLIC_LIMITS.total + PUBLIC_LIMITS.overflow) as u64 <= STATUS_DESCRIPTORS);
 
 /// Lifetime of an overflow connection, so that silent clients cannot keep health checks out for
 /// longer.
@@ -60,6 +62,11 @@ const TLS_REQUIRED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/pla
 /// Serves connections until `context.stop`, then until the requests in progress are answered.
 pub(in crate::web) async fn serve(listener: TcpListener, context: ConnectionContext) {
     serve_limited(listener, context, LIMITS).await;
+}
+
+/// As [`serve`], with the limits of a listener for everybody.
+pub(in crate::web) async fn serve_public(listener: TcpListener, context: ConnectionContext) {
+    serve_limited(listener, context, PUBLIC_LIMITS).await;
 }
 
 async fn serve_limited(listener: TcpListener, context: ConnectionContext, limits: Limits) {

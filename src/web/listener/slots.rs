@@ -35,6 +35,16 @@ pub(super) const LIMITS: Limits = Limits {
     overflow_per_client: 4,
 };
 
+/// The limits of a listener for everybody, on which no client is known.
+pub(super) const PUBLIC_LIMITS: Limits = Limits {
+    total: 120,
+    reserved: 0,
+    reserved_per_client: 0,
+    per_client: 60,
+    overflow: 0,
+    overflow_per_client: 0,
+};
+
 /// All open connections.
 #[derive(Clone)]
 pub(super) struct ConnectionSlots {

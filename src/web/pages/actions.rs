@@ -63,6 +63,8 @@ pub(super) struct FormFields {
     created_by: String,
     comment: String,
     seconds: Option<u64>,
+    /// When maintenance begins, as `2026-12-01T22:00` in UTC.
+    at: String,
 }
 
 /// `GET /actions`
@@ -125,14 +127,19 @@ pub(super) async fn act(State(pages): State<Pages>, request: Request) -> Respons
     };
     let created_by = operator::signature(user, filled(&fields.created_by)).unwrap_or_default();
     let back = back(&pages, &fields.matchers());
+    let starts_at = filled(&fields.at).map(|text| begin(&text)).transpose();
     let done = match (fields.kind, fields.end) {
+        (Some(_), None) if starts_at.is_err() => {
+            let wrong = "the beginning is not a time; expected such as 2026-12-01T22:00, in UTC";
+            Err(ActionRefused::Invalid(wrong.to_owned()))
+        }
         (Some(kind), None) => {
             let draft = Draft {
                 kind,
                 matchers: fields.matchers(),
                 created_by,
                 comment: fields.comment.trim().to_owned(),
-                starts_at: None,
+                starts_at: starts_at.unwrap_or_default(),
                 length: fields.seconds.map(Duration::from_secs),
             };
             state.actions.begin(draft).await.map(|_| ())
@@ -167,6 +174,16 @@ impl FormFields {
 fn filled(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Parses the time of a form, which has no seconds and is in UTC.
+fn begin(text: &str) -> Result<SystemTime, humantime::TimestampError> {
+    let seconds = if text.matches(':').count() == 1 {
+        ":00"
+    } else {
+        ""
+    };
+    humantime::parse_rfc3339(&format!("{text}{seconds}Z"))
 }
 
 fn labels(matchers: &Matchers) -> Vec<(&'static str, String)> {

@@ -99,12 +99,12 @@ impl AvailabilityCache {
 
 /// The availability of a peer: bars, and the share of all of them.
 #[derive(Debug)]
-pub(super) struct Availability {
-    pub(super) bars: Markup,
+pub(in crate::web) struct Availability {
+    pub(in crate::web) bars: Markup,
     /// Share of the time in which the peer was up.
-    pub(super) ratio: Option<String>,
+    pub(in crate::web) ratio: Option<String>,
     /// How long was watched, unless that is nearly all of the time.
-    pub(super) watched: Option<String>,
+    pub(in crate::web) watched: Option<String>,
 }
 
 /// How a bar is drawn. Bars of one kind that need no text of their own are drawn and named
@@ -153,7 +153,7 @@ impl Kind {
 
 impl Availability {
     /// Draws `uptimes`, which end at `now`.
-    fn new(uptimes: &[Uptime], bars: Bars, now: SystemTime) -> Self {
+    pub(in crate::web) fn new(uptimes: &[Uptime], bars: Bars, now: SystemTime) -> Self {
         let sum = |part: fn(&Uptime) -> Duration| uptimes.iter().map(part).sum::<Duration>();
         let total = Uptime {
             window: bars.length() * bars.count,
@@ -184,7 +184,7 @@ fn draw(uptimes: &[Uptime], total: &Uptime, bars: Bars, now: SystemTime) -> Mark
         None => "nothing was watched".to_owned(),
     };
     let mut svg = format!(
-        r#"<svg class="polls" role="img" aria-label="{label}" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}">"#
+        r#"<svg class="polls" role="img" aria-label="{label}" width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" preserveAspectRatio="none">"#
     );
     let begin = bars.begin(now);
     let mut first = 0;

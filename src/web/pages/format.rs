@@ -12,7 +12,7 @@ const MAX_TEXT_CHARS: usize = 400;
 
 /// HTML from the agent itself, which templates do not escape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Markup(pub(super) String);
+pub(in crate::web) struct Markup(pub(super) String);
 
 impl HtmlSafe for Markup {}
 
@@ -24,7 +24,7 @@ impl fmt::Display for Markup {
 
 /// Makes a text from a peer safe to show: truncates it to [`MAX_TEXT_CHARS`], and replaces
 /// [deceptive](is_deceptive) characters by their code points. Templates escape the rest.
-pub(super) fn sanitize(text: &str) -> String {
+pub(in crate::web) fn sanitize(text: &str) -> String {
     let mut sanitized = String::with_capacity(text.len().min(MAX_TEXT_CHARS * 2));
     for (i, c) in text.chars().enumerate() {
         if i == MAX_TEXT_CHARS {
@@ -133,7 +133,7 @@ fn relative(at: SystemTime, now: SystemTime) -> String {
 }
 
 /// Formats a duration in its largest unit.
-pub(super) fn short_duration(duration: Duration) -> String {
+pub(in crate::web) fn short_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -4,7 +4,7 @@
 mod actions;
 mod alert_list;
 mod alerts;
-mod availability;
+pub(super) mod availability;
 mod chart;
 mod columns;
 mod conditions;
@@ -13,7 +13,7 @@ mod diagnosis;
 mod event_list;
 mod facts;
 mod fleet;
-mod format;
+pub(super) mod format;
 mod headline;
 mod icon;
 mod labels;

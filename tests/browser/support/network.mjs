@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../../..')
 
 /** The program, as `cargo build` leaves it. */
-const PROGRAM = process.env.PROGRAM ?? join(ROOT, 'target/debug/convex-peer-monitor')
+export const PROGRAM = process.env.PROGRAM ?? join(ROOT, 'target/debug/convex-peer-monitor')
 
 /** Longest wait for something that must happen. */
 export const PATIENCE_MS = 120_000
@@ -135,6 +135,26 @@ export class Stage {
     const address = await start('127.0.0.1:0')
     return { url: `http://${address}`, stop: () => running.stop(), again: () => start(address) }
   }
+}
+
+/** A status page of these peers, and where it will be. Its logo tries to run a script. */
+export async function statusOf(stage, peers) {
+  const logo = stage.file('logo.svg')
+  writeFileSync(logo, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 120 32" width="120" height="32" onload="top.pwned = 1"><script>top.pwned = 1</script>
+<circle cx="16" cy="16" r="14" fill="#7a1f5c"/><circle cx="48" cy="16" r="14" fill="#c2499a"/><circle cx="80" cy="16" r="14" fill="#ffb3e6"/></svg>`)
+  const listen = `127.0.0.1:${await freePorts(1)}`
+  const config = [
+    'status:',
+    '  title: Example gateways',
+    '  description: Public access to Protonet',
+    `  listen: ${listen}`,
+    '  links: [{ text: Contact, url: "https://status.example/contact" }]',
+    '  networks: [{ network: simulated, name: Protonet }]',
+    '  peers:',
+    ...peers.map(([peer, name]) => `    - { peer: ${peer}, name: ${name} }`),
+    `  theme: { light: { accent: "#7a1f5c" }, dark: { accent: "#ffb3e6" }, logo: '${logo}' }`
+  ].join('\n') + '\n'
+  return { url: `http://${listen}`, config }
 }
 
 /** The configuration of an agent for these peers, which polls once a second. */

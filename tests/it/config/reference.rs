@@ -67,6 +67,12 @@ fn with(key: &str, value: Option<&Value>) -> Value {
             "heartbeat": { "url": "http://127.0.0.1:1" },
         },
         "vantages": [{ "name": "v", "url": "http://127.0.0.1:1" }],
+        "status": {
+            "title": "t",
+            "links": [{ "text": "l", "url": "http://127.0.0.1:1" }],
+            "networks": [{ "network": "n", "name": "N" }],
+            "peers": [{ "peer": "p", "name": "P" }],
+        },
     });
     let mut mapping = &mut file;
     let mut steps: Vec<_> = key.split('.').collect();

@@ -10,8 +10,9 @@ use cad3::Hash;
 use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
-    Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Receiver, Role, Secret,
-    SelfCheck, Service, Severity, Sidecar, Slo, Target, Thresholds, Vantage, Webhook, Window,
+    Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Published, Receiver, Role,
+    Secret, SelfCheck, Service, Severity, Sidecar, Slo, Status, StatusLink, Target, Theme,
+    Thresholds, Vantage, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -32,6 +33,7 @@ fn every_key_is_read() {
     .unwrap();
     fs::write(dir.path().join("web-config.yml"), "").unwrap();
     fs::write(dir.path().join("canary.key"), include_str!("canary.key")).unwrap();
+    fs::write(dir.path().join("logo.svg"), "<svg/>").unwrap();
     let config = parse_in(dir.path(), include_str!("every-key.yml")).unwrap();
 
     let [a, b] = config.peers.as_slice() else {
@@ -67,6 +69,8 @@ fn every_key_is_read() {
         (again.networks, again.queries, again.self_check),
         (config.networks, config.queries, config.self_check)
     );
+    assert!(config.status.is_some());
+    assert_eq!(again.status, config.status);
     assert_eq!(
         config.notify.receivers().collect::<Vec<_>>(),
         [
@@ -444,6 +448,41 @@ fn vantages() -> impl Strategy<Value = Vec<Vantage>> {
     })
 }
 
+/// A status page of the first network and the first peer, without their names.
+fn status() -> impl Strategy<Value = Option<Status>> {
+    let words = || "[a-z$<] [a-z$]{1,9}";
+    let link =
+        ("[a-z$]{1,9}", "https://[a-z]{1,9}/[a-z$]{0,9}").prop_map(|(text, url)| StatusLink {
+            text,
+            url: url.parse().expect("a URL"),
+        });
+    let links = prop::collection::vec(link, 0..3);
+    let status = (
+        words(),
+        prop::option::of(words()),
+        prop::option::of(1u16..),
+        links,
+        words(),
+    );
+    let status = status.prop_map(|(title, description, port, links, name)| {
+        let published = |id: &str| Published {
+            internal: String::new(),
+            name: name.clone(),
+            id: id.to_owned(),
+        };
+        Status {
+            title,
+            description,
+            listen: port.map(|port| ([127, 0, 0, 2], port).into()),
+            links,
+            networks: vec![published("net")],
+            peers: vec![published("peer-1")],
+            theme: Theme::default(),
+        }
+    });
+    prop::option::of(status)
+}
+
 prop_compose! {
     fn any_config()(
         port in any::<u16>(),
@@ -463,6 +502,7 @@ prop_compose! {
         bytes in 1024usize..50_000_000,
         max_bytes in 4u64 << 20..1 << 40,
         detail in prop::sample::select(vec![Detail::Full, Detail::Lean]),
+        status in status(),
     ) -> Config {
         let networks: Vec<_> = networks.into_iter().map(|(name, network)| Network { name, ..network }).collect();
         let queries = queries.into_iter().map(|(name, query)| CustomQuery {
@@ -477,6 +517,11 @@ prop_compose! {
             peer.sidecar = peer.sidecar.filter(|_| mode == Mode::Sidecar);
             (peer.name.clone(), Arc::new(peer))
         }).collect();
+        let status = status.map(|mut status| {
+            status.networks[0].internal.clone_from(&networks[0].name);
+            status.peers[0].internal.clone_from(peers.keys().next().expect("a peer"));
+            Arc::new(status)
+        });
         Config {
             listen: ([127, 0, 0, 1], port).into(),
             external_url: external_url.map(|url| url.parse().expect("a URL")),
@@ -497,6 +542,7 @@ prop_compose! {
             history: config::History { max_bytes },
             limits: Limits { max_inflight: inflight, max_response_bytes: bytes, per_host_inflight: inflight },
             detail,
+            status,
             warnings: Problems::default(),
         }
     }

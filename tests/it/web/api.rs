@@ -43,7 +43,8 @@ impl Watched {
              - {{ name: good, network: main, endpoints: ['http://{}', 'tcp://{}'] }}\n\
              - {{ name: bad & <worse>, network: main, role: reference, endpoints: ['tcp://{}'] }}\n\
              - {{ name: 'ζ.svg', network: test net, interval: 1d, down_after: 2, endpoints: ['tcp://127.0.0.1:9'] }}\n\
-             - {{ name: later, network: test net, interval: 1d, down_after: 2, endpoints: ['tcp://127.0.0.1:9'] }}\n",
+             - {{ name: later, network: test net, interval: 1d, down_after: 2, endpoints: ['tcp://127.0.0.1:9'] }}\n\
+             status: {{ title: t, networks: [{{ network: main, name: Main }}], peers: [{{ peer: bad & <worse>, name: Bad }}] }}\n",
             good.http, good.tcp, bad.tcp
         );
         let agent = Agent::start(&config).await;
