@@ -7,6 +7,7 @@ mod canary_changes;
 mod db;
 mod event;
 mod event_log;
+mod event_text;
 mod evidence;
 mod in_memory;
 mod network_changes;

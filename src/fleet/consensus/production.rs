@@ -61,7 +61,7 @@ impl ProductionWatch {
             let Some(made) = block.made else {
                 continue;
             };
-            let finality_seconds = self.known_finality(block.index, &maker);
+            let finality_seconds = self.known_finality(block.index, &made.maker);
             self.last.retain(|known| known.index != block.index);
             self.last.push_back(LastBlock {
                 index: block.index,

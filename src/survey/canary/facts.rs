@@ -103,6 +103,7 @@ mod tests {
             transactions,
             of_canary,
             is_final,
+            finality_seconds: None,
         };
         for (what, blocks, expected) in [
             ("no block", vec![], None),

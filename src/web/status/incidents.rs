@@ -157,7 +157,7 @@ impl Track {
             }
             EventKind::ConditionEnded { condition } => self.end(condition),
             EventKind::ForkBegan { .. } => {
-                self.begin("diverged", State::Degraded, Cause::Apart, at)
+                self.begin("diverged", State::Degraded, Cause::Apart, at);
             }
             EventKind::ForkEnded => self.end("diverged"),
             EventKind::OrderChanged { to, .. } => self.order_changed(to, at),

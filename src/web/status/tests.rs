@@ -463,7 +463,7 @@ fn each_period_has_the_share_of_its_own_bars() {
         hours: vec![[0, 3_600, 0]; 24],
         days,
     };
-    let at = super::page::Moment(90 * 86_400 - 1).time();
+    let at = page::Moment(90 * 86_400 - 1).time();
     let ratios = Period::ALL.map(|period| bars.total(period, at).ratio());
     assert_eq!(ratios, [Some(0.0), Some(1.0), Some(88.0 / 89.0)]);
     let coverage = bars.total(Period::Month, at).coverage();

@@ -29,6 +29,8 @@ pub(super) const GROUPS: [(&str, &[(&str, &str)]); 5] = [
             ("finality_receded", "finality went back"),
             ("stake_changed", "stake"),
             ("evidence_kept", "evidence"),
+            ("writes_failing_began", "transactions fail"),
+            ("writes_failing_ended", "transactions work again"),
         ],
     ),
     (
@@ -49,6 +51,7 @@ pub(super) const GROUPS: [(&str, &[(&str, &str)]); 5] = [
         &[
             ("action_began", "action began"),
             ("action_ended", "action ended"),
+            ("incident_noted", "public note"),
         ],
     ),
     (
@@ -106,6 +109,7 @@ impl Change {
             | EventKind::KeyChanged { .. }
             | EventKind::ForkBegan { .. }
             | EventKind::FinalityReceded { .. }
+            | EventKind::WritesFailingBegan { .. }
             | EventKind::StatesDifferBegan { .. }
             | EventKind::SplitBegan
             | EventKind::ResetBegan { .. }
@@ -113,6 +117,7 @@ impl Change {
             | EventKind::ConfigRefused { .. } => Self::Worse,
             EventKind::ConditionEnded { .. }
             | EventKind::ForkEnded
+            | EventKind::WritesFailingEnded
             | EventKind::StatesDifferEnded
             | EventKind::SplitEnded
             | EventKind::ResetEnded
@@ -123,6 +128,7 @@ impl Change {
             | EventKind::EvidenceKept { .. }
             | EventKind::ActionBegan { .. }
             | EventKind::ActionEnded { .. }
+            | EventKind::IncidentNoted { .. }
             | EventKind::ConfigReloaded { .. }
             | EventKind::AgentStarted { .. }
             | EventKind::AgentStopped => Self::Neither,

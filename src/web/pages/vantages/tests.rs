@@ -22,6 +22,7 @@ fn seen(others: &[Option<Health>]) -> Snapshot {
                 mode: Mode::Central,
                 networks: Vec::new(),
                 peers: vec![said],
+                firing: Vec::new(),
                 acknowledged: Vec::new(),
             };
             Arc::new(ReceivedOpinion::new(opinion, snapshot.now))
