@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use tokio::time::Instant;
 
 use crate::alerting::OperatorActions;
 use crate::alerting::operator_actions::ActionKind;
 use crate::config::active::ActiveConfig;
-use crate::config::{Palette, Published, Status, Theme, Window};
+use crate::config::{Published, Status, Window};
 use crate::fleet::{
     Evidence, Fleet, Health, LastPoll, NetworkVerdict, OrderState, PeerRecord, Snapshot,
 };
@@ -23,9 +21,9 @@ use crate::web::AppState;
 use super::availability;
 use super::cause::Cause;
 use super::incidents::{self, Outage, Present, Span, Subject};
+use super::look;
 use super::model::{
-    Component, PublicBars, PublicIncident, PublicLink, PublicMaintenance, PublicNote,
-    PublicPalette, PublicStatus, PublicTheme,
+    Component, PublicBars, PublicIncident, PublicMaintenance, PublicNote, PublicStatus,
 };
 use super::notes::{self, Note, NoteRefused};
 use super::state::State;
@@ -106,8 +104,8 @@ impl StatusSource {
             peers: peers.collect(),
             maintenance: self.maintenance(&moment),
             incidents: incidents.map(|it| it.public).collect(),
-            links: links(&status),
-            theme: theme(&status.theme),
+            links: look::links(&status),
+            theme: look::theme(&status.theme),
         };
         public.conclude();
         Some(public)
@@ -384,49 +382,5 @@ fn public_incident(outage: &Outage, name: &str, note: Option<&Note>) -> PublicIn
             text: note.text.clone(),
             at: note.at / 1000,
         }),
-    }
-}
-
-fn links(status: &Status) -> Vec<PublicLink> {
-    let links = status.links.iter();
-    links
-        .map(|link| PublicLink {
-            text: link.text.clone(),
-            url: link.url.to_string(),
-        })
-        .collect()
-}
-
-fn theme(theme: &Theme) -> PublicTheme {
-    let logo = theme.logo.as_ref();
-    PublicTheme {
-        light: palette(&theme.light),
-        dark: palette(&theme.dark),
-        logo: logo.map(|logo| data_url(logo.kind.media_type(), &logo.bytes)),
-    }
-}
-
-fn data_url(media_type: &str, bytes: &[u8]) -> String {
-    format!("data:{media_type};base64,{}", BASE64_STANDARD.encode(bytes))
-}
-
-fn palette(palette: &Palette) -> PublicPalette {
-    let Palette {
-        background,
-        text,
-        accent,
-        up,
-        degraded,
-        down,
-    } = palette;
-    PublicPalette {
-        background: background.to_string(),
-        text: text.to_string(),
-        quiet: palette.quiet().to_string(),
-        line: palette.line().to_string(),
-        accent: accent.to_string(),
-        up: up.to_string(),
-        degraded: degraded.to_string(),
-        down: down.to_string(),
     }
 }

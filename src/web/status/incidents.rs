@@ -147,8 +147,26 @@ const SAME_CHANGE_MS: u64 = 5_000;
 impl Track {
     fn follow(&mut self, event: &Event) {
         let at = event.at_ms;
-        match &event.kind {
-            EventKind::HealthChanged { from, to, .. } => self.health_changed(from, to, at),
+        let shows_health = match &event.kind {
+            EventKind::HealthChanged { from, to, .. } => {
+                self.health_changed(from, to, at);
+                true
+            }
+            kind => self.network_changed(kind, at),
+        };
+        if shows_health || self.condition_changed(&event.kind, at) {
+            self.last_event = at;
+            // Conditions come before the health that they belong to, which alone says whether the
+            // peer was up while nobody watched.
+            if shows_health || self.unseen_since.is_none() {
+                self.update(at, event.id);
+            }
+        }
+    }
+
+    /// Follows a condition of a peer. Returns whether the event is about one.
+    fn condition_changed(&mut self, kind: &EventKind, at: u64) -> bool {
+        match kind {
             EventKind::ConditionBegan { condition } => {
                 let known = Condition::named(condition);
                 if let Some(cause) = known.and_then(Cause::of) {
@@ -160,6 +178,14 @@ impl Track {
                 self.begin("diverged", State::Degraded, Cause::Apart, at);
             }
             EventKind::ForkEnded => self.end("diverged"),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Follows what is wrong with a network. Returns whether the event is about that.
+    fn network_changed(&mut self, kind: &EventKind, at: u64) -> bool {
+        match kind {
             EventKind::OrderChanged { to, .. } => self.order_changed(to, at),
             EventKind::SplitBegan => self.network_began("split", State::Down, Cause::Split, at),
             EventKind::SplitEnded => self.network_ended("split"),
@@ -171,10 +197,9 @@ impl Track {
                 self.network_began("states", State::Degraded, Cause::StatesDiffer, at);
             }
             EventKind::StatesDifferEnded => self.network_ended("states"),
-            _ => return,
+            _ => return false,
         }
-        self.last_event = at;
-        self.update(at, event.id);
+        true
     }
 
     fn health_changed(&mut self, from: &str, to: &str, at: u64) {

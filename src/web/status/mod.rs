@@ -7,6 +7,7 @@ mod cause;
 mod collect;
 mod feed;
 mod incidents;
+mod look;
 mod model;
 mod notes;
 mod page;

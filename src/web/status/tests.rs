@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::availability::Period;
 use super::incidents::{Outage, Present, Span, Subject, outages};
+use super::page::Moment;
 use super::*;
 use crate::fleet::peer_json::ExactInteger;
 use crate::history::{Event, EventKind};
@@ -86,14 +87,14 @@ fn show(outages: &[Outage]) -> String {
     shown.join(", ")
 }
 
-fn joined(subject: Subject, events: &[Arc<Event>], state: State, planned: Vec<Span>) -> String {
+fn joined(subject: &Subject, events: &[Arc<Event>], state: State, planned: Vec<Span>) -> String {
     let present = Present {
         network: Some("net".to_owned()),
         state,
         planned,
     };
     let subjects = HashMap::from([(subject.clone(), present)]);
-    show(&outages(events, &subjects, 1_000 * MINUTE)[&subject])
+    show(&outages(events, &subjects, 1_000 * MINUTE)[subject])
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn events_of_a_peer_are_joined_into_incidents() {
         ("5 +telepathy, 5 degraded", Operational, ""),
     ] {
         let events = events(script, Some("p"));
-        let found = joined(Subject::Peer("p".to_owned()), &events, state, Vec::new());
+        let found = joined(&Subject::Peer("p".to_owned()), &events, state, Vec::new());
         assert_eq!(found, expected, "{script}");
     }
 }
@@ -196,7 +197,7 @@ fn events_of_a_network_are_joined_into_incidents() {
     ] {
         let events = events(script, None);
         let found = joined(
-            Subject::Network("net".to_owned()),
+            &Subject::Network("net".to_owned()),
             &events,
             state,
             Vec::new(),
@@ -232,7 +233,7 @@ fn what_was_planned_is_no_incident() {
     ] {
         let events = events(script, Some("p"));
         let found = joined(
-            Subject::Peer("p".to_owned()),
+            &Subject::Peer("p".to_owned()),
             &events,
             State::Operational,
             planned.clone(),
@@ -285,7 +286,7 @@ fn what_was_planned_is_no_incident() {
         events.extend(outage.iter().cloned());
         events.extend(after);
         let found = joined(
-            Subject::Peer("p".to_owned()),
+            &Subject::Peer("p".to_owned()),
             &events,
             State::Operational,
             Vec::new(),
@@ -463,7 +464,7 @@ fn each_period_has_the_share_of_its_own_bars() {
         hours: vec![[0, 3_600, 0]; 24],
         days,
     };
-    let at = page::Moment(90 * 86_400 - 1).time();
+    let at = Moment(90 * 86_400 - 1).time();
     let ratios = Period::ALL.map(|period| bars.total(period, at).ratio());
     assert_eq!(ratios, [Some(0.0), Some(1.0), Some(88.0 / 89.0)]);
     let coverage = bars.total(Period::Month, at).coverage();

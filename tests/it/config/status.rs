@@ -42,19 +42,19 @@ fn mistakes_are_reported_with_their_position_and_what_would_be_right() {
     for (lines, expected) in [
         (
             "title: Gateways",
-            "6:1: status: would show nothing, as it names nothing; add `peers` or `networks`",
+            "5:1: status: would show nothing, as it names nothing; add `peers` or `networks`",
         ),
         (
             "peers: [{ peer: one, name: Paris }]",
-            "7:3: status.title: is missing; add it",
+            "6:3: status.title: is missing; add it",
         ),
         (
             "title: ' '\npeers: [{ peer: one, name: Paris }]",
-            "7:10: status.title: is empty; write what visitors shall read",
+            "6:10: status.title: is empty; write what visitors shall read",
         ),
         (
             "title: x\npeers: [{ peer: on, name: Paris }]",
-            "8:19: status.peers[0].peer: no peer is called \"on\"; did you mean \"one\"?",
+            "7:19: status.peers[0].peer: no peer is called \"on\"; did you mean \"one\"?",
         ),
         (
             "title: x\nnetworks: [{ network: other, name: Paris }]",
@@ -66,11 +66,11 @@ fn mistakes_are_reported_with_their_position_and_what_would_be_right() {
         ),
         (
             "title: x\npeers: [{ peer: one, name: A }, { peer: one, name: B }]",
-            "status.peers[1].peer: \"one\" is published already, by line 8",
+            "status.peers[1].peer: \"one\" is published already, by line 7",
         ),
         (
             "title: x\npeers: [{ peer: one, name: A b }, { peer: two, name: a-B }]",
-            "status.peers[1].name: names files \"a-b\" as the entry on line 8 does",
+            "status.peers[1].name: names files \"a-b\" as the entry on line 7 does",
         ),
         (
             "title: x\nnetworks: [{ network: main, name: A }]\npeers: [{ peer: two, name: B, id: a }]",
@@ -90,7 +90,7 @@ fn mistakes_are_reported_with_their_position_and_what_would_be_right() {
         ),
         (
             "title: x\nlisten: 127.0.0.1:18880\npeers: [{ peer: one, name: A }]",
-            "8:11: status.listen: 127.0.0.1:18880 is the agent's own `listen`",
+            "7:11: status.listen: 127.0.0.1:18880 is the agent's own `listen`",
         ),
         (
             "title: x\nlinks: [{ text: Us, url: 'javascript:alert(1)' }]\npeers: [{ peer: one, name: A }]",
