@@ -1,6 +1,6 @@
 //! The page of the active configuration: as it counts, with all defaults and without secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use super::{Pages, Shell, html_response, relative_times};
 const MAX_ENTRIES: usize = 100;
 
 /// Lists, whose entries are compared with no default.
-const LISTS: [&str; 5] = ["networks", "peers", "queries", "notify", "vantages"];
+const LISTS: [&str; 4] = ["peers", "queries", "notify", "vantages"];
 
 #[derive(Template)]
 #[template(path = "pages/configuration.html")]
@@ -47,7 +47,7 @@ struct ConfigSection {
 #[derive(Debug, PartialEq, Eq)]
 struct ConfigLine {
     text: String,
-    /// Whether it is as without a configuration.
+    /// Whether it is as without a configuration; of a peer, as in `defaults` and of its network.
     is_default: bool,
 }
 
@@ -102,10 +102,20 @@ fn sections(rendered: &str, default: &str) -> Vec<ConfigSection> {
         more: 0,
     };
     let mut others = Vec::new();
-    for (name, lines) in blocks(rendered) {
+    let blocks_rendered = blocks(rendered);
+    // What most peers have from elsewhere in the file.
+    let inherited: BTreeSet<&str> = blocks_rendered
+        .iter()
+        .filter(|(name, _)| matches!(*name, "defaults" | "references" | "networks"))
+        .flat_map(|(_, lines)| lines.iter().skip(1).copied())
+        .collect();
+    for (name, lines) in blocks_rendered {
         let is_list = LISTS.contains(&name);
         let same = defaults.get(name).filter(|_| !is_list);
-        let is_default = |line: &&str| same.is_some_and(|same| same.contains(line));
+        let is_default = |line: &&str| {
+            same.is_some_and(|same| same.contains(line))
+                || (name == "peers" && inherited.contains(line))
+        };
         let line = |line: &str| ConfigLine {
             text: sanitize(line),
             is_default: is_default(&line),
@@ -180,6 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_peer_has_from_elsewhere_is_default() {
+        let rendered = "defaults:\n  retries: 1\nnetworks:\n- name: n\n  verdicts:\n    lag_blocks: 10\n\
+                        peers:\n- name: x\n  retries: 1\n  verdicts:\n    lag_blocks: 20\n";
+        let sections = sections(rendered, "");
+        assert_eq!(
+            shown(&sections[3]),
+            [
+                ("- name: x", false),
+                ("  retries: 1", true),
+                ("  verdicts:", true),
+                ("    lag_blocks: 20", false)
+            ]
+        );
+    }
+
+    #[test]
     fn a_long_list_is_cut_and_says_so() {
         let entries = "- name: x\n  role: own\n".repeat(MAX_ENTRIES + 20);
         let sections = sections(&format!("peers:\n{entries}"), "");
@@ -192,7 +218,9 @@ mod tests {
         let rendered = render(&embedded());
         for section in sections(&rendered, &rendered) {
             let is_list = LISTS.contains(&section.name.as_str());
-            assert!(section.lines.iter().all(|line| line.is_default != is_list));
+            if !is_list {
+                assert!(section.lines.iter().all(|line| line.is_default));
+            }
         }
     }
 }

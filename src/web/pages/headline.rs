@@ -116,7 +116,7 @@ pub(super) fn state(network: &NetworkSnapshot) -> (&'static str, &'static str) {
     let quorum = verdict.quorum.as_ref();
     let order = labels::order_state(verdict.order);
     match verdict.order {
-        _ if verdict.reset.is_some() => ("reset: a new genesis", "down"),
+        _ if verdict.reset.is_some() => ("reset", "down"),
         _ if verdict.split == Evidence::Proven => ("split", "down"),
         OrderState::Stalled | OrderState::Receding => (order, "down"),
         _ if quorum.is_some_and(|quorum| quorum.margin < 0.0) => (QUORUM_LOST, "down"),

@@ -212,7 +212,7 @@ async fn wrong_addresses_say_what_is_wrong() {
 #[tokio::test]
 async fn the_configuration_is_a_page_with_its_source_its_defaults_and_no_secrets() {
     let peer = FakePeer::start(Script::default()).await;
-    let secret = "notify: { webhooks: [{ url: 'http://127.0.0.1:1/s3cret' }] }\nlimits: { max_inflight: 7 }\n";
+    let secret = "notify: { webhooks: [{ name: w, url: 'http://127.0.0.1:1/s3cret' }] }\nlimits: { max_inflight: 7 }\n";
     let agent = Agent::start(&config(&peer, "", secret)).await;
     let (status, page) = agent.get("/configuration").await;
     assert_eq!(status, 200);

@@ -88,17 +88,18 @@ impl Change {
     pub(super) fn of(kind: &EventKind) -> Self {
         match kind {
             EventKind::HealthChanged { from, to, .. } => {
-                // A peer about which nothing is known is neither better nor worse than a down one.
                 let rank = |health: &str| match health {
                     "up" => 0,
                     "degraded" => 1,
                     _ => 2,
                 };
-                match rank(to).cmp(&rank(from)) {
-                    std::cmp::Ordering::Less => Self::Better,
-                    std::cmp::Ordering::Equal if to == "down" => Self::Worse,
-                    std::cmp::Ordering::Equal => Self::Neither,
-                    std::cmp::Ordering::Greater => Self::Worse,
+                match (&**from, &**to) {
+                    (_, "up") => Self::Better,
+                    // Nothing was known, so nothing got better.
+                    ("unknown", _) => Self::Worse,
+                    ("down", "unknown") => Self::Neither,
+                    (from, to) if rank(to) < rank(from) => Self::Better,
+                    _ => Self::Worse,
                 }
             }
             EventKind::OrderChanged { to, .. } => match &**to {
@@ -189,7 +190,7 @@ pub(super) fn describe(kind: &EventKind, at: std::time::SystemTime) -> String {
             }
         }
         EventKind::EvidenceKept { condition, .. } => {
-            format!("evidence was kept: {}", condition_text(condition))
+            format!("evidence kept ({})", condition_text(condition))
         }
         other => other.to_string(),
     };
@@ -245,6 +246,7 @@ mod tests {
             ("up", "degraded", Change::Worse, "degraded"),
             ("up", "unknown", Change::Worse, "degraded"),
             ("unknown", "down", Change::Worse, "down"),
+            ("unknown", "degraded", Change::Worse, "degraded"),
             ("down", "unknown", Change::Neither, "unknown"),
             ("down", "degraded", Change::Better, "up"),
             ("unknown", "up", Change::Better, "up"),
