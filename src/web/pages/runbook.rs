@@ -128,12 +128,10 @@ const fn lower(level: HeadingLevel) -> HeadingLevel {
     }
 }
 
-/// Returns the text for a condition, as the page around the runbook has it, instead of its label.
-fn in_words(label: CowStr<'_>) -> Event<'_> {
-    match Condition::named(&label) {
-        Some(condition) => Event::Text(CowStr::from(labels::condition(condition))),
-        None => Event::Code(label),
-    }
+/// Returns the text for the condition with this label, as the page around the runbook has it.
+fn in_words<'e>(label: &str) -> Option<Event<'e>> {
+    let condition = Condition::named(label)?;
+    Some(Event::Text(CowStr::from(labels::condition(condition))))
 }
 
 /// The page on which a runbook is shown.
@@ -158,10 +156,11 @@ impl Page<'_> {
                 Event::End(TagEnd::Item) => is_head = false,
                 _ => {}
             }
-            match event {
-                Event::Code(label) if is_head && self.is_embedded => vec![in_words(label)],
-                event => self.adapt(event),
-            }
+            let in_words = match &event {
+                Event::Code(label) if is_head && self.is_embedded => in_words(label),
+                _ => None,
+            };
+            in_words.map_or_else(|| self.adapt(event), |words| vec![words])
         });
         let mut text = String::new();
         html::push_html(&mut text, events);
