@@ -38,13 +38,13 @@ pub fn control_query(account: u64) -> Query {
                itself (if found (if (= #{account} (:controller found)) 1 0) 0)] \
            [(nth (:globals *state*) 5) \
             (if (<= (count accounts) {MAX_SEARCHED_ACCOUNTS}) \
-              (- (reduce (fn [sum other] (if (= #{account} (:controller other)) (inc sum) sum)) \
+              (- (reduce (fn [sum other] (if (= #{account} (:controller other)) (+ sum 1) sum)) \
                          0 accounts) \
                  itself) \
               nil) \
             (if (<= (count peers) {MAX_SEARCHED_PEERS}) \
               (reduce (fn [sum entry] \
-                        (if (= #{account} (:controller (nth entry 1))) (inc sum) sum)) \
+                        (if (= #{account} (:controller (nth entry 1))) (+ sum 1) sum)) \
                       0 peers) \
               nil)])"
     );
