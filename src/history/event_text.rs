@@ -4,7 +4,7 @@ use std::fmt;
 
 use convex_client::chain::economics::cvm;
 
-use super::event::EventKind;
+use super::event::{EventKind, StateOfPeer};
 
 impl fmt::Display for EventKind {
     #[expect(clippy::too_many_lines, reason = "one arm for each kind")]
