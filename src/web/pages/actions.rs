@@ -279,3 +279,23 @@ const fn status(refused: &ActionRefused) -> StatusCode {
         | ActionRefused::TooMany { .. } => StatusCode::CONFLICT,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_has_a_time_in_utc_with_or_without_seconds() {
+        for (text, expected) in [
+            ("2026-12-01T22:00", Some("2026-12-01T22:00:00Z")),
+            ("2026-12-01T22:00:05", Some("2026-12-01T22:00:05Z")),
+            ("2026-12-01", None),
+            ("22:00", None),
+            ("soon", None),
+        ] {
+            let parsed = begin(text).ok();
+            let parsed = parsed.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+            assert_eq!(parsed.as_deref(), expected, "{text}");
+        }
+    }
+}
