@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::transaction::AccountControl;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::config::Canary;
+use crate::config::{Canary, Role};
 use crate::fleet::{
     CanaryProblem, CanaryRecord, CanaryResult, CanarySkip, Fleet, NetworkSnapshot, OrderState,
     PeerRecord, Snapshot,
@@ -131,7 +131,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
                 .peers
                 .iter()
                 .filter(of_network)
-                .filter(|record| self.canary.uses(&record.peer));
+                .filter(|record| record.peer.role == Role::Own);
             self.network_of(&snapshot).is_some_and(|network| {
                 let verdict = &network.verdict;
                 verdict.order != OrderState::Unknown
