@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 use convex_client::transaction::AccountControl;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::config::Canary;
+use crate::config::{Canary, Role};
 use crate::fleet::{
     CanaryProblem, CanaryRecord, CanaryResult, CanarySkip, Fleet, NetworkSnapshot, OrderState,
-    Snapshot,
+    PeerRecord, Snapshot,
 };
 
 pub use peers::CanaryPeers;
@@ -121,16 +121,23 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         self.network_of(&snapshot)?.canary.clone()
     }
 
-    /// Waits until stakes, order and protocol of the network are known, but not for long.
+    /// Waits until the network and its peers are known, but not for long.
     async fn until_known(&self) {
         let latest = Instant::now() + STARTUP_TIMEOUT;
         let is_known = || {
             let snapshot = self.fleet.snapshot();
+            let of_network = |record: &&Arc<PeerRecord>| record.peer.network == self.network;
+            let mut own_peers = snapshot
+                .peers
+                .iter()
+                .filter(of_network)
+                .filter(|record| record.peer.role == Role::Own);
             self.network_of(&snapshot).is_some_and(|network| {
                 let verdict = &network.verdict;
-                verdict.registry_read.is_some()
-                    && verdict.order != OrderState::Unknown
+                verdict.order != OrderState::Unknown
                     && verdict.protocol.is_some()
+                    && verdict.consensus.production.is_some()
+                    && own_peers.all(|record| record.stake.is_some())
             })
         };
         while Instant::now() < latest && !is_known() {

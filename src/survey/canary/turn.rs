@@ -170,6 +170,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
             .unwrap_or_else(|| state.next_sequence());
         let transaction =
             open.unwrap_or_else(|| Invoke::nothing(self.canary.account, next).sign(key));
+        let before = ledger.clone();
         ledger.send(&transaction, name, unix_ms(self.peers.wall_clock()));
         // What is sent must be on disk before: after a crash the same bytes are sent again.
         if !self.ledger.write(ledger.clone()).await {
@@ -179,6 +180,11 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         let outcome = self.peers.submit(&peer, &transaction, deadline).await;
         match outcome {
             Ok(result) => self.record_executed(name, &transaction, &result).await,
+            Err(error) if !error.was_sent() => {
+                self.record_skip(CanarySkip::PeerDown);
+                // Nobody has these bytes. If that is not written, they are sent later.
+                self.ledger.write(before).await;
+            }
             Err(error) => {
                 self.record_error(name, &transaction, &error, is_new, ledger)
                     .await;

@@ -32,6 +32,14 @@ fn network(peers: usize, faults: &[&str], traffic: Option<&str>) -> Options {
     }
 }
 
+/// Starts to watch a network of which the first `own` peers are the operator's.
+fn watched(options: Options, own: usize) -> Watched {
+    let scope = Scope::first(options.peers);
+    let mut watched = Watched::start(options, &scope, false, "canary");
+    watched.make_references(own);
+    watched
+}
+
 /// A watched network of which the first `own` peers are the operator's, and its canary.
 struct Scene {
     watched: Watched,
@@ -41,9 +49,11 @@ struct Scene {
 
 impl Scene {
     fn start(options: Options, own: usize, change: impl FnOnce(&mut Canary)) -> Self {
-        let scope = Scope::first(options.peers);
-        let mut watched = Watched::start(options, &scope, false, "canary");
-        watched.make_references(own);
+        Self::begin(watched(options, own), change)
+    }
+
+    /// Starts the canary of a network that is watched.
+    fn begin(mut watched: Watched, change: impl FnOnce(&mut Canary)) -> Self {
         let account = watched.ask(|simulation, _| simulation.account(0));
         let mut canary = Canary {
             account,
@@ -101,8 +111,10 @@ fn ledger(state_dir: &Path) -> serde_json::Value {
 
 #[tokio::test(start_paused = true)]
 async fn on_an_idle_network_of_ten_equal_peers_the_weights_stay_for_an_hour() {
-    let scene = Scene::start(network(10, &[], None), 2, |_| {});
+    let watched = watched(network(10, &[], None), 2);
+    // Blocks were made until the start.
     sleep(5 * MINUTE).await;
+    let scene = Scene::begin(watched, |_| {});
     let before = scene.weights();
     assert!(
         before.iter().all(|weight| (weight - 0.1).abs() < 1e-9),
