@@ -104,13 +104,13 @@ impl Stage {
     async fn settled(&self) {
         until("both peers are judged", async || {
             let status = self.status().await;
-            let states = [0, 1].map(|i| {
+            let codes = [0, 1].map(|i| {
                 status["peers"][i]["state"]
                     .as_str()
                     .unwrap_or_default()
                     .to_owned()
             });
-            states == ["degraded", "down"] && status["incidents"].as_array().unwrap().len() == 2
+            codes == ["degraded", "down"] && status["incidents"].as_array().unwrap().len() == 2
         })
         .await;
     }
