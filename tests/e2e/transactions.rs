@@ -38,8 +38,8 @@ async fn submit(
 }
 
 async fn ask(network: &Network, peer: usize, query: &Query) -> Cell {
-    let answer = client(network, peer).query(query, Instant::now() + USUAL);
-    answer.await.unwrap()
+    let deadline = Instant::now() + USUAL;
+    client(network, peer).query(query, deadline).await.unwrap()
 }
 
 async fn account(network: &Network, peer: usize, number: u64) -> AccountState {

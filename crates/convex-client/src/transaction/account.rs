@@ -42,7 +42,7 @@ impl AccountState {
     }
 }
 
-/// Returns the query for an account. It costs a peer about as much juice as a poll.
+/// Returns the query for an account. It costs a peer about 17,000 juice.
 #[expect(clippy::missing_panics_doc, reason = "the text is always a form")]
 #[must_use]
 pub fn account_query(account: u64) -> Query {
