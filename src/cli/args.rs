@@ -199,7 +199,7 @@ pub(super) struct ProbeArgs {
     /// Send one transaction of the canary through each own peer instead, and print its stages. The
     /// configuration needs a `canary`. The agent must not run on this host meanwhile. Exits with 0 if
     /// all were executed, 2 if one was not, 3 if one was not sent
-    #[arg(long, conflicts_with_all = ["endpoints", "json", "timeout", "watch"])]
+    #[arg(long, conflicts_with_all = ["peers", "json", "timeout", "watch"])]
     pub(super) canary: bool,
     /// Print JSON; with --watch, one document per line
     #[arg(long)]

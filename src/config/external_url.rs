@@ -7,12 +7,13 @@ use super::scalar::web_url;
 use super::value::Value;
 
 /// The first path segments of the agent's routes.
-const ROUTES: [&str; 17] = [
+const ROUTES: [&str; 18] = [
     "-",
     "actions",
     "alerts",
     "api",
     "badge",
+    "charts.js",
     "config",
     "configuration",
     "events",

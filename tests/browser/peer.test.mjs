@@ -30,9 +30,9 @@ test('the page of a peer', async (t) => {
     const { page } = await browser.open(agent.url, '/peers/sim-2', { javaScriptEnabled: false })
     for (const [name, shows] of [
       ['Charts', 'svg.chart'],
-      ['Events', '.events li[id] >> text=connection is refused'],
+      ['Events', '.events li[id] >> text=connection refused'],
       ['Diagnostics', '#facts caption'],
-      ['Overview', '.problem >> text=connection is refused']
+      ['Overview', '.problem >> text=connection refused']
     ]) {
       await page.getByRole('navigation', { name: 'Parts of this page' }).getByRole('link', { name }).click()
       await page.locator(shows).first().waitFor()
@@ -41,7 +41,7 @@ test('the page of a peer', async (t) => {
     await page.getByRole('button', { name: 'Poll now' }).click()
     await page.waitForURL(/sim-2\?polled=\d+#poll-result$/)
     await page.locator('#poll-result', { hasText: 'The poll failed' }).waitFor()
-    assert.match(await page.locator('#poll-result').innerText(), /tcp ✕ connection is refused/)
+    assert.match(await page.locator('#poll-result').innerText(), /tcp ✕ connection refused/)
     assert.equal(await page.locator('.copy:visible').count(), 0)
     await page.goto('/peers/sim-1/charts')
     await page.getByRole('link', { name: '1h', exact: true }).click()

@@ -215,7 +215,7 @@ mod tests {
                 Down,
                 vec![hangs],
                 2_000,
-                vec![("status answers, queries hang", "ConvexQueriesHang")],
+                vec![("answers status, but queries hang", "ConvexQueriesHang")],
             ),
             (
                 Degraded,

@@ -315,7 +315,7 @@ mod tests {
         };
         assert_eq!(
             html(true),
-            "<ul>\n<li>connection is refused, <code>other</code>: not <code>refused</code></li>\n</ul>\n"
+            "<ul>\n<li>connection refused, <code>other</code>: not <code>refused</code></li>\n</ul>\n"
         );
         assert!(html(false).contains("<li><code>refused</code>, "));
     }

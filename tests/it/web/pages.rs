@@ -99,7 +99,7 @@ async fn assert_shows(agent: &Agent, path: &str, texts: &[&str]) {
 #[tokio::test]
 async fn the_page_of_a_peer_has_an_overview_charts_events_and_diagnostics() {
     let (agent, network) = fleet("").await;
-    let runbook = "<article class=\"problem is-critical\">\n<h3>connection is refused <small class=\"quiet\"><time";
+    let runbook = "<article class=\"problem is-critical\">\n<h3>connection refused <small class=\"quiet\"><time";
     let command = format!(
         "<code>convex-peer-monitor probe http://{} tcp://{}</code> \
          <button type=\"button\" class=\"copy\">Copy</button>",
@@ -112,7 +112,7 @@ async fn the_page_of_a_peer_has_an_overview_charts_events_and_diagnostics() {
         &[
             "<title>sim-2 is down · Convex peers</title>",
             "<a href=\"/peers/sim-2\" aria-current=\"page\">Overview</a><a href=\"/peers/sim-2/charts\">",
-            "<p class=\"trouble\">connection is refused",
+            "<p class=\"trouble\">connection refused",
             "Is it this peer or the network? <span class=\"down\">The peer.</span>",
             "4 of 4 other watched peers answer",
             runbook,
@@ -159,7 +159,7 @@ async fn the_page_of_a_peer_has_an_overview_charts_events_and_diagnostics() {
     assert_shows(
         &agent,
         "/peers/sim-2/events",
-        &["<li id=\"event-", "connection is refused"],
+        &["<li id=\"event-", "connection refused"],
     )
     .await;
     let (_, events) = agent.get("/peers/sim-2/events?before=1").await;

@@ -130,12 +130,12 @@ mod tests {
                 ],
                 vec![(
                     PEER_DOWN,
-                    vec!["connection is refused", "no answer in time"],
+                    vec!["connection refused", "no answer in time"],
                 )],
             ),
             (
                 vec![failing(FailureReason::QueryHangs)],
-                vec![("ConvexQueriesHang", vec!["status answers, queries hang"])],
+                vec![("ConvexQueriesHang", vec!["answers status, but queries hang"])],
             ),
             (
                 vec![Condition::Flapping],

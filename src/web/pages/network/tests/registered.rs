@@ -31,7 +31,7 @@ fn each_registered_peer_has_a_row_whether_it_is_watched_or_not() {
                 "<a href=\"/x/peers/p1\"><bdi>p1</bdi></a> <small class=\"health unknown\">",
                 "2000 <small>25\u{a0}%</small>",
                 "<li class=\"first\" title=\"block 8\">8</li>",
-                "title=\"executed: not known\">?</li></ol></td>",
+                "title=\"executed: unknown\">?</li></ol></td>",
                 "2 of 2",
             ][..],
             &["not watched", "signed order", "decayed"][..],
