@@ -146,7 +146,7 @@ fn warnings_say_what_allow_idle_does_and_when_the_canary_never_sends() {
         (with(&canary(", allow_idle: false"), STATE_DIR), ""),
         (
             with(&canary(", allow_idle: true"), STATE_DIR),
-            "c.yml:4:57: allow_idle: on an idle network each transaction of the canary moves the time \
+            "c.yml:4:63: allow_idle: on an idle network each transaction of the canary moves the time \
              of the network",
         ),
         (

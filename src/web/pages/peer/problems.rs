@@ -128,14 +128,14 @@ mod tests {
                     failing(FailureReason::Refused),
                     failing(FailureReason::Timeout),
                 ],
-                vec![(
-                    PEER_DOWN,
-                    vec!["connection refused", "no answer in time"],
-                )],
+                vec![(PEER_DOWN, vec!["connection refused", "no answer in time"])],
             ),
             (
                 vec![failing(FailureReason::QueryHangs)],
-                vec![("ConvexQueriesHang", vec!["answers status, but queries hang"])],
+                vec![(
+                    "ConvexQueriesHang",
+                    vec!["answers status, but queries hang"],
+                )],
             ),
             (
                 vec![Condition::Flapping],
