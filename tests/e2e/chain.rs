@@ -145,7 +145,10 @@ async fn reported_sequences(asked: &RealPeer) -> u64 {
 }
 
 async fn executed(prober: &mut Prober) -> ExecutedTransactions {
-    let answer = prober.ask(&executed_transactions_query(None)).await.unwrap();
+    let answer = prober
+        .ask(&executed_transactions_query(None))
+        .await
+        .unwrap();
     read_executed_transactions(&answer).unwrap()
 }
 
