@@ -32,14 +32,14 @@ pub(super) struct CanaryReport<'a> {
     problems: Vec<CanaryProblem>,
     /// Absent if a transaction was sent when the last one was due.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_skip: Option<SkipReport>,
+    last_skip: Option<CanarySkipReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    funds: Option<FundsReport>,
+    funds: Option<CanaryFundsReport>,
 }
 
 /// Why no transaction was sent when one was due.
 #[derive(Debug, Serialize, ToSchema)]
-struct SkipReport {
+struct CanarySkipReport {
     reason: CanarySkip,
     /// When, in seconds since the epoch.
     at: f64,
@@ -47,7 +47,7 @@ struct SkipReport {
 
 /// The coins of the account, in copper.
 #[derive(Debug, Serialize, ToSchema)]
-struct FundsReport {
+struct CanaryFundsReport {
     balance_copper: ExactInteger,
     /// What all transactions cost, as differences of the balance on chain.
     spent_copper: ExactInteger,
@@ -72,26 +72,26 @@ struct CanaryPeerReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<ResultReport<'a>>,
+    last: Option<CanaryResultReport<'a>>,
 }
 
 /// What came of the last transaction.
 #[derive(Debug, Serialize, ToSchema)]
-struct ResultReport<'a> {
+struct CanaryResultReport<'a> {
     /// When that was known, in seconds since the epoch.
     at: f64,
     /// Time from sending until the result arrived, in seconds; absent if it was not executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     result_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    seen: Option<SeenReport<'a>>,
+    seen: Option<CanarySeenReport<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<FailureReport<'a>>,
+    failure: Option<CanaryFailureReport<'a>>,
 }
 
 /// The transaction as another peer showed it.
 #[derive(Debug, Serialize, ToSchema)]
-struct SeenReport<'a> {
+struct CanarySeenReport<'a> {
     /// Name of the other peer.
     peer: &'a str,
     /// Time from sending until that peer had executed it, in seconds; absent if it had not within 30
@@ -102,7 +102,7 @@ struct SeenReport<'a> {
 
 /// Why a transaction was not executed.
 #[derive(Debug, Serialize, ToSchema)]
-struct FailureReport<'a> {
+struct CanaryFailureReport<'a> {
     reason: TransactionFailure,
     /// What the peer said, or what went wrong.
     message: &'a str,
@@ -121,11 +121,11 @@ impl<'a> CanaryReport<'a> {
             result_p90_seconds: canary.result_p90(snapshot.now).map(|p90| p90.as_secs_f64()),
             objective_seconds: canary.objective.as_secs_f64(),
             problems: canary.problems(),
-            last_skip: canary.last_skip.map(|(reason, at)| SkipReport {
+            last_skip: canary.last_skip.map(|(reason, at)| CanarySkipReport {
                 reason,
                 at: seconds_since_epoch(at),
             }),
-            funds: canary.funds.map(|funds| FundsReport {
+            funds: canary.funds.map(|funds| CanaryFundsReport {
                 balance_copper: copper(funds.balance_copper),
                 spent_copper: copper(funds.spent_copper),
                 spent_today_copper: copper(funds.spent_today_copper),
@@ -146,12 +146,12 @@ impl<'a> CanaryPeerReport<'a> {
                 .collect(),
             failed_rounds: peer.failed_rounds,
             failing_since: peer.failing_since.map(seconds_since_epoch),
-            last: peer.last.as_ref().map(ResultReport::new),
+            last: peer.last.as_ref().map(CanaryResultReport::new),
         }
     }
 }
 
-impl<'a> ResultReport<'a> {
+impl<'a> CanaryResultReport<'a> {
     fn new(result: &'a CanaryResult) -> Self {
         let executed = result.outcome.as_ref().ok();
         let failure = result.outcome.as_ref().err();
@@ -159,11 +159,11 @@ impl<'a> ResultReport<'a> {
         Self {
             at: seconds_since_epoch(result.wall),
             result_seconds: executed.map(|Executed { result, .. }| result.as_secs_f64()),
-            seen: seen.map(|Seen { peer, after }| SeenReport {
+            seen: seen.map(|Seen { peer, after }| CanarySeenReport {
                 peer,
                 after_seconds: after.map(|after| after.as_secs_f64()),
             }),
-            failure: failure.map(|(reason, message)| FailureReport {
+            failure: failure.map(|(reason, message)| CanaryFailureReport {
                 reason: *reason,
                 message,
             }),
