@@ -31,7 +31,7 @@ test('lists of alerts and events', async (t) => {
     await site.getByRole('link', { name: 'Alerts' }).click()
     assert.match(await site.locator('[aria-current=page]').innerText(), /^Alerts/)
     const rows = page.locator('#rows > tr')
-    await page.getByLabel('Alert', { exact: true }).selectOption('ConvexPeerIdentityChanged')
+    await page.locator('select[name=alert]').selectOption('ConvexPeerIdentityChanged')
     await page.getByLabel('State').selectOption('firing')
     await page.getByRole('button', { name: 'Show' }).click()
     assert.match(page.url(), /\/alerts\?alert=ConvexPeerIdentityChanged&state=firing$/)
