@@ -43,6 +43,8 @@ struct Paging<'a> {
     prefix: &'a str,
     firing: usize,
     ended: usize,
+    /// The only state that is shown, if it is only one.
+    state: Option<AlertState>,
     /// Positions of the first and the last alert of this page, from 1, unless it shows all.
     part: Option<(usize, usize)>,
     previous: Option<String>,
@@ -157,6 +159,7 @@ fn content(pages: &Pages, view: &AlertView, times: TimeFormat) -> askama::Result
         prefix: &state.prefix,
         firing: firing.len(),
         ended: ended.len(),
+        state: view.state,
         part: (shown.len() < count).then_some((shown.start + 1, shown.end)),
         previous: (page > 0).then(|| view.on_page(page - 1).query()),
         next: (shown.end < count).then(|| view.on_page(page + 1).query()),

@@ -184,7 +184,10 @@ fn fields(kind: &EventKind, times: TimeFormat) -> Vec<Field> {
     let Ok(Value::Object(fields)) = serde_json::to_value(kind) else {
         return Vec::new();
     };
-    let fields = fields.iter().filter(|(name, _)| *name != "kind");
+    // The page names the kind and links to the evidence.
+    let fields = fields
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "kind" | "evidence"));
     fields
         .map(|(name, value)| Field {
             name: sanitize(&name.replace('_', " ")),
