@@ -52,6 +52,7 @@ struct LaneRow {
 
 /// One lane over one range of time.
 struct LaneCell {
+    range: &'static str,
     bar: Markup,
     compared: Option<String>,
     different: Option<String>,
@@ -120,7 +121,7 @@ impl Lane {
 }
 
 impl LaneCell {
-    fn new(lane: Lane, name: &str, spans: &[AgreementSpan], range: Range) -> Self {
+    fn new(lane: Lane, name: &'static str, spans: &[AgreementSpan], range: Range) -> Self {
         // One path for all times with one, and one on top of it for those with several.
         let mut paths = [String::new(), String::new()];
         let mut total = [Duration::ZERO; 2];
@@ -152,6 +153,7 @@ impl LaneCell {
         };
         let [one, several] = paths;
         Self {
+            range: name,
             bar: Markup(format!(
                 r#"<svg class="agreement" role="img" viewBox="0 0 {BAR_WIDTH} 14" preserveAspectRatio="none" aria-label="{}, {name}: {said}"><path class="back" d="M0 6h{BAR_WIDTH}v2H0z"/><path class="one" d="{one}"/><path class="several" d="{several}"/></svg>"#,
                 lane.title()
