@@ -223,7 +223,7 @@ mod tests {
                 2_000,
                 vec![
                     (
-                        "forked: other blocks than most of the stake",
+                        "forked: its blocks differ from the majority's",
                         "ConvexPeerForked",
                     ),
                     ("clock is off", "ConvexClockSkew"),

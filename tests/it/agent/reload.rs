@@ -130,7 +130,7 @@ fn the_table_of_the_documentation_names_what_is_tested() {
         ("environment variables", "nothing to test"),
         ("keys `networks[].slo`, `peers[].service`", "fleet::service"),
         (
-            "keys `listen`, `external_url`, `state_dir`",
+            "keys `listen`, `status.listen`, `external_url`, `state_dir`",
             "agent::serving",
         ),
     ];

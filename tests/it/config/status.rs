@@ -10,8 +10,8 @@ const PEERS: &str = "networks: [{ name: main }, { name: test }]\npeers:\n  - { n
 
 /// A configuration whose section `status` has these lines.
 fn with_status(lines: &str) -> String {
-    let lines: Vec<String> = lines.lines().map(|line| format!("  {line}\n")).collect();
-    format!("{PEERS}status:\n{}", lines.concat())
+    let lines: Vec<&str> = lines.lines().collect();
+    format!("{PEERS}status:\n  {}\n", lines.join("\n  "))
 }
 
 const TITLE: &str = "title: Gateways\npeers: [{ peer: one, name: Paris }]";
@@ -149,7 +149,7 @@ fn a_logo_is_a_small_png_or_svg() {
     fs::write(dir.path().join("logo.gif"), "GIF89a").unwrap();
     fs::write(
         dir.path().join("large.png"),
-        [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![0; 33_000]].concat(),
+        [b"\x89PNG\r\n\x1a\n".to_vec(), vec![0; 33_000]].concat(),
     )
     .unwrap();
     let with_logo = |name: &str| {
