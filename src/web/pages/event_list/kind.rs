@@ -67,7 +67,7 @@ pub(super) const GROUPS: [(&str, &[(&str, &str)]); 5] = [
 
 /// Whether an event is a change for the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(in crate::web::pages) enum Change {
     Worse,
     Better,
     Neither,
@@ -85,7 +85,7 @@ impl Change {
         }
     }
 
-    pub(super) fn of(kind: &EventKind) -> Self {
+    pub(in crate::web::pages) fn of(kind: &EventKind) -> Self {
         match kind {
             EventKind::HealthChanged { from, to, .. } => {
                 let rank = |health: &str| match health {
@@ -145,7 +145,7 @@ pub(super) fn kind_text(name: &str) -> &'static str {
 }
 
 /// Returns the CSS class of an event.
-pub(super) fn class(kind: &EventKind) -> &'static str {
+pub(in crate::web::pages) fn class(kind: &EventKind) -> &'static str {
     let is_severe = match kind {
         EventKind::HealthChanged { to, .. } => to == "down",
         EventKind::OrderChanged { to, .. } => to != "unknown",
@@ -165,8 +165,11 @@ pub(super) fn class(kind: &EventKind) -> &'static str {
 }
 
 /// Describes an event in one line.
-pub(super) fn describe(kind: &EventKind, at: std::time::SystemTime) -> String {
+pub(in crate::web::pages) fn describe(kind: &EventKind, at: std::time::SystemTime) -> String {
     let text = match kind {
+        EventKind::HealthChanged { from, to, why } if !why.is_empty() => {
+            format!("{to}, was {from}: {}", endpoints_in_words(why))
+        }
         EventKind::ConditionBegan { condition } => condition_text(condition),
         EventKind::ConditionEnded { condition } => {
             format!("no longer: {}", condition_text(condition))
@@ -204,6 +207,29 @@ pub(super) fn condition_text(label: &str) -> String {
         || label.replace('_', " "),
         |condition| labels::condition(condition).to_owned(),
     )
+}
+
+/// Replaces the reasons in `http: REASON: message; tcp: REASON: message` by their texts.
+fn endpoints_in_words(why: &str) -> String {
+    let in_words = |part: &str| {
+        let (transport, failure) = part.split_once(": ")?;
+        Some(format!("{transport}: {}", reason_in_words(failure)?))
+    };
+    let parts = why.split("; ");
+    let parts = parts.map(|part| in_words(part).unwrap_or_else(|| part.to_owned()));
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+/// Replaces the reason in `REASON: message` by its text; none if it begins with no reason.
+pub(in crate::web::pages) fn reason_in_words(failure: &str) -> Option<String> {
+    let (reason, message) = failure.split_once(": ").unwrap_or((failure, ""));
+    let known = Condition::named(reason).filter(|it| matches!(it, Condition::Failing(_)))?;
+    let text = labels::condition(known);
+    Some(if message.is_empty() {
+        text.to_owned()
+    } else {
+        format!("{text}: {message}")
+    })
 }
 
 fn order_text(label: &str) -> String {
@@ -270,7 +296,21 @@ mod tests {
         let condition = |label: &'static str| EventKind::ConditionEnded {
             condition: label.into(),
         };
+        let down = |why: &str| EventKind::HealthChanged {
+            from: "up".into(),
+            to: "down".into(),
+            why: why.to_owned(),
+        };
         for (kind, expected) in [
+            (down(""), "down, was up"),
+            (
+                down("http: http_status: 500; 502; tcp: timeout: in 1s"),
+                "down, was up: http: HTTP error: 500; 502; tcp: no answer in time: in 1s",
+            ),
+            (
+                down("the monitor has no network"),
+                "down, was up: the monitor has no network",
+            ),
             (condition("clock_skew"), "no longer: clock is off"),
             (condition("of_later_version"), "no longer: of later version"),
             (

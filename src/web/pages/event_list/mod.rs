@@ -20,7 +20,8 @@ use super::icon::fleet_icon_url;
 use super::list_form::{Choice, ListForm, has_empty, respond, see_other};
 use super::navigation::Place;
 use super::{Content, Pages, Section, Shell, TableRow, absolute_times, relative_times};
-use kind::{Change, GROUPS, class, describe, kind_text};
+pub(super) use kind::{Change, class, describe, reason_in_words};
+use kind::{GROUPS, kind_text};
 use view::EventView;
 
 pub(super) use event::{evidence, page as event_page};

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::fleet::{EndpointRecord, PeerRecord, Snapshot};
 use crate::history::{self, Transcript};
 use crate::web::AppState;
+use crate::web::pages::event_list::reason_in_words;
 use crate::web::pages::facts::{Group, groups};
 use crate::web::pages::format::{TimeFormat, Timestamp, count, latency, sanitize};
 use crate::web::pages::{Section, labels};
@@ -193,7 +194,10 @@ impl EndpointTranscript {
                     reply: sanitize(&answer.reply),
                 })
                 .collect(),
-            error: conversation.error.as_deref().map(sanitize),
+            error: conversation.error.as_deref().map(|error| {
+                let in_words = reason_in_words(error);
+                sanitize(in_words.as_deref().unwrap_or(error))
+            }),
         }
     }
 }

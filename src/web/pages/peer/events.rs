@@ -5,11 +5,10 @@ use std::sync::Arc;
 use askama::Template;
 use url::form_urlencoded;
 
-use crate::fleet::Condition;
-use crate::history::{EVENTS_KEPT, Event, EventKind, History};
+use crate::history::{EVENTS_KEPT, Event, History};
 
+use crate::web::pages::event_list::{class, describe};
 use crate::web::pages::format::{TimeFormat, Timestamp, sanitize};
-use crate::web::pages::labels;
 
 /// Number of events on one page.
 const EVENTS_PER_PAGE: usize = 100;
@@ -80,71 +79,9 @@ impl EventLine {
             id: event.id,
             at: times.at(event.at()),
             at_ms: event.at_ms,
-            text: sanitize(&describe(&event.kind)),
+            text: sanitize(&describe(&event.kind, event.at())),
             class: class(&event.kind),
         }
-    }
-
-    /// Whether an event is a change for the worse.
-    pub(super) fn is_for_the_worse(kind: &EventKind) -> bool {
-        matches!(class(kind), "down" | "degraded")
-    }
-}
-
-/// Describes an event with the words that pages have for health, conditions and reasons.
-fn describe(kind: &EventKind) -> String {
-    match kind {
-        EventKind::HealthChanged { from, to, why } if why.is_empty() => {
-            format!("{to}, was {from}")
-        }
-        EventKind::HealthChanged { from, to, why } => {
-            format!("{to}, was {from}: {}", in_words(why))
-        }
-        EventKind::ConditionBegan { condition } => condition_text(condition).to_owned(),
-        EventKind::ConditionEnded { condition } => format!("over: {}", condition_text(condition)),
-        kind => kind.to_string(),
-    }
-}
-
-/// Returns the text for a condition; the label of one that this version does not know.
-fn condition_text(label: &str) -> &str {
-    match Condition::named(label) {
-        Some(condition) => labels::condition(condition),
-        None => label,
-    }
-}
-
-/// Replaces the reasons in `http: REASON: message; tcp: REASON: message` by their texts.
-fn in_words(why: &str) -> String {
-    let endpoint = |part: &str| {
-        let (transport, rest) = part.split_once(": ")?;
-        let (reason, message) = rest.split_once(": ").unwrap_or((rest, ""));
-        let known = Condition::named(reason).filter(|it| matches!(it, Condition::Failing(_)))?;
-        let text = labels::condition(known);
-        Some(if message.is_empty() {
-            format!("{transport}: {text}")
-        } else {
-            format!("{transport}: {text}: {message}")
-        })
-    };
-    let parts = why.split("; ");
-    let parts = parts.map(|part| endpoint(part).unwrap_or_else(|| part.to_owned()));
-    parts.collect::<Vec<_>>().join("; ")
-}
-
-/// Returns the CSS class of the health that an event leads to.
-fn class(kind: &EventKind) -> &'static str {
-    match kind {
-        EventKind::HealthChanged { to, .. } => match &**to {
-            "up" => "up",
-            "degraded" => "degraded",
-            "down" => "down",
-            _ => "unknown",
-        },
-        EventKind::ConditionBegan { .. } | EventKind::KeyChanged { .. } => "degraded",
-        EventKind::ForkBegan { .. } | EventKind::FinalityReceded { .. } => "down",
-        EventKind::ConditionEnded { .. } | EventKind::ForkEnded => "up",
-        _ => "unknown",
     }
 }
 
@@ -152,45 +89,9 @@ fn class(kind: &EventKind) -> &'static str {
 mod tests {
     use std::time::SystemTime;
 
-    use super::*;
+    use crate::history::EventKind;
 
-    #[test]
-    fn events_use_the_words_of_the_pages() {
-        let changed = |why: &str| EventKind::HealthChanged {
-            from: "up".into(),
-            to: "down".into(),
-            why: why.to_owned(),
-        };
-        let began = |condition: &'static str| EventKind::ConditionBegan {
-            condition: condition.into(),
-        };
-        for (kind, expected, is_bad) in [
-            (changed(""), "down, was up", true),
-            (
-                changed("http: http_status: 500; 502; tcp: timeout: in 1s"),
-                "down, was up: http: HTTP error: 500; 502; tcp: no answer in time: in 1s",
-                true,
-            ),
-            (
-                changed("the monitor has no network"),
-                "down, was up: the monitor has no network",
-                true,
-            ),
-            (began("endpoint_failing"), "one endpoint fails", true),
-            (began("of_a_later_version"), "of_a_later_version", true),
-            (
-                EventKind::ConditionEnded {
-                    condition: "timeout".into(),
-                },
-                "over: no answer in time",
-                false,
-            ),
-            (EventKind::RestartInferred, "restarted", false),
-        ] {
-            assert_eq!(describe(&kind), expected);
-            assert_eq!(EventLine::is_for_the_worse(&kind), is_bad, "{expected}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_page_of_events_links_to_the_older_ones() {

@@ -11,6 +11,7 @@ use super::events::EventLine;
 use super::measures::charts;
 use super::time_range::{RangeLink, TimeRange};
 use crate::web::pages::chart::{Drawing, LEFT, Mark, RIGHT, TimeAxis, WIDTH};
+use crate::web::pages::event_list::Change;
 use crate::web::pages::format::TimeFormat;
 
 /// Maximum number of events that are listed below the charts.
@@ -138,7 +139,7 @@ impl HistoryPanel {
                 .iter()
                 .map(|event| Mark {
                     at: event.at(),
-                    is_bad: EventLine::is_for_the_worse(&event.kind),
+                    is_bad: Change::of(&event.kind) == Change::Worse,
                 })
                 .collect(),
         };
@@ -197,8 +198,12 @@ async fn read(
             .step
             .mul_f64(1.5)
             .max(record.peer.polling.max_interval * 2),
+        // In the middle of what a point summarises. The newest step is not over.
         samples: points
-            .map(|point| ((point.at + half).clamp(from, to), point.summary))
+            .map(|point| {
+                let end = (point.at + series.step).min(now);
+                ((end - half).clamp(from, to), point.summary)
+            })
             .collect(),
     }))
 }
