@@ -130,6 +130,10 @@ fn the_table_of_the_documentation_names_what_is_tested() {
         ("environment variables", "nothing to test"),
         ("keys `networks[].slo`, `peers[].service`", "fleet::service"),
         (
+            "keys `networks[].canary`, or the key file",
+            "survey::canary",
+        ),
+        (
             "keys `listen`, `status.listen`, `external_url`, `state_dir`",
             "agent::serving",
         ),

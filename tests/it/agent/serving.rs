@@ -256,10 +256,10 @@ async fn a_condition_links_to_its_runbook() {
     agent.wait_for(refused, |value| value == 1.0).await;
     let page = agent.get("/convex/").await.1;
     assert!(
-        page.contains("<a href=\"/convex/runbooks/ConvexPeerDegraded\" title=\"refused: what to do\">connection refused</a>"),
+        page.contains("<a href=\"/convex/runbooks/ConvexPeerDown\" title=\"refused: what to do\">connection refused</a>"),
         "{page}"
     );
-    let (status, runbook) = agent.get("/convex/runbooks/ConvexPeerDegraded").await;
+    let (status, runbook) = agent.get("/convex/runbooks/ConvexPeerDown").await;
     assert_eq!(status, 200);
     assert!(runbook.contains("<h2>What to do</h2>"), "{runbook}");
     assert!(
