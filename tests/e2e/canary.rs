@@ -34,7 +34,7 @@ async fn writes_that_hang_while_reads_work_are_paged() {
         "networks: [{ name: local,",
         &format!(
             "state_dir: '{}'\n\
-             notify: {{ webhooks: [{{ name: hook, url: '{}' }}] }}\n\
+             notify: {{ webhooks: [{{ name: hook, url: '{}', min_severity: critical }}] }}\n\
              verdicts: {{ stall_after: 30m }}\n\
              networks: [{{ name: local, canary: {{ account: {account}, key_file: '{}', \
              interval: 1m, peers: [peer-0, peer-1], daily_budget_cvm: 0.1 }},",

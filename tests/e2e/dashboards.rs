@@ -75,8 +75,26 @@ const DEPENDS_ON_HOST: [&str; 2] = [
     "convex-fleet, Warning alerts, B",
 ];
 
+/// Why the queries about the canary are left out.
+const NO_CANARY: &str = "this agent has no canary";
+
 /// Queries that are left out, with the reason.
-const LEFT_OUT: [(&str, &str); 8] = [
+const LEFT_OUT: [(&str, &str); 23] = [
+    ("convex-consensus, Duration of transactions, A", NO_CANARY),
+    ("convex-consensus, Duration of transactions, B", NO_CANARY),
+    ("convex-consensus, Duration of transactions, C", NO_CANARY),
+    ("convex-consensus, Failed transactions, A", NO_CANARY),
+    ("convex-consensus, Canary by peer, A", NO_CANARY),
+    ("convex-consensus, Canary by peer, B", NO_CANARY),
+    ("convex-consensus, Canary by peer, C", NO_CANARY),
+    ("convex-consensus, Skipped transactions, A", NO_CANARY),
+    ("convex-consensus, Account of the canary, A", NO_CANARY),
+    ("convex-consensus, Coins last for, A", NO_CANARY),
+    ("convex-consensus, Coins spent, A", NO_CANARY),
+    ("convex-consensus, Coins spent, B", NO_CANARY),
+    ("convex-consensus, Coins spent, C", NO_CANARY),
+    ("convex-consensus, Coins spent, D", NO_CANARY),
+    ("convex-consensus, Writes failing", NO_CANARY),
     (
         "convex-monitor, Other agents, A",
         "this agent reads no other ones",

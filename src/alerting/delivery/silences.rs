@@ -62,7 +62,30 @@ struct PostableSilence {
     comment: String,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+/// A silence that an Alertmanager has (`gettableSilence`).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedSilence {
+    id: String,
+    status: Status,
+    matchers: Vec<Matcher>,
+    created_by: String,
+    comment: String,
+}
+
+impl ListedSilence {
+    /// Whether it is active and silences what `wanted` does, for the same reason.
+    fn is(&self, wanted: &PostableSilence) -> bool {
+        let has_all = wanted.matchers.iter().all(|it| self.matchers.contains(it));
+        self.status.state == "active"
+            && has_all
+            && self.matchers.len() == wanted.matchers.len()
+            && self.created_by == wanted.created_by
+            && self.comment == wanted.comment
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Matcher {
     name: String,
@@ -84,7 +107,7 @@ struct Found {
     status: Status,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Status {
     state: String,
 }
@@ -152,8 +175,9 @@ impl Silences {
             if self.known.get(&key).is_some_and(|known| !known.is_due()) {
                 continue;
             }
+            let known: BTreeSet<&str> = self.known.values().filter_map(Known::id).collect();
             let id = self.known.get(&key).and_then(|known| known.id.clone());
-            match set(sender, context, action, id).await {
+            match set(sender, context, action, id, &known).await {
                 Ok(id) => {
                     let checked = Instant::now();
                     self.known.insert(key, Known { id, checked });
@@ -167,6 +191,10 @@ impl Silences {
 }
 
 impl Known {
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     fn is_due(&self) -> bool {
         self.checked.elapsed() >= CHECK_INTERVAL
     }
@@ -180,12 +208,14 @@ fn key(action: &OperatorAction) -> String {
     }
 }
 
-/// Sets a silence, unless it is there as `id`. Returns its id; none if the Alertmanager refuses it.
+/// Sets a silence, unless it is there as `id`, or as one that is not `known`: its id is lost if the
+/// agent is killed before it is saved. Returns its id; none if the Alertmanager refuses it.
 async fn set(
     sender: &mut Sender,
     context: &MessageContext,
     action: &OperatorAction,
     id: Option<String>,
+    known: &BTreeSet<&str>,
 ) -> Result<Option<String>, DeliveryError> {
     if let Some(id) = id
         && is_active(sender, &id).await?
@@ -198,6 +228,9 @@ async fn set(
     }
     let there = sender.clock.map(|clock| clock.now(Instant::now()));
     let silence = PostableSilence::new(action, context, SystemTime::now(), there);
+    if let Some(id) = find(sender, &silence, known).await? {
+        return Ok(Some(id));
+    }
     let body = serde_json::to_vec(&silence).expect("strings can be encoded as JSON");
     let request = Request {
         subpath: SILENCES.to_owned(),
@@ -209,6 +242,32 @@ async fn set(
         // Tried again when it would be looked for.
         Err(DeliveryError::Rejected(_)) => Ok(None),
         Err(error @ DeliveryError::Retryable(_)) => Err(error),
+    }
+}
+
+/// Returns the id of an equal silence that is active and not `known`. None too if the Alertmanager
+/// has so many that the answer is cut short.
+async fn find(
+    sender: &mut Sender,
+    wanted: &PostableSilence,
+    known: &BTreeSet<&str>,
+) -> Result<Option<String>, DeliveryError> {
+    let request = Request {
+        method: Method::GET,
+        subpath: SILENCES.to_owned(),
+        ..Request::post(Vec::new())
+    };
+    let read = |answer: &Answer| {
+        Reading::from(permanent(answer.status).map(|()| {
+            let listed = serde_json::from_slice::<Vec<ListedSilence>>(&answer.body);
+            let mut listed = listed.unwrap_or_default().into_iter();
+            let same = listed.find(|it| it.is(wanted) && !known.contains(it.id.as_str()));
+            same.map(|it| it.id)
+        }))
+    };
+    match sender.call(request, None, read).await {
+        Err(DeliveryError::Rejected(_)) => Ok(None),
+        other => other,
     }
 }
 

@@ -113,7 +113,7 @@ fn the_embedded_configuration_watches_a_reference_of_protonet() {
             verdicts: Thresholds::default(),
             discovery: None,
             stake_interval: Duration::from_secs(60),
-            consensus_interval: Some(Duration::from_secs(60)),
+            consensus_interval: None,
             slo: Slo::default(),
             canary: None,
         }]

@@ -121,7 +121,7 @@ async fn an_alert_is_listed_while_it_fires_and_after_it_has_ended_also_after_a_r
 async fn events_are_filtered_and_paged_by_their_address() {
     let peer = FakePeer::start(Script::default()).await;
     let agent = Agent::start(&config(&peer, "", "")).await;
-    let page = shows(&agent, "/events?peer=q+%3Ci%3E", "tcp: refused").await;
+    let page = shows(&agent, "/events?peer=q+%3Ci%3E", "tcp: connection refused").await;
     for expected in [
         "<span class=\"health down\"></span><bdi>down, was unknown: ",
         "href=\"/peers/q%20%3Ci%3E\"><bdi>q &#60;i&#62;</bdi>",
