@@ -81,7 +81,7 @@ impl History {
     }
 
     /// Writes what was recorded so far. Returns whether all events are on disk within
-    /// [`SAVE_TIMEOUT`].
+    /// `SAVE_TIMEOUT`.
     pub async fn save(self: &Arc<Self>) -> bool {
         let written = timeout(SAVE_TIMEOUT, self.write()).await;
         written.is_ok() && !self.log.has_unwritten()

@@ -16,7 +16,8 @@ async function readingNetwork(stage, peers, ...faults) {
   const simulated = await stage.simulated(peers, '--traffic', '2s', '--watch', `1-${peers - 1}`, ...stakes)
   const config = simulated.replace('name: simulated,', 'name: simulated, consensus_interval: 10s,')
   const agent = await stage.agent(`vantage: eu-1\ndefaults: { interval: 2s, timeout: 1s }\n${config}`)
-  const shows = (what, found) => until(what, async () => found(await (await fetch(`${agent.url}/api/v1/networks/simulated`)).json()))
+  // Who hears whom is judged after five minutes.
+  const shows = (what, found) => until(what, async () => found(await (await fetch(`${agent.url}/api/v1/networks/simulated`)).json()), 600_000)
   return { agent, shows }
 }
 

@@ -1,4 +1,4 @@
-//! The status page for the public. It is made in two steps: [`collect`] takes from the agent what may
+//! The status page for the public. It is made in two steps: `collect` takes from the agent what may
 //! be published, with words of a closed set only, and [`render`] makes files of that. Nothing else of
 //! the agent gets into the files.
 

@@ -17,14 +17,14 @@ export const PATIENCE_MS = 120_000
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Waits until `found` gives something. */
-export async function until(what, found) {
-  const end = Date.now() + PATIENCE_MS
+export async function until(what, found, patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs
   while (Date.now() < end) {
     const it = await found()
     if (it) return it
     await sleep(50)
   }
-  throw new Error(`${what} does not happen within ${PATIENCE_MS} ms`)
+  throw new Error(`${what} does not happen within ${patienceMs} ms`)
 }
 
 /** The first of `count` ports in a row that are free, outside of those that the system gives by itself. */

@@ -59,7 +59,7 @@ impl Simulation {
         Err(SubmitError::NoAnswer(late()))
     }
 
-    /// Returns the number of the `i`-th of [`Options::accounts`], counted from 0.
+    /// Returns the number of the `i`-th of `Options::accounts`, counted from 0.
     #[must_use]
     pub const fn account(&self, i: usize) -> u64 {
         number_of_account(self.peers, i)
