@@ -36,7 +36,7 @@ test(`${PEERS} peers are found, ordered and scrolled`, async (t) => {
     await page.locator('th[aria-sort]', { hasText: 'Latency' }).waitFor()
   })
   await timed('turn the page', async () => {
-    await page.getByRole('link', { name: 'Further →' }).click()
+    await page.getByRole('link', { name: 'Next →' }).click()
     await page.getByText('101 to 200 of').waitFor()
   })
   const longest = await page.evaluate(async () => {
