@@ -1,6 +1,6 @@
 //! Log lines about the active configuration.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::config::{Capacity, Config, Cost, DescriptorLimit};
 
@@ -18,29 +18,10 @@ pub(super) fn log_start(config: &Config, address: SocketAddr) {
         vantage = %config.vantage,
         mode = config.mode.as_str(),
         listen = %address,
-        url = %url(config, address),
+        url = %config.url_at(address),
         "monitoring"
     );
     log_warnings(config, address);
-}
-
-/// The URL at which the pages open.
-fn url(config: &Config, mut address: SocketAddr) -> String {
-    if let Some(url) = &config.external_url {
-        return url.to_string();
-    }
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    let scheme = if config.web.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    format!("{scheme}://{address}/")
 }
 
 /// Logs what is valid but unwise about `config`, listening at `address`.

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::alerting::delivery::PersistedOutbox;
-use crate::config::open_regular_itself;
+use crate::config::{create_anew, open_regular_itself, replace_with};
 use crate::fleet::SavedFleet;
 
 /// Name of the file in the state directory.
@@ -199,22 +199,8 @@ impl StateFile {
             let message = format!("{length} bytes, at most {MAX_BYTES}");
             return Err(StateError::Unwritable(message));
         }
-        let finished = file
-            .sync_all()
-            .and_then(|()| fs::rename(&temporary, self.dir.join(FILE_NAME)))
-            // The rename is durable only once the directory is synced.
-            .and_then(|()| File::open(&self.dir)?.sync_all());
-        finished.map_err(failed)
+        replace_with(&file, &temporary, &self.dir.join(FILE_NAME)).map_err(failed)
     }
-}
-
-/// Creates a file in the place of what a crash, or somebody else, has left there.
-fn create_anew(path: &Path) -> io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    File::create_new(path)
 }
 
 /// Reads the state from `path`: `None` without a file, an error if the file is unusable.

@@ -10,6 +10,7 @@ use crate::fleet::{
 
 use super::input::RuleInput;
 use super::subject::AlertSubject;
+use super::tracker::Alert;
 
 /// Whether a peer is down, and not only on the path from this agent.
 pub(super) fn is_down(record: &PeerRecord, input: RuleInput<'_>) -> bool {
@@ -61,6 +62,15 @@ pub(super) fn is_blind(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool 
 }
 
 /// Returns an alert as other agents know it; none if it is about this agent.
+pub(super) fn firing_alert(alert: &Alert) -> Option<FiringAlert> {
+    as_firing(
+        &alert.subject,
+        alert.rule.name,
+        alert.rule.severity.as_str(),
+    )
+}
+
+/// As [`firing_alert`], of its parts.
 pub(super) fn as_firing(
     subject: &AlertSubject,
     alertname: &str,

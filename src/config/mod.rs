@@ -2,7 +2,7 @@
 //! Only `yaml` knows the file format.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ mod discovery;
 mod error;
 mod external_url;
 mod file_read;
+mod file_write;
 mod history;
 mod http_options;
 mod keys;
@@ -52,6 +53,7 @@ pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS, STATUS_DESCRIPTORS};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};
 pub use file_read::{open_regular_file, open_regular_itself, read_file, require_regular};
+pub use file_write::{create_anew, replace_with};
 pub use history::History;
 pub use http_options::HttpOptions;
 pub use keys::keys;
@@ -135,6 +137,27 @@ impl Config {
         self.external_url
             .as_ref()
             .map_or("", external_url::path_prefix)
+    }
+
+    /// Returns the URL at which the pages open: `external_url`, or that of the listener at `address`
+    /// as this host reaches it.
+    #[must_use]
+    pub fn url_at(&self, mut address: SocketAddr) -> String {
+        if let Some(url) = &self.external_url {
+            return url.to_string();
+        }
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let scheme = if self.web.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{address}/")
     }
 
     /// Returns a warning if the status page will forget what it shows.

@@ -58,6 +58,12 @@ impl AgreementSpan {
         self.states > Some(1) || self.histories > Some(1)
     }
 
+    /// Whether it goes on at this time if nothing else is found, in milliseconds since the epoch.
+    #[must_use]
+    pub fn lasts_at(&self, at_ms: u64) -> bool {
+        Duration::from_millis(at_ms.saturating_sub(self.until_ms)) <= MAX_GAP
+    }
+
     /// Goes on with what was found later, if that is the same. Returns whether it is.
     fn goes_on(&mut self, later: &Self) -> bool {
         let is_same = (self.states, self.histories) == (later.states, later.histories);

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::fleet::UnixMillis;
+
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Returns the milliseconds since the epoch.
 #[must_use]
 pub fn unix_millis(time: SystemTime) -> u64 {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    UnixMillis::from_time(time).0
 }
 
 /// Returns the full minutes since the epoch.

@@ -2,7 +2,6 @@
 //! hashes (PEER-PROTOCOL, sections 5.8, 5.9 and 15). Cells are made when they are first needed.
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::RangeInclusive;
 
 use cad3::{Cell, Hash, Limits, MAX_EMBEDDED_BYTES, VectorParts, decode_message, encode};
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -19,9 +18,8 @@ const INVOKE: u8 = 0xd0;
 const SIGNED_VALUE_OFFSET: usize = 1 + 32 + 64;
 /// Number of elements in a leaf of a vector.
 const LEAF: usize = 16;
-/// Smallest and largest number of beliefs whose cells are kept: two for each peer. Real peers drop
-/// old ones too.
-const KEPT_BELIEFS: RangeInclusive<usize> = 64..=512;
+/// Number of beliefs whose cells are kept. Real peers drop old ones too.
+const KEPT_BELIEFS: usize = 64;
 /// Number of signed orders after which those that were made are forgotten, to be made again.
 const KEPT_ORDERS: usize = 4096;
 /// Blocks have 1 to this many transactions.
@@ -146,8 +144,7 @@ impl Ledger {
         let belief = Cell::record(BELIEF, [index]);
         let hash = belief.hash();
         cells.insert(hash, belief);
-        let kept = (2 * self.signers.len()).clamp(*KEPT_BELIEFS.start(), *KEPT_BELIEFS.end());
-        if self.beliefs.len() >= kept {
+        if self.beliefs.len() >= KEPT_BELIEFS {
             self.beliefs.pop_front();
         }
         self.beliefs.push_back(StoredBelief {

@@ -76,15 +76,16 @@ impl Draft {
     /// Checks texts and times. Returns when it begins and for how long.
     pub(super) fn check(&self, wall: SystemTime) -> Result<(SystemTime, Duration), ActionRefused> {
         self.check_matchers()?;
-        check_text("created_by", &self.created_by, MAX_NAME_CHARS)?;
-        check_text("comment", &self.comment, MAX_COMMENT_CHARS)?;
+        check_line("created_by", &self.created_by, MAX_NAME_CHARS)
+            .and_then(|()| check_line("comment", &self.comment, MAX_COMMENT_CHARS))
+            .map_err(ActionRefused::Invalid)?;
         Ok((self.check_start(wall)?, self.check_length()?))
     }
 
     fn check_matchers(&self) -> Result<(), ActionRefused> {
         for (name, value) in self.matchers.labels() {
             if let Some(value) = value {
-                check_text(name, value, MAX_NAME_CHARS)?;
+                check_line(name, value, MAX_NAME_CHARS).map_err(ActionRefused::Invalid)?;
             }
         }
         let Matchers {
@@ -157,8 +158,11 @@ impl Draft {
     }
 }
 
-/// Checks a text of one line.
-fn check_text(field: &str, text: &str, max_chars: usize) -> Result<(), ActionRefused> {
+/// Checks a text of one line that an operator gives as `field`.
+///
+/// # Errors
+/// It is empty, has more than `max_chars` characters, or has a control character.
+pub fn check_line(field: &str, text: &str, max_chars: usize) -> Result<(), String> {
     let count = text.chars().count();
     let wrong = if text.trim().is_empty() {
         format!("`{field}` is empty")
@@ -169,5 +173,5 @@ fn check_text(field: &str, text: &str, max_chars: usize) -> Result<(), ActionRef
     } else {
         return Ok(());
     };
-    Err(ActionRefused::Invalid(wrong))
+    Err(wrong)
 }

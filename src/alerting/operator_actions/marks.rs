@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::alerting::vantages;
 use crate::alerting::{Alert, AlertTracker};
 use crate::fleet::Snapshot;
 
@@ -98,21 +99,13 @@ fn acknowledged_elsewhere(alert: &Alert) -> Option<OperatorAction> {
 
 /// Returns the acknowledgement of an alert at another agent.
 fn elsewhere(alert: &Alert, snapshot: &Snapshot) -> Option<OperatorAction> {
-    let labels = Matchers::of(alert);
-    // Alerts about agents have no network: each agent has its own.
-    let network = labels.network.as_deref()?;
-    let found = snapshot.acknowledged_elsewhere(|it| {
-        it.alertname == alert.rule.name
-            && it.severity == alert.rule.severity.as_str()
-            && it.peer == labels.peer
-            && it.network == network
-            && it.service == labels.service
-    })?;
+    // Each agent has its own alerts about itself.
+    let found = snapshot.acknowledged_elsewhere(&vantages::firing_alert(alert)?)?;
     Some(OperatorAction {
         // Those of other agents are not told: they are ended where they were made.
         id: 0,
         kind: ActionKind::Acknowledgement,
-        matchers: labels,
+        matchers: Matchers::of(alert),
         created_by: found.created_by,
         comment: found.comment,
         starts_at: found.starts_at,

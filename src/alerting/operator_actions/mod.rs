@@ -13,7 +13,7 @@ mod term;
 mod tests;
 
 pub use action::{ActionKind, OperatorAction};
-pub use draft::{ActionRefused, Draft, MAX_COMMENT_CHARS, MAX_NAME_CHARS};
+pub use draft::{ActionRefused, Draft, MAX_COMMENT_CHARS, MAX_NAME_CHARS, check_line};
 pub use matchers::Matchers;
 pub use saved::SavedAction;
 pub use service::{ActionEvent, OperatorActions, Report};

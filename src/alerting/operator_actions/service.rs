@@ -11,7 +11,7 @@ use crate::alerting::delivery::Outbox;
 use crate::alerting::saving::{SAVE_TIMEOUT, SaveRequest, save};
 use crate::alerting::{Alert, AlertTracker, vantages};
 use crate::config::Window;
-use crate::fleet::{AcknowledgedAlert, FiringAlert, Fleet, MaintenanceWindow};
+use crate::fleet::{AcknowledgedAlert, Fleet, MaintenanceWindow};
 
 use super::action::{ActionKind, OperatorAction};
 use super::draft::{ActionRefused, Draft};
@@ -130,7 +130,7 @@ impl OperatorActions {
         let alerts = |tracker: &mut AlertTracker| {
             let firing = tracker.firing().map(|(alert, _)| alert);
             firing
-                .map(|alert| (firing_alert(alert), acknowledged_alert(alert)))
+                .map(|alert| (vantages::firing_alert(alert), acknowledged_alert(alert)))
                 .unzip()
         };
         let (firing, acknowledged): (Vec<_>, Vec<_>) = self.outbox.with_tracker(alerts);
@@ -209,11 +209,6 @@ fn maintenance_window(action: OperatorAction) -> Option<MaintenanceWindow> {
             comment: Some(action.comment),
         },
     })
-}
-
-fn firing_alert(alert: &Alert) -> Option<FiringAlert> {
-    let rule = alert.rule;
-    vantages::as_firing(&alert.subject, rule.name, rule.severity.as_str())
 }
 
 fn acknowledged_alert(alert: &Alert) -> Option<AcknowledgedAlert> {

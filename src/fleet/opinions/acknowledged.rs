@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::fleet::{Fleet, Snapshot, lock};
 
+use super::firing::FiringAlert;
 use super::vantages::ReceivedOpinion;
 
 /// Most acknowledged alerts of another agent that count, and longest text of one, in characters.
@@ -41,18 +42,9 @@ pub struct AcknowledgedAlert {
 /// What an agent says about an alert that was acknowledged there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Acknowledged {
-    /// Name of the alert.
-    pub alertname: String,
-    /// Its severity.
-    pub severity: String,
-    /// The peer that it is about; absent if it is about the network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peer: Option<String>,
-    /// The network that it is about, or that of the peer.
-    pub network: String,
-    /// The service of that network that it is about, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: FiringAlert,
     /// Who has acknowledged it.
     pub created_by: String,
     /// Why.
@@ -73,11 +65,13 @@ impl Acknowledged {
         };
         here.filter_map(|alert| {
             Some(Self {
-                alertname: alert.alertname.clone(),
-                severity: alert.severity.clone(),
-                peer: alert.peer.clone(),
-                network: alert.network.clone()?,
-                service: alert.service.clone(),
+                alert: FiringAlert {
+                    alertname: alert.alertname.clone(),
+                    severity: alert.severity.clone(),
+                    peer: alert.peer.clone(),
+                    network: alert.network.clone()?,
+                    service: alert.service.clone(),
+                },
                 created_by: alert.created_by.clone(),
                 comment: alert.comment.clone(),
                 age_seconds: seconds(alert.starts_at, snapshot.wall),
@@ -105,13 +99,9 @@ impl Fleet {
 }
 
 impl Snapshot {
-    /// Returns the acknowledgement at another agent that lasts longest, of those that `matches`
-    /// accepts.
+    /// Returns the acknowledgement of an alert at another agent that lasts longest.
     #[must_use]
-    pub fn acknowledged_elsewhere(
-        &self,
-        matches: impl Fn(&Acknowledged) -> bool,
-    ) -> Option<AcknowledgedAlert> {
+    pub fn acknowledged_elsewhere(&self, alert: &FiringAlert) -> Option<AcknowledgedAlert> {
         let mut found = Vec::new();
         for other in &self.vantages.others {
             let Some(received) = other.opinion.as_deref() else {
@@ -120,7 +110,8 @@ impl Snapshot {
             let of_alert = received
                 .acknowledged
                 .iter()
-                .filter(|it| matches(it) && self.means_same_peer(received, it.peer.as_deref()));
+                .filter(|it| it.alert == *alert)
+                .filter(|it| self.means_same_peer(received, it.alert.peer.as_deref()));
             found.extend(of_alert.filter_map(|it| self.dated(&other.name, received, it)));
         }
         found.into_iter().max_by_key(|alert| alert.ends_at)
@@ -148,11 +139,11 @@ impl Snapshot {
         let remaining = Duration::try_from_secs_f64(it.remaining_seconds).ok()?;
         let remaining = remaining.checked_sub(since_asked)?;
         Some(AcknowledgedAlert {
-            alertname: it.alertname.clone(),
-            severity: it.severity.clone(),
-            peer: it.peer.clone(),
-            network: Some(it.network.clone()),
-            service: it.service.clone(),
+            alertname: it.alert.alertname.clone(),
+            severity: it.alert.severity.clone(),
+            peer: it.alert.peer.clone(),
+            network: Some(it.alert.network.clone()),
+            service: it.alert.service.clone(),
             created_by: it.created_by.clone(),
             comment: it.comment.clone(),
             starts_at: self.wall.checked_sub(age)?,
@@ -185,13 +176,19 @@ mod tests {
         fleet
     }
 
-    fn acknowledged(peer: Option<&str>, network: &str, remaining_seconds: f64) -> Acknowledged {
-        Acknowledged {
+    fn firing(peer: Option<&str>, network: &str) -> FiringAlert {
+        FiringAlert {
             alertname: "A".to_owned(),
             severity: "critical".to_owned(),
             peer: peer.map(str::to_owned),
             network: network.to_owned(),
             service: None,
+        }
+    }
+
+    fn acknowledged(peer: Option<&str>, network: &str, remaining_seconds: f64) -> Acknowledged {
+        Acknowledged {
+            alert: firing(peer, network),
             created_by: "alice".to_owned(),
             comment: "c".repeat(2_000),
             age_seconds: 60.0,
@@ -284,10 +281,13 @@ mod tests {
             fleet.record_opinion("b", opinion(key, vec![told]), Instant::now());
             tokio::time::advance(Duration::from_secs(after)).await;
             let snapshot = fleet.snapshot();
-            let found = snapshot
-                .acknowledged_elsewhere(|it| it.peer.as_deref() == Some("p") && it.network == "n");
+            let found = snapshot.acknowledged_elsewhere(&firing(Some("p"), "n"));
             assert_eq!(found.is_some(), expected, "{what}");
-            assert_eq!(snapshot.acknowledged_elsewhere(|_| false), None, "{what}");
+            let other = FiringAlert {
+                alertname: "B".to_owned(),
+                ..firing(Some("p"), "n")
+            };
+            assert_eq!(snapshot.acknowledged_elsewhere(&other), None, "{what}");
             if let Some(found) = found {
                 assert_eq!(found.vantage.as_deref(), Some("b"));
                 assert_eq!(found.ends_at, snapshot.wall + Duration::from_secs(4));
@@ -335,6 +335,6 @@ mod tests {
         ]);
         let told = Opinion::new(&fleet.snapshot()).acknowledged;
         assert_eq!(told.len(), 1);
-        assert_eq!(told[0].network, "n");
+        assert_eq!(told[0].alert.network, "n");
     }
 }

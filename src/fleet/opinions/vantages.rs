@@ -136,7 +136,7 @@ impl Fleet {
             networks.contains(&it.network) && it.peer.as_ref().is_none_or(is_watched)
         });
         let acknowledged = &mut opinion.acknowledged;
-        acknowledged.retain(|it| networks.contains(&it.network));
+        acknowledged.retain(|it| networks.contains(&it.alert.network));
         acknowledged.truncate(MAX_ACKNOWLEDGED);
         acknowledged.iter_mut().for_each(Acknowledged::shorten);
         let received = Arc::new(ReceivedOpinion::new(opinion, asked));

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
 
-use crate::config::open_regular_itself;
+use crate::config::{open_regular_itself, replace_with};
 
 use super::document::Document;
 use super::incident::Incident;
@@ -138,10 +138,10 @@ impl EvidenceStore {
         }
         self.create_dir().map_err(cannot_write(&self.dir))?;
         let temporary = self.dir.join(format!("{id}{TEMPORARY_ENDING}"));
-        let written = write_synced(&temporary, &text)
-            .and_then(|()| fs::rename(&temporary, self.path(&id)))
-            // The rename is durable only once the directory is synced.
-            .and_then(|()| File::open(&self.dir)?.sync_all());
+        let written = File::create_new(&temporary).and_then(|mut file| {
+            file.write_all(&text)?;
+            replace_with(&file, &temporary, &self.path(&id))
+        });
         if let Err(source) = written {
             // What a full disk has left of it takes space.
             drop(fs::remove_file(&temporary));
@@ -265,12 +265,6 @@ fn remove(path: &Path) -> Result<(), EvidenceError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot_write(path)(error)),
         _ => Ok(()),
     }
-}
-
-fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(text)?;
-    file.sync_all()
 }
 
 /// Returns the id of an incident: its time, its condition, and digits that make it unique. Ids sort

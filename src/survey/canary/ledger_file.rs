@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::config::open_regular_itself;
+use crate::config::{create_anew, open_regular_itself, replace_with};
 
 use super::ledger::Ledger;
 
@@ -55,7 +55,6 @@ pub(super) enum LedgerError {
 /// The file of one network's ledger, locked by this process.
 #[derive(Debug)]
 pub(super) struct LedgerFile {
-    dir: PathBuf,
     path: PathBuf,
     /// Holds the lock; the system releases it when the process ends, even by a kill.
     _lock: File,
@@ -93,7 +92,6 @@ impl LedgerFile {
         let lock = lock.map_err(failed(&lock_path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
-                dir: state_dir.to_owned(),
                 path: ledger_path(state_dir, network),
                 _lock: lock,
             }),
@@ -149,16 +147,9 @@ impl LedgerFile {
         let written = serde_json::to_vec(&document)
             .map_err(io::Error::from)
             .and_then(|text| {
-                match fs::remove_file(&temporary) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-                let mut file = File::create_new(&temporary)?;
+                let mut file = create_anew(&temporary)?;
                 file.write_all(&text)?;
-                file.sync_all()?;
-                fs::rename(&temporary, &self.path)?;
-                // The rename is durable only once the directory is synced.
-                File::open(&self.dir)?.sync_all()
+                replace_with(&file, &temporary, &self.path)
             });
         written.map_err(|source| LedgerError::Io {
             path: temporary,

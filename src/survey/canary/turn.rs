@@ -11,6 +11,7 @@ use sha3::{Digest, Sha3_256};
 use tokio::time::{Instant, sleep};
 
 use crate::fleet::{CanaryProblem, CanaryResult, CanarySkip, Executed, PeerRecord, Seen};
+use crate::history::unix_millis;
 
 use super::CanarySurvey;
 use super::account::{Confirmed, read_confirmed, read_one, read_what_it_controls};
@@ -108,7 +109,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
             }
         };
         let control = self.read_control(&peers).await?;
-        let now_ms = unix_ms(self.peers.wall_clock());
+        let now_ms = unix_millis(self.peers.wall_clock());
         let reading = Reading {
             sequence: state.sequence,
             balance_copper: state.balance,
@@ -171,7 +172,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         let transaction =
             open.unwrap_or_else(|| Invoke::nothing(self.canary.account, next).sign(key));
         let before = ledger.clone();
-        ledger.send(&transaction, name, unix_ms(self.peers.wall_clock()));
+        ledger.send(&transaction, name, unix_millis(self.peers.wall_clock()));
         // What is sent must be on disk before: after a crash the same bytes are sent again.
         if !self.ledger.write(ledger.clone()).await {
             return self.record_refusal(CanaryProblem::Ledger);
@@ -347,10 +348,4 @@ impl<P: CanaryPeers> CanarySurvey<P> {
 fn last_sent(ledger: &Ledger) -> Option<SystemTime> {
     let since_epoch = Duration::from_millis(ledger.sent_ms?);
     SystemTime::UNIX_EPOCH.checked_add(since_epoch)
-}
-
-/// Returns the milliseconds since the epoch.
-fn unix_ms(time: SystemTime) -> u64 {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,8 +10,8 @@ const SVG = 'http://www.w3.org/2000/svg'
 let view
 /** Time that the cursor stays at, milliseconds since the epoch; none: the last value. */
 let cursorAt
-/** Time at which dragging began. */
-let draggedFrom
+/** Where dragging began: x in pixels, the plot, and the time there. */
+let drag
 
 function readView() {
   const charts = document.getElementById('charts')
@@ -108,18 +108,16 @@ function rangeUrl(a, b) {
 }
 
 const plotOf = (event) => event.target.closest?.('.plot')
-let dragBegan
 
 document.addEventListener('pointerdown', (event) => {
   const plot = plotOf(event)
   if (!view || !plot || event.button !== 0) return
-  draggedFrom = timeAt(event.clientX, plot)
-  dragBegan = { x: event.clientX, plot }
+  drag = { x: event.clientX, plot, from: timeAt(event.clientX, plot) }
   if (event.pointerType === 'mouse') event.preventDefault()
 })
 
 document.addEventListener('pointermove', (event) => {
-  const plot = dragBegan?.plot ?? plotOf(event)
+  const plot = drag?.plot ?? plotOf(event)
   if (!view) return
   if (!plot) {
     if (cursorAt !== undefined && document.activeElement !== view.slider) hideCursor()
@@ -127,17 +125,16 @@ document.addEventListener('pointermove', (event) => {
   }
   const at = timeAt(event.clientX, plot)
   showCursor(at)
-  if (draggedFrom !== undefined) showRange(draggedFrom, at)
+  if (drag) showRange(drag.from, at)
 })
 
 function endDrag() {
-  draggedFrom = undefined
-  dragBegan = undefined
+  drag = undefined
 }
 
 document.addEventListener('pointerup', (event) => {
-  if (!view || !dragBegan) return
-  const [from, { x, plot }] = [draggedFrom, dragBegan]
+  if (!view || !drag) return
+  const { x, plot, from } = drag
   endDrag()
   if (Math.abs(event.clientX - x) < MIN_DRAG) {
     showCursor(timeAt(event.clientX, plot))

@@ -65,6 +65,30 @@ impl<'a> ListForm<'a> {
     }
 }
 
+/// Hands each parameter of an address to `take`. Returns what is wrong with them.
+pub(super) fn take_each(
+    query: Option<&str>,
+    mut take: impl FnMut(&str, &str) -> Result<(), String>,
+) -> Vec<String> {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .filter_map(|(name, value)| take(&name, value.trim()).err())
+        .collect()
+}
+
+/// Returns the query string with its question mark, without empty parameters; empty if all are.
+pub(super) fn query_string<'a>(
+    period: &'a Period,
+    others: impl IntoIterator<Item = (&'static str, &'a str)>,
+) -> String {
+    let all = period.parameters().into_iter().chain(others);
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(all.filter(|(_, value)| !value.is_empty()));
+    match query.finish() {
+        query if query.is_empty() => query,
+        query => format!("?{query}"),
+    }
+}
+
 /// Whether an address has parameters without a value, as forms send them.
 pub(super) fn has_empty(query: Option<&str>) -> bool {
     let mut parameters = form_urlencoded::parse(query.unwrap_or_default().as_bytes());

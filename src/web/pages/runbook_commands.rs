@@ -136,21 +136,10 @@ impl RunbookNames {
     }
 }
 
-/// Returns the URL at which the agent is reached: `external_url`, or its listener from this host.
+/// Returns the URL at which the agent is reached, without a slash at its end.
 pub(super) fn agent_url(config: &Config) -> String {
-    if let Some(url) = &config.external_url {
-        return url.as_str().trim_end_matches('/').to_owned();
-    }
-    let scheme = if config.web.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let mut listen = config.listen;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    format!("{scheme}://{listen}")
+    let url = config.url_at(config.listen);
+    url.trim_end_matches('/').to_owned()
 }
 
 /// Quotes a word for a shell, if it needs that.

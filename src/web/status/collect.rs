@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::alerting::OperatorActions;
 use crate::alerting::operator_actions::ActionKind;
+use crate::alerting::{OperatorAction, OperatorActions};
 use crate::config::active::ActiveConfig;
 use crate::config::{Published, Status, Window};
 use crate::fleet::{
@@ -155,20 +155,21 @@ impl StatusSource {
         let snapshot = self.fleet.snapshot();
         let stuck = self.liveness.stuck();
         let is_stuck = stuck.contains(&Part::Polling) || stuck.contains(&Part::Verdicts);
+        let at_ms = unix_millis(snapshot.wall);
         let mut moment = Moment {
-            at_ms: unix_millis(snapshot.wall),
+            at_ms,
             subjects: HashMap::new(),
             causes: HashMap::new(),
             snapshot,
             status: Arc::clone(&status),
         };
-        let in_maintenance = self.networks_in_maintenance(moment.snapshot.wall);
+        let actions = self.actions.active();
         for published in &status.networks {
             let mut networks = moment.snapshot.networks.iter();
             let found = networks.find(|it| it.name == published.internal);
             let judged = match found {
                 _ if is_stuck => (State::Unknown, None),
-                Some(_) if in_maintenance.contains(&published.internal) => {
+                Some(_) if network_maintenance(&actions, published).any(|it| it.is_at(at_ms)) => {
                     (State::Maintenance, None)
                 }
                 Some(network) => network_state(&network.verdict),
@@ -192,17 +193,6 @@ impl StatusSource {
             moment.add(Subject::peer(published), judged, network, planned);
         }
         Some(moment)
-    }
-
-    fn networks_in_maintenance(&self, wall: SystemTime) -> Vec<String> {
-        let actions = self.actions.active().into_iter();
-        let current = actions.filter(|it| {
-            it.kind == ActionKind::Maintenance
-                && it.matchers.peer.is_none()
-                && it.starts_at <= wall
-                && wall < it.ends_at
-        });
-        current.filter_map(|it| it.matchers.network).collect()
     }
 
     fn incidents_at(&self, moment: &Moment) -> Vec<Incident> {
@@ -252,15 +242,8 @@ impl StatusSource {
         };
         let actions = self.actions.active();
         for published in &moment.status.networks {
-            for action in &actions {
-                let is_of_network = action.kind == ActionKind::Maintenance
-                    && action.matchers.peer.is_none()
-                    && action.matchers.network.as_ref() == Some(&published.internal);
-                if is_of_network {
-                    let begin = unix_millis(action.starts_at);
-                    let end = unix_millis(action.ends_at);
-                    add(&published.name, Span { begin, end });
-                }
+            for span in network_maintenance(&actions, published) {
+                add(&published.name, span);
             }
         }
         for published in &moment.status.peers {
@@ -359,6 +342,22 @@ fn network_state(verdict: &NetworkVerdict) -> (State, Option<Cause>) {
         }
         OrderState::Advancing | OrderState::Idle => (State::Operational, None),
     }
+}
+
+/// Returns when a network as a whole is in maintenance, now or later.
+fn network_maintenance<'a>(
+    actions: &'a [OperatorAction],
+    network: &'a Published,
+) -> impl Iterator<Item = Span> + 'a {
+    let of_network = actions.iter().filter(|it| {
+        it.kind == ActionKind::Maintenance
+            && it.matchers.peer.is_none()
+            && it.matchers.network.as_ref() == Some(&network.internal)
+    });
+    of_network.map(|it| Span {
+        begin: unix_millis(it.starts_at),
+        end: unix_millis(it.ends_at),
+    })
 }
 
 fn span(window: &Window) -> Span {

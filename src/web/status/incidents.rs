@@ -39,6 +39,13 @@ pub(super) struct Span {
     pub(super) end: u64,
 }
 
+impl Span {
+    /// Whether it has begun and not ended at this time.
+    pub(super) const fn is_at(self, at: u64) -> bool {
+        self.begin <= at && at < self.end
+    }
+}
+
 /// A peer or a network of which incidents are wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
@@ -102,10 +109,7 @@ fn subject(event: &Event) -> Option<Subject> {
 /// Leaves out the planned part at the beginning of an outage; none if all of it was planned.
 fn unplanned(mut outage: Outage, planned: &[Span], now: u64) -> Option<Outage> {
     // Each pass moves the beginning on.
-    while let Some(span) = planned
-        .iter()
-        .find(|span| span.begin <= outage.begin && outage.begin < span.end)
-    {
+    while let Some(span) = planned.iter().find(|span| span.is_at(outage.begin)) {
         outage.begin = span.end;
     }
     (outage.begin < outage.end.unwrap_or(now)).then_some(outage)

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::alerting::operator_actions::MAX_NAME_CHARS;
+use crate::alerting::operator_actions::{MAX_NAME_CHARS, check_line};
 use crate::history::{Event, EventKind};
 
 /// Longest note, in characters.
@@ -38,24 +38,9 @@ pub(in crate::web) enum NoteRefused {
 
 /// Checks a note and the name of its author.
 pub(super) fn check(text: Option<&str>, created_by: &str) -> Result<(), NoteRefused> {
-    if let Some(text) = text {
-        check_line("text", text, MAX_NOTE_CHARS)?;
-    }
-    check_line("created_by", created_by, MAX_NAME_CHARS)
-}
-
-fn check_line(field: &str, text: &str, max_chars: usize) -> Result<(), NoteRefused> {
-    let count = text.chars().count();
-    let wrong = if text.trim().is_empty() {
-        format!("`{field}` is empty")
-    } else if count > max_chars {
-        format!("`{field}` has {count} characters; expected at most {max_chars}")
-    } else if text.chars().any(char::is_control) {
-        format!("`{field}` has a control character; expected one line of text")
-    } else {
-        return Ok(());
-    };
-    Err(NoteRefused::Invalid(wrong))
+    let text = text.map_or(Ok(()), |text| check_line("text", text, MAX_NOTE_CHARS));
+    text.and_then(|()| check_line("created_by", created_by, MAX_NAME_CHARS))
+        .map_err(NoteRefused::Invalid)
 }
 
 /// Returns the last note on each incident.

@@ -1,11 +1,11 @@
 //! Which alerts the page shows, as its address says.
 
-use url::form_urlencoded;
-
 use crate::alerting::{Alert, AlertSubject, RULES};
 use crate::config::Severity;
 use crate::history::{Event, EventKind};
-use crate::web::pages::list_form::{unknown_parameter, unknown_value, wrong_value};
+use crate::web::pages::list_form::{
+    query_string, take_each, unknown_parameter, unknown_value, wrong_value,
+};
 use crate::web::pages::period::Period;
 
 /// Number of alerts on one page.
@@ -64,11 +64,7 @@ impl AlertView {
     /// Parses the query string of a URL.
     pub(super) fn parse(query: Option<&str>) -> Self {
         let mut view = Self::default();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if let Err(error) = view.take(&name, value.trim()) {
-                view.errors.push(error);
-            }
-        }
+        view.errors = take_each(query, |name, value| view.take(name, value));
         view.errors.extend(view.period.problem());
         view
     }
@@ -115,7 +111,6 @@ impl AlertView {
 
     /// Returns the query string with its question mark; empty for the default view.
     pub(super) fn query(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
         let page = match self.page {
             0 => String::new(),
             page => (page + 1).to_string(),
@@ -128,12 +123,7 @@ impl AlertView {
             ("state", self.state.map_or("", AlertState::as_str)),
             ("page", &page),
         ];
-        let all = self.period.parameters().into_iter().chain(others);
-        query.extend_pairs(all.filter(|(_, value)| !value.is_empty()));
-        match query.finish() {
-            query if query.is_empty() => query,
-            query => format!("?{query}"),
-        }
+        query_string(&self.period, others)
     }
 
     /// Returns this view on another page.

@@ -1,9 +1,9 @@
 //! Which events the page shows, as its address says.
 
-use url::form_urlencoded;
-
 use crate::history::{Event, EventKind};
-use crate::web::pages::list_form::{unknown_parameter, unknown_value, wrong_value};
+use crate::web::pages::list_form::{
+    query_string, take_each, unknown_parameter, unknown_value, wrong_value,
+};
 use crate::web::pages::period::{Bounds, Period};
 
 use super::kind::Change;
@@ -32,11 +32,7 @@ impl EventView {
     /// Parses the query string of a URL.
     pub(super) fn parse(query: Option<&str>) -> Self {
         let mut view = Self::default();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if let Err(error) = view.take(&name, value.trim()) {
-                view.errors.push(error);
-            }
-        }
+        view.errors = take_each(query, |name, value| view.take(name, value));
         view.errors.extend(view.period.problem());
         view
     }
@@ -73,7 +69,6 @@ impl EventView {
 
     /// Returns the query string with its question mark; empty for the default view.
     pub(super) fn query(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
         let before = self.before.map(|id| id.to_string()).unwrap_or_default();
         let others = [
             ("peer", self.peer.as_str()),
@@ -82,12 +77,7 @@ impl EventView {
             ("change", self.change.map_or("", Change::as_str)),
             ("before", &before),
         ];
-        let all = self.period.parameters().into_iter().chain(others);
-        query.extend_pairs(all.filter(|(_, value)| !value.is_empty()));
-        match query.finish() {
-            query if query.is_empty() => query,
-            query => format!("?{query}"),
-        }
+        query_string(&self.period, others)
     }
 
     /// Returns this view from the event before the one with this id on.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use askama::Template;
 
-use crate::history::AgreementSpan;
+use crate::history::{AgreementSpan, unix_millis};
 use crate::web::pages::format::{Markup, Timestamp, count, number, push_fmt, short_duration};
 
 use super::NetworkView;
@@ -18,9 +18,6 @@ const BAR_WIDTH: f64 = 480.0;
 
 /// What is drawn at least, so that a short difference is seen.
 const LEAST_WIDTH: f64 = 1.5;
-
-/// A difference that was seen within this time lasts.
-const LASTS_WITHIN: Duration = Duration::from_secs(60);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -78,7 +75,7 @@ struct Range {
 impl AgreementSection {
     pub(super) fn new(view: &NetworkView<'_>) -> Self {
         let spans = view.agreement;
-        let now_ms = millis(view.snapshot.wall);
+        let now_ms = unix_millis(view.snapshot.wall);
         // To the end of the minute, so that the bars are not other ones each second.
         let to = now_ms.next_multiple_of(60_000);
         let row = |lane: Lane| LaneRow {
@@ -166,13 +163,12 @@ impl LaneCell {
 
 impl DifferenceRow {
     fn new(span: &AgreementSpan, now_ms: u64, view: &NetworkView<'_>) -> Self {
-        let lasts = now_ms.saturating_sub(span.until_ms) <= duration_millis(LASTS_WITHIN);
         let began = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(span.since_ms));
         let took = Duration::from_millis(span.until_ms.saturating_sub(span.since_ms));
         let several = |count: Option<u32>| count.filter(|count| *count > 1);
         Self {
             began: view.times.at(began.unwrap_or(SystemTime::UNIX_EPOCH)),
-            lasted: (!lasts).then(|| short_duration(took)),
+            lasted: (!span.lasts_at(now_ms)).then(|| short_duration(took)),
             states: several(span.states),
             histories: several(span.histories),
             state_block: span.state_block.map(number),
@@ -195,11 +191,6 @@ impl Range {
         let whole = (self.to - self.from).max(1) as f64;
         (at - self.from) as f64 / whole * BAR_WIDTH
     }
-}
-
-fn millis(at: SystemTime) -> u64 {
-    let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH);
-    duration_millis(since_epoch.unwrap_or_default())
 }
 
 fn duration_millis(duration: Duration) -> u64 {

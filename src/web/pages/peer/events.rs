@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use url::form_urlencoded;
 
-use crate::history::{EVENTS_KEPT, Event, History};
+use crate::history::{Event, History};
 
 use crate::web::pages::event_list::{class, describe};
 use crate::web::pages::format::{TimeFormat, Timestamp, sanitize};
@@ -46,13 +46,10 @@ impl Events {
         let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
         let before = pairs.find(|(key, _)| key == "before");
         let before = before.and_then(|(_, id)| id.parse::<u64>().ok());
-        let limit = if before.is_some() {
-            EVENTS_KEPT
-        } else {
-            EVENTS_PER_PAGE + 1
+        let is_older = |event: &Event| {
+            event.peer.as_deref() == Some(peer) && before.is_none_or(|before| event.id < before)
         };
-        let mut events = history.peer_events(peer, limit);
-        events.retain(|event| before.is_none_or(|before| event.id < before));
+        let events = history.newest_events(is_older, EVENTS_PER_PAGE + 1);
         Self::new(&events, before.is_some(), EVENTS_PER_PAGE, times)
     }
 

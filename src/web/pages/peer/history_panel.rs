@@ -2,10 +2,10 @@
 //! table, and the events of that time.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use crate::fleet::PeerRecord;
-use crate::history::{Event, History, Poll, Summary};
+use crate::history::{Event, History, Poll, Summary, unix_millis};
 
 use super::events::EventLine;
 use super::measures::charts;
@@ -221,12 +221,12 @@ impl Charted {
 }
 
 impl Bounds {
-    pub(super) fn start_ms(&self) -> u128 {
-        unix_ms(self.from)
+    pub(super) fn start_ms(&self) -> u64 {
+        unix_millis(self.from)
     }
 
-    pub(super) fn end_ms(&self) -> u128 {
-        unix_ms(self.to)
+    pub(super) fn end_ms(&self) -> u64 {
+        unix_millis(self.to)
     }
 
     /// Start and end as text.
@@ -255,8 +255,8 @@ impl Bounds {
 }
 
 impl Row {
-    pub(super) fn at_ms(&self) -> u128 {
-        unix_ms(self.at)
+    pub(super) fn at_ms(&self) -> u64 {
+        unix_millis(self.at)
     }
 
     pub(super) fn time(&self) -> String {
@@ -268,10 +268,4 @@ impl Row {
 fn field(at: SystemTime) -> String {
     let rfc = humantime::format_rfc3339_seconds(at).to_string();
     rfc.trim_end_matches('Z').to_owned()
-}
-
-fn unix_ms(at: SystemTime) -> u128 {
-    at.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis()
 }

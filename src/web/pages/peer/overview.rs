@@ -1,9 +1,6 @@
 //! The head of the page of a peer, and its overview: what is wrong and what to do, whose trouble it
 //! is, the most important figures and the last events.
 
-use std::sync::Arc;
-use std::time::SystemTime;
-
 use askama::Template;
 
 use crate::fleet::{PeerRecord, Snapshot};
@@ -25,9 +22,6 @@ use super::problems::Problems;
 
 /// Number of events on the overview.
 const LAST_EVENTS: usize = 5;
-
-/// Maximum number of events that are searched for the last change of health.
-const MAX_EVENTS: usize = 1_000;
 
 /// The head of all parts of the page.
 #[derive(Template)]
@@ -77,12 +71,16 @@ impl<'a> Verdict<'a> {
     ) -> Self {
         let name = &record.peer.name;
         let conditions = condition_texts(record);
-        let changed = health_changed(&state.history.peer_events(name, MAX_EVENTS));
+        let is_change = |event: &Event| {
+            event.peer.as_ref() == Some(name)
+                && matches!(event.kind, EventKind::HealthChanged { .. })
+        };
+        let changes = state.history.newest_events(is_change, 1);
         Self {
             prefix: &state.prefix,
             name,
             health: record.health.as_str(),
-            since: changed.map(|at| times.lasting(at)),
+            since: changes.first().map(|event| times.lasting(event.at())),
             maintenance: record.in_maintenance(snapshot.wall),
             trouble: conditions.first().copied(),
             more: conditions.len().saturating_sub(1),
@@ -127,10 +125,4 @@ pub(super) fn sections(
         Section::new("figures", figures.render()?),
         Section::new("last-events", events.render()?),
     ])
-}
-
-/// Returns when the health of the peer last changed, if that is among its events.
-fn health_changed(events: &[Arc<Event>]) -> Option<SystemTime> {
-    let is_change = |event: &&Arc<Event>| matches!(event.kind, EventKind::HealthChanged { .. });
-    events.iter().find(is_change).map(|event| event.at())
 }

@@ -1,8 +1,6 @@
 //! The "Poll now" form of a peer's page: forwards to the API, then leads back to the page, which
 //! shows what happened.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -14,7 +12,7 @@ use serde::Deserialize;
 use tower::ServiceExt;
 use url::form_urlencoded;
 
-use crate::history::{History, Outcome, Poll, Transcript};
+use crate::history::{History, Outcome, Poll, Transcript, unix_millis};
 use crate::web::listener::authorization::Caller;
 use crate::web::pages::format::{TimeFormat, Timestamp, latency, sanitize};
 use crate::web::pages::{Pages, labels, message, peer_path};
@@ -89,7 +87,10 @@ async fn forward(api: Router, pages: Pages, name: String, mut request: Request) 
     let status = response.status();
     if status.is_success() {
         let polls = state.history.recent(&name).unwrap_or_default();
-        let at = polls.last().map(unix_ms).unwrap_or_default();
+        let at = polls
+            .last()
+            .map(|poll| unix_millis(poll.at))
+            .unwrap_or_default();
         let location = format!("{page}{}?polled={at}#poll-result", tab.path());
         return (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response();
     }
@@ -144,7 +145,7 @@ impl PollResult {
         let (_, at) = pairs.find(|(key, _)| key == "polled")?;
         let at: u64 = at.parse().ok()?;
         let polls = history.recent(peer)?;
-        let poll = polls.iter().find(|poll| unix_ms(poll) == at)?;
+        let poll = polls.iter().find(|poll| unix_millis(poll.at) == at)?;
         let transcripts = history.transcripts(peer);
         let transcript = transcripts
             .into_iter()
@@ -193,15 +194,9 @@ impl PolledPeer {
     }
 }
 
-/// Returns when a poll began, in milliseconds since the epoch.
-fn unix_ms(poll: &Poll) -> u64 {
-    let since_epoch: Duration = poll.at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use convex_client::FailureReason;
 
