@@ -1,6 +1,7 @@
 //! Maintenance that operators began at run time, in addition to the windows of the configuration.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::config::Window;
 
@@ -28,6 +29,14 @@ impl Fleet {
                 assign(slot, &current);
             }
         }
+    }
+
+    /// Whether maintenance of a network as a whole is in progress.
+    #[must_use]
+    pub fn is_network_in_maintenance(&self, network: &str, wall: SystemTime) -> bool {
+        let windows = lock(&self.maintenance);
+        let mut of_network = windows.iter().filter(|it| it.peer.is_none());
+        of_network.any(|it| it.network == network && it.window.covers(wall))
     }
 
     /// Gives each peer its windows after a change of the configuration.
@@ -61,7 +70,7 @@ impl MaintenanceWindow {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use crate::config;
 
@@ -115,10 +124,19 @@ mod tests {
             (vec![window(None, "b"), window(Some("a2"), "a")], "a2 b1"),
             (vec![window(None, "a"), window(None, "b")], "a1 a2 b1"),
         ] {
+            let whole: Vec<&str> = ["a", "b"]
+                .into_iter()
+                .filter(|name| windows.contains(&window(None, name)))
+                .collect();
             fleet.set_maintenance(windows);
             assert_eq!(maintained(&fleet, now), expected);
             let over = now + Duration::from_secs(60);
             assert_eq!(maintained(&fleet, over), "");
+            for name in ["a", "b"] {
+                let is_whole = whole.contains(&name);
+                assert_eq!(fleet.is_network_in_maintenance(name, now), is_whole);
+                assert!(!fleet.is_network_in_maintenance(name, over));
+            }
         }
         configure(&fleet, "a1 b1 b2");
         assert_eq!(maintained(&fleet, now), "a1 b1 b2", "a new peer as well");

@@ -1,10 +1,13 @@
-//! The availability of many peers in bars of equal length, as an overview shows it.
+//! The availability of many peers or networks in bars of equal length, as an overview shows it.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use super::db::{ReadError, Resolution, Thread};
-use super::recorder::{History, lock};
+use super::db::{PeerKey, ReadError, Resolution, Thread};
+use super::in_memory::PeerHistory;
+use super::network_uptime;
+use super::recorder::{History, UnownedSummaries, lock};
 use super::series::merge_into_step;
 use super::summary::Summary;
 use super::time::{HOUR, unix_minute};
@@ -76,29 +79,86 @@ impl History {
         bars: Bars,
         now: SystemTime,
     ) -> Result<HashMap<String, Vec<Uptime>>, ReadError> {
-        let histories: Vec<_> = peers
-            .iter()
-            .filter_map(|name| Some((name.clone(), self.peer(name)?)))
-            .collect();
-        if histories.is_empty() {
+        let sources = peers.iter();
+        let sources =
+            sources.filter_map(|name| Some((name.clone(), Source::Peer(self.peer(name)?))));
+        self.read_bars(sources.collect(), bars, now).await
+    }
+
+    /// Returns for how long each of `networks` worked in each of `bars`, as
+    /// [`History::availability`] does of peers.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn network_availability(
+        &self,
+        networks: &[String],
+        bars: Bars,
+        now: SystemTime,
+    ) -> Result<HashMap<String, Vec<Uptime>>, ReadError> {
+        let sources = networks.iter().map(|name| {
+            let unwritten = Arc::clone(&self.unowned);
+            let source = Source::Network(network_uptime::key(name), unwritten);
+            (name.clone(), source)
+        });
+        self.read_bars(sources.collect(), bars, now).await
+    }
+
+    async fn read_bars(
+        &self,
+        sources: Vec<(String, Source)>,
+        bars: Bars,
+        now: SystemTime,
+    ) -> Result<HashMap<String, Vec<Uptime>>, ReadError> {
+        if sources.is_empty() {
             return Ok(HashMap::new());
         }
         let (first, end) = bars.range(now);
         let read = move |thread: &mut Thread| {
             thread.read(|store| {
-                let mut found = HashMap::with_capacity(histories.len());
-                for (name, history) in &histories {
-                    let key = lock(history).key().clone();
-                    let mut hours = store.summaries(&key, Resolution::Hour, (first, end - 1))?;
-                    for (minute, summary) in lock(history).unwritten() {
-                        merge_into_step(&mut hours, minute / 60, summary);
-                    }
+                let mut found = HashMap::with_capacity(sources.len());
+                for (name, source) in &sources {
+                    let range = (first, end - 1);
+                    let mut hours = store.summaries(&source.key(), Resolution::Hour, range)?;
+                    source.add_unwritten(&mut hours);
                     found.insert(name.clone(), bars.sum_up(&hours, now));
                 }
                 Ok(found)
             })
         };
         self.db.query(read).await
+    }
+}
+
+/// What has summaries in the database, and newer ones that are not written yet.
+enum Source {
+    Peer(Arc<Mutex<PeerHistory>>),
+    Network(PeerKey, Arc<Mutex<UnownedSummaries>>),
+}
+
+impl Source {
+    fn key(&self) -> PeerKey {
+        match self {
+            Self::Peer(history) => lock(history).key().clone(),
+            Self::Network(key, _) => key.clone(),
+        }
+    }
+
+    /// Adds the unwritten summaries to those by hour.
+    fn add_unwritten(&self, hours: &mut Vec<(u32, Summary)>) {
+        match self {
+            Self::Peer(history) => {
+                for (minute, summary) in lock(history).unwritten() {
+                    merge_into_step(hours, minute / 60, summary);
+                }
+            }
+            Self::Network(key, unwritten) => {
+                let unwritten = lock(unwritten);
+                for (_, minute, summary) in unwritten.iter().filter(|it| it.0 == *key) {
+                    merge_into_step(hours, minute / 60, summary);
+                }
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod event_text;
 mod evidence;
 mod in_memory;
 mod network_changes;
+mod network_uptime;
 mod peer_changes;
 mod queries;
 mod recent_polls;

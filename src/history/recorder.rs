@@ -21,14 +21,14 @@ use super::summary::Summary;
 /// With more peers than this, transcripts are kept only of those that are not up.
 pub const MAX_TRANSCRIBED_PEERS: usize = 2_000;
 
-/// Largest number of unwritten summaries of removed peers.
-const MAX_REMOVED_SUMMARIES: usize = 10_000;
+/// Largest number of unwritten summaries of removed peers and of networks.
+const MAX_UNOWNED_SUMMARIES: usize = 10_000;
 
 /// How long the start waits for the database to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Unwritten summaries of removed peers, with their minutes since the epoch.
-type RemovedSummaries = Vec<(PeerKey, u32, Summary)>;
+/// Unwritten summaries of removed peers and of networks, with their minutes since the epoch.
+pub(super) type UnownedSummaries = Vec<(PeerKey, u32, Summary)>;
 
 /// The history of all watched peers.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct History {
     peers: RwLock<HashMap<String, Arc<Mutex<PeerHistory>>>>,
     /// Whether there are more than [`MAX_TRANSCRIBED_PEERS`].
     above_transcript_limit: AtomicBool,
-    pub(super) removed: Mutex<RemovedSummaries>,
+    pub(super) unowned: Arc<Mutex<UnownedSummaries>>,
     pub(super) log: Arc<EventLog>,
     pub(super) agreement: Arc<AgreementLog>,
     pub(super) db: Handle,
@@ -59,7 +59,7 @@ impl History {
         let history = Self {
             peers: RwLock::default(),
             above_transcript_limit: AtomicBool::new(false),
-            removed: Mutex::default(),
+            unowned: Arc::default(),
             evidence: EvidenceKeeper::new(state_dir.as_deref(), &log),
             db: thread.spawn(),
             log,
@@ -140,13 +140,20 @@ impl History {
         let key = peer_history.key();
         let unwritten = peer_history.unwritten().iter().cloned();
         let summaries = unwritten.map(|(minute, summary)| (key.clone(), minute, summary));
-        self.add_removed(summaries);
+        self.add_unowned(summaries);
     }
 
-    pub(super) fn add_removed(&self, summaries: impl IntoIterator<Item = (PeerKey, u32, Summary)>) {
-        let mut removed = lock(&self.removed);
-        removed.extend(summaries);
-        removed.truncate(MAX_REMOVED_SUMMARIES);
+    /// Keeps summaries of what has no [`PeerHistory`] until they are written.
+    pub(super) fn add_unowned(&self, summaries: impl IntoIterator<Item = (PeerKey, u32, Summary)>) {
+        let mut unowned = lock(&self.unowned);
+        for (key, minute, summary) in summaries {
+            let mut kept = unowned.iter_mut();
+            if let Some(same) = kept.find(|it| it.1 == minute && it.0 == key) {
+                same.2.merge(&summary);
+            } else if unowned.len() < MAX_UNOWNED_SUMMARIES {
+                unowned.push((key, minute, summary));
+            }
+        }
     }
 
     /// Sets the size limit of the database in bytes. It takes effect when the database thread is

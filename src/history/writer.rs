@@ -14,6 +14,7 @@ use super::canary_changes::CanaryChanges;
 use super::db::{Batch, Thread};
 use super::event::EventKind;
 use super::network_changes::NetworkChanges;
+use super::network_uptime::NetworkUptime;
 use super::recorder::{History, lock};
 
 /// Time between two checks whether a write is due. Networks are observed at the same interval.
@@ -40,6 +41,7 @@ impl History {
         let mut ticks = interval(CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut network_changes = NetworkChanges::default();
+        let mut network_uptime = NetworkUptime::default();
         let mut canary_changes = CanaryChanges::default();
         let mut pending: Option<PendingWrite> = None;
         let mut last_write = Instant::now();
@@ -53,6 +55,7 @@ impl History {
             let verdicts = fleet.network_verdicts();
             network_changes.record(&verdicts, &self.log);
             self.agreement.record(&verdicts, SystemTime::now());
+            network_uptime.record(&fleet, &self, Instant::now());
             canary_changes.record(&fleet, &self.log);
             if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {
                 finished.log_end_if_slow();
@@ -99,7 +102,7 @@ impl History {
     /// Writes new data in batches, until one fails. Unwritten data waits for the next write.
     fn write_batches(&self, thread: &mut Thread) {
         let first = Batch {
-            summaries: std::mem::take(&mut *lock(&self.removed)),
+            summaries: std::mem::take(&mut *lock(&self.unowned)),
             events: self.log.unwritten(),
             agreement: self.agreement.unwritten(),
         };
@@ -141,7 +144,7 @@ impl History {
             if let Some(peer_history) = peer_history {
                 lock(&peer_history).return_unwritten(minute, summary);
             } else {
-                self.add_removed([(key, minute, summary)]);
+                self.add_unowned([(key, minute, summary)]);
             }
         }
     }

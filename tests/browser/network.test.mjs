@@ -5,17 +5,17 @@ import { Browser } from './support/browser.mjs'
 import { Stage, until } from './support/network.mjs'
 
 /** An agent that reads the beliefs of simulated peers every ten seconds. */
-async function reading(t, peers, ...more) {
+async function reading(t, peers, { traffic = '1s', polls = '{ interval: 1s, timeout: 800ms }' } = {}, ...more) {
   const stage = new Stage(t)
-  const simulated = await stage.simulated(peers, '--traffic', '1s', ...more)
+  const simulated = await stage.simulated(peers, '--traffic', traffic, ...more)
   const config = simulated.replace('name: simulated,', 'name: simulated, consensus_interval: 10s,')
-  const agent = await stage.agent(`defaults: { interval: 1s, timeout: 800ms }\n${config}`)
+  const agent = await stage.agent(`defaults: ${polls}\n${config}`)
   const consensus = async () => (await (await fetch(`${agent.url}/api/v1/networks/simulated`)).json()).consensus
   return { agent, consensus, browser: await Browser.launch(t) }
 }
 
 test('the page of a network', async (t) => {
-  const { agent, consensus, browser } = await reading(t, 4, '--fault', 'fork:4:30s')
+  const { agent, consensus, browser } = await reading(t, 4, {}, '--fault', 'fork:4:30s')
   await until('a belief of each peer', async () => (await consensus()).hearing.length === 4)
 
   await t.test('shows who hears whom, the votes and the last blocks, and the fork when it is there', async () => {
@@ -68,7 +68,7 @@ test('the page of a network', async (t) => {
 })
 
 test('the page of a network of 64 peers', async (t) => {
-  const { agent, consensus, browser } = await reading(t, 64)
+  const { agent, consensus, browser } = await reading(t, 64, { traffic: '5s', polls: '{ interval: 2s, timeout: 1900ms }' })
   await until('the registry, and a belief of each peer', async () => {
     const { hearing } = await consensus()
     return hearing.length === 64 && hearing.every((it) => Object.keys(it.holds).length >= 63)
@@ -93,6 +93,34 @@ test('the page of a network of 64 peers', async (t) => {
     }
     const name = page.locator('table.matrix tbody th').first()
     assert.ok((await name.boundingBox()).x >= 0, 'the name of the row is seen')
+  }
+  browser.assertClean()
+})
+
+test('the page of a network of 200 peers, of which 150 are watched', async (t) => {
+  const slower = { traffic: '20s', polls: '{ interval: 5s, timeout: 4s }' }
+  const { agent, consensus, browser } = await reading(t, 200, slower, '--watch', '1-150')
+  await until('the registry, and a belief of each peer', async () => {
+    const { hearing } = await consensus()
+    return hearing.length === 150 && hearing.every((it) => Object.keys(it.holds).length >= 199)
+  })
+  for (const options of [{ viewport: { width: 1280, height: 800 } }, { viewport: { width: 390, height: 844 }, colorScheme: 'dark' }]) {
+    const site = await browser.open(agent.url, '/networks/simulated', options)
+    const { page } = site
+    await site.live()
+    assert.equal(await page.locator('#rows tr').count(), 200)
+    assert.equal(await page.locator('#rows tr', { hasText: 'not watched' }).count(), 50)
+    await page.getByRole('img', { name: '200 columns' }).waitFor()
+    assert.equal(await site.overflow(), 0, JSON.stringify(options))
+    assert.deepEqual(await site.accessibility(), [], JSON.stringify(options))
+
+    // The table scrolls within its place, and stays there while its cells change.
+    const table = page.getByRole('group', { name: 'Registered peers' })
+    await table.evaluate((it) => { it.scrollTop = 500 })
+    const before = await page.locator('#rows').innerHTML()
+    await until('more blocks', async () => await page.locator('#rows').innerHTML() !== before)
+    assert.equal(await table.evaluate((it) => it.scrollTop), 500)
+    await site.assertPolicyHolds()
   }
   browser.assertClean()
 })

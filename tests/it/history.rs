@@ -3,6 +3,7 @@
 mod agreement;
 mod events;
 mod evidence;
+mod network_uptime;
 mod recent;
 mod series;
 mod store;

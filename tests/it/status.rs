@@ -236,6 +236,7 @@ async fn nothing_is_public_but_what_was_chosen() {
             "status.json",
             "style.css",
             "uptime/gateway-two.svg",
+            "uptime/mainnet.svg",
             "uptime/one.svg"
         ]
     );
@@ -471,7 +472,7 @@ async fn an_exported_page_follows_the_configuration_and_claims_nothing_without_t
     let (code, output, errors) = stage.export().await;
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(
-        output.contains("12 files. Gateway Two is down; "),
+        output.contains("13 files. Gateway Two is down; "),
         "{output}"
     );
 

@@ -18,8 +18,13 @@ const INVOKE: u8 = 0xd0;
 const SIGNED_VALUE_OFFSET: usize = 1 + 32 + 64;
 /// Number of elements in a leaf of a vector.
 const LEAF: usize = 16;
-/// Number of beliefs whose cells are kept. Real peers drop old ones too.
+/// Smallest number of beliefs whose cells are kept. Real peers drop old ones too.
 const KEPT_BELIEFS: usize = 64;
+/// Number of beliefs kept per order in them, so that the belief of one peer can still be read after
+/// all others have been polled several times.
+const KEPT_BELIEFS_PER_ORDER: usize = 8;
+/// Limit of the orders in all kept beliefs, unless these are fewer than the smallest number.
+const KEPT_BELIEF_ORDERS: usize = 300_000;
 /// Number of signed orders after which those that were made are forgotten, to be made again.
 const KEPT_ORDERS: usize = 4096;
 /// Blocks have 1 to this many transactions.
@@ -128,7 +133,12 @@ impl Ledger {
 
     /// Returns the hash of the belief with these orders.
     pub(super) fn belief(&mut self, orders: &[OrderId]) -> Hash {
-        if let Some(known) = self.beliefs.iter().find(|belief| belief.orders == orders) {
+        if let Some(known) = self
+            .beliefs
+            .iter()
+            .rev()
+            .find(|belief| belief.orders == orders)
+        {
             return known.hash;
         }
         let mut cells = HashMap::new();
@@ -144,7 +154,7 @@ impl Ledger {
         let belief = Cell::record(BELIEF, [index]);
         let hash = belief.hash();
         cells.insert(hash, belief);
-        if self.beliefs.len() >= KEPT_BELIEFS {
+        if self.beliefs.len() >= kept_beliefs(orders.len()) {
             self.beliefs.pop_front();
         }
         self.beliefs.push_back(StoredBelief {
@@ -262,6 +272,13 @@ impl Ledger {
         keep_signed(&mut self.cells, &block);
         block
     }
+}
+
+/// Returns how many beliefs of this many orders are kept.
+fn kept_beliefs(orders: usize) -> usize {
+    (KEPT_BELIEFS_PER_ORDER * orders)
+        .min(KEPT_BELIEF_ORDERS / orders.max(1))
+        .max(KEPT_BELIEFS)
 }
 
 impl Chain {

@@ -103,6 +103,20 @@ impl NetworkVerdict {
             None => (self.compared.peers > 0).then_some(1),
         }
     }
+
+    /// Whether transactions become final and all peers execute the same ones; none if that is
+    /// unknown.
+    #[must_use]
+    pub fn is_working(&self) -> Option<bool> {
+        if self.split == Evidence::Proven || self.is_reset == Evidence::Proven {
+            return Some(false);
+        }
+        match self.order {
+            OrderState::Stalled | OrderState::Receding => Some(false),
+            OrderState::Advancing | OrderState::Idle => Some(true),
+            OrderState::Unknown => None,
+        }
+    }
 }
 
 /// A verdict, and what new polls are compared with until the next one.

@@ -1,10 +1,11 @@
-//! The availability of published peers: read from the history, and drawn as the other pages draw it.
+//! The availability of what is published: read from the history, and drawn as the other pages draw
+//! it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::history::{Bars, History, Uptime};
+use crate::history::{Bars, History, ReadError, Uptime};
 use crate::web::pages::availability::Availability;
 
 use super::model::PublicBars;
@@ -56,15 +57,29 @@ impl Period {
 }
 
 /// Reads the availability of peers by name. What cannot be read is absent.
-pub(super) async fn read(
+pub(super) async fn of_peers(
     history: &History,
     peers: &[String],
     now: SystemTime,
 ) -> HashMap<String, PublicBars> {
-    let hours = history.availability(peers, Period::Day.bars(), now).await;
-    let days = history
-        .availability(peers, Period::Quarter.bars(), now)
-        .await;
+    let read = |period: Period| history.availability(peers, period.bars(), now);
+    join(read(Period::Day).await, read(Period::Quarter).await)
+}
+
+/// Reads the availability of networks by name. What cannot be read is absent.
+pub(super) async fn of_networks(
+    history: &History,
+    networks: &[String],
+    now: SystemTime,
+) -> HashMap<String, PublicBars> {
+    let read = |period: Period| history.network_availability(networks, period.bars(), now);
+    join(read(Period::Day).await, read(Period::Quarter).await)
+}
+
+type ReadBars = Result<HashMap<String, Vec<Uptime>>, ReadError>;
+
+/// Joins the bars of hours and days.
+fn join(hours: ReadBars, days: ReadBars) -> HashMap<String, PublicBars> {
     let (hours, mut days) = match (hours, days) {
         (Ok(hours), Ok(days)) => (hours, days),
         (Err(error), _) | (_, Err(error)) => {

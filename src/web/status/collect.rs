@@ -78,8 +78,13 @@ impl StatusSource {
     pub(in crate::web) async fn status(&self) -> Option<PublicStatus> {
         let moment = self.moment()?;
         let status = Arc::clone(&moment.status);
-        let names: Vec<String> = status.peers.iter().map(|it| it.internal.clone()).collect();
-        let mut bars = availability::read(&self.history, &names, moment.snapshot.wall).await;
+        let names = |published: &[Published]| -> Vec<String> {
+            published.iter().map(|it| it.internal.clone()).collect()
+        };
+        let (history, wall) = (&self.history, moment.snapshot.wall);
+        let mut peer_bars = availability::of_peers(history, &names(&status.peers), wall).await;
+        let mut network_bars =
+            availability::of_networks(history, &names(&status.networks), wall).await;
         let component =
             |published: &Published, subject: Subject, bars: Option<PublicBars>| Component {
                 id: published.id.clone(),
@@ -89,9 +94,15 @@ impl StatusSource {
                 bars,
             };
         let networks = status.networks.iter();
-        let networks = networks.map(|it| component(it, Subject::network(it), None));
+        let networks = networks.map(|it| {
+            let bars = network_bars.remove(&it.internal);
+            component(it, Subject::network(it), bars)
+        });
         let peers = status.peers.iter();
-        let peers = peers.map(|it| component(it, Subject::peer(it), bars.remove(&it.internal)));
+        let peers = peers.map(|it| {
+            let bars = peer_bars.remove(&it.internal);
+            component(it, Subject::peer(it), bars)
+        });
         let incidents = self.incidents_at(&moment).into_iter();
         let mut public = PublicStatus {
             title: status.title.clone(),

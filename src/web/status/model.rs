@@ -51,12 +51,12 @@ pub struct Component {
     /// Why it is degraded or down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Its availability; absent of networks, and while the history cannot be read.
+    /// Its availability; absent while the history cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bars: Option<PublicBars>,
 }
 
-/// The availability of a peer: of each hour or day how many seconds it was up, down and in
+/// The availability of a peer or network: of each hour or day how many seconds it was up, down and in
 /// maintenance. The rest was not monitored. The last bar is the current hour or day, in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublicBars {

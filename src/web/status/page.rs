@@ -56,8 +56,6 @@ struct Item {
     name: String,
     state: State,
     cause: Option<String>,
-    /// Whether its availability is kept at all.
-    has_availability: bool,
     availability: Option<std::sync::Arc<Availability>>,
 }
 
@@ -152,20 +150,20 @@ pub fn render(status: &PublicStatus) -> Result<Vec<File>, askama::Error> {
 impl<'a> Page<'a> {
     fn new(status: &'a PublicStatus, period: Period) -> Self {
         let at = Moment(status.at);
-        let items = |components: &[Component], has_availability| {
+        let items = |components: &[Component]| {
             let items = components.iter();
             items
-                .map(|it| Item::new(it, period, at, has_availability))
+                .map(|it| Item::new(it, period, at))
                 .collect::<Vec<_>>()
         };
         let groups = [
             Group {
                 title: "Networks",
-                items: items(&status.networks, false),
+                items: items(&status.networks),
             },
             Group {
                 title: "Peers",
-                items: items(&status.peers, true),
+                items: items(&status.peers),
             },
         ];
         let first = status.at.saturating_sub(period.seconds());
@@ -198,13 +196,12 @@ impl<'a> Page<'a> {
 }
 
 impl Item {
-    fn new(component: &Component, period: Period, at: Moment, has_availability: bool) -> Self {
+    fn new(component: &Component, period: Period, at: Moment) -> Self {
         let bars = component.bars.as_ref();
         Self {
             name: sanitize(&component.name),
             state: component.state,
             cause: component.cause.as_deref().map(sanitize),
-            has_availability,
             availability: bars.map(|bars| bars.draw(period, at.time())),
         }
     }

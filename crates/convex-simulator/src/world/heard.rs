@@ -10,7 +10,7 @@ use super::history::History;
 use super::{LEVEL_DELAYS_MS, Position, World, order_key, to_i64};
 
 /// Maximum number of peers in a network with beliefs. Each changes with every order in it.
-const MAX_PEERS_WITH_BELIEFS: usize = 64;
+const MAX_PEERS_WITH_BELIEFS: usize = 256;
 
 impl World {
     /// Returns the orders in the belief of `peer` at `now`, its own among them; none if the network is

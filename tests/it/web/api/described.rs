@@ -177,8 +177,13 @@ async fn every_route_and_every_answer_match_the_description() {
         ("GET", "/badge/good.svg?uptime=1d", 400),
         ("GET", "/badge/none.svg", 404),
     ] {
-        let (verb, accept) = (method.parse().unwrap(), [("accept", "application/json")]);
-        let response = watched.send(verb, path, &accept).await;
+        let (verb, accept): (Method, _) =
+            (method.parse().unwrap(), [("accept", "application/json")]);
+        let mut response = watched.send(verb.clone(), path, &accept).await;
+        // The machine may be too slow for two requests within a second.
+        while expected == 429 && response.status() == 200 {
+            response = watched.send(verb.clone(), path, &accept).await;
+        }
         assert_eq!(response.status(), expected, "{method} {path}");
         let media_type = header(&response, "content-type").map(str::to_owned);
         let body = response.text().await.unwrap();
