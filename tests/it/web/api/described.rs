@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::support::agent::Agent;
