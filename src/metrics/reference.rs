@@ -102,7 +102,12 @@ fn write_canary(write: &mut impl FnMut(fmt::Arguments<'_>)) {
     let problems = CanaryProblem::ALL.iter();
     let problems: Vec<_> = problems.map(|it| (it.as_str(), it.meaning())).collect();
     for (title, about, label, values) in [
-        ("Stages of a transaction", "`stage` of `convex_canary_duration_seconds`", "stage", stages),
+        (
+            "Stages of a transaction",
+            "`stage` of `convex_canary_duration_seconds`",
+            "stage",
+            stages,
+        ),
         (
             "Failures of transactions",
             "`reason` of `convex_canary_failures_total`",
@@ -115,7 +120,12 @@ fn write_canary(write: &mut impl FnMut(fmt::Arguments<'_>)) {
             "reason",
             skips,
         ),
-        ("Problems of the canary", "`problem` of `convex_canary_problem`", "problem", problems),
+        (
+            "Problems of the canary",
+            "`problem` of `convex_canary_problem`",
+            "problem",
+            problems,
+        ),
     ] {
         write(format_args!(
             "\n## {title}\n\nValues of the label {about}.\n\n| {label} | meaning |\n|---|---|\n"
