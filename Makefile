@@ -1,5 +1,5 @@
-.PHONY: help run test rehearse rehearsals lint fmt test-ops test-deploy test-fuzz test-browser test-release \
-	test-oldest-rust chaos bench package release dashboards screenshots clean
+.PHONY: help run test rehearse rehearsals lint fmt test-docs test-ops test-deploy test-fuzz test-browser test-release \
+	test-oldest-rust chaos bench book package release dashboards screenshots clean
 
 help:
 	@echo "Try it:"
@@ -11,6 +11,7 @@ help:
 	@echo "Change it:"
 	@echo "  make fmt               format the code"
 	@echo "  make lint              formatting, clippy, licences, shell scripts, workflows, API documentation"
+	@echo "  make test-docs         the documents as a site, and all links in it"
 	@echo "  make test-ops          alert rules, dashboards, service unit, manual pages, Helm chart"
 	@echo "  make test-deploy       container image, Debian package and compose stack, built and run"
 	@echo "  make test-fuzz         each fuzz target for FUZZ_SECONDS (10)"
@@ -21,6 +22,7 @@ help:
 	@echo "  make bench             run the benchmarks; BENCH_SHORT=1 skips the large fleets"
 	@echo ""
 	@echo "Build it:"
+	@echo "  make book              build the documents as a site in target/book/html"
 	@echo "  make package           build a Debian package in target/"
 	@echo "  make release           build all release files in target/dist"
 	@echo "  make dashboards        regenerate dashboards/*.json from dashboards/generator"
@@ -36,11 +38,15 @@ rehearsals:
 test lint chaos:
 	@scripts/test $@
 
-test-ops test-deploy test-fuzz test-browser test-release test-oldest-rust:
+test-docs test-ops test-deploy test-fuzz test-browser test-release test-oldest-rust:
 	@scripts/test $(@:test-%=%)
 
 fmt:
 	cargo fmt --all
+
+book:
+	@scripts/need book
+	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" scripts/book
 
 package:
 	@scripts/need rust cc nfpm

@@ -38,31 +38,31 @@ macro_rules! conditions {
 }
 
 conditions! {
-    UpgradeRequired = "upgrade_required", "The peer's release cannot execute an upgrade of the protocol that the network has applied, or that the next final block of the peer needs.";
-    StakeWithdrawn = "stake_withdrawn", "The own stake fell below the minimum from ten minutes before an upgrade of the protocol on: a peer that cannot execute the upgrade withdraws its stake.";
+    UpgradeRequired = "upgrade_required", "The peer's release cannot execute a protocol upgrade that the network has applied, or that the peer's next final block needs.";
+    StakeWithdrawn = "stake_withdrawn", "Own stake fell below the minimum less than ten minutes before a protocol upgrade, or after it: a peer that cannot execute the upgrade withdraws its stake.";
     Forked = "forked", "The peer's order and that of peers with more than half of the registered stake have different blocks where both were final, or where both had consensus in two walks a minute apart.";
-    Isolated = "isolated", "In two walks in a row the peer lacked orders that others have held for more than a minute, of peers with more than a third of the others' stake.";
-    Unheard = "unheard", "In two walks in a row, others with more than two thirds of the others' stake lacked the order that the peer itself has held for more than a minute.";
-    DuplicateKey = "duplicate_key", "In three walks a minute apart this peer and another configured one each held an order under the same key that the other never held: two processes sign with one key.";
-    Lagging = "lagging", "The peer has been `verdicts.lag_blocks` or more behind the head of the network for `lag_for`, or the oldest block that it lacks has been final at the head for longer than `lag_time`.";
+    Isolated = "isolated", "In two walks in a row, the peer lacked orders of peers with more than a third of the others' stake, although others have held them for more than a minute.";
+    Unheard = "unheard", "In two walks in a row, peers with more than two thirds of the others' stake lacked the order that this peer has held for more than a minute.";
+    DuplicateKey = "duplicate_key", "Two processes sign with one key: in three walks a minute apart, this peer and another configured one each held an order under it that the other never held.";
+    Lagging = "lagging", "The peer has been `verdicts.lag_blocks` or more behind the network's head for `lag_for`, or the oldest block that it lacks has been final at the head for longer than `lag_time`.";
     Stalled = "stalled", "Blocks are pending in the order and finality has not advanced for `verdicts.stall_after`.";
     Receding = "receding", "The order or the state has been behind an earlier value for `verdicts.stall_after`.";
-    FinalityLost = "finality_lost", "The finality point went back and has stood still since for `verdicts.restart_grace`.";
+    FinalityLost = "finality_lost", "Finality went back and has not advanced since for `verdicts.restart_grace`.";
     Diverged = "diverged", "Peers with more than half of the registered stake have another state at the same block.";
-    StatesDiffer = "states_differ", "Another peer has another state at the same block, and nobody knows which of them is right.";
-    Unregistered = "unregistered", "The registry on chain no longer has the peer, or lacks one that is configured as `validator`.";
+    StatesDiffer = "states_differ", "Another peer has another state at the same block, and it is unknown which is right.";
+    Unregistered = "unregistered", "The registry on chain no longer has the peer, or lacks a peer configured as `validator`.";
     StateBehind = "state_behind", "The state lacks a block that was final `verdicts.stall_after` ago.";
     EndpointFailing = "endpoint_failing", "One endpoint fails while the other answers.";
-    NewConnectionsFail = "new_connections_fail", "Connections that are to replace an old one fail, `down_after` in a row, while the old one still works.";
+    NewConnectionsFail = "new_connections_fail", "New connections fail, `down_after` in a row, while the old one still works.";
     TransportsDisagree = "transports_disagree", "The two endpoints answer as different peers.";
-    AdvertisedUrl = "advertised_url", "Another watched peer answers at the URL that the registry has for this one.";
+    AdvertisedUrl = "advertised_url", "Another watched peer answers at the URL that is registered on chain for this one.";
     IdentityChanged = "identity_changed", "The learned peer key changed within the last hour.";
-    ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew`, not counting the uncertainty.";
-    CertificateExpiring = "certificate_expiring", "Less than a third of the lifetime of the certificate that ends first in the chain is left, and less than `verdicts.certificate`.";
+    ClockSkew = "clock_skew", "The peer's clock is off by more than `verdicts.clock_skew` plus the uncertainty.";
+    CertificateExpiring = "certificate_expiring", "The certificate that expires first in the chain has less than `verdicts.certificate`, and less than a third of its lifetime, left.";
     OwnStakeLow = "own_stake_low", "Own stake is less than `verdicts.own_stake_margin_cvm` above the eviction limit.";
     ControllerBalanceLow = "controller_balance_low", "The account that controls the peer has less than `verdicts.controller_balance_cvm`.";
     WeightDecayed = "weight_decayed", "The peer made no block for longer than `expect_block_every` while the network did, so its weight decays.";
-    Flapping = "flapping", "The verdict has changed between up and down six times within the last hour, or three of the last ten polls failed without the peer being down.";
+    Flapping = "flapping", "The verdict changed between up and down six times within an hour, or three of the last ten polls failed without the peer being down.";
     QueryError = "query_error", "The peer answers the query with an error.";
 }
 

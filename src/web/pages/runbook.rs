@@ -42,6 +42,8 @@ pub(super) async fn runbook(
     uri: Uri,
 ) -> Response {
     let state = &pages.state;
+    // The alert rules link to files. Their links work here too.
+    let alert = alert.strip_suffix(".md").unwrap_or(&alert);
     let file = RUNBOOKS.get_file(format!("{alert}.md"));
     let Some(text) = file.and_then(|file| file.contents_utf8()) else {
         let index = format!("{}/runbooks/", state.prefix);
@@ -64,7 +66,7 @@ pub(super) async fn runbook(
             }
             .to_html(text),
             peer: names.map(|names| names.peer),
-            shell: Shell::new(state, alert).at(Place::Runbooks),
+            shell: Shell::new(state, alert.to_owned()).at(Place::Runbooks),
         }
         .render(),
     )

@@ -166,10 +166,10 @@ fn default_of(key: &str) -> Option<Value> {
     let row = main_rows().find(|row| row.keys.contains(&key))?;
     let (mapping, name) = key.rsplit_once('.').unwrap_or(("", key));
     let default = row.default;
-    if default == "of its network" {
+    if default == "from its network" {
         return default_of(&format!("verdicts.{name}"));
     }
-    if let Some(section) = default.strip_prefix("of ") {
+    if let Some(section) = default.strip_prefix("from ") {
         return default_of(&format!("{}.{name}", section.trim_matches('`')));
     }
     let default = default.split(", or ").next().unwrap();

@@ -256,7 +256,7 @@ fn runbooks_use_only_existing_commands_and_options() {
 
 #[test]
 fn the_table_of_alerts_has_each_alert_once_with_a_question_of_its_own() {
-    const HEADING: &str = "| alert | severity | question | why a person must act |";
+    const HEADING: &str = "| alert | severity | after | question | why a person must act |";
     let text = read(&root().join("docs/alerts.md"));
     let (_, table) = text.split_once(HEADING).unwrap();
     let rows = table
@@ -266,14 +266,21 @@ fn the_table_of_alerts_has_each_alert_once_with_a_question_of_its_own() {
     let (mut alerts, mut questions) = (Vec::new(), BTreeSet::new());
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [alert, severity, question, reason] = cells[..] else {
-            panic!("four cells are expected: {row}");
+        let [alert, severity, after, question, reason] = cells[..] else {
+            panic!("five cells are expected: {row}");
         };
         assert!(question.ends_with('?') && !reason.is_empty(), "{row}");
         assert!(questions.insert(question), "asked twice: {question}");
-        alerts.push((alert.trim_matches('`').to_owned(), severity.to_owned()));
+        let name = alert.split('`').nth(1).unwrap();
+        assert_eq!(alert, format!("[`{name}`](../alerts/runbooks/{name}.md)"));
+        alerts.push([name, severity, after].map(str::to_owned));
     }
-    let expected: Vec<_> = with_severity().into_iter().collect();
+    let row = |(name, rule): (String, Rule)| {
+        let after = rule.hold.unwrap_or_else(|| "at once".to_owned());
+        [name, rule.labels["severity"].clone(), after]
+    };
+    let mut expected: Vec<_> = self::alerts().into_iter().map(row).collect();
+    expected.sort();
     assert_eq!(alerts, expected, "sorted by name and severity");
 }
 

@@ -170,7 +170,7 @@ fn the_provisioning_files_have_the_keys_that_grafana_needs() {
     let provider = &dashboards["providers"][0];
     assert_eq!(provider["type"], "file");
     let path = text(&provider["options"], "path");
-    assert!(read(&root().join("deploy/README.md")).contains(path));
+    assert!(read(&root().join("docs/prometheus.md")).contains(path));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The documents: links between them work, and README links to each of them.
+//! The documents: links between them work, the site has all of them, and README is a front page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -75,6 +75,9 @@ fn documents() -> BTreeMap<PathBuf, Document> {
         .collect()
 }
 
+/// Where README finds the releases: relative to its own address on a code host.
+const RELEASES: &str = "../../releases/latest";
+
 /// Returns the file and the anchor of a link in `document`, unless it leads out of the project.
 fn target<'a>(document: &Path, link: &'a str) -> Option<(PathBuf, Option<&'a str>)> {
     let (file, anchor) = match link.split_once('#') {
@@ -82,7 +85,7 @@ fn target<'a>(document: &Path, link: &'a str) -> Option<(PathBuf, Option<&'a str
         None => (link, None),
     };
     let file = match file {
-        _ if file.contains(':') => return None,
+        _ if file.contains(':') || file == RELEASES => return None,
         "" => document.to_owned(),
         _ => document.parent().unwrap().join(file),
     };
@@ -115,21 +118,80 @@ fn every_link_has_a_target() {
     assert!(followed > 100, "only {followed} links found");
 }
 
+/// Returns the files that the document at `path` links to.
+fn linked(path: &Path, documents: &BTreeMap<PathBuf, Document>) -> BTreeSet<PathBuf> {
+    documents[path]
+        .links
+        .iter()
+        .filter_map(|link| target(path, link))
+        .filter_map(|(file, _)| file.canonicalize().ok())
+        .collect()
+}
+
 #[test]
-fn the_readme_links_to_every_document() {
+fn the_site_has_every_document_and_runbook() {
+    let documents = documents();
+    let root = root().canonicalize().unwrap();
+    let summary = root.join("docs/SUMMARY.md");
+    let linked = linked(&summary, &documents);
+    let folders = ["docs", "alerts/runbooks"].map(|folder| root.join(folder));
+    let missing: Vec<_> = documents
+        .keys()
+        .filter(|path| folders.iter().any(|folder| path.starts_with(folder)))
+        .filter(|path| **path != summary && !linked.contains(*path))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/SUMMARY.md does not list {missing:?}"
+    );
+}
+
+#[test]
+fn no_chapter_is_listed_twice() {
+    let root = root().canonicalize().unwrap();
+    let summary = &documents()[&root.join("docs/SUMMARY.md")];
+    let once: BTreeSet<_> = summary.links.iter().collect();
+    assert_eq!(once.len(), summary.links.len());
+}
+
+#[test]
+fn the_readme_is_a_front_page() {
     let documents = documents();
     let root = root().canonicalize().unwrap();
     let readme = root.join("README.md");
-    let links = documents[&readme]
-        .links
-        .iter()
-        .filter_map(|link| target(&readme, link));
-    let linked: BTreeSet<_> = links
-        .filter_map(|(file, _)| file.canonicalize().ok())
-        .collect();
-    let expected = documents
-        .keys()
-        .filter(|path| path.starts_with(root.join("docs")));
-    let missing: Vec<_> = expected.filter(|path| !linked.contains(*path)).collect();
-    assert!(missing.is_empty(), "README does not link to {missing:?}");
+    let linked = linked(&readme, &documents);
+    for page in [
+        "tutorial",
+        "install",
+        "configuration",
+        "commands",
+        "metrics",
+        "alerts",
+        "notifications",
+        "verdicts",
+        "glossary",
+        "faq",
+    ] {
+        let page = root.join("docs").join(page).with_extension("md");
+        assert!(
+            linked.contains(&page),
+            "README does not link to {}",
+            page.display()
+        );
+    }
+    let links = &documents[&readme].links;
+    assert!(links.iter().any(|link| link == RELEASES));
+    let text = std::fs::read_to_string(readme).unwrap();
+    let words = text.split_whitespace().count();
+    assert!(
+        words <= 800,
+        "README has {words} words, and may have 800: move some to docs/"
+    );
+    let first_screen = text.lines().take(50).collect::<Vec<_>>().join("\n");
+    for command in ["make run", "make test"] {
+        assert!(
+            first_screen.contains(command),
+            "{command} is not on the first screen of README"
+        );
+    }
 }

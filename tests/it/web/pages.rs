@@ -318,6 +318,15 @@ async fn texts_of_a_hostile_peer_are_shown_and_harmless() {
 }
 
 #[tokio::test]
+async fn the_runbook_links_of_the_alert_rules_work_at_the_agent() {
+    let (agent, _network) = fleet("").await;
+    let (status, page) = agent.get("/runbooks/ConvexPeerDown.md").await;
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("<h1>ConvexPeerDown</h1>"), "{page}");
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn every_answer_has_the_content_security_policy_and_every_page_obeys_it() {
     let (agent, _network) = fleet("external_url: https://mon.example/convex/\n").await;
     let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
