@@ -12,6 +12,7 @@ use convex_client::{ClientOptions, Endpoint, Query, TcpClient};
 use tokio::time::{Instant, sleep};
 
 use super::TIMEOUT;
+use super::canary::create_account;
 use super::network::Network;
 
 /// How long a transaction may take while nothing is wrong.
@@ -61,20 +62,11 @@ async fn until(network: &Network, peer: usize, source: &str, expected: &str) {
     }
 }
 
-/// Creates an account with the key and this balance in copper, and returns its number.
-async fn create_account(network: &mut Network, balance: u64) -> u64 {
-    let key = key().public_key();
-    let command = format!("tx (let [a (create-account {key})] (transfer a {balance}) a)");
-    let answer = network.peers[0].command(&command).await;
-    let (_, number) = answer.split_once('#').expect("an address");
-    number.parse().expect("its number")
-}
-
 #[tokio::test]
 async fn real_peers_execute_transactions_and_refuse_them_for_their_reasons() {
     let mut network = Network::start(4).await;
-    let rich = create_account(&mut network, 1_000_000_000).await;
-    let poor = create_account(&mut network, 0).await;
+    let rich = create_account(&mut network.peers[0], &key(), 1_000_000_000).await;
+    let poor = create_account(&mut network.peers[0], &key(), 0).await;
     for number in [rich, poor] {
         until(&network, 1, &format!("(nil? (account #{number}))"), "false").await;
     }
