@@ -70,10 +70,26 @@ async fn real_peers_execute_transactions_and_refuse_them_for_their_reasons() {
     for number in [rich, poor] {
         until(&network, 1, &format!("(nil? (account #{number}))"), "false").await;
     }
+    the_controller_of_a_peer_is_no_account_for_a_canary(&network).await;
     one_is_executed_and_seen_by_another_peer(&network, rich).await;
     those_that_the_account_cannot_make(&network, rich, poor).await;
     a_peer_without_stake_and_one_that_is_evicted(&mut network, rich).await;
     a_third_of_the_stake_is_frozen(&network, rich).await;
+}
+
+/// It has the key of the peer, and controls it.
+async fn the_controller_of_a_peer_is_no_account_for_a_canary(network: &Network) {
+    let key = network.peers[0].key();
+    let controller = format!("(:controller (get (:peers *state*) {key}))");
+    let controller = Query::read(&controller).unwrap();
+    let controller = ask(network, 1, &controller).await.printed(100).to_string();
+    let number = controller
+        .trim_start_matches('#')
+        .parse()
+        .expect(&controller);
+    assert!(account(network, 1, number).await.has_key_of_peer);
+    let control = ask(network, 1, &control_query(number)).await;
+    assert_eq!(read_control(&control).unwrap().peers, Some(1));
 }
 
 async fn one_is_executed_and_seen_by_another_peer(network: &Network, number: u64) {
