@@ -350,7 +350,7 @@ async fn start_network(options: &Options) -> Result<Network, StartError> {
         });
         match started.await {
             // Another program uses one of them.
-            Err(StartError::Listen { .. }) if first < END => {}
+            Err(StartError::InUse { .. }) if first < END => {}
             started => return started,
         }
     }
