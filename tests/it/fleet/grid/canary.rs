@@ -318,7 +318,7 @@ async fn a_budget_that_is_spent_stays_spent_after_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_in_a_fork_nor_from_15_minutes_before_an_upgrade_until_it_is_applied() {
+async fn nothing_is_sent_in_a_fork_and_around_an_upgrade_until_it_is_applied() {
     use CanarySkip::{Fork, Upgrade};
     let traffic = Some("30s:3");
     let scene = Scene::start(network(4, &["fork:4:10m"], traffic), 2, |_| {});
