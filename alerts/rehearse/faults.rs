@@ -2,9 +2,10 @@
 
 use convex_simulator::Fault as SimulatorFault;
 
+use super::pipeline::Pace;
 use super::rehearsal::{
-    ANY, End, Fault, NOTHING, Rehearsal, Span, Wanted, during, info, lasting, paced, page, seconds,
-    ticket,
+    ANY, End, Fault, NOTHING, Rehearsal, SEVEN, Setup, Span, Special, Wanted, Way, during, info,
+    lasting, paced, page, seconds, ticket,
 };
 
 /// Peers of the network in which a given fault is played.
@@ -28,6 +29,26 @@ const fn kind(
         ..NOTHING
     }
 }
+
+/// A fault of transactions alone, which only a canary finds: first two rounds fail at the first of its
+/// two peers, then at both.
+const fn transactions(name: &'static str, faults: &'static [Fault]) -> Rehearsal {
+    Rehearsal {
+        setup: CANARY,
+        plays: BOTH,
+        ..kind(name, faults, WRITES_FAIL, WRITES_FAIL_AT_ONE)
+    }
+}
+
+const WRITES_FAIL: &[Wanted] = &[page("ConvexWritesFailing", "")];
+const WRITES_FAIL_AT_ONE: &[Wanted] = &[ticket("ConvexWritesFailing", ANY)];
+
+const BOTH: &[(Way, Pace)] = &[(Way::Prometheus, Pace::Fast), (Way::Own, Pace::Fast)];
+
+const CANARY: Setup = Setup {
+    special: Special::Canary,
+    ..SEVEN
+};
 
 const DEGRADED: Wanted = ticket("ConvexPeerDegraded", PEER);
 const DOWN: Wanted = page("ConvexPeerDown", PEER);
@@ -178,10 +199,10 @@ pub(super) static FAULTS: &[Rehearsal] = &[
         &[],
     ),
     kind("busy", &[lasting("busy:2")], &[DEGRADED], &[]),
-    // Rehearsals make no transactions.
-    kind("tx-hang", &[lasting("tx-hang:all")], &[], &[]),
-    kind("tx-lose", &[lasting("tx-lose:all")], &[], &[]),
-    kind("tx-error", &[lasting("tx-error=LOAD:all")], &[], &[]),
+    transactions("tx-hang", &[lasting("tx-hang:all")]),
+    transactions("tx-lose", &[lasting("tx-lose:all")]),
+    // The canary backs off, so that this takes longest.
+    transactions("tx-error", &[lasting("tx-error=LOAD:all")]),
     // It lags: ConvexPeerDegraded says later that it executes nothing.
     kind("frozen", &[lasting("frozen:2")], &[LAGGING], &[DEGRADED]),
     // An upgrade that three of the seven peers cannot execute. It is scheduled for three weeks later,
@@ -235,12 +256,19 @@ pub(super) fn read(text: &str) -> Result<Rehearsal, String> {
         _ => text,
     };
     let to = fault.to.map(|to| seconds(to.as_secs()));
+    // Only transactions show faults of transactions.
+    let setup = if spec.starts_with("tx-") {
+        CANARY
+    } else {
+        SEVEN
+    };
     let fault = Fault {
         spec,
         from: seconds(fault.from.as_secs()),
         to,
     };
     Ok(Rehearsal {
+        setup,
         end: to.map_or(End::None, End::Resolved),
         ..kind(text, vec![fault].leak(), ANYTHING, &[])
     })

@@ -3,6 +3,7 @@
 //! those that must. `make rehearse` plays one, `make rehearsals` all.
 
 mod agent;
+mod canary;
 mod cases;
 mod faults;
 mod judge;

@@ -121,6 +121,8 @@ pub(super) enum Special {
     Incomplete,
     /// All peers are in maintenance.
     Maintained,
+    /// The agent sends a transaction through the first two peers in turn, one a minute.
+    Canary,
 }
 
 /// One agent and seven peers. With seven, the loss of one does not put the quorum at risk, which

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::agent::{Agent, NAME};
+use super::canary;
 use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver, own_address};
 use super::rehearsal::{Act, Rehearsal, Setup, Special, Way};
 use super::relay::{Mode, Relay};
@@ -98,9 +99,14 @@ impl Rig {
             .map(|fault| fault.script(lead(pace), (way, pace)))
             .collect();
         let traffic = Traffic::parse("1s", setup.peers)?;
+        let has_canary = setup.special == Special::Canary;
+        if has_canary {
+            canary::write_key(agents[0].dir())?;
+        }
         let options = Options {
             peers: setup.peers,
             seed: 1,
+            accounts: has_canary.then(canary::account).into_iter().collect(),
             script: Script::parse(faults.iter().map(String::as_str), setup.peers)?,
             traffic: (setup.special != Special::Idle).then_some(traffic),
             ..Options::default()
@@ -168,9 +174,14 @@ impl Rig {
         }
         let stake = if is_fast { ", stake_interval: 10s" } else { "" };
         let genesis = self.network.genesis();
+        let canary = if self.setup.special == Special::Canary {
+            canary::config(self.network.account(0))
+        } else {
+            String::new()
+        };
         writeln!(
             config,
-            "networks: [{{ name: simulated, genesis: '{genesis}'{stake} }}]"
+            "networks: [{{ name: simulated, genesis: '{genesis}'{stake}{canary} }}]"
         )?;
         if is_named(self.setup.special) {
             writeln!(config, "self_check: {{ dns_name: {NAME} }}")?;
@@ -339,7 +350,7 @@ async fn start_network(options: &Options) -> Result<Network, StartError> {
         });
         match started.await {
             // Another program uses one of them.
-            Err(StartError::Listen { .. }) if first < END => {}
+            Err(StartError::InUse { .. }) if first < END => {}
             started => return started,
         }
     }

@@ -33,16 +33,12 @@ impl CanaryChanges {
     fn change(&mut self, network: &str, name: &str, peer: &CanaryPeer) -> Option<EventKind> {
         let key = (network.to_owned(), name.to_owned());
         if peer.is_failing() {
-            let last = peer.last.as_ref().map(|last| &last.outcome);
-            let reason = match last {
-                Some(Err((failure, _))) => failure.as_str(),
-                _ => "unknown",
-            };
+            let is_new = self.0.insert(key);
+            // Without a result, the rounds failed before a restart, and so did the event occur.
+            let failure = peer.last.as_ref()?.outcome.as_ref().err();
+            let reason = failure.map_or("unknown", |(failure, _)| failure.as_str());
             let reason = reason.into();
-            return self
-                .0
-                .insert(key)
-                .then_some(EventKind::WritesFailingBegan { reason });
+            return is_new.then_some(EventKind::WritesFailingBegan { reason });
         }
         self.0.remove(&key).then_some(EventKind::WritesFailingEnded)
     }
@@ -77,5 +73,20 @@ mod tests {
             canary.record_result("p", result);
             assert_eq!(changes.change("n", "p", &canary.peers["p"]), expected);
         }
+    }
+
+    #[test]
+    fn rounds_that_failed_before_a_restart_are_no_new_event_and_end_with_one() {
+        let mut changes = CanaryChanges::default();
+        let mut canary = record();
+        let rounds = ("p".to_owned(), (2, SystemTime::UNIX_EPOCH));
+        canary.restore_failed_rounds([rounds].into());
+        assert_eq!(changes.change("n", "p", &canary.peers["p"]), None);
+        canary.record_result("p", failed(Timeout));
+        assert_eq!(canary.peers["p"].failed_rounds, 3);
+        assert_eq!(changes.change("n", "p", &canary.peers["p"]), None);
+        canary.record_result("p", executed(1));
+        let ended = Some(EventKind::WritesFailingEnded);
+        assert_eq!(changes.change("n", "p", &canary.peers["p"]), ended);
     }
 }

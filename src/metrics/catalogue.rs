@@ -340,7 +340,7 @@ catalogue! {
     CANARY_FAILURES = "convex_canary_failures_total", Counter, Canary, Kept, ["peer", "network", "reason"],
         "Transactions through the peer that were not executed, by reason.";
     CANARY_FAILED_ROUNDS = "convex_canary_failed_rounds", Gauge, Canary, Kept, ["peer", "network"],
-        "Consecutive rounds in which no transaction through the peer was executed because of the peer or its network. Skipped rounds, and failures because of the account, change nothing.";
+        "Consecutive rounds in which no transaction through the peer was executed because of the peer or its network. Skipped rounds, and failures because of the account, change nothing. Kept across restarts.";
     CANARY_FAILING_SINCE = "convex_canary_failing_since_timestamp_seconds", Gauge, Canary, Kept, ["peer", "network"],
         "When the first of these rounds was; absent if there is none.";
     CANARY_SKIPPED = "convex_canary_skipped_total", Counter, Canary, Kept, ["network", "reason"],

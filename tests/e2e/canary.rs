@@ -1,48 +1,97 @@
-//! The canary on real peers: a transaction that is executed and seen at another peer, and one that
-//! hangs while reads work, which the agent itself pages about.
+//! The canary on real peers: a transaction that is executed and seen at another peer, and those that
+//! are not, because they hang while reads work or because a peer can make no block.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use convex_client::transaction::AccountKey;
+use convex_simulator::{NewAccount, Options};
+use tokio::process::Command;
 
-use super::network::Network;
+use super::network::{Network, RealPeer};
 use super::paging::Pages;
-use super::pipeline::Receiver;
-use super::{Agent, of};
+use super::pipeline::{Receiver, own_address};
+use super::prometheus::Prometheus;
+use super::{Agent, clock, dashboards, of, simulated};
 
 const SEED: [u8; 32] = [7; 32];
 
-/// Creates an account with the key and 0.2 CVM, and returns its number.
-async fn create_account(network: &mut Network) -> String {
-    let key = AccountKey::from_seed(&SEED).public_key();
-    let command = format!("tx (let [a (create-account {key})] (transfer a 200000000) a)");
-    let answer = network.peers[0].command(&command).await;
+/// Lets a peer create an account with this key and these coins, in copper, and returns its number.
+pub(super) async fn create_account(peer: &mut RealPeer, key: &AccountKey, balance: u64) -> u64 {
+    let key = key.public_key();
+    let command = format!("tx (let [a (create-account {key})] (transfer a {balance}) a)");
+    let answer = peer.command(&command).await;
     let (_, number) = answer.split_once('#').expect("an address");
-    number.trim().to_owned()
+    number.trim().parse().expect("its number")
 }
 
-/// A minute between transactions is the least, so that four failed ones take five minutes.
-#[tokio::test]
-async fn writes_that_hang_while_reads_work_are_paged() {
-    let mut network = Network::start(3).await;
-    let account = create_account(&mut network).await;
-    let dir = tempfile::tempdir().unwrap();
-    let (state, key) = (dir.path().join("state"), dir.path().join("canary.key"));
-    std::fs::write(&key, hex::encode(SEED)).unwrap();
-    let hook = Receiver::start().await.unwrap();
-    let config = super::config(&network).replace(
+/// Creates an account with 0.2 CVM and the file of its key in `dir`, and returns the configuration
+/// of a canary that uses it once a minute, which is the least time between two transactions.
+pub(super) async fn canary(network: &mut Network, dir: &Path, peers: &str) -> String {
+    let key = AccountKey::from_seed(&SEED);
+    let account = create_account(&mut network.peers[0], &key, 200_000_000).await;
+    let key_file = dir.join("canary.key");
+    std::fs::write(&key_file, hex::encode(SEED)).unwrap();
+    format!(
+        "canary: {{ account: {account}, key_file: '{}', interval: 1m, peers: {peers}, \
+         daily_budget_cvm: 0.1 }}",
+        key_file.display()
+    )
+}
+
+/// Returns the configuration of an agent that watches the network, sends transactions through
+/// `peers` and notifies `hook` itself of alerts with this severity or a higher one.
+async fn config(
+    network: &mut Network,
+    dir: &Path,
+    peers: &str,
+    hook: &Receiver,
+    severity: &str,
+) -> String {
+    let canary = canary(network, dir, peers).await;
+    super::config(network).replace(
         "networks: [{ name: local,",
         &format!(
             "state_dir: '{}'\n\
-             notify: {{ webhooks: [{{ name: hook, url: '{}', min_severity: critical }}] }}\n\
+             notify: {{ webhooks: [{{ name: hook, url: '{}', min_severity: {severity} }}] }}\n\
              verdicts: {{ stall_after: 30m }}\n\
-             networks: [{{ name: local, canary: {{ account: {account}, key_file: '{}', \
-             interval: 1m, peers: [peer-0, peer-1], daily_budget_cvm: 0.1 }},",
-            state.display(),
+             networks: [{{ name: local, {canary},",
+            dir.join("state").display(),
             hook.url("hook"),
-            key.display()
         ),
+    )
+}
+
+/// `probe --canary` sends a transaction through each peer before the agent runs, and prints the
+/// stages.
+async fn one_round_by_probe(dir: &Path, config: &str) {
+    let file = dir.join("config.yml");
+    std::fs::write(&file, config).unwrap();
+    let mut probe = Command::new(env!("CARGO_BIN_EXE_convex-peer-monitor"));
+    probe.args(["probe", "--canary", "--config"]).arg(file);
+    let output = probe.stdin(Stdio::null()).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    println!("{text}");
+    let executed = text.matches(": executed, result after ").count();
+    let seen = text.matches(" s, seen at peer-").count();
+    assert_eq!(
+        (executed, seen, output.status.code()),
+        (2, 2, Some(0)),
+        "{text}"
     );
+    assert!(text.contains("\n  balance 0.1999"), "{text}");
+}
+
+/// Four failed transactions take five minutes.
+#[tokio::test]
+async fn writes_that_hang_while_reads_work_are_paged() {
+    let mut network = Network::start(3).await;
+    let dir = tempfile::tempdir().unwrap();
+    let hook = Receiver::start().await.unwrap();
+    let own = "[peer-0, peer-1]";
+    let config = config(&mut network, dir.path(), own, &hook, "critical").await;
+    one_round_by_probe(dir.path(), &config).await;
     let agent = Agent::start(&config).await;
     let mut pages = Pages::new(hook);
 
@@ -95,4 +144,106 @@ async fn writes_that_hang_while_reads_work_are_paged() {
         .value("convex_canary_spent_cvm_total{network=\"local\"}")
         .await;
     assert!(later > spent, "the open transaction was paid for");
+}
+
+/// The last two of four peers give their stake back, and one of them is evicted. The others go on.
+#[tokio::test]
+async fn peers_that_can_make_no_block_fail_for_their_reasons_and_are_named_in_the_page() {
+    let mut network = Network::start(4).await;
+    let dir = tempfile::tempdir().unwrap();
+    let hook = Receiver::start().await.unwrap();
+    let own = "[peer-2, peer-3]";
+    let config = config(&mut network, dir.path(), own, &hook, "critical").await;
+    let agent = Agent::start(&config).await;
+    let prometheus = Prometheus::start(&agent.address).await;
+    let mut pages = Pages::new(hook);
+    let executed = of("convex_canary_executed_total", 2, "");
+    agent.until(&executed, |executed| executed >= 1.0).await;
+
+    let keys = [2, 3].map(|peer| network.peers[peer].key().to_owned());
+    for (peer, key) in [2, 3].into_iter().zip(&keys) {
+        let command = format!("tx (set-peer-stake {key} 0)");
+        network.peers[peer].command(&command).await;
+    }
+    let command = format!("tx (evict-peer {})", keys[1]);
+    network.peers[0].command(&command).await;
+
+    let reasons = [(2, "understaked"), (3, "unregistered")];
+    for (peer, reason) in reasons {
+        let failures = format!(",reason=\"{reason}\"");
+        let failures = of("convex_canary_failures_total", peer, &failures);
+        agent.until(&failures, |failures| failures >= 2.0).await;
+    }
+    let page = loop {
+        let page = pages.until("ConvexWritesFailing", true).await;
+        if page.labels["severity"] == "critical" {
+            break page;
+        }
+    };
+    let description = &page.annotations["description"];
+    for (peer, reason) in reasons {
+        let named = format!("peer-{peer} (last {reason} at ");
+        assert!(description.contains(&named), "{description}");
+    }
+    let firing =
+        "ALERTS{alertname=\"ConvexWritesFailing\",severity=\"critical\",alertstate=\"firing\"}";
+    prometheus.wait_for(firing, |firing| firing == 1.0).await;
+    let description = prometheus
+        .annotation("ConvexWritesFailing", "critical", "description")
+        .await;
+    let both = " peer-2, peer-3: two or more rounds of the canary in a row failed at each (understaked, unregistered).";
+    assert!(description.contains(both), "{description}");
+}
+
+/// Ten transactions make a percentile, and they are a minute apart: the clocks of the agent run ten
+/// times as fast as those of its peers, and so do transactions seem ten times as slow.
+#[tokio::test]
+async fn transactions_that_take_longer_than_the_objective_are_a_ticket() {
+    let options = Options {
+        accounts: vec![NewAccount::new(AccountKey::from_seed(&SEED).public_key())],
+        ..simulated::options(2, &[], None)
+    };
+    let network = convex_simulator::Network::start(options).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("canary.key"), hex::encode(SEED)).unwrap();
+    let hook = Receiver::start().await.unwrap();
+    let config = network.config().replace(
+        "name: simulated, ",
+        &format!(
+            "name: simulated, canary: {{ account: {}, key_file: '{}', interval: 1m, \
+             objective: 1s, peers: [sim-1], daily_budget_cvm: 0.1 }}, ",
+            network.account(0),
+            dir.path().join("canary.key").display()
+        ),
+    ) + &format!(
+        "state_dir: '{}'\n\
+         defaults: {{ interval: 1m, timeout: 50s }}\n\
+         notify: {{ webhooks: [{{ name: hook, url: '{}', min_severity: warning }}] }}\n",
+        dir.path().join("state").display(),
+        hook.url("hook")
+    );
+    let environment = [
+        ("LD_PRELOAD", clock::library().display().to_string()),
+        ("FAKETIME", "+0 x10".to_owned()),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value));
+    let address = own_address().unwrap();
+    let agent = Agent::start_within(address, &config, environment.into()).await;
+    let prometheus = Prometheus::start(&agent.address).await;
+    let mut pages = Pages::new(hook);
+
+    let slow = pages.until("ConvexCanarySlow", true).await;
+    let text = "; the objective is 1.0 s.";
+    let description = &slow.annotations["description"];
+    assert!(description.contains(text), "{description}");
+    let firing = "ALERTS{alertname=\"ConvexCanarySlow\",alertstate=\"firing\"}";
+    prometheus.wait_for(firing, |firing| firing == 1.0).await;
+    let description = prometheus.annotation("ConvexCanarySlow", "warning", "description");
+    let description = description.await;
+    assert!(
+        description.ends_with("; the objective is 1s."),
+        "{description}"
+    );
+    let place = "convex-consensus, Duration of transactions, B";
+    assert!(dashboards::has_data(place, &prometheus).await, "{place}");
 }

@@ -9,7 +9,7 @@ use super::pipeline::{Alertmanager, Pace, Receiver, own_address};
 use super::{Agent, simulated};
 
 /// The library that changes the time of a process, from the Debian package libfaketime.
-fn library() -> PathBuf {
+pub(super) fn library() -> PathBuf {
     let found = fs::read_dir("/usr/lib").unwrap().find_map(|dir| {
         let library = dir.unwrap().path().join("faketime/libfaketimeMT.so.1");
         library.exists().then_some(library)

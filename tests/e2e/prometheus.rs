@@ -85,6 +85,25 @@ impl Prometheus {
         })
     }
 
+    /// Returns an annotation of the firing alert with this name and severity.
+    pub(crate) async fn annotation(&self, name: &str, severity: &str, annotation: &str) -> String {
+        let url = format!("http://{}/api/v1/alerts", self.0.address());
+        let client = http_client(&HttpOptions::default(), TIMEOUT).unwrap();
+        let text = client.get(url).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let mut alerts = answer["data"]["alerts"].as_array().unwrap().iter();
+        let is_it = |alert: &&Value| {
+            let labels = &alert["labels"];
+            alert["state"] == "firing"
+                && (&labels["alertname"], &labels["severity"]) == (&name.into(), &severity.into())
+        };
+        let alert = alerts
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no {name}: {answer}"));
+        let text = alert["annotations"][annotation].as_str();
+        text.expect("the annotation").to_owned()
+    }
+
     /// Waits until a query has a value that `expected` accepts, and returns it.
     pub(crate) async fn wait_for(&self, expression: &str, expected: impl Fn(f64) -> bool) -> f64 {
         let mut last = None;

@@ -12,6 +12,7 @@ use convex_client::{ClientOptions, Endpoint, Query, TcpClient};
 use tokio::time::{Instant, sleep};
 
 use super::TIMEOUT;
+use super::canary::create_account;
 use super::network::Network;
 
 /// How long a transaction may take while nothing is wrong.
@@ -61,27 +62,34 @@ async fn until(network: &Network, peer: usize, source: &str, expected: &str) {
     }
 }
 
-/// Creates an account with the key and this balance in copper, and returns its number.
-async fn create_account(network: &mut Network, balance: u64) -> u64 {
-    let key = key().public_key();
-    let command = format!("tx (let [a (create-account {key})] (transfer a {balance}) a)");
-    let answer = network.peers[0].command(&command).await;
-    let (_, number) = answer.split_once('#').expect("an address");
-    number.parse().expect("its number")
-}
-
 #[tokio::test]
 async fn real_peers_execute_transactions_and_refuse_them_for_their_reasons() {
     let mut network = Network::start(4).await;
-    let rich = create_account(&mut network, 1_000_000_000).await;
-    let poor = create_account(&mut network, 0).await;
+    let rich = create_account(&mut network.peers[0], &key(), 1_000_000_000).await;
+    let poor = create_account(&mut network.peers[0], &key(), 0).await;
     for number in [rich, poor] {
         until(&network, 1, &format!("(nil? (account #{number}))"), "false").await;
     }
+    the_controller_of_a_peer_is_no_account_for_a_canary(&network).await;
     one_is_executed_and_seen_by_another_peer(&network, rich).await;
     those_that_the_account_cannot_make(&network, rich, poor).await;
     a_peer_without_stake_and_one_that_is_evicted(&mut network, rich).await;
     a_third_of_the_stake_is_frozen(&network, rich).await;
+}
+
+/// It has the key of the peer, and controls it.
+async fn the_controller_of_a_peer_is_no_account_for_a_canary(network: &Network) {
+    let key = network.peers[0].key();
+    let controller = format!("(:controller (get (:peers *state*) {key}))");
+    let controller = Query::read(&controller).unwrap();
+    let controller = ask(network, 1, &controller).await.printed(100).to_string();
+    let number = controller
+        .trim_start_matches('#')
+        .parse()
+        .expect(&controller);
+    assert!(account(network, 1, number).await.has_key_of_peer);
+    let control = ask(network, 1, &control_query(number)).await;
+    assert_eq!(read_control(&control).unwrap().peers, Some(1));
 }
 
 async fn one_is_executed_and_seen_by_another_peer(network: &Network, number: u64) {

@@ -21,7 +21,7 @@ const MARK: &str = "pl4nted";
 const SEED: &str = "c0ffee00c0ffee11c0ffee22c0ffee33c0ffee44c0ffee55c0ffee66c0ffee77";
 
 /// Routes of an agent with a peer called `own`.
-const ROUTES: [&str; 30] = [
+const ROUTES: [&str; 31] = [
     "/",
     "/peers/own",
     "/peers/own/charts",
@@ -35,6 +35,7 @@ const ROUTES: [&str; 30] = [
     "/alerts",
     "/events",
     "/networks",
+    "/networks/main",
     "/-/healthy",
     "/-/ready",
     "/runbooks/",

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::transaction::AccountControl;
 use tokio::time::Instant;
 
 use crate::config::Canary;
@@ -62,6 +63,8 @@ pub struct CanaryRecord {
     pub last_skip: Option<(CanarySkip, SystemTime)>,
     /// Why none is sent at all.
     pub refusal: Option<CanaryProblem>,
+    /// What else the account controls; none before that was read.
+    pub control: Option<AccountControl>,
     /// The funds; none before the account was read.
     pub funds: Option<CanaryFunds>,
     /// When results arrived lately, and how long they took, the oldest first.
@@ -95,6 +98,7 @@ impl CanaryRecord {
             skipped: BTreeMap::new(),
             last_skip: None,
             refusal: None,
+            control: None,
             funds: None,
             durations: VecDeque::new(),
         }
@@ -137,6 +141,29 @@ impl CanaryRecord {
         self.refusal = refusal;
     }
 
+    /// Returns the peers with failed rounds: how many in a row, and when the first of them was.
+    #[must_use]
+    pub fn failed_rounds(&self) -> BTreeMap<String, (u32, SystemTime)> {
+        let peers = self.peers.iter();
+        peers
+            .filter_map(|(name, peer)| {
+                Some((name.clone(), (peer.failed_rounds, peer.failing_since?)))
+            })
+            .collect()
+    }
+
+    /// Takes failed rounds from before a restart, which must not end an alert. Peers of which more is
+    /// known stay as they are.
+    pub fn restore_failed_rounds(&mut self, rounds: BTreeMap<String, (u32, SystemTime)>) {
+        for (name, (failed_rounds, since)) in rounds {
+            self.peers.entry(name).or_insert_with(|| CanaryPeer {
+                failed_rounds,
+                failing_since: Some(since),
+                ..CanaryPeer::default()
+            });
+        }
+    }
+
     /// Forgets the peers that are no longer among these.
     pub fn retain_peers(&mut self, is_used: impl Fn(&str) -> bool) {
         self.peers.retain(|name, _| is_used(name));
@@ -156,6 +183,14 @@ impl CanaryRecord {
         durations
             .get((durations.len() * 9).div_ceil(10) - 1)
             .copied()
+    }
+
+    /// Whether it is not known what else the account controls, because the network has more accounts
+    /// or peers than are searched.
+    #[must_use]
+    pub fn has_unknown_control(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.accounts.is_none() || control.peers.is_none())
     }
 
     /// Whether transactions take longer than the objective.

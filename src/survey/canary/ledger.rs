@@ -1,5 +1,7 @@
 //! What the canary signed and spent, and what follows from a reading of the account. Pure.
 
+use std::collections::BTreeMap;
+
 use convex_client::transaction::{InvalidTransaction, SignedTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,17 @@ pub(super) struct Ledger {
     day: u64,
     spent_on_day_copper: u64,
     cost_copper: Option<u64>,
+    /// The peers at which the last rounds failed, by name. Absent in older files.
+    #[serde(default)]
+    pub(super) failing: BTreeMap<String, FailedRounds>,
+}
+
+/// The rounds in a row that failed at one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FailedRounds {
+    pub(super) rounds: u32,
+    /// When the first of them was, in milliseconds since the epoch.
+    pub(super) since_ms: u64,
 }
 
 /// A signed transaction whose sequence number is not used yet.

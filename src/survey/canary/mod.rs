@@ -22,7 +22,9 @@ use crate::fleet::{
     CanaryProblem, CanaryRecord, CanaryResult, CanarySkip, Fleet, NetworkSnapshot, OrderState,
     PeerRecord, Snapshot,
 };
+use crate::history::unix_millis;
 
+use ledger::{FailedRounds, Ledger};
 pub use peers::CanaryPeers;
 use safe_ledger::SafeLedger;
 
@@ -40,6 +42,8 @@ pub struct CanarySurvey<P> {
     canary: Canary,
     peers: Arc<P>,
     ledger: SafeLedger,
+    /// Whether the record has the failed rounds of the ledger.
+    is_restored: bool,
     /// What the account controls, and when that was read.
     control: Option<(Instant, AccountControl)>,
     /// How often in a row a peer was overloaded, and until when nothing is sent because of that.
@@ -76,6 +80,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
             network,
             canary,
             peers,
+            is_restored: false,
             control: None,
             overloads: 0,
             overloaded_until: None,
@@ -89,6 +94,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
+            sleep(self.jitter(unix_millis(self.peers.wall_clock()))).await;
             self.round().await;
         }
     }
@@ -113,6 +119,36 @@ impl<P: CanaryPeers> CanarySurvey<P> {
             });
         }
         self.record()
+    }
+
+    /// Takes the failed rounds of the ledger into the record once, and those of the record into the
+    /// ledger.
+    fn keep_failed_rounds(&mut self, ledger: &mut Ledger) {
+        if !self.is_restored {
+            let names = self.peers_in_turn();
+            let failing = ledger.failing.iter();
+            let kept =
+                failing
+                    .filter(|(name, _)| names.contains(name))
+                    .filter_map(|(name, failed)| {
+                        let since = Duration::from_millis(failed.since_ms);
+                        let since = SystemTime::UNIX_EPOCH.checked_add(since)?;
+                        Some((name.clone(), (failed.rounds, since)))
+                    });
+            let kept = kept.collect();
+            self.fleet
+                .update_canary(&self.network, |record| record.restore_failed_rounds(kept));
+            self.is_restored = true;
+        }
+        let Some(record) = self.record() else {
+            return;
+        };
+        let failed = |(rounds, since)| FailedRounds {
+            rounds,
+            since_ms: unix_millis(since),
+        };
+        let rounds = record.failed_rounds().into_iter();
+        ledger.failing = rounds.map(|(name, it)| (name, failed(it))).collect();
     }
 
     /// Returns what is known of the canary.
@@ -156,12 +192,26 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         }
     }
 
-    /// Returns the names of the peers that transactions are sent through, in turn.
+    /// Returns the names of the peers that transactions are sent through, in turn: the one first that
+    /// had none for longest. Otherwise one that is overloaded would take the turns of all others,
+    /// because nothing is sent for a while after each of its refusals.
     fn peers_in_turn(&self) -> Vec<String> {
         let snapshot = self.fleet.snapshot();
         let peers = snapshot.peers.iter().map(|record| &record.peer);
         let used = peers.filter(|peer| peer.network == self.network && self.canary.uses(peer));
-        used.map(|peer| peer.name.clone()).collect()
+        let mut names: Vec<String> = used.map(|peer| peer.name.clone()).collect();
+        let record = self.record();
+        let last = |name: &String| {
+            record
+                .as_ref()?
+                .peers
+                .get(name)?
+                .last
+                .as_ref()
+                .map(|it| it.at)
+        };
+        names.sort_by_cached_key(last);
+        names
     }
 
     fn network_of<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a NetworkSnapshot> {

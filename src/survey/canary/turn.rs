@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use convex_client::transaction::{
-    AccountControl, AccountState, Invoke, SignedTransaction, SubmitError, TransactionFailure,
-    TransactionResult,
+    AccountControl, AccountState, Invoke, MAX_SEARCHED_ACCOUNTS, MAX_SEARCHED_PEERS,
+    SignedTransaction, SubmitError, TransactionFailure, TransactionResult,
 };
 use sha3::{Digest, Sha3_256};
 use tokio::time::{Instant, sleep};
@@ -26,7 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two questions whether another peer has executed it.
 const SEEN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Most that is added to the pause between two transactions, so that agents do not keep step.
+/// Most that is added to the start of a round and to the pause between two transactions, so that
+/// agents do not keep step.
 const MAX_JITTER: Duration = Duration::from_secs(15);
 
 /// How often it is read what the account controls: a peer searches all accounts for that.
@@ -65,7 +66,9 @@ impl<P: CanaryPeers> CanarySurvey<P> {
                 (Gate::Send, Some((state, ledger))) => {
                     return self.send(record, state, ledger).await;
                 }
-                (Gate::Wait(left), Some((_, ledger))) => sleep(left + self.jitter(&ledger)).await,
+                (Gate::Wait(left), Some((_, ledger))) => {
+                    sleep(left + self.jitter(ledger.sent_ms.unwrap_or_default())).await;
+                }
                 (Gate::ShortOfCoins, Some((state, _))) => {
                     let balance = state.balance;
                     let text =
@@ -115,6 +118,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
             balance_copper: state.balance,
         };
         let standing = ledger.observe(reading, now_ms);
+        self.keep_failed_rounds(&mut ledger);
         if !self.ledger.write(ledger.clone()).await {
             return Some(no_ledger);
         }
@@ -151,6 +155,16 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         let read = read_what_it_controls(&*self.peers, peers, self.canary.account).await;
         if let Some(control) = read {
             self.control = Some((Instant::now(), control));
+            self.fleet
+                .update_canary(&self.network, |record| record.control = Some(control));
+            if control.accounts.is_none() || control.peers.is_none() {
+                tracing::info!(
+                    network = %self.network, account = self.canary.account,
+                    "the network has more than {MAX_SEARCHED_ACCOUNTS} accounts or \
+                     {MAX_SEARCHED_PEERS} peers: it is not known whether the canary's account \
+                     controls others, and it is used all the same"
+                );
+            }
         }
         self.control.map(|(_, control)| control)
     }
@@ -334,12 +348,12 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         });
     }
 
-    /// Returns what is added to the pause after the last transaction: from the account and the time,
-    /// so that no two agents keep step.
-    fn jitter(&self, ledger: &Ledger) -> Duration {
+    /// Returns what is added to the start of a round, or to the pause after the last transaction:
+    /// from the account and a time in milliseconds, so that no two agents keep step.
+    pub(super) fn jitter(&self, time_ms: u64) -> Duration {
         let mut hasher = Sha3_256::new();
         hasher.update(self.canary.key.public_key().as_bytes());
-        hasher.update(ledger.sent_ms.unwrap_or_default().to_be_bytes());
+        hasher.update(time_ms.to_be_bytes());
         let digest = hasher.finalize();
         MAX_JITTER.mul_f64(f64::from(digest[0]) / 255.0)
     }

@@ -30,11 +30,25 @@ pub(super) struct CanaryReport<'a> {
     objective_seconds: f64,
     /// What is wrong with the account or its coins.
     problems: Vec<CanaryProblem>,
+    /// What else the account controls; absent before that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controls: Option<CanaryControlReport>,
     /// Absent if a transaction was sent when the last one was due.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_skip: Option<CanarySkipReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     funds: Option<CanaryFundsReport>,
+}
+
+/// What an account controls besides itself.
+#[derive(Debug, Serialize, ToSchema)]
+struct CanaryControlReport {
+    /// Number of accounts; absent if the network has more than are searched, which is 20,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounts: Option<u64>,
+    /// Number of peers; absent if the network has more than are searched, which is 2,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<u64>,
 }
 
 /// Why no transaction was sent when one was due.
@@ -121,6 +135,10 @@ impl<'a> CanaryReport<'a> {
             result_p90_seconds: canary.result_p90(snapshot.now).map(|p90| p90.as_secs_f64()),
             objective_seconds: canary.objective.as_secs_f64(),
             problems: canary.problems(),
+            controls: canary.control.map(|control| CanaryControlReport {
+                accounts: control.accounts,
+                peers: control.peers,
+            }),
             last_skip: canary.last_skip.map(|(reason, at)| CanarySkipReport {
                 reason,
                 at: seconds_since_epoch(at),

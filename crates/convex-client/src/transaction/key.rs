@@ -43,3 +43,18 @@ impl fmt::Debug for AccountKey {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zeroize::ZeroizeOnDrop;
+
+    use super::*;
+
+    #[test]
+    fn the_private_key_is_wiped_when_it_is_dropped() {
+        /// Without the feature `zeroize` of `ed25519-dalek` this does not compile.
+        fn is_wiped<T: ZeroizeOnDrop>(_: &T) {}
+        let AccountKey(key) = AccountKey::from_seed(&[7; 32]);
+        is_wiped(&key);
+    }
+}

@@ -26,6 +26,7 @@ struct CanaryView {
     rows: Vec<PeerRow>,
     /// What is wrong with the account or its coins.
     problems: Vec<&'static str>,
+    has_unknown_control: bool,
     /// Why nothing was sent the last time, and when.
     skipped: Option<(&'static str, Timestamp)>,
     p90: Option<String>,
@@ -82,6 +83,7 @@ impl CanaryView {
                 .into_iter()
                 .map(CanaryProblem::meaning)
                 .collect(),
+            has_unknown_control: canary.has_unknown_control(),
             skipped: canary
                 .last_skip
                 .map(|(skip, at)| (skip.meaning(), view.times.at(at))),

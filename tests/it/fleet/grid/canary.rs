@@ -180,14 +180,28 @@ async fn while_others_make_blocks_each_own_peer_gets_a_transaction_in_each_round
 async fn a_lost_transaction_is_sent_again_and_never_a_second_one() {
     // Both peers lose what they accept for 25 minutes.
     let faults = ["tx-lose:1-2:0s..25m"];
-    let scene = Scene::start(network(3, &faults, Some("30s:3")), 2, |_| {});
+    let mut scene = Scene::start(network(3, &faults, Some("30s:3")), 2, |_| {});
+    let dir = scene.state_dir.path().to_owned();
     sleep(20 * MINUTE).await;
     let open = ledger(scene.state_dir.path())["open"].clone();
     assert_eq!(open["sequence"], 1);
     assert_eq!(scene.account().sequence, 0);
     assert!(scene.failed(TransactionFailure::Timeout) >= 4);
     assert_eq!(scene.record().failing_peers().count(), 2);
-    sleep(5 * MINUTE).await;
+    sleep(2 * MINUTE).await;
+    let rounds = scene.record().failed_rounds();
+    // As after a restart of the agent, which does not end an alert.
+    let fleet = scene.watched.fleet();
+    fleet.update_canary("n", |record| record.peers.clear());
+    scene.watched.restart_canary(&dir);
+    sleep(MINUTE).await;
+    let restored = scene.record().failed_rounds();
+    for (name, (failed, since)) in rounds {
+        assert!(restored[&name].0 >= failed, "{restored:?}");
+        let distance = since.duration_since(restored[&name].1).unwrap();
+        assert!(distance < Duration::from_millis(1), "kept in milliseconds");
+    }
+    sleep(2 * MINUTE).await;
     assert_eq!(
         ledger(scene.state_dir.path())["open"]["bytes"],
         open["bytes"]
@@ -262,6 +276,86 @@ async fn peers_that_refuse_say_why() {
         );
         scene.watched.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overloaded_peer_does_not_take_the_turns_of_the_others() {
+    let faults = ["tx-error=LOAD:1"];
+    let scene = Scene::start(network(4, &faults, Some("30s:3,4")), 2, |_| {});
+    sleep(2 * HOUR).await;
+    let record = scene.record();
+    let peers: Vec<_> = record.peers.values().collect();
+    let failed = peers[0].failed(TransactionFailure::Overloaded);
+    assert!(failed >= 2 && peers[1].executed >= 2, "{record:?}");
+    assert!(record.skipped[&CanarySkip::Overload] >= 2, "{record:?}");
+    scene.watched.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_is_spent_stays_spent_after_a_restart() {
+    const BUDGET: u64 = 10_000;
+    let options = Options {
+        accounts: vec![NewAccount {
+            balance_copper: 20 * i64::try_from(BUDGET).unwrap(),
+            ..NewAccount::new(key().public_key())
+        }],
+        ..network(3, &[], Some("30s:3"))
+    };
+    let mut scene = Scene::start(options, 2, |it| it.daily_budget_copper = BUDGET);
+    sleep(2 * HOUR).await;
+    let dir = scene.state_dir.path().to_owned();
+    let spent = ledger(&dir)["spent_on_day_copper"].as_u64().unwrap();
+    assert!(spent > 0 && spent <= BUDGET, "{spent}");
+    let sequence = scene.account().sequence;
+    let skipped = |scene: &Scene| scene.record().skipped[&CanarySkip::Budget];
+    let before = skipped(&scene);
+    scene.watched.restart_canary(&dir);
+    sleep(HOUR).await;
+    assert_eq!(scene.account().sequence, sequence);
+    assert!(skipped(&scene) > before);
+    assert_eq!(scene.record().funds.unwrap().spent_today_copper, spent);
+    scene.watched.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_in_a_fork_and_around_an_upgrade_until_it_is_applied() {
+    use CanarySkip::{Fork, Upgrade};
+    let traffic = Some("30s:3");
+    let scene = Scene::start(network(4, &["fork:4:10m"], traffic), 2, |_| {});
+    sleep(15 * MINUTE).await;
+    let executed = scene.executed();
+    assert!(executed >= 1);
+    sleep(HOUR).await;
+    assert_eq!(scene.executed(), executed);
+    assert!(scene.record().skipped[&Fork] >= 4, "{:?}", scene.record());
+    scene.watched.stop().await;
+
+    let scene = Scene::start(network(4, &["upgrade=50m:all"], traffic), 2, |_| {});
+    sleep(34 * MINUTE).await;
+    let executed = scene.executed();
+    assert!(executed >= 2);
+    sleep(15 * MINUTE).await;
+    assert_eq!(scene.executed(), executed);
+    assert!(
+        scene.record().skipped[&Upgrade] >= 2,
+        "{:?}",
+        scene.record()
+    );
+    sleep(30 * MINUTE).await;
+    assert!(scene.executed() >= executed + 2, "the upgrade is applied");
+    scene.watched.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_second_peer_nothing_is_said_about_where_a_transaction_was_seen() {
+    let scene = Scene::start(network(1, &[], None), 1, |_| {});
+    sleep(15 * MINUTE).await;
+    let record = scene.record();
+    let (_, peer) = record.peers.first_key_value().unwrap();
+    let last = peer.last.as_ref().unwrap();
+    assert_eq!(last.outcome.as_ref().unwrap().seen, None);
+    assert_eq!(record.control.unwrap().accounts, Some(0));
+    scene.watched.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

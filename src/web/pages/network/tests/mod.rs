@@ -7,7 +7,7 @@ mod registered;
 use std::sync::Arc;
 use std::time::Duration;
 
-use convex_client::transaction::TransactionFailure;
+use convex_client::transaction::{AccountControl, TransactionFailure};
 
 use crate::config::Mode;
 use crate::fleet::{
@@ -50,7 +50,7 @@ fn the_canary_shows_the_stages_or_the_error_of_each_peer_and_what_it_spends() {
         &snapshot,
         "canary",
         &["No transaction was sent yet"],
-        &["<table"],
+        &["<table", "It is not known whether account"],
     );
     let mut seen = canary_example::executed(2);
     seen.outcome = Ok(Executed {
@@ -71,6 +71,11 @@ fn the_canary_shows_the_stages_or_the_error_of_each_peer_and_what_it_spends() {
         Some(CanaryProblem::TooRich),
         snapshot.wall,
     );
+    canary.control = Some(AccountControl {
+        block: 1,
+        accounts: None,
+        peers: Some(0),
+    });
     canary.funds = Some(CanaryFunds {
         balance_copper: 2_000_000_000,
         cost_copper: Some(7_100),
@@ -89,6 +94,7 @@ fn the_canary_shows_the_stages_or_the_error_of_each_peer_and_what_it_spends() {
             "The account holds more than 30 daily budgets.",
             "Account #7 has 2 CVM",
             "The account is not safe to use.",
+            "not known whether account #7 controls other accounts or peers",
         ],
         &["<b>no"],
     );
