@@ -22,6 +22,7 @@ mod http_options;
 mod keys;
 mod labels;
 mod limits;
+mod listen;
 mod load;
 mod maintenance;
 mod networks;
@@ -31,6 +32,7 @@ mod polling;
 mod queries;
 mod render;
 mod scalar;
+mod schema;
 mod secret;
 mod secret_file;
 mod section;
@@ -52,13 +54,16 @@ pub use capacity::Capacity;
 pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS, STATUS_DESCRIPTORS};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};
-pub use file_read::{open_regular_file, open_regular_itself, read_file, require_regular};
+pub use file_read::{
+    is_read_once, open_regular_file, open_regular_itself, read_file, require_regular,
+};
 pub use file_write::{create_anew, replace_with};
 pub use history::History;
 pub use http_options::HttpOptions;
 pub use keys::keys;
 pub(crate) use keys::nearest;
 pub use limits::Limits;
+pub use listen::Listen;
 pub use load::{embedded, find, load, parse};
 pub use maintenance::Window;
 pub use networks::Network;
@@ -70,6 +75,7 @@ pub use peers::{Peer, Role};
 pub use polling::Polling;
 pub use queries::CustomQuery;
 pub use render::{SECRET, render};
+pub use schema::schema;
 pub use secret::Secret;
 pub use self_check::SelfCheck;
 pub use sidecar::{ProcessBy, Sidecar};
@@ -77,16 +83,16 @@ pub use slo::Slo;
 pub use status::{Colour, Logo, LogoKind, Palette, Published, Status, StatusLink, Theme};
 pub use vantages::Vantage;
 pub use verdicts::Thresholds;
-pub use web::{LoadedTls, PasswordHash, Tls, Web};
+pub use web::{LoadedTls, PasswordHash, RateLimit, Tls, Web};
 
 /// Default listen address.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18880);
+const DEFAULT_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18880));
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Listen address of the agent's HTTP server.
-    pub listen: SocketAddr,
+    /// Where the agent's HTTP server listens.
+    pub listen: Listen,
     /// URL at which users reach the agent; its path is the prefix of the web pages.
     pub external_url: Option<Url>,
     /// TLS and authentication of the HTTP server.
@@ -139,13 +145,16 @@ impl Config {
             .map_or("", external_url::path_prefix)
     }
 
-    /// Returns the URL at which the pages open: `external_url`, or that of the listener at `address`
-    /// as this host reaches it.
+    /// Returns the URL at which the pages open: `external_url`, or that of the listener at `listen`
+    /// as this host reaches it. A Unix socket has none, so it is returned itself.
     #[must_use]
-    pub fn url_at(&self, mut address: SocketAddr) -> String {
+    pub fn url_at(&self, listen: &Listen) -> String {
         if let Some(url) = &self.external_url {
             return url.to_string();
         }
+        let Listen::Tcp(mut address) = *listen else {
+            return listen.to_string();
+        };
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
