@@ -41,7 +41,7 @@ async fn parsed(exposition: &str) -> Vec<String> {
 async fn prometheus_gets_open_metrics_with_units_and_created_times() {
     let network = simulated::network(2, &[], Some("1s")).await;
     let agent = Agent::start(&format!(
-        "defaults: {{ interval: 1s, timeout: 900ms }}\nmetrics: {{ detail: full }}\n\
+        "defaults: {{ interval: 1s, timeout: 900ms }}\nreferences: {{ interval: 1s }}\nmetrics: {{ detail: full }}\n\
          peers:\n- {{ name: one, endpoints: ['tcp://{}', 'http://{}'] }}\n\
          - {{ name: 'two \"2\"', role: reference, endpoints: ['tcp://{}'] }}\n",
         network.tcp(1),
@@ -52,6 +52,8 @@ async fn prometheus_gets_open_metrics_with_units_and_created_times() {
     let prometheus = Prometheus::start_without_rules(&agent.address, None).await;
 
     // Series that only OpenMetrics has, with a plausible value.
+    let created = "count(convex_peer_polls_created)";
+    prometheus.wait_for(created, |peers| peers == 2.0).await;
     let age = "time() - convex_peer_polls_created{peer=\"one\"}";
     let age = prometheus.wait_for(age, |age| age > 0.0).await;
     assert!(age < TIMEOUT.as_secs_f64());

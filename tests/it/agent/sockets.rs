@@ -117,11 +117,11 @@ async fn a_path_of_a_socket_that_cannot_be_is_an_error_with_its_place() {
 
 /// Returns the command that runs the agent with these sockets, called `names`, as systemd does.
 fn activated(sockets: &[&TcpListener], names: &str, dir: &Path) -> Command {
-    let mut redirections = String::new();
-    for (index, socket) in sockets.iter().enumerate() {
+    let redirections = sockets.iter().enumerate().map(|(index, socket)| {
         fcntl_setfd(socket, FdFlags::empty()).unwrap();
-        redirections += &format!(" {}<&{}", index + 3, socket.as_raw_fd());
-    }
+        format!(" {}<&{}", index + 3, socket.as_raw_fd())
+    });
+    let redirections: String = redirections.collect();
     let count = sockets.len();
     // The number of the shell stays that of the program.
     let script = format!(
