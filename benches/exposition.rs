@@ -87,7 +87,14 @@ fn expositions(criterion: &mut Criterion) {
             loaded: SystemTime::now(),
         };
         let scrape = |out: &mut dyn FnMut(&str)| {
-            metrics::write_exposition(&snapshot, &facts, config.detail, &registry, out)
+            metrics::write_exposition(
+                Format::Text,
+                &snapshot,
+                &facts,
+                config.detail,
+                &registry,
+                out,
+            )
         };
         group.throughput(Throughput::Elements(scrape(&mut |_| ())));
         group.bench_function(BenchmarkId::new(format!("text, {detail}"), peers), |b| {

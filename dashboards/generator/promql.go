@@ -134,10 +134,11 @@ func alertSeries(metric string, matchers ...string) string {
 
 // latencyBuckets is the number of polls a minute in each bucket of a latency histogram. It has all
 // buckets or none: none without polls, and with lean detail, which leaves only the infinite bucket.
+// The bound has a point where the agent was scraped as OpenMetrics.
 func latencyBuckets(selected func(string, ...string) string, metric, transport string) string {
 	transport = `transport="` + transport + `"`
 	return "60 * " + seen("sum", "le", rate(selected(metric, transport))) +
-		" and on () " + seen("sum", "", rate(selected(metric, transport, `le="10"`))) + " > 0"
+		" and on () " + seen("sum", "", rate(selected(metric, transport, `le=~"10|10.0"`))) + " > 0"
 }
 
 // ten keeps the 10 peers that are first in a ranking. The ranking is over the whole time range:

@@ -69,6 +69,14 @@ pub struct NetworkSnapshot {
     pub(crate) conclusion: OnceLock<NetworkConclusion>,
 }
 
+impl NetworkSnapshot {
+    /// Returns when the counters of the network were at 0.
+    #[must_use]
+    pub fn counting_since(&self) -> SystemTime {
+        self.tallies[0].since
+    }
+}
+
 impl Snapshot {
     /// Returns the number of peers with this health.
     #[must_use]

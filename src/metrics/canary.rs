@@ -19,6 +19,7 @@ pub(super) fn write(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     write_networks(snapshot, writer);
     writer.family(&catalogue::CANARY_SKIPPED, |family| {
         for (network, record) in records(snapshot) {
+            family.counting_since(record.counting_since);
             for skip in CanarySkip::ALL {
                 let labels = [("network", network), ("reason", skip.as_str())];
                 family.integer(labels, record.skipped.get(skip).copied().unwrap_or(0));
@@ -53,6 +54,7 @@ fn write_peers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     let mut each = |definition: &'static Definition, value: &dyn Fn(&CanaryPeer) -> Option<f64>| {
         writer.family(definition, |family| {
             for (network, record) in records(snapshot) {
+                family.counting_since(record.counting_since);
                 for (name, peer) in &record.peers {
                     if let Some(value) = value(peer) {
                         family.sample([("peer", name.as_str()), ("network", network)], value);
@@ -72,6 +74,7 @@ fn write_peers(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     });
     writer.family(&catalogue::CANARY_FAILURES, |family| {
         for (network, record) in records(snapshot) {
+            family.counting_since(record.counting_since);
             for (name, peer) in &record.peers {
                 for reason in TransactionFailure::ALL {
                     let labels = [

@@ -53,6 +53,7 @@ pub(super) fn write_networks(snapshot: &Snapshot, writer: &mut Writer<'_>) {
             for network in &snapshot.networks {
                 if let Some(production) = production(network) {
                     let labels = [("network", network.name.as_str())];
+                    family.counting_since(network.counting_since());
                     family.integer(labels, count(production));
                 }
             }
@@ -91,6 +92,8 @@ impl View<'_> {
             if let Some(made) = index.of(record).blocks_made
                 && (self.full || record.peer.role == Role::Own)
             {
+                // They are counted of all keys, before a peer with the key is added too.
+                family.counting_since(None);
                 family.integer(peer_labels(record), made);
             }
         });
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
     use crate::config::Detail;
     use crate::fleet::{Heard, NetworkVerdict, example};
-    use crate::metrics::{AgentFacts, write_exposition};
+    use crate::metrics::{AgentFacts, Format, write_exposition};
 
     /// Returns the samples about orders and beliefs, without their labels `network`.
     fn samples(snapshot: &Snapshot, detail: Detail) -> Vec<String> {
@@ -117,9 +120,16 @@ mod tests {
             loaded: snapshot.wall,
         };
         let mut text = String::new();
-        write_exposition(snapshot, &facts, detail, &Registry::new(), &mut |part| {
-            text.push_str(part);
-        });
+        write_exposition(
+            Format::Text,
+            snapshot,
+            &facts,
+            detail,
+            &Registry::new(),
+            &mut |part| {
+                text.push_str(part);
+            },
+        );
         let names = [
             "convex_network_histories",
             "convex_network_level_stake_ratio",

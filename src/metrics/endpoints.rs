@@ -35,6 +35,7 @@ impl View<'_> {
     ) {
         self.each_peer(writer, definition, |family, record| {
             for endpoint in &record.endpoints {
+                family.counting_since(self.full.then_some(endpoint.tally.since));
                 fill(family, record, endpoint);
             }
         });

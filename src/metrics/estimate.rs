@@ -27,7 +27,7 @@ use crate::sidecar::{
     Collections, Collector, JvmReading, ProcessReading, Reading, StoreReading, Unavailable,
 };
 
-use super::{AgentFacts, write_exposition};
+use super::{AgentFacts, Format, write_exposition};
 
 /// Returns the number of series in an exposition in which all configured peers, and as many as
 /// discovery may add, have answered everything.
@@ -61,7 +61,16 @@ pub fn estimate_series(config: &Config, registry: &Registry) -> u64 {
             reload_successful: true,
             loaded: snapshot.wall,
         };
-        write_exposition(&snapshot, &facts, config.detail, registry, &mut |_| ())
+        // What Prometheus asks for.
+        let format = Format::OpenMetrics;
+        write_exposition(
+            format,
+            &snapshot,
+            &facts,
+            config.detail,
+            registry,
+            &mut |_| (),
+        )
     };
     let base = count(None);
     // Peers of the same shape have the same number of series: one of each is counted.
@@ -501,7 +510,7 @@ mod tests {
             let config = config::parse(&text, "c.yml", Path::new(""), &|_| None).unwrap();
             estimate_series(&config, &Registry::new())
         };
-        for (detail, process_series, store_series) in [("full", 21, 3), ("lean", 9, 2)] {
+        for (detail, process_series, store_series) in [("full", 22, 3), ("lean", 9, 2)] {
             let without = series(detail, "");
             let with_process = series(detail, ", sidecar: { pid_file: x }");
             assert_eq!(with_process, without + process_series, "{detail}");

@@ -24,11 +24,13 @@ pub use catalogue::{ALL, Definition, Group, Kind, Lean};
 pub use estimate::estimate_series;
 use peers::View;
 pub use reference::reference;
+pub use text_format::Format;
 use text_format::Writer;
 
-/// Writes the whole exposition in the text format 0.0.4 to `out`, chunk by chunk, and returns the
-/// number of its series. Blocks: it reads /proc.
+/// Writes the whole exposition in `format` to `out`, chunk by chunk, and returns the number of its
+/// series. Blocks: it reads /proc.
 pub fn write_exposition(
+    format: Format,
     snapshot: &Snapshot,
     facts: &AgentFacts,
     detail: Detail,
@@ -39,7 +41,7 @@ pub fn write_exposition(
         snapshot,
         full: detail == Detail::Full,
     };
-    let mut writer = Writer::new(out);
+    let mut writer = Writer::new(format, out);
     view.write(&mut writer);
     networks::write(snapshot, &mut writer);
     consensus::write_networks(snapshot, &mut writer);
@@ -47,7 +49,7 @@ pub fn write_exposition(
     services::write(snapshot, &mut writer);
     agent::write(snapshot, facts, &mut writer);
     for family in registry.gather() {
-        writer.gathered_family(&family);
+        writer.gathered_family(&family, process::start_time());
     }
     process::write(&mut writer);
     let series = writer.series() + 1;

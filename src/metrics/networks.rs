@@ -254,11 +254,13 @@ fn write_probes(snapshot: &Snapshot, writer: &mut Writer<'_>) {
     writer.family(&catalogue::NETWORK_DURATION, |family| {
         for (network, transport, tally) in tallies() {
             let labels = [("network", network), ("transport", transport.as_str())];
+            family.counting_since(tally.since);
             family.latencies(labels, &tally.latencies, true);
         }
     });
     writer.family(&catalogue::NETWORK_FAILURES, |family| {
         for (network, transport, tally) in tallies() {
+            family.counting_since(tally.since);
             for reason in possible_reasons(transport) {
                 let labels = [
                     ("network", network),

@@ -40,6 +40,8 @@ impl View<'_> {
         }
         writer.family(definition, |family| {
             for record in &self.snapshot.peers {
+                // Lean detail leaves out the series about series.
+                family.counting_since(self.full.then_some(record.counting_since));
                 fill(family, record);
             }
         });

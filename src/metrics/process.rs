@@ -1,6 +1,7 @@
 //! The standard `process_*` metrics of the agent's own process, read from /proc.
 
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use procfs::process::{LimitValue, Process, Stat};
 
@@ -15,6 +16,11 @@ static START_TIME: LazyLock<Option<u64>> = LazyLock::new(|| {
     Some(boot_time + stat.starttime / procfs::ticks_per_second())
 });
 
+/// Returns when this process started, and with it its counters.
+pub(super) fn start_time() -> Option<SystemTime> {
+    START_TIME.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// Writes what /proc shows of this process; what cannot be read is absent. Blocks.
 pub(super) fn write(writer: &mut Writer<'_>) {
     let process = Process::myself().ok();
@@ -24,6 +30,7 @@ pub(super) fn write(writer: &mut Writer<'_>) {
 
     writer.family(&catalogue::PROCESS_CPU, |family| {
         if let Some(stat) = &stat {
+            family.counting_since(start_time());
             family.sample([], cpu_seconds(stat));
         }
     });
@@ -73,13 +80,14 @@ fn cpu_seconds(stat: &Stat) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text_format::Format;
     use super::*;
 
     /// Samples by name.
     fn samples() -> Vec<(String, f64)> {
         let mut text = String::new();
         let mut out = |chunk: &str| text.push_str(chunk);
-        let mut writer = Writer::new(&mut out);
+        let mut writer = Writer::new(Format::Text, &mut out);
         write(&mut writer);
         writer.finish();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -133,10 +141,7 @@ mod tests {
         assert!((1e6..value("process_virtual_memory_bytes")).contains(&resident));
         assert!(value("process_threads") >= 2.0);
         let started = value("process_start_time_seconds");
-        let now = std::time::SystemTime::UNIX_EPOCH
-            .elapsed()
-            .unwrap()
-            .as_secs_f64();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
         assert!((now - 3600.0..now + 2.0).contains(&started));
     }
 }

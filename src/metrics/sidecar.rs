@@ -1,5 +1,7 @@
 //! Metrics that a sidecar agent reads from the peer's host, from one snapshot.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use tokio::time::Instant;
 
 use crate::fleet::PeerRecord;
@@ -22,6 +24,7 @@ impl View<'_> {
                       definition: &'static Definition,
                       value: fn(&ProcessReading) -> Option<f64>| {
             self.each_peer(writer, definition, |family, record| {
+                family.counting_since(process_start(record, now));
                 if let Some(value) = record.process(now).and_then(value) {
                     family.sample(peer_labels(record), value);
                 }
@@ -31,6 +34,7 @@ impl View<'_> {
                        definition: &'static Definition,
                        value: fn(&ProcessReading) -> Option<u64>| {
             self.each_peer(writer, definition, |family, record| {
+                family.counting_since(None); // the only counter is of the cgroup
                 if let Some(value) = record.process(now).and_then(value) {
                     family.integer(peer_labels(record), value);
                 }
@@ -86,6 +90,7 @@ impl View<'_> {
         });
         heap(writer, &catalogue::JVM_HEAP_MAX, |jvm| jvm.heap_max_bytes);
         self.each_peer(writer, &catalogue::JVM_COLLECTIONS, |family, record| {
+            family.counting_since(process_start(record, now));
             for it in jvm(record, now)
                 .into_iter()
                 .flat_map(|jvm| &jvm.collections)
@@ -95,6 +100,7 @@ impl View<'_> {
             }
         });
         self.each_peer(writer, &catalogue::JVM_PAUSES, |family, record| {
+            family.counting_since(process_start(record, now));
             for it in jvm(record, now)
                 .into_iter()
                 .flat_map(|jvm| &jvm.collections)
@@ -126,6 +132,12 @@ impl View<'_> {
             reading.store_filesystem_size_bytes
         });
     }
+}
+
+/// Returns when the peer's process started, and with it its counters.
+fn process_start(record: &PeerRecord, now: Instant) -> Option<SystemTime> {
+    let seconds = record.process(now)?.start_time_seconds?;
+    Some(UNIX_EPOCH + Duration::try_from_secs_f64(seconds).ok()?)
 }
 
 /// Returns the reading of the peer's JVM that is not outdated.

@@ -1,10 +1,13 @@
-//! The Prometheus text format 0.0.4: the only place that writes HELP, TYPE, labels and values.
+//! The Prometheus text format 0.0.4 and OpenMetrics 1.0: the only place that writes HELP, TYPE,
+//! UNIT, labels and values.
 //!
 //! Text is handed on in chunks while it is written: with ten thousand peers one family is
 //! megabytes, and the prometheus crate's models cost several allocations per series.
 
 use std::fmt::{Display, Write as _};
+use std::time::SystemTime;
 
+use convex_client::seconds_since_epoch;
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::fleet::{BUCKETS_SECONDS, LatencyHistogram};
@@ -17,12 +20,25 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Why writing to a `String` cannot fail.
 const INFALLIBLE: &str = "writing to a String cannot fail";
 
+/// Units of OpenMetrics that names of families end with.
+const UNITS: [&str; 4] = ["seconds", "bytes", "ratio", "cvm"];
+
+/// A format of the exposition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The Prometheus text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0: also says the units, and when counters began to count.
+    OpenMetrics,
+}
+
 /// A label's name and value.
 pub(super) type Label<'a> = (&'a str, &'a str);
 
 /// Writes an exposition family by family.
 pub(super) struct Writer<'a> {
     out: &'a mut dyn FnMut(&str),
+    format: Format,
     text: String,
     series: u64,
 }
@@ -33,15 +49,18 @@ pub(super) struct Family<'w, 'out> {
     help: &'w str,
     kind: Kind,
     writer: &'w mut Writer<'out>,
+    /// When the counters that are written next were at 0.
+    created: Option<SystemTime>,
     /// Whether HELP and TYPE are written; they are left out of a family without samples.
     has_header: bool,
 }
 
 impl<'a> Writer<'a> {
     /// A writer that hands the text to `out` in chunks of about [`CHUNK_BYTES`].
-    pub(super) fn new(out: &'a mut dyn FnMut(&str)) -> Self {
+    pub(super) fn new(format: Format, out: &'a mut dyn FnMut(&str)) -> Self {
         Self {
             out,
+            format,
             text: String::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8),
             series: 0,
         }
@@ -58,12 +77,14 @@ impl<'a> Writer<'a> {
             help: definition.help,
             kind: definition.kind,
             writer: self,
+            created: None,
             has_header: false,
         });
     }
 
-    /// Writes a family gathered from a registry of the prometheus crate.
-    pub(super) fn gathered_family(&mut self, gathered: &MetricFamily) {
+    /// Writes a family gathered from a registry of the prometheus crate, whose counters have counted
+    /// since `created`.
+    pub(super) fn gathered_family(&mut self, gathered: &MetricFamily, created: Option<SystemTime>) {
         let kind = match gathered.get_field_type() {
             MetricType::COUNTER => Kind::Counter,
             MetricType::GAUGE => Kind::Gauge,
@@ -75,6 +96,7 @@ impl<'a> Writer<'a> {
             help: gathered.help(),
             kind,
             writer: self,
+            created,
             has_header: false,
         };
         for metric in gathered.get_metric() {
@@ -99,6 +121,9 @@ impl<'a> Writer<'a> {
 
     /// Hands on the remaining text and returns the number of series written.
     pub(super) fn finish(mut self) -> u64 {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
         self.flush_from(1);
         self.series
     }
@@ -151,15 +176,52 @@ fn write_escaped(value: &str, special: &[char], text: &mut String) {
     text.push_str(rest);
 }
 
-impl Family<'_, '_> {
+impl<'w> Family<'w, '_> {
+    /// Sets when the counters that are added next were at 0; none if that is unknown.
+    pub(super) fn counting_since(&mut self, created: impl Into<Option<SystemTime>>) {
+        self.created = created.into();
+    }
+
     /// Adds a sample. `labels` are those of the definition, in its order.
-    pub(super) fn sample<'l>(&mut self, labels: impl IntoIterator<Item = Label<'l>>, value: f64) {
-        self.line("", labels, value);
+    pub(super) fn sample<'l>(
+        &mut self,
+        labels: impl IntoIterator<Item = Label<'l>, IntoIter: Clone>,
+        value: f64,
+    ) {
+        self.value(labels, value, value == 0.0);
     }
 
     /// Adds a sample that is a non-negative integer.
-    pub(super) fn integer<'l>(&mut self, labels: impl IntoIterator<Item = Label<'l>>, value: u64) {
-        self.line("", labels, value);
+    pub(super) fn integer<'l>(
+        &mut self,
+        labels: impl IntoIterator<Item = Label<'l>, IntoIter: Clone>,
+        value: u64,
+    ) {
+        self.value(labels, value, value == 0);
+    }
+
+    fn value<'l>(
+        &mut self,
+        labels: impl IntoIterator<Item = Label<'l>, IntoIter: Clone>,
+        value: impl Display,
+        is_zero: bool,
+    ) {
+        let labels = labels.into_iter();
+        self.line(self.value_suffix(), labels.clone(), value);
+        if self.kind == Kind::Counter {
+            self.created(labels, is_zero);
+        }
+    }
+
+    /// Adds when a counter began to count. Not of one that is still at 0, which shows that itself: most
+    /// counters of failures are, and each would be two series.
+    fn created<'l>(&mut self, labels: impl IntoIterator<Item = Label<'l>>, is_zero: bool) {
+        if let Some(created) = self.created
+            && self.writer.format == Format::OpenMetrics
+            && !is_zero
+        {
+            self.line("_created", labels, seconds_since_epoch(created));
+        }
     }
 
     /// Adds a latency histogram, with all buckets or only the infinite one.
@@ -191,11 +253,18 @@ impl Family<'_, '_> {
         sum: f64,
     ) {
         for (bound, count) in buckets {
-            self.bucket(labels.clone(), bound, count);
+            match self.writer.format {
+                Format::Text => self.bucket(labels.clone(), bound, count),
+                // Its bounds have a point.
+                Format::OpenMetrics => {
+                    self.bucket(labels.clone(), format_args!("{bound:?}"), count);
+                }
+            }
         }
         self.bucket(labels.clone(), "+Inf", count);
         self.line("_sum", labels.clone(), sum);
-        self.line("_count", labels, count);
+        self.line("_count", labels.clone(), count);
+        self.created(labels, count == 0);
     }
 
     fn bucket<'l>(
@@ -229,180 +298,49 @@ impl Family<'_, '_> {
 
     /// Writes the name of the next series, before the first one HELP and TYPE.
     fn begin_series(&mut self, suffix: &str) {
-        let (name, text) = (self.name, &mut self.writer.text);
+        let name = self.family_name();
+        let is_open_metrics = self.writer.format == Format::OpenMetrics;
+        let text = &mut self.writer.text;
         if !self.has_header {
             self.has_header = true;
             write!(text, "# HELP {name} ").expect(INFALLIBLE);
-            write_escaped(self.help, &['\\', '\n'], text);
-            write!(text, "\n# TYPE {name} {}\n", self.kind.as_str()).expect(INFALLIBLE);
+            let special = ['\\', '\n', '"'];
+            let special = if is_open_metrics {
+                &special[..]
+            } else {
+                &special[..2]
+            };
+            write_escaped(self.help, special, text);
+            let kind = match self.kind {
+                Kind::Gauge if name.len() < self.name.len() => "info",
+                kind => kind.as_str(),
+            };
+            write!(text, "\n# TYPE {name} {kind}\n").expect(INFALLIBLE);
+            let unit = name.rsplit('_').next().filter(|it| UNITS.contains(it));
+            if let Some(unit) = unit.filter(|_| is_open_metrics) {
+                writeln!(text, "# UNIT {name} {unit}").expect(INFALLIBLE);
+            }
         }
         text.push_str(name);
         text.push_str(suffix);
     }
+
+    /// What OpenMetrics takes for a suffix of the samples, not a part of the family's name.
+    fn value_suffix(&self) -> &'static str {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Gauge => "_info",
+            Kind::Histogram => "",
+        };
+        let applies = self.writer.format == Format::OpenMetrics && self.name.ends_with(suffix);
+        if applies { suffix } else { "" }
+    }
+
+    fn family_name(&self) -> &'w str {
+        let suffix = self.value_suffix();
+        self.name.strip_suffix(suffix).unwrap_or(self.name)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric};
-    use prometheus::{GaugeVec, HistogramOpts, IntCounterVec, Opts, Registry, TextEncoder};
-
-    use super::super::catalogue::ALL;
-    use super::*;
-
-    fn written(fill: impl FnOnce(&mut Writer<'_>)) -> (String, u64) {
-        let mut text = String::new();
-        let mut out = |chunk: &str| text.push_str(chunk);
-        let mut writer = Writer::new(&mut out);
-        fill(&mut writer);
-        let series = writer.finish();
-        (text, series)
-    }
-
-    fn samples(text: &str) -> u64 {
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        samples.count() as u64
-    }
-
-    /// The same family in the prometheus crate's models.
-    fn model(
-        definition: &Definition,
-        labels: &[Label<'_>],
-        value: f64,
-        latencies: &LatencyHistogram,
-    ) -> MetricFamily {
-        let pair = |(name, value): &Label<'_>| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        };
-        let mut metric = Metric::from_label(labels.iter().map(pair).collect());
-        let kind = match definition.kind {
-            Kind::Gauge => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                metric.set_gauge(gauge);
-                MetricType::GAUGE
-            }
-            Kind::Counter => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-                MetricType::COUNTER
-            }
-            Kind::Histogram => {
-                let bucket = |(bound, count)| {
-                    let mut bucket = Bucket::default();
-                    bucket.set_upper_bound(bound);
-                    bucket.set_cumulative_count(count);
-                    bucket
-                };
-                let mut histogram = Histogram::default();
-                histogram.set_sample_count(latencies.count());
-                histogram.set_sample_sum(latencies.sum());
-                histogram.set_bucket(latencies.cumulative().map(bucket).collect());
-                metric.set_histogram(histogram);
-                MetricType::HISTOGRAM
-            }
-        };
-        let mut family = MetricFamily::default();
-        family.set_name(definition.name.to_owned());
-        family.set_help(definition.help.to_owned());
-        family.set_field_type(kind);
-        family.set_metric(vec![metric]);
-        family
-    }
-
-    #[test]
-    fn peers_are_written_as_the_prometheus_crate_writes_them() {
-        let mut latencies = LatencyHistogram::default();
-        for ms in [1, 300, 60_000] {
-            latencies.observe(Duration::from_millis(ms));
-        }
-        for labels in [
-            &[][..],
-            &[("peer", "a"), ("network", "all \\ \"said\"\nüber")],
-        ] {
-            for value in [0.0, 1.0, -2.5, 0.1, 1e-9, 1_764_363_600.25, 1e18, f64::NAN] {
-                for definition in ALL {
-                    let (text, series) = written(|writer| {
-                        writer.family(definition, |family| {
-                            let labels = labels.iter().copied();
-                            if definition.kind == Kind::Histogram {
-                                family.latencies(labels, &latencies, true);
-                            } else {
-                                family.sample(labels, value);
-                            }
-                        });
-                    });
-                    let families = [model(definition, labels, value, &latencies)];
-                    let expected = TextEncoder::new().encode_to_string(&families).unwrap();
-                    assert_eq!(text, expected);
-                    assert_eq!(series, samples(&text));
-                    let gathered = written(|writer| writer.gathered_family(&families[0]));
-                    assert_eq!(gathered, (text, series));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_registry_is_written_as_the_prometheus_crate_writes_it() {
-        let help = "A \"quoted\" \\ help\nof two lines.";
-        let registry = Registry::new();
-        let sent = IntCounterVec::new(Opts::new("sent_total", help), &["receiver"]).unwrap();
-        let ratio = GaugeVec::new(Opts::new("ratio", help), &["a", "b"]).unwrap();
-        let delay = HistogramOpts::new("delay_seconds", help).buckets(BUCKETS_SECONDS.to_vec());
-        let delay = prometheus::Histogram::with_opts(delay).unwrap();
-        let unused = IntCounterVec::new(Opts::new("unused_total", help), &["receiver"]).unwrap();
-        registry.register(Box::new(sent.clone())).unwrap();
-        registry.register(Box::new(ratio.clone())).unwrap();
-        registry.register(Box::new(delay.clone())).unwrap();
-        registry.register(Box::new(unused)).unwrap();
-        sent.with_label_values(&["a \\ \"b\"\nc"]).inc_by(7);
-        sent.with_label_values(&["d"]).inc();
-        for value in [-0.5, 1e-9, 1e18, f64::INFINITY] {
-            ratio
-                .with_label_values(&["x", &value.to_string()])
-                .set(value);
-        }
-        delay.observe(0.3);
-        delay.observe(60.0);
-
-        let families = registry.gather();
-        let (text, series) = written(|writer| {
-            for family in &families {
-                writer.gathered_family(family);
-            }
-        });
-        let expected = TextEncoder::new().encode_to_string(&families).unwrap();
-        assert_eq!(text, expected);
-        assert_eq!(series, samples(&text));
-    }
-
-    #[test]
-    fn a_family_without_samples_is_not_written() {
-        let (text, series) = written(|writer| writer.family(ALL[0], |_| ()));
-        assert_eq!((text.as_str(), series), ("", 0));
-    }
-
-    #[test]
-    fn a_long_text_is_handed_on_in_chunks() {
-        let (mut chunks, mut bytes) = (0, 0);
-        let mut out = |chunk: &str| {
-            chunks += 1;
-            bytes += chunk.len();
-        };
-        let mut writer = Writer::new(&mut out);
-        writer.family(ALL[0], |family| {
-            for _ in 0..10_000 {
-                family.integer([("peer", "a"), ("network", "n")], 1);
-            }
-        });
-        assert_eq!(writer.finish(), 10_000);
-        assert!(bytes > 4 * CHUNK_BYTES);
-        assert!(chunks > 4);
-    }
-}
+mod tests;

@@ -16,12 +16,19 @@ use futures_util::stream::{self, Stream, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use url::Url;
 
-use crate::metrics::{self, AgentFacts};
+use crate::metrics::{self, AgentFacts, Format};
 
 use super::AppState;
+use super::negotiation::{accepts_gzip, exposition_format};
 
-/// The text format version that the prometheus crate writes.
-const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The formats with their content types.
+const FORMATS: [(Format, &str); 2] = [
+    (Format::Text, "text/plain; version=0.0.4; charset=utf-8"),
+    (
+        Format::OpenMetrics,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    ),
+];
 
 /// Size of the pieces in which an exposition is decompressed: the text is about twenty times longer.
 const COMPRESSED_PIECE_BYTES: usize = 1 << 10;
@@ -29,13 +36,15 @@ const COMPRESSED_PIECE_BYTES: usize = 1 << 10;
 /// Why compressing into memory cannot fail.
 const INFALLIBLE: &str = "writing to a vector cannot fail";
 
-/// The exposition, shared by concurrent scrapes.
+/// The expositions, each shared by concurrent scrapes.
 #[derive(Clone, Debug)]
 pub(super) struct SharedExposition {
     state: AppState,
-    /// The exposition that is being written, if any.
-    in_progress: Arc<Mutex<Option<watch::Receiver<PartialExposition>>>>,
+    /// The expositions that are being written, in the order of [`FORMATS`].
+    in_progress: Arc<Mutex<InProgress>>,
 }
+
+type InProgress = [Option<watch::Receiver<PartialExposition>>; FORMATS.len()];
 
 /// The part of an exposition that is written so far. Kept compressed only: the text is about twenty
 /// times longer.
@@ -53,27 +62,27 @@ impl SharedExposition {
         }
     }
 
-    /// Returns the exposition that is being written, or starts a new one.
-    fn join_or_start(&self) -> watch::Receiver<PartialExposition> {
+    /// Returns the exposition that is being written in this one of the formats, or starts a new one.
+    fn join_or_start(&self, index: usize) -> watch::Receiver<PartialExposition> {
         let mut in_progress = self.in_progress();
         // An error means that its writer is gone.
-        if let Some(partial) = in_progress.as_ref()
+        if let Some(partial) = in_progress[index].as_ref()
             && partial.has_changed().is_ok()
         {
             return partial.clone();
         }
         let (sender, partial) = watch::channel(PartialExposition::default());
-        *in_progress = Some(partial.clone());
+        in_progress[index] = Some(partial.clone());
         let shared = self.clone();
         tokio::task::spawn_blocking(move || {
-            write_exposition(&shared.state, &sender);
+            write_exposition(&shared.state, FORMATS[index].0, &sender);
             // Later scrapes get a new exposition.
-            shared.in_progress().take();
+            shared.in_progress()[index].take();
         });
         partial
     }
 
-    fn in_progress(&self) -> MutexGuard<'_, Option<watch::Receiver<PartialExposition>>> {
+    fn in_progress(&self) -> MutexGuard<'_, InProgress> {
         self.in_progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -88,11 +97,14 @@ pub(super) async fn metrics(
     State(shared): State<SharedExposition>,
     headers: HeaderMap,
 ) -> Response {
+    let preferred = exposition_format(&headers);
+    let index = FORMATS.iter().position(|(format, _)| *format == preferred);
+    let index = index.unwrap_or_default();
     let response_headers = [
-        (header::CONTENT_TYPE, CONTENT_TYPE),
-        (header::VARY, "accept-encoding"),
+        (header::CONTENT_TYPE, FORMATS[index].1),
+        (header::VARY, "accept, accept-encoding"),
     ];
-    let compressed = chunks(shared.join_or_start());
+    let compressed = chunks(shared.join_or_start(index));
     if accepts_gzip(&headers) {
         let body = Body::from_stream(compressed);
         return (response_headers, [(header::CONTENT_ENCODING, "gzip")], body).into_response();
@@ -100,7 +112,7 @@ pub(super) async fn metrics(
     (response_headers, Body::from_stream(decompress(compressed))).into_response()
 }
 
-fn write_exposition(state: &AppState, partial: &watch::Sender<PartialExposition>) {
+fn write_exposition(state: &AppState, format: Format, partial: &watch::Sender<PartialExposition>) {
     let loaded = state.active_config.get();
     let facts = AgentFacts {
         vantage: loaded.config.vantage.clone(),
@@ -113,6 +125,7 @@ fn write_exposition(state: &AppState, partial: &watch::Sender<PartialExposition>
     // The cheapest level: Prometheus is usually close by, so bandwidth matters less than CPU time.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     metrics::write_exposition(
+        format,
         &state.fleet.snapshot(),
         &facts,
         loaded.config.detail,
@@ -168,48 +181,11 @@ fn decompress(
     texts.try_filter(|text| future::ready(!text.is_empty()))
 }
 
-/// Whether the client accepts gzip: it is listed, and not with `q=0`.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).into_iter();
-    let lists = values.filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let is_excluded = parts
-            .filter_map(|parameter| parameter.strip_prefix("q="))
-            .any(|weight| weight.parse() == Ok(0.0));
-        is_gzip && !is_excluded
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use futures_util::FutureExt;
 
     use super::*;
-
-    #[test]
-    fn gzip_is_used_only_for_clients_that_accept_it() {
-        for (accept_encoding, expected) in [
-            ("gzip", true),
-            ("deflate, GZIP;q=0.5", true),
-            ("identity", false),
-            ("gzip;q=0, identity", false),
-            ("gzip; q=0.000", false),
-            ("x-gzip-like", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(
-                header::ACCEPT_ENCODING,
-                HeaderValue::from_static(accept_encoding),
-            );
-            assert_eq!(accepts_gzip(&headers), expected, "{accept_encoding}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
 
     #[tokio::test]
     async fn a_client_that_joins_late_gets_all_chunks_as_they_are_written() {

@@ -4,6 +4,7 @@
 mod api;
 mod listener;
 mod metrics;
+mod negotiation;
 mod operator;
 mod pages;
 mod peer_names;

@@ -25,6 +25,7 @@ mod dashboards;
 mod evidence;
 mod network;
 mod notify;
+mod open_metrics;
 mod paging;
 mod pair;
 #[expect(dead_code, reason = "only rehearsals ask when something arrived")]

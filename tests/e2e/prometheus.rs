@@ -37,6 +37,10 @@ impl Prometheus {
         started
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
     /// Loads our rules once the agent has been scraped.
     pub(crate) async fn load_rules(&self) {
         self.0.load_rules(|rules| rules).await.unwrap();

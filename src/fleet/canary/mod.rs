@@ -58,6 +58,8 @@ pub struct CanaryRecord {
     pub peers: BTreeMap<String, CanaryPeer>,
     /// How often no transaction was sent, by the reason.
     pub skipped: BTreeMap<CanarySkip, u64>,
+    /// When these counters and those of the peers were at 0.
+    pub counting_since: SystemTime,
     /// Why none was sent the last time that one was due, and when; none if one was.
     pub last_skip: Option<(CanarySkip, SystemTime)>,
     /// Why none is sent at all.
@@ -93,6 +95,7 @@ impl CanaryRecord {
             daily_budget_copper: canary.daily_budget_copper,
             peers: BTreeMap::new(),
             skipped: BTreeMap::new(),
+            counting_since: SystemTime::now(),
             last_skip: None,
             refusal: None,
             funds: None,

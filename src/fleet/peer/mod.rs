@@ -67,6 +67,8 @@ pub struct PeerRecord {
     pub conditions: BTreeSet<Condition>,
     /// Since when each of them has had its cause, as far as the agent saw it.
     pub condition_since: BTreeMap<Condition, SystemTime>,
+    /// When the counters were at 0.
+    pub counting_since: SystemTime,
     /// Polls that say something about the peer.
     pub polls: u64,
     /// Those of them that were not good.
@@ -148,6 +150,7 @@ impl PeerRecord {
             health: Health::Unknown,
             conditions: BTreeSet::new(),
             condition_since: BTreeMap::new(),
+            counting_since: SystemTime::now(),
             polls: 0,
             poll_failures: 0,
             transitions: [0; Health::ALL.len()],

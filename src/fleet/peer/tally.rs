@@ -1,7 +1,7 @@
 //! Counters of polls: of one endpoint, or of all endpoints with one transport in a network.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::failure::Reason;
 use crate::fleet::EndpointObservation;
@@ -56,8 +56,10 @@ impl LatencyHistogram {
 }
 
 /// Counters of polls.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tally {
+    /// When all of them were at 0.
+    pub since: SystemTime,
     /// Polls; retries are not counted.
     pub attempts: u64,
     /// Failed polls by the reason of the last attempt; reasons that never occurred are absent.
@@ -72,6 +74,21 @@ pub struct Tally {
     pub ignored: u64,
     /// Durations of successful polls.
     pub latencies: LatencyHistogram,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            since: SystemTime::now(),
+            attempts: 0,
+            failures: BTreeMap::new(),
+            retries: 0,
+            reconnects: 0,
+            replaced: 0,
+            ignored: 0,
+            latencies: LatencyHistogram::default(),
+        }
+    }
 }
 
 impl Tally {

@@ -9,7 +9,7 @@ use convex_peer_monitor::fleet::{
     ConfiguredIdentity, Health, SavedCertificate, SavedEndpoint, SavedFleet, SavedOrder, SavedPeer,
     SavedRegistrations, Streak, UnixMillis,
 };
-use convex_peer_monitor::metrics::{AgentFacts, write_exposition};
+use convex_peer_monitor::metrics::{AgentFacts, Format, write_exposition};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -187,7 +187,7 @@ proptest! {
         };
         let mut text = String::new();
         let registry = prometheus::Registry::new();
-        write_exposition(&snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
+        write_exposition(Format::Text, &snapshot, &facts, Detail::Full, &registry, &mut |piece| text.push_str(piece));
         prop_assert!(text.contains("convex_peer_health"));
     }
 }
