@@ -87,15 +87,21 @@ pub(super) const WEB_FILE: Keys = keys_at(
         "tls_server_config",
         "http_server_config",
         "basic_auth_users",
+        "rate_limit",
     ],
 );
+
+pub(super) const RATE_LIMIT: Keys = keys_at("rate_limit", &["interval", "burst"]);
 
 pub(super) const TLS_SERVER: Keys = keys_at(
     "tls_server_config",
     &[
+        "cert",
         "cert_file",
+        "key",
         "key_file",
         "client_auth_type",
+        "client_ca",
         "client_ca_file",
         "client_allowed_sans",
         "min_version",

@@ -77,7 +77,7 @@ pub use slo::Slo;
 pub use status::{Colour, Logo, LogoKind, Palette, Published, Status, StatusLink, Theme};
 pub use vantages::Vantage;
 pub use verdicts::Thresholds;
-pub use web::{LoadedTls, PasswordHash, Tls, Web};
+pub use web::{LoadedTls, PasswordHash, RateLimit, Tls, Web};
 
 /// Default listen address.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18880);

@@ -3,19 +3,21 @@
 
 mod client_certificate;
 mod password;
+mod pem;
 mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::file_read::read_file;
-use super::keys::{HTTP_SERVER, WEB, WEB_FILE};
+use super::keys::{HTTP_SERVER, RATE_LIMIT, WEB, WEB_FILE};
 use super::load::decode_utf8;
-use super::scalar::{boolean, user_name};
+use super::scalar::{DAY, boolean, count, duration_or_zero, user_name};
 use super::secret_file::is_world_readable;
 use super::section::Section;
 use super::source::{Reported, Source};
@@ -27,6 +29,12 @@ pub use tls::{LoadedTls, Tls};
 
 /// Largest web configuration file, bytes: thousands of users.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Shortest interval between requests that can be configured.
+const MIN_RATE_INTERVAL: Duration = Duration::from_micros(1);
+
+/// Largest burst of requests.
+const MAX_BURST: u32 = 1_000_000;
 
 /// Headers that the file can set, as in Prometheus.
 const HEADERS: [HeaderName; 5] = [
@@ -50,6 +58,17 @@ pub struct Web {
     pub http2: bool,
     /// Headers sent with every response, replacing the agent's own.
     pub headers: HeaderMap,
+    /// How many requests are answered; `None`: all.
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// How many requests of all clients together are answered: a token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Time between two requests in the long run; more than 0.
+    pub interval: Duration,
+    /// Requests that may come at once after a pause; at least 1.
+    pub burst: u32,
 }
 
 impl Default for Web {
@@ -60,6 +79,7 @@ impl Default for Web {
             users: BTreeMap::new(),
             http2: true,
             headers: HeaderMap::new(),
+            rate_limit: None,
         }
     }
 }
@@ -146,13 +166,35 @@ fn read_file_keys(source: &Source, root: &Node) -> Result<Web, Reported> {
     let http2 = http2.map(|http2| http2.unwrap_or(true));
     let tls = tls::tls(&file, http2.unwrap_or(true));
     let users = users(&file);
+    let rate_limit = rate_limit(&file);
     Ok(Web {
         config_file: None,
         tls: tls?,
         users: users?,
         http2: http2?,
         headers: headers?,
+        rate_limit: rate_limit?,
     })
+}
+
+/// Reads `rate_limit`; `None` if its interval is 0, as in Prometheus.
+fn rate_limit(file: &Section) -> Result<Option<RateLimit>, Reported> {
+    let Some(section) = file.section("rate_limit", &RATE_LIMIT)? else {
+        return Ok(None);
+    };
+    let interval = section.require("interval", |value| {
+        duration_or_zero(value, MIN_RATE_INTERVAL..=DAY)
+    });
+    let burst = section.read("burst", |value| count(value, 0..=MAX_BURST));
+    let (interval, burst) = (interval?, burst?.unwrap_or(0));
+    let Some(interval) = interval else {
+        return Ok(None);
+    };
+    if burst == 0 {
+        let message = "at least 1 is needed with an interval, else every request is refused";
+        return Err(section.report_value("burst", message));
+    }
+    Ok(Some(RateLimit { interval, burst }))
 }
 
 fn users(file: &Section) -> Result<BTreeMap<String, PasswordHash>, Reported> {

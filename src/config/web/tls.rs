@@ -2,12 +2,11 @@
 //! files, which may be replaced at any time.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
@@ -17,17 +16,14 @@ use rustls::{
 };
 use sha3::{Digest, Sha3_256};
 
-use super::super::file_read::read_file;
 use super::super::keys::TLS_SERVER;
 use super::super::scalar::{boolean, choice};
-use super::super::secret_file::{is_world_readable, world_readable_warning};
+use super::super::secret_file::world_readable_warning;
 use super::super::section::Section;
 use super::super::source::Reported;
 use super::super::value::Value;
 use super::client_certificate::NameVerifier;
-
-/// Largest file, bytes; the root certificates of an operating system take a quarter of it.
-const MAX_BYTES: u64 = 1 << 20;
+use super::pem::{self, Pem, Unusable, parse_certificates};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -41,10 +37,10 @@ pub struct Tls {
 /// The keys of `tls_server_config`.
 #[derive(Clone, Debug, PartialEq)]
 struct Settings {
-    cert_file: PathBuf,
-    key_file: PathBuf,
+    cert: Pem,
+    key: Pem,
     client_auth: ClientAuth,
-    client_ca_file: Option<PathBuf>,
+    client_ca: Option<Pem>,
     /// Empty: certificates with any name are accepted.
     allowed_names: Vec<String>,
     versions: Vec<ProtocolVersion>,
@@ -73,13 +69,6 @@ pub struct LoadedTls {
     fingerprint: [u8; 32],
     server: Arc<ServerConfig>,
     key_world_readable: bool,
-}
-
-/// Why a file is unusable.
-struct Unusable {
-    /// The configuration key that names the file.
-    key: &'static str,
-    message: String,
 }
 
 impl Tls {
@@ -136,9 +125,9 @@ pub(super) fn tls(file: &Section, http2: bool) -> Result<Option<Tls>, Reported> 
     let Some(section) = file.section("tls_server_config", &TLS_SERVER)? else {
         return Ok(None);
     };
-    let cert_file = section.require("cert_file", Value::path);
-    let key_file = section.require("key_file", Value::path);
-    let client_ca_file = section.read("client_ca_file", Value::path);
+    let cert = Pem::require(&section, &pem::CERT);
+    let key = Pem::require(&section, &pem::KEY);
+    let client_ca = Pem::read(&section, &pem::CLIENT_CA);
     let client_auth = section.read("client_auth_type", client_auth);
     let allowed_names = list(&section, "client_allowed_sans", Value::text);
     let versions = versions(&section);
@@ -147,10 +136,10 @@ pub(super) fn tls(file: &Section, http2: bool) -> Result<Option<Tls>, Reported> 
     let prefer_server_order = section.read("prefer_server_cipher_suites", boolean);
 
     let settings = Settings {
-        cert_file: cert_file?,
-        key_file: key_file?,
+        cert: cert?,
+        key: key?,
         client_auth: client_auth?.unwrap_or(ClientAuth::None),
-        client_ca_file: client_ca_file?,
+        client_ca: client_ca?,
         allowed_names: allowed_names?,
         versions: versions?,
         suites: complete_suites(suites?),
@@ -162,11 +151,11 @@ pub(super) fn tls(file: &Section, http2: bool) -> Result<Option<Tls>, Reported> 
     match settings.load_if_changed(None) {
         Ok(Some(initial)) => {
             if initial.key_world_readable {
-                let position = section
-                    .value_position("key_file")
-                    .unwrap_or(section.position);
-                let file = format!("{:?}", settings.key_file.to_string_lossy());
-                section.source.warn(position, world_readable_warning(&file));
+                let position = section.value_position(settings.key.key);
+                let warning = world_readable_warning(&settings.key.quoted());
+                section
+                    .source
+                    .warn(position.unwrap_or(section.position), warning);
             }
             Ok(Some(Tls { settings, initial }))
         }
@@ -180,13 +169,13 @@ fn check_client_auth(section: &Section, settings: &Settings) -> Result<(), Repor
     if settings.client_auth == ClientAuth::None {
         let message = "has no effect without client certificates; set client_auth_type to \
                        RequireAndVerifyClientCert or VerifyClientCertIfGiven, or remove it";
-        if settings.client_ca_file.is_some() {
-            return Err(section.report_key("client_ca_file", message));
+        if let Some(ca) = &settings.client_ca {
+            return Err(section.report_key(ca.key, message));
         }
         if !settings.allowed_names.is_empty() {
             return Err(section.report_key("client_allowed_sans", message));
         }
-    } else if settings.client_ca_file.is_none() {
+    } else if settings.client_ca.is_none() {
         let message = "is missing; add it, to verify client certificates";
         return Err(section.report_key("client_ca_file", message));
     }
@@ -286,16 +275,9 @@ fn group(value: &Value) -> Result<NamedGroup, String> {
 impl Settings {
     /// Loads the files; `None` if they have not changed since `known`.
     fn load_if_changed(&self, known: Option<&LoadedTls>) -> Result<Option<LoadedTls>, Unusable> {
-        let read = |key, path: &PathBuf| {
-            read_file(path, MAX_BYTES).map_err(|error| Unusable {
-                key,
-                message: format!("cannot read {:?}: {error}", path.to_string_lossy()),
-            })
-        };
-        let (certificate, _) = read("cert_file", &self.cert_file)?;
-        let (key, key_metadata) = read("key_file", &self.key_file)?;
-        let ca = self.client_ca_file.as_ref();
-        let ca = ca.map(|path| read("client_ca_file", path)).transpose()?;
+        let (certificate, _) = self.cert.load()?;
+        let (key, key_world_readable) = self.key.load()?;
+        let ca = self.client_ca.as_ref().map(Pem::load).transpose()?;
         let ca = ca.map(|(ca, _)| ca);
         let mut digest = Sha3_256::new();
         for file in [Some(&certificate), Some(&key), ca.as_ref()] {
@@ -311,7 +293,7 @@ impl Settings {
         Ok(Some(LoadedTls {
             fingerprint,
             server: Arc::new(server),
-            key_world_readable: is_world_readable(&key_metadata),
+            key_world_readable,
         }))
     }
 
@@ -322,9 +304,9 @@ impl Settings {
         ca: Option<&[u8]>,
     ) -> Result<ServerConfig, Unusable> {
         let unusable = |key| move |message: String| Unusable { key, message };
-        let chain = parse_certificates(certificate).map_err(unusable("cert_file"))?;
+        let chain = parse_certificates(certificate).map_err(unusable(self.cert.key))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| Unusable {
-            key: "key_file",
+            key: self.key.key,
             message: format!(
                 "contains no private key ({error}); expected PEM with `-----BEGIN PRIVATE KEY-----`"
             ),
@@ -333,7 +315,7 @@ impl Settings {
         let verifier = match ca {
             Some(ca) => self
                 .verifier(ca, &provider)
-                .map_err(unusable("client_ca_file"))?,
+                .map_err(unusable(self.client_ca.as_ref().map_or("", |ca| ca.key)))?,
             None => WebPkiClientVerifier::no_client_auth(),
         };
         let versions: Vec<_> = VERSIONS
@@ -346,7 +328,7 @@ impl Settings {
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(|error| {
-                unusable("key_file")(format!("does not match the certificate: {error}"))
+                unusable(self.key.key)(format!("does not match the certificate: {error}"))
             })?;
         server.ignore_client_order = self.prefer_server_order;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -393,16 +375,4 @@ impl Settings {
             allowed_names: self.allowed_names.clone(),
         }))
     }
-}
-
-/// Parses the certificates in PEM; at least one.
-fn parse_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = read.map_err(|error| format!("is not PEM: {error}"))?;
-    if certificates.is_empty() {
-        return Err(
-            "contains no certificate; expected PEM with `-----BEGIN CERTIFICATE-----`".to_owned(),
-        );
-    }
-    Ok(certificates)
 }

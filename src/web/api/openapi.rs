@@ -75,6 +75,11 @@ fn add_listener_responses(description: &mut Value) {
         "description": "The Host header does not name this host. Only on a loopback address.",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
+    let too_many = json!({
+        "description": "Requested again too soon.",
+        "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait before trying again." } },
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
     let busy = json!({
         "description": "Too many connections, or too many password checks in progress.",
         "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait before trying again." } },
@@ -88,6 +93,7 @@ fn add_listener_responses(description: &mut Value) {
             responses.insert("401".to_owned(), unauthorized.clone());
             responses.insert("413".to_owned(), too_large.clone());
             responses.insert("421".to_owned(), misdirected.clone());
+            responses.entry("429").or_insert_with(|| too_many.clone());
             responses.entry("503").or_insert_with(|| busy.clone());
         }
     }

@@ -25,6 +25,7 @@ use super::client::RecentClients;
 use super::connection::{CloseConnection, ConnectionInfo};
 use super::host;
 use super::passwords::{PasswordCheck, Passwords};
+use super::rate_limiter::RateLimiter;
 
 /// Routes answered without authentication, for health checks. They disclose nothing else.
 const PUBLIC_PATHS: [&str; 2] = ["/-/healthy", "/-/ready"];
@@ -64,6 +65,7 @@ pub(in crate::web) struct ListenerPolicy {
     pub(super) web: Arc<Web>,
     pub(super) certificates: Option<Certificates>,
     passwords: Passwords,
+    rate_limiter: Option<RateLimiter>,
 }
 
 /// Why a request is refused before it reaches a route.
@@ -130,6 +132,10 @@ impl Authenticator {
         if self.is_public(request.uri.path()) {
             return Ok(None);
         }
+        // Before passwords, whose checks are expensive.
+        if let Some(limiter) = &policy.rate_limiter {
+            limiter.take().map_err(Refusal::too_many_requests)?;
+        }
         let connection = request.extensions.get::<ConnectionInfo>();
         let Some(connection) = connection.filter(|connection| !connection.is_overflow) else {
             return Err(Refusal::overloaded("too many connections; try again later"));
@@ -178,6 +184,7 @@ impl ListenerPolicy {
         Self {
             certificates: web.tls.clone().map(Certificates::new),
             passwords: Passwords::new(Arc::clone(web), Arc::clone(known)),
+            rate_limiter: web.rate_limit.map(RateLimiter::new),
             web: Arc::clone(web),
         }
     }
@@ -239,6 +246,15 @@ impl Refusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
             reason: reason.into(),
             retry_after: Some(RETRY_AFTER),
+        }
+    }
+
+    fn too_many_requests(wait: Duration) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            reason: "too many requests: more than `rate_limit` of web.config_file allows".into(),
+            // Whole seconds are sent; 0 would be at once.
+            retry_after: Some(Duration::from_secs(wait.as_secs() + 1)),
         }
     }
 

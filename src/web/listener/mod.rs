@@ -10,6 +10,7 @@ mod host;
 pub(super) mod log_limit;
 mod password_queue;
 mod passwords;
+mod rate_limiter;
 mod reserved_fds;
 mod response_body;
 mod slots;

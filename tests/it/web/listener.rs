@@ -388,6 +388,42 @@ async fn configured_headers_replace_the_default_ones() {
 }
 
 #[tokio::test]
+async fn requests_beyond_the_rate_limit_are_refused_before_their_passwords_are_checked() {
+    let hash = bcrypt::hash("s3cret", BCRYPT_COST).unwrap();
+    let site = Site::start(&format!(
+        "basic_auth_users: {{ a: '{hash}' }}\nrate_limit: {{ interval: 1h, burst: 2 }}\n"
+    ))
+    .await;
+    let client = http_client(&HttpOptions::default(), DEADLINE).unwrap();
+    let get = async |path: &str| client.get(site.plain_url(path)).send().await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(get("/").await.status(), StatusCode::UNAUTHORIZED);
+    }
+    let refused = get("/").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=3600).contains(&wait), "{wait}");
+    assert!(
+        refused
+            .text()
+            .await
+            .unwrap()
+            .contains("`rate_limit` of web.config_file")
+    );
+    let refused = get("/api/v1/peers").await;
+    assert_eq!(
+        refused.headers()["content-type"],
+        "application/problem+json"
+    );
+    // Health checks restart agents that are well otherwise.
+    assert_eq!(get("/-/healthy").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn healthcheck_needs_no_password_and_no_matching_certificate() {
     let site = Site::start(&format!("{TLS}{}", users(&[("ann", "right")]))).await;
     assert_eq!(healthcheck(&site, &[]).await, Some(0));
