@@ -1,8 +1,6 @@
 //! Log lines about the active configuration.
 
-use std::net::SocketAddr;
-
-use crate::config::{Capacity, Config, Cost, DescriptorLimit};
+use crate::config::{Capacity, Config, Cost, DescriptorLimit, Listen};
 
 /// One line for `systemctl status`: numbers of peers and networks.
 pub(super) fn summary(config: &Config) -> String {
@@ -11,7 +9,7 @@ pub(super) fn summary(config: &Config) -> String {
 }
 
 /// Logs that monitoring starts, and the warnings about `config`.
-pub(super) fn log_start(config: &Config, address: SocketAddr) {
+pub(super) fn log_start(config: &Config, address: &Listen) {
     tracing::info!(
         peers = config.peers.len(),
         networks = config.networks.len(),
@@ -25,7 +23,7 @@ pub(super) fn log_start(config: &Config, address: SocketAddr) {
 }
 
 /// Logs what is valid but unwise about `config`, listening at `address`.
-pub(super) fn log_warnings(config: &Config, address: SocketAddr) {
+pub(super) fn log_warnings(config: &Config, address: &Listen) {
     for warning in config.warnings.lines() {
         tracing::warn!("{warning}");
     }

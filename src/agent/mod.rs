@@ -14,12 +14,11 @@ pub mod state_file;
 pub mod state_writer;
 pub mod systemd;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use convex_client::reload_system_roots;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -27,8 +26,8 @@ use tokio::time::timeout;
 
 use crate::alerting::delivery::{Dependencies, Outbox};
 use crate::alerting::{self, OperatorActions, SaveRequest, TransitionReport};
-use crate::config::Config;
 use crate::config::active::ActiveConfig;
+use crate::config::{Config, Listen};
 use crate::fleet::Fleet;
 use crate::history::{EventKind, History};
 use crate::poller::PeerCommands;
@@ -36,7 +35,7 @@ use crate::self_check::{self, Plan};
 use crate::supervisor::liveness::Part;
 use crate::supervisor::{LostTask, Supervisor};
 use crate::survey::discovery::ScanResult;
-use crate::web::{self, AppState, ReloadRequest};
+use crate::web::{self, AppState, Listener, ReloadRequest};
 
 use components::Components;
 use log_config::{log_descriptor_limit, log_start, log_warnings, summary};
@@ -58,12 +57,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
 pub async fn run(
     source: Source,
     config: Config,
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     (reloads, reload_requests): (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     supervisor: Supervisor,
 ) -> anyhow::Result<()> {
     let stop = supervisor.stop().clone();
-    let starting = Agent::start(source, config, listener, reloads, supervisor.clone());
+    let listeners = listeners.into();
+    let starting = Agent::start(source, config, listeners, reloads, supervisor.clone());
     // The start waits for the disk, which may hang.
     let outcome = match stop.run_until_cancelled(starting).await {
         Some(agent) => {
@@ -78,6 +78,27 @@ pub async fn run(
     Ok(outcome?)
 }
 
+/// The sockets that the agent serves.
+#[derive(Debug)]
+pub struct Listeners {
+    /// That of the agent's own pages, metrics and API.
+    pub own: Listener,
+    /// That of the status page; none: the agent binds it if the configuration says where.
+    pub status: Option<Listener>,
+}
+
+impl From<Listener> for Listeners {
+    fn from(own: Listener) -> Self {
+        Self { own, status: None }
+    }
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(own: TcpListener) -> Self {
+        Listener::from(own).into()
+    }
+}
+
 /// A configuration that is being loaded.
 type Loading = Pin<Box<dyn Future<Output = Result<Config, String>> + Send>>;
 
@@ -85,7 +106,7 @@ type Loading = Pin<Box<dyn Future<Output = Result<Config, String>> + Send>>;
 struct Agent {
     source: Source,
     active: Arc<ActiveConfig>,
-    address: SocketAddr,
+    address: Listen,
     components: Components,
     scans: mpsc::Receiver<ScanResult>,
     self_check_plan: watch::Sender<Plan>,
@@ -96,11 +117,11 @@ impl Agent {
     async fn start(
         source: Source,
         config: Config,
-        listener: TcpListener,
+        listeners: Listeners,
         reloads: mpsc::Sender<ReloadRequest>,
         supervisor: Supervisor,
     ) -> anyhow::Result<Self> {
-        let address = listener.local_addr()?;
+        let address = listeners.own.address()?;
         let AgentMetrics {
             registry,
             timing,
@@ -143,7 +164,7 @@ impl Agent {
             &supervisor,
         );
         components.apply(&config);
-        log_start(&config, address);
+        log_start(&config, &address);
         log_descriptor_limit(&config);
 
         let (self_check_plan, plans) = watch::channel(Plan::new(&config));
@@ -163,7 +184,7 @@ impl Agent {
             prefix,
             config_file: source.file.clone(),
         };
-        start_status_page(&active.get().config, &state, &supervisor).await?;
+        start_status_page(&active.get().config, listeners.status, &state, &supervisor).await?;
         let report = alert_events::recorder(Arc::clone(&history), Arc::clone(&fleet));
         let liveness = supervisor.liveness().clone();
         supervisor.start("liveness", move || liveness.clone().watch());
@@ -177,8 +198,8 @@ impl Agent {
             saves,
             (actions, report),
         );
-        let server = web::Server::new(state, address.ip());
-        supervisor.start_essential("web server", server.serve(listener));
+        let server = web::Server::new(state, address.is_local());
+        supervisor.start_essential("web server", server.serve(listeners.own));
         Ok(Self {
             source,
             active,
@@ -238,7 +259,7 @@ impl Agent {
         let outcome = reload::apply(loaded, &mut self.components, &self.active);
         let active = self.active.get();
         if outcome.is_ok() {
-            log_warnings(&active.config, self.address);
+            log_warnings(&active.config, &self.address);
         }
         self.self_check_plan.send_replace(Plan::new(&active.config));
         outcome
@@ -274,21 +295,28 @@ async fn start_state_writer(
     Some(saves)
 }
 
-/// Starts to serve the status page, if the configuration says where.
+/// Starts to serve the status page, on the socket that was passed or where the configuration says.
 async fn start_status_page(
     config: &Config,
+    passed: Option<Listener>,
     state: &AppState,
     supervisor: &Supervisor,
 ) -> anyhow::Result<()> {
-    let Some(address) = config.status.as_ref().and_then(|status| status.listen) else {
-        return Ok(());
+    let status = config.status.as_ref();
+    let listener = match (passed, status.and_then(|status| status.listen.as_ref())) {
+        (None, None) => return Ok(()),
+        (Some(_), _) if status.is_none() => bail!(
+            "a socket for the status page was passed, but there is no status page; add `status` to \
+             the configuration, or remove the socket unit"
+        ),
+        (Some(passed), _) => passed,
+        (None, Some(listen)) => Listener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen} for the status page; choose another `status.listen`")
+        })?,
     };
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} for the status page; choose another `status.listen`")
-    })?;
-    let address = listener.local_addr()?;
+    let address = listener.address()?;
     tracing::info!(listen = %address, "serving the status page to everybody");
-    let server = web::StatusServer::new(state, address.ip());
+    let server = web::StatusServer::new(state, address.is_local());
     supervisor.start_essential("status page", server.serve(listener));
     Ok(())
 }

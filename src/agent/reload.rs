@@ -106,7 +106,7 @@ fn warn_restart_needed(before: &Config, config: &Config) {
     if config.external_url != before.external_url {
         tracing::warn!("external_url changed; restart the agent to apply it");
     }
-    let status_listen = |config: &Config| config.status.as_ref().and_then(|it| it.listen);
+    let status_listen = |config: &Config| config.status.as_ref().and_then(|it| it.listen.clone());
     if status_listen(config) != status_listen(before) {
         tracing::warn!("status.listen changed; restart the agent to apply it");
     }

@@ -1,11 +1,88 @@
-//! Notifies a service manager as in `sd_notify(3)`; does nothing when there is none.
+//! Notifies a service manager as in `sd_notify(3)`, and takes the sockets that it passes; does
+//! nothing when there is none.
 
+use std::env;
+use std::io;
 use std::time::Duration;
 
+use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::supervisor::liveness::Liveness;
+use crate::web::Listener;
+
+/// `FileDescriptorName` of the socket of the status page.
+const STATUS_SOCKET: &str = "status";
+
+/// Sockets that a service manager passed, as in `sd_listen_fds(3)`.
+#[derive(Default)]
+pub struct PassedSockets {
+    /// For the agent's own pages, metrics and API.
+    pub own: Option<PassedSocket>,
+    /// For the status page.
+    pub status: Option<PassedSocket>,
+}
+
+/// A listening socket that a service manager passed.
+#[derive(Debug)]
+pub enum PassedSocket {
+    /// Of TCP.
+    Tcp(std::net::TcpListener),
+    /// Of a Unix socket, whose file belongs to the service manager.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl PassedSockets {
+    /// Takes the sockets. Changes the environment, so no other thread may run yet.
+    ///
+    /// # Errors
+    /// A descriptor is not a listening stream socket, or there are more sockets than uses.
+    pub fn take() -> io::Result<Self> {
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut passed = ListenFd::from_env();
+        let mut sockets = Self::default();
+        for index in 0..passed.len() {
+            let name = names.next().unwrap_or_default();
+            let (place, purpose) = if name == STATUS_SOCKET {
+                (&mut sockets.status, "the status page")
+            } else {
+                (&mut sockets.own, "the agent")
+            };
+            if place.is_some() {
+                return Err(io::Error::other(format!(
+                    "the service manager passed two sockets for {purpose}; pass one, and one with \
+                     `FileDescriptorName={STATUS_SOCKET}` for the status page"
+                )));
+            }
+            *place = match passed.take_unix_listener(index) {
+                Ok(socket) => socket.map(PassedSocket::Unix),
+                Err(_) => passed.take_tcp_listener(index)?.map(PassedSocket::Tcp),
+            };
+        }
+        Ok(sockets)
+    }
+}
+
+impl PassedSocket {
+    /// Makes it a listener of the runtime.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn into_listener(self) -> io::Result<Listener> {
+        Ok(match self {
+            Self::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                tokio::net::TcpListener::from_std(socket)?.into()
+            }
+            Self::Unix(socket) => {
+                socket.set_nonblocking(true)?;
+                tokio::net::UnixListener::from_std(socket)?.into()
+            }
+        })
+    }
+}
 
 /// Notifies that the agent serves, or serves again after a reload; `systemctl status` shows
 /// `status`.

@@ -1,6 +1,5 @@
 //! Definition of the command line: commands, options and their help.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +7,10 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::agent::logging::{LogFormat, LogLevel};
+use crate::config::Listen;
 use crate::config::shard::Shard;
 
+use super::agent_url::AgentUrl;
 use super::operate::{
     AckArgs, ActionsArgs, IncidentArgs, MaintenanceArgs, SilenceArgs, StatusArgs,
 };
@@ -147,9 +148,9 @@ pub(super) struct RunArgs {
     /// Configuration file [default: ./convex-peer-monitor.yml, /etc/convex-peer-monitor/config.yml, else Protonet's public peer]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
-    /// Listen address, such as 127.0.0.1:18880 [default: as configured]
+    /// Where to listen, such as 127.0.0.1:18880 or unix:/run/agent.sock [default: as configured]
     #[arg(long, value_name = "ADDR")]
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Listen>,
     /// Poll only part I of the configured peers, split across N agents, such as 1/4
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,
@@ -349,9 +350,9 @@ pub(super) struct SimulateArgs {
   convex-peer-monitor healthcheck
   convex-peer-monitor healthcheck --url https://127.0.0.1:18880/-/healthy")]
 pub(super) struct HealthcheckArgs {
-    /// URL of the agent's health route
+    /// URL of the agent's health route, or unix:PATH of its Unix socket
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:18880/-/healthy", value_hint = ValueHint::Url)]
-    pub(super) url: url::Url,
+    pub(super) url: AgentUrl,
     /// Client certificate (PEM), if the agent requires one
     #[arg(long, value_name = "FILE", requires = "key_file", value_hint = ValueHint::FilePath)]
     pub(super) cert_file: Option<PathBuf>,

@@ -136,7 +136,7 @@ fn build_server(config: &Config) -> io::Result<()> {
         prefix: config.path_prefix().into(),
         config_file: None,
     };
-    drop(Server::new(state, config.listen.ip()));
+    drop(Server::new(state, config.listen.is_local()));
     Ok(())
 }
 
@@ -191,7 +191,7 @@ fn status_page(config: &Config) -> Option<String> {
     let status = config.status.as_ref()?;
     let published = status.networks.iter().chain(&status.peers);
     let names: Vec<String> = published.map(|it| format!("{:?}", it.name)).collect();
-    let place = match status.listen {
+    let place = match &status.listen {
         Some(address) => format!("served to everybody at {address}"),
         None => "served only by what `status export` writes".to_owned(),
     };
@@ -203,7 +203,7 @@ fn warnings(config: &Config) -> Vec<String> {
     let warnings = config.warnings.lines();
     warnings
         .chain(Capacity::of_config(config).warnings())
-        .chain(config.web.exposure_warning(config.listen))
+        .chain(config.web.exposure_warning(&config.listen))
         .chain(config.status_warning())
         .collect()
 }

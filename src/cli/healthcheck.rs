@@ -11,7 +11,6 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use url::Position;
 
 use crate::config::read_file;
 
@@ -26,16 +25,19 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 pub(super) fn healthcheck(args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     let tls = tls_config(args.cert_file.as_deref().zip(args.key_file.as_deref()))?;
-    // Without user name, password and query.
-    let shown = &args.url[Position::BeforeHost..Position::AfterPath];
+    let shown = &args.url;
     runtime()?.block_on(async {
-        let response = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if let Some(path) = args.url.socket() {
+            client = client.unix_socket(path);
+        }
+        let response = client
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .tls_backend_preconfigured(tls)
             .build()?
-            .get(args.url.clone())
+            .get(args.url.url("/-/healthy"))
             .send()
             .await
             .map_err(reqwest::Error::without_url)

@@ -1,5 +1,6 @@
 //! The command line: parses it and runs a command.
 
+mod agent_url;
 mod args;
 pub mod check_config;
 pub mod decode;

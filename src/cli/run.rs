@@ -5,17 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use convex_client::reload_system_roots;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::logging;
-use crate::agent::systemd;
-use crate::agent::{self, Source};
-use crate::config::{self, DescriptorLimit};
+use crate::agent::systemd::{self, PassedSocket, PassedSockets};
+use crate::agent::{self, Listeners, Source};
+use crate::config::{self, DescriptorLimit, Listen};
 use crate::supervisor::Supervisor;
-use crate::web::ReloadRequest;
+use crate::web::{Listener, ReloadRequest};
 
 use super::args::RunArgs;
 use super::{BAD_CONFIG, runtime};
@@ -24,11 +23,14 @@ use super::{BAD_CONFIG, runtime};
 const QUEUED_RELOADS: usize = 1;
 
 pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    // Before there are other threads.
+    let passed = PassedSockets::take();
     logging::init(args.log_format, args.log_level);
     raise_descriptor_limit();
+    let passed = passed.context("cannot use the sockets that the service manager passed")?;
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
-        let outcome = start(args).await;
+        let outcome = start(args, passed).await;
         logging::flush().await;
         outcome
     });
@@ -38,7 +40,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Loads the configuration and runs the agent, until a signal stops it.
-async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
+async fn start(args: RunArgs, passed: PassedSockets) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install()?;
     let source = Source {
         file: args.config.or_else(config::find),
@@ -68,10 +70,8 @@ async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
             "no configuration file found; using the built-in default, Protonet's public peer"
         );
     }
-    let address = args.listen.unwrap_or(config.listen);
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; choose another address with --listen or `listen:`")
-    })?;
+    let listen = args.listen.as_ref().unwrap_or(&config.listen);
+    let listeners = listeners(passed, listen).await?;
     let supervisor = Supervisor::new(CancellationToken::new());
     let (reloads, reload_requests) = mpsc::channel(QUEUED_RELOADS);
     let liveness = supervisor.liveness().clone();
@@ -81,12 +81,31 @@ async fn start(args: RunArgs) -> anyhow::Result<ExitCode> {
     agent::run(
         source,
         config,
-        listener,
+        listeners,
         (reloads, reload_requests),
         supervisor,
     )
     .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the sockets that a service manager passed, or binds one at `listen`.
+async fn listeners(passed: PassedSockets, listen: &Listen) -> anyhow::Result<Listeners> {
+    let own = match passed.own {
+        Some(socket) => {
+            let own = socket.into_listener()?;
+            tracing::info!(
+                listen = %own.address()?,
+                "listening on the socket that the service manager passed; `listen` has no effect"
+            );
+            own
+        }
+        None => Listener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}; choose another address with --listen or `listen:`")
+        })?,
+    };
+    let status = passed.status.map(PassedSocket::into_listener).transpose()?;
+    Ok(Listeners { own, status })
 }
 
 /// The signals that the agent handles, from its creation on.

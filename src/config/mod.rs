@@ -22,6 +22,7 @@ mod http_options;
 mod keys;
 mod labels;
 mod limits;
+mod listen;
 mod load;
 mod maintenance;
 mod networks;
@@ -59,6 +60,7 @@ pub use http_options::HttpOptions;
 pub use keys::keys;
 pub(crate) use keys::nearest;
 pub use limits::Limits;
+pub use listen::Listen;
 pub use load::{embedded, find, load, parse};
 pub use maintenance::Window;
 pub use networks::Network;
@@ -80,13 +82,13 @@ pub use verdicts::Thresholds;
 pub use web::{LoadedTls, PasswordHash, RateLimit, Tls, Web};
 
 /// Default listen address.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18880);
+const DEFAULT_LISTEN: Listen = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 18880));
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Listen address of the agent's HTTP server.
-    pub listen: SocketAddr,
+    /// Where the agent's HTTP server listens.
+    pub listen: Listen,
     /// URL at which users reach the agent; its path is the prefix of the web pages.
     pub external_url: Option<Url>,
     /// TLS and authentication of the HTTP server.
@@ -139,13 +141,16 @@ impl Config {
             .map_or("", external_url::path_prefix)
     }
 
-    /// Returns the URL at which the pages open: `external_url`, or that of the listener at `address`
-    /// as this host reaches it.
+    /// Returns the URL at which the pages open: `external_url`, or that of the listener at `listen`
+    /// as this host reaches it. A Unix socket has none, so it is returned itself.
     #[must_use]
-    pub fn url_at(&self, mut address: SocketAddr) -> String {
+    pub fn url_at(&self, listen: &Listen) -> String {
         if let Some(url) = &self.external_url {
             return url.to_string();
         }
+        let Listen::Tcp(mut address) = *listen else {
+            return listen.to_string();
+        };
         if address.ip().is_unspecified() {
             address.set_ip(match address {
                 SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

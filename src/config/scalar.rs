@@ -1,7 +1,6 @@
 //! Parsers of single values: counts, durations, sizes, hashes, addresses. Each error quotes the
 //! value and says what would be valid.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
@@ -11,9 +10,9 @@ use convex_client::mask_url;
 use humantime::format_duration;
 use url::Url;
 
-use super::Secret;
 use super::value::Value;
 use super::yaml::Content;
+use super::{Listen, Secret};
 
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 /// Ten years as `humantime` counts them.
@@ -240,8 +239,8 @@ pub(super) fn one_of(names: &[&str]) -> String {
     }
 }
 
-/// Parses a listen address; with port 0 the system chooses the port.
-pub(super) fn listen(value: &Value) -> Result<SocketAddr, String> {
+/// Parses where a listener listens.
+pub(super) fn listen(value: &Value) -> Result<Listen, String> {
     if let Some(port) = value.whole_number() {
         return Err(format!(
             "{port} has no address; write `127.0.0.1:{port}` for this host only, or \
@@ -249,15 +248,14 @@ pub(super) fn listen(value: &Value) -> Result<SocketAddr, String> {
         ));
     }
     let text = value.text()?;
-    text.parse().map_err(|_| {
+    text.parse().map_err(|expected: String| {
         let advice = match text.split_once(':') {
             Some(("" | "localhost", port))
                 if port.parse::<u16>().is_ok() && !value.has_variable() =>
             {
                 format!("did you mean 127.0.0.1:{port}?")
             }
-            _ => "expected an address and a port, as in `127.0.0.1:18880` or `[::1]:18880`"
-                .to_owned(),
+            _ => expected,
         };
         format!("{} is not a listen address; {advice}", value.quoted())
     })

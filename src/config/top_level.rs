@@ -60,11 +60,14 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
     let notify = notify(&file, known);
     let vantages = vantages(&file);
     let operators = Operators {
-        listen: listen.ok().map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
+        listen: listen
+            .clone()
+            .ok()
+            .map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
         requires_certificate: requires_certificate(web.as_deref()),
     };
     let watched = peers.as_deref().map_err(|reported| *reported);
-    let status = status(&file, known, watched, operators);
+    let status = status(&file, known, watched, &operators);
 
     let (networks, peers) = (networks?, peers?);
     let state_dir = state_dir?;

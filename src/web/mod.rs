@@ -13,7 +13,6 @@ mod registered;
 mod security_headers;
 pub mod status;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,7 +22,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -44,6 +42,7 @@ use listener::connection::ConnectionContext;
 use listener::log_limit::limited;
 use pages::Pages;
 
+pub use listener::Listener;
 pub use status::StatusServer;
 
 /// Requests that the agent reload its configuration; the reply is the errors, if any.
@@ -87,13 +86,14 @@ fn compressible() -> impl Predicate {
 }
 
 impl Server {
-    /// Builds all routes, and the listener's TLS and passwords. Event streams end with `state.stop`.
+    /// Builds all routes, and the listener's TLS and passwords; `is_local` says whether only this host
+    /// can connect. Event streams end with `state.stop`.
     #[must_use]
-    pub fn new(state: AppState, listen: IpAddr) -> Self {
+    pub fn new(state: AppState, is_local: bool) -> Self {
         let (prefix, stop) = (Arc::clone(&state.prefix), state.stop.clone());
         let authenticator = Arc::new(Authenticator::new(
             Arc::clone(&state.active_config),
-            listen.is_loopback(),
+            is_local,
             Arc::clone(&prefix),
             refusal_response,
         ));
@@ -117,7 +117,7 @@ impl Server {
     }
 
     /// Serves until `state.stop`, then until the requests in progress are answered.
-    pub async fn serve(self, listener: TcpListener) {
+    pub async fn serve(self, listener: Listener) {
         listener::serve(listener, self.0).await;
     }
 }

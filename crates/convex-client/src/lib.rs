@@ -35,7 +35,7 @@ pub mod transaction;
 
 pub use self::http::{
     HttpClient, HttpOptions, HttpOptionsError, TlsSettings, http_client, http_client_for,
-    request_failure, retry_after,
+    http_client_over, request_failure, retry_after,
 };
 pub use attempt::{Answer, Attempt, Outcome, Phases, Timed};
 pub use certificate::CertificateEnd;

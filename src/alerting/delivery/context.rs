@@ -23,10 +23,7 @@ impl MessageContext {
     /// Takes the settings from `config`.
     #[must_use]
     pub(in crate::alerting) fn from_config(config: &Config) -> Self {
-        let base_url = config
-            .external_url
-            .as_ref()
-            .map_or_else(|| format!("http://{}", config.listen), Url::to_string);
+        let base_url = config.url_at(&config.listen);
         Self {
             vantage: config.vantage.clone(),
             labels: config.notify.labels.clone(),

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use convex_client::{HttpOptions, http_client_for};
+use convex_client::{HttpOptions, http_client_for, http_client_over};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::Value;
-use url::{Position, Url};
 
+use crate::cli::agent_url::AgentUrl;
 use crate::config::read_file;
 
 use super::args::ConnectionArgs;
@@ -25,7 +25,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// A client of a running agent's API.
 pub(super) struct AgentApi {
     client: Client,
-    url: Url,
+    agent: AgentUrl,
     /// User name and password.
     user: Option<(String, String)>,
 }
@@ -66,8 +66,11 @@ impl AgentApi {
             anyhow::Ok((user.clone(), password))
         });
         Ok(Self {
-            client: http_client_for(&args.url, &options, TIMEOUT)?,
-            url: args.url.clone(),
+            client: match args.url.socket() {
+                Some(path) => http_client_over(path, &options, TIMEOUT)?,
+                None => http_client_for(&args.url.url("/"), &options, TIMEOUT)?,
+            },
+            agent: args.url.clone(),
             user: user.transpose()?,
         })
     }
@@ -82,10 +85,10 @@ impl AgentApi {
     ) -> anyhow::Result<Value> {
         let (status, answer) = self.send(method, route, query, body).await?;
         if !status.is_success() {
-            bail!("{}: {}", self.shown(), refusal(status, &answer));
+            bail!("{}: {}", self.agent, refusal(status, &answer));
         }
         serde_json::from_slice(&answer)
-            .with_context(|| format!("{} is not an agent: no JSON", self.shown()))
+            .with_context(|| format!("{} is not an agent: no JSON", self.agent))
     }
 
     /// Whether there is something at a route below `/api/v1`.
@@ -93,7 +96,7 @@ impl AgentApi {
         match self.send(Method::GET, route, &[], None).await? {
             (StatusCode::NOT_FOUND, _) => Ok(false),
             (status, _) if status.is_success() => Ok(true),
-            (status, answer) => bail!("{}: {}", self.shown(), refusal(status, &answer)),
+            (status, answer) => bail!("{}: {}", self.agent, refusal(status, &answer)),
         }
     }
 
@@ -104,7 +107,7 @@ impl AgentApi {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> anyhow::Result<(StatusCode, Vec<u8>)> {
-        let mut url = self.url.clone();
+        let mut url = self.agent.url("/");
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["api", "v1"]).extend(route);
         }
@@ -122,18 +125,13 @@ impl AgentApi {
                 .body(body.to_string()),
             None => request,
         };
-        let no_answer = || format!("no answer from {}", self.shown());
+        let no_answer = || format!("no answer from {}", self.agent);
         let failed = |error: reqwest::Error| error.without_url();
         let response = request.send().await.map_err(failed);
         let response = response.with_context(no_answer)?;
         let status = response.status();
         let answer = response.bytes().await.map_err(failed);
         Ok((status, answer.with_context(no_answer)?.to_vec()))
-    }
-
-    /// The URL without user name, password and query.
-    fn shown(&self) -> &str {
-        &self.url[Position::BeforeHost..Position::AfterPath]
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueHint};
 
+use crate::cli::agent_url::AgentUrl;
 use crate::cli::args::positive_duration;
 
 /// Which agent to ask, and as whom.
@@ -20,9 +21,9 @@ pub(in crate::cli) struct AgentArgs {
 /// Which agent to ask.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ConnectionArgs {
-    /// Base URL of the agent
+    /// Base URL of the agent, or unix:PATH of its Unix socket
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:18880/", value_hint = ValueHint::Url)]
-    pub(in crate::cli) url: url::Url,
+    pub(in crate::cli) url: AgentUrl,
     /// User name, if the agent requires a password
     #[arg(long, value_name = "NAME", requires = "password_file")]
     pub(in crate::cli) user: Option<String>,

@@ -5,7 +5,6 @@ mod notify;
 mod peers;
 mod status;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use convex_client::Endpoint;
@@ -14,8 +13,8 @@ use humantime::format_duration;
 use serde::Serialize;
 
 use super::{
-    Canary, Config, CustomQuery, Detail, Discovery, History, Limits, Network, Notify, Polling,
-    SelfCheck, Slo, Thresholds, yaml,
+    Canary, Config, CustomQuery, Detail, Discovery, History, Limits, Listen, Network, Notify,
+    Polling, SelfCheck, Slo, Thresholds, yaml,
 };
 use notify::{NotifySection, ServerEntry};
 use peers::PeerEntry;
@@ -33,7 +32,7 @@ pub fn render(config: &Config) -> String {
 
 #[derive(Serialize)]
 struct File<'a> {
-    listen: SocketAddr,
+    listen: &'a Listen,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,7 +214,7 @@ impl<'a> From<&'a Config> for File<'a> {
             warnings: _,
         } = config;
         Self {
-            listen: *listen,
+            listen,
             external_url: external_url.as_ref().map(text),
             web: web.config_file.as_ref().map(|path| WebSection {
                 config_file: text(path.to_string_lossy()),

@@ -1,10 +1,8 @@
 //! The `status` section.
 
-use std::net::SocketAddr;
-
 use serde::Serialize;
 
-use crate::config::{Palette, Published, Status, StatusLink, Theme};
+use crate::config::{Listen, Palette, Published, Status, StatusLink, Theme};
 
 use super::text;
 
@@ -14,7 +12,7 @@ pub(super) struct StatusSection {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     links: Vec<LinkEntry>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -81,7 +79,7 @@ impl From<&Status> for StatusSection {
         Self {
             title: text(title),
             description: description.as_ref().map(text),
-            listen: *listen,
+            listen: listen.clone(),
             links: links.iter().map(LinkEntry::from).collect(),
             networks: networks.iter().map(network).collect(),
             peers: peers.iter().map(peer).collect(),

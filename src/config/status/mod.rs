@@ -6,11 +6,11 @@ mod logo;
 mod theme;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use url::Url;
 
+use super::Listen;
 use super::keys::{STATUS, STATUS_LINK, STATUS_NETWORK, STATUS_PEER, nearest};
 use super::networks::Networks;
 use super::peers::Peer;
@@ -40,7 +40,7 @@ pub struct Status {
     /// A sentence below the heading.
     pub description: Option<String>,
     /// Where the agent serves the page itself; `None`: it does not.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
     /// Links at the end of the page.
     pub links: Vec<StatusLink>,
     /// Published networks, in file order.
@@ -76,7 +76,7 @@ pub(super) fn status(
     file: &Section,
     networks: Result<&Networks, Reported>,
     peers: Result<&[Arc<Peer>], Reported>,
-    operators: Operators,
+    operators: &Operators,
 ) -> Result<Option<Arc<Status>>, Reported> {
     let Some(section) = file.section("status", &STATUS)? else {
         return Ok(None);
@@ -112,23 +112,25 @@ pub(super) fn status(
 }
 
 /// The listener of the agent's own pages, which are not for the public.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Operators {
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Listen>,
     /// Whether every client needs a certificate.
     pub(super) requires_certificate: bool,
 }
 
 impl Operators {
     /// Checks where the page is to be served.
-    fn accept(self, address: SocketAddr) -> Result<SocketAddr, String> {
-        if self.listen == Some(address) && address.port() != 0 {
+    fn accept(&self, address: Listen) -> Result<Listen, String> {
+        let own = self.listen.as_ref();
+        if own.is_some_and(|own| own.conflicts_with(&address)) {
             return Err(format!(
                 "{address} is the agent's own `listen`, with pages that are not for the public; choose \
-                 another port"
+                 another one"
             ));
         }
-        if self.requires_certificate {
+        // Over a Unix socket there is no TLS, and so no certificate.
+        if self.requires_certificate && matches!(address, Listen::Tcp(_)) {
             return Err(
                 "`client_auth_type` of web.config_file wants a certificate of every client, which \
                  visitors do not have; remove this key, and serve what `status export` writes"

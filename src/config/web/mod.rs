@@ -7,13 +7,13 @@ mod pem;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::Listen;
 use super::file_read::read_file;
 use super::keys::{HTTP_SERVER, RATE_LIMIT, WEB, WEB_FILE};
 use super::load::decode_utf8;
@@ -93,8 +93,8 @@ impl Web {
 
     /// Returns a warning if listening at `address` with these settings is unsafe.
     #[must_use]
-    pub fn exposure_warning(&self, address: SocketAddr) -> Option<String> {
-        if address.ip().is_loopback() {
+    pub fn exposure_warning(&self, address: &Listen) -> Option<String> {
+        if address.is_local() {
             return None;
         }
         if !self.requires_authentication() {

@@ -21,7 +21,7 @@ use crate::config::{Tls, Web};
 
 use super::authorization::{Caller, User};
 use super::certificates::Certificates;
-use super::client::RecentClients;
+use super::client::{Client, RecentClients};
 use super::connection::{CloseConnection, ConnectionInfo};
 use super::host;
 use super::passwords::{PasswordCheck, Passwords};
@@ -205,6 +205,9 @@ impl ListenerPolicy {
         headers: &HeaderMap,
     ) -> Result<Option<Caller>, Refusal> {
         if self.web.users.is_empty() {
+            if matches!(connection.client, Client::User(_)) {
+                return Ok(None);
+            }
             let accepts_certificates = self.web.tls.as_ref().is_some_and(Tls::accepts_certificates);
             return Ok(
                 accepts_certificates.then_some(if connection.has_client_certificate {

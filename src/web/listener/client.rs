@@ -8,13 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The bits of an IPv6 address that name a network: one host can have all addresses of a /64.
 const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
-/// An IPv4 address, or a /64 network of IPv6.
+/// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
+pub(super) enum Client {
+    /// An IPv4 address, or a /64 network of IPv6.
+    Address(IpAddr),
+    /// A user of this host, by number, over a Unix socket.
+    User(u32),
+}
 
 impl From<IpAddr> for Client {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
+        Self::Address(match address.to_canonical() {
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & IPV6_NETWORK).into(),
             v4 @ IpAddr::V4(_) => v4,
         })
@@ -23,9 +28,10 @@ impl From<IpAddr> for Client {
 
 impl fmt::Display for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(v4) => v4.fmt(formatter),
-            IpAddr::V6(v6) => write!(formatter, "{v6}/64"),
+        match self {
+            Self::Address(IpAddr::V4(v4)) => v4.fmt(formatter),
+            Self::Address(IpAddr::V6(v6)) => write!(formatter, "{v6}/64"),
+            Self::User(id) => write!(formatter, "user {id}"),
         }
     }
 }

@@ -14,6 +14,7 @@ mod rate_limiter;
 mod reserved_fds;
 mod response_body;
 mod slots;
+mod socket;
 mod timeouts;
 mod tracked_stream;
 
@@ -23,9 +24,9 @@ use std::time::Duration;
 
 use convex_client::{Failure, FailureReason};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{OWN_DESCRIPTORS, STATUS_DESCRIPTORS};
@@ -34,6 +35,9 @@ use connection::{ConnectionContext, ConnectionInfo};
 use log_limit::limited;
 use reserved_fds::ReservedFds;
 use slots::{ConnectionSlots, LIMITS, Limits, PUBLIC_LIMITS, Slot};
+use socket::Stream;
+
+pub use socket::Listener;
 
 /// Descriptors that are left to files, the history and receivers when all connections are open.
 const OTHER_DESCRIPTORS: usize = 96;
@@ -61,16 +65,16 @@ const TLS_REQUIRED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/pla
     Connection: close\r\n\r\nthis listener speaks TLS: use https, not http.\r\n";
 
 /// Serves connections until `context.stop`, then until the requests in progress are answered.
-pub(in crate::web) async fn serve(listener: TcpListener, context: ConnectionContext) {
+pub(in crate::web) async fn serve(listener: Listener, context: ConnectionContext) {
     serve_limited(listener, context, LIMITS).await;
 }
 
 /// As [`serve`], with the limits of a listener for everybody.
-pub(in crate::web) async fn serve_public(listener: TcpListener, context: ConnectionContext) {
+pub(in crate::web) async fn serve_public(listener: Listener, context: ConnectionContext) {
     serve_limited(listener, context, PUBLIC_LIMITS).await;
 }
 
-async fn serve_limited(listener: TcpListener, context: ConnectionContext, limits: Limits) {
+async fn serve_limited(listener: Listener, context: ConnectionContext, limits: Limits) {
     let slots = ConnectionSlots::new(limits, context.authenticator.known_clients());
     let connections = TaskTracker::new();
     let reserved_fds = Arc::new(ReservedFds::default());
@@ -86,8 +90,8 @@ async fn serve_limited(listener: TcpListener, context: ConnectionContext, limits
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
-                let slot = slots.acquire(address.ip().into(), out_of_fds);
+            Ok((stream, client)) => {
+                let slot = slots.acquire(client, out_of_fds);
                 out_of_fds = false;
                 if let Some(slot) = slot {
                     let (context, reserved_fds) = (context.clone(), Arc::clone(&reserved_fds));
@@ -127,7 +131,7 @@ fn is_fd_exhaustion(error: &io::Error) -> bool {
 }
 
 /// Serves one connection for as long as its slot allows.
-async fn serve_in_slot(stream: TcpStream, slot: Slot, context: ConnectionContext) {
+async fn serve_in_slot(stream: Stream, slot: Slot, context: ConnectionContext) {
     let serving = serve_connection(stream, &slot, context);
     if slot.is_overflow {
         if timeout(OVERFLOW_TIMEOUT, serving).await.is_err() {
@@ -144,16 +148,23 @@ async fn serve_in_slot(stream: TcpStream, slot: Slot, context: ConnectionContext
     }
 }
 
-async fn serve_connection(mut stream: TcpStream, slot: &Slot, context: ConnectionContext) {
-    if let Err(error) = stream.set_nodelay(true) {
-        limited!(debug, %error, "the client closed its connection before it was served");
-        return;
-    }
+async fn serve_connection(stream: Stream, slot: &Slot, context: ConnectionContext) {
     let policy = context.authenticator.policy();
     let activity = slot.activity.clone();
     let info = |has_client_certificate| {
         ConnectionInfo::new(slot.client, has_client_certificate, slot.is_overflow)
     };
+    let mut stream = match stream {
+        Either::Left(stream) => stream,
+        // What TLS would protect from cannot read along.
+        Either::Right(stream) => {
+            return connection::serve(stream, info(false), activity, context, policy).await;
+        }
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        limited!(debug, %error, "the client closed its connection before it was served");
+        return;
+    }
     let Some(certificates) = &policy.certificates else {
         return connection::serve(stream, info(false), activity, context, policy).await;
     };
@@ -185,6 +196,7 @@ mod tests {
     use axum::Router;
     use axum::routing::get;
     use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
@@ -223,7 +235,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = context.stop.clone();
-        let serving = tokio::spawn(serve_limited(listener, context, limits));
+        let serving = tokio::spawn(serve_limited(listener.into(), context, limits));
         let mut open = Vec::new();
         for _ in 0..3 * limits.total {
             let mut client = TcpStream::connect(address).await.unwrap();
@@ -257,7 +269,7 @@ mod tests {
         let mut taken: Vec<_> = std::iter::from_fn(overflow).collect();
         let slot = taken.pop().unwrap();
         let since = Instant::now();
-        serve_in_slot(stream, slot, context).await;
+        serve_in_slot(Either::Left(stream), slot, context).await;
         assert!(since.elapsed() <= OVERFLOW_TIMEOUT * 2);
         assert!(overflow().is_some(), "the slot is free again");
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);

@@ -4,7 +4,7 @@
 use convex_client::Transport;
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::fleet::{PeerRecord, Snapshot};
 
 use super::path_segment;
@@ -136,9 +136,15 @@ impl RunbookNames {
     }
 }
 
-/// Returns the URL at which the agent is reached, without a slash at its end.
+/// Returns the URL at which curl reaches the agent, without a slash at its end.
 pub(super) fn agent_url(config: &Config) -> String {
-    let url = config.url_at(config.listen);
+    if config.external_url.is_none()
+        && let Listen::Unix(path) = &config.listen
+    {
+        let path = quote(&path.to_string_lossy());
+        return format!("--unix-socket {path} http://localhost");
+    }
+    let url = config.url_at(&config.listen);
     url.trim_end_matches('/').to_owned()
 }
 

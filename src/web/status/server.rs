@@ -2,7 +2,6 @@
 //! route with the agent's own listener.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tower_http::compression::CompressionLayer;
@@ -20,7 +18,7 @@ use tower_http::compression::CompressionLayer;
 use crate::web::api::conditional::tagged;
 use crate::web::listener::authentication::Authenticator;
 use crate::web::listener::connection::ConnectionContext;
-use crate::web::{AppState, compressible, internal_error, listener, refusal_response};
+use crate::web::{AppState, Listener, compressible, internal_error, listener, refusal_response};
 
 use super::collect::StatusSource;
 use super::page::{File, render};
@@ -54,7 +52,7 @@ struct Built {
 impl StatusServer {
     /// Prepares to serve the page of this agent with the TLS of its own listener, without passwords.
     #[must_use]
-    pub fn new(state: &AppState, listen: IpAddr) -> Self {
+    pub fn new(state: &AppState, is_local: bool) -> Self {
         let site = Site {
             source: StatusSource::new(state),
             built: Arc::default(),
@@ -65,7 +63,7 @@ impl StatusServer {
             .layer(axum::middleware::map_response(add_headers));
         let authenticator = Authenticator::new(
             Arc::clone(&state.active_config),
-            listen.is_loopback(),
+            is_local,
             "".into(),
             refusal_response,
         );
@@ -77,7 +75,7 @@ impl StatusServer {
     }
 
     /// Serves until the agent stops.
-    pub async fn serve(self, listener: TcpListener) {
+    pub async fn serve(self, listener: Listener) {
         listener::serve_public(listener, self.0).await;
     }
 }

@@ -10,8 +10,8 @@ use cad3::Hash;
 use convex_client::{Endpoint, Query};
 use convex_peer_monitor::config::{
     self, Alertmanager, BasicAuth, Config, CustomQuery, Detail, Discovery, Heartbeat, HttpOptions,
-    Limits, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Published, Receiver, Role,
-    Secret, SelfCheck, Service, Severity, Sidecar, Slo, Status, StatusLink, Target, Theme,
+    Limits, Listen, Mode, Network, Notify, Peer, Polling, Problems, ProcessBy, Published, Receiver,
+    Role, Secret, SelfCheck, Service, Severity, Sidecar, Slo, Status, StatusLink, Target, Theme,
     Thresholds, Vantage, Webhook, Window,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -116,7 +116,12 @@ fn endpoints() -> impl Strategy<Value = Vec<Endpoint>> {
         "https://h:8443/filled-in",
         "http://[::1]:80",
     ]);
-    let tcp = prop::sample::select(vec!["tcp://h", "tcp://[::1]:1", "tcp://10.0.0.1:18888"]);
+    let tcp = prop::sample::select(vec![
+        "tcp://h",
+        "tcp://[::1]:1",
+        "tcp://[fe80::1%eth0]:1",
+        "tcp://10.0.0.1:18888",
+    ]);
     (prop::option::of(http), prop::option::of(tcp))
         .prop_filter("at least one", |(http, tcp)| {
             http.is_some() || tcp.is_some()
@@ -473,7 +478,7 @@ fn status() -> impl Strategy<Value = Option<Status>> {
         Status {
             title,
             description,
-            listen: port.map(|port| ([127, 0, 0, 2], port).into()),
+            listen: port.map(|port| Listen::Tcp(([127, 0, 0, 2], port).into())),
             links,
             networks: vec![published("net")],
             peers: vec![published("peer-1")],
@@ -523,7 +528,7 @@ prop_compose! {
             Arc::new(status)
         });
         Config {
-            listen: ([127, 0, 0, 1], port).into(),
+            listen: Listen::Tcp(([127, 0, 0, 1], port).into()),
             external_url: external_url.map(|url| url.parse().expect("a URL")),
             web: Arc::default(),
             vantage,

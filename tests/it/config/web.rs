@@ -1,6 +1,7 @@
 //! The web configuration file.
 
 use std::fs;
+use std::time::Duration;
 
 use convex_peer_monitor::cli::check_config;
 use convex_peer_monitor::config::{self, Config};
@@ -44,6 +45,11 @@ fn every_key_of_a_web_configuration_is_read() {
     assert!(web.users["prometheus"].verify(b"s3cret") && !web.users["prometheus"].verify(b"other"));
     assert_eq!(web.headers["strict-transport-security"], "max-age=31536000");
     assert!(config.web.tls.as_ref().unwrap().requires_certificate());
+    let limit = web.rate_limit.unwrap();
+    assert_eq!(
+        (limit.interval, limit.burst),
+        (Duration::from_millis(100), 50)
+    );
     assert!(config::render(&config).contains("/web.yml"));
 }
 
@@ -80,11 +86,126 @@ fn errors_in_a_web_configuration_name_its_own_file() {
     );
 }
 
+/// Indents a text for a block of YAML.
+fn block(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("\n    {line}"));
+    format!("|{}", lines.collect::<String>())
+}
+
+#[test]
+fn certificates_can_stand_in_the_web_configuration_itself() {
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
+    let inline = format!("  cert: {}\n  key: {}\n", block(&cert), block(&key));
+    let client = format!(
+        "  client_auth_type: RequireAndVerifyClientCert\n  client_ca: {}\n",
+        block(&cert)
+    );
+    let config = with_web(&format!("tls_server_config:\n{inline}{client}")).unwrap();
+    assert!(config.web.tls.as_ref().unwrap().requires_certificate());
+    let warnings: Vec<String> = config.warnings.lines().collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("web.yml\" holds a secret"),
+        "{warnings:?}"
+    );
+    let secret = key.lines().nth(1).unwrap();
+    assert!(!format!("{config:?}").contains(secret));
+
+    // A file is used rather than what stands beside it, as in Prometheus.
+    let both = format!("tls_server_config:\n{inline}  cert_file: cert.pem\n  key_file: key.pem\n");
+    let config = with_web(&both).unwrap();
+    let warnings: Vec<String> = config.warnings.lines().collect();
+    for unused in [
+        "cert: has no effect beside cert_file",
+        "key: has no effect beside key_file",
+    ] {
+        assert!(
+            warnings.iter().any(|it| it.contains(unused)),
+            "{warnings:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_certificates_in_the_configuration_is_said_without_them() {
+    let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (identity.cert.pem(), other.signing_key.serialize_pem());
+    for (lines, expected) in [
+        (
+            format!("  cert: {}\n", block(&cert)),
+            "key_file: is missing; add it, or `key`",
+        ),
+        (
+            "  key_file: key.pem\n".to_owned(),
+            "cert_file: is missing; add it, or `cert`",
+        ),
+        (
+            "  cert: x\n  key_file: key.pem\n".to_owned(),
+            "tls_server_config.cert: contains no certificate",
+        ),
+        (
+            "  cert_file: cert.pem\n  key: s3cret\n".to_owned(),
+            "tls_server_config.key: contains no private key",
+        ),
+        (
+            format!("  cert_file: cert.pem\n  key: {}\n", block(&key)),
+            "tls_server_config.key: does not match the certificate",
+        ),
+        (
+            "  cert_file: cert.pem\n  key_file: key.pem\n  client_ca: x\n".to_owned(),
+            "tls_server_config.client_ca: has no effect without client certificates",
+        ),
+    ] {
+        let errors = with_web(&format!("tls_server_config:\n{lines}")).unwrap_err();
+        assert!(errors.contains(expected), "{expected}: {errors}");
+        assert!(!errors.contains("s3cret"), "{errors}");
+    }
+}
+
+#[test]
+fn a_rate_limit_needs_an_interval_and_a_burst() {
+    let limit = |text: &str| with_web(&format!("rate_limit: {text}\n"));
+    assert!(
+        limit("{ interval: 0, burst: 7 }")
+            .unwrap()
+            .web
+            .rate_limit
+            .is_none()
+    );
+    for (text, expected) in [
+        (
+            "{ burst: 1 }",
+            "web.yml:1:13: rate_limit.interval: is missing",
+        ),
+        (
+            "{ interval: 1s }",
+            "web.yml:1:13: rate_limit.burst: at least 1 is needed",
+        ),
+        (
+            "{ interval: 1s, burst: 0 }",
+            "web.yml:1:36: rate_limit.burst: at least 1 is needed",
+        ),
+        (
+            "{ interval: 1s, burst: -1 }",
+            "web.yml:1:36: rate_limit.burst: -1 is not a whole number",
+        ),
+        (
+            "{ interval: 5, burst: 1 }",
+            "web.yml:1:25: rate_limit.interval: 5 is not a duration",
+        ),
+    ] {
+        let errors = limit(text).unwrap_err();
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    }
+}
+
 #[test]
 fn a_listener_open_to_other_hosts_is_warned_about() {
     let exposure = |text: &str, address: &str| {
         let config = with_web(text).unwrap();
-        config.web.exposure_warning(address.parse().unwrap())
+        config.web.exposure_warning(&address.parse().unwrap())
     };
     let open = exposure("", "0.0.0.0:18880").unwrap();
     assert!(open.contains("open to anyone"), "{open}");

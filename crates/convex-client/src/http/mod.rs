@@ -31,7 +31,9 @@ use crate::query::{Query, QueryError};
 use self::rest::Rest;
 
 pub use self::options::HttpOptions;
-pub use self::other_servers::{HttpOptionsError, http_client, http_client_for, request_failure};
+pub use self::other_servers::{
+    HttpOptionsError, http_client, http_client_for, http_client_over, request_failure,
+};
 pub use self::retry_after::retry_after;
 pub use self::settings::TlsSettings;
 

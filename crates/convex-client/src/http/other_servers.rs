@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -31,7 +32,19 @@ pub fn http_client_for(
     timeout: Duration,
 ) -> Result<Client, HttpOptionsError> {
     let first_hop = options.proxy.as_ref().unwrap_or(url);
-    client(options, timeout, first_hop.port_or_known_default())
+    client(options, timeout, first_hop.port_or_known_default(), None)
+}
+
+/// Creates an HTTP client whose requests all go over the Unix socket at `path`, whatever their host.
+///
+/// # Errors
+/// An option is not usable; the error names it.
+pub fn http_client_over(
+    path: &Path,
+    options: &HttpOptions,
+    timeout: Duration,
+) -> Result<Client, HttpOptionsError> {
+    client(options, timeout, None, Some(path))
 }
 
 /// Creates an HTTP client like [`http_client_for`], but for any server: it tries the addresses of a
@@ -40,7 +53,7 @@ pub fn http_client_for(
 /// # Errors
 /// An option is not usable; the error names it.
 pub fn http_client(options: &HttpOptions, timeout: Duration) -> Result<Client, HttpOptionsError> {
-    client(options, timeout, None)
+    client(options, timeout, None, None)
 }
 
 /// An HTTP option is not usable. The message names the option and the reason.
@@ -52,6 +65,7 @@ fn client(
     options: &HttpOptions,
     timeout: Duration,
     port: Option<u16>,
+    socket: Option<&Path>,
 ) -> Result<Client, HttpOptionsError> {
     let trust = Trust::new(options.ca.as_deref()).map_err(HttpOptionsError)?;
     let unusable = |error: reqwest::Error| HttpOptionsError(error.to_string());
@@ -70,6 +84,9 @@ fn client(
     }
     if let Some(proxy) = &options.proxy {
         builder = builder.proxy(Proxy::all(proxy.clone()).map_err(unusable)?);
+    }
+    if let Some(path) = socket {
+        builder = builder.unix_socket(path);
     }
     builder.build().map_err(unusable)
 }
