@@ -148,7 +148,7 @@ pub(super) struct RunArgs {
     /// Configuration file [default: ./convex-peer-monitor.yml, /etc/convex-peer-monitor/config.yml, else Protonet's public peer]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
-    /// Where to listen, such as 127.0.0.1:18880 or unix:/run/agent.sock [default: as configured]
+    /// Where to listen, such as `127.0.0.1:18880` or `unix:/run/agent.sock` [default: as configured]
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<Listen>,
     /// Poll only part I of the configured peers, split across N agents, such as 1/4
@@ -165,10 +165,11 @@ pub(super) struct RunArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   convex-peer-monitor check-config /etc/convex-peer-monitor/config.yml
-  convex-peer-monitor check-config --print peers.yml   # with every default")]
+  convex-peer-monitor check-config --print peers.yml   # with every default
+  convex-peer-monitor check-config --schema > convex-peer-monitor.schema.json")]
 pub(super) struct CheckArgs {
     /// Configuration files
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(required_unless_present = "schema", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) files: Vec<PathBuf>,
     /// Print the effective configuration, without secrets
     #[arg(long)]
@@ -176,6 +177,9 @@ pub(super) struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Print the JSON Schema of configurations, for editors, instead of checking files
+    #[arg(long, conflicts_with_all = ["files", "print", "json", "shard"])]
+    pub(super) schema: bool,
     /// Estimate the resource use of `run --shard` with this part of the configured peers
     #[arg(long, value_name = "I/N")]
     pub(super) shard: Option<Shard>,

@@ -30,7 +30,7 @@ use signal_hook::consts::SIGHUP;
 use signal_hook::flag::register_conditional_default;
 
 use crate::agent::AgentMetrics;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::metrics;
 
 use args::{CheckArgs, Cli, Command, DecodeArgs};
@@ -110,6 +110,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    if args.schema {
+        return print(&format!("{:#}\n", config::schema()));
+    }
     let options = check_config::Options {
         print: args.print,
         json: args.json,

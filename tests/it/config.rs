@@ -9,6 +9,7 @@ mod queries;
 mod receivers;
 mod reference;
 mod round_trip;
+mod schema;
 mod secrets;
 mod status;
 mod syntax;

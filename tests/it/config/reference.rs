@@ -46,7 +46,7 @@ fn in_backticks(text: &'static str) -> impl Iterator<Item = &'static str> {
 }
 
 /// A configuration with an entry in each list, in which `key` has this value or is missing.
-fn with(key: &str, value: Option<&Value>) -> Value {
+pub(super) fn with(key: &str, value: Option<&Value>) -> Value {
     let mut file = json!({
         "state_dir": "state",
         "networks": [{
@@ -98,7 +98,7 @@ fn parse(file: &Value) -> Result<Config, Errors> {
 }
 
 /// Returns the error about `key` with this value, or none if it is valid.
-fn error(key: &str, value: &Value) -> Option<String> {
+pub(super) fn error(key: &str, value: &Value) -> Option<String> {
     let mut file = with(key, Some(value));
     if key != "defaults.timeout" {
         file["defaults"]["timeout"] = json!("10ms"); // Shorter than any interval.
