@@ -234,7 +234,7 @@ impl Agent {
                     let source = self.source.clone();
                     let loading = bounded.clone().run(move || {
                         reload_system_roots();
-                        source.load()
+                        source.reload()
                     });
                     reload = Some((request, Box::pin(loading)));
                 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::shard::Shard;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Problem};
 
 /// A configuration file, and which part of its peers this agent polls.
 #[derive(Clone, Debug, Default)]
@@ -26,5 +26,25 @@ impl Source {
         };
         self.shard.retain_peers(&mut config);
         Ok(config)
+    }
+
+    /// Loads the configuration once more.
+    ///
+    /// # Errors
+    /// As [`Self::load`], or it came from a pipe, in which there is nothing more.
+    pub fn reload(&self) -> Result<Config, config::Errors> {
+        match &self.file {
+            Some(file) if config::is_read_once(file) => Err(Problem {
+                file: file.to_string_lossy().into_owned(),
+                position: None,
+                path: String::new(),
+                message:
+                    "the configuration came from a pipe, which can be read only once; restart \
+                          the agent to change it, or run it with a file"
+                        .to_owned(),
+            }
+            .into()),
+            _ => self.load(),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! that no longer answers.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
@@ -27,6 +27,41 @@ type Contents = (Zeroizing<Vec<u8>>, Metadata);
 /// The file cannot be read, is not a regular one, is larger, or does not answer within 10 s.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Contents> {
     READS.run(path, move |path| read(path, limit))
+}
+
+/// Names of standard input.
+const STANDARD_INPUT: [&str; 2] = ["-", "/dev/stdin"];
+
+/// Whether a path names an input that can be read only once: standard input, or a pipe that this
+/// process was started with, as in `--config <(command)`.
+#[must_use]
+pub fn is_read_once(path: &Path) -> bool {
+    if path == Path::new("-") {
+        return true;
+    }
+    let is_own = ["/dev/stdin", "/dev/fd", "/proc/self/fd"]
+        .iter()
+        .any(|own| path.starts_with(own));
+    is_own && fs::metadata(path).is_ok_and(|it| !it.is_file())
+}
+
+/// Reads an input for which [`is_read_once`] holds, to its end, of at most `limit` bytes. Blocks for
+/// as long as its writer takes.
+///
+/// # Errors
+/// It cannot be read, is a terminal or a directory, or is larger.
+pub(super) fn read_once(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let is_stdin = STANDARD_INPUT.iter().any(|name| path == Path::new(name));
+    if is_stdin && io::stdin().is_terminal() {
+        return Err(io::Error::other("standard input is a terminal"));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    if is_stdin {
+        io::stdin().take(limit + 1).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    }
+    within(limit, bytes)
 }
 
 /// Opens a regular file for reading; a pipe without a writer does not block.
@@ -90,10 +125,14 @@ fn read(path: &Path, limit: u64) -> io::Result<Contents> {
     let capacity = usize::try_from(metadata.len().min(limit) + 1).unwrap_or_default();
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((within(limit, bytes)?, metadata))
+}
+
+fn within(limit: u64, bytes: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<Vec<u8>>> {
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("larger than {limit} bytes")));
     }
-    Ok((bytes, metadata))
+    Ok(bytes)
 }
 
 /// Reads files in threads of their own, because nothing ends a read that hangs.

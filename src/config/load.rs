@@ -1,11 +1,11 @@
 //! Finds and loads configurations: from a file, from a text, or the built-in default.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::{Errors, Position, Problem};
-use super::file_read::read_file;
+use super::file_read::{is_read_once, read_file, read_once};
 use super::source::Source;
 use super::{Config, secret_file, top_level, yaml};
 
@@ -15,13 +15,22 @@ const DEFAULT_PATHS: [&str; 2] = [
     "/etc/convex-peer-monitor/config.yml",
 ];
 
-/// Loads the configuration file at `path`. `env` returns the value of an environment variable.
+/// Loads the configuration file at `path`, or from standard input (`-`) or a pipe, for which relative
+/// paths start at the current directory. `env` returns the value of an environment variable.
 ///
 /// # Errors
 /// Every problem in the file, with its position.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
     let file = path.to_string_lossy();
-    let (bytes, metadata) = read_file(path, yaml::MAX_BYTES).map_err(|error| {
+    let is_once = is_read_once(path);
+    let read_bytes = || {
+        if is_once {
+            return Ok((read_once(path, yaml::MAX_BYTES)?, false));
+        }
+        let (bytes, metadata) = read_file(path, yaml::MAX_BYTES)?;
+        Ok((bytes, secret_file::is_world_readable(&metadata)))
+    };
+    let (bytes, world_readable) = read_bytes().map_err(|error: io::Error| {
         Errors::from(Problem {
             file: file.clone().into_owned(),
             position: None,
@@ -30,8 +39,8 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         })
     })?;
     let text = decode_utf8(&bytes, &file)?;
-    let base_dir = path.parent().unwrap_or(Path::new(""));
-    let world_readable = secret_file::is_world_readable(&metadata);
+    let base_dir = path.parent().filter(|_| !is_once);
+    let base_dir = base_dir.unwrap_or(Path::new(""));
     read(
         text,
         Source::new(&file, base_dir, env).world_readable(world_readable),

@@ -54,7 +54,9 @@ pub use capacity::Capacity;
 pub use cost::{Cost, DescriptorLimit, OWN_DESCRIPTORS, STATUS_DESCRIPTORS};
 pub use discovery::Discovery;
 pub use error::{Errors, Position, Problem, Problems};
-pub use file_read::{open_regular_file, open_regular_itself, read_file, require_regular};
+pub use file_read::{
+    is_read_once, open_regular_file, open_regular_itself, read_file, require_regular,
+};
 pub use file_write::{create_anew, replace_with};
 pub use history::History;
 pub use http_options::HttpOptions;

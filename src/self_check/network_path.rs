@@ -29,7 +29,9 @@ impl NetworkPath {
     #[must_use]
     pub fn to_host(host: &str) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
+        // The zone of a link-local address names an interface.
+        let address = bare.split('%').next().unwrap_or(bare);
+        match address.parse::<IpAddr>() {
             Ok(address) => Self {
                 local: address.to_canonical().is_loopback(),
                 named: false,
@@ -63,6 +65,7 @@ mod tests {
             ("127.0.0.9", true, false),
             ("::1", true, false),
             ("[::1]", true, false),
+            ("fe80::1%eth0", false, false),
             ("::ffff:127.0.0.1", true, false),
             ("localhost", true, true),
             ("peer.localhost", true, true),

@@ -11,6 +11,7 @@ mod agent {
     mod reload;
     mod serving;
     mod shards;
+    mod sockets;
     mod state_file;
     mod supervision;
     mod systemd;

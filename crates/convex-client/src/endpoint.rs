@@ -48,7 +48,10 @@ pub const DEFAULT_TCP_PORT: u16 = 18888;
 /// The URL of one interface of a peer. It is displayed without its path, which can be secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
+    /// Without the zone, which URLs do not have and servers do not get.
     url: Url,
+    /// The interface of this host through which a link-local address is reached.
+    zone: Option<String>,
     transport: Transport,
 }
 
@@ -131,7 +134,8 @@ impl Endpoint {
             text: mask_url(text),
             reason: reason.to_string(),
         };
-        let mut url = Url::parse(text).map_err(|e| {
+        let (without_zone, zone) = split_zone(text).map_err(|reason| invalid(&reason))?;
+        let mut url = Url::parse(&without_zone).map_err(|e| {
             if text.contains('@') {
                 EndpointError::Userinfo
             } else {
@@ -184,7 +188,11 @@ impl Endpoint {
             }
             url.set_path("");
         }
-        Ok(Self { url, transport })
+        Ok(Self {
+            url,
+            zone: zone.map(str::to_owned),
+            transport,
+        })
     }
 
     /// Returns the protocol.
@@ -193,8 +201,8 @@ impl Endpoint {
         self.transport
     }
 
-    /// Returns the endpoint as a URL, which never has a user name or password. Its path can be
-    /// secret, so print the endpoint itself instead.
+    /// Returns the endpoint as a URL, which never has a user name, a password or the zone of an
+    /// address. Its path can be secret, so print the endpoint itself instead.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -205,19 +213,30 @@ impl Endpoint {
     #[must_use]
     pub fn id(&self) -> String {
         let (shown, url) = (self.to_string(), self.url.as_str());
-        if shown == url.trim_end_matches('/') {
+        if shown == self.with_zone(url.trim_end_matches('/')) {
             return shown;
         }
         format!("{shown}#{}", Hash::of(url.as_bytes()))
     }
 
-    /// Returns the host name or address literal, an IPv6 literal without brackets.
+    /// Puts the zone back into the text of the URL.
+    fn with_zone(&self, url: &str) -> String {
+        match &self.zone {
+            Some(zone) => url.replacen(']', &format!("%{zone}]"), 1),
+            None => url.to_owned(),
+        }
+    }
+
+    /// Returns the host name or address literal, an IPv6 literal without brackets and with its zone.
     #[must_use]
     pub fn host(&self) -> String {
         // `tcp` is not a special scheme, so the parser keeps an IPv4 literal as a domain with the
         // same text.
         match self.url.host() {
-            Some(Host::Ipv6(ip)) => ip.to_string(),
+            Some(Host::Ipv6(ip)) => match &self.zone {
+                Some(zone) => format!("{ip}%{zone}"),
+                None => ip.to_string(),
+            },
             Some(host) => host.to_string(),
             None => String::new(),
         }
@@ -230,9 +249,33 @@ impl Endpoint {
     }
 }
 
+/// Takes the zone out of an IPv6 literal: of `[fe80::1%eth0]`, or as in a URL of `[fe80::1%25eth0]`.
+fn split_zone(text: &str) -> Result<(String, Option<&str>), &'static str> {
+    let zone = text.split_once("://[").and_then(|(scheme, rest)| {
+        let (literal, rest) = rest.split_once(']')?;
+        let (address, zone) = literal.split_once('%')?;
+        Some((format!("{scheme}://[{address}]{rest}"), zone))
+    });
+    let Some((without_zone, zone)) = zone else {
+        return Ok((text.to_owned(), None));
+    };
+    let zone = match zone.strip_prefix("25") {
+        Some(zone) if !zone.is_empty() => zone,
+        _ => zone,
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if zone.is_empty() || !zone.chars().all(plain) {
+        return Err(
+            "the zone after % must be the name of a network interface, as in [fe80::1%eth0]",
+        );
+    }
+    Ok((without_zone, Some(zone)))
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(mask_url(self.url.as_str()).trim_end_matches('/'))
+        let masked = mask_url(self.url.as_str());
+        f.write_str(&self.with_zone(masked.trim_end_matches('/')))
     }
 }
 
@@ -281,6 +324,34 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_address_can_have_a_zone_which_servers_do_not_get() {
+        for text in ["tcp://[fe80::1%eth0]:18888", "tcp://[fe80::1%25eth0]:18888"] {
+            let endpoint = Endpoint::parse(text).unwrap();
+            assert_eq!(endpoint.host(), "fe80::1%eth0");
+            assert_eq!(endpoint.url().as_str(), "tcp://[fe80::1]:18888");
+            assert_eq!(endpoint.to_string(), "tcp://[fe80::1%eth0]:18888");
+            assert_eq!(endpoint.id(), endpoint.to_string());
+            assert_eq!(Endpoint::parse(&endpoint.to_string()).unwrap(), endpoint);
+        }
+        let secret = Endpoint::parse("http://[fe80::1%2]:8080/s3cret").unwrap();
+        assert_eq!(secret.to_string(), "http://[fe80::1%2]:8080/<secret>");
+        assert_eq!(secret.url().path(), "/s3cret");
+        let other = Endpoint::parse("tcp://[fe80::1%eth1]:18888").unwrap();
+        assert_ne!(
+            other,
+            Endpoint::parse("tcp://[fe80::1%eth0]:18888").unwrap()
+        );
+        for text in [
+            "http://[fe80::1%]:1",
+            "http://[fe80::1%a b]:1",
+            "http://[1.2.3.4%eth0]:1",
+        ] {
+            error(text);
+        }
+        assert!(error("tcp://[fe80::1%/x]").contains("name of a network interface"));
     }
 
     #[test]

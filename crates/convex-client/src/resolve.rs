@@ -100,9 +100,10 @@ async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     lookup.await?
 }
 
-/// Returns whether `host` is an address literal, which needs no lookup.
+/// Returns whether `host` is an address literal, perhaps with a zone: it needs no name server.
 pub(crate) fn is_literal(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok()
+    let address = host.split('%').next().unwrap_or(host);
+    address.parse::<IpAddr>().is_ok()
 }
 
 /// Names with given addresses, for tests of what follows from the addresses of a name.
