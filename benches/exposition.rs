@@ -16,7 +16,7 @@ use convex_client::{Endpoint, TlsSettings};
 use convex_peer_monitor::config::{self, Config, Mode, Peer};
 use convex_peer_monitor::fleet::Observation;
 use convex_peer_monitor::fleet::{Fleet, Snapshot};
-use convex_peer_monitor::metrics::{self, AgentFacts};
+use convex_peer_monitor::metrics::{self, AgentFacts, Format};
 use convex_peer_monitor::poller::Prober;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression;

@@ -19,6 +19,10 @@ pub(super) fn log_start(config: &Config, address: &Listen) {
         url = %config.url_at(address),
         "monitoring"
     );
+    let page = config.url_at(address);
+    if page.starts_with("http") {
+        tracing::info!("the web page is at {page}");
+    }
     log_warnings(config, address);
 }
 

@@ -129,7 +129,7 @@ fn check_config(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         &args.files,
         options,
         &series,
-        &mut io::stdout().lock(),
+        &mut UntilClosed::new(io::stdout().lock()),
         &mut io::stderr().lock(),
     )?;
     Ok(if valid {
@@ -155,9 +155,47 @@ fn decode(args: &DecodeArgs) -> anyhow::Result<ExitCode> {
 
 /// Prints a text. A reader that closes its end early (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<ExitCode> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
+    UntilClosed::new(io::stdout().lock()).write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An output that its reader may close early; what is written after that is dropped.
+struct UntilClosed<W> {
+    output: W,
+    is_closed: bool,
+}
+
+impl<W: Write> UntilClosed<W> {
+    const fn new(output: W) -> Self {
+        Self {
+            output,
+            is_closed: false,
+        }
+    }
+
+    fn unless_closed(&mut self, result: io::Result<usize>, otherwise: usize) -> io::Result<usize> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(otherwise)
+            }
+            result => result,
+        }
+    }
+}
+
+impl<W: Write> Write for UntilClosed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let written = self.output.write(bytes);
+        self.unless_closed(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.output.flush().map(|()| 0);
+        self.unless_closed(flushed, 0).map(drop)
     }
 }
 

@@ -6,6 +6,7 @@ mod permits;
 mod prober;
 mod sampler;
 pub mod schedule;
+mod schedule_key;
 mod scheduler;
 mod window;
 

@@ -22,6 +22,7 @@ use super::commands::{Command, CommandQueue, PeerCommands};
 use super::permits::{MAX_INFLIGHT, PER_HOST_INFLIGHT, PeerPermits, Permits};
 use super::prober::Prober;
 use super::schedule;
+use super::schedule_key::schedule_key;
 
 /// How often a peer is asked for its release.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(3600);
@@ -238,7 +239,7 @@ impl PollLoop {
         let Self { peer, metrics, .. } = self;
         let interval = peer.polling.interval;
         let mut prober = Prober::new(Arc::clone(peer), self.max_response_bytes, &self.tls);
-        let phase = schedule::phase(&peer.name, interval);
+        let phase = schedule::phase(&schedule_key(peer), interval);
         let until_slot = schedule::until_next_slot(SystemTime::now(), phase, interval);
         let mut head_start = schedule::head_start(until_slot, interval);
         let mut due = Instant::now() + until_slot - head_start;

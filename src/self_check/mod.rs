@@ -9,6 +9,7 @@ mod kinds;
 mod network_path;
 mod plan;
 mod reachability;
+mod report;
 mod runner;
 
 pub use excuse::{Excuse, FailedEndpoint, find_excuse};

@@ -16,6 +16,7 @@ use super::clock::ClockProbe;
 use super::host;
 use super::kinds::{Check, CheckResult, Checks};
 use super::plan::Plan;
+use super::report::Report;
 
 /// Interval of the samples of timers and clocks, and of publishing all results.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,6 +35,7 @@ type Running = Pin<Box<dyn Future<Output = bool> + Send>>;
 pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send, pulse: Pulse) {
     let mut plan = plans.borrow_and_update().clone();
     let mut checks = Checks::default();
+    let mut report = Report::default();
     let mut running = BTreeSet::new();
     let mut tasks = JoinSet::new();
     let mut clock = ClockProbe::new();
@@ -54,7 +56,7 @@ pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send, pul
                     Ok((check, passed)) => {
                         running.remove(&check);
                         if plan.checks().any(|needed| needed == check) {
-                            record(&mut checks, check, result(&plan, check, passed));
+                            checks.0.insert(check, result(&plan, check, passed));
                         }
                     }
                     Err(error) => {
@@ -67,11 +69,12 @@ pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send, pul
             }
             () = sleep_until(next_tick) => {
                 let sample = clock.sample(next_tick.elapsed());
-                record(&mut checks, Check::EventLoop, failed_if(sample.timer_late));
-                record(&mut checks, Check::Clock, failed_if(sample.clock_jumped));
+                checks.0.insert(Check::EventLoop, failed_if(sample.timer_late));
+                checks.0.insert(Check::Clock, failed_if(sample.clock_jumped));
                 next_tick = Instant::now() + TICK;
             }
         }
+        report.log(&checks);
         publish(checks.clone());
         pulse.turned();
         if Instant::now() >= next_checks {
@@ -132,25 +135,6 @@ const fn failed_if(failed: bool) -> CheckResult {
         CheckResult::Failed
     } else {
         CheckResult::Passed
-    }
-}
-
-/// Records the result of a check, and logs it if the check starts to fail or passes again.
-fn record(checks: &mut Checks, check: Check, result: CheckResult) {
-    let previous = checks.0.insert(check, result);
-    let passed_before = previous.is_none_or(|previous| previous == CheckResult::Passed);
-    let (name, problem) = (check.as_str(), check.problem());
-    match result {
-        CheckResult::Passed if !passed_before => {
-            tracing::info!(check = name, "self-check passes again");
-        }
-        CheckResult::Suspect | CheckResult::Failed if passed_before => {
-            tracing::warn!(
-                check = name,
-                "{problem}; polls that fail because of that do not count against peers"
-            );
-        }
-        _ => {}
     }
 }
 

@@ -285,3 +285,34 @@ fn check_config_predicts_whether_the_descriptor_limit_suffices() {
         "{shard}"
     );
 }
+
+#[test]
+fn a_reader_that_closes_its_end_early_changes_no_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let [valid, faulty] = ["valid.yml", "faulty.yml"].map(|name| dir.path().join(name));
+    std::fs::write(&valid, "peers: [{ name: a, endpoints: [http://a] }]\n").unwrap();
+    std::fs::write(&faulty, "peers: 1\n").unwrap();
+    let [valid, faulty] = [&valid, &faulty].map(|path| path.to_str().unwrap());
+    for (args, expected) in [
+        (&["--help"][..], 0),
+        (&["--version"], 0),
+        (&["metrics-reference"], 0),
+        (&["completions", "bash"], 0),
+        (&["man"], 0),
+        (&["check-config", "--schema"], 0),
+        (&["check-config", valid], 0),
+        (&["check-config", "--json", valid], 0),
+        (&["check-config", "--print", valid], 0),
+        (&["check-config", "--json", faulty, valid], 2),
+        (&["decode", "1101"], 0),
+        (&["probe", "tcp://127.0.0.1:1"], 2),
+        (&["probe", "--json", "tcp://127.0.0.1:1"], 2),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = program(args).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{args:?}: {said}");
+        assert!(said.is_empty(), "{args:?}: {said}");
+    }
+}

@@ -112,7 +112,7 @@ fn the_embedded_configuration_watches_a_reference_of_protonet() {
             genesis: Some(genesis),
             verdicts: Thresholds::default(),
             discovery: None,
-            stake_interval: Duration::from_secs(60),
+            stake_interval: Duration::from_secs(3600),
             consensus_interval: None,
             slo: Slo::default(),
             canary: None,
