@@ -8,6 +8,7 @@ mod endpoints;
 mod estimate;
 mod networks;
 mod peers;
+#[cfg(target_os = "linux")]
 mod process;
 mod reference;
 mod services;
@@ -27,7 +28,7 @@ pub use reference::reference;
 use text_format::Writer;
 
 /// Writes the whole exposition in the text format 0.0.4 to `out`, chunk by chunk, and returns the
-/// number of its series. Blocks: it reads /proc.
+/// number of its series. Blocks: on Linux it reads /proc.
 pub fn write_exposition(
     snapshot: &Snapshot,
     facts: &AgentFacts,
@@ -49,6 +50,7 @@ pub fn write_exposition(
     for family in registry.gather() {
         writer.gathered_family(&family);
     }
+    #[cfg(target_os = "linux")]
     process::write(&mut writer);
     let series = writer.series() + 1;
     writer.family(&catalogue::SERIES, |family| family.integer([], series));
