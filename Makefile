@@ -17,14 +17,14 @@ help:
 	@echo "  make test-fuzz         each fuzz target for FUZZ_SECONDS (10)"
 	@echo "  make test-browser      the web pages in Chromium"
 	@echo "  make chaos             the agent while disk, clock, DNS, links, descriptors and clients fail (30 minutes)"
-	@echo "  make test-release      build a release twice and compare (10 minutes)"
+	@echo "  make test-release      build a release twice, compare, install and run it (25 minutes)"
 	@echo "  make test-oldest-rust  compile with the oldest supported Rust (3 minutes)"
 	@echo "  make bench             run the benchmarks; BENCH_SHORT=1 skips the large fleets"
 	@echo ""
 	@echo "Build it:"
 	@echo "  make book              build the documents as a site in target/book/html"
-	@echo "  make package           build a Debian package in target/"
-	@echo "  make release           build all release files in target/dist"
+	@echo "  make package           build a Debian package for this machine in target/"
+	@echo "  make release           build all release files for x86_64 and aarch64 in target/dist"
 	@echo "  make dashboards        regenerate dashboards/*.json from dashboards/generator"
 	@echo "  make screenshots       regenerate the pictures in docs/images"
 	@echo "  make clean             remove everything that was built"
@@ -51,7 +51,7 @@ book:
 package:
 	@scripts/need rust cc nfpm
 	cargo build --release --locked
-	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" deploy/debian/package target/release/convex-peer-monitor target
+	PATH="$(CURDIR)/target/tools/venv/bin:$$PATH" deploy/packages/make deb target/release/convex-peer-monitor target/convex-peer-monitor.deb
 
 screenshots:
 	@scripts/need rust cc chromium browser-tests

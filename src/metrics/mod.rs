@@ -8,6 +8,7 @@ mod endpoints;
 mod estimate;
 mod networks;
 mod peers;
+#[cfg(target_os = "linux")]
 mod process;
 mod reference;
 mod services;
@@ -28,7 +29,7 @@ pub use text_format::Format;
 use text_format::Writer;
 
 /// Writes the whole exposition in `format` to `out`, chunk by chunk, and returns the number of its
-/// series. Blocks: it reads /proc.
+/// series. Blocks: on Linux it reads /proc.
 pub fn write_exposition(
     format: Format,
     snapshot: &Snapshot,
@@ -48,9 +49,14 @@ pub fn write_exposition(
     canary::write(snapshot, &mut writer);
     services::write(snapshot, &mut writer);
     agent::write(snapshot, facts, &mut writer);
+    #[cfg(target_os = "linux")]
+    let started = process::start_time();
+    #[cfg(not(target_os = "linux"))]
+    let started = None;
     for family in registry.gather() {
-        writer.gathered_family(&family, process::start_time());
+        writer.gathered_family(&family, started);
     }
+    #[cfg(target_os = "linux")]
     process::write(&mut writer);
     let series = writer.series() + 1;
     writer.family(&catalogue::SERIES, |family| family.integer([], series));

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::Process;
 use rustix::fs::{Mode, OFlags};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::host::{HostDirs, explain};
 use super::perf_data::PerfData;
+use super::reading::{Collections, Collector, JvmReading};
 
 /// Maximum size of the file. A JVM makes it 32 KiB unless told otherwise.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -24,42 +23,6 @@ const MAX_SPACES: usize = 3;
 
 /// Policy of the collector whose generations share one heap.
 const G1: &str = "GarbageFirst";
-
-/// Heap and garbage collections of a JVM. Unknown values are absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-pub struct JvmReading {
-    /// Heap that objects take, those included that the next collection frees.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub heap_used_bytes: Option<u64>,
-    /// Heap that the JVM has reserved from the system.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub heap_capacity_bytes: Option<u64>,
-    /// The most that the heap can grow to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub heap_max_bytes: Option<u64>,
-    /// Collections so far, by collector; those that the JVM does not have are absent.
-    pub collections: Vec<Collections>,
-}
-
-/// The work of one garbage collector so far.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Collections {
-    /// What it collects.
-    pub collector: Collector,
-    /// Number of collections.
-    pub count: u64,
-    /// How long the program stood still for them.
-    pub pause_seconds: f64,
-}
-
-crate::label_enum::label_enum! {
-    /// What a garbage collector of a JVM collects.
-    pub enum Collector {
-        Young = "young", "New objects.";
-        Full = "full", "The whole heap.";
-        Concurrent = "concurrent", "The whole heap, mostly while the program runs.";
-    }
-}
 
 /// Reads the counters of a JVM.
 ///

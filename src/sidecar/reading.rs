@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::jvm::JvmReading;
-
 /// Why a field is absent, by its name. `process` and `store` stand for all fields of the process or
 /// the store.
 pub type Unavailable = BTreeMap<&'static str, String>;
@@ -65,6 +63,42 @@ pub struct ProcessReading {
     /// Why the absent values are unknown.
     #[serde(skip)]
     pub unavailable: Unavailable,
+}
+
+/// Heap and garbage collections of a JVM. Unknown values are absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct JvmReading {
+    /// Heap that objects take, those included that the next collection frees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap_used_bytes: Option<u64>,
+    /// Heap that the JVM has reserved from the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap_capacity_bytes: Option<u64>,
+    /// The most that the heap can grow to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heap_max_bytes: Option<u64>,
+    /// Collections so far, by collector; those that the JVM does not have are absent.
+    pub collections: Vec<Collections>,
+}
+
+/// The work of one garbage collector so far.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Collections {
+    /// What it collects.
+    pub collector: Collector,
+    /// Number of collections.
+    pub count: u64,
+    /// How long the program stood still for them.
+    pub pause_seconds: f64,
+}
+
+crate::label_enum::label_enum! {
+    /// What a garbage collector of a JVM collects.
+    pub enum Collector {
+        Young = "young", "New objects.";
+        Full = "full", "The whole heap.";
+        Concurrent = "concurrent", "The whole heap, mostly while the program runs.";
+    }
 }
 
 /// The peer's store as seen on the host. Unknown values are absent.

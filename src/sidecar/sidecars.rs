@@ -12,7 +12,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::config::{Config, Peer};
 use crate::supervisor::{Supervisor, TaskSet};
 
+#[cfg(target_os = "linux")]
 use super::host::HostDirs;
+#[cfg(not(target_os = "linux"))]
+use super::not_linux::{HostDirs, ProcessReader};
+#[cfg(target_os = "linux")]
 use super::process::ProcessReader;
 use super::reading::{Reading, Unavailable};
 use super::store;
