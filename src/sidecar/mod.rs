@@ -22,7 +22,7 @@ mod process;
 mod reading;
 mod sidecars;
 mod store;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod test_host;
 
 pub use reading::{
