@@ -12,7 +12,7 @@ use super::recorder::History;
 use super::summary::Summary;
 use super::time::unix_minute;
 
-/// Longest time that one verdict covers. After a longer pause, nobody knows what was between.
+/// Longest time that one verdict covers. What happened during a longer pause is unknown.
 const MAX_COVERED: Duration = Duration::from_secs(10);
 
 /// When the networks were last observed.

@@ -25,10 +25,11 @@ pub fn reference() -> String {
          - Coins are CVM, times are seconds since the epoch.\n\
          - The column *lean* shows what [`metrics.detail: lean`](configuration.md#agent) keeps.\n\n\
          ## Formats\n\n\
-         `/metrics` is in the text format of Prometheus, or in OpenMetrics 1.0 for clients whose `Accept` prefers\n\
-         `application/openmetrics-text`, as Prometheus does. OpenMetrics also has the unit of each metric, and with full detail\n\
-         the time since which a counter or histogram counts (`…_created`), once it is not 0. Samples have the same names and\n\
-         labels in both, except that the bounds of buckets are `le=\"1\"` in the text format and `le=\"1.0\"` in OpenMetrics.\n",
+         `/metrics` is in the text format of Prometheus, or in OpenMetrics 1.0 for clients whose `Accept`\n\
+         prefers `application/openmetrics-text`, as Prometheus does. OpenMetrics also has the unit of each\n\
+         metric, and with full detail the time since which a counter or histogram counts (`…_created`),\n\
+         once it is not 0. Names and labels are the same in both, except that whole bounds of buckets are\n\
+         `le=\"1\"` in the text format and `le=\"1.0\"` in OpenMetrics.\n",
     );
     let mut write =
         |line: fmt::Arguments<'_>| text.write_fmt(line).expect("a String takes any text");
