@@ -27,9 +27,9 @@ pub struct PassedSockets {
 /// A listening socket that a service manager passed.
 #[derive(Debug)]
 pub enum PassedSocket {
-    /// Of TCP.
+    /// A TCP socket.
     Tcp(std::net::TcpListener),
-    /// Of a Unix socket, whose file belongs to the service manager.
+    /// A Unix socket, whose file belongs to the service manager.
     Unix(std::os::unix::net::UnixListener),
 }
 

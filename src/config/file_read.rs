@@ -39,10 +39,14 @@ pub fn is_read_once(path: &Path) -> bool {
     if path == Path::new("-") {
         return true;
     }
-    let is_own = ["/dev/stdin", "/dev/fd", "/proc/self/fd"]
+    is_own_descriptor(path) && fs::metadata(path).is_ok_and(|it| !it.is_file())
+}
+
+/// Whether a path names an open file of this process. Its folder is not where that file lies.
+pub(super) fn is_own_descriptor(path: &Path) -> bool {
+    ["/dev/stdin", "/dev/fd", "/proc/self/fd"]
         .iter()
-        .any(|own| path.starts_with(own));
-    is_own && fs::metadata(path).is_ok_and(|it| !it.is_file())
+        .any(|own| path.starts_with(own))
 }
 
 /// Reads an input for which [`is_read_once`] holds, to its end, of at most `limit` bytes. Blocks for

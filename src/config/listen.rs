@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// What the text of a Unix socket begins with.
+/// Prefix of a Unix socket.
 const UNIX: &str = "unix:";
 
 /// Longest path of a Unix socket in bytes, without the zero at its end.
@@ -32,7 +32,7 @@ impl Listen {
         }
     }
 
-    /// Whether two listeners cannot both have it.
+    /// Whether both cannot be bound at once.
     #[must_use]
     pub fn conflicts_with(&self, other: &Self) -> bool {
         let is_chosen_later = matches!(self, Self::Tcp(address) if address.port() == 0);

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::{Errors, Position, Problem};
-use super::file_read::{is_read_once, read_file, read_once};
+use super::file_read::{is_own_descriptor, is_read_once, read_file, read_once};
 use super::source::Source;
 use super::{Config, secret_file, top_level, yaml};
 
@@ -39,7 +39,9 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         })
     })?;
     let text = decode_utf8(&bytes, &file)?;
-    let base_dir = path.parent().filter(|_| !is_once);
+    let base_dir = path
+        .parent()
+        .filter(|_| !is_once && !is_own_descriptor(path));
     let base_dir = base_dir.unwrap_or(Path::new(""));
     read(
         text,

@@ -1,15 +1,18 @@
 //! The top-level keys of the file, read into a [`Config`].
 
-use rustix::system::uname;
 use std::path::PathBuf;
+
+use rustix::system::uname;
+use url::Url;
 
 use super::error::Problems;
 use super::external_url::external_url;
 use super::history::history;
 use super::keys::{FILE, METRICS, VERDICTS};
 use super::limits::limits;
+use super::listen::Listen;
 use super::networks::Networks;
-use super::notify::notify;
+use super::notify::{Notify, notify};
 use super::peers::peers;
 use super::polling;
 use super::queries::queries;
@@ -66,9 +69,11 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
             .map(|listen| listen.unwrap_or(DEFAULT_LISTEN)),
         requires_certificate: requires_certificate(web.as_deref()),
     };
+    let links = check_links(&file, &listen, &external_url, &notify);
     let watched = peers.as_deref().map_err(|reported| *reported);
     let status = status(&file, known, watched, &operators);
 
+    links?;
     let (networks, peers) = (networks?, peers?);
     let state_dir = state_dir?;
     let slo = networks.check_slo(&file, &peers);
@@ -105,6 +110,29 @@ pub(super) fn config(source: &Source, root: &Node) -> Result<Config, Reported> {
         status: status?,
         warnings: Problems::default(),
     })
+}
+
+/// Notifications link to the agent's pages, and services refuse links that are no URLs.
+fn check_links(
+    file: &Section,
+    listen: &Result<Option<Listen>, Reported>,
+    external_url: &Result<Option<Url>, Reported>,
+    notify: &Result<Notify, Reported>,
+) -> Result<(), Reported> {
+    let has_no_url = matches!(
+        (listen, external_url),
+        (Ok(Some(Listen::Unix(_))), Ok(None))
+    );
+    let notifies = notify
+        .as_ref()
+        .is_ok_and(|notify| notify.receivers().next().is_some());
+    if has_no_url && notifies {
+        return Err(file.report_value(
+            "listen",
+            "a Unix socket has no URL that notifications could link to; set `external_url`",
+        ));
+    }
+    Ok(())
 }
 
 fn requires_certificate(web: Result<&Web, &Reported>) -> bool {

@@ -34,7 +34,7 @@ impl CanaryChanges {
         let key = (network.to_owned(), name.to_owned());
         if peer.is_failing() {
             let is_new = self.0.insert(key);
-            // Without a result, the rounds failed before a restart, and so did the event occur.
+            // Without a result, the rounds failed before a restart, so the event was recorded then.
             let failure = peer.last.as_ref()?.outcome.as_ref().err();
             let reason = failure.map_or("unknown", |(failure, _)| failure.as_str());
             let reason = reason.into();

@@ -27,9 +27,9 @@ pub fn reference() -> String {
          ## Formats\n\n\
          `/metrics` is in the text format of Prometheus, or in OpenMetrics 1.0 for clients whose `Accept`\n\
          prefers `application/openmetrics-text`, as Prometheus does. OpenMetrics also has the unit of each\n\
-         metric, and with full detail the time since which a counter or histogram counts (`…_created`),\n\
-         once it is not 0. Names and labels are the same in both, except that whole bounds of buckets are\n\
-         `le=\"1\"` in the text format and `le=\"1.0\"` in OpenMetrics.\n",
+         metric, and the time since which most counters and histograms count (`…_created`, once they are\n\
+         not 0; with lean detail not those of peers). Names and labels are the same in both, except that\n\
+         whole bounds of buckets are `le=\"1\"` in the text format and `le=\"1.0\"` in OpenMetrics.\n",
     );
     let mut write =
         |line: fmt::Arguments<'_>| text.write_fmt(line).expect("a String takes any text");

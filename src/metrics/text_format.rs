@@ -213,8 +213,8 @@ impl<'w> Family<'w, '_> {
         }
     }
 
-    /// Adds when a counter began to count. Not of one that is still at 0, which shows that itself: most
-    /// counters of failures are, and each would be two series.
+    /// Adds when a counter began to count, unless it is still at 0: most counters of failures are, and
+    /// each would be two series.
     fn created<'l>(&mut self, labels: impl IntoIterator<Item = Label<'l>>, is_zero: bool) {
         if let Some(created) = self.created
             && self.writer.format == Format::OpenMetrics

@@ -1,4 +1,4 @@
-//! What the times of a peer's polls follow from.
+//! The key that determines when a peer is polled.
 
 use std::borrow::Cow;
 use std::fs;
@@ -8,15 +8,15 @@ use rustix::system::uname;
 
 use crate::config::{Peer, Role};
 
-/// Longest identity of a host that is used, bytes.
-const MAX_IDENTITY_BYTES: usize = 256;
+/// Longest identity of a host that is used, in characters.
+const MAX_IDENTITY_LENGTH: usize = 256;
 
-/// Tells this host from others: its name, and the identity of its system.
+/// Identifies this host: its name, and the identity of its system.
 static HOST: LazyLock<String> = LazyLock::new(|| {
     let mut host = uname().nodename().to_string_lossy().into_owned();
     // Absent in many containers, whose names differ instead.
     if let Ok(id) = fs::read_to_string("/etc/machine-id") {
-        host.extend(id.chars().take(MAX_IDENTITY_BYTES));
+        host.extend(id.chars().take(MAX_IDENTITY_LENGTH));
     }
     host
 });

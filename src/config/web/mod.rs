@@ -94,6 +94,16 @@ impl Web {
     /// Returns a warning if listening at `address` with these settings is unsafe.
     #[must_use]
     pub fn exposure_warning(&self, address: &Listen) -> Option<String> {
+        if matches!(address, Listen::Unix(_)) {
+            let has_certificates = self.tls.as_ref().is_some_and(Tls::requires_certificate);
+            return (has_certificates && self.users.is_empty()).then(|| {
+                format!(
+                    "{address} asks for no client certificate, because a Unix socket has no TLS: \
+                     every user who can open it may do everything; add basic_auth_users, or listen \
+                     on an address"
+                )
+            });
+        }
         if address.is_local() {
             return None;
         }

@@ -1,5 +1,4 @@
-//! Certificates and keys in PEM: what stands in the web configuration file, or the files that it
-//! names.
+//! Certificates and keys in PEM: inline in the web configuration file, or in files that it names.
 
 use std::path::PathBuf;
 

@@ -155,8 +155,8 @@ impl CanaryRecord {
             .collect()
     }
 
-    /// Takes failed rounds from before a restart, which must not end an alert. Peers of which more is
-    /// known stay as they are.
+    /// Takes failed rounds from before a restart, which must not end an alert. Does not overwrite
+    /// newer results.
     pub fn restore_failed_rounds(&mut self, rounds: BTreeMap<String, (u32, SystemTime)>) {
         for (name, (failed_rounds, since)) in rounds {
             self.peers.entry(name).or_insert_with(|| CanaryPeer {
@@ -192,8 +192,7 @@ impl CanaryRecord {
     /// or peers than are searched.
     #[must_use]
     pub fn has_unknown_control(&self) -> bool {
-        let control = self.control.as_ref();
-        control.is_some_and(|control| control.accounts.is_none() || control.peers.is_none())
+        self.control.is_some_and(|control| !control.is_complete())
     }
 
     /// Whether transactions take longer than the objective.

@@ -90,6 +90,8 @@ impl<P: CanaryPeers> CanarySurvey<P> {
     /// Makes a round once per interval, for ever: first as soon as the network is known.
     pub async fn run(mut self) {
         self.until_known().await;
+        // Before the first round, because a restart must not end an alert about failed rounds.
+        self.read_account().await;
         let mut rounds = interval_at(Instant::now(), self.canary.interval);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -121,25 +123,28 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         self.record()
     }
 
-    /// Takes the failed rounds of the ledger into the record once, and those of the record into the
-    /// ledger.
-    fn keep_failed_rounds(&mut self, ledger: &mut Ledger) {
-        if !self.is_restored {
-            let names = self.peers_in_turn();
-            let failing = ledger.failing.iter();
-            let kept =
-                failing
-                    .filter(|(name, _)| names.contains(name))
-                    .filter_map(|(name, failed)| {
-                        let since = Duration::from_millis(failed.since_ms);
-                        let since = SystemTime::UNIX_EPOCH.checked_add(since)?;
-                        Some((name.clone(), (failed.rounds, since)))
-                    });
-            let kept = kept.collect();
-            self.fleet
-                .update_canary(&self.network, |record| record.restore_failed_rounds(kept));
-            self.is_restored = true;
+    /// Takes the failed rounds of the ledger into the record, once.
+    fn restore_failed_rounds(&mut self, ledger: &Ledger) {
+        if self.is_restored {
+            return;
         }
+        self.is_restored = true;
+        let names = self.peers_in_turn();
+        let failing = ledger.failing.iter();
+        let kept = failing
+            .filter(|(name, _)| names.contains(name))
+            .filter_map(|(name, failed)| {
+                let since = Duration::from_millis(failed.since_ms);
+                let since = SystemTime::UNIX_EPOCH.checked_add(since)?;
+                Some((name.clone(), (failed.rounds, since)))
+            })
+            .collect();
+        self.fleet
+            .update_canary(&self.network, |record| record.restore_failed_rounds(kept));
+    }
+
+    /// Takes the failed rounds of the record into the ledger.
+    fn keep_failed_rounds(&self, ledger: &mut Ledger) {
         let Some(record) = self.record() else {
             return;
         };

@@ -37,7 +37,7 @@ const CONTROL_INTERVAL: Duration = Duration::from_secs(3600);
 const MAX_BACKOFF_INTERVALS: u32 = 16;
 
 /// What the chain and the ledger say about the account.
-struct AccountRead {
+pub(super) struct AccountRead {
     facts: AccountFacts,
     /// The state and the ledger, if the account was found.
     found: Option<(AccountState, Ledger)>,
@@ -90,7 +90,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
     }
 
     /// Reads the account and brings the ledger up to date. None if the account could not be read.
-    async fn read_account(&mut self) -> Option<AccountRead> {
+    pub(super) async fn read_account(&mut self) -> Option<AccountRead> {
         let peers = self.fleet.majority_peers(&self.network);
         let genesis = peers.first()?.identity.genesis?.to_string();
         let account = self.canary.account;
@@ -101,6 +101,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         let Some(mut ledger) = self.ledger.read(account, &genesis).await else {
             return Some(no_ledger);
         };
+        self.restore_failed_rounds(&ledger);
         let state = match read_confirmed(&*self.peers, &peers, account).await {
             Confirmed::Account(state) => state,
             Confirmed::Unknown => return None,
@@ -154,15 +155,16 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         }
         let read = read_what_it_controls(&*self.peers, peers, self.canary.account).await;
         if let Some(control) = read {
+            let was_known = self.control.is_none_or(|(_, before)| before.is_complete());
             self.control = Some((Instant::now(), control));
             self.fleet
                 .update_canary(&self.network, |record| record.control = Some(control));
-            if control.accounts.is_none() || control.peers.is_none() {
+            if was_known && !control.is_complete() {
                 tracing::info!(
                     network = %self.network, account = self.canary.account,
                     "the network has more than {MAX_SEARCHED_ACCOUNTS} accounts or \
-                     {MAX_SEARCHED_PEERS} peers: it is not known whether the canary's account \
-                     controls others, and it is used all the same"
+                     {MAX_SEARCHED_PEERS} peers: it is unknown whether the canary's account controls \
+                     others; it is used anyway"
                 );
             }
         }

@@ -76,7 +76,7 @@ fn add_listener_responses(description: &mut Value) {
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     let too_many = json!({
-        "description": "Requested again too soon.",
+        "description": "More requests than `rate_limit` allows.",
         "headers": { "Retry-After": { "schema": { "type": "integer" }, "description": "Seconds to wait before trying again." } },
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });

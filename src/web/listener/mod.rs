@@ -156,7 +156,7 @@ async fn serve_connection(stream: Stream, slot: &Slot, context: ConnectionContex
     };
     let mut stream = match stream {
         Either::Left(stream) => stream,
-        // What TLS would protect from cannot read along.
+        // Nobody can eavesdrop on a Unix socket.
         Either::Right(stream) => {
             return connection::serve(stream, info(false), activity, context, policy).await;
         }

@@ -13,7 +13,7 @@ use crate::fleet::Condition;
 use super::format::Markup;
 use super::labels;
 use super::navigation::Place;
-use super::runbook_commands::{RunbookNames, agent_url, is_command};
+use super::runbook_commands::{AgentAddress, RunbookNames, is_command};
 use super::{Pages, Shell, find_peer, html_response, path_segment};
 
 static RUNBOOKS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/alerts/runbooks");
@@ -55,7 +55,7 @@ pub(super) async fn runbook(
     let mut parameters = form_urlencoded::parse(query.as_bytes());
     let peer = parameters.find(|(key, _)| key == "peer");
     let record = peer.and_then(|(_, name)| find_peer(&snapshot, &name));
-    let agent = agent_url(&state.active_config.get().config);
+    let agent = AgentAddress::of(&state.active_config.get().config);
     let names = record.map(|record| RunbookNames::new(record, &snapshot, agent));
     html_response(
         RunbookPage {
@@ -247,11 +247,10 @@ impl Page<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config;
     use crate::fleet::example;
 
     use super::*;
-
-    const DEFAULT: &str = "http://127.0.0.1:18881";
 
     #[test]
     fn runbooks_are_compiled_in_and_sorted_by_name() {
@@ -269,7 +268,11 @@ mod tests {
 
     fn names() -> RunbookNames {
         let snapshot = example::snapshot(1, 1);
-        RunbookNames::new(&snapshot.peers[0], &snapshot, DEFAULT.to_owned())
+        let agent = AgentAddress::of(&config::Config {
+            listen: "127.0.0.1:18881".parse().unwrap(),
+            ..config::embedded()
+        });
+        RunbookNames::new(&snapshot.peers[0], &snapshot, agent)
     }
 
     #[test]

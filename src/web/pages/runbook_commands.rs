@@ -48,13 +48,35 @@ pub(super) struct RunbookNames {
     endpoints: Vec<(Transport, String)>,
     /// Id of its process, if it runs on this host.
     pid: Option<i32>,
-    /// URL of this agent.
-    agent: String,
+    agent: AgentAddress,
+}
+
+/// How curl reaches this agent.
+pub(super) struct AgentAddress {
+    /// Without a slash at its end.
+    url: String,
+    /// Path of its Unix socket.
+    socket: Option<String>,
+}
+
+impl AgentAddress {
+    pub(super) fn of(config: &Config) -> Self {
+        match &config.listen {
+            Listen::Unix(path) if config.external_url.is_none() => Self {
+                url: "http://localhost".to_owned(),
+                socket: Some(path.to_string_lossy().into_owned()),
+            },
+            listen => Self {
+                url: config.url_at(listen).trim_end_matches('/').to_owned(),
+                socket: None,
+            },
+        }
+    }
 }
 
 impl RunbookNames {
-    /// Returns the names of a peer that the agent at the URL `agent` watches.
-    pub(super) fn new(record: &PeerRecord, snapshot: &Snapshot, agent: String) -> Self {
+    /// Returns the names of a peer that the agent at `agent` watches.
+    pub(super) fn new(record: &PeerRecord, snapshot: &Snapshot, agent: AgentAddress) -> Self {
         let endpoints = record.endpoints.iter();
         let process = record.process(snapshot.now);
         Self {
@@ -112,7 +134,11 @@ impl RunbookNames {
     fn fill_word(&self, word: &str) -> String {
         if let Some(path) = word.strip_prefix(DEFAULT_AGENT) {
             let path = path.replace("PEER", &path_segment(&self.peer));
-            return quote(&format!("{}{path}", self.agent));
+            let url = quote(&format!("{}{path}", self.agent.url));
+            return match &self.agent.socket {
+                Some(socket) => format!("--unix-socket {} {url}", quote(socket)),
+                None => url,
+            };
         }
         let host = || {
             let url = Url::parse(self.https_or_first()?).ok()?;
@@ -134,18 +160,6 @@ impl RunbookNames {
         let with_tls = urls.clone().find(|url| url.starts_with("https://"));
         with_tls.or_else(|| urls.next())
     }
-}
-
-/// Returns the URL at which curl reaches the agent, without a slash at its end.
-pub(super) fn agent_url(config: &Config) -> String {
-    if config.external_url.is_none()
-        && let Listen::Unix(path) = &config.listen
-    {
-        let path = quote(&path.to_string_lossy());
-        return format!("--unix-socket {path} http://localhost");
-    }
-    let url = config.url_at(&config.listen);
-    url.trim_end_matches('/').to_owned()
 }
 
 /// Quotes a word for a shell, if it needs that.
@@ -171,7 +185,10 @@ mod tests {
                 .map(|(transport, url)| (*transport, (*url).to_owned()))
                 .collect(),
             pid: None,
-            agent: "https://mon.example/convex".to_owned(),
+            agent: AgentAddress {
+                url: "https://mon.example/convex".to_owned(),
+                socket: None,
+            },
         }
     }
 
@@ -221,6 +238,26 @@ mod tests {
             ("journalctl -k", &both[..], "journalctl -k"),
         ] {
             assert_eq!(names("a b'", endpoints).fill(command), expected);
+        }
+    }
+
+    #[test]
+    fn a_command_for_an_agent_on_a_unix_socket_names_the_socket() {
+        let config = |listen: &str| Config {
+            listen: listen.parse().unwrap(),
+            ..crate::config::embedded()
+        };
+        for (listen, expected) in [
+            ("[::]:18880", "curl -s 'http://[::1]:18880/config'"),
+            (
+                "unix:/run/the agent.sock",
+                "curl -s --unix-socket '/run/the agent.sock' http://localhost/config",
+            ),
+        ] {
+            let mut names = names("p", &[]);
+            names.agent = AgentAddress::of(&config(listen));
+            let command = "curl -s http://127.0.0.1:18880/config";
+            assert_eq!(names.fill(command), expected);
         }
     }
 

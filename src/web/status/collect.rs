@@ -11,9 +11,7 @@ use crate::alerting::operator_actions::ActionKind;
 use crate::alerting::{OperatorAction, OperatorActions};
 use crate::config::active::ActiveConfig;
 use crate::config::{Published, Status, Window};
-use crate::fleet::{
-    Evidence, Fleet, Health, LastPoll, NetworkVerdict, OrderState, PeerRecord, Snapshot,
-};
+use crate::fleet::{Evidence, Fleet, Health, LastPoll, NetworkVerdict, PeerRecord, Snapshot};
 use crate::history::{EVENTS_KEPT, EventKind, History, unix_millis};
 use crate::supervisor::liveness::{Liveness, Part};
 use crate::web::AppState;
@@ -345,13 +343,11 @@ fn network_state(verdict: &NetworkVerdict) -> (State, Option<Cause>) {
     if verdict.is_reset == Evidence::Proven {
         return (State::Down, Some(Cause::Reset));
     }
-    match verdict.order {
-        OrderState::Stalled | OrderState::Receding => (State::Down, Some(Cause::Stalled)),
-        OrderState::Unknown => (State::Unknown, None),
-        OrderState::Advancing | OrderState::Idle if verdict.difference.is_some() => {
-            (State::Degraded, Some(Cause::StatesDiffer))
-        }
-        OrderState::Advancing | OrderState::Idle => (State::Operational, None),
+    match verdict.is_working() {
+        Some(false) => (State::Down, Some(Cause::Stalled)),
+        None => (State::Unknown, None),
+        Some(true) if verdict.difference.is_some() => (State::Degraded, Some(Cause::StatesDiffer)),
+        Some(true) => (State::Operational, None),
     }
 }
 

@@ -26,6 +26,14 @@ pub struct AccountControl {
     pub peers: Option<u64>,
 }
 
+impl AccountControl {
+    /// Whether all accounts and all peers were searched.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.accounts.is_some() && self.peers.is_some()
+    }
+}
+
 /// Returns the query for what an account controls. A peer searches all accounts and all peers, at
 /// about 110 juice for an account and 180 for a peer, so ask seldom.
 #[expect(clippy::missing_panics_doc, reason = "the text is always a form")]

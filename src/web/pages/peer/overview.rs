@@ -12,7 +12,7 @@ use crate::web::pages::conditions::condition_texts;
 use crate::web::pages::diagnosis::{Diagnosis, diagnose};
 use crate::web::pages::facts::{Entry, key_figures};
 use crate::web::pages::format::{Markup, TimeFormat, Timestamp};
-use crate::web::pages::runbook_commands::{RunbookNames, agent_url};
+use crate::web::pages::runbook_commands::{AgentAddress, RunbookNames};
 use crate::web::pages::sparklines::poll_bar;
 use crate::web::pages::vantages::VantagesSection;
 
@@ -99,7 +99,7 @@ pub(super) fn sections(
     times: TimeFormat,
 ) -> askama::Result<[Section; 6]> {
     let name = &record.peer.name;
-    let agent = agent_url(&state.active_config.get().config);
+    let agent = AgentAddress::of(&state.active_config.get().config);
     let names = RunbookNames::new(record, snapshot, agent);
     let problems = Problems::new(record, &names, &state.prefix, times);
     let scope = Scope::Peer {

@@ -91,9 +91,11 @@ mod tests {
 
     use convex_client::FailureReason;
 
+    use crate::config;
     use crate::failure::Reason;
     use crate::fleet::{Condition, example};
     use crate::web::pages::relative_times;
+    use crate::web::pages::runbook_commands::AgentAddress;
 
     use super::*;
 
@@ -107,7 +109,8 @@ mod tests {
         let record = Arc::make_mut(&mut snapshot.peers[0]);
         (record.health, record.conditions) = (health, conditions.iter().copied().collect());
         let record = Arc::clone(&snapshot.peers[0]);
-        let names = RunbookNames::new(&record, &snapshot, "http://127.0.0.1:1".to_owned());
+        let agent = AgentAddress::of(&config::embedded());
+        let names = RunbookNames::new(&record, &snapshot, agent);
         let problems = Problems::new(&record, &names, "", times).found;
         problems
             .into_iter()
