@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn large_networks_have_no_beliefs() {
-        let mut simulation = simulation(65, &[], None);
+        let mut simulation = simulation(257, &[], None);
         let error = belief(&mut simulation, 1).unwrap_err();
         assert!(matches!(error, BeliefError::Gone { .. }), "{error}");
     }
