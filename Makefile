@@ -4,7 +4,7 @@
 help:
 	@echo "Try it:"
 	@echo "  make run               start two real Convex peers and an agent that monitors them"
-	@echo "  make test              unit, integration and end-to-end tests (under 20 minutes)"
+	@echo "  make test              unit, integration and end-to-end tests (30 minutes on two cores)"
 	@echo "  make rehearse FAULT=fork   inject a fault and show the alert that arrives; FAST=1 shortens the waits"
 	@echo "  make rehearsals        play all rehearsals and write docs/rehearsals.md (50 minutes)"
 	@echo ""
