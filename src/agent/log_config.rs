@@ -10,16 +10,16 @@ pub(super) fn summary(config: &Config) -> String {
 
 /// Logs that monitoring starts, and the warnings about `config`.
 pub(super) fn log_start(config: &Config, address: &Listen) {
+    let page = config.url_at(address);
     tracing::info!(
         peers = config.peers.len(),
         networks = config.networks.len(),
         vantage = %config.vantage,
         mode = config.mode.as_str(),
         listen = %address,
-        url = %config.url_at(address),
+        url = %page,
         "monitoring"
     );
-    let page = config.url_at(address);
     if page.starts_with("http") {
         tracing::info!("the web page is at {page}");
     }

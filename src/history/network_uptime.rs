@@ -1,6 +1,7 @@
 //! Records for how long each network worked. Stored as summaries of a peer without a name, which no
 //! configuration has.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -21,7 +22,13 @@ pub(super) struct NetworkUptime(Option<Instant>);
 
 impl NetworkUptime {
     /// Records the time since the last call as the verdicts are now.
-    pub(super) fn record(&mut self, fleet: &Fleet, history: &History, now: Instant) {
+    pub(super) fn record(
+        &mut self,
+        verdicts: &[(String, Arc<NetworkVerdict>)],
+        fleet: &Fleet,
+        history: &History,
+        now: Instant,
+    ) {
         let previous = self.0.replace(now);
         let Some(covered) = previous.map(|previous| now - previous) else {
             return;
@@ -30,7 +37,6 @@ impl NetworkUptime {
             return;
         }
         let wall = SystemTime::now();
-        let verdicts = fleet.network_verdicts();
         history.add_unowned(verdicts.iter().filter_map(|(network, verdict)| {
             let in_maintenance = fleet.is_network_in_maintenance(network, wall);
             let summary = summary(verdict, in_maintenance, covered)?;

@@ -55,7 +55,7 @@ impl History {
             let verdicts = fleet.network_verdicts();
             network_changes.record(&verdicts, &self.log);
             self.agreement.record(&verdicts, SystemTime::now());
-            network_uptime.record(&fleet, &self, Instant::now());
+            network_uptime.record(&verdicts, &fleet, &self, Instant::now());
             canary_changes.record(&fleet, &self.log);
             if let Some(finished) = pending.take_if(|write| write.task.is_finished()) {
                 finished.log_end_if_slow();

@@ -32,6 +32,20 @@ pub enum Format {
     OpenMetrics,
 }
 
+impl Format {
+    /// Number of formats.
+    pub const COUNT: usize = 2;
+
+    /// Returns its content type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
 /// A label's name and value.
 pub(super) type Label<'a> = (&'a str, &'a str);
 

@@ -21,15 +21,6 @@ use crate::metrics::{self, AgentFacts, Format};
 use super::AppState;
 use super::negotiation::{accepts_gzip, exposition_format};
 
-/// The formats with their content types.
-const FORMATS: [(Format, &str); 2] = [
-    (Format::Text, "text/plain; version=0.0.4; charset=utf-8"),
-    (
-        Format::OpenMetrics,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    ),
-];
-
 /// Size of the pieces in which an exposition is decompressed: the text is about twenty times longer.
 const COMPRESSED_PIECE_BYTES: usize = 1 << 10;
 
@@ -40,11 +31,11 @@ const INFALLIBLE: &str = "writing to a vector cannot fail";
 #[derive(Clone, Debug)]
 pub(super) struct SharedExposition {
     state: AppState,
-    /// The expositions that are being written, in the order of [`FORMATS`].
+    /// The expositions that are being written, by format.
     in_progress: Arc<Mutex<InProgress>>,
 }
 
-type InProgress = [Option<watch::Receiver<PartialExposition>>; FORMATS.len()];
+type InProgress = [Option<watch::Receiver<PartialExposition>>; Format::COUNT];
 
 /// The part of an exposition that is written so far. Kept compressed only: the text is about twenty
 /// times longer.
@@ -62,22 +53,22 @@ impl SharedExposition {
         }
     }
 
-    /// Returns the exposition that is being written in this one of the formats, or starts a new one.
-    fn join_or_start(&self, index: usize) -> watch::Receiver<PartialExposition> {
+    /// Returns the exposition that is being written in this format, or starts a new one.
+    fn join_or_start(&self, format: Format) -> watch::Receiver<PartialExposition> {
         let mut in_progress = self.in_progress();
         // An error means that its writer is gone.
-        if let Some(partial) = in_progress[index].as_ref()
+        if let Some(partial) = in_progress[format as usize].as_ref()
             && partial.has_changed().is_ok()
         {
             return partial.clone();
         }
         let (sender, partial) = watch::channel(PartialExposition::default());
-        in_progress[index] = Some(partial.clone());
+        in_progress[format as usize] = Some(partial.clone());
         let shared = self.clone();
         tokio::task::spawn_blocking(move || {
-            write_exposition(&shared.state, FORMATS[index].0, &sender);
+            write_exposition(&shared.state, format, &sender);
             // Later scrapes get a new exposition.
-            shared.in_progress()[index].take();
+            shared.in_progress()[format as usize].take();
         });
         partial
     }
@@ -97,14 +88,12 @@ pub(super) async fn metrics(
     State(shared): State<SharedExposition>,
     headers: HeaderMap,
 ) -> Response {
-    let preferred = exposition_format(&headers);
-    let index = FORMATS.iter().position(|(format, _)| *format == preferred);
-    let index = index.unwrap_or_default();
+    let format = exposition_format(&headers);
     let response_headers = [
-        (header::CONTENT_TYPE, FORMATS[index].1),
+        (header::CONTENT_TYPE, format.content_type()),
         (header::VARY, "accept, accept-encoding"),
     ];
-    let compressed = chunks(shared.join_or_start(index));
+    let compressed = chunks(shared.join_or_start(format));
     if accepts_gzip(&headers) {
         let body = Body::from_stream(compressed);
         return (response_headers, [(header::CONTENT_ENCODING, "gzip")], body).into_response();

@@ -150,7 +150,7 @@ async fn a_restart_behind_a_passed_socket_loses_no_connection() {
     first.signal(Signal::TERM);
     assert!(first.child.wait().await.unwrap().success());
 
-    // Nobody accepts now, and nobody is refused.
+    // No process accepts now, and the connection is not refused.
     let mut client = TcpStream::connect(&address).await.unwrap();
     let request = "GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
