@@ -182,6 +182,15 @@ impl Member {
         }
     }
 
+    /// Forgets all states and how they compared: the peer belongs to another network, and may have
+    /// shown states of it before its genesis hash gave that away.
+    pub(super) fn forget_states(&mut self, counts: &mut BlockStateCounts) {
+        self.set_counted(false, counts);
+        self.ring = Ring::default();
+        self.comparison = Comparison::NotCompared;
+        (self.compared, self.disputed_since) = (None, None);
+    }
+
     /// Includes its states in `counts`, or removes them.
     pub(super) fn set_counted(&mut self, counted: bool, counts: &mut BlockStateCounts) {
         if counted == self.counted {

@@ -1,19 +1,23 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
+use convex_client::Endpoint;
 use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 use convex_client::chain::{RegisteredPeer, Registry};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::fleet::slot::SlotId;
-use crate::fleet::{Evidence, OrderState};
+use crate::config::Peer;
+use crate::failure::Reason;
+use crate::fleet::slot::{Slot, SlotId};
+use crate::fleet::{Condition, Evidence, OrderState};
 
 use super::consensus::Standing;
 use super::head::{HeadBasis, Lag};
 use super::member::{Comparison, Heard, Member, Ordered};
-use super::record::RegistryReading;
+use super::record::{NetworkRecord, RegistryReading};
 use super::registration::Registration;
 use super::ring::Shown;
 use super::verdict::NetworkVerdict;
@@ -275,6 +279,29 @@ fn a_divergence_is_latched_until_the_states_are_seen_equal() {
     );
     scenario.answer(4, "fork", 6, 0);
     assert_eq!(scenario.comparison("fork"), Comparison::Agrees);
+}
+
+#[test]
+fn a_peer_that_turns_out_to_be_on_another_network_is_not_compared() {
+    let mut scenario = Scenario::equal(&["a", "b", "c", "other"]);
+    for name in ["a", "b", "c"] {
+        scenario.answer(0, name, 5, 0);
+    }
+    let compared = scenario.answer(1, "other", 5, 1).comparison;
+    assert!(compared.is_diverged(), "its genesis hash was not read yet");
+    let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
+    let slot = Slot::new(
+        Arc::new(Peer::from_endpoint(endpoint)),
+        Arc::new(NetworkRecord::default()),
+    );
+    let mut state = slot.state.lock().unwrap();
+    let wrong = Condition::Failing(Reason::WrongNetwork);
+    Arc::make_mut(&mut state.record).conditions.insert(wrong);
+    let (now, wall) = (scenario.at(2), SystemTime::UNIX_EPOCH);
+    scenario.watch.take_peer(id("other"), &mut state, now, wall);
+    scenario.verdict(2);
+    assert_eq!(scenario.comparison("other"), Comparison::NotCompared);
+    assert_eq!(scenario.verdict(2).state_groups(), Some(1));
 }
 
 #[test]

@@ -127,6 +127,13 @@ impl NetworkWatch {
         for shown in &states {
             self.add_state(id, *shown);
         }
+        if record
+            .conditions
+            .contains(&Condition::Failing(Reason::WrongNetwork))
+            && let Some(member) = self.members.get_mut(&id)
+        {
+            member.forget_states(&mut self.counts);
+        }
         let Some(member) = self.members.get_mut(&id).filter(|_| polled) else {
             return !states.is_empty();
         };
