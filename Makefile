@@ -1,16 +1,17 @@
-.PHONY: help run test rehearse rehearsals lint fmt test-docs test-ops test-deploy test-fuzz test-browser test-release \
-	test-oldest-rust chaos bench book package release dashboards screenshots clean
+.PHONY: help run test rehearse rehearsals lint fmt test-slow test-docs test-ops test-deploy test-fuzz test-browser \
+	test-release test-oldest-rust chaos bench book package release dashboards screenshots clean
 
 help:
 	@echo "Try it:"
 	@echo "  make run               start two real Convex peers and an agent that monitors them"
-	@echo "  make test              unit, integration and end-to-end tests (30 minutes on two cores)"
+	@echo "  make test              unit, integration and end-to-end tests (20 minutes on two cores)"
 	@echo "  make rehearse FAULT=fork   inject a fault and show the alert that arrives; FAST=1 shortens the waits"
 	@echo "  make rehearsals        play all rehearsals and write docs/rehearsals.md (50 minutes)"
 	@echo ""
 	@echo "Change it:"
 	@echo "  make fmt               format the code"
 	@echo "  make lint              formatting, clippy, licences, shell scripts, workflows, API documentation"
+	@echo "  make test-slow         end-to-end tests and rehearsals that wait for minutes (13 minutes)"
 	@echo "  make test-docs         the documents as a site, and all links in it"
 	@echo "  make test-ops          alert rules, dashboards, service unit, manual pages, Helm chart"
 	@echo "  make test-deploy       container image, Debian package and compose stack, built and run"
@@ -38,7 +39,7 @@ rehearsals:
 test lint chaos:
 	@scripts/test $@
 
-test-docs test-ops test-deploy test-fuzz test-browser test-release test-oldest-rust:
+test-slow test-docs test-ops test-deploy test-fuzz test-browser test-release test-oldest-rust:
 	@scripts/test $(@:test-%=%)
 
 fmt:

@@ -1,5 +1,5 @@
 //! End-to-end tests: the agent as a program, with real peers, a real Prometheus and a real
-//! Alertmanager. `make test` installs what they need and runs them.
+//! Alertmanager. `make test` installs what they need and runs all but the slow ones.
 //!
 //! They must pass on a busy machine: each waits for a condition, with a generous limit, and the
 //! peers have seconds to answer.
@@ -16,13 +16,12 @@ mod authority;
 mod belief;
 mod canary;
 mod chain;
-mod clock;
 mod connections;
-mod consensus;
 #[path = "../support/contract.rs"]
 mod contract;
 mod dashboards;
 mod evidence;
+mod faketime;
 mod network;
 mod notify;
 mod open_metrics;
@@ -42,6 +41,7 @@ mod sidecar;
 mod silences;
 #[path = "../support/simulated.rs"]
 mod simulated;
+mod slow;
 #[expect(dead_code, reason = "no real peer is behind another authority")]
 #[path = "../support/tls.rs"]
 mod tls;

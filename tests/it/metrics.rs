@@ -80,7 +80,7 @@ networks:
   - name: default
   - name: simulated
     consensus_interval: 10s
-    canary: {{ account: {account}, key_file: {key_file}, daily_budget_cvm: 0.1 }}
+    canary: {{ account: {account}, key_file: {key_file}, daily_budget_cvm: 0.1, interval: 1m }}
 peers:
   - name: one
     network: default

@@ -123,7 +123,7 @@ async fn answers(url: &str, transport: Transport) -> (PollAnswer, Option<Status>
 async fn a_sample_is_the_state_of_a_poll(url: &str) {
     let endpoint = Endpoint::parse(url).unwrap();
     let options = ClientOptions::default();
-    let deadline = || Instant::now() + Duration::from_secs(60);
+    let deadline = || Instant::now() + Duration::from_secs(300);
     let ((poll, polled), (sample, sampled)) = match endpoint.transport() {
         Transport::Tcp => {
             let mut client = TcpClient::new(&endpoint, &options);

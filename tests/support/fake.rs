@@ -189,7 +189,7 @@ impl FakePeer {
     pub(crate) async fn until_closed(&self, count: usize) {
         let mut closed = self.seen.closed.subscribe();
         let waiting = closed.wait_for(|closed| *closed >= count);
-        let waiting = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+        let waiting = tokio::time::timeout(Duration::from_secs(300), waiting).await;
         drop(waiting.expect("the connections are closed"));
     }
 

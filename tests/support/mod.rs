@@ -21,7 +21,7 @@ use std::time::Duration;
 use fake::FakePeer;
 
 /// Longest wait for something that must happen, on however busy a machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Waits until `condition` holds, checking it every 20 ms; panics after [`DEADLINE`].
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {

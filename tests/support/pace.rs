@@ -20,8 +20,8 @@ const MEASURED_FOR: Duration = Duration::from_secs(2);
 /// The largest factor: weights of stake decay in networks that run for more than three minutes.
 const MAX_FACTOR: usize = 3;
 
-/// A factor for all times of a test, and the number of parts in which it watches its networks. Other
-/// tests with a pace wait until this one is dropped.
+/// A factor for all times of a test, and into how many parts a test of many networks divides them.
+/// Other tests with a pace wait until this one is dropped.
 pub(crate) struct Pace {
     factor: u32,
     pub(crate) parts: usize,
@@ -45,7 +45,7 @@ impl Pace {
         let slowness = usize::try_from(slowness).unwrap().max(1);
         Self {
             factor: u32::try_from(slowness.min(MAX_FACTOR)).unwrap(),
-            parts: slowness.div_ceil(MAX_FACTOR),
+            parts: slowness,
             _turn: turn,
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use tokio::time::{Duration, Instant, sleep};
 
-use super::super::network::{Network, Options};
-use super::super::{TIMEOUT, is, of};
 use super::Watch;
+use crate::network::{Network, Options};
+use crate::{TIMEOUT, is, of};
 
 /// Stake of the peer that is registered while it is watched, in copper: more than a third of what the
 /// others have, so that one who had to hold its order and did not would be isolated.

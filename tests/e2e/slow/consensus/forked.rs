@@ -5,11 +5,11 @@ use std::process::Command;
 use convex_client::belief::{Comparison, Difference, compare_histories};
 use tokio::time::Instant;
 
-use super::super::belief::{client, own_order};
-use super::super::network::{Network, Options};
-use super::super::prometheus::Prometheus;
-use super::super::{TIMEOUT, is, of};
 use super::{Watch, condition, firing, of_network};
+use crate::belief::{client, own_order};
+use crate::network::{Network, Options};
+use crate::prometheus::Prometheus;
+use crate::{TIMEOUT, is, of};
 
 /// Number of blocks that all peers have, and that each part of the network adds to them.
 const COMMON: i64 = 8;

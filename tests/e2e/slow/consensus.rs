@@ -11,8 +11,8 @@ use convex_peer_monitor::agent::state_file::{State, StateFile};
 use convex_peer_monitor::fleet::{SavedFleet, SavedRegistrations};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::network::Ready;
-use super::{Agent, REAL_PEERS, TIMEOUT, of, value};
+use crate::network::Ready;
+use crate::{Agent, REAL_PEERS, TIMEOUT, of, value};
 
 /// Walks that follow each other as closely as is allowed.
 const OFTEN: &str = ", consensus_interval: 10s";

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::network::{Options, RealPeer};
-use super::super::prometheus::Prometheus;
-use super::super::{is, of};
 use super::{Watch, condition, firing, of_network};
+use crate::network::{Options, RealPeer};
+use crate::prometheus::Prometheus;
+use crate::{is, of};
 
 /// Starts four peers in one process, each of which has made a block: the weight of one that has made
 /// none is next to nothing.
