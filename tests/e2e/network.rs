@@ -141,6 +141,26 @@ impl Network {
         }
     }
 
+    /// Sends a transaction through a peer. On a busy machine, a thread of a released peer sometimes
+    /// dies of an error, and the network waits for that peer for ever: then it is started again.
+    pub(crate) async fn transact(&mut self, index: usize, code: &str) {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let answer = self.peers[index].attempt(&format!("tx {code}")).await;
+            if answer.starts_with("OK") {
+                return;
+            }
+            let is_late = answer.starts_with("ERROR :TIMEOUT") && Instant::now() < deadline;
+            assert!(is_late, "{code}: {answer}");
+            for peer in 0..self.peers.len() {
+                if self.peers[peer].attempt("well").await != "OK" {
+                    self.peers[peer].end().await;
+                    self.restart(peer).await;
+                }
+            }
+        }
+    }
+
     /// Ends a peer but for its open connections. If it happens to close that of the agent too, the
     /// peer is gone and not half dead: then it is started again, and this returns false.
     pub(crate) async fn half_kill(&mut self, index: usize, prometheus: &Prometheus) -> bool {

@@ -212,6 +212,6 @@ async fn a_lost_peer_stalls_the_network(local: &mut Network, watch: &Watch) {
             .until(&of("convex_peer_health", peer, ",state=\"up\""), is(1.0))
             .await;
     }
-    local.peers[0].command("tx (def waiting 2)").await;
+    local.transact(0, "(def waiting 2)").await;
     assert_eq!(watch.value(&stalled).await, Some(0.0));
 }

@@ -45,7 +45,7 @@ impl Pace {
         let slowness = usize::try_from(slowness).unwrap().max(1);
         Self {
             factor: u32::try_from(slowness.min(MAX_FACTOR)).unwrap(),
-            parts: slowness,
+            parts: (2 * slowness).div_ceil(MAX_FACTOR),
             _turn: turn,
         }
     }
