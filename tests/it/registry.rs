@@ -1,10 +1,7 @@
 //! Registries of any size, read from simulated networks.
 
-use std::time::Duration;
-
-use convex_client::TcpClient;
 use convex_client::chain::{Coverage, Registry, RegistryReader};
-use convex_client::{ClientOptions, Endpoint};
+use convex_client::{ClientOptions, Endpoint, StatePair, TcpClient};
 use convex_peer_monitor::fleet::Fleet;
 use convex_peer_monitor::survey::discovery::Scanner;
 use convex_simulator::{Network, Options, Registered, Traffic};
@@ -28,16 +25,24 @@ async fn network(registered: usize, traffic: Option<&str>) -> Network {
     Network::start(options).await.unwrap()
 }
 
-/// Reads the registry from the first peer, and waits `pause` before each page.
-async fn read(network: &Network, mut reader: RegistryReader, pause: Duration) -> Registry {
+/// Reads the registry from the first peer. `outrun`: waits for another state before each page.
+async fn read(network: &Network, mut reader: RegistryReader, outrun: bool) -> Registry {
     let endpoint = Endpoint::parse(&format!("tcp://{}", network.tcp(1))).unwrap();
     let mut client = TcpClient::new(&endpoint, &ClientOptions::default());
     while let Some(query) = reader.next_query() {
-        tokio::time::sleep(pause).await;
+        if outrun {
+            let before = state(&mut client).await;
+            while state(&mut client).await == before {}
+        }
         let answer = client.query(&query, Instant::now() + DEADLINE).await;
         reader.handle_answer(answer).unwrap();
     }
     reader.finish().unwrap()
+}
+
+async fn state(client: &mut TcpClient) -> StatePair {
+    let (attempt, _) = client.sample_state(Instant::now() + DEADLINE).await;
+    attempt.query.unwrap().value.unwrap()
 }
 
 fn stake_of_four(registry: &Registry, network: &Network) -> f64 {
@@ -48,7 +53,7 @@ fn stake_of_four(registry: &Registry, network: &Network) -> f64 {
 async fn registries_beyond_one_page_are_read_whole() {
     for registered in [1_496, 19_996] {
         let network = network(registered, None).await;
-        let registry = read(&network, RegistryReader::default(), Duration::ZERO).await;
+        let registry = read(&network, RegistryReader::default(), false).await;
         assert!(registry.coverage.is_complete(), "{:?}", registry.coverage);
         assert_eq!(registry.peers.len(), registered + 4);
         let copper = registry.coverage.totals().unwrap().stake_copper;
@@ -64,7 +69,7 @@ async fn totals_and_watched_keys_are_read_where_blocks_outrun_the_pages() {
     let network = network(5_996, Some("10ms")).await;
     let watched = (1..=4).map(|i| network.key(i));
     let reader = RegistryReader::new(watched);
-    let registry = read(&network, reader, Duration::from_millis(30)).await;
+    let registry = read(&network, reader, true).await;
     assert!(
         matches!(registry.coverage, Coverage::Totals(_)),
         "{:?}",
@@ -80,7 +85,7 @@ async fn totals_and_watched_keys_are_read_where_blocks_outrun_the_pages() {
 #[tokio::test]
 async fn nothing_is_discovered_where_only_totals_are_known() {
     let network = network(0, None).await;
-    let mut registry = read(&network, RegistryReader::default(), Duration::ZERO).await;
+    let mut registry = read(&network, RegistryReader::default(), false).await;
     let text = "networks: [{ name: n, discovery: { enabled: true, allow_private: true } }]\n\
                 peers: [{ name: c, network: n, endpoints: ['tcp://127.0.0.1:1'] }]";
     let config = config(text);
