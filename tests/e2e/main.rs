@@ -23,10 +23,8 @@ mod dashboards;
 mod evidence;
 mod faketime;
 mod network;
-mod notify;
 mod open_metrics;
 mod paging;
-mod pair;
 #[expect(dead_code, reason = "only rehearsals ask when something arrived")]
 #[path = "../support/pipeline/mod.rs"]
 mod pipeline;

@@ -8,10 +8,12 @@ use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::network::Network;
-use super::paging::Pages;
-use super::pipeline::{Alert, Alertmanager, Pace, Prometheus, Receiver, own_address};
-use super::{Agent, TIMEOUT, pair, simulated};
+use crate::network::Network;
+use crate::paging::Pages;
+use crate::pipeline::{Alert, Alertmanager, Pace, Prometheus, Receiver, own_address};
+use crate::{Agent, TIMEOUT, simulated};
+
+use super::pair;
 
 /// With seven peers, the loss of one does not put the quorum at risk, which would be another page.
 pub(super) const PEERS: usize = 7;
@@ -67,9 +69,9 @@ async fn a_killed_peer_is_paged_without_prometheus() {
         "notify: {{ alertmanagers: [{{ name: am, url: 'http://{}' }}] }}\n",
         alertmanager.address()
     );
-    let agent = Agent::start(&(super::config(&network) + &notify)).await;
+    let agent = Agent::start(&(crate::config(&network) + &notify)).await;
     let mut pages = Pages::new(receiver);
-    wait_until_set(&agent, &super::of("convex_peer_health", 1, ",state=\"up\"")).await;
+    wait_until_set(&agent, &crate::of("convex_peer_health", 1, ",state=\"up\"")).await;
 
     network.peers[1].end().await;
     let died = Instant::now();

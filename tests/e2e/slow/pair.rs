@@ -8,10 +8,11 @@ use convex_client::{HttpOptions, http_client};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
+use crate::paging::Pages;
+use crate::pipeline::{Alertmanager, Pace, Prometheus, Receiver};
+use crate::{Agent, TIMEOUT, simulated};
+
 use super::notify::{PEERS, assert_one_page_and_resolve};
-use super::paging::Pages;
-use super::pipeline::{Alertmanager, Pace, Prometheus, Receiver};
-use super::{Agent, TIMEOUT, simulated};
 
 const DOWN: &str =
     "alertname=ConvexPeerDown cluster=production network=simulated peer=sim-2 severity=critical";
