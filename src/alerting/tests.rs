@@ -19,6 +19,9 @@ use crate::self_check::{Check, CheckResult, Checks};
 
 mod burn;
 mod doubt;
+mod renames;
+mod restarts;
+mod upgrades;
 mod vantages;
 
 use super::{
@@ -244,97 +247,6 @@ fn an_alert_that_explains_an_outage_does_not_resolve_before_it() {
     );
 }
 
-/// Names, ends and starts of all alerts about peers.
-fn by_peer(fixture: &Fixture) -> Vec<(String, Option<EndedBy>, SystemTime)> {
-    let alerts = fixture.alerts().into_iter();
-    alerts
-        .map(|alert| {
-            let peer = alert.subject.labels("v")["peer"].clone();
-            assert_eq!(alert.ends_at.is_some(), alert.ended_by.is_some());
-            (peer, alert.ended_by, alert.starts_at)
-        })
-        .collect()
-}
-
-fn rename(from: &str, to: &str) -> Rename {
-    Rename {
-        network: "n".to_owned(),
-        from: from.to_owned(),
-        to: to.to_owned(),
-    }
-}
-
-#[test]
-fn the_alert_of_a_renamed_peer_ends_under_the_old_name_and_goes_on_under_the_new_one() {
-    let mut fixture = Fixture::down();
-    assert_eq!(fixture.run(300).len(), 1);
-    let started = fixture.alerts()[0].starts_at;
-    "q".clone_into(&mut fixture.peer().name);
-    let fires = fixture
-        .tracker
-        .rename(&[rename("p", "q")], fixture.now, fixture.wall);
-    assert!(fires);
-    let renamed = Some(EndedBy::Renamed("q".to_owned()));
-    let expected = [
-        ("p".to_owned(), renamed, started),
-        ("q".to_owned(), None, started),
-    ];
-    assert_eq!(by_peer(&fixture), expected);
-    assert_eq!(fixture.run(300), Vec::<String>::new());
-    assert_eq!(
-        by_peer(&fixture),
-        expected[1..],
-        "the end is reported for a while"
-    );
-}
-
-#[test]
-fn alerts_follow_two_peers_that_exchange_their_names() {
-    let mut fixture = Fixture::down();
-    fixture.run(60);
-    let steps = [("p", "\0p"), ("q", "\0q"), ("\0p", "q"), ("\0q", "p")];
-    let steps = steps.map(|(from, to)| rename(from, to));
-    fixture.tracker.rename(&steps, fixture.now, fixture.wall);
-    let started = fixture.alerts()[1].starts_at;
-    let renamed = Some(EndedBy::Renamed("q".to_owned()));
-    let expected = [
-        ("p".to_owned(), renamed, started),
-        ("q".to_owned(), None, started),
-    ];
-    assert_eq!(by_peer(&fixture), expected);
-}
-
-/// A change of the configuration of a peer.
-type ChangePeer = fn(&mut Peer);
-
-#[test]
-fn an_alert_whose_peer_is_removed_or_begins_maintenance_ends_and_says_why() {
-    let removed = |peer: &mut Peer| "another".clone_into(&mut peer.name);
-    let not_own = |peer: &mut Peer| peer.role = Role::Reference;
-    let maintained = |peer: &mut Peer| {
-        peer.maintenance = vec![Window {
-            from: SystemTime::UNIX_EPOCH,
-            to: SystemTime::UNIX_EPOCH + Duration::from_secs(9_999_999),
-            comment: None,
-        }];
-    };
-    let changes: [(ChangePeer, EndedBy); 3] = [
-        (removed, EndedBy::Removed),
-        (not_own, EndedBy::Removed),
-        (maintained, EndedBy::Maintenance),
-    ];
-    for (change, expected) in changes {
-        let mut fixture = Fixture::down();
-        fixture.run(60);
-        change(fixture.peer());
-        assert_eq!(fixture.run(1)[0], "0 -ConvexPeerDown", "{expected:?}");
-        let ended = fixture.alerts().remove(0);
-        assert_eq!(ended.ended_by, Some(expected));
-        fixture.restart(Duration::from_secs(5));
-        assert_eq!(fixture.alerts()[0].ended_by, ended.ended_by);
-    }
-}
-
 #[test]
 fn no_alert_ends_without_a_good_poll_since_it_began() {
     /// What happens instead of a poll that shows the end.
@@ -409,26 +321,6 @@ fn an_alert_of_a_network_ends_only_once_its_verdict_says_so() {
 }
 
 #[test]
-fn reference_peers_and_peers_in_maintenance_raise_no_alerts() {
-    let mut reference = Fixture::down();
-    reference.peer().role = Role::Reference;
-    assert!(reference.run(100).is_empty());
-
-    let mut maintained = Fixture::down();
-    let (from, to) = (maintained.wall, maintained.wall + Duration::from_secs(100));
-    maintained.peer().maintenance = vec![Window {
-        from,
-        to,
-        comment: None,
-    }];
-    assert_eq!(
-        maintained.run(161),
-        ["160 +ConvexPeerDown"],
-        "counted from the end of the maintenance"
-    );
-}
-
-#[test]
 fn a_disputed_clock_is_one_alert_about_the_agent() {
     let mut fixture = Fixture::new();
     fixture.clock_dispute = Some(ClockDispute {
@@ -495,55 +387,6 @@ fn a_reset_network_alerts_at_once() {
         since: fixture.now,
     });
     assert_eq!(fixture.run(0), ["0 +ConvexNetworkReset"]);
-}
-
-#[test]
-fn a_restart_neither_resolves_nor_repeats_alerts() {
-    let mut fixture = Fixture::down();
-    fixture.run(30);
-    fixture.restart(Duration::from_secs(20));
-    assert_eq!(
-        fixture.run(20),
-        ["9 +ConvexPeerDown"],
-        "the time before the restart counts"
-    );
-    let first = fixture.alerts()[0].clone();
-
-    fixture.restart(Duration::from_secs(600));
-    fixture.record.health = Health::Unknown;
-    assert!(
-        fixture.run(100).is_empty(),
-        "a peer that was not polled yet does not count as up"
-    );
-    fixture.record.health = Health::Down;
-    assert!(fixture.run(10).is_empty());
-    assert_eq!(fixture.alerts()[0].starts_at, first.starts_at);
-}
-
-#[test]
-fn an_alert_of_a_clock_that_was_ahead_starts_now_after_a_restart() {
-    let mut fixture = Fixture::down();
-    fixture.run(61);
-    let mut saved = serde_json::to_value(fixture.tracker.export()).unwrap();
-    for time in ["since", "starts"] {
-        saved[0][time] = u64::MAX.into();
-    }
-    let persisted = serde_json::from_value(saved).unwrap();
-    fixture.tracker = AlertTracker::restore(persisted, fixture.now, fixture.wall);
-    assert_eq!(fixture.alerts()[0].starts_at, fixture.wall);
-    fixture.record.health = Health::Up;
-    let transitions = fixture.run(121);
-    assert_eq!(transitions.len(), 1, "it is resolved: {transitions:?}");
-}
-
-#[test]
-fn a_warning_keeps_firing_for_two_minutes_after_a_restart() {
-    let mut fixture = Fixture::new();
-    fixture.verdict.nothing_compared = true;
-    fixture.run(1);
-    fixture.restart(Duration::from_secs(5));
-    fixture.verdict.nothing_compared = false;
-    assert_eq!(fixture.run(130), ["120 -ConvexNothingCompared"]);
 }
 
 #[test]
@@ -681,104 +524,6 @@ fn a_decayed_weight_is_no_alert_on_a_network_that_has_long_been_idle() {
             .iter()
             .any(|transition| transition.ends_with("-ConvexWeightDecayed"))
     );
-}
-
-/// Runs for 11 minutes with an upgrade to version 1 that takes effect after this many seconds, for a
-/// peer that can execute versions up to this one. Returns what fires then, with severities.
-fn fires_before_upgrade(
-    seconds: i64,
-    supported: Option<i64>,
-    readiness: [f64; 3],
-) -> BTreeSet<(&'static str, &'static str)> {
-    let mut fixture = Fixture::new();
-    let now_ms = 1_000_000 * 1_000;
-    fixture.verdict.protocol = Some(ProtocolVerdict {
-        pending: vec![PendingUpgrade {
-            version: 1,
-            takes_effect_ms: now_ms + seconds * 1_000,
-            readiness: Some(readiness),
-        }],
-        ..ProtocolVerdict::default()
-    });
-    for _ in 0..=660 {
-        if let Some(version) = supported {
-            example::support(&mut fixture.record, version, fixture.now);
-        }
-        fixture.run(0);
-    }
-    let alerts = fixture.tracker.alerts();
-    let firing = alerts.filter(|alert| alert.ends_at.is_none());
-    firing
-        .map(|alert| {
-            let name = alert.rule.name.strip_prefix("ConvexUpgrade").unwrap();
-            (name, alert.rule.severity.as_str())
-        })
-        .collect()
-}
-
-#[test]
-fn an_upgrade_is_told_weeks_before_and_urgent_on_the_last_day() {
-    const WEEKS: i64 = 21 * 86_400;
-    const HOURS: i64 = 12 * 3_600;
-    let pending = ("Pending", "info");
-    for (seconds, supported, readiness, expected) in [
-        (WEEKS, Some(1), [1.0, 0.0, 0.0], &[][..]),
-        (WEEKS, None, [0.0, 0.0, 1.0], &[]),
-        (
-            WEEKS,
-            Some(0),
-            [0.7, 0.3, 0.0],
-            &[("Unsupported", "warning")],
-        ),
-        (
-            HOURS,
-            Some(0),
-            [0.7, 0.3, 0.0],
-            &[("Unsupported", "critical")],
-        ),
-        (
-            -HOURS,
-            Some(0),
-            [0.7, 0.3, 0.0],
-            &[("Unsupported", "critical")],
-        ),
-        (WEEKS, Some(1), [0.6, 0.4, 0.0], &[("AtRisk", "warning")]),
-        (HOURS, Some(1), [0.6, 0.4, 0.0], &[("AtRisk", "critical")]),
-        (HOURS, Some(1), [0.6, 0.2, 0.2], &[("AtRisk", "warning")]),
-        (HOURS, Some(1), [0.7, 0.1, 0.2], &[]),
-    ] {
-        let mut expected: BTreeSet<_> = expected.iter().copied().collect();
-        expected.insert(pending);
-        let found = fires_before_upgrade(seconds, supported, readiness);
-        assert_eq!(found, expected, "{seconds} s, {supported:?}, {readiness:?}");
-    }
-}
-
-#[test]
-fn a_failed_upgrade_is_told_at_once() {
-    let mut fixture = Fixture::new();
-    fixture.verdict.protocol = Some(ProtocolVerdict {
-        failed: true,
-        ..ProtocolVerdict::default()
-    });
-    assert_eq!(fixture.run(1), ["0 +ConvexUpgradeFailed"]);
-}
-
-#[test]
-fn both_severities_of_an_alert_are_restored_as_they_were() {
-    let mut fixture = Fixture::new();
-    fixture.record.conditions.insert(Condition::UpgradeRequired);
-    fixture.run(60);
-    let restored = AlertTracker::restore(fixture.tracker.export(), fixture.now, fixture.wall);
-    let severities = |tracker: &AlertTracker| {
-        let alerts = tracker.alerts();
-        alerts
-            .map(|alert| (alert.rule.name, alert.rule.severity))
-            .collect::<Vec<_>>()
-    };
-    let expected = [("ConvexUpgradeUnsupported", Severity::Critical)];
-    assert_eq!(severities(&fixture.tracker), expected);
-    assert_eq!(severities(&restored), expected);
 }
 
 #[test]

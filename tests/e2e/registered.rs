@@ -102,7 +102,7 @@ async fn a_dead_peer_of_eight_leaves_room_for_another() {
 }
 
 #[tokio::test]
-async fn a_real_peer_that_restarts_from_an_older_state_is_not_accused_and_one_that_is_evicted_is() {
+async fn a_real_peer_restarted_from_an_older_state_is_not_accused_but_an_evicted_one_is() {
     let mut network = Network::start(4).await;
     let peers: Vec<Ready> = network
         .peers

@@ -60,6 +60,7 @@ mod poller {
 mod project {
     mod documents;
     mod imports;
+    mod layout;
 }
 
 mod receivers;

@@ -234,7 +234,7 @@ fn an_alert_that_is_no_longer_held_back_is_sent() {
 }
 
 #[test]
-fn later_alerts_of_a_group_come_with_those_that_still_fire_and_not_more_often_than_once_a_minute() {
+fn later_alerts_of_a_group_come_with_those_that_still_fire_once_a_minute_at_most() {
     let mut fixture = Fixture::new(4);
     fixture.fail(1..=1);
     assert_eq!(fixture.run(75), ["75 firing: +PeerDown p1"]);

@@ -95,7 +95,7 @@ fn has_in_order(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_description_says_since_when_the_proof_who_sees_it_what_is_at_risk_and_what_to_do() {
+fn a_description_has_since_when_the_proof_who_sees_it_the_risk_and_what_to_do() {
     let mut snapshot = example::snapshot(4, 4);
     let wall = snapshot.wall;
     change_peer(&mut snapshot, |record| {

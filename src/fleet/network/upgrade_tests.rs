@@ -182,7 +182,7 @@ fn the_only_watched_peer_is_trusted_unless_it_is_a_stranger() {
 }
 
 #[test]
-fn what_was_confirmed_last_holds_while_nothing_is_confirmed_but_not_when_its_holders_are_lost() {
+fn what_was_confirmed_last_holds_until_its_holders_are_lost() {
     let mut scenario = Scenario::new(&[ABLE, ABLE, UNABLE, UNABLE]);
     scenario.applied(0, 200, 1);
     scenario.applied(1, 200, 1);

@@ -261,7 +261,7 @@ mod tests {
     type Change<T> = fn(&mut T);
 
     #[test]
-    fn a_transaction_is_sent_where_others_make_blocks_or_the_own_peers_hold_most_of_the_stake() {
+    fn a_transaction_is_sent_where_others_make_blocks_or_own_peers_hold_most_stake() {
         use CanarySkip::Idle;
         let cases: [(&str, Change<Facts>, Gate); 9] = [
             ("others make blocks", |_| {}, Gate::Send),

@@ -172,7 +172,7 @@ async fn a_renamed_peer_keeps_its_events_and_its_summaries() {
 }
 
 #[tokio::test]
-async fn different_states_at_one_block_are_an_event_of_the_network_at_once_and_one_when_they_end() {
+async fn different_states_at_one_block_are_an_event_when_they_begin_and_when_they_end() {
     let watched = Watched::start(None, TWO).await;
     let pulse = Liveness::default().pulse(Part::History, "history");
     let recording = Arc::clone(&watched.history).run(

@@ -74,7 +74,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Modules that may use all others.
 const UNRESTRICTED: [&str; 4] = ["agent", "cli", "lib", "main"];
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+pub(super) fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

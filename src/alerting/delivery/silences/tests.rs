@@ -266,7 +266,7 @@ async fn an_alertmanager_that_lost_a_silence_gets_it_again() {
 }
 
 #[tokio::test]
-async fn an_alertmanager_that_takes_no_silences_is_not_asked_all_the_time_and_holds_up_nothing() {
+async fn an_alertmanager_that_takes_no_silences_is_asked_seldom_and_holds_up_nothing() {
     let alert = |silenced| Alert {
         rule: &crate::alerting::RULES[0],
         subject: crate::alerting::AlertSubject::Monitor,

@@ -79,7 +79,7 @@ fn a_row_names_the_agents_that_find_something_else_and_counts_the_others() {
 }
 
 #[test]
-fn the_page_of_a_peer_marks_what_others_find_otherwise_and_says_where_the_cause_lies() {
+fn the_page_of_a_peer_marks_what_others_find_otherwise_and_where_the_cause_is() {
     let draw = |snapshot: &Snapshot| {
         let times = crate::web::pages::relative_times(snapshot);
         let section = VantagesSection::on_peer(&snapshot.peers[0], snapshot, times);
