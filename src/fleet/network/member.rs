@@ -182,13 +182,14 @@ impl Member {
         }
     }
 
-    /// Forgets all states and how they compared: the peer belongs to another network, and may have
-    /// shown states of it before its genesis hash gave that away.
-    pub(super) fn forget_states(&mut self, counts: &mut BlockStateCounts) {
+    /// Forgets how its states and orders compared: the peer belongs to another network, and may have
+    /// shown those of it before its genesis hash gave that away.
+    pub(super) fn forget_comparisons(&mut self, counts: &mut BlockStateCounts) {
         self.set_counted(false, counts);
         self.ring = Ring::default();
         self.comparison = Comparison::NotCompared;
         (self.compared, self.disputed_since) = (None, None);
+        (self.standing.forked_at, self.last_fork) = (None, None);
     }
 
     /// Includes its states in `counts`, or removes them.

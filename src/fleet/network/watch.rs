@@ -132,7 +132,7 @@ impl NetworkWatch {
             .contains(&Condition::Failing(Reason::WrongNetwork))
             && let Some(member) = self.members.get_mut(&id)
         {
-            member.forget_states(&mut self.counts);
+            member.forget_comparisons(&mut self.counts);
         }
         let Some(member) = self.members.get_mut(&id).filter(|_| polled) else {
             return !states.is_empty();

@@ -31,6 +31,7 @@ fn a_peer_that_turns_out_to_be_on_another_network_is_not_compared() {
     }
     let compared = scenario.answer(1, "other", 5, 1).comparison;
     assert!(compared.is_diverged(), "its genesis hash was not read yet");
+    scenario.member("other").standing.forked_at = Some(4);
     let endpoint = Endpoint::parse("tcp://peer.example").unwrap();
     let slot = Slot::new(
         Arc::new(Peer::from_endpoint(endpoint)),
@@ -42,7 +43,9 @@ fn a_peer_that_turns_out_to_be_on_another_network_is_not_compared() {
     let (now, wall) = (scenario.at(2), SystemTime::UNIX_EPOCH);
     scenario.watch.take_peer(id("other"), &mut state, now, wall);
     scenario.verdict(2);
-    assert_eq!(scenario.comparison("other"), Comparison::NotCompared);
+    let verdict = scenario.watch.verdict_on(id("other"));
+    assert_eq!(verdict.comparison, Comparison::NotCompared);
+    assert_eq!(verdict.standing.forked_at, None);
     assert_eq!(scenario.verdict(2).state_groups(), Some(1));
 }
 
