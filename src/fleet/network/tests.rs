@@ -1,23 +1,19 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::Endpoint;
 use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
 use convex_client::chain::{RegisteredPeer, Registry};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::config::Peer;
-use crate::failure::Reason;
-use crate::fleet::slot::{Slot, SlotId};
-use crate::fleet::{Condition, Evidence, OrderState};
+use crate::fleet::slot::SlotId;
+use crate::fleet::{Evidence, OrderState};
 
 use super::consensus::Standing;
 use super::head::{HeadBasis, Lag};
 use super::member::{Comparison, Heard, Member, Ordered};
-use super::record::{NetworkRecord, RegistryReading};
+use super::record::RegistryReading;
 use super::registration::Registration;
 use super::ring::Shown;
 use super::verdict::NetworkVerdict;

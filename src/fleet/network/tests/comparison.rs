@@ -1,5 +1,15 @@
 //! Which peers have the same states.
 
+use std::sync::Arc;
+
+use convex_client::Endpoint;
+
+use crate::config::Peer;
+use crate::failure::Reason;
+use crate::fleet::Condition;
+use crate::fleet::network::record::NetworkRecord;
+use crate::fleet::slot::Slot;
+
 use super::*;
 
 #[test]
