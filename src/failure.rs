@@ -25,7 +25,7 @@ impl Reason {
 
     /// All reasons.
     pub const ALL: [Self; FailureReason::ALL.len() + 2] = {
-        let mut all = [Self::WrongNetwork; _];
+        let mut all = [Self::WrongNetwork; FailureReason::ALL.len() + 2];
         let mut i = 0;
         while i < FailureReason::ALL.len() {
             all[i] = Self::Client(FailureReason::ALL[i]);
