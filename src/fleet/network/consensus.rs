@@ -127,7 +127,8 @@ impl NetworkWatch {
         let sharing: BTreeSet<&str> = sharing.map(String::as_str).collect();
         for member in self.members.values_mut() {
             let hearing = hearing.get(member.name.as_str());
-            let key = member.own_key(&pinned);
+            // Another network has another history.
+            let key = member.own_key(&pinned).filter(|_| !member.is_elsewhere);
             let forked_at = match key.and_then(|key| forks.get(&key).copied()) {
                 Some(forked) => {
                     member.last_fork = forked.map(|block| (block, None));
@@ -293,5 +294,9 @@ mod tests {
         assert_eq!(forked_at(unknown(), 2_060), Some(7));
         assert_eq!(forked_at(unknown(), 3_859), Some(7));
         assert_eq!(forked_at(unknown(), 3_860), None);
+        watch.members.get_mut(&id).unwrap().is_elsewhere = true;
+        watch.consensus.verdict = Arc::new(forked());
+        watch.update_standings(at(4_000));
+        assert_eq!(watch.members[&id].standing.forked_at, None, "elsewhere");
     }
 }

@@ -88,6 +88,8 @@ pub(in crate::fleet) struct Member {
     pub(super) health: Health,
     /// Whether another peer answers in its place.
     pub(super) is_replaced: bool,
+    /// Whether it belongs to another network.
+    pub(super) is_elsewhere: bool,
     pub(super) stall_after: Duration,
     /// How far its clock is behind that of the agent.
     pub(super) clock_behind: Duration,
@@ -141,6 +143,7 @@ impl Member {
             registration: RegistrationWatch::default(),
             health: Health::Unknown,
             is_replaced: false,
+            is_elsewhere: false,
             stall_after: Duration::ZERO,
             clock_behind: Duration::ZERO,
             standing,

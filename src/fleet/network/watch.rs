@@ -118,25 +118,24 @@ impl NetworkWatch {
         let record = &state.record;
         // Excuses are revoked between polls.
         member.health = record.health;
-        member.is_replaced = record
-            .conditions
-            .contains(&Condition::Failing(Reason::WrongPeer));
+        let fails_for = |reason| record.conditions.contains(&Condition::Failing(reason));
+        member.is_replaced = fails_for(Reason::WrongPeer);
+        member.is_elsewhere = fails_for(Reason::WrongNetwork);
         if member.name != record.peer.name {
             member.name.clone_from(&record.peer.name);
         }
         for shown in &states {
             self.add_state(id, *shown);
         }
-        if record
-            .conditions
-            .contains(&Condition::Failing(Reason::WrongNetwork))
-            && let Some(member) = self.members.get_mut(&id)
-        {
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        if member.is_elsewhere {
             member.forget_comparisons(&mut self.counts);
         }
-        let Some(member) = self.members.get_mut(&id).filter(|_| polled) else {
+        if !polled {
             return !states.is_empty();
-        };
+        }
         member.awaited = false;
         // With a pinned key its stake is known before it ever answers: with another key it is not
         // this peer.
