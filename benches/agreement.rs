@@ -1,7 +1,7 @@
 //! Cost of comparing the last 64 blocks of many peers, without and with forks.
 //!
-//! Peers that are polled at the same times show the same blocks. If every peer is polled at times of
-//! its own, nearly every ring is another one: the most expensive case.
+//! Peers that are polled at the same times show the same blocks. If every peer is polled at times
+//! of its own, nearly every ring is another one: the most expensive case.
 //!
 //! `BENCH_SHORT` leaves out the large network.
 

@@ -45,8 +45,8 @@ fn decode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A message of about 1 MiB with 470 branches full of sets of one-byte keys, which have to be hashed
-/// to check their order. Nothing refers to the branches, or the top vector does.
+/// A message of about 1 MiB with 470 branches full of sets of one-byte keys, which have to be
+/// hashed to check their order. Nothing refers to the branches, or the top vector does.
 fn hostile(referred: bool) -> Vec<u8> {
     let mut keys: Vec<u8> = vec![0x00, 0x10, 0xb0, 0xb1];
     keys.extend(0xb2..=0xbc);

@@ -1,8 +1,8 @@
 //! convex-peer-monitor watches the health of Convex peers.
 //!
 //! ```text
-//! config ──> poller ──> convex-client ──> Observation ──> fleet ──> Snapshot ──> metrics, web, alerting
-//!              ^                                           ^ │
+//! config ──> poller ──> convex-client ──> Observation ──> fleet ──> Snapshot ──> metrics, web,
+//!              ^                                           ^ │                       alerting
 //!              │ commands                                  │ └──> history
 //!         survey, web                       survey, self_check, sidecar
 //! ```

@@ -30,8 +30,8 @@ const fn kind(
     }
 }
 
-/// A fault of transactions alone, which only a canary finds: first two rounds fail at the first of its
-/// two peers, then at both.
+/// A fault of transactions alone, which only a canary finds: first two rounds fail at the first of
+/// its two peers, then at both.
 const fn transactions(name: &'static str, faults: &'static [Fault]) -> Rehearsal {
     Rehearsal {
         setup: CANARY,
@@ -205,8 +205,8 @@ pub(super) static FAULTS: &[Rehearsal] = &[
     transactions("tx-error", &[lasting("tx-error=LOAD:all")]),
     // It lags: ConvexPeerDegraded says later that it executes nothing.
     kind("frozen", &[lasting("frozen:2")], &[LAGGING], &[DEGRADED]),
-    // An upgrade that three of the seven peers cannot execute. It is scheduled for three weeks later,
-    // then for twelve hours later, then for half a minute later, when all peers freeze.
+    // An upgrade that three of the seven peers cannot execute. It is scheduled for three weeks
+    // later, then for twelve hours later, then for half a minute later, when all peers freeze.
     Rehearsal {
         end: End::Unchecked,
         ..kind(
@@ -236,8 +236,8 @@ pub(super) static FAULTS: &[Rehearsal] = &[
     },
 ];
 
-/// When the upgrade is put forward to the next day, and to the next half minute, and when it is due:
-/// as late as the slowest alert of the act before, with the waits of its route.
+/// When the upgrade is put forward to the next day, and to the next half minute, and when it is
+/// due: as late as the slowest alert of the act before, with the waits of its route.
 const WEEKS: Span = paced(60, 17 * 60);
 const DAY: Span = paced(100, 23 * 60);
 const FREEZE: Span = paced(130, 23 * 60 + 30);

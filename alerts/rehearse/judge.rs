@@ -42,7 +42,7 @@ pub(super) struct Verdict {
     pub(super) ended: Option<(f64, String)>,
     /// Whether all have ended that should.
     pub(super) is_over: bool,
-    /// What is wrong.
+    /// The problem.
     pub(super) problems: Vec<String>,
 }
 
@@ -179,8 +179,8 @@ impl Verdict {
     }
 }
 
-/// Returns how long after the evidence an alert arrived: it started when its cause had lasted for the
-/// time that its rule asks for.
+/// Returns how long after the evidence an alert arrived: it started when its cause had lasted for
+/// the time that its rule asks for.
 fn after_evidence(arrival: &Arrival, alert: &Alert) -> Option<f64> {
     let severity = label(alert, "severity");
     let rule = RULES
@@ -235,8 +235,8 @@ mod tests {
 
     const DOWN: Wanted = page("ConvexPeerDown", "p2");
 
-    /// Arrivals as in `12 page +ConvexPeerDown/p2 -ConvexPeerLagging/p2`: after 12 s, to `page`, one
-    /// alert that fires and one that is resolved. `~REASON` after an alert is its `ended_by`.
+    /// Arrivals as in `12 page +ConvexPeerDown/p2 -ConvexPeerLagging/p2`: after 12 s, to `page`,
+    /// one alert that fires and one that is resolved. `~REASON` after an alert is its `ended_by`.
     fn arrivals(lines: &[&str]) -> Vec<Arrival> {
         lines.iter().map(|line| arrival(line)).collect()
     }

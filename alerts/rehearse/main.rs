@@ -1,6 +1,6 @@
 //! Rehearses alerts: plays a fault in a simulated network, and compares the notifications that
-//! arrive through the agent, Prometheus with our rules and Alertmanager with our example routes with
-//! those that must. `make rehearse` plays one, `make rehearsals` all.
+//! arrive through the agent, Prometheus with our rules and Alertmanager with our example routes
+//! with those that must. `make rehearse` plays one, `make rehearsals` all.
 
 mod agent;
 mod canary;
@@ -178,8 +178,8 @@ async fn play_one((rehearsal, play): &Play, receiver: Option<Service>) -> anyhow
     Ok(verdict.problems.is_empty())
 }
 
-/// Plays several at once and prints a line for each, with what arrived if it failed. Returns whether
-/// all passed.
+/// Plays several at once and prints a line for each, with what arrived if it failed. Returns
+/// whether all passed.
 async fn play_all(plays: &[Play], args: &Args) -> anyhow::Result<bool> {
     let (jobs, started) = (Arc::new(Semaphore::new(args.jobs)), Instant::now());
     let mut playing = JoinSet::new();

@@ -29,8 +29,8 @@ const fn quiet(play: (Way, Pace)) -> Duration {
 #[error("not all peers were up before the fault: the machine is too busy")]
 pub(super) struct TooBusy;
 
-/// Plays a rehearsal, and hands each line of what happens to `say`. By webhook, the agent can notify
-/// a stand-in of `service` too.
+/// Plays a rehearsal, and hands each line of what happens to `say`. By webhook, the agent can
+/// notify a stand-in of `service` too.
 pub(super) async fn play(
     rehearsal: &Rehearsal,
     (way, pace): (Way, Pace),

@@ -44,7 +44,8 @@ const UPGRADE_NOTICE: Duration = Duration::from_secs(30);
 pub(super) struct Fault {
     /// `KIND[=VALUE]:PEERS`. `{due}` stands for half a minute after it begins.
     pub(super) spec: &'static str,
-    /// When it begins and ends, since the beginning of the rehearsed fault; without an end it lasts.
+    /// When it begins and ends, since the beginning of the rehearsed fault; without an end it
+    /// lasts.
     pub(super) from: Span,
     pub(super) to: Option<Span>,
 }
@@ -99,12 +100,13 @@ pub(super) enum Act {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) peers: usize,
-    /// The clock of agent `a` at first, in seconds from the right time. With `None` it cannot be set.
+    /// The clock of agent `a` at first, in seconds from the right time. With `None` it cannot be
+    /// set.
     pub(super) clock: Option<&'static str>,
     pub(super) special: Special,
 }
 
-/// What is special about a network and who watches it.
+/// Special settings of a network and of its monitors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Special {
     /// One agent watches peers that make a block each second.

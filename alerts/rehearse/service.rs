@@ -50,8 +50,8 @@ impl Served {
         })
     }
 
-    /// Returns the messages of the channel, and the problems: requests that the service would refuse,
-    /// and notifications that are missing.
+    /// Returns the messages of the channel, and the problems: requests that the service would
+    /// refuse, and notifications that are missing.
     pub(super) fn outcome(&self, must_notify: bool) -> (Vec<String>, Vec<String>) {
         let stand_in = self.stand_in.lock();
         let stand_in = stand_in.unwrap_or_else(PoisonError::into_inner);

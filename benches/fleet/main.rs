@@ -94,7 +94,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is measured.
+/// The measurement.
 #[derive(Debug)]
 struct Plan {
     sizes: Vec<usize>,

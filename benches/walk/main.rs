@@ -124,8 +124,8 @@ struct Figures {
     peer_cpu_us: Option<f64>,
 }
 
-/// Measures walks of `peers`. `peer_cpu` returns the CPU time of the peers so far, of which they take
-/// `idle` seconds a second anyway.
+/// Measures walks of `peers`. `peer_cpu` returns the CPU time of the peers so far, of which they
+/// take `idle` seconds a second anyway.
 async fn measure(
     peers: &[SocketAddr],
     known: Known,
@@ -174,7 +174,8 @@ async fn measure(
     })
 }
 
-/// Counts requests and bytes of one walk through relays, which are not used when times are measured.
+/// Counts requests and bytes of one walk through relays, which are not used when times are
+/// measured.
 async fn bytes(peers: &[SocketAddr], known: Known) -> anyhow::Result<(f64, f64, f64)> {
     let mut relays = Vec::new();
     for peer in peers {
@@ -240,7 +241,8 @@ async fn real(table: &mut Table) -> anyhow::Result<()> {
     }
     peer.end().await?;
 
-    // What they take for their blocks is much more than what the walks take, and not always the same.
+    // What they take for their blocks is much more than what the walks take, and not always the
+    // same.
     let peer = RealPeer::start(4, &["--tick", "1000"]).await?;
     let figures = measure(&peer.all, Known::Others, None).await?;
     add(table, "four 0.8.0 peers", Known::Others, &figures);

@@ -1,8 +1,8 @@
 //! The cells of a peer, children first: reading a belief, comparing the histories of its orders and
 //! reading their blocks ends with a result or an error, and what is proven stays proven.
 //!
-//! The last cell is the belief. Then the last two cells are the blocks of orders that a hostile peer
-//! signs, and cells that are blocks are signed too.
+//! The last cell is the belief. Then the last two cells are the blocks of orders that a hostile
+//! peer signs, and cells that are blocks are signed too.
 #![no_main]
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
-//! A cell without branches: it is encoded to the same bytes, and nothing that uses it panics. As the
-//! command of a transaction it is signed, kept and read again, and as stored bytes it is a whole
-//! transaction or an error.
+//! A cell without branches: it is encoded to the same bytes, and nothing that uses it panics. As
+//! the command of a transaction it is signed, kept and read again, and as stored bytes it is a
+//! whole transaction or an error.
 #![no_main]
 
 use std::sync::LazyLock;

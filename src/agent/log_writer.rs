@@ -1,6 +1,6 @@
 //! Writes log lines in a thread of its own: a log that nobody reads, a full disk or a lost reader
-//! costs lines and nothing else. (`tracing-appender` counts no failed writes, and its last flush can
-//! block on standard output.)
+//! costs lines and nothing else. (`tracing-appender` counts no failed writes, and its last flush
+//! can block on standard output.)
 
 use std::io::{self, Write};
 use std::sync::LazyLock;

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::alerting::delivery::PersistedOutbox;
-use crate::config::{create_anew, open_regular_itself, replace_with};
+use crate::config::{open_regular_itself, recreate, replace_with};
 use crate::fleet::SavedFleet;
 
 /// Name of the file in the state directory.
@@ -183,7 +183,7 @@ impl StateFile {
             source,
         };
         // Streamed: ten thousand peers would make megabytes of text in memory.
-        let mut file = BufWriter::new(create_anew(&temporary).map_err(failed)?);
+        let mut file = BufWriter::new(recreate(&temporary).map_err(failed)?);
         serde_json::to_writer(&mut file, &document).map_err(|error| {
             if error.is_io() {
                 failed(error.into())

@@ -155,8 +155,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Whether an alert without a certain cause stays as it is, because its cause may be a problem of
-    /// this host, or the last polls say nothing about its subject.
+    /// Whether an alert without a certain cause stays as it is, because its cause may be a problem
+    /// of this host, or the last polls say nothing about its subject.
     pub(super) fn is_frozen(&self, rule: &Rule, key: &AlertKey) -> bool {
         self.doubtful.contains(key) || (rule.needs_polls() && self.unobserved.contains(&key.0))
     }
@@ -196,8 +196,9 @@ impl<'a> Evaluation<'a> {
         self.peers_of(subject).map(good).sum()
     }
 
-    /// Whether the agent sees that an alert without a cause is over: a peer answers, and the verdict
-    /// on a network says what the rule asks for. Until then the cause may only be out of sight.
+    /// Whether the agent sees that an alert without a cause is over: a peer answers, and the
+    /// verdict on a network says what the rule asks for. Until then the cause may only be out of
+    /// sight.
     pub(super) fn sees_end(&self, rule: &Rule, subject: &AlertSubject) -> bool {
         let is_judged = |network: &str| {
             let network = self.networks.get(network);
@@ -214,7 +215,8 @@ impl<'a> Evaluation<'a> {
                 })
     }
 
-    /// Returns the peer that an alert is about, or those of the network or service that it is about.
+    /// Returns the peer that an alert is about, or those of the network or service that it is
+    /// about.
     fn peers_of(&self, subject: &AlertSubject) -> impl Iterator<Item = &'a PeerRecord> {
         let input = self.input;
         let of_network = |network: &str| self.networks.get(network).copied();

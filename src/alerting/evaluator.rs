@@ -22,9 +22,9 @@ const EVALUATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a missed poll counts as recent.
 const MISSED_POLL_WINDOW: Duration = Duration::from_secs(300);
 
-/// Evaluates the alert rules until `stop`, also without receivers: pages show which alerts fire, and
-/// operators act on them. `report` is called with each alert that begins or ends. `saves` writes the
-/// outbox to disk; without it nothing is saved.
+/// Evaluates the alert rules until `stop`, also without receivers: pages show which alerts fire,
+/// and operators act on them. `report` is called with each alert that begins or ends. `saves`
+/// writes the outbox to disk; without it nothing is saved.
 pub async fn evaluate_rules(
     dependencies: Dependencies,
     active_config: Arc<ActiveConfig>,

@@ -61,8 +61,8 @@ pub struct Rule {
     pub severity: Severity,
     /// How long the predicate must hold before the alert fires (`for` in Prometheus).
     pub hold_duration: Duration,
-    /// The `summary` annotation, a title, with `{peer}`, `{network}`, `{service}` and `{vantage}` for
-    /// the values of these labels.
+    /// The `summary` annotation, a title, with `{peer}`, `{network}`, `{service}` and `{vantage}`
+    /// for the values of these labels.
     pub summary: &'static str,
     /// Whether the verdict on a network can say that the alert is over.
     pub(super) is_judged: fn(&NetworkSnapshot) -> bool,
@@ -178,8 +178,8 @@ const fn rule(
     }
 }
 
-/// Rules that follow from verdicts and the opinions of other agents. Rules that need a longer history
-/// exist only in Prometheus.
+/// Rules that follow from verdicts and the opinions of other agents. Rules that need a longer
+/// history exist only in Prometheus.
 pub static RULES: [Rule; 49] = [
     rule(
         "ConvexPeerDown",

@@ -12,8 +12,8 @@ pub type SaveRequest = oneshot::Sender<()>;
 /// Longest time that anything waits for the disk.
 pub(super) const SAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Waits until the state was written or the write failed, which the state writer logs. Returns false
-/// if that has stopped.
+/// Waits until the state was written or the write failed, which the state writer logs. Returns
+/// false if that has stopped.
 ///
 /// # Errors
 /// It takes longer than [`SAVE_TIMEOUT`].

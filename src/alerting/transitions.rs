@@ -1,4 +1,4 @@
-//! Reports alerts that begin and end: to the log, and to whoever records them.
+//! Reports alerts that begin and end: to the log and to their recorders.
 
 use super::subject::AlertSubject;
 use super::tracker::Alert;

@@ -21,8 +21,8 @@ pub(super) fn leaves_peer_behind(
     pending(network).any(|upgrade| is_unable(record, upgrade, input))
 }
 
-/// Whether the release of `record` cannot execute an upgrade that takes effect within a day, or that
-/// has taken effect, or the peer has withdrawn its stake because of one.
+/// Whether the release of `record` cannot execute an upgrade that takes effect within a day, or
+/// that has taken effect, or the peer has withdrawn its stake because of one.
 pub(super) fn leaves_peer_behind_today(
     record: &PeerRecord,
     network: &NetworkSnapshot,
@@ -33,9 +33,9 @@ pub(super) fn leaves_peer_behind_today(
         || due_today(network, input).any(|upgrade| is_unable(record, upgrade, input))
 }
 
-/// Whether it is not known that a pending upgrade leaves the network enough weight for consensus: of
-/// one that takes effect within a day by what is known to be ready, of others by what is not known
-/// to be unable.
+/// Whether it is not known that a pending upgrade leaves the network enough weight for consensus:
+/// of one that takes effect within a day by what is known to be ready, of others by what is not
+/// known to be unable.
 pub(super) fn may_stop_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
     let is_enough = |weight: Option<f64>| weight.is_none_or(|it| it > CONSENSUS_THRESHOLD);
     let too_few_ready = |upgrade: &PendingUpgrade| !is_enough(upgrade.weight(Readiness::Ready));

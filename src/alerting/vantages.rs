@@ -17,8 +17,8 @@ pub(super) fn is_down(record: &PeerRecord, input: RuleInput<'_>) -> bool {
     record.health == Health::Down && !is_path_broken(record, input)
 }
 
-/// Whether a peer is down for some agents while others reach it, and that is not explained by trouble
-/// of one agent with the whole network.
+/// Whether a peer is down for some agents while others reach it, and that is not explained by
+/// trouble of one agent with the whole network.
 pub(super) fn disagree_on_peer(
     record: &PeerRecord,
     network: &NetworkSnapshot,
@@ -42,8 +42,8 @@ pub(super) fn is_quorum_at_risk(network: &NetworkSnapshot, input: RuleInput<'_>)
     input.snapshot.conclusion_on_network(network).quorum == Absence::Stands
 }
 
-/// Whether what one agent finds absent from a network is refuted by another one. All of them say so,
-/// because the one that is cut off may reach no receiver either.
+/// Whether what one agent finds absent from a network is refuted by another one. All of them say
+/// so, because the one that is cut off may reach no receiver either.
 pub(super) fn disagree_on_network(network: &NetworkSnapshot, input: RuleInput<'_>) -> bool {
     let conclusion = input.snapshot.conclusion_on_network(network);
     conclusion.is_own_trouble() || conclusion.is_anothers_trouble

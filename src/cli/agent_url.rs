@@ -11,7 +11,7 @@ use crate::config::Listen;
 /// Where a running agent is reached.
 #[derive(Clone, Debug)]
 pub(super) struct AgentUrl {
-    /// What is requested; over a Unix socket, of the host `localhost`.
+    /// The agent's URL; over a Unix socket its host is `localhost`.
     url: Url,
     socket: Option<PathBuf>,
 }

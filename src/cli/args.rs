@@ -67,8 +67,8 @@ pub(super) enum Command {
     /// block. Health is that of a single poll: nothing is averaged.
     ///
     /// The states of the peers of one network are compared at common blocks; peers with different
-    /// ones are degraded. For lack of a common block, up to three peers are asked for their state up
-    /// to 40 times within two seconds, and each other peer once.
+    /// ones are degraded. For lack of a common block, up to three peers are asked for their state
+    /// up to 40 times within two seconds, and each other peer once.
     ///
     /// Exit codes: that of the worst peer, numbered as in Nagios: 0 ok, 1 degraded, 3 unknown,
     /// 2 down. 64 for an invalid command line; 2 with a message on standard error for an invalid
@@ -92,7 +92,8 @@ pub(super) enum Command {
     Ack(AckArgs),
     /// Silence alerts of a running agent
     ///
-    /// Nothing is sent about alerts with all of the given labels. Pages and metrics still show them.
+    /// Nothing is sent about alerts with all of the given labels. Pages and metrics still show
+    /// them.
     ///
     /// Exit codes: 0, or 1 if the agent refused or did not answer.
     Silence(SilenceArgs),
@@ -102,8 +103,8 @@ pub(super) enum Command {
     Maintenance(MaintenanceArgs),
     /// List what operators did at a running agent, or end some of it
     ///
-    /// Prints id, kind, labels, time and reason of each acknowledgement, silence and maintenance that
-    /// has not ended, the oldest first.
+    /// Prints id, kind, labels, time and reason of each acknowledgement, silence and maintenance
+    /// that has not ended, the oldest first.
     ///
     /// Exit codes: 0, or 1 if the agent refused or did not answer.
     Actions(ActionsArgs),
@@ -118,8 +119,8 @@ pub(super) enum Command {
     Simulate(SimulateArgs),
     /// Send a test page through a receiver of notifications
     ///
-    /// The page is marked as a test and ignores `min_severity`. Prints what the receiver answered. A
-    /// page that would stay open is resolved at once.
+    /// The page is marked as a test and ignores `min_severity`. Prints what the receiver answered.
+    /// A page that would stay open is resolved at once.
     ///
     /// Exit codes: 0 if the receiver took the page, 1 if not, 2 if the configuration is invalid or
     /// has no such receiver.
@@ -145,10 +146,12 @@ pub(super) enum Command {
   convex-peer-monitor run --config peers.yml
   convex-peer-monitor run --config peers.yml --shard 1/2 --log-format json")]
 pub(super) struct RunArgs {
-    /// Configuration file [default: ./convex-peer-monitor.yml, /etc/convex-peer-monitor/config.yml, else Protonet's public peer]
+    /// Configuration file [default: ./convex-peer-monitor.yml, /etc/convex-peer-monitor/config.yml,
+    /// else Protonet's public peer]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
-    /// Where to listen, such as `127.0.0.1:18880` or `unix:/run/agent.sock` [default: as configured]
+    /// Where to listen, such as `127.0.0.1:18880` or `unix:/run/agent.sock` [default: as
+    /// configured]
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<Listen>,
     /// Poll only part I of the configured peers, split across N agents, such as 1/4
@@ -202,8 +205,8 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Send one transaction of the canary through each own peer instead, and print its stages. The
-    /// configuration needs a `canary`. The agent must not run on this host meanwhile. Exits with 0 if
-    /// all were executed, 2 if one was not, 3 if one was not sent
+    /// configuration needs a `canary`. The agent must not run on this host meanwhile. Exits with 0
+    /// if all were executed, 2 if one was not, 3 if one was not sent
     #[arg(long, conflicts_with_all = ["peers", "json", "timeout", "watch"])]
     pub(super) canary: bool,
     /// Print JSON; with --watch, one document per line
@@ -329,15 +332,15 @@ pub(super) struct SimulateArgs {
     /// Write only these peers to the configuration, such as 1-4 [default: all]
     #[arg(long, value_name = "PEERS", requires = "write_config")]
     pub(super) watch: Option<String>,
-    /// Produce a block every PERIOD, e.g. 1s; random:1s does so at random intervals of 1s on average;
-    /// 1s:2,5 lets only peers 2 and 5 do so [default: no blocks, an idle network]
+    /// Produce a block every PERIOD, e.g. 1s; random:1s does so at random intervals of 1s on
+    /// average; 1s:2,5 lets only peers 2 and 5 do so [default: no blocks, an idle network]
     #[arg(long, value_name = "[random:]PERIOD[:PEERS]")]
     pub(super) traffic: Option<String>,
     /// Register N more peers, which nobody runs, each with an own stake of CVM [default stake: 0]
     #[arg(long, value_name = "N[:CVM]")]
     pub(super) registered: Option<String>,
-    /// Create an account with the key in this file and so many CVM, which can make transactions; may
-    /// be repeated [default balance: 1]
+    /// Create an account with the key in this file and so many CVM, which can make transactions;
+    /// may be repeated [default balance: 1]
     #[arg(long = "account", value_name = "KEY_FILE[:CVM]")]
     pub(super) accounts: Vec<String>,
     /// Release whose protocol the peers speak: 0.8.0, 0.8.6 or 0.8.17 [default: 0.8.6, or 0.8.17

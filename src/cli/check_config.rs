@@ -198,7 +198,7 @@ fn status_page(config: &Config) -> Option<String> {
     Some(format!("status page: shows {}; {place}", names.join(", ")))
 }
 
-/// What is valid but unwise about `config`.
+/// Returns warnings about valid but unwise settings of `config`.
 fn warnings(config: &Config) -> Vec<String> {
     let warnings = config.warnings.lines();
     warnings

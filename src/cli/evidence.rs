@@ -41,8 +41,8 @@ pub(super) fn evidence(args: EvidenceArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Returns the evidence in the state directory of a configuration, or the exit code after its errors
-/// were printed.
+/// Returns the evidence in the state directory of a configuration, or the exit code after its
+/// errors were printed.
 fn store(file: Option<PathBuf>) -> anyhow::Result<Result<EvidenceStore, ExitCode>> {
     let source = Source {
         file: file.or_else(config::find),

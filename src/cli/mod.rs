@@ -46,8 +46,8 @@ const USAGE: u8 = 64;
 /// Parses the command line, runs the command and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A service manager may ask for a reload at any time. Until `run` handles that, there is nothing
-    // to reload, and the default is to end the process.
+    // A service manager may ask for a reload at any time. Until `run` handles that, there is
+    // nothing to reload, and the default is to end the process.
     let hangup_ends = Arc::new(AtomicBool::new(false));
     let handled = register_conditional_default(SIGHUP, Arc::clone(&hangup_ends));
     let cli = match Cli::try_parse() {

@@ -55,7 +55,8 @@ pub struct Canary {
     pub peers: Option<Vec<String>>,
     /// Most copper that is spent in a day.
     pub daily_budget_copper: u64,
-    /// Whether it also sends where nobody else does and the own peers do not hold most of the stake.
+    /// Whether it also sends where nobody else does and the own peers do not hold most of the
+    /// stake.
     pub allow_idle: bool,
 }
 

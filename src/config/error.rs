@@ -20,7 +20,7 @@ pub struct Problem {
     pub position: Option<Position>,
     /// The key, as in `peers[0].interval`; empty for the file as a whole.
     pub path: String,
-    /// What is wrong, then what would be right; one line.
+    /// The problem, then what would be right; one line.
     pub message: String,
 }
 

@@ -49,8 +49,8 @@ pub(super) fn is_own_descriptor(path: &Path) -> bool {
         .any(|own| path.starts_with(own))
 }
 
-/// Reads an input for which [`is_read_once`] holds, to its end, of at most `limit` bytes. Blocks for
-/// as long as its writer takes.
+/// Reads an input for which [`is_read_once`] holds, to its end, of at most `limit` bytes. Blocks
+/// for as long as its writer takes.
 ///
 /// # Errors
 /// It cannot be read, is a terminal or a directory, or is larger.

@@ -7,8 +7,8 @@ use std::path::Path;
 /// Creates a file in the place of what a crash, or somebody else, has left there. Blocks.
 ///
 /// # Errors
-/// What is there cannot be removed, or the file cannot be created.
-pub fn create_anew(path: &Path) -> io::Result<File> {
+/// An existing file cannot be removed, or the new one cannot be created.
+pub fn recreate(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

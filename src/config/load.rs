@@ -15,8 +15,9 @@ const DEFAULT_PATHS: [&str; 2] = [
     "/etc/convex-peer-monitor/config.yml",
 ];
 
-/// Loads the configuration file at `path`, or from standard input (`-`) or a pipe, for which relative
-/// paths start at the current directory. `env` returns the value of an environment variable.
+/// Loads the configuration file at `path`, or from standard input (`-`) or a pipe, for which
+/// relative paths start at the current directory. `env` returns the value of an environment
+/// variable.
 ///
 /// # Errors
 /// Every problem in the file, with its position.

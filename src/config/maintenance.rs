@@ -16,7 +16,7 @@ pub struct Window {
     pub from: SystemTime,
     /// When it ends; after `from`. No longer part of it.
     pub to: SystemTime,
-    /// What is done.
+    /// Description of the work.
     pub comment: Option<String>,
 }
 

@@ -57,7 +57,7 @@ pub use error::{Errors, Position, Problem, Problems};
 pub use file_read::{
     is_read_once, open_regular_file, open_regular_itself, read_file, require_regular,
 };
-pub use file_write::{create_anew, replace_with};
+pub use file_write::{recreate, replace_with};
 pub use history::History;
 pub use http_options::HttpOptions;
 pub use keys::keys;
@@ -131,7 +131,7 @@ pub struct Config {
     pub detail: Detail,
     /// The status page for the public.
     pub status: Option<Arc<Status>>,
-    /// What is valid but unwise, with positions.
+    /// Valid but unwise settings, with positions.
     pub warnings: Problems,
 }
 

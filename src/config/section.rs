@@ -10,7 +10,7 @@ use super::source::{Reported, Source};
 use super::value::Value;
 use super::yaml::{Content, Key, Node};
 
-/// What is reported of a key without a value.
+/// The error about a key without a value.
 pub(super) const NO_VALUE: &str = "has no value; add one or remove the key";
 
 /// A mapping whose keys have been checked: none is unknown, none is duplicated.

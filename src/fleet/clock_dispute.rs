@@ -31,7 +31,7 @@ pub struct ClockDispute {
     pub is_own_wrong: bool,
 }
 
-/// What is known of the clock of this host apart from peers.
+/// Evidence about the clock of this host that does not come from peers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OwnClock {
     /// Whether the system says that it is synchronised; none if it does not say.
@@ -70,8 +70,8 @@ impl Fleet {
         lock(&self.monitor_health).own_clock.dispute
     }
 
-    /// Compares the clock of this host with those of all peers. While most disagree with it, or right
-    /// after it jumped, no peer's clock is called wrong.
+    /// Compares the clock of this host with those of all peers. While most disagree with it, or
+    /// right after it jumped, no peer's clock is called wrong.
     pub(super) fn compare_clocks(&self, checks: &Checks) {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let slots = self.slots();

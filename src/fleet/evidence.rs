@@ -1,4 +1,4 @@
-//! What is known about a fact that a poll can prove, disprove, or say nothing about.
+//! Knowledge about a fact that a poll can prove, disprove, or say nothing about.
 
 /// Evidence for a fact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

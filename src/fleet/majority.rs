@@ -11,10 +11,10 @@ use super::{Comparison, Fleet, PeerRecord};
 
 impl Fleet {
     /// Returns the peers of a network that can be queried about the chain: up, neither diverged nor
-    /// forked, and not beyond the head; without a head only those that the operator configured. They
-    /// are ordered by preference: peers whose state another peer confirms first, then peers of this
-    /// shard, then own peers, then those with the newest state. Unconfirmed peers are included only
-    /// once all peers were polled: the first one to answer may be the one that lies.
+    /// forked, and not beyond the head; without a head only those that the operator configured.
+    /// They are ordered by preference: peers whose state another peer confirms first, then peers of
+    /// this shard, then own peers, then those with the newest state. Unconfirmed peers are included
+    /// only once all peers were polled: the first one to answer may be the one that lies.
     #[must_use]
     pub fn majority_peers(&self, network: &str) -> Vec<Arc<PeerRecord>> {
         let now = Instant::now();

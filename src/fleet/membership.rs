@@ -47,8 +47,8 @@ pub(super) struct WatchedPeers {
 
 impl Fleet {
     /// Applies `config`: a peer keeps its record while it is the same peer, with whatever settings
-    /// and under whatever name; removed ones are dropped. Returns which peers have a new name, to be
-    /// followed one after the other.
+    /// and under whatever name; removed ones are dropped. Returns which peers have a new name, to
+    /// be followed one after the other.
     pub fn apply(&self, config: &Config) -> Vec<Rename> {
         self.apply_vantages(config);
         let mut watched = lock(&self.watched);

@@ -165,8 +165,8 @@ struct NetworkComparisonJson {
     lag_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diverged: Option<bool>,
-    /// How the peer's states compare with those of the others: `not_compared`, `agrees`, `differs` or
-    /// `diverged`.
+    /// How the peer's states compare with those of the others: `not_compared`, `agrees`, `differs`
+    /// or `diverged`.
     comparison: &'static str,
     /// When the peer last showed a block that another peer showed too, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]

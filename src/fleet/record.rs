@@ -19,8 +19,8 @@ impl Fleet {
         self.record_poll_of(&slot.peer(), slot, observation);
     }
 
-    /// Records the result of one poll, unless `polled` is no longer how the peer is configured: then
-    /// the endpoints may be others.
+    /// Records the result of one poll, unless `polled` is no longer how the peer is configured:
+    /// then the endpoints may be others.
     pub fn record_poll_of(
         &self,
         polled: &Arc<config::Peer>,

@@ -81,8 +81,8 @@ impl<T, E: std::hash::Hash + Eq> UnnamedPeers<T, E> {
         Self { peers, names }
     }
 
-    /// Takes the only peer with one of the `endpoints` that is the same, by `is_same`, which returns
-    /// its key. Of several the first by name if all have one key, else none: a history that
+    /// Takes the only peer with one of the `endpoints` that is the same, by `is_same`, which
+    /// returns its key. Of several the first by name if all have one key, else none: a history that
     /// begins again does less harm than that of another peer.
     fn take_same(
         &mut self,

@@ -19,8 +19,8 @@ const MAX_COMPARABLE_LAG: i64 = 64;
 /// Peers of one network that answer, as far as they matter for comparing states.
 #[derive(Clone, Debug, Default)]
 pub struct Comparable {
-    /// The operator's own peers, which can be asked often, unless none is lacking: those first whose states differ, then the
-    /// heaviest.
+    /// The operator's own peers, which can be asked often, unless none is lacking: those first
+    /// whose states differ, then the heaviest.
     pub anchors: Vec<Arc<PeerRecord>>,
     /// How many of the anchors come first each time, because their states differ.
     pub differing: usize,

@@ -164,8 +164,8 @@ impl UnixMillis {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(self.0))
     }
 
-    /// Converts to a time, at most `now`: one in the future is of a clock that was ahead then, or is
-    /// behind now.
+    /// Converts to a time, at most `now`: one in the future is of a clock that was ahead then, or
+    /// is behind now.
     #[must_use]
     pub fn to_past(self, now: SystemTime) -> Option<SystemTime> {
         self.to_time().map(|time| time.min(now))

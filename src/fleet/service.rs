@@ -47,7 +47,7 @@ pub struct ServiceLevel {
     pub five_minutes: ServiceTime,
 }
 
-/// What was seen of a service: since the agent began to watch it, and within the last hour. A reload
+/// Record of a service: since the agent began to watch it, and within the last hour. A reload
 /// keeps it, a restart does not.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ServiceRecord {

@@ -1,4 +1,4 @@
-//! What is known of all peers and networks at one moment.
+//! State of all peers and networks at one moment.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -99,8 +99,8 @@ impl Snapshot {
             .sum()
     }
 
-    /// Whether so much weight is missing from a network, beside what is down in maintenance, that it
-    /// can lose no further peer.
+    /// Whether so much weight is missing from a network, beside what is down in maintenance, that
+    /// it can lose no further peer.
     #[must_use]
     pub fn is_quorum_at_risk(&self, network: &NetworkSnapshot) -> bool {
         let quorum = network.verdict.quorum.as_ref();

@@ -35,7 +35,7 @@ pub struct AgreementSpan {
 }
 
 impl AgreementSpan {
-    /// Returns what `verdict` says at this time; none if nothing was compared lately.
+    /// Returns what `verdict` says at this time; none if nothing was compared recently.
     fn at(verdict: &NetworkVerdict, at_ms: u64) -> Option<Self> {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let histories = verdict.consensus.histories.as_ref();

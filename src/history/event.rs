@@ -96,8 +96,8 @@ pub enum EventKind {
         /// Number of final blocks now.
         to: ExactInteger,
     },
-    /// The peer's stake, own and delegated together, changed by more than 5 % since it was first seen
-    /// or last reported: rewards alone are not an event each.
+    /// The peer's stake, own and delegated together, changed by more than 5 % since it was first
+    /// seen or last reported: rewards alone are not an event each.
     StakeChanged {
         /// The stake before, in copper.
         from: ExactInteger,

@@ -47,8 +47,8 @@ impl View<'_> {
         });
     }
 
-    /// Whether to write a measurement that lean detail shows only while `condition` is active: alerts
-    /// grade the condition by the value, or say it.
+    /// Whether to write a measurement that lean detail shows only while `condition` is active:
+    /// alerts grade the condition by the value, or say it.
     fn shows_while(self, record: &PeerRecord, condition: Condition) -> bool {
         self.full || record.conditions.contains(&condition)
     }

@@ -96,8 +96,8 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// Writes a family gathered from a registry of the prometheus crate, whose counters have counted
-    /// since `created`.
+    /// Writes a family gathered from a registry of the prometheus crate, whose counters have
+    /// counted since `created`.
     pub(super) fn gathered_family(&mut self, gathered: &MetricFamily, created: Option<SystemTime>) {
         let kind = match gathered.get_field_type() {
             MetricType::COUNTER => Kind::Counter,
@@ -227,8 +227,8 @@ impl<'w> Family<'w, '_> {
         }
     }
 
-    /// Adds when a counter began to count, unless it is still at 0: most counters of failures are, and
-    /// each would be two series.
+    /// Adds when a counter began to count, unless it is still at 0: most counters of failures are,
+    /// and each would be two series.
     fn created<'l>(&mut self, labels: impl IntoIterator<Item = Label<'l>>, is_zero: bool) {
         if let Some(created) = self.created
             && self.writer.format == Format::OpenMetrics

@@ -1,5 +1,5 @@
-//! The cells of a watched peer, such as its belief: each request is a command to the task that polls
-//! it.
+//! The cells of a watched peer, such as its belief: each request is a command to the task that
+//! polls it.
 
 use cad3::{Cell, Hash};
 use convex_client::Failure;

@@ -170,8 +170,8 @@ impl Prober {
     }
 
     /// Requests cells by their hashes over the binary protocol, within the peer's timeout, and
-    /// returns those that the peer has, in the order of the hashes. Counts nothing and does not check
-    /// the identity.
+    /// returns those that the peer has, in the order of the hashes. Counts nothing and does not
+    /// check the identity.
     ///
     /// # Errors
     /// The peer does not answer, or has no `tcp://` endpoint.

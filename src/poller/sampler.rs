@@ -1,9 +1,10 @@
 //! Creates blocks that several peers show, instead of waiting for one: peers are polled at fixed
-//! phases, so that on a network with a regular block rate two of them may never show the same block.
+//! phases, so that on a network with a regular block rate two of them may never show the same
+//! block.
 //!
-//! Where peers lack a recent comparison, three of the operator's own peers, the *anchors*, are asked
-//! for their state faster than blocks are made, for up to two seconds, and meanwhile each peer that
-//! lacks a comparison once.
+//! Where peers lack a recent comparison, three of the operator's own peers, the *anchors*, are
+//! asked for their state faster than blocks are made, for up to two seconds, and meanwhile each
+//! peer that lacks a comparison once.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -19,8 +20,8 @@ use crate::supervisor::liveness::Pulse;
 use super::window::{MAX_ANCHORS, WINDOW, sample_common_blocks};
 
 /// How often to look for peers without a recent comparison: twice in a poll interval, but no more
-/// often than this, and at least as often as [`MAX_LOOK_INTERVAL`]. This often also when states have
-/// just been found to differ.
+/// often than this, and at least as often as [`MAX_LOOK_INTERVAL`]. This often also when states
+/// have just been found to differ.
 const MIN_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// See [`MIN_LOOK_INTERVAL`].
@@ -68,7 +69,7 @@ impl Sampler {
         }
     }
 
-    /// Gives peers comparisons for ever. `ask` asks the peer of this name for its state, records
+    /// Gives peers comparisons forever. `ask` asks the peer of this name for its state, records
     /// that in the fleet, and returns the block.
     pub async fn run<Answer>(mut self, ask: impl Fn(String) -> Answer, pulse: Pulse)
     where

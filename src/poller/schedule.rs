@@ -12,8 +12,8 @@ const FIRST_ROUND_OF_INTERVAL: f64 = 0.9;
 /// See [`FIRST_ROUND_OF_INTERVAL`].
 const MAX_FIRST_ROUND: Duration = Duration::from_secs(10);
 
-/// Returns a peer's offset in the interval, from the hash of `key`, its name or more. Polls are spread
-/// evenly and keep their times across restarts.
+/// Returns a peer's offset in the interval, from the hash of `key`, its name or more. Polls are
+/// spread evenly and keep their times across restarts.
 #[must_use]
 pub fn phase(key: &str, interval: Duration) -> Duration {
     let digest = Sha3_256::digest(key.as_bytes());

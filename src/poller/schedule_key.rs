@@ -21,8 +21,9 @@ static HOST: LazyLock<String> = LazyLock::new(|| {
     host
 });
 
-/// Returns the text whose hash is the phase of a peer's polls: its name, and for other people's peers
-/// this host too. Many agents poll the same ones, which must not get all polls at the same moment.
+/// Returns the text whose hash is the phase of a peer's polls: its name, and for other people's
+/// peers this host too. Many agents poll the same ones, which must not get all polls at the same
+/// moment.
 pub(super) fn schedule_key(peer: &Peer) -> Cow<'_, str> {
     key_on(peer, &HOST)
 }

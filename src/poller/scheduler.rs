@@ -358,8 +358,8 @@ impl PollLoop {
         }
     }
 
-    /// Sends what `request` returns to `reply`, unless the next poll is due before, or the requester
-    /// has given up.
+    /// Sends what `request` returns to `reply`, unless the next poll is due before, or the
+    /// requester has given up.
     async fn answer<T>(
         &self,
         request: impl Future<Output = T>,

@@ -169,9 +169,9 @@ mod tests {
 
     use super::*;
 
-    /// Samples anchors and others of a network with a block each `block_interval`, where the peer at
-    /// this position is behind by `behind`. Returns how often each was asked, and which of the others
-    /// were compared.
+    /// Samples anchors and others of a network with a block each `block_interval`, where the peer
+    /// at this position is behind by `behind`. Returns how often each was asked, and which of the
+    /// others were compared.
     async fn window(
         anchors: &[usize],
         others: &[usize],

@@ -30,8 +30,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whether a check passed.
 type Running = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Checks this host according to the latest of `plans`, and passes the results to `publish` once per
-/// second. Never returns.
+/// Checks this host according to the latest of `plans`, and passes the results to `publish` once
+/// per second. Never returns.
 pub async fn run(mut plans: Receiver<Plan>, publish: impl Fn(Checks) + Send, pulse: Pulse) {
     let mut plan = plans.borrow_and_update().clone();
     let mut checks = Checks::default();

@@ -1,6 +1,6 @@
 //! Heap and garbage collections of the peer's JVM, from the file of performance counters that every
-//! `HotSpot` JVM writes unless that is switched off. Nothing is loaded into the JVM, and it is asked
-//! nothing.
+//! `HotSpot` JVM writes unless that is switched off. Nothing is loaded into the JVM, and it is
+//! asked nothing.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,5 +1,5 @@
-//! Measures a peer that runs on the agent's host: its process, its memory limit, its JVM and its store.
-//! Reads files of the system in separate threads, and sends nothing to the peer.
+//! Measures a peer that runs on the agent's host: its process, its memory limit, its JVM and its
+//! store. Reads files of the system in separate threads, and sends nothing to the peer.
 
 #[cfg(target_os = "linux")]
 mod cgroup;

@@ -1,6 +1,6 @@
-//! The performance counters that a `HotSpot` JVM keeps in a file, `hsperfdata` (version 2 of its format,
-//! unchanged since Java 5): what `jstat` reads. The crates for it are under the GPL or map the file
-//! into memory, which its owner may cut short at any time.
+//! The performance counters that a `HotSpot` JVM keeps in a file, `hsperfdata` (version 2 of its
+//! format, unchanged since Java 5): what `jstat` reads. The crates for it are under the GPL or map
+//! the file into memory, which its owner may cut short at any time.
 
 use std::collections::HashMap;
 

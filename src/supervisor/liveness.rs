@@ -1,5 +1,5 @@
-//! Whether the loops of the agent still turn: whether each did something in the time that it has, not
-//! whether it succeeded. A loop that has nothing to do is alive.
+//! Whether the loops of the agent still turn: whether each did something in the time that it has,
+//! not whether it succeeded. A loop that has nothing to do is alive.
 
 use std::collections::BTreeSet;
 use std::fmt;

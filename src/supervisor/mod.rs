@@ -186,7 +186,8 @@ impl Supervisor {
     {
         let mut failing: Option<Pulse> = None;
         loop {
-            // Written in one expression: a variable in between would take the space of the task twice.
+            // Written in one expression: a variable in between would take the space of the task
+            // twice.
             let mut running = pin!(
                 AssertUnwindSafe(async {
                     call(self.on_start.as_ref(), &name);

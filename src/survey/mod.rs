@@ -1,6 +1,6 @@
-//! What is asked once per network: the registry, the operator's own queries and discovery, which one
-//! peer answers for all; the beliefs of its peers; and the transactions of its canary. Also asks
-//! other agents for their opinions.
+//! Queries that are made once per network: the registry, the operator's own queries and discovery,
+//! which one peer answers for all; the beliefs of its peers; and the transactions of its canary.
+//! Also asks other agents for their opinions.
 
 mod canary;
 mod consensus;

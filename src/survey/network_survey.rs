@@ -285,8 +285,8 @@ impl Surveyor {
     }
 }
 
-/// Puts the first peer with another name first: what the registry lacks has to be seen at two peers,
-/// and which of them has the newest state changes all the time.
+/// Puts the first peer with another name first: what the registry lacks has to be seen at two
+/// peers, and which of them has the newest state changes all the time.
 pub fn prefer_another(peers: &mut [Arc<PeerRecord>], name: &str) {
     if let Some(other) = peers.iter().position(|peer| peer.peer.name != name) {
         peers[..=other].rotate_right(1);

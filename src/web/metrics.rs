@@ -21,7 +21,8 @@ use crate::metrics::{self, AgentFacts, Format};
 use super::AppState;
 use super::negotiation::{accepts_gzip, exposition_format};
 
-/// Size of the pieces in which an exposition is decompressed: the text is about twenty times longer.
+/// Size of the pieces in which an exposition is decompressed: the text is about twenty times
+/// longer.
 const COMPRESSED_PIECE_BYTES: usize = 1 << 10;
 
 /// Why compressing into memory cannot fail.

@@ -86,8 +86,8 @@ fn compressible() -> impl Predicate {
 }
 
 impl Server {
-    /// Builds all routes, and the listener's TLS and passwords; `is_local` says whether only this host
-    /// can connect. Event streams end with `state.stop`.
+    /// Builds all routes, and the listener's TLS and passwords; `is_local` says whether only this
+    /// host can connect. Event streams end with `state.stop`.
     #[must_use]
     pub fn new(state: AppState, is_local: bool) -> Self {
         let (prefix, stop) = (Arc::clone(&state.prefix), state.stop.clone());

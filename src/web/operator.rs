@@ -1,4 +1,4 @@
-//! What the API and the pages share to let operators act: who asks, and the body of the request.
+//! Shared by the API and the pages for actions of operators: the requester, and the request's body.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub(super) fn user(request: &Request) -> Option<String> {
         .map(|user| user.0.clone())
 }
 
-/// Returns who asks: the user whose password was sent, and the name that the request gives; none if
-/// there is neither.
+/// Returns the requester: the user whose password was sent, and the name that the request gives;
+/// none if there is neither.
 pub(super) fn signature(user: Option<String>, given: Option<String>) -> Option<String> {
     match (user, given) {
         (Some(user), Some(given)) if user != given => Some(format!("{given} ({user})")),

@@ -28,8 +28,8 @@ pub(super) struct RegisteredPeer<'a> {
 }
 
 impl<'a> RegisteredPeer<'a> {
-    /// Returns the peers of a network, the one with the most stake first: those in the registry, and
-    /// where that was not read, those of which an order was read or that are watched.
+    /// Returns the peers of a network, the one with the most stake first: those in the registry,
+    /// and where that was not read, those of which an order was read or that are watched.
     pub(super) fn all(
         network: &'a NetworkSnapshot,
         snapshot: &'a Snapshot,

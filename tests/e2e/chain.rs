@@ -39,8 +39,8 @@ async fn value(prober: &mut Prober, source: &str) -> Cell {
     prober.ask(&question).await.unwrap()
 }
 
-/// Waits until the peer has executed no block for three seconds: a registry that changes while it is
-/// read in pages is read again from the start.
+/// Waits until the peer has executed no block for three seconds: a registry that changes while it
+/// is read in pages is read again from the start.
 async fn until_no_block_comes(prober: &mut Prober) {
     let mut state_time = None;
     loop {

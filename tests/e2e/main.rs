@@ -281,8 +281,8 @@ async fn the_metrics_show_what_happens_to_a_real_network() {
 }
 
 /// Starts two peers and delegates stake, before the peers have registered their URLs: after that, a
-/// delegation makes released 0.8.0 peers compute different states (the peer that it is for loses its
-/// own URL), which the agent reports as it should.
+/// delegation makes released 0.8.0 peers compute different states (the peer that it is for loses
+/// its own URL), which the agent reports as it should.
 async fn a_network_with_delegated_stake() -> Network {
     for _ in 0..5 {
         let mut network = Network::launch(2).await;

@@ -142,7 +142,7 @@ impl Network {
     }
 
     /// Sends a transaction through a peer. On a busy machine, a thread of a released peer sometimes
-    /// dies of an error, and the network waits for that peer for ever: then it is started again.
+    /// dies of an error, and the network waits for that peer forever: then it is started again.
     pub(crate) async fn transact(&mut self, index: usize, code: &str) {
         let deadline = Instant::now() + TIMEOUT;
         loop {

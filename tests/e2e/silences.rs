@@ -43,8 +43,8 @@ impl Pair {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Waits until the alert has this state in Alertmanager, and returns the silences that are active
-    /// there.
+    /// Waits until the alert has this state in Alertmanager, and returns the silences that are
+    /// active there.
     async fn until(&self, state: &str) -> Vec<Value> {
         let deadline = Instant::now() + TIMEOUT;
         loop {

@@ -1,4 +1,5 @@
-//! Transactions that are signed here, sent to real peers: one that is executed, and those that fail.
+//! Transactions that are signed here, sent to real peers: one that is executed, and those that
+//! fail.
 
 use std::time::Duration;
 

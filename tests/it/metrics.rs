@@ -46,8 +46,8 @@ fn definition(name: &str) -> &'static Definition {
 }
 
 /// Starts an agent that has something to report for every metric: a peer with a certificate and a
-/// known clock whose order has advanced, a local process, and a simulated network with a registry and a
-/// scheduled upgrade.
+/// known clock whose order has advanced, a local process, and a simulated network with a registry
+/// and a scheduled upgrade.
 async fn agent(detail: &str) -> (Agent, FakePeer, convex_simulator::Network, Process) {
     let (acceptor, certificate) = acceptor("localhost", 2150, &[]);
     let fake = FakePeer::with_tls(Script::default(), Some(acceptor)).await;
@@ -112,7 +112,8 @@ queries: [{{ name: answer, source: '42', networks: [simulated] }}]
     agent.wait_for(POLLS, |polls| polls >= 1.0).await;
     fake.set(|script| script.order = [9; 4]);
     agent.wait_for(POLLS, |polls| polls >= 3.0).await;
-    // An upgrade is due in an hour, and half of the stake is the own peer's: the canary sends nothing.
+    // An upgrade is due in an hour, and half of the stake is the own peer's: the canary sends
+    // nothing.
     for (series, least) in [
         (
             "convex_query_success{network=\"simulated\",query=\"answer\"}",
@@ -185,8 +186,8 @@ async fn full_detail_exposes_exactly_the_catalogue_with_its_labels() {
     }
     for metric in ALL {
         // Exposed only while something is wrong or acknowledged, where the cgroup counts it, for a
-        // process that is a JVM or listens, once peers were registered for five minutes, once blocks
-        // were read twice, or once another agent answered.
+        // process that is a JVM or listens, once peers were registered for five minutes, once
+        // blocks were read twice, or once another agent answered.
         let optional = [
             "convex_alert_acknowledged",
             "convex_canary_result_p90_seconds",

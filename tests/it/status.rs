@@ -116,8 +116,8 @@ impl Stage {
         .await;
     }
 
-    /// Does what leaves names and texts among the events that are not for the public, and writes a note,
-    /// which is.
+    /// Does what leaves names and texts among the events that are not for the public, and writes a
+    /// note, which is.
     async fn leave_traces(&self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let soon = now.as_secs() + 3_600;

@@ -16,8 +16,8 @@ pub struct ClockSample {
 }
 
 impl ClockSample {
-    /// Creates a sample from the peer's clock in whole milliseconds since the epoch. The request was
-    /// sent at the local time `sent`, and the answer arrived `round_trip` later.
+    /// Creates a sample from the peer's clock in whole milliseconds since the epoch. The request
+    /// was sent at the local time `sent`, and the answer arrived `round_trip` later.
     #[must_use]
     pub fn new(peer_ms: i64, sent: SystemTime, round_trip: Duration) -> Self {
         let half_trip = round_trip.as_secs_f64() / 2.0;

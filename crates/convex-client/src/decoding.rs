@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::failure::{Failure, FailureReason};
 
-/// Largest reply that is decoded at once; it takes less than a millisecond or two. The usual answers
-/// to a poll are below 1 KiB.
+/// Largest reply that is decoded at once; it takes less than a millisecond or two. The usual
+/// answers to a poll are below 1 KiB.
 const MAX_INLINE_BYTES: usize = 4 << 10;
 
 /// Largest number of signatures and cells that are checked at once; each takes up to 0.1 ms.

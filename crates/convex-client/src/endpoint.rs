@@ -227,7 +227,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns the host name or address literal, an IPv6 literal without brackets and with its zone.
+    /// Returns the host name or address literal, an IPv6 literal without brackets and with its
+    /// zone.
     #[must_use]
     pub fn host(&self) -> String {
         // `tcp` is not a special scheme, so the parser keeps an IPv4 literal as a domain with the
@@ -249,7 +250,8 @@ impl Endpoint {
     }
 }
 
-/// Takes the zone out of an IPv6 literal: of `[fe80::1%eth0]`, or as in a URL of `[fe80::1%25eth0]`.
+/// Takes the zone out of an IPv6 literal: of `[fe80::1%eth0]`, or as in a URL of
+/// `[fe80::1%25eth0]`.
 fn split_zone(text: &str) -> Result<(String, Option<&str>), &'static str> {
     let zone = text.split_once("://[").and_then(|(scheme, rest)| {
         let (literal, rest) = rest.split_once(']')?;

@@ -113,8 +113,8 @@ impl FailureReason {
         }
     }
 
-    /// Returns whether this reason can occur on `transport`. Only HTTP has TLS and status codes, and
-    /// only over HTTP do unsupported releases answer at all.
+    /// Returns whether this reason can occur on `transport`. Only HTTP has TLS and status codes,
+    /// and only over HTTP do unsupported releases answer at all.
     #[must_use]
     pub const fn possible_on(self, transport: Transport) -> bool {
         match self {
@@ -125,8 +125,9 @@ impl FailureReason {
         }
     }
 
-    /// Returns how much this reason says about the peer, compared with others: the more, the larger.
-    /// What the peer itself said or showed says most, and that nothing came of an attempt least.
+    /// Returns how much this reason says about the peer, compared with others: the more, the
+    /// larger. What the peer itself said or showed says most, and that nothing came of an attempt
+    /// least.
     const fn specificity(self) -> u8 {
         match self {
             Self::Local => 0,

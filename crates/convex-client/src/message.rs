@@ -41,8 +41,8 @@ pub fn data_request(id: i64, hashes: &[Hash]) -> Cell {
     )
 }
 
-/// Reads the answer to a data request for `requested` cells: one for each hash in its order, without
-/// the cells that it refers to; none where the peer does not have it.
+/// Reads the answer to a data request for `requested` cells: one for each hash in its order,
+/// without the cells that it refers to; none where the peer does not have it.
 ///
 /// # Errors
 /// The value is not a vector of as many cells: [`FailureReason::Malformed`].

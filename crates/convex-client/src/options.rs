@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Default of [`ClientOptions::max_response_bytes`]: 256 KiB. The answer to a poll takes less than 1
-/// KiB, a page of the registry at most 100 kB.
+/// Default of [`ClientOptions::max_response_bytes`]: 256 KiB. The answer to a poll takes less than
+/// 1 KiB, a page of the registry at most 100 kB.
 const DEFAULT_MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 /// Default of [`ClientOptions::connection_max_age`].

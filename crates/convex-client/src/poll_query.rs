@@ -66,8 +66,8 @@ pub struct PollAnswer {
 pub struct ProtocolState {
     /// Number of upgrades that were applied.
     pub version: i64,
-    /// Consensus times, in milliseconds since the epoch, at which the versions from 1 on take effect,
-    /// those included that were applied. At most [`MAX_UPGRADES`].
+    /// Consensus times, in milliseconds since the epoch, at which the versions from 1 on take
+    /// effect, those included that were applied. At most [`MAX_UPGRADES`].
     pub activations_ms: Vec<i64>,
 }
 

@@ -32,8 +32,8 @@ pub(crate) struct Challenge {
 }
 
 impl Challenge {
-    /// Creates a challenge to a peer of the network with this genesis hash; none if this host has no
-    /// random numbers.
+    /// Creates a challenge to a peer of the network with this genesis hash; none if this host has
+    /// no random numbers.
     pub(crate) fn new(network: Hash) -> Option<Self> {
         Some(Self {
             token: Hash::new(random()?),
@@ -42,8 +42,8 @@ impl Challenge {
         })
     }
 
-    /// Returns the request, `[:CH id signed]`. It names no key, so that a peer which holds another one
-    /// than it says answers too.
+    /// Returns the request, `[:CH id signed]`. It names no key, so that a peer which holds another
+    /// one than it says answers too.
     pub(crate) fn request(&self, id: i64) -> Cell {
         let content = [self.token.into(), Cell::Nil, self.network.into()];
         let signed = sign(self.key, Cell::vector(content));

@@ -22,8 +22,9 @@ pub struct StatePair {
     pub hash: Hash,
 }
 
-/// The query that reads a [`StatePair`], whose value [`StatePair::from_cell`] reads. It costs a peer
-/// half of the juice of [`POLL_QUERY`](crate::POLL_QUERY), and its reply is a third of the size.
+/// The query that reads a [`StatePair`], whose value [`StatePair::from_cell`] reads. It costs a
+/// peer half of the juice of [`POLL_QUERY`](crate::POLL_QUERY), and its reply is a third of the
+/// size.
 pub static SAMPLE_QUERY: LazyLock<Query> = LazyLock::new(|| {
     Query::read("[(nth (:globals *state*) 5) (hash (encoding *state*))]")
         .expect("the text is a constant form")

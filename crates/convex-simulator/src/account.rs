@@ -5,7 +5,8 @@ use cad3::Hash;
 use super::registered::parse_cvm;
 use super::state::FIRST_CONTROLLER;
 
-/// Highest balance of an account, in copper: 1,000,000 CVM, far less than what remains of all coins.
+/// Highest balance of an account, in copper: 1,000,000 CVM, far less than what remains of all
+/// coins.
 const MAX_BALANCE: i64 = 1_000_000_000_000_000;
 
 /// Balance of an account unless another is given, in copper: 1 CVM.

@@ -9,7 +9,7 @@ use super::peers::{PeerSet, PeerSetError};
 /// A fault: what is wrong, with which peers, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What is wrong.
+    /// The problem.
     pub kind: FaultKind,
     /// The affected peers.
     pub peers: PeerSet,
@@ -35,7 +35,7 @@ pub enum FaultError {
     Value {
         /// The fault.
         spec: String,
-        /// What is wrong and what would be right.
+        /// The problem and what would be right.
         problem: String,
     },
     /// The peers do not exist, or are not written as peers.
@@ -43,7 +43,7 @@ pub enum FaultError {
     Peers {
         /// The fault.
         spec: String,
-        /// What is wrong with the selection.
+        /// The problem of the selection.
         problem: PeerSetError,
     },
     /// The times are invalid.
@@ -51,7 +51,7 @@ pub enum FaultError {
     Times {
         /// The fault.
         spec: String,
-        /// What is wrong and what would be right.
+        /// The problem and what would be right.
         problem: String,
     },
     /// Two faults contradict each other.

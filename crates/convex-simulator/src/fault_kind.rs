@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::registered::{MAX_STAKE_CVM, parse_cvm};
 
-/// What is wrong with a peer. [`FAULT_KINDS`](super::FAULT_KINDS) has the descriptions.
+/// A fault of a peer. [`FAULT_KINDS`](super::FAULT_KINDS) has the descriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// `stall`

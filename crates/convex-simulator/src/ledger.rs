@@ -126,7 +126,8 @@ impl Ledger {
         }
     }
 
-    /// Adds a block of `maker` with this date, in milliseconds since the epoch, and this transaction.
+    /// Adds a block of `maker` with this date, in milliseconds since the epoch, and this
+    /// transaction.
     pub(super) fn add_block(&mut self, maker: usize, dated_ms: i64, transaction: Option<Cell>) {
         self.blocks.push((maker, dated_ms, transaction));
     }

@@ -35,8 +35,8 @@ const OTHER_DESCRIPTORS: u64 = 64;
 pub struct Options {
     /// Number of peers, 1 to [`MAX_PEERS`].
     pub peers: usize,
-    /// Seed of the keys and the genesis hash, which otherwise depend only on the number of peers. The
-    /// genesis hash depends on accounts and registered peers too.
+    /// Seed of the keys and the genesis hash, which otherwise depend only on the number of peers.
+    /// The genesis hash depends on accounts and registered peers too.
     pub seed: u64,
     /// Accounts besides those of a fresh network and of its peers, in the order of their numbers.
     pub accounts: Vec<NewAccount>,

@@ -226,8 +226,8 @@ fn status_fields(view: &View) -> impl Iterator<Item = (&'static str, Cell)> {
     fields.into_iter().chain(newest.into_iter().flatten())
 }
 
-/// Answers a challenge, `[token key-or-nil network]` or without a network, and challenges its sender.
-/// The sender's signature is not checked.
+/// Answers a challenge, `[token key-or-nil network]` or without a network, and challenges its
+/// sender. The sender's signature is not checked.
 fn challenged(view: &View, id: &Cell, challenge: &SignedParts<'_>) -> Response {
     let content = challenge.value.as_elements();
     let part = |i| content.and_then(|content| content.get(i));
@@ -260,8 +260,8 @@ fn challenged(view: &View, id: &Cell, challenge: &SignedParts<'_>) -> Response {
     Response::Challenged(reply, back)
 }
 
-/// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. The genesis
-/// state is known, and beliefs, orders and blocks.
+/// Returns a cell for each hash, nil where it is unknown; none if the request is invalid. The
+/// genesis state is known, and beliefs, orders and blocks.
 fn data(view: &View, hashes: &[&Cell]) -> Option<Cell> {
     if hashes.len() > MAX_HASHES {
         return None;

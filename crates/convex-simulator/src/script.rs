@@ -349,7 +349,7 @@ fn is_stake_fault(fault: &Fault) -> bool {
     )
 }
 
-/// What is wrong with a peer's entry in the registry.
+/// A fault of a peer's entry in the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StakeFaults {
     /// The own stake, in copper, if it is another than usual.

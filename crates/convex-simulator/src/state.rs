@@ -211,7 +211,7 @@ pub(super) fn reward_pool_with(accounts: &Cell, fees: i64) -> Cell {
 
 impl State {
     /// Makes the state after `block`. `entries` are in the order of `keys`, and `by_key` has their
-    /// indexes. What is equal in `similar` is taken from there, which is much faster.
+    /// indexes. Parts that are equal in `similar` are taken from there, which is much faster.
     pub(super) fn new(
         accounts: Cell,
         keys: &[Hash],

@@ -111,8 +111,9 @@ impl Upgrade {
             && self.to.is_none_or(|to| self.takes_effect < to)
     }
 
-    /// Returns when `peer` withdraws its stake: half way if the upgrade is scheduled too late for the
-    /// usual time. None if it can execute the upgrade, or that is taken off the schedule before.
+    /// Returns when `peer` withdraws its stake: half way if the upgrade is scheduled too late for
+    /// the usual time. None if it can execute the upgrade, or that is taken off the schedule
+    /// before.
     fn withdrawal_of(&self, peer: usize) -> Option<Duration> {
         let spread = peer * WITHDRAWAL_STEP_SECONDS % WITHDRAWAL_SPREAD_SECONDS;
         let before = WITHDRAWAL + Duration::from_secs(spread as u64);

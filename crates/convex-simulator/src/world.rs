@@ -193,7 +193,8 @@ impl World {
         self.add_block(peer, to_ms(now), None);
     }
 
-    /// Adds a block, of this transaction if there is one. Returns false if there are too many blocks.
+    /// Adds a block, of this transaction if there is one. Returns false if there are too many
+    /// blocks.
     fn add_block(&mut self, maker: usize, made_ms: i64, transaction: Option<Cell>) -> bool {
         if self.blocks.len() >= MAX_BLOCKS {
             return false;
@@ -228,8 +229,8 @@ impl World {
         Some(maker)
     }
 
-    /// Makes the blocks that are due by `now`: those of the traffic, one for each change on chain, and
-    /// one for each transaction that waited for its peer.
+    /// Makes the blocks that are due by `now`: those of the traffic, one for each change on chain,
+    /// and one for each transaction that waited for its peer.
     pub(super) fn advance(&mut self, now: Duration) {
         self.make_due_blocks(now);
         self.execute_waiting(now);

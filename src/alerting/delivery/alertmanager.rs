@@ -2,7 +2,8 @@
 //! and all of them again before they would expire there.
 //!
 //! No time of this host's clock decides when an alert fires there: one that fires has neither start
-//! nor end, so the Alertmanager takes its own, and one that ends does so by the Alertmanager's clock.
+//! nor end, so the Alertmanager takes its own, and one that ends does so by the Alertmanager's
+//! clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -203,8 +204,8 @@ mod tests {
         let (now, there) = (Instant::now(), at(1_000_000));
         let context = MessageContext::from_config(&config::embedded());
         let day = Duration::from_secs(24 * 3600);
-        // The clock of this host is right, ahead, behind; the alert ended a minute ago, or will by a
-        // clock that was ahead.
+        // The clock of this host is right, ahead, behind; the alert ended a minute ago, or will by
+        // a clock that was ahead.
         for wall in [there, there + day, there - day] {
             for (ended, expected) in [
                 (None, None),

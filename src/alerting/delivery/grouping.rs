@@ -78,7 +78,7 @@ pub(super) struct Due<'a> {
 pub(super) struct Grouping {
     /// Firing alerts that were sent to it, and of which no end was sent.
     sent: BTreeSet<AlertKey>,
-    /// Groups that wait for a message, or had one lately.
+    /// Groups that wait for a message, or had one recently.
     timings: BTreeMap<Group, Timing>,
 }
 

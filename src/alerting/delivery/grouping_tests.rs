@@ -51,7 +51,8 @@ impl Fixture {
             "n".clone_into(&mut peer.network);
             let mut record = PeerRecord::new(Arc::new(peer));
             record.health = Health::Up;
-            // Suppresses ConvexMonitorMissesPolls and ConvexPeerDegraded: these tests measure nothing.
+            // Suppresses ConvexMonitorMissesPolls and ConvexPeerDegraded: these tests measure
+            // nothing.
             record.conditions.insert(Condition::QueryError);
             record
         };

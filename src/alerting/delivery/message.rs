@@ -105,7 +105,8 @@ impl WebhookAlert {
 }
 
 impl WebhookMessage {
-    /// Formats the messages with all changes of a group. The last one has room for the known alerts.
+    /// Formats the messages with all changes of a group. The last one has room for the known
+    /// alerts.
     pub(super) fn all(due: &Due<'_>, context: &MessageContext, receiver: &str) -> Vec<Self> {
         let chunks: Vec<&[&Alert]> = due.changed.chunks(MAX_ALERTS_PER_MESSAGE).collect();
         let count = chunks.len();

@@ -36,7 +36,8 @@ pub struct Outbox {
 pub struct PersistedOutbox {
     alerts: Vec<PersistedAlert>,
     queues: BTreeMap<String, Vec<WebhookMessage>>,
-    /// What each receiver knows; absent in files of earlier versions, which sent each alert at once.
+    /// What each receiver knows; absent in files of earlier versions, which sent each alert at
+    /// once.
     #[serde(default)]
     sent: Option<BTreeMap<String, Vec<SentAlert>>>,
     /// Incidents and messages of each chat or paging service; absent in files of earlier versions.
@@ -275,8 +276,8 @@ impl Outbox {
         self.lock().alert_tracker.alerts().cloned().collect()
     }
 
-    /// Returns what an Alertmanager should silence: firing alerts that somebody has acknowledged, and
-    /// all silences.
+    /// Returns what an Alertmanager should silence: firing alerts that somebody has acknowledged,
+    /// and all silences.
     pub(super) fn wanted_silences(&self) -> Vec<OperatorAction> {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let tracker = &self.lock().alert_tracker;

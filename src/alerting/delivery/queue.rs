@@ -1,9 +1,10 @@
-//! A bounded queue of messages for one receiver. A message is published, and so may be sent, once it
-//! is on disk.
+//! A bounded queue of messages for one receiver. A message is published, and so may be sent, once
+//! it is on disk.
 
 use std::collections::VecDeque;
 
-/// Largest number of alerts in the messages of one queue; beyond it the oldest messages are dropped.
+/// Largest number of alerts in the messages of one queue; beyond it the oldest messages are
+/// dropped.
 const MAX_QUEUED_ALERTS: usize = 10_000;
 
 /// A message that can be queued.

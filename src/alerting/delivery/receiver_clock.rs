@@ -20,8 +20,8 @@ impl ReceiverClock {
         Self { date, heard }
     }
 
-    /// Compares it with the clock of this host, which said `heard_wall` when the answer to a request
-    /// arrived that was sent `round_trip` before.
+    /// Compares it with the clock of this host, which said `heard_wall` when the answer to a
+    /// request arrived that was sent `round_trip` before.
     pub(super) fn compare(self, heard_wall: SystemTime, round_trip: Duration) -> ClockSample {
         ClockSample::from_whole_seconds(self.date, heard_wall, round_trip)
     }
@@ -31,8 +31,8 @@ impl ReceiverClock {
         self.date + now.saturating_duration_since(self.heard)
     }
 
-    /// Converts a time of this host's clock, which says `wall` at `now`, to this clock. A time in the
-    /// future becomes now: this host's clock was ahead then.
+    /// Converts a time of this host's clock, which says `wall` at `now`, to this clock. A time in
+    /// the future becomes now: this host's clock was ahead then.
     pub(super) fn convert(self, time: SystemTime, now: Instant, wall: SystemTime) -> SystemTime {
         let age = wall.duration_since(time).unwrap_or_default();
         let converted = self.now(now).checked_sub(age);

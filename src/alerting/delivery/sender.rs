@@ -23,7 +23,7 @@ use super::receiver_clock::ReceiverClock;
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `Retry-After` is respected for at most this time. Without a limit, one header could silence a
-/// receiver for ever.
+/// receiver forever.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Largest part of an answer that is read, bytes.

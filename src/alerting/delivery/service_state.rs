@@ -22,7 +22,7 @@ pub(super) struct FirstNotice {
     pub(super) message: Option<String>,
 }
 
-/// What is saved of a chat or paging service.
+/// Saved state of a chat or paging service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PersistedService {
     incidents: Vec<Incident>,

@@ -27,7 +27,8 @@ const SILENCE: &str = "/api/v2/silence/";
 /// How often a silence is looked for: an Alertmanager that lost its data gets it again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
-/// How long after a restart no silence is deleted: what other agents were told is not known at once.
+/// How long after a restart no silence is deleted: what other agents were told is not known at
+/// once.
 const RESTORED_KEPT_FOR: Duration = Duration::from_secs(30);
 
 /// The silences that an Alertmanager has, or has refused.
@@ -39,7 +40,7 @@ pub(super) struct Silences {
     restored: Option<Instant>,
 }
 
-/// What is known of one silence there.
+/// State of one silence there.
 #[derive(Debug)]
 struct Known {
     /// Its id there; none if the Alertmanager refused it.
@@ -144,8 +145,8 @@ impl Silences {
         alert.silenced.as_ref().is_none_or(has)
     }
 
-    /// Makes the silences in the Alertmanager those that `wanted` asks for. Returns false if that has
-    /// to be tried again.
+    /// Makes the silences in the Alertmanager those that `wanted` asks for. Returns false if that
+    /// has to be tried again.
     pub(super) async fn sync(
         &mut self,
         sender: &mut Sender,
@@ -182,7 +183,7 @@ impl Silences {
                     let checked = Instant::now();
                     self.known.insert(key, Known { id, checked });
                 }
-                // Whoever does not answer takes a while: one request is enough.
+                // An Alertmanager that does not answer takes a while: one request is enough.
                 Err(_) => return false,
             }
         }
@@ -323,8 +324,8 @@ fn read_created(answer: &Answer) -> Reading<String> {
     created.into()
 }
 
-/// Classifies a status. Whoever answers that there is no such route, or that it is not allowed, takes
-/// no silences; that must not hold up alerts.
+/// Classifies a status. A server that answers that there is no such route, or that it is not
+/// allowed, takes no silences; that must not hold up alerts.
 fn permanent(status: StatusCode) -> Result<(), DeliveryError> {
     match status {
         StatusCode::UNAUTHORIZED

@@ -142,8 +142,8 @@ impl Alerting {
         }
     }
 
-    /// Evaluates the rules over peers with these conditions, `later` seconds from now and once their
-    /// alerts have waited for others of their group, and publishes.
+    /// Evaluates the rules over peers with these conditions, `later` seconds from now and once
+    /// their alerts have waited for others of their group, and publishes.
     fn settle(&self, peers: &[(&str, &[Condition])], later: u64) {
         self.evaluate_only(peers, later);
         self.evaluate(peers, later + GROUP_WAIT);

@@ -16,8 +16,8 @@ use super::input::{AlertCause, RuleInput};
 use super::rules::Rule;
 use super::vantages;
 
-/// Describes the subject of an alert of `rule` that has had a cause since `caused`. `vantage` is the
-/// agent's name.
+/// Describes the subject of an alert of `rule` that has had a cause since `caused`. `vantage` is
+/// the agent's name.
 pub(super) fn describe(
     rule: &Rule,
     caused: SystemTime,

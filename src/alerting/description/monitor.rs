@@ -1,4 +1,4 @@
-//! What is known of the agent itself.
+//! Description of the agent itself.
 
 use crate::alerting::input::RuleInput;
 use crate::fleet::ClockDispute;

@@ -1,4 +1,4 @@
-//! What is known of a network.
+//! Description of a network.
 
 use std::time::SystemTime;
 
@@ -43,8 +43,8 @@ pub(super) fn facts(network: &NetworkSnapshot, input: RuleInput<'_>) -> Vec<Stri
     facts
 }
 
-/// Says how many watched peers of the network called `name` are in which state, and how many more it
-/// can lose.
+/// Says how many watched peers of the network called `name` are in which state, and how many more
+/// it can lose.
 pub(super) fn at_risk(name: &str, input: RuleInput<'_>) -> Option<String> {
     let mut networks = input.snapshot.networks.iter();
     let network = networks.find(|network| network.name == name)?;

@@ -1,4 +1,4 @@
-//! What is known of a peer.
+//! Description of a peer.
 
 use std::time::SystemTime;
 
@@ -27,8 +27,8 @@ pub(super) fn trouble_began(record: &PeerRecord, name: &str) -> Option<SystemTim
         .min()
 }
 
-/// Returns sentences about a peer: health, conditions, endpoints, and the figures that belong to its
-/// conditions.
+/// Returns sentences about a peer: health, conditions, endpoints, and the figures that belong to
+/// its conditions.
 pub(super) fn facts(record: &PeerRecord, input: RuleInput<'_>) -> Vec<String> {
     let conditions: Vec<String> = record
         .conditions

@@ -1,4 +1,4 @@
-//! What is known of a service.
+//! Description of a service.
 
 use crate::alerting::burn::spent_in_hour;
 use crate::fleet::{NetworkSnapshot, ServiceLevel};

@@ -62,7 +62,7 @@ impl ActionKind {
     #[must_use]
     pub const fn max_length(self) -> Duration {
         match self {
-            // Whoever works on it for longer says so again.
+            // Operators who work on it for longer acknowledge it again.
             Self::Acknowledgement => HOUR.saturating_mul(4),
             Self::Silence | Self::Maintenance => HOUR.saturating_mul(30 * 24),
         }

@@ -23,7 +23,7 @@ pub struct Draft {
     pub kind: ActionKind,
     /// What it is about.
     pub matchers: Matchers,
-    /// Who asks.
+    /// Name of the requester.
     pub created_by: String,
     /// Why.
     pub comment: String,

@@ -36,8 +36,8 @@ impl AlertTracker {
         ended
     }
 
-    /// Ends the actions that are over, and marks the alerts by what is left and by what other agents
-    /// were told.
+    /// Ends the actions that are over, and marks the alerts by what is left and by what other
+    /// agents were told.
     pub(in crate::alerting) fn follow_actions(&mut self, snapshot: &Snapshot) {
         let (now, wall) = (snapshot.now, snapshot.wall);
         let mut actions = std::mem::take(&mut self.actions);

@@ -1,5 +1,5 @@
-//! What operators say about alerts: somebody works on one (an acknowledgement), nobody wants to hear
-//! of some (a silence), or peers are being worked on (maintenance). Each ends by itself.
+//! What operators say about alerts: somebody works on one (an acknowledgement), nobody wants to
+//! hear of some (a silence), or peers are being worked on (maintenance). Each ends by itself.
 
 mod action;
 mod draft;

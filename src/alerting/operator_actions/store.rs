@@ -177,8 +177,8 @@ impl ActionStore {
         self.actions.iter().map(saved).collect()
     }
 
-    /// Restores saved actions. `now` and `wall` are the same moment. Those whose time is over end at
-    /// the first look at the alerts.
+    /// Restores saved actions. `now` and `wall` are the same moment. Those whose time is over end
+    /// at the first look at the alerts.
     pub(in crate::alerting) fn restore(
         saved: Vec<SavedAction>,
         now: Instant,

@@ -49,8 +49,8 @@ impl Term {
         }
     }
 
-    /// Returns when it begins. What began when it was declared has begun, to whatever time the clock
-    /// was set back since.
+    /// Returns when it begins. What began when it was declared has begun, to whatever time the
+    /// clock was set back since.
     pub(super) fn starts_at(&self, wall: SystemTime) -> SystemTime {
         if self.starts_at <= self.declared {
             self.starts_at.min(wall)

@@ -362,7 +362,7 @@ fn a_clock_that_is_set_ends_an_action_early_but_never_late() {
         clock.step = step;
         let (now, wall) = clock.at(seconds);
         let shown = store.actions(now, wall).remove(0);
-        assert!(shown.starts_at <= wall, "it does not begin anew");
+        assert!(shown.starts_at <= wall, "it does not begin again");
         let left = shown.ends_at.duration_since(wall).unwrap_or_default();
         assert!(
             left <= Duration::from_secs(101 - seconds),

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Runs for 11 minutes with an upgrade to version 1 that takes effect after this many seconds, for a
-/// peer that can execute versions up to this one. Returns what fires then, with severities.
+/// Runs for 11 minutes with an upgrade to version 1 that takes effect after this many seconds, for
+/// a peer that can execute versions up to this one. Returns what fires then, with severities.
 fn fires_before_upgrade(
     seconds: i64,
     supported: Option<i64>,

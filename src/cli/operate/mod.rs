@@ -153,7 +153,7 @@ async fn list(api: &AgentApi) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Returns who asks: as given, or else the user of this session; none if a password says so.
+/// Returns the requester: as given, or else the user of this session; none if a password says so.
 fn author(args: &AgentArgs) -> anyhow::Result<Option<String>> {
     let session = || env::var("USER").ok().filter(|user| !user.is_empty());
     let author = args.created_by.clone().or_else(session);

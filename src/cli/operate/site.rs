@@ -1,5 +1,6 @@
-//! Writes the files of a site, so that a web server never serves half a file: all are written beside
-//! the old ones first, and then take their places. If one cannot be written, none is replaced.
+//! Writes the files of a site, so that a web server never serves half a file: all are written
+//! beside the old ones first, and then take their places. If one cannot be written, none is
+//! replaced.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -84,7 +85,8 @@ fn remove_all(written: &[Written]) {
     }
 }
 
-/// Returns where a file is in `dir`. An earlier page, which is read again, may have been tampered with.
+/// Returns where a file is in `dir`. An earlier page, which is read again, may have been tampered
+/// with.
 fn place(dir: &Path, path: &str) -> anyhow::Result<PathBuf> {
     let mut parts = Path::new(path).components();
     let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));

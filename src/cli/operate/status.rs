@@ -1,6 +1,6 @@
-//! `status export`: writes the status page of a running agent as files. The agent has its database for
-//! itself, so it is asked; and when it does not answer, the page must not go on to say that all is
-//! well.
+//! `status export`: writes the status page of a running agent as files. The agent has its database
+//! for itself, so it is asked; and when it does not answer, the page must not go on to say that all
+//! is well.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -310,8 +310,8 @@ fn outcome(shown: &[Shown], peer_of: &[usize], group: &HashSet<usize>) -> Outcom
 mod tests {
     use super::*;
 
-    /// Parses what peers showed: `a 5x 6x` is the peer with key a and state x at blocks 5 and 6; `?`
-    /// is a peer whose key is not known.
+    /// Parses what peers showed: `a 5x 6x` is the peer with key a and state x at blocks 5 and 6;
+    /// `?` is a peer whose key is not known.
     fn compare(peers: &[&str]) -> Option<Comparison> {
         let shown = peers.iter().zip(1..).map(|(text, number)| {
             let (key, states) = text.split_once(' ').unwrap_or((text, ""));

@@ -38,7 +38,7 @@ use selection::{Refused, Selection};
 /// Exit code if no round is complete.
 const UNKNOWN: u8 = 3;
 
-/// What is polled at once.
+/// The peers that are polled at once.
 struct Round {
     targets: Vec<Target>,
     limits: Limits,

@@ -35,8 +35,8 @@ pub(super) struct Selection {
 }
 
 /// Returns the peers that are named by `words`, each an endpoint or the name of a configured peer,
-/// or else all configured ones. The configuration is read only if it is needed, from `file` or where
-/// `run` looks for it.
+/// or else all configured ones. The configuration is read only if it is needed, from `file` or
+/// where `run` looks for it.
 pub(super) fn select(words: &[String], file: Option<PathBuf>) -> Result<Selection, Refused> {
     if words.iter().all(|word| is_endpoint(word)) && !words.is_empty() && file.is_none() {
         let peers = words.iter().map(|word| by_endpoint(word));

@@ -1,4 +1,4 @@
-//! What is valid but unwise about a receiver of a chat or paging service.
+//! Warnings about valid but unwise settings of chat and paging receivers.
 
 use url::Url;
 

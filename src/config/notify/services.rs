@@ -64,7 +64,7 @@ pub enum Service {
     },
     /// An ntfy server. A token is sent as that of the HTTP options.
     Ntfy {
-        /// The topic; whoever knows one that is not protected can read it.
+        /// The topic. Anyone who knows the name of an unprotected one can read it.
         topic: Secret,
     },
     /// Version 2 of the Events API of `PagerDuty`.

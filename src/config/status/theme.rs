@@ -1,5 +1,5 @@
-//! The colours of the status page. Each combination that it uses is readable, or the configuration is
-//! not valid.
+//! The colours of the status page. Each combination that it uses is readable, or the configuration
+//! is not valid.
 
 use super::colour::{Colour, colour};
 use super::logo::{Logo, logo};

@@ -65,7 +65,8 @@ pub(super) struct Unusable {
 }
 
 impl Pem {
-    /// Reads the content, or the name of its file, which is used if both are given, as in Prometheus.
+    /// Reads the content, or the name of its file, which is used if both are given, as in
+    /// Prometheus.
     pub(super) fn read(section: &Section, keys: &PemKeys) -> Result<Option<Self>, Reported> {
         let &PemKeys {
             inline,

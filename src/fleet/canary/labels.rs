@@ -27,7 +27,7 @@ label_enum! {
 }
 
 label_enum! {
-    /// What is wrong with the account or its coins.
+    /// Problem of the account or its coins.
     pub enum CanaryProblem {
         OtherAgent = "other_agent", "Something else made transactions with the account.";
         ControlsOthers = "controls_others", "The account controls other accounts or peers.";

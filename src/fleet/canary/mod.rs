@@ -55,7 +55,7 @@ pub struct CanaryRecord {
     pub objective: Duration,
     /// Most copper that is spent in a day.
     pub daily_budget_copper: u64,
-    /// What was found at each peer, by name. Empty before the first round.
+    /// Result at each peer, by name. Empty before the first round.
     pub peers: BTreeMap<String, CanaryPeer>,
     /// How often no transaction was sent, by the reason.
     pub skipped: BTreeMap<CanarySkip, u64>,
@@ -69,7 +69,7 @@ pub struct CanaryRecord {
     pub control: Option<AccountControl>,
     /// The funds; none before the account was read.
     pub funds: Option<CanaryFunds>,
-    /// When results arrived lately, and how long they took, the oldest first.
+    /// When results arrived recently, and how long they took, the oldest first.
     durations: VecDeque<(Instant, Duration)>,
 }
 
@@ -188,8 +188,8 @@ impl CanaryRecord {
             .copied()
     }
 
-    /// Whether it is not known what else the account controls, because the network has more accounts
-    /// or peers than are searched.
+    /// Whether it is not known what else the account controls, because the network has more
+    /// accounts or peers than are searched.
     #[must_use]
     pub fn has_unknown_control(&self) -> bool {
         self.control.is_some_and(|control| !control.is_complete())

@@ -25,7 +25,7 @@ struct NetworkIndex<'a> {
     last_made: BTreeMap<Hash, usize>,
 }
 
-/// What is known of one peer from orders and beliefs.
+/// Facts about one peer from orders and beliefs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PeerConsensus<'a> {
     /// What came of the last walk of the peer; none if it was never walked.

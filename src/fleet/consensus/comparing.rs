@@ -156,7 +156,8 @@ impl Comparing {
     }
 }
 
-/// Returns the orders with different blocks that two walked peers hold under one key, which both show.
+/// Returns the orders with different blocks that two walked peers hold under one key, which both
+/// show.
 fn of_one_key(walks: &[WalkFacts]) -> Vec<[OrderFacts; 2]> {
     let mut pairs = Vec::new();
     for (position, walk) in walks.iter().enumerate() {

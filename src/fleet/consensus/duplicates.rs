@@ -1,10 +1,10 @@
 //! Which configured peers sign with one key, and are not one process. Pure.
 //!
-//! A peer takes orders of its own key from nobody, so what it holds under its key it has signed itself.
-//! It signs the same blocks and points once, never returns to an older order, and has one history. Two
-//! that do otherwise between them are two processes, or one that was restarted from an older state in
-//! between: so it takes several walks to prove it. One process at two addresses does not, however fast
-//! it signs.
+//! A peer takes orders of its own key from nobody, so what it holds under its key it has signed
+//! itself. It signs the same blocks and points once, never returns to an older order, and has one
+//! history. Two that do otherwise between them are two processes, or one that was restarted from an
+//! older state in between: so it takes several walks to prove it. One process at two addresses does
+//! not, however fast it signs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -27,8 +27,8 @@ pub(crate) fn key(i: u8) -> Hash {
     Hash::new([i; 32])
 }
 
-/// A sound network `n` of `peers` registered peers with equal stake. The first `watched` of them are
-/// watched as `p1`, `p2` and so on, and walked.
+/// A sound network `n` of `peers` registered peers with equal stake. The first `watched` of them
+/// are watched as `p1`, `p2` and so on, and walked.
 pub(crate) fn snapshot(peers: u8, watched: u8) -> Snapshot {
     let (now, wall) = (
         Instant::now(),
@@ -74,8 +74,8 @@ pub(crate) fn snapshot_of(
     }
 }
 
-/// What a registry without controllers and blocks has of a peer: own and delegated stake in copper, and
-/// the share of the weight.
+/// What a registry without controllers and blocks has of a peer: own and delegated stake in copper,
+/// and the share of the weight.
 pub(crate) fn stake(own_copper: i64, delegated_copper: i64, weight: Option<f64>) -> Stake {
     Stake {
         registered: RegisteredPeer {

@@ -72,8 +72,8 @@ pub(super) struct WalkFacts {
     pub(super) at: Instant,
     pub(super) wall: SystemTime,
     pub(super) every: Duration,
-    /// What the belief has under the keys that are judged and under the peer's own, or why it was not
-    /// read. Without an entry it has no order of that key.
+    /// What the belief has under the keys that are judged and under the peer's own, or why it was
+    /// not read. Without an entry it has no order of that key.
     pub(super) held: Result<BTreeMap<Hash, HeldFact>, String>,
     pub(super) registered: BTreeMap<Hash, bool>,
     /// What the belief has that no honest peer sends, if anything.

@@ -1,8 +1,8 @@
 //! Sorts orders into histories by their first differences. Pure.
 //!
 //! d is the first index at which two orders differ, C and F are the lower of their consensus and
-//! finality points. With d below F they are forked. With d below C neither peer accepts the order of
-//! the other, but a release before 0.8.15 can take consensus back for a moment, so that takes a
+//! finality points. With d below F they are forked. With d below C neither peer accepts the order
+//! of the other, but a release before 0.8.15 can take consensus back for a moment, so that takes a
 //! second look. Above C they may differ: those are proposals.
 
 use std::cmp::Reverse;
@@ -16,7 +16,7 @@ use super::facts::{Counted, OrderFacts};
 use super::round::OrderComparison;
 use super::stakes::Stakes;
 
-/// What is known of the first difference of two orders.
+/// The first difference of two orders, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FirstDifference {
     /// It is at this index.

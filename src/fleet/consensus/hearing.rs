@@ -1,8 +1,8 @@
 //! Which peer holds whose orders, and who is cut off. Pure.
 //!
-//! A peer rightly drops orders of keys that its own state does not have, orders that are shorter than
-//! its consensus point, of another history, or dated ahead of its clock. What it need not hold it does
-//! not miss.
+//! A peer rightly drops orders of keys that its own state does not have, orders that are shorter
+//! than its consensus point, of another history, or dated ahead of its clock. What it need not hold
+//! it does not miss.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use super::sightings::{SPREADS_WITHIN, Sighting, Sightings};
 use super::stakes::{Stakes, exceeds, ratio};
 use super::verdict::{Heard, Hearing, HearingCell};
 
-/// Two walks that find the same have to be at least this far apart: a peer that has just started has
-/// to be given time to hear the others.
+/// Two walks that find the same have to be at least this far apart: a peer that has just started
+/// has to be given time to hear the others.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(30);
 
-/// Maximum number of rounds of which is remembered what a peer should hold later: more than pass until
-/// that is due.
+/// Maximum number of rounds of which is remembered what a peer should hold later: more than pass
+/// until that is due.
 const MAX_EXPECTATIONS: usize = 16;
 
 /// What a peer that was walked can be judged by.
@@ -95,8 +95,8 @@ impl Streak {
 }
 
 impl HearingWatch {
-    /// Takes what a walk found. `sightings`: what its round found of the others. `behind`: how far the
-    /// peer's clock is behind.
+    /// Takes what a walk found. `sightings`: what its round found of the others. `behind`: how far
+    /// the peer's clock is behind.
     pub(super) fn take(
         &mut self,
         walk: &WalkFacts,
@@ -188,7 +188,7 @@ impl HearingWatch {
         self.current(now).map(|(_, row)| row.until).min()
     }
 
-    /// Returns what each peer hears that was walked lately.
+    /// Returns what each peer hears that was walked recently.
     pub(super) fn verdict(&self, stakes: &Stakes, now: Instant) -> Vec<Hearing> {
         let hearing = self.current(now).map(|(name, row)| Hearing {
             key: row.key,
@@ -226,7 +226,8 @@ fn expect(
     }
 }
 
-/// Returns what a peer should hold of `other` at `at`, and whether it was long enough to be accepted.
+/// Returns what a peer should hold of `other` at `at`, and whether it was long enough to be
+/// accepted.
 fn expected<'a>(
     expectations: &'a [Expectation],
     other: &Hash,
@@ -296,8 +297,8 @@ impl Judge<'_> {
         expected(self.expectations, other, reference, self.expected_at)
     }
 
-    /// Whether the peer has to accept this order. That it has its signer in its state now is known only
-    /// if it was asked, as it is when it lacks an order.
+    /// Whether the peer has to accept this order. That it has its signer in its state now is known
+    /// only if it was asked, as it is when it lacks an order.
     fn should_hold(&self, order: &OrderFacts, is_missed: bool) -> bool {
         let (registered, histories) = (self.known.registered, self.known.histories);
         let own = self.walk.own_order();
@@ -309,9 +310,9 @@ impl Judge<'_> {
 }
 
 impl HearingWatch {
-    /// Returns the keys that a peer has to be asked for, whether they are registered in its own state:
-    /// those of which that is not known, and those whose orders it lacks. `held` is what its belief
-    /// has.
+    /// Returns the keys that a peer has to be asked for, whether they are registered in its own
+    /// state: those of which that is not known, and those whose orders it lacks. `held` is what its
+    /// belief has.
     pub(super) fn keys_to_confirm(
         &self,
         (name, key): (&str, &Hash),

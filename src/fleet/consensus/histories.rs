@@ -15,8 +15,8 @@ use super::round::OrderComparison;
 use super::stakes::Stakes;
 use super::verdict::{Fork, ForkedBlock, Histories, History};
 
-/// A difference below consensus is a fork if two walks at least this far apart show it. A little less
-/// than a minute, so that walks a minute apart are enough.
+/// A difference below consensus is a fork if two walks at least this far apart show it. A little
+/// less than a minute, so that walks a minute apart are enough.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(58);
 
 /// A difference below consensus that was not seen again for this long is forgotten.
@@ -75,7 +75,7 @@ impl HistoryWatch {
         self.replace(&grouping, &orders, comparisons, stakes);
     }
 
-    /// Forgets what was not read lately.
+    /// Forgets what was not read recently.
     fn forget(&mut self, now: Instant) {
         for group in &mut self.groups {
             group.peers.retain(|_, until| *until > now);
@@ -237,7 +237,8 @@ impl HistoryWatch {
         untils.filter(|until| *until > now).min()
     }
 
-    /// Returns what is known of the histories at `now`; none if no two orders were compared lately.
+    /// Returns what is known of the histories at `now`; none if no two orders were compared
+    /// recently.
     pub(super) fn verdict(&self, stakes: &Stakes, now: Instant) -> Option<Histories> {
         let current = |peers: &BTreeMap<Hash, Instant>| {
             let peers = peers.iter().filter(|(_, until)| **until > now);

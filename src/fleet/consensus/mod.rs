@@ -1,5 +1,5 @@
-//! What the orders and beliefs of a network's peers say: one history or several, who hears whom, how
-//! every registered peer votes, and who makes the blocks (PEER-PROTOCOL, section 15).
+//! What the orders and beliefs of a network's peers say: one history or several, who hears whom,
+//! how every registered peer votes, and who makes the blocks (PEER-PROTOCOL, section 15).
 
 mod by_peer;
 mod comparing;

@@ -135,8 +135,9 @@ impl ProductionWatch {
         (elapsed > 0.0).then(|| transactions / elapsed)
     }
 
-    /// Finds how long it took from each block's date until the order of its maker had it final. Both are
-    /// by the clock of the maker. An order that has blocks which are not final has changed since.
+    /// Finds how long it took from each block's date until the order of its maker had it final.
+    /// Both are by the clock of the maker. An order that has blocks which are not final has changed
+    /// since.
     fn record_finality(&mut self, round: &RoundFacts, counted_before: Option<u64>) {
         let Some(counted) = counted_before else {
             return;
@@ -187,7 +188,7 @@ impl ProductionWatch {
         self.until.filter(|until| *until > now)
     }
 
-    /// Returns what is known at `now`; none if no blocks were read lately.
+    /// Returns what is known at `now`; none if no blocks were read recently.
     pub(super) fn verdict(&self, now: Instant) -> Option<Production> {
         self.until.filter(|until| *until > now)?;
         Some(Production {

@@ -55,8 +55,8 @@ impl Fleet {
         HistoryGrouping::new(walks, stakes.unwrap_or_default())
     }
 
-    /// Returns which blocks to read after these walks and comparisons: the newest of the history that
-    /// most of the registered stake has, or of the only one. None if there is no such history.
+    /// Returns which blocks to read after these walks and comparisons: the newest of the history
+    /// that most of the registered stake has, or of the only one. None if there is no such history.
     #[must_use]
     pub fn blocks_to_read(
         &self,

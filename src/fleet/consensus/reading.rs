@@ -9,8 +9,8 @@ use super::grouping::{Differences, Grouping, Relation, in_sequence};
 use super::round::{BlocksToRead, OrderComparison, Walk};
 use super::watch::ConsensusWatch;
 
-/// Returns which blocks to read: of the order that reaches furthest in the history of the majority, or
-/// in the only one. `canary_key` signs the transactions of the canary.
+/// Returns which blocks to read: of the order that reaches furthest in the history of the majority,
+/// or in the only one. `canary_key` signs the transactions of the canary.
 pub(super) fn blocks_to_read(
     watch: &ConsensusWatch,
     walks: &[Walk],

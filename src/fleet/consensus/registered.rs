@@ -67,7 +67,7 @@ impl RegisteredIn {
         });
     }
 
-    /// Whether the peer `name` is known to have `key`, however lately.
+    /// Whether the peer `name` is known to have `key`, however recently.
     pub(super) fn has(&self, name: &str, key: &Hash) -> bool {
         let known = self.0.get(name);
         known.is_some_and(|known| known.contains_key(key))
@@ -82,8 +82,8 @@ impl RegisteredIn {
         }
     }
 
-    /// Returns the keys that peers have had for long enough, with the names of the peers: those with
-    /// equal keys together.
+    /// Returns the keys that peers have had for long enough, with the names of the peers: those
+    /// with equal keys together.
     pub(super) fn settled(&self) -> BTreeMap<BTreeSet<Hash>, BTreeSet<String>> {
         let mut found: BTreeMap<BTreeSet<Hash>, BTreeSet<String>> = BTreeMap::new();
         for (name, known) in &self.0 {

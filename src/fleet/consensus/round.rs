@@ -1,4 +1,4 @@
-//! What is read from the peers of a network in one round of walks, and handed to its judgement.
+//! Readings from the peers of a network in one round of walks, handed to its judgement.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,14 +34,14 @@ pub struct Walk {
     pub at: Instant,
     /// The same time by the agent's clock.
     pub wall: SystemTime,
-    /// How long after it the peer is walked next. What was read counts three times as long.
+    /// How long after it the peer is walked next. Its readings count three times as long.
     pub every: Duration,
     /// The belief, or why it could not be read.
     pub belief: Result<Belief, String>,
     /// The encoding of the status that shows the belief, as it was received; empty without one.
     pub status: Vec<u8>,
-    /// Whether the peer's own state has these keys with at least 1,000 CVM of own stake, as far as it
-    /// was asked.
+    /// Whether the peer's own state has these keys with at least 1,000 CVM of own stake, as far as
+    /// it was asked.
     pub registered: BTreeMap<Hash, bool>,
 }
 

@@ -93,8 +93,8 @@ impl Sighting {
         self.due <= at
     }
 
-    /// Whether it was long enough when it was seen for a peer that had consensus on so many blocks at
-    /// its walk. Peers drop orders that are shorter than their consensus point.
+    /// Whether it was long enough when it was seen for a peer that had consensus on so many blocks
+    /// at its walk. Peers drop orders that are shorter than their consensus point.
     pub(super) fn is_long_enough(&self, consensus: i64, walked: Instant) -> bool {
         let own = (walked <= self.seen + ABOUT_AFTER).then_some(consensus);
         own.max(self.consensus)

@@ -23,8 +23,8 @@ pub(super) struct Stakes {
 }
 
 impl Stakes {
-    /// Takes the stake from a registry, if there is one. Judged are the peers with the most stake, as
-    /// many as one belief is read for, and those that the operator `configured`.
+    /// Takes the stake from a registry, if there is one. Judged are the peers with the most stake,
+    /// as many as one belief is read for, and those that the operator `configured`.
     pub(super) fn new(registry: Option<&Registry>, configured: &BTreeSet<Hash>) -> Self {
         let totals = registry.and_then(|registry| registry.coverage.totals());
         let total = totals.and_then(|totals| u128::try_from(totals.stake_copper).ok());
@@ -92,7 +92,8 @@ impl Stakes {
         Some(others).filter(|others| *others > 0)
     }
 
-    /// Returns the share of the registered stake that `copper` is, 0 to 1; none while it is unknown.
+    /// Returns the share of the registered stake that `copper` is, 0 to 1; none while it is
+    /// unknown.
     pub(super) fn share(&self, copper: u128) -> Option<f64> {
         Some(ratio(copper, self.total?))
     }
@@ -116,9 +117,9 @@ fn heaviest(effective: &BTreeMap<Hash, u128>) -> Vec<Hash> {
     keys.into_iter().map(|(key, _)| *key).collect()
 }
 
-/// Whether an amount is more than a fraction, such as (1, 3), of a whole. Rewards change the stake with
-/// every block, so it is known to about a millionth: what is so close to the fraction does not exceed
-/// it. Otherwise the smallest reward would decide which of two halves is right.
+/// Whether an amount is more than a fraction, such as (1, 3), of a whole. Rewards change the stake
+/// with every block, so it is known to about a millionth: what is so close to the fraction does not
+/// exceed it. Otherwise the smallest reward would decide which of two halves is right.
 pub(super) const fn exceeds(
     part: u128,
     whole: u128,

@@ -9,29 +9,29 @@ use tokio::time::Instant;
 
 use crate::label_enum::label_enum;
 
-/// What the orders and beliefs of a network say, as far as they were read lately. Peers stand by
+/// What the orders and beliefs of a network say, as far as they were read recently. Peers stand by
 /// their keys: most are not watched.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsensusVerdict {
     /// What came of the last walk of each watched peer, by its name.
     pub walks: BTreeMap<String, WalkResult>,
-    /// The newest signed order of each registered peer of which one was read lately, the heaviest
+    /// The newest signed order of each registered peer of which one was read recently, the heaviest
     /// first.
     pub votes: Vec<Vote>,
-    /// Number of registered peers whose orders were not read, because there are more than one belief
-    /// is read for.
+    /// Number of registered peers whose orders were not read, because there are more than one
+    /// belief is read for.
     pub unread: u64,
     /// Share of the registered stake whose orders have reached [`Self::deciding`] at each level, in
     /// the order of [`ORDER_LEVELS`]; none while stake or orders are unknown.
     pub levels: Option<[f64; ORDER_LEVELS.len()]>,
-    /// Index of the block that the levels are about: the first after the head, or the head itself if
-    /// no order has a later one.
+    /// Index of the block that the levels are about: the first after the head, or the head itself
+    /// if no order has a later one.
     pub deciding: Option<i64>,
-    /// The different histories; none if no two orders were compared lately.
+    /// The different histories; none if no two orders were compared recently.
     pub histories: Option<Histories>,
-    /// Who hears whom: one row for each peer that was walked lately.
+    /// Who hears whom: one row for each peer that was walked recently.
     pub hearing: Vec<Hearing>,
-    /// Who made the last blocks; none if no blocks were read lately.
+    /// Who made the last blocks; none if no blocks were read recently.
     pub production: Option<Production>,
     /// Configured peers that sign with one key and are not one process.
     pub duplicate_keys: Vec<DuplicateKey>,
@@ -114,8 +114,8 @@ pub struct Fork {
 pub struct ForkedBlock {
     /// Hash of the signed block.
     pub hash: Hash,
-    /// Key of the peer that made the block, and its time in milliseconds since the epoch by the clock
-    /// of that peer; none if no peer has the block itself any more.
+    /// Key of the peer that made the block, and its time in milliseconds since the epoch by the
+    /// clock of that peer; none if no peer has the block itself any more.
     pub made: Option<(Hash, i64)>,
 }
 
@@ -135,8 +135,8 @@ pub struct Hearing {
     pub heard_stake: Option<f64>,
     /// Whether it misses more than a third of the others' stake, in two walks in a row.
     pub is_isolated: bool,
-    /// Whether others with more than two thirds of the others' stake miss its own newer order, in two
-    /// walks in a row.
+    /// Whether others with more than two thirds of the others' stake miss its own newer order, in
+    /// two walks in a row.
     pub is_unheard: bool,
 }
 
@@ -177,8 +177,8 @@ pub struct Production {
     /// Transactions a second in final blocks, over the last five minutes; none before the second
     /// reading, and after blocks that were not read.
     pub transactions_per_second: Option<f64>,
-    /// Time in seconds from the date of a block until its maker had it final, both by the clock of the
-    /// maker; of the last block whose maker's order shows it.
+    /// Time in seconds from the date of a block until its maker had it final, both by the clock of
+    /// the maker; of the last block whose maker's order shows it.
     pub finality_seconds: Option<f64>,
 }
 
@@ -208,14 +208,14 @@ pub struct Pending {
     /// The block.
     pub block: LastBlock,
     /// Its age in seconds when it was read: by the clock of its maker, but no older than the block
-    /// before it. Negative if it is dated ahead of this host's clock: peers do not confirm it before
-    /// that time.
+    /// before it. Negative if it is dated ahead of this host's clock: peers do not confirm it
+    /// before that time.
     pub age_seconds: f64,
 }
 
 impl ConsensusVerdict {
-    /// Returns the key of each peer whose history is known, with where that leaves the history of the
-    /// majority: none if it does not, or if there is no majority.
+    /// Returns the key of each peer whose history is known, with where that leaves the history of
+    /// the majority: none if it does not, or if there is no majority.
     pub fn forks(&self) -> impl Iterator<Item = (Hash, Option<&Fork>)> {
         let groups = self.histories.as_ref().map_or(&[][..], |it| &it.groups);
         let has_majority = groups.first().is_some_and(|first| first.is_majority);

@@ -175,8 +175,8 @@ impl ConsensusWatch {
         }
     }
 
-    /// Returns the keys of the registered peers that signed another order than before within the time
-    /// for which orders count: they are alive, whoever watches them.
+    /// Returns the keys of the registered peers that signed another order than before within the
+    /// time for which orders count: they are alive, whoever watches them.
     pub(in crate::fleet) fn changed_lately(&self, now: Instant) -> impl Iterator<Item = Hash> {
         let current = self.seen.current(now);
         current.filter_map(move |seen| {
@@ -196,7 +196,8 @@ impl ConsensusWatch {
         &self.production
     }
 
-    /// Returns the keys that the peer `name` has to be asked for. See [`HearingWatch::keys_to_confirm`].
+    /// Returns the keys that the peer `name` has to be asked for. See
+    /// [`HearingWatch::keys_to_confirm`].
     pub(super) fn keys_to_confirm(
         &self,
         peer: (&str, &Hash),

@@ -14,8 +14,8 @@ use super::ring::{BlockStateCounts, HashPrefix, Ring};
 pub struct WeightedRing<'a> {
     /// Its states.
     pub ring: &'a Ring,
-    /// Its stake in billionths of the registered stake. At least 1 for each peer that has a vote: its
-    /// disagreement is seen, even if it decides nothing. 0 for a peer without a vote.
+    /// Its stake in billionths of the registered stake. At least 1 for each peer that has a vote:
+    /// its disagreement is seen, even if it decides nothing. 0 for a peer without a vote.
     pub weight: u64,
 }
 

@@ -14,8 +14,8 @@ use super::member::Member;
 use super::stake::StakeClass;
 use super::watch::NetworkWatch;
 
-/// How long a fork that was found, also before the agent started, counts while the peer's orders are
-/// not read: until peers that are seldom walked are due for the third time.
+/// How long a fork that was found, also before the agent started, counts while the peer's orders
+/// are not read: until peers that are seldom walked are due for the third time.
 const FORK_COUNTS_FOR: Duration = Duration::from_secs(1800);
 
 /// What orders and beliefs have shown, and the verdict on it.

@@ -60,7 +60,7 @@ impl GenesisWatch {
         (is_reset, self.reset)
     }
 
-    /// Judges what the peers `shown` by each configured peer that answered lately; `peers` is the
+    /// Judges what the peers `shown` by each configured peer that answered recently; `peers` is the
     /// number of configured ones.
     fn judge(&mut self, pinned: Option<Hash>, shown: &[GenesisShown], peers: usize, now: Instant) {
         let first = shown.first().map(|first| first.hash);

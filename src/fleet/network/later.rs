@@ -1,7 +1,8 @@
 //! Disputes that later blocks settle. Pure.
 //!
-//! A peer that stands still at a block keeps a state that nobody shows any more, and so keeps a dispute
-//! open with the few that did. Those of them that agree since then with most of the stake are right.
+//! A peer that stands still at a block keeps a state that nobody shows any more, and so keeps a
+//! dispute open with the few that did. Those of them that agree since then with most of the stake
+//! are right.
 
 use std::collections::HashMap;
 

@@ -185,8 +185,8 @@ impl Member {
         }
     }
 
-    /// Forgets how its states and orders compared: the peer belongs to another network, and may have
-    /// shown those of it before its genesis hash gave that away.
+    /// Forgets how its states and orders compared: the peer belongs to another network, and may
+    /// have shown those of it before its genesis hash gave that away.
     pub(super) fn forget_comparisons(&mut self, counts: &mut BlockStateCounts) {
         self.set_counted(false, counts);
         self.ring = Ring::default();
@@ -230,8 +230,8 @@ impl Member {
     }
 
     /// Records the verdict on its ring. `agreed`: whether it agrees with another peer by what both
-    /// showed lately. `awaits_stake`: whether the registry is still to be read for the first time,
-    /// which may show who is right; until then no dispute settles.
+    /// showed recently. `awaits_stake`: whether the registry is still to be read for the first
+    /// time, which may show who is right; until then no dispute settles.
     pub(super) fn record_verdict(
         &mut self,
         verdict: RingVerdict,
@@ -251,7 +251,8 @@ impl Member {
                 first_block: known.first_block().unwrap_or(first_block).min(first_block),
             },
             (RingVerdict::Undisputed, _) if agreed => Comparison::Agrees,
-            // A diverged peer that no other one agrees with stays diverged when the others are lost.
+            // A diverged peer that no other one agrees with stays diverged when the others are
+            // lost.
             (_, latched @ Comparison::Diverged { .. }) if !agreed => latched,
             (RingVerdict::Disputed, _) if is_settled => Comparison::Differs,
             (RingVerdict::Disputed | RingVerdict::Undisputed, _) => Comparison::NotCompared,
@@ -332,7 +333,7 @@ pub(in crate::fleet) struct MemberVerdict {
 /// How the states of a peer compare with those of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Comparison {
-    /// Nothing was compared lately: no other peer with a vote showed the same block.
+    /// Nothing was compared recently: no other peer with a vote showed the same block.
     #[default]
     NotCompared,
     /// Equal to that of another peer, and no peer with a vote has another one.

@@ -1,8 +1,8 @@
-//! Which states were shown lately and by whom: the evidence that peers agree. Pure.
+//! Which states were shown recently and by whom: the evidence that peers agree. Pure.
 //!
-//! Peers that showed a common block lately are compared, and so are all that are connected by such
-//! pairs. What two peers say that are connected with nobody else says nothing about the network: of
-//! several connected groups only the one with the most stake counts.
+//! Peers that showed a common block recently are compared, and so are all that are connected by
+//! such pairs. What two peers say that are connected with nobody else says nothing about the
+//! network: of several connected groups only the one with the most stake counts.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ pub(super) struct Witness<'a> {
     pub(super) stake: u64,
 }
 
-/// What was shown lately.
+/// States that were shown recently.
 #[derive(Debug)]
 pub(super) struct RecentStates {
     states: HashMap<BlockState, Showings>,
@@ -44,7 +44,7 @@ pub(super) struct Showing {
     pub(super) compared: Option<Instant>,
 }
 
-/// Who showed something lately.
+/// Who showed something recently.
 #[derive(Clone, Copy, Debug)]
 struct Showings {
     /// One of the peers.

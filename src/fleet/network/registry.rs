@@ -40,8 +40,8 @@ pub(in crate::fleet) struct WeighedRegistry {
     registry: Registry,
     /// The peers with the most stake, the first one with most, at most [`MAX_LISTED`].
     pub(super) by_stake: Arc<[RegisteredStake]>,
-    /// Fractions of the registered weight by key. Empty if the total is unknown: anyone can register
-    /// more peers than are read.
+    /// Fractions of the registered weight by key. Empty if the total is unknown: anyone can
+    /// register more peers than are read.
     weights: HashMap<Hash, f64>,
     /// When it was read.
     pub(super) read: SystemTime,

@@ -1,8 +1,8 @@
 //! How each ring relates to all others: who disagrees with it. Pure.
 //!
 //! Equal rings are one class. Each class is compared with a tile of up to 512 others at once, from
-//! its newest block down: of those that have the block and were not met at a newer one, the ones with
-//! another state disagree.
+//! its newest block down: of those that have the block and were not met at a newer one, the ones
+//! with another state disagree.
 //!
 //! If two rings disagree, at least one of them has a state that is not the most common one at its
 //! block. So a class that has none is compared only with these dissenters: a large network that

@@ -47,8 +47,8 @@ pub struct Losable {
 }
 
 impl Quorum {
-    /// Whether so much weight is missing, beside the share `planned` that is down in maintenance, that
-    /// the network can lose no further peer.
+    /// Whether so much weight is missing, beside the share `planned` that is down in maintenance,
+    /// that the network can lose no further peer.
     #[must_use]
     pub const fn is_at_risk(&self, planned: f64) -> bool {
         self.margin + planned < MARGIN_AT_RISK && self.losable.best == 0

@@ -19,7 +19,7 @@ const VALID_INTERVALS: u32 = 3;
 pub struct Throughput {
     /// Transactions a second.
     pub transactions_per_second: f64,
-    /// What was counted.
+    /// Source of the counts.
     pub source: ThroughputSource,
 }
 
@@ -73,8 +73,8 @@ impl ExecutedWatch {
         self.until = Some(at + interval * VALID_INTERVALS);
     }
 
-    /// Returns the transactions a second; none before the second reading, and after the last one has
-    /// become too old.
+    /// Returns the transactions a second; none before the second reading, and after the last one
+    /// has become too old.
     pub(in crate::fleet) fn per_second(&self, now: Instant) -> Option<f64> {
         self.until.filter(|until| *until > now)?;
         let ((began, _, first), (ended, _, last)) = (self.readings.front()?, self.readings.back()?);
@@ -91,7 +91,8 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
-    /// Returns the rate, `later` seconds after the last of these readings: seconds, block and number.
+    /// Returns the rate, `later` seconds after the last of these readings: seconds, block and
+    /// number.
     fn rate(readings: &[(u64, i64, Option<u64>)], later: u64) -> Option<f64> {
         let start = Instant::now();
         let mut watch = ExecutedWatch::default();

@@ -24,8 +24,8 @@ fn key(peer: u8) -> Hash {
     Hash::new([peer; 32])
 }
 
-/// A network whose peers answer, agree and have equal stake. The upgrade to version 1 takes effect an
-/// hour after the start.
+/// A network whose peers answer, agree and have equal stake. The upgrade to version 1 takes effect
+/// an hour after the start.
 struct Scenario {
     watch: NetworkWatch,
     start: Instant,
@@ -321,7 +321,8 @@ fn stake_that_goes_missing_within_ten_minutes_before_an_upgrade_is_a_withdrawal(
         let mut scenario = Scenario::new(&[ABLE, ABLE, UNABLE, None]);
         scenario.read_registry(before, &[1, 1, 1, 1]);
         scenario.judge(before);
-        // The first peer says that it can execute the upgrade: its stake has gone for another reason.
+        // The first peer says that it can execute the upgrade: its stake has gone for another
+        // reason.
         scenario.read_registry(after, &[0, 1, 0, 0]);
         let protocol = scenario.judge(after).unwrap();
         assert_eq!(scenario.withdrawn(), expected, "{before} to {after}");

@@ -38,8 +38,8 @@ pub struct ProtocolVerdict {
     pub version: i64,
     /// The upgrades that are scheduled, the next one first; at most [`MAX_PENDING_UPGRADES`].
     pub pending: Vec<PendingUpgrade>,
-    /// Whether the time of the next upgrade has come, and peers with more than half of the stake that
-    /// can execute it stand still as well.
+    /// Whether the time of the next upgrade has come, and peers with more than half of the stake
+    /// that can execute it stand still as well.
     pub failed: bool,
     /// Registered peers whose own stake went missing shortly before an upgrade.
     pub withdrawn: Vec<Hash>,
@@ -53,8 +53,8 @@ pub struct PendingUpgrade {
     /// The network applies it with the first block that is dated at this time or later, in
     /// milliseconds since the epoch.
     pub takes_effect_ms: i64,
-    /// Fractions of the network's weight in the order of [`Readiness::ALL`]; none while the total is
-    /// unknown.
+    /// Fractions of the network's weight in the order of [`Readiness::ALL`]; none while the total
+    /// is unknown.
     pub readiness: Option<[f64; Readiness::ALL.len()]>,
 }
 
@@ -98,14 +98,14 @@ impl PendingUpgrade {
 /// What upgrades mean for one peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::fleet) struct UpgradeStanding {
-    /// Whether its release lacks an upgrade that the network has applied, or that its own next block
-    /// needs.
+    /// Whether its release lacks an upgrade that the network has applied, or that its own next
+    /// block needs.
     pub(in crate::fleet) is_required: bool,
     /// Whether its own stake went missing shortly before an upgrade.
     pub(in crate::fleet) has_withdrawn: bool,
 }
 
-/// What is known of the upgrades of a network.
+/// Upgrades of a network.
 #[derive(Debug, Default)]
 pub(super) struct Upgrades {
     /// The protocol in the newest state that was trusted, and the block of that state.
@@ -185,7 +185,8 @@ impl NetworkWatch {
         }
     }
 
-    /// Whether peers with more than half of the stake that can execute this upgrade stand still at it.
+    /// Whether peers with more than half of the stake that can execute this upgrade stand still at
+    /// it.
     fn stands_at_upgrade(&self, (version, takes_effect): (i64, i64), moment: Moment) -> bool {
         let able = self.members.values().filter(|member| {
             member.is_answering(moment.now) && member.supported.is_some_and(|it| it >= version)

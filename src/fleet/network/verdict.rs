@@ -29,14 +29,14 @@ pub struct NetworkVerdict {
     pub order: OrderState,
     /// When a finality point was last seen to grow.
     pub finality_advanced: Option<SystemTime>,
-    /// The head: the index of the highest block that is final for enough stake. None while the stake
-    /// is unknown.
+    /// The head: the index of the highest block that is final for enough stake. None while the
+    /// stake is unknown.
     pub head: Option<i64>,
     /// When the head was last seen to advance; none if it stands where it was first found.
     pub head_advanced: Option<Instant>,
     /// Whose stake the head rests on.
     pub head_basis: Option<HeadBasis>,
-    /// What was compared lately.
+    /// How much was compared recently.
     pub compared: Compared,
     /// Whether blocks are made and several peers answer, but nothing was compared for long.
     pub nothing_compared: bool,
@@ -70,7 +70,7 @@ pub struct NetworkVerdict {
     pub consensus: Arc<ConsensusVerdict>,
 }
 
-/// Which peers of a network showed a block lately that another one showed too.
+/// Which peers of a network showed a block recently that another one showed too.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Compared {
     /// Number of peers that answer.
@@ -95,7 +95,7 @@ pub struct StateDifference {
 }
 
 impl NetworkVerdict {
-    /// Returns the number of different states; none if nothing was compared lately.
+    /// Returns the number of different states; none if nothing was compared recently.
     #[must_use]
     pub fn state_groups(&self) -> Option<usize> {
         match &self.difference {
@@ -244,7 +244,7 @@ impl NetworkWatch {
         }
     }
 
-    /// Members that were compared so lately that the comparison is still evidence.
+    /// Members that were compared so recently that the comparison is still evidence.
     fn compared_members(&self, now: Instant) -> impl Iterator<Item = &Member> {
         self.members.values().filter(move |member| {
             let age = member

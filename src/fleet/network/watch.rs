@@ -1,5 +1,5 @@
-//! Compares the watched peers of one network: which of them have the same states, where the head is,
-//! and who lags.
+//! Compares the watched peers of one network: which of them have the same states, where the head
+//! is, and who lags.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ const MAX_FINAL_STATES: usize = 1024;
 /// After how many intervals without any comparison that is reported.
 const MAX_UNCOMPARED_INTERVALS: u32 = 10;
 
-/// In a network with more answering peers than this, [`MAX_OFTEN_LOOKED_THROUGH`], all that was shown
-/// lately is looked through only this often while nobody disagrees.
+/// In a network with more answering peers than this, [`MAX_OFTEN_LOOKED_THROUGH`], all that was
+/// shown recently is looked through only this often while nobody disagrees.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// See [`LOOK_INTERVAL`].
@@ -48,13 +48,13 @@ pub(in crate::fleet) struct NetworkWatch {
     final_states: BTreeMap<i64, HashPrefix>,
     pub(super) progress: Progress,
     pub(super) difference: Option<StateDifference>,
-    /// When all that was shown lately was last looked through.
+    /// When all that was shown recently was last looked through.
     looked: Option<Instant>,
     /// Since when several peers with a vote have been answering.
     comparable_since: Option<Instant>,
     /// Number of peers registered on chain.
     pub(super) registered: i64,
-    /// Whether the members' stake has to be looked up anew.
+    /// Whether the members' stake has to be looked up again.
     pub(super) stake_outdated: bool,
     /// The registry as last read from a peer of the majority.
     pub(super) registry: Option<Arc<WeighedRegistry>>,
@@ -211,8 +211,8 @@ impl NetworkWatch {
             .take(unjudged.rounds, &unjudged.registered_in);
     }
 
-    /// Compares the states of all answering peers, and finds the head. `now` and `wall` are the same
-    /// moment.
+    /// Compares the states of all answering peers, and finds the head. `now` and `wall` are the
+    /// same moment.
     pub(in crate::fleet) fn compare(&mut self, now: Instant, wall: SystemTime) {
         for member in self.members.values_mut() {
             member.set_counted(member.is_answering(now), &mut self.counts);

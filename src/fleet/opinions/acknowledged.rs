@@ -117,8 +117,8 @@ impl Snapshot {
         found.into_iter().max_by_key(|alert| alert.ends_at)
     }
 
-    /// Whether another agent means the peer of this name that this agent watches, as far as both know
-    /// its key.
+    /// Whether another agent means the peer of this name that this agent watches, as far as both
+    /// know its key.
     pub(super) fn means_same_peer(&self, received: &ReceivedOpinion, peer: Option<&str>) -> bool {
         let Some(peer) = peer else {
             return true;

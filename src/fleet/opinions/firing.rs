@@ -30,8 +30,8 @@ impl Fleet {
 }
 
 impl Snapshot {
-    /// Whether an alert fires at another agent, as far as its last opinion still counts and it means
-    /// the same peer.
+    /// Whether an alert fires at another agent, as far as its last opinion still counts and it
+    /// means the same peer.
     #[must_use]
     pub fn fires_elsewhere(&self, alert: &FiringAlert) -> bool {
         let others = self.vantages.others.iter();

@@ -59,9 +59,9 @@ pub struct NetworkConclusion {
     pub is_anothers_trouble: bool,
 }
 
-/// Weighs what each agent finds absent from a network against the opinions of the others. `together`
-/// is the share of the stake that all of them reach. A head that another agent has seen advance
-/// within `stall_after` has not stalled.
+/// Weighs what each agent finds absent from a network against the opinions of the others.
+/// `together` is the share of the stake that all of them reach. A head that another agent has seen
+/// advance within `stall_after` has not stalled.
 pub(super) fn conclude_on_network(
     own: &NetworkView,
     others: &[NetworkView],
@@ -151,8 +151,8 @@ impl NetworkConclusion {
         [self.stall, self.quorum].contains(&Absence::TooLittleReached)
     }
 
-    /// Whether the agent finds something absent that another one refutes, and that is not explained by
-    /// single peers that the agent does not reach.
+    /// Whether the agent finds something absent that another one refutes, and that is not explained
+    /// by single peers that the agent does not reach.
     #[must_use]
     pub fn is_own_trouble(self) -> bool {
         self.is_refuted() && (self.is_cut_off || (self.advances && self.stall == Absence::Refuted))

@@ -99,7 +99,8 @@ impl PeerView {
 mod tests {
     use super::*;
 
-    /// Views by one letter each: `d`own, `u`p, unknown (`?`), an `i`mpostor; of sidecars in capitals.
+    /// Views by one letter each: `d`own, `u`p, unknown (`?`), an `i`mpostor; of sidecars in
+    /// capitals.
     fn views(letters: &str) -> Vec<PeerView> {
         let view = |letter: char| {
             let (health, reaches) = match letter.to_ascii_lowercase() {

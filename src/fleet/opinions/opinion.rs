@@ -54,7 +54,7 @@ pub struct PeerOpinion {
     pub good_poll_age_seconds: Option<f64>,
     /// Time between two polls.
     pub interval_seconds: f64,
-    /// What is proven against the peer.
+    /// Proven faults of the peer.
     pub proven: Vec<Proof>,
 }
 
@@ -71,13 +71,13 @@ pub struct NetworkOpinion {
     /// Time since the head was last seen to advance; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_advance_age_seconds: Option<f64>,
-    /// Share of the registered stake of the peers that the agent polls itself and that gave it a good
-    /// poll within two intervals; absent while the stake is unknown.
+    /// Share of the registered stake of the peers that the agent polls itself and that gave it a
+    /// good poll within two intervals; absent while the stake is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached_stake_ratio: Option<f64>,
     /// Whether so much weight is missing that the network can lose no further peer.
     pub quorum_at_risk: bool,
-    /// What is proven against the network.
+    /// Proven faults of the network.
     pub proven: Vec<Proof>,
 }
 

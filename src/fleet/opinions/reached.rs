@@ -6,7 +6,7 @@ use cad3::Hash;
 
 use crate::fleet::{NetworkSnapshot, PeerRecord, Snapshot};
 
-/// What is known of the stake under one key.
+/// Knowledge about the stake under one key.
 #[derive(Default)]
 struct Holding {
     copper: i128,
@@ -22,8 +22,8 @@ pub(crate) fn reached_stake_ratio(network: &NetworkSnapshot, snapshot: &Snapshot
     share_of_stake(network, snapshot, |record| record.is_reached(snapshot.now))
 }
 
-/// Returns the share of the registered stake of the polled peers that `is_reached` accepts. Each key
-/// counts once.
+/// Returns the share of the registered stake of the polled peers that `is_reached` accepts. Each
+/// key counts once.
 pub(super) fn share_of_stake(
     network: &NetworkSnapshot,
     snapshot: &Snapshot,

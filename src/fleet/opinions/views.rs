@@ -37,8 +37,8 @@ impl Snapshot {
         })
     }
 
-    /// Returns how long ago something was, of which another agent said that it was this many seconds
-    /// ago.
+    /// Returns how long ago something was, of which another agent said that it was this many
+    /// seconds ago.
     #[must_use]
     pub fn age_of(&self, opinion: &ReceivedOpinion, age_seconds: f64) -> Duration {
         let age = Duration::try_from_secs_f64(age_seconds).unwrap_or(Duration::MAX);

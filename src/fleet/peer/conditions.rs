@@ -138,8 +138,8 @@ impl PeerRecord {
         if is_unheard {
             found.insert(Condition::Unheard);
         }
-        // Who lacks an upgrade is frozen, and who is on another history or hears nothing of this one
-        // cannot follow it.
+        // Who lacks an upgrade is frozen, and who is on another history or hears nothing of this
+        // one cannot follow it.
         if self.upgrade.is_required {
             found.insert(Condition::UpgradeRequired);
             found.remove(&Condition::Stalled);

@@ -24,8 +24,8 @@ pub struct Identity {
     pub key_match: Evidence,
     /// Whether both transports reach the same peer.
     pub transports_agree: Evidence,
-    /// Whether the peer is reached at the URL that it advertises on chain; no evidence if no watched
-    /// peer is.
+    /// Whether the peer is reached at the URL that it advertises on chain; no evidence if no
+    /// watched peer is.
     pub advertised_match: Evidence,
     /// Number of times the genesis hash changed.
     pub genesis_changes: u64,

@@ -208,7 +208,7 @@ impl PeerRecord {
             && fits(peer.key, self.own_key())
     }
 
-    /// Gives the peer other settings. What is known of an endpoint stays with it.
+    /// Gives the peer other settings. State of an endpoint stays with it.
     pub(in crate::fleet) fn reconfigure(&mut self, peer: Arc<config::Peer>) {
         let known = std::mem::take(&mut self.endpoints);
         let mut known: Vec<_> = self.peer.endpoints.iter().zip(known).collect();
@@ -272,8 +272,8 @@ impl PeerRecord {
         self.poll_answer.as_ref()?.value.registered_peers
     }
 
-    /// Returns the first block at which the peer's history differs from that of the majority; none if
-    /// it does not.
+    /// Returns the first block at which the peer's history differs from that of the majority; none
+    /// if it does not.
     #[must_use]
     pub const fn forked_at(&self) -> Option<u64> {
         self.standing.forked_at
@@ -298,7 +298,7 @@ impl PeerRecord {
         self.last_poll.is_good() && (self.order(now).is_some() || self.endpoints.iter().any(timed))
     }
 
-    /// Whether a poll was good so lately that it is not outdated, whatever came after it.
+    /// Whether a poll was good so recently that it is not outdated, whatever came after it.
     #[must_use]
     pub fn answered_lately(&self, now: Instant) -> bool {
         let last = self.last_good_poll;

@@ -36,8 +36,8 @@ impl ToldRelease {
         (now.saturating_duration_since(self.told) < VALID).then_some(&self.text)
     }
 
-    /// Whether the peer, which was restarted so many times, is of a release that executes no upgrade.
-    /// After a restart it can be of another release.
+    /// Whether the peer, which was restarted so many times, is of a release that executes no
+    /// upgrade. After a restart it can be of another release.
     pub(super) fn lacks_upgrades(&self, now: Instant, restarts: u64) -> bool {
         self.restarts == restarts
             && self

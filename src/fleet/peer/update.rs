@@ -26,7 +26,8 @@ impl PeerRecord {
         self.record_checked_poll(observation, &Checks::default(), now, wall);
     }
 
-    /// As [`Self::record_poll`]. What `checks` of this host explain does not count against the peer.
+    /// As [`Self::record_poll`]. What `checks` of this host explain does not count against the
+    /// peer.
     pub fn record_checked_poll(
         &mut self,
         observation: &Observation,
@@ -101,8 +102,8 @@ impl PeerRecord {
         }
     }
 
-    /// Returns the block and the state that the last poll found, if it was good: `observation`, from
-    /// its query or from a status that has both.
+    /// Returns the block and the state that the last poll found, if it was good: `observation`,
+    /// from its query or from a status that has both.
     pub(in crate::fleet) fn polled_state(&self, observation: &Observation) -> Option<BlockState> {
         let endpoints = observation.endpoints.iter().rev();
         let mut right = endpoints.filter(|endpoint| !endpoint.is_wrong());
@@ -252,8 +253,8 @@ impl PeerRecord {
                 via,
             });
         }
-        // Releases that say nothing of the protocol cannot execute any upgrade if they are older than
-        // 0.8.3; of later ones it is not known.
+        // Releases that say nothing of the protocol cannot execute any upgrade if they are older
+        // than 0.8.3; of later ones it is not known.
         let said = preferred().find_map(|(via, attempt)| {
             let status = attempt.status.as_ref()?.value;
             Some((Some(via), status.protocol?))

@@ -28,7 +28,7 @@ pub(super) struct PeerConsensusJson<'a> {
     /// When the peer signed that order by its own clock, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<f64>,
-    /// Where the peer's history leaves that of the majority, if that was read lately.
+    /// Where the peer's history leaves that of the majority, if that was read recently.
     #[serde(skip_serializing_if = "Option::is_none")]
     fork: Option<ForkJson>,
     /// Final blocks that the peer made, of those that were read since the agent started.

@@ -26,7 +26,7 @@ pub enum StoreError {
     Unusable {
         /// The database.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
     /// `history.max_bytes` cannot hold even one batch.

@@ -1,5 +1,5 @@
-//! How much may be deleted because of its age. A wall clock that is wrong must not erase history, so
-//! it is believed only as far as the monotonic clock confirms it.
+//! How much may be deleted because of its age. A wall clock that is wrong must not erase history,
+//! so it is believed only as far as the monotonic clock confirms it.
 
 use std::time::{Duration, SystemTime};
 

@@ -195,8 +195,8 @@ impl Store {
         self.load_peers()
     }
 
-    /// Returns the stored events, oldest first, with the ids of their rows. Events of a later version
-    /// that cannot be decoded are skipped.
+    /// Returns the stored events, oldest first, with the ids of their rows. Events of a later
+    /// version that cannot be decoded are skipped.
     pub(super) fn events(&self) -> Result<Vec<Event>, StoreError> {
         let read = || {
             let mut select = self

@@ -1,4 +1,4 @@
-//! What is kept of one incident, as JSON.
+//! The record of one incident, as JSON.
 
 use std::time::SystemTime;
 
@@ -33,7 +33,7 @@ pub struct Incident {
     /// The orders in their beliefs, each once.
     #[serde(default)]
     pub orders: Vec<OrderEvidence>,
-    /// What was compared.
+    /// The compared orders or states.
     #[serde(default)]
     pub compared: Vec<Compared>,
 }

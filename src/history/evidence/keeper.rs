@@ -35,8 +35,8 @@ struct Shared {
 }
 
 impl EvidenceKeeper {
-    /// Keeps evidence in this state directory, and records that in `log`; without a directory, none is
-    /// kept.
+    /// Keeps evidence in this state directory, and records that in `log`; without a directory, none
+    /// is kept.
     #[must_use]
     pub(in crate::history) fn new(state_dir: Option<&Path>, log: &Arc<EventLog>) -> Self {
         Self(state_dir.map(|dir| {
@@ -62,8 +62,9 @@ impl EvidenceKeeper {
         self.0.as_ref().map(|shared| Arc::clone(&shared.turn))
     }
 
-    /// Writes the evidence of an incident. Failures are logged. Returns when the file is written, or
-    /// when the disk has not responded for 30 s; then it is still written when the disk responds.
+    /// Writes the evidence of an incident. Failures are logged. Returns when the file is written,
+    /// or when the disk has not responded for 30 s; then it is still written when the disk
+    /// responds.
     pub async fn keep(&self, incident: Incident) {
         let Some(shared) = &self.0 else { return };
         let writing = async {
@@ -84,8 +85,8 @@ impl EvidenceKeeper {
         }
     }
 
-    /// Returns the text of the evidence with this id; `None` if no evidence is kept, or the disk does
-    /// not respond for 5 s.
+    /// Returns the text of the evidence with this id; `None` if no evidence is kept, or the disk
+    /// does not respond for 5 s.
     ///
     /// # Errors
     /// There is no such evidence, or it cannot be read.

@@ -76,7 +76,7 @@ pub struct EvidenceStore {
     pub(super) max_bytes: u64,
 }
 
-/// What is in the directory.
+/// Contents of the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The evidence files, the oldest first.

@@ -76,7 +76,7 @@ pub(super) enum NextUpgrade {
     At(SystemTime),
 }
 
-/// What is known of the account.
+/// State of the account.
 #[derive(Clone, Debug)]
 pub(super) enum AccountFacts {
     /// The ledger cannot be used.

@@ -166,8 +166,8 @@ impl Ledger {
         self.foreign = self.open.as_ref().map(|open| open.sequence);
     }
 
-    /// Returns what transactions have cost on the day of `now_ms`, in copper. If the clock went back,
-    /// the later day goes on.
+    /// Returns what transactions have cost on the day of `now_ms`, in copper. If the clock went
+    /// back, the later day goes on.
     pub(super) const fn spent_today_copper(&self, now_ms: u64) -> u64 {
         if now_ms / DAY_MS <= self.day {
             self.spent_on_day_copper
@@ -209,8 +209,8 @@ mod tests {
         }
     }
 
-    /// A ledger after the account was read with sequence number 4 and 1,000 copper, and number 5 was
-    /// sent.
+    /// A ledger after the account was read with sequence number 4 and 1,000 copper, and number 5
+    /// was sent.
     fn sent() -> Ledger {
         let mut ledger = Ledger::new(7, "genesis".to_owned());
         assert_eq!(ledger.observe(reading(4, 1_000), 0), Standing::Free);

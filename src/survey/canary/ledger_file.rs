@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{create_anew, open_regular_itself, replace_with};
+use crate::config::{open_regular_itself, recreate, replace_with};
 
 use super::ledger::Ledger;
 
@@ -47,7 +47,7 @@ pub(super) enum LedgerError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem of the file.
         why: String,
     },
 }
@@ -147,7 +147,7 @@ impl LedgerFile {
         let written = serde_json::to_vec(&document)
             .map_err(io::Error::from)
             .and_then(|text| {
-                let mut file = create_anew(&temporary)?;
+                let mut file = recreate(&temporary)?;
                 file.write_all(&text)?;
                 replace_with(&file, &temporary, &self.path)
             });

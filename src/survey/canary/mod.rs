@@ -60,7 +60,7 @@ pub struct CanaryTurn {
     pub result: Option<CanaryResult>,
     /// Why none was sent.
     pub skip: Option<CanarySkip>,
-    /// What is wrong with the account, if that is why.
+    /// Problem of the account, if that is why.
     pub refusal: Option<CanaryProblem>,
 }
 
@@ -87,7 +87,7 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         }
     }
 
-    /// Makes a round once per interval, for ever: first as soon as the network is known.
+    /// Makes a round once per interval, forever: first as soon as the network is known.
     pub async fn run(mut self) {
         self.until_known().await;
         // Before the first round, because a restart must not end an alert about failed rounds.
@@ -197,9 +197,9 @@ impl<P: CanaryPeers> CanarySurvey<P> {
         }
     }
 
-    /// Returns the names of the peers that transactions are sent through, in turn: the one first that
-    /// had none for longest. Otherwise one that is overloaded would take the turns of all others,
-    /// because nothing is sent for a while after each of its refusals.
+    /// Returns the names of the peers that transactions are sent through, in turn: the one first
+    /// that had none for longest. Otherwise one that is overloaded would take the turns of all
+    /// others, because nothing is sent for a while after each of its refusals.
     fn peers_in_turn(&self) -> Vec<String> {
         let snapshot = self.fleet.snapshot();
         let peers = snapshot.peers.iter().map(|record| &record.peer);

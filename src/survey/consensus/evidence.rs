@@ -1,4 +1,5 @@
-//! Keeps evidence when a peer forks, diverges, recedes or shares its key: what the walks of its network read.
+//! Keeps evidence when a peer forks, diverges, recedes or shares its key: what the walks of its
+//! network read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

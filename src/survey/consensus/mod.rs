@@ -1,5 +1,5 @@
-//! Reads the beliefs of a network's peers in rounds, compares the orders in them, and reads the last
-//! blocks (PEER-PROTOCOL, section 15). Judges nothing: a round goes to the fleet.
+//! Reads the beliefs of a network's peers in rounds, compares the orders in them, and reads the
+//! last blocks (PEER-PROTOCOL, section 15). Judges nothing: a round goes to the fleet.
 
 mod blocks;
 mod comparing;
@@ -49,7 +49,8 @@ pub trait AskedPeers: Send + Sync {
         query: Query,
     ) -> impl Future<Output = Result<Cell, QueryError>> + Send;
 
-    /// Returns the time of the agent's clock, with which the times of orders and blocks are compared.
+    /// Returns the time of the agent's clock, with which the times of orders and blocks are
+    /// compared.
     fn wall_clock(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -108,7 +109,7 @@ impl<P: AskedPeers> ConsensusSurvey<P> {
         EvidenceCollector::new(fleet, history, self.network.clone(), rounds)
     }
 
-    /// Walks the network for ever: first when its registry was read, then once per interval, and
+    /// Walks the network forever: first when its registry was read, then once per interval, and
     /// besides when a round is requested.
     pub async fn run(self) {
         self.until_ready().await;

@@ -30,14 +30,14 @@ pub(super) struct Target {
     pub(super) obstacle: Option<&'static str>,
 }
 
-/// When peers that are not the operator's own were last walked, by their endpoints: outlives a reload
-/// and is shared by all networks.
+/// When peers that are not the operator's own were last walked, by their endpoints: outlives a
+/// reload and is shared by all networks.
 #[derive(Debug, Default)]
 pub struct OthersWalked(Mutex<HashMap<String, Instant>>);
 
 impl OthersWalked {
-    /// Returns the peers of a network to walk in the round that is `due`: its own ones of this shard, whether they can be
-    /// walked or not, and the other peers whose turn it is.
+    /// Returns the peers of a network to walk in the round that is `due`: its own ones of this
+    /// shard, whether they can be walked or not, and the other peers whose turn it is.
     pub(super) fn targets(
         &self,
         snapshot: &Snapshot,

@@ -59,8 +59,8 @@ pub(super) struct ActionReport<'a> {
     vantage: Option<&'a str>,
 }
 
-/// What to do. An acknowledgement needs as many labels as it takes to mean one firing alert, a silence
-/// at least one, and maintenance `peer` or `network`.
+/// What to do. An acknowledgement needs as many labels as it takes to mean one firing alert, a
+/// silence at least one, and maintenance `peer` or `network`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ActionRequest {
@@ -82,13 +82,13 @@ struct ActionRequest {
     /// Name of a service of the network.
     #[serde(default, deserialize_with = "present")]
     service: Option<String>,
-    /// Who asks; by default the user of the password.
+    /// Name of the requester; by default the user of the password.
     #[serde(default, deserialize_with = "present")]
     created_by: Option<String>,
     /// Why: one line of at most 500 characters.
     comment: String,
-    /// How long it lasts, in seconds: an acknowledgement at most 4 hours, which is the default; others
-    /// at most 30 days.
+    /// How long it lasts, in seconds: an acknowledgement at most 4 hours, which is the default;
+    /// others at most 30 days.
     #[schema(minimum = 1, maximum = 2_592_000)]
     #[serde(default, deserialize_with = "present")]
     seconds: Option<u64>,
@@ -242,7 +242,7 @@ pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// Returns who asks.
+/// Returns the requester's name.
 pub(super) fn signed(user: Option<String>, given: Option<String>) -> Result<String, Problem> {
     operator::signature(user, given).ok_or_else(|| {
         Problem::bad_request("`created_by` is missing: who asks, as no password says so")

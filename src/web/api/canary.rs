@@ -20,15 +20,15 @@ pub(super) struct CanaryReport<'a> {
     account: u64,
     /// Time between two rounds, in seconds.
     interval_seconds: f64,
-    /// What was found at each own peer, by name.
+    /// Result at each own peer, by name.
     peers: BTreeMap<&'a str, CanaryPeerReport<'a>>,
-    /// Time within which 90 % of the results of the last six hours arrived, in seconds; absent while
-    /// there are fewer than ten.
+    /// Time within which 90 % of the results of the last six hours arrived, in seconds; absent
+    /// while there are fewer than ten.
     #[serde(skip_serializing_if = "Option::is_none")]
     result_p90_seconds: Option<f64>,
     /// The objective for this time, in seconds.
     objective_seconds: f64,
-    /// What is wrong with the account or its coins.
+    /// Problem of the account or its coins.
     problems: Vec<CanaryProblem>,
     /// What else the account controls; absent before that was read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ struct CanaryFundsReport {
     lasts_seconds: Option<f64>,
 }
 
-/// What was found at one peer.
+/// Result at one peer.
 #[derive(Debug, Serialize, ToSchema)]
 struct CanaryPeerReport<'a> {
     /// Number of transactions that were executed.
@@ -108,8 +108,8 @@ struct CanaryResultReport<'a> {
 struct CanarySeenReport<'a> {
     /// Name of the other peer.
     peer: &'a str,
-    /// Time from sending until that peer had executed it, in seconds; absent if it had not within 30
-    /// s.
+    /// Time from sending until that peer had executed it, in seconds; absent if it had not within
+    /// 30 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     after_seconds: Option<f64>,
 }

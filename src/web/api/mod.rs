@@ -1,5 +1,5 @@
-//! The JSON API: peers, networks, alerts, history, events, immediate polls and badges, with a description
-//! that is generated from the same types and routes.
+//! The JSON API: peers, networks, alerts, history, events, immediate polls and badges, with a
+//! description that is generated from the same types and routes.
 
 #![allow(
     unused_qualifications,

@@ -10,8 +10,8 @@ use super::Api;
 use super::conditional::json;
 use super::problem::Problem;
 
-/// The opinion of this agent on its peers and their networks, for other agents. It has ages instead of
-/// times.
+/// The opinion of this agent on its peers and their networks, for other agents. It has ages instead
+/// of times.
 #[utoipa::path(
     get,
     path = "/api/v1/opinion",

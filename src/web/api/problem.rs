@@ -28,7 +28,7 @@ pub(in crate::web) struct Problem {
     /// The HTTP status of the response.
     #[schema(minimum = 400, maximum = 599, example = 404)]
     status: u16,
-    /// What is wrong, and what is expected.
+    /// The problem, and what is expected.
     #[schema(example = "no peer named \"x\"; /api/v1/peers lists all of them")]
     detail: String,
     /// Sent as `Retry-After`.

@@ -1,5 +1,5 @@
-//! `/api/v1/status` and `/api/v1/incidents`: what the status page shows, and what operators say about
-//! its incidents.
+//! `/api/v1/status` and `/api/v1/incidents`: what the status page shows, and what operators say
+//! about its incidents.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;

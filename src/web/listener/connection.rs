@@ -55,7 +55,7 @@ pub(in crate::web) struct ConnectionContext {
     pub(in crate::web) stop: CancellationToken,
 }
 
-/// What is known of a connection; an extension of each of its requests.
+/// Properties of a connection; an extension of each of its requests.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionInfo {
     pub(super) client: Client,

@@ -21,7 +21,7 @@ const MAX_PER_CLIENT: usize = 4;
 
 const _: () = assert!(3 * MAX_CLIENTS * MAX_PER_CLIENT < LIMITS.total - LIMITS.reserved);
 
-/// What is known of a client that sends a password.
+/// State of a client that sends a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It has sent a correct password before.

@@ -31,7 +31,7 @@ const READ_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long what was read of bars of an hour and of a day is shown.
 const MAX_AGE: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(600)];
 
-/// The availability of peers that pages have shown lately.
+/// The availability of peers that pages have shown recently.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AvailabilityCache(Arc<Mutex<HashMap<(String, Bars), CachedBars>>>);
 

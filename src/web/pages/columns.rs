@@ -1,4 +1,5 @@
-//! The columns of the table of peers: which have anything to show, and how rows are ordered by them.
+//! The columns of the table of peers: which have anything to show, and how rows are ordered by
+//! them.
 
 use crate::fleet::{Condition, PeerRecord, Snapshot};
 

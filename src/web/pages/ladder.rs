@@ -1,5 +1,5 @@
-//! The order of a peer as a ladder: how many blocks it has at the first level, and how many fewer each
-//! next level has. `ladder.html` draws it.
+//! The order of a peer as a ladder: how many blocks it has at the first level, and how many fewer
+//! each next level has. `ladder.html` draws it.
 
 use convex_client::{ORDER_LEVELS, OrderPoints};
 
@@ -19,8 +19,8 @@ pub(super) struct LadderStep {
 }
 
 impl Ladder {
-    /// The ladder of an order with so many blocks at each level, of which the peer has executed this
-    /// many, if that is known.
+    /// The ladder of an order with so many blocks at each level, of which the peer has executed
+    /// this many, if that is known.
     pub(super) fn new(order: OrderPoints, executed: Option<i64>) -> Self {
         let levels = ORDER_LEVELS.into_iter().zip(order.by_level().map(Some));
         let mut above: Option<i64> = None;

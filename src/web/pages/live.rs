@@ -2,7 +2,7 @@
 //!
 //! A page and its updates are drawn by the same function, so they show the same, and the script in
 //! the browser knows nothing about peers. Times are absolute: a text such as "5 s ago" would be an
-//! update every second. Everybody who looks at one address gets the same updates, drawn and encoded
+//! update every second. All viewers of one address get the same updates, drawn and encoded
 //! once.
 
 mod changes;
@@ -44,7 +44,7 @@ pub(super) type Draw = dyn Fn() -> Option<Content> + Send + Sync;
 #[derive(Clone, Debug)]
 pub(in crate::web) struct LiveStreams {
     permits: Arc<Semaphore>,
-    /// Pages by their address. One that nobody looks at any more is gone.
+    /// Pages by their address. A page without viewers is removed.
     views: Arc<Mutex<HashMap<String, Weak<View>>>>,
 }
 
@@ -60,12 +60,12 @@ impl Default for LiveStreams {
 /// A page that somebody looks at, drawn each second as long as that is so.
 #[derive(Debug)]
 struct View {
-    /// What was drawn last; closed when the page is gone.
+    /// The newest frame; closed when the page is gone.
     frames: watch::Receiver<Option<Arc<Frame>>>,
     _task: AbortOnDropHandle<()>,
 }
 
-/// What was drawn, and how it differs from the frame before.
+/// A drawn page, and how it differs from the frame before.
 #[derive(Debug)]
 struct Frame {
     /// Grows by one with each change.
@@ -158,8 +158,8 @@ struct LiveStream {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Streams the changes of the page at `address`, which `draw` draws, until `stop`, or until the peer
-/// or the client is gone.
+/// Streams the changes of the page at `address`, which `draw` draws, until `stop`, or until the
+/// peer or the client is gone.
 pub(super) fn stream(
     streams: &LiveStreams,
     address: &str,

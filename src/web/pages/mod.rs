@@ -1,5 +1,5 @@
-//! The web pages: the fleet, single networks and peers, and runbooks. Rendered on the server, and complete
-//! without JavaScript; with it they are updated live.
+//! The web pages: the fleet, single networks and peers, and runbooks. Rendered on the server, and
+//! complete without JavaScript; with it they are updated live.
 
 mod actions;
 mod alert_list;

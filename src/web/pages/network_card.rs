@@ -28,7 +28,7 @@ pub(super) struct NetworkCard<'a> {
     pub(super) reset: Option<ResetSummary>,
     /// Why the network stalls, if the next block says so.
     pub(super) stall_cause: Option<String>,
-    /// Number of distinct states at one block; none if nothing was compared lately.
+    /// Number of distinct states at one block; none if nothing was compared recently.
     pub(super) groups: Option<usize>,
     pub(super) compared: ComparedSummary,
     pub(super) histories: HistoriesSummary,
@@ -53,7 +53,7 @@ pub(super) struct ResetSummary {
     pub(super) since: Timestamp,
 }
 
-/// How much was compared lately.
+/// How much was compared recently.
 pub(super) struct ComparedSummary {
     pub(super) answering: usize,
     pub(super) peers: usize,

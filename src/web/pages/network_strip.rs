@@ -86,7 +86,7 @@ impl<'a> NetworkStrip<'a> {
     }
 }
 
-/// Returns how many final blocks a minute were made lately, by their dates.
+/// Returns how many final blocks a minute were made recently, by their dates.
 #[expect(
     clippy::cast_precision_loss,
     reason = "at most 100 blocks, and times of this century in milliseconds"

@@ -242,8 +242,8 @@ fn all_agree<T>(rows: &[Row], opinions: &Opinions<'_, T>) -> bool {
     opinions.0.iter().flatten().count() > 1 && !cells.into_iter().any(|cell| cell.differs)
 }
 
-/// Returns the agents, this one first, with the opinions of the others that count; none if there are
-/// no others.
+/// Returns the agents, this one first, with the opinions of the others that count; none if there
+/// are no others.
 fn agents<'a>(
     opinions: impl Iterator<Item = Option<&'a ReceivedOpinion>>,
     snapshot: &Snapshot,

@@ -1,5 +1,5 @@
-//! Causes of an incident in words for the public. They are a closed set: messages of peers and of the
-//! agent contain addresses and names, and are never published.
+//! Causes of an incident in words for the public. They are a closed set: messages of peers and of
+//! the agent contain addresses and names, and are never published.
 
 use convex_client::FailureReason;
 

@@ -1,5 +1,5 @@
-//! Takes from the agent what its status page shows. What was not chosen stays behind here: the result
-//! has public names, words of closed sets, times and numbers.
+//! Takes from the agent what its status page shows. What was not chosen stays behind here: the
+//! result has public names, words of closed sets, times and numbers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(in crate::web) struct Incident {
     pub(in crate::web) public: PublicIncident,
 }
 
-/// What is known at one moment of everything that is published.
+/// Snapshot of everything that is published.
 struct Moment {
     status: Arc<Status>,
     snapshot: Snapshot,
@@ -316,7 +316,8 @@ impl Moment {
     }
 }
 
-/// Returns the state of a peer, and why it is not better. A state without fresh evidence is unknown.
+/// Returns the state of a peer, and why it is not better. A state without fresh evidence is
+/// unknown.
 fn peer_state(record: &PeerRecord, now: Instant, wall: SystemTime) -> (State, Option<Cause>) {
     let causes = record.conditions.iter().copied().filter_map(Cause::of);
     let cause = causes.min();

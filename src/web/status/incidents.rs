@@ -53,7 +53,7 @@ pub(super) enum Subject {
     Network(String),
 }
 
-/// What is known of a subject beside its events.
+/// Properties of a subject beside its events.
 #[derive(Clone, Debug)]
 pub(super) struct Present {
     /// The network that it is, or is part of.
@@ -119,7 +119,7 @@ fn unplanned(mut outage: Outage, planned: &[Span], now: u64) -> Option<Outage> {
 #[derive(Debug, Default)]
 struct Track {
     health: Health,
-    /// What is wrong, by the label of the condition.
+    /// Its problem, by the label of the condition.
     problems: BTreeMap<String, Problem>,
     open: Option<Outage>,
     /// Since when nothing shows whether the open outage goes on.

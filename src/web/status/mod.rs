@@ -1,6 +1,6 @@
 //! The status page for the public. It is made in two steps: `collect` takes from the agent what may
-//! be published, with words of a closed set only, and [`render`] makes files of that. Nothing else of
-//! the agent gets into the files.
+//! be published, with words of a closed set only, and [`render`] makes files of that. Nothing else
+//! of the agent gets into the files.
 
 mod availability;
 mod cause;

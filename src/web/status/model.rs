@@ -56,8 +56,8 @@ pub struct Component {
     pub bars: Option<PublicBars>,
 }
 
-/// The availability of a peer or network: of each hour or day how many seconds it was up, down and in
-/// maintenance. The rest was not monitored. The last bar is the current hour or day, in UTC.
+/// The availability of a peer or network: of each hour or day how many seconds it was up, down and
+/// in maintenance. The rest was not monitored. The last bar is the current hour or day, in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PublicBars {
     /// The last 24 hours, the oldest first.
@@ -169,7 +169,7 @@ impl PublicStatus {
         self.networks.iter().chain(&self.peers)
     }
 
-    /// Forgets all states, because the monitor does not answer. What was before stays.
+    /// Forgets all states, because the monitor does not answer. History stays.
     #[must_use]
     pub fn gone_stale(mut self) -> Self {
         self.is_stale = true;

@@ -22,7 +22,7 @@ pub struct File {
     pub path: String,
     /// Its media type.
     pub media_type: &'static str,
-    /// What is in it.
+    /// Its content.
     pub content: String,
 }
 

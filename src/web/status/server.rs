@@ -50,7 +50,8 @@ struct Built {
 }
 
 impl StatusServer {
-    /// Prepares to serve the page of this agent with the TLS of its own listener, without passwords.
+    /// Prepares to serve the page of this agent with the TLS of its own listener, without
+    /// passwords.
     #[must_use]
     pub fn new(state: &AppState, is_local: bool) -> Self {
         let site = Site {

@@ -1,5 +1,5 @@
-//! The canary on real peers: a transaction that is executed and seen at another peer, and those that
-//! are not, because they hang while reads work or because a peer can make no block.
+//! The canary on real peers: a transaction that is executed and seen at another peer, and those
+//! that are not, because they hang while reads work or because a peer can make no block.
 
 use std::path::Path;
 use std::process::Stdio;

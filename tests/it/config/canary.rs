@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::parse_in;
 
-/// A configuration with two own peers, a reference and a peer of another network, and this canary of
-/// the first network.
+/// A configuration with two own peers, a reference and a peer of another network, and this canary
+/// of the first network.
 fn with(canary: &str, state_dir: &str) -> String {
     format!(
         "{state_dir}

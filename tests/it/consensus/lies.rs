@@ -107,8 +107,8 @@ fn flood() -> Beliefs {
     with_index(&below, cells)
 }
 
-/// A cell that is sent for its own hash and for that of each node below it would be a cycle, if a hash
-/// could be chosen. What can be sent is the belief itself instead of its index.
+/// A cell that is sent for its own hash and for that of each node below it would be a cycle, if a
+/// hash could be chosen. What can be sent is the belief itself instead of its index.
 fn cycle() -> Beliefs {
     let index = index_node(200, 0, &[Hash::of(b"x"); 16]);
     let belief = Cell::record(0xd4, [index.clone()]);

@@ -136,7 +136,7 @@ const TABLE: &str = "
 | -                            | 1s           | 4 within=8m twice=2         | 0s        | -   | -                                     | agrees
 | -                            | 50ms         | 4 within=8m twice=2         | 0s        | -   | -                                     | agrees
 | restart=50:2:60s             | 1s           | 4 within=8m twice=2         | 60s       | 2   | -                                     | healthy
-# On an idle network nobody signs anew, so nothing is missed.
+# On an idle network nobody signs again, so nothing is missed.
 | isolate:2:400s               | -            | 4 within=8m                 | 400s      | 2   | -                                     | healthy
 | unheard:2:400s               | -            | 4 within=8m                 | 400s      | 2   | -                                     | healthy
 # Nobody is cut off.

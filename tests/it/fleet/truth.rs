@@ -52,9 +52,9 @@ enum Watch {
 /// and on the network. All other peers must be healthy at all times.
 ///
 /// Peer: up, health, conditions, order state. Network: order state, split, quorum margin, losable
-/// peers, and whether it was reset. A star stands for any word. Traffic of 450 ms gives each poll a new block; traffic of 3 s
-/// lets all peers show each state. A fault that starts after ten seconds meets a network that was
-/// healthy.
+/// peers, and whether it was reset. A star stands for any word. Traffic of 450 ms gives each poll a
+/// new block; traffic of 3 s lets all peers show each state. A fault that starts after ten seconds
+/// meets a network that was healthy.
 const TABLE: &str = "
 | faults                | traffic | watched     | ill     | peer                                                | network
 # No fault.

@@ -25,8 +25,8 @@ fn duration(text: Option<&String>) -> Duration {
     })
 }
 
-/// Returns the summaries of a rule as the agent writes them, with `{peer}` for `{{ $labels.peer }}`. A
-/// rule about peers and networks has two.
+/// Returns the summaries of a rule as the agent writes them, with `{peer}` for `{{ $labels.peer
+/// }}`. A rule about peers and networks has two.
 fn titles(summary: &str) -> Vec<String> {
     const OPTIONAL_PEER: &str = "{{ with $labels.peer }}{{ . }} of {{ end }}";
     let mut summaries = vec![summary.replace(OPTIONAL_PEER, "")];

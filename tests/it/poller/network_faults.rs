@@ -93,8 +93,8 @@ impl Found {
     }
 }
 
-/// What is expected of two polls over each transport, none if there is no such fault over it; and of
-/// two requests to a receiver of notifications over HTTP and HTTPS.
+/// What is expected of two polls over each transport, none if there is no such fault over it; and
+/// of two requests to a receiver of notifications over HTTP and HTTPS.
 type Row = (Fault, [Option<[Found; 2]>; 3], [Option<[Found; 2]>; 2]);
 
 const fn all(found: [Found; 2]) -> [Option<[Found; 2]>; 3] {

@@ -1,5 +1,5 @@
-//! Sizes that keep the project readable: entries of `src/`, lines of files of tests, and names of
-//! functions.
+//! Sizes that keep the project readable: entries of `src/`, lines of files of tests, names of
+//! functions, and columns of comments.
 
 use std::fs;
 use std::path::Path;
@@ -9,9 +9,11 @@ use super::imports::sources;
 const MAX_ENTRIES: usize = 18;
 const MAX_TEST_LINES: usize = 600;
 const MAX_NAME: usize = 80;
+/// rustfmt only looks after those of code.
+const MAX_COMMENT_COLUMNS: usize = 100;
 
 #[test]
-fn source_folder_test_files_and_names_are_small() {
+fn source_folder_test_files_names_and_comments_are_small() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let entries = fs::read_dir(root.join("src")).unwrap().count();
     assert!(entries <= MAX_ENTRIES, "src has {entries} entries");
@@ -32,6 +34,11 @@ fn source_folder_test_files_and_names_are_small() {
             shown.display()
         );
         for line in text.lines() {
+            assert!(
+                !line.trim_start().starts_with("//") || line.chars().count() <= MAX_COMMENT_COLUMNS,
+                "{}: too long: {line}",
+                shown.display()
+            );
             let Some((_, rest)) = line.split_once("fn ") else {
                 continue;
             };

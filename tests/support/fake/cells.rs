@@ -19,8 +19,8 @@ struct Shown {
 }
 
 impl Beliefs {
-    /// Shows the `beliefs` with these hashes one after another, and has these cells by their hashes,
-    /// which need not be right.
+    /// Shows the `beliefs` with these hashes one after another, and has these cells by their
+    /// hashes, which need not be right.
     pub(crate) fn new(beliefs: impl IntoIterator<Item = Hash>, cells: HashMap<Hash, Cell>) -> Self {
         Self(Arc::new(Shown {
             beliefs: Mutex::new(beliefs.into_iter().collect()),

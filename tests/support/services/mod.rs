@@ -112,7 +112,8 @@ impl StandIn {
         }
     }
 
-    /// Returns the configuration of a receiver called `ops`. `base` is where the stand-in is served.
+    /// Returns the configuration of a receiver called `ops`. `base` is where the stand-in is
+    /// served.
     pub fn receiver(kind: Kind, base: &str) -> String {
         let keys = match kind {
             Kind::Discord => format!("type: discord, url: '{base}/api/webhooks/123/s3cret'"),

@@ -94,8 +94,9 @@ impl Cell {
         Some(index_node(&entries))
     }
 
-    /// Returns an Index with another value for a key that it has, which shares all other entries with
-    /// this one. Returns `None` if this is not an Index, or if the key or its entry is not in it.
+    /// Returns an Index with another value for a key that it has, which shares all other entries
+    /// with this one. Returns `None` if this is not an Index, or if the key or its entry is not in
+    /// it.
     #[must_use]
     pub fn index_with(&self, key: &Self, value: Self) -> Option<Self> {
         match self {

@@ -19,7 +19,7 @@ pub(crate) const HASHED_LEAF: u64 = 15;
 /// | tag | children |
 /// |---|---|
 /// | String, Blob | Blobs, for more than 4096 bytes |
-/// | Vector, List, record | elements; or the tail and the vector before it; or vectors of equal size |
+/// | Vector, List, record | elements; or tail and the vector before it; or vectors of equal size |
 /// | Map, Set | entries in the order of their keys' hashes; or one node for each bit of the mask |
 /// | Index | the entry whose key ends here, if any, then one node for each bit of the mask |
 /// | Syntax | datum, metadata |

@@ -10,11 +10,11 @@ use crate::vlq::VlqError;
 pub struct DecodeError {
     /// Position of the problem in bytes from the start of the input.
     pub offset: usize,
-    /// What is wrong.
+    /// The problem.
     pub kind: DecodeErrorKind,
 }
 
-/// What is wrong with bytes that do not decode. All sizes are in bytes.
+/// Reason why bytes do not decode. All sizes are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeErrorKind {
     /// The message is longer than the limit.
@@ -41,7 +41,7 @@ pub enum DecodeErrorKind {
     },
     /// The input ends too early.
     CutShort {
-        /// What is cut short.
+        /// The item that is cut short.
         what: &'static str,
         /// Size that it needs.
         needed: usize,

@@ -23,7 +23,7 @@ pub struct ReadError {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong, on one line without the position.
+    /// The problem, on one line without the position.
     pub problem: String,
 }
 

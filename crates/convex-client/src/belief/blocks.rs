@@ -1,5 +1,5 @@
-//! The blocks of an order: a Vector of signed blocks, read by position (PEER-PROTOCOL, sections 5.6,
-//! 5.9 and 15).
+//! The blocks of an order: a Vector of signed blocks, read by position (PEER-PROTOCOL, sections
+//! 5.6, 5.9 and 15).
 
 use std::ops::Range;
 
@@ -16,8 +16,8 @@ const BLOCK_TAG: u8 = 0xd6;
 /// Maximum number of blocks that one [`BlockReader`] reads.
 pub const MAX_BLOCKS_READ: u64 = 254;
 
-/// The blocks of an order, which are read separately: the hash of their Vector, or the Vector itself
-/// where it is embedded in the order.
+/// The blocks of an order, which are read separately: the hash of their Vector, or the Vector
+/// itself where it is embedded in the order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blocks {
     root: Cell,
@@ -218,8 +218,8 @@ pub struct BlockReader {
 }
 
 impl BlockReader {
-    /// Creates a reader of the blocks at the positions `range`, as far as the order has them. Of more
-    /// than [`MAX_BLOCKS_READ`] blocks it reads the last.
+    /// Creates a reader of the blocks at the positions `range`, as far as the order has them. Of
+    /// more than [`MAX_BLOCKS_READ`] blocks it reads the last.
     #[must_use]
     pub fn new(blocks: &Blocks, range: Range<u64>) -> Self {
         let end = range.end.min(blocks.count());

@@ -10,16 +10,16 @@ use cad3::Hash;
 use super::order::SignedOrder;
 
 /// Maximum size, in bytes, of the cells that are kept of those used since
-/// [`BeliefCache::forget_unused`], and of the orders: as much as 64 different beliefs of 64 peers take
-/// several times.
+/// [`BeliefCache::forget_unused`], and of the orders: as much as 64 different beliefs of 64 peers
+/// take several times.
 const MAX_BYTES: usize = 4 << 20;
 
 /// Memory of an order besides its message, in bytes.
 const ORDER_BYTES: usize = 400;
 
-/// Cells of beliefs, and the signed orders among them that were verified. A [`BeliefReader`] that is
-/// given them neither requests a cell nor verifies an order again: the hash of a cell determines its
-/// content.
+/// Cells of beliefs, and the signed orders among them that were verified. A [`BeliefReader`] that
+/// is given them neither requests a cell nor verifies an order again: the hash of a cell determines
+/// its content.
 ///
 /// [`BeliefReader`]: super::BeliefReader
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ const fn size_of_order(order: &SignedOrder) -> usize {
     ORDER_BYTES + order.message.len()
 }
 
-/// Values by their hashes, as far as they were used lately.
+/// Values by their hashes, as far as they were used recently.
 #[derive(Debug)]
 struct ByUse<T> {
     used: HashMap<Hash, T>,

@@ -48,8 +48,8 @@ pub struct Difference {
 /// Compares the blocks of two orders round by round. Each level of the longer order takes one round
 /// at most, and a level has 16 times as many blocks as the one below it.
 ///
-/// Equal hashes of blocks at one position do not prove that those before are equal, because blocks do
-/// not refer to each other. Equal nodes of the tree do.
+/// Equal hashes of blocks at one position do not prove that those before are equal, because blocks
+/// do not refer to each other. Equal nodes of the tree do.
 #[derive(Clone, Debug)]
 pub struct HistoryComparison {
     /// The orders, left and right.
@@ -92,8 +92,8 @@ impl HistoryComparison {
         }
     }
 
-    /// Returns the hashes of the cells to request next, of the left order and of the right one. Both
-    /// are empty if the comparison is done. Any peer that has the order can be asked.
+    /// Returns the hashes of the cells to request next, of the left order and of the right one.
+    /// Both are empty if the comparison is done. Any peer that has the order can be asked.
     ///
     /// # Errors
     /// The cells of this side are not the blocks of an order.

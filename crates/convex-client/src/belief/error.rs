@@ -23,7 +23,7 @@ pub enum BeliefError {
     Malformed {
         /// Hash of the cell.
         hash: Hash,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
     },
     /// Cells lead to more cells than a belief can have.
@@ -62,8 +62,8 @@ pub enum BeliefError {
 
 impl BeliefError {
     /// Returns whether the peer sent what an honest peer never sends. What it sent is no evidence
-    /// about other peers. A failure of the connection, a cell that is gone and a belief that changed
-    /// are not.
+    /// about other peers. A failure of the connection, a cell that is gone and a belief that
+    /// changed are not.
     #[must_use]
     pub const fn is_invalid(&self) -> bool {
         matches!(

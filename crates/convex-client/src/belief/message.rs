@@ -45,8 +45,8 @@ fn from_message(message: &[u8]) -> Result<(Cell, Cell), SignedError> {
 }
 
 impl SignedOrder {
-    /// Reads a signed order from its [`SignedOrder::message`] and checks the signature. Needs nothing
-    /// else, so it proves the order to anybody, at any time.
+    /// Reads a signed order from its [`SignedOrder::message`] and checks the signature. Needs
+    /// nothing else, so it proves the order to anybody, at any time.
     ///
     /// # Errors
     /// The bytes are not the message of a signed order, or the signature is not valid.
@@ -69,8 +69,8 @@ pub struct ProvenBlock {
 }
 
 impl ProvenBlock {
-    /// Reads a signed block from its message and checks the signature. The number of transactions is
-    /// not read, because the message of a large block does not have them.
+    /// Reads a signed block from its message and checks the signature. The number of transactions
+    /// is not read, because the message of a large block does not have them.
     ///
     /// # Errors
     /// The bytes are not the message of a signed block, or the signature is not valid.

@@ -27,8 +27,8 @@ pub struct SignedOrder {
     pub points: OrderPoints,
     /// The blocks.
     pub blocks: Blocks,
-    /// The signed order as it was received, in the form of a message: its encoding, then its order as
-    /// a branch if that is not embedded. Proves the order to anybody.
+    /// The signed order as it was received, in the form of a message: its encoding, then its order
+    /// as a branch if that is not embedded. Proves the order to anybody.
     pub message: Vec<u8>,
 }
 

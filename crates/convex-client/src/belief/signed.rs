@@ -9,11 +9,11 @@ use crate::signing::VALUE_OFFSET;
 /// Checks that `cell` is signed data with a valid signature, and returns its signer and its value,
 /// which may be the hash of a cell.
 ///
-/// The signature is over the value as it is encoded in the signed data: inline if that takes at most
-/// 140 bytes, otherwise as a reference, `20` and its hash.
+/// The signature is over the value as it is encoded in the signed data: inline if that takes at
+/// most 140 bytes, otherwise as a reference, `20` and its hash.
 ///
-/// Peers verify with RFC 8032 implementations (`Ed25519.verify` of Bouncy Castle by default), and so
-/// does this.
+/// Peers verify with RFC 8032 implementations (`Ed25519.verify` of Bouncy Castle by default), and
+/// so does this.
 pub(crate) fn verify(cell: &Cell) -> Result<(Hash, &Cell), SignedError> {
     let parts = cell
         .signed_parts()

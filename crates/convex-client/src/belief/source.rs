@@ -63,8 +63,8 @@ pub trait CellSource: Send {
     /// No valid answer arrives.
     fn head(&mut self) -> impl Future<Output = Result<BeliefHead, Failure>> + Send;
 
-    /// Requests the cells with these hashes, and returns those that the peer has, in the order of the
-    /// hashes.
+    /// Requests the cells with these hashes, and returns those that the peer has, in the order of
+    /// the hashes.
     ///
     /// # Errors
     /// No valid answer arrives.
@@ -75,8 +75,8 @@ pub trait CellSource: Send {
 }
 
 /// Reads the current belief of a peer and all orders in it, or those of the first
-/// [`MAX_ORDERS`](super::MAX_ORDERS) keys of `heaviest` if there are more. Starts again if the belief
-/// has changed meanwhile, at most [`MAX_TRIES`] times in all.
+/// [`MAX_ORDERS`](super::MAX_ORDERS) keys of `heaviest` if there are more. Starts again if the
+/// belief has changed meanwhile, at most [`MAX_TRIES`] times in all.
 ///
 /// # Errors
 /// The peer did not answer, its belief is not valid, or it changed each time.
@@ -190,12 +190,12 @@ pub async fn compare_histories(
     }
 }
 
-/// Compares the blocks of two orders that one peer has, such as two of its belief. Asks for the cells
-/// of both at once.
+/// Compares the blocks of two orders that one peer has, such as two of its belief. Asks for the
+/// cells of both at once.
 ///
 /// # Errors
-/// The peer did not answer, does not have the order of this side any more, or that is not valid: not
-/// compared.
+/// The peer did not answer, does not have the order of this side any more, or that is not valid:
+/// not compared.
 pub async fn compare_histories_at(
     source: &mut impl CellSource,
     left: &Blocks,

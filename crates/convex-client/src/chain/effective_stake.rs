@@ -12,8 +12,8 @@ use super::economics::{MAX_SUPPLY_COPPER, eviction_margin};
 /// Maximum number of bytes of a value in an error.
 const MAX_PRINTED_BYTES: usize = 60;
 
-/// Returns the query for the own stake of `keys` in the state of the peer that is asked. A key costs
-/// about 500 juice and 70 bytes of query text.
+/// Returns the query for the own stake of `keys` in the state of the peer that is asked. A key
+/// costs about 500 juice and 70 bytes of query text.
 #[expect(clippy::missing_panics_doc, reason = "the text is always a form")]
 #[must_use]
 pub fn effective_stake_query(keys: &[Hash]) -> Query {

@@ -1,8 +1,8 @@
 //! On-chain data: the registry of peers with their stake, and values of queries as numbers.
 //!
-//! Nothing here does I/O: [`RegistryReader`] returns the queries to send and reads their answers, and
-//! so do [`effective_stake_query`] and [`read_effective_stake`], and [`executed_transactions_query`] and
-//! [`read_executed_transactions`].
+//! Nothing here does I/O: [`RegistryReader`] returns the queries to send and reads their answers,
+//! and so do [`effective_stake_query`] and [`read_effective_stake`], and
+//! [`executed_transactions_query`] and [`read_executed_transactions`].
 
 mod advertised;
 pub mod economics;

@@ -113,7 +113,8 @@ fn handshake_failure(error: &io::Error, stream: &Stream) -> Failure {
     Failure::new(reason, format!("in the TLS handshake: {message}"))
 }
 
-/// Returns the failure for an error of TLS on a port that speaks `spoken` instead, if that is known.
+/// Returns the failure for an error of TLS on a port that speaks `spoken` instead, if that is
+/// known.
 pub(crate) fn tls_failure(error: &rustls::Error, spoken: Option<Spoken>) -> Failure {
     use rustls::CertificateError::{Expired, ExpiredContext};
     use rustls::Error::{InvalidCertificate, InvalidMessage as Invalid};

@@ -83,8 +83,8 @@ impl HttpClient {
         attempt.into_value(outcome)
     }
 
-    /// Returns the `Retry-After` of the last [`Self::query`], as [`Attempt::retry_after`] does for a
-    /// poll.
+    /// Returns the `Retry-After` of the last [`Self::query`], as [`Attempt::retry_after`] does for
+    /// a poll.
     #[must_use]
     pub fn query_retry_after(&self) -> Option<Duration> {
         self.query_retry_after

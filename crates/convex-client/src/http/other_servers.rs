@@ -35,7 +35,8 @@ pub fn http_client_for(
     client(options, timeout, first_hop.port_or_known_default(), None)
 }
 
-/// Creates an HTTP client whose requests all go over the Unix socket at `path`, whatever their host.
+/// Creates an HTTP client whose requests all go over the Unix socket at `path`, whatever their
+/// host.
 ///
 /// # Errors
 /// An option is not usable; the error names it.

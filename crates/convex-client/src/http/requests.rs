@@ -53,8 +53,8 @@ pub(super) async fn on<T>(
             (result, is_idle)
         });
         poll_fn(|context| {
-            // An error of the connection reaches the request that waits for it. A request that is not
-            // sent yet notices the end only when the connection is dropped.
+            // An error of the connection reaches the request that waits for it. A request that is
+            // not sent yet notices the end only when the connection is dropped.
             connection.take_if(|connection| Pin::new(connection).poll(context).is_ready());
             exchange.as_mut().poll(context)
         })

@@ -11,9 +11,10 @@ use crate::query::QueryError;
 
 use super::TcpClient;
 
-/// Number of cells in one request, fewer than peers allow: the largest cells of a belief, nodes of an
-/// Index and vectors of transactions, have up to 2.6 kB, and a reply of so many of them still fits the
-/// default of [`ClientOptions::max_response_bytes`](crate::ClientOptions::max_response_bytes).
+/// Number of cells in one request, fewer than peers allow: the largest cells of a belief, nodes of
+/// an Index and vectors of transactions, have up to 2.6 kB, and a reply of so many of them still
+/// fits the default of
+/// [`ClientOptions::max_response_bytes`](crate::ClientOptions::max_response_bytes).
 const CELLS_PER_REQUEST: usize = 100;
 
 const _: () = assert!(CELLS_PER_REQUEST <= MAX_REQUESTED_CELLS);

@@ -12,10 +12,10 @@
 //! - **seen**: the sequence number of the account at another peer has reached that of the
 //!   transaction ([`AccountState::has_executed`]).
 //!
-//! # What is safe
+//! # Safety of repetition
 //!
-//! A sequence number is used once, so signed bytes can be sent any number of times, to any number of
-//! peers: they are executed at most once. A new transaction is safe if it has the next sequence
+//! A sequence number is used once, so signed bytes can be sent any number of times, to any number
+//! of peers: they are executed at most once. A new transaction is safe if it has the next sequence
 //! number, because it can then only replace the earlier one, never follow it.
 
 mod account;

@@ -66,8 +66,8 @@ pub enum SubmitError {
 }
 
 impl SubmitError {
-    /// Returns the reason; none if the peer could not be asked, or closed the connection, which says
-    /// nothing about transactions.
+    /// Returns the reason; none if the peer could not be asked, or closed the connection, which
+    /// says nothing about transactions.
     #[must_use]
     pub fn reason(&self) -> Option<TransactionFailure> {
         match self {
@@ -78,8 +78,8 @@ impl SubmitError {
     }
 
     /// Returns whether the peer may have read the transaction. If so, it may be executed now or
-    /// later, whatever the peer answers: one that was executed before is refused with `:SEQUENCE`, and
-    /// one that fails in its block has used its sequence number. Read the account to know.
+    /// later, whatever the peer answers: one that was executed before is refused with `:SEQUENCE`,
+    /// and one that fails in its block has used its sequence number. Read the account to know.
     #[must_use]
     pub const fn was_sent(&self) -> bool {
         !matches!(self, Self::NotSent(_))

@@ -1,5 +1,5 @@
-//! STATUS and globals of release 0.8.17. No such peer could be captured: the vectors are made from a
-//! description.
+//! STATUS and globals of release 0.8.17. No such peer could be captured: the vectors are made from
+//! a description.
 
 use cad3::{Cell, Hash, Limits, decode_message, encode};
 use convex_client::{OrderPoints, PollAnswer, ProtocolState, StatePair, Status};

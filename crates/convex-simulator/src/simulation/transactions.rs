@@ -16,7 +16,8 @@ use crate::submit::executed_result;
 const RESULT_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Simulation {
-    /// Sends a transaction to `peer` as [`TcpClient::submit`](convex_client::TcpClient::submit) does.
+    /// Sends a transaction to `peer` as [`TcpClient::submit`](convex_client::TcpClient::submit)
+    /// does.
     ///
     /// # Errors
     /// The peer refuses the transaction, or a fault prevents its result within the timeout.

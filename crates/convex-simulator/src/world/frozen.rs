@@ -23,8 +23,8 @@ impl Frozen {
 }
 
 impl World {
-    /// Returns where `peer` freezes with these faults; none while no block has been made at which it
-    /// does.
+    /// Returns where `peer` freezes with these faults; none while no block has been made at which
+    /// it does.
     pub(super) fn frozen(&self, peer: usize, faults: &ActiveFaults) -> Option<Frozen> {
         let upgrades = self.script.upgrades();
         let lacking = (!upgrades.is_empty()).then(|| {

@@ -13,8 +13,8 @@ use super::{LEVEL_DELAYS_MS, Position, World, order_key, to_i64};
 const MAX_PEERS_WITH_BELIEFS: usize = 256;
 
 impl World {
-    /// Returns the orders in the belief of `peer` at `now`, its own among them; none if the network is
-    /// too large.
+    /// Returns the orders in the belief of `peer` at `now`, its own among them; none if the network
+    /// is too large.
     pub(super) fn heard(&self, peer: usize, now: Duration) -> Option<Vec<OrderId>> {
         if self.served > MAX_PEERS_WITH_BELIEFS {
             return None;

@@ -63,8 +63,8 @@ impl World {
         State::new(accounts, &self.keys, by_key, entries, &globals, similar)
     }
 
-    /// Returns a peer's entry in the registry, if it has one, after `block`, which was made at `timestamp`, with
-    /// the stake faults that are active at `faults_at`.
+    /// Returns a peer's entry in the registry, if it has one, after `block`, which was made at
+    /// `timestamp`, with the stake faults that are active at `faults_at`.
     pub(super) fn entry(
         &self,
         peer: usize,

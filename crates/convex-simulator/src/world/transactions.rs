@@ -115,8 +115,8 @@ fn charge(
 }
 
 impl World {
-    /// Lets `peer` accept a transaction at `now`. It is executed at once, or when the peer can make a
-    /// block.
+    /// Lets `peer` accept a transaction at `now`. It is executed at once, or when the peer can make
+    /// a block.
     pub(crate) fn submit(
         &mut self,
         peer: usize,

@@ -64,7 +64,7 @@ impl From<Severity> for Level {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::alerting::delivery) struct Content {
     pub(in crate::alerting::delivery) level: Level,
-    /// What is wrong with which peer, network or agent: one line.
+    /// The problem, and of which peer, network or agent: one line.
     pub(in crate::alerting::delivery) title: String,
     /// Why it ended, if nothing shows that the cause is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub(in crate::alerting::delivery) struct Content {
 pub(in crate::alerting::delivery) struct AlertText {
     pub(in crate::alerting::delivery) level: Level,
     pub(in crate::alerting::delivery) name: String,
-    /// What is wrong with which peer, network or agent: one line.
+    /// The problem, and of which peer, network or agent: one line.
     pub(in crate::alerting::delivery) title: String,
     /// Since when, the figures, who sees it, what is at risk, and the first step.
     pub(in crate::alerting::delivery) description: String,

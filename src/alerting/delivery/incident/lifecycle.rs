@@ -135,8 +135,8 @@ impl Incident {
         }
     }
 
-    /// Takes out alerts that are no longer `tracked`: nothing is known of their ends, as after a long
-    /// stop of the agent.
+    /// Takes out alerts that are no longer `tracked`: nothing is known of their ends, as after a
+    /// long stop of the agent.
     pub(super) fn forget_vanished(&mut self, tracked: &BTreeSet<SentAlert>) {
         if self.is_open() {
             self.leave(|member| !tracked.contains(member));
@@ -202,8 +202,8 @@ impl Incident {
         style: Style,
         step: Step<'_>,
     ) -> Option<Notice> {
-        let lately = |at: Instant| step.now.saturating_duration_since(at) < EDIT_INTERVAL;
-        let waits = self.edited.is_some_and(lately) || style == Style::Pages;
+        let is_recent = |at: Instant| step.now.saturating_duration_since(at) < EDIT_INTERVAL;
+        let waits = self.edited.is_some_and(is_recent) || style == Style::Pages;
         if style == Style::Messages || firing.is_empty() || (waits && !touched) {
             return None;
         }

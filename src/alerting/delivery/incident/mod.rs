@@ -37,7 +37,7 @@ pub(super) enum Style {
 /// What a step of time and a change of alerts bring.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'a> {
-    /// All alerts that fire or ended lately.
+    /// All alerts that fire or ended recently.
     pub(super) alerts: &'a [&'a Alert],
     pub(super) context: &'a MessageContext,
     /// Describes the present state of the subject of an alert.

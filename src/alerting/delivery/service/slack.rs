@@ -2,8 +2,8 @@
 //!
 //! `chat.postMessage` answers with the channel and the time of the message, which identify it for
 //! `chat.update` and as `thread_ts` of a reply. Errors of the Web API come with status 200 and
-//! `"ok": false`. A channel takes a message per second; 429 has `Retry-After`. In all texts `&`, `<`
-//! and `>` are escaped, which also makes mentions (`<!channel>`, `<@U…>`) plain text.
+//! `"ok": false`. A channel takes a message per second; 429 has `Retry-After`. In all texts `&`,
+//! `<` and `>` are escaped, which also makes mentions (`<!channel>`, `<@U…>`) plain text.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! The Bot API of Telegram.
 //!
-//! A message has 1 to 4,096 characters after its HTML is read. `sendMessage` answers with its id, by
-//! which `editMessageText` changes it; an edit that changes nothing is refused with 400 "message is
-//! not modified". A chat takes a message per second and a group 20 per minute; 429 says in
+//! A message has 1 to 4,096 characters after its HTML is read. `sendMessage` answers with its id,
+//! by which `editMessageText` changes it; an edit that changes nothing is refused with 400 "message
+//! is not modified". A chat takes a message per second and a group 20 per minute; 429 says in
 //! `parameters.retry_after` how long to wait.
 
 use http::StatusCode;

@@ -2,9 +2,9 @@
 
 use super::{Net, key, name};
 
-/// Orders as points and the branch of each peer, minute by minute, and what is found in the end: the
-/// histories with the heaviest first, a star at the majority, the first block of each fork, and who
-/// could not be compared.
+/// Orders as points and the branch of each peer, minute by minute, and what is found in the end:
+/// the histories with the heaviest first, a star at the majority, the first block of each fork, and
+/// who could not be compared.
 ///
 /// `d=50:40:30@20`: d has 50 blocks, 40 with consensus, 30 final ones, and from the block 20 on its
 /// own. `x` after `@20` means blocks of x. A number is minutes, with fractions.

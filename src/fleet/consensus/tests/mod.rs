@@ -126,8 +126,8 @@ impl Order {
 }
 
 impl Net {
-    /// A network of peers with these stakes, such as `a25 b25`, in units of 1,000 CVM. A star marks a
-    /// peer that is not watched.
+    /// A network of peers with these stakes, such as `a25 b25`, in units of 1,000 CVM. A star marks
+    /// a peer that is not watched.
     fn new(peers: &str) -> Self {
         let mut net = Self {
             peers: BTreeMap::new(),

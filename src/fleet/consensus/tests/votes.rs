@@ -101,8 +101,8 @@ fn only_an_order_that_changed_proves_that_an_unwatched_peer_is_alive() {
     assert_eq!(changed(&net), "", "it may have been gone since");
 }
 
-/// Blocks up to `end`, of which so many are final, with a maker each in turn and its index as number
-/// of transactions, made a second apart.
+/// Blocks up to `end`, of which so many are final, with a maker each in turn and its index as
+/// number of transactions, made a second apart.
 fn blocks(range: std::ops::Range<u64>, finality: u64) -> BlocksFacts {
     let block = |index: u64| BlockFacts {
         index,

@@ -15,7 +15,8 @@ use crate::web::api::Api;
 use crate::web::api::conditional::json;
 use crate::web::api::problem::Problem;
 
-/// A time in which the network had as many different states and histories. Unknown values are absent.
+/// A time in which the network had as many different states and histories. Unknown values are
+/// absent.
 #[derive(Debug, Serialize, ToSchema)]
 struct AgreementReport {
     /// When it was first found so, seconds since the epoch.

@@ -16,7 +16,7 @@ use crate::web::peer_names::PeerNames;
 
 use super::production::ProductionReport;
 
-/// What the signed orders and the beliefs of the peers say, as far as they were read lately.
+/// What the signed orders and the beliefs of the peers say, as far as they were read recently.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ConsensusReport<'a> {
     /// What came of the last walk of each watched peer, ordered by name.
@@ -31,12 +31,12 @@ pub(super) struct ConsensusReport<'a> {
     /// The first block after the head; the head itself if no order has a later block.
     #[serde(skip_serializing_if = "Option::is_none")]
     deciding_block: Option<ExactInteger>,
-    /// Absent if no two orders were compared lately.
+    /// Absent if no two orders were compared recently.
     #[serde(skip_serializing_if = "Option::is_none")]
     histories: Option<HistoriesReport<'a>>,
-    /// Who hears whom: a row for each peer whose belief was read lately.
+    /// Who hears whom: a row for each peer whose belief was read recently.
     hearing: Vec<HearingReport<'a>>,
-    /// Who makes the blocks; absent if none were read lately.
+    /// Who makes the blocks; absent if none were read recently.
     #[serde(skip_serializing_if = "Option::is_none")]
     production: Option<ProductionReport<'a>>,
 }

@@ -26,8 +26,8 @@ pub(super) struct ProductionReport<'a> {
     blocks_made: BTreeMap<String, u64>,
     /// Final blocks that were made faster than they are read since the agent started.
     unread_blocks: u64,
-    /// Time from the date of a block until its maker had it final, by the clock of the maker: of the
-    /// last block whose maker's order shows it.
+    /// Time from the date of a block until its maker had it final, by the clock of the maker: of
+    /// the last block whose maker's order shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     finality_seconds: Option<f64>,
 }

@@ -15,8 +15,8 @@ pub(super) struct ProtocolReport {
     version: ExactInteger,
     /// The upgrades that are scheduled, the next one first; at most 16.
     pending: Vec<UpgradeReport>,
-    /// Whether the time of the next upgrade has come, and peers with more than half of the stake that
-    /// can execute it stand still as well.
+    /// Whether the time of the next upgrade has come, and peers with more than half of the stake
+    /// that can execute it stand still as well.
     failed: bool,
     /// Keys of registered peers whose own stake went missing shortly before an upgrade.
     withdrawn: Vec<String>,

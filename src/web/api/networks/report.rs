@@ -23,7 +23,8 @@ use super::vantages::ConclusionReport;
 pub(super) struct NetworkReport<'a> {
     name: &'a str,
     order_state: OrderState,
-    /// The highest block that is final for enough stake; absent while the registered stake is unknown.
+    /// The highest block that is final for enough stake; absent while the registered stake is
+    /// unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     head_block: Option<ExactInteger>,
     /// When a finality point was last seen to advance, seconds since the epoch.
@@ -34,7 +35,7 @@ pub(super) struct NetworkReport<'a> {
     head_basis: Option<HeadBasis>,
     compared: ComparedReport,
     /// Number of distinct states at one block among the peers with a vote; 1 if those that were
-    /// compared agree; absent while nothing was compared lately.
+    /// compared agree; absent while nothing was compared recently.
     #[serde(skip_serializing_if = "Option::is_none")]
     state_groups: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,8 +44,8 @@ pub(super) struct NetworkReport<'a> {
     /// state has more than half of it; absent while that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     split: Option<bool>,
-    /// Whether all polled peers show one genesis hash that is not the network's; absent while that is
-    /// not known.
+    /// Whether all polled peers show one genesis hash that is not the network's; absent while that
+    /// is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     reset: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

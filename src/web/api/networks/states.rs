@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::fleet::peer_json::ExactInteger;
 use crate::fleet::{NetworkReset, NetworkVerdict, Snapshot, StateDifference};
 
-/// How much was compared lately: which peers showed a block that another one showed too.
+/// How much was compared recently: which peers showed a block that another one showed too.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ComparedReport {
     /// Number of peers that answer.
@@ -20,7 +20,8 @@ pub(super) struct ComparedReport {
     /// When a peer was last compared, seconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<f64>,
-    /// Whether blocks are made and several peers answer, but nothing was compared for ten intervals.
+    /// Whether blocks are made and several peers answer, but nothing was compared for ten
+    /// intervals.
     nothing_for_long: bool,
 }
 

@@ -22,7 +22,8 @@ pub(super) struct ConclusionReport {
 pub(super) struct NetworkVantageReport<'a> {
     /// What the configuration calls the agent.
     vantage: &'a str,
-    /// When its opinion was asked for, seconds since the epoch: the ages in `opinion` were right then.
+    /// When its opinion was asked for, seconds since the epoch: the ages in `opinion` were right
+    /// then.
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<f64>,
     /// Absent without a recent one.

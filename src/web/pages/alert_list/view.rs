@@ -46,7 +46,7 @@ pub(super) struct AlertView {
     pub(super) state: Option<AlertState>,
     /// Page number, from 0.
     pub(super) page: usize,
-    /// What is wrong with the address.
+    /// Problem of the address.
     pub(super) errors: Vec<String>,
 }
 

@@ -24,7 +24,7 @@ pub(super) struct EventView {
     pub(super) change: Option<Change>,
     /// The page begins with the event before the one with this id.
     pub(super) before: Option<u64>,
-    /// What is wrong with the address.
+    /// Problem of the address.
     pub(super) errors: Vec<String>,
 }
 

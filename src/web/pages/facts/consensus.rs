@@ -1,4 +1,5 @@
-//! What orders and beliefs say about the peer: what it hears, who hears it, its history, its blocks.
+//! What orders and beliefs say about the peer: what it hears, who hears it, its history, its
+//! blocks.
 
 use crate::fleet::{ConsensusVerdict, Fork, ForkedBlock, Heard, PeerConsensus};
 use crate::web::pages::format::{Markup, count, number, percent, sanitize};

@@ -1,5 +1,5 @@
-//! How many different states and histories there were over the last day and the last month, and each
-//! time that there were several, with the first block that differed.
+//! How many different states and histories there were over the last day and the last month, and
+//! each time that there were several, with the first block that differed.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ const MAX_DIFFERENCES: usize = 20;
 /// Width of a bar, which is stretched to the place that it has.
 const BAR_WIDTH: f64 = 480.0;
 
-/// What is drawn at least, so that a short difference is seen.
+/// Smallest width that is drawn, so that a short difference is seen.
 const LEAST_WIDTH: f64 = 1.5;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -35,7 +35,7 @@ pub(super) struct AgreementSection {
     more: usize,
 }
 
-/// What is counted: states or histories.
+/// A counted kind: states or histories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     States,

@@ -24,7 +24,7 @@ struct CanaryView {
     account: u64,
     interval: String,
     rows: Vec<PeerRow>,
-    /// What is wrong with the account or its coins.
+    /// Problem of the account or its coins.
     problems: Vec<&'static str>,
     has_unknown_control: bool,
     /// Why nothing was sent the last time, and when.

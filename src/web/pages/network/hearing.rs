@@ -36,7 +36,8 @@ pub(super) struct HearingSection<'a> {
     large: Option<LargeMatrix>,
 }
 
-/// The matrix of too many peers for a table: a picture of all, and the rows of those that lack orders.
+/// The matrix of too many peers for a table: a picture of all, and the rows of those that lack
+/// orders.
 struct LargeMatrix {
     picture: Markup,
     rows: usize,

@@ -16,7 +16,7 @@ const MAX_PEERS: usize = 24;
 #[template(path = "pages/histories.html")]
 pub(super) struct HistoriesSection<'a> {
     prefix: &'a str,
-    /// None if no two orders were compared lately.
+    /// None if no two orders were compared recently.
     histories: Option<HistoriesView>,
 }
 

@@ -1,5 +1,5 @@
-//! The matrix of a large network as a picture: a small square for each pair of peers that is not as it
-//! should be.
+//! The matrix of a large network as a picture: a small square for each pair of peers that is not as
+//! it should be.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +43,8 @@ impl Class {
     }
 }
 
-/// Draws a row for each of `rows` and a column for each of `columns`. What should be there and is not
-/// stands out; what a peer hears is the background.
+/// Draws a row for each of `rows` and a column for each of `columns`. What should be there and is
+/// not stands out; what a peer hears is the background.
 pub(super) fn draw(rows: &[&Hearing], columns: &[Hash]) -> Markup {
     let mut paths: BTreeMap<Class, String> = BTreeMap::new();
     let mut known = String::new();

@@ -1,4 +1,5 @@
-//! The last blocks: who made them, when, with how many transactions, and whether the next one waits.
+//! The last blocks: who made them, when, with how many transactions, and whether the next one
+//! waits.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ const MAX_MAKERS: usize = 24;
 #[template(path = "pages/production.html")]
 pub(super) struct ProductionSection<'a> {
     prefix: &'a str,
-    /// None if no blocks were read lately.
+    /// None if no blocks were read recently.
     production: Option<ProductionView>,
     rate: Option<RateView>,
 }

@@ -1,5 +1,5 @@
-//! The registered peers, watched or not, the one with the most stake first: stake, weight and decay,
-//! and how far the order of each is.
+//! The registered peers, watched or not, the one with the most stake first: stake, weight and
+//! decay, and how far the order of each is.
 
 use askama::Template;
 

@@ -1,5 +1,5 @@
-//! The version of the protocol, and the upgrades that are scheduled: when each takes effect, and who
-//! can execute it.
+//! The version of the protocol, and the upgrades that are scheduled: when each takes effect, and
+//! who can execute it.
 
 use askama::Template;
 use convex_client::chain::economics::CONSENSUS_THRESHOLD;

@@ -42,7 +42,7 @@ pub(super) struct HistoryPanel {
     pub(super) events: Vec<EventLine>,
     /// Whether there are more events than listed.
     pub(super) has_more_events: bool,
-    /// What is wrong with the address, or why the history could not be read.
+    /// Problem of the address, or reason why the history could not be read.
     pub(super) error: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Row {
     pub(super) cells: Vec<Option<(String, f64)>>,
 }
 
-/// What is charted: samples on a time axis.
+/// A chart: samples on a time axis.
 struct Charted {
     from: SystemTime,
     to: SystemTime,

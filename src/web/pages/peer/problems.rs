@@ -1,4 +1,4 @@
-//! What is wrong with a peer and what to do about it: its conditions, each with the runbook that
+//! Problems of a peer and their remedies: its conditions, each with the runbook that
 //! has the names of the peer filled in.
 
 use askama::Template;
@@ -67,8 +67,8 @@ impl<'a> Problems<'a> {
     }
 }
 
-/// Returns the conditions of a peer. A down peer always has one that says so: after a restart of the
-/// agent its conditions are not known yet.
+/// Returns the conditions of a peer. A down peer always has one that says so: after a restart of
+/// the agent its conditions are not known yet.
 fn links(record: &PeerRecord, times: TimeFormat) -> Vec<ConditionLink> {
     let mut links = condition_links(record, times);
     let explains_down = |link: &ConditionLink| OF_DOWN_PEERS.contains(&link.alert);

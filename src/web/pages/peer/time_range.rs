@@ -22,7 +22,7 @@ const SPANS: [(&str, Duration); 5] = [
     ("90d", LONGEST),
 ];
 
-/// What is charted.
+/// The charted times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimeRange {
     /// Each of the last polls.

@@ -8,12 +8,12 @@ use super::Watch;
 use crate::network::{Network, Options};
 use crate::{TIMEOUT, is, of};
 
-/// Stake of the peer that is registered while it is watched, in copper: more than a third of what the
-/// others have, so that one who had to hold its order and did not would be isolated.
+/// Stake of the peer that is registered while it is watched, in copper: more than a third of what
+/// the others have, so that one who had to hold its order and did not would be isolated.
 const STAKE: &str = "90000000000000";
 
-/// Walks that are enough to accuse somebody: an order is expected a minute after it was seen, and is
-/// missing twice, half a minute apart.
+/// Walks that are enough to accuse somebody: an order is expected a minute after it was seen, and
+/// is missing twice, half a minute apart.
 const ENOUGH: usize = 11;
 
 /// Walks between two events.
@@ -113,9 +113,9 @@ async fn register(network: &mut Network, index: usize) {
 
 /// Makes blocks until all peers are up and the first was walked so often, or somebody is accused.
 ///
-/// The peers that have just started make none: one that makes a block while it catches up could get a
-/// history of its own. And none are made while a peer ends: released peers that wait for its data can
-/// die of it inside.
+/// The peers that have just started make none: one that makes a block while it catches up could get
+/// a history of its own. And none are made while a peer ends: released peers that wait for its data
+/// can die of it inside.
 async fn blocks_and_walks(network: &mut Network, watch: &Watch, count: usize) {
     let deadline = Instant::now() + TIMEOUT;
     let mut walks = watch.walk_times(0).await;

@@ -47,8 +47,8 @@ async fn a_real_peer_whose_final_blocks_the_others_replaced_is_forked() {
     assert_eq!(accused, [("peer-3", "forked")]);
 }
 
-/// Starts four peers, of which the last is frozen while the others go on from older stores, past all
-/// that it has.
+/// Starts four peers, of which the last is frozen while the others go on from older stores, past
+/// all that it has.
 async fn a_forked_network() -> Network {
     let options = Options {
         no_url: true,

@@ -7,8 +7,8 @@ use crate::network::{Options, RealPeer};
 use crate::prometheus::Prometheus;
 use crate::{is, of};
 
-/// Starts four peers in one process, each of which has made a block: the weight of one that has made
-/// none is next to nothing.
+/// Starts four peers in one process, each of which has made a block: the weight of one that has
+/// made none is next to nothing.
 async fn four_peers() -> RealPeer {
     let options = Options {
         no_url: true,

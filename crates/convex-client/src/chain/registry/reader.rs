@@ -14,10 +14,10 @@ use super::{Coverage, RegisteredPeer, Registry, Totals};
 /// only totals and the watched peers are read.
 pub const MAX_PEERS: usize = 100_000;
 
-/// Number of peers in one page of rows. A row costs about 1,100 juice and usually 100 bytes, so that
-/// a page takes less than half of a peer's limit of 10,000,000 juice (PEER-PROTOCOL, section 3.2)
-/// and of the default limit of the size of a reply. The fewer pages, the likelier all are of one
-/// state.
+/// Number of peers in one page of rows. A row costs about 1,100 juice and usually 100 bytes, so
+/// that a page takes less than half of a peer's limit of 10,000,000 juice (PEER-PROTOCOL, section
+/// 3.2) and of the default limit of the size of a reply. The fewer pages, the likelier all are of
+/// one state.
 const ROWS: usize = 4000;
 
 /// Number of peers in one page of sums. A peer without a block costs about 340 juice, one with a
@@ -40,8 +40,8 @@ const MAX_ANSWERS: u32 = 400;
 const MAX_BALANCES: usize = 1000;
 
 /// Reads the registry of peers with several queries, page by page, all of one state. If blocks are
-/// made faster than pages are read, or if the registry is too large, it reads totals and the watched
-/// peers instead.
+/// made faster than pages are read, or if the registry is too large, it reads totals and the
+/// watched peers instead.
 ///
 /// ```no_run
 /// # use convex_client::TcpClient;
@@ -89,7 +89,7 @@ enum Step {
     Done,
 }
 
-/// Reason why an answer cannot be used. What was read before is kept, and the same query can be
+/// Reason why an answer cannot be used. Earlier pages are kept, and the same query can be
 /// sent to another peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegistryError {

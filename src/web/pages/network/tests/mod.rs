@@ -208,10 +208,10 @@ fn what_was_not_read_is_no_agreement() {
     });
     for (id, expected) in [
         ("verdict", "<dt>Histories</dt><dd>not compared</dd>"),
-        ("histories", "No two signed orders were compared lately."),
-        ("votes", "No signed order was read lately."),
-        ("hearing", "No belief was read lately."),
-        ("production", "No blocks were read lately."),
+        ("histories", "No two signed orders were compared recently."),
+        ("votes", "No signed order was read recently."),
+        ("hearing", "No belief was read recently."),
+        ("production", "No blocks were read recently."),
         ("walks", "None yet."),
         ("agreement", "Nothing was compared yet."),
         ("compared", "0 of 0 answering peers"),
