@@ -164,8 +164,10 @@ impl Network {
     /// Ends a peer but for its open connections. If it happens to close that of the agent too, the
     /// peer is gone and not half dead: then it is started again, and this returns false.
     pub(crate) async fn half_kill(&mut self, index: usize, prometheus: &Prometheus) -> bool {
-        self.peers[index].command("close 0").await;
+        // It may still be down from before: one good poll does not end that.
         let is_down = super::of("convex_peer_health", index, ",state=\"down\"");
+        prometheus.wait_for(&is_down, |down| down == 0.0).await;
+        self.peers[index].command("close 0").await;
         prometheus.wait_for(&is_down, |down| down == 1.0).await;
         let hangs = super::of("convex_peer_condition", index, ",condition=\"query_hangs\"");
         let hangs = format!("sum({hangs}) or vector(0)");
