@@ -338,9 +338,9 @@ impl Rig {
 /// Starts a network on ports that nothing else uses while this program runs: the kernel could give
 /// the port of a peer that is down to a peer of another rehearsal.
 async fn start_network(options: &Options) -> Result<Network, StartError> {
-    /// Below the ports that the kernel assigns.
-    static NEXT: AtomicU16 = AtomicU16::new(20_000);
-    const END: u16 = 30_000;
+    /// Below the ports that the kernel assigns, and those that the end-to-end tests use.
+    static NEXT: AtomicU16 = AtomicU16::new(10_000);
+    const END: u16 = 20_000;
     let ports = u16::try_from(2 * options.peers).unwrap_or(u16::MAX);
     loop {
         let first = NEXT.fetch_add(ports, Ordering::Relaxed);
