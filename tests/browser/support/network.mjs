@@ -27,10 +27,11 @@ export async function until(what, found, patienceMs = PATIENCE_MS) {
   throw new Error(`${what} does not happen within ${patienceMs} ms`)
 }
 
-/** The first of `count` ports in a row that are free, outside of those that the system gives by itself. */
+/** The first of `count` ports in a row that are free, outside of those that the system gives by itself and
+ *  those of the end-to-end tests and rehearsals. */
 async function freePorts(count) {
   for (;;) {
-    const first = 10_000 + Math.floor(Math.random() * 18_000)
+    const first = 26_000 + Math.floor(Math.random() * 6_000)
     const held = []
     try {
       for (let port = first; port < first + count; port++) {
