@@ -294,9 +294,9 @@ async fn a_network_with_delegated_stake() -> Network {
         if network.agrees().await {
             return network;
         }
-        eprintln!("the real peers have diverged; starting others");
+        eprintln!("the real peers have diverged or lost a thread; starting others");
     }
-    panic!("the real peers diverged in five networks");
+    panic!("the real peers diverged or lost a thread in five networks");
 }
 
 async fn a_working_network(network: &Network, prometheus: &Prometheus) {

@@ -61,18 +61,18 @@ impl Network {
     /// remedy is a new network.
     pub(crate) async fn start(peers: usize) -> Self {
         for _ in 0..5 {
-            let network = Self::launch(peers).await;
+            let mut network = Self::launch(peers).await;
             if network.agrees().await {
                 return network;
             }
-            eprintln!("the real peers have different states at one block; starting others");
+            eprintln!("the real peers have diverged or lost a thread; starting others");
         }
-        panic!("the real peers have different states in five networks");
+        panic!("the real peers diverged or lost a thread in five networks");
     }
 
     /// Waits until all peers are in the same state, after their first transactions. Returns false
-    /// if they have different states at the same block.
-    pub(crate) async fn agrees(&self) -> bool {
+    /// if they have different states at the same block, or if a peer lost a thread.
+    pub(crate) async fn agrees(&mut self) -> bool {
         const STATE: &str = "[(nth (:globals *state*) 5) (str (hash (encoding *state*)))]";
         const URLS: &str = "(reduce (fn [n p] (if (:url (:metadata p)) (inc n) n)) 0 \
                             (values (:peers *state*)))";
@@ -88,6 +88,11 @@ impl Network {
             let is_registered = urls.as_u64() == u64::try_from(self.peers.len()).ok();
             if is_equal(0) && (is_registered || started.elapsed() > Duration::from_secs(60)) {
                 return true;
+            }
+            for peer in &mut self.peers {
+                if peer.attempt("well").await != "OK" {
+                    return false;
+                }
             }
             sleep(Duration::from_millis(500)).await;
         }
@@ -218,7 +223,7 @@ fn free_ports(count: usize) -> u16 {
     static CLAIMED: OnceLock<(TcpListener, u16)> = OnceLock::new();
     static USED: AtomicU16 = AtomicU16::new(1);
     let (_, block) = CLAIMED.get_or_init(|| {
-        (20_000..32_000)
+        (20_000..26_000)
             .step_by(usize::from(BLOCK))
             .find_map(|port| Some((TcpListener::bind(("127.0.0.1", port)).ok()?, port)))
             .expect("a block of ports that no other test uses")

@@ -88,6 +88,19 @@ impl Agent {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Returns the texts of a peer's events, a line each.
+    pub(crate) async fn events(&self, peer: &str) -> String {
+        let url = format!(
+            "http://{}/api/v1/events?peer={peer}&limit=1000",
+            self.address
+        );
+        let request = self.client.get(url).header("accept", "application/json");
+        let list = request.send().await.unwrap().text().await.unwrap();
+        let events: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let text = |event: &serde_json::Value| format!("  {}: {}\n", event["at"], event["message"]);
+        events.as_array().unwrap().iter().map(text).collect()
+    }
+
     /// Sends a POST and returns status and body.
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let mut request = self.client.post(format!("http://{}{path}", self.address));

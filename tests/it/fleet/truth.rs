@@ -350,12 +350,16 @@ fn difference(what: &str, found: &str, expected: &str) -> Option<String> {
 }
 
 /// Describes healthy peers that were degraded or down at any time.
-fn false_alarms(rows: &[Row], scrape: &Scrape) -> Vec<String> {
+async fn false_alarms(rows: &[Row], agent: &Agent) -> Vec<String> {
+    let scrape = Scrape::of(agent).await;
     let mut found = Vec::new();
     for (n, row) in rows.iter().enumerate() {
         for i in (1..=row.watch.watched()).filter(|i| !row.ill.contains(i)) {
-            let alarm = scrape.false_alarm(&n.to_string(), &format!("{n}.{i}"));
-            found.extend(alarm.map(|alarm| format!("{:?}: {alarm}", row.faults)));
+            let peer = format!("{n}.{i}");
+            if let Some(alarm) = scrape.false_alarm(&n.to_string(), &peer) {
+                let events = agent.events(&peer).await;
+                found.push(format!("{:?}: {alarm}\n{events}", row.faults));
+            }
         }
     }
     found
@@ -455,7 +459,7 @@ async fn check(rows: &[Row], pace: &Pace) {
     rows_settled(&agent, pace, rows).await;
     three_more_polls(&agent, pace).await;
     rows_settled(&agent, pace, rows).await;
-    let found = false_alarms(rows, &Scrape::of(&agent).await);
+    let found = false_alarms(rows, &agent).await;
     assert!(found.is_empty(), "{}", found.join("\n"));
     agent.stop().await;
 }
