@@ -122,8 +122,8 @@ impl OperatorActions {
         self.outbox.with_tracker(firing)
     }
 
-    /// Passes on what has changed: maintenance, firing and acknowledged alerts to the fleet, events
-    /// to whoever records them.
+    /// Publishes changes: maintenance, firing and acknowledged alerts to the fleet, events to the
+    /// recorder.
     pub(in crate::alerting) fn publish(&self) {
         let windows = self.active().into_iter().filter_map(maintenance_window);
         self.fleet.set_maintenance(windows.collect());

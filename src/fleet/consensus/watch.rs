@@ -176,8 +176,8 @@ impl ConsensusWatch {
     }
 
     /// Returns the keys of the registered peers that signed another order than before within the
-    /// time for which orders count: they are alive, whoever watches them.
-    pub(in crate::fleet) fn changed_lately(&self, now: Instant) -> impl Iterator<Item = Hash> {
+    /// time for which orders count: they are alive, watched or not.
+    pub(in crate::fleet) fn changed_recently(&self, now: Instant) -> impl Iterator<Item = Hash> {
         let current = self.seen.current(now);
         current.filter_map(move |seen| {
             let counts_for = seen.until.saturating_duration_since(seen.read);

@@ -148,7 +148,7 @@ impl NetworkWatch {
     /// Adds what signed orders prove about the stake of registered peers that are not watched.
     pub(super) fn classify_unwatched(&self, classes: &mut HashMap<Hash, StakeClass>, now: Instant) {
         let known = classes_of_histories(&self.consensus.verdict);
-        for key in self.consensus.watch.changed_lately(now) {
+        for key in self.consensus.watch.changed_recently(now) {
             if let Some(class) = known.get(&key) {
                 classes.entry(key).or_insert(*class);
             }

@@ -1,4 +1,4 @@
-//! Takes from the agent what its status page shows. What was not chosen stays behind here: the
+//! Collects the content of the status page from the agent. Nothing else leaves this module: the
 //! result has public names, words of closed sets, times and numbers.
 
 use std::collections::{BTreeMap, HashMap};

@@ -87,7 +87,7 @@ fn votes_are_of_registered_peers_whether_watched_or_not_and_become_too_old() {
 fn only_an_order_that_changed_proves_that_an_unwatched_peer_is_alive() {
     let mut net = Net::new("a40 b30* c30*");
     let changed = |net: &Net| {
-        let changed = net.watch.changed_lately(net.now());
+        let changed = net.watch.changed_recently(net.now());
         changed.map(|key| name(&key)).collect::<String>()
     };
     net.round();

@@ -1,6 +1,6 @@
 //! The page of one network: its verdict, its upgrades, its registered peers, its states and
 //! histories now and over time, how peers vote, who hears whom, what its canary found, who makes
-//! the blocks, and what was compared and read.
+//! the blocks, and the latest comparisons and readings.
 
 mod agreement;
 mod canary;
