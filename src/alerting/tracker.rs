@@ -108,7 +108,7 @@ struct TrackedAlert {
     good_polls: Option<u64>,
     /// What it reports now, for a rule that reports several things.
     causes: BTreeSet<&'static str>,
-    /// State of the subject recently, and when that was.
+    /// The latest known state of the subject, and when it was seen.
     present: Option<(Instant, String)>,
     alert: Alert,
 }

@@ -90,7 +90,7 @@ impl Network {
                 return true;
             }
             for peer in &mut self.peers {
-                if peer.attempt("well").await != "OK" {
+                if !peer.is_well().await {
                     return false;
                 }
             }
@@ -158,7 +158,7 @@ impl Network {
             let is_late = answer.starts_with("ERROR :TIMEOUT") && Instant::now() < deadline;
             assert!(is_late, "{code}: {answer}");
             for peer in 0..self.peers.len() {
-                if self.peers[peer].attempt("well").await != "OK" {
+                if !self.peers[peer].is_well().await {
                     self.peers[peer].end().await;
                     self.restart(peer).await;
                 }
@@ -336,6 +336,11 @@ impl RealPeer {
             .expect(command)
             .unwrap()
             .expect("the peer ended")
+    }
+
+    /// Returns whether all threads of the peer run.
+    async fn is_well(&mut self) -> bool {
+        self.attempt("well").await == "OK"
     }
 
     /// Sends a signal, given as an option of `kill`.

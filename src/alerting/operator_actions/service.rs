@@ -123,7 +123,7 @@ impl OperatorActions {
     }
 
     /// Publishes changes: maintenance, firing and acknowledged alerts to the fleet, events to the
-    /// recorder.
+    /// event log.
     pub(in crate::alerting) fn publish(&self) {
         let windows = self.active().into_iter().filter_map(maintenance_window);
         self.fleet.set_maintenance(windows.collect());

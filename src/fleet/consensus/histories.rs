@@ -75,7 +75,7 @@ impl HistoryWatch {
         self.replace(&grouping, &orders, comparisons, stakes);
     }
 
-    /// Forgets what was not read recently.
+    /// Removes outdated entries.
     fn forget(&mut self, now: Instant) {
         for group in &mut self.groups {
             group.peers.retain(|_, until| *until > now);
