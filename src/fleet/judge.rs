@@ -109,7 +109,7 @@ impl Fleet {
             let record = &state.record;
             // Only a new state can be behind by another number of blocks.
             let lag = match record.final_block(now) {
-                Some(block) if found_state => judgement.lag(slot.id, block, now),
+                Some((block, asked)) if found_state => judgement.lag(slot.id, block, asked),
                 _ => record.last_lag(),
             };
             let verdict = watch.verdict_on(slot.id);
@@ -173,7 +173,13 @@ mod tests {
         let endpoint =
             EndpointObservation::new(Transport::Tcp, (now, now), Attempt::default(), Err(failure));
         let endpoints = vec![endpoint];
-        fleet.record(&fleet.slots()[0], &Observation { endpoints });
+        fleet.record(
+            &fleet.slots()[0],
+            &Observation {
+                asked: Instant::now(),
+                endpoints,
+            },
+        );
     }
 
     /// A peer that answers its query with an error; its status has `state` from release 0.8.17 on.
@@ -210,7 +216,10 @@ mod tests {
         let now = SystemTime::now();
         let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, Ok(took));
         let endpoints = vec![endpoint];
-        Observation { endpoints }
+        Observation {
+            asked: Instant::now(),
+            endpoints,
+        }
     }
 
     #[test]

@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime};
 
 use convex_client::{Attempt, Transport};
+use tokio::time::Instant;
 
 use crate::failure::{Failure, Reason};
 
 /// Result of one poll of a peer.
 #[derive(Clone, Debug)]
 pub struct Observation {
+    /// When the peer was asked. The answers show it as it was then or later, but maybe not as it was
+    /// when the last of them arrived.
+    pub asked: Instant,
     /// One per configured endpoint, in the same order.
     pub endpoints: Vec<EndpointObservation>,
 }

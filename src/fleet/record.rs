@@ -50,8 +50,8 @@ impl Fleet {
         let found = record.polled_state(observation);
         if found.is_some() {
             let reached = record.final_block(now);
-            let lag = reached.and_then(|block| network.lag(slot.id, block, now));
-            record.record_lag(lag, now);
+            let lag = reached.and_then(|(block, asked)| network.lag(slot.id, block, asked));
+            record.record_lag(lag, observation.asked);
         }
         record.update_verdict(now, wall);
         if record.is_judged_down() {

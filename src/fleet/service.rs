@@ -274,7 +274,13 @@ mod tests {
         let now = SystemTime::now();
         let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
         let endpoints = vec![endpoint];
-        fleet.record(slot, &Observation { endpoints });
+        fleet.record(
+            slot,
+            &Observation {
+                asked: Instant::now(),
+                endpoints,
+            },
+        );
     }
 
     fn poll_all(fleet: &Fleet, letters: &str) {

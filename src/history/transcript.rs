@@ -224,6 +224,8 @@ mod tests {
         ClockSample, ErrorReply, FailureReason, OrderPoints, Phases, ProtocolState, Timed,
     };
 
+    use tokio::time::Instant;
+
     use super::*;
     use crate::failure::{Failure, Reason};
 
@@ -284,6 +286,7 @@ mod tests {
             failure: Some(failure.clone()),
         };
         Observation {
+            asked: Instant::now(),
             endpoints: Transport::ALL.map(probed).into(),
         }
     }

@@ -161,9 +161,9 @@ catalogue! {
     SUPPORTED_PROTOCOL = "convex_peer_supported_protocol_version", Gauge, Peer, Kept, ["peer", "network"],
         "Highest protocol version that the peer can execute, as it reports. 0 for releases before 0.8.7, which execute no upgrade, if the peer reports its release or has an interface from before 0.8.3. Absent if unknown.";
     LAG_BLOCKS = "convex_peer_lag_blocks", Gauge, Peer, Kept, ["peer", "network"],
-        "Blocks between the peer's last final one and the head of the network; absent if no other peer of the network answers, or the head is unknown.";
+        "Blocks between the peer's last final one and the head of the network at the time when the peer was asked; absent if no other peer of the network answers, or the head is unknown.";
     LAG_SECONDS = "convex_peer_lag_seconds", Gauge, Peer, Reduced("while `lagging` is active"), ["peer", "network"],
-        "Time since the oldest block that is not final at the peer was first seen final at the head; 0 at the head; absent together with convex_peer_lag_blocks.";
+        "How long the oldest block that is not final at the peer had been final at the head when the peer was asked; 0 at the head; absent together with convex_peer_lag_blocks.";
     ORDER_STATE = "convex_peer_order_state", Gauge, Peer, Kept, ["peer", "network", "state"],
         "State of the peer's order: 1 for the current one of unknown, receding, stalled, advancing and idle, else 0.";
     STATE_DIVERGED = "convex_peer_state_diverged", Gauge, Peer, Kept, ["peer", "network"],

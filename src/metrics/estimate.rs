@@ -337,6 +337,7 @@ fn answering_peer(peer: &Peer) -> Arc<PeerRecord> {
     let mut record = PeerRecord::new(Arc::new(peer.clone()));
     for points in [1, 2] {
         let observation = Observation {
+            asked: Instant::now(),
             endpoints: peer
                 .endpoints
                 .iter()

@@ -312,6 +312,7 @@ mod tests {
             panic!("only the last command is still wanted");
         };
         drop(sender.send(Observation {
+            asked: Instant::now(),
             endpoints: Vec::new(),
         }));
         assert!(reply.try_recv().is_ok());

@@ -80,13 +80,15 @@ impl Prober {
 
     /// Polls once, within the peer's timeout.
     pub async fn poll(&mut self) -> Observation {
-        let deadline = Instant::now() + self.peer.polling.timeout;
+        let asked = Instant::now();
+        let deadline = asked + self.peer.polling.timeout;
         let peer = &self.peer;
         let probes = self
             .endpoints
             .iter_mut()
             .map(|endpoint| endpoint.probe(peer, deadline));
         Observation {
+            asked,
             endpoints: join_all(probes).await,
         }
     }

@@ -19,6 +19,7 @@ use convex_client::{PollAnswer, Transport};
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation};
 use convex_peer_monitor::history::{Event, History};
 use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::fleet::config;
@@ -64,7 +65,13 @@ impl Watched {
             outcome,
         )];
         let slot = &self.fleet.slots()[peer];
-        self.fleet.record(slot, &Observation { endpoints });
+        self.fleet.record(
+            slot,
+            &Observation {
+                asked: Instant::now(),
+                endpoints,
+            },
+        );
         self.fleet.judge_all();
     }
 

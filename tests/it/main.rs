@@ -33,6 +33,7 @@ mod fleet {
     mod clock;
     mod excuses;
     mod grid;
+    mod lag;
     mod record;
     mod reload;
     mod truth;

@@ -141,6 +141,7 @@ impl Target {
             last: PollResult {
                 record: PeerRecord::new(peer),
                 observation: Observation {
+                    asked: Instant::now(),
                     endpoints: Vec::new(),
                 },
                 times: (Instant::now(), SystemTime::now()),

@@ -17,8 +17,8 @@ pub(super) const HEAD_STAKE_DIVISOR: u128 = 3;
 pub struct Lag {
     /// Blocks.
     pub blocks: i64,
-    /// Time since the agent first saw the oldest block that is not final at the peer final at the
-    /// head; zero if the peer is at the head.
+    /// For how long the head had been beyond the peer's last final block, as far as the agent saw
+    /// it; zero if the peer is at the head.
     pub time: Duration,
 }
 
@@ -67,20 +67,21 @@ impl Head {
         Some(last.1)
     }
 
-    /// Returns how far a peer at which `block` is final is behind the head.
-    pub(in crate::fleet) fn lag(&self, block: i64, now: Instant) -> Option<Lag> {
-        let head = self.block()?;
+    /// Returns how far a peer that was asked at `asked`, and at which `block` is final, was behind
+    /// the head of that time. What the head reached later may be final at the peer by now.
+    pub(in crate::fleet) fn lag(&self, block: i64, asked: Instant) -> Option<Lag> {
+        let seen = self.advances.partition_point(|(_, seen)| *seen <= asked);
+        // Where the head was first found it had been before.
+        let (head, _) = self.advances.get(seen.max(1) - 1)?;
         let first_beyond = self
             .advances
             .partition_point(|(reached, _)| *reached <= block);
+        let beyond_since = self.advances.get(first_beyond);
         Some(Lag {
             blocks: head.saturating_sub(block).max(0),
-            time: self
-                .advances
-                .get(first_beyond)
-                .map_or(Duration::ZERO, |(_, seen)| {
-                    now.saturating_duration_since(*seen)
-                }),
+            time: beyond_since.map_or(Duration::ZERO, |(_, seen)| {
+                asked.saturating_duration_since(*seen)
+            }),
         })
     }
 }
@@ -135,6 +136,32 @@ mod tests {
         assert_eq!(head.advanced(), Some(later));
         head.set(10, later);
         assert_eq!(head.advanced(), None, "blocks beyond it are lost");
+    }
+
+    #[test]
+    fn what_the_head_reached_after_a_peer_was_asked_is_no_lag() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut head = Head::default();
+        assert_eq!(head.lag(10, at(0)), None);
+        for (block, seconds) in [(10, 10), (20, 20), (50, 30)] {
+            head.set(block, at(seconds));
+        }
+        for (block, asked, expected) in [
+            (9, 0, (1, 0)),
+            (10, 19, (0, 0)),
+            (10, 20, (10, 0)),
+            (10, 29, (10, 9)),
+            (10, 30, (40, 10)),
+            (20, 29, (0, 0)),
+        ] {
+            let lag = head.lag(block, at(asked)).unwrap();
+            assert_eq!(
+                (lag.blocks, lag.time.as_secs()),
+                expected,
+                "{block} at {asked} s"
+            );
+        }
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(super) struct Ordered {
     pub(super) block: i64,
     /// Index of the last final block.
     pub(super) finality: i64,
+    /// When the peer was asked for it.
+    pub(super) asked: Instant,
 }
 
 impl Member {
@@ -264,6 +266,12 @@ impl Member {
         Some(self.disputed_since? + DISPUTE_SETTLES_AFTER)
     }
 
+    /// Returns when it was asked for the newest that it showed.
+    pub(super) fn asked(&self) -> Option<Instant> {
+        let ordered = self.ordered.map(|ordered| ordered.asked);
+        ordered.max(self.latest.map(|latest| latest.asked))
+    }
+
     /// Returns the index of the last block that is final at the peer: what it executed was final.
     pub(super) fn reached(&self) -> Option<i64> {
         let ordered = self.ordered.map(|ordered| ordered.finality);
@@ -315,6 +323,8 @@ impl Member {
 pub(in crate::fleet) struct Heard {
     /// Index of the last applied block.
     pub(in crate::fleet) block: i64,
+    /// When the peer was asked for it.
+    pub(in crate::fleet) asked: Instant,
     /// Until when the peer counts as answering.
     pub(in crate::fleet) until: Instant,
 }

@@ -21,10 +21,13 @@ const RECEDING_AFTER: Duration = Duration::from_secs(30);
 pub(in crate::fleet) struct Progress {
     pub(super) head: Arc<Head>,
     pub(super) basis: Option<HeadBasis>,
-    /// A head, and since when peers with enough weight to stop consensus have had blocks above it.
+    /// A head, and since when peers with enough weight to stop consensus have had blocks above it,
+    /// none of them final.
     stuck: Option<(i64, Instant)>,
     /// Since when so much stake went back that the head is lower for it.
     below_since: Option<Instant>,
+    /// Whether peers that were asked [`RECEDING_AFTER`] later still have so much of it.
+    is_receding: bool,
 }
 
 impl NetworkWatch {
@@ -57,6 +60,22 @@ impl NetworkWatch {
             .filter(|_| of_registered.is_some())
             .and_then(|total| find(&Member::highest, &all, total));
         let is_below = of_registered < highest;
+        let below_since = is_below.then(|| self.progress.below_since.unwrap_or(now));
+        let is_receding = below_since.zip(registered).is_some_and(|(since, total)| {
+            // A peer that was not asked again may have its blocks back.
+            let confirmed = |member: &Member| {
+                let is_confirmed = member.asked() >= Some(since + RECEDING_AFTER);
+                let reached = member.reached();
+                if is_confirmed {
+                    reached
+                } else {
+                    reached.max(member.highest())
+                }
+            };
+            find(&confirmed, &all, total) < highest
+        });
+        let stuck_at =
+            of_registered.filter(|head| is_a_third(self.weight_stuck_at(*head, None, now)));
 
         let progress = &mut self.progress;
         progress.basis = head.map(|(_, basis)| basis);
@@ -64,18 +83,26 @@ impl NetworkWatch {
             Some((head, _)) => Arc::make_mut(&mut progress.head).set(head, now),
             None => progress.head = Arc::default(),
         }
-        progress.below_since = is_below.then(|| progress.below_since.unwrap_or(now));
-        let is_above = |member: &&Member| {
-            let block = member.ordered.map(|ordered| ordered.block);
-            member.is_answering(now) && block > of_registered
-        };
-        let above = self.members.values().filter(is_above);
-        let above: u128 = above.map(|member| u128::from(member.weight)).sum();
-        let stuck_at = of_registered.filter(|_| is_a_third(above));
-        self.progress.stuck = stuck_at.map(|head| match self.progress.stuck {
+        (progress.below_since, progress.is_receding) = (below_since, is_receding);
+        progress.stuck = stuck_at.map(|head| match progress.stuck {
             Some((same, since)) if same == head => (head, since),
             _ => (head, now),
         });
+    }
+
+    /// Returns the weight of the peers that have blocks above `head`, none of them final; if a time
+    /// is given, only of those that were asked then or later.
+    fn weight_stuck_at(&self, head: i64, asked: Option<Instant>, now: Instant) -> u128 {
+        let is_stuck = |member: &&Member| {
+            let ordered = member
+                .ordered
+                .filter(|ordered| Some(ordered.asked) >= asked);
+            member.is_answering(now)
+                && ordered.is_some_and(|ordered| ordered.block > head)
+                && member.reached() <= Some(head)
+        };
+        let stuck = self.members.values().filter(is_stuck);
+        stuck.map(|member| u128::from(member.weight)).sum()
     }
 
     /// Returns the state of the network's order.
@@ -85,19 +112,16 @@ impl NetworkWatch {
             let members = self.members.values();
             members.filter(|member| member.order != OrderState::Unknown)
         };
-        let lasts = |since: Option<Instant>, time| {
-            since.is_some_and(|since| now.saturating_duration_since(since) >= time)
-        };
         let stall_after = known().map(|member| member.stall_after).max();
-        let is_stuck = lasts(
-            self.progress.stuck.map(|(_, since)| since),
-            stall_after.unwrap_or_default(),
-        );
+        let stall_after = stall_after.unwrap_or_default();
+        let is_stuck = self.progress.stuck.is_some_and(|(head, since)| {
+            is_a_third(self.weight_stuck_at(head, Some(since + stall_after), now))
+        });
         let is_advancing =
             |member: &Member| Self::has_vote(member) && member.order == OrderState::Advancing;
         match () {
             () if known().next().is_none() => OrderState::Unknown,
-            () if lasts(self.progress.below_since, RECEDING_AFTER) => OrderState::Receding,
+            () if self.progress.is_receding => OrderState::Receding,
             () if self.replaced_final_blocks(now) => OrderState::Receding,
             () if is_stuck => OrderState::Stalled,
             () if known().any(is_advancing) => OrderState::Advancing,
@@ -112,12 +136,6 @@ impl NetworkWatch {
         let replaced = members.filter(|member| member.has_replaced_blocks(now));
         let stake: u128 = replaced.map(|member| u128::from(member.stake)).sum();
         is_a_third(stake)
-    }
-
-    /// Returns when the order state can change without another poll.
-    pub(super) fn next_order_change(&self, now: Instant) -> Option<Instant> {
-        let since = self.progress.below_since?;
-        Some(since + RECEDING_AFTER).filter(|at| *at > now)
     }
 }
 

@@ -124,6 +124,7 @@ impl Scenario {
         member.awaited = false;
         member.latest = Some(Heard {
             block,
+            asked: now,
             until: now + Duration::from_secs(45),
         });
         member.record_reached(None, now);
@@ -141,7 +142,11 @@ impl Scenario {
     fn order(&mut self, seconds: u64, name: &str, block: i64, finality: i64) {
         let now = self.at(seconds);
         let member = self.member(name);
-        member.ordered = Some(Ordered { block, finality });
+        member.ordered = Some(Ordered {
+            block,
+            finality,
+            asked: now,
+        });
         member.order = OrderState::Advancing;
         member.stall_after = Duration::from_secs(60);
         member.record_reached(None, now);
@@ -293,14 +298,25 @@ fn a_network_recedes_when_its_peers_lose_final_blocks_for_half_a_minute() {
         scenario.answer(41, name, 80, 0);
         scenario.order(41, name, 81, 80);
     }
-    for (seconds, expected) in [(70, OrderState::Advancing), (71, OrderState::Receding)] {
+    let mut expect = |seconds, asked: &[&str], expected| {
+        for name in asked {
+            scenario.answer(seconds, name, 80, 0);
+        }
         let verdict = scenario.verdict(seconds);
-        assert_eq!((verdict.head, verdict.order), (Some(80), expected));
-    }
+        assert_eq!(
+            (verdict.head, verdict.order),
+            (Some(80), expected),
+            "{asked:?}"
+        );
+    };
+    expect(70, &names, OrderState::Advancing);
+    expect(71, &["a"], OrderState::Advancing);
+    expect(72, &[], OrderState::Advancing);
+    expect(73, &["b"], OrderState::Receding);
     for name in names {
-        scenario.answer(72, name, 101, 0);
+        scenario.answer(74, name, 101, 0);
     }
-    assert_eq!(scenario.verdict(73).order, OrderState::Advancing);
+    assert_eq!(scenario.verdict(75).order, OrderState::Advancing);
 }
 
 #[test]

@@ -65,7 +65,11 @@ impl Scenario {
     /// Lets a peer answer with a state after this block, until the end of the test.
     fn state(&mut self, peer: u8, block: i64) {
         let until = self.start + Duration::from_secs(86_400);
-        self.member(peer).latest = Some(Heard { block, until });
+        self.member(peer).latest = Some(Heard {
+            block,
+            asked: until,
+            until,
+        });
     }
 
     /// Lets a peer answer with a state after this block, which has this version.
@@ -76,6 +80,14 @@ impl Scenario {
 
     fn stands_since(&mut self, peer: u8, seconds: i64) {
         self.member(peer).unexecuted_since = Some(self.at(seconds));
+    }
+
+    /// Lets the newest that each peer showed be of this second.
+    fn asked(&mut self, seconds: i64) {
+        let asked = self.at(seconds);
+        for member in self.watch.members.values_mut() {
+            member.latest = member.latest.map(|latest| Heard { asked, ..latest });
+        }
     }
 
     fn read_registry(&mut self, seconds: i64, stakes: &[i64]) {
@@ -273,7 +285,7 @@ fn an_upgrade_is_required_once_the_majority_has_applied_it() {
 #[test]
 fn an_upgrade_is_required_once_the_next_final_block_of_a_peer_has_reached_its_time() {
     let due = 60 * MINUTE;
-    for (since, now, expected) in [
+    for (since, asked, expected) in [
         (due - 30, due + 300, &[][..]),
         (due, due + 59, &[]),
         (due, due + 60, &[0]),
@@ -282,8 +294,13 @@ fn an_upgrade_is_required_once_the_next_final_block_of_a_peer_has_reached_its_ti
         for peer in [0, 1] {
             scenario.stands_since(peer, since);
         }
-        scenario.judge(now);
-        assert_eq!(scenario.required(), expected, "since {since}, at {now}");
+        scenario.asked(asked);
+        scenario.judge(due + 300);
+        assert_eq!(
+            scenario.required(),
+            expected,
+            "since {since}, asked at {asked}"
+        );
     }
 }
 

@@ -269,8 +269,9 @@ impl Member {
     /// Whether it stands still at a final block that it does not execute, for `stall_after` and not
     /// from before this time, in milliseconds since the epoch.
     fn stands_since(&self, ms: i64, moment: Moment) -> bool {
-        self.unexecuted_since.is_some_and(|since| {
-            let lasts = moment.now.saturating_duration_since(since);
+        let stands = self.unexecuted_since.zip(self.asked());
+        stands.is_some_and(|(since, asked)| {
+            let lasts = asked.saturating_duration_since(since);
             lasts >= self.stall_after && moment.ms(since) >= ms
         })
     }

@@ -149,15 +149,15 @@ enum Answering {
 }
 
 impl Judgement {
-    /// Returns how far the peer `id`, at which `block` is final, is behind the head; none if no
-    /// other peer of the network answers.
-    pub(in crate::fleet) fn lag(&self, id: SlotId, block: i64, now: Instant) -> Option<Lag> {
+    /// Returns how far the peer `id`, at which `block` was final when it was asked, was behind the
+    /// head then; none if no other peer of the network answers.
+    pub(in crate::fleet) fn lag(&self, id: SlotId, block: i64, asked: Instant) -> Option<Lag> {
         let others_answer = match self.answering {
             Answering::None => false,
             Answering::Only(only) => only != id,
             Answering::Several => true,
         };
-        self.head.lag(block, now).filter(|_| others_answer)
+        self.head.lag(block, asked).filter(|_| others_answer)
     }
 
     /// Returns the registry's entry of the peer with `key`.

@@ -169,9 +169,10 @@ impl NetworkWatch {
             OrderState::Unknown
         };
         let before = member.ordered.map(|ordered| ordered.finality);
-        member.ordered = record.order(now).map(|order| Ordered {
+        member.ordered = record.order_asked(now).map(|(order, asked)| Ordered {
             block: order.block - 1,
             finality: order.finality - 1,
+            asked,
         });
         if record.last_poll.is_good() {
             member.record_reached(record.highest_final_block(), now);
@@ -361,7 +362,6 @@ impl NetworkWatch {
         let disputes = members.filter_map(Member::dispute_settles);
         let expiries = answers.chain(agreements).chain(disputes);
         let expiries = expiries.chain(self.consensus.next_expiry());
-        let expiries = expiries.filter(|until| *until > now);
-        expiries.chain(self.next_order_change(now)).min()
+        expiries.filter(|until| *until > now).min()
     }
 }

@@ -78,11 +78,13 @@ impl PeerRecord {
             OrderState::Receding => drop(found.insert(Condition::Receding)),
             OrderState::Unknown | OrderState::Advancing | OrderState::Idle => {}
         }
-        if self.order(now).is_some() && self.order_watch.state_behind(now, limits.stall_after) {
-            found.insert(Condition::StateBehind);
-        }
-        if self.order(now).is_some() && self.order_watch.finality_lost(now, limits.restart_grace) {
-            found.insert(Condition::FinalityLost);
+        if let Some((_, asked)) = self.order_asked(now) {
+            if self.order_watch.state_behind(asked, limits.stall_after) {
+                found.insert(Condition::StateBehind);
+            }
+            if self.order_watch.finality_lost(asked, limits.restart_grace) {
+                found.insert(Condition::FinalityLost);
+            }
         }
         self.add_place_in_network(&mut found, now);
         if self.flapping.is_active(now) {
@@ -150,9 +152,7 @@ impl PeerRecord {
             found.insert(Condition::Isolated);
         } else if let Some(lag) = self.lag(now) {
             let limits = &self.peer.verdicts;
-            let is_far_behind = self
-                .behind_since
-                .is_some_and(|since| now - since >= limits.lag_for);
+            let is_far_behind = self.behind_for().is_some_and(|time| time >= limits.lag_for);
             if is_far_behind || lag.time > limits.lag_time {
                 found.insert(Condition::Lagging);
             }

@@ -311,6 +311,12 @@ impl PeerRecord {
         self.fresh(self.order.as_ref(), now).copied()
     }
 
+    /// Returns the points of the order and when the peer was asked for them, unless outdated.
+    pub(in crate::fleet) fn order_asked(&self, now: Instant) -> Option<(OrderPoints, Instant)> {
+        let asked = self.order.as_ref()?.obtained;
+        Some((self.order(now)?, asked))
+    }
+
     /// Returns the number of final blocks that the last STATUS showed, however long ago.
     #[must_use]
     pub fn last_finality(&self) -> Option<i64> {
@@ -320,12 +326,11 @@ impl PeerRecord {
     /// Returns the state of the order; unknown if the points are outdated.
     #[must_use]
     pub fn order_state(&self, now: Instant) -> OrderState {
-        match &self.order {
-            Some(order) if self.order(now).is_some() => self
-                .order_watch
-                .state(order.obtained, self.peer.verdicts.stall_after),
-            _ => OrderState::Unknown,
-        }
+        let stall_after = self.peer.verdicts.stall_after;
+        self.order_asked(now)
+            .map_or(OrderState::Unknown, |(_, asked)| {
+                self.order_watch.state(asked, stall_after)
+            })
     }
 
     /// Returns how far the peer is behind the head of its network, unless outdated; none if no
@@ -335,11 +340,18 @@ impl PeerRecord {
         self.fresh(self.lag.as_ref(), now).copied()
     }
 
-    /// Returns the index of the last block that is known to be final at the peer, unless outdated:
-    /// what it has executed was final.
-    pub(in crate::fleet) fn final_block(&self, now: Instant) -> Option<i64> {
+    /// Returns how long the peer had been `lag_blocks` or more behind when it was last asked.
+    pub(in crate::fleet) fn behind_for(&self) -> Option<Duration> {
+        let last = self.lag.as_ref()?.obtained;
+        Some(last.saturating_duration_since(self.behind_since?))
+    }
+
+    /// Returns the index of the last block that is known to be final at the peer, and when it was
+    /// asked for it, unless outdated: what it has executed was final.
+    pub(in crate::fleet) fn final_block(&self, now: Instant) -> Option<(i64, Instant)> {
+        let heard = self.heard?;
         let ordered = self.order(now).map(|order| order.finality - 1);
-        ordered.max(self.heard.map(|heard| heard.block))
+        Some((ordered.unwrap_or(i64::MIN).max(heard.block), heard.asked))
     }
 
     /// Returns the index of the highest block that was final at the peer so far.

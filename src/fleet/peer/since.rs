@@ -109,7 +109,8 @@ mod tests {
             let observed =
                 EndpointObservation::new(Transport::Tcp, (wall, wall), Attempt::default(), outcome);
             let endpoints = vec![observed];
-            record.record_poll(&Observation { endpoints }, start + after, wall);
+            let asked = start + after;
+            record.record_poll(&Observation { asked, endpoints }, asked, wall);
             let since = record.condition_since.get(&Condition::Failing(refused));
             since.map(|since| since.duration_since(epoch).unwrap().as_secs())
         };

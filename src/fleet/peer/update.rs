@@ -70,11 +70,12 @@ impl PeerRecord {
         if self.last_poll.is_good() {
             self.last_good_poll = Some(now);
         }
-        self.record_measurements(endpoints, now, wall);
+        self.record_measurements(endpoints, observation.asked, wall);
         self.heard = match self.polled_state(observation) {
             Some((block, _)) => Some(Heard {
                 block,
-                until: now + self.fresh_for(),
+                asked: observation.asked,
+                until: observation.asked + self.fresh_for(),
             }),
             // A peer that answers its query with an error is still there.
             None => self.heard.filter(|_| self.last_poll.is_good()),
@@ -136,7 +137,7 @@ impl PeerRecord {
     ) {
         // An old measurement does not become a new one.
         if blocks(lag) != blocks(self.last_lag()) {
-            self.record_lag(lag, now);
+            self.record_lag(lag, self.heard.map_or(now, |heard| heard.asked));
         }
         self.comparison = verdict.comparison;
         self.compared = verdict.compared;
@@ -169,14 +170,14 @@ impl PeerRecord {
         self.lag.as_ref().map(|lag| lag.value)
     }
 
-    /// Records how far the peer was behind the head of its network at `now`.
-    pub fn record_lag(&mut self, lag: Option<Lag>, now: Instant) {
+    /// Records how far the peer, asked at `asked`, was behind the head of its network.
+    pub fn record_lag(&mut self, lag: Option<Lag>, asked: Instant) {
         let threshold = i64::try_from(self.peer.verdicts.lag_blocks).unwrap_or(i64::MAX);
         let is_behind = lag.is_some_and(|lag| lag.blocks >= threshold);
-        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(now));
+        self.behind_since = is_behind.then(|| self.behind_since.unwrap_or(asked));
         self.lag = lag.map(|value| Measured {
             value,
-            obtained: now,
+            obtained: asked,
             via: None,
         });
     }
@@ -218,12 +219,12 @@ impl PeerRecord {
         }
     }
 
-    /// Records the values that the endpoints answered with; if both answer, those of the binary
-    /// one.
+    /// Records the values that the endpoints, asked at `asked`, answered with; if both answer, those
+    /// of the binary one.
     fn record_measurements(
         &mut self,
         endpoints: &[EndpointObservation],
-        now: Instant,
+        asked: Instant,
         wall: SystemTime,
     ) {
         let attempts: Vec<(Transport, &Attempt)> = endpoints
@@ -246,10 +247,10 @@ impl PeerRecord {
             }
             let state_block = preferred()
                 .find_map(|(_, attempt)| attempt.query.as_ref()?.value.as_ref().ok()?.state_block);
-            self.order_watch.record(order, state_block, now);
+            self.order_watch.record(order, state_block, asked);
             self.order = Some(Measured {
                 value: order,
-                obtained: now,
+                obtained: asked,
                 via,
             });
         }
@@ -271,7 +272,7 @@ impl PeerRecord {
         if let Some((via, value)) = supported {
             self.supported = Some(Measured {
                 value,
-                obtained: now,
+                obtained: asked,
                 via,
             });
         } else if status.is_some() {
@@ -288,7 +289,7 @@ impl PeerRecord {
                     self.query_error = None;
                     self.poll_answer = Some(Measured {
                         value: answer.clone(),
-                        obtained: now,
+                        obtained: asked,
                         via,
                     });
                 }
@@ -300,7 +301,7 @@ impl PeerRecord {
         if let Some((via, sample)) = clock {
             self.clock = Some(Measured {
                 value: sample.value,
-                obtained: now,
+                obtained: asked,
                 via,
             });
         }

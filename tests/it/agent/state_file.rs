@@ -19,6 +19,7 @@ use convex_peer_monitor::fleet::{
     UnixMillis,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use tokio::time::Instant;
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -126,7 +127,13 @@ fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
     let now = SystemTime::now();
     let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
     let endpoints = vec![probed];
-    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    fleet.record(
+        &fleet.slots()[0],
+        &Observation {
+            asked: Instant::now(),
+            endpoints,
+        },
+    );
     conditions(&fleet.snapshot())
 }
 
@@ -136,7 +143,13 @@ fn fail(fleet: &Fleet) {
     let now = SystemTime::now();
     let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
     let endpoints = vec![probed];
-    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    fleet.record(
+        &fleet.slots()[0],
+        &Observation {
+            asked: Instant::now(),
+            endpoints,
+        },
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use convex_client::{Attempt, ClockSample, ErrorReply};
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation};
 use convex_peer_monitor::self_check::{Check, CheckResult, Checks};
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::support::fleet::fleet;
 use crate::support::polls;
@@ -30,7 +30,13 @@ fn poll(fleet: &Fleet, skews: &[f64]) {
         let transport = slot.peer().endpoints[0].transport();
         let endpoint = EndpointObservation::new(transport, (now, now), attempt, Ok(polls::TOOK));
         let endpoints = vec![endpoint];
-        fleet.record(slot, &Observation { endpoints });
+        fleet.record(
+            slot,
+            &Observation {
+                asked: Instant::now(),
+                endpoints,
+            },
+        );
     }
     fleet.record_self_checks(Checks::default());
 }

@@ -10,7 +10,7 @@ use convex_peer_monitor::fleet::{
 };
 use convex_peer_monitor::self_check::{Check, CheckResult, Excuse};
 use tokio::net::TcpListener;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use crate::support::agent::Agent;
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -51,6 +51,7 @@ impl Watch {
         self.fleet.record(
             slot,
             &Observation {
+                asked: Instant::now(),
                 endpoints: probed.collect(),
             },
         );
@@ -68,7 +69,13 @@ impl Watch {
         let transport = slot.peer().endpoints[0].transport();
         let endpoint = EndpointObservation::new(transport, (now, now), attempt, outcome);
         let endpoints = vec![endpoint];
-        self.fleet.record(slot, &Observation { endpoints });
+        self.fleet.record(
+            slot,
+            &Observation {
+                asked: Instant::now(),
+                endpoints,
+            },
+        );
         let record = &self.fleet.snapshot().peers[peer];
         assert_eq!(
             record.last_poll.up(),
@@ -444,9 +451,13 @@ async fn a_connection_that_is_not_replaced_counts_unless_the_agent_may_be_the_ca
         let now = SystemTime::now();
         let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
         let endpoints = vec![endpoint];
-        watch
-            .fleet
-            .record(&watch.slots[0], &Observation { endpoints });
+        watch.fleet.record(
+            &watch.slots[0],
+            &Observation {
+                asked: Instant::now(),
+                endpoints,
+            },
+        );
         assert!(!still(&watch));
     }
 }

@@ -102,6 +102,15 @@ async fn configured_sybils_accuse_nobody_whatever_the_phases_of_the_polls() {
     }
 }
 
+/// The other peers may be asked while this one takes its time.
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_is_no_lag_whatever_the_phases_of_the_polls() {
+    for phases in 0..20 {
+        let slow = row("slow=4s:2 | 200ms | 2 within=4m | 0s | - | - | healthy");
+        check_all([slow], &format!("slow-{phases}")).await;
+    }
+}
+
 const SYBILS_THAT_ARE_CONFIGURED: &str = "fork=990:5-12 stake=0.01:5-12 | 1s | 12 registered=1500 | 0s | 5 6 7 8 9 10 11 12 | diverged [states_differ forked] | healthy";
 
 /// Faults, when they show, who is ill, and what has to be found; in brackets what else may be.
@@ -163,6 +172,11 @@ const TABLE: &str = "
 # Nine blocks are four minutes and a quarter.
 | lag=9:2                      | 30s          | 4                           | 120s      | 2   | lagging                               | healthy
 | lag=9:2                      | random:30s   | 8                           | 120s      | 2   | lagging                               | healthy
+# Polled as seldom as a stall takes.
+| -                            | 200ms        | 4 interval=60s within=12m   | 0s        | -   | -                                     | healthy
+| -                            | random:1s    | 4 interval=60s within=12m   | 0s        | -   | -                                     | healthy
+| lag=40:2                     | 10s          | 4 interval=60s within=5m    | 0s        | 2   | lagging                               | healthy
+| lag=100:2 slow=4s:2          | 200ms        | 4                           | 0s        | 2   | lagging                               | healthy
 # Strangers who claim what cannot be, also after they have left.
 | claim=4611686018427387904:5-6 stake=0.01:5-6 | 1s | 6 strangers=2          | 0s        | 5 6 | - [states_differ diverged]            | healthy
 | claim=4611686018427387904:5-6 stake=0.01:5-6 | 1s | 6 strangers=2 leave=90s | 0s       | 5 6 | - [states_differ diverged]            | healthy
@@ -196,6 +210,7 @@ fn row(line: &'static str) -> Cell {
             "watched" => cell.scope.peers = value.parse().unwrap(),
             "strangers" => cell.scope.strangers = value.parse().unwrap(),
             "twice" => cell.scope.twice = vec![value.parse().unwrap()],
+            "interval" => cell.scope.interval = Some(value),
             "within" => cell.within = seconds(value),
             "registered" => cell.registered = Registered::parse(value).unwrap(),
             "leave" => cell.strangers_leave = Some(seconds(value)),

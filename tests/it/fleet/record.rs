@@ -43,8 +43,9 @@ impl Watched {
             EndpointObservation::new(endpoint.transport(), (wall, wall), attempt, outcome)
         };
         let endpoints = self.endpoints.iter().zip(results).map(probed).collect();
+        let asked = self.start + self.now;
         self.record
-            .record_poll(&Observation { endpoints }, self.start + self.now, wall);
+            .record_poll(&Observation { asked, endpoints }, asked, wall);
         self.record.health
     }
 

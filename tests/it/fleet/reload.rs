@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation, PeerRecord};
+use tokio::time::Instant;
 
 use crate::support::fleet::{config, fleet};
 use crate::support::polls::{self, points, status};
@@ -30,7 +31,13 @@ fn poll(fleet: &Fleet, answers: bool) {
     let now = SystemTime::now();
     let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
     let endpoints = vec![endpoint];
-    fleet.record(&fleet.slots()[0], &Observation { endpoints });
+    fleet.record(
+        &fleet.slots()[0],
+        &Observation {
+            asked: Instant::now(),
+            endpoints,
+        },
+    );
 }
 
 /// What a restart remembers as well.

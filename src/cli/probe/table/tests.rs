@@ -88,6 +88,7 @@ fn result(name: &str, urls: &[&str], attempts: Vec<Ended>) -> PollResult {
             EndpointObservation::new(endpoint.transport(), times, attempt, outcome)
         });
     let observation = Observation {
+        asked: Instant::now(),
         endpoints: probed.collect(),
     };
     peer.endpoints = endpoints;

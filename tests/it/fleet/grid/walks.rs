@@ -11,9 +11,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[tokio::test(start_paused = true)]
 async fn own_peers_are_walked_each_minute_and_strangers_at_most_once_in_ten() {
     let scope = Scope {
-        peers: 16,
         strangers: 12,
-        twice: Vec::new(),
+        ..Scope::first(16)
     };
     let watched = Watched::start(options(16, &[], Some("1s")), &scope, true, "walks-");
     tokio::time::sleep(31 * MINUTE).await;

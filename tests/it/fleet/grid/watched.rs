@@ -75,6 +75,8 @@ pub(super) struct Scope {
     pub(super) strangers: usize,
     /// Peers that are configured once more, under another name and address.
     pub(super) twice: Vec<usize>,
+    /// How often they are polled, if not at the default interval.
+    pub(super) interval: Option<&'static str>,
 }
 
 impl Watched {
@@ -221,7 +223,11 @@ impl Watched {
 /// Returns the configuration of the first peers of a network.
 fn configured(simulation: &mut Simulation, scope: &Scope, prefix: &str) -> Config {
     let genesis = simulation.genesis();
-    let mut text = format!("networks: [{{ name: {NETWORK}, genesis: '{genesis}' }}]\npeers:\n");
+    let mut text = format!("networks: [{{ name: {NETWORK}, genesis: '{genesis}' }}]\n");
+    if let Some(interval) = scope.interval {
+        writeln!(text, "defaults: {{ interval: {interval} }}").unwrap();
+    }
+    text.push_str("peers:\n");
     for i in 1..=scope.peers + scope.twice.len() {
         let key = shown_key(simulation, scope.number(i));
         let (a, b) = (i / 250, i % 250);
@@ -258,6 +264,7 @@ impl Scope {
             peers,
             strangers: 0,
             twice: Vec::new(),
+            interval: None,
         }
     }
 
@@ -290,6 +297,7 @@ impl World {
         let mut due = started + until_slot - head_start;
         loop {
             sleep_until(due).await;
+            let asked = Instant::now();
             let began = self.wall + self.start.elapsed();
             let (attempt, outcome) =
                 self.ask(|simulation, at| simulation.poll(number, at, TIMEOUT));
@@ -302,7 +310,7 @@ impl World {
                 outcome.map_err(Failure::from),
             );
             let endpoints = vec![endpoint];
-            self.fleet.record(&slot, &Observation { endpoints });
+            self.fleet.record(&slot, &Observation { asked, endpoints });
             due += interval + std::mem::take(&mut head_start);
         }
     }

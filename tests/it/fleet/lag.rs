@@ -1,0 +1,115 @@
+//! How far a peer is behind: compared with what was known when it was asked.
+
+use std::time::{Duration, SystemTime};
+
+use cad3::Hash;
+use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
+use convex_client::chain::{RegisteredPeer, Registry};
+use convex_client::{PollAnswer, Transport};
+use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation};
+use tokio::time::{Instant, advance};
+
+use crate::support::fleet::fleet;
+use crate::support::polls;
+
+const PEERS: u8 = 3;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Peers with equal stakes that were polled once, at block 100.
+fn network() -> Fleet {
+    let peer =
+        |i| format!("  - {{ name: p{i}, network: n, endpoints: ['tcp://192.0.2.{i}:1'] }}\n");
+    let peers: String = (1..=PEERS).map(peer).collect();
+    let fleet = fleet(&format!("networks: [{{ name: n }}]\npeers:\n{peers}"));
+    let registered = |key| {
+        let peer = RegisteredPeer {
+            controller: None,
+            own_copper: MINIMUM_OWN_STAKE_COPPER,
+            delegated_copper: 0,
+            shares: 1,
+            last_block_ms: None,
+            url: None,
+        };
+        (Hash::new([key; 32]), peer)
+    };
+    let registry = Registry::complete(0, (1..=PEERS).map(registered));
+    fleet.record_registry("n", Some((registry, "p1".to_owned(), false)));
+    for peer in 1..=PEERS {
+        poll(&fleet, peer, Instant::now(), 100);
+    }
+    fleet
+}
+
+/// Records that a peer which was asked at `asked` has answered now with this final block.
+fn poll(fleet: &Fleet, peer: u8, asked: Instant, block: i64) {
+    let answer = PollAnswer {
+        state_block: Some(block),
+        state_hash: Some(Hash::new([1; 32])),
+        ..PollAnswer::default()
+    };
+    let status = polls::status(peer, polls::points([block + 1; 4]));
+    let (attempt, outcome) = polls::good(status, answer);
+    let wall = SystemTime::now();
+    let endpoint = EndpointObservation::new(Transport::Tcp, (wall, wall), attempt, outcome);
+    let endpoints = vec![endpoint];
+    let slot = &fleet.slots()[usize::from(peer) - 1];
+    fleet.record(slot, &Observation { asked, endpoints });
+    fleet.judge_all();
+}
+
+/// Returns how many blocks the first peer is behind, and whether it is called lagging.
+fn first_peer(fleet: &Fleet) -> (i64, bool) {
+    let record = &fleet.snapshot().peers[0];
+    let blocks = record.lag(Instant::now()).unwrap().blocks;
+    (blocks, record.conditions.contains(&Condition::Lagging))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_final_while_a_peer_answered_is_not_held_against_it() {
+    let fleet = network();
+    advance(SECOND).await;
+    let asked = Instant::now();
+    advance(4 * SECOND).await;
+    for other in 2..=PEERS {
+        poll(&fleet, other, Instant::now(), 200);
+    }
+    poll(&fleet, 1, asked, 110);
+    assert_eq!(first_peer(&fleet), (0, false));
+    poll(&fleet, 1, Instant::now(), 110);
+    assert_eq!(
+        first_peer(&fleet),
+        (90, false),
+        "asked when the others had it"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_between_two_polls_puts_no_peer_behind() {
+    let fleet = network();
+    advance(10 * SECOND).await;
+    for other in 2..=PEERS {
+        poll(&fleet, other, Instant::now(), 200);
+    }
+    fleet.record_sample(&fleet.slots()[0], (200, Hash::new([1; 32]).into()));
+    fleet.judge_all();
+    assert_eq!(first_peer(&fleet), (0, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_lags_once_it_was_asked_again_and_is_still_behind() {
+    let fleet = network();
+    let poll_others = || {
+        for other in 2..=PEERS {
+            poll(&fleet, other, Instant::now(), 200);
+        }
+    };
+    poll_others();
+    poll(&fleet, 1, Instant::now(), 100);
+    advance(31 * SECOND).await;
+    poll_others();
+    fleet.record_sample(&fleet.slots()[0], (100, Hash::new([1; 32]).into()));
+    fleet.judge_all();
+    assert_eq!(first_peer(&fleet), (100, false), "it was not asked again");
+    poll(&fleet, 1, Instant::now(), 150);
+    assert_eq!(first_peer(&fleet), (50, true));
+}
