@@ -219,8 +219,8 @@ impl PeerRecord {
         }
     }
 
-    /// Records the values that the endpoints, asked at `asked`, answered with; if both answer, those
-    /// of the binary one.
+    /// Records the values that the endpoints, asked at `asked`, answered with; if both answer,
+    /// those of the binary one.
     fn record_measurements(
         &mut self,
         endpoints: &[EndpointObservation],
