@@ -10,8 +10,8 @@ use crate::failure::{Failure, Reason};
 /// Result of one poll of a peer.
 #[derive(Clone, Debug)]
 pub struct Observation {
-    /// When the peer was asked. The answers show it as it was then or later, but maybe not as it was
-    /// when the last of them arrived.
+    /// When the peer was asked. Its answers show it as it was then or later, but maybe before the
+    /// last of them arrived.
     pub asked: Instant,
     /// One per configured endpoint, in the same order.
     pub endpoints: Vec<EndpointObservation>,
