@@ -93,10 +93,9 @@ impl Fleet {
         let (now, wall) = (Instant::now(), SystemTime::now());
         let mut watch = lock(&network.watch);
         watch.set_members(slots);
-        let found_states: Vec<bool> = slots
-            .iter()
-            .map(|slot| watch.take_peer(slot.id, &mut lock(&slot.state), now, wall))
-            .collect();
+        for slot in slots {
+            watch.take_peer(slot.id, &mut lock(&slot.state), now, wall);
+        }
         watch.take_network(std::mem::take(&mut lock(&network.unjudged)));
         watch.compare(now, wall);
         let name_of = |id| {
@@ -104,22 +103,17 @@ impl Fleet {
             slot.map_or_else(String::new, |slot| slot.peer().name.clone())
         };
         let judgement = Arc::new(watch.judgement(now, name_of));
-        for (slot, found_state) in slots.iter().zip(found_states) {
+        for slot in slots {
             let mut state = lock(&slot.state);
             let record = &state.record;
-            // Only a new state can be behind by another number of blocks.
-            let lag = match record.final_block(now) {
-                Some((block, asked)) if found_state => judgement.lag(slot.id, block, asked),
-                _ => record.last_lag(),
-            };
             let verdict = watch.verdict_on(slot.id);
             if state.retired {
                 continue;
             }
-            if !record.compares_as(lag, &verdict) {
+            if !record.compares_as(&verdict) {
                 let record = Arc::make_mut(&mut state.record);
                 let previous = record.health;
-                record.record_comparison(lag, verdict, now, wall);
+                record.record_comparison(verdict, now, wall);
                 self.reevaluated(record, previous);
             } else if record.compared != verdict.compared {
                 // Newer evidence for the same verdict, of which nobody needs to hear.

@@ -49,9 +49,9 @@ impl Fleet {
         record.stake = record.own_key().and_then(|key| network.stake_of(&key));
         let found = record.polled_state(observation);
         if found.is_some() {
-            let reached = record.final_block(now);
-            let lag = reached.and_then(|(block, asked)| network.lag(slot.id, block, asked));
-            record.record_lag(lag, observation.asked);
+            let (reached, asked) = (record.final_block(now), observation.asked);
+            let lag = reached.and_then(|block| network.lag(slot.id, block, asked));
+            record.record_lag(lag, asked);
         }
         record.update_verdict(now, wall);
         if record.is_judged_down() {

@@ -17,8 +17,8 @@ pub(super) const HEAD_STAKE_DIVISOR: u128 = 3;
 pub struct Lag {
     /// Blocks.
     pub blocks: i64,
-    /// For how long the head had been beyond the peer's last final block, as far as the agent saw
-    /// it; zero if the peer is at the head.
+    /// For how long, when the peer was asked, the agent had seen the head beyond the peer's last
+    /// final block; zero if the peer is at the head.
     pub time: Duration,
 }
 
@@ -68,11 +68,11 @@ impl Head {
     }
 
     /// Returns how far a peer that was asked at `asked`, and at which `block` is final, was behind
-    /// the head of that time. What the head reached later may be final at the peer by now.
+    /// the head as it was known then; none if it was not. What the head reached later may be final
+    /// at the peer by now.
     pub(in crate::fleet) fn lag(&self, block: i64, asked: Instant) -> Option<Lag> {
         let seen = self.advances.partition_point(|(_, seen)| *seen <= asked);
-        // Where the head was first found it had been before.
-        let (head, _) = self.advances.get(seen.max(1) - 1)?;
+        let (head, _) = self.advances.get(seen.checked_sub(1)?)?;
         let first_beyond = self
             .advances
             .partition_point(|(reached, _)| *reached <= block);
@@ -147,8 +147,9 @@ mod tests {
         for (block, seconds) in [(10, 10), (20, 20), (50, 30)] {
             head.set(block, at(seconds));
         }
+        assert_eq!(head.lag(9, at(9)), None);
         for (block, asked, expected) in [
-            (9, 0, (1, 0)),
+            (9, 10, (1, 0)),
             (10, 19, (0, 0)),
             (10, 20, (10, 0)),
             (10, 29, (10, 9)),

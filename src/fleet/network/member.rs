@@ -67,9 +67,9 @@ pub(in crate::fleet) struct Member {
     /// When it last showed a block that another peer showed too.
     pub(super) compared: Option<Instant>,
     pub(super) order: OrderState,
-    /// The last block of its order, and until when that counts.
+    /// What its last STATUS shows.
     pub(super) ordered: Option<Ordered>,
-    /// The highest block that was final, and when the peer was first found below it.
+    /// The highest block that was final, and when the peer was asked when it was first below it.
     highest: Option<i64>,
     below_since: Option<Instant>,
     /// When it showed another state at a block that had been final for it.
@@ -80,8 +80,8 @@ pub(in crate::fleet) struct Member {
     pub(super) protocol: Option<ProtocolState>,
     /// Highest version of the protocol that it can execute, if that is known.
     pub(super) supported: Option<i64>,
-    /// Since when it has not executed a block that is final for it.
-    pub(super) unexecuted_since: Option<Instant>,
+    /// From when to when polls found that it does not execute a block that is final for it.
+    pub(super) unexecuted: Option<(Instant, Instant)>,
     /// What upgrades mean for it.
     pub(super) upgrade: UpgradeStanding,
     pub(super) registration: RegistrationWatch,
@@ -91,6 +91,8 @@ pub(in crate::fleet) struct Member {
     /// Whether it belongs to another network.
     pub(super) is_elsewhere: bool,
     pub(super) stall_after: Duration,
+    /// Whether its blocks have been waiting for `stall_after` and none of them became final.
+    pub(super) is_stuck: bool,
     /// How far its clock is behind that of the agent.
     pub(super) clock_behind: Duration,
     /// What orders and beliefs say about it.
@@ -140,13 +142,14 @@ impl Member {
             registered: None,
             protocol: None,
             supported: None,
-            unexecuted_since: None,
+            unexecuted: None,
             upgrade: UpgradeStanding::default(),
             registration: RegistrationWatch::default(),
             health: Health::Unknown,
             is_replaced: false,
             is_elsewhere: false,
             stall_after: Duration::ZERO,
+            is_stuck: false,
             clock_behind: Duration::ZERO,
             standing,
             last_fork: standing.forked_at.map(|block| (block, None)),
@@ -288,8 +291,14 @@ impl Member {
         self.below_since.is_some()
     }
 
-    /// Records that the peer had this final block, at `now` or before the agent started.
-    pub(super) fn record_reached(&mut self, before: Option<i64>, now: Instant) {
+    /// Whether its finality was still lower than it was when it was asked `time` later.
+    pub(super) fn has_receded_for(&self, time: Duration) -> bool {
+        let asked = self.asked().zip(self.below_since);
+        asked.is_some_and(|(asked, since)| asked.saturating_duration_since(since) >= time)
+    }
+
+    /// Records what was last final at the peer, and the highest block that was so before.
+    pub(super) fn record_reached(&mut self, before: Option<i64>) {
         let highest = self.highest.max(before);
         let reached = self.reached();
         if reached >= highest {
@@ -297,8 +306,8 @@ impl Member {
             return;
         }
         self.highest = highest;
-        let since = *self.below_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= MAX_RECEDING {
+        self.below_since = self.below_since.or(self.asked());
+        if self.has_receded_for(MAX_RECEDING) {
             (self.highest, self.below_since) = (reached, None);
         }
     }

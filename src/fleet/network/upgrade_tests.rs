@@ -78,16 +78,9 @@ impl Scenario {
         self.member(peer).protocol.as_mut().unwrap().version = version;
     }
 
-    fn stands_since(&mut self, peer: u8, seconds: i64) {
-        self.member(peer).unexecuted_since = Some(self.at(seconds));
-    }
-
-    /// Lets the newest that each peer showed be of this second.
-    fn asked(&mut self, seconds: i64) {
-        let asked = self.at(seconds);
-        for member in self.watch.members.values_mut() {
-            member.latest = member.latest.map(|latest| Heard { asked, ..latest });
-        }
+    /// Lets polls from one second to another find that a peer stands still.
+    fn stands(&mut self, peer: u8, from: i64, to: i64) {
+        self.member(peer).unexecuted = Some((self.at(from), self.at(to)));
     }
 
     fn read_registry(&mut self, seconds: i64, stakes: &[i64]) {
@@ -292,9 +285,8 @@ fn an_upgrade_is_required_once_the_next_final_block_of_a_peer_has_reached_its_ti
     ] {
         let mut scenario = Scenario::new(&[UNABLE, ABLE]);
         for peer in [0, 1] {
-            scenario.stands_since(peer, since);
+            scenario.stands(peer, since, asked);
         }
-        scenario.asked(asked);
         scenario.judge(due + 300);
         assert_eq!(
             scenario.required(),
@@ -310,9 +302,9 @@ fn an_upgrade_has_failed_when_most_of_those_that_can_execute_it_stand_still_at_i
     let failed = |standing: &[u8], since: i64| {
         let mut scenario = Scenario::new(&[ABLE, ABLE, ABLE, UNABLE]);
         for peer in standing {
-            scenario.stands_since(*peer, since);
+            scenario.stands(*peer, since, since + MINUTE);
         }
-        scenario.judge(since + 60).unwrap().failed
+        scenario.judge(since + MINUTE).unwrap().failed
     };
     assert!(!failed(&[], due));
     assert!(!failed(&[0, 3], due), "one of three, and one that cannot");
@@ -321,9 +313,9 @@ fn an_upgrade_has_failed_when_most_of_those_that_can_execute_it_stand_still_at_i
     let mut applied = Scenario::new(&[ABLE; 3]);
     for peer in 0..3 {
         applied.applied(peer, 101, 1);
-        applied.stands_since(peer, due);
+        applied.stands(peer, due, due + MINUTE);
     }
-    assert!(!applied.judge(due + 60).unwrap().failed);
+    assert!(!applied.judge(due + MINUTE).unwrap().failed);
 }
 
 #[test]

@@ -269,8 +269,7 @@ impl Member {
     /// Whether it stands still at a final block that it does not execute, for `stall_after` and not
     /// from before this time, in milliseconds since the epoch.
     fn stands_since(&self, ms: i64, moment: Moment) -> bool {
-        let stands = self.unexecuted_since.zip(self.asked());
-        stands.is_some_and(|(since, asked)| {
+        self.unexecuted.is_some_and(|(since, asked)| {
             let lasts = asked.saturating_duration_since(since);
             lasts >= self.stall_after && moment.ms(since) >= ms
         })

@@ -103,16 +103,16 @@ impl NetworkWatch {
         }
     }
 
-    /// Takes what a member showed since the last comparison. Returns whether a poll found a state.
+    /// Takes what a member showed since the last comparison.
     pub(in crate::fleet) fn take_peer(
         &mut self,
         id: SlotId,
         state: &mut SlotState,
         now: Instant,
         wall: SystemTime,
-    ) -> bool {
+    ) {
         let Some(member) = self.members.get_mut(&id) else {
-            return false;
+            return;
         };
         let Unjudged { polled, states } = std::mem::take(&mut state.unjudged);
         let record = &state.record;
@@ -128,13 +128,13 @@ impl NetworkWatch {
             self.add_state(id, *shown);
         }
         let Some(member) = self.members.get_mut(&id) else {
-            return false;
+            return;
         };
         if member.is_elsewhere {
             member.forget_comparisons(&mut self.counts);
         }
         if !polled {
-            return !states.is_empty();
+            return;
         }
         member.awaited = false;
         // With a pinned key its stake is known before it ever answers: with another key it is not
@@ -161,8 +161,9 @@ impl NetworkWatch {
         member.registered = record.registered_peers();
         member.protocol = record.protocol(now).cloned();
         member.supported = record.supported_protocol(now);
-        member.unexecuted_since = record.unexecuted_since(now);
+        member.unexecuted = record.unexecuted(now);
         member.stall_after = record.peer.verdicts.stall_after;
+        member.is_stuck = record.is_stuck(now);
         member.order = if record.last_poll.is_good() {
             record.order_state(now)
         } else {
@@ -175,14 +176,13 @@ impl NetworkWatch {
             asked,
         });
         if record.last_poll.is_good() {
-            member.record_reached(record.highest_final_block(), now);
+            member.record_reached(record.highest_final_block());
         }
         let finality = member.ordered.map(|ordered| ordered.finality);
         // A peer without a vote says nothing about the network.
         if before.is_some() && finality > before && Self::has_vote(member) {
             self.finality_advanced = Some(wall);
         }
-        !states.is_empty()
     }
 
     /// Adds a state that a member showed.

@@ -17,7 +17,7 @@ use super::genesis::MIN_OTHER_GENESIS_POLLS;
 use super::order::OrderState;
 
 impl PeerRecord {
-    /// Returns the conditions that follow from the last poll, which was at `now`.
+    /// Returns the conditions that follow, at `now`, from the polls and comparisons so far.
     pub(in crate::fleet) fn active_conditions(
         &self,
         now: Instant,

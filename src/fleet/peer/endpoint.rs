@@ -15,6 +15,7 @@ use super::tally::Tally;
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::fleet) struct Measured<T> {
     pub(in crate::fleet) value: T,
+    /// When the peer was asked for it, or its host read.
     pub(in crate::fleet) obtained: Instant,
     /// The endpoint that it comes from; none if not from a single one.
     pub(in crate::fleet) via: Option<Transport>,

@@ -340,18 +340,25 @@ impl PeerRecord {
         self.fresh(self.lag.as_ref(), now).copied()
     }
 
+    /// Whether the last poll found blocks pending above the same finality for `stall_after`, unless
+    /// outdated.
+    pub(in crate::fleet) fn is_stuck(&self, now: Instant) -> bool {
+        let stall_after = self.peer.verdicts.stall_after;
+        self.order_asked(now)
+            .is_some_and(|(_, asked)| self.order_watch.is_stuck(asked, stall_after))
+    }
+
     /// Returns how long the peer had been `lag_blocks` or more behind when it was last asked.
     pub(in crate::fleet) fn behind_for(&self) -> Option<Duration> {
         let last = self.lag.as_ref()?.obtained;
         Some(last.saturating_duration_since(self.behind_since?))
     }
 
-    /// Returns the index of the last block that is known to be final at the peer, and when it was
-    /// asked for it, unless outdated: what it has executed was final.
-    pub(in crate::fleet) fn final_block(&self, now: Instant) -> Option<(i64, Instant)> {
-        let heard = self.heard?;
+    /// Returns the index of the last block that is known to be final at the peer, unless outdated:
+    /// what it has executed was final.
+    pub(in crate::fleet) fn final_block(&self, now: Instant) -> Option<i64> {
         let ordered = self.order(now).map(|order| order.finality - 1);
-        Some((ordered.unwrap_or(i64::MIN).max(heard.block), heard.asked))
+        ordered.max(self.heard.map(|heard| heard.block))
     }
 
     /// Returns the index of the highest block that was final at the peer so far.
@@ -384,11 +391,12 @@ impl PeerRecord {
         said.or_else(|| lacks_upgrades().then_some(0))
     }
 
-    /// Returns since when the peer has not executed a block that is final for it, unless outdated;
-    /// none if it executes.
-    pub(in crate::fleet) fn unexecuted_since(&self, now: Instant) -> Option<Instant> {
-        self.order(now)?;
-        self.order_watch.unexecuted.map(|(_, since)| since)
+    /// Returns from when to when polls found that the peer does not execute a block that is final
+    /// for it, unless outdated; none if it executes.
+    pub(in crate::fleet) fn unexecuted(&self, now: Instant) -> Option<(Instant, Instant)> {
+        let (_, asked) = self.order_asked(now)?;
+        let (_, since) = self.order_watch.unexecuted?;
+        Some((since, asked))
     }
 
     /// Returns the peer's clock compared with the agent's, unless outdated.

@@ -95,32 +95,44 @@ impl OrderWatch {
         }
     }
 
-    /// Returns the state of the order as of the last poll, which was at `now`.
+    /// Returns the state of the order as of the last poll, which was at `asked`.
     #[must_use]
-    pub fn state(&self, now: Instant, stall_after: Duration) -> OrderState {
-        let lasts = |since: Option<Instant>| since.is_some_and(|since| now - since >= stall_after);
+    pub fn state(&self, asked: Instant, stall_after: Duration) -> OrderState {
         match self.last {
-            Some(_) if lasts(self.below_since) => OrderState::Receding,
-            Some(_) if lasts(self.stuck_since) => OrderState::Stalled,
+            Some(_) if lasts(self.below_since, asked, stall_after) => OrderState::Receding,
+            Some(_) if self.is_stuck(asked, stall_after) => OrderState::Stalled,
             Some(order) if order.pending() > 0 || self.finality_advanced => OrderState::Advancing,
             Some(_) if self.has_previous => OrderState::Idle,
             None | Some(_) => OrderState::Unknown,
         }
     }
 
-    /// Whether the finality point went back and has stood still since for `restart_grace`.
+    /// Whether, as of the last poll at `asked`, blocks have been pending above the same finality
+    /// for `stall_after`.
     #[must_use]
-    pub fn finality_lost(&self, now: Instant, restart_grace: Duration) -> bool {
-        self.lost_since
-            .is_some_and(|since| now - since >= restart_grace)
+    pub fn is_stuck(&self, asked: Instant, stall_after: Duration) -> bool {
+        lasts(self.stuck_since, asked, stall_after)
     }
 
-    /// Whether execution is behind: the state lacks a block that was final `stall_after` ago.
+    /// Whether, as of the last poll at `asked`, the finality point went back and has stood still
+    /// since for `restart_grace`.
     #[must_use]
-    pub fn state_behind(&self, now: Instant, stall_after: Duration) -> bool {
-        self.unexecuted
-            .is_some_and(|(_, since)| now - since >= stall_after)
+    pub fn finality_lost(&self, asked: Instant, restart_grace: Duration) -> bool {
+        lasts(self.lost_since, asked, restart_grace)
     }
+
+    /// Whether, as of the last poll at `asked`, execution is behind: the state lacks a block that
+    /// was final `stall_after` before.
+    #[must_use]
+    pub fn state_behind(&self, asked: Instant, stall_after: Duration) -> bool {
+        let since = self.unexecuted.map(|(_, since)| since);
+        lasts(since, asked, stall_after)
+    }
+}
+
+/// Whether what was found at `since` and ever since had lasted for `time` at `asked`.
+fn lasts(since: Option<Instant>, asked: Instant, time: Duration) -> bool {
+    since.is_some_and(|since| asked.saturating_duration_since(since) >= time)
 }
 
 #[cfg(test)]

@@ -50,7 +50,10 @@ impl PeerRecord {
                 let since = endpoints.filter_map(|endpoint| endpoint.new_connections_fail_since);
                 return since.min().unwrap_or(wall);
             }
-            Condition::Lagging => self.lag(now).and_then(|lag| now.checked_sub(lag.time)),
+            Condition::Lagging => self
+                .lag
+                .as_ref()
+                .and_then(|lag| lag.obtained.checked_sub(lag.value.time)),
             Condition::Stalled => order.stuck_since,
             Condition::Receding | Condition::FinalityLost => order.below_since,
             Condition::StateBehind => order.unexecuted.map(|(_, since)| since),

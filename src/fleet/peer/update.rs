@@ -116,7 +116,7 @@ impl PeerRecord {
 
     /// Whether this is how the peer is known to compare with its network, whatever the age of the
     /// evidence.
-    pub(in crate::fleet) fn compares_as(&self, lag: Option<Lag>, verdict: &MemberVerdict) -> bool {
+    pub(in crate::fleet) fn compares_as(&self, verdict: &MemberVerdict) -> bool {
         let known = MemberVerdict {
             comparison: self.comparison,
             compared: verdict.compared,
@@ -124,21 +124,16 @@ impl PeerRecord {
             standing: self.standing,
             upgrade: self.upgrade,
         };
-        *verdict == known && blocks(lag) == blocks(self.last_lag())
+        *verdict == known
     }
 
     /// Records how the peer compares with its network.
     pub(in crate::fleet) fn record_comparison(
         &mut self,
-        lag: Option<Lag>,
         verdict: MemberVerdict,
         now: Instant,
         wall: SystemTime,
     ) {
-        // An old measurement does not become a new one.
-        if blocks(lag) != blocks(self.last_lag()) {
-            self.record_lag(lag, self.heard.map_or(now, |heard| heard.asked));
-        }
         self.comparison = verdict.comparison;
         self.compared = verdict.compared;
         self.registration = verdict.registration;
@@ -163,11 +158,6 @@ impl PeerRecord {
             self.compared = Some(now);
         }
         self.update_verdict(now, wall);
-    }
-
-    /// Returns how far the peer was last found behind, even if that is outdated.
-    pub(in crate::fleet) fn last_lag(&self) -> Option<Lag> {
-        self.lag.as_ref().map(|lag| lag.value)
     }
 
     /// Records how far the peer, asked at `asked`, was behind the head of its network.
@@ -346,8 +336,4 @@ fn outcome(endpoints: &[EndpointObservation]) -> LastPoll {
         () if endpoints.iter().any(is_own) => LastPoll::Excused,
         () => LastPoll::Failed,
     }
-}
-
-fn blocks(lag: Option<Lag>) -> Option<i64> {
-    lag.map(|lag| lag.blocks)
 }

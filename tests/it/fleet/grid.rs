@@ -172,10 +172,12 @@ const TABLE: &str = "
 # Nine blocks are four minutes and a quarter.
 | lag=9:2                      | 30s          | 4                           | 120s      | 2   | lagging                               | healthy
 | lag=9:2                      | random:30s   | 8                           | 120s      | 2   | lagging                               | healthy
-# Polled as seldom as a stall takes.
+# Polled as seldom as a stall takes: nothing is known of the time between two polls.
 | -                            | 200ms        | 4 interval=60s within=12m   | 0s        | -   | -                                     | healthy
 | -                            | random:1s    | 4 interval=60s within=12m   | 0s        | -   | -                                     | healthy
 | lag=40:2                     | 10s          | 4 interval=60s within=5m    | 0s        | 2   | lagging                               | healthy
+| stall:all:100s               | 1s           | 4 interval=60s within=5m    | 100s      | all | stalled                               | stalled
+| recede=50:all:100s           | 30s          | 4 interval=60s within=5m    | 100s      | all | receding [finality_lost lagging]      | receding
 | lag=100:2 slow=4s:2          | 200ms        | 4                           | 0s        | 2   | lagging                               | healthy
 # Strangers who claim what cannot be, also after they have left.
 | claim=4611686018427387904:5-6 stake=0.01:5-6 | 1s | 6 strangers=2          | 0s        | 5 6 | - [states_differ diverged]            | healthy
@@ -232,6 +234,7 @@ fn row(line: &'static str) -> Cell {
         "healthy" => Network::Healthy,
         "agrees" => Network::InAgreement,
         "split" => Network::Split,
+        "stalled" => Network::Stalled,
         "receding" => Network::Receding,
         _ => Network::Losable(network.strip_prefix("losable=").unwrap().parse().unwrap()),
     };

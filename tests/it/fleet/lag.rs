@@ -15,7 +15,7 @@ use crate::support::polls;
 const PEERS: u8 = 3;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Peers with equal stakes that were polled once, at block 100.
+/// Peers with equal stakes that were polled at block 100.
 fn network() -> Fleet {
     let peer =
         |i| format!("  - {{ name: p{i}, network: n, endpoints: ['tcp://192.0.2.{i}:1'] }}\n");
@@ -34,7 +34,8 @@ fn network() -> Fleet {
     };
     let registry = Registry::complete(0, (1..=PEERS).map(registered));
     fleet.record_registry("n", Some((registry, "p1".to_owned(), false)));
-    for peer in 1..=PEERS {
+    // The head is known only after the first polls.
+    for peer in (1..=PEERS).chain(1..=PEERS) {
         poll(&fleet, peer, Instant::now(), 100);
     }
     fleet

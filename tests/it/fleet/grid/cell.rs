@@ -77,6 +77,7 @@ pub(super) enum Network {
     /// Every watched peer agrees with others.
     InAgreement,
     Split,
+    Stalled,
     Receding,
     /// At best this many peers can be lost.
     Losable(usize),
@@ -159,7 +160,7 @@ impl Cell {
             wrong.push("the network is called split".to_owned());
         }
         let is_bad = matches!(verdict.order, OrderState::Receding | OrderState::Stalled);
-        if is_bad && self.network != Network::Receding {
+        if is_bad && !matches!(self.network, Network::Receding | Network::Stalled) {
             wrong.push(format!("the network is called {:?}", verdict.order));
         }
         if verdict.nothing_compared {
@@ -198,6 +199,7 @@ impl Network {
             Self::Healthy => (true, ""),
             Self::InAgreement => (agree(), "in agreement"),
             Self::Split => (verdict.split == Evidence::Proven, "split"),
+            Self::Stalled => (verdict.order == OrderState::Stalled, "stalled"),
             Self::Receding => (verdict.order == OrderState::Receding, "receding"),
             Self::Losable(peers) => (losable == Some(peers), "as strong as it is"),
         };
