@@ -297,7 +297,8 @@ impl Member {
         asked.is_some_and(|(asked, since)| asked.saturating_duration_since(since) >= time)
     }
 
-    /// Records what was last final at the peer, and the highest block that was so before.
+    /// Records the last final block; `before` is the highest one so far, also from before the agent
+    /// started.
     pub(super) fn record_reached(&mut self, before: Option<i64>) {
         let highest = self.highest.max(before);
         let reached = self.reached();

@@ -130,7 +130,7 @@ impl OrderWatch {
     }
 }
 
-/// Whether what was found at `since` and ever since had lasted for `time` at `asked`.
+/// Whether polls from `since` to `asked`, which all found the same, cover `time`.
 fn lasts(since: Option<Instant>, asked: Instant, time: Duration) -> bool {
     since.is_some_and(|since| asked.saturating_duration_since(since) >= time)
 }

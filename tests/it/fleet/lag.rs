@@ -1,4 +1,4 @@
-//! How far a peer is behind: compared with what was known when it was asked.
+//! How far a peer is behind: it is compared with what the agent knew when it asked.
 
 use std::time::{Duration, SystemTime};
 
