@@ -13,8 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
-use convex_client::chain::{RegisteredPeer, Registry};
 use convex_client::{PollAnswer, Transport};
 use convex_peer_monitor::fleet::{EndpointObservation, Fleet, Observation};
 use convex_peer_monitor::history::{Event, History};
@@ -22,7 +20,7 @@ use convex_peer_monitor::supervisor::liveness::{Liveness, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::fleet::config;
+use crate::support::fleet::{config, equal_stakes};
 use crate::support::polls::{self, PollResult};
 
 const LARGE: u64 = 1 << 30;
@@ -77,16 +75,7 @@ impl Watched {
 
     /// Registers peers with these keys and equal stakes.
     fn register(&self, keys: &[u8]) {
-        let peer = RegisteredPeer {
-            controller: None,
-            own_copper: 10 * MINIMUM_OWN_STAKE_COPPER,
-            delegated_copper: 0,
-            shares: 1,
-            last_block_ms: None,
-            url: None,
-        };
-        let peers = keys.iter().map(|key| (Hash::new([*key; 32]), peer.clone()));
-        let registry = Registry::complete(0, peers);
+        let registry = equal_stakes(keys.iter().map(|key| Hash::new([*key; 32])));
         self.fleet
             .record_registry("main", Some((registry, "one".to_owned(), false)));
     }

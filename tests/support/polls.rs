@@ -1,10 +1,12 @@
 //! Results of polls that never took place.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cad3::Hash;
-use convex_client::{Attempt, OrderPoints, PollAnswer, Status, Timed};
+use convex_client::{Attempt, OrderPoints, PollAnswer, Status, Timed, Transport};
 use convex_peer_monitor::failure::{Failure, Reason};
+use convex_peer_monitor::fleet::{EndpointObservation, Observation};
+use tokio::time::Instant;
 
 /// What the last attempt of a poll learned, and its duration or failure.
 pub(crate) type PollResult = (Attempt, Result<Duration, Failure>);
@@ -52,4 +54,18 @@ pub(crate) fn good(status: Status, answer: PollAnswer) -> PollResult {
 pub(crate) fn failed(reason: impl Into<Reason>) -> PollResult {
     let failure = Failure::new(reason.into(), "as scripted");
     (Attempt::default(), Err(failure))
+}
+
+/// A poll, now, of a peer with one endpoint.
+pub(crate) fn of_one(transport: Transport, (attempt, outcome): PollResult) -> Observation {
+    let now = SystemTime::now();
+    Observation {
+        asked: Instant::now(),
+        endpoints: vec![EndpointObservation::new(
+            transport,
+            (now, now),
+            attempt,
+            outcome,
+        )],
+    }
 }

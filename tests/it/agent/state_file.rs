@@ -14,12 +14,10 @@ use convex_client::{FailureReason, PollAnswer, Transport};
 use convex_peer_monitor::agent::state_file::{State, StateError, StateFile};
 use convex_peer_monitor::failure::Reason;
 use convex_peer_monitor::fleet::{
-    Comparison, ConfiguredIdentity, EndpointObservation, Fleet, Health, LastPoll, Observation,
-    SavedEndpoint, SavedFleet, SavedOrder, SavedPeer, SavedRegistrations, Snapshot, Streak,
-    UnixMillis,
+    Comparison, ConfiguredIdentity, Fleet, Health, LastPoll, SavedEndpoint, SavedFleet, SavedOrder,
+    SavedPeer, SavedRegistrations, Snapshot, Streak, UnixMillis,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use tokio::time::Instant;
 
 use crate::support::agent::{Agent, value_of};
 use crate::support::fake::{FakePeer, Fault, Script};
@@ -123,33 +121,15 @@ fn a_fleet_continues_where_it_ended() {
 
 /// Polls the peer, which shows these points, and returns its conditions.
 fn poll(fleet: &Fleet, shown: [i64; 4]) -> Vec<&'static str> {
-    let (attempt, outcome) = polls::good(polls::status(2, points(shown)), PollAnswer::default());
-    let now = SystemTime::now();
-    let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
-    let endpoints = vec![probed];
-    fleet.record(
-        &fleet.slots()[0],
-        &Observation {
-            asked: Instant::now(),
-            endpoints,
-        },
-    );
+    let result = polls::good(polls::status(2, points(shown)), PollAnswer::default());
+    fleet.record(&fleet.slots()[0], &polls::of_one(Transport::Tcp, result));
     conditions(&fleet.snapshot())
 }
 
 /// Polls the peer without an answer.
 fn fail(fleet: &Fleet) {
-    let (attempt, outcome) = polls::failed(FailureReason::Timeout);
-    let now = SystemTime::now();
-    let probed = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
-    let endpoints = vec![probed];
-    fleet.record(
-        &fleet.slots()[0],
-        &Observation {
-            asked: Instant::now(),
-            endpoints,
-        },
-    );
+    let result = polls::failed(FailureReason::Timeout);
+    fleet.record(&fleet.slots()[0], &polls::of_one(Transport::Tcp, result));
 }
 
 #[tokio::test(start_paused = true)]

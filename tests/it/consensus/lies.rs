@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use cad3::{Cell, Hash, Limits, decode_message, encode, encode_message, vlq};
-use convex_client::chain::{RegisteredPeer, Registry};
 use convex_peer_monitor::fleet::{Condition, Heard};
 
 use crate::support::fake::{Beliefs, FakePeer, Script};
+use crate::support::fleet::equal_stakes;
 use crate::support::until;
 
 use super::built::{belief, belief_of, block, key, order, sign};
@@ -236,19 +236,6 @@ async fn start(peer: u32, beliefs: Beliefs) -> FakePeer {
     .await
 }
 
-/// A registry in which all peers have the same stake.
-fn registry(peers: u32) -> Registry {
-    let peer = RegisteredPeer {
-        controller: None,
-        own_copper: 5_000_000_000_000,
-        delegated_copper: 0,
-        shares: 5_000_000_000_000,
-        last_block_ms: Some(0),
-        url: None,
-    };
-    Registry::complete(0, (1..=peers).map(|number| (key(number), peer.clone())))
-}
-
 #[tokio::test]
 async fn a_peer_that_lies_accuses_nobody_else() {
     let lies = lies();
@@ -274,7 +261,7 @@ async fn a_peer_that_lies_accuses_nobody_else() {
     }
     let watched = Walked::start(&text, INTERVAL);
     let all = u32::try_from(peers.len()).unwrap();
-    let registry = registry(all);
+    let registry = equal_stakes((1..=all).map(key));
     watched
         .fleet
         .record_registry(NETWORK, Some((registry, "p1".to_owned(), false)));

@@ -1,11 +1,11 @@
 //! Whose clock is wrong: that of the agent or that of a peer.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use convex_client::{Attempt, ClockSample, ErrorReply};
-use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation};
+use convex_client::{Attempt, ClockSample, ErrorReply, Transport};
+use convex_peer_monitor::fleet::{Condition, Fleet};
 use convex_peer_monitor::self_check::{Check, CheckResult, Checks};
-use tokio::time::{Instant, advance};
+use tokio::time::advance;
 
 use crate::support::fleet::fleet;
 use crate::support::polls;
@@ -26,17 +26,8 @@ fn poll(fleet: &Fleet, skews: &[f64]) {
             clock: Some(polls::answered(sample)),
             ..Attempt::default()
         };
-        let now = SystemTime::now();
-        let transport = slot.peer().endpoints[0].transport();
-        let endpoint = EndpointObservation::new(transport, (now, now), attempt, Ok(polls::TOOK));
-        let endpoints = vec![endpoint];
-        fleet.record(
-            slot,
-            &Observation {
-                asked: Instant::now(),
-                endpoints,
-            },
-        );
+        let poll = polls::of_one(Transport::Tcp, (attempt, Ok(polls::TOOK)));
+        fleet.record(slot, &poll);
     }
     fleet.record_self_checks(Checks::default());
 }

@@ -65,17 +65,9 @@ impl Watch {
         let (mut attempt, outcome) = query_error();
         let failure = convex_client::Failure::new(reason, "as scripted");
         attempt.renewal = Some(Err(failure));
-        let now = SystemTime::now();
         let transport = slot.peer().endpoints[0].transport();
-        let endpoint = EndpointObservation::new(transport, (now, now), attempt, outcome);
-        let endpoints = vec![endpoint];
-        self.fleet.record(
-            slot,
-            &Observation {
-                asked: Instant::now(),
-                endpoints,
-            },
-        );
+        let poll = polls::of_one(transport, (attempt, outcome));
+        self.fleet.record(slot, &poll);
         let record = &self.fleet.snapshot().peers[peer];
         assert_eq!(
             record.last_poll.up(),
@@ -448,16 +440,8 @@ async fn a_connection_that_is_not_replaced_counts_unless_the_agent_may_be_the_ca
         );
         let (mut attempt, outcome) = query_error();
         attempt.phases.connect = Some(polls::TOOK);
-        let now = SystemTime::now();
-        let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
-        let endpoints = vec![endpoint];
-        watch.fleet.record(
-            &watch.slots[0],
-            &Observation {
-                asked: Instant::now(),
-                endpoints,
-            },
-        );
+        let poll = polls::of_one(Transport::Tcp, (attempt, outcome));
+        watch.fleet.record(&watch.slots[0], &poll);
         assert!(!still(&watch));
     }
 }

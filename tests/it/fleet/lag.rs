@@ -1,15 +1,13 @@
 //! How far a peer is behind: it is compared with what the agent knew when it asked.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cad3::Hash;
-use convex_client::chain::economics::MINIMUM_OWN_STAKE_COPPER;
-use convex_client::chain::{RegisteredPeer, Registry};
 use convex_client::{PollAnswer, Transport};
-use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation};
+use convex_peer_monitor::fleet::{Condition, Fleet, Observation};
 use tokio::time::{Instant, advance};
 
-use crate::support::fleet::fleet;
+use crate::support::fleet::{equal_stakes, fleet};
 use crate::support::polls;
 
 const PEERS: u8 = 3;
@@ -21,18 +19,7 @@ fn network() -> Fleet {
         |i| format!("  - {{ name: p{i}, network: n, endpoints: ['tcp://192.0.2.{i}:1'] }}\n");
     let peers: String = (1..=PEERS).map(peer).collect();
     let fleet = fleet(&format!("networks: [{{ name: n }}]\npeers:\n{peers}"));
-    let registered = |key| {
-        let peer = RegisteredPeer {
-            controller: None,
-            own_copper: MINIMUM_OWN_STAKE_COPPER,
-            delegated_copper: 0,
-            shares: 1,
-            last_block_ms: None,
-            url: None,
-        };
-        (Hash::new([key; 32]), peer)
-    };
-    let registry = Registry::complete(0, (1..=PEERS).map(registered));
+    let registry = equal_stakes((1..=PEERS).map(|key| Hash::new([key; 32])));
     fleet.record_registry("n", Some((registry, "p1".to_owned(), false)));
     // The head is known only after the first polls.
     for peer in (1..=PEERS).chain(1..=PEERS) {
@@ -49,12 +36,9 @@ fn poll(fleet: &Fleet, peer: u8, asked: Instant, block: i64) {
         ..PollAnswer::default()
     };
     let status = polls::status(peer, polls::points([block + 1; 4]));
-    let (attempt, outcome) = polls::good(status, answer);
-    let wall = SystemTime::now();
-    let endpoint = EndpointObservation::new(Transport::Tcp, (wall, wall), attempt, outcome);
-    let endpoints = vec![endpoint];
     let slot = &fleet.slots()[usize::from(peer) - 1];
-    fleet.record(slot, &Observation { asked, endpoints });
+    let poll = polls::of_one(Transport::Tcp, polls::good(status, answer));
+    fleet.record(slot, &Observation { asked, ..poll });
     fleet.judge_all();
 }
 

@@ -1,11 +1,9 @@
 //! What a fleet keeps of a peer when the configuration changes.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use convex_client::{FailureReason, PollAnswer, Transport};
-use convex_peer_monitor::fleet::{Condition, EndpointObservation, Fleet, Observation, PeerRecord};
-use tokio::time::Instant;
+use convex_peer_monitor::fleet::{Condition, Fleet, PeerRecord};
 
 use crate::support::fleet::{config, fleet};
 use crate::support::polls::{self, points, status};
@@ -23,21 +21,12 @@ fn polled() -> Fleet {
 
 /// Polls the peer, which answers or does not.
 fn poll(fleet: &Fleet, answers: bool) {
-    let (attempt, outcome) = if answers {
+    let result = if answers {
         polls::good(status(2, points([5; 4])), PollAnswer::default())
     } else {
         polls::failed(FailureReason::Timeout)
     };
-    let now = SystemTime::now();
-    let endpoint = EndpointObservation::new(Transport::Tcp, (now, now), attempt, outcome);
-    let endpoints = vec![endpoint];
-    fleet.record(
-        &fleet.slots()[0],
-        &Observation {
-            asked: Instant::now(),
-            endpoints,
-        },
-    );
+    fleet.record(&fleet.slots()[0], &polls::of_one(Transport::Tcp, result));
 }
 
 /// What a restart remembers as well.
