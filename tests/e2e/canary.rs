@@ -5,7 +5,7 @@ use std::path::Path;
 use convex_client::transaction::AccountKey;
 use convex_simulator::{NewAccount, Options};
 
-use super::network::{Network, RealPeer};
+use super::network::Network;
 use super::paging::Pages;
 use super::pipeline::{Receiver, own_address};
 use super::prometheus::Prometheus;
@@ -13,11 +13,12 @@ use super::{Agent, dashboards, faketime, simulated};
 
 const SEED: [u8; 32] = [7; 32];
 
-/// Lets a peer create an account with this key and these coins, in copper, and returns its number.
-pub(super) async fn create_account(peer: &mut RealPeer, key: &AccountKey, balance: u64) -> u64 {
+/// Lets the first peer create an account with this key and these coins, in copper, and returns its
+/// number.
+pub(super) async fn create_account(network: &mut Network, key: &AccountKey, balance: u64) -> u64 {
     let key = key.public_key();
-    let command = format!("tx (let [a (create-account {key})] (transfer a {balance}) a)");
-    let answer = peer.command(&command).await;
+    let code = format!("(let [a (create-account {key})] (transfer a {balance}) a)");
+    let answer = network.transact(0, &code).await;
     let (_, number) = answer.split_once('#').expect("an address");
     number.trim().parse().expect("its number")
 }
@@ -26,7 +27,7 @@ pub(super) async fn create_account(peer: &mut RealPeer, key: &AccountKey, balanc
 /// of a canary that uses it once a minute, which is the least time between two transactions.
 pub(super) async fn canary(network: &mut Network, dir: &Path, peers: &str) -> String {
     let key = AccountKey::from_seed(&SEED);
-    let account = create_account(&mut network.peers[0], &key, 200_000_000).await;
+    let account = create_account(network, &key, 200_000_000).await;
     let key_file = dir.join("canary.key");
     std::fs::write(&key_file, hex::encode(SEED)).unwrap();
     format!(

@@ -65,8 +65,8 @@ async fn rest_record(asked: &RealPeer, key: &str) -> Value {
 pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
     let keys = [0, 1].map(|i| network.peers[i].key().to_owned());
     // A number that is not divisible shows how shares are rounded.
-    let stake = format!("tx (set-stake {} 12345678901)", keys[1]);
-    network.peers[0].command(&stake).await;
+    let stake = format!("(set-stake {} 12345678901)", keys[1]);
+    network.transact(0, &stake).await;
     let asked = &network.peers[0];
     for endpoint in [asked.http(), asked.tcp()] {
         let mut prober = prober(&peer(&[&endpoint]));

@@ -274,7 +274,7 @@ async fn dashboards_have_data_on_a_healthy_network_or_are_empty_by_design() {
     // while others do.
     let blocks = async {
         loop {
-            network.peers[0].command("tx (def moved 1)").await;
+            network.transact(0, "(def moved 1)").await;
             tokio::time::sleep(Duration::from_secs(20)).await;
         }
     };

@@ -420,7 +420,7 @@ async fn a_transaction_moves_the_order(network: &mut Network, prometheus: &Prome
         before.push((prometheus.value(&expression).await, expression));
     }
     let sent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    network.peers[0].command("tx (def moved 1)").await;
+    network.transact(0, "(def moved 1)").await;
     for (value, expression) in before {
         prometheus
             .wait_for(&expression, |moved| moved > value)

@@ -146,14 +146,16 @@ impl Network {
         }
     }
 
-    /// Sends a transaction through a peer. On a busy machine, a thread of a released peer sometimes
-    /// dies of an error, and the network waits for that peer forever: then it is started again.
-    pub(crate) async fn transact(&mut self, index: usize, code: &str) {
+    /// Sends a transaction through a peer and returns the answer. On a busy machine, a thread of a
+    /// released peer sometimes dies of an error, and the network waits for that peer forever: then
+    /// it is started again. The transaction is repeated after a timeout, and may then be executed
+    /// twice.
+    pub(crate) async fn transact(&mut self, index: usize, code: &str) -> String {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             let answer = self.peers[index].attempt(&format!("tx {code}")).await;
             if answer.starts_with("OK") {
-                return;
+                return answer;
             }
             let is_late = answer.starts_with("ERROR :TIMEOUT") && Instant::now() < deadline;
             assert!(is_late, "{code}: {answer}");
@@ -164,6 +166,20 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// Lets a peer give its stake back.
+    pub(crate) async fn unstake(&mut self, index: usize) {
+        let key = self.peers[index].key();
+        let code = format!("(set-peer-stake {key} 0)");
+        self.transact(index, &code).await;
+    }
+
+    /// Lets the first peer evict one without stake.
+    pub(crate) async fn evict(&mut self, index: usize) {
+        let key = self.peers[index].key();
+        let code = format!("(if (get (:peers *state*) {key}) (evict-peer {key}))");
+        self.transact(0, &code).await;
     }
 
     /// Ends a peer but for its open connections. If it happens to close that of the agent too, the

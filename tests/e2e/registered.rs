@@ -131,9 +131,7 @@ async fn a_restart_from_an_older_state(
     std::fs::copy(&store, &copy).unwrap();
     network.restart(3).await;
     for i in 0..5 {
-        network.peers[0]
-            .command(&format!("tx (def later {i})"))
-            .await;
+        network.transact(0, &format!("(def later {i})")).await;
     }
     let block = |peer| of("convex_peer_state_block", peer, "");
     let head = prometheus.value(&block(0)).await;
@@ -144,7 +142,7 @@ async fn a_restart_from_an_older_state(
     std::fs::copy(&copy, &store).unwrap();
     network.restart(3).await;
     // It asks for newer blocks only when there are some.
-    network.peers[0].command("tx (def later 5)").await;
+    network.transact(0, "(def later 5)").await;
     caught_up(
         agent,
         &[condition(3, "diverged"), condition(3, "states_differ")],
@@ -181,15 +179,10 @@ async fn caught_up(agent: &Agent, never: &[String]) {
 
 /// The peer gives its stake back, and another one evicts it.
 async fn an_eviction(network: &mut Network, prometheus: &Prometheus) {
-    let key = network.peers[3].key().to_owned();
     let stake = of("convex_stake_own_cvm", 3, "");
     prometheus.wait_for(&stake, |stake| stake > 0.0).await;
-    network.peers[3]
-        .command(&format!("tx (set-peer-stake {key} 0)"))
-        .await;
-    network.peers[0]
-        .command(&format!("tx (evict-peer {key})"))
-        .await;
+    network.unstake(3).await;
+    network.evict(3).await;
     prometheus
         .wait_for(&condition(3, "unregistered"), is(1.0))
         .await;

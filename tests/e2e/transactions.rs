@@ -66,8 +66,8 @@ async fn until(network: &Network, peer: usize, source: &str, expected: &str) {
 #[tokio::test]
 async fn real_peers_execute_transactions_and_refuse_them_for_their_reasons() {
     let mut network = Network::start(4).await;
-    let rich = create_account(&mut network.peers[0], &key(), 1_000_000_000).await;
-    let poor = create_account(&mut network.peers[0], &key(), 0).await;
+    let rich = create_account(&mut network, &key(), 1_000_000_000).await;
+    let poor = create_account(&mut network, &key(), 0).await;
     for number in [rich, poor] {
         until(&network, 1, &format!("(nil? (account #{number}))"), "false").await;
     }
@@ -169,8 +169,7 @@ async fn a_peer_without_stake_and_one_that_is_evicted(network: &mut Network, num
     let key_of_peer = network.peers[3].key().to_owned();
     let transaction = Invoke::nothing(number, 2).sign(&key());
     let entry = format!("(get (:peers *state*) {key_of_peer})");
-    let command = format!("tx (set-peer-stake {key_of_peer} 0)");
-    network.peers[3].command(&command).await;
+    network.unstake(3).await;
     until(network, 3, &format!("(:stake {entry})"), "0").await;
     let error = submit(network, 3, &transaction).await.unwrap_err();
     assert_eq!(
@@ -179,8 +178,7 @@ async fn a_peer_without_stake_and_one_that_is_evicted(network: &mut Network, num
         "{error}"
     );
 
-    let command = format!("tx (evict-peer {key_of_peer})");
-    network.peers[0].command(&command).await;
+    network.evict(3).await;
     until(network, 3, &format!("(nil? {entry})"), "true").await;
     let error = submit(network, 3, &transaction).await.unwrap_err();
     assert_eq!(

@@ -134,13 +134,9 @@ async fn peers_that_can_make_no_block_fail_for_their_reasons_and_are_named_in_th
     let executed = of("convex_canary_executed_total", 2, "");
     agent.until(&executed, |executed| executed >= 1.0).await;
 
-    let keys = [2, 3].map(|peer| network.peers[peer].key().to_owned());
-    for (peer, key) in [2, 3].into_iter().zip(&keys) {
-        let command = format!("tx (set-peer-stake {key} 0)");
-        network.peers[peer].command(&command).await;
-    }
-    let command = format!("tx (evict-peer {})", keys[1]);
-    network.peers[0].command(&command).await;
+    network.unstake(2).await;
+    network.unstake(3).await;
+    network.evict(3).await;
 
     let reasons = [(2, "understaked"), (3, "unregistered")];
     for (peer, reason) in reasons {

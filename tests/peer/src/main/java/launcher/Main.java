@@ -15,6 +15,7 @@ import convex.core.cvm.State;
 import convex.core.data.AccountKey;
 import convex.core.data.Keyword;
 import convex.core.init.Init;
+import convex.core.store.Stores;
 import convex.etch.EtchStore;
 import convex.peer.Config;
 import convex.peer.Server;
@@ -77,7 +78,11 @@ public final class Main {
 		config.put(Keywords.KEYPAIR, pair);
 		config.put(Keywords.STATE, genesis);
 		config.put(Keywords.PORT, options.port() + i);
-		config.put(Keywords.STORE, options.store() == null ? namelessStore() : EtchStore.create(new File(options.store(), "peer-" + i + ".etch")));
+		EtchStore store = options.store() == null ? namelessStore() : EtchStore.create(new File(options.store(), "peer-" + i + ".etch"));
+		// Threads that read messages have no store of their own, and would take an empty temporary one
+		// for it. The thread of the beliefs dies when it follows a reference that was read so.
+		if (options.index() == i) Stores.setGlobalStore(store);
+		config.put(Keywords.STORE, store);
 		config.put(Keywords.RESTORE, options.store() != null);
 		// Put on chain by the peer itself; the others reconnect to it there after a restart.
 		if (options.url() && i != options.isolate()) config.put(Keywords.URL, address(options.port() + i));
