@@ -39,17 +39,37 @@ async fn value(prober: &mut Prober, source: &str) -> Cell {
     prober.ask(&question).await.unwrap()
 }
 
+/// Returns the time of the peer's state.
+async fn state_time(prober: &mut Prober) -> i64 {
+    value(prober, "*timestamp*").await.as_i64().unwrap()
+}
+
 /// Waits until the peer has executed no block for three seconds: a registry that changes while it
 /// is read in pages is read again from the start.
 async fn until_no_block_comes(prober: &mut Prober) {
-    let mut state_time = None;
+    let mut before = None;
     loop {
-        let now = value(prober, "*timestamp*").await.as_i64();
-        if state_time == now {
+        let now = state_time(prober).await;
+        if before == Some(now) {
             return;
         }
-        state_time = now;
+        before = Some(now);
         sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// Reads until no block comes meanwhile, so that all that was read is of one state. Returns the
+/// time of that state too.
+async fn of_one_state<T>(
+    prober: &mut Prober,
+    mut read: impl AsyncFnMut(&mut Prober) -> T,
+) -> (i64, T) {
+    loop {
+        let before = state_time(prober).await;
+        let found = read(prober).await;
+        if state_time(prober).await == before {
+            return (before, found);
+        }
     }
 }
 
@@ -61,6 +81,15 @@ async fn rest_record(asked: &RealPeer, key: &str) -> Value {
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
 }
 
+/// What a peer says of a registered one, other than in the registry.
+struct Reported {
+    /// By the REST interface.
+    record: Value,
+    own_stake: Cell,
+    /// Of the controller.
+    balance: Cell,
+}
+
 /// Checks the registry of a real network.
 pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
     let keys = [0, 1].map(|i| network.peers[i].key().to_owned());
@@ -70,16 +99,30 @@ pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
     let asked = &network.peers[0];
     for endpoint in [asked.http(), asked.tcp()] {
         let mut prober = prober(&peer(&[&endpoint]));
-        let registry = registry(&mut prober, "nil").await;
+        let read = async |prober: &mut Prober| {
+            let registry = registry(prober, "nil").await;
+            let mut reported = Vec::new();
+            for key in &keys {
+                let record = rest_record(asked, key).await;
+                let controller = record["controller"].as_u64().unwrap();
+                reported.push(Reported {
+                    record,
+                    own_stake: value(prober, &format!("(get-peer-stake {key})")).await,
+                    balance: value(prober, &format!("(balance #{controller})")).await,
+                });
+            }
+            let total = "(reduce (fn [a p] (+ a (:balance p))) 0 (values (:peers *state*)))";
+            (registry, reported, value(prober, total).await)
+        };
+        let (time, (registry, reported, total)) = of_one_state(&mut prober, read).await;
         assert_eq!(
             (registry.registered, registry.coverage.is_complete()),
             (2, true)
         );
-        let time = value(&mut prober, "*timestamp*").await.as_i64();
-        assert_eq!(Some(registry.state_time_ms), time, "{endpoint}");
-        for key in &keys {
-            let record = rest_record(asked, key).await;
+        assert_eq!(registry.state_time_ms, time, "{endpoint}");
+        for (key, reported) in keys.iter().zip(&reported) {
             let found = &registry.peers[&key.parse().unwrap()];
+            let record = &reported.record;
             assert_eq!(found.controller, record["controller"].as_u64());
             let balance = found.own_copper + found.delegated_copper;
             assert_eq!(Some(balance), record["balance"].as_i64());
@@ -89,23 +132,22 @@ pub(crate) async fn the_registry_matches_the_peer(network: &mut Network) {
             assert_eq!(found.last_block_ms, timestamp);
             assert_eq!(found.url.as_deref(), record["metadata"]["url"].as_str());
 
-            let own = value(&mut prober, &format!("(get-peer-stake {key})")).await;
-            assert_eq!(Some(found.own_copper), own.as_i64(), "{endpoint}");
+            let own = reported.own_stake.as_i64();
+            assert_eq!(Some(found.own_copper), own, "{endpoint}");
             let controller = found.controller.unwrap();
-            let balance = value(&mut prober, &format!("(balance #{controller})")).await;
-            assert_eq!(Some(registry.controllers[&controller]), balance.as_i64());
+            let balance = reported.balance.as_i64();
+            assert_eq!(Some(registry.controllers[&controller]), balance);
             assert!(found.has_effective_stake());
         }
         let delegated = &registry.peers[&keys[1].parse().unwrap()];
         assert!(delegated.delegated_copper > 0, "{delegated:?}");
-        let total = "(reduce (fn [a p] (+ a (:balance p))) 0 (values (:peers *state*)))";
-        let total = value(&mut prober, total).await;
         let copper = registry.coverage.totals().unwrap().stake_copper;
         assert_eq!(Some(copper), total.as_i64());
         let gauge = to_number(&total).unwrap();
         assert!((gauge / 1e9 - economics::cvm(copper)).abs() < 1e-6);
         a_large_registry(&mut prober).await;
-        strange_urls(&endpoint, &keys[0], &registry).await;
+        let controller = registry.peers[&keys[0].parse().unwrap()].controller;
+        strange_urls(&endpoint, &keys[0], controller).await;
     }
 }
 
@@ -114,14 +156,9 @@ pub(crate) async fn transactions_are_counted(network: &Network) {
     let asked = &network.peers[0];
     for endpoint in [asked.http(), asked.tcp()] {
         let mut prober = prober(&peer(&[&endpoint]));
-        // The count and what REST reports are of one state only if no block comes meanwhile.
-        let (found, reported) = loop {
-            let before = executed(&mut prober).await;
-            let reported = reported_sequences(asked).await;
-            if executed(&mut prober).await == before {
-                break (before, reported);
-            }
-        };
+        let read =
+            async |prober: &mut Prober| (executed(prober).await, reported_sequences(asked).await);
+        let (_, (found, reported)) = of_one_state(&mut prober, read).await;
         assert!(reported > 0, "stake was delegated before");
         assert_eq!(found.count, Some(reported), "{endpoint}");
     }
@@ -156,19 +193,17 @@ async fn executed(prober: &mut Prober) -> ExecutedTransactions {
 /// pages, and as totals.
 async fn a_large_registry(prober: &mut Prober) {
     let many = "(loop [i 0] (if (< i 1200) (do (create-peer (hash (encoding i)) 1000000000) (recur (inc i))) nil))";
-    // All three ways read the same state only if no block comes meanwhile.
-    let ((whole, queries), (in_pages, page_queries), totals) = loop {
+    let in_three_ways = async |prober: &mut Prober| {
         until_no_block_comes(prober).await;
-        let before = value(prober, "*timestamp*").await.as_i64();
         let whole = read(prober, many, RegistryReader::default()).await;
         let small = RegistryReader::default().with_max_page(100);
         let in_pages = read(prober, many, small).await;
         let watched = whole.0.peers.keys().next().copied().unwrap();
         let totals = totals(prober, many, RegistryReader::new([watched])).await;
-        if value(prober, "*timestamp*").await.as_i64() == before {
-            break (whole, in_pages, totals);
-        }
+        (whole, in_pages, totals)
     };
+    let (_, ((whole, queries), (in_pages, page_queries), totals)) =
+        of_one_state(prober, in_three_ways).await;
     assert_eq!((whole.registered, whole.peers.len()), (1202, 1202));
     assert_eq!(queries, 2, "one page and the balances");
     let created = whole
@@ -219,12 +254,11 @@ async fn totals(prober: &mut Prober, first: &str, reading: RegistryReader) -> Re
 }
 
 /// An owner may register anything as a URL. The rest of the registry must still be read.
-async fn strange_urls(endpoint: &str, key: &str, registry: &Registry) {
-    let key = key.parse().unwrap();
-    let known = &registry.peers[&key];
+async fn strange_urls(endpoint: &str, key: &str, controller: Option<u64>) {
     let mut peer = peer(&[endpoint]);
-    peer.account = known.controller;
+    peer.account = controller;
     let mut prober = prober(&peer);
+    let own_stake = format!("(get-peer-stake {key})");
     for (metadata, expected) in [
         (
             "{:url (reduce (fn [a x] (str a a)) \"0123456789\" [1 2 3 4 5 6 7 8])}",
@@ -235,10 +269,14 @@ async fn strange_urls(endpoint: &str, key: &str, registry: &Registry) {
         ("{:url \"a\\n\\\"é\"}", Some("a\n\"é")),
     ] {
         let set = format!("(set-peer-data {key} {metadata})");
-        let found = self::registry(&mut prober, &set).await;
-        assert_eq!(found.peers.len(), 2, "{metadata}");
-        let found = &found.peers[&key];
+        let read = async |prober: &mut Prober| {
+            let registry = registry(prober, &set).await;
+            (registry, value(prober, &own_stake).await.as_i64())
+        };
+        let (_, (registry, own_stake)) = of_one_state(&mut prober, read).await;
+        assert_eq!(registry.peers.len(), 2, "{metadata}");
+        let found = &registry.peers[&key.parse().unwrap()];
         assert_eq!(found.url.as_deref(), expected, "{metadata}");
-        assert_eq!(found.own_copper, known.own_copper, "{metadata}");
+        assert_eq!(Some(found.own_copper), own_stake, "{metadata}");
     }
 }
